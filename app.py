@@ -1,0 +1,47 @@
+"""The Chalice application: routes and Lambda functions, each wired to the one call that does its work."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from chalice import Chalice
+
+from chalicelib.engine.registry import registry
+from chalicelib.engine.yard import Yard, build
+from chalicelib.functions import clock as clock_function
+from chalicelib.functions import dead_letters as dead_letters_function
+from chalicelib.functions import projector as projector_function
+from chalicelib.functions import worker as worker_function
+
+app = Chalice(app_name="taskyard")
+
+
+@lru_cache(maxsize=1)
+def yard() -> Yard:
+    """This process's yard, made at the first event."""
+    return build(registry())
+
+
+@app.lambda_function(name="worker")
+def worker(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Run the jobs of an SQS batch."""
+    return worker_function.handle(yard(), event, context)
+
+
+@app.lambda_function(name="dead_letters")
+def dead_letters(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Send back or bury what SQS moved to the dead-letter queue."""
+    return dead_letters_function.handle(yard(), event, context)
+
+
+@app.lambda_function(name="clock")
+def clock(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """Send what is due and recover what was abandoned."""
+    return clock_function.handle(yard(), event, context)
+
+
+@app.lambda_function(name="projector")
+def projector(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Count a batch of the ledger's changes."""
+    return projector_function.handle(yard(), event, context)

@@ -1,0 +1,1 @@
+"""Taskyard: tasks and messages on SQS, DynamoDB and Lambda, with no server to keep alive."""

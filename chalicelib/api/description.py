@@ -1,0 +1,39 @@
+"""``GET /openapi.json`` and ``GET /docs``. Both are made at first use: a worker's cold start pays for neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from chalicelib.api.exchange import Answer, Caller
+from chalicelib.api.routes import Route, Router
+
+OPENAPI_PATH = "/openapi.json"
+DOCS_PATH = "/docs"
+
+
+def description(routes: Sequence[Route]) -> Router:
+    """The routes that describe ``routes``; the sequence is read when they are first called."""
+    router = Router("documentation", "This description, for programs and for people.")
+
+    @lru_cache(maxsize=1)
+    def document() -> dict[str, Any]:
+        from chalicelib.api import openapi
+
+        return openapi.document(routes)
+
+    @router.get(OPENAPI_PATH, scope=None)
+    def openapi_json(caller: Caller) -> dict[str, Any]:
+        """The OpenAPI 3.1 document of this API."""
+        base = caller.url_path.removesuffix(OPENAPI_PATH)  # the stage, or a custom domain's mapping
+        return {**document(), "servers": [{"url": base or "/"}]}
+
+    @router.get(DOCS_PATH, scope=None, answer=str, content_type="text/html; charset=utf-8")
+    def docs() -> Answer:
+        """This documentation as a page."""
+        from chalicelib.api import docs
+
+        return docs.page()
+
+    return router

@@ -1,0 +1,79 @@
+"""What the models of requests and answers have in common, and types that several of them use.
+
+Models are built at first use (``defer_build``): importing fifty of them costs a cold start next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic.alias_generators import to_camel
+
+NAME_MAX_CHARS = 256
+TEXT_MAX_CHARS = 6 * 1024 * 1024  # what one request can hold; a bound also makes pydantic check the encoding
+
+INPUT_CONFIG = ConfigDict(
+    str_max_length=TEXT_MAX_CHARS,
+    allow_inf_nan=False,
+    hide_input_in_errors=True,  # the text of a ValidationError may end in a log
+)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+_Item = TypeVar("_Item")
+
+
+class ApiModel(BaseModel):
+    """A request or a part of one: camelCase outside, snake_case inside, unknown fields ignored.
+
+    A ``str`` field refuses text that UTF-8 cannot hold and a ``float`` field what JSON cannot; an ``Any`` field
+    takes whatever JSON there is. A request must use the outer names; the inner ones serve the code.
+    """
+
+    model_config = ConfigDict(
+        **INPUT_CONFIG,
+        alias_generator=to_camel,
+        defer_build=True,
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+
+class AnswerModel(ApiModel):
+    """An answer or a part of one. What is stored must be shown, so odd text and numbers pass."""
+
+    model_config = ConfigDict(str_max_length=None, allow_inf_nan=True)
+
+
+def _without(forbidden: re.Pattern[str], description: str) -> AfterValidator:
+    def checked(text: str) -> str:
+        if forbidden.search(text):
+            raise ValueError(description)
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError("text that UTF-8 can hold (no lone surrogates)") from None
+        return text
+
+    return AfterValidator(checked)
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+Name = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_MAX_CHARS),
+    _without(_CONTROL, "a name without control characters"),
+]
+"""What something is called (a topic, a type, a key): 1 to 256 characters on one line."""
+
+Text = Annotated[str, _without(_CONTROL_IN_TEXT, "text without control characters other than tab and line breaks")]
+"""What a person reads (an error, a remark): any text, line breaks included."""
+
+Many = Annotated[list[_Item], BeforeValidator(_as_list)]
+"""A list in a query string, where one value looks like no list: ``ids=1`` as well as ``ids=1&ids=2``."""

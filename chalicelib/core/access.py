@@ -1,0 +1,73 @@
+"""Access keys: what one looks like, what is stored of it, and what it opens.
+
+Only the SHA-256 digest of a key is stored. A key is 32 random bytes, so the digest needs neither salt nor stretching.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.ids import RandomBytes
+
+KEY_PREFIX = "ty_"
+KEY_BYTES = 32
+SCOPES = ("message", "dlq", "dlq:manage", "trace", "dashboard", "task")
+EVERYTHING = "*"
+
+_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """What is stored of a key. Times are in milliseconds since 1970."""
+
+    name: str  # chosen by whoever made the key; appears in logs
+    scopes: frozenset[str]
+    digest: str = field(repr=False)
+    created_at_ms: int
+    revoked_at_ms: int | None = None  # None: in force
+
+    @property
+    def revoked(self) -> bool:
+        """Whether the key opens nothing any more."""
+        return self.revoked_at_ms is not None
+
+
+def new_key(random_bytes: RandomBytes) -> str:
+    """A fresh key: ``ty_`` and 43 characters of base64url. It is shown once, to whoever asked for it."""
+    return KEY_PREFIX + base64.urlsafe_b64encode(random_bytes(KEY_BYTES)).decode("ascii").rstrip("=")
+
+
+def is_key(text: str) -> bool:
+    """Whether ``text`` has the form of a key, so that a look-up could find it."""
+    return _KEY.fullmatch(text) is not None
+
+
+def digest_of(key: str) -> str:
+    """The stored form of ``key``: its SHA-256, 64 hexadecimal digits."""
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()
+
+
+def allows(scopes: Iterable[str], scope: str) -> bool:
+    """Whether a holder of ``scopes`` may do what needs ``scope``; no scope implies another, except ``*`` all."""
+    held = frozenset(scopes)
+    return scope in held or EVERYTHING in held
+
+
+def checked_scopes(names: Iterable[str]) -> frozenset[str]:
+    """``names`` as a set; raises ``InvalidInput`` for none at all or for one that does not exist."""
+    scopes = frozenset(names)
+    unknown = sorted(scopes.difference(SCOPES, {EVERYTHING}))
+    if unknown or not scopes:
+        raise InvalidInput(
+            "an access key needs scopes that exist",
+            field="scopes",
+            expected=f"one or more of {', '.join((*SCOPES, EVERYTHING))}",
+            got=", ".join(unknown) or "none",
+        )
+    return scopes

@@ -1,0 +1,218 @@
+"""What follows from what happened: a record, an outcome and the time make a decision; the store persists it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib.core.job import Job, JobError, Tombstone
+from chalicelib.core.retry import Backoff, Named, bounded_ms
+from chalicelib.core.states import State
+from chalicelib.core.trace import TRACE_MAX_EVENTS
+
+SQS_DELAY_MAX_MS = 900_000
+HANDOVER_MS = 12 * 60_000  # how long before its time the clock hands a long-delayed job to SQS
+UNSENT_GRACE_MS = 20_000  # how long a sender has before the clock sends in its place
+MISSED_GRACE_MS = 90_000  # how long after its time a hidden message may fail to come back
+LEASE_MARGIN_MS = 1_000  # what a message of a leased job is hidden beyond the lease
+LAPS_MAX = 5
+
+NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {LAPS_MAX} times without being run")
+ATTEMPTS_USED_UP = JobError("LeaseLost", "the worker of the last attempt vanished, and no attempt is left")
+
+
+# -- a delivery meets the ledger ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The record is free: try the plain claim (again). ``crowded`` is the record if its trace must be shortened."""
+
+    crowded: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """There is no record yet: make it from the envelope, already running."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The lease of the attempt before has run out: continue in its place."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The claim had succeeded already; only its answer was lost."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The lease of the last attempt has run out: a dead letter, without running again."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The message is void; ``reason`` says why. Delete it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hide:
+    """Not now: the message comes back after ``wait_ms``."""
+
+    wait_ms: int
+    reason: str
+
+
+Verdict = Claim | Record | TakeOver | Own | GiveUp | Drop | Hide
+
+
+def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, lease: str) -> Verdict:
+    """What to do with a message whose job stands on the ledger as ``ledger``.
+
+    ``lease`` is the token the claim was tried with, by which a claim recognises its own success.
+    """
+    if isinstance(ledger, Tombstone):
+        return Drop("deleted")
+    if ledger is None:
+        early_ms = envelope.due_at_ms - now_ms
+        return Hide(early_ms, "not due") if early_ms > 0 else Record()
+    if ledger.birth != envelope.birth:
+        return Drop("another job has this id")
+    if ledger.state is State.RUNNING and ledger.lease == lease:
+        return Own(ledger)
+    if envelope.delivery < ledger.delivery:
+        return Drop("superseded by a newer delivery")
+    if envelope.delivery > ledger.delivery:
+        return Hide(MISSED_GRACE_MS, "ahead of the ledger")
+    if ledger.state.terminal:
+        return Drop(f"already {ledger.state}")
+    if ledger.state is State.WAITING:
+        return Drop("parked until it is called back")
+    if ledger.state is State.RUNNING:
+        if not ledger.lease_expired(now_ms):
+            return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "leased")
+        return TakeOver(ledger) if ledger.attempts < ledger.max_attempts else GiveUp(ledger)
+    if not ledger.travels:
+        return Drop("waits for its parent, or for a person")
+    if ledger.due_at_ms > now_ms:
+        return Hide(ledger.due_at_ms - now_ms, "not due")
+    if ledger.attempts >= ledger.max_attempts:
+        return GiveUp(ledger)
+    return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS else None)
+
+
+# -- an attempt ends ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The handler returned; ``output`` is JSON text, or ``None`` for nothing."""
+
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised, overran its time or was stopped; ``final`` when another attempt cannot help."""
+
+    error: JobError
+    final: bool = False
+    succeeded_subscribers: tuple[str, ...] = ()
+
+
+Outcome = Succeeded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Record success."""
+
+    output: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Record the failure and run again at ``due_at_ms``.
+
+    ``resend``: the wait is beyond what the message may be hidden, so the clock will send a new one.
+    """
+
+    error: JobError
+    due_at_ms: int
+    resend: bool
+    succeeded_subscribers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Record the failure as the last: a dead letter."""
+
+    error: JobError
+
+
+Settlement = Finish | Retry | Bury
+
+
+def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[int], int]) -> Settlement:
+    """How an attempt is settled; ``wait_ms(n)`` is the backoff before retry ``n`` in milliseconds.
+
+    With ``max_attempts`` 3 the third failure is the last (fastify-mq: maxRetries counts deliveries).
+    """
+    match outcome:
+        case Succeeded(output):
+            return Finish(output)
+        case Failed(error, final, subscribers):
+            if final or job.attempts >= job.max_attempts:
+                return Bury(error)
+            wait = wait_ms(job.attempts)
+            return Retry(error, now_ms + wait, wait > SQS_DELAY_MAX_MS, subscribers)
+
+
+def wait_before(backoff: Backoff, functions: Callable[[str], Callable[[int], float]]) -> Callable[[int], int]:
+    """``backoff`` as a function from a retry's number to milliseconds; ``functions`` finds registered ones."""
+    if isinstance(backoff, Named):
+        function = functions(backoff.name)
+        return lambda retry: bounded_ms(function(retry))
+    return backoff.wait_ms
+
+
+# -- a job waits for the clock ------------------------------------------------------------------------
+
+
+def beyond_sqs(due_at_ms: int, now_ms: int) -> bool:
+    """Whether a start lies further off than SQS can delay a message (15 minutes)."""
+    return due_at_ms - now_ms > SQS_DELAY_MAX_MS
+
+
+def wake_for_send(due_at_ms: int, now_ms: int) -> int:
+    """When the clock sends a job that its sender did not: soon, or shortly before a far-off start."""
+    if beyond_sqs(due_at_ms, now_ms):
+        return due_at_ms - HANDOVER_MS
+    return now_ms + UNSENT_GRACE_MS
+
+
+def wake_for_return(due_at_ms: int, now_ms: int) -> int:
+    """When the clock replaces a message that was hidden until ``due_at_ms`` and did not come back."""
+    return max(due_at_ms, now_ms) + MISSED_GRACE_MS
+
+
+def wake_for_child(created_at_ms: int, now_ms: int) -> int:
+    """When the clock looks again whether a child's parent succeeded: as late again as the child is old.
+
+    Between one minute and one hour.
+    """
+    return now_ms + min(max(now_ms - created_at_ms, 60_000), 3_600_000)
+
+
+def lap_wait_ms(lap: int) -> int:
+    """How long lap ``lap`` (from 1) from the dead-letter queue waits: 2, 4, 8, 15, 15 minutes."""
+    return min((1 << lap) * 60_000, SQS_DELAY_MAX_MS)

@@ -1,0 +1,68 @@
+"""What may be wrong with a request, told as: what was expected, what came, what to do about it.
+
+The edge maps each class to one HTTP status (see ``api/problems.py``); nothing below the edge knows of HTTP.
+"""
+
+from __future__ import annotations
+
+SHOWN_VALUE_CHARS = 120
+
+
+class TaskyardError(Exception):
+    """An error whose text is meant for the caller.
+
+    ``message`` is one sentence; ``field`` names the offending input in the caller's own words; ``expected``,
+    ``got`` and ``remedy`` complete the explanation where they help. None of them may carry a secret.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        expected: str | None = None,
+        got: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.expected = expected
+        self.got = None if got is None else shown(got)
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        if self.got is not None:
+            parts.append(f"got {self.got}")
+        if self.remedy is not None:
+            parts.append(self.remedy)
+        return "; ".join(parts)
+
+
+class InvalidInput(TaskyardError):
+    """The request can never succeed as it is."""
+
+
+class NotFound(TaskyardError):
+    """There is no such job, key or dead letter."""
+
+
+class Conflict(TaskyardError):
+    """The job's state, or another job, stands in the way."""
+
+
+class TooLarge(TaskyardError):
+    """A payload or output exceeds the one size limit."""
+
+
+class Unavailable(TaskyardError):
+    """AWS did not answer in time; the same request may succeed later."""
+
+
+def shown(value: object) -> str:
+    """``value`` as text of at most 120 characters, for an error message."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN_VALUE_CHARS else f"{text[:SHOWN_VALUE_CHARS]}…"

@@ -1,0 +1,208 @@
+"""The job: one unit of work, as it stands on the ledger.
+
+The record has two halves. The *order* is what was asked for; it never changes and travels in the SQS message
+(the envelope), so that a consumer can make the record when the publisher could not. The rest tells how far
+the work has come; only the transitions in ``store/jobs.py`` change it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core import retry
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import TraceEvent
+
+ATTEMPTS_MAX = 100  # far below the queues' receive count, so that redrive never decides
+ENVELOPE_VERSION = 1
+
+MANUAL = "manual"
+SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why an attempt failed: the exception's class, its text and where it was raised (``file:line function``)."""
+
+    type: str
+    message: str
+    where: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """The stored form."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running job says it is: ``current`` of ``total``, with a word and some data beside it."""
+
+    current: float
+    total: float
+    message: str = ""
+    data: str | None = None  # JSON text
+
+    def to_text(self) -> str:
+        """The stored form: JSON, because a fraction is no DynamoDB number here."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @property
+    def percent(self) -> float:
+        """Between 0 and 100."""
+        return 0.0 if self.total <= 0 else min(100.0, max(0.0, 100.0 * self.current / self.total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One record of the ledger. Times are in milliseconds since 1970, lengths of time in milliseconds."""
+
+    # -- the order -------------------------------------------------------------------------------
+    id: int
+    birth: str  # random; two records with one id but different births are different jobs
+    kind: Kind
+    type: str  # a task's type, a message's topic
+    queue: str  # the pool of a task's type, or the topic
+    created_at_ms: int
+    trace_id: str
+    priority: int = 0
+    max_attempts: int = 3
+    timeout_ms: int | None = None  # None: as the handler declares
+    backoff: retry.Backoff | None = None  # None: as the handler declares
+    body: str | None = None  # JSON text of {input, options, context}, where it is small
+    body_at: str | None = None  # otherwise its place: "item" or "s3:<key>"
+    target_id: str | None = None
+    target_type: str | None = None
+    runner: str = SYSTEM  # SYSTEM: a handler runs it; MANUAL: a person completes it
+    script: str | None = None
+    parent_id: int | None = None
+    replay_of: int | None = None
+
+    # -- how far it has come ---------------------------------------------------------------------
+    state: State = State.PENDING
+    delivery: int = 1  # raised by every send that the ledger decides; older envelopes are void
+    due_at_ms: int = 0  # not claimed before this time
+    updated_at_ms: int = 0
+    attempts: int = 0
+    failures: int = 0
+    lease: str | None = None  # the newest lease, kept after settling so that a repeated settle knows itself
+    lease_until_ms: int | None = None
+    worker: str | None = None
+    receipt: str | None = None  # a polled job's SQS receipt handle
+    source: str | None = None  # and the SQS queue it came from
+    first_started_at_ms: int | None = None
+    started_at_ms: int | None = None
+    completed_at_ms: int | None = None
+    output: str | None = None  # JSON text, where it is small
+    output_at: str | None = None  # otherwise its place: "item:<lease>" or "s3:<key>"
+    error: JobError | None = None
+    progress: Progress | None = None
+    succeeded_subscribers: tuple[str, ...] = ()
+    held: bool = False  # a child whose parent has not succeeded yet
+    has_children: bool = False
+    laps: int = 0  # how often it came back from the dead-letter queue unstarted
+    sent_at_ms: int | None = None
+    wake_at_ms: int | None = None  # when the clock looks after it, if nothing else has by then
+    replayed_at_ms: int | None = None
+    replayed_as: int | None = None
+    trace: tuple[str, ...] = ()
+
+    def lease_expired(self, now_ms: int) -> bool:
+        """Whether the job runs with a lease that has run out, so that another worker may take it over."""
+        return self.state is State.RUNNING and (self.lease_until_ms or 0) < now_ms
+
+    @property
+    def travels(self) -> bool:
+        """Whether an SQS message stands for this job: not for a manual task, nor for a child that waits."""
+        return self.runner == SYSTEM and not self.held
+
+    @property
+    def events(self) -> list[TraceEvent]:
+        """The newest events of its story, oldest first."""
+        return [TraceEvent.from_line(line) for line in self.trace]
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What remains of a deleted job until SQS can no longer redeliver it."""
+
+    id: int
+
+
+ORDER_FIELDS = (
+    "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "max_attempts", "timeout_ms",
+    "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id", "replay_of",
+)  # fmt: skip
+TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "trace")
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
+
+
+def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """The record as plain strings, numbers, lists and maps, without what has its default value."""
+    document: dict[str, Any] = {}
+    for name in fields or _DEFAULTS:
+        value = getattr(job, name)
+        if value != _DEFAULTS[name] or name in ("state", "delivery"):
+            document[name] = _to_plain(value)
+    return document
+
+
+def from_document(document: Mapping[str, Any]) -> Job:
+    """The record that ``to_document`` wrote; unknown attributes (index keys) are passed over."""
+    values = {name: document[name] for name in _DEFAULTS if name in document}
+    values["kind"] = Kind(values["kind"])
+    values["state"] = State(values.get("state", State.PENDING))
+    for name in ("trace", "succeeded_subscribers"):
+        values[name] = tuple(values.get(name, ()))
+    if "backoff" in values:
+        values["backoff"] = retry.from_document(values["backoff"])
+    if "error" in values:
+        values["error"] = JobError(**values["error"])
+    if "progress" in values:
+        values["progress"] = Progress(**json.loads(values["progress"]))
+    return Job(**values)
+
+
+def to_envelope(job: Job) -> str:
+    """The text of the SQS message that stands for this delivery of the job (ASCII JSON)."""
+    return json.dumps({"v": ENVELOPE_VERSION, **to_document(job, TRAVELLING_FIELDS)}, separators=(",", ":"))
+
+
+def from_envelope(text: str) -> Job:
+    """The pending job that an SQS message stands for.
+
+    Raises ``InvalidInput`` for a text that ``to_envelope`` cannot have written.
+    """
+    try:
+        document = json.loads(text)
+        if document.pop("v") != ENVELOPE_VERSION:
+            raise ValueError("unknown version")
+        job = from_document(document)
+        if not (isinstance(job.id, int) and isinstance(job.due_at_ms, int) and isinstance(job.delivery, int)):
+            raise ValueError("ids and times must be whole numbers")
+    except InvalidInput:
+        raise
+    except Exception as error:  # whatever is wrong with foreign text, the answer is the same
+        raise InvalidInput(
+            "this message was not written by Taskyard", expected=f"an envelope of version {ENVELOPE_VERSION}", got=text
+        ) from error
+    return job
+
+
+def _to_plain(value: Any) -> Any:
+    match value:
+        case retry.Fixed() | retry.Linear() | retry.Exponential() | retry.Named():
+            return retry.to_document(value)
+        case JobError():
+            return value.to_document()
+        case Progress():
+            return value.to_text()
+        case tuple():
+            return list(value)
+        case Kind() | State():
+            return value.value
+    return value

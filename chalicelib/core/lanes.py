@@ -1,0 +1,79 @@
+"""Lanes: the priority bands of a queue, each an SQS queue of its own.
+
+Five names with kue's vocabulary, larger numbers being sooner here:
+low (< 0), normal (0-4), medium (5-9), high (10-14), critical (>= 15).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+PRIORITY_MIN = -1_000
+PRIORITY_MAX = 1_000
+QUEUE_NAME_MAX_CHARS = 80  # the SQS limit
+TOPIC_MAX_CHARS = 512
+SLUG_CHARS = 24
+DIGEST_CHARS = 12
+
+
+class Band(StrEnum):
+    """A priority band, named as kue names its priorities."""
+
+    LOW = "low"
+    NORMAL = "normal"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+SOONEST_FIRST = (Band.CRITICAL, Band.HIGH, Band.MEDIUM, Band.NORMAL, Band.LOW)
+DEFAULT_BANDS = (Band.HIGH, Band.NORMAL, Band.LOW)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One SQS queue: one priority band of one queue."""
+
+    queue: str
+    band: Band
+
+
+def band_of(priority: int) -> Band:
+    """The band of a priority: -1 -> low, 0 -> normal, 5 -> medium, 10 -> high, 15 -> critical."""
+    if priority < 0:
+        return Band.LOW
+    return (Band.NORMAL, Band.MEDIUM, Band.HIGH, Band.CRITICAL)[min(priority // 5, 3)]
+
+
+def nearest(band: Band, declared: Iterable[Band]) -> Band:
+    """The declared band closest to ``band``; of two equally close ones, the sooner.
+
+    Raises ``ValueError`` when nothing is declared.
+    """
+    rank = SOONEST_FIRST.index(band)
+    return min(declared, key=lambda other: (abs(SOONEST_FIRST.index(other) - rank), SOONEST_FIRST.index(other)))
+
+
+def lane_for(queue: str, priority: int, declared: Iterable[Band] = DEFAULT_BANDS) -> Lane:
+    """The lane a job of ``priority`` travels on."""
+    return Lane(queue, nearest(band_of(priority), declared))
+
+
+def soonest_first(bands: Iterable[Band]) -> list[Band]:
+    """``bands`` in the order they are drained."""
+    return sorted(set(bands), key=SOONEST_FIRST.index)
+
+
+def sqs_name(prefix: str, lane: Lane) -> str:
+    """The SQS name of a lane: at most 80 characters of ``[A-Za-z0-9_-]``, distinct for distinct lanes.
+
+    A readable beginning of the queue's name, then a digest of the whole of it, because SQS names know
+    neither dots nor Unicode. ``prefix`` has at most 30 characters.
+    """
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", lane.queue).strip("-")[:SLUG_CHARS] or "queue"
+    digest = hashlib.sha256(lane.queue.encode()).hexdigest()[:DIGEST_CHARS]
+    return f"{prefix}-{slug}-{digest}-{lane.band}"

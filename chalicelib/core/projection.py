@@ -1,0 +1,105 @@
+"""What one change of the ledger means for the counters and the minute series."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
+
+MINUTE_MS = 60_000
+
+
+class Measure(StrEnum):
+    """What the minute series tell of a queue."""
+
+    PUBLISHED = "published"
+    STARTED = "started"  # attempts begun
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # attempts failed, the last one of a dead letter included
+    DEAD = "dead"
+    CANCELED = "canceled"
+    WAIT_MS = "wait_ms"  # from when a job was due to the start of its attempt, summed over started attempts
+    RUN_MS = "run_ms"  # from the start of an attempt to its end, summed over settled attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is counted together."""
+
+    kind: str
+    queue: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountKey:
+    """The counter of the jobs of a group that are in a state."""
+
+    group: Group
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class MinuteKey:
+    """One measure of a group in the minute that begins at ``minute_ms``."""
+
+    group: Group
+    minute_ms: int
+    measure: Measure
+
+
+Effects = Counter[CountKey | MinuteKey]
+
+
+def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
+    """What a run of changes (the record before, the record after) adds up to; zeros are left out."""
+    total: Effects = Counter()
+    for before, after in changes:
+        _count_states(total, before, after)
+        if after is not None:
+            _measure(total, before, after)
+    return Counter({key: amount for key, amount in total.items() if amount})
+
+
+def _count_states(total: Effects, before: Job | None, after: Job | None) -> None:
+    if before is not None:
+        total[CountKey(group_of(before), before.state)] -= 1
+    if after is not None:
+        total[CountKey(group_of(after), after.state)] += 1
+
+
+def _measure(total: Effects, before: Job | None, after: Job) -> None:
+    def add(measure: Measure, at_ms: int, amount: int = 1) -> None:
+        total[MinuteKey(group_of(after), at_ms - at_ms % MINUTE_MS, measure)] += amount
+
+    now_ms = after.updated_at_ms
+    if before is None:
+        add(Measure.PUBLISHED, after.created_at_ms)
+    if after.state is State.RUNNING and after.lease != (before.lease if before else None):
+        add(Measure.STARTED, now_ms)
+        add(Measure.WAIT_MS, now_ms, max(0, now_ms - max(after.due_at_ms, after.created_at_ms)))
+    if after.failures > (before.failures if before else 0):
+        add(Measure.FAILED, now_ms)
+        add(Measure.RUN_MS, now_ms, _run_ms(after))
+    if before is not None and before.state is after.state:
+        return
+    if after.state is State.SUCCESS:
+        add(Measure.SUCCEEDED, now_ms)
+        add(Measure.RUN_MS, now_ms, _run_ms(after))
+    elif after.state is State.FAILED:
+        add(Measure.DEAD, now_ms)
+    elif after.state is State.CANCELED:
+        add(Measure.CANCELED, now_ms)
+
+
+def group_of(job: Job) -> Group:
+    """Where a job is counted."""
+    return Group(job.kind.value, job.queue, job.type)
+
+
+def _run_ms(job: Job) -> int:
+    return max(0, job.updated_at_ms - job.started_at_ms) if job.started_at_ms is not None else 0

@@ -1,0 +1,1 @@
+"""The use cases: publish, run, settle, replay, repair, project."""

@@ -1,0 +1,128 @@
+"""Consuming a batch of messages: claim, run and settle one after the other.
+
+What must come back is hidden and reported; a crash costs only the job it hits. Whatever comes back is also known
+to the clock, so that nothing depends on the report being honoured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chalicelib.core.decisions import Drop, Hide, wake_for_return
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import Job
+from chalicelib.engine.claiming import claim, opened, recorded
+from chalicelib.engine.context import Context
+from chalicelib.engine.keeper import Keeper
+from chalicelib.engine.running import run, timeout_of
+from chalicelib.engine.settling import ComeBack, Done, Fate, settle, settle_late
+from chalicelib.engine.unreadable import bury_unreadable
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import JobRefused, Lease
+
+FUNCTION_RESERVE_MS = 3_000  # what a function keeps of its time for settling and returning
+START_SHARE = 4  # a job starts only while a quarter of the function's time is left
+
+RemainingMs = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message and the travelling job in it."""
+
+    message: Received
+    envelope: Job
+
+
+def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs) -> list[str]:
+    """Work on a batch; answers the ids of the messages that must come back. All others may be deleted.
+
+    ``remaining_ms`` tells how long the function may still run.
+    """
+    come_back: list[str] = []
+    enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
+    with Keeper(yard, messages) as keeper:
+        for position, entry in enumerate(_in_order(yard, keeper, messages)):
+            if position > 0 and remaining_ms() < enough_ms:
+                fate = _hand_back(yard, entry)
+            else:
+                fate = _safely(yard, keeper, entry, remaining_ms)
+            keeper.let_go(entry.message)
+            if isinstance(fate, ComeBack):
+                _hide(yard, entry.message, fate)
+                come_back.append(entry.message.message_id)
+    return come_back
+
+
+def _in_order(yard: Yard, keeper: Keeper, messages: Sequence[Received]) -> list[Opened]:
+    """The readable messages, larger priorities first, then older ones; the others become dead letters."""
+    readable: list[Opened] = []
+    for message in messages:
+        try:
+            readable.append(Opened(message, opened(message.text)))
+        except InvalidInput:
+            bury_unreadable(yard, message)
+            keeper.let_go(message)
+    return sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
+
+
+def _safely(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+    """One message; an AWS call that fails for good costs this message a redelivery and the others nothing."""
+    try:
+        return _consume_one(yard, keeper, entry, remaining_ms)
+    except Exception:
+        logger.exception("message goes back", extra={"job_id": entry.envelope.id})
+        return ComeBack(None)
+    finally:
+        keeper.unwatch()
+
+
+def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+    lease = Lease(yard.token(), keeper.hidden_until_ms, yard.worker_name)
+    job = claim(yard, entry.envelope, lease)
+    match job:
+        case Drop(reason):
+            logger.debug("message dropped", extra={"job_id": entry.envelope.id, "reason": reason})
+            return Done()
+        case Hide(wait_ms, reason):
+            if reason == "not due":
+                recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
+            return ComeBack(-(-wait_ms // 1_000))
+    context = _context(yard, keeper, job, lease, remaining_ms)
+    keeper.watch(context, entry.message)
+    outcome = run(yard, context)
+    keeper.unwatch()
+    try:
+        return settle(yard, job, outcome)[1]
+    except JobRefused as refused:
+        return settle_late(refused, job)
+
+
+def _context(yard: Yard, keeper: Keeper, job: Job, lease: Lease, remaining_ms: RemainingMs) -> Context:
+    """The run's context; its deadline is the job's time-out or the function's end, whichever comes first."""
+    now_ms = yard.now_ms()
+    function_end_ms = now_ms + remaining_ms() - FUNCTION_RESERVE_MS - round(yard.settings.stop_grace_s * 1_000)
+    timeout_ms = timeout_of(yard, job)
+    deadline_ms = function_end_ms if timeout_ms is None else min(now_ms + timeout_ms, function_end_ms)
+    return Context(yard, job, yard.payloads.body(job), lease.until_ms, deadline_ms, keeper.hold)
+
+
+def _hand_back(yard: Yard, entry: Opened) -> Fate:
+    """The function's time is short: another one shall start this job, at once."""
+    try:
+        recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
+    except Exception:  # the message itself comes back all the same
+        logger.exception("hand-back not noted", extra={"job_id": entry.envelope.id})
+    return ComeBack(0)
+
+
+def _hide(yard: Yard, message: Received, fate: ComeBack) -> None:
+    """Hide a message until it shall come back; if that fails, it comes back when its lease ends."""
+    if fate.hide_s is None:
+        return
+    try:
+        yard.transport.hide([message], fate.hide_s)
+    except Exception:
+        logger.exception("message not hidden", extra={"message_id": message.message_id})

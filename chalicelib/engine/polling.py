@@ -1,0 +1,126 @@
+"""Polling: a client takes messages of a topic in hand, works on them itself and says how it went.
+
+The claim keeps the SQS queue and receipt handle on the ledger, so that whoever reports the end, by id, also
+settles the SQS message.
+"""
+
+from __future__ import annotations
+
+from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Succeeded
+from chalicelib.core.errors import Conflict, InvalidInput
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.claiming import claim, opened
+from chalicelib.engine.lifecycle import find
+from chalicelib.engine.routing import lanes_to_poll
+from chalicelib.engine.settling import ComeBack, settle
+from chalicelib.engine.unreadable import bury_unreadable
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
+from chalicelib.store.jobs import JobRefused, Lease
+
+
+def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> list[Job]:
+    """Up to ``limit`` running messages of a topic, in hand for ``lease_ms``; larger priorities first, then older.
+
+    Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a queue.
+    """
+    if topic in yard.handlers.queues:
+        raise Conflict(
+            "this topic has subscribers, so it is not polled",
+            field="topic",
+            expected="a topic without subscribers",
+            got=topic,
+            remedy="remove the @subscribe, or publish to a topic of its own",
+        )
+    taken: list[Job] = []
+    for lane in lanes_to_poll(yard, topic):
+        taken += _drain(yard, yard.transport.source_of(lane), limit - len(taken), lease_ms, consumer)
+        if len(taken) >= limit:
+            break
+    return sorted(taken, key=lambda job: (-job.priority, job.created_at_ms, job.id))
+
+
+def complete(yard: Yard, job_id: int) -> Job:
+    """Record that a message in hand was worked on. Raises ``NotFound``, or ``Conflict`` unless it is in hand."""
+    return _settle_by_id(yard, job_id, Succeeded())
+
+
+def fail(yard: Yard, job_id: int, error: str) -> Job:
+    """Record that a message in hand could not be worked on: it is retried, or becomes a dead letter.
+
+    Raises ``NotFound``, or ``Conflict`` unless it is in hand.
+    """
+    return _settle_by_id(yard, job_id, Failed(JobError("ConsumerError", error[:500])))
+
+
+def _drain(yard: Yard, source: str, wanted: int, lease_ms: int, consumer: str) -> list[Job]:
+    """Claim up to ``wanted`` messages of one lane; a receive that brings nothing ends it."""
+    taken: list[Job] = []
+    while len(taken) < wanted:
+        asked_at_ms = yard.now_ms()
+        most = min(wanted - len(taken), BATCH_MAX_MESSAGES)
+        try:
+            messages = yard.transport.receive(source, most, hide_s=-(-lease_ms // 1_000), wait_s=0)
+        except LookupError:  # the lane was noted, but its queue is not made yet
+            return taken
+        if not messages:
+            return taken
+        for message in messages:
+            job = _take(yard, message, Lease(yard.token(), asked_at_ms + lease_ms, consumer, source, message.receipt))
+            if job is not None:
+                taken.append(job)
+    return taken
+
+
+def _take(yard: Yard, message: Received, lease: Lease) -> Job | None:
+    """The job of a received message, claimed; ``None`` when the message was void, or is not to be had now."""
+    try:
+        envelope = opened(message.text)
+    except InvalidInput:
+        bury_unreadable(yard, message)
+        yard.transport.delete([message])
+        return None
+    verdict = claim(yard, envelope, lease)
+    match verdict:
+        case Drop():
+            yard.transport.delete([message])
+            return None
+        case Hide(wait_ms, _):
+            yard.transport.hide([message], -(-wait_ms // 1_000))
+            return None
+    return verdict
+
+
+def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome) -> Job:
+    job = find(yard, job_id, Kind.MESSAGE)
+    if job.state is not State.RUNNING:
+        raise _not_in_hand(job)
+    try:
+        settled, fate = settle(yard, job, outcome)
+    except JobRefused as refused:
+        raise _not_in_hand(refused.ledger if isinstance(refused.ledger, Job) else job) from refused
+    if job.source is not None and job.receipt is not None:
+        _settle_message(yard, Received(job.source, "", job.receipt, ""), fate)
+    return settled
+
+
+def _settle_message(yard: Yard, message: Received, fate: object) -> None:
+    """Do to the SQS message what the ledger has decided; if it fails, the message comes back and is void."""
+    try:
+        if isinstance(fate, ComeBack):
+            yard.transport.hide([message], fate.hide_s or 0)
+        else:
+            yard.transport.delete([message])
+    except Exception:  # the ledger has the last word, and it has spoken
+        logger.exception("the message of a settled job was not settled", extra={"source": message.source})
+
+
+def _not_in_hand(job: Job) -> Conflict:
+    return Conflict(
+        f"this message is {job.state}, not {State.RUNNING}",
+        field="id",
+        expected=f"a message that is {State.RUNNING}",
+        got=job.state.value,
+        remedy="poll it first",
+    )

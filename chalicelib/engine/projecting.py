@@ -1,0 +1,51 @@
+"""Projecting: the ledger's change stream into counters and minute series, each change once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from chalicelib.core.job import Job
+from chalicelib.core.projection import Effects, effects_of
+from chalicelib.engine.yard import Yard
+from chalicelib.store.insights import ROWS_MAX, AlreadyCounted, Insights
+
+RACE_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of a job's record: its place in the shard, the record before, the record after."""
+
+    sequence: str
+    before: Job | None
+    after: Job | None
+
+
+def project(yard: Yard, shard: str, changes: Sequence[Change]) -> int:
+    """Count the changes of one shard that were not counted yet; answers how many those were."""
+    for _ in range(RACE_TRIES):
+        watermark = yard.insights.watermark(shard)
+        fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
+        try:
+            for run in _transactions(fresh):
+                effects = effects_of((change.before, change.after) for change in run)
+                yard.insights.add(shard, watermark, run[-1].sequence, effects)
+                watermark = run[-1].sequence
+        except AlreadyCounted:
+            continue  # the same batch is being counted elsewhere: start from where that has come
+        return len(fresh)
+    raise AlreadyCounted(shard)
+
+
+def _transactions(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    """``changes`` in runs whose effects fit into one transaction: the whole, or halves of it."""
+    if not changes:
+        return
+    effects: Effects = effects_of((change.before, change.after) for change in changes)
+    if len(changes) == 1 or Insights.rows_of(effects) <= ROWS_MAX:
+        yield changes
+        return
+    middle = len(changes) // 2
+    yield from _transactions(changes[:middle])
+    yield from _transactions(changes[middle:])

@@ -1,0 +1,148 @@
+"""What the clock does every minute: send what stayed unsent, and pick up what a vanished worker left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chalicelib.core.decisions import ATTEMPTS_USED_UP, HANDOVER_MS, UNSENT_GRACE_MS, beyond_sqs, wake_for_send
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.children import look_after
+from chalicelib.engine.sending import mark_sent, parcel_of, send_all
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.job_lists import Wanted
+from chalicelib.store.jobs import JobRefused
+from chalicelib.store.table import chunks
+
+READ_CHUNK = 100
+LEASE_REPAIR_GRACE_MS = 60_000  # how long SQS has to redeliver before the clock does
+STALE_AFTER_MS = 7 * 86_400_000  # SQS forgets a message after 14 days
+HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+
+
+def tick(yard: Yard, enough_time: Callable[[], bool]) -> dict[str, int]:
+    """One run of the clock; answers how many jobs each step touched.
+
+    Each step goes on until nothing is left or ``enough_time`` says no; the next tick continues. A step that fails
+    does not keep the others from running, but the failure is raised in the end.
+    """
+    steps: dict[str, Callable[[Yard, Callable[[], bool]], int]] = {
+        "outboxes_sent": send_outboxes,
+        "due_sent": send_due,
+        "leases_recovered": recover_expired,
+    }
+    if yard.now_ms() % HOUR_MS < MINUTE_MS:
+        steps["stale_resent"] = resend_stale
+    touched: dict[str, int] = {}
+    failures: list[Exception] = []
+    for name, step in steps.items():
+        try:
+            touched[name] = step(yard, enough_time)
+        except Exception as error:  # raised below, once every step had its turn
+            logger.exception("clock step failed", extra={"step": name})
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    yard.directory.note_tick(yard.now_ms())
+    return touched
+
+
+def send_outboxes(yard: Yard, enough_time: Callable[[], bool]) -> int:
+    """Send the jobs of every bulk whose sender did not finish."""
+    sent = 0
+    for outbox in yard.directory.open_outboxes(yard.now_ms() - UNSENT_GRACE_MS):
+        pending = [job for job in yard.jobs.find_many(outbox.job_ids) if job.state is State.PENDING]
+        if not send_all(yard, pending):
+            yard.directory.close_outbox(outbox.name)
+        sent += len(pending)
+        if not enough_time():
+            break
+    return sent
+
+
+def send_due(yard: Yard, enough_time: Callable[[], bool]) -> int:
+    """Wake every job whose time has come."""
+    woken = 0
+    for shard in range(yard.jobs.shards):
+        for job in _jobs(yard, yard.lists.due(shard, yard.now_ms())):
+            try:
+                _wake(yard, job)
+            except JobRefused:
+                continue  # it moved on meanwhile, and needs no help
+            woken += 1
+            if not enough_time():
+                return woken
+    return woken
+
+
+def recover_expired(yard: Yard, enough_time: Callable[[], bool]) -> int:
+    """Send again every job whose lease ran out without a redelivery; a dead letter if no attempt is left."""
+    recovered = 0
+    for kind in Kind:
+        for job in _jobs(yard, yard.lists.ids(Wanted(kind, labels=(State.RUNNING.value,), descending=False))):
+            now_ms = yard.now_ms()
+            if not job.lease_expired(now_ms - LEASE_REPAIR_GRACE_MS):
+                continue
+            try:
+                _recover(yard, job, now_ms)
+            except JobRefused:
+                continue  # taken over, settled or canceled in between
+            recovered += 1
+            if not enough_time():
+                return recovered
+    return recovered
+
+
+def resend_stale(yard: Yard, enough_time: Callable[[], bool]) -> int:
+    """Send again every pending job last sent more than seven days ago, before SQS forgets its message."""
+    resent = 0
+    old_ms = yard.now_ms() - STALE_AFTER_MS
+    for kind in Kind:
+        wanted = Wanted(kind, labels=(State.PENDING.value,), until_ms=old_ms, descending=False)
+        for job in _jobs(yard, yard.lists.ids(wanted)):
+            if not job.travels or job.wake_at_ms is not None or (job.sent_at_ms or job.created_at_ms) > old_ms:
+                continue
+            now_ms = yard.now_ms()
+            try:
+                _send(yard, yard.jobs.resend(job, now_ms, wake_for_send(job.due_at_ms, now_ms)))
+            except JobRefused:
+                continue
+            resent += 1
+            if not enough_time():
+                return resent
+    return resent
+
+
+def _wake(yard: Yard, job: Job) -> None:
+    now_ms = yard.now_ms()
+    if job.wake_at_ms is None:
+        return  # the index was behind
+    if job.state is not State.PENDING:
+        yard.jobs.forget_wake(job)
+    elif job.held:
+        look_after(yard, job)
+    elif beyond_sqs(job.due_at_ms, now_ms):
+        yard.jobs.wake_later(job, job.due_at_ms - HANDOVER_MS)
+    else:
+        _send(yard, job)
+
+
+def _recover(yard: Yard, job: Job, now_ms: int) -> Job:
+    if job.attempts >= job.max_attempts:
+        return yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
+    recovered = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
+    _send(yard, recovered)
+    return recovered
+
+
+def _send(yard: Yard, job: Job) -> None:
+    now_ms = yard.now_ms()
+    yard.transport.send(parcel_of(yard, job, now_ms))
+    mark_sent(yard, job, now_ms)
+
+
+def _jobs(yard: Yard, ids: Iterable[int]) -> Iterable[Job]:
+    """The jobs of a list of ids, read a hundred at a time."""
+    for chunk in chunks(list(ids), READ_CHUNK):
+        yield from yard.jobs.find_many(chunk)

@@ -1,0 +1,134 @@
+"""One attempt: find the handlers, parse the input, call them under the time limit, and say how it went."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from chalicelib.core.decisions import Failed, Outcome, Succeeded
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.states import Kind
+from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of
+from chalicelib.engine.handlers import Handler
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.payloads import to_json
+
+
+def handlers_of(yard: Yard, job: Job) -> tuple[Handler, ...]:
+    """What runs a job: its type's handler, or all subscribers of its topic; empty if there is none (any more)."""
+    if job.kind is Kind.MESSAGE:
+        return yard.handlers.subscribers.get(job.type, ())
+    handler = yard.handlers.tasks.get(job.type)
+    return () if handler is None else (handler,)
+
+
+def timeout_of(yard: Yard, job: Job) -> int | None:
+    """How long an attempt may take, in milliseconds: the job's word, its handlers', or the default; None: for ever.
+
+    The worker function's own limit comes on top.
+    """
+    if job.timeout_ms is not None:
+        return job.timeout_ms or None
+    declared = [handler.timeout_ms for handler in handlers_of(yard, job) if handler.timeout_ms is not None]
+    return max(declared, default=yard.settings.default_timeout_ms) or None
+
+
+def run(yard: Yard, context: Context) -> Outcome:
+    """Run the handlers of a claimed job; whatever they do, the answer is an outcome."""
+    handlers = handlers_of(yard, context.job)
+    if not handlers:
+        return Failed(no_handler(yard, context.job), final=True)
+    with logger.append_context_keys(job_id=context.job.id, trace_id=context.job.trace_id, attempt=context.attempt):
+        try:
+            with _interrupted_at(context):
+                return _perform(context, handlers)
+        except HandlerTimeout as error:
+            logger.warning("handler overran its time", extra={"type": context.job.type})
+            return timed_out(context.job, error)
+
+
+def no_handler(yard: Yard, job: Job) -> JobError:
+    """The error of a job whose handler is gone."""
+    if job.kind is Kind.MESSAGE:
+        known, remedy = sorted(yard.handlers.subscribers), "declare one with @subscribe, or poll the topic"
+    else:
+        known, remedy = sorted(yard.handlers.tasks), "declare it with @task"
+    names = ", ".join(known) or "none"
+    return JobError(
+        "NoHandler", f"no handler for {job.type!r} is deployed (known: {names[:300]}); {remedy}, then retry"
+    )
+
+
+def timed_out(job: Job, error: BaseException) -> Failed:
+    """The outcome of an attempt that overran."""
+    located = failure_of(error).error
+    return Failed(JobError("Timeout", f"attempt {job.attempts} overran its time", located.where))
+
+
+def _perform(context: Context, handlers: Sequence[Handler]) -> Outcome:
+    """Call every handler that has not succeeded yet; all must, and one that fails does not stop the others."""
+    succeeded = list(context.job.succeeded_subscribers)
+    failures: list[Failed] = []
+    output: Any = None
+    for handler in handlers:
+        if handler.label in succeeded:
+            continue
+        result = _call(context, handler)
+        if isinstance(result, Failed):
+            failures.append(result)
+        else:
+            succeeded.append(handler.label)
+            output = result.output
+    if not failures:
+        return Succeeded(output)
+    remembered = tuple(succeeded) if context.job.kind is Kind.MESSAGE else ()
+    return Failed(failures[0].error, all(failure.final for failure in failures), remembered)
+
+
+def _call(context: Context, handler: Handler) -> Outcome:
+    try:
+        value = handler.parse(context.input)
+        result = handler.function(value, context) if handler.wants_context else handler.function(value)
+        return Succeeded(None if result is None else to_json(_plain(result), "output"))
+    except InvalidInput as error:
+        return Failed(JobError("InvalidInput", str(error)[:500]), final=True)
+    except (JobCanceled, LeaseLost) as error:
+        return failure_of(error)
+    except HandlerTimeout:
+        raise
+    except (Exception, SystemExit) as error:  # a handler may raise anything, and may call sys.exit
+        logger.exception("handler failed", extra={"handler": handler.label})
+        return failure_of(error)
+
+
+def _plain(result: Any) -> Any:
+    """A handler may return a pydantic model."""
+    return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
+
+
+@contextmanager
+def _interrupted_at(context: Context) -> Iterator[None]:
+    """Raise ``HandlerTimeout`` in the block when the context's deadline comes.
+
+    Only the main thread can be interrupted; elsewhere the heartbeat's grace is the only limit.
+    """
+    remaining_ms = context.remaining_ms()
+    if remaining_ms is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise HandlerTimeout(f"job {context.job.id} overran its time")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, max(remaining_ms, 1) / 1_000)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,51 @@
+"""Sending what the ledger says is to be sent.
+
+A ledger-first send has three steps: the transition marked the record unsent, the message is sent, the mark is
+cleared. Whoever dies in between, the clock repeats from the second step; a duplicate is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalicelib.core.decisions import beyond_sqs
+from chalicelib.core.job import Job, to_envelope
+from chalicelib.engine.routing import lane_of
+from chalicelib.engine.yard import Yard
+from chalicelib.queue.contract import Parcel
+from chalicelib.store.jobs import JobRefused
+
+SQS_DELAY_MAX_S = 900
+
+
+def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:
+    """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
+    delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), SQS_DELAY_MAX_S)
+    return Parcel(lane_of(yard, job.queue, job.priority), to_envelope(job), delay_s)
+
+
+def send_marked(yard: Yard, job: Job) -> None:
+    """Send a job that its transition marked unsent, and clear the mark.
+
+    One whose start is beyond SQS's 15 minutes, or that travels not at all, is left to the clock.
+    """
+    now_ms = yard.now_ms()
+    if not job.travels or beyond_sqs(job.due_at_ms, now_ms):
+        return
+    yard.transport.send(parcel_of(yard, job, now_ms))
+    mark_sent(yard, job, now_ms)
+
+
+def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
+    """Send jobs in batches of ten; answers those that SQS did not accept."""
+    now_ms = yard.now_ms()
+    refused = yard.transport.send_many([parcel_of(yard, job, now_ms) for job in jobs])
+    return [jobs[position] for position in refused]
+
+
+def mark_sent(yard: Yard, job: Job, now_ms: int) -> None:
+    """Clear the unsent mark; if the job was claimed meanwhile, the claim has cleared it already."""
+    try:
+        yard.jobs.sent(job.id, job.delivery, now_ms)
+    except JobRefused:
+        return

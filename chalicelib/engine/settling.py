@@ -1,0 +1,122 @@
+"""Settling: record how an attempt ended, and say what becomes of its message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chalicelib.core.decisions import (
+    Bury,
+    Finish,
+    Outcome,
+    Retry,
+    Settlement,
+    after_attempt,
+    wait_before,
+    wake_for_return,
+    wake_for_send,
+)
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff
+from chalicelib.core.states import Kind
+from chalicelib.engine.children import release_children
+from chalicelib.engine.running import handlers_of
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.jobs import JobRefused, StoredOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The message has served: delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComeBack:
+    """The message must come back after ``hide_s`` seconds; ``None``: it is no longer this worker's to hide."""
+
+    hide_s: int | None
+
+
+Fate = Done | ComeBack
+
+
+def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
+    """Record the end of an attempt of ``job``, fenced by its lease; answers the record and the message's fate.
+
+    Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
+    """
+    now_ms = yard.now_ms()
+    match _decide(yard, job, outcome, now_ms):
+        case Finish(output):
+            return _finish(yard, job, output, now_ms)
+        case Retry() as retry:
+            return _retry(yard, job, retry, now_ms)
+        case Bury(error):
+            logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
+            return yard.jobs.bury(job, error, now_ms), Done()
+
+
+def settle_late(refused: JobRefused, job: Job) -> Fate:
+    """What becomes of the message of an attempt that was no longer this worker's to settle."""
+    ledger = refused.ledger
+    logger.info("attempt not recorded: the job moved on", extra={"job_id": job.id, "attempt": job.attempts})
+    if isinstance(ledger, Job) and not ledger.state.terminal and ledger.birth == job.birth:
+        return ComeBack(None)  # someone else runs it, on this very message perhaps
+    return Done()
+
+
+def backoff_of(yard: Yard, job: Job) -> Backoff:
+    """The backoff of a job: its own, its handler's, or its kind's default."""
+    if job.backoff is not None:
+        return job.backoff
+    declared = [handler.backoff for handler in handlers_of(yard, job) if handler.backoff is not None]
+    if declared:
+        return declared[0]
+    return MESSAGE_BACKOFF if job.kind is Kind.MESSAGE else TASK_BACKOFF
+
+
+def _decide(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> Settlement:
+    return after_attempt(
+        job, outcome, now_ms, _safely(wait_before(backoff_of(yard, job), yard.handlers.backoff_function))
+    )
+
+
+def _safely(wait_ms: Callable[[int], int]) -> Callable[[int], int]:
+    """A backoff function is the user's: one that raises, or is gone, must not stop the settling."""
+
+    def wait(retry: int) -> int:
+        try:
+            return wait_ms(retry)
+        except Exception:  # user code, or a name that is no longer registered
+            logger.exception("backoff function failed; the default is used")
+            return MESSAGE_BACKOFF.wait_ms(retry)
+
+    return wait
+
+
+def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Fate]:
+    try:
+        stored = yard.payloads.store_output(job, output) if output is not None else StoredOutput()
+    except TaskyardError as error:  # too large: running again would make the same
+        return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms), Done()
+    settled = yard.jobs.succeed(job, stored, now_ms)
+    if settled.has_children:
+        release_children(yard, settled)
+    return settled, Done()
+
+
+def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Fate]:
+    wake = wake_for_send if retry.resend else wake_for_return
+    settled = yard.jobs.retry_later(
+        job,
+        retry.error,
+        retry.due_at_ms,
+        wake(retry.due_at_ms, now_ms),
+        resend=retry.resend,
+        succeeded_subscribers=retry.succeeded_subscribers,
+        now_ms=now_ms,
+    )
+    if retry.resend:
+        return settled, Done()
+    return settled, ComeBack(-(-(retry.due_at_ms - now_ms) // 1_000))

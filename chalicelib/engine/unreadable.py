@@ -1,0 +1,43 @@
+"""Messages that nobody can read: each becomes one dead letter at first sight, never a crash loop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.publish import Draft, prepare
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import JobRefused
+from chalicelib.store.table import TransactionRefused
+
+UNREADABLE_TYPE = "unreadable"
+KEPT_CHARS = 100_000
+
+
+def bury_unreadable(yard: Yard, message: Received) -> None:
+    """Record a foreign message as a dead letter of the topic ``unreadable``; once, however often it is seen."""
+    logger.warning("unreadable message", extra={"message_id": message.message_id, "source": message.source})
+    job, body = _dead_letter(yard, message)
+    expires_at_s = yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s
+    note = yard.directory.noting_unreadable(message.message_id, job.id, expires_at_s)
+    try:
+        yard.jobs.together([*yard.jobs.recording(job, body), note])
+    except (TransactionRefused, JobRefused):
+        logger.info("unreadable message was recorded before", extra={"message_id": message.message_id})
+
+
+def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
+    content = {"messageId": message.message_id, "source": message.source, "text": message.text[:KEPT_CHARS]}
+    prepared = prepare(yard, Draft(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1), None)
+    now_ms = yard.now_ms()
+    buried = replace(
+        prepared.job,
+        state=State.FAILED,
+        completed_at_ms=now_ms,
+        error=JobError("Unreadable", "the SQS message was not written by Taskyard"),
+        trace=(*prepared.job.trace, TraceEvent(Event.DEAD, now_ms).to_line()),
+    )
+    return buried, prepared.body

@@ -1,0 +1,118 @@
+"""What every use case works with: the stores, the transport, the handlers, and the outer world's gifts.
+
+Time, randomness and ids come from here, so that a test can hand out its own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from chalicelib import aws, settings
+from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
+from chalicelib.core.lanes import Band, Lane
+from chalicelib.engine.handlers import DEFAULT_POOL, Registry
+from chalicelib.queue.contract import Transport
+from chalicelib.queue.sqs import SqsTransport
+from chalicelib.settings import Settings
+from chalicelib.store.directory import Directory
+from chalicelib.store.insights import Insights
+from chalicelib.store.job_lists import JobLists
+from chalicelib.store.jobs import JobStore
+from chalicelib.store.payloads import PayloadStore
+from chalicelib.store.table import Table
+
+logger = Logger(service="taskyard", level=settings.current().log_level)
+
+
+@dataclass(slots=True)
+class JobIds:
+    """Job ids from blocks of 1,024, each taken with one write at first need and never shared after a fork."""
+
+    take_block: Callable[[], int]
+    _next: int = 0
+    _left: int = 0
+    _owner_pid: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def new(self) -> int:
+        """An id that no other process has or gets."""
+        with self._lock:
+            if self._left == 0 or self._owner_pid != os.getpid():
+                self._next, self._left, self._owner_pid = self.take_block(), ID_BLOCK, os.getpid()
+            self._next, self._left = self._next + 1, self._left - 1
+            return self._next - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yard:
+    """One installation, as its use cases see it."""
+
+    settings: Settings
+    jobs: JobStore
+    lists: JobLists
+    payloads: PayloadStore
+    directory: Directory
+    insights: Insights
+    transport: Transport
+    open_lane: Callable[[Lane], None]
+    objects: Any
+    handlers: Registry
+    ids: JobIds
+    now_ms: Callable[[], int]
+    random_bytes: RandomBytes
+    worker_name: str
+    exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
+    known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
+
+    def token(self) -> str:
+        """A new birth or lease."""
+        return token(self.random_bytes)
+
+
+def build(
+    handlers: Registry,
+    chosen: Settings | None = None,
+    *,
+    now_ms: Callable[[], int] | None = None,
+    random_bytes: RandomBytes = os.urandom,
+    exit_process: Callable[[int], None] = os._exit,
+) -> Yard:
+    """The yard that ``chosen`` (by default this process's settings) describes, on AWS or an emulator."""
+    chosen = chosen or settings.current()
+    dynamodb = aws.client("dynamodb")
+    sqs = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)
+    objects = aws.LazyClient("s3")
+    ledger = Table(dynamodb, chosen.jobs_table, ("job", "part"))
+    directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
+    jobs = JobStore(ledger, chosen.index_shards)
+    transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
+    return Yard(
+        settings=chosen,
+        jobs=jobs,
+        lists=JobLists(ledger, jobs),
+        payloads=PayloadStore(ledger, objects, chosen.bucket, chosen.payload_max_bytes),
+        directory=directory,
+        insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
+        transport=transport,
+        open_lane=transport.open_lane,
+        objects=objects,
+        handlers=handlers,
+        ids=JobIds(directory.take_id_block),
+        now_ms=now_ms or wall_clock_ms,
+        random_bytes=random_bytes,
+        worker_name=f"{socket.gethostname()}-{os.getpid()}",
+        exit_process=exit_process,
+    )
+
+
+def wall_clock_ms() -> int:
+    """Now, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000

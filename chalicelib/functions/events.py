@@ -1,0 +1,62 @@
+"""The events that AWS hands to the functions, read into what the engine works with.
+
+Shapes: the Lambda developer guide, "Using Lambda with Amazon SQS" and "Using Lambda with DynamoDB streams".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from chalicelib.core.job import Job
+from chalicelib.engine.projecting import Change
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.wire import item_from_wire
+
+NO_SHARD = "the only shard"  # where the stream's events do not name one, as on emulators
+
+
+class LambdaContext(Protocol):
+    """What the functions use of Lambda's context object."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the function."""
+        ...
+
+
+def received(event: Mapping[str, Any]) -> list[Received]:
+    """The messages of an SQS event."""
+    return [
+        Received(
+            source=record["eventSourceARN"].rsplit(":", 1)[-1],
+            message_id=record["messageId"],
+            receipt=record["receiptHandle"],
+            text=record["body"],
+            receive_count=int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)),
+        )
+        for record in event["Records"]
+    ]
+
+
+def batch_response(come_back: list[str]) -> dict[str, Any]:
+    """The answer by which the event source mapping keeps the messages that must come back."""
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in come_back]}
+
+
+def changes_by_shard(event: Mapping[str, Any]) -> dict[str, list[Change]]:
+    """The changes of job records in a stream event, by shard, oldest first; other parts of jobs are left out."""
+    shard = event.get("shardId", NO_SHARD)
+    changes: defaultdict[str, list[Change]] = defaultdict(list)
+    for record in event["Records"]:
+        image = record["dynamodb"]
+        if image["Keys"]["part"]["S"] == STATE_PART:
+            change = Change(image["SequenceNumber"], _job(image.get("OldImage")), _job(image.get("NewImage")))
+            changes[shard].append(change)
+    return dict(changes)
+
+
+def _job(image: Mapping[str, Any] | None) -> Job | None:
+    found = decoded(item_from_wire(image)) if image else None
+    return found if isinstance(found, Job) else None

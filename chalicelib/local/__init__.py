@@ -1,0 +1,1 @@
+"""Taskyard on one machine: the embedded emulator, event sources and commands."""

@@ -1,0 +1,153 @@
+"""ASGI middleware for the embedded emulator: who may talk to it, and whether a request may change it.
+
+The emulator runs code as the user and asks nobody for a password, so listening on loopback only is not
+enough: every web page the user opens can send requests to 127.0.0.1, across origins or, with a DNS name
+that it re-points (DNS rebinding), as its own origin. A browser betrays itself in both cases, by its
+Origin or Sec-Fetch-Site header or by a foreign Host header. AWS SDKs, curl and functions send none of these.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+POLICY_VIOLATION = 1008  # the WebSocket close code for "not allowed here" (RFC 6455, 7.4.1)
+SHOWN_HEADER_CHARS = 200
+_READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_READ_ACTIONS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "List", "Describe")
+_EMPTY_JSON_BYTES = len(b"{}")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is turned away, in the three parts that every error of Taskyard has."""
+
+    expected: str
+    got: str
+    remedy: str
+
+
+class LoopbackGuard:
+    """Passes `app` only what a program on this machine asked of http://127.0.0.1:`port`.
+
+    Any other HTTP request is answered 403 with a Refusal as JSON, every WebSocket is closed, and the
+    lifespan protocol passes through.
+    """
+
+    def __init__(self, app: AsgiApp, port: int) -> None:
+        self._app = app
+        self._hosts = tuple(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            refusal = find_refusal(scope["headers"], self._hosts)
+            if refusal is None:
+                await self._app(scope, receive, send)
+            else:
+                await _send_refusal(refusal, send)
+        else:
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+
+
+def find_refusal(headers: Headers, hosts: tuple[str, ...]) -> Refusal | None:
+    """The first reason to turn away a request with these headers, or None when there is none.
+
+    `hosts` are the accepted values of the Host header, in lower case.
+    """
+    origins = _values(headers, b"origin")
+    if origins:
+        return Refusal(
+            expected="no Origin header",
+            got=f"Origin: {_shown(origins)}",
+            remedy="Web pages may not drive the emulator; use an AWS SDK or curl.",
+        )
+    sites = _values(headers, b"sec-fetch-site")
+    if sites not in ([], ["none"]):
+        return Refusal(
+            expected="no Sec-Fetch-Site header, or the value 'none'",
+            got=f"Sec-Fetch-Site: {_shown(sites)}",
+            remedy="Web pages may not drive the emulator; open the address itself, or use an AWS SDK.",
+        )
+    named = _values(headers, b"host")
+    if len(named) != 1 or named[0].lower() not in hosts:
+        return Refusal(
+            expected=f"exactly one Host header, one of {', '.join(hosts)}",
+            got=f"Host: {_shown(named)}" if named else "no Host header",
+            remedy=f"Set AWS_ENDPOINT_URL to http://{hosts[0]}.",
+        )
+    return None
+
+
+class WriteCounter:
+    """Counts in `writes` the finished requests to `app` that may have changed its state.
+
+    A request counts when it ends, not when it arrives: who reads the number has seen every change that
+    is counted in it. When in doubt a request counts as a write, except an SQS receive that returned
+    nothing: idle consumers poll for ever, and what they change (the visibility of nothing) is nothing.
+    """
+
+    def __init__(self, app: AsgiApp) -> None:
+        self._app = app
+        self.writes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_read(scope):
+            await self._app(scope, receive, send)
+            return
+        answered_bytes = 0
+
+        async def count_and_send(message: Message) -> None:
+            nonlocal answered_bytes
+            answered_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, count_and_send)
+        finally:
+            if not (_action(scope) == "ReceiveMessage" and answered_bytes <= _EMPTY_JSON_BYTES):
+                self.writes += 1
+
+
+def _is_read(scope: Scope) -> bool:
+    action = _action(scope)
+    if action:
+        return action.startswith(_READ_ACTIONS)
+    # A GET of the query protocol (?Action=DeleteQueue) writes all the same.
+    return scope["method"] in _READ_METHODS and b"Action=" not in scope["query_string"]
+
+
+def _action(scope: Scope) -> str:
+    """The operation that a JSON protocol request names ("DynamoDB_20120810.PutItem": PutItem), or ""."""
+    targets = _values(scope["headers"], b"x-amz-target")
+    return targets[0].rpartition(".")[2] if targets else ""
+
+
+def _values(headers: Headers, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in headers if key.lower() == name]
+
+
+def _shown(values: list[str]) -> str:
+    return ", ".join(values)[:SHOWN_HEADER_CHARS]
+
+
+async def _send_refusal(refusal: Refusal, send: Send) -> None:
+    message = f"Expected {refusal.expected}; got {refusal.got}. {refusal.remedy}"
+    body = json.dumps({"message": message, **asdict(refusal)}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

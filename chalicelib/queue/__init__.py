@@ -1,0 +1,1 @@
+"""The transport: how a message travels to a worker."""

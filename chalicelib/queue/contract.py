@@ -1,0 +1,64 @@
+"""What the engine asks of a transport.
+
+A transport carries texts on lanes, at least once and in no promised order. A received message is hidden for a
+time; if it is neither deleted nor hidden anew, it comes back. A source is the transport's own name of a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib.core.lanes import Lane
+
+MESSAGE_MAX_BYTES = 1_048_576  # the SQS limit of a message, and of a batch of ten together
+BATCH_MAX_MESSAGES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A text to be sent on a lane, not to be received before ``delay_s`` seconds (0 to 900)."""
+
+    lane: Lane
+    text: str
+    delay_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message in hand: its text, where it came from and the handle by which it is settled."""
+
+    source: str
+    message_id: str
+    receipt: str
+    text: str
+    receive_count: int = 1
+
+
+class Transport(Protocol):
+    """The contract that ``tests/contract`` holds every transport to."""
+
+    def source_of(self, lane: Lane) -> str:
+        """The name of the queue behind a lane."""
+        ...
+
+    def send(self, parcel: Parcel) -> None:
+        """Send one text. Once this returns the message is durable; if it raises, it may be all the same."""
+        ...
+
+    def send_many(self, parcels: Sequence[Parcel]) -> list[int]:
+        """Send texts in as few calls as possible; answers the positions of those that were not accepted."""
+        ...
+
+    def receive(self, source: str, most: int, hide_s: int, wait_s: int) -> list[Received]:
+        """Up to ``most`` (1 to 10) messages, hidden for ``hide_s`` seconds; waits ``wait_s`` (0 to 20) for a first."""
+        ...
+
+    def hide(self, messages: Sequence[Received], hide_s: int) -> None:
+        """Hide messages for ``hide_s`` seconds from now (0: show them). A message already gone is passed over."""
+        ...
+
+    def delete(self, messages: Sequence[Received]) -> None:
+        """Delete messages. One already gone, or held by a newer receiver, is passed over."""
+        ...

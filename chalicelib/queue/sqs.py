@@ -1,0 +1,140 @@
+"""The transport on SQS: one queue a lane."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.lanes import Lane, sqs_name
+from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, Parcel, Received
+
+T = TypeVar("T")
+VISIBILITY_MAX_S = 43_200  # the SQS limit, counted from the receive
+COPIED_ATTRIBUTES = (
+    "VisibilityTimeout",
+    "MessageRetentionPeriod",
+    "RedrivePolicy",
+    "MaximumMessageSize",
+    "SqsManagedSseEnabled",
+)
+MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "AWS.SimpleQueueService.MessageNotInflight"}
+
+
+@dataclass(slots=True)
+class SqsTransport:
+    """Messages on SQS. ``base_name`` begins every queue's name; ``pattern`` is the lane after which the lane of
+    a topic that infra does not know is made (see ``open_lane``)."""
+
+    client: Any
+    base_name: str
+    pattern: Lane
+    _urls: dict[str, str] = field(default_factory=dict)
+
+    def source_of(self, lane: Lane) -> str:
+        """The SQS name of a lane's queue."""
+        return sqs_name(self.base_name, lane)
+
+    def send(self, parcel: Parcel) -> None:
+        """Send one text; raises ``LookupError`` when the lane has no queue."""
+        url = self._url(self.source_of(parcel.lane))
+        self.client.send_message(QueueUrl=url, MessageBody=parcel.text, DelaySeconds=parcel.delay_s)
+
+    def send_many(self, parcels: Sequence[Parcel]) -> list[int]:
+        """Send texts in batches of ten, packed by count and bytes; answers the positions not accepted."""
+        refused: list[int] = []
+        for source, positions in _grouped(range(len(parcels)), lambda i: self.source_of(parcels[i].lane)):
+            for batch in packed(positions, lambda i: len(parcels[i].text)):
+                refused += self._send_batch(source, batch, parcels)
+        return refused
+
+    def receive(self, source: str, most: int, hide_s: int, wait_s: int) -> list[Received]:
+        """Up to ``most`` messages of one queue; raises ``LookupError`` when there is no such queue."""
+        answer = self.client.receive_message(
+            QueueUrl=self._url(source),
+            MaxNumberOfMessages=most,
+            VisibilityTimeout=hide_s,
+            WaitTimeSeconds=wait_s,
+            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+        )
+        return [
+            Received(
+                source,
+                message["MessageId"],
+                message["ReceiptHandle"],
+                message["Body"],
+                int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+            )
+            for message in answer.get("Messages", [])
+        ]
+
+    def hide(self, messages: Sequence[Received], hide_s: int) -> None:
+        """Hide messages, ten a call."""
+        seconds = min(hide_s, VISIBILITY_MAX_S)
+        self._settle(self.client.change_message_visibility_batch, messages, {"VisibilityTimeout": seconds})
+
+    def delete(self, messages: Sequence[Received]) -> None:
+        """Delete messages, ten a call."""
+        self._settle(self.client.delete_message_batch, messages, {})
+
+    def open_lane(self, lane: Lane) -> None:
+        """Make a lane's queue, with the attributes that infra gave the pattern's; harmless if it is there."""
+        attributes = self.client.get_queue_attributes(
+            QueueUrl=self._url(self.source_of(self.pattern)), AttributeNames=["All"]
+        )["Attributes"]
+        copied = {name: attributes[name] for name in COPIED_ATTRIBUTES if name in attributes}
+        answer = self.client.create_queue(QueueName=self.source_of(lane), Attributes=copied)
+        self._urls[self.source_of(lane)] = answer["QueueUrl"]
+
+    def _url(self, source: str) -> str:
+        if source not in self._urls:
+            try:
+                self._urls[source] = self.client.get_queue_url(QueueName=source)["QueueUrl"]
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in MISSING:
+                    raise
+                raise LookupError(f"there is no queue {source}") from error
+        return self._urls[source]
+
+    def _send_batch(self, source: str, positions: Sequence[int], parcels: Sequence[Parcel]) -> list[int]:
+        entries = [
+            {"Id": str(i), "MessageBody": parcels[i].text, "DelaySeconds": parcels[i].delay_s} for i in positions
+        ]
+        answer = self.client.send_message_batch(QueueUrl=self._url(source), Entries=entries)
+        return [int(entry["Id"]) for entry in answer.get("Failed", [])]
+
+    def _settle(self, call: Any, messages: Sequence[Received], extra: dict[str, int]) -> None:
+        for source, group in _grouped(messages, lambda message: message.source):
+            for start in range(0, len(group), BATCH_MAX_MESSAGES):
+                batch = group[start : start + BATCH_MAX_MESSAGES]
+                entries = [{"Id": str(i), "ReceiptHandle": message.receipt, **extra} for i, message in enumerate(batch)]
+                answer = call(QueueUrl=self._url(source), Entries=entries)
+                lasting = [entry for entry in answer.get("Failed", []) if entry["Code"] not in GONE]
+                if lasting:
+                    raise Unavailable(f"SQS did not settle {len(lasting)} messages of {source}", got=lasting[0]["Code"])
+
+
+def packed(positions: Sequence[int], size: Callable[[int], int]) -> Iterator[list[int]]:
+    """``positions`` in batches that SQS takes: at most ten, at most 1 MiB together."""
+    batch: list[int] = []
+    room = MESSAGE_MAX_BYTES
+    for position in positions:
+        if batch and (len(batch) == BATCH_MAX_MESSAGES or size(position) > room):
+            yield batch
+            batch, room = [], MESSAGE_MAX_BYTES
+        batch.append(position)
+        room -= size(position)
+    if batch:
+        yield batch
+
+
+def _grouped(entries: Sequence[T], key: Callable[[T], str]) -> list[tuple[str, list[T]]]:
+    groups: defaultdict[str, list[T]] = defaultdict(list)
+    for entry in entries:
+        groups[key(entry)].append(entry)
+    return list(groups.items())

@@ -1,0 +1,136 @@
+"""Every setting, read once from the environment and checked, relations included."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput
+
+SQS_VISIBILITY_MAX_S = 43_200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an installation may choose. Each field is read from ``TASKYARD_<NAME>``."""
+
+    stage: str = "local"  # "local" needs no access key; every other stage refuses to answer without one
+    prefix: str = "taskyard"  # begins the name of every AWS resource
+    region: str = "us-east-1"
+    lease_s: int = 60  # how long a silent worker keeps its job
+    poll_lease_ms: int = 30_000  # fastify-mq's lockTimeout, where a poll does not name its own
+    function_timeout_s: int = 300  # the worker function's own limit; Lambda allows 900
+    default_timeout_ms: int = 3_600_000  # of a task that names none; 0 is none (fastify-task)
+    stop_grace_s: float = 5.0  # what an interrupted handler gets to stop by itself
+    payload_max_bytes: int = 5 * 1024 * 1024  # of input, options and context together, and of an output
+    idempotency_ttl_s: int = 86_400
+    tombstone_ttl_s: int = 15 * 86_400  # SQS keeps a message for at most 14 days
+    index_shards: int = 4  # partitions of each index key; may be raised, never lowered
+    cors_origins: str = ""  # comma-separated origins, or "*"; empty: no cross-origin use
+    log_level: str = "INFO"
+
+    @property
+    def local(self) -> bool:
+        """Whether this is the stage that runs on one machine, without keys."""
+        return self.stage == "local"
+
+    @property
+    def base_name(self) -> str:
+        """What the name of every resource begins with."""
+        return f"{self.prefix}-{self.stage}"
+
+    @property
+    def jobs_table(self) -> str:
+        """The ledger."""
+        return f"{self.base_name}-jobs"
+
+    @property
+    def directory_table(self) -> str:
+        """Topics, access keys, id blocks, idempotency keys, outbox markers."""
+        return f"{self.base_name}-directory"
+
+    @property
+    def insights_table(self) -> str:
+        """Projections of the ledger's change stream."""
+        return f"{self.base_name}-insights"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """The SQS queue that redrive policies point to."""
+        return f"{self.base_name}-dead-letters"
+
+    @property
+    def visibility_s(self) -> int:
+        """The lanes' own visibility time-out: the function's limit plus a margin, until a worker sets its lease."""
+        return self.function_timeout_s + 30
+
+    @property
+    def bucket(self) -> str:
+        """Payloads and outputs above 256 KB, and what handlers write. Named in full by infra; see there."""
+        return os.environ.get("TASKYARD_BUCKET") or f"{self.base_name}-objects"
+
+    def checked(self) -> Settings:
+        """These settings, or ``InvalidInput`` naming the first that cannot work."""
+        _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,11}", self.stage), "STAGE", "1 to 12 of a-z 0-9 -", self.stage)
+        _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,15}", self.prefix), "PREFIX", "1 to 16 of a-z 0-9 -", self.prefix)
+        _expect(1 <= self.lease_s <= 3_600, "LEASE_S", "1 to 3600", self.lease_s)
+        _expect(1 <= self.function_timeout_s <= 900, "FUNCTION_TIMEOUT_S", "1 to 900", self.function_timeout_s)
+        _expect(
+            self.lease_s <= self.visibility_s,
+            "LEASE_S",
+            f"at most the lanes' visibility time-out ({self.visibility_s} s)",
+            self.lease_s,
+        )
+        _expect(
+            1_000 <= self.poll_lease_ms <= SQS_VISIBILITY_MAX_S * 1_000,
+            "POLL_LEASE_MS",
+            "1000 to 43200000",
+            self.poll_lease_ms,
+        )
+        _expect(self.default_timeout_ms >= 0, "DEFAULT_TIMEOUT_MS", "0 or more", self.default_timeout_ms)
+        _expect(0 < self.stop_grace_s <= 60, "STOP_GRACE_S", "above 0, at most 60", self.stop_grace_s)
+        _expect(
+            1_024 <= self.payload_max_bytes <= 6 * 1024 * 1024 - 65_536,
+            "PAYLOAD_MAX_BYTES",
+            "1024 to 6225920 (a Lambda request holds 6 MB)",
+            self.payload_max_bytes,
+        )
+        _expect(self.idempotency_ttl_s >= 60, "IDEMPOTENCY_TTL_S", "60 or more", self.idempotency_ttl_s)
+        _expect(self.tombstone_ttl_s >= 14 * 86_400, "TOMBSTONE_TTL_S", "1209600 or more", self.tombstone_ttl_s)
+        _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
+        return self
+
+
+DEFAULTS = Settings()
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """The settings that ``environment`` describes; raises ``InvalidInput`` naming the variable at fault."""
+    values: dict[str, Any] = {}
+    for name in Settings.__slots__:
+        text = environment.get(f"TASKYARD_{name.upper()}")
+        if name == "region":
+            text = text or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
+        if text is None:
+            continue
+        kind = type(getattr(DEFAULTS, name))
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            _expect(False, name.upper(), f"a value of type {kind.__name__}", text)
+    return replace(DEFAULTS, **values).checked()
+
+
+@lru_cache(maxsize=1)
+def current() -> Settings:
+    """The settings of this process."""
+    return read(os.environ)
+
+
+def _expect(holds: object, name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise InvalidInput("a setting is out of range", field=f"TASKYARD_{name}", expected=expected, got=got)

@@ -1,0 +1,1 @@
+"""DynamoDB tables and S3 objects, one module a table."""

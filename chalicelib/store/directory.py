@@ -1,0 +1,152 @@
+"""What is few and known by name. Table ``<prefix>-<stage>-directory``.
+
+Key layout::
+
+    kind               name                    what
+    ids                jobs                    next: the id after the newest block
+    topic              <sha256 of the topic>   topic, band_<band>: the lanes that a polled topic has
+    idempotency#<op>   <sha256 of the key>     job, fingerprint, expires_at_s
+    outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
+    unreadable         <SQS message id>        job: the dead letter made of a body nobody could read
+    access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms
+    clock              tick                    at_ms: when the clock last ran to its end
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.ids import ID_BLOCK
+from chalicelib.core.lanes import Band
+from chalicelib.store.table import Change, Clause, Table
+from chalicelib.store.wire import Wire
+
+BAND_PREFIX = "band_"
+NOT_THERE = Clause("not there", "attribute_not_exists({name})")
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's promise that two requests are one; ``scope`` is the operation it holds for."""
+
+    scope: str
+    key: str
+    fingerprint: str
+
+    def item_key(self) -> dict[str, str]:
+        """Where it is kept."""
+        return {"kind": f"idempotency#{self.scope}", "name": digest(self.key)}
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Jobs recorded in bulk whose messages may not have been sent."""
+
+    name: str
+    job_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The access patterns of the directory."""
+
+    table: Table
+
+    # -- ids ----------------------------------------------------------------------------------
+
+    def take_id_block(self) -> int:
+        """The first id of a block of 1,024 that nobody else gets."""
+        item = self.table.update({"kind": "ids", "name": "jobs"}, Change((), adds={"next": ID_BLOCK}))
+        first: int = item["next"] - ID_BLOCK + 1
+        return first
+
+    # -- topics -------------------------------------------------------------------------------
+
+    def bands_of(self, topic: str) -> list[Band]:
+        """The lanes that a polled topic has by now."""
+        item = self.table.get({"kind": "topic", "name": digest(topic)}, consistent=False)
+        return [Band(name.removeprefix(BAND_PREFIX)) for name in item or {} if name.startswith(BAND_PREFIX)]
+
+    def add_band(self, topic: str, band: Band) -> None:
+        """Note that a polled topic has a lane of ``band``."""
+        change = Change((), sets={"topic": topic, f"{BAND_PREFIX}{band}": True})
+        self.table.update({"kind": "topic", "name": digest(topic)}, change)
+
+    def topics(self) -> list[str]:
+        """Every topic that was ever published to without being subscribed."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": "topic"})
+        return sorted(row["topic"] for row in rows)
+
+    # -- idempotency --------------------------------------------------------------------------
+
+    def reserving(self, key: IdempotencyKey, job_id: int, now_s: int, ttl_s: int) -> Wire:
+        """The action that binds a key to its job; refused while an earlier binding is in force."""
+        free = Clause("free or expired", "attribute_not_exists({name}) OR {expires_at_s} < :now", {":now": now_s})
+        item = {**key.item_key(), "job": job_id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
+        return self.table.putting(item, free)
+
+    # -- outbox -------------------------------------------------------------------------------
+
+    def opening_outbox(self, outbox: Outbox) -> Wire:
+        """The action that marks a bulk of jobs as not yet sent."""
+        return self.table.putting({"kind": "outbox", "name": outbox.name, "jobs": outbox.job_ids}, NOT_THERE)
+
+    def close_outbox(self, name: str) -> None:
+        """All messages of a bulk are sent."""
+        self.table.delete({"kind": "outbox", "name": name})
+
+    def open_outboxes(self, before_ms: int) -> Iterable[Outbox]:
+        """The bulks opened before ``before_ms`` that are not closed, oldest first."""
+        rows = self.table.query_all(
+            "{kind} = :kind AND {name} < :before", {":kind": "outbox", ":before": f"{before_ms:013d}"}
+        )
+        return (Outbox(row["name"], row["jobs"]) for row in rows)
+
+    # -- unreadable messages ------------------------------------------------------------------
+
+    def noting_unreadable(self, message_id: str, job_id: int, expires_at_s: int) -> Wire:
+        """The action that makes one dead letter, and no more, of an unreadable SQS message."""
+        item = {"kind": "unreadable", "name": message_id, "job": job_id, "expires_at_s": expires_at_s}
+        return self.table.putting(item, NOT_THERE)
+
+    # -- access keys --------------------------------------------------------------------------
+
+    def put_access_key(self, digest_of_key: str, label: str, scopes: Sequence[str], now_ms: int) -> None:
+        """Remember a new access key by its digest; raises ``Refused`` if there is one."""
+        item = {"label": label, "scopes": list(scopes), "created_at_ms": now_ms}
+        self.table.put({"kind": "access_key", "name": digest_of_key, **item}, NOT_THERE)
+
+    def access_key(self, digest_of_key: str) -> dict[str, Any] | None:
+        """The access key with a digest: ``label``, ``scopes``, ``created_at_ms``, ``revoked_at_ms``."""
+        return self.table.get({"kind": "access_key", "name": digest_of_key})
+
+    def access_keys(self) -> list[dict[str, Any]]:
+        """All access keys, revoked ones included, oldest first."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": "access_key"}, consistent=True)
+        return sorted(rows, key=lambda row: row["created_at_ms"])
+
+    def revoke_access_key(self, digest_of_key: str, now_ms: int) -> None:
+        """End a key's life; raises ``Refused`` if there is no such key."""
+        there = Clause("there", "attribute_exists({name})")
+        self.table.update(
+            {"kind": "access_key", "name": digest_of_key}, Change((there,), keeps={"revoked_at_ms": now_ms})
+        )
+
+    # -- the clock ----------------------------------------------------------------------------
+
+    def note_tick(self, now_ms: int) -> None:
+        """The clock ran to its end."""
+        self.table.update({"kind": "clock", "name": "tick"}, Change((), sets={"at_ms": now_ms}))
+
+    def last_tick_ms(self) -> int | None:
+        """When the clock last ran to its end."""
+        item = self.table.get({"kind": "clock", "name": "tick"}, consistent=False)
+        return item["at_ms"] if item else None
+
+
+def digest(text: str) -> str:
+    """A key of fixed length for a text of any length."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,601 @@
+"""The ledger: the jobs table and every transition of a job. Table ``<prefix>-<stage>-jobs``.
+
+Key layout::
+
+    job (N)  part (S)          what
+    123      state             the record of core/job.py, under 1 KB, plus the index keys below
+    123      body              {input, options, context} as JSON text, when it is too large for the record
+    123      output#<lease>    an output, likewise; named by the lease, so that a late worker spoils nothing
+    123      child#<id>        an edge to a child that waits for this job's success
+
+Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by age and is unique)::
+
+    by_state   state_key  = <kind>#<label>#<shard>          position
+    by_type    type_key   = <kind>#<type>#<label>#<shard>   position
+    by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
+    due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
+
+``label`` is the state, or ``replayed`` for a dead letter that was replayed.
+
+Each transition is one conditional write that sets exactly its own fields. The race that every clause wins::
+
+    worker A   claim(lease=a) ... stalls ......................... settle(lease=a) -> Refused: holds_lease
+    worker B                      lease ends   take_over(lease=b) ... settle(lease=b)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.core.ids import job_id_in
+from chalicelib.core.job import Job, JobError, Progress, Tombstone, from_document, to_document
+from chalicelib.core.states import State
+from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, newest
+from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
+from chalicelib.store.wire import Wire
+
+STATE_PART = "state"
+BODY_PART = "body"
+CHILD_PREFIX = "child#"
+REPLAYED = "replayed"
+DELETED = "deleted"
+
+ABSENT = Clause("absent", "attribute_not_exists({job})")
+EXISTS = Clause("exists", "attribute_exists({job})")
+NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
+UNHELD = Clause("unheld", "attribute_not_exists({held})")
+ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {max_attempts}")
+
+
+def in_state(*states: State) -> Clause:
+    """The job is in one of ``states``."""
+    values = {f":in_{state.value}": state.value for state in states}
+    return Clause(f"in {' or '.join(states)}", f"{{state}} IN ({', '.join(values)})", values)
+
+
+def holds_lease(lease: str) -> Clause:
+    """The newest lease is ``lease``: nobody took the job over."""
+    return Clause("holds lease", "{lease} = :held_lease", {":held_lease": lease})
+
+
+def lease_ran_out(now_ms: int) -> Clause:
+    """The lease ended before ``now_ms``."""
+    return Clause("lease ran out", "{lease_until_ms} < :expiry", {":expiry": now_ms})
+
+
+def same_birth(birth: str) -> Clause:
+    """It is the same job, not another one with its id."""
+    return Clause("same birth", "{birth} = :birth", {":birth": birth})
+
+
+def same_delivery(delivery: int) -> Clause:
+    """No newer send has made this delivery void."""
+    return Clause("same delivery", "{delivery} = :delivery", {":delivery": delivery})
+
+
+def due_by(now_ms: int) -> Clause:
+    """Its time has come."""
+    return Clause("due", "{due_at_ms} <= :due_now", {":due_now": now_ms})
+
+
+def room_in_trace(events: int) -> Clause:
+    """Its trace holds at most ``events`` events."""
+    return Clause("room in trace", "size({trace}) <= :room", {":room": events})
+
+
+def as_seen(job: Job) -> Clause:
+    """No attempt was begun since ``job`` was read."""
+    return Clause("as seen", "{attempts} = :seen_attempts", {":seen_attempts": job.attempts})
+
+
+def woken_by(wake_at_ms: int) -> Clause:
+    """Its wake-up call still is the one that was seen."""
+    return Clause("same wake-up", "{wake_at_ms} = :wake", {":wake": wake_at_ms})
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a claim is made with: who runs, under which token, until when (milliseconds since 1970).
+
+    A polled job also keeps the SQS queue and the receipt handle by which its message is settled later.
+    """
+
+    token: str
+    until_ms: int
+    worker: str
+    source: str | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOutput:
+    """An output in the record itself (``text``) or at a place of its own (``place``); both ``None``: nothing."""
+
+    text: str | None = None
+    place: str | None = None
+
+
+class JobRefused(Exception):
+    """A transition did not apply. ``ledger`` is the job as it stands, a tombstone, or ``None``."""
+
+    def __init__(self, message: str, ledger: Job | Tombstone | None) -> None:
+        super().__init__(message)
+        self.ledger = ledger
+
+
+@dataclass(frozen=True, slots=True)
+class JobStore:
+    """The transitions of a job and the reads by id. ``shards``: how many partitions each index key has."""
+
+    table: Table
+    shards: int
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def find(self, job_id: int) -> Job | None:
+        """The job as of the last write; ``None`` if it never was or is deleted."""
+        found = decoded(self.table.get(state_key(job_id)))
+        return found if isinstance(found, Job) else None
+
+    def find_many(self, job_ids: Sequence[int]) -> list[Job]:
+        """The jobs that exist, in the order of ``job_ids``."""
+        items = self.table.get_many([state_key(job_id) for job_id in dict.fromkeys(job_ids)])
+        by_id = {job.id: job for item in items if isinstance(job := decoded(item), Job)}
+        return [by_id[job_id] for job_id in job_ids if job_id in by_id]
+
+    def children(self, parent_id: int) -> list[int]:
+        """The ids of the children that wait, or waited, for a job."""
+        rows = self.table.query_all(
+            "{job} = :job AND begins_with({part}, :prefix)", {":job": parent_id, ":prefix": CHILD_PREFIX}
+        )
+        return [int(row["part"].removeprefix(CHILD_PREFIX)) for row in rows]
+
+    # -- publishing ---------------------------------------------------------------------------
+
+    def record(self, job: Job, body: str | None = None) -> None:
+        """Write a new record, with a large ``body`` beside it.
+
+        Raises ``JobRefused`` when the id is taken, be it by this very job (same birth) or another.
+        """
+        if body is None:
+            try:
+                self.table.put(self.item(job), ABSENT)
+            except Refused as refused:
+                raise JobRefused(str(refused), decoded(refused.old)) from refused
+        else:
+            self.together(self.recording(job, body))
+
+    def together(self, actions: Sequence[Wire]) -> None:
+        """Do all of ``actions`` or none.
+
+        Raises ``JobRefused`` with the ledger's record when the first action was refused, and
+        ``TransactionRefused`` when only a later one was.
+        """
+        try:
+            self.table.transact(actions)
+        except TransactionRefused as refused:
+            if refused.refused[0]:
+                raise JobRefused(str(refused), decoded(refused.old[0])) from refused
+            raise
+
+    def recording(self, job: Job, body: str | None = None, *beside: Wire) -> list[Wire]:
+        """The actions that write a new record (first) in a transaction, then those ``beside`` it."""
+        actions = [self.table.putting(self.item(job), ABSENT)]
+        if body is not None:
+            actions.append(self.table.putting({"job": job.id, "part": BODY_PART, "text": body}))
+        return [*actions, *beside]
+
+    def adopting(self, parent_id: int, child_id: int) -> list[Wire]:
+        """The actions by which a child begins to wait for its parent; refused if that has succeeded already."""
+        waits = Clause("parent not done", "{state} <> :success", {":success": State.SUCCESS.value})
+        return [
+            self.table.updating(state_key(parent_id), Change((EXISTS, waits), sets={"has_children": True})),
+            self.table.putting({"job": parent_id, "part": f"{CHILD_PREFIX}{child_id}"}),
+        ]
+
+    # -- claiming -----------------------------------------------------------------------------
+
+    def claim(self, envelope: Job, lease: Lease, now_ms: int, seen: Job | None = None) -> Job:
+        """pending -> running, under a lease. Raises ``JobRefused`` with the record that stands in the way.
+
+        ``seen`` is the record of an earlier refusal whose trace is full: it is shortened on the way.
+        """
+        fence = (
+            in_state(State.PENDING),
+            same_birth(envelope.birth),
+            same_delivery(envelope.delivery),
+            due_by(now_ms),
+            UNHELD,
+            ATTEMPTS_LEFT,
+            room_in_trace(TRACE_MAX_EVENTS - 1) if seen is None else as_seen(seen),
+        )
+        sets, appends = self._told(seen, TraceEvent(Event.STARTED, now_ms))
+        change = Change(
+            fence,
+            sets={**self._running(envelope, lease, now_ms), **sets},
+            adds={"attempts": 1},
+            appends=appends,
+            keeps={"first_started_at_ms": now_ms},
+        )
+        return self._change(envelope.id, change)
+
+    def claim_unrecorded(self, envelope: Job, body: str | None, lease: Lease, now_ms: int) -> Job:
+        """absent -> running: make the record that the publisher could not.
+
+        Raises ``JobRefused`` when the publisher was faster after all.
+        """
+        job = replace(
+            envelope,
+            state=State.RUNNING,
+            updated_at_ms=now_ms,
+            attempts=1,
+            lease=lease.token,
+            lease_until_ms=lease.until_ms,
+            worker=lease.worker,
+            source=lease.source,
+            receipt=lease.receipt,
+            started_at_ms=now_ms,
+            first_started_at_ms=now_ms,
+            trace=(*envelope.trace, TraceEvent(Event.STARTED, now_ms).to_line()),
+        )
+        self.record(job, body)
+        return job
+
+    def take_over(self, seen: Job, lease: Lease, now_ms: int) -> Job:
+        """running with an expired lease -> running under a new one. Raises ``JobRefused`` if it was extended."""
+        recovered = TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts})
+        sets, appends = self._told(seen, recovered, TraceEvent(Event.STARTED, now_ms))
+        fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), ATTEMPTS_LEFT)
+        change = Change(
+            fence, sets={**self._running(seen, lease, now_ms), **sets}, adds={"attempts": 1}, appends=appends
+        )
+        return self._change(seen.id, change)
+
+    # -- while it runs ------------------------------------------------------------------------
+
+    def extend_lease(self, job_id: int, lease: str, until_ms: int) -> None:
+        """Keep the lease until ``until_ms``; raises ``JobRefused`` when the job was canceled or taken over."""
+        self._change(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets={"lease_until_ms": until_ms}))
+
+    def report_progress(self, job_id: int, lease: str, progress: Progress, now_ms: int) -> None:
+        """Write how far the handler says it is; raises ``JobRefused`` when the job was canceled or taken over."""
+        fence = (in_state(State.RUNNING), holds_lease(lease))
+        self._change(job_id, Change(fence, sets={"progress": progress.to_text(), "updated_at_ms": now_ms}))
+
+    # -- settling -----------------------------------------------------------------------------
+
+    def succeed(self, job: Job, output: StoredOutput, now_ms: int) -> Job:
+        """running -> success, fenced by the lease."""
+        return self._settle(
+            job,
+            State.SUCCESS,
+            {"output": output.text, "output_at": output.place, "error": None, "completed_at_ms": now_ms},
+            TraceEvent(Event.SUCCEEDED, now_ms),
+            now_ms,
+        )
+
+    def retry_later(
+        self,
+        job: Job,
+        error: JobError,
+        due_at_ms: int,
+        wake_at_ms: int,
+        *,
+        resend: bool,
+        succeeded_subscribers: Sequence[str],
+        now_ms: int,
+    ) -> Job:
+        """running -> pending until ``due_at_ms``, fenced by the lease; the clock looks at ``wake_at_ms``.
+
+        ``resend``: this message ends here, and the clock sends the next delivery.
+        """
+        sets: dict[str, Any] = {
+            "due_at_ms": due_at_ms,
+            "error": error.to_document(),
+            "succeeded_subscribers": list(succeeded_subscribers) or None,
+            "delivery": job.delivery + 1 if resend else job.delivery,
+        }
+        event = TraceEvent(Event.FAILED, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
+        return self._settle(job, State.PENDING, sets, event, now_ms, adds={"failures": 1}, wake_at_ms=wake_at_ms)
+
+    def bury(self, job: Job, error: JobError, now_ms: int) -> Job:
+        """running -> failed, fenced by the lease: the record becomes a dead letter."""
+        sets = {"error": error.to_document(), "completed_at_ms": now_ms}
+        event = TraceEvent(Event.DEAD, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
+        return self._settle(job, State.FAILED, sets, event, now_ms, adds={"failures": 1})
+
+    def give_up(self, seen: Job, error: JobError, now_ms: int) -> Job:
+        """running with an expired last lease, or pending -> failed, if it still is as it was ``seen``."""
+        fence = holds_lease(seen.lease) if seen.lease else Clause("never leased", "attribute_not_exists({lease})")
+        expiry = (lease_ran_out(now_ms),) if seen.state is State.RUNNING else ()
+        return self._end(
+            seen,
+            State.FAILED,
+            (in_state(seen.state), fence, *expiry, same_delivery(seen.delivery)),
+            {"error": error.to_document(), "completed_at_ms": now_ms},
+            TraceEvent(Event.DEAD, now_ms, {"attempt": seen.attempts, "error": error.message[:80]}),
+            now_ms,
+            adds={"failures": 1},
+        )
+
+    # -- between attempts ---------------------------------------------------------------------
+
+    def remind(self, job_id: int, birth: str, delivery: int, wake_at_ms: int) -> None:
+        """Let the clock look after a message that goes back unstarted, in case it is not redelivered."""
+        self._change(
+            job_id,
+            Change(
+                (in_state(State.PENDING), same_birth(birth), same_delivery(delivery)),
+                sets=self._wake(job_id, wake_at_ms),
+            ),
+        )
+
+    def sent(self, job_id: int, delivery: int, now_ms: int) -> None:
+        """The delivery is on its way: the clock need not send it."""
+        self._change(
+            job_id,
+            Change(
+                (in_state(State.PENDING), same_delivery(delivery)),
+                sets={"sent_at_ms": now_ms, "wake_key": None, "wake_at_ms": None},
+            ),
+        )
+
+    def wake_later(self, seen: Job, wake_at_ms: int) -> None:
+        """Move the wake-up call of a job that the clock looked at."""
+        self._change(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=self._wake(seen.id, wake_at_ms)))
+
+    def forget_wake(self, seen: Job) -> None:
+        """Drop the wake-up call of a job that needs none any more."""
+        self._change(
+            seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets={"wake_key": None, "wake_at_ms": None})
+        )
+
+    def resend(self, seen: Job, now_ms: int, wake_at_ms: int, due_at_ms: int | None = None) -> Job:
+        """pending -> pending with a new delivery, not yet sent: whatever was sent before is void."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.PENDING), same_delivery(seen.delivery)),
+            {"delivery": seen.delivery + 1, "due_at_ms": due_at_ms or seen.due_at_ms},
+            None,
+            now_ms,
+            wake_at_ms=wake_at_ms,
+        )
+
+    def requeue(self, seen: Job, due_at_ms: int, wake_at_ms: int, now_ms: int) -> Job:
+        """pending -> pending, one lap on from the dead-letter queue, with a new delivery not yet sent."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.PENDING), same_delivery(seen.delivery)),
+            {"delivery": seen.delivery + 1, "due_at_ms": due_at_ms},
+            TraceEvent(Event.REQUEUED, now_ms, {"lap": seen.laps + 1}),
+            now_ms,
+            adds={"laps": 1},
+            wake_at_ms=wake_at_ms,
+        )
+
+    def recover(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
+        """running with a lease that ran out and nobody took over -> pending, with a new delivery not yet sent."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms)),
+            {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "lease_until_ms": None},
+            TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts}),
+            now_ms,
+            wake_at_ms=wake_at_ms,
+        )
+
+    def release(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
+        """A child whose parent succeeded stops waiting: a new delivery, not yet sent."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.PENDING), Clause("held", "attribute_exists({held})")),
+            {"held": None, "delivery": seen.delivery + 1},
+            None,
+            now_ms,
+            wake_at_ms=wake_at_ms,
+        )
+
+    # -- by request ---------------------------------------------------------------------------
+
+    def cancel(self, seen: Job, now_ms: int) -> Job:
+        """pending, running or waiting -> canceled; the lease is void, so a running worker changes nothing more."""
+        return self._end(
+            seen,
+            State.CANCELED,
+            (in_state(State.PENDING, State.RUNNING, State.WAITING),),
+            {"completed_at_ms": now_ms},
+            TraceEvent(Event.CANCELED, now_ms),
+            now_ms,
+        )
+
+    def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, held: bool) -> Job:
+        """failed or canceled -> pending, its attempts counted anew, with a new delivery not yet sent."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.FAILED, State.CANCELED), NOT_REPLAYED, same_delivery(seen.delivery)),
+            {
+                "held": held or None,
+                "delivery": seen.delivery + 1,
+                "due_at_ms": now_ms,
+                "attempts": 0,
+                "failures": 0,
+                "laps": 0,
+                "error": None,
+                "completed_at_ms": None,
+                "progress": None,
+                "succeeded_subscribers": None,
+            },
+            TraceEvent(Event.RETRIED, now_ms),
+            now_ms,
+            wake_at_ms=wake_at_ms,
+        )
+
+    def replaying(self, seen: Job, successor_id: int, now_ms: int) -> Wire:
+        """The action that marks a dead letter as replayed by the job ``successor_id``; refused the second time."""
+        change = Change(
+            (in_state(State.FAILED), NOT_REPLAYED),
+            sets={
+                "replayed_at_ms": now_ms,
+                "replayed_as": successor_id,
+                "updated_at_ms": now_ms,
+                **self._labels(seen, REPLAYED),
+            },
+        )
+        return self.table.updating(state_key(seen.id), change)
+
+    def entomb(self, job: Job, expires_at_s: int) -> None:
+        """Replace a finished job by a tombstone, so that no late delivery can bring it back; then its parts.
+
+        Raises ``JobRefused`` unless the job is as it was seen.
+        """
+        fence = (in_state(job.state), same_birth(job.birth), same_delivery(job.delivery))
+        grave = {**state_key(job.id), "state": DELETED, "expires_at_s": expires_at_s}
+        try:
+            self.table.put(grave, *fence)
+        except Refused as refused:
+            raise JobRefused(str(refused), decoded(refused.old)) from refused
+        parts = self.table.query_all("{job} = :job", {":job": job.id}, consistent=True)
+        self.table.delete_many([{"job": job.id, "part": row["part"]} for row in parts if row["part"] != STATE_PART])
+
+    # -- the form of an item ------------------------------------------------------------------
+
+    def item(self, job: Job) -> dict[str, Any]:
+        """The record as it is stored, with its index keys."""
+        document = to_document(job)
+        document.pop("id")
+        document.pop("wake_at_ms", None)
+        return {
+            **state_key(job.id),
+            **document,
+            "position": position_of(job),
+            **self._labels(job, job.state.value),
+            **(self._wake(job.id, job.wake_at_ms) if job.wake_at_ms is not None else {}),
+            **({} if job_id_in(job.trace_id) == job.id else {"trace_key": job.trace_id}),
+        }
+
+    def shard_of(self, job_id: int) -> int:
+        """The index partition of a job."""
+        return job_id % self.shards
+
+    def _labels(self, job: Job, label: str) -> dict[str, str]:
+        shard = self.shard_of(job.id)
+        return {
+            "state_key": f"{job.kind}#{label}#{shard}",
+            "type_key": f"{job.kind}#{job.type}#{label}#{shard}",
+        }
+
+    def _wake(self, job_id: int, wake_at_ms: int) -> dict[str, Any]:
+        return {"wake_key": f"due#{self.shard_of(job_id)}", "wake_at_ms": wake_at_ms}
+
+    def _running(self, job: Job, lease: Lease, now_ms: int) -> dict[str, Any]:
+        return {
+            "state": State.RUNNING.value,
+            **self._labels(job, State.RUNNING.value),
+            "updated_at_ms": now_ms,
+            "started_at_ms": now_ms,
+            "lease": lease.token,
+            "lease_until_ms": lease.until_ms,
+            "worker": lease.worker,
+            "source": lease.source,
+            "receipt": lease.receipt,
+            "wake_key": None,
+            "wake_at_ms": None,
+        }
+
+    def _settle(
+        self,
+        job: Job,
+        state: State,
+        sets: Mapping[str, Any],
+        event: TraceEvent,
+        now_ms: int,
+        adds: Mapping[str, int] | None = None,
+        wake_at_ms: int | None = None,
+    ) -> Job:
+        """The end of an attempt: only the holder of its lease may write it.
+
+        A repeated write, whose first answer was lost, finds its own work done and counts as done.
+        """
+        fence = (in_state(State.RUNNING), holds_lease(job.lease or ""))
+        try:
+            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms)
+        except JobRefused as refused:
+            ledger = refused.ledger
+            if isinstance(ledger, Job) and ledger.lease == job.lease and ledger.state is state:
+                return ledger
+            raise
+
+    def _end(
+        self,
+        seen: Job,
+        state: State,
+        clauses: tuple[Clause, ...],
+        sets: Mapping[str, Any],
+        event: TraceEvent | None,
+        now_ms: int,
+        adds: Mapping[str, int] | None = None,
+        wake_at_ms: int | None = None,
+    ) -> Job:
+        """Move to ``state``, out of any attempt: no lease end, no receipt, and a wake-up call only if given."""
+        story, appends = self._told(seen, event) if event else ({}, {})
+        base = {
+            "state": state.value,
+            **self._labels(seen, state.value),
+            "updated_at_ms": now_ms,
+            "lease_until_ms": None,
+            "source": None,
+            "receipt": None,
+            "wake_key": None,
+            "wake_at_ms": None,
+            **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
+        }
+        return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends))
+
+    @staticmethod
+    def _told(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """What to set and what to append so that the trace tells ``events``.
+
+        Appending keeps what another writer told meanwhile; a full trace is rewritten without its oldest lines.
+        """
+        lines = [event.to_line() for event in events]
+        if seen is None or len(seen.trace) + len(lines) <= TRACE_MAX_EVENTS:
+            return {}, {"trace": lines}
+        return {"trace": [*newest(seen.trace, room_for=len(lines)), *lines]}, {}
+
+    def _change(self, job_id: int, change: Change) -> Job:
+        try:
+            item = self.table.update(state_key(job_id), change)
+        except Refused as refused:
+            raise JobRefused(str(refused), decoded(refused.old)) from refused
+        return record_of(item)
+
+
+def state_key(job_id: int) -> dict[str, Any]:
+    """The key of a job's record."""
+    return {"job": job_id, "part": STATE_PART}
+
+
+def position_of(job: Job) -> str:
+    """Where a job stands in every list: by its creation time, then its id."""
+    return f"{job.created_at_ms:013d}-{job.id:016d}"
+
+
+def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
+    """The record, or the tombstone, that an item of part ``state`` holds."""
+    if item is None:
+        return None
+    if item.get("state") == DELETED:
+        return Tombstone(item["job"])
+    return record_of(item)
+
+
+def record_of(item: Mapping[str, Any]) -> Job:
+    """The record in an item of part ``state`` that is no tombstone."""
+    return from_document({**item, "id": item["job"]})

@@ -1,0 +1,131 @@
+"""Where the large things are: a job's body and its output.
+
+Small ones stay in the record, so that a transition costs one write unit; larger ones become an item beside it;
+above 256 KB they become objects in the bucket. All are JSON text in ASCII, so that every length is in bytes and
+every Unicode text, valid or not, survives.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput, TooLarge
+from chalicelib.core.job import Job
+from chalicelib.store.jobs import BODY_PART, StoredOutput
+from chalicelib.store.table import Table
+
+INLINE_MAX_BYTES = 300  # what leaves the record under 1 KB through an ordinary life
+ITEM_MAX_BYTES = 256 * 1024  # below the 400 KB of a DynamoDB item, and of an SQS message when escaped once more
+ITEM_PLACE = "item"
+OBJECT_PLACE = "s3:"
+OUTPUT_PREFIX = "output#"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBody:
+    """A body's place (``place`` is ``None`` for the record itself) and its text where SQS may carry it."""
+
+    text: str | None
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadStore:
+    """Bodies and outputs, wherever they are. ``max_bytes`` is the one limit on their size."""
+
+    table: Table
+    objects: Any
+    bucket: str
+    max_bytes: int
+
+    def place_body(self, job_id: int, birth: str, text: str) -> StoredBody:
+        """Decide where a new job's body goes, and put it there if that is the bucket.
+
+        Raises ``TooLarge`` beyond the limit.
+        """
+        self._check(text, "payload")
+        if len(text) <= INLINE_MAX_BYTES:
+            return StoredBody(text, None)
+        if len(text) <= ITEM_MAX_BYTES:
+            return StoredBody(text, ITEM_PLACE)
+        return StoredBody(None, self._put_object(f"bodies/{job_id}/{birth}.json", text))
+
+    def body(self, job: Job) -> dict[str, Any]:
+        """The job's ``{input, options, context}``; empty where it was written without any."""
+        text = job.body
+        if text is None and job.body_at is not None:
+            text = self._read(job, BODY_PART, job.body_at)
+        document: dict[str, Any] = json.loads(text) if text is not None else {}
+        return document
+
+    def bodies(self, jobs: list[Job]) -> dict[int, dict[str, Any] | None]:
+        """The bodies of a page of jobs by id, in as few reads as can be; ``None`` for one in the bucket."""
+        beside = [job for job in jobs if job.body is None and job.body_at == ITEM_PLACE]
+        items = self.table.get_many([{"job": job.id, "part": BODY_PART} for job in beside]) if beside else []
+        texts = {item["job"]: item["text"] for item in items}
+        texts |= {job.id: job.body for job in jobs if job.body is not None}
+        in_bucket = {job.id for job in jobs if (job.body_at or "").startswith(OBJECT_PLACE)}
+        return {
+            job.id: None if job.id in in_bucket else json.loads(texts[job.id]) if job.id in texts else {}
+            for job in jobs
+        }
+
+    def store_output(self, job: Job, text: str) -> StoredOutput:
+        """Write an attempt's output; a large one under a key with the lease, before the settle that points to it.
+
+        Raises ``TooLarge`` beyond the limit.
+        """
+        self._check(text, "output")
+        if len(text) <= INLINE_MAX_BYTES:
+            return StoredOutput(text=text)
+        if len(text) <= ITEM_MAX_BYTES:
+            part = f"{OUTPUT_PREFIX}{job.lease}"
+            self.table.put({"job": job.id, "part": part, "text": text})
+            return StoredOutput(place=part)
+        return StoredOutput(place=self._put_object(f"outputs/{job.id}/{job.lease}.json", text))
+
+    def output(self, job: Job) -> Any:
+        """What the job's handler returned, or ``None``."""
+        text = job.output
+        if text is None and job.output_at is not None:
+            text = self._read(job, job.output_at, job.output_at)
+        return None if text is None else json.loads(text)
+
+    def delete_objects(self, job: Job) -> None:
+        """Delete what the job keeps in the bucket."""
+        for place in (job.body_at or "", job.output_at or ""):
+            if place.startswith(OBJECT_PLACE):
+                self.objects.delete_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
+
+    def _check(self, text: str, what: str) -> None:
+        if len(text) > self.max_bytes:
+            raise TooLarge(
+                f"this {what} is too large",
+                field=what,
+                expected=f"at most {self.max_bytes} bytes of JSON",
+                got=f"{len(text)} bytes",
+                remedy="store it as an object in the bucket and pass its key",
+            )
+
+    def _put_object(self, key: str, text: str) -> str:
+        self.objects.put_object(Bucket=self.bucket, Key=key, Body=text.encode(), ContentType="application/json")
+        return f"{OBJECT_PLACE}{key}"
+
+    def _read(self, job: Job, part: str, place: str) -> str:
+        if place.startswith(OBJECT_PLACE):
+            answer = self.objects.get_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
+            return str(answer["Body"].read().decode())
+        item = self.table.get({"job": job.id, "part": part})
+        if item is None:
+            raise LookupError(f"part {part} of job {job.id} is missing")
+        return str(item["text"])
+
+
+def to_json(value: Any, what: str) -> str:
+    """``value`` as compact ASCII JSON; raises ``InvalidInput`` where JSON has no form for it."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"this {what} cannot be written as JSON", field=what, got=str(error)) from error

@@ -1,0 +1,275 @@
+"""One DynamoDB table: conditional writes with named clauses, transactions, and queries page by page.
+
+An expression names attributes as ``{state}`` and values as ``:now``; the braces become placeholders, so that
+no reserved word of DynamoDB matters.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from chalicelib.store.wire import Wire, item_from_wire, item_to_wire, to_wire
+
+TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
+BATCH_GET_MAX_KEYS = 100  # the DynamoDB limit
+BATCH_WRITE_MAX_ITEMS = 25  # the DynamoDB limit
+CONFLICT_TRIES = 6
+CONFLICT_WAIT_S = 0.01  # before the first repetition; doubles
+BATCH_ROUNDS = 8  # how often what DynamoDB left unprocessed is asked for again
+
+T = TypeVar("T")
+_ATTRIBUTE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One named condition of a write: its text, and the values that the text mentions."""
+
+    name: str
+    text: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Refused(Exception):
+    """A condition did not hold. ``old`` is the item as it stands, ``None`` if there is none."""
+
+    def __init__(self, clauses: Sequence[Clause], old: dict[str, Any] | None) -> None:
+        super().__init__(f"refused: {' and '.join(clause.name for clause in clauses) or 'a transaction'}")
+        self.old = old
+
+
+class TransactionRefused(Exception):
+    """A transaction's conditions did not hold.
+
+    ``refused`` lists, for each action in order, whether its own condition failed; ``old`` the item it met.
+    """
+
+    def __init__(self, refused: list[bool], old: list[dict[str, Any] | None]) -> None:
+        super().__init__(f"refused: actions {[i for i, bad in enumerate(refused) if bad]}")
+        self.refused = refused
+        self.old = old
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an update does to an item, and the clauses under which it may."""
+
+    clauses: tuple[Clause, ...]
+    sets: Mapping[str, Any] = field(default_factory=dict)  # attribute -> its new value; None removes it
+    adds: Mapping[str, int] = field(default_factory=dict)  # attribute -> what is added to it
+    appends: Mapping[str, list[Any]] = field(default_factory=dict)  # attribute -> what its list gains
+    keeps: Mapping[str, Any] = field(default_factory=dict)  # attribute -> its value, if it has none yet
+
+    def parameters(self) -> dict[str, Any]:
+        """The update as DynamoDB takes it."""
+        values: dict[str, Any] = {}
+        assignments = [f"{{{name}}} = :set_{name}" for name, value in self.sets.items() if value is not None]
+        assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :keep_{name})" for name in self.keeps]
+        assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :zero) + :add_{name}" for name in self.adds]
+        assignments += [
+            f"{{{name}}} = list_append(if_not_exists({{{name}}}, :empty), :append_{name})" for name in self.appends
+        ]
+        removals = [f"{{{name}}}" for name, value in self.sets.items() if value is None]
+        values |= {f":set_{name}": value for name, value in self.sets.items() if value is not None}
+        values |= {f":keep_{name}": value for name, value in self.keeps.items()}
+        values |= {f":add_{name}": value for name, value in self.adds.items()}
+        values |= {f":append_{name}": value for name, value in self.appends.items()}
+        values |= {":zero": 0} if self.adds else {}
+        values |= {":empty": []} if self.appends else {}
+        text = f"SET {', '.join(assignments)}" if assignments else ""
+        text += f" REMOVE {', '.join(removals)}" if removals else ""
+        return _expressions({"UpdateExpression": text.strip()}, self.clauses, values)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the store, by its name and the attributes of its key."""
+
+    client: Any
+    name: str
+    key: tuple[str, str]
+
+    def get(self, key: Mapping[str, Any], *, consistent: bool = True) -> dict[str, Any] | None:
+        """The item, or ``None``; by default as of the last write."""
+        answer = self.client.get_item(TableName=self.name, Key=item_to_wire(key), ConsistentRead=consistent)
+        return item_from_wire(answer["Item"]) if "Item" in answer else None
+
+    def get_many(self, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The items that exist among ``keys``, in no order, as of the last write."""
+        found: list[dict[str, Any]] = []
+        for chunk in chunks(keys, BATCH_GET_MAX_KEYS):
+            wanted = {self.name: {"Keys": [item_to_wire(key) for key in chunk], "ConsistentRead": True}}
+            for _ in range(BATCH_ROUNDS):
+                answer = self.client.batch_get_item(RequestItems=wanted)
+                found += [item_from_wire(item) for item in answer["Responses"].get(self.name, [])]
+                wanted = answer.get("UnprocessedKeys", {})
+                if not wanted:
+                    break
+            else:
+                raise TimeoutError(f"DynamoDB left keys of {self.name} unread {BATCH_ROUNDS} times")
+        return found
+
+    def put(self, item: Mapping[str, Any], *clauses: Clause) -> None:
+        """Write an item whole; raises ``Refused`` when a clause does not hold."""
+        parameters = _expressions({"Item": item_to_wire(item)}, clauses, {})
+        self._conditional(self.client.put_item, clauses, parameters)
+
+    def update(self, key: Mapping[str, Any], change: Change) -> dict[str, Any]:
+        """Apply ``change`` and answer the whole new item; raises ``Refused`` when a clause does not hold."""
+        parameters = {"Key": item_to_wire(key), "ReturnValues": "ALL_NEW", **change.parameters()}
+        answer = self._conditional(self.client.update_item, change.clauses, parameters)
+        return item_from_wire(answer["Attributes"])
+
+    def delete(self, key: Mapping[str, Any], *clauses: Clause) -> None:
+        """Delete an item, there or not; raises ``Refused`` when a clause does not hold."""
+        self._conditional(self.client.delete_item, clauses, _expressions({"Key": item_to_wire(key)}, clauses, {}))
+
+    def delete_many(self, keys: Sequence[Mapping[str, Any]]) -> None:
+        """Delete items, there or not."""
+        for chunk in chunks(keys, BATCH_WRITE_MAX_ITEMS):
+            wanted = {self.name: [{"DeleteRequest": {"Key": item_to_wire(key)}} for key in chunk]}
+            for _ in range(BATCH_ROUNDS):
+                wanted = self.client.batch_write_item(RequestItems=wanted).get("UnprocessedItems", {})
+                if not wanted:
+                    break
+            else:
+                raise TimeoutError(f"DynamoDB left deletes of {self.name} undone {BATCH_ROUNDS} times")
+
+    def query(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: str | None = None,
+        ascending: bool = True,
+        limit: int | None = None,
+        after: Mapping[str, Any] | None = None,
+        consistent: bool = False,
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """One page of a query, and the key to continue ``after`` (``None`` at the end)."""
+        parameters = self._query(condition, values, index)
+        parameters |= {"ScanIndexForward": ascending, "ConsistentRead": consistent}
+        if limit is not None:
+            parameters["Limit"] = limit
+        if after is not None:
+            parameters["ExclusiveStartKey"] = item_to_wire(after)
+        answer = self.client.query(**parameters)
+        last = answer.get("LastEvaluatedKey")
+        return [item_from_wire(item) for item in answer["Items"]], item_from_wire(last) if last else None
+
+    def query_all(
+        self, condition: str, values: Mapping[str, Any], *, index: str | None = None, consistent: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Every item of a query, fetched page by page as it is consumed."""
+        after: dict[str, Any] | None = None
+        while True:
+            items, after = self.query(condition, values, index=index, after=after, consistent=consistent)
+            yield from items
+            if after is None:
+                return
+
+    def count(self, condition: str, values: Mapping[str, Any], *, index: str | None = None, enough: int) -> int:
+        """How many items a query has; counting ends once ``enough`` are seen."""
+        parameters = self._query(condition, values, index) | {"Select": "COUNT"}
+        total = 0
+        while True:
+            answer = self.client.query(**parameters, Limit=enough - total)
+            total += int(answer["Count"])
+            if total >= enough or "LastEvaluatedKey" not in answer:
+                return total
+            parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    # -- the actions of a transaction ---------------------------------------------------------
+
+    def putting(self, item: Mapping[str, Any], *clauses: Clause) -> Wire:
+        """A put as an action of ``transact``."""
+        return {"Put": self._action(_expressions({"Item": item_to_wire(item)}, clauses, {}))}
+
+    def updating(self, key: Mapping[str, Any], change: Change) -> Wire:
+        """An update as an action of ``transact``."""
+        return {"Update": self._action({"Key": item_to_wire(key), **change.parameters()})}
+
+    def transact(self, actions: Iterable[Wire]) -> None:
+        """Do all of ``actions`` or none; raises ``TransactionRefused`` when a condition does not hold."""
+        try:
+            _past_conflicts(self.client.transact_write_items, TransactItems=list(actions))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "TransactionCanceledException":
+                raise
+            reasons: Any = error.response.get("CancellationReasons", [])
+            refused = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
+            if not any(refused):
+                raise  # a conflict or a limit, which says nothing about the conditions
+            old = [item_from_wire(item) if (item := reason.get("Item")) else None for reason in reasons]
+            raise TransactionRefused(refused, old) from error
+
+    def _action(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"TableName": self.name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **parameters}
+
+    def _query(self, condition: str, values: Mapping[str, Any], index: str | None) -> dict[str, Any]:
+        parameters = _expressions({"KeyConditionExpression": condition}, (), values)
+        return {"TableName": self.name, **parameters, **({"IndexName": index} if index else {})}
+
+    def _conditional(self, call: Any, clauses: Sequence[Clause], parameters: dict[str, Any]) -> dict[str, Any]:
+        if clauses:
+            parameters["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        try:
+            answer = _past_conflicts(call, TableName=self.name, **parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            old: Any = error.response.get("Item")
+            raise Refused(clauses, item_from_wire(old) if old else None) from error
+        return answer
+
+
+def chunks(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """``entries`` in runs of at most ``size``."""
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
+
+
+def _past_conflicts(call: Any, **parameters: Any) -> dict[str, Any]:
+    """Call DynamoDB, again after a moment when another transaction holds the same item.
+
+    botocore's retries do not cover these conflicts.
+    """
+    tries = 1
+    while True:
+        try:
+            return dict(call(**parameters))
+        except ClientError as error:
+            if tries == CONFLICT_TRIES or not _is_conflict(error):
+                raise
+        time.sleep(CONFLICT_WAIT_S * 2**tries)
+        tries += 1
+
+
+def _is_conflict(error: ClientError) -> bool:
+    if error.response["Error"]["Code"] == "TransactionConflictException":
+        return True
+    codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+    return "TransactionConflict" in codes and "ConditionalCheckFailed" not in codes
+
+
+def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``parameters`` with their expressions, the clauses joined to one condition, and all placeholders."""
+    texts = {name: text for name, text in parameters.items() if name.endswith("Expression")}
+    if clauses:
+        texts["ConditionExpression"] = " AND ".join(f"({clause.text})" for clause in clauses)
+    attributes = {name for text in texts.values() for name in _ATTRIBUTE.findall(text)}
+    all_values = dict(values)
+    for clause in clauses:
+        all_values |= clause.values
+    parameters |= {name: _ATTRIBUTE.sub(r"#\1", text) for name, text in texts.items()}
+    if attributes:
+        parameters["ExpressionAttributeNames"] = {f"#{name}": name for name in sorted(attributes)}
+    if all_values:
+        parameters["ExpressionAttributeValues"] = {name: to_wire(value) for name, value in all_values.items()}
+    return parameters

@@ -1,0 +1,1 @@
+"""The handlers of this installation. Put a module here, declare with ``@task`` or ``@subscribe``, deploy."""

@@ -1,0 +1,1 @@
+"""What an installation consists of on AWS, in one CloudFormation template."""

@@ -1,0 +1,189 @@
+"""The guard lets programs in and keeps browsers out; the counter tells writes from reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from chalicelib.local.guard import POLICY_VIOLATION, LoopbackGuard, WriteCounter
+
+PORT = 4321
+HOST = ("host", f"127.0.0.1:{PORT}")
+
+
+class Answering:
+    """An ASGI application that answers 200 with `body` and remembers the scopes that reached it."""
+
+    def __init__(self, body: bytes = b"some answer") -> None:
+        self.body = body
+        self.scopes: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002
+        self.scopes.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def http(*headers: tuple[str, str], method: str = "POST", query: bytes = b"") -> dict[str, Any]:
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    return {"type": "http", "method": method, "query_string": query, "headers": encoded}
+
+
+def call(app: Any, scope: dict[str, Any]) -> list[Any]:
+    """What the application sends when it is called with this scope."""
+    sent = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("neither the guard nor the counter reads a request")
+
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:4321", "localhost:4321", "LocalHost:4321", "[::1]:4321"])
+def test_lets_programs_in(host: str) -> None:
+    app = Answering()
+    assert call(LoopbackGuard(app, PORT), http(("Host", host)))[0]["status"] == 200
+    assert len(app.scopes) == 1
+
+
+def test_lets_an_address_in_that_was_typed_into_a_browser() -> None:
+    scope = http(HOST, ("sec-fetch-site", "none"), method="GET")
+    assert call(LoopbackGuard(Answering(), PORT), scope)[0]["status"] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [HOST, ("origin", "https://example.com")],
+        [HOST, ("Origin", "null")],
+        [HOST, ("origin", "")],
+        [HOST, ("origin", f"http://127.0.0.1:{PORT}")],
+        [HOST, ("sec-fetch-site", "cross-site")],
+        [HOST, ("Sec-Fetch-Site", "same-origin")],
+        [HOST, ("sec-fetch-site", "none"), ("sec-fetch-site", "none")],
+        [("host", f"example.com:{PORT}")],
+        [("host", f"127.0.0.1.example.com:{PORT}")],
+        [("host", f"bucket.localhost:{PORT}")],
+        [("host", "127.0.0.1")],
+        [("host", "127.0.0.1:1234")],
+        [("host", f"127.0.0.2:{PORT}")],
+        [("host", "")],
+        [],
+        [HOST, HOST],
+        [HOST, ("Host", "example.com")],
+    ],
+)
+def test_refuses_browsers_and_foreign_hosts(headers: list[tuple[str, str]]) -> None:
+    app = Answering()
+    assert call(LoopbackGuard(app, PORT), http(*headers))[0]["status"] == 403
+    assert app.scopes == []
+
+
+def test_says_what_it_expected_what_it_got_and_what_to_do() -> None:
+    start, body = call(LoopbackGuard(Answering(), PORT), http(("host", "example.com\x1b[31m")))
+    told = json.loads(body["body"])
+    assert "127.0.0.1:4321" in told["expected"]
+    assert "example.com" in told["got"]
+    assert "AWS_ENDPOINT_URL" in told["remedy"]
+    assert all(told[part] in told["message"] for part in ("expected", "got", "remedy"))
+    assert b"\x1b" not in body["body"]
+    assert (b"content-type", b"application/json") in start["headers"]
+
+
+def test_shows_only_the_beginning_of_a_long_header() -> None:
+    _, body = call(LoopbackGuard(Answering(), PORT), http(("host", "x" * 10_000)))
+    assert len(body["body"]) < 1_500
+
+
+def test_closes_every_websocket() -> None:
+    app = Answering()
+    sent = call(LoopbackGuard(app, PORT), {"type": "websocket", "headers": [(b"host", HOST[1].encode())]})
+    assert sent == [{"type": "websocket.close", "code": POLICY_VIOLATION}]
+    assert app.scopes == []
+
+
+def test_passes_the_lifespan_through() -> None:
+    app = Answering()
+    call(LoopbackGuard(app, PORT), {"type": "lifespan"})
+    assert app.scopes == [{"type": "lifespan"}]
+
+
+def writes_counted(scope: dict[str, Any], answer: bytes = b"some answer") -> int:
+    counter = WriteCounter(Answering(answer))
+    call(counter, scope)
+    return counter.writes
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "DynamoDB_20120810.GetItem",
+        "DynamoDB_20120810.BatchGetItem",
+        "DynamoDB_20120810.TransactGetItems",
+        "DynamoDB_20120810.Query",
+        "DynamoDB_20120810.DescribeTable",
+        "DynamoDBStreams_20120810.GetRecords",
+        "AmazonSQS.GetQueueUrl",
+        "AmazonSQS.ListQueues",
+    ],
+)
+def test_does_not_count_reads(target: str) -> None:
+    assert writes_counted(http(("X-Amz-Target", target))) == 0
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "DynamoDB_20120810.PutItem",
+        "DynamoDB_20120810.TransactWriteItems",
+        "AmazonSQS.SendMessage",
+        "AmazonSQS.ReceiveMessage",
+        "AmazonSQS.ChangeMessageVisibility",
+    ],
+)
+def test_counts_writes(target: str) -> None:
+    assert writes_counted(http(("X-Amz-Target", target))) == 1
+
+
+def test_does_not_count_a_receive_that_returned_nothing() -> None:
+    assert writes_counted(http(("X-Amz-Target", "AmazonSQS.ReceiveMessage")), answer=b"{}") == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "writes"),
+    [("GET", b"list-type=2", 0), ("HEAD", b"", 0), ("PUT", b"", 1), ("DELETE", b"", 1), ("POST", b"", 1)],
+)
+def test_tells_s3_writes_by_the_method(method: str, query: bytes, writes: int) -> None:
+    assert writes_counted(http(method=method, query=query)) == writes
+
+
+def test_counts_a_get_that_names_an_action() -> None:
+    assert writes_counted(http(method="GET", query=b"QueueUrl=x&Action=DeleteQueue")) == 1
+
+
+def test_counts_a_write_when_it_has_ended() -> None:
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
+        seen.append(counter.writes)
+
+    counter = WriteCounter(app)
+    call(counter, http(("X-Amz-Target", "DynamoDB_20120810.PutItem")))
+    assert (seen, counter.writes) == ([0], 1)
+
+
+def test_counts_a_write_that_failed() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
+        raise RuntimeError("after half of the work")
+
+    counter = WriteCounter(app)
+    with pytest.raises(RuntimeError):
+        call(counter, http(method="PUT"))
+    assert counter.writes == 1
