@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from chalice import Chalice
+from chalice.app import Chalice
 
+from chalicelib import settings
+from chalicelib.api import mq, service, tasks
+from chalicelib.api.access import Identity, RememberedKeys, authenticate
+from chalicelib.api.mount import mount
 from chalicelib.engine.registry import registry
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock as clock_function
@@ -21,6 +26,23 @@ app = Chalice(app_name="taskyard")
 def yard() -> Yard:
     """This process's yard, made at the first event."""
     return build(registry())
+
+
+keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
+
+
+def identify(headers: Mapping[str, str], scope: str | None) -> Identity:
+    """Who is calling, if they may do what needs ``scope``."""
+    return authenticate(headers, scope, keys, settings.current())
+
+
+mount(
+    app,
+    [mq.router, tasks.router, service.router],
+    provider=yard,
+    settings=settings.current(),
+    authenticate=identify,
+)
 
 
 @app.lambda_function(name="worker")

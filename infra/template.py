@@ -20,9 +20,9 @@ from typing import Any
 from chalicelib import settings as service_settings
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane, soonest_first, sqs_name
+from chalicelib.engine.handlers import DEFAULT_POOL
 from chalicelib.settings import Settings
 
-DEFAULT_QUEUE = "default"
 TTL_ATTRIBUTE = "expires_at_s"
 
 # The limits of SQS: Amazon SQS Developer Guide, "Amazon SQS message quotas".
@@ -78,7 +78,7 @@ def lanes_of(queues: Mapping[str, Sequence[Band]]) -> list[Lane]:
     The queue ``default`` has at least the default bands, declared or not: its normal lane is the pattern whose
     attributes the service copies for topics that are only polled.
     """
-    bands = {**queues, DEFAULT_QUEUE: (*DEFAULT_BANDS, *queues.get(DEFAULT_QUEUE, ()))}
+    bands = {**queues, DEFAULT_POOL: (*DEFAULT_BANDS, *queues.get(DEFAULT_POOL, ()))}
     return [Lane(queue, band) for queue in sorted(bands) for band in soonest_first(bands[queue])]
 
 

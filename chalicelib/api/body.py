@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from typing import Any
@@ -21,7 +20,7 @@ def raw(request: Incoming, limit_bytes: int) -> bytes:
     Raises ``TooLarge`` above ``limit_bytes``, ``BadRequest`` where the gateway's own encoding is broken.
     """
     try:
-        content = _decoded(request)
+        content = request.content()
     except ValueError as error:
         raise BadRequest("the body cannot be decoded", remedy="send JSON as UTF-8") from error
     if len(content) > limit_bytes:
@@ -47,22 +46,15 @@ def parsed(content: bytes, content_type: str | None) -> Any:
             parse_int=_int,
         )
     except UnicodeDecodeError as error:
-        raise BadRequest("the body is not UTF-8", field="body", expected="UTF-8") from error
+        raise BadRequest("the body is not UTF-8", field="body", expected="UTF-8", got="other bytes") from error
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise BadRequest(f"the body is not JSON: {error.msg}, {place}", field="body", expected="JSON") from None
+        found = f"{error.msg}, line {error.lineno}, column {error.colno}"
+        raise BadRequest("the body is not JSON", field="body", expected="JSON", got=found) from None
     except RecursionError:
         raise _too_deep() from None
     if content.count(b"[") + content.count(b"{") > DEPTH_MAX:
         _require_shallow(value)
     return value
-
-
-def _decoded(request: Incoming) -> bytes:
-    body = request.body or b""
-    if request.body_is_base64:
-        return base64.b64decode(body, validate=True)
-    return body if isinstance(body, bytes) else body.encode("utf-8")
 
 
 def _require_json(content_type: str | None) -> None:
@@ -129,4 +121,4 @@ def _members(value: Any) -> list[Any]:
 
 
 def _too_deep() -> BadRequest:
-    return BadRequest("the body is nested too deeply", field="body", expected=f"at most {DEPTH_MAX} levels")
+    return BadRequest("the body is nested too deeply", field="body", expected=f"at most {DEPTH_MAX} levels", got="more")

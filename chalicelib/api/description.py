@@ -7,21 +7,21 @@ from functools import lru_cache
 from typing import Any
 
 from chalicelib.api.exchange import Answer, Caller
-from chalicelib.api.routes import Route, Router
+from chalicelib.api.routes import Router
 
 OPENAPI_PATH = "/openapi.json"
 DOCS_PATH = "/docs"
 
 
-def description(routes: Sequence[Route]) -> Router:
-    """The routes that describe ``routes``; the sequence is read when they are first called."""
+def description(routers: Sequence[Router]) -> Router:
+    """The routes that describe ``routers``; the sequence is read when they are first called."""
     router = Router("documentation", "This description, for programs and for people.")
 
     @lru_cache(maxsize=1)
     def document() -> dict[str, Any]:
         from chalicelib.api import openapi
 
-        return openapi.document(routes)
+        return openapi.document(routers)
 
     @router.get(OPENAPI_PATH, scope=None)
     def openapi_json(caller: Caller) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
@@ -34,6 +35,13 @@ class Incoming:
     path: Mapping[str, str]  # values still percent-encoded, as a REST API leaves them
     body: str | bytes | None = field(repr=False)
     body_is_base64: bool
+
+    def content(self) -> bytes:
+        """The body as the client sent it; raises ``ValueError`` where the gateway's encoding of it is broken."""
+        body = self.body or b""
+        if self.body_is_base64:
+            return base64.b64decode(body, validate=True)
+        return body if isinstance(body, bytes) else body.encode("utf-8")
 
 
 @dataclass(frozen=True, slots=True)

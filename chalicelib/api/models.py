@@ -45,7 +45,11 @@ class ApiModel(BaseModel):
 class AnswerModel(ApiModel):
     """An answer or a part of one. What is stored must be shown, so odd text and numbers pass."""
 
-    model_config = ConfigDict(str_max_length=None, allow_inf_nan=True)
+    model_config = ConfigDict(
+        str_max_length=None,
+        allow_inf_nan=True,
+        json_schema_serialization_defaults_required=True,  # an answer has all its fields, null where unset
+    )
 
 
 def _without(forbidden: re.Pattern[str], description: str) -> AfterValidator:

@@ -13,8 +13,7 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
-from chalice import Chalice
-from chalice.app import Request, Response
+from chalice.app import Chalice, Request, Response
 
 from chalicelib.api import body, cors, paths, problems, redaction
 from chalicelib.api.access import Authenticate
@@ -45,8 +44,9 @@ def mount(
     ``provider`` makes the service that handlers receive, at the first request that needs it. Raises ``ValueError``
     for routes that API Gateway could not hold and ``InvalidInput`` for settings that make no sense.
     """
-    routes = [route for router in routers for route in router.routes]
-    routes.extend(description(routes).routes)
+    mounted = [*routers]
+    mounted.append(description(mounted))
+    routes = [route for router in mounted for route in router.routes]
     paths.check(routes)
     edge = _Edge(routes, _Lazy(provider), settings, authenticate)
     app.register_middleware(edge.serve, "http")

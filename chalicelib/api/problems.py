@@ -6,11 +6,11 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from chalicelib.api import redaction
 from chalicelib.api.exchange import Answer
@@ -36,7 +36,8 @@ _PHRASES = (  # pydantic's sentences, cut down to what was expected
     (re.compile(r"^String should match pattern "), "text matching "),
     (re.compile(r"^(?:List|Set|Tuple) should have "), "a list of "),
     (re.compile(r"^Dictionary should have "), "an object of "),
-    (re.compile(r" after validation, not .*$"), ""),
+    (re.compile(r"a valid string, unable to parse raw data.*$"), "text that UTF-8 can hold"),
+    (re.compile(r"(?: after validation, not|, unable to parse) .*$"), ""),
 )
 _WHOLE = frozenset({"model_type", "model_attributes_type", "dict_type", "list_type"})
 
@@ -126,6 +127,8 @@ class DetailBody(AnswerModel):
 class ProblemBody(AnswerModel):
     """Why a request was not served."""
 
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
     status_code: int = Field(description="The HTTP status", examples=[422])
     error: str = Field(description="The status in words", examples=["Unprocessable Entity"])
     message: str = Field(
@@ -169,24 +172,43 @@ def unexpected(error: Exception, request: str, request_id: str, secrets: Iterabl
     return Problem(500, "something went wrong here", remedy=f"report it with the request id {request_id}")
 
 
-def rejected(where: str, error: ValidationError) -> TaskyardError:
-    """What pydantic found wrong with ``where`` (body, query or path), in the caller's names.
+def rejected(where: str, value: object, error: ValidationError) -> TaskyardError:
+    """What pydantic found wrong with ``value``, which came as ``where`` (body, query or path).
 
     A body that is no object where one is needed is a ``BadRequest``; everything else is ``InvalidFields``.
     """
     found = error.errors(include_url=False, include_context=False)
     if where == "body" and len(found) == 1 and not found[0]["loc"] and found[0]["type"] in _WHOLE:
-        kind = "list" if found[0]["type"] == "list_type" else "object"
-        return BadRequest(f"the body must be a JSON {kind}", field="body", expected=kind, got=_described(found[0]["input"]))
-    details = tuple(_detail(entry["loc"], entry["type"], entry["msg"], entry["input"]) for entry in found[:DETAILS_MAX])
-    return InvalidFields(where, details, len(found))
+        expected = "a JSON list" if found[0]["type"] == "list_type" else "a JSON object"
+        return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
+    details: dict[str, Detail] = {}
+    for entry in found:
+        detail = _detail(entry["loc"], value, entry["type"], entry["msg"], entry["input"])
+        known = details.get(detail.field)  # each member of a union says what it expected
+        if known is not None and detail.expected not in known.expected:
+            detail = replace(known, expected=f"{known.expected} or {detail.expected}")
+        details[detail.field] = detail
+    return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details))
 
 
-def _detail(location: tuple[int | str, ...], kind: str, message: str, value: object) -> Detail:
-    name = ".".join(str(step) for step in location)
-    if kind == "missing":
+def _detail(location: tuple[int | str, ...], value: object, kind: str, message: str, got: object) -> Detail:
+    is_missing = kind == "missing"
+    name = _path(location, value, to_absent=is_missing)
+    if is_missing:
         return Detail(name, "a value", "nothing")
-    return Detail(name, _expected(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(value))
+    return Detail(name, _expected(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(got))
+
+
+def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> str:
+    """``location`` as a dotted path through ``value``, without the steps that pydantic adds for its own unions."""
+    steps = []
+    for index, step in enumerate(location):
+        inside = (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int))
+        if inside:
+            value = value[step]
+        if inside or (to_absent and index == len(location) - 1):
+            steps.append(str(step))
+    return ".".join(steps)
 
 
 def _expected(message: str) -> str:
@@ -202,6 +224,8 @@ def _described(value: object) -> str:
             return "null"
         case bool():
             return str(value).lower()
+        case "":
+            return "an empty text"
         case list():
             return f"a list of {len(value)}"
         case dict():

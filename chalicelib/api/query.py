@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.api.problems import BadRequest
-from chalicelib.core.errors import shown
 
 VALUES_MAX = 500
 DEPTH_MAX = 4
@@ -38,8 +37,9 @@ def nested(flat: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     Raises ``BadRequest`` for a malformed key, for one that is both a value and a parent (``a=1&a.b=2``), and for
     more than 500 values, 4 levels or 200 characters in a key.
     """
-    if sum(len(values) for values in flat.values()) > VALUES_MAX:
-        raise BadRequest("the query has too many values", field="query", expected=f"at most {VALUES_MAX}")
+    count = sum(len(values) for values in flat.values())
+    if count > VALUES_MAX:
+        raise BadRequest("the query has too many values", field="query", expected=f"at most {VALUES_MAX}", got=count)
     tree: dict[str, Any] = {}
     for key, values in flat.items():
         if not values:
@@ -47,7 +47,7 @@ def nested(flat: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         leaf = _leaf(tree, key)
         leaf.values.extend(values)
         leaf.is_list |= key.endswith("[]") or len(leaf.values) > 1
-    return _plain(tree)
+    return {name: _plain(node) for name, node in tree.items()}
 
 
 def _leaf(tree: dict[str, Any], key: str) -> _Leaf:
@@ -64,15 +64,17 @@ def _leaf(tree: dict[str, Any], key: str) -> _Leaf:
 
 def _steps(key: str) -> list[str]:
     if len(key) > KEY_MAX_CHARS or not _KEY.fullmatch(key):
-        raise BadRequest("a query key is malformed", field=shown(key), expected="a name such as a, a.b, a[b] or a[]")
+        expected = f"a key such as a, a.b, a[b] or a[], of at most {KEY_MAX_CHARS} characters"
+        raise BadRequest("a query key is malformed", field="query", expected=expected, got=key)
     steps = _STEP.findall(key)
     if len(steps) > DEPTH_MAX:
-        raise BadRequest("a query key is nested too deeply", field=key, expected=f"at most {DEPTH_MAX} levels")
+        found = f"{len(steps)} levels"
+        raise BadRequest("a query key is nested too deeply", field=key, expected=f"at most {DEPTH_MAX}", got=found)
     return steps
 
 
 def _conflict(key: str) -> BadRequest:
-    return BadRequest("a query key is used both as a value and as a group", field=key, expected="one of the two")
+    return BadRequest("a query key is both a value and a group", field=key, expected="one of the two", got="both")
 
 
 def _plain(node: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chalicelib.api.exchange import Incoming
@@ -32,7 +32,7 @@ def secrets_in(value: Any, *, name: str = "") -> Iterator[str]:
         yield str(value)
 
 
-def blanked(text: str, secrets: Iterator[str]) -> str:
+def blanked(text: str, secrets: Iterable[str]) -> str:
     """``text`` without any of ``secrets``, nor the forms in which ``repr`` and JSON would show them."""
     forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1], json.dumps(secret)[1:-1])}
     for form in sorted(forms, key=len, reverse=True):
@@ -46,6 +46,6 @@ def secrets_of(request: Incoming) -> Iterator[str]:
     yield from secrets_in(request.headers)
     yield from secrets_in(request.query)
     try:
-        yield from secrets_in(json.loads(request.body or b"null"))
+        yield from secrets_in(json.loads(request.content() or b"null"))
     except (ValueError, RecursionError):
         return

@@ -103,7 +103,7 @@ class Router:
                 Route(
                     method=method,
                     path=path,
-                    operation=f"{self.tag}_{handler.__name__}".replace(" ", "_"),
+                    operation=f"{self.tag}_{handler.__name__.strip('_')}".replace(" ", "_"),
                     handler=handler,
                     inputs=inputs,
                     scope=scope,
@@ -113,7 +113,7 @@ class Router:
                     answers=declaration.get("answers", {}),
                     headers=declaration.get("headers", {}),
                     tag=self.tag,
-                    summary=declaration.get("summary", summary),
+                    summary=declaration.get("summary", summary.removesuffix(".")),
                     description=description.strip(),
                     style=self.style,
                 )

@@ -70,6 +70,7 @@ class Job:
     created_at_ms: int
     trace_id: str
     priority: int = 0
+    start_at_ms: int | None = None  # the start that was asked for, if one was
     max_attempts: int = 3
     timeout_ms: int | None = None  # None: as the handler declares
     backoff: retry.Backoff | None = None  # None: as the handler declares
@@ -134,10 +135,12 @@ class Tombstone:
 
 
 ORDER_FIELDS = (
-    "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "max_attempts", "timeout_ms",
-    "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id", "replay_of",
+    "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
+    "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id", "replay_of",
 )  # fmt: skip
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "trace")
+# Written even where they have their default, because the transitions' conditions compare them.
+CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "max_attempts")
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
 
 
@@ -146,7 +149,7 @@ def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, An
     document: dict[str, Any] = {}
     for name in fields or _DEFAULTS:
         value = getattr(job, name)
-        if value != _DEFAULTS[name] or name in ("state", "delivery"):
+        if value != _DEFAULTS[name] or name in CONDITION_FIELDS:
             document[name] = _to_plain(value)
     return document
 

@@ -20,6 +20,14 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
 from chalicelib.store.jobs import JobRefused, Lease
 
 
+class NotInHand(Conflict):
+    """The message is not running, so nobody can say how it went. ``job`` is the record as it stands."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"this message is {job.state}, not {State.RUNNING}", field="id", remedy="poll it first")
+        self.job = job
+
+
 def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> list[Job]:
     """Up to ``limit`` running messages of a topic, in hand for ``lease_ms``; larger priorities first, then older.
 
@@ -42,14 +50,14 @@ def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> li
 
 
 def complete(yard: Yard, job_id: int) -> Job:
-    """Record that a message in hand was worked on. Raises ``NotFound``, or ``Conflict`` unless it is in hand."""
+    """Record that a message in hand was worked on. Raises ``NotFound``, or ``NotInHand``."""
     return _settle_by_id(yard, job_id, Succeeded())
 
 
 def fail(yard: Yard, job_id: int, error: str) -> Job:
     """Record that a message in hand could not be worked on: it is retried, or becomes a dead letter.
 
-    Raises ``NotFound``, or ``Conflict`` unless it is in hand.
+    Raises ``NotFound``, or ``NotInHand``.
     """
     return _settle_by_id(yard, job_id, Failed(JobError("ConsumerError", error[:500])))
 
@@ -95,11 +103,11 @@ def _take(yard: Yard, message: Received, lease: Lease) -> Job | None:
 def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome) -> Job:
     job = find(yard, job_id, Kind.MESSAGE)
     if job.state is not State.RUNNING:
-        raise _not_in_hand(job)
+        raise NotInHand(job)
     try:
         settled, fate = settle(yard, job, outcome)
     except JobRefused as refused:
-        raise _not_in_hand(refused.ledger if isinstance(refused.ledger, Job) else job) from refused
+        raise NotInHand(refused.ledger if isinstance(refused.ledger, Job) else job) from refused
     if job.source is not None and job.receipt is not None:
         _settle_message(yard, Received(job.source, "", job.receipt, ""), fate)
     return settled
@@ -114,13 +122,3 @@ def _settle_message(yard: Yard, message: Received, fate: object) -> None:
             yard.transport.delete([message])
     except Exception:  # the ledger has the last word, and it has spoken
         logger.exception("the message of a settled job was not settled", extra={"source": message.source})
-
-
-def _not_in_hand(job: Job) -> Conflict:
-    return Conflict(
-        f"this message is {job.state}, not {State.RUNNING}",
-        field="id",
-        expected=f"a message that is {State.RUNNING}",
-        got=job.state.value,
-        remedy="poll it first",
-    )

@@ -161,6 +161,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         due_at_ms=due_at_ms,
         trace_id=draft.trace_id or trace_id_of(job_id, yard.random_bytes),
         priority=draft.priority,
+        start_at_ms=None if draft.due_at_ms is None and draft.delay_ms is None else due_at_ms,
         max_attempts=draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft),
         timeout_ms=draft.timeout_ms,
         backoff=draft.backoff,

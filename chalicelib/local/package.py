@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.local.package_checks import archive_problems, functions_of, routes_of, template_problems
 
 PROJECT = Path(__file__).resolve().parents[2]
+CONFIG = ".chalice/config.json"
+REQUIREMENTS = "requirements.txt"
+LIBRARY = "chalicelib"
 ARCHIVE = "deployment.zip"
 TEMPLATE = "sam.json"
 BUILD_TIMEOUT_S = 600  # most of it is pip, downloading
@@ -52,12 +55,20 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT) -> PackageRep
     """
     if stage == "local":
         raise InvalidInput("the stage local answers without a key and is never deployed", field="stage", got=stage)
+    _expect_whole(project)
+    config = json.loads((project / CONFIG).read_text())
+    _expect_declared(stage, config)
     with tempfile.TemporaryDirectory(prefix="taskyard-package-") as scratch:
         staged, built = Path(scratch, "project"), Path(scratch, "built")
         _stage(project, staged)
         _run_chalice(staged, built, stage)
         template = json.loads((built / TEMPLATE).read_text())
-        _refuse_if(list(_problems(staged, built, template, stage)))
+        _refuse_if(
+            [
+                *template_problems(template, config, stage),
+                *archive_problems(built / ARCHIVE, (staged / REQUIREMENTS).read_text(), template),
+            ]
+        )
         out_dir.mkdir(parents=True, exist_ok=True)
         archive_file, template_file = (Path(shutil.copy(built / name, out_dir)) for name in (ARCHIVE, TEMPLATE))
     return PackageReport(
@@ -69,20 +80,35 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT) -> PackageRep
     )
 
 
-def _stage(project: Path, staged: Path) -> None:
-    """Copy what runs on Lambda, because Chalice packages whatever it finds in ``chalicelib``."""
-    for needed in ("app.py", "requirements.txt", ".chalice/config.json", "chalicelib"):
+def _expect_whole(project: Path) -> None:
+    for needed in ("app.py", REQUIREMENTS, CONFIG, LIBRARY):
         if not (project / needed).exists():
             raise PackageRefused(f"{project} holds no {needed}", remedy="package a checkout of Taskyard")
-    library = project / "chalicelib"
+
+
+def _expect_declared(stage: str, config: Mapping[str, Any]) -> None:
+    """Refuse a stage that Chalice would take without a word, to deploy functions that do not know theirs."""
+    if stage not in config["stages"]:
+        raise InvalidInput(
+            f"the stage {stage} is not declared in {CONFIG}",
+            field="stage",
+            expected=" or ".join(config["stages"]),
+            got=stage,
+            remedy="declare it there, with its environment variable TASKYARD_STAGE",
+        )
+
+
+def _stage(project: Path, staged: Path) -> None:
+    """Copy what runs on Lambda, because Chalice packages whatever it finds in ``chalicelib``."""
+    library = project / LIBRARY
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         caches = {name for name in names if name == "__pycache__" or name.endswith(".pyc")}
         return caches | {"local"} if Path(folder) == library else caches
 
-    shutil.copytree(library, staged / "chalicelib", ignore=left_out)
-    (staged / ".chalice").mkdir()
-    for name in ("app.py", "requirements.txt", ".chalice/config.json"):
+    shutil.copytree(library, staged / LIBRARY, ignore=left_out)
+    (staged / CONFIG).parent.mkdir()
+    for name in ("app.py", REQUIREMENTS, CONFIG):
         shutil.copy(project / name, staged / name)
 
 
@@ -92,7 +118,15 @@ def _run_chalice(staged: Path, built: Path, stage: str) -> None:
         "AWS_DEFAULT_REGION": settings.current().region,
         "PYTHONDONTWRITEBYTECODE": "1",  # Chalice imports the application first and would package the byte code
     }
-    command = [sys.executable, "-c", "from chalice.cli import main; main()", "package", "--stage", stage, str(built)]
+    command = [
+        sys.executable,
+        "-c",
+        "from chalice.cli import main; raise SystemExit(main())",
+        "package",
+        "--stage",
+        stage,
+        str(built),
+    ]
     try:
         run = subprocess.run(  # noqa: S603  # no shell, and nothing in it comes from outside
             command, cwd=staged, env=environment, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S, check=False
@@ -101,12 +135,6 @@ def _run_chalice(staged: Path, built: Path, stage: str) -> None:
         raise PackageRefused(f"`chalice package` took longer than {BUILD_TIMEOUT_S} s") from error
     if run.returncode != 0:
         raise PackageRefused(f"`chalice package` failed:\n{(run.stdout + run.stderr)[-OUTPUT_SHOWN_CHARS:]}")
-
-
-def _problems(staged: Path, built: Path, template: dict[str, Any], stage: str) -> Iterator[str]:
-    config = json.loads((staged / ".chalice/config.json").read_text())
-    yield from template_problems(template, config, stage)
-    yield from archive_problems(built / ARCHIVE, (staged / "requirements.txt").read_text(), template)
 
 
 def _refuse_if(problems: Sequence[str]) -> None:

@@ -62,3 +62,7 @@ class Transport(Protocol):
     def delete(self, messages: Sequence[Received]) -> None:
         """Delete messages. One already gone, or held by a newer receiver, is passed over."""
         ...
+
+    def depth(self, source: str) -> int:
+        """About how many messages a queue holds, hidden and delayed ones included."""
+        ...

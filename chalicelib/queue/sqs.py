@@ -22,6 +22,11 @@ COPIED_ATTRIBUTES = (
     "MaximumMessageSize",
     "SqsManagedSseEnabled",
 )
+DEPTH_ATTRIBUTES = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
 MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "AWS.SimpleQueueService.MessageNotInflight"}
 
@@ -81,6 +86,11 @@ class SqsTransport:
     def delete(self, messages: Sequence[Received]) -> None:
         """Delete messages, ten a call."""
         self._settle(self.client.delete_message_batch, messages, {})
+
+    def depth(self, source: str) -> int:
+        """About how many messages a queue holds, hidden and delayed ones included."""
+        answer = self.client.get_queue_attributes(QueueUrl=self._url(source), AttributeNames=list(DEPTH_ATTRIBUTES))
+        return sum(int(answer["Attributes"][name]) for name in DEPTH_ATTRIBUTES)
 
     def open_lane(self, lane: Lane) -> None:
         """Make a lane's queue, with the attributes that infra gave the pattern's; harmless if it is there."""

@@ -15,10 +15,11 @@ Key layout::
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.core.access import AccessKey
 from chalicelib.core.ids import ID_BLOCK
 from chalicelib.core.lanes import Band
 from chalicelib.store.table import Change, Clause, Table
@@ -114,19 +115,20 @@ class Directory:
 
     # -- access keys --------------------------------------------------------------------------
 
-    def put_access_key(self, digest_of_key: str, label: str, scopes: Sequence[str], now_ms: int) -> None:
-        """Remember a new access key by its digest; raises ``Refused`` if there is one."""
-        item = {"label": label, "scopes": list(scopes), "created_at_ms": now_ms}
-        self.table.put({"kind": "access_key", "name": digest_of_key, **item}, NOT_THERE)
+    def put_access_key(self, key: AccessKey) -> None:
+        """Remember a new access key; raises ``Refused`` if there is one with its digest."""
+        item = {"label": key.name, "scopes": sorted(key.scopes), "created_at_ms": key.created_at_ms}
+        self.table.put({"kind": "access_key", "name": key.digest, **item}, NOT_THERE)
 
-    def access_key(self, digest_of_key: str) -> dict[str, Any] | None:
-        """The access key with a digest: ``label``, ``scopes``, ``created_at_ms``, ``revoked_at_ms``."""
-        return self.table.get({"kind": "access_key", "name": digest_of_key})
+    def access_key(self, digest_of_key: str) -> AccessKey | None:
+        """The access key with a digest, revoked or not."""
+        item = self.table.get({"kind": "access_key", "name": digest_of_key})
+        return _access_key(item) if item else None
 
-    def access_keys(self) -> list[dict[str, Any]]:
+    def access_keys(self) -> list[AccessKey]:
         """All access keys, revoked ones included, oldest first."""
         rows = self.table.query_all("{kind} = :kind", {":kind": "access_key"}, consistent=True)
-        return sorted(rows, key=lambda row: row["created_at_ms"])
+        return sorted((_access_key(row) for row in rows), key=lambda key: key.created_at_ms)
 
     def revoke_access_key(self, digest_of_key: str, now_ms: int) -> None:
         """End a key's life; raises ``Refused`` if there is no such key."""
@@ -150,3 +152,13 @@ class Directory:
 def digest(text: str) -> str:
     """A key of fixed length for a text of any length."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _access_key(item: dict[str, Any]) -> AccessKey:
+    return AccessKey(
+        name=item["label"],
+        scopes=frozenset(item["scopes"]),
+        digest=item["name"],
+        created_at_ms=item["created_at_ms"],
+        revoked_at_ms=item.get("revoked_at_ms"),
+    )

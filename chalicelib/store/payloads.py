@@ -93,6 +93,10 @@ class PayloadStore:
             text = self._read(job, job.output_at, job.output_at)
         return None if text is None else json.loads(text)
 
+    def inline_output(self, job: Job) -> Any:
+        """The output if the record itself holds it, else ``None``: what a list shows without further reads."""
+        return None if job.output is None else json.loads(job.output)
+
     def delete_objects(self, job: Job) -> None:
         """Delete what the job keeps in the bucket."""
         for place in (job.body_at or "", job.output_at or ""):

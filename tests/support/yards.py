@@ -1,0 +1,138 @@
+"""Yards for tests: on moto in process or on a running emulator, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from moto import mock_aws
+
+from chalicelib import aws
+from chalicelib.core.job import Job
+from chalicelib.core.lanes import Lane
+from chalicelib.engine.consuming import consume
+from chalicelib.engine.handlers import Registry
+from chalicelib.engine.routing import lane_of
+from chalicelib.engine.yard import Yard, build
+from chalicelib.local import stack
+from chalicelib.queue.contract import Received
+from chalicelib.settings import Settings
+from infra.template import template
+
+START_MS = 1_750_000_000_000
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+SETTINGS = Settings(index_shards=2, lease_s=60)
+_numbers = itertools.count()
+
+
+class Exited(BaseException):
+    """The process would have ended here."""
+
+
+@dataclass(slots=True)
+class MovableClock:
+    """A clock that stands still until it is moved."""
+
+    ms: int = START_MS
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def move(self, ms: int) -> None:
+        self.ms += ms
+
+
+@dataclass(slots=True)
+class Bench:
+    """A yard with its clock, and a worker that is driven by hand."""
+
+    yard: Yard
+    clock: MovableClock
+    exits: list[int] = field(default_factory=list)
+
+    def receive(self, lane: Lane, most: int = 10) -> list[Received]:
+        """What SQS hands out of a lane now."""
+        return self.yard.transport.receive(self.yard.transport.source_of(lane), most, hide_s=330, wait_s=0)
+
+    def work(self, lane: Lane, remaining_ms: int = 300_000) -> list[str]:
+        """One invocation of the worker on what the lane holds, then what the event source mapping does."""
+        messages = self.receive(lane)
+        come_back = consume(self.yard, messages, lambda: remaining_ms)
+        self.yard.transport.delete([message for message in messages if message.message_id not in come_back])
+        return come_back
+
+    def lane(self, job: Job) -> Lane:
+        return lane_of(self.yard, job.queue, job.priority)
+
+    def job(self, job_id: int) -> Job:
+        found = self.yard.jobs.find(job_id)
+        assert found is not None
+        return found
+
+    def show_hidden(self, lane: Lane) -> None:
+        """Let every hidden message of a lane be received at once, as if its time had passed."""
+        show_hidden(self.yard, lane)
+
+
+def events_of(job: Job) -> list[str]:
+    """The names of a job's events, oldest first."""
+    return [event.event.value for event in job.events]
+
+
+@contextmanager
+def moto_bench(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterator[Bench]:
+    """A bench on moto, its resources made by infra's own template."""
+    with environment(CREDENTIALS), mock_aws():
+        forget_clients()
+        registry = Registry.of(functions)
+        stack.apply(chosen, template(chosen, registry.queues))
+        yield _bench(registry, chosen)
+    forget_clients()
+
+
+@contextmanager
+def endpoint_bench(endpoint_url: str, functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterator[Bench]:
+    """A bench on a running emulator, under names of its own."""
+    own = replace(chosen, prefix=f"t{os.getpid() % 100_000}x{next(_numbers)}")
+    with environment({**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint_url}):
+        forget_clients()
+        registry = Registry.of(functions)
+        stack.apply(own, template(own, registry.queues))
+        yield _bench(registry, own)
+    forget_clients()
+
+
+def _bench(registry: Registry, chosen: Settings) -> Bench:
+    clock = MovableClock()
+    exits: list[int] = []
+    return Bench(build(registry, chosen, now_ms=clock, exit_process=exits.append), clock, exits)
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """The process environment with ``values`` in it."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def forget_clients() -> None:
+    """Make new AWS clients at the next use: the environment has changed."""
+    aws.client.cache_clear()
+    aws._session.cache_clear()
