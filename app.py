@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from chalice.app import Chalice
 
 from chalicelib import settings
-from chalicelib.api import mq, service, tasks
-from chalicelib.api.access import Identity, RememberedKeys, authenticate
-from chalicelib.api.mount import mount
-from chalicelib.engine.registry import registry
+from chalicelib.api.late import LateChalice
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock as clock_function
 from chalicelib.functions import dead_letters as dead_letters_function
 from chalicelib.functions import projector as projector_function
 from chalicelib.functions import worker as worker_function
 
-app = Chalice(app_name="taskyard")
-
 
 @lru_cache(maxsize=1)
 def yard() -> Yard:
     """This process's yard, made at the first event."""
+    from chalicelib.engine.registry import registry
+
     return build(registry())
 
 
-keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
+def declare_routes(api: Chalice) -> None:
+    """Serve the dialects; imported here because the functions below do without them."""
+    from chalicelib.api import mq, service, tasks
+    from chalicelib.api.access import RememberedKeys, authenticate
+    from chalicelib.api.mount import mount
+
+    chosen = settings.current()
+    keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
+    mount(
+        api,
+        [mq.router, tasks.router, service.router],
+        provider=yard,
+        settings=chosen,
+        authenticate=lambda headers, scope: authenticate(headers, scope, keys, chosen),
+    )
 
 
-def identify(headers: Mapping[str, str], scope: str | None) -> Identity:
-    """Who is calling, if they may do what needs ``scope``."""
-    return authenticate(headers, scope, keys, settings.current())
-
-
-mount(
-    app,
-    [mq.router, tasks.router, service.router],
-    provider=yard,
-    settings=settings.current(),
-    authenticate=identify,
-)
+app = LateChalice("taskyard", declare_routes)
 
 
 @app.lambda_function(name="worker")

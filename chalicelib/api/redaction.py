@@ -43,7 +43,8 @@ def blanked(text: str, secrets: Iterable[str]) -> str:
 
 def secrets_of(request: Incoming) -> Iterator[str]:
     """Every secret in ``request``: of its headers, its query and, where that is JSON, its body."""
-    yield from secrets_in(request.headers)
+    for secret in secrets_in(request.headers):
+        yield from (secret, *secret.split())  # "Bearer ty_...", and the key alone
     yield from secrets_in(request.query)
     try:
         yield from secrets_in(json.loads(request.content() or b"null"))

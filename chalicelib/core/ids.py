@@ -52,6 +52,8 @@ def job_id_in(trace_id: str) -> int | None:
 
 def parse_job_id(text: str | int) -> int | None:
     """The id that a client wrote as a number or as its decimal digits; ``None`` if it is neither."""
+    if isinstance(text, bool):  # JSON's true is no 1
+        return None
     if isinstance(text, int):
         number = text
     elif text.isascii() and text.isdigit() and len(text) <= 16:

@@ -15,6 +15,7 @@ from typing import Any
 
 from chalicelib.core import retry
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.ids import ID_LIMIT
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent
 
@@ -141,7 +142,10 @@ ORDER_FIELDS = (
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "trace")
 # Written even where they have their default, because the transitions' conditions compare them.
 CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "max_attempts")
+NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
+_NUMBERS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("int", "int | None"))
+_TEXTS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("str", "str | None"))
 
 
 def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, Any]:
@@ -182,18 +186,35 @@ def from_envelope(text: str) -> Job:
     """
     try:
         document = json.loads(text)
-        if document.pop("v") != ENVELOPE_VERSION:
+        if document["v"] != ENVELOPE_VERSION:
             raise ValueError("unknown version")
-        job = from_document(document)
-        if not (isinstance(job.id, int) and isinstance(job.due_at_ms, int) and isinstance(job.delivery, int)):
-            raise ValueError("ids and times must be whole numbers")
-    except InvalidInput:
-        raise
+        # Only what travels is taken from it: a message says nothing about how far the work has come.
+        job = from_document({name: document[name] for name in TRAVELLING_FIELDS if name in document})
+        _check_order(job)
     except Exception as error:  # whatever is wrong with foreign text, the answer is the same
         raise InvalidInput(
-            "this message was not written by Taskyard", expected=f"an envelope of version {ENVELOPE_VERSION}", got=text
+            "this message was not written by Taskyard",
+            expected=f"an envelope of version {ENVELOPE_VERSION}",
+            got=text,
         ) from error
     return job
+
+
+def _check_order(job: Job) -> None:
+    """Raise ``ValueError`` unless the ledger can hold every field that travels, and the rules compare it."""
+    given = {name: value for name in TRAVELLING_FIELDS if (value := getattr(job, name)) != _DEFAULTS[name] or value}
+    numbers = [value for name, value in given.items() if name in _NUMBERS]
+    texts = [value for name, value in given.items() if name in _TEXTS]
+    if job.backoff is not None:
+        numbers += [value for value in retry.to_document(job.backoff).values() if not isinstance(value, str)]
+    if not all(type(number) is int and abs(number) < NUMBER_LIMIT for number in numbers):
+        raise ValueError("numbers must be whole, and no larger than DynamoDB holds")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("names and the body must be text")
+    for text in (*texts, *(event.to_line() for event in job.events)):
+        text.encode()  # a lone surrogate has no UTF-8 form
+    if not (0 < job.id < ID_LIMIT and job.delivery > 0 and job.trace_id):
+        raise ValueError("the id, the delivery or the trace id is out of range")
 
 
 def _to_plain(value: Any) -> Any:

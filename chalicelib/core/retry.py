@@ -102,5 +102,5 @@ def from_document(document: Mapping[str, Any]) -> Backoff:
         "this is no backoff",
         field="backoff",
         expected="fixed_ms, step_ms and cap_ms, base_ms and cap_ms, or named",
-        got=dict(document),
+        got=document,
     )

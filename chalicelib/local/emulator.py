@@ -27,7 +27,7 @@ from chalicelib.core.errors import TaskyardError
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 START_DEADLINE_S = 20.0
-LOAD_S_PER_MB = 0.5  # of saved state, on top of the deadline; ten times what it takes
+LOAD_S_PER_MB = 0.5  # of saved state, on top of the deadline; some twenty times what it takes
 STOP_TIMEOUT_S = 35.0  # a little more than the emulator's own deadline for saving and leaving
 FAILED_START_STOP_TIMEOUT_S = 2.0
 LOCK_WAIT_S = 2.0  # for the emulator of a parent that has just died to save and leave

@@ -284,7 +284,7 @@ class StateSaver:
                 self.save()
 
     def save(self) -> bool:
-        """Save everything now. False, and the reason in the log, if that failed; the last save then counts."""
+        """Save everything now; False, with the reason in the log, if that failed and the last save counts."""
         started_s = time.monotonic()
         writes = self._counter.writes
         try:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 from chalicelib.engine.context import Context, Reject
 from chalicelib.engine.handlers import task
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 
 class TextInput(BaseModel):

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from cfnlint.api import lint_all
+from cfnlint.api import lint
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -189,14 +189,14 @@ def test_too_many_queues_are_refused_with_the_limit() -> None:
 
 @pytest.mark.parametrize("settings", [LOCAL, LONGEST], ids=["local", "longest names"])
 def test_cfn_lint_finds_nothing(settings: Settings) -> None:
-    assert lint_all(json.dumps(template(settings, dict.fromkeys(ODD_TOPICS[:3], tuple(Band))))) == []
+    assert lint(json.dumps(template(settings, dict.fromkeys(ODD_TOPICS[:3], tuple(Band))))) == []
 
 
 def test_cfn_lint_would_find_a_wrong_value() -> None:
     wrong = template(LOCAL, {})
     wrong["Resources"]["DeadLetterQueue"]["Properties"]["MaximumMessageSize"] += 1
 
-    assert [match.rule.id for match in lint_all(json.dumps(wrong))] == ["E3034"]
+    assert [match.rule.id for match in lint(json.dumps(wrong))] == ["E3034"]
 
 
 def test_the_command_prints_the_template_of_the_named_queues(capsys: pytest.CaptureFixture[str]) -> None:

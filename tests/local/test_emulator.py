@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
 import json
@@ -23,7 +24,8 @@ from botocore.config import Config
 
 from chalicelib.local import emulator_process
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
-from chalicelib.local.emulator_process import LoadWatch, Snapshot
+from chalicelib.local.emulator_process import LoadWatch, Snapshot, StateSaver
+from chalicelib.local.guard import WriteCounter
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
@@ -361,10 +363,9 @@ def stream_of(emulator: Emulator) -> str:
 def records_of(emulator: Emulator, stream: str) -> list[Any]:
     streams = client(emulator, "dynamodbstreams")
     [shard] = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
-    iterator = streams.get_shard_iterator(
-        StreamArn=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-    )
-    return list(streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"])
+    start = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+    iterator = streams.get_shard_iterator(StreamArn=stream, **start)["ShardIterator"]
+    return list(streams.get_records(ShardIterator=iterator)["Records"])
 
 
 def next_seen(emulator: Emulator) -> str:
@@ -437,7 +438,8 @@ class TestItsDataFolder:
             make_function(client(emulator, "lambda"), "def handler(event, context): return 1")
             client(emulator, "lambda").invoke(FunctionName="function")
         assert list(system_tmp.iterdir()) == []
-        assert {file.name for file in data_dir.iterdir()} == {"emulator.lock", "emulator.port", "my.log", "state"}
+        left = {file.name for file in data_dir.iterdir()}
+        assert left == {"emulator.lock", "emulator.port", "my.log", "state"}
 
     def test_is_not_needed(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -456,12 +458,13 @@ class TestItsDataFolder:
 
     def test_stays_as_it_is_when_the_emulator_ends_before_it_serves(self, data_dir: Path) -> None:
         with Emulator.start(data_dir) as emulator:
-            make_table(client(emulator, "dynamodb"))
-            put(emulator, "kept")
+            # MiniStack holds the state of IAM, unlike that of others, before it has loaded anything.
+            client(emulator, "iam").create_role(RoleName="kept", AssumeRolePolicyDocument="{}")
         ran = run_by_hand("--port", str(emulator.port), "--data-dir", str(data_dir))
         assert ran.returncode == 0, ran.stderr
         with Emulator.start(data_dir) as emulator:
-            assert got(emulator) == "kept"
+            roles = client(emulator, "iam").list_roles()["Roles"]
+        assert [role["RoleName"] for role in roles] == ["kept"]
 
 
 class TestItsEnd:
@@ -578,6 +581,18 @@ def cut_short(monkeypatch: pytest.MonkeyPatch, method: str, after: int) -> None:
     monkeypatch.setattr(Path, method, killing)
 
 
+async def fails(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
+    raise RuntimeError("no idea what this file is")
+
+
+def test_a_start_that_fails_is_not_served(caplog: pytest.LogCaptureFixture) -> None:
+    failures = []
+    load = LoadWatch(fails, on_failure=lambda: failures.append("told"))
+    asyncio.run(load({"type": "lifespan"}, fails, fails))
+    assert (failures, load.done) == (["told"], False)
+    assert "no idea what this file is" in caplog.text
+
+
 def test_a_failed_save_is_told_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -591,7 +606,7 @@ def test_a_failed_save_is_told_and_tried_again(
 
     monkeypatch.setattr(emulator_process, "_state_files", state_files)
     folder = tmp_path / "state"
-    saver = emulator_process.StateSaver(Snapshot(folder), counter=emulator_process.WriteCounter(None))
+    saver = StateSaver(Snapshot(folder), WriteCounter(fails))
     assert saver.save() is False
     assert "no space left" in caplog.text
     assert saver.save() is True

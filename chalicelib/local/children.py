@@ -1,0 +1,185 @@
+"""Child processes that are there until they are stopped: one that ends by itself is started again.
+
+A child is a module of this project with a channel to its parent (see `channel`). It greets when it is ready, and ends
+when the channel does, so nothing is left behind even when the parent is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from chalicelib.local.channel import Channel, pair
+from chalicelib.local.emulator import PROJECT_ROOT
+
+GREETING_LIMIT_S = 60.0  # generous: on a busy machine, importing the app takes seconds
+FIRST_PAUSE_S = 0.5  # before a child that never got ready is started again
+LONGEST_PAUSE_S = 10.0
+
+
+class Output(Protocol):
+    """Where children's words go."""
+
+    def line(self, name: str, text: str) -> None:
+        """A child wrote a line."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Something happened to a child."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """One process of a child."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+
+    def kill(self) -> None:
+        """End it at once; harmless if it has ended."""
+        self.process.kill()
+
+
+class Child:
+    """A process and, when it ends unasked, its successors.
+
+    ``module`` is run with ``arguments``; ``environment`` comes on top of this process's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        output: Output,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self._output = output
+        self._inherited = inherited
+        self._changed = threading.Condition()
+        self._stopping = threading.Event()
+        self._current: Incarnation | None = None
+        self._ready = False
+        self._thread = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Start it, without waiting until it is ready."""
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None while there is no process."""
+        current = self._current
+        return current.process.pid if current else None
+
+    def ready(self, timeout_s: float) -> Incarnation | None:
+        """The running process once it is ready; None if that takes longer than ``timeout_s``, or it was stopped."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ready or self._stopping.is_set(), timeout_s)
+            return self._current if self._ready else None
+
+    def stop(self, grace_s: float) -> None:
+        """Ask the process to end, kill it after ``grace_s``, and start no other."""
+        with self._changed:
+            self._stopping.set()
+            self._changed.notify_all()
+            current = self._current
+        if current is not None:
+            current.process.terminate()
+            try:
+                current.process.wait(grace_s)
+            except subprocess.TimeoutExpired:
+                current.kill()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def kill(self) -> None:
+        """End the process at once and start no other; waits for nothing."""
+        self._stopping.set()
+        current = self._current
+        if current is not None:
+            current.kill()
+
+    # -- the keeper's thread ------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        pause_s = 0.0
+        while not self._stopping.wait(pause_s):
+            incarnation = self._spawn()
+            if incarnation is None:
+                return
+            was_ready = self._greeted(incarnation)
+            code = incarnation.process.wait()
+            with self._changed:
+                self._ready, self._current = False, None
+                self._changed.notify_all()
+            incarnation.channel.close()
+            pause_s = 0.0 if was_ready else min(max(2 * pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+            if not self._stopping.is_set():
+                self._report(incarnation.process.pid, code, pause_s)
+
+    def _spawn(self) -> Incarnation | None:
+        """A new process, unless the child was stopped in the meantime."""
+        with self._changed:
+            if self._stopping.is_set():
+                return None
+            channel, far_end = pair()
+            with far_end:
+                process = subprocess.Popen(  # noqa: S603 - nothing in the command comes from outside
+                    self._command,
+                    cwd=PROJECT_ROOT,
+                    env=self._environment,
+                    stdin=far_end,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=self._inherited,
+                    start_new_session=True,  # Ctrl-C reaches the parent only, which winds up in order
+                )
+            self._current = Incarnation(process, channel)
+        threading.Thread(target=self._relay, args=(process,), name=f"{self.name}-output", daemon=True).start()
+        return self._current
+
+    def _greeted(self, incarnation: Incarnation) -> bool:
+        """Whether the process says that it is ready; one that does not in time is killed."""
+        try:
+            incarnation.channel.receive(GREETING_LIMIT_S)
+        except (EOFError, OSError):  # of which TimeoutError is one
+            incarnation.kill()
+            return False
+        with self._changed:
+            self._ready = True
+            self._changed.notify_all()
+        return True
+
+    def _relay(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        with process.stdout as lines:
+            for line in lines:
+                self._output.line(self.name, line.decode(errors="replace").rstrip("\n"))
+
+    def _report(self, pid: int, code: int, pause_s: float) -> None:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        when = f"in {pause_s:g} s" if pause_s else "at once"
+        self._output.notice(f"{self.name} (pid {pid}) {how}; it is started again {when}")
+
+
+def stop_together(children: Sequence[Child], grace_s: float) -> None:
+    """Stop several children at the same time; each has ``grace_s`` seconds."""
+    stops = [threading.Thread(target=child.stop, args=(grace_s,), daemon=True) for child in children]
+    for stop in stops:
+        stop.start()
+    give_up_at_s = time.monotonic() + grace_s + 1
+    for stop in stops:
+        stop.join(max(0.0, give_up_at_s - time.monotonic()))

@@ -1,0 +1,66 @@
+"""The Lambda functions of the app, as the local runtime calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.local.lambda_context import LambdaContext
+from chalicelib.local.lambda_events import ACCOUNT, Event
+from chalicelib.settings import Settings
+
+API = "api"
+WORKER = "worker"
+DEAD_LETTERS = "dead_letters"
+CLOCK = "clock"
+PROJECTOR = "projector"
+
+Function = Callable[[Event, LambdaContext], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an invocation may take before it is killed, in seconds, and the memory it is told to have, in MB."""
+
+    timeout_s: int
+    memory_mb: int
+
+
+def limits(settings: Settings) -> Mapping[str, Limits]:
+    """The limits of every function: those of ``.chalice/config.json``, which only deploying reads."""
+    return {
+        API: Limits(29, 512),
+        WORKER: Limits(settings.function_timeout_s, 1_024),
+        DEAD_LETTERS: Limits(60, 512),
+        CLOCK: Limits(60, 512),
+        PROJECTOR: Limits(60, 512),
+    }
+
+
+def load(name: str) -> Function:
+    """A function of the app by its name; raises ``InvalidInput`` when there is none.
+
+    Chalice's objects are called with event and context, exactly as Lambda calls them.
+    """
+    import app
+
+    handlers: dict[str, Function] = {API: app.app}
+    for function in app.app.pure_lambda_functions:
+        handlers[function.name] = getattr(app, function.handler_string.rpartition(".")[2])
+    if name not in handlers:
+        raise InvalidInput("there is no such function", expected=" or ".join(sorted(handlers)), got=name)
+    return handlers[name]
+
+
+def context_of(name: str, settings: Settings, request_id: str, deadline_s: float) -> LambdaContext:
+    """The context of an invocation that must end by ``deadline_s`` (seconds since 1970)."""
+    full_name = f"{settings.base_name}-{name}"
+    return LambdaContext(
+        function_name=full_name,
+        aws_request_id=request_id,
+        invoked_function_arn=f"arn:aws:lambda:{settings.region}:{ACCOUNT}:function:{full_name}",
+        memory_limit_in_mb=limits(settings)[name].memory_mb,
+        deadline_s=deadline_s,
+    )
