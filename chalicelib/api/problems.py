@@ -36,6 +36,7 @@ _PHRASES = (  # pydantic's sentences, cut down to what was expected
     (re.compile(r"^String should match pattern "), "text matching "),
     (re.compile(r"^(?:List|Set|Tuple) should have "), "a list of "),
     (re.compile(r"^Dictionary should have "), "an object of "),
+    (re.compile(r"a valid dictionary(?: or instance of \w+)?$"), "an object"),
     (re.compile(r"a valid string, unable to parse raw data.*$"), "text that UTF-8 can hold"),
     (re.compile(r"(?: after validation, not|, unable to parse) .*$"), ""),
 )
@@ -80,8 +81,9 @@ class InvalidFields(InvalidInput):
 
     def __init__(self, where: str, details: tuple[Detail, ...], count: int) -> None:
         first = details[0]
+        place = f"the {where}" if first.field == where else f"{first.field} in the {where}"
         more = f" (and {count - 1} more)" if count > 1 else ""
-        super().__init__(f"{first.field or where} in the {where}: expected {first.expected}, got {first.got}{more}")
+        super().__init__(f"{place}: expected {first.expected}, got {first.got}{more}")
         self.details = details
 
 
@@ -183,7 +185,9 @@ def rejected(where: str, value: object, error: ValidationError) -> TaskyardError
         return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
     details: dict[str, Detail] = {}
     for entry in found:
-        detail = _detail(entry["loc"], value, entry["type"], entry["msg"], entry["input"])
+        is_missing = entry["type"] == "missing"
+        name = _path(entry["loc"], value, to_absent=is_missing) or where
+        detail = Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
         known = details.get(detail.field)  # each member of a union says what it expected
         if known is not None and detail.expected not in known.expected:
             detail = replace(known, expected=f"{known.expected} or {detail.expected}")
@@ -191,11 +195,7 @@ def rejected(where: str, value: object, error: ValidationError) -> TaskyardError
     return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details))
 
 
-def _detail(location: tuple[int | str, ...], value: object, kind: str, message: str, got: object) -> Detail:
-    is_missing = kind == "missing"
-    name = _path(location, value, to_absent=is_missing)
-    if is_missing:
-        return Detail(name, "a value", "nothing")
+def _detail(name: str, message: str, got: object) -> Detail:
     return Detail(name, _expected(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(got))
 
 

@@ -100,12 +100,12 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     if ledger.state is State.RUNNING:
         if not ledger.lease_expired(now_ms):
             return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "leased")
-        return TakeOver(ledger) if ledger.attempts < ledger.max_attempts else GiveUp(ledger)
+        return GiveUp(ledger) if ledger.attempts_used_up else TakeOver(ledger)
     if not ledger.travels:
         return Drop("waits for its parent, or for a person")
     if ledger.due_at_ms > now_ms:
         return Hide(ledger.due_at_ms - now_ms, "not due")
-    if ledger.attempts >= ledger.max_attempts:
+    if ledger.attempts_used_up:
         return GiveUp(ledger)
     return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS else None)
 
@@ -171,9 +171,9 @@ def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[in
         case Succeeded(output):
             return Finish(output)
         case Failed(error, final, subscribers):
-            if final or job.attempts >= job.max_attempts:
+            if final or job.attempts_used_up:
                 return Bury(error)
-            wait = wait_ms(job.attempts)
+            wait = wait_ms(job.tries)
             return Retry(error, now_ms + wait, wait > SQS_DELAY_MAX_MS, subscribers)
 
 

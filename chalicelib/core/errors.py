@@ -32,7 +32,7 @@ class TaskyardError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        parts = [self.message]
+        parts = [self.message if self.field is None else f"{self.field}: {self.message}"]
         if self.expected is not None:
             parts.append(f"expected {self.expected}")
         if self.got is not None:

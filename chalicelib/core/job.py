@@ -89,8 +89,9 @@ class Job:
     delivery: int = 1  # raised by every send that the ledger decides; older envelopes are void
     due_at_ms: int = 0  # not claimed before this time
     updated_at_ms: int = 0
-    attempts: int = 0
-    failures: int = 0
+    attempts: int = 0  # begun so far; a number is never used twice, so an explicit retry counts on
+    attempt_limit: int = 3  # the number of the last attempt: max_attempts, moved on by an explicit retry
+    failures: int = 0  # since the publish or the explicit retry
     lease: str | None = None  # the newest lease, kept after settling so that a repeated settle knows itself
     lease_until_ms: int | None = None
     worker: str | None = None
@@ -118,6 +119,16 @@ class Job:
         return self.state is State.RUNNING and (self.lease_until_ms or 0) < now_ms
 
     @property
+    def tries(self) -> int:
+        """How many attempts were begun since the publish or the newest explicit retry."""
+        return self.attempts - (self.attempt_limit - self.max_attempts)
+
+    @property
+    def attempts_used_up(self) -> bool:
+        """Whether no further attempt may begin."""
+        return self.attempts >= self.attempt_limit
+
+    @property
     def travels(self) -> bool:
         """Whether an SQS message stands for this job: not for a manual task, nor for a child that waits."""
         return self.runner == SYSTEM and not self.held
@@ -139,9 +150,9 @@ ORDER_FIELDS = (
     "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id", "replay_of",
 )  # fmt: skip
-TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "trace")
+TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
 # Written even where they have their default, because the transitions' conditions compare them.
-CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "max_attempts")
+CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "attempt_limit")
 NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
 _NUMBERS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("int", "int | None"))
@@ -202,7 +213,8 @@ def from_envelope(text: str) -> Job:
 
 def _check_order(job: Job) -> None:
     """Raise ``ValueError`` unless the ledger can hold every field that travels, and the rules compare it."""
-    given = {name: value for name in TRAVELLING_FIELDS if (value := getattr(job, name)) != _DEFAULTS[name] or value}
+    fields = {name: getattr(job, name) for name in TRAVELLING_FIELDS}
+    given = {name: value for name, value in fields.items() if value is not None or _DEFAULTS[name] is not None}
     numbers = [value for name, value in given.items() if name in _NUMBERS]
     texts = [value for name, value in given.items() if name in _TEXTS]
     if job.backoff is not None:

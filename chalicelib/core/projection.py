@@ -67,9 +67,9 @@ def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
 
 def _count_states(total: Effects, before: Job | None, after: Job | None) -> None:
     if before is not None:
-        total[CountKey(group_of(before), before.state)] -= 1
+        total[counted(before)] -= 1
     if after is not None:
-        total[CountKey(group_of(after), after.state)] += 1
+        total[counted(after)] += 1
 
 
 def _measure(total: Effects, before: Job | None, after: Job) -> None:
@@ -82,7 +82,7 @@ def _measure(total: Effects, before: Job | None, after: Job) -> None:
     if after.state is State.RUNNING and after.lease != (before.lease if before else None):
         add(Measure.STARTED, now_ms)
         add(Measure.WAIT_MS, now_ms, max(0, now_ms - max(after.due_at_ms, after.created_at_ms)))
-    if after.failures > (before.failures if before else 0):
+    if before is not None and before.state is not State.PENDING and after.failures > before.failures:
         add(Measure.FAILED, now_ms)
         add(Measure.RUN_MS, now_ms, _run_ms(after))
     if before is not None and before.state is after.state:
@@ -94,6 +94,11 @@ def _measure(total: Effects, before: Job | None, after: Job) -> None:
         add(Measure.DEAD, now_ms)
     elif after.state is State.CANCELED:
         add(Measure.CANCELED, now_ms)
+
+
+def counted(job: Job) -> CountKey:
+    """The counter that a job is in."""
+    return CountKey(group_of(job), job.state)
 
 
 def group_of(job: Job) -> Group:

@@ -44,7 +44,7 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
 
 
 def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
-    """Run a failed or canceled job again, its attempts counted anew.
+    """Run a failed or canceled job again, with as many attempts as at first.
 
     Raises ``NotFound``, and ``Conflict`` for a job in another state or a dead letter that was replayed.
     """

@@ -102,7 +102,7 @@ def _take(yard: Yard, message: Received, lease: Lease) -> Job | None:
 
 def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome) -> Job:
     job = find(yard, job_id, Kind.MESSAGE)
-    if job.state is not State.RUNNING:
+    if job.state is not State.RUNNING or job.receipt is None:  # without a receipt, a subscriber has it
         raise NotInHand(job)
     try:
         settled, fate = settle(yard, job, outcome)

@@ -150,6 +150,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
     text = to_json({name: value for name, value in content.items() if value is not None}, "payload")
     body = yard.payloads.place_body(job_id, birth, text)
     due_at_ms = _due_at_ms(draft, now_ms)
+    max_attempts = draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft)
     job = Job(
         id=job_id,
         birth=birth,
@@ -162,7 +163,8 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         trace_id=draft.trace_id or trace_id_of(job_id, yard.random_bytes),
         priority=draft.priority,
         start_at_ms=None if draft.due_at_ms is None and draft.delay_ms is None else due_at_ms,
-        max_attempts=draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft),
+        max_attempts=max_attempts,
+        attempt_limit=max_attempts,
         timeout_ms=draft.timeout_ms,
         backoff=draft.backoff,
         body=body.text if body.place is None else None,

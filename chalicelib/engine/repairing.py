@@ -129,7 +129,7 @@ def _wake(yard: Yard, job: Job) -> None:
 
 
 def _recover(yard: Yard, job: Job, now_ms: int) -> Job:
-    if job.attempts >= job.max_attempts:
+    if job.attempts_used_up:
         return yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
     recovered = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
     _send(yard, recovered)

@@ -16,7 +16,7 @@ EXIT_CODE = 0  # of a child whose parent is gone: there is nobody to tell anythi
 
 
 class Channel:
-    """One end. Any thread may send; one at a time may receive."""
+    """One end, closed when nothing refers to it any more. Any thread may send; one at a time may receive."""
 
     def __init__(self, descriptor: int) -> None:
         self._connection = Connection(descriptor)
@@ -33,10 +33,6 @@ class Channel:
             raise TimeoutError(f"nothing came within {timeout_s} s")
         return json.loads(self._connection.recv_bytes())
 
-    def close(self) -> None:
-        """Close this end."""
-        self._connection.close()
-
 
 def pair() -> tuple[Channel, socket.socket]:
     """A channel's near end, and the socket to be given to a child as its standard input."""
@@ -45,14 +41,13 @@ def pair() -> tuple[Channel, socket.socket]:
 
 
 def from_standard_input() -> Channel:
-    """In a child: its end. From here on, its standard input is empty and what it prints goes to standard error.
+    """In a child: its end. From here on its standard input is empty.
 
-    So neither a handler nor a program that it starts can read or disturb what the two processes say.
+    So neither a handler nor a program that it starts can read what its parent says.
     """
     channel = Channel(os.dup(0))
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
     return channel
 
 

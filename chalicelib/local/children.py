@@ -125,7 +125,6 @@ class Child:
             with self._changed:
                 self._ready, self._current = False, None
                 self._changed.notify_all()
-            incarnation.channel.close()
             pause_s = 0.0 if was_ready else min(max(2 * pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
             if not self._stopping.is_set():
                 self._report(incarnation.process.pid, code, pause_s)

@@ -22,7 +22,7 @@ from typing import Any
 
 from chalicelib.core.projection import CountKey, Effects, Group, Measure, MinuteKey
 from chalicelib.core.states import State
-from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused
+from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
 from chalicelib.store.wire import Wire
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
@@ -79,6 +79,13 @@ class Insights:
                 expires_at_s = minute_ms // 1_000 + MINUTES_TTL_S
                 sets = {"group": asdict(group), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
             yield self._table.updating(key, Change((), sets=sets, adds=amounts))
+
+    def replace_counters(self, shard: str, effects: Effects) -> None:
+        """Let the counters be ``effects`` and nothing else, as sums of ``shard``; nobody may be counting meanwhile."""
+        rows = self._table.query_all("{view} = :view", {":view": "counters"}, consistent=True)
+        self._table.delete_many([{"view": "counters", "key": row["key"]} for row in rows])
+        for actions in chunks(list(self._adding(shard, effects)), TRANSACTION_MAX_ITEMS):
+            self._table.transact(actions)
 
     # -- reading ------------------------------------------------------------------------------
 

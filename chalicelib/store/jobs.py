@@ -46,7 +46,7 @@ ABSENT = Clause("absent", "attribute_not_exists({job})")
 EXISTS = Clause("exists", "attribute_exists({job})")
 NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
 UNHELD = Clause("unheld", "attribute_not_exists({held})")
-ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {max_attempts}")
+ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
 
 
 def in_state(*states: State) -> Clause:
@@ -415,7 +415,10 @@ class JobStore:
         )
 
     def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, held: bool) -> Job:
-        """failed or canceled -> pending, its attempts counted anew, with a new delivery not yet sent."""
+        """failed or canceled -> pending with as many attempts as at first, and a new delivery not yet sent.
+
+        The attempts go on being numbered, because a worker of an old one may still be busy.
+        """
         return self._end(
             seen,
             State.PENDING,
@@ -424,7 +427,7 @@ class JobStore:
                 "held": held or None,
                 "delivery": seen.delivery + 1,
                 "due_at_ms": now_ms,
-                "attempts": 0,
+                "attempt_limit": seen.attempts + seen.max_attempts,
                 "failures": 0,
                 "laps": 0,
                 "error": None,

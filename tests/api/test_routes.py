@@ -19,8 +19,7 @@ from chalicelib.api.exchange import Answer, Caller
 from chalicelib.api.models import AnswerModel, ApiModel, Many, Name, Text
 from chalicelib.api.routes import Router
 from chalicelib.core.errors import InvalidInput
-from chalicelib.settings import Settings
-from tests.support.edge import LOCAL, SERVICE, app_of, call
+from tests.support.edge import SERVICE, app_of, call
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard  # not imported at run time: only inputs' types are evaluated
@@ -272,7 +271,9 @@ def test_sibling_variables_must_share_a_name() -> None:
     second.__annotations__["path"] = OtherPath
     made.get("/jobs/{noteId}", scope=None)(first)
     made.get("/jobs/{other}/log", scope=None)(second)
-    with pytest.raises(ValueError, match=r"GET /jobs/\{other\}/log: API Gateway allows one .* GET /jobs/\{noteId\} has"):
+    with pytest.raises(
+        ValueError, match=r"GET /jobs/\{other\}/log: API Gateway allows one .* GET /jobs/\{noteId\} has"
+    ):
         app_of(made)
 
 
@@ -296,7 +297,7 @@ def test_a_signature_must_be_one_that_requests_can_satisfy() -> None:
 
     def late(body: NoteBody, yard: Any) -> None: ...
 
-    def untyped(body) -> None: ...  # type: ignore[no-untyped-def]
+    def untyped(body) -> None: ...
 
     for handler in (two, late):
         with pytest.raises(TypeError, match="at most one parameter for the service, the first"):
@@ -335,6 +336,7 @@ KEYS = st.text(st.sampled_from("ab.[]_{}%$\x00") | st.characters(), max_size=12)
 )
 QUERIES = st.dictionaries(KEYS, st.lists(st.text(max_size=12), max_size=3), max_size=5)
 BODIES = st.binary() | st.text() | NOTE_LIKE.map(json.dumps) | JSON_VALUES.map(json.dumps)
+FUZZED = app_of(router)
 CONTENT_TYPES = st.sampled_from([None, "application/json", "text/plain", "application/json; charset=latin-1", ";"])
 
 
@@ -343,17 +345,13 @@ CONTENT_TYPES = st.sampled_from([None, "application/json", "text/plain", "applic
 def test_no_input_produces_a_5xx(
     body: bytes | str, query: dict[str, list[str]], is_base64: bool, content_type: str | None, note_id: str
 ) -> None:
-    app = FUZZED
     headers = {"Content-Type": content_type} if content_type is not None else {}
     replies = [
-        call(app, "POST", "/notes", body=body, headers=headers, is_base64=is_base64),
-        call(app, "POST", "/bulk", body=body, headers=headers, is_base64=is_base64),
-        call(app, "GET", "/notes", query=query),
-        call(app, "GET", "/notes/{noteId}", path={"noteId": note_id}),
+        call(FUZZED, "POST", "/notes", body=body, headers=headers, is_base64=is_base64),
+        call(FUZZED, "POST", "/bulk", body=body, headers=headers, is_base64=is_base64),
+        call(FUZZED, "GET", "/notes", query=query),
+        call(FUZZED, "GET", "/notes/{noteId}", path={"noteId": note_id}),
     ]
     for reply in replies:
         assert reply.status in {200, 201, 400, 413, 415, 422}
         assert reply.status < 400 or reply.json["message"]
-
-
-FUZZED = app_of(router, settings=Settings(payload_max_bytes=LOCAL.payload_max_bytes))

@@ -105,10 +105,17 @@ def test_a_refused_package_is_told_in_full_and_leaves_nothing(project: Path, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_an_application_that_fails_to_load_says_why(project: Path, tmp_path: Path) -> None:
-    (project / "app.py").write_text("from chalicelib import local\n")
+def test_an_application_that_imports_the_local_runtime_is_refused(project: Path, tmp_path: Path) -> None:
+    (project / "chalicelib/thing.py").write_text("def shown(id):\n    from chalicelib.local import cli\n")
 
-    with pytest.raises(PackageRefused, match="cannot import name 'local' from 'chalicelib'"):
+    with pytest.raises(PackageRefused, match=r"thing\.py, line 2: chalicelib\.local\.cli is not there on Lambda"):
+        package(tmp_path / "out", "dev", project=project)
+
+
+def test_an_application_that_fails_to_load_says_why(project: Path, tmp_path: Path) -> None:
+    (project / "app.py").write_text("import chalicelib.nowhere\n")
+
+    with pytest.raises(PackageRefused, match=r"No module named 'chalicelib\.nowhere'"):
         package(tmp_path / "out", "dev", project=project)
 
 

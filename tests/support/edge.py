@@ -19,7 +19,9 @@ REMOTE = Settings(stage="prod")
 SERVICE = object()
 
 
-def app_of(*routers: Router, settings: Settings = LOCAL, lookup: Lookup = lambda _: None, provider: Any = None) -> Chalice:
+def app_of(
+    *routers: Router, settings: Settings = LOCAL, lookup: Lookup = lambda _: None, provider: Any = None
+) -> Chalice:
     """A Chalice application that serves ``routers``."""
     app = Chalice("toy")
     mount(

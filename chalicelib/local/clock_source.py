@@ -1,0 +1,48 @@
+"""EventBridge's rule as an event source: one invocation every minute."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+
+from chalicelib.local.environments import Environment, InvocationFailed
+from chalicelib.local.lambda_events import scheduled_event
+
+logger = logging.getLogger("taskyard.sources")
+
+
+class ClockSource:
+    """Invokes one environment at once and then every ``interval_s`` seconds."""
+
+    def __init__(self, environment: Environment, rule: str, region: str, interval_s: float) -> None:
+        self._environment = environment
+        self._rule = rule
+        self._region = region
+        self._interval_s = interval_s
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clock-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a first tick."""
+        self._thread.start()
+
+    def stop(self, give_up_at_s: float) -> bool:
+        """Tick no more and let a running tick end; false if it has not by then (monotonic seconds)."""
+        self._stopping.set()
+        self._thread.join(max(0.0, give_up_at_s - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        next_s = time.monotonic()
+        while not self._stopping.wait(max(0.0, next_s - time.monotonic())):
+            next_s = max(next_s + self._interval_s, time.monotonic())
+            self._tick()
+
+    def _tick(self) -> None:
+        event = scheduled_event(self._rule, str(uuid.uuid4()), self._region, time.time())
+        try:
+            self._environment.invoke(event)
+        except InvocationFailed as error:
+            logger.warning("the clock failed; its next tick repeats what is left: %s", error)

@@ -1,0 +1,82 @@
+"""SQS as an event source: what Lambda's event source mapping does with ``ReportBatchItemFailures``.
+
+Each execution environment has a thread that takes a batch, invokes the function with it and deletes what succeeded.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.local.environments import Environment, InvocationFailed
+from chalicelib.local.lambda_events import sqs_event
+from chalicelib.local.queues import Batch, OrderedQueues
+
+logger = logging.getLogger("taskyard.sources")
+
+
+class SqsSource:
+    """Feeds the messages of queues to the environments of one function."""
+
+    def __init__(self, queues: OrderedQueues, environments: Sequence[Environment]) -> None:
+        self._queues = queues
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._feed, args=(environment,), name=f"{environment.name}-feed", daemon=True)
+            for environment in environments
+        ]
+
+    def start(self) -> None:
+        """Begin to receive."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, give_up_at_s: float) -> bool:
+        """Receive nothing more and let running invocations end; false if one has not by then (monotonic seconds)."""
+        self._stopping.set()
+        self._queues.stop()
+        for thread in self._threads:
+            thread.join(max(0.0, give_up_at_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _feed(self, environment: Environment) -> None:
+        while not self._stopping.is_set():
+            if not environment.await_ready():
+                continue
+            batch = self._queues.next_batch()
+            if batch is not None:
+                self._deliver(environment, batch)
+
+    def _deliver(self, environment: Environment, batch: Batch) -> None:
+        """One invocation. Messages that are not deleted come back when their hiding ends."""
+        try:
+            answer = environment.invoke(sqs_event(batch.messages, batch.queue.arn))
+            failed = failed_ids(answer, [message["MessageId"] for message in batch.messages])
+            self._queues.delete(batch.without(failed))
+        except InvocationFailed as error:
+            logger.warning("%s failed on %s messages: %s", environment.name, len(batch.messages), error)
+        except (BotoCoreError, ClientError, Unavailable) as error:
+            logger.warning("settled messages of %s come back: %s", batch.queue.name, error)
+
+
+def failed_ids(answer: Any, message_ids: Sequence[str]) -> set[str]:
+    """Which messages come back, by the function's answer.
+
+    An answer without ``batchItemFailures`` means success, and one that cannot be read means that all have failed
+    (Lambda developer guide, "Implementing partial batch responses").
+    """
+    everything = set(message_ids)
+    if answer is None:
+        return set()
+    try:
+        failures = answer.get("batchItemFailures") or []
+        failed = {failure["itemIdentifier"] for failure in failures}
+    except (AttributeError, KeyError, TypeError):
+        return everything
+    return failed if failed <= everything else everything

@@ -1,0 +1,149 @@
+"""A DynamoDB stream as an event source: each shard's records in order, a batch again and again until it succeeds.
+
+Reading begins at the oldest record there is: the projector knows what it has counted. A child shard is read once its
+parent is finished. Limits: iterators end after 15 minutes, records after 24 hours.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.local.environments import Environment, InvocationFailed
+from chalicelib.local.lambda_events import stream_event
+
+BATCH_MAX = 500
+POLL_PAUSE_S = 0.25  # between two looks at a shard that has no more for now: counters lag by about this much
+DISCOVERY_PAUSE_S = 30.0  # between two looks for new shards, while none has ended
+FIRST_RETRY_PAUSE_S = 0.2
+LONGEST_RETRY_PAUSE_S = 5.0
+WINDOW_S = 60  # of the tumbling window, whose only use is that its events name their shard
+
+logger = logging.getLogger("taskyard.sources")
+
+
+@dataclass(slots=True)
+class Shard:
+    """How far a shard has been read."""
+
+    parent: str | None
+    iterator: str | None = None
+    last_sequence: str | None = None
+    finished: bool = False
+
+
+class StreamSource:
+    """Feeds the records of a stream to one environment."""
+
+    def __init__(self, streams: Any, stream_arn: str, environment: Environment) -> None:
+        self._streams = streams
+        self._arn = stream_arn
+        self._environment = environment
+        self._shards: dict[str, Shard] = {}
+        self._discover_at_s = 0.0
+        self._draining = threading.Event()
+        self._give_up_at_s = float("inf")
+        self._thread = threading.Thread(target=self._run, name="stream-feed", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def drain(self, give_up_at_s: float) -> bool:
+        """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds)."""
+        self._give_up_at_s = give_up_at_s
+        self._draining.set()
+        self._thread.join(max(0.0, give_up_at_s - time.monotonic()))
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while time.monotonic() < self._give_up_at_s:
+            last_round = self._draining.is_set()  # what was written before the draining began is seen in this round
+            try:
+                more = self._read_round()
+            except (BotoCoreError, ClientError) as error:
+                logger.warning("the stream cannot be read: %s", error)
+                more, self._discover_at_s = False, 0.0
+            if not more:
+                if last_round:
+                    return
+                self._draining.wait(POLL_PAUSE_S)
+
+    def _read_round(self) -> bool:
+        """Feed one batch of every shard that may be read; whether any had records."""
+        self._discover()
+        readable = [name for name, shard in self._shards.items() if self._is_next(shard)]
+        return any([self._read(name, self._shards[name]) for name in readable])
+
+    def _is_next(self, shard: Shard) -> bool:
+        parent = self._shards.get(shard.parent or "")
+        return not shard.finished and (parent is None or parent.finished)
+
+    def _discover(self) -> None:
+        if time.monotonic() < self._discover_at_s:
+            return
+        start: dict[str, str] = {}
+        while True:
+            described = self._streams.describe_stream(StreamArn=self._arn, **start)["StreamDescription"]
+            for shard in described["Shards"]:
+                self._shards.setdefault(shard["ShardId"], Shard(shard.get("ParentShardId")))
+            if "LastEvaluatedShardId" not in described:
+                break
+            start = {"ExclusiveStartShardId": described["LastEvaluatedShardId"]}
+        self._discover_at_s = time.monotonic() + DISCOVERY_PAUSE_S
+
+    def _read(self, name: str, shard: Shard) -> bool:
+        """Feed the shard's next batch; whether there was one."""
+        try:
+            if shard.iterator is None:
+                shard.iterator = self._iterator(name, shard)
+            answer = self._streams.get_records(ShardIterator=shard.iterator, Limit=BATCH_MAX)
+        except ClientError as error:
+            self._restart(shard, error)
+            return False
+        records = answer["Records"]
+        if records:
+            self._deliver(name, records)
+            shard.last_sequence = records[-1]["dynamodb"]["SequenceNumber"]
+        shard.iterator = answer.get("NextShardIterator")
+        if shard.iterator is None:
+            shard.finished = True
+            self._discover_at_s = 0.0
+        return bool(records)
+
+    def _iterator(self, name: str, shard: Shard) -> str:
+        position: Mapping[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}
+        if shard.last_sequence is not None:
+            position = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": shard.last_sequence}
+        iterator: str = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=name, **position)["ShardIterator"]
+        return iterator
+
+    def _restart(self, shard: Shard, error: ClientError) -> None:
+        """Take a new iterator next time: where reading has come to, or from the oldest record if that is gone."""
+        code = error.response["Error"]["Code"]
+        shard.iterator = None
+        if code == "TrimmedDataAccessException":
+            shard.last_sequence = None
+        elif code != "ExpiredIteratorException":
+            raise error
+
+    def _deliver(self, name: str, records: list[Any]) -> None:
+        """Invoke the function until it succeeds, or the time to stop has come."""
+        pause_s = FIRST_RETRY_PAUSE_S
+        while True:
+            event = stream_event(records, self._arn, name, WINDOW_S, time.time())
+            try:
+                self._environment.invoke(event)
+                return
+            except InvocationFailed as error:
+                logger.warning("the projector failed on %s records and is tried again: %s", len(records), error)
+            if time.monotonic() >= self._give_up_at_s:
+                raise Undelivered(name)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_RETRY_PAUSE_S)
