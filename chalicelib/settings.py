@@ -31,6 +31,7 @@ class Settings:
     tombstone_ttl_s: int = 15 * 86_400  # SQS keeps a message for at most 14 days
     index_shards: int = 4  # partitions of each index key; may be raised, never lowered
     cors_origins: str = ""  # comma-separated origins, or "*"; empty: no cross-origin use
+    handlers: str = "chalicelib.tasks"  # comma-separated packages whose modules declare handlers
     log_level: str = "INFO"
 
     @property

@@ -72,7 +72,7 @@ class Answer:
         """The body as sent; raises ``TooLarge`` for one that Lambda would refuse to send."""
         if self.body is None:
             return ""
-        text = json_text(self.body) if self.content_type == JSON else str(self.body)
+        text = json_text(self.body) if self.content_type.startswith(JSON) else str(self.body)
         if len(text) * _QUOTING_FACTOR > ANSWER_MAX_BYTES and len(json.dumps(text)) > ANSWER_MAX_BYTES:
             raise TooLarge("the answer is larger than 6 MB", remedy="ask for fewer items at once")
         return text

@@ -59,10 +59,6 @@ class Forbidden(TaskyardError):
         self.scope = scope
 
 
-class MethodNotAllowed(TaskyardError):
-    """The path exists, for other methods."""
-
-
 class UnsupportedMediaType(TaskyardError):
     """The body is of a type that no route reads."""
 
@@ -93,7 +89,6 @@ STATUS: Mapping[type[TaskyardError], int] = {
     Unauthorized: 401,
     Forbidden: 403,
     NotFound: 404,
-    MethodNotAllowed: 405,
     Conflict: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,

@@ -1,18 +1,18 @@
 """How users say what runs: ``@task``, ``@subscribe``, ``@backoff``, and the registry that collects them.
 
-The decorators only mark a function; nothing is global. ``Registry.of_package`` imports the modules of a package
+The decorators only mark a function; nothing is global. ``Registry.of_packages`` imports the modules of packages
 (``chalicelib.tasks``) and gathers the marks, so a handler is found by where it lives, and a test may make a
 registry of its own from whatever functions it likes.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -121,11 +121,12 @@ class Registry:
     queues: Mapping[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
 
     @classmethod
-    def of_package(cls, package: ModuleType) -> Registry:
-        """The registry of all that the modules of ``package`` declare; imports them."""
+    def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
+        """The registry of all that the modules of ``packages`` declare; imports them."""
         modules = [
-            importlib.import_module(found.name)
-            for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+            import_module(found.name)
+            for package in packages
+            for found in walk_packages(package.__path__, f"{package.__name__}.")
         ]
         functions = [
             value

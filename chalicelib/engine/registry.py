@@ -1,11 +1,12 @@
-"""The handlers of this installation: everything that the modules of ``chalicelib.tasks`` declare."""
+"""The handlers of this installation: everything that the modules of ``TASKYARD_HANDLERS`` declare."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib import import_module
 
-import chalicelib.tasks
+from chalicelib import settings
 from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers import Registry
 
@@ -13,7 +14,8 @@ from chalicelib.engine.handlers import Registry
 @lru_cache(maxsize=1)
 def registry() -> Registry:
     """The declared handlers, collected at first use."""
-    return Registry.of_package(chalicelib.tasks)
+    packages = settings.current().handlers.split(",")
+    return Registry.of_packages([import_module(name.strip()) for name in packages])
 
 
 def declared_queues() -> Mapping[str, tuple[Band, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,7 +109,8 @@ class StreamSource:
             return False
         records = answer["Records"]
         if records:
-            self._deliver(name, records)
+            if not self._deliver(name, records):
+                return False
             shard.last_sequence = records[-1]["dynamodb"]["SequenceNumber"]
         shard.iterator = answer.get("NextShardIterator")
         if shard.iterator is None:
@@ -133,17 +134,17 @@ class StreamSource:
         elif code != "ExpiredIteratorException":
             raise error
 
-    def _deliver(self, name: str, records: list[Any]) -> None:
-        """Invoke the function until it succeeds, or the time to stop has come."""
+    def _deliver(self, name: str, records: Sequence[Any]) -> bool:
+        """Invoke the function until it succeeds; false if the time to stop came first."""
         pause_s = FIRST_RETRY_PAUSE_S
         while True:
             event = stream_event(records, self._arn, name, WINDOW_S, time.time())
             try:
                 self._environment.invoke(event)
-                return
+                return True
             except InvocationFailed as error:
                 logger.warning("the projector failed on %s records and is tried again: %s", len(records), error)
-            if time.monotonic() >= self._give_up_at_s:
-                raise Undelivered(name)
+            if time.monotonic() + pause_s >= self._give_up_at_s:
+                return False
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_PAUSE_S)

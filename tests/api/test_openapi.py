@@ -80,13 +80,13 @@ def make(yard: Any, body: MakeBody) -> Item:
 
     It is `made` at once.
     """
-    return Item(id=body.topic)
+    return Item(id=f"{yard}{body.topic}")
 
 
 @items.get("/items", scope="message")
 def list_(yard: Any, query: ListQuery) -> ItemPage:
     """List items."""
-    return ItemPage(page_data=[], total_count=0)
+    return ItemPage(page_data=yard.items(query.topic), total_count=0)
 
 
 @items.delete("/items/{itemId}", scope="dlq:manage", summary="Drop an item")
@@ -106,7 +106,7 @@ legacy = Router("legacy", style=ProblemStyle(lambda problem: Answer(200, {"error
 @legacy.post("/legacy", scope="task", answer=Item)
 def make_legacy(body: list[MakeBody] | MakeBody | None) -> Answer:
     """Make items."""
-    return Answer()
+    return Answer(body=body)
 
 
 @pytest.fixture(scope="module")

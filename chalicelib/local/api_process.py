@@ -1,0 +1,69 @@
+"""The API's process: the Chalice app behind `gateway`, on a socket that its parent listens on.
+
+    python -m chalicelib.local.api_process FD
+
+It says ``{"ready": true}`` on its channel when it serves, answers what is under way when it is told to end (SIGTERM),
+and ends at once with its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from functools import partial
+from typing import cast
+
+from chalicelib import settings
+from chalicelib.local import channel as channels
+from chalicelib.local import functions
+from chalicelib.local.channel import Channel
+from chalicelib.local.gateway import Gateway
+from chalicelib.local.lambda_context import LambdaContext
+
+KEEP_ALIVE_S = 75.0
+DRAIN_LIMIT_S = 5.0
+
+
+def main() -> None:
+    """Serve until told to end."""
+    channel = channels.from_standard_input()
+    channels.exit_at_end(channel)
+    asyncio.run(_run(channel, int(sys.argv[1])))
+
+
+async def _run(channel: Channel, listening_fd: int) -> None:
+    timeout_s = functions.limits(settings.current())[functions.API].timeout_s
+    gateway = Gateway(functions.load(functions.API), "api", timeout_s, partial(_context, timeout_s))
+    told_to_end = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
+    serving = asyncio.create_task(_serve(gateway, listening_fd))
+    channel.send({"ready": True})
+    await asyncio.wait({serving, asyncio.create_task(told_to_end.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()  # raises: a server that nobody told to end has failed
+    await asyncio.wait({asyncio.create_task(gateway.drain())}, timeout=DRAIN_LIMIT_S)
+    os._exit(0)  # idle connections and overdue requests are not waited for
+
+
+async def _serve(gateway: Gateway, listening_fd: int) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+    from hypercorn.typing import ASGIFramework
+
+    config = Config()
+    config.bind = [f"fd://{listening_fd}"]
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.include_server_header = False
+    config.loglevel = "WARNING"
+    await serve(cast(ASGIFramework, gateway), config, shutdown_trigger=asyncio.Event().wait, mode="asgi")
+
+
+def _context(timeout_s: float, request_id: str) -> LambdaContext:
+    return functions.context_of(functions.API, settings.current(), request_id, time.time() + timeout_s)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""API Gateway on this machine: HTTP requests become proxy events, what the app answers becomes HTTP.
+
+An ASGI application around a Chalice app. It keeps API Gateway's limits (10 MB a request, 29 s an answer) and, like
+it, leaves everything else to the app. Where API Gateway would say "Missing Authentication Token" to a path that leads
+nowhere, this says 404.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from chalicelib.core.errors import shown
+from chalicelib.local.guard import POLICY_VIOLATION, Receive, Scope, Send
+from chalicelib.local.lambda_context import LambdaContext
+from chalicelib.local.lambda_events import Event, HttpRequest, http_event
+
+REQUEST_MAX_BYTES = 10 * 1024 * 1024
+THREADS = 32
+
+logger = logging.getLogger("taskyard.gateway")
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What is sent back."""
+
+    status: int
+    headers: Pairs
+    body: bytes
+
+
+@dataclass(slots=True)
+class _Node:
+    """A place in the tree of resources."""
+
+    children: dict[str, _Node] = field(default_factory=dict)
+    variable: tuple[str, _Node] | None = None
+    resource: str | None = None
+
+
+class Resources:
+    """The declared paths. At each level a literal segment is preferred to a variable."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._root = _Node()
+        for path in paths:
+            self._add(path)
+
+    def find(self, path: str) -> tuple[str, dict[str, str]] | None:
+        """The resource that a path leads to, with its variables as written; a slash at the end does not count."""
+        trimmed = path[:-1] if path.endswith("/") and path != "/" else path
+        return _walk(self._root, trimmed.split("/")[1:], {})
+
+    def _add(self, path: str) -> None:
+        node = self._root
+        for segment in path.split("/")[1:]:
+            if segment.startswith("{"):
+                node.variable = node.variable or (segment[1:-1], _Node())
+                node = node.variable[1]
+            else:
+                node = node.children.setdefault(segment, _Node())
+        node.resource = path
+
+
+def _walk(node: _Node, segments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, dict[str, str]] | None:
+    if not segments:
+        return (node.resource, dict(variables)) if node.resource is not None else None
+    first, *rest = segments
+    if first in node.children:
+        found = _walk(node.children[first], rest, variables)
+        if found is not None:
+            return found
+    if node.variable is None or not first:
+        return None
+    name, child = node.variable
+    return _walk(child, rest, {**variables, name: first})
+
+
+class Gateway:
+    """The ASGI application. ``context_of`` makes the context of an invocation from its request id."""
+
+    def __init__(self, app: Any, stage: str, timeout_s: float, context_of: Callable[[str], LambdaContext]) -> None:
+        self._app = app
+        self._stage = stage
+        self._timeout_s = timeout_s
+        self._context_of = context_of
+        self._resources = Resources(app.routes)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._in_flight = 0
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._serve(scope, receive, send)
+            case "lifespan":
+                await _live(receive, send)
+            case _:
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+
+    async def drain(self) -> None:
+        """Answer new requests with 503, and return when those under way are answered."""
+        self._stopping = True
+        await self._idle.wait()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            await _send(await self._answer(scope, receive), send)
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        if self._stopping:
+            return _problem(503, "Service Unavailable", "Taskyard is stopping")
+        path = scope["raw_path"].decode("latin-1")
+        found = self._resources.find(path)
+        if found is None:
+            return _problem(404, "Not Found", f"there is no route {scope['method']} {shown(path)}; see /docs")
+        body = await _body(receive)
+        if body is None:
+            return _problem(413, "Payload Too Large", f"a request holds at most {REQUEST_MAX_BYTES} bytes")
+        request = HttpRequest(
+            request_id=str(uuid.uuid4()),
+            method=scope["method"],
+            path=path,
+            resource=found[0],
+            path_parameters=found[1],
+            query=parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True),
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+            body=body,
+            source_ip=scope["client"][0] if scope["client"] else "",
+            received_at_s=time.time(),
+        )
+        return await self._invoke(request)
+
+    async def _invoke(self, request: HttpRequest) -> Response:
+        event = http_event(request, self._stage, self._app.api.binary_types)
+        calling = asyncio.get_running_loop().run_in_executor(
+            self._threads, self._app, event, self._context_of(request.request_id)
+        )
+        try:
+            return _response(await asyncio.wait_for(calling, self._timeout_s))
+        except TimeoutError:
+            return _problem(504, "Gateway Timeout", f"no answer within {self._timeout_s:g} s")
+        except Exception:
+            logger.exception("request %s failed", request.request_id)
+            return _problem(502, "Bad Gateway", "the app gave no answer")
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's lifespan protocol: there is nothing to prepare and nothing to clean up."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The request's body, or None if it is too large."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= REQUEST_MAX_BYTES:
+            chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks) if size <= REQUEST_MAX_BYTES else None
+
+
+def _response(answer: Event) -> Response:
+    body = answer.get("body") or ""
+    content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+    single = (answer.get("headers") or {}).items()
+    multiple = ((name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values)
+    return Response(answer["statusCode"], [(name, str(value)) for name, value in (*single, *multiple)], content)
+
+
+def _problem(status: int, error: str, message: str) -> Response:
+    document = {"statusCode": status, "error": error, "message": message}
+    return Response(status, [("content-type", "application/json")], json.dumps(document).encode())
+
+
+async def _send(response: Response, send: Send) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if response.status != 204:
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,36 @@
+"""One ground a backend and module; one embedded emulator for them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from chalicelib.local.emulator import Emulator
+from tests.support import backends
+from tests.support.backends import Ground, NotInstalled
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Callable[[], Emulator]]:
+    """Answers the session's embedded emulator, started on a free port at the first call."""
+    started: list[Emulator] = []
+
+    def emulator() -> Emulator:
+        if not started:
+            started.append(Emulator.start())
+        return started[0]
+
+    yield emulator
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture(scope="module", params=backends.NAMES)
+def ground(request: pytest.FixtureRequest, embedded: Callable[[], Emulator]) -> Iterator[Ground]:
+    """The resources of one installation, on each backend in turn."""
+    try:
+        with backends.ground(request.param, embedded) as made:
+            yield made
+    except NotInstalled as reason:
+        pytest.skip(str(reason))

@@ -1,0 +1,119 @@
+"""Records for tests of the ledger: put there as they are wanted, read back as they are stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.ids import trace_id_of
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.yard import Yard
+from chalicelib.store.job_lists import LABELS
+from chalicelib.store.jobs import position_of, state_key
+
+BIRTH = "b1b1b1b1b1b1b1b1"
+
+
+def job_of(yard: Yard, **fields: Any) -> Job:
+    """A pending message, one second old, of a topic of its own; with ``fields`` in place of that."""
+    job_id = fields.get("id") or yard.ids.new()
+    now_ms = yard.now_ms()
+    topic = fields.get("type", f"topic-{job_id}")
+    usual: dict[str, Any] = {
+        "id": job_id,
+        "birth": BIRTH,
+        "kind": Kind.MESSAGE,
+        "type": topic,
+        "queue": topic,
+        "created_at_ms": now_ms - 1_000,
+        "updated_at_ms": now_ms - 1_000,
+        "due_at_ms": now_ms - 1_000,
+        "trace_id": trace_id_of(job_id, os.urandom),
+        "trace": (TraceEvent(Event.PUBLISHED, now_ms - 1_000).to_line(),),
+    }
+    return Job(**{**usual, **fields})
+
+
+def place(yard: Yard, job: Job) -> Job:
+    """Put a record on the ledger as it is, whatever was there."""
+    yard.jobs.table.put(yard.jobs.item(job))
+    return job
+
+
+def stored(yard: Yard, job_id: int) -> dict[str, Any] | None:
+    """The item of a job's record."""
+    return yard.jobs.table.get(state_key(job_id))
+
+
+def parts_of(yard: Yard, job_id: int) -> dict[str, dict[str, Any]]:
+    """Every item of a job, by its part."""
+    rows = yard.jobs.table.query_all("{job} = :job", {":job": job_id}, consistent=True)
+    return {row["part"]: row for row in rows}
+
+
+def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What an item has now where that is not what it had; ``None`` for an attribute that is gone."""
+    was, now = before or {}, after or {}
+    return {name: now.get(name) for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
+
+
+def labels(yard: Yard, job: Job, label: str) -> dict[str, str]:
+    """The index keys of a job under a label."""
+    shard = job.id % yard.settings.index_shards
+    return {"state_key": f"{job.kind}#{label}#{shard}", "type_key": f"{job.kind}#{job.type}#{label}#{shard}"}
+
+
+def wake(yard: Yard, job: Job, at_ms: int | None) -> dict[str, Any]:
+    """The index key of a wake-up call, or of none."""
+    shard = job.id % yard.settings.index_shards
+    return {"wake_key": None if at_ms is None else f"due#{shard}", "wake_at_ms": at_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Under which labels the indexes show a job, when the clock will look at it, and whether its trace finds it."""
+
+    by_state: tuple[str, ...]
+    by_type: tuple[str, ...]
+    wake_at_ms: int | None
+    by_trace: bool
+
+
+def membership(yard: Yard, job: Job) -> Membership:
+    """Where the indexes show a job now."""
+    shard = job.id % yard.settings.index_shards
+    table = yard.jobs.table
+
+    def shown(index: str, key: str, value: str, order: str, place_there: Any) -> bool:
+        condition = f"{{{key}}} = :key AND {{{order}}} = :place"
+        return bool(table.query(condition, {":key": value, ":place": place_there}, index=index)[0])
+
+    def under(index: str, key: str, prefix: str) -> tuple[str, ...]:
+        place_there = position_of(job)
+        return tuple(
+            label
+            for label in (*LABELS, "deleted")
+            if shown(index, key, f"{prefix}#{label}#{shard}", "position", place_there)
+        )
+
+    waking = table.query_all("{wake_key} = :key", {":key": f"due#{shard}"}, index="due")
+    return Membership(
+        by_state=under("by_state", "state_key", str(job.kind)),
+        by_type=under("by_type", "type_key", f"{job.kind}#{job.type}"),
+        wake_at_ms=next((row["wake_at_ms"] for row in waking if row["job"] == job.id), None),
+        by_trace=job.id in yard.lists.with_trace(job.trace_id),
+    )
+
+
+def lines(count: int, at_ms: int = 1) -> tuple[str, ...]:
+    """A trace of ``count`` events that differ from each other."""
+    return tuple(TraceEvent(Event.REQUEUED, at_ms, {"lap": lap}).to_line() for lap in range(count))
+
+
+def states_but(*states: State) -> Iterable[State]:
+    """All other states."""
+    return [state for state in State if state not in states]
