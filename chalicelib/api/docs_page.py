@@ -111,7 +111,8 @@ const BOUNDS = {
   minItems: "at least # items", maxItems: "at most # items", default: "default #",
 };
 
-function boundsOf(schema) {
+function boundsOf(declared) {  // "integer or null" has its bounds on the integer
+  const schema = Object.assign({}, ...(choicesOf(declared) || []), declared);
   const known = Object.keys(BOUNDS).filter((bound) => schema[bound] !== undefined && schema[bound] !== null);
   return known.map((bound) => BOUNDS[bound].replace("#", () => JSON.stringify(schema[bound]))).join(", ");
 }

@@ -11,6 +11,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from chalicelib.core.lanes import TOPIC_MAX_CHARS
+
 NAME_MAX_CHARS = 256
 TEXT_MAX_CHARS = 6 * 1024 * 1024  # what one request can hold; a bound also makes pydantic check the encoding
 
@@ -75,6 +77,13 @@ Name = Annotated[
     _without(_CONTROL, "a name without control characters"),
 ]
 """What something is called (a topic, a type, a key): 1 to 256 characters on one line."""
+
+Topic = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=TOPIC_MAX_CHARS),
+    _without(_CONTROL, "a topic without control characters"),
+]
+"""A topic: 1 to 400 characters on one line."""
 
 Text = Annotated[str, _without(_CONTROL_IN_TEXT, "text without control characters other than tab and line breaks")]
 """What a person reads (an error, a remark): any text, line breaks included."""

@@ -21,7 +21,7 @@ from chalicelib.api.description import description
 from chalicelib.api.exchange import Answer, Caller, Incoming, incoming
 from chalicelib.api.problems import STANDARD, Problem, ProblemStyle
 from chalicelib.api.routes import Route, Router
-from chalicelib.core.errors import NotFound, TaskyardError
+from chalicelib.core.errors import InvalidInput, NotFound, TaskyardError
 from chalicelib.settings import Settings
 
 BODY_MARGIN_BYTES = 65_536  # what a request may hold beside its payload
@@ -151,16 +151,18 @@ class _Lazy:
             if not self._made:
                 try:
                     self._made.append(self._provider())
-                except TaskyardError as error:  # a setting is wrong, not the request
+                except InvalidInput as error:  # a setting is wrong, not the request
                     raise RuntimeError("the service could not be made") from error
             return self._made[0]
 
 
 def _failure(error: Exception, request: Incoming, style: ProblemStyle) -> Response:
     if isinstance(error, TaskyardError):
-        return _response(style.render(problems.told(error)))
-    what = f"{request.method} {request.route}"
-    return _response(style.render(problems.unexpected(error, what, request.request_id, redaction.secrets_of(request))))
+        problem = problems.told(error)
+    else:
+        what = f"{request.method} {request.route}"
+        problem = problems.unexpected(error, what, request.request_id, redaction.secrets_of(request))
+    return _response(style.render(problem))
 
 
 def _retold(response: Response) -> Response:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import AnswerModel, ApiModel, Name, Text
+from chalicelib.api.models import AnswerModel, ApiModel, Name, Text, Topic
 from chalicelib.api.problems import BadRequest
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Moment, Paging, Topic, iso, job_id_of, to_ms
+from chalicelib.api.shapes import Moment, Paging, iso, job_id_of, to_ms
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import ATTEMPTS_MAX, Job

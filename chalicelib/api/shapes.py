@@ -5,24 +5,23 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field
 
-from chalicelib.api.models import ApiModel, Name
+from chalicelib.api.models import ApiModel
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 
 PER_PAGE_MAX = 100
 PAGE_MAX = 100_000
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-
-Topic = Annotated[Name, StringConstraints(max_length=400)]
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def _aware(moment: datetime) -> datetime:
     """A time without a zone is UTC."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    if aware < EARLIEST:
-        raise ValueError("a time after 1970")
+    if not EARLIEST <= aware < LATEST:
+        raise ValueError("a time between the years 1970 and 9998")
     return aware
 
 

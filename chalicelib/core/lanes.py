@@ -15,7 +15,7 @@ from enum import StrEnum
 PRIORITY_MIN = -1_000
 PRIORITY_MAX = 1_000
 QUEUE_NAME_MAX_CHARS = 80  # the SQS limit
-TOPIC_MAX_CHARS = 512
+TOPIC_MAX_CHARS = 400  # what the keys of the ledger's indexes hold, in any script
 SLUG_CHARS = 24
 DIGEST_CHARS = 12
 

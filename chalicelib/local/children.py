@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,21 +50,16 @@ class Incarnation:
 class Child:
     """A process and, when it ends unasked, its successors.
 
-    ``module`` is run with ``arguments``; ``environment`` comes on top of this process's own.
+    ``module`` is run with ``arguments``, in this process's environment; file descriptors to be ``inherited`` keep
+    their numbers.
     """
 
     def __init__(
-        self,
-        name: str,
-        module: str,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        output: Output,
-        inherited: Sequence[int] = (),
+        self, name: str, module: str, arguments: Sequence[str], output: Output, inherited: Sequence[int] = ()
     ) -> None:
         self.name = name
         self._command = [sys.executable, "-m", module, *arguments]
-        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._output = output
         self._inherited = inherited
         self._changed = threading.Condition()
@@ -106,8 +100,7 @@ class Child:
             self._thread.join()
 
     def kill(self) -> None:
-        """End the process at once and start no other; waits for nothing."""
-        self._stopping.set()
+        """End the process at once; waits for nothing. For a parent that ends itself next."""
         current = self._current
         if current is not None:
             current.kill()
@@ -172,13 +165,3 @@ class Child:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         when = f"in {pause_s:g} s" if pause_s else "at once"
         self._output.notice(f"{self.name} (pid {pid}) {how}; it is started again {when}")
-
-
-def stop_together(children: Sequence[Child], grace_s: float) -> None:
-    """Stop several children at the same time; each has ``grace_s`` seconds."""
-    stops = [threading.Thread(target=child.stop, args=(grace_s,), daemon=True) for child in children]
-    for stop in stops:
-        stop.start()
-    give_up_at_s = time.monotonic() + grace_s + 1
-    for stop in stops:
-        stop.join(max(0.0, give_up_at_s - time.monotonic()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.local.children import Child, Output
@@ -20,11 +19,8 @@ class InvocationFailed(Exception):
 class Environment:
     """One execution environment. It does one invocation at a time, for one thread."""
 
-    def __init__(
-        self, function: str, number: int, limits: Limits, environment: Mapping[str, str], output: Output
-    ) -> None:
-        name = f"{function}-{number}"
-        self.child = Child(name, "chalicelib.local.function_process", [function], environment, output)
+    def __init__(self, function: str, number: int, limits: Limits, output: Output) -> None:
+        self.child = Child(f"{function}-{number}", "chalicelib.local.function_process", [function], output)
         self._timeout_s = limits.timeout_s
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,17 +15,17 @@ from rich.text import Text
 LOUD = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 SHOWN_KEYS = ("job_id", "type", "handler", "step", "error")
 SHOWN_CHARS = 400
+SUPERVISOR = "up"
 
 
 class Log:
     """Takes lines from any thread.
 
-    With ``file``, every line goes there as a JSON object that names its process in ``process``. Otherwise structured
-    lines from level WARNING on are shown in brief on ``console``, and plain lines, what handlers print, as they are.
-    ``notice`` is for the supervisor's own words and is always shown.
+    With ``file``, every line goes there as a JSON object that names its process in ``process``. With ``console``,
+    structured lines from level WARNING on are shown there in brief, and plain lines, what handlers print, as they are.
     """
 
-    def __init__(self, console: Console, file: TextIO | None) -> None:
+    def __init__(self, console: Console | None, file: TextIO | None) -> None:
         self._console = console
         self._file = file
         self._lock = threading.Lock()
@@ -32,29 +33,29 @@ class Log:
     def line(self, name: str, text: str) -> None:
         """A process wrote a line."""
         record = _parsed(text)
-        if self._file is not None:
-            self._write(self._file, name, record or {"message": text})
-        elif record is None:
+        self._write(name, record or {"message": text})
+        if record is None:
             self._show(name, text)
         elif record.get("level") in LOUD:
             self._show(name, _gist(record), LOUD[record["level"]])
 
     def notice(self, text: str) -> None:
         """Something that whoever runs the supervisor should know."""
-        if self._file is not None:
-            moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-            self._write(self._file, "up", {"level": "WARNING", "message": text, "timestamp": moment})
-        self._show("up", text, "yellow")
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._write(SUPERVISOR, {"level": "WARNING", "message": text, "timestamp": moment})
+        self._show(SUPERVISOR, text, LOUD["WARNING"])
 
-    def _write(self, file: TextIO, name: str, record: Mapping[str, Any]) -> None:
-        with self._lock:
-            file.write(json.dumps({"process": name, **record}) + "\n")
-            file.flush()
+    def _write(self, name: str, record: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            with self._lock:
+                self._file.write(json.dumps({"process": name, **record}) + "\n")
+                self._file.flush()
 
     def _show(self, name: str, text: str, style: str = "") -> None:
-        shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
-        with self._lock:
-            self._console.print(Text.assemble((f"{name}: ", "dim"), (shown, style)), soft_wrap=True)
+        if self._console is not None:
+            shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+            with self._lock:
+                self._console.print(Text.assemble((f"{name}: ", "dim"), (shown, style)), soft_wrap=True)
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
@@ -73,3 +74,15 @@ def _gist(record: Mapping[str, Any]) -> str:
     gist = f"{record['message']} ({', '.join(about)})" if about else str(record["message"])
     trace = str(record.get("exception") or "").strip().splitlines()
     return f"{gist}: {trace[-1]}" if trace else gist
+
+
+class NoticeHandler(logging.Handler):
+    """Makes notices of what this process logs."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record."""
+        self._log.notice(record.getMessage())

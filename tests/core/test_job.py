@@ -394,7 +394,7 @@ def test_a_size_is_counted_as_dynamodb_counts_it() -> None:
 
 
 DRAFTS = [
-    Draft(kind=Kind.TASK, type="documents.export", target_id="report-2025-03", target_type="report", max_attempts=5),
+    Draft(kind=Kind.TASK, type="documents.export", max_attempts=5),
     Draft(kind=Kind.MESSAGE, type="order.created", priority=10, options={}),
 ]
 

@@ -164,7 +164,7 @@ def test_routes_that_api_gateway_refuses(paths: list[str], problems: list[str]) 
     [
         (template_of(), None),
         (template_of(TASKYARD_STAGE="prod"), "Worker: its TASKYARD_STAGE is not dev"),
-        (template_of(TASKYARD_LEASE_S="0"), "Worker: a setting is out of range; expected 1 to 3600"),
+        (template_of(TASKYARD_LEASE_S="0"), "Worker: TASKYARD_LEASE_S: "),
         (template_of(331), "Worker: its time-out of 331 s exceeds the queues' visibility of 330 s"),
         (template_of(299), "Worker: its time-out of 299 s is not TASKYARD_FUNCTION_TIMEOUT_S, 300"),
         (template_of(600, TASKYARD_FUNCTION_TIMEOUT_S="600"), None),

@@ -42,11 +42,17 @@ from tests.support.yards import Exited
 
 T = TypeVar("T")
 REPEATS = 4  # how often a client repeats a request that was not answered
+READS = ("Get", "BatchGet", "Query", "Head", "List")
 ENDPOINT = "https://aws.test"
 
 
 class Mode(StrEnum):
-    """What happens to one call."""
+    """What happens to one call.
+
+    A crash just before a call is the crash just after the one before it, unless a handler runs in between; so the
+    former is tried where handlers run. A call that only reads has no effect that could be met or lost: it is
+    disturbed once.
+    """
 
     BEFORE = "before"  # nothing ever reaches AWS
     THROTTLED = "throttled"  # AWS refuses it until botocore gives up
@@ -140,21 +146,18 @@ class Calls:
 
 
 class Run(NamedTuple):
-    """One start of a handler: which attempt of which job, in which life of it (a retry by request begins another)."""
+    """One start of a handler: which attempt of which job."""
 
     job_id: int
-    life: int
     attempt: int
     at_ms: int
     due_at_ms: int
-    type: str
+    part: str
 
 
-def run_of(context: Context) -> Run:
-    """The run that a handler finds itself in."""
-    job = context.job
-    life = sum(event.event is Event.RETRIED for event in job.events)
-    return Run(job.id, life, context.attempt, context.yard.now_ms(), job.due_at_ms, job.type)
+def run_of(context: Context, part: str = "") -> Run:
+    """The run that a handler finds itself in; ``part`` tells the subscribers of one topic apart."""
+    return Run(context.job.id, context.attempt, context.yard.now_ms(), context.job.due_at_ms, part)
 
 
 @dataclass(slots=True)
@@ -208,6 +211,7 @@ class Play:
 
 
 VAGUE = (Unavailable, BotoCoreError, ClientError)
+USUAL = (Mode.BEFORE, Mode.AFTER, Mode.REPEATED, Mode.CRASH_AFTER)
 Step = Callable[[Play], None]
 
 
@@ -219,7 +223,12 @@ class Scenario:
     act: Step
     check: Step
     arrange: Step = lambda play: None  # noqa: ARG005
-    modes: tuple[Mode, ...] = tuple(Mode)
+    modes: tuple[Mode, ...] = USUAL
+
+    def faults_at(self, point: str) -> list[Fault]:
+        """What is tried at one of the scenario's calls."""
+        reads = point.split(".")[1].startswith(READS)
+        return [Fault(point, mode) for mode in self.modes if not reads or mode in (Mode.BEFORE, Mode.THROTTLED)]
 
 
 @contextmanager
@@ -277,7 +286,7 @@ def _everything_accepted_has_ended(play: Play) -> None:
 
 
 def _nothing_ran_twice_or_early(play: Play) -> None:
-    times = Counter((run.job_id, run.life, run.attempt) for run in play.runs)
+    times = Counter((run.job_id, run.attempt, run.part) for run in play.runs)
     assert all(number == 1 for number in times.values()), f"I3: an attempt ran twice: {times}"
     early = [run for run in play.runs if run.at_ms < run.due_at_ms]
     assert not early, f"a job ran before its time: {early}"
@@ -299,7 +308,7 @@ def _every_change_was_legal(world: World) -> None:
 
 
 def _legal(before: Job | None, after: Job) -> None:
-    assert after.attempts <= after.max_attempts, f"more attempts than allowed: {after}"
+    assert after.attempts <= after.attempt_limit, f"more attempts than allowed: {after}"
     assert len(after.trace) <= TRACE_MAX_EVENTS
     if before is None:
         assert after.state in (State.PENDING, State.RUNNING, State.FAILED)

@@ -187,6 +187,11 @@ class World:
         for queue in _queues().values():
             queue._messages = []
 
+    def lose_records(self) -> None:
+        """The ledger has none of the jobs, as if their publishers had died before writing them."""
+        _tables()[self.yard.settings.jobs_table].items.clear()
+        _tables()[self.yard.settings.jobs_table].stream_shard.items.clear()
+
     def next_event_ms(self) -> int | None:
         """When something will happen next, ``None`` if nothing will."""
         times = [_shown_at_ms(message) for name in self._consumed() for message in self.messages(name)]

@@ -1,0 +1,196 @@
+"""What `taskyard up` runs: the emulator, the processes of the API and the functions, and what feeds them.
+
+    supervisor ── emulator                   MiniStack, unless another endpoint is given
+        │ ├───── api                         HTTP to proxy events
+        │ ├───── worker-1 … worker-N        ┐
+        │ ├───── dead_letters-1, clock-1    ├ a Lambda function each, one invocation at a time
+        │ └───── projector-1                ┘
+        └ event sources (threads): the lanes and the dead-letter queue, the clock, the jobs table's stream
+
+Every process ends by itself when this one does. Stopping goes from the outside in, so that nothing is written after
+what counts it has stopped: no new messages, running handlers end, the API ends, the stream is read to its end, the
+emulator saves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from chalicelib import aws, settings
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, sqs_name
+from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.local import functions, stack, target
+from chalicelib.local.children import Child, Output
+from chalicelib.local.clock_source import ClockSource
+from chalicelib.local.emulator import Emulator
+from chalicelib.local.environments import Environment
+from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, PROJECTOR, WORKER
+from chalicelib.local.queues import OrderedQueues, Queue
+from chalicelib.local.sqs_source import SqsSource
+from chalicelib.local.stream_source import StreamSource
+from chalicelib.queue.sqs import SqsTransport
+from chalicelib.settings import Settings
+from infra.template import lane_id, lanes_of, template
+
+READY_LIMIT_S = 60.0
+HANDLERS_LIMIT_S = 10.0  # for running handlers to end
+CHILDREN_LIMIT_S = 6.0  # for the API to answer what is under way
+STREAM_LIMIT_S = 5.0  # for the projector to catch up
+
+
+class NotStarted(TaskyardError):
+    """A process did not become ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to run."""
+
+    listener: socket.socket  # where the API listens, open already
+    queues: Mapping[str, Sequence[Band]]
+    workers: int
+    clock_interval_s: float
+    endpoint_url: str | None = None  # None: the embedded emulator
+    data_dir: Path | None = None
+
+
+class Supervisor:
+    """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others."""
+
+    def __init__(self, plan: Plan, output: Output) -> None:
+        self._plan = plan
+        self._output = output
+        self._emulator: Emulator | None = None
+        self._children: list[Child] = []  # all but the projector's
+        self._sources: list[SqsSource | ClockSource] = []
+        self._projector: Child | None = None
+        self._stream: StreamSource | None = None
+
+    def start(self) -> None:
+        """Start everything and wait until the API and the workers are ready; raises ``TaskyardError``."""
+        self._choose_endpoint()
+        chosen = settings.current()
+        api = self._start_api()
+        workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
+        outputs = stack.apply(chosen, template(chosen, self._plan.queues)).outputs
+        self._start_sources(chosen, outputs, workers)
+        self._start_stream(chosen)
+        for child in (api, *(worker.child for worker in workers)):
+            if child.ready(READY_LIMIT_S) is None:
+                raise NotStarted(f"{child.name} did not start", remedy="what it wrote above says why")
+
+    def failure(self) -> str | None:
+        """Why this cannot go on, if it cannot."""
+        if self._emulator is not None and not self._emulator.alive():
+            return "the emulator has ended unasked"
+        return None
+
+    def stop(self) -> bool:
+        """Wind up in order; false if something was cut short. What was not started is passed over."""
+        handlers_until_s = time.monotonic() + HANDLERS_LIMIT_S
+        ended = _together([partial(source.stop, handlers_until_s) for source in self._sources])
+        if not ended:
+            self._output.notice("a handler did not end in time and is killed; its job runs again after its lease")
+        _together([partial(child.stop, CHILDREN_LIMIT_S) for child in self._children])
+        counted = self._stream is None or self._stream.drain(time.monotonic() + STREAM_LIMIT_S)
+        if not counted:
+            self._output.notice("the newest changes are not counted")
+        if self._projector is not None:
+            self._projector.stop(CHILDREN_LIMIT_S)
+        saved = self._emulator is None or self._emulator.stop()
+        return ended and counted and saved
+
+    def kill(self) -> None:
+        """End every process at once; waits for nothing."""
+        for child in self._children:
+            child.kill()
+        if self._projector is not None:
+            self._projector.kill()
+        if self._emulator is not None and self._emulator.alive():
+            os.kill(self._emulator.pid, signal.SIGKILL)
+
+    # -- steps of the start -------------------------------------------------------------------------
+
+    def _choose_endpoint(self) -> None:
+        """Point this process, and with it all its children, to the emulator or to the given endpoint."""
+        if self._plan.endpoint_url is None:
+            self._emulator = Emulator.start(self._plan.data_dir)
+            target.choose_emulator(self._emulator.environment())
+        else:
+            target.choose_endpoint(self._plan.endpoint_url)
+
+    def _start_api(self) -> Child:
+        descriptor = self._plan.listener.fileno()
+        api = Child(API, "chalicelib.local.api_process", [str(descriptor)], self._output, inherited=[descriptor])
+        self._children.append(api)
+        api.start()
+        return api
+
+    def _start_function(self, chosen: Settings, name: str, number: int = 1) -> Environment:
+        environment = Environment(name, number, functions.limits(chosen)[name], self._output)
+        self._children.append(environment.child)
+        environment.child.start()
+        return environment
+
+    def _start_sources(self, chosen: Settings, outputs: Mapping[str, str], workers: Sequence[Environment]) -> None:
+        """Let the lanes feed the workers, the dead-letter queue and the clock their functions."""
+        dead_letters = self._start_function(chosen, DEAD_LETTERS)
+        clock = self._start_function(chosen, CLOCK)
+        sqs = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)
+        transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
+        letters = [[_queue(sqs, chosen.dead_letter_queue, outputs["DeadLetterQueueArn"])]]
+        letters_hidden_s = functions.limits(chosen)[DEAD_LETTERS].timeout_s
+        lanes = _lanes(sqs, chosen, self._plan.queues, outputs)
+        self._sources = [
+            SqsSource(OrderedQueues(sqs, transport, lanes, chosen.lease_s), workers),
+            SqsSource(OrderedQueues(sqs, transport, letters, letters_hidden_s), [dead_letters]),
+            ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s),
+        ]
+        for source in self._sources:
+            source.start()
+
+    def _start_stream(self, chosen: Settings) -> None:
+        """Let the jobs table's stream feed the projector."""
+        projector = Environment(PROJECTOR, 1, functions.limits(chosen)[PROJECTOR], self._output)
+        self._projector = projector.child
+        self._projector.start()
+        table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
+        self._stream = StreamSource(aws.client("dynamodbstreams"), table["LatestStreamArn"], projector)
+        self._stream.start()
+
+
+def _lanes(
+    sqs: Any, chosen: Settings, queues: Mapping[str, Sequence[Band]], outputs: Mapping[str, str]
+) -> list[list[Queue]]:
+    """The SQS queues of all lanes, by band, the soonest first."""
+    lanes = lanes_of(queues)
+    return [
+        [
+            _queue(sqs, sqs_name(chosen.base_name, lane), outputs[f"{lane_id(lane)}Arn"])
+            for lane in lanes
+            if lane.band is band
+        ]
+        for band in SOONEST_FIRST
+    ]
+
+
+def _queue(sqs: Any, name: str, arn: str) -> Queue:
+    return Queue(name, arn, sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def _together(actions: Sequence[Callable[[], object]]) -> bool:
+    """Do all actions at the same time; whether none of them answered false."""
+    if not actions:
+        return True
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return False not in [done.result() for done in [threads.submit(action) for action in actions]]

@@ -1,0 +1,36 @@
+"""Which installation a command works on: the environment variables that say so, set before anything reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+
+LOCAL_STAGE = "local"
+LOCAL_INDEX_SHARDS = "1"  # one machine never writes so much that an index needs more
+MADE_UP_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+def choose_local_stage(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Settings of this process: those of the stage that runs on one machine."""
+    environment["TASKYARD_STAGE"] = LOCAL_STAGE
+    environment.setdefault("TASKYARD_INDEX_SHARDS", LOCAL_INDEX_SHARDS)
+
+
+def choose_emulator(variables: Mapping[str, str], environment: MutableMapping[str, str] = os.environ) -> None:
+    """AWS for this process: the embedded emulator, whatever profile, region or endpoints the shell names."""
+    for name in [name for name in environment if name.startswith("AWS_")]:
+        del environment[name]
+    environment.update(variables)
+
+
+def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = os.environ) -> None:
+    """AWS for this process: an endpoint, with the shell's credentials and region if it has any."""
+    environment["AWS_ENDPOINT_URL"] = endpoint_url
+    if "AWS_PROFILE" not in environment:
+        for name, value in MADE_UP_CREDENTIALS.items():
+            environment.setdefault(name, value)

@@ -1,0 +1,710 @@
+"""Everything that workers, publishers, clients, SQS and the clock can do to a few jobs, in any order.
+
+A state machine draws the order. After each step every change of the ledger is held to the rules (what may follow
+what, who may write it), and every job that a client holds as accepted must be done or visibly on its way. In the end
+the world runs on until it comes to rest, and nothing may be lost.
+
+Some steps are *races*: in the middle of one use case, just before one of its AWS calls, somebody else acts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from chalicelib import aws
+from chalicelib.core.decisions import Failed, Hide, Succeeded, wake_for_return
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.job import MANUAL, ORDER_FIELDS, SYSTEM, Job, JobError, Tombstone, from_envelope
+from chalicelib.core.projection import Measure
+from chalicelib.core.retry import Fixed
+from chalicelib.core.states import Kind, State, may_move
+from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
+from chalicelib.engine import lifecycle, polling
+from chalicelib.engine.claiming import claim, opened, recorded
+from chalicelib.engine.context import Context, Reject
+from chalicelib.engine.handlers import subscribe, task
+from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.settling import ComeBack, settle, settle_late
+from chalicelib.engine.yard import Yard
+from chalicelib.functions import projector
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import STATE_PART, JobRefused, Lease, decoded
+from chalicelib.store.wire import item_from_wire
+from tests.support.worlds import Remaining, World, wiped, world
+from tests.support.yards import Exited
+
+EXAMPLES = 50
+STEPS = 25
+LEASE_MS = 60_000
+LATER_MS = (1, 999, 5_000, 20_001, 61_000, 121_001, 901_000, 7_200_000)
+DELAYS_MS = (None, 0, 1, 5_000, 840_000, 3_600_000)
+BACKOFFS = (None, Fixed(0), Fixed(5_000), Fixed(1_200_000))
+WORKERS = ("A", "B", "C")
+TOPICS = ("orders", "polled")
+
+FAILURE = JobError("Trouble", "as told")
+OUTCOMES = {"succeed": Succeeded('{"done":true}'), "fail": Failed(FAILURE), "reject": Failed(FAILURE, final=True)}
+
+
+# -- the handlers do as they are told -----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Stagehand:
+    """What handlers do next, and which attempts they were called for."""
+
+    told: str = "succeed"
+    runs: list[Job] = field(default_factory=list)
+
+    def act(self, context: Context) -> str:
+        self.runs.append(context.job)
+        if self.told == "crash":
+            raise Exited
+        if self.told == "fail":
+            raise ValueError("as told")
+        if self.told == "reject":
+            raise Reject("as told")
+        return "done"
+
+
+stagehand = Stagehand()
+
+
+@task("work")
+def work(_input: Any, context: Context) -> str:
+    """A task."""
+    return stagehand.act(context)
+
+
+@subscribe("orders")
+def keep(_input: Any, context: Context) -> str:
+    """A message's subscriber that does as it is told."""
+    return stagehand.act(context)
+
+
+@subscribe("orders")
+def forward(_input: Any) -> None:
+    """Another one, which always succeeds."""
+
+
+# -- somebody else acts in the middle -----------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Races:
+    """Stands around the AWS calls of the service: notes what is sent, and lets others act before a call."""
+
+    sent: list[tuple[str, str]] = field(default_factory=list)  # queue URL and text of all that ever was sent
+    countdown: int = -1
+    other: Callable[[], None] | None = None
+
+    def attach(self, emitter: Any) -> None:
+        emitter.register("before-call", self._before_call)
+        emitter.register("provide-client-params.sqs", self._note_sent)
+
+    def reset(self) -> None:
+        self.sent.clear()
+        self.other = None
+
+    def _before_call(self, **_: Any) -> None:
+        if self.other is None:
+            return
+        self.countdown -= 1
+        if self.countdown < 0:
+            other, self.other = self.other, None
+            other()
+
+    def _note_sent(self, params: dict[str, Any], **_: Any) -> None:
+        entries = params.get("Entries", [params])
+        self.sent += [(params["QueueUrl"], entry["MessageBody"]) for entry in entries if "MessageBody" in entry]
+
+
+# -- the machine --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Run:
+    """A worker that has claimed a job and is busy with it, as far as it knows."""
+
+    job: Job
+    message: Received
+
+
+@dataclass(slots=True)
+class Key:
+    """What an idempotency key stands for."""
+
+    job_id: int
+    input: str
+    until_s: int
+
+
+picks = st.integers(0, 7)
+rivals = st.sampled_from(("work", "cancel", "retry", "tick", "expire"))
+races = st.none() | st.none() | st.tuples(st.integers(0, 6), rivals, picks)
+outcomes = st.sampled_from(("succeed", "succeed", "fail", "reject"))
+delays = st.sampled_from(DELAYS_MS)
+backoffs = st.sampled_from(BACKOFFS)
+
+
+class Interleavings(RuleBasedStateMachine):
+    """A few jobs, and all that can happen to them."""
+
+    def __init__(self, used: World, racing: Races) -> None:
+        super().__init__()
+        self.world = wiped(used)
+        self.world.consumes = True
+        self.racing = racing
+        self.racing.reset()
+        stagehand.told = "succeed"
+        stagehand.runs.clear()
+        self.accepted: set[int] = set()
+        self.deleted: set[int] = set()
+        self.busy: list[Run] = []
+        self.in_hand: list[int] = []
+        self.keys: dict[str, Key] = {}
+        self.attempts: set[tuple[int, int]] = set()
+        self.changes: list[tuple[Job | Tombstone | None, Job | Tombstone | None]] = []
+        self.projected = 0
+        self.raced = False
+
+    # -- publishing ---------------------------------------------------------------------------
+
+    @rule(
+        delay_ms=delays,
+        attempts=st.integers(1, 3),
+        backoff=backoffs,
+        runner=st.sampled_from((SYSTEM, SYSTEM, SYSTEM, MANUAL)),
+        parent=st.none() | st.none() | picks,
+        race=races,
+    )
+    def publish_task(
+        self, delay_ms: int | None, attempts: int, backoff: Fixed | None, runner: str, parent: int | None, race: Any
+    ) -> None:
+        parents = sorted(job.id for job in self.world.jobs())
+        parent_id = parents[parent % len(parents)] if parents and parent is not None else None
+        self._publish(
+            Draft(
+                kind=Kind.TASK,
+                type="work",
+                delay_ms=delay_ms,
+                max_attempts=attempts,
+                backoff=backoff,
+                runner=runner,
+                parent_id=parent_id,
+            ),
+            race,
+        )
+
+    @rule(
+        topic=st.sampled_from(TOPICS),
+        delay_ms=delays,
+        attempts=st.integers(1, 3),
+        backoff=backoffs,
+        priority=st.sampled_from((0, 0, 20)),
+        race=races,
+    )
+    def publish_message(
+        self, topic: str, delay_ms: int | None, attempts: int, backoff: Fixed | None, priority: int, race: Any
+    ) -> None:
+        self._publish(
+            Draft(
+                kind=Kind.MESSAGE,
+                type=topic,
+                delay_ms=delay_ms,
+                max_attempts=attempts,
+                backoff=backoff,
+                priority=priority,
+            ),
+            race,
+        )
+
+    @rule(count=st.integers(2, 3), race=races)
+    def publish_together(self, count: int, race: Any) -> None:
+        drafts = [Draft(kind=Kind.MESSAGE, type=topic) for topic in (*TOPICS, "orders")[:count]]
+        with self._race(race):
+            jobs = publish_many(self.yard, drafts)
+        assert all(isinstance(job, Job) for job in jobs), jobs
+        self.accepted |= {job.id for job in jobs if isinstance(job, Job)}
+
+    @rule(name=st.sampled_from(("one", "two")), wish=st.sampled_from(("a", "a", "b")), race=races)
+    def publish_with_key(self, name: str, wish: str, race: Any) -> None:
+        draft = Draft(kind=Kind.TASK, type="work", input=wish, idempotency_key=name)
+        bound, now_s = self.keys.get(name), self.world.clock.ms // 1_000
+        if bound is None or bound.until_s < now_s:
+            job = self._publish(draft, race)
+            assert job.id not in {key.job_id for key in self.keys.values()}
+            self.keys[name] = Key(job.id, wish, now_s + self.yard.settings.idempotency_ttl_s)
+        elif bound.input != wish or bound.job_id in self.deleted:
+            with pytest.raises(Conflict):
+                publish(self.yard, draft)
+        else:
+            assert self._publish(draft, None).id == bound.job_id
+
+    def _publish(self, draft: Draft, race: Any) -> Job:
+        with self._race(race):
+            job = publish(self.yard, draft)
+        self.accepted.add(job.id)
+        return job
+
+    # -- workers ------------------------------------------------------------------------------
+
+    @precondition(lambda self: self._lanes_with_messages())
+    @rule(lane=picks, pick=picks, worker=st.sampled_from(WORKERS), race=races)
+    def begin(self, lane: int, pick: int, worker: str, race: Any) -> None:
+        """A worker takes one message and claims its job."""
+        message = self._received(lane, pick)
+        if message is not None:
+            with self._race(race):
+                self._begin(message, worker)
+
+    @precondition(lambda self: self.busy)
+    @rule(pick=picks, outcome=outcomes, race=races)
+    def finish(self, pick: int, outcome: str, race: Any) -> None:
+        """A worker that is busy settles its attempt, however late it is."""
+        run = self.busy.pop(pick % len(self.busy))
+        before = self._record(run.job.id)
+        with self._race(race):
+            self._settle(run, outcome)
+        if not self.raced and not held_by(before, run.job):
+            assert self._record(run.job.id) == before, "I2: settled without the lease"
+
+    @precondition(lambda self: self.busy)
+    @rule(pick=picks)
+    def heartbeat(self, pick: int) -> None:
+        run = self.busy[pick % len(self.busy)]
+        before, until_ms = self._record(run.job.id), self.world.clock.ms + LEASE_MS
+        if held_by(before, run.job):
+            self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", until_ms)
+            self.yard.transport.hide([run.message], LEASE_MS // 1_000)
+        else:
+            with pytest.raises(JobRefused):
+                self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", until_ms)
+
+    @precondition(lambda self: self.busy)
+    @rule(pick=picks)
+    def crash(self, pick: int) -> None:
+        """A worker is never heard of again."""
+        self.busy.pop(pick % len(self.busy))
+
+    @precondition(lambda self: self._lanes_with_messages())
+    @rule(lane=picks, told=st.sampled_from(("succeed", "succeed", "fail", "reject", "crash")), race=races)
+    def invoke(self, lane: int, told: str, race: Any) -> None:
+        """The worker function runs on a batch of up to ten messages."""
+        stagehand.told = told
+        try:
+            with self._race(race):
+                self.world.deliver_batch(self._lane(lane))
+        finally:
+            stagehand.told = "succeed"
+
+    # -- SQS ----------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.racing.sent)
+    @rule(pick=st.integers(0, 30), late=st.booleans())
+    def deliver_again(self, pick: int, late: bool) -> None:
+        """SQS delivers a message once more, or the redrive moves it to the dead-letter queue."""
+        url, text = self.racing.sent[pick % len(self.racing.sent)]
+        if late:
+            url = self.world.sqs.get_queue_url(QueueName=self.yard.settings.dead_letter_queue)["QueueUrl"]
+        self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
+
+    @precondition(lambda self: self.world.messages(self.yard.settings.dead_letter_queue))
+    @rule(race=races)
+    def redrive(self, race: Any) -> None:
+        with self._race(race):
+            assert self.world.deliver_batch(self.yard.settings.dead_letter_queue) == []
+
+    # -- clients ------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.accepted)
+    @rule(pick=picks, race=races)
+    def cancel(self, pick: int, race: Any) -> None:
+        job = self._pick(pick)
+        if not isinstance(job, Job):
+            return
+        with self._race(race):
+            canceled = lifecycle.cancel(self.yard, job.id, job.kind)
+        if not self.raced:
+            assert canceled == self._record(job.id)
+            assert canceled.state is (job.state if job.state.terminal else State.CANCELED)
+
+    @precondition(lambda self: self.accepted)
+    @rule(pick=picks, race=races)
+    def retry(self, pick: int, race: Any) -> None:
+        job = self._pick(pick)
+        if not isinstance(job, Job):
+            return
+        allowed = job.state in (State.FAILED, State.CANCELED) and job.replayed_at_ms is None
+        try:
+            with self._race(race):
+                lifecycle.retry(self.yard, job.id, job.kind)
+        except Conflict:
+            assert self.raced or not allowed
+        else:
+            assert self.raced or allowed
+            now = self._record(job.id)
+            if not self.raced:
+                assert isinstance(now, Job)
+                assert (now.state, now.delivery, now.tries) == (State.PENDING, job.delivery + 1, 0)
+
+    @precondition(lambda self: self.accepted)
+    @rule(pick=picks, race=races)
+    def replay(self, pick: int, race: Any) -> None:
+        job = self._pick(pick)
+        if not isinstance(job, Job):
+            return
+        allowed = job.state is State.FAILED and job.replayed_at_ms is None
+        try:
+            with self._race(race):
+                successor = lifecycle.replay(self.yard, job.id, None)
+        except (Conflict, NotFound):
+            assert self.raced or not allowed
+        else:
+            assert self.raced or allowed
+            assert successor.id not in self.accepted
+            self.accepted.add(successor.id)
+            now = self._record(job.id)
+            assert isinstance(now, Job)
+            assert (now.state, now.replayed_as) == (State.FAILED, successor.id)
+
+    @rule(most=st.integers(1, 3), race=races)
+    def poll(self, most: int, race: Any) -> None:
+        with self._race(race):
+            jobs = polling.poll(self.yard, "polled", most, 30_000, "consumer")
+        assert len(jobs) <= most
+        for job in jobs:
+            self._note_attempt(job)
+            self.in_hand.append(job.id)
+
+    @precondition(lambda self: self.in_hand)
+    @rule(pick=picks, well=st.booleans(), race=races)
+    def report(self, pick: int, well: bool, race: Any) -> None:
+        """The consumer of a polled message says how it went."""
+        job_id = self.in_hand.pop(pick % len(self.in_hand))
+        before = self._record(job_id)
+        running = isinstance(before, Job) and before.state is State.RUNNING and before.receipt is not None
+        try:
+            with self._race(race):
+                settled = polling.complete(self.yard, job_id) if well else polling.fail(self.yard, job_id, "no")
+        except (Conflict, NotFound):
+            assert self.raced or not running
+            assert self.raced or self._record(job_id) == before
+        else:
+            assert self.raced or running
+            assert settled.state is not State.RUNNING
+
+    # -- the clock, and what derives from the ledger ------------------------------------------
+
+    @rule(ms=st.sampled_from(LATER_MS))
+    def time_passes(self, ms: int) -> None:
+        self.world.clock.move(ms)
+
+    @rule(race=races)
+    def tick(self, race: Any) -> None:
+        with self._race(race):
+            self.world.tick()
+
+    @precondition(lambda self: self.accepted)
+    @rule(pick=picks)
+    def delete(self, pick: int) -> None:
+        """A finished job is removed for good, unless children still wait for it."""
+        job = self._pick(pick)
+        waiting = {child.parent_id for child in self.world.jobs() if child.held}
+        if isinstance(job, Job) and job.state.terminal and job.id not in waiting:
+            self.yard.jobs.entomb(job, self.world.clock.ms // 1_000 + self.yard.settings.tombstone_ttl_s)
+            self.deleted.add(job.id)
+
+    @rule(back=st.integers(0, 12), ahead=st.integers(0, 12))
+    def project(self, back: int, ahead: int) -> None:
+        """The projector gets a piece of the stream, some of which it had before."""
+        records = self.world.stream()
+        piece = records[max(0, self.projected - back) : self.projected + ahead]
+        if piece:
+            projector.handle(self.yard, {"Records": piece}, Remaining(60_000))
+            self.projected = min(len(records), self.projected + ahead)
+            assert self._counted() == states_after(records[: self.projected]), "I7: the counters are wrong"
+
+    # -- what always holds --------------------------------------------------------------------
+
+    @invariant()
+    def every_change_is_legal(self) -> None:
+        fresh = self.world.stream()[len(self.changes) :]
+        for before, after in map(change_in, fresh):
+            self.changes.append((before, after))
+            assert_legal(before, after)
+
+    @invariant()
+    def every_attempt_is_run_once(self) -> None:
+        while stagehand.runs:
+            self._note_attempt(stagehand.runs.pop())
+
+    @invariant()
+    def everything_accepted_is_done_or_on_its_way(self) -> None:
+        records = {record.id: record for record in self.world.records()}
+        arriving = {(job.id, job.birth, job.delivery) for job in map(envelope_of, self.world.messages())}
+        boxed = {
+            job_id for item in self.world.items("directory") if item["kind"] == "outbox" for job_id in item["jobs"]
+        }
+        for job_id in self.accepted - records.keys():
+            raise AssertionError(f"I1: job {job_id} was accepted and is lost")
+        for record in records.values():
+            if isinstance(record, Tombstone):
+                assert record.id in self.deleted
+                continue
+            assert record.id not in self.deleted, f"I8: job {record.id} is back from the grave"
+            on_its_way = (
+                record.state.terminal
+                or record.wake_at_ms is not None
+                or (record.state is State.RUNNING and record.lease_until_ms is not None)
+                or (record.state is State.PENDING and record.runner == MANUAL and not record.held)
+                or (record.id, record.birth, record.delivery) in arriving
+                or record.id in boxed
+            )
+            assert on_its_way, f"I1: nobody will ever look at {record}"
+
+    # -- in the end ---------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        """Everything runs on, undisturbed, until it comes to rest."""
+        self.busy.clear()
+        self.world.go_on()
+        self.every_change_is_legal()
+        self.every_attempt_is_run_once()
+        self.everything_accepted_is_done_or_on_its_way()
+        jobs = self.world.jobs()
+        by_id = {job.id: job for job in jobs}
+        for job in jobs:
+            parent = by_id.get(job.parent_id or 0)
+            waits = job.held and (parent is None or parent.state is not State.SUCCESS)
+            rests = job.state.terminal or (job.state is State.PENDING and (job.runner == MANUAL or waits))
+            assert rests, f"I1: {job} never ends"
+            assert job.runner != MANUAL or job.attempts == 0, "a manual task was run"
+        assert {job.id for job in jobs} >= self.accepted - self.deleted
+        self.world.project()
+        assert self._counted() == Counter(job.state for job in jobs), "I7: the counters are wrong in the end"
+        self._check_measures()
+
+    def _check_measures(self) -> None:
+        totals: Counter[Measure] = Counter()
+        for measures in self.yard.insights.minutes(0, self.world.clock.ms).values():
+            totals.update(measures)
+        moves = Counter(
+            (before.state, after.state)
+            for before, after in self.changes
+            if isinstance(before, Job) and isinstance(after, Job) and before.state is not after.state
+        )
+        ended = {state: sum(count for (_, after), count in moves.items() if after is state) for state in State}
+        assert totals[Measure.PUBLISHED] == sum(before is None for before, _ in self.changes)
+        assert totals[Measure.STARTED] == len(self.attempts)
+        assert totals[Measure.SUCCEEDED] == ended[State.SUCCESS]
+        assert totals[Measure.DEAD] == ended[State.FAILED]
+        assert totals[Measure.CANCELED] == ended[State.CANCELED]
+
+    # -- how it is done -----------------------------------------------------------------------
+
+    @property
+    def yard(self) -> Yard:
+        return self.world.yard
+
+    @contextmanager
+    def _race(self, race: tuple[int, str, int] | None) -> Iterator[None]:
+        """Let somebody else act just before the AWS call number ``race[0]`` of the block."""
+        self.raced = race is not None
+        if race is not None:
+            self.racing.countdown, rival, pick = race
+            self.racing.other = lambda: self._rival(rival, pick)
+        try:
+            yield
+        finally:
+            self.racing.other = None
+
+    def _rival(self, rival: str, pick: int) -> None:
+        if rival == "expire":
+            self.world.clock.move(121_001)
+        elif rival == "tick":
+            self.world.tick()
+        elif rival == "work":
+            if self._lanes_with_messages() and (message := self._received(pick, pick)):
+                self._begin(message, "rival")
+                if self.busy and self.busy[-1].message is message:
+                    self._settle(self.busy.pop(), "succeed" if pick % 2 else "fail")
+        elif jobs := self.world.jobs():
+            job = jobs[pick % len(jobs)]
+            try:
+                (lifecycle.cancel if rival == "cancel" else lifecycle.retry)(self.yard, job.id, job.kind)
+            except (Conflict, NotFound):
+                return
+
+    def _begin(self, message: Received, worker: str) -> None:
+        """What ``consume`` does with one message until its handler starts."""
+        now_ms, envelope = self.world.clock.ms, opened(message.text)
+        self.yard.transport.hide([message], LEASE_MS // 1_000)
+        verdict = claim(self.yard, envelope, Lease(self.yard.token(), now_ms + LEASE_MS, worker))
+        if isinstance(verdict, Job):
+            self._note_attempt(verdict)
+            self.busy.append(Run(verdict, message))
+        elif isinstance(verdict, Hide):
+            if verdict.reason == "not due":
+                recorded(self.yard, envelope, wake_for_return(envelope.due_at_ms, self.world.clock.ms))
+            self.yard.transport.hide([message], -(-verdict.wait_ms // 1_000))
+        else:
+            self.yard.transport.delete([message])
+
+    def _settle(self, run: Run, outcome: str) -> None:
+        """What ``consume`` does once a handler has ended."""
+        try:
+            _, fate = settle(self.yard, run.job, OUTCOMES[outcome])
+        except JobRefused as refused:
+            fate = settle_late(refused, run.job)
+        if not isinstance(fate, ComeBack):
+            self.yard.transport.delete([run.message])
+        elif fate.hide_s is not None:
+            self.yard.transport.hide([run.message], fate.hide_s)
+
+    def _note_attempt(self, job: Job) -> None:
+        assert (job.id, job.attempts) not in self.attempts, f"I3: attempt {job.attempts} of {job.id} began twice"
+        self.attempts.add((job.id, job.attempts))
+
+    def _pick(self, pick: int) -> Job | Tombstone | None:
+        ids = sorted(self.accepted)
+        return self._record(ids[pick % len(ids)])
+
+    def _record(self, job_id: int) -> Job | Tombstone | None:
+        return next((record for record in self.world.records() if record.id == job_id), None)
+
+    def _lanes_with_messages(self) -> list[str]:
+        return [name for name in self.world._consumed()[:-1] if self.world._visible(name)]
+
+    def _lane(self, lane: int) -> str:
+        lanes = self._lanes_with_messages()
+        return lanes[lane % len(lanes)]
+
+    def _received(self, lane: int, pick: int) -> Received | None:
+        """One of the messages that a lane shows, not always the oldest."""
+        messages = self.yard.transport.receive(self._lane(lane), 10, hide_s=330, wait_s=0)
+        if not messages:
+            return None
+        chosen = messages.pop(pick % len(messages))
+        self.yard.transport.hide(messages, 0)
+        return chosen
+
+    def _counted(self) -> Counter[State]:
+        total: Counter[State] = Counter()
+        for states in self.yard.insights.counters().values():
+            total.update(states)
+        assert all(number >= 0 for number in total.values()), f"I7: a counter is negative: {total}"
+        return +total
+
+
+def held_by(record: Job | Tombstone | None, job: Job) -> bool:
+    """Whether the worker that claimed ``job`` still holds it."""
+    return isinstance(record, Job) and record.state is State.RUNNING and record.lease == job.lease
+
+
+def envelope_of(message: Any) -> Job:
+    return from_envelope(message.body)
+
+
+def change_in(record: dict[str, Any]) -> tuple[Job | Tombstone | None, Job | Tombstone | None]:
+    """The record before and after one change in the stream; ``None`` twice for another part of a job."""
+    image = record["dynamodb"]
+    if image["Keys"]["part"]["S"] != STATE_PART:
+        return None, None
+    before, after = (
+        decoded(item_from_wire(image[name])) if image.get(name) else None for name in ("OldImage", "NewImage")
+    )
+    return before, after
+
+
+def states_after(records: list[dict[str, Any]]) -> Counter[State]:
+    """How many jobs are in each state once the changes in ``records`` have happened."""
+    states: dict[int, State] = {}
+    for before, after in map(change_in, records):
+        if isinstance(after, Job):
+            states[after.id] = after.state
+        elif isinstance(before, Job):
+            del states[before.id]
+    return Counter(states.values())
+
+
+def assert_legal(before: Job | Tombstone | None, after: Job | Tombstone | None) -> None:
+    """One write to the ledger, held to the invariants."""
+    if before is None and after is None:
+        return
+    assert after is not None, "I8: a record is gone without a tombstone"
+    if isinstance(before, Tombstone) or isinstance(after, Tombstone):
+        assert isinstance(after, Tombstone), "I8: a tombstone was revived"
+        assert not isinstance(before, Job) or before.state.terminal, "I8: a live job was deleted"
+        return
+    assert len(after.trace) <= TRACE_MAX_EVENTS
+    assert after.attempts <= after.attempt_limit, "more attempts than allowed"
+    if before is None:
+        assert (after.state, after.attempts) in ((State.PENDING, 0), (State.RUNNING, 1))
+        return
+    for name in ORDER_FIELDS:
+        assert getattr(before, name) == getattr(after, name), f"I2: the order changed: {name}"
+    assert after.delivery >= before.delivery
+    if after.delivery > before.delivery:
+        assert after.state is State.PENDING
+        assert after.wake_at_ms is not None or not after.travels, "a new delivery that nobody knows to be unsent"
+    if before.state is after.state:
+        assert_legal_within(before, after)
+    else:
+        assert may_move(before.state, after.state), f"I2: {before.state} -> {after.state}"
+        if before.state.terminal:
+            assert after.events[-1].event is Event.RETRIED, "I2: revived without being asked to"
+    if after.lease != before.lease:
+        assert_legal_start(before, after)
+    else:
+        assert after.attempts == before.attempts
+
+
+def assert_legal_within(before: Job, after: Job) -> None:
+    """A write that leaves the state as it is."""
+    if before.state.terminal:
+        touched = {name for name in Job.__slots__ if getattr(before, name) != getattr(after, name)}
+        allowed = {"replayed_at_ms", "replayed_as", "updated_at_ms", "has_children"}
+        assert touched <= allowed, f"I2: a terminal job changed: {touched}"
+        assert before.replayed_at_ms is None or after.replayed_at_ms == before.replayed_at_ms, "replayed twice"
+    if before.state is State.RUNNING and after.lease == before.lease:
+        assert (after.lease_until_ms or 0) >= (before.lease_until_ms or 0), "a lease became shorter"
+
+
+def assert_legal_start(before: Job, after: Job) -> None:
+    """A write by which an attempt begins."""
+    now_ms = after.started_at_ms or 0
+    assert after.state is State.RUNNING
+    assert after.attempts == before.attempts + 1
+    assert before.travels, "what waits for its parent, or for a person, was run"
+    if before.state is State.PENDING:
+        assert before.due_at_ms <= now_ms, "run before its time"
+    else:
+        assert before.state is State.RUNNING
+        assert (before.lease_until_ms or 0) < now_ms, "I3: taken over before the lease ran out"
+
+
+def test_no_interleaving_breaks_an_invariant() -> None:
+    racing = Races()
+    with world([work, keep, forward]) as used:
+        racing.attach(aws._session().get_component("event_emitter"))
+        run_state_machine_as_test(
+            lambda: Interleavings(used, racing),
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=STEPS,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
