@@ -22,9 +22,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chalicelib.local import emulator_process
+from chalicelib.local import emulator_state
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
-from chalicelib.local.emulator_process import LoadWatch, Snapshot, StateSaver
+from chalicelib.local.emulator_state import LoadWatch, Snapshot, StateSaver
 from chalicelib.local.guard import WriteCounter
 
 T = TypeVar("T")
@@ -604,7 +604,7 @@ def test_a_failed_save_is_told_and_tried_again(
             raise result
         return result
 
-    monkeypatch.setattr(emulator_process, "_state_files", state_files)
+    monkeypatch.setattr(emulator_state, "_state_files", state_files)
     folder = tmp_path / "state"
     saver = StateSaver(Snapshot(folder), WriteCounter(fails))
     assert saver.save() is False
