@@ -1,0 +1,1 @@
+"""Handlers that only tests want; loaded by TASKYARD_HANDLERS."""
