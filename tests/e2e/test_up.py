@@ -1,0 +1,274 @@
+"""`taskyard up` as a program: what it says, whom it feeds, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+from chalicelib.local.emulator import PROJECT_ROOT, Emulator
+from tests.support.processes import is_running
+from tests.support.service import Service, running
+from tests.support.waiting import becomes, until
+
+HANDLERS = "chalicelib.tasks,tests.support.handlers"
+COMMAND_TIMEOUT_S = 60
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One with a single worker, for all tests that leave it as it is."""
+    with running(tmp_path_factory.mktemp("up"), "--workers", "1", TASKYARD_HANDLERS=HANDLERS) as found:
+        yield found
+
+
+def taskyard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "chalicelib.local.cli", *arguments]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
+    return subprocess.run(
+        command,
+        cwd=PROJECT_ROOT,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+    )
+
+
+def words(log: Path) -> str:
+    return log.read_text()
+
+
+def raw(service: Service, request: bytes) -> bytes:
+    """What is answered to bytes that need not be HTTP, to the end of the connection."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def sqs_of(service: Service) -> Any:
+    return botocore.session.get_session().create_client(
+        "sqs",
+        region_name="us-east-1",
+        endpoint_url=service.get("/health")["endpoint"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - an emulator takes any
+    )
+
+
+class TestWhatItSays:
+    def test_where_everything_is_and_how_to_stop(self, service: Service) -> None:
+        until(lambda: "Ctrl-C" in words(service.log))
+        said = words(service.log)
+        assert service.url in said
+        assert f"{service.url}/docs" in said
+        assert service.get("/health")["endpoint"] in said
+        assert "in memory" in said
+        assert "1, on" in said
+        assert "\x1b" not in said  # no colours into a file
+
+    def test_health_is_well(self, service: Service) -> None:
+        health = service.get("/health")
+        assert (health["status"], health["stage"]) == ("ok", "local")
+
+    def test_a_taken_port_and_what_to_do_before_anything_starts(self, service: Service) -> None:
+        second = taskyard("up", "--port", str(service.port))
+        assert second.returncode == 1
+        assert f"port {service.port} of 127.0.0.1 cannot be had: address already in use" in second.stderr
+        assert f"--port {service.port + 1}" in second.stderr
+        assert second.stdout == ""
+
+    def test_a_setting_that_cannot_work(self) -> None:
+        refused = taskyard("up", "--port", "0", TASKYARD_LEASE_S="0")
+        assert refused.returncode == 1
+        assert "TASKYARD_LEASE_S" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+    def test_an_endpoint_that_does_not_answer(self) -> None:
+        refused = taskyard("up", "--port", "0", "--endpoint-url", "http://127.0.0.1:1")
+        assert refused.returncode == 1
+        assert "http://127.0.0.1:1" in refused.stderr
+        assert "Traceback" not in refused.stderr
+
+
+class TestFeeding:
+    def test_lanes_are_drained_in_strict_order(self, service: Service, tmp_path: Path) -> None:
+        started, release, notes = tmp_path / "on", tmp_path / "go", tmp_path / "notes"
+        service.create("wait.for.file", {"started": str(started), "until": str(release)})
+        until(started.exists)
+        for word, priority in (("low", -1), ("normal", 0), ("high", 10), ("low", -1), ("high", 11)):
+            service.create("note.down", {"file": str(notes), "word": word}, priority=priority)
+        release.touch()
+        becomes(["high", "high", "normal", "low", "low"], lambda: (notes.exists() and notes.read_text().split()) or [])
+
+    def test_what_is_in_the_dead_letter_queue_becomes_a_dead_letter(self, service: Service) -> None:
+        sqs = sqs_of(service)
+        url = sqs.get_queue_url(QueueName="taskyard-local-dead-letters")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="nobody can read this")
+        until(lambda: "nobody can read this" in json.dumps(service.get("/mq/dlq/list")))
+        depth = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        becomes({"0"}, lambda: set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=depth)["Attributes"].values()))
+
+    def test_the_clock_ticks_soon_after_the_start(self, service: Service) -> None:
+        until(lambda: service.get("/health")["dependencies"]["clock"]["detail"].startswith("ran"))
+
+    def test_a_worker_that_is_killed_is_replaced(self, service: Service) -> None:
+        (pid,) = service.workers()
+        os.kill(pid, signal.SIGKILL)
+        (successor,) = until(lambda: [found for found in service.workers() if found != pid])
+        assert successor != pid
+        task_id = service.create("text.statistics", {"text": "still here"})
+        until(lambda: service.task(task_id)["status"] == "success")
+        assert f"worker-1 (pid {pid}) was killed by SIGKILL; it is started again at once" in words(service.log)
+
+    def test_a_worker_that_overruns_the_functions_time_is_killed_and_replaced(self, tmp_path: Path) -> None:
+        limits = {"TASKYARD_FUNCTION_TIMEOUT_S": "6", "TASKYARD_LEASE_S": "2", "TASKYARD_STOP_GRACE_S": "0.5"}
+        with running(tmp_path, "--workers", "2", TASKYARD_HANDLERS=HANDLERS, **limits) as service:
+            task_id = service.create("freeze", None)
+            becomes({"attempt": 2}, lambda: service.task(task_id)["output"])
+            until(lambda: "it took longer than 6 s and was killed" in words(service.log))
+            until(lambda: len(service.workers()) == 2)
+
+
+class TestHttp:
+    @pytest.mark.parametrize(
+        "request_lines",
+        [
+            "POST /mq/message/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: many\r\n\r\n{}",
+            "POST /mq/message/publish HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n{}",
+            "GET /he alth HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "nonsense\r\n\r\n",
+            f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {'x' * 100_000}\r\n\r\n",
+        ],
+    )
+    def test_what_is_no_request_gets_400_and_no_page(self, service: Service, request_lines: str) -> None:
+        reply = raw(service, request_lines.encode())
+        assert reply.startswith(b"HTTP/1.1 4")
+        assert b"<" not in reply
+        assert service.get("/health")["stage"] == "local"
+
+    def test_head_has_no_body(self, service: Service) -> None:
+        reply = raw(service, b"HEAD /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 405")
+        assert body == b""
+
+    def test_one_connection_serves_many_requests(self, service: Service) -> None:
+        one = b"GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        assert raw(service, one * 3).count(b"HTTP/1.1 404") == 3
+
+    def test_a_path_that_leads_nowhere(self, service: Service) -> None:
+        status, answer = service.call("GET", "/no%20where")
+        assert (status, answer["statusCode"]) == (404, 404)
+
+
+class TestCommands:
+    def test_keys(self, service: Service) -> None:
+        url = ["--url", service.url]
+        made = json.loads(taskyard("keys", "create", "--label", "ci", "--scope", "dlq", "--json", *url).stdout)
+        assert made["key"].startswith("ty_")
+        assert taskyard("keys", "revoke", "ci", *url).returncode == 0
+        (key,) = json.loads(taskyard("keys", "list", "--json", *url).stdout)
+        assert (key["label"], key["scopes"]) == ("ci", "dlq")
+        assert key["revoked"] is not None
+        assert made["key"] not in json.dumps(key)
+        assert taskyard("keys", "revoke", "ci", *url).returncode == 1
+
+    @pytest.mark.parametrize(
+        ("function", "event", "answer"),
+        [
+            ("worker", "sqs-batch.json", {"batchItemFailures": []}),
+            ("projector", "dynamodb-stream.json", {"state": {}}),
+        ],
+    )
+    def test_invoke(self, service: Service, function: str, event: str, answer: Any) -> None:
+        invoked = taskyard("invoke", function, f"events/{event}", "--url", service.url)
+        assert invoked.returncode == 0, invoked.stderr
+        assert json.loads(invoked.stdout) == answer
+
+    def test_invoke_the_clock(self, service: Service) -> None:
+        touched = json.loads(taskyard("invoke", "clock", "events/schedule.json", "--url", service.url).stdout)
+        assert touched["due_sent"] == 0
+
+    def test_invoke_the_api(self, service: Service) -> None:
+        invoked = taskyard("invoke", "api", "events/api-gateway-publish.json", "--url", service.url)
+        answer = json.loads(invoked.stdout)
+        assert answer["statusCode"] == 200
+        assert json.loads(answer["body"])["topic"] == "order.created"
+
+    def test_publish_and_list(self, service: Service) -> None:
+        published = taskyard("publish", "order.created", '{"orderId": "77"}', "--json", TASKYARD_URL=service.url)
+        message_id = json.loads(published.stdout)["id"]
+        until(lambda: _listed(service, message_id)["status"] == "COMPLETED")
+
+
+def _listed(service: Service, message_id: str) -> dict[str, Any]:
+    page = json.loads(taskyard("messages", "list", "--json", "--url", service.url).stdout)["pageData"]
+    return next((entry for entry in page if entry["id"] == message_id), {"status": None})
+
+
+class TestEnds:
+    def test_sigterm_lets_handlers_end_keeps_the_data_and_leaves_no_process(self, tmp_path: Path) -> None:
+        started, release, data = tmp_path / "on", tmp_path / "go", tmp_path / "data"
+        with running(tmp_path, "--data-dir", str(data), TASKYARD_HANDLERS=HANDLERS) as service:
+            task_id = service.create("wait.for.file", {"started": str(started), "until": str(release)})
+            until(started.exists)
+            pids = [service.process.pid, *service.children()]
+            service.process.send_signal(signal.SIGTERM)
+            until(lambda: "stopping" in words(service.log))
+            assert service.process.poll() is None  # it waits for the handler
+            release.touch()
+            assert service.process.wait(COMMAND_TIMEOUT_S) == 0
+        until(lambda: not any(is_running(pid) for pid in pids))
+        with running(tmp_path, "--data-dir", str(data), TASKYARD_HANDLERS=HANDLERS) as service:
+            assert service.task(task_id)["status"] == "success"
+
+    def test_a_second_ctrl_c_ends_it_at_once(self, tmp_path: Path) -> None:
+        started = tmp_path / "on"
+        with running(tmp_path, TASKYARD_HANDLERS=HANDLERS) as service:
+            service.create("wait.for.file", {"started": str(started), "until": str(tmp_path / "never")})
+            until(started.exists)
+            pids = list(service.children())
+            service.process.send_signal(signal.SIGINT)
+            until(lambda: "stopping" in words(service.log))
+            service.process.send_signal(signal.SIGINT)
+            assert service.process.wait(5) == 130
+            until(lambda: not any(is_running(pid) for pid in pids))
+
+    def test_kill_9_of_the_supervisor_leaves_no_process(self, tmp_path: Path) -> None:
+        with running(tmp_path, TASKYARD_HANDLERS=HANDLERS) as service:
+            pids = list(service.children())
+            assert len(pids) >= 7
+            service.process.kill()
+            service.process.wait(COMMAND_TIMEOUT_S)
+            until(lambda: not any(is_running(pid) for pid in pids))
+
+    def test_without_its_emulator_it_says_so_and_ends(self, tmp_path: Path) -> None:
+        with running(tmp_path) as service:
+            pids = service.children()
+            (emulator,) = [pid for pid, command in pids.items() if "emulator_process" in command]
+            os.kill(emulator, signal.SIGKILL)
+            assert service.process.wait(COMMAND_TIMEOUT_S) == 1
+            assert "the emulator has ended unasked" in words(service.log)
+            until(lambda: not any(is_running(pid) for pid in pids))
+
+    def test_another_endpoint_is_used_and_left_running(self, tmp_path: Path) -> None:
+        with Emulator.start() as emulator:
+            with running(tmp_path, "--endpoint-url", emulator.endpoint_url) as service:
+                assert service.get("/health")["endpoint"] == emulator.endpoint_url
+                task_id = service.create("text.statistics", {"text": "elsewhere"})
+                until(lambda: service.task(task_id)["status"] == "success")
+                assert not any("emulator_process" in command for command in service.children().values())
+            assert emulator.alive()
