@@ -41,30 +41,47 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
 
     ``remaining_ms`` tells how long the function may still run.
     """
-    come_back: list[str] = []
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
     with Keeper(yard, messages) as keeper:
-        for position, entry in enumerate(_in_order(yard, keeper, messages)):
+        readable, come_back = _opened(yard, keeper, messages)
+        for position, entry in enumerate(_in_order(readable)):
             if position > 0 and remaining_ms() < enough_ms:
                 fate = _hand_back(yard, entry)
             else:
                 fate = _safely(yard, keeper, entry, remaining_ms)
-            keeper.let_go(entry.message)
-            if isinstance(fate, ComeBack):
+            if isinstance(fate, ComeBack):  # what has served stays hidden until the function returns
+                keeper.let_go(entry.message)
                 _hide(yard, entry.message, fate)
                 come_back.append(entry.message.message_id)
     return come_back
 
 
-def _in_order(yard: Yard, keeper: Keeper, messages: Sequence[Received]) -> list[Opened]:
-    """The readable messages, larger priorities first, then older ones; the others become dead letters."""
+def _opened(yard: Yard, keeper: Keeper, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:
+    """The readable messages; the others become dead letters. Also the ids of those that could not be made such."""
     readable: list[Opened] = []
+    come_back: list[str] = []
     for message in messages:
         try:
             readable.append(Opened(message, opened(message.text)))
         except InvalidInput:
-            bury_unreadable(yard, message)
-            keeper.let_go(message)
+            if not _buried(yard, message):
+                keeper.let_go(message)
+                come_back.append(message.message_id)
+    return readable, come_back
+
+
+def _buried(yard: Yard, message: Received) -> bool:
+    """Make a dead letter of an unreadable message; answers whether AWS let it."""
+    try:
+        bury_unreadable(yard, message)
+    except Exception:  # it costs this message a redelivery and the others nothing
+        logger.exception("unreadable message goes back", extra={"message_id": message.message_id})
+        return False
+    return True
+
+
+def _in_order(readable: Sequence[Opened]) -> list[Opened]:
+    """Larger priorities first, then older ones."""
     return sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
 
 

@@ -50,6 +50,10 @@ class Context:
     hold: Callable[[], int]  # keeps the message hidden and answers until when
     log: Logger = logger
     ended_because: type[JobCanceled] | type[LeaseLost] | None = field(default=None)
+    succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
+
+    def __post_init__(self) -> None:
+        self.succeeded = list(self.job.succeeded_subscribers)
 
     @property
     def attempt(self) -> int:

@@ -56,9 +56,12 @@ class Handler:
             return self.input_model.model_validate(value)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
-            place = ".".join(str(step) for step in ("input", *first["loc"]))
+            absent = first["type"] == "missing"
             raise InvalidInput(
-                f"{self.name} cannot take this input", field=place, expected=first["msg"], got=first["input"]
+                f"{self.name} cannot take this input",
+                field=".".join(str(step) for step in ("input", *first["loc"])),
+                expected="a value" if absent else first["msg"].removeprefix("Input should be "),
+                got="none" if absent else first["input"],
             ) from error
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from chalicelib.core.decisions import Failed
 from chalicelib.core.job import JobError
 from chalicelib.engine.context import Context
+from chalicelib.engine.running import remembered
 from chalicelib.engine.settling import ComeBack, settle
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
@@ -106,7 +107,7 @@ class Keeper:
         error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
         try:
-            _, fate = settle(self._yard, job, Failed(error))
+            _, fate = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
             if isinstance(fate, ComeBack) and fate.hide_s is not None:
                 self._yard.transport.hide([message], fate.hide_s)
         except Exception:  # the process ends all the same; the lease then ends by itself

@@ -1,14 +1,14 @@
-"""What people ask of a job: cancel it, run it again, replay a dead letter."""
+"""What people ask of a job: cancel it, run it again, remove it, replay a dead letter."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from chalicelib.core.decisions import wake_for_child, wake_for_send
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError
-from chalicelib.core.job import Job
-from chalicelib.core.states import Kind, State
+from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.publish import Draft, Prepared, check, prepare, unsent
 from chalicelib.engine.sending import send_marked
@@ -54,15 +54,39 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
     try:
         restarted = yard.jobs.restart(job, _restart_wake_ms(job, held, now_ms), now_ms, held=held)
     except JobRefused as refused:
-        state = refused.ledger.state if isinstance(refused.ledger, Job) else "deleted"
-        raise Conflict(
-            "only a failed or canceled job can be retried",
-            field="id",
-            expected=f"{State.FAILED} or {State.CANCELED}, and not replayed",
-            got=str(state),
-        ) from refused
+        if not _is_restarted(refused.ledger, job):
+            state = refused.ledger.state if isinstance(refused.ledger, Job) else "deleted"
+            raise Conflict(
+                "only a failed or canceled job can be retried",
+                field="id",
+                expected=f"{State.FAILED} or {State.CANCELED}, and not replayed",
+                got=str(state),
+            ) from refused
+        restarted = refused.ledger
     send_marked(yard, restarted)
     return restarted
+
+
+def remove(yard: Yard, job_id: int, kind: Kind) -> None:
+    """Delete a job that is done, with all it keeps; a tombstone holds its place until SQS has forgotten it.
+
+    Raises ``NotFound``, and ``Conflict`` for a job that is not done: cancel it first.
+    """
+    job = find(yard, job_id, kind)
+    if not job.state.terminal:
+        raise Conflict(
+            "only a job that is done can be removed",
+            field="id",
+            expected=" or ".join(sorted(TERMINAL)),
+            got=job.state.value,
+            remedy="cancel it first",
+        )
+    try:
+        yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
+    except JobRefused as refused:
+        if isinstance(refused.ledger, Job):
+            raise Conflict("the job was started again", field="id", got=str(job_id)) from refused
+    yard.payloads.delete_objects(job)
 
 
 def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
@@ -120,6 +144,16 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         **body,
     )
     return unsent(prepare(yard, draft, check(yard, draft)), yard.now_ms())
+
+
+def _is_restarted(ledger: Job | Tombstone | None, seen: Job) -> TypeGuard[Job]:
+    """Whether what was refused is done already: our own write, whose answer was lost, or a twin of it."""
+    return (
+        isinstance(ledger, Job)
+        and seen.state in (State.FAILED, State.CANCELED)
+        and ledger.state is State.PENDING
+        and (ledger.birth, ledger.delivery) == (seen.birth, seen.delivery + 1)
+    )
 
 
 def _parent_succeeded(yard: Yard, job: Job) -> bool:

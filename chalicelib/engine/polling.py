@@ -70,7 +70,7 @@ def _drain(yard: Yard, source: str, wanted: int, lease_ms: int, consumer: str) -
         most = min(wanted - len(taken), BATCH_MAX_MESSAGES)
         try:
             messages = yard.transport.receive(source, most, hide_s=-(-lease_ms // 1_000), wait_s=0)
-        except LookupError:  # the lane was noted, but its queue is not made yet
+        except LookupError:  # SQS does not show the new queue yet
             return taken
         if not messages:
             return taken

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_child, wake_for_send
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
@@ -24,7 +23,7 @@ from chalicelib.core.retry import Backoff, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.handlers import DEFAULT_POOL, Handler
-from chalicelib.engine.sending import parcel_of, send_all, send_marked
+from chalicelib.engine.sending import AWS_FAILURES, parcel_of, send_all, send_marked
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.directory import IdempotencyKey, Outbox
 from chalicelib.store.jobs import JobRefused
@@ -86,11 +85,11 @@ def publish(yard: Yard, draft: Draft) -> Job:
     """
     handler = check(yard, draft)
     for _ in range(NEW_ID_TRIES):
-        prepared = prepare(yard, draft, handler)
         try:
-            return _start(yard, draft, prepared)
-        except _IdTaken:
-            logger.warning("job id is taken, taking another", extra={"job_id": prepared.job.id})
+            with _answering():
+                return _start(yard, draft, prepare(yard, draft, handler))
+        except _IdTaken as taken:
+            logger.warning("job id is taken, taking another", extra={"job_id": taken.job_id})
     raise Unavailable("no free job id was found", remedy="look at the id block in the directory table")
 
 
@@ -103,7 +102,9 @@ def publish_many(yard: Yard, drafts: Sequence[Draft]) -> list[Job | TaskyardErro
             if _needs_own_transaction(yard, draft):
                 results[position] = publish(yard, draft)
             else:
-                bulk.append((position, prepare(yard, draft, check(yard, draft))))
+                handler = check(yard, draft)
+                with _answering():
+                    bulk.append((position, prepare(yard, draft, handler)))
         except TaskyardError as error:
             results[position] = error
     for group in _transactions(bulk):
@@ -192,6 +193,20 @@ def unsent(prepared: Prepared, now_ms: int) -> Prepared:
 class _IdTaken(Exception):
     """Another job has the id."""
 
+    def __init__(self, job_id: int) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Say ``Unavailable`` where AWS does not answer."""
+    try:
+        yield
+    except AWS_FAILURES as error:
+        logger.warning("AWS does not answer a publisher", extra={"error": str(error)})
+        raise Unavailable("AWS did not take the job", remedy="try again") from error
+
 
 def _start(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
     if draft.idempotency_key is not None or draft.parent_id is not None:
@@ -205,11 +220,11 @@ def _queue_first(yard: Yard, prepared: Prepared) -> Job:
     """Send, then record. Once the message is sent the job is accepted: its claim makes a record that is lost."""
     try:
         yard.transport.send(parcel_of(yard, prepared.travelling, yard.now_ms()))
-    except (ClientError, BotoCoreError) as error:
+    except AWS_FAILURES as error:
         raise Unavailable("SQS did not take the message", remedy="try again") from error
     try:
         return _record(yard, prepared)
-    except (ClientError, BotoCoreError):
+    except AWS_FAILURES:
         logger.warning("the record was not written; the claim will write it", extra={"job_id": prepared.job.id})
         return prepared.job
 
@@ -226,7 +241,7 @@ def _own(job: Job, refused: JobRefused) -> Job:
     """The ledger's record, if it is this job: a consumer, or our own first try, was faster."""
     if isinstance(refused.ledger, Job) and refused.ledger.birth == job.birth:
         return refused.ledger
-    raise _IdTaken from refused
+    raise _IdTaken(job.id) from refused
 
 
 def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
@@ -327,13 +342,13 @@ def _start_together(yard: Yard, group: Sequence[Prepared]) -> Unavailable | None
     except JobRefused as refused:
         if not (isinstance(refused.ledger, Job) and refused.ledger.birth == group[0].job.birth):
             return Unavailable("a job id is taken", remedy="try again")
-    except (ClientError, BotoCoreError, TransactionRefused) as error:
+    except (*AWS_FAILURES, TransactionRefused) as error:
         logger.warning("a bulk was not recorded", extra={"jobs": len(group), "error": str(error)})
         return Unavailable("DynamoDB did not take the jobs", remedy="try again")
     try:
         if not send_all(yard, [prepared.travelling for prepared in group]):
             yard.directory.close_outbox(outbox.name)
-    except (ClientError, BotoCoreError):
+    except AWS_FAILURES:
         logger.warning("a bulk is recorded but not all sent; the clock will send it", extra={"outbox": outbox.name})
     return None
 

@@ -122,6 +122,8 @@ def _wake(yard: Yard, job: Job) -> None:
         yard.jobs.forget_wake(job)
     elif job.held:
         look_after(yard, job)
+    elif not job.travels:
+        yard.jobs.forget_wake(job)  # a manual task that waited for its parent: from here on a person has it
     elif beyond_sqs(job.due_at_ms, now_ms):
         yard.jobs.wake_later(job, job.due_at_ms - HANDOVER_MS)
     else:

@@ -30,9 +30,9 @@ def lanes_to_poll(yard: Yard, topic: str) -> list[Lane]:
 
 
 def _open(yard: Yard, lane: Lane) -> None:
-    """Note the lane, then make its queue: a queue that nobody knows of would never be polled."""
-    yard.directory.add_band(lane.queue, lane.band)
+    """Make the lane's queue, then note it, so that a lane that is noted can be used; nothing is sent before both."""
     yard.open_lane(lane)
+    yard.directory.add_band(lane.queue, lane.band)
     known = yard.known_bands.get(lane.queue, (0, ()))[1]
     _remember(yard, lane.queue, tuple(soonest_first((*known, lane.band))))
 

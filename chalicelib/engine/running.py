@@ -49,7 +49,7 @@ def run(yard: Yard, context: Context) -> Outcome:
                 return _perform(context, handlers)
         except HandlerTimeout as error:
             logger.warning("handler overran its time", extra={"type": context.job.type})
-            return timed_out(context.job, error)
+            return timed_out(context, error)
 
 
 def no_handler(yard: Yard, job: Job) -> JobError:
@@ -64,34 +64,39 @@ def no_handler(yard: Yard, job: Job) -> JobError:
     )
 
 
-def timed_out(job: Job, error: BaseException) -> Failed:
+def timed_out(context: Context, error: BaseException) -> Failed:
     """The outcome of an attempt that overran."""
-    located = failure_of(error).error
-    return Failed(JobError("Timeout", f"attempt {job.attempts} overran its time", located.where))
+    where = failure_of(error).error.where
+    overrun = JobError("Timeout", f"attempt {context.attempt} overran its time", where)
+    return Failed(overrun, succeeded_subscribers=remembered(context))
+
+
+def remembered(context: Context) -> tuple[str, ...]:
+    """The subscribers that the next attempt need not call again."""
+    return tuple(context.succeeded) if context.job.kind is Kind.MESSAGE else ()
 
 
 def _perform(context: Context, handlers: Sequence[Handler]) -> Outcome:
     """Call every handler that has not succeeded yet; all must, and one that fails does not stop the others."""
-    succeeded = list(context.job.succeeded_subscribers)
     failures: list[Failed] = []
     output: Any = None
     for handler in handlers:
-        if handler.label in succeeded:
+        if handler.label in context.succeeded:
             continue
         result = _call(context, handler)
         if isinstance(result, Failed):
             failures.append(result)
         else:
-            succeeded.append(handler.label)
+            context.succeeded.append(handler.label)
             output = result.output
     if not failures:
         return Succeeded(output)
-    remembered = tuple(succeeded) if context.job.kind is Kind.MESSAGE else ()
-    return Failed(failures[0].error, all(failure.final for failure in failures), remembered)
+    return Failed(failures[0].error, all(failure.final for failure in failures), remembered(context))
 
 
 def _call(context: Context, handler: Handler) -> Outcome:
     try:
+        context.raise_if_void()  # what is canceled or lost starts nothing more
         value = handler.parse(context.input)
         result = handler.function(value, context) if handler.wants_context else handler.function(value)
         return Succeeded(None if result is None else to_json(_plain(result), "output"))

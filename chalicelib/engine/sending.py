@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.engine.routing import lane_of
-from chalicelib.engine.yard import Yard
+from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Parcel
 from chalicelib.store.jobs import JobRefused
 
 SQS_DELAY_MAX_S = 900
+AWS_FAILURES = (ClientError, BotoCoreError)  # what a call raises once botocore has given up
 
 
 def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:
@@ -27,13 +30,17 @@ def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:
 def send_marked(yard: Yard, job: Job) -> None:
     """Send a job that its transition marked unsent, and clear the mark.
 
-    One whose start is beyond SQS's 15 minutes, or that travels not at all, is left to the clock.
+    One whose start is beyond SQS's 15 minutes, or that travels not at all, is left to the clock; so is one that AWS
+    does not take now, because the ledger has accepted it already.
     """
     now_ms = yard.now_ms()
     if not job.travels or beyond_sqs(job.due_at_ms, now_ms):
         return
-    yard.transport.send(parcel_of(yard, job, now_ms))
-    mark_sent(yard, job, now_ms)
+    try:
+        yard.transport.send(parcel_of(yard, job, now_ms))
+        mark_sent(yard, job, now_ms)
+    except AWS_FAILURES as error:
+        logger.warning("left to the clock to send", extra={"job_id": job.id, "error": str(error)})
 
 
 def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:

@@ -84,6 +84,13 @@ class Child:
             self._changed.wait_for(lambda: self._ready or self._stopping.is_set(), timeout_s)
             return self._current if self._ready else None
 
+    def give_up(self, incarnation: Incarnation) -> None:
+        """Kill a process, if it still runs, so that its successor is the next one to be ready."""
+        with self._changed:
+            if self._current is incarnation:
+                self._ready = False
+        incarnation.kill()
+
     def stop(self, grace_s: float) -> None:
         """Ask the process to end, kill it after ``grace_s``, and start no other."""
         with self._changed:
@@ -133,7 +140,7 @@ class Child:
                     self._command,
                     cwd=PROJECT_ROOT,
                     env=self._environment,
-                    stdin=far_end,
+                    stdin=far_end.fileno(),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     pass_fds=self._inherited,
@@ -147,8 +154,10 @@ class Child:
         """Whether the process says that it is ready; one that does not in time is killed."""
         try:
             incarnation.channel.receive(GREETING_LIMIT_S)
-        except (EOFError, OSError):  # of which TimeoutError is one
+        except TimeoutError:
             incarnation.kill()
+            return False
+        except (EOFError, OSError):  # it has ended
             return False
         with self._changed:
             self._ready = True

@@ -28,6 +28,10 @@ class ClockSource:
         """Begin with a first tick."""
         self._thread.start()
 
+    def alive(self) -> bool:
+        """Whether the clock ticks."""
+        return self._thread.is_alive()
+
     def stop(self, give_up_at_s: float) -> bool:
         """Tick no more and let a running tick end; false if it has not by then (monotonic seconds)."""
         self._stopping.set()

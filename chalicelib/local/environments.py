@@ -5,8 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from chalicelib.local.children import Child, Output
-from chalicelib.local.functions import Limits
+from chalicelib.local.children import Child
 from chalicelib.local.lambda_events import Event
 
 START_LIMIT_S = 120.0  # for a process that is being replaced, perhaps more than once
@@ -17,19 +16,19 @@ class InvocationFailed(Exception):
 
 
 class Environment:
-    """One execution environment. It does one invocation at a time, for one thread."""
+    """One execution environment: a ``child`` that runs `function_process`. It does one invocation at a time."""
 
-    def __init__(self, function: str, number: int, limits: Limits, output: Output) -> None:
-        self.child = Child(f"{function}-{number}", "chalicelib.local.function_process", [function], output)
-        self._timeout_s = limits.timeout_s
+    def __init__(self, child: Child, timeout_s: int) -> None:
+        self.child = child
+        self._timeout_s = timeout_s
 
     @property
     def name(self) -> str:
         """The function's name and the environment's number."""
         return self.child.name
 
-    def await_ready(self, timeout_s: float = START_LIMIT_S) -> bool:
-        """Whether the process can be invoked; waits up to ``timeout_s`` for it, but not once it is stopped."""
+    def await_ready(self, timeout_s: float) -> bool:
+        """Whether the process can be invoked; waits for it up to ``timeout_s``, but not once it is stopped."""
         return self.child.ready(timeout_s) is not None
 
     def invoke(self, event: Event) -> Any:
@@ -42,9 +41,10 @@ class Environment:
             incarnation.channel.send(request)
             answer = incarnation.channel.receive(self._timeout_s)
         except TimeoutError as error:
-            incarnation.kill()
+            self.child.give_up(incarnation)
             raise InvocationFailed(f"it took longer than {self._timeout_s} s and was killed") from error
         except (EOFError, OSError) as error:
+            self.child.give_up(incarnation)
             raise InvocationFailed("its process ended") from error
         if "error" in answer:
             raise InvocationFailed("it raised {type}: {message}".format_map(answer["error"]))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import time
+import uuid
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib import settings
 from chalicelib.core.errors import InvalidInput
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import ACCOUNT, Event
@@ -52,6 +57,18 @@ def load(name: str) -> Function:
     if name not in handlers:
         raise InvalidInput("there is no such function", expected=" or ".join(sorted(handlers)), got=name)
     return handlers[name]
+
+
+def called(name: str, event: Event) -> Any:
+    """What a function returns for ``event``, called in this process; whatever it raises is raised.
+
+    What it prints and logs goes to standard error, so that a command may write the answer to standard output.
+    """
+    with redirect_stdout(sys.stderr):
+        function = load(name)
+        chosen = settings.current()
+        deadline_s = time.time() + limits(chosen)[name].timeout_s
+        return function(event, context_of(name, chosen, str(uuid.uuid4()), deadline_s))
 
 
 def context_of(name: str, settings: Settings, request_id: str, deadline_s: float) -> LambdaContext:

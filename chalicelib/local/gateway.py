@@ -26,10 +26,9 @@ from chalicelib.local.lambda_events import Event, HttpRequest, http_event
 
 REQUEST_MAX_BYTES = 10 * 1024 * 1024
 THREADS = 32
+JSON = ("content-type", "application/json")
 
 logger = logging.getLogger("taskyard.gateway")
-
-Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Response:
     """What is sent back."""
 
     status: int
-    headers: Pairs
+    headers: Sequence[tuple[str, str]]  # names in lower case
     body: bytes
 
 
@@ -193,16 +192,19 @@ def _response(answer: Event) -> Response:
     content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
     single = (answer.get("headers") or {}).items()
     multiple = ((name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values)
-    return Response(answer["statusCode"], [(name, str(value)) for name, value in (*single, *multiple)], content)
+    headers = [(name.lower(), str(value)) for name, value in (*single, *multiple)]
+    if content and not any(name == "content-type" for name, _ in headers):
+        headers.append(JSON)
+    return Response(answer["statusCode"], headers, content)
 
 
 def _problem(status: int, error: str, message: str) -> Response:
     document = {"statusCode": status, "error": error, "message": message}
-    return Response(status, [("content-type", "application/json")], json.dumps(document).encode())
+    return Response(status, [JSON], json.dumps(document).encode())
 
 
 async def _send(response: Response, send: Send) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     if response.status != 204:
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -67,7 +67,7 @@ class OrderedQueues:
     def __init__(self, sqs: Any, transport: Transport, ranks: Sequence[Sequence[Queue]], hide_s: int) -> None:
         self._sqs = sqs
         self._transport = transport
-        self._ranks = [list(rank) for rank in ranks]
+        self._ranks = [list(rank) for rank in ranks if rank]
         self._hide_s = hide_s
         self._stopping = threading.Event()
         self._turn = threading.Lock()  # one thread at a time looks for messages

@@ -18,6 +18,8 @@ from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import sqs_event
 from chalicelib.local.queues import Batch, OrderedQueues
 
+READY_PAUSE_S = 0.5  # between two looks at whether to stop, while the function's process is being replaced
+
 logger = logging.getLogger("taskyard.sources")
 
 
@@ -45,9 +47,13 @@ class SqsSource:
             thread.join(max(0.0, give_up_at_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
+    def alive(self) -> bool:
+        """Whether every environment is being fed."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def _feed(self, environment: Environment) -> None:
         while not self._stopping.is_set():
-            if not environment.await_ready():
+            if not environment.await_ready(READY_PAUSE_S):
                 continue
             batch = self._queues.next_batch()
             if batch is not None:

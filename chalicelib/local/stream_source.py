@@ -28,6 +28,10 @@ WINDOW_S = 60  # of the tumbling window, whose only use is that its events name 
 logger = logging.getLogger("taskyard.sources")
 
 
+class _GivenUp(Exception):
+    """The time to stop has come before a batch could be delivered."""
+
+
 @dataclass(slots=True)
 class Shard:
     """How far a shard has been read."""
@@ -49,37 +53,47 @@ class StreamSource:
         self._discover_at_s = 0.0
         self._draining = threading.Event()
         self._give_up_at_s = float("inf")
+        self._at_end = False
         self._thread = threading.Thread(target=self._run, name="stream-feed", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
         self._thread.start()
 
+    def alive(self) -> bool:
+        """Whether the stream is being read."""
+        return self._thread.is_alive()
+
     def drain(self, give_up_at_s: float) -> bool:
         """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds)."""
         self._give_up_at_s = give_up_at_s
         self._draining.set()
         self._thread.join(max(0.0, give_up_at_s - time.monotonic()))
-        return not self._thread.is_alive()
+        return self._at_end
 
     def _run(self) -> None:
         while time.monotonic() < self._give_up_at_s:
-            last_round = self._draining.is_set()  # what was written before the draining began is seen in this round
+            draining = self._draining.is_set()  # then this round sees all that was written before the draining began
             try:
                 more = self._read_round()
+            except _GivenUp:
+                return
             except (BotoCoreError, ClientError) as error:
                 logger.warning("the stream cannot be read: %s", error)
-                more, self._discover_at_s = False, 0.0
+                self._discover_at_s = 0.0
+                time.sleep(POLL_PAUSE_S)
+                continue
+            if draining and not more:
+                self._at_end = True
+                return
             if not more:
-                if last_round:
-                    return
                 self._draining.wait(POLL_PAUSE_S)
 
     def _read_round(self) -> bool:
         """Feed one batch of every shard that may be read; whether any had records."""
         self._discover()
-        readable = [name for name, shard in self._shards.items() if self._is_next(shard)]
-        return any([self._read(name, self._shards[name]) for name in readable])
+        fed = [self._read(name, shard) for name, shard in self._shards.items() if self._is_next(shard)]
+        return any(fed)
 
     def _is_next(self, shard: Shard) -> bool:
         parent = self._shards.get(shard.parent or "")
@@ -109,8 +123,7 @@ class StreamSource:
             return False
         records = answer["Records"]
         if records:
-            if not self._deliver(name, records):
-                return False
+            self._deliver(name, records)
             shard.last_sequence = records[-1]["dynamodb"]["SequenceNumber"]
         shard.iterator = answer.get("NextShardIterator")
         if shard.iterator is None:
@@ -134,17 +147,17 @@ class StreamSource:
         elif code != "ExpiredIteratorException":
             raise error
 
-    def _deliver(self, name: str, records: Sequence[Any]) -> bool:
-        """Invoke the function until it succeeds; false if the time to stop came first."""
+    def _deliver(self, name: str, records: Sequence[Any]) -> None:
+        """Invoke the function until it succeeds; raises ``_GivenUp`` if the time to stop comes first."""
         pause_s = FIRST_RETRY_PAUSE_S
         while True:
             event = stream_event(records, self._arn, name, WINDOW_S, time.time())
             try:
                 self._environment.invoke(event)
-                return True
+                return
             except InvocationFailed as error:
                 logger.warning("the projector failed on %s records and is tried again: %s", len(records), error)
             if time.monotonic() + pause_s >= self._give_up_at_s:
-                return False
+                raise _GivenUp
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_PAUSE_S)

@@ -64,6 +64,27 @@ class Plan:
     data_dir: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Tidiness:
+    """Remembers in a data folder whether the run that used it ended in order."""
+
+    folder: Path
+
+    def begin(self) -> bool:
+        """A run begins; true if the one before did not end in order."""
+        untidy = self._mark.exists()
+        self._mark.touch()
+        return untidy
+
+    def end(self) -> None:
+        """The run ended in order: everything is saved and counted."""
+        self._mark.unlink(missing_ok=True)
+
+    @property
+    def _mark(self) -> Path:
+        return self.folder / "up.running"
+
+
 class Supervisor:
     """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others."""
 
@@ -71,15 +92,18 @@ class Supervisor:
         self._plan = plan
         self._output = output
         self._emulator: Emulator | None = None
-        self._children: list[Child] = []  # all but the projector's
+        self._children: list[Child] = []
+        self._projector: Child | None = None  # one of the children, the last to be stopped
         self._sources: list[SqsSource | ClockSource] = []
-        self._projector: Child | None = None
         self._stream: StreamSource | None = None
+        self._tidiness = Tidiness(plan.data_dir) if plan.data_dir is not None else None
 
     def start(self) -> None:
         """Start everything and wait until the API and the workers are ready; raises ``TaskyardError``."""
         self._choose_endpoint()
         chosen = settings.current()
+        if self._tidiness is not None and self._tidiness.begin():
+            self._count_anew(chosen)
         api = self._start_api()
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
         outputs = stack.apply(chosen, template(chosen, self._plan.queues)).outputs
@@ -93,29 +117,30 @@ class Supervisor:
         """Why this cannot go on, if it cannot."""
         if self._emulator is not None and not self._emulator.alive():
             return "the emulator has ended unasked"
+        if not all(source.alive() for source in (*self._sources, *filter(None, [self._stream]))):
+            return "an event source has failed"
         return None
 
     def stop(self) -> bool:
-        """Wind up in order; false if something was cut short. What was not started is passed over."""
+        """Wind up in order; false if something is lost. What was not started is passed over."""
         handlers_until_s = time.monotonic() + HANDLERS_LIMIT_S
-        ended = _together([partial(source.stop, handlers_until_s) for source in self._sources])
-        if not ended:
+        if not _together([partial(source.stop, handlers_until_s) for source in self._sources]):
             self._output.notice("a handler did not end in time and is killed; its job runs again after its lease")
-        _together([partial(child.stop, CHILDREN_LIMIT_S) for child in self._children])
+        _together([partial(child.stop, CHILDREN_LIMIT_S) for child in self._children if child is not self._projector])
         counted = self._stream is None or self._stream.drain(time.monotonic() + STREAM_LIMIT_S)
         if not counted:
             self._output.notice("the newest changes are not counted")
         if self._projector is not None:
             self._projector.stop(CHILDREN_LIMIT_S)
         saved = self._emulator is None or self._emulator.stop()
-        return ended and counted and saved
+        if counted and saved and self._tidiness is not None:
+            self._tidiness.end()
+        return counted and saved
 
     def kill(self) -> None:
         """End every process at once; waits for nothing."""
         for child in self._children:
             child.kill()
-        if self._projector is not None:
-            self._projector.kill()
         if self._emulator is not None and self._emulator.alive():
             os.kill(self._emulator.pid, signal.SIGKILL)
 
@@ -125,9 +150,19 @@ class Supervisor:
         """Point this process, and with it all its children, to the emulator or to the given endpoint."""
         if self._plan.endpoint_url is None:
             self._emulator = Emulator.start(self._plan.data_dir)
-            target.choose_emulator(self._emulator.environment())
+            target.choose_emulator(self._emulator.endpoint_url)
         else:
             target.choose_endpoint(self._plan.endpoint_url)
+
+    def _count_anew(self, chosen: Settings) -> None:
+        """Make the counters from the ledger: what the stream held when the last run was killed is lost."""
+        from chalicelib.engine.rebuilding import rebuild_counters
+        from chalicelib.engine.registry import registry
+        from chalicelib.engine.yard import build
+
+        stack.apply(chosen, template(chosen, self._plan.queues))
+        jobs = rebuild_counters(build(registry()))
+        self._output.notice(f"the last run did not end in order: {jobs} jobs were counted anew")
 
     def _start_api(self) -> Child:
         descriptor = self._plan.listener.fileno()
@@ -137,10 +172,10 @@ class Supervisor:
         return api
 
     def _start_function(self, chosen: Settings, name: str, number: int = 1) -> Environment:
-        environment = Environment(name, number, functions.limits(chosen)[name], self._output)
-        self._children.append(environment.child)
-        environment.child.start()
-        return environment
+        child = Child(f"{name}-{number}", "chalicelib.local.function_process", [name], self._output)
+        self._children.append(child)
+        child.start()
+        return Environment(child, functions.limits(chosen)[name].timeout_s)
 
     def _start_sources(self, chosen: Settings, outputs: Mapping[str, str], workers: Sequence[Environment]) -> None:
         """Let the lanes feed the workers, the dead-letter queue and the clock their functions."""
@@ -161,9 +196,8 @@ class Supervisor:
 
     def _start_stream(self, chosen: Settings) -> None:
         """Let the jobs table's stream feed the projector."""
-        projector = Environment(PROJECTOR, 1, functions.limits(chosen)[PROJECTOR], self._output)
+        projector = self._start_function(chosen, PROJECTOR)
         self._projector = projector.child
-        self._projector.start()
         table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
         self._stream = StreamSource(aws.client("dynamodbstreams"), table["LatestStreamArn"], projector)
         self._stream.start()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 
 LOCAL_STAGE = "local"
+LOOPBACK = ("127.0.0.1", "localhost")
 LOCAL_INDEX_SHARDS = "1"  # one machine never writes so much that an index needs more
 MADE_UP_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -21,11 +22,11 @@ def choose_local_stage(environment: MutableMapping[str, str] = os.environ) -> No
     environment.setdefault("TASKYARD_INDEX_SHARDS", LOCAL_INDEX_SHARDS)
 
 
-def choose_emulator(variables: Mapping[str, str], environment: MutableMapping[str, str] = os.environ) -> None:
-    """AWS for this process: the embedded emulator, whatever profile, region or endpoints the shell names."""
+def choose_emulator(endpoint_url: str, environment: MutableMapping[str, str] = os.environ) -> None:
+    """AWS for this process: the embedded emulator, whatever profile, region, endpoints or proxies the shell names."""
     for name in [name for name in environment if name.startswith("AWS_")]:
         del environment[name]
-    environment.update(variables)
+    choose_endpoint(endpoint_url, environment)
 
 
 def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = os.environ) -> None:
@@ -34,3 +35,5 @@ def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = o
     if "AWS_PROFILE" not in environment:
         for name, value in MADE_UP_CREDENTIALS.items():
             environment.setdefault(name, value)
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy's 127.0.0.1 is another machine
+        environment[name] = ",".join(filter(None, [environment.get(name), *LOOPBACK]))

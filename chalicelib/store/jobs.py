@@ -454,16 +454,18 @@ class JobStore:
         return self.table.updating(state_key(seen.id), change)
 
     def entomb(self, job: Job, expires_at_s: int) -> None:
-        """Replace a finished job by a tombstone, so that no late delivery can bring it back; then its parts.
+        """Replace a finished job by a tombstone, so that no late delivery can bring it back; then delete its parts.
 
-        Raises ``JobRefused`` unless the job is as it was seen.
+        May be repeated. Raises ``JobRefused`` unless the job is as it was seen, or a tombstone.
         """
         fence = (in_state(job.state), same_birth(job.birth), same_delivery(job.delivery))
         grave = {**state_key(job.id), "state": DELETED, "expires_at_s": expires_at_s}
         try:
             self.table.put(grave, *fence)
         except Refused as refused:
-            raise JobRefused(str(refused), decoded(refused.old)) from refused
+            ledger = decoded(refused.old)
+            if not isinstance(ledger, Tombstone):  # otherwise our own write, whose answer was lost
+                raise JobRefused(str(refused), ledger) from refused
         parts = self.table.query_all("{job} = :job", {":job": job.id}, consistent=True)
         self.table.delete_many([{"job": job.id, "part": row["part"]} for row in parts if row["part"] != STATE_PART])
 

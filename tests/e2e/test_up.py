@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 from chalicelib.local.emulator import PROJECT_ROOT, Emulator
 from tests.support.processes import is_running
-from tests.support.service import Service, running
+from tests.support.up import Service, running
 from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
@@ -110,7 +111,8 @@ class TestFeeding:
         for word, priority in (("low", -1), ("normal", 0), ("high", 10), ("low", -1), ("high", 11)):
             service.create("note.down", {"file": str(notes), "word": word}, priority=priority)
         release.touch()
-        becomes(["high", "high", "normal", "low", "low"], lambda: (notes.exists() and notes.read_text().split()) or [])
+        until(lambda: notes.exists() and len(notes.read_text().split()) == 5)
+        assert notes.read_text().split() == ["high", "high", "normal", "low", "low"]
 
     def test_what_is_in_the_dead_letter_queue_becomes_a_dead_letter(self, service: Service) -> None:
         sqs = sqs_of(service)
@@ -166,8 +168,15 @@ class TestHttp:
         assert body == b""
 
     def test_one_connection_serves_many_requests(self, service: Service) -> None:
-        one = b"GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-        assert raw(service, one * 3).count(b"HTTP/1.1 404") == 3
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+        connection.connect()
+        its_socket = connection.sock
+        for _ in range(3):
+            connection.request("POST", "/nowhere", body=b"{}")
+            reply = connection.getresponse()
+            assert (reply.status, json.loads(reply.read())["error"]) == (404, "Not Found")
+        assert connection.sock is its_socket
+        connection.close()
 
     def test_a_path_that_leads_nowhere(self, service: Service) -> None:
         status, answer = service.call("GET", "/no%20where")

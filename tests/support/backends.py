@@ -1,7 +1,7 @@
 """The backends of the contract suite: where the tables, queues and objects of a test may live.
 
 moto (in this process) and the embedded emulator are always there. Two more take part when the environment says
-where they run; EMULATORS in docs/ has the commands that start them:
+where they run:
 
     TASKYARD_TEST_DYNAMODB_LOCAL_URL=http://127.0.0.1:8001    DynamoDB Local, started with -sharedDb
     TASKYARD_TEST_LOCALSTACK_URL=http://127.0.0.1:4566        LocalStack; without it, LOCALSTACK_HOST (and USE_SSL)
@@ -25,7 +25,8 @@ from localstack_client.config import get_service_endpoint
 from moto import mock_aws
 
 from chalicelib import aws
-from chalicelib.engine.handlers import Registry
+from chalicelib.core.lanes import Lane
+from chalicelib.engine.handlers import DEFAULT_POOL, Registry
 from chalicelib.engine.yard import build
 from chalicelib.local import stack
 from chalicelib.local.emulator import Emulator
@@ -37,29 +38,59 @@ DYNAMODB_LOCAL_VARIABLE = "TASKYARD_TEST_DYNAMODB_LOCAL_URL"
 LOCALSTACK_VARIABLE = "TASKYARD_TEST_LOCALSTACK_URL"
 # moto's streams do not know the endpoints that botocore makes of account ids.
 VARIABLES = {**CREDENTIALS, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
-TABLES_READY_S = 30
+THREADS = 8
 _numbers = itertools.count()
 
 
 class Difference(StrEnum):
-    """What a backend may do otherwise than AWS."""
+    """What a backend may do otherwise than AWS, as far as Taskyard would notice."""
 
-    STALE_DELETE = "a delete with a stale receipt handle deletes the message"
+    STALE_DELETE = "stale delete"
+    HIDE_DELETED = "hide deleted"
+    LONG_HIDE = "long hide"
+    NO_LOCKS = "no locks"
 
 
-# Each entry is tested for, too: a backend that has learned better fails the suite until its entry goes.
+_DELETES_BY_STALE_HANDLE = "a delete with a stale receipt handle deletes the message that a newer receiver holds"
+_HIDE_CODE = "hiding a deleted message fails with a code of its own, InvalidParameterValueException"
+# What is declared is tested for, too, except what shows by chance only (no locks): a backend that has learned better
+# fails the suite until its entry goes.
 DIFFERENCES: Mapping[str, Mapping[Difference, str]] = {
-    "moto": {},
+    "moto": {
+        Difference.STALE_DELETE: _DELETES_BY_STALE_HANDLE,
+        Difference.LONG_HIDE: "refuses a whole batch, not the entry, whose hiding would end 12 hours after its receive",
+        Difference.NO_LOCKS: "requests of several threads interleave: a failing transaction undoes what others wrote",
+    },
     "ministack": {},
     "dynamodb_local": {},
-    "localstack": {},
+    "localstack": {
+        Difference.STALE_DELETE: _DELETES_BY_STALE_HANDLE,
+        Difference.HIDE_DELETED: _HIDE_CODE,
+    },
 }
 NAMES = tuple(DIFFERENCES)
-TRANSPORTS = ("moto", "ministack", "localstack")  # DynamoDB Local has no queues
 
 
-class NotInstalled(Exception):
-    """The backend does not run here; the text says how to have it."""
+def missing(backend: str) -> str | None:
+    """Why a backend cannot take part, ``None`` if it can."""
+    if backend == "dynamodb_local" and dynamodb_local_url() is None:
+        return f"no DynamoDB Local: set {DYNAMODB_LOCAL_VARIABLE} to the URL of one that runs"
+    if backend == "localstack" and localstack_url() is None:
+        return f"no LocalStack: set {LOCALSTACK_VARIABLE} (or LOCALSTACK_HOST) to the URL (or host) of one that runs"
+    return None
+
+
+def dynamodb_local_url() -> str | None:
+    """Where DynamoDB Local runs."""
+    return os.environ.get(DYNAMODB_LOCAL_VARIABLE)
+
+
+def localstack_url() -> str | None:
+    """Where LocalStack runs."""
+    if url := os.environ.get(LOCALSTACK_VARIABLE):
+        return url
+    host = os.environ.get("LOCALSTACK_HOST")
+    return get_service_endpoint("dynamodb", host) if host else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +102,19 @@ class Ground:
     _starts_ms: Iterator[int] = field(default_factory=lambda: itertools.count(START_MS, 86_400_000))
 
     def bench(self, *functions: Callable[..., Any]) -> Bench:
-        """A yard with handlers and a clock of its own, a day after the one before; no queue is declared to infra."""
+        """A yard with handlers and a clock of its own, a day after the one before; its lanes are open."""
         clock = MovableClock(next(self._starts_ms))
         exits: list[int] = []
-        yard = build(Registry.of(functions), self.settings, now_ms=clock, exit_process=exits.append)
+        registry = Registry.of(functions)
+        yard = build(registry, self.settings, now_ms=clock, exit_process=exits.append)
+        for queue, bands in registry.queues.items():
+            for band in bands if queue != DEFAULT_POOL else ():  # whose lanes infra has made
+                yard.open_lane(Lane(queue, band))
         return Bench(yard, clock, exits)
+
+    def threads(self) -> int:
+        """How many threads may use the backend at once."""
+        return 1 if self.differs(Difference.NO_LOCKS) else THREADS
 
     def differs(self, difference: Difference) -> bool:
         """Whether the backend is declared to do so."""
@@ -86,7 +125,7 @@ class Ground:
 def ground(backend: str, emulator: Callable[[], Emulator], chosen: Settings = SETTINGS) -> Iterator[Ground]:
     """Everything that infra's template describes, on a backend, as the process's AWS until the block ends.
 
-    ``emulator`` starts the embedded emulator, or answers the one that runs. Raises ``NotInstalled``.
+    ``emulator`` starts the embedded emulator, or answers the one that runs.
     """
     own = replace(chosen, prefix=f"t{os.getpid() % 100_000}x{next(_numbers)}")
     with BACKENDS[backend](own, emulator):
@@ -110,27 +149,21 @@ def _on_ministack(own: Settings, emulator: Callable[[], Emulator]) -> Iterator[N
 
 @contextmanager
 def _on_localstack(own: Settings, _emulator: Callable[[], Emulator]) -> Iterator[None]:
-    url = os.environ.get(LOCALSTACK_VARIABLE)
-    if url is None and "LOCALSTACK_HOST" in os.environ:
-        url = get_service_endpoint("dynamodb")
-    if url is None:
-        raise NotInstalled(f"LocalStack does not run here: {LOCALSTACK_VARIABLE} or LOCALSTACK_HOST says where it does")
-    with environment({**VARIABLES, "AWS_ENDPOINT_URL": url}):
+    with environment({**VARIABLES, "AWS_ENDPOINT_URL": str(localstack_url())}):
         _apply(own)
         yield
 
 
 @contextmanager
 def _on_dynamodb_local(own: Settings, emulator: Callable[[], Emulator]) -> Iterator[None]:
-    url = os.environ.get(DYNAMODB_LOCAL_VARIABLE)
-    if url is None:
-        raise NotInstalled(f"DynamoDB Local does not run here: {DYNAMODB_LOCAL_VARIABLE} says where it does")
-    with _on_ministack(own, emulator):
-        elsewhere = {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": url}
-        with environment(elsewhere):
-            forget_clients()
-            _make_tables(own)
-            yield
+    url = str(dynamodb_local_url())
+    with (
+        _on_ministack(own, emulator),
+        environment({"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": url}),
+    ):
+        forget_clients()
+        _make_tables(own)
+        yield
 
 
 BACKENDS = {
@@ -151,11 +184,9 @@ def _make_tables(own: Settings) -> None:
     dynamodb = aws.client("dynamodb")
     for resource in template(own, {})["Resources"].values():
         if resource["Type"] == "AWS::DynamoDB::Table":
-            wanted = {name: value for name, value in resource["Properties"].items() if name != "TimeToLiveSpecification"}
+            wanted = dict(resource["Properties"])
+            expiry = wanted.pop("TimeToLiveSpecification")
             if "StreamSpecification" in wanted:
                 wanted["StreamSpecification"] = {"StreamEnabled": True, **wanted["StreamSpecification"]}
             dynamodb.create_table(**wanted)
-            dynamodb.update_time_to_live(
-                TableName=wanted["TableName"],
-                TimeToLiveSpecification=resource["Properties"]["TimeToLiveSpecification"],
-            )
+            dynamodb.update_time_to_live(TableName=wanted["TableName"], TimeToLiveSpecification=expiry)

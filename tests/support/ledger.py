@@ -14,8 +14,10 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import LABELS
 from chalicelib.store.jobs import position_of, state_key
+from tests.support.yards import START_MS
 
 BIRTH = "b1b1b1b1b1b1b1b1"
+NOW = START_MS
 
 
 def job_of(yard: Yard, **fields: Any) -> Job:

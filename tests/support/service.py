@@ -1,140 +1,176 @@
-"""``taskyard up`` as a subprocess, driven over HTTP."""
+"""The real ``app.py`` on moto, as its clients see it, with a clock that the test moves.
+
+moto's SQS obeys the same clock, so hidden and delayed messages show up when their time has come.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote, urlencode
 
-from tests.support.processes import descendants, is_running
-from tests.support.waiting import until
+from chalice.test import Client
+from moto import mock_aws
 
-START_DEADLINE_S = 60.0
-STOP_DEADLINE_S = 60.0
+from chalicelib import settings
+from chalicelib.core.job import Job
+from chalicelib.core.lanes import Lane
+from chalicelib.engine.registry import registry
+from chalicelib.engine.routing import lane_of
+from chalicelib.engine.yard import Yard, build
+from chalicelib.local import stack
+from chalicelib.queue.contract import Received
+from infra.template import template
+from tests.support.lambda_shapes import sqs_event
+from tests.support.yards import CREDENTIALS, START_MS, MovableClock, environment, forget_clients
+
+APP_FILE = Path(__file__).parents[2] / "app.py"
+HANDLERS = "chalicelib.tasks,tests.support.dialect_handlers"
+HOST = "127.0.0.1:8000"
+Query = Mapping[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    json: Any
+    headers: Mapping[str, str]
+    text: str
+
+
+@dataclass(slots=True)
 class Service:
-    """A running `taskyard up`."""
+    """An installation: its API, its functions, its clock."""
 
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-    known_pids: set[int] = field(default_factory=set)
+    module: ModuleType
+    clock: MovableClock
+    client: Client
+    default_headers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    def yard(self) -> Yard:
+        """What stands behind the API."""
+        yard: Yard = self.module.yard()
+        return yard
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Send a request; answers the status and the parsed body."""
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310  # a loopback address of our own
-            self.url + path, content, {"Content-Type": "application/json"}, method=method
+    # -- requests -----------------------------------------------------------------------------
+
+    def get(self, path: str, query: Query | None = None, **headers: str) -> Reply:
+        """GET; a list in ``query`` is sent as a repeated key, ``True`` and ``False`` as JSON writes them."""
+        return self.request("GET", _url(path, query), None, headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Reply:
+        """POST ``body`` as JSON; bytes are sent as they are, ``None`` sends none."""
+        content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        return self.request("POST", path, content, {"Content-Type": "application/json", **headers})
+
+    def request(self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]) -> Reply:
+        """One request; the names of ``headers`` are written with _ for -."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.client.http.request(
+            method, url, headers={"Host": HOST, **self.default_headers, **given}, body=content or b""
         )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                return answer.status, json.loads(answer.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"null")
+        text = answer.body.decode()
+        found = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(answer.status_code, answer.json_body, found, text)
 
-    def get(self, path: str) -> Any:
-        """The body of a GET that must succeed."""
-        status, body = self.call("GET", path)
-        assert status == 200, body
-        return body
+    # -- the functions ------------------------------------------------------------------------
 
-    def post(self, path: str, body: Any) -> Any:
-        """The body of a POST that must succeed."""
-        status, answer = self.call("POST", path, body)
-        assert status == 200, answer
-        return answer
+    def work(self, queue: str, priority: int = 0, most: int = 10) -> list[str]:
+        """One invocation of the worker on what a lane shows now, then what the mapping does; answers what came back."""
+        messages = self.receive(queue, priority, most)
+        response = self.client.lambda_.invoke("worker", sqs_event(messages)).payload
+        back = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+        self.yard.transport.delete([message for message in messages if message.message_id not in back])
+        return back
 
-    def task(self, task_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/api/task/detail?id={task_id}")
+    def receive(self, queue: str, priority: int = 0, most: int = 10) -> list[Received]:
+        """What a lane shows now."""
+        source = self.yard.transport.source_of(lane_of(self.yard, queue, priority))
+        return self.yard.transport.receive(source, most, hide_s=330, wait_s=0)
+
+    def tick(self) -> dict[str, int]:
+        """One run of the clock function."""
+        ticked: dict[str, int] = self.client.lambda_.invoke("clock", {}).payload
+        return ticked
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> Job:
+        """The record behind an id."""
+        found = self.yard.jobs.find(int(job_id))
+        assert found is not None
         return found
 
-    def create(self, task_type: str, given: Any, **more: Any) -> str:
-        """Create a system task; answers its id."""
-        body = {"type": task_type, "targetId": "t", "targetType": "test", "runnerType": "system", "input": given}
-        return str(self.post("/api/task/create", body | more)["id"])
+    def lane(self, queue: str, priority: int = 0) -> Lane:
+        """A lane."""
+        return lane_of(self.yard, queue, priority)
 
-    def events(self, trace_id: str) -> list[dict[str, Any]]:
-        """The trace's events so far."""
-        status, found = self.call("GET", f"/mq/trace/{trace_id}")
-        return found if status == 200 else []
-
-    def workers(self) -> list[int]:
-        """The process ids of the workers."""
-        return [pid for pid, command in self.children().items() if command.rstrip().endswith("worker")]
-
-    def children(self) -> dict[int, str]:
-        found = descendants(self.process.pid)
-        self.known_pids |= set(found)
-        return found
-
-    def kill(self) -> None:
-        """kill -9, of the supervisor and of everything below it at once."""
-        pids = [self.process.pid, *self.children()]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.process.wait(STOP_DEADLINE_S)
-        until(lambda: not any(is_running(pid) for pid in pids))
-
-    def stop(self) -> None:
-        """SIGTERM, and wait until nothing of it is left."""
-        self.children()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(STOP_DEADLINE_S)
-        until(lambda: not any(is_running(pid) for pid in self.known_pids), STOP_DEADLINE_S)
+    def now(self, plus_ms: int = 0) -> str:
+        """The clock's time, as answers write it."""
+        return written(self.clock.ms + plus_ms)
 
 
 @contextmanager
-def running(tmp_path: Path, *options: str, **environment: str) -> Iterator[Service]:
-    """`taskyard up` on a free port, ready to answer; ended in the end, whatever the test did to it."""
-    log = tmp_path / "up.log"
-    port = _free_port()
-    command = [sys.executable, "-m", "chalicelib.local.cli", "up", "--port", str(port), *options]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**_environment(), **environment})
-    service = Service(process, port, log)
-    try:
-        until(lambda: _answers(service), START_DEADLINE_S)
-        yield service
-    finally:
-        if process.poll() is None:
-            service.stop()
+def service(**variables: str) -> Iterator[Service]:
+    """The application, freshly imported under the environment ``variables`` (``TASKYARD_...`` without that)."""
+    given = {f"TASKYARD_{name.upper()}": value for name, value in variables.items()}
+    clock = MovableClock(START_MS)
+    with (
+        environment({**CREDENTIALS, "TASKYARD_HANDLERS": HANDLERS, **given}),
+        mock_aws(),
+        patch("moto.sqs.models.unix_time_millis", lambda: float(clock.ms)),
+        patch("moto.sqs.models.unix_time", lambda: clock.ms / 1_000),
+    ):
+        _forget()
+        chosen = settings.current()
+        stack.apply(chosen, template(chosen, registry().queues))
+        module = _imported()
+        with patch.object(module, "build", lambda handlers: build(handlers, now_ms=clock)):
+            # A folder without .chalice/config.json, whose variables belong to deployed stages.
+            yield Service(module, clock, Client(module.app, project_dir=str(APP_FILE.parent / "tests")))
+    _forget()
 
 
-def _answers(service: Service) -> bool:
-    assert service.process.poll() is None, service.log.read_text()
-    try:
-        return service.call("GET", "/health")[0] == 200
-    except OSError:
-        return False
+def written(at_ms: int) -> str:
+    """A time as JavaScript's toISOString writes it."""
+    from datetime import UTC, datetime
+
+    moment = datetime.fromtimestamp(math.floor(at_ms / 1_000), UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1_000:03d}Z"
 
 
-def _environment() -> dict[str, str]:
-    """This process's environment without what other tests may have set for AWS or Taskyard."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
+def _imported() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("taskyard_app", APP_FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _forget() -> None:
+    settings.current.cache_clear()
+    registry.cache_clear()
+    forget_clients()
+
+
+def _url(path: str, query: Query | None) -> str:
+    if not query:
+        return path
+    pairs = [
+        (key, json.dumps(value) if isinstance(value, bool) else value)
+        for key, values in query.items()
+        for value in (values if isinstance(values, list) else [values])
+    ]
+    return f"{path}?{urlencode(pairs, quote_via=quote)}"

@@ -24,7 +24,7 @@ from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.states import State
 from chalicelib.engine.handlers import Registry
 from chalicelib.engine.polling import complete, poll
-from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS, UNSENT_GRACE_MS
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock, dead_letters, projector, worker
 from chalicelib.settings import Settings
@@ -56,6 +56,7 @@ class World:
     clock: MovableClock
     registry: Registry
     sqs: Any  # AWS's own client
+    infra: frozenset[str]  # the queues that were there at first
     exits: list[int] = field(default_factory=list)
     honours_reports: bool = True  # whether the mapping keeps what a function reports in batchItemFailures
     healthy: bool = True  # whether a function that fails, fails the test
@@ -139,8 +140,9 @@ class World:
         """Let the world run on, and time pass, until nothing happens any more."""
         for _ in range(STEPS_MAX):
             self.deliver()
-            self.tick()
-            self.deliver()
+            if min(self._clock_times_ms(), default=self.clock.ms) <= self.clock.ms:
+                self.tick()
+                self.deliver()
             if self.consumes:
                 self.consume()
             next_ms = self.next_event_ms()
@@ -155,17 +157,22 @@ class World:
         """Every job on the ledger, oldest first."""
         return [job for job in self.records() if isinstance(job, Job)]
 
+    def job(self, job_id: int) -> Job:
+        """A job as it stands."""
+        (found,) = [job for job in self.jobs() if job.id == job_id]
+        return found
+
     def records(self) -> list[Job | Tombstone]:
         """Every job and every tombstone, oldest first."""
         found = [decoded(item) for item in self.items("jobs") if item["part"] == STATE_PART]
         return sorted((record for record in found if record is not None), key=lambda record: record.id)
 
-    def items(self, table: str) -> list[dict[str, Any]]:
-        """Everything in a table (``jobs``, ``directory`` or ``insights``)."""
+    def items(self, table: str, kind: str | None = None) -> list[dict[str, Any]]:
+        """Everything in a table (``jobs``, ``directory`` or ``insights``); of the directory, perhaps one kind only."""
         rows = _tables()[f"{self.yard.settings.base_name}-{table}"].items
-        return [
-            item_from_wire(item.to_json()["Attributes"]) for items in rows.values() for item in items.values()
-        ]
+        wires = [item.to_json()["Attributes"] for items in rows.values() for item in items.values()]
+        found = [item_from_wire(wire) for wire in wires]
+        return [item for item in found if kind is None or item["kind"] == kind]
 
     def stream(self) -> list[dict[str, Any]]:
         """The records of the jobs table's change stream, oldest first."""
@@ -194,18 +201,21 @@ class World:
 
     def next_event_ms(self) -> int | None:
         """When something will happen next, ``None`` if nothing will."""
-        times = [_shown_at_ms(message) for name in self._consumed() for message in self.messages(name)]
-        if self.consumes:
-            times += [_shown_at_ms(m) for name in _queues() if name not in self._consumed() for m in self.messages(name)]
+        names = _queues() if self.consumes else self._consumed()
+        shown = [_shown_at_ms(message) for name in names for message in self.messages(name)]
+        return min([*shown, *self._clock_times_ms()], default=None)
+
+    def _clock_times_ms(self) -> list[int]:
+        """When the clock function will have something to do."""
         jobs = {job.id: job for job in self.jobs()}
+        times = [int(item["name"][:13]) + UNSENT_GRACE_MS + 1 for item in self.items("directory", "outbox")]
         for job in jobs.values():
             parent = jobs.get(job.parent_id or 0)
             if job.wake_at_ms is not None and not (job.held and (parent is None or parent.state is not State.SUCCESS)):
                 times.append(job.wake_at_ms)
             if job.state is State.RUNNING:
                 times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
-        times += [int(item["name"].split("-")[0]) + 20_001 for item in self.items("directory") if item["kind"] == "outbox"]
-        return min(times, default=None)
+        return times
 
     def counts(self) -> Counter[tuple[str, str, str, State]]:
         """How many jobs of each kind, queue, type and state are on the ledger."""
@@ -243,7 +253,7 @@ def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterato
             patch("moto.sqs.models.unix_time", lambda: bench.clock.ms / 1_000),
         ):
             sqs = botocore.session.get_session().create_client("sqs", region_name=REGION)
-            yield World(bench.yard, bench.clock, bench.yard.handlers, sqs, bench.exits)
+            yield World(bench.yard, bench.clock, bench.yard.handlers, sqs, frozenset(_queues()), bench.exits)
 
 
 def wiped(used: World) -> World:
@@ -253,9 +263,8 @@ def wiped(used: World) -> World:
         if table.stream_shard is not None:
             table.stream_shard.items.clear()
     queues = _queues()
-    made_by_infra = set(used._consumed())
     for name in list(queues):
-        if name in made_by_infra or name.startswith(f"{used.yard.settings.base_name}-default-"):
+        if name in used.infra:
             queues[name]._messages = []
             queues[name].pending_messages.clear()
             queues[name].deleted_messages.clear()
@@ -265,7 +274,7 @@ def wiped(used: World) -> World:
         bucket.keys.clear()
     used.clock.ms = START_MS
     used.exits.clear()
-    fresh = World(used.yard, used.clock, used.registry, used.sqs, used.exits, on_restart=used.on_restart)
+    fresh = World(used.yard, used.clock, used.registry, used.sqs, used.infra, used.exits, on_restart=used.on_restart)
     fresh.restart()
     return fresh
 

@@ -1,0 +1,53 @@
+"""Access keys, made and ended where they are kept: in the directory table, with AWS credentials and not over HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from chalicelib import aws, settings
+from chalicelib.core.access import AccessKey, checked_scopes, digest_of, new_key
+from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.store.directory import Directory
+from chalicelib.store.table import Table
+
+ID_CHARS = 12  # of the digest; enough to tell keys apart, and no help in guessing one
+
+
+def create(label: str, scopes: Sequence[str], now_ms: int) -> str:
+    """A new access key. Only its digest is stored, so this is the only time that it can be shown."""
+    chosen = checked_scopes(scopes)
+    key = new_key(os.urandom)
+    _directory().put_access_key(AccessKey(name=label, scopes=chosen, digest=digest_of(key), created_at_ms=now_ms))
+    return key
+
+
+def listed() -> list[AccessKey]:
+    """All keys, revoked ones included, oldest first."""
+    return _directory().access_keys()
+
+
+def revoke(wanted: str, now_ms: int) -> AccessKey:
+    """End the life of the key whose id begins with ``wanted``, or whose label it is; answers what it was.
+
+    Raises ``NotFound`` when there is none in force, ``Conflict`` when there are several.
+    """
+    in_force = [key for key in listed() if not key.revoked]
+    found = [key for key in in_force if key.name == wanted or key.digest.startswith(wanted)]
+    if not found:
+        raise NotFound("there is no such key in force", got=wanted, remedy="see `taskyard keys list`")
+    if len(found) > 1:
+        ids = ", ".join(id_of(key) for key in found)
+        raise Conflict("several keys are meant", got=wanted, remedy=f"name one by its id: {ids}")
+    _directory().revoke_access_key(found[0].digest, now_ms)
+    return found[0]
+
+
+def id_of(key: AccessKey) -> str:
+    """What a key is called where its label may not be enough."""
+    return key.digest[:ID_CHARS]
+
+
+def _directory() -> Directory:
+    table = settings.current().directory_table
+    return Directory(Table(aws.client("dynamodb"), table, ("kind", "name")))

@@ -1,0 +1,115 @@
+"""The command line of Taskyard."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from chalicelib.local.cli_common import choose_installation, explained, parsed, url_option
+from chalicelib.local.cli_keys import keys
+from chalicelib.local.cli_messages import dlq, messages, publish
+from chalicelib.local.cli_tasks import tasks
+from chalicelib.local.tables import show_json, show_text
+
+DEFAULT_PORT = 8_000
+DEFAULT_WORKERS = 2
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        try:
+            click.echo(f"taskyard {metadata.version('taskyard')}")
+        except metadata.PackageNotFoundError:
+            click.echo("taskyard, from a checkout that is not installed")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show it and exit.")
+def main() -> None:
+    """Tasks and messages on SQS, DynamoDB and Lambda: on AWS, or all of it on this machine.
+
+    Exit codes: 0 done, 1 refused, 2 a wrong command line, 3 nobody answers.
+    """
+
+
+for command in (publish, messages, tasks, dlq, keys):
+    main.add_command(command)
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Of the API.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=DEFAULT_WORKERS, show_default=True, help="Jobs at a time."
+)
+@click.option("--endpoint-url", help="Use these AWS endpoints (LocalStack, moto server) instead of the embedded ones.")
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
+@click.option(
+    "--log-level", type=click.Choice(LOG_LEVELS), envvar="TASKYARD_LOG_LEVEL", default="INFO", show_default=True
+)
+@click.option("--logs", metavar="FILE", help="Append all logs to FILE as JSON lines; - is standard error.")
+@click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
+def up(
+    port: int,
+    workers: int,
+    endpoint_url: str | None,
+    data_dir: Path | None,
+    log_level: str,
+    logs: str | None,
+    clock_interval: float,
+) -> None:
+    """Run the whole service on this machine, until Ctrl-C."""
+    from chalicelib.local.up import Options
+    from chalicelib.local.up import up as run
+
+    options = Options(
+        port=port,
+        workers=workers,
+        endpoint_url=endpoint_url,
+        data_dir=data_dir,
+        log_level=log_level,
+        logs=logs,
+        clock_interval_s=clock_interval,
+    )
+    sys.exit(run(options))
+
+
+@main.command()
+@click.argument("function")
+@click.argument("event", type=click.File(encoding="utf-8"))
+@click.option("--endpoint-url", help="Of AWS; by default what the service at --url uses.")
+@url_option
+def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> None:
+    """Call a Lambda FUNCTION of the app with the EVENT in a JSON file (- is standard input), in this process.
+
+    FUNCTION is worker, dead_letters, clock, projector or api; events/ holds an event for each.
+    """
+    document = parsed(event.read(), "EVENT")
+    with explained():
+        choose_installation(None, endpoint_url, url)
+        from chalicelib.local.functions import called
+
+        show_json(called(function, document))
+
+
+@main.command()
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--stage", default="dev", show_default=True, help="A stage of .chalice/config.json.")
+def package(out: Path, stage: str) -> None:
+    """Build what runs on Lambda, and check it, into the folder OUT."""
+    from chalicelib.local.package import package as build
+
+    with explained():
+        report = build(out, stage)
+    show_text(f"{report.archive}: {report.archive_bytes / 1e6:.1f} MB")
+    show_text(f"{report.template}: {len(report.functions)} functions, {len(report.routes)} routes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What the commands share: where the service is, how they end, how JSON is read."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.local import target
+from chalicelib.local.client import Refused, Service, Unreachable
+from chalicelib.local.tables import complain
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+REFUSED = 1
+USAGE = 2
+UNREACHABLE = 3
+
+Command = Callable[..., None]
+
+url_option = click.option(
+    "--url", envvar="TASKYARD_URL", default=DEFAULT_URL, show_default=True, help="Of the API. Or TASKYARD_URL."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON, for programs.")
+
+
+def calls_service(command: Command) -> Command:
+    """Give a command ``--url`` and ``--json``, and call it with the ``service`` and ``as_json`` that they mean.
+
+    The access key comes from ``TASKYARD_KEY``: a key on the command line would be seen by everybody on the machine.
+    """
+
+    @url_option
+    @json_option
+    @functools.wraps(command)
+    def run(url: str, **given: Any) -> None:
+        with explained():
+            command(service=Service(url, os.environ.get("TASKYARD_KEY")), **given)
+
+    return run
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End with the exit code for what went wrong: 1 refused, 2 a wrong command line, 3 nobody answers."""
+    try:
+        yield
+    except Refused as refused:
+        complain(str(refused))
+        for detail in refused.details:
+            complain("  {field}: expected {expected}, got {got}".format_map(detail))
+        if refused.remedy:
+            complain(f"  {refused.remedy}")
+        sys.exit(REFUSED)
+    except Unreachable as error:
+        complain(str(error))
+        sys.exit(UNREACHABLE)
+    except InvalidInput as error:
+        complain(str(error))
+        sys.exit(USAGE)
+    except (TaskyardError, BotoCoreError, ClientError) as error:
+        complain(str(error))
+        sys.exit(REFUSED)
+
+
+def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -> None:
+    """Settle which installation's AWS resources this process works on.
+
+    Where neither a stage nor an endpoint is named, it is the local one whose API is at ``url``. Raises
+    ``Unreachable`` when nothing answers there, ``InvalidInput`` when what answers is not on this machine.
+    """
+    if stage is None:
+        target.choose_local_stage()
+    else:
+        os.environ["TASKYARD_STAGE"] = stage
+    if endpoint_url is not None:
+        target.choose_endpoint(endpoint_url)
+    elif stage is None:
+        target.choose_emulator(_local_endpoint(url))
+
+
+def parsed(text: str, what: str) -> Any:
+    """The JSON in ``text``; raises click's ``UsageError`` naming what it should have been."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{what} is no JSON: {error}") from error
+
+
+def _local_endpoint(url: str) -> str:
+    health = Service(url).get("/health", refusable=False)
+    endpoint = health.get("endpoint") if isinstance(health, dict) else None
+    if endpoint is None:
+        raise InvalidInput(
+            f"the service at {url} does not run on this machine",
+            expected="one started by `taskyard up`",
+            remedy="name its --stage, and have AWS credentials for it",
+        )
+    return str(endpoint)

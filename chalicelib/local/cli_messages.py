@@ -1,0 +1,170 @@
+"""Commands for messages and dead letters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TextIO
+
+import click
+
+from chalicelib.local.cli_common import REFUSED, calls_service, parsed
+from chalicelib.local.client import BATCH_MAX, Document, Service, batches
+from chalicelib.local.tables import complain, present, show_page, show_record, show_rows, show_text
+
+STDIN = "-"
+MESSAGE_COLUMNS = {
+    "ID": "id",
+    "TOPIC": "topic",
+    "STATUS": "status",
+    "PRIORITY": "priority",
+    "FAILURES": "retryCount",
+    "CREATED": "createdAt",
+    "TRACE": "traceId",
+    "ERROR": "error",
+}
+DEAD_LETTER_COLUMNS = {
+    "ID": "id",
+    "TOPIC": "topic",
+    "DIED": "createdAt",
+    "REPLAYED": "replayed",
+    "REPLAYED AS": "replayedAs",
+    "ERROR": "errorMessage",
+}
+REPLAY_COLUMNS = {"ID": "id", "DONE": "success", "MESSAGE": "messageId", "ERROR": "error"}
+
+
+@click.command()
+@click.argument("topic")
+@click.argument("payload", required=False)
+@click.option("--file", "lines", type=click.File(encoding="utf-8"), help="JSON lines, a payload each; - is stdin.")
+@click.option("--priority", type=int, help="Larger is sooner.")
+@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
+@click.option("--at", metavar="TIME", help="Start no earlier than TIME, as ISO 8601.")
+@click.option("--max-retries", type=int, help="How many deliveries may fail, the last one included.")
+@click.option("--trace-id", help="Your own trace id.")
+@calls_service
+def publish(
+    service: Service,
+    as_json: bool,
+    topic: str,
+    payload: str | None,
+    lines: TextIO | None,
+    priority: int | None,
+    delay: float | None,
+    at: str | None,
+    max_retries: int | None,
+    trace_id: str | None,
+) -> None:
+    """Publish PAYLOAD, a JSON object, to TOPIC; or one message for each line of a file, or (-) of standard input."""
+    if delay is not None and at is not None:
+        raise click.UsageError("either --delay or --at, not both")
+    if payload is not None and lines is not None:
+        raise click.UsageError("either PAYLOAD or --file, not both")
+    common = {
+        "topic": topic,
+        "priority": priority,
+        "executeAt": at if delay is None else _in(delay),
+        "maxRetries": max_retries,
+        "traceId": trace_id,
+    }
+    if payload == STDIN:
+        lines = sys.stdin
+    if lines is None:
+        content = {} if payload is None else parsed(payload, "PAYLOAD")
+        record = service.post("/mq/message/publish", {**common, "payload": content})
+        present(record, as_json, show_record)
+        return
+    _publish_all(service, as_json, {name: value for name, value in common.items() if value is not None}, lines)
+
+
+@click.group()
+def messages() -> None:
+    """Look at messages."""
+
+
+@messages.command("list")
+@click.option("--topic")
+@click.option("--status", type=click.Choice(["PENDING", "PROCESSING", "COMPLETED", "FAILED"]))
+@click.option("--trace-id")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@calls_service
+def list_messages(
+    service: Service, as_json: bool, topic: str | None, status: str | None, trace_id: str | None, page: int
+) -> None:
+    """List messages, newest first."""
+    query = {"topic": topic, "status": status, "traceId": trace_id, "currentPage": page}
+    answer = service.get("/mq/message/list", query)
+    present(answer, as_json, partial(show_page, columns=MESSAGE_COLUMNS))
+
+
+@click.group()
+def dlq() -> None:
+    """List and replay dead letters."""
+
+
+@dlq.command("list")
+@click.option("--topic")
+@click.option("--replayed/--not-replayed", default=None, help="Only those that were, or were not, replayed.")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@calls_service
+def list_dead_letters(service: Service, as_json: bool, topic: str | None, replayed: bool | None, page: int) -> None:
+    """List dead letters, newest first."""
+    wanted = None if replayed is None else str(replayed).lower()
+    answer = service.get("/mq/dlq/list", {"topic": topic, "replayed": wanted, "currentPage": page})
+    present(answer, as_json, partial(show_page, columns=DEAD_LETTER_COLUMNS))
+
+
+@dlq.command()
+@click.argument("ids", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that were not replayed yet.")
+@click.option("--topic", help="With --all: those of one topic.")
+@calls_service
+def replay(service: Service, as_json: bool, ids: tuple[str, ...], everything: bool, topic: str | None) -> None:
+    """Replay dead letters: each becomes a new message."""
+    if bool(ids) == everything:
+        raise click.UsageError("either IDS or --all")
+    if topic is not None and not everything:
+        raise click.UsageError("--topic goes with --all")
+    chosen = list(ids) if ids else _not_replayed(service, topic)
+    results: list[Document] = []
+    for start in range(0, len(chosen), BATCH_MAX):
+        results += service.post("/mq/dlq/replay", {"ids": chosen[start : start + BATCH_MAX]})
+    present(results, as_json, partial(show_rows, columns=REPLAY_COLUMNS))
+    if not all(result["success"] for result in results):
+        sys.exit(REFUSED)
+
+
+def _publish_all(service: Service, as_json: bool, common: Document, lines: Iterable[str]) -> None:
+    """Publish a message a line. Nothing is published when a line cannot be read."""
+    contents = [
+        (number, {**common, "payload": parsed(line, f"line {number}")})
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    results: list[Document] = []
+    for batch in batches([message for _, message in contents]):
+        results += service.post("/mq/message/publish-batch", {"messages": batch})["results"]
+    refused = [
+        f"line {number}: {result['error']}"
+        for (number, _), result in zip(contents, results, strict=True)
+        if not result["success"]
+    ]
+    summary = f"{len(results) - len(refused)} of {len(results)} messages published to {common['topic']}"
+    present(results, as_json, lambda _: show_text(summary))
+    for reason in refused:
+        complain(reason)
+    if refused:
+        sys.exit(REFUSED)
+
+
+def _not_replayed(service: Service, topic: str | None) -> list[str]:
+    # Read to the end before the first replay: replaying moves what follows to an earlier page.
+    query = {"topic": topic, "replayed": "false"}
+    return [letter["id"] for letter in service.pages("/mq/dlq/list", query)]
+
+
+def _in(delay_s: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=delay_s)).isoformat(timespec="milliseconds")

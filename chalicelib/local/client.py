@@ -1,0 +1,114 @@
+"""The service's HTTP API, as the commands call it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from chalicelib.core.errors import InvalidInput
+
+TIMEOUT_S = 35.0  # API Gateway gives up after 29
+BATCH_MAX = 100  # messages a publish-batch takes
+BATCH_MAX_BYTES = 4_000_000  # of JSON; a Lambda request holds 6 MB
+PAGE = 100
+
+Document = dict[str, Any]
+
+
+class Refused(Exception):
+    """The service answered, but did not do it."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(str(problem.get("message") or f"the service answered {status}"))
+        self.status = status
+        self.details: Sequence[Mapping[str, Any]] = problem.get("details") or ()
+        self.remedy: str | None = problem.get("remedy")
+
+
+class Unreachable(Exception):
+    """There was no answer."""
+
+
+class Service:
+    """One installation, by the URL of its API and an access key, if it needs one. Not for several threads."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidInput(
+                "this is no URL of a service", expected="http://HOST:PORT or https://HOST/STAGE", got=url
+            )
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self.url = url.rstrip("/")
+        self._connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        self._base_path = parts.path.rstrip("/")
+        self._key = key
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None, *, refusable: bool = True) -> Any:
+        """The answer to a ``GET``; parameters that are None are left out.
+
+        Raises ``Refused`` for a status from 400 on (unless it is not ``refusable``), ``Unreachable`` for no answer.
+        """
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        return self._call("GET", f"{path}?{urlencode(given)}" if given else path, None, refusable)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer to a ``POST`` of JSON, without what is None in it; raises as ``get`` does."""
+        given = {name: value for name, value in body.items() if value is not None}
+        return self._call("POST", path, json.dumps(given).encode(), refusable=True)
+
+    def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Document]:
+        """All items of a list, page by page."""
+        page = 1
+        while True:
+            answer = self.get(path, {**query, "perPage": PAGE, "currentPage": page})
+            yield from answer["pageData"]
+            if len(answer["pageData"]) < PAGE:
+                return
+            page += 1
+
+    def _call(self, method: str, path: str, body: bytes | None, refusable: bool) -> Any:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            self._connection.request(method, self._base_path + path, body, headers)
+            answer = self._connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Unreachable(
+                f"nothing answers at {self.url} ({error or type(error).__name__}); start it with `taskyard up`, "
+                "or say where it is with --url or TASKYARD_URL"
+            ) from error
+        document = _parsed(text)
+        if refusable and answer.status >= http.HTTPStatus.BAD_REQUEST:
+            raise Refused(answer.status, document if isinstance(document, dict) else {})
+        return document
+
+
+def batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
+    """``documents`` in groups that one request holds, by count and by bytes."""
+    group: list[Document] = []
+    room = BATCH_MAX_BYTES
+    for document in documents:
+        size = len(json.dumps(document))
+        if group and (len(group) == BATCH_MAX or size > room):
+            yield group
+            group, room = [], BATCH_MAX_BYTES
+        group.append(document)
+        room -= size
+    if group:
+        yield group
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return None

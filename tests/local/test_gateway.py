@@ -1,0 +1,241 @@
+"""HTTP becomes proxy events and back, within API Gateway's limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from chalice.app import Chalice, Response
+
+from chalicelib.local.gateway import REQUEST_MAX_BYTES, Gateway, Resources
+from chalicelib.local.lambda_context import LambdaContext
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class TestResources:
+    RESOURCES = Resources(
+        [
+            "/",
+            "/job",
+            "/job/{id}",
+            "/job/search",
+            "/job/{id}/log",
+            "/jobs/{a}/{b}",
+            "/jobs/{a}/stats",
+            "/job/search/all",
+        ]
+    )
+
+    @pytest.mark.parametrize(
+        ("path", "resource", "variables"),
+        [
+            ("/", "/", {}),
+            ("/job", "/job", {}),
+            ("/job/", "/job", {}),
+            ("/job/7", "/job/{id}", {"id": "7"}),
+            ("/job/search", "/job/search", {}),
+            ("/job/search/log", "/job/{id}/log", {"id": "search"}),
+            ("/jobs/x/stats", "/jobs/{a}/stats", {"a": "x"}),
+            ("/jobs/x/y", "/jobs/{a}/{b}", {"a": "x", "b": "y"}),
+            ("/job/a%2Fb", "/job/{id}", {"id": "a%2Fb"}),
+        ],
+    )
+    def test_a_literal_is_preferred_and_a_variable_takes_the_rest(
+        self, path: str, resource: str, variables: dict[str, str]
+    ) -> None:
+        assert self.RESOURCES.find(path) == (resource, variables)
+
+    @pytest.mark.parametrize("path", ["/nothing", "/job//", "/job/1/log/more", "/jobs/x", "job", "*", ""])
+    def test_other_paths_lead_nowhere(self, path: str) -> None:
+        assert self.RESOURCES.find(path) is None
+
+
+def sample_app() -> Any:
+    app = Chalice("sample")
+    app.api.binary_types.append("application/x-sample")
+
+    @app.route("/echo/{name}", methods=["GET", "POST"])
+    def echo(name: str) -> Any:
+        request: Any = app.current_request
+        return {"name": name, "query": request.query_params, "body": request.raw_body.decode()}
+
+    @app.route("/bytes", methods=["POST"], content_types=["application/x-sample"])
+    def octets() -> Any:
+        request: Any = app.current_request
+        return Response(request.raw_body[::-1], headers={"Content-Type": "application/x-sample", "X-One": "1"})
+
+    @app.route("/many")
+    def many() -> Any:
+        return Response("", headers={"Set-Cookie": ["a=1", "b=2"]}, status_code=204)
+
+    return app
+
+
+def gateway(app: Any, timeout_s: float = 5) -> Gateway:
+    return Gateway(app, "api", timeout_s, context)
+
+
+def context(request_id: str) -> LambdaContext:
+    return LambdaContext(
+        function_name="sample-api",
+        aws_request_id=request_id,
+        invoked_function_arn="arn",
+        memory_limit_in_mb=128,
+        deadline_s=time.time() + 5,
+    )
+
+
+async def call(
+    app: Gateway,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),),
+) -> Reply:
+    path, _, query = target.partition("?")
+    scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(b"host", b"127.0.0.1:8000"), *headers],
+        "client": ("127.0.0.1", 5),
+    }
+    chunks = [body[start : start + 65_536] for start in range(0, len(body), 65_536)] or [b""]
+    messages = [
+        {"type": "http.request", "body": chunk, "more_body": more}
+        for chunk, more in zip(chunks, [True] * (len(chunks) - 1) + [False], strict=True)
+    ]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start, *parts = sent
+    told = {name.decode(): value.decode() for name, value in start["headers"]}
+    return Reply(start["status"], told, b"".join(part["body"] for part in parts))
+
+
+def answer(method: str, target: str, body: bytes = b"", **given: Any) -> Reply:
+    return asyncio.run(call(gateway(sample_app()), method, target, body, **given))
+
+
+class TestRequests:
+    def test_reaches_the_view_with_what_was_sent(self) -> None:
+        reply = answer("POST", "/echo/a%20b?x=1&y=%C3%A4&x=2", '{"ä": 1}'.encode())
+        assert reply.status == 200
+        assert reply.headers["content-type"] == "application/json"
+        assert reply.headers["content-length"] == str(len(reply.body))
+        assert reply.json["name"] == "a%20b"
+        assert reply.json["query"] == {"x": "2", "y": "ä"}
+        assert reply.json["body"] == '{"ä": 1}'
+
+    def test_bytes_go_both_ways(self) -> None:
+        headers = [(b"content-type", b"application/x-sample"), (b"accept", b"application/x-sample")]
+        reply = answer("POST", "/bytes", b"\x00\xff\x01", headers=headers)
+        assert (reply.status, reply.body, reply.headers["x-one"]) == (200, b"\x01\xff\x00", "1")
+
+    def test_no_content_has_no_length(self) -> None:
+        reply = answer("GET", "/many")
+        assert (reply.status, reply.body) == (204, b"")
+        assert "content-length" not in reply.headers
+        assert reply.headers["set-cookie"] == "b=2"  # the second of two headers
+
+    def test_a_method_that_is_not_declared_is_the_apps_to_refuse(self) -> None:
+        reply = answer("DELETE", "/echo/x")
+        assert (reply.status, reply.headers["allow"]) == (405, "GET, POST")
+
+    def test_a_path_that_leads_nowhere_is_not_found(self) -> None:
+        reply = answer("GET", "/nowhere")
+        assert reply.status == 404
+        assert reply.json["message"] == "there is no route GET /nowhere; see /docs"
+
+    def test_a_request_has_an_upper_bound(self) -> None:
+        assert answer("POST", "/echo/x", b" " * REQUEST_MAX_BYTES).status == 200
+        assert answer("POST", "/echo/x", b" " * (REQUEST_MAX_BYTES + 1)).status == 413
+
+
+class TestTrouble:
+    def test_an_app_that_takes_too_long_is_given_up(self) -> None:
+        released = threading.Event()
+        app = stub_app(lambda: released.wait(5))
+        try:
+            reply = asyncio.run(call(gateway(app, timeout_s=0.05), "GET", "/stub"))
+        finally:
+            released.set()
+        assert (reply.status, reply.json["error"]) == (504, "Gateway Timeout")
+
+    def test_an_app_that_fails_shows_no_insides(self, caplog: pytest.LogCaptureFixture) -> None:
+        def fail() -> None:
+            raise RuntimeError("insides")
+
+        reply = asyncio.run(call(gateway(stub_app(fail)), "GET", "/stub"))
+        assert reply.status == 502
+        assert b"insides" not in reply.body
+        assert "insides" in caplog.text
+
+    def test_requests_are_served_side_by_side(self) -> None:
+        together = threading.Barrier(8)
+        app = gateway(stub_app(lambda: together.wait(5)))
+
+        async def all_at_once() -> list[Reply]:
+            return await asyncio.gather(*(call(app, "GET", "/stub") for _ in range(8)))
+
+        assert [reply.status for reply in asyncio.run(all_at_once())] == [200] * 8
+
+
+def test_draining_waits_for_answers_under_way_and_refuses_new_requests() -> None:
+    entered, released = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        entered.set()
+        released.wait(5)
+
+    async def scenario() -> tuple[Reply, Reply, bool]:
+        app = gateway(stub_app(wait))
+        under_way = asyncio.create_task(call(app, "GET", "/stub"))
+        await asyncio.to_thread(entered.wait)
+        draining = asyncio.create_task(app.drain())
+        await asyncio.sleep(0)
+        new = await call(app, "GET", "/stub")
+        waited = not draining.done()
+        released.set()
+        await draining
+        return await under_way, new, waited
+
+    under_way, new, waited = asyncio.run(scenario())
+    assert (under_way.status, new.status, waited) == (200, 503, True)
+
+
+def stub_app(work: Callable[[], object]) -> Any:
+    """An app with one route that does ``work``, below everything that Chalice would do."""
+
+    class Stub:
+        routes = {"/stub": {"GET": None}}  # noqa: RUF012 - read only
+        api = Chalice("stub").api
+
+        def __call__(self, event: Any, context: Any) -> Any:  # noqa: ARG002
+            work()
+            return {"statusCode": 200, "headers": {}, "multiValueHeaders": {}, "body": "{}"}
+
+    return Stub()

@@ -1,0 +1,184 @@
+"""Reading a stream: every record in order, again and again until it is counted, to the very end when told to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from chalicelib.local.environments import InvocationFailed
+from chalicelib.local.stream_source import StreamSource
+from tests.support.waiting import becomes, until
+
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/jobs/stream/2026"
+DRAIN_LIMIT_S = 10.0
+
+
+class Streams:
+    """A stream in memory. An iterator is ``<shard>/<position>/<time to live in reads>``."""
+
+    def __init__(self) -> None:
+        self.shards: dict[str, list[str]] = {"s1": []}
+        self.parents: dict[str, str] = {}
+        self.closed: set[str] = set()
+        self.refusals: list[str] = []  # error codes of the next reads
+        self.starts: list[tuple[str, str]] = []
+
+    def describe_stream(self, **_: Any) -> Any:
+        shards = [
+            {"ShardId": name, **({"ParentShardId": self.parents[name]} if name in self.parents else {})}
+            for name in self.shards
+        ]
+        return {"StreamDescription": {"Shards": shards}}
+
+    def get_shard_iterator(self, *, ShardId: str, ShardIteratorType: str, **position: str) -> Any:  # noqa: N803
+        self.starts.append((ShardId, ShardIteratorType))
+        start = 0
+        if ShardIteratorType == "AFTER_SEQUENCE_NUMBER":
+            start = self.shards[ShardId].index(position["SequenceNumber"]) + 1
+        return {"ShardIterator": f"{ShardId}/{start}"}
+
+    def get_records(self, *, ShardIterator: str, Limit: int) -> Any:  # noqa: N803
+        if self.refusals:
+            raise ClientError({"Error": {"Code": self.refusals.pop(0), "Message": ""}}, "GetRecords")
+        name, _, start = ShardIterator.partition("/")
+        page = self.shards[name][int(start) : int(start) + Limit]
+        end = int(start) + len(page)
+        over = name in self.closed and end == len(self.shards[name])
+        return {
+            "Records": [record(sequence) for sequence in page],
+            **({} if over else {"NextShardIterator": f"{name}/{end}"}),
+        }
+
+
+def record(sequence: str) -> dict[str, Any]:
+    change = {"SequenceNumber": sequence, "ApproximateCreationDateTime": datetime(2026, 1, 31, tzinfo=UTC)}
+    return {"eventID": sequence, "dynamodb": change}
+
+
+class Projector:
+    """Remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.calls = 0
+        self.refuse: Callable[[], bool] = lambda: False
+
+    def invoke(self, event: Any) -> Any:
+        self.calls += 1
+        if self.refuse():
+            raise InvocationFailed("not now")
+        self.seen += [(event["shardId"], each["dynamodb"]["SequenceNumber"]) for each in event["Records"]]
+        return {"state": {}}
+
+
+@pytest.fixture
+def streams() -> Streams:
+    return Streams()
+
+
+@pytest.fixture
+def projector() -> Projector:
+    return Projector()
+
+
+@pytest.fixture
+def source(streams: Any, projector: Any) -> Iterator[StreamSource]:
+    made = StreamSource(streams, ARN, projector)
+    yield made
+    drained(made)
+
+
+def drained(source: StreamSource) -> bool:
+    return source.drain(time.monotonic() + DRAIN_LIMIT_S)
+
+
+def in_order(shard: str, count: int) -> list[tuple[str, str]]:
+    return [(shard, str(number)) for number in range(count)]
+
+
+def test_reads_from_the_oldest_record_on(streams: Streams, projector: Projector, source: StreamSource) -> None:
+    streams.shards["s1"] = ["0", "1"]
+    source.start()
+    becomes(in_order("s1", 2), lambda: projector.seen)
+    streams.shards["s1"].append("2")
+    becomes(in_order("s1", 3), lambda: projector.seen)
+    assert streams.starts == [("s1", "TRIM_HORIZON")]
+
+
+def test_gives_batches_of_500(streams: Streams, projector: Projector, source: StreamSource) -> None:
+    streams.shards["s1"] = [str(number) for number in range(1_100)]
+    source.start()
+    becomes(in_order("s1", 1_100), lambda: projector.seen)
+    assert projector.calls == 3
+
+
+def test_repeats_a_batch_until_it_succeeds(
+    streams: Streams, projector: Projector, source: StreamSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams.shards["s1"] = ["0", "1"]
+    projector.refuse = lambda: projector.calls <= 2
+    source.start()
+    becomes(in_order("s1", 2), lambda: projector.seen)
+    assert projector.calls == 3
+    assert "failed on 2 records and is tried again: not now" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["ExpiredIteratorException", "InternalServerError"])
+def test_goes_on_where_it_was_after_an_error(
+    streams: Streams, projector: Projector, source: StreamSource, code: str
+) -> None:
+    streams.shards["s1"] = ["0"]
+    source.start()
+    becomes(in_order("s1", 1), lambda: projector.seen)
+    streams.refusals.append(code)
+    until(lambda: not streams.refusals)
+    streams.shards["s1"].append("1")
+    becomes(in_order("s1", 2), lambda: projector.seen)
+
+
+def test_begins_anew_where_records_are_gone(streams: Streams, projector: Projector, source: StreamSource) -> None:
+    streams.shards["s1"] = ["0"]
+    source.start()
+    becomes(in_order("s1", 1), lambda: projector.seen)
+    streams.refusals.append("TrimmedDataAccessException")
+    until(lambda: streams.starts == [("s1", "TRIM_HORIZON")] * 2)
+
+
+def test_reads_a_child_shard_after_its_parent(streams: Streams, projector: Projector, source: StreamSource) -> None:
+    streams.shards = {"s2": ["0"], "s1": ["0", "1"]}
+    streams.parents = {"s2": "s1", "s1": "long gone"}
+    source.start()
+    becomes(in_order("s1", 2), lambda: projector.seen)
+    streams.closed.add("s1")
+    becomes([*in_order("s1", 2), ("s2", "0")], lambda: projector.seen)
+
+
+def test_finds_the_shards_that_follow_a_closed_one(
+    streams: Streams, projector: Projector, source: StreamSource
+) -> None:
+    streams.shards["s1"] = ["0"]
+    source.start()
+    becomes(in_order("s1", 1), lambda: projector.seen)
+    streams.shards["s2"], streams.parents["s2"] = ["0"], "s1"
+    streams.closed.add("s1")
+    becomes([("s1", "0"), ("s2", "0")], lambda: projector.seen)
+
+
+def test_draining_reads_to_the_end(streams: Streams, projector: Projector, source: StreamSource) -> None:
+    source.start()
+    streams.shards["s1"] = [str(number) for number in range(1_600)]
+    assert drained(source)
+    assert projector.seen == in_order("s1", 1_600)
+
+
+def test_draining_gives_up_in_time(streams: Streams, projector: Projector, source: StreamSource) -> None:
+    streams.shards["s1"] = ["0"]
+    projector.refuse = lambda: True
+    source.start()
+    until(lambda: projector.calls)
+    assert not source.drain(time.monotonic() + 0.5)

@@ -1,0 +1,40 @@
+"""Handlers that do what their input says, for the tests of the dialects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.core.retry import Fixed
+from chalicelib.engine.context import Context, Reject
+from chalicelib.engine.handlers import subscribe, task
+
+
+def obey(script: Any, context: Context) -> Any:
+    """``{"fail": "why"}`` fails, ``{"fail": "why", "until": 2}`` up to attempt 2, ``{"reject": "why"}`` at once and
+    for good; ``{"progress": [1, 4, "word"]}`` is reported first; anything else is answered as it came."""
+    if isinstance(script, dict):
+        if "progress" in script:
+            context.progress(*script["progress"])
+        if "reject" in script:
+            raise Reject(script["reject"])
+        if "fail" in script and context.attempt <= script.get("until", context.attempt):
+            raise ValueError(script["fail"])
+    return script
+
+
+@task("scripted")
+def scripted(script: Any, context: Context) -> Any:
+    """A task of the default pool."""
+    return obey(script, context)
+
+
+@task("patient", pool="patient", backoff=Fixed(2_000), max_attempts=2, timeout_s=7)
+def patient(script: Any, context: Context) -> Any:
+    """A task with a pool, a backoff, a number of attempts and a time-out of its own."""
+    return obey(script, context)
+
+
+@subscribe("scripted.topic")
+def on_scripted(script: Any, context: Context) -> Any:
+    """A subscriber."""
+    return obey(script, context)

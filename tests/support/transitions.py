@@ -1,0 +1,501 @@
+"""Every transition of the ledger as a case: where it starts, what it sets, which clauses guard it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.core.job import Job, JobError, Progress
+from chalicelib.core.states import State
+from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
+from chalicelib.engine.yard import Yard
+from chalicelib.store.jobs import JobStore, Lease, StoredOutput
+from tests.support.ledger import NOW, labels, lines, wake
+
+OLD, NEW, OTHER = "0ld0ld0ld0ld0ld0", "new1new1new1new1", "0ther0ther0ther0"
+ERROR = JobError("ValueError", "no good", "orders.py:7 charge")
+LEASE_MS = 60_000
+POLLED = {"source": "some-lane", "receipt": "some-handle"}
+UNPOLLED = {"source": None, "receipt": None}
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A yard, and a job as whoever moves it has seen it."""
+
+    yard: Yard
+    seen: Job
+
+    @property
+    def jobs(self) -> JobStore:
+        return self.yard.jobs
+
+    def told(self, *events: TraceEvent) -> list[str]:
+        """Its trace with ``events`` at the end."""
+        return [*self.seen.trace, *(event.to_line() for event in events)]
+
+    def wake(self, at_ms: int | None) -> dict[str, Any]:
+        """The attributes of a wake-up call."""
+        return wake(self.yard, self.seen, at_ms)
+
+    def claimed(self) -> dict[str, Any]:
+        """What every claim sets."""
+        return {
+            **labels(self.yard, self.seen, "running"),
+            "state": "running",
+            "updated_at_ms": NOW,
+            "started_at_ms": NOW,
+            "lease": NEW,
+            "lease_until_ms": NOW + LEASE_MS,
+            "worker": "w-2",
+            "attempts": self.seen.attempts + 1,
+        }
+
+    def moved(self, state: State, *events: TraceEvent) -> dict[str, Any]:
+        """What every move out of an attempt sets."""
+        return {
+            **labels(self.yard, self.seen, state.value),
+            "state": state.value,
+            "updated_at_ms": NOW,
+            "lease_until_ms": None,
+            **({"trace": self.told(*events)} if events else {}),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One transition. ``refusals`` maps each clause to the fields of the record that make it, and it alone, fail."""
+
+    name: str
+    start: Fields
+    act: Callable[[Scene], Any]
+    sets: Fields | Callable[[Scene], Fields]
+    refusals: Mapping[str, Fields]
+    label: str
+    wake_in_ms: int | None = None
+    answers: bool = True  # whether it answers the record as it then is
+
+    def expected(self, scene: Scene) -> Fields:
+        """The attributes that it sets, ``None`` for one that it removes."""
+        return self.sets(scene) if callable(self.sets) else self.sets
+
+
+def lease_at(**more: Any) -> Lease:
+    """The lease of the new worker."""
+    return Lease(NEW, NOW + LEASE_MS, "w-2", **more)
+
+
+def not_in(*states: State) -> dict[str, Fields]:
+    """Every other state, as the fields that break the clause on the state."""
+    return {f"is {state}": {"state": state} for state in State if state not in states}
+
+
+def running(**more: Any) -> dict[str, Any]:
+    """A job in the hands of the old worker."""
+    usual = {"state": State.RUNNING, "lease": OLD, "attempts": 1, "worker": "w-1", "started_at_ms": NOW - 1_000}
+    return {**usual, "lease_until_ms": NOW + LEASE_MS, **more}
+
+
+def abandoned(**more: Any) -> dict[str, Any]:
+    """A job whose old worker has not been heard of for a lease."""
+    return running(lease_until_ms=NOW - 1, **more)
+
+
+CASES = [
+    Case(
+        name="claim",
+        start={"wake_at_ms": NOW + 5_000, "sent_at_ms": NOW - 500},
+        act=lambda s: s.jobs.claim(s.seen, lease_at(), NOW),
+        sets=lambda s: {
+            **s.claimed(),
+            **s.wake(None),
+            "first_started_at_ms": NOW,
+            "trace": s.told(TraceEvent(Event.STARTED, NOW)),
+        },
+        refusals={
+            **not_in(State.PENDING),
+            "another birth": {"birth": OTHER},
+            "a newer delivery": {"delivery": 2},
+            "an older delivery": {"delivery": 0},
+            "not due": {"due_at_ms": NOW + 1},
+            "held": {"held": True},
+            "no attempt left": {"attempts": 3},
+            "no room in trace": {"trace": lines(TRACE_MAX_EVENTS)},
+        },
+        label="running",
+    ),
+    Case(
+        name="claim at every limit",
+        start={
+            "due_at_ms": NOW,
+            "attempts": 2,
+            "failures": 2,
+            "first_started_at_ms": NOW - 9_000,
+            "started_at_ms": NOW - 5_000,
+            "lease": OLD,
+            "trace": lines(TRACE_MAX_EVENTS - 1),
+        },
+        act=lambda s: s.jobs.claim(s.seen, lease_at(**POLLED), NOW),
+        sets=lambda s: {
+            **s.claimed(),
+            **POLLED,
+            "trace": s.told(TraceEvent(Event.STARTED, NOW)),
+        },
+        refusals={},
+        label="running",
+    ),
+    Case(
+        name="claim of a crowded record",
+        start={"attempts": 1, "first_started_at_ms": NOW - 9_000, "trace": lines(TRACE_MAX_EVENTS)},
+        act=lambda s: s.jobs.claim(s.seen, lease_at(), NOW, s.seen),
+        sets=lambda s: {
+            **s.claimed(),
+            "trace": s.told(TraceEvent(Event.STARTED, NOW))[1:],
+        },
+        refusals={
+            **not_in(State.PENDING),
+            "an attempt begun since": {"attempts": 2},
+            "another birth": {"birth": OTHER},
+            "a newer delivery": {"delivery": 2},
+            "not due": {"due_at_ms": NOW + 1},
+            "held": {"held": True},
+        },
+        label="running",
+    ),
+    Case(
+        name="take over",
+        start=abandoned(**POLLED),
+        act=lambda s: s.jobs.take_over(s.seen, lease_at(), NOW),
+        sets=lambda s: {
+            **s.claimed(),
+            **UNPOLLED,
+            "trace": s.told(TraceEvent(Event.RECOVERED, NOW, {"attempt": 1}), TraceEvent(Event.STARTED, NOW)),
+        },
+        refusals={
+            **not_in(State.RUNNING),
+            "another lease": {"lease": OTHER},
+            "the lease holds": {"lease_until_ms": NOW},
+            "no attempt left": {"attempts": 3},
+        },
+        label="running",
+    ),
+    Case(
+        name="extend the lease",
+        start=running(),
+        act=lambda s: s.jobs.extend_lease(s.seen.id, OLD, NOW + 2 * LEASE_MS),
+        sets={"lease_until_ms": NOW + 2 * LEASE_MS},
+        refusals={**not_in(State.RUNNING), "another lease": {"lease": OTHER}},
+        label="running",
+        answers=False,
+    ),
+    Case(
+        name="report progress",
+        start=running(),
+        act=lambda s: s.jobs.report_progress(s.seen.id, OLD, Progress(1.5, 3, "half", '{"a":1}'), NOW),
+        sets={
+            "progress": '{"current":1.5,"total":3,"message":"half","data":"{\\"a\\":1}"}',
+            "updated_at_ms": NOW,
+        },
+        refusals={**not_in(State.RUNNING), "another lease": {"lease": OTHER}},
+        label="running",
+        answers=False,
+    ),
+    Case(
+        name="succeed with an output in the record",
+        start=running(**POLLED, error=ERROR),
+        act=lambda s: s.jobs.succeed(s.seen, StoredOutput(text='{"sum":3}'), NOW),
+        sets=lambda s: {
+            **s.moved(State.SUCCESS, TraceEvent(Event.SUCCEEDED, NOW)),
+            **UNPOLLED,
+            "output": '{"sum":3}',
+            "error": None,
+            "completed_at_ms": NOW,
+        },
+        refusals={
+            **not_in(State.RUNNING, State.SUCCESS),
+            "done by another": {"state": State.SUCCESS, "lease": OTHER},
+            "another lease": {"lease": OTHER},
+        },
+        label="success",
+    ),
+    Case(
+        name="succeed with an output elsewhere",
+        start=running(),
+        act=lambda s: s.jobs.succeed(s.seen, StoredOutput(place=f"output#{OLD}"), NOW),
+        sets=lambda s: {
+            **s.moved(State.SUCCESS, TraceEvent(Event.SUCCEEDED, NOW)),
+            "output_at": f"output#{OLD}",
+            "completed_at_ms": NOW,
+        },
+        refusals={},
+        label="success",
+    ),
+    Case(
+        name="retry on the same message",
+        start=running(**POLLED),
+        act=lambda s: s.jobs.retry_later(
+            s.seen, ERROR, NOW + 2_000, NOW + 92_000, resend=False, succeeded_subscribers=["a.b"], now_ms=NOW
+        ),
+        sets=lambda s: {
+            **s.moved(State.PENDING, TraceEvent(Event.FAILED, NOW, {"attempt": 1, "error": "no good"})),
+            **UNPOLLED,
+            **s.wake(NOW + 92_000),
+            "due_at_ms": NOW + 2_000,
+            "error": ERROR.to_document(),
+            "failures": 1,
+            "succeeded_subscribers": ["a.b"],
+        },
+        refusals={
+            **not_in(State.RUNNING, State.PENDING),
+            "pending by another": {"state": State.PENDING, "lease": OTHER},
+            "another lease": {"lease": OTHER},
+        },
+        label="pending",
+        wake_in_ms=92_000,
+    ),
+    Case(
+        name="retry by a new delivery",
+        start=running(delivery=4, failures=1, succeeded_subscribers=("a.b",)),
+        act=lambda s: s.jobs.retry_later(
+            s.seen, ERROR, NOW + 1_000_000, NOW + 280_000, resend=True, succeeded_subscribers=[], now_ms=NOW
+        ),
+        sets=lambda s: {
+            **s.moved(State.PENDING, TraceEvent(Event.FAILED, NOW, {"attempt": 1, "error": "no good"})),
+            **s.wake(NOW + 280_000),
+            "due_at_ms": NOW + 1_000_000,
+            "error": ERROR.to_document(),
+            "failures": 2,
+            "delivery": 5,
+            "succeeded_subscribers": None,
+        },
+        refusals={},
+        label="pending",
+        wake_in_ms=280_000,
+    ),
+    Case(
+        name="bury",
+        start=running(**POLLED, attempts=3, failures=2),
+        act=lambda s: s.jobs.bury(s.seen, replace(ERROR, message="x" * 200), NOW),
+        sets=lambda s: {
+            **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 3, "error": "x" * 80})),
+            **UNPOLLED,
+            "error": {**ERROR.to_document(), "message": "x" * 200},
+            "failures": 3,
+            "completed_at_ms": NOW,
+        },
+        refusals={
+            **not_in(State.RUNNING, State.FAILED),
+            "buried by another": {"state": State.FAILED, "lease": OTHER},
+            "another lease": {"lease": OTHER},
+        },
+        label="failed",
+    ),
+    Case(
+        name="give up a running job",
+        start=abandoned(attempts=3, failures=2),
+        act=lambda s: s.jobs.give_up(s.seen, ERROR, NOW),
+        sets=lambda s: {
+            **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 3, "error": "no good"})),
+            "error": ERROR.to_document(),
+            "failures": 3,
+            "completed_at_ms": NOW,
+        },
+        refusals={
+            **not_in(State.RUNNING),
+            "another lease": {"lease": OTHER},
+            "the lease holds": {"lease_until_ms": NOW},
+            "a newer delivery": {"delivery": 2},
+        },
+        label="failed",
+    ),
+    Case(
+        name="give up a job that never ran",
+        start={"wake_at_ms": NOW + 5_000},
+        act=lambda s: s.jobs.give_up(s.seen, ERROR, NOW),
+        sets=lambda s: {
+            **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 0, "error": "no good"})),
+            **s.wake(None),
+            "error": ERROR.to_document(),
+            "failures": 1,
+            "completed_at_ms": NOW,
+        },
+        refusals={
+            **not_in(State.PENDING),
+            "leased meanwhile": {"lease": OTHER},
+            "a newer delivery": {"delivery": 2},
+        },
+        label="failed",
+    ),
+    Case(
+        name="remind",
+        start={},
+        act=lambda s: s.jobs.remind(s.seen.id, s.seen.birth, s.seen.delivery, NOW + 7_000),
+        sets=lambda s: s.wake(NOW + 7_000),
+        refusals={
+            **not_in(State.PENDING),
+            "another birth": {"birth": OTHER},
+            "a newer delivery": {"delivery": 2},
+        },
+        label="pending",
+        wake_in_ms=7_000,
+        answers=False,
+    ),
+    Case(
+        name="sent",
+        start={"wake_at_ms": NOW + 5_000},
+        act=lambda s: s.jobs.sent(s.seen.id, s.seen.delivery, NOW),
+        sets=lambda s: {**s.wake(None), "sent_at_ms": NOW},
+        refusals={**not_in(State.PENDING), "a newer delivery": {"delivery": 2}},
+        label="pending",
+        answers=False,
+    ),
+    Case(
+        name="wake later",
+        start={"wake_at_ms": NOW - 5},
+        act=lambda s: s.jobs.wake_later(s.seen, NOW + 60_000),
+        sets={"wake_at_ms": NOW + 60_000},
+        refusals={"another wake-up call": {"wake_at_ms": NOW - 4}, "none": {"wake_at_ms": None}},
+        label="pending",
+        wake_in_ms=60_000,
+        answers=False,
+    ),
+    Case(
+        name="forget the wake-up call",
+        start={"wake_at_ms": NOW - 5, "state": State.CANCELED},
+        act=lambda s: s.jobs.forget_wake(s.seen),
+        sets=lambda s: s.wake(None),
+        refusals={"another wake-up call": {"wake_at_ms": NOW - 4}, "none": {"wake_at_ms": None}},
+        label="canceled",
+        answers=False,
+    ),
+    Case(
+        name="resend",
+        start={"sent_at_ms": NOW - 9_000},
+        act=lambda s: s.jobs.resend(s.seen, NOW, NOW + 20_000),
+        sets=lambda s: {"delivery": 2, "updated_at_ms": NOW, **s.wake(NOW + 20_000)},
+        refusals={**not_in(State.PENDING), "a newer delivery": {"delivery": 2}},
+        label="pending",
+        wake_in_ms=20_000,
+    ),
+    Case(
+        name="resend for another time",
+        start={},
+        act=lambda s: s.jobs.resend(s.seen, NOW, NOW + 20_000, NOW + 3_000),
+        sets=lambda s: {
+            "delivery": 2,
+            "due_at_ms": NOW + 3_000,
+            "updated_at_ms": NOW,
+            **s.wake(NOW + 20_000),
+        },
+        refusals={},
+        label="pending",
+        wake_in_ms=20_000,
+    ),
+    Case(
+        name="requeue",
+        start={"laps": 1},
+        act=lambda s: s.jobs.requeue(s.seen, NOW + 240_000, NOW + 20_000, NOW),
+        sets=lambda s: {
+            "delivery": 2,
+            "due_at_ms": NOW + 240_000,
+            "laps": 2,
+            "updated_at_ms": NOW,
+            "trace": s.told(TraceEvent(Event.REQUEUED, NOW, {"lap": 2})),
+            **s.wake(NOW + 20_000),
+        },
+        refusals={**not_in(State.PENDING), "a newer delivery": {"delivery": 2}},
+        label="pending",
+        wake_in_ms=20_000,
+    ),
+    Case(
+        name="recover",
+        start=abandoned(**POLLED),
+        act=lambda s: s.jobs.recover(s.seen, NOW + 20_000, NOW),
+        sets=lambda s: {
+            **s.moved(State.PENDING, TraceEvent(Event.RECOVERED, NOW, {"attempt": 1})),
+            **UNPOLLED,
+            "delivery": 2,
+            "due_at_ms": NOW,
+            **s.wake(NOW + 20_000),
+        },
+        refusals={
+            **not_in(State.RUNNING),
+            "another lease": {"lease": OTHER},
+            "the lease holds": {"lease_until_ms": NOW},
+        },
+        label="pending",
+        wake_in_ms=20_000,
+    ),
+    Case(
+        name="release a child",
+        start={"held": True, "parent_id": 1, "wake_at_ms": NOW + 60_000},
+        act=lambda s: s.jobs.release(s.seen, NOW + 20_000, NOW),
+        sets={
+            "held": None,
+            "delivery": 2,
+            "updated_at_ms": NOW,
+            "wake_at_ms": NOW + 20_000,
+        },
+        refusals={**not_in(State.PENDING), "released before": {"held": False}},
+        label="pending",
+        wake_in_ms=20_000,
+    ),
+    *(
+        Case(
+            name=f"cancel a {state} job",
+            start={"state": state, "wake_at_ms": NOW + 9},
+            act=lambda s: s.jobs.cancel(s.seen, NOW),
+            sets=lambda s: {
+                **s.moved(State.CANCELED, TraceEvent(Event.CANCELED, NOW)),
+                **s.wake(None),
+                "completed_at_ms": NOW,
+            },
+            refusals=not_in(State.PENDING, State.RUNNING, State.WAITING),
+            label="canceled",
+        )
+        for state in (State.PENDING, State.RUNNING, State.WAITING)
+    ),
+    *(
+        Case(
+            name=f"restart a {state} job{' below its parent' if held else ''}",
+            start={
+                "state": state,
+                "held": held,
+                "delivery": 3,
+                "attempts": 3,
+                "failures": 2,
+                "laps": 1,
+                "error": ERROR,
+                "completed_at_ms": NOW - 9,
+                "progress": Progress(1, 2),
+                "succeeded_subscribers": ("a.b",),
+            },
+            act=lambda s, held=held: s.jobs.restart(s.seen, NOW + 20_000, NOW, held=held),
+            sets=lambda s: {
+                **s.moved(State.PENDING, TraceEvent(Event.RETRIED, NOW)),
+                **s.wake(NOW + 20_000),
+                "delivery": 4,
+                "due_at_ms": NOW,
+                "attempt_limit": 6,  # three more attempts, and no number twice
+                "failures": 0,
+                "laps": 0,
+                "error": None,
+                "completed_at_ms": None,
+                "progress": None,
+                "succeeded_subscribers": None,
+            },
+            refusals={
+                **not_in(State.FAILED, State.CANCELED),
+                "replayed": {"replayed_at_ms": NOW - 1},
+                "a newer delivery": {"delivery": 4},
+            },
+            label="pending",
+            wake_in_ms=20_000,
+        )
+        for state, held in ((State.FAILED, False), (State.CANCELED, False), (State.CANCELED, True))
+    ),
+]
+BY_NAME = {case.name: case for case in CASES}

@@ -1,0 +1,140 @@
+"""``taskyard up`` as a subprocess, driven over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import descendants, is_running
+from tests.support.waiting import until
+
+START_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 60.0
+
+
+@dataclass
+class Service:
+    """A running `taskyard up`."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    known_pids: set[int] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Send a request; answers the status and the parsed body."""
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310  # a loopback address of our own
+            self.url + path, content, {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return answer.status, json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    def get(self, path: str) -> Any:
+        """The body of a GET that must succeed."""
+        status, body = self.call("GET", path)
+        assert status == 200, body
+        return body
+
+    def post(self, path: str, body: Any) -> Any:
+        """The body of a POST that must succeed."""
+        status, answer = self.call("POST", path, body)
+        assert status == 200, answer
+        return answer
+
+    def task(self, task_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/api/task/detail?id={task_id}")
+        return found
+
+    def create(self, task_type: str, given: Any, **more: Any) -> str:
+        """Create a system task; answers its id."""
+        body = {"type": task_type, "targetId": "t", "targetType": "test", "runnerType": "system", "input": given}
+        return str(self.post("/api/task/create", body | more)["id"])
+
+    def events(self, trace_id: str) -> list[dict[str, Any]]:
+        """The trace's events so far."""
+        status, found = self.call("GET", f"/mq/trace/{trace_id}")
+        return found if status == 200 else []
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        return [pid for pid, command in self.children().items() if command.rstrip().endswith("worker")]
+
+    def children(self) -> dict[int, str]:
+        found = descendants(self.process.pid)
+        self.known_pids |= set(found)
+        return found
+
+    def kill(self) -> None:
+        """kill -9, of the supervisor and of everything below it at once."""
+        pids = [self.process.pid, *self.children()]
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait(STOP_DEADLINE_S)
+        until(lambda: not any(is_running(pid) for pid in pids))
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until nothing of it is left."""
+        self.children()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(STOP_DEADLINE_S)
+        until(lambda: not any(is_running(pid) for pid in self.known_pids), STOP_DEADLINE_S)
+
+
+@contextmanager
+def running(tmp_path: Path, *options: str, **environment: str) -> Iterator[Service]:
+    """`taskyard up` on a free port, ready to answer; ended in the end, whatever the test did to it."""
+    log = tmp_path / "up.log"
+    port = _free_port()
+    command = [sys.executable, "-m", "chalicelib.local.cli", "up", "--port", str(port), *options]
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**_environment(), **environment})
+    service = Service(process, port, log)
+    try:
+        until(lambda: _answers(service), START_DEADLINE_S)
+        yield service
+    finally:
+        if process.poll() is None:
+            service.stop()
+
+
+def _answers(service: Service) -> bool:
+    assert service.process.poll() is None, service.log.read_text()
+    try:
+        return service.call("GET", "/health")[0] == 200
+    except OSError:
+        return False
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment without what other tests may have set for AWS or Taskyard."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
