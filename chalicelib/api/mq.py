@@ -5,7 +5,7 @@ Shapes and words follow spec/fastify-mq. The dialect's statuses and event names 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
@@ -14,8 +14,8 @@ from chalicelib.api.exchange import Caller
 from chalicelib.api.models import AnswerModel, ApiModel, Name, Text, Topic
 from chalicelib.api.problems import BadRequest
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Moment, Paging, iso, job_id_of, to_ms
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError
+from chalicelib.api.shapes import Moment, Paging, idempotency_key_of, iso, job_id_of, to_ms
+from chalicelib.core.errors import Conflict, NotFound, TaskyardError
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
@@ -257,14 +257,13 @@ class TraceRecord(AnswerModel):
 )
 def publish_message(yard: Yard, body: PublishBody, caller: Caller) -> MessageRecord:
     """Publish a message."""
-    draft = _draft(body, caller.headers.get("idempotency-key"))
-    return _record(publish(yard, draft), body.payload, body.meta)
+    return _record(publish(yard, _draft(body, caller.headers)), body.payload, body.meta)
 
 
 @router.post("/mq/message/publish-batch", scope="message")
 def publish_messages(yard: Yard, body: PublishBatchBody) -> PublishResults:
     """Publish up to 100 messages at once, each accepted or not for itself."""
-    outcomes = publish_many(yard, [_draft(message, None) for message in body.messages])
+    outcomes = publish_many(yard, [_draft(message, {}) for message in body.messages])
     return PublishResults(
         results=[
             PublishResult(success=False, error=str(outcome))
@@ -353,7 +352,7 @@ def trace_by_path(yard: Yard, path: TracePath) -> list[TraceRecord]:
 # -- steps --------------------------------------------------------------------------------------------
 
 
-def _draft(body: PublishBody, idempotency_key: str | None) -> Draft:
+def _draft(body: PublishBody, headers: Mapping[str, str]) -> Draft:
     return Draft(
         kind=Kind.MESSAGE,
         type=body.topic,
@@ -363,14 +362,8 @@ def _draft(body: PublishBody, idempotency_key: str | None) -> Draft:
         due_at_ms=to_ms(body.execute_at) if body.execute_at is not None else None,
         max_attempts=max(1, body.max_retries) if body.max_retries is not None else None,
         trace_id=body.trace_id,
-        idempotency_key=body.idempotency_key or _checked_key(idempotency_key),
+        idempotency_key=idempotency_key_of(body.idempotency_key, headers),
     )
-
-
-def _checked_key(key: str | None) -> str | None:
-    if key is not None and not 1 <= len(key) <= 256:
-        raise InvalidInput("this is no idempotency key", field="Idempotency-Key", expected="1 to 256 characters")
-    return key
 
 
 def _settled(yard: Yard, settle: Callable[[int], Job], text: str) -> MessageRecord:

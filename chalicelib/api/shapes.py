@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from chalicelib.api.models import ApiModel
-from chalicelib.core.errors import NotFound
+from chalicelib.api.models import NAME_MAX_CHARS, ApiModel
+from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
 
 PER_PAGE_MAX = 100
@@ -47,6 +48,24 @@ def job_id_of(text: str, what: str) -> int:
     if job_id is None:
         raise NotFound(f"there is no {what} {text[:40]!r}", field="id", got=text)
     return job_id
+
+
+def idempotency_key_of(given: str | None, headers: Mapping[str, str]) -> str | None:
+    """A request's idempotency key: the one ``given`` in the body, or else the header's, if there is one.
+
+    Raises ``InvalidInput`` for a header that is none.
+    """
+    if given is not None:
+        return given
+    key = headers.get("idempotency-key")
+    if key is not None and not (1 <= len(key) <= NAME_MAX_CHARS and key.isprintable()):
+        raise InvalidInput(
+            "this is no idempotency key",
+            field="Idempotency-Key",
+            expected=f"1 to {NAME_MAX_CHARS} printable characters",
+            got=f"{len(key)} characters",
+        )
+    return key
 
 
 def to_ms(moment: datetime) -> int:

@@ -5,7 +5,7 @@ Shapes and words follow spec/fastify-task. A task's states have the engine's own
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from chalicelib.api.exchange import Caller
 from chalicelib.api.models import AnswerModel, ApiModel, Name
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Moment, Paging, iso, job_id_of, to_ms, without_secret
+from chalicelib.api.shapes import Moment, Paging, idempotency_key_of, iso, job_id_of, to_ms, without_secret
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
@@ -203,7 +203,7 @@ def create_task(yard: Yard, body: CreateBody, caller: Caller) -> TaskRecord:
 
     A system task is run by the handler of its type; a manual one waits for a person, and may be of any type.
     """
-    return _whole_record(yard, publish(yard, _draft(body, caller.headers.get("idempotency-key"))))
+    return _whole_record(yard, publish(yard, _draft(body, caller.headers)))
 
 
 @router.get("/api/task/detail", scope="task")
@@ -246,7 +246,7 @@ def retry_task(yard: Yard, body: RetryBody) -> Done:
 # -- steps --------------------------------------------------------------------------------------------
 
 
-def _draft(body: CreateBody, idempotency_key: str | None) -> Draft:
+def _draft(body: CreateBody, headers: Mapping[str, str]) -> Draft:
     return Draft(
         kind=Kind.TASK,
         type=body.type,
@@ -262,7 +262,7 @@ def _draft(body: CreateBody, idempotency_key: str | None) -> Draft:
         target_id=body.target_id,
         target_type=body.target_type,
         parent_id=_parent_id(body.parent_task_id),
-        idempotency_key=body.idempotency_key or idempotency_key,
+        idempotency_key=idempotency_key_of(body.idempotency_key, headers),
     )
 
 
@@ -271,7 +271,7 @@ def _parent_id(text: str | int | None) -> int | None:
         return None
     parent_id = parse_job_id(text)
     if parent_id is None:
-        raise InvalidInput("this is no task id", field="parentTaskId", got=text)
+        raise InvalidInput("this is no task id", field="parentTaskId", expected="the id of a task", got=text)
     return parent_id
 
 

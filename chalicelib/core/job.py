@@ -148,7 +148,8 @@ class Tombstone:
 
 ORDER_FIELDS = (
     "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
-    "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id", "replay_of",
+    "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id",
+    "replay_of",
 )  # fmt: skip
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
 # Written even where they have their default, because the transitions' conditions compare them.

@@ -46,6 +46,7 @@ READY_LIMIT_S = 60.0
 HANDLERS_LIMIT_S = 10.0  # for running handlers to end
 CHILDREN_LIMIT_S = 6.0  # for the API to answer what is under way
 STREAM_LIMIT_S = 5.0  # for the projector to catch up
+IN_USE_MARK = "up.running"
 
 
 class NotStarted(TaskyardError):
@@ -64,27 +65,6 @@ class Plan:
     data_dir: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Tidiness:
-    """Remembers in a data folder whether the run that used it ended in order."""
-
-    folder: Path
-
-    def begin(self) -> bool:
-        """A run begins; true if the one before did not end in order."""
-        untidy = self._mark.exists()
-        self._mark.touch()
-        return untidy
-
-    def end(self) -> None:
-        """The run ended in order: everything is saved and counted."""
-        self._mark.unlink(missing_ok=True)
-
-    @property
-    def _mark(self) -> Path:
-        return self.folder / "up.running"
-
-
 class Supervisor:
     """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others."""
 
@@ -96,14 +76,14 @@ class Supervisor:
         self._projector: Child | None = None  # one of the children, the last to be stopped
         self._sources: list[SqsSource | ClockSource] = []
         self._stream: StreamSource | None = None
-        self._tidiness = Tidiness(plan.data_dir) if plan.data_dir is not None else None
+        self._mark: Path | None = None
 
     def start(self) -> None:
         """Start everything and wait until the API and the workers are ready; raises ``TaskyardError``."""
         self._choose_endpoint()
         chosen = settings.current()
-        if self._tidiness is not None and self._tidiness.begin():
-            self._count_anew(chosen)
+        if self._plan.data_dir is not None:
+            self._resume(chosen, self._plan.data_dir)
         api = self._start_api()
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
         outputs = stack.apply(chosen, template(chosen, self._plan.queues)).outputs
@@ -133,8 +113,8 @@ class Supervisor:
         if self._projector is not None:
             self._projector.stop(CHILDREN_LIMIT_S)
         saved = self._emulator is None or self._emulator.stop()
-        if counted and saved and self._tidiness is not None:
-            self._tidiness.end()
+        if counted and saved and self._mark is not None:
+            self._mark.unlink(missing_ok=True)
         return counted and saved
 
     def kill(self) -> None:
@@ -153,6 +133,14 @@ class Supervisor:
             target.choose_emulator(self._emulator.endpoint_url)
         else:
             target.choose_endpoint(self._plan.endpoint_url)
+
+    def _resume(self, chosen: Settings, data_dir: Path) -> None:
+        """Mark the data as in use. A mark that is there already is of a run that did not end in order."""
+        mark = data_dir / IN_USE_MARK
+        if mark.exists():
+            self._count_anew(chosen)
+        mark.touch()
+        self._mark = mark
 
     def _count_anew(self, chosen: Settings) -> None:
         """Make the counters from the ledger: what the stream held when the last run was killed is lost."""

@@ -55,6 +55,7 @@ def up(options: Options) -> int:
     console, complaints = Console(), Console(stderr=True)
     os.environ["TASKYARD_LOG_LEVEL"] = options.log_level
     target.choose_local_stage()
+    _let_handlers_be_found_here()
     with ExitStack() as resources:
         try:
             listener = resources.enter_context(_listen(options.port))
@@ -196,6 +197,13 @@ def _log(logs: str | None, complaints: Console, file: TextIO | None) -> Log:
     # More lanes than connections in a pool: each is then made anew, which is no reason to worry anybody.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return log
+
+
+def _let_handlers_be_found_here() -> None:
+    """Let this process and its children import from the current folder, where ``TASKYARD_HANDLERS`` may live."""
+    sys.path.append(str(Path.cwd()))
+    paths = [".", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths)
 
 
 def _declared_queues() -> Mapping[str, Sequence[Band]]:

@@ -281,3 +281,34 @@ class TestEnds:
                 until(lambda: service.task(task_id)["status"] == "success")
                 assert not any("emulator_process" in command for command in service.children().values())
             assert emulator.alive()
+
+    def test_after_a_kill_the_jobs_are_counted_anew(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        with running(tmp_path, "--data-dir", str(data)) as service:
+            task_id = service.create("text.statistics", {"text": "counted"})
+            until(lambda: service.task(task_id)["status"] == "success")
+            until(lambda: f'"{task_id}"' in _saved_tables(data) and '"success"' in _saved_tables(data))
+            service.kill()
+        for expected in (True, False):  # the second time, the run before has ended in order
+            log = tmp_path / str(expected)
+            log.mkdir()
+            with running(log, "--data-dir", str(data)) as service:
+                until(lambda: "Ctrl-C" in words(service.log))
+            assert ("1 jobs were counted anew" in words(service.log)) is expected
+
+    def test_handlers_of_the_current_folder_are_found(self, tmp_path: Path) -> None:
+        package = tmp_path / "my_handlers"
+        package.mkdir()
+        (package / "greeting.py").write_text(
+            "from chalicelib.engine.handlers import task\n\n\n"
+            "@task('greet')\ndef greet(name):\n    return 'hello ' + name\n"
+        )
+        settings = {"TASKYARD_HANDLERS": "my_handlers", "PYTHONPATH": str(PROJECT_ROOT)}
+        with running(tmp_path, folder=tmp_path, **settings) as service:
+            task_id = service.create("greet", "Ada")
+            becomes("hello Ada", lambda: service.task(task_id)["output"])
+
+
+def _saved_tables(data: Path) -> str:
+    file = data / "state" / "dynamodb.json"
+    return file.read_text() if file.exists() else ""

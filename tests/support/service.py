@@ -29,7 +29,7 @@ from chalicelib.engine.yard import Yard, build
 from chalicelib.local import stack
 from chalicelib.queue.contract import Received
 from infra.template import template
-from tests.support.lambda_shapes import sqs_event
+from tests.support.lambda_shapes import Time, sqs_event
 from tests.support.yards import CREDENTIALS, START_MS, MovableClock, environment, forget_clients
 
 APP_FILE = Path(__file__).parents[2] / "app.py"
@@ -89,7 +89,7 @@ class Service:
     def work(self, queue: str, priority: int = 0, most: int = 10) -> list[str]:
         """One invocation of the worker on what a lane shows now, then what the mapping does; answers what came back."""
         messages = self.receive(queue, priority, most)
-        response = self.client.lambda_.invoke("worker", sqs_event(messages)).payload
+        response = self.module.worker(sqs_event(messages), Time())
         back = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
         self.yard.transport.delete([message for message in messages if message.message_id not in back])
         return back
@@ -101,7 +101,7 @@ class Service:
 
     def tick(self) -> dict[str, int]:
         """One run of the clock function."""
-        ticked: dict[str, int] = self.client.lambda_.invoke("clock", {}).payload
+        ticked: dict[str, int] = self.module.clock({}, Time())
         return ticked
 
     # -- looking ------------------------------------------------------------------------------

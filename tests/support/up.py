@@ -104,13 +104,18 @@ class Service:
 
 
 @contextmanager
-def running(tmp_path: Path, *options: str, **environment: str) -> Iterator[Service]:
-    """`taskyard up` on a free port, ready to answer; ended in the end, whatever the test did to it."""
+def running(tmp_path: Path, *options: str, folder: Path | None = None, **environment: str) -> Iterator[Service]:
+    """`taskyard up` on a free port, ready to answer; ended in the end, whatever the test did to it.
+
+    It runs in ``folder``, by default the current one.
+    """
     log = tmp_path / "up.log"
     port = _free_port()
     command = [sys.executable, "-m", "chalicelib.local.cli", "up", "--port", str(port), *options]
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**_environment(), **environment})
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, cwd=folder, env={**_environment(), **environment}
+        )
     service = Service(process, port, log)
     try:
         until(lambda: _answers(service), START_DEADLINE_S)

@@ -199,6 +199,10 @@ class World:
         _tables()[self.yard.settings.jobs_table].items.clear()
         _tables()[self.yard.settings.jobs_table].stream_shard.items.clear()
 
+    def lose_record(self, job: Job) -> None:
+        """The same for one job."""
+        del _tables()[self.yard.settings.jobs_table].items[str(job.id)]
+
     def next_event_ms(self) -> int | None:
         """When something will happen next, ``None`` if nothing will."""
         names = _queues() if self.consumes else self._consumed()

@@ -78,10 +78,6 @@ class Bench:
         assert found is not None
         return found
 
-    def show_hidden(self, lane: Lane) -> None:
-        """Let every hidden message of a lane be received at once, as if its time had passed."""
-        show_hidden(self.yard, lane)
-
 
 def events_of(job: Job) -> list[str]:
     """The names of a job's events, oldest first."""
