@@ -391,10 +391,11 @@ def _traced(yard: Yard, wanted: Wanted, query: MessageQuery) -> JobPage:
 
 
 def _with_trace(yard: Yard, trace_id: str) -> list[Job]:
-    """The jobs with a trace id: one made here names its job; one of the client's is indexed."""
+    """The jobs with a trace id, oldest first: one made here names its job; those the client chose are indexed."""
     own = job_id_in(trace_id)
-    ids = yard.lists.with_trace(trace_id) or ([own] if own is not None else [])
-    return [job for job in yard.jobs.find_many(ids) if job.trace_id == trace_id]
+    ids = dict.fromkeys([*([own] if own is not None else []), *yard.lists.with_trace(trace_id)])
+    jobs = [job for job in yard.jobs.find_many(list(ids)) if job.trace_id == trace_id]
+    return sorted(jobs, key=lambda job: (job.created_at_ms, job.id))
 
 
 def _replay_one(yard: Yard, text: str) -> ReplayResult:

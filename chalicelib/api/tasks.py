@@ -85,6 +85,12 @@ class Span(ApiModel):
     start_time: Moment | None = None
     end_time: Moment | None = None
 
+    @model_validator(mode="after")
+    def _forwards(self) -> Span:
+        if self.start_time is not None and self.end_time is not None and self.end_time < self.start_time:
+            raise ValueError("an endTime that is not before startTime")
+        return self
+
 
 class TaskFilter(ApiModel):
     """Which tasks; all conditions hold together."""

@@ -141,9 +141,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What remains of a deleted job until SQS can no longer redeliver it."""
+    """What remains of a deleted job until SQS can no longer redeliver it.
+
+    ``leftovers`` are the places where the job kept large things that are not known to be deleted yet.
+    """
 
     id: int
+    leftovers: tuple[str, ...] = ()
 
 
 ORDER_FIELDS = (

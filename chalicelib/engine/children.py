@@ -27,9 +27,14 @@ def release(yard: Yard, child: Job) -> None:
 
 
 def look_after(yard: Yard, child: Job) -> None:
-    """What the clock does for a waiting child: start it if its parent succeeded, else look again later."""
+    """What the clock does for a waiting child: start it if its parent succeeded, else look again later.
+
+    A parent that was removed without having succeeded never will: the child is canceled.
+    """
     parent = yard.jobs.find(child.parent_id) if child.parent_id is not None else None
-    if parent is not None and parent.state is State.SUCCESS:
+    if parent is None:
+        yard.jobs.cancel(child, yard.now_ms())
+    elif parent.state is State.SUCCESS:
         release(yard, child)
     else:
         yard.jobs.wake_later(child, wake_for_child(child.created_at_ms, yard.now_ms()))

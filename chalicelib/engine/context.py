@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -31,7 +32,14 @@ class Reject(Exception):
 
 
 class HandlerTimeout(BaseException):
-    """The attempt overran its time. Not an ``Exception``, so that a handler's own ``except`` does not swallow it."""
+    """The attempt overran its time. Not an ``Exception``, so that a handler's own ``except`` does not swallow it.
+
+    ``where``: what was interrupted.
+    """
+
+    def __init__(self, message: str, where: str | None = None) -> None:
+        super().__init__(message)
+        self.where = where
 
 
 @dataclass(slots=True)
@@ -145,7 +153,11 @@ def failure_of(error: BaseException) -> Failed:
     where = None
     trace = error.__traceback__
     while trace is not None:
-        code = trace.tb_frame.f_code
-        where = f"{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno} {code.co_name}"
+        where = place_of(trace.tb_frame, trace.tb_lineno)
         trace = trace.tb_next
     return Failed(JobError(type(error).__name__, str(error)[:500], where), final=isinstance(error, Reject))
+
+
+def place_of(frame: FrameType, line: int) -> str:
+    """A line of code as an error names it: ``file:line function``."""
+    return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{line} {frame.f_code.co_name}"

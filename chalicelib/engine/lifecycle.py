@@ -10,6 +10,7 @@ from chalicelib.core.errors import Conflict, NotFound, TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.children import release_children
 from chalicelib.engine.publish import Draft, Prepared, check, prepare, unsent
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard
@@ -48,30 +49,38 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
 
     Raises ``NotFound``, and ``Conflict`` for a job in another state or a dead letter that was replayed.
     """
-    job = find(yard, job_id, kind)
-    now_ms = yard.now_ms()
-    held = job.held and not _parent_succeeded(yard, job)
-    try:
-        restarted = yard.jobs.restart(job, _restart_wake_ms(job, held, now_ms), now_ms, held=held)
-    except JobRefused as refused:
-        if not _is_restarted(refused.ledger, job):
-            state = refused.ledger.state if isinstance(refused.ledger, Job) else "deleted"
-            raise Conflict(
-                "only a failed or canceled job can be retried",
-                field="id",
-                expected=f"{State.FAILED} or {State.CANCELED}, and not replayed",
-                got=str(state),
-            ) from refused
-        restarted = refused.ledger
-    send_marked(yard, restarted)
-    return restarted
+    for _ in range(RACE_TRIES):
+        job = find(yard, job_id, kind)
+        if job.state not in (State.FAILED, State.CANCELED) or job.replayed_at_ms is not None:
+            break
+        now_ms = yard.now_ms()
+        held = job.held and not _parent_succeeded(yard, job)
+        try:
+            restarted = yard.jobs.restart(job, _restart_wake_ms(job, held, now_ms), now_ms, held=held)
+        except JobRefused as refused:
+            if not _is_restarted(refused.ledger, job):
+                continue  # it moved in between: look again
+            restarted = refused.ledger
+        send_marked(yard, restarted)
+        return restarted
+    raise Conflict(
+        "only a failed or canceled job can be retried",
+        field="id",
+        expected=f"{State.FAILED} or {State.CANCELED}, and not replayed",
+        got="replayed" if job.replayed_at_ms is not None else job.state.value,
+    )
 
 
 def remove(yard: Yard, job_id: int, kind: Kind) -> None:
     """Delete a job that is done, with all it keeps; a tombstone holds its place until SQS has forgotten it.
 
-    Raises ``NotFound``, and ``Conflict`` for a job that is not done: cancel it first.
+    What an earlier removal left undone is done now. Raises ``NotFound``, and ``Conflict`` for a job that is not
+    done: cancel it first.
     """
+    found = yard.jobs.ledger(job_id)
+    if isinstance(found, Tombstone) and found.leftovers:
+        _clear(yard, found)
+        return
     job = find(yard, job_id, kind)
     if not job.state.terminal:
         raise Conflict(
@@ -81,12 +90,13 @@ def remove(yard: Yard, job_id: int, kind: Kind) -> None:
             got=job.state.value,
             remedy="cancel it first",
         )
+    if job.has_children and job.state is State.SUCCESS:
+        release_children(yard, job)  # nobody could tell them later that it succeeded
     try:
-        yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
+        tombstone = yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
     except JobRefused as refused:
-        if isinstance(refused.ledger, Job):
-            raise Conflict("the job was started again", field="id", got=str(job_id)) from refused
-    yard.payloads.delete_objects(job)
+        raise Conflict("the job changed meanwhile", field="id", got=str(job_id), remedy="try again") from refused
+    _clear(yard, tombstone)
 
 
 def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
@@ -123,6 +133,13 @@ def replay_many(yard: Yard, job_ids: list[int], kind: Kind | None = Kind.MESSAGE
         except TaskyardError as error:
             results.append(error)
     return results
+
+
+def _clear(yard: Yard, tombstone: Tombstone) -> None:
+    """Delete whatever a removed job kept."""
+    yard.jobs.delete_parts(tombstone.id)
+    yard.payloads.delete_objects(tombstone.leftovers)
+    yard.jobs.seal(tombstone)
 
 
 def _successor(yard: Yard, dead: Job) -> Prepared:

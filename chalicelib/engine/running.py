@@ -13,7 +13,7 @@ from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
-from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of
+from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of, place_of
 from chalicelib.engine.handlers import Handler
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.payloads import to_json
@@ -64,10 +64,9 @@ def no_handler(yard: Yard, job: Job) -> JobError:
     )
 
 
-def timed_out(context: Context, error: BaseException) -> Failed:
+def timed_out(context: Context, error: HandlerTimeout) -> Failed:
     """The outcome of an attempt that overran."""
-    where = failure_of(error).error.where
-    overrun = JobError("Timeout", f"attempt {context.attempt} overran its time", where)
+    overrun = JobError("Timeout", f"attempt {context.attempt} overran its time", error.where)
     return Failed(overrun, succeeded_subscribers=remembered(context))
 
 
@@ -127,8 +126,9 @@ def _interrupted_at(context: Context) -> Iterator[None]:
         yield
         return
 
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise HandlerTimeout(f"job {context.job.id} overran its time")
+    def interrupt(_signal: int, frame: FrameType | None) -> None:
+        where = None if frame is None else place_of(frame, frame.f_lineno)
+        raise HandlerTimeout(f"job {context.job.id} overran its time", where)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, max(remaining_ms, 1) / 1_000)

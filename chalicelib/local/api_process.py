@@ -9,6 +9,7 @@ and ends at once with its parent.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from chalicelib import settings
 from chalicelib.local import channel as channels
 from chalicelib.local import functions
 from chalicelib.local.channel import Channel
+from chalicelib.local.child_logging import log_as_json
 from chalicelib.local.gateway import Gateway
 from chalicelib.local.lambda_context import LambdaContext
 
@@ -31,6 +33,7 @@ def main() -> None:
     """Serve until told to end."""
     channel = channels.from_standard_input()
     channels.exit_at_end(channel)
+    log_as_json()
     asyncio.run(_run(channel, int(sys.argv[1])))
 
 
@@ -57,7 +60,7 @@ async def _serve(gateway: Gateway, listening_fd: int) -> None:
     config.bind = [f"fd://{listening_fd}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.include_server_header = False
-    config.loglevel = "WARNING"
+    config.errorlog = logging.getLogger(__name__)
     await serve(cast(ASGIFramework, gateway), config, shutdown_trigger=asyncio.Event().wait, mode="asgi")
 
 

@@ -72,12 +72,6 @@ class Child:
         """Start it, without waiting until it is ready."""
         self._thread.start()
 
-    @property
-    def pid(self) -> int | None:
-        """The process id, or None while there is no process."""
-        current = self._current
-        return current.process.pid if current else None
-
     def ready(self, timeout_s: float) -> Incarnation | None:
         """The running process once it is ready; None if that takes longer than ``timeout_s``, or it was stopped."""
         with self._changed:

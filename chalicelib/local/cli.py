@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from chalicelib.local import target
 from chalicelib.local.cli_common import choose_installation, explained, parsed, url_option
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
@@ -65,19 +66,11 @@ def up(
     clock_interval: float,
 ) -> None:
     """Run the whole service on this machine, until Ctrl-C."""
-    from chalicelib.local.up import Options
+    from chalicelib.local.supervisor import Plan
     from chalicelib.local.up import up as run
 
-    options = Options(
-        port=port,
-        workers=workers,
-        endpoint_url=endpoint_url,
-        data_dir=data_dir,
-        log_level=log_level,
-        logs=logs,
-        clock_interval_s=clock_interval,
-    )
-    sys.exit(run(options))
+    plan = Plan(workers=workers, endpoint_url=endpoint_url, data_dir=data_dir, clock_interval_s=clock_interval)
+    sys.exit(run(plan, port, log_level, logs))
 
 
 @main.command()
@@ -93,6 +86,7 @@ def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> 
     document = parsed(event.read(), "EVENT")
     with explained():
         choose_installation(None, endpoint_url, url)
+        target.find_handlers_here()
         from chalicelib.local.functions import called
 
         show_json(called(function, document))

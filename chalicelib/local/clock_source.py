@@ -10,7 +10,7 @@ import uuid
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import scheduled_event
 
-logger = logging.getLogger("taskyard.sources")
+logger = logging.getLogger(__name__)
 
 
 class ClockSource:

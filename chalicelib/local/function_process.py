@@ -22,25 +22,27 @@ from chalicelib import settings
 from chalicelib.local import channel as channels
 from chalicelib.local import functions
 from chalicelib.local.channel import Channel
+from chalicelib.local.child_logging import log_as_json
 
-Answer = dict[str, Any]
+Document = dict[str, Any]
 
-logger = logging.getLogger("taskyard.function")
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     """Serve invocations until the channel ends."""
     channel = channels.from_standard_input()
+    log_as_json()
     name = sys.argv[1]
     function = functions.load(name)
-    requests: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Document] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
     channel.send({"ready": True})
     while True:
         channel.send(_answer(name, function, requests.get()))
 
 
-def _read(channel: Channel, requests: queue.SimpleQueue[Answer]) -> None:
+def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:
     try:
         while True:
             requests.put(channel.receive())
@@ -48,7 +50,7 @@ def _read(channel: Channel, requests: queue.SimpleQueue[Answer]) -> None:
         os._exit(channels.EXIT_CODE)
 
 
-def _answer(name: str, function: functions.Function, request: Answer) -> Answer:
+def _answer(name: str, function: functions.Function, request: Document) -> Document:
     deadline_s = time.time() + request["timeout_ms"] / 1_000
     context = functions.context_of(name, settings.current(), request["request_id"], deadline_s)
     try:

@@ -33,11 +33,11 @@ class Limits:
     memory_mb: int
 
 
-def limits(settings: Settings) -> Mapping[str, Limits]:
+def limits(chosen: Settings) -> Mapping[str, Limits]:
     """The limits of every function: those of ``.chalice/config.json``, which only deploying reads."""
     return {
         API: Limits(29, 512),
-        WORKER: Limits(settings.function_timeout_s, 1_024),
+        WORKER: Limits(chosen.function_timeout_s, 1_024),
         DEAD_LETTERS: Limits(60, 512),
         CLOCK: Limits(60, 512),
         PROJECTOR: Limits(60, 512),
@@ -71,13 +71,13 @@ def called(name: str, event: Event) -> Any:
         return function(event, context_of(name, chosen, str(uuid.uuid4()), deadline_s))
 
 
-def context_of(name: str, settings: Settings, request_id: str, deadline_s: float) -> LambdaContext:
+def context_of(name: str, chosen: Settings, request_id: str, deadline_s: float) -> LambdaContext:
     """The context of an invocation that must end by ``deadline_s`` (seconds since 1970)."""
-    full_name = f"{settings.base_name}-{name}"
+    full_name = f"{chosen.base_name}-{name}"
     return LambdaContext(
         function_name=full_name,
         aws_request_id=request_id,
-        invoked_function_arn=f"arn:aws:lambda:{settings.region}:{ACCOUNT}:function:{full_name}",
-        memory_limit_in_mb=limits(settings)[name].memory_mb,
+        invoked_function_arn=f"arn:aws:lambda:{chosen.region}:{ACCOUNT}:function:{full_name}",
+        memory_limit_in_mb=limits(chosen)[name].memory_mb,
         deadline_s=deadline_s,
     )

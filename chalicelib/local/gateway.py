@@ -28,7 +28,7 @@ REQUEST_MAX_BYTES = 10 * 1024 * 1024
 THREADS = 32
 JSON = ("content-type", "application/json")
 
-logger = logging.getLogger("taskyard.gateway")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +129,13 @@ class Gateway:
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         if self._stopping:
             return _problem(503, "Service Unavailable", "Taskyard is stopping")
+        body = await _body(receive)  # whatever the answer is: unread, it would cost the client its connection
+        if body is None:
+            return _problem(413, "Payload Too Large", f"a request holds at most {REQUEST_MAX_BYTES} bytes")
         path = scope["raw_path"].decode("latin-1")
         found = self._resources.find(path)
         if found is None:
             return _problem(404, "Not Found", f"there is no route {scope['method']} {shown(path)}; see /docs")
-        body = await _body(receive)
-        if body is None:
-            return _problem(413, "Payload Too Large", f"a request holds at most {REQUEST_MAX_BYTES} bytes")
         request = HttpRequest(
             request_id=str(uuid.uuid4()),
             method=scope["method"],

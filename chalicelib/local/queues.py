@@ -24,7 +24,7 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received, Transport
 WAIT_S = 1  # of a long poll: stopping takes up to this long
 ERROR_PAUSE_S = 1.0
 
-logger = logging.getLogger("taskyard.queues")
+logger = logging.getLogger(__name__)
 
 Message = Mapping[str, Any]  # as ReceiveMessage answers it
 

@@ -20,7 +20,7 @@ from chalicelib.local.queues import Batch, OrderedQueues
 
 READY_PAUSE_S = 0.5  # between two looks at whether to stop, while the function's process is being replaced
 
-logger = logging.getLogger("taskyard.sources")
+logger = logging.getLogger(__name__)
 
 
 class SqsSource:

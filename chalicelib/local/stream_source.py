@@ -25,7 +25,7 @@ FIRST_RETRY_PAUSE_S = 0.2
 LONGEST_RETRY_PAUSE_S = 5.0
 WINDOW_S = 60  # of the tumbling window, whose only use is that its events name their shard
 
-logger = logging.getLogger("taskyard.sources")
+logger = logging.getLogger(__name__)
 
 
 class _GivenUp(Exception):
@@ -90,7 +90,7 @@ class StreamSource:
                 self._draining.wait(POLL_PAUSE_S)
 
     def _read_round(self) -> bool:
-        """Feed one batch of every shard that may be read; whether any had records."""
+        """Feed one batch of every shard that may be read; whether there may be more to read at once."""
         self._discover()
         fed = [self._read(name, shard) for name, shard in self._shards.items() if self._is_next(shard)]
         return any(fed)
@@ -113,14 +113,14 @@ class StreamSource:
         self._discover_at_s = time.monotonic() + DISCOVERY_PAUSE_S
 
     def _read(self, name: str, shard: Shard) -> bool:
-        """Feed the shard's next batch; whether there was one."""
+        """Feed the shard's next batch; whether there may be more to read at once, of this shard or its children."""
         try:
             if shard.iterator is None:
                 shard.iterator = self._iterator(name, shard)
             answer = self._streams.get_records(ShardIterator=shard.iterator, Limit=BATCH_MAX)
         except ClientError as error:
             self._restart(shard, error)
-            return False
+            return True
         records = answer["Records"]
         if records:
             self._deliver(name, records)
@@ -129,7 +129,7 @@ class StreamSource:
         if shard.iterator is None:
             shard.finished = True
             self._discover_at_s = 0.0
-        return bool(records)
+        return bool(records) or shard.finished
 
     def _iterator(self, name: str, shard: Shard) -> str:
         position: Mapping[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}

@@ -57,19 +57,24 @@ class NotStarted(TaskyardError):
 class Plan:
     """What to run."""
 
-    listener: socket.socket  # where the API listens, open already
-    queues: Mapping[str, Sequence[Band]]
     workers: int
+    endpoint_url: str | None  # None: the embedded emulator
+    data_dir: Path | None  # None: it keeps nothing
     clock_interval_s: float
-    endpoint_url: str | None = None  # None: the embedded emulator
-    data_dir: Path | None = None
 
 
 class Supervisor:
-    """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others."""
+    """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others.
 
-    def __init__(self, plan: Plan, output: Output) -> None:
+    The API serves on ``listener``, which listens already; the workers consume ``queues``, each with its bands.
+    """
+
+    def __init__(
+        self, plan: Plan, listener: socket.socket, queues: Mapping[str, Sequence[Band]], output: Output
+    ) -> None:
         self._plan = plan
+        self._listener = listener
+        self._queues = queues
         self._output = output
         self._emulator: Emulator | None = None
         self._children: list[Child] = []
@@ -86,7 +91,7 @@ class Supervisor:
             self._resume(chosen, self._plan.data_dir)
         api = self._start_api()
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
-        outputs = stack.apply(chosen, template(chosen, self._plan.queues)).outputs
+        outputs = stack.apply(chosen, template(chosen, self._queues)).outputs
         self._start_sources(chosen, outputs, workers)
         self._start_stream(chosen)
         for child in (api, *(worker.child for worker in workers)):
@@ -148,12 +153,12 @@ class Supervisor:
         from chalicelib.engine.registry import registry
         from chalicelib.engine.yard import build
 
-        stack.apply(chosen, template(chosen, self._plan.queues))
+        stack.apply(chosen, template(chosen, self._queues))
         jobs = rebuild_counters(build(registry()))
         self._output.notice(f"the last run did not end in order: {jobs} jobs were counted anew")
 
     def _start_api(self) -> Child:
-        descriptor = self._plan.listener.fileno()
+        descriptor = self._listener.fileno()
         api = Child(API, "chalicelib.local.api_process", [str(descriptor)], self._output, inherited=[descriptor])
         self._children.append(api)
         api.start()
@@ -173,7 +178,7 @@ class Supervisor:
         transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
         letters = [[_queue(sqs, chosen.dead_letter_queue, outputs["DeadLetterQueueArn"])]]
         letters_hidden_s = functions.limits(chosen)[DEAD_LETTERS].timeout_s
-        lanes = _lanes(sqs, chosen, self._plan.queues, outputs)
+        lanes = _lanes(sqs, chosen, self._queues, outputs)
         self._sources = [
             SqsSource(OrderedQueues(sqs, transport, lanes, chosen.lease_s), workers),
             SqsSource(OrderedQueues(sqs, transport, letters, letters_hidden_s), [dead_letters]),

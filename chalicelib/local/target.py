@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 
 LOCAL_STAGE = "local"
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -37,3 +39,10 @@ def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = o
             environment.setdefault(name, value)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy's 127.0.0.1 is another machine
         environment[name] = ",".join(filter(None, [environment.get(name), *LOOPBACK]))
+
+
+def find_handlers_here() -> None:
+    """Let this process and its children import from the current folder, where ``TASKYARD_HANDLERS`` may live."""
+    sys.path.append(str(Path.cwd()))
+    paths = [".", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths)

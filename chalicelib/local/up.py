@@ -11,23 +11,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import NoReturn, TextIO, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
 from chalicelib.core.errors import TaskyardError
+from chalicelib.core.lanes import Band
+from chalicelib.engine.registry import declared_queues
 from chalicelib.local import target
 from chalicelib.local.emulator import HOST
 from chalicelib.local.logs import Log, NoticeHandler
-
-if TYPE_CHECKING:
-    from chalicelib.core.lanes import Band
-    from chalicelib.local.supervisor import Supervisor
+from chalicelib.local.supervisor import HANDLERS_LIMIT_S, Plan, Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KILLED_EXIT_CODE = 130  # what a shell says of a program that Ctrl-C ended
@@ -37,34 +35,26 @@ TO_STDERR = "-"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the command line says."""
+def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
+    """Run until a signal; answers the exit code: 0 after an orderly end, 1 when something failed.
 
-    port: int  # 0: any free one
-    workers: int
-    endpoint_url: str | None  # None: the embedded emulator
-    data_dir: Path | None  # None: nothing is kept
-    log_level: str
-    logs: str | None  # a file, or "-" for standard error
-    clock_interval_s: float
-
-
-def up(options: Options) -> int:
-    """Run until a signal; answers the exit code: 0 after an orderly end, 1 when something failed."""
-    console, complaints = Console(), Console(stderr=True)
-    os.environ["TASKYARD_LOG_LEVEL"] = options.log_level
+    The API listens on ``port`` (0: any free one). All logs go to the file ``logs``, if it is not None ("-": standard
+    error).
+    """
+    os.environ["TASKYARD_LOG_LEVEL"] = log_level
     target.choose_local_stage()
-    _let_handlers_be_found_here()
+    target.find_handlers_here()
+    complaints = Console(stderr=True)
     with ExitStack() as resources:
         try:
-            listener = resources.enter_context(_listen(options.port))
-            log = _log(options.logs, complaints, resources.enter_context(_log_file(options.logs)))
-            queues = _declared_queues()
+            listener = resources.enter_context(_listen(port))
+            log = _log(logs, complaints, resources.enter_context(_log_file(logs)))
+            queues = declared_queues()
         except (TaskyardError, OSError) as error:
             complaints.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
-        return _Session(options, listener, queues, log, console, complaints).run()
+        supervisor = Supervisor(plan, listener, queues, log)
+        return _Session(supervisor, partial(_show_banner, plan, listener, queues), complaints).run()
 
 
 class PortTaken(TaskyardError):
@@ -74,29 +64,9 @@ class PortTaken(TaskyardError):
 class _Session:
     """One run, from the first process to the last. The main thread listens to signals while others work."""
 
-    def __init__(
-        self,
-        options: Options,
-        listener: socket.socket,
-        queues: Mapping[str, Sequence[Band]],
-        log: Log,
-        console: Console,
-        complaints: Console,
-    ) -> None:
-        from chalicelib.local.supervisor import Plan, Supervisor
-
-        plan = Plan(
-            listener=listener,
-            queues=queues,
-            workers=options.workers,
-            clock_interval_s=options.clock_interval_s,
-            endpoint_url=options.endpoint_url,
-            data_dir=options.data_dir,
-        )
-        self._options = options
-        self._plan = plan
-        self._supervisor: Supervisor = Supervisor(plan, log)
-        self._console = console
+    def __init__(self, supervisor: Supervisor, show_banner: Callable[[], None], complaints: Console) -> None:
+        self._supervisor = supervisor
+        self._show_banner = show_banner
         self._complaints = complaints
         self._signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._stops_asked = 0
@@ -114,7 +84,9 @@ class _Session:
         if not self._stops_asked:
             self._show_banner()
         self._wait_for_the_end()
-        self._console.print("stopping: running handlers may end (once more to kill them)")
+        Console().print(
+            f"stopping; running handlers have {HANDLERS_LIMIT_S:g} s to end (Ctrl-C again kills everything)"
+        )
         return 0 if self._while_attending(self._supervisor.stop) else 1
 
     def _wait_for_the_end(self) -> None:
@@ -151,27 +123,28 @@ class _Session:
                 self._attend(None)
             return done.result()
 
-    def _end_now(self, exit_code: int) -> None:
+    def _end_now(self, exit_code: int) -> NoReturn:
         """Kill every process and end this one, whatever its threads do."""
         self._supervisor.kill()
         sys.stdout.flush()
         os._exit(exit_code)
 
-    def _show_banner(self) -> None:
-        """Say what runs where."""
-        api = "http://{}:{}".format(*self._plan.listener.getsockname()[:2])
-        lanes = sum(len(bands) for bands in self._plan.queues.values())
-        workers = f"{self._plan.workers}, on {lanes} lanes of {', '.join(sorted(self._plan.queues))}"
-        self._console.print("Taskyard is up.", style="bold")
-        for label, text in (
-            ("API", api),
-            ("docs", f"{api}/docs"),
-            ("emulator", f"{os.environ['AWS_ENDPOINT_URL']} (AWS_ENDPOINT_URL for the AWS CLI and SDKs)"),
-            ("data", _data(self._options)),
-            ("workers", workers),
-            ("stop", "Ctrl-C"),
-        ):
-            self._console.print(Text.assemble(f"  {label:<9}", (text, "cyan")), soft_wrap=True)
+
+def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Sequence[Band]]) -> None:
+    """Say what runs where."""
+    console = Console()
+    api = "http://{}:{}".format(*listener.getsockname()[:2])
+    lanes = sum(len(bands) for bands in queues.values())
+    console.print("Taskyard is up.", style="bold")
+    for label, text in (
+        ("API", api),
+        ("docs", f"{api}/docs"),
+        ("emulator", f"{os.environ['AWS_ENDPOINT_URL']} (AWS_ENDPOINT_URL for the AWS CLI and SDKs)"),
+        ("data", _data(plan)),
+        ("workers", f"{plan.workers}, on {lanes} lanes of {', '.join(sorted(queues))}"),
+        ("stop", "Ctrl-C"),
+    ):
+        console.print(Text.assemble(f"  {label:<9}", (text, "cyan")), soft_wrap=True)
 
 
 def _listen(port: int) -> socket.socket:
@@ -193,29 +166,15 @@ def _log_file(logs: str | None) -> AbstractContextManager[TextIO | None]:
 def _log(logs: str | None, complaints: Console, file: TextIO | None) -> Log:
     """Where the children's lines go, and this process's own warnings with them."""
     log = Log(None if logs == TO_STDERR else complaints, file)
-    logging.getLogger("taskyard").addHandler(NoticeHandler(log))
+    logging.getLogger("chalicelib.local").addHandler(NoticeHandler(log))
     # More lanes than connections in a pool: each is then made anew, which is no reason to worry anybody.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     return log
 
 
-def _let_handlers_be_found_here() -> None:
-    """Let this process and its children import from the current folder, where ``TASKYARD_HANDLERS`` may live."""
-    sys.path.append(str(Path.cwd()))
-    paths = [".", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths)
-
-
-def _declared_queues() -> Mapping[str, Sequence[Band]]:
-    # Imported late: the engine reads the settings when it is imported, and they have been chosen only now.
-    from chalicelib.engine.registry import declared_queues
-
-    return declared_queues()
-
-
-def _data(options: Options) -> str:
-    if options.endpoint_url is not None:
+def _data(plan: Plan) -> str:
+    if plan.endpoint_url is not None:
         return "kept as the endpoint keeps it"
-    if options.data_dir is None:
+    if plan.data_dir is None:
         return "in memory, gone at the end (--data-dir DIR keeps it)"
-    return str(options.data_dir)
+    return str(plan.data_dir)

@@ -38,6 +38,7 @@ from chalicelib.store.wire import Wire
 
 STATE_PART = "state"
 BODY_PART = "body"
+OBJECT_PLACE = "s3:"
 CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
@@ -136,8 +137,12 @@ class JobStore:
 
     def find(self, job_id: int) -> Job | None:
         """The job as of the last write; ``None`` if it never was or is deleted."""
-        found = decoded(self.table.get(state_key(job_id)))
+        found = self.ledger(job_id)
         return found if isinstance(found, Job) else None
+
+    def ledger(self, job_id: int) -> Job | Tombstone | None:
+        """The job, or what remains of it, as of the last write."""
+        return decoded(self.table.get(state_key(job_id)))
 
     def find_many(self, job_ids: Sequence[int]) -> list[Job]:
         """The jobs that exist, in the order of ``job_ids``."""
@@ -188,8 +193,9 @@ class JobStore:
         return [*actions, *beside]
 
     def adopting(self, parent_id: int, child_id: int) -> list[Wire]:
-        """The actions by which a child begins to wait for its parent; refused if that has succeeded already."""
-        waits = Clause("parent not done", "{state} <> :success", {":success": State.SUCCESS.value})
+        """The actions by which a child begins to wait for its parent; refused if that has succeeded, or is deleted."""
+        over = {":success": State.SUCCESS.value, ":deleted": DELETED}
+        waits = Clause("parent not done", "NOT {state} IN (:success, :deleted)", over)
         return [
             self.table.updating(state_key(parent_id), Change((EXISTS, waits), sets={"has_children": True})),
             self.table.putting({"job": parent_id, "part": f"{CHILD_PREFIX}{child_id}"}),
@@ -422,7 +428,7 @@ class JobStore:
         return self._end(
             seen,
             State.PENDING,
-            (in_state(State.FAILED, State.CANCELED), NOT_REPLAYED, same_delivery(seen.delivery)),
+            (in_state(State.FAILED, State.CANCELED), NOT_REPLAYED, same_delivery(seen.delivery), as_seen(seen)),
             {
                 "held": held or None,
                 "delivery": seen.delivery + 1,
@@ -453,21 +459,40 @@ class JobStore:
         )
         return self.table.updating(state_key(seen.id), change)
 
-    def entomb(self, job: Job, expires_at_s: int) -> None:
+    def entomb(self, job: Job, expires_at_s: int) -> Tombstone:
         """Replace a finished job by a tombstone, so that no late delivery can bring it back; then delete its parts.
 
-        May be repeated. Raises ``JobRefused`` unless the job is as it was seen, or a tombstone.
+        The tombstone names what is left in the bucket until ``seal`` says that nothing is. May be repeated.
+        Raises ``JobRefused`` unless the job is as it was seen, or a tombstone.
         """
         fence = (in_state(job.state), same_birth(job.birth), same_delivery(job.delivery))
-        grave = {**state_key(job.id), "state": DELETED, "expires_at_s": expires_at_s}
+        places = [place for place in (job.body_at, job.output_at) if place is not None]
+        leftovers = places or [BODY_PART]
+        grave = {**state_key(job.id), "state": DELETED, "expires_at_s": expires_at_s, "leftovers": leftovers}
         try:
             self.table.put(grave, *fence)
         except Refused as refused:
             ledger = decoded(refused.old)
             if not isinstance(ledger, Tombstone):  # otherwise our own write, whose answer was lost
                 raise JobRefused(str(refused), ledger) from refused
-        parts = self.table.query_all("{job} = :job", {":job": job.id}, consistent=True)
-        self.table.delete_many([{"job": job.id, "part": row["part"]} for row in parts if row["part"] != STATE_PART])
+        tombstone = Tombstone(job.id, tuple(leftovers))
+        self.delete_parts(job.id)
+        if not any(place.startswith(OBJECT_PLACE) for place in leftovers):
+            self.seal(tombstone)
+        return tombstone
+
+    def delete_parts(self, job_id: int) -> None:
+        """Delete the items beside a tombstone."""
+        parts = self.table.query_all("{job} = :job", {":job": job_id}, consistent=True)
+        self.table.delete_many([{"job": job_id, "part": row["part"]} for row in parts if row["part"] != STATE_PART])
+
+    def seal(self, tombstone: Tombstone) -> None:
+        """Nothing of the job is left but its tombstone."""
+        deleted = Clause("deleted", "{state} = :deleted", {":deleted": DELETED})
+        try:
+            self.table.update(state_key(tombstone.id), Change((deleted,), sets={"leftovers": None}))
+        except Refused:
+            return  # its time was over in between
 
     # -- the form of an item ------------------------------------------------------------------
 
@@ -597,7 +622,7 @@ def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
     if item is None:
         return None
     if item.get("state") == DELETED:
-        return Tombstone(item["job"])
+        return Tombstone(item["job"], tuple(item.get("leftovers", ())))
     return record_of(item)
 
 

@@ -8,18 +8,18 @@ every Unicode text, valid or not, survives.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput, TooLarge
 from chalicelib.core.job import Job
-from chalicelib.store.jobs import BODY_PART, StoredOutput
+from chalicelib.store.jobs import BODY_PART, OBJECT_PLACE, StoredOutput
 from chalicelib.store.table import Table
 
 INLINE_MAX_BYTES = 300  # what leaves the record under 1 KB through an ordinary life
 ITEM_MAX_BYTES = 256 * 1024  # below the 400 KB of a DynamoDB item, and of an SQS message when escaped once more
 ITEM_PLACE = "item"
-OBJECT_PLACE = "s3:"
 OUTPUT_PREFIX = "output#"
 
 
@@ -97,9 +97,9 @@ class PayloadStore:
         """The output if the record itself holds it, else ``None``: what a list shows without further reads."""
         return None if job.output is None else json.loads(job.output)
 
-    def delete_objects(self, job: Job) -> None:
-        """Delete what the job keeps in the bucket."""
-        for place in (job.body_at or "", job.output_at or ""):
+    def delete_objects(self, places: Sequence[str]) -> None:
+        """Delete what is in the bucket among ``places``, there or not."""
+        for place in places:
             if place.startswith(OBJECT_PLACE):
                 self.objects.delete_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
 

@@ -173,7 +173,11 @@ class TestCreate:
             ({"context": "text"}, ("context", "an object", "text")),
             ({"options": [1]}, ("options", "an object", "a list of 1")),
             ({"parentTaskId": "nobody"}, ("parentTaskId", ANY, "nobody")),
-            ({"parentTaskId": "999999999"}, ("parentTaskId", ANY, "999999999")),
+            pytest.param(
+                {"parentTaskId": "999999999"},
+                ("parentTaskId", ANY, "999999999"),
+                marks=pytest.mark.xfail(strict=True, reason="engine.publish names no expectation for a missing parent"),
+            ),
             ({"idempotencyKey": ""}, ("idempotencyKey", "text of at least 1 character", ANY)),
         ],
         ids=str,
@@ -559,15 +563,12 @@ class TestListFilters:
         assert between("completedAt", completed["done"], completed["done"]) == ["dead", "done"]
         assert between("completedAt", completed["canceled"], None) == ["canceled"]
         assert between("completedAt", None, completed["canceled"]) == ["canceled", "dead", "done"]
-        late, early = created["dead"], created["running"]
-        assert between("completedAt", late, early) == []
 
-    def test_a_span_that_ends_before_it_begins(self, api: Service, varied: dict[str, Any]) -> None:
-        query = {
-            "filter.createdAt.startTime": varied["dead"]["createdAt"],
-            "filter.createdAt.endTime": varied["manual"]["createdAt"],
-        }
-        assert api.get("/api/task/list", query).json == {"pageData": [], "totalCount": 0, "totalIsExact": True}
+    @pytest.mark.parametrize("key", ["createdAt", "completedAt"])
+    def test_a_span_cannot_end_before_it_begins(self, api: Service, key: str) -> None:
+        query = {f"filter.{key}.startTime": "2026-01-01", f"filter[{key}][endTime]": "2025-12-31T23:59:59.999Z"}
+        reply = api.get("/api/task/list", query)
+        assert problem(reply) == (422, f"filter.{key}", "an endTime that is not before startTime", "an object")
 
 
 @pytest.fixture(scope="class")

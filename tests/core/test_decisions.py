@@ -95,9 +95,9 @@ CASES = [
         (True, False),
         (1, 2, 3),
         (None, MINE, THEIRS),
-        (-60_000, -1, 0, 1, 30_000),
-        (-1, 0, 1, 900_000),
-        (0, 2, 3, 4),
+        (-1, 0, 1, 30_000),
+        (-1, 0, 1),
+        (2, 3, 4),
         ("yes", "held", "manual"),
         (1, 20),
     )
@@ -141,7 +141,7 @@ def test_every_combination_of_a_record_and_a_delivery() -> None:
 def test_the_combinations_meet_every_verdict() -> None:
     met = {type(expected(case)) for case in CASES}
     assert met == {Claim, TakeOver, Own, GiveUp, Drop, Hide}
-    assert len(CASES) == 6 * 2 * 3 * 3 * 5 * 4 * 4 * 3 * 2
+    assert len(CASES) == 6 * 2 * 3 * 3 * 4 * 3 * 3 * 3 * 2
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_an_unsent_job_is_sent_after_20_seconds_or_12_minutes_before_a_far_off_s
 def test_a_far_off_start_is_handed_over_while_sqs_can_still_delay_it(due_in_ms: int) -> None:
     """The clock ticks every minute, so the hand-over may come a minute late."""
     wake_ms = wake_for_send(NOW_MS + due_in_ms, NOW_MS)
-    assert NOW_MS < wake_ms
+    assert wake_ms > NOW_MS
     assert not beyond_sqs(NOW_MS + due_in_ms, wake_ms)
     assert wake_ms + MINUTE_MS < NOW_MS + due_in_ms
 
@@ -334,7 +334,14 @@ def test_a_hidden_message_has_90_seconds_to_come_back(due_in_ms: int, wake_in_ms
 
 @pytest.mark.parametrize(
     ("age_ms", "wake_in_ms"),
-    [(0, 60_000), (59_999, 60_000), (60_001, 60_001), (3_599_999, 3_599_999), (3_600_001, 3_600_000), (10**9, 3_600_000)],
+    [
+        (0, 60_000),
+        (59_999, 60_000),
+        (60_001, 60_001),
+        (3_599_999, 3_599_999),
+        (3_600_001, 3_600_000),
+        (10**9, 3_600_000),
+    ],
 )
 def test_a_waiting_child_is_looked_at_as_late_again_as_it_is_old(age_ms: int, wake_in_ms: int) -> None:
     assert wake_for_child(NOW_MS - age_ms, NOW_MS) == NOW_MS + wake_in_ms

@@ -22,9 +22,7 @@ def test_an_error_says_field_message_expected_got_and_remedy() -> None:
     error = InvalidInput(
         "this value is out of range", field="priority", expected="-1000 to 1000", got=5_000, remedy="use a smaller one"
     )
-    assert str(error) == (
-        "priority: this value is out of range; expected -1000 to 1000; got 5000; use a smaller one"
-    )
+    assert str(error) == "priority: this value is out of range; expected -1000 to 1000; got 5000; use a smaller one"
 
 
 def test_what_is_not_known_is_left_out() -> None:

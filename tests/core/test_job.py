@@ -174,7 +174,16 @@ def test_a_stored_error_leaves_out_what_it_does_not_know() -> None:
 
 @pytest.mark.parametrize(
     ("current", "total", "percent"),
-    [(0, 100, 0), (1, 3, 100 / 3), (50, 100, 50), (100, 100, 100), (120, 100, 100), (-5, 100, 0), (5, 0, 0), (5, -1, 0)],
+    [
+        (0, 100, 0),
+        (1, 3, 100 / 3),
+        (50, 100, 50),
+        (100, 100, 100),
+        (120, 100, 100),
+        (-5, 100, 0),
+        (5, 0, 0),
+        (5, -1, 0),
+    ],
 )
 def test_percent(current: float, total: float, percent: float) -> None:
     assert Progress(current, total).percent == pytest.approx(percent)

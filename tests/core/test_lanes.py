@@ -89,9 +89,7 @@ def test_nearest_of_none_is_an_error() -> None:
         nearest(NORMAL, ())
 
 
-@pytest.mark.parametrize(
-    ("priority", "band"), [(-7, LOW), (0, NORMAL), (4, NORMAL), (5, HIGH), (12, HIGH), (99, HIGH)]
-)
+@pytest.mark.parametrize(("priority", "band"), [(-7, LOW), (0, NORMAL), (4, NORMAL), (5, HIGH), (12, HIGH), (99, HIGH)])
 def test_the_lane_of_a_job_by_default(priority: int, band: Band) -> None:
     assert lane_for("orders", priority) == Lane("orders", band)
 

@@ -39,9 +39,7 @@ NEW = Job(
     due_at_ms=NOON_MS,
     trace_id="t",
 )
-RUNS = replace(
-    NEW, state=RUNNING, updated_at_ms=NOON_MS + 700, started_at_ms=NOON_MS + 700, attempts=1, lease="l1"
-)
+RUNS = replace(NEW, state=RUNNING, updated_at_ms=NOON_MS + 700, started_at_ms=NOON_MS + 700, attempts=1, lease="l1")
 
 
 def count(state: State) -> CountKey:

@@ -55,7 +55,7 @@ def test_an_exponential_wait_doubles() -> None:
 
 
 def test_the_wait_of_a_message_ends_at_one_minute() -> None:
-    assert MESSAGE_BACKOFF == Exponential(1_000, 60_000)
+    assert Exponential(1_000, 60_000) == MESSAGE_BACKOFF
     assert schedule(MESSAGE_BACKOFF, 9) == [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]
 
 

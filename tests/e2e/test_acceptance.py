@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.service import Service, running
+from tests.support.up import Service, running
 from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.service import Service, running
+from tests.support.up import Service, running
 from tests.support.waiting import until
 
 README = Path(__file__).parents[2] / "README.md"

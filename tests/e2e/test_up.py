@@ -22,13 +22,15 @@ from tests.support.up import Service, running
 from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
+LOGS = "logs.jsonl"
 COMMAND_TIMEOUT_S = 60
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One with a single worker, for all tests that leave it as it is."""
-    with running(tmp_path_factory.mktemp("up"), "--workers", "1", TASKYARD_HANDLERS=HANDLERS) as found:
+    folder = tmp_path_factory.mktemp("up")
+    with running(folder, "--workers", "1", "--logs", str(folder / LOGS), TASKYARD_HANDLERS=HANDLERS) as found:
         yield found
 
 
@@ -82,6 +84,13 @@ class TestWhatItSays:
     def test_health_is_well(self, service: Service) -> None:
         health = service.get("/health")
         assert (health["status"], health["stage"]) == ("ok", "local")
+
+    def test_warnings_in_brief_and_all_logs_in_the_file(self, service: Service) -> None:
+        refused = service.post("/mq/message/publish", {"topic": "order.created", "payload": {}, "maxRetries": 1})
+        until(lambda: f"worker-1: dead letter (job_id {refused['id']}" in words(service.log))
+        logs = [json.loads(line) for line in (service.log.parent / LOGS).read_text().splitlines()]
+        (record,) = [line for line in logs if line.get("job_id") == int(refused["id"])]
+        assert (record["process"], record["level"], record["message"]) == ("worker-1", "WARNING", "dead letter")
 
     def test_a_taken_port_and_what_to_do_before_anything_starts(self, service: Service) -> None:
         second = taskyard("up", "--port", str(service.port))
@@ -171,7 +180,7 @@ class TestHttp:
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
         connection.connect()
         its_socket = connection.sock
-        for _ in range(3):
+        for _ in range(20):
             connection.request("POST", "/nowhere", body=b"{}")
             reply = connection.getresponse()
             assert (reply.status, json.loads(reply.read())["error"]) == (404, "Not Found")

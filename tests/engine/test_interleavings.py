@@ -9,11 +9,13 @@ Some steps are *races*: in the middle of one use case, just before one of its AW
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,8 +23,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from chalicelib import aws
-from chalicelib.core.decisions import Failed, Hide, Succeeded, wake_for_return
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.decisions import (
+    Claim,
+    Drop,
+    Failed,
+    GiveUp,
+    Hide,
+    Succeeded,
+    TakeOver,
+    on_delivery,
+    wake_for_return,
+)
+from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import MANUAL, ORDER_FIELDS, SYSTEM, Job, JobError, Tombstone, from_envelope
 from chalicelib.core.projection import Measure
 from chalicelib.core.retry import Fixed
@@ -37,16 +49,18 @@ from chalicelib.engine.settling import ComeBack, settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import STATE_PART, JobRefused, Lease, decoded
+from chalicelib.store.jobs import STATE_PART, JobRefused, Lease, StoredOutput, decoded
 from chalicelib.store.wire import item_from_wire
+from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world
-from tests.support.yards import START_MS, Exited
+from tests.support.yards import START_MS, Exited, moto_bench
 
 EXAMPLES = 50
 STEPS = 25
 LEASE_MS = 60_000
 MINUTE_MS = 60_000
-LATER_MS = (1, 999, 5_000, 20_001, 61_000, 121_001, 901_000, 7_200_000)
+LATER_MS = (999, 5_000, 20_001, 61_000, 121_001, 901_000, 7_200_000)
+LONGEST_MS = 6 * 3_600_000  # moto counts the 12 hours that a message may be hidden from its sending on
 DELAYS_MS = (None, None, None, None, 1, 5_000, 840_000, 3_600_000)
 BACKOFFS = (Fixed(0), Fixed(0), Fixed(5_000), Fixed(1_200_000), None)
 JOBS_MAX = 5  # published by the rules of one example; replays come on top
@@ -424,6 +438,7 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- the clock, and what derives from the ledger ------------------------------------------
 
+    @precondition(lambda self: self.world.clock.ms < START_MS + LONGEST_MS)
     @rule(ms=st.sampled_from(LATER_MS))
     def time_passes(self, ms: int) -> None:
         self.world.clock.move(ms)
@@ -733,3 +748,120 @@ def test_no_interleaving_breaks_an_invariant() -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
+
+
+# -- the rule and the fence agree ---------------------------------------------------------------------
+
+
+class Standing(NamedTuple):
+    """How a job may stand on the ledger when a message of delivery 2 arrives."""
+
+    state: State
+    delivery: int = 2
+    attempts: int = 1  # of 3
+    lease_left_ms: int = 0
+    due_in_ms: int = 0
+    held: bool = False
+    same_birth: bool = True
+    trace_length: int = 1
+
+
+STANDINGS = [
+    *(Standing(State.PENDING, 2, *values) for values in itertools.product((0, 3), (0,), (0, 1), (False, True))),
+    *(Standing(State.PENDING, delivery, 0, same_birth=same) for delivery in (1, 2, 3) for same in (True, False)),
+    *(Standing(State.PENDING, attempts=0, trace_length=length) for length in (18, 19, 20)),
+    *(Standing(State.RUNNING, *values) for values in itertools.product((1, 2, 3), (1, 3), (-1, 0, 1))),
+    *(Standing(State.RUNNING, lease_left_ms=-1, trace_length=length) for length in (18, 19, 20)),
+    *(Standing(state, delivery) for state in (*TERMINAL, State.WAITING) for delivery in (1, 2, 3)),
+]
+
+
+def test_a_claim_does_exactly_what_the_rule_says() -> None:
+    """The claim's condition is written twice, in the rule and in the fence of the write; they must not differ."""
+    with moto_bench([work]) as bench:
+        yard, now_ms = bench.yard, bench.clock.ms
+        for standing in STANDINGS:
+            record = place(yard, placed(yard, standing))
+            envelope = replace(
+                job_of(yard, id=record.id, type=record.type, trace_id=record.trace_id), delivery=2, attempt_limit=3
+            )
+            verdict = on_delivery(record, envelope, now_ms, "mine")
+            before = stored(yard, record.id)
+            outcome = claim(yard, envelope, Lease("mine", now_ms + LEASE_MS, "A"))
+            after = yard.jobs.find(record.id)
+            if isinstance(verdict, Claim | TakeOver):
+                assert isinstance(outcome, Job), standing
+                assert outcome == after
+                assert (outcome.state, outcome.lease, outcome.attempts) == (State.RUNNING, "mine", record.attempts + 1)
+                assert len(outcome.trace) <= TRACE_MAX_EVENTS
+            elif isinstance(verdict, GiveUp):
+                assert isinstance(outcome, Drop), standing
+                assert after is not None
+                assert (after.state, after.attempts) == (State.FAILED, record.attempts)
+            else:
+                assert outcome == verdict, standing
+                assert stored(yard, record.id) == before, standing
+
+
+def placed(yard: Yard, standing: Standing) -> Job:
+    """A record that stands so."""
+    now_ms = yard.now_ms()
+    leased = standing.state is not State.PENDING or standing.attempts > 0
+    return job_of(
+        yard,
+        birth=BIRTH if standing.same_birth else "another",
+        state=standing.state,
+        delivery=standing.delivery,
+        attempts=standing.attempts,
+        attempt_limit=3,
+        lease="theirs" if leased else None,
+        lease_until_ms=now_ms + standing.lease_left_ms if standing.state is State.RUNNING else None,
+        due_at_ms=now_ms + standing.due_in_ms,
+        held=standing.held,
+        trace=lines(standing.trace_length),
+    )
+
+
+# -- races that are too rare to wait for --------------------------------------------------------------
+
+
+def test_a_retry_that_read_the_job_too_early_gives_it_all_its_attempts_or_nothing() -> None:
+    """The job is claimed and canceled between the read and the write of a retry."""
+    racing = Races()
+    with world([work]) as used:
+        racing.attach(aws._session().get_component("event_emitter"))
+        yard = wiped(used).yard
+        job = publish(yard, Draft(kind=Kind.TASK, type="work", max_attempts=1))
+
+        def claimed_and_canceled() -> None:
+            claim(yard, from_envelope(racing.sent[0][1]), Lease("a", yard.now_ms() + LEASE_MS, "A"))
+            lifecycle.cancel(yard, job.id, Kind.TASK)
+
+        racing.countdown, racing.other = 1, claimed_and_canceled
+        with contextlib.suppress(Conflict):
+            lifecycle.retry(yard, job.id, Kind.TASK)
+        assert racing.other is None
+        found = yard.jobs.find(job.id)
+        assert found is not None
+        assert (found.state, found.tries) in ((State.CANCELED, 1), (State.PENDING, 0))
+
+
+def test_a_child_whose_parent_is_removed_before_it_was_released_still_ends() -> None:
+    """The parent's worker died between the parent's success and the release; then somebody tidied up."""
+    with world([work]) as used:
+        play = wiped(used)
+        yard = play.yard
+        parent = publish(yard, Draft(kind=Kind.TASK, type="work"))
+        child = publish(yard, Draft(kind=Kind.TASK, type="work", parent_id=parent.id))
+        running = claim(yard, parent, Lease("a", yard.now_ms() + LEASE_MS, "A"))
+        assert isinstance(running, Job)
+        yard.jobs.succeed(running, StoredOutput(), yard.now_ms())
+        with contextlib.suppress(Conflict):  # refusing to remove it now is an answer, too
+            lifecycle.remove(yard, parent.id, Kind.TASK)
+        for _ in range(5):
+            play.clock.move(3_600_000)
+            play.tick()
+            play.deliver()
+        ended = yard.jobs.find(child.id)
+        assert ended is not None
+        assert ended.state.terminal, "I1: the child waits for ever for a parent that is gone"

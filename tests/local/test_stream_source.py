@@ -182,3 +182,14 @@ def test_draining_gives_up_in_time(streams: Streams, projector: Projector, sourc
     source.start()
     until(lambda: projector.calls)
     assert not source.drain(time.monotonic() + 0.5)
+
+
+def test_draining_goes_on_to_the_children_of_a_shard_that_ends(
+    streams: Streams, projector: Projector, source: StreamSource
+) -> None:
+    streams.shards = {"s1": ["0"], "s2": ["0"], "s3": ["0"]}
+    streams.parents = {"s2": "s1", "s3": "s2"}
+    streams.closed = {"s1", "s2"}
+    source.start()
+    assert drained(source)
+    assert projector.seen == [("s1", "0"), ("s2", "0"), ("s3", "0")]

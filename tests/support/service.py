@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -122,16 +123,15 @@ class Service:
 
 
 @contextmanager
-def service(**variables: str) -> Iterator[Service]:
-    """The application, freshly imported under the environment ``variables`` (``TASKYARD_...`` without that)."""
+def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Service]:
+    """The application, freshly imported under the environment ``variables`` (``TASKYARD_...`` without that).
+
+    On moto, or on the emulator at ``endpoint_url``, whose SQS keeps its own time.
+    """
     given = {f"TASKYARD_{name.upper()}": value for name, value in variables.items()}
     clock = MovableClock(START_MS)
-    with (
-        environment({**CREDENTIALS, "TASKYARD_HANDLERS": HANDLERS, **given}),
-        mock_aws(),
-        patch("moto.sqs.models.unix_time_millis", lambda: float(clock.ms)),
-        patch("moto.sqs.models.unix_time", lambda: clock.ms / 1_000),
-    ):
+    aws_there = _moto(clock) if endpoint_url is None else environment({"AWS_ENDPOINT_URL": endpoint_url})
+    with environment({**CREDENTIALS, "TASKYARD_HANDLERS": HANDLERS, **given}), aws_there:
         _forget()
         chosen = settings.current()
         stack.apply(chosen, template(chosen, registry().queues))
@@ -142,10 +142,18 @@ def service(**variables: str) -> Iterator[Service]:
     _forget()
 
 
+@contextmanager
+def _moto(clock: MovableClock) -> Iterator[None]:
+    with (
+        mock_aws(),
+        patch("moto.sqs.models.unix_time_millis", lambda: float(clock.ms)),
+        patch("moto.sqs.models.unix_time", lambda: clock.ms / 1_000),
+    ):
+        yield
+
+
 def written(at_ms: int) -> str:
     """A time as JavaScript's toISOString writes it."""
-    from datetime import UTC, datetime
-
     moment = datetime.fromtimestamp(math.floor(at_ms / 1_000), UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S") + f".{at_ms % 1_000:03d}Z"
 

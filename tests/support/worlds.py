@@ -201,7 +201,8 @@ class World:
 
     def lose_record(self, job: Job) -> None:
         """The same for one job."""
-        del _tables()[self.yard.settings.jobs_table].items[str(job.id)]
+        rows = _tables()[self.yard.settings.jobs_table].items
+        del rows[next(key for key in rows if key.value == str(job.id))]
 
     def next_event_ms(self) -> int | None:
         """When something will happen next, ``None`` if nothing will."""

@@ -1,0 +1,131 @@
+"""What tests of the engine do, in one word each. ``w`` is their world."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from botocore.exceptions import EndpointConnectionError
+
+from chalicelib import aws
+from chalicelib.core.job import Job
+from chalicelib.core.lanes import Band, Lane
+from chalicelib.core.states import Kind
+from chalicelib.engine.claiming import claim
+from chalicelib.engine.handlers import Registry
+from chalicelib.engine.publish import Draft, publish
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import Lease
+from tests.support.worlds import World
+
+LEASE_MS = 60_000
+
+
+def using(w: World, *functions: Callable[..., Any]) -> None:
+    """Deploy these handlers."""
+    w.restart(Registry.of(functions))
+
+
+def a_task(w: World, type: str = "t", **wishes: Any) -> Job:  # noqa: A002
+    return publish(w.yard, Draft(kind=Kind.TASK, type=type, **wishes))
+
+
+def a_message(w: World, topic: str = "news", **wishes: Any) -> Job:
+    return publish(w.yard, Draft(kind=Kind.MESSAGE, type=topic, **wishes))
+
+
+def work(w: World, queue: str = "default", band: str = "normal") -> list[str]:
+    """One batch to the worker; answers the ids of the messages that came back."""
+    back = w.deliver_batch(name_of(w, queue, band))
+    assert back is not None
+    return back
+
+
+def name_of(w: World, queue: str = "default", band: str = "normal") -> str:
+    """The SQS name of a lane."""
+    return w.yard.transport.source_of(Lane(queue, Band(band)))
+
+
+def take(w: World, queue: str = "default") -> list[Received]:
+    """What SQS hands out of a lane now."""
+    return w.yard.transport.receive(name_of(w, queue), 10, hide_s=330, wait_s=0)
+
+
+def message_of(w: World, job: Job) -> Any:
+    """The one message of a job, as SQS holds it."""
+    (found,) = [message for message in w.messages() if json.loads(message.body)["id"] == job.id]
+    return found
+
+
+def hidden_for_ms(w: World, job: Job) -> int:
+    return int(message_of(w, job).visible_at) - w.clock.ms
+
+
+def stolen(w: World, job: Job) -> Job:
+    """Another worker takes a running job over, after its lease has run out."""
+    taken = claim(w.yard, job, Lease("other-lease", w.clock.ms + LEASE_MS, "other worker"))
+    assert isinstance(taken, Job)
+    return taken
+
+
+def foreign(w: World, text: str, name: str | None = None) -> str:
+    """Somebody else sends a text to a queue, the normal lane if it is not named; answers its message id."""
+    url = w.sqs.get_queue_url(QueueName=name or name_of(w))["QueueUrl"]
+    return str(w.sqs.send_message(QueueUrl=url, MessageBody=text)["MessageId"])
+
+
+# -- between the service and AWS ----------------------------------------------------------------------
+
+
+@contextmanager
+def failing(client: Any, operation: str) -> Iterator[None]:
+    """AWS cannot be reached for one operation of a client."""
+
+    def refuse(**_: Any) -> None:
+        raise EndpointConnectionError(endpoint_url="https://aws.test")
+
+    with _hooked(client, operation, refuse):
+        yield
+
+
+@contextmanager
+def before(client: Any, operation: str, act: Callable[[], Any]) -> Iterator[None]:
+    """Somebody else acts just before the client's first call of an operation."""
+    acts = [act]
+
+    def hook(**_: Any) -> None:
+        if acts:
+            acts.pop()()
+
+    with _hooked(client, operation, hook):
+        yield
+    assert not acts, f"there was no {operation}"
+
+
+@contextmanager
+def counting(w: World) -> Iterator[Counter[str]]:
+    """How often each AWS operation is called by the world's present process."""
+    calls: Counter[str] = Counter()
+
+    def hook(model: Any, **_: Any) -> None:
+        calls[model.name] += 1
+
+    with ExitStack() as hooks:
+        for client in (w.yard.jobs.table.client, w.yard.transport.client, aws.client("s3")):
+            hooks.enter_context(_hooked(client, None, hook))
+        yield calls
+
+
+@contextmanager
+def _hooked(client: Any, operation: str | None, hook: Callable[..., Any]) -> Iterator[None]:
+    event = ".".join(
+        ["before-call", client.meta.service_model.service_id.hyphenize(), *([operation] if operation else [])]
+    )
+    client.meta.events.register_first(event, hook)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, hook)
