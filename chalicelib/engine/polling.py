@@ -13,6 +13,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.claiming import claim, opened
 from chalicelib.engine.lifecycle import find
 from chalicelib.engine.routing import lanes_to_poll
+from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.settling import ComeBack, settle
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard, logger
@@ -31,7 +32,8 @@ class NotInHand(Conflict):
 def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> list[Job]:
     """Up to ``limit`` running messages of a topic, in hand for ``lease_ms``; larger priorities first, then older.
 
-    Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a queue.
+    When AWS stops answering in the middle, what is in hand by then is answered, as it would be lost to the client
+    for a lease. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a queue.
     """
     if topic in yard.handlers.queues:
         raise Conflict(
@@ -42,10 +44,13 @@ def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> li
             remedy="remove the @subscribe, or publish to a topic of its own",
         )
     taken: list[Job] = []
-    for lane in lanes_to_poll(yard, topic):
-        taken += _drain(yard, yard.transport.source_of(lane), limit - len(taken), lease_ms, consumer)
-        if len(taken) >= limit:
-            break
+    try:
+        for lane in lanes_to_poll(yard, topic):
+            _drain(yard, yard.transport.source_of(lane), limit, lease_ms, consumer, taken)
+    except AWS_FAILURES:
+        if not taken:
+            raise
+        logger.exception("a poll ended early", extra={"topic": topic, "taken": len(taken)})
     return sorted(taken, key=lambda job: (-job.priority, job.created_at_ms, job.id))
 
 
@@ -62,23 +67,21 @@ def fail(yard: Yard, job_id: int, error: str) -> Job:
     return _settle_by_id(yard, job_id, Failed(JobError("ConsumerError", error[:500])))
 
 
-def _drain(yard: Yard, source: str, wanted: int, lease_ms: int, consumer: str) -> list[Job]:
-    """Claim up to ``wanted`` messages of one lane; a receive that brings nothing ends it."""
-    taken: list[Job] = []
-    while len(taken) < wanted:
+def _drain(yard: Yard, source: str, limit: int, lease_ms: int, consumer: str, taken: list[Job]) -> None:
+    """Claim messages of one lane until ``limit`` are ``taken``; a receive that brings nothing ends it."""
+    while len(taken) < limit:
         asked_at_ms = yard.now_ms()
-        most = min(wanted - len(taken), BATCH_MAX_MESSAGES)
+        most = min(limit - len(taken), BATCH_MAX_MESSAGES)
         try:
             messages = yard.transport.receive(source, most, hide_s=-(-lease_ms // 1_000), wait_s=0)
         except LookupError:  # SQS does not show the new queue yet
-            return taken
+            return
         if not messages:
-            return taken
+            return
         for message in messages:
             job = _take(yard, message, Lease(yard.token(), asked_at_ms + lease_ms, consumer, source, message.receipt))
             if job is not None:
                 taken.append(job)
-    return taken
 
 
 def _take(yard: Yard, message: Received, lease: Lease) -> Job | None:

@@ -195,7 +195,7 @@ class JobStore:
     def adopting(self, parent_id: int, child_id: int) -> list[Wire]:
         """The actions by which a child begins to wait for its parent; refused if that has succeeded, or is deleted."""
         over = {":success": State.SUCCESS.value, ":deleted": DELETED}
-        waits = Clause("parent not done", "NOT {state} IN (:success, :deleted)", over)
+        waits = Clause("parent not done", "{state} <> :success AND {state} <> :deleted", over)
         return [
             self.table.updating(state_key(parent_id), Change((EXISTS, waits), sets={"has_children": True})),
             self.table.putting({"job": parent_id, "part": f"{CHILD_PREFIX}{child_id}"}),

@@ -20,7 +20,14 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from chalicelib import aws
 from chalicelib.core.decisions import (
@@ -63,8 +70,7 @@ LATER_MS = (999, 5_000, 20_001, 61_000, 121_001, 901_000, 7_200_000)
 LONGEST_MS = 6 * 3_600_000  # moto counts the 12 hours that a message may be hidden from its sending on
 DELAYS_MS = (None, None, None, None, 1, 5_000, 840_000, 3_600_000)
 BACKOFFS = (Fixed(0), Fixed(0), Fixed(5_000), Fixed(1_200_000), None)
-JOBS_MAX = 5  # published by the rules of one example; replays come on top
-WORKERS = ("A", "B", "C")
+JOBS_MAX = 4  # published by the rules of one example; replays come on top
 TOPICS = ("orders", "polled")
 
 FAILURE = JobError("Trouble", "as told")
@@ -161,17 +167,21 @@ class Key:
 
     job_id: int
     input: str
-    until_s: int
 
 
 picks = st.integers(0, 7)
 rivals = st.sampled_from(("work", "cancel", "retry", "tick", "expire"))
 races = st.none() | st.none() | st.tuples(st.integers(0, 6), rivals, picks)
 outcomes = st.sampled_from(("succeed", "fail", "fail", "reject"))
-delays = st.sampled_from(DELAYS_MS)
-attempts = st.sampled_from((1, 1, 2, 3))
-backoffs = st.sampled_from(BACKOFFS)
-few_jobs = precondition(lambda self: len(self.accepted) < JOBS_MAX)
+drafts = st.builds(
+    Draft,
+    kind=st.just(Kind.TASK),
+    type=st.just("work"),
+    delay_ms=st.sampled_from(DELAYS_MS),
+    max_attempts=st.sampled_from((1, 2, 2, 3)),
+    backoff=st.sampled_from(BACKOFFS),
+    priority=st.sampled_from((0, 0, 0, 20)),
+)
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -180,13 +190,12 @@ class Interleavings(RuleBasedStateMachine):
     def __init__(self, used: World, racing: Races) -> None:
         super().__init__()
         self.world = wiped(used)
-        self.world.consumes = True
         self.racing = racing
         self.racing.reset()
         stagehand.told = "succeed"
         stagehand.runs.clear()
         self.accepted: set[int] = set()
-        self.deleted: set[int] = set()
+        self.removed: set[int] = set()
         self.busy: list[Run] = []
         self.in_hand: list[int] = []
         self.keys: dict[str, Key] = {}
@@ -194,83 +203,33 @@ class Interleavings(RuleBasedStateMachine):
         self.changes: list[tuple[Job | Tombstone | None, Job | Tombstone | None]] = []
         self.projected = 0
         self.raced = False
+        self._end_ms = START_MS + LONGEST_MS
 
     # -- publishing ---------------------------------------------------------------------------
 
-    @few_jobs
+    @initialize(first=drafts, topic=st.sampled_from(TOPICS))
+    def publish_two(self, first: Draft, topic: str) -> None:
+        self._publish(first, None)
+        self._publish(Draft(kind=Kind.MESSAGE, type=topic), None)
+
+    @precondition(lambda self: len(self.accepted) < JOBS_MAX)
     @rule(
-        delay_ms=delays,
-        attempts=attempts,
-        backoff=backoffs,
-        runner=st.sampled_from((SYSTEM, SYSTEM, SYSTEM, MANUAL)),
-        parent=st.none() | st.none() | picks,
-        race=races,
+        draft=drafts, how=st.sampled_from(("task", "message", "child", "manual", "many", "key")), pick=picks, race=races
     )
-    def publish_task(
-        self, delay_ms: int | None, attempts: int, backoff: Fixed | None, runner: str, parent: int | None, race: Any
-    ) -> None:
+    def publish(self, draft: Draft, how: str, pick: int, race: Any) -> None:
+        """One more job, in one of the ways in which there may be one."""
         parents = sorted(job.id for job in self.world.jobs())
-        parent_id = parents[parent % len(parents)] if parents and parent is not None else None
-        self._publish(
-            Draft(
-                kind=Kind.TASK,
-                type="work",
-                delay_ms=delay_ms,
-                max_attempts=attempts,
-                backoff=backoff,
-                runner=runner,
-                parent_id=parent_id,
-            ),
-            race,
-        )
-
-    @few_jobs
-    @rule(
-        topic=st.sampled_from(TOPICS),
-        delay_ms=delays,
-        attempts=attempts,
-        backoff=backoffs,
-        priority=st.sampled_from((0, 0, 20)),
-        race=races,
-    )
-    def publish_message(
-        self, topic: str, delay_ms: int | None, attempts: int, backoff: Fixed | None, priority: int, race: Any
-    ) -> None:
-        self._publish(
-            Draft(
-                kind=Kind.MESSAGE,
-                type=topic,
-                delay_ms=delay_ms,
-                max_attempts=attempts,
-                backoff=backoff,
-                priority=priority,
-            ),
-            race,
-        )
-
-    @few_jobs
-    @rule(count=st.integers(2, 3), race=races)
-    def publish_together(self, count: int, race: Any) -> None:
-        drafts = [Draft(kind=Kind.MESSAGE, type=topic) for topic in (*TOPICS, "orders")[:count]]
-        with self._race(race):
-            jobs = publish_many(self.yard, drafts)
-        assert all(isinstance(job, Job) for job in jobs), jobs
-        self.accepted |= {job.id for job in jobs if isinstance(job, Job)}
-
-    @few_jobs
-    @rule(name=st.sampled_from(("one", "two")), wish=st.sampled_from(("a", "a", "b")), race=races)
-    def publish_with_key(self, name: str, wish: str, race: Any) -> None:
-        draft = Draft(kind=Kind.TASK, type="work", input=wish, idempotency_key=name)
-        bound, now_s = self.keys.get(name), self.world.clock.ms // 1_000
-        if bound is None or bound.until_s < now_s:
-            job = self._publish(draft, race)
-            assert job.id not in {key.job_id for key in self.keys.values()}
-            self.keys[name] = Key(job.id, wish, now_s + self.yard.settings.idempotency_ttl_s)
-        elif bound.input != wish or bound.job_id in self.deleted:
-            with pytest.raises(Conflict):
-                publish(self.yard, draft)
+        if how == "key":
+            self._publish_with_key(("one", "two")[pick % 2], "aab"[pick % 3], race)
+        elif how == "many":
+            self._publish_many(race)
+        elif how == "message":
+            self._publish(replace(draft, kind=Kind.MESSAGE, type=TOPICS[pick % 2]), race)
+        elif how == "child" and parents:
+            runner = MANUAL if pick == 0 else SYSTEM
+            self._publish(replace(draft, parent_id=parents[pick % len(parents)], runner=runner), race)
         else:
-            assert self._publish(draft, None).id == bound.job_id
+            self._publish(replace(draft, runner=MANUAL if how == "manual" else SYSTEM), race)
 
     def _publish(self, draft: Draft, race: Any) -> Job:
         with self._race(race):
@@ -278,90 +237,154 @@ class Interleavings(RuleBasedStateMachine):
         self.accepted.add(job.id)
         return job
 
+    def _publish_many(self, race: Any) -> None:
+        with self._race(race):
+            jobs = publish_many(self.yard, [Draft(kind=Kind.MESSAGE, type=topic) for topic in TOPICS])
+        assert all(isinstance(job, Job) for job in jobs), jobs
+        self.accepted |= {job.id for job in jobs if isinstance(job, Job)}
+
+    def _publish_with_key(self, name: str, wish: str, race: Any) -> None:
+        draft = Draft(kind=Kind.TASK, type="work", input=wish, idempotency_key=name)
+        bound = self.keys.get(name)
+        if bound is None:
+            self.keys[name] = Key(self._publish(draft, race).id, wish)
+        elif bound.input != wish or bound.job_id in self.removed:
+            with pytest.raises(Conflict):
+                publish(self.yard, draft)
+        else:
+            assert self._publish(draft, None).id == bound.job_id
+
     # -- workers ------------------------------------------------------------------------------
 
-    @precondition(lambda self: self._lanes_with_messages())
-    @rule(lane=picks, pick=picks, worker=st.sampled_from(WORKERS), race=races)
-    def begin(self, lane: int, pick: int, worker: str, race: Any) -> None:
+    @precondition(lambda self: self._messages_come())
+    @rule(lane=picks, pick=picks, race=races)
+    def begin(self, lane: int, pick: int, race: Any) -> None:
         """A worker takes one message and claims its job."""
-        message = self._received(lane, pick)
+        message = self._received(self._lane(lane), pick)
         if message is not None:
             with self._race(race):
-                self._begin(message, worker)
+                self._begin(message)
 
-    @precondition(lambda self: self._lanes_with_messages())
+    @precondition(lambda self: self._messages_come())
     @rule(lane=picks, pick=picks, outcome=outcomes, race=races)
     def begin_and_finish(self, lane: int, pick: int, outcome: str, race: Any) -> None:
-        """A worker takes one message, runs its job and settles it; in between, somebody else acts."""
-        message = self._received(lane, pick)
+        """A worker takes one message, runs its job and settles it; in between, somebody else may act."""
+        message = self._received(self._lane(lane), pick)
         if message is not None:
             with self._race(race):
-                self._begin(message, "swift")
+                self._begin(message)
                 if self.busy and self.busy[-1].message is message:
                     self._settle(self.busy.pop(), outcome)
+
+    @precondition(lambda self: self.busy and self.world.clock.ms < self._end_ms)
+    @rule(pick=picks, race=races)
+    def overtake(self, pick: int, race: Any) -> None:
+        """A worker is silent for longer than its lease, and another one gets the message."""
+        self.world.clock.move(LEASE_MS + 1_001)
+        source = self.busy[pick % len(self.busy)].message.source
+        message = self._received(source, pick) if self.world._visible(source) else None
+        if message is not None:
+            with self._race(race):
+                self._begin(message)
 
     @precondition(lambda self: self.busy)
     @rule(pick=picks, outcome=outcomes, race=races)
     def finish(self, pick: int, outcome: str, race: Any) -> None:
-        """A worker that is busy settles its attempt, however late it is."""
-        run = self.busy.pop(pick % len(self.busy))
-        before = self._record(run.job.id)
-        with self._race(race):
-            self._settle(run, outcome)
-        if not self.raced and not held_by(before, run.job):
-            assert self._record(run.job.id) == before, "I2: settled without the lease"
+        """A worker that is busy settles its attempt."""
+        self._finish(self.busy.pop(pick % len(self.busy)), outcome, race)
+
+    @precondition(lambda self: self.busy)
+    @rule(outcome=outcomes)
+    def finish_late(self, outcome: str) -> None:
+        """The worker that has been busy for the longest time settles its attempt."""
+        self._finish(self.busy.pop(0), outcome, None)
 
     @precondition(lambda self: self.busy)
     @rule(pick=picks)
-    def heartbeat(self, pick: int) -> None:
+    def heartbeat_or_crash(self, pick: int) -> None:
+        """A worker extends its lease, or is never heard of again."""
         run = self.busy[pick % len(self.busy)]
-        before, until_ms = self._record(run.job.id), self.world.clock.ms + LEASE_MS
-        if held_by(before, run.job):
-            self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", until_ms)
+        if pick % 2:
+            self.busy.remove(run)
+            return
+        held = held_by(self._record(run.job.id), run.job)
+        with contextlib.nullcontext() if held else pytest.raises(JobRefused):
+            self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", self.world.clock.ms + LEASE_MS)
             self.yard.transport.hide([run.message], LEASE_MS // 1_000)
-        else:
-            with pytest.raises(JobRefused):
-                self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", until_ms)
 
-    @precondition(lambda self: self.busy)
-    @rule(pick=picks)
-    def crash(self, pick: int) -> None:
-        """A worker is never heard of again."""
-        self.busy.pop(pick % len(self.busy))
-
-    @precondition(lambda self: self._lanes_with_messages())
+    @precondition(lambda self: self._messages_come())
     @rule(lane=picks, told=st.sampled_from(("succeed", "fail", "reject", "crash")), race=races)
     def invoke(self, lane: int, told: str, race: Any) -> None:
         """The worker function runs on a batch of up to ten messages."""
         stagehand.told = told
         try:
             with self._race(race):
-                self.world.deliver_batch(self._lane(lane))
+                if (name := self._lane(lane)) is not None:
+                    self.world.deliver_batch(name)
         finally:
             stagehand.told = "succeed"
+
+    @precondition(lambda self: self.in_hand or self._polled_messages())
+    @rule(most=st.integers(1, 3), well=st.booleans(), race=races)
+    def poll_or_report(self, most: int, well: bool, race: Any) -> None:
+        """A consumer takes messages in hand, or says how it went with one."""
+        if self.in_hand:
+            self._report(self.in_hand.pop(most % len(self.in_hand)), well, race)
+            return
+        with self._race(race):
+            jobs = polling.poll(self.yard, "polled", most, 30_000, "consumer")
+        assert len(jobs) <= most
+        for job in jobs:
+            self._note_attempt(job)
+            self.in_hand.append(job.id)
+
+    def _report(self, job_id: int, well: bool, race: Any) -> None:
+        before = self._record(job_id)
+        running = isinstance(before, Job) and before.state is State.RUNNING and before.receipt is not None
+        try:
+            with self._race(race):
+                settled = polling.complete(self.yard, job_id) if well else polling.fail(self.yard, job_id, "no")
+        except (Conflict, NotFound):
+            assert self.raced or not running
+            assert self.raced or self._record(job_id) == before
+        else:
+            assert self.raced or running
+            assert settled.state is not State.RUNNING
 
     # -- SQS ----------------------------------------------------------------------------------
 
     @precondition(lambda self: self.racing.sent)
-    @rule(pick=st.integers(0, 30), late=st.booleans())
-    def deliver_again(self, pick: int, late: bool) -> None:
-        """SQS delivers a message once more, or the redrive moves it to the dead-letter queue."""
-        url, text = self.racing.sent[pick % len(self.racing.sent)]
-        if late:
-            url = self.world.sqs.get_queue_url(QueueName=self.yard.settings.dead_letter_queue)["QueueUrl"]
+    @rule(pick=st.integers(0, 15), late=st.booleans(), race=races)
+    def deliver_again(self, pick: int, late: bool, race: Any) -> None:
+        """SQS delivers any message that ever was sent once more, or redrives it to the dead-letter queue."""
+        url, text = self.racing.sent[-1 - pick % len(self.racing.sent)]
+        if not late:
+            self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
+            return
+        name = self.yard.settings.dead_letter_queue
+        url = self.world.sqs.get_queue_url(QueueName=name)["QueueUrl"]
         self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
-
-    @precondition(lambda self: self.world.messages(self.yard.settings.dead_letter_queue))
-    @rule(race=races)
-    def redrive(self, race: Any) -> None:
         with self._race(race):
-            assert self.world.deliver_batch(self.yard.settings.dead_letter_queue) == []
+            assert self.world.deliver_batch(name) == []
 
     # -- clients ------------------------------------------------------------------------------
 
     @precondition(lambda self: self.accepted)
-    @rule(pick=picks, race=races)
-    def cancel(self, pick: int, race: Any) -> None:
+    @rule(deed=st.sampled_from(("cancel", "retry", "retry", "replay", "remove")), pick=picks, race=races)
+    def ask(self, deed: str, pick: int, race: Any) -> None:
+        """A client asks for one of the things that may be done to a job."""
+        {"cancel": self._cancel, "retry": self._retry, "replay": self._replay, "remove": self._remove}[deed](pick, race)
+
+    @precondition(lambda self: self.busy)
+    @rule(pick=picks)
+    def cancel_and_retry(self, pick: int) -> None:
+        """A job is canceled under its worker's hands, and run again."""
+        job = self.busy[pick % len(self.busy)].job
+        with contextlib.suppress(Conflict, NotFound):
+            lifecycle.cancel(self.yard, job.id, job.kind)
+            lifecycle.retry(self.yard, job.id, job.kind)
+
+    def _cancel(self, pick: int, race: Any) -> None:
         job = self._pick(pick, *LIVE)
         if not isinstance(job, Job):
             return
@@ -371,9 +394,7 @@ class Interleavings(RuleBasedStateMachine):
             assert canceled == self._record(job.id)
             assert canceled.state is (job.state if job.state.terminal else State.CANCELED)
 
-    @precondition(lambda self: self.accepted)
-    @rule(pick=picks, race=races)
-    def retry(self, pick: int, race: Any) -> None:
+    def _retry(self, pick: int, race: Any) -> None:
         job = self._pick(pick, State.FAILED, State.CANCELED)
         if not isinstance(job, Job):
             return
@@ -390,9 +411,7 @@ class Interleavings(RuleBasedStateMachine):
                 assert isinstance(now, Job)
                 assert (now.state, now.delivery, now.tries) == (State.PENDING, job.delivery + 1, 0)
 
-    @precondition(lambda self: self.accepted)
-    @rule(pick=picks, race=races)
-    def replay(self, pick: int, race: Any) -> None:
+    def _replay(self, pick: int, race: Any) -> None:
         job = self._pick(pick, State.FAILED)
         if not isinstance(job, Job):
             return
@@ -410,53 +429,29 @@ class Interleavings(RuleBasedStateMachine):
             assert isinstance(now, Job)
             assert (now.state, now.replayed_as) == (State.FAILED, successor.id)
 
-    @rule(most=st.integers(1, 3), race=races)
-    def poll(self, most: int, race: Any) -> None:
-        with self._race(race):
-            jobs = polling.poll(self.yard, "polled", most, 30_000, "consumer")
-        assert len(jobs) <= most
-        for job in jobs:
-            self._note_attempt(job)
-            self.in_hand.append(job.id)
-
-    @precondition(lambda self: self.in_hand)
-    @rule(pick=picks, well=st.booleans(), race=races)
-    def report(self, pick: int, well: bool, race: Any) -> None:
-        """The consumer of a polled message says how it went."""
-        job_id = self.in_hand.pop(pick % len(self.in_hand))
-        before = self._record(job_id)
-        running = isinstance(before, Job) and before.state is State.RUNNING and before.receipt is not None
+    def _remove(self, pick: int, race: Any) -> None:
+        job = self._pick(pick, *TERMINAL)
+        if not isinstance(job, Job) or job.id in {child.parent_id for child in self.world.jobs() if child.held}:
+            return  # what waits for a parent that is removed has a test of its own below
         try:
             with self._race(race):
-                settled = polling.complete(self.yard, job_id) if well else polling.fail(self.yard, job_id, "no")
-        except (Conflict, NotFound):
-            assert self.raced or not running
-            assert self.raced or self._record(job_id) == before
+                lifecycle.remove(self.yard, job.id, job.kind)
+        except Conflict:
+            assert self.raced or not job.state.terminal
         else:
-            assert self.raced or running
-            assert settled.state is not State.RUNNING
+            assert self.raced or job.state.terminal
+            self.removed.add(job.id)
 
     # -- the clock, and what derives from the ledger ------------------------------------------
 
-    @precondition(lambda self: self.world.clock.ms < START_MS + LONGEST_MS)
-    @rule(ms=st.sampled_from(LATER_MS))
-    def time_passes(self, ms: int) -> None:
+    @precondition(lambda self: self.world.clock.ms < self._end_ms)
+    @rule(ms=st.sampled_from(LATER_MS), ticking=st.booleans(), race=races)
+    def time_passes(self, ms: int, ticking: bool, race: Any) -> None:
+        """Time passes, at the end of which the clock may tick."""
         self.world.clock.move(ms)
-
-    @rule(race=races)
-    def tick(self, race: Any) -> None:
-        with self._race(race):
-            self.world.tick()
-
-    @precondition(lambda self: self.accepted)
-    @rule(pick=picks)
-    def delete(self, pick: int) -> None:
-        """A finished job is removed for good, unless children still wait for it."""
-        job = self._pick(pick, *TERMINAL)
-        waiting = {child.parent_id for child in self.world.jobs() if child.held}
-        if isinstance(job, Job) and job.state.terminal and job.id not in waiting:
-            self.yard.jobs.entomb(job, self.world.clock.ms // 1_000 + self.yard.settings.tombstone_ttl_s)
-            self.deleted.add(job.id)
+        if ticking:
+            with self._race(race):
+                self.world.tick()
 
     @rule(back=st.integers(0, 12), ahead=st.integers(0, 12))
     def project(self, back: int, ahead: int) -> None:
@@ -493,9 +488,9 @@ class Interleavings(RuleBasedStateMachine):
             raise AssertionError(f"I1: job {job_id} was accepted and is lost")
         for record in records.values():
             if isinstance(record, Tombstone):
-                assert record.id in self.deleted
+                assert record.id in self.removed
                 continue
-            assert record.id not in self.deleted, f"I8: job {record.id} is back from the grave"
+            assert record.id not in self.removed, f"I8: job {record.id} is back from the grave"
             on_its_way = (
                 record.state.terminal
                 or record.wake_at_ms is not None
@@ -511,6 +506,7 @@ class Interleavings(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everything runs on, undisturbed, until it comes to rest."""
         self.busy.clear()
+        self.world.consumes = True
         self.world.go_on()
         self.every_change_is_legal()
         self.every_attempt_is_run_once()
@@ -523,7 +519,7 @@ class Interleavings(RuleBasedStateMachine):
             rests = job.state.terminal or (job.state is State.PENDING and (job.runner == MANUAL or waits))
             assert rests, f"I1: {job} never ends"
             assert job.runner != MANUAL or job.attempts == 0, "a manual task was run"
-        assert {job.id for job in jobs} >= self.accepted - self.deleted
+        assert {job.id for job in jobs} >= self.accepted - self.removed
         self.world.project()
         assert self._counted() == Counter(job.state for job in jobs), "I7: the counters are wrong in the end"
         self._check_measures()
@@ -568,8 +564,9 @@ class Interleavings(RuleBasedStateMachine):
         elif rival == "tick":
             self.world.tick()
         elif rival == "work":
-            if self._lanes_with_messages() and (message := self._received(pick, pick)):
-                self._begin(message, "rival")
+            lanes = self._visible()
+            if lanes and (message := self._received(lanes[pick % len(lanes)], pick)):
+                self._begin(message)
                 if self.busy and self.busy[-1].message is message:
                     self._settle(self.busy.pop(), "succeed" if pick % 2 else "fail")
         elif jobs := self.world.jobs():
@@ -579,11 +576,18 @@ class Interleavings(RuleBasedStateMachine):
             except (Conflict, NotFound):
                 return
 
-    def _begin(self, message: Received, worker: str) -> None:
+    def _finish(self, run: Run, outcome: str, race: Any) -> None:
+        before = self._record(run.job.id)
+        with self._race(race):
+            self._settle(run, outcome)
+        if not self.raced and not held_by(before, run.job):
+            assert self._record(run.job.id) == before, "I2: settled without the lease"
+
+    def _begin(self, message: Received) -> None:
         """What ``consume`` does with one message until its handler starts."""
         now_ms, envelope = self.world.clock.ms, opened(message.text)
         self.yard.transport.hide([message], LEASE_MS // 1_000)
-        verdict = claim(self.yard, envelope, Lease(self.yard.token(), now_ms + LEASE_MS, worker))
+        verdict = claim(self.yard, envelope, Lease(self.yard.token(), now_ms + LEASE_MS, "worker"))
         if isinstance(verdict, Job):
             self._note_attempt(verdict)
             self.busy.append(Run(verdict, message))
@@ -622,16 +626,28 @@ class Interleavings(RuleBasedStateMachine):
     def _record(self, job_id: int) -> Job | Tombstone | None:
         return next((record for record in self.world.records() if record.id == job_id), None)
 
-    def _lanes_with_messages(self) -> list[str]:
+    def _messages_come(self) -> bool:
+        """Whether a worker that waits for a message will get one soon."""
+        return bool(self._visible()) or (self.world.next_event_ms() or self._end_ms) < self._end_ms
+
+    def _visible(self) -> list[str]:
+        """The lanes that show messages to workers; the dead-letter queue is none of them."""
         return [name for name in self.world._consumed()[:-1] if self.world._visible(name)]
 
-    def _lane(self, lane: int) -> str:
-        lanes = self._lanes_with_messages()
-        return lanes[lane % len(lanes)]
+    def _polled_messages(self) -> bool:
+        return any(envelope_of(message).queue == "polled" for message in self.world.messages())
 
-    def _received(self, lane: int, pick: int) -> Received | None:
+    def _lane(self, lane: int) -> str | None:
+        """A lane that shows messages; if need be, time passes until there is one."""
+        if not self._visible() and (next_ms := self.world.next_event_ms()) is not None:
+            self.world.clock.ms = max(self.world.clock.ms, next_ms)
+            self.world.tick()
+        lanes = self._visible()
+        return lanes[lane % len(lanes)] if lanes else None
+
+    def _received(self, lane: str | None, pick: int) -> Received | None:
         """One of the messages that a lane shows, not always the oldest."""
-        messages = self.yard.transport.receive(self._lane(lane), 10, hide_s=330, wait_s=0)
+        messages = self.yard.transport.receive(lane, 10, hide_s=330, wait_s=0) if lane else []
         if not messages:
             return None
         chosen = messages.pop(pick % len(messages))
@@ -826,15 +842,18 @@ def placed(yard: Yard, standing: Standing) -> Job:
 
 
 def test_a_retry_that_read_the_job_too_early_gives_it_all_its_attempts_or_nothing() -> None:
-    """The job is claimed and canceled between the read and the write of a retry."""
+    """The job is retried, claimed and canceled by others between the read and the write of a retry."""
     racing = Races()
     with world([work]) as used:
         racing.attach(aws._session().get_component("event_emitter"))
         yard = wiped(used).yard
         job = publish(yard, Draft(kind=Kind.TASK, type="work", max_attempts=1))
 
+        lifecycle.cancel(yard, job.id, Kind.TASK)
+
         def claimed_and_canceled() -> None:
-            claim(yard, from_envelope(racing.sent[0][1]), Lease("a", yard.now_ms() + LEASE_MS, "A"))
+            lifecycle.retry(yard, job.id, Kind.TASK)
+            claim(yard, from_envelope(racing.sent[-1][1]), Lease("a", yard.now_ms() + LEASE_MS, "A"))
             lifecycle.cancel(yard, job.id, Kind.TASK)
 
         racing.countdown, racing.other = 1, claimed_and_canceled
