@@ -150,6 +150,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
     content = {"input": draft.input, "options": draft.options, "context": draft.context}
     text = to_json({name: value for name, value in content.items() if value is not None}, "payload")
     body = yard.payloads.place_body(job_id, birth, text)
+    asked_ms = _asked_ms(draft, now_ms)
     due_at_ms = _due_at_ms(draft, now_ms)
     max_attempts = draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft)
     job = Job(
@@ -163,7 +164,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         due_at_ms=due_at_ms,
         trace_id=draft.trace_id or trace_id_of(job_id, yard.random_bytes),
         priority=draft.priority,
-        start_at_ms=None if draft.due_at_ms is None and draft.delay_ms is None else due_at_ms,
+        start_at_ms=asked_ms,
         max_attempts=max_attempts,
         attempt_limit=max_attempts,
         timeout_ms=draft.timeout_ms,
@@ -274,7 +275,9 @@ def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
         return unsent(prepared, now_ms)
     parent = yard.jobs.find(draft.parent_id)
     if parent is None:
-        raise InvalidInput("there is no such parent", field="parentTaskId", got=draft.parent_id)
+        raise InvalidInput(
+            "there is no such parent", field="parentTaskId", expected="the id of a task", got=draft.parent_id
+        )
     if parent.state is State.SUCCESS:
         return unsent(replace(prepared, job=replace(prepared.job, held=False)), now_ms)
     return replace(prepared, job=replace(prepared.job, held=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
@@ -362,10 +365,17 @@ def _declared_attempts(yard: Yard, draft: Draft) -> int:
     return max(declared, default=DEFAULT_ATTEMPTS)
 
 
+def _asked_ms(draft: Draft, now_ms: int) -> int | None:
+    """The start that was asked for, in the past perhaps."""
+    if draft.due_at_ms is not None:
+        return draft.due_at_ms
+    return None if draft.delay_ms is None else now_ms + draft.delay_ms
+
+
 def _due_at_ms(draft: Draft, now_ms: int) -> int:
-    wanted = draft.due_at_ms if draft.due_at_ms is not None else now_ms + (draft.delay_ms or 0)
-    _expect(wanted - now_ms <= LATEST_START_MS, "executeAt", "a start within ten years", wanted)
-    return max(wanted, now_ms)
+    asked_ms = _asked_ms(draft, now_ms)
+    _expect(asked_ms is None or asked_ms - now_ms <= LATEST_START_MS, "executeAt", "a start within ten years", asked_ms)
+    return max(asked_ms or now_ms, now_ms)
 
 
 def _expect(holds: bool, field_name: str, expected: str, got: object) -> None:

@@ -47,7 +47,7 @@ class TestIds:
         def take(ids: JobIds) -> list[int]:
             return [ids.new() for _ in range(ID_BLOCK + 10)]
 
-        with ThreadPoolExecutor(2 * ground.threads()) as pool:  # two threads a process
+        with ThreadPoolExecutor(ground.threads(16)) as pool:  # two threads a process
             taken = [job_id for block in pool.map(take, processes * 2) for job_id in block]
         assert len(taken) == len(set(taken)) == 16 * (ID_BLOCK + 10)
         assert all(0 < job_id < 1 << 53 for job_id in taken)

@@ -700,7 +700,7 @@ class TestTheProjector:
 
         becomes(truth, drained)
         for shard, records in reader.seen.items():  # all of it once more, from the very beginning
-            self.deliver(bench, shard, records, size=40)
+            self.deliver(bench, shard, records, size=70)
         assert counted(bench) == truth
 
         start_ms = bench.clock.ms - 1_000
@@ -716,7 +716,7 @@ class TestTheProjector:
         }
 
     @staticmethod
-    def deliver(bench: Bench, shard: str, records: list[dict[str, Any]], size: int = 7) -> None:
+    def deliver(bench: Bench, shard: str, records: list[dict[str, Any]], size: int = 20) -> None:
         """Records in batches, each delivered twice, and once more together with half of the one before."""
         table = bench.yard.settings.jobs_table
         for start in range(0, len(records), size):

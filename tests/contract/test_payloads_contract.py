@@ -172,14 +172,16 @@ class TestOutputs:
 
 
 class TestDeleting:
-    def test_the_objects_of_a_job_go(self, yard: Yard) -> None:
-        job, _ = placed(yard, of_size(BUCKET_BYTES))
+    def test_the_objects_at_some_places_go(self, yard: Yard) -> None:
+        job, place = placed(yard, of_size(BUCKET_BYTES))
         other, _ = placed(yard, of_size(BUCKET_BYTES))
         output = yard.payloads.store_output(replace(job, lease=OLD), of_size(BUCKET_BYTES))
-        yard.payloads.delete_objects(replace(job, output_at=output.place))
+        places = [str(place), str(output.place), "item", f"output#{OLD}", "s3:bodies/of/nobody.json"]
+        yard.payloads.delete_objects(places)
         assert objects_below(yard, f"bodies/{job.id}/") == objects_below(yard, f"outputs/{job.id}/") == []
         assert objects_below(yard, f"bodies/{other.id}/") == [f"bodies/{other.id}/{BIRTH}.json"]
-        yard.payloads.delete_objects(job_of(yard, body_at="item", output_at=f"output#{OLD}"))
+        yard.payloads.delete_objects(places)
+        yard.payloads.delete_objects([])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", object()])

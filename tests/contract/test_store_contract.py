@@ -350,11 +350,32 @@ class TestTombstones:
             table.put({"job": job.id, "part": f"child#{child}"})
         becomes(Membership(("success",), ("success",), None, by_trace=True), lambda: membership(yard, job))
 
-        yard.jobs.entomb(job, 1_234)
+        assert yard.jobs.entomb(job, 1_234) == Tombstone(job.id, ("item",))
 
         grave = {"job": job.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
         assert parts_of(yard, job.id) == {"state": grave}
         becomes(Membership((), (), None, by_trace=False), lambda: membership(yard, job))
+
+    def test_what_is_left_in_the_bucket_is_told_until_it_is_gone(self, yard: Yard) -> None:
+        places = (f"s3:bodies/1/{BIRTH}.json", f"s3:outputs/1/{OLD}.json")
+        job = place(yard, job_of(yard, state=State.FAILED, body_at=places[0], output_at=places[1]))
+
+        tombstone = yard.jobs.entomb(job, 1_234)
+
+        assert tombstone == yard.jobs.ledger(job.id) == Tombstone(job.id, places)
+        assert yard.jobs.find(job.id) is None
+        for _ in range(2):
+            yard.jobs.seal(tombstone)
+            assert stored(yard, job.id) == {"job": job.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
+
+    def test_only_a_tombstone_is_sealed(self, yard: Yard) -> None:
+        live = place(yard, job_of(yard))
+        before = stored(yard, live.id)
+        yard.jobs.seal(Tombstone(live.id))
+        assert stored(yard, live.id) == before
+        missing = yard.ids.new()
+        yard.jobs.seal(Tombstone(missing))
+        assert stored(yard, missing) is None
 
     def test_a_deletion_that_was_cut_short_is_finished_by_the_next(self, yard: Yard) -> None:
         job = place(yard, job_of(yard, state=State.SUCCESS))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.job import JobError
+from chalicelib.core.job import JobError, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import JobRefused
@@ -44,6 +44,14 @@ class TestChildren:
             yard.jobs.together(yard.jobs.adopting(parent.id, 41))
         assert refused.value.ledger == parent
         assert yard.jobs.children(parent.id) == []
+
+    def test_nor_does_one_that_was_deleted(self, yard: Yard) -> None:
+        parent = place(yard, job_of(yard, state=State.FAILED))
+        yard.jobs.entomb(parent, 9)
+        with pytest.raises(JobRefused) as refused:
+            yard.jobs.together(yard.jobs.adopting(parent.id, 41))
+        assert refused.value.ledger == Tombstone(parent.id)
+        assert parts_of(yard, parent.id).keys() == {"state"}
 
     def test_nor_does_one_that_is_not_there(self, yard: Yard) -> None:
         missing = yard.ids.new()

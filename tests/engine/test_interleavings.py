@@ -52,6 +52,7 @@ from chalicelib.engine.claiming import claim, opened, recorded
 from chalicelib.engine.context import Context, Reject
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.routing import BANDS_FRESH_MS
 from chalicelib.engine.settling import ComeBack, settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
@@ -453,7 +454,8 @@ class Interleavings(RuleBasedStateMachine):
             with self._race(race):
                 self.world.tick()
 
-    @rule(back=st.integers(0, 12), ahead=st.integers(0, 12))
+    @precondition(lambda self: self.projected < len(self.changes))
+    @rule(back=st.integers(0, 12), ahead=st.integers(1, 20))
     def project(self, back: int, ahead: int) -> None:
         """The projector gets a piece of the stream, some of which it had before."""
         records = self.world.stream()
@@ -507,6 +509,7 @@ class Interleavings(RuleBasedStateMachine):
         """Everything runs on, undisturbed, until it comes to rest."""
         self.busy.clear()
         self.world.consumes = True
+        self.world.clock.move(BANDS_FRESH_MS + 1)  # from here on a poll knows every lane
         self.world.go_on()
         self.every_change_is_legal()
         self.every_attempt_is_run_once()

@@ -313,7 +313,7 @@ def test_what_is_retried_at_that_very_moment_is_not_removed(w: World) -> None:
         pytest.raises(Conflict) as refused,
     ):
         remove(w.yard, dead.id, TASK)
-    assert refused.value.message == "the job was started again"
+    assert refused.value.message == "the job changed meanwhile"
     w.go_on()
     assert w.yard.payloads.output(w.job(dead.id)) == "x" * 1_000
 

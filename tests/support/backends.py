@@ -112,9 +112,9 @@ class Ground:
                 yard.open_lane(Lane(queue, band))
         return Bench(yard, clock, exits)
 
-    def threads(self) -> int:
-        """How many threads may use the backend at once."""
-        return 1 if self.differs(Difference.NO_LOCKS) else THREADS
+    def threads(self, most: int = THREADS) -> int:
+        """How many threads may use the backend at once, of ``most``."""
+        return 1 if self.differs(Difference.NO_LOCKS) else most
 
     def differs(self, difference: Difference) -> bool:
         """Whether the backend is declared to do so."""

@@ -490,6 +490,7 @@ CASES = [
             refusals={
                 **not_in(State.FAILED, State.CANCELED),
                 "replayed": {"replayed_at_ms": NOW - 1},
+                "an attempt begun since": {"attempts": 4},
                 "a newer delivery": {"delivery": 4},
             },
             label="pending",

@@ -1,0 +1,436 @@
+"""The clock: what it sends, what it recovers, what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from chalicelib.core.decisions import wake_for_send
+from chalicelib.core.job import MANUAL, Job, JobError
+from chalicelib.core.retry import Fixed
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.claiming import claim
+from chalicelib.engine.handlers import task
+from chalicelib.engine.lifecycle import cancel, remove
+from chalicelib.engine.polling import poll
+from chalicelib.engine.publish import Draft, publish_many
+from chalicelib.engine.repairing import recover_expired, resend_stale, send_due, send_outboxes, tick
+from chalicelib.store.jobs import Lease
+from tests.support.steps import LEASE_MS, a_message, a_task, before, failing, message_of, using, work
+from tests.support.worlds import World, envelopes
+from tests.support.yards import START_MS, events_of
+
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+NOTHING = {"outboxes_sent": 0, "due_sent": 0, "leases_recovered": 0}
+
+
+@task("t", backoff=Fixed(0))
+def obedient(what: Any) -> None:
+    if what == "fail":
+        raise RuntimeError("no")
+
+
+@pytest.fixture
+def w(w: World) -> World:
+    using(w, obedient)
+    return w
+
+
+def enough() -> bool:
+    return True
+
+
+def no_more() -> bool:
+    return False
+
+
+# -- the tick -----------------------------------------------------------------------------------------
+
+
+def test_a_tick_with_nothing_to_do(w: World) -> None:
+    a_task(w)
+    assert w.yard.directory.last_tick_ms() is None
+    assert w.tick() == NOTHING
+    assert w.yard.directory.last_tick_ms() == START_MS
+    assert len(w.messages()) == 1
+
+
+def test_the_stale_are_looked_for_in_the_first_minute_of_an_hour(w: World) -> None:
+    hour_ms = START_MS - START_MS % HOUR_MS + HOUR_MS
+    found = {}
+    for offset_ms in (-1, 0, MINUTE_MS - 1, MINUTE_MS):
+        w.clock.ms = hour_ms + offset_ms
+        found[offset_ms] = "stale_resent" in (w.tick() or {})
+    assert found == {-1: False, 0: True, MINUTE_MS - 1: True, MINUTE_MS: False}
+
+
+def test_a_step_that_fails_keeps_the_others_from_nothing(w: World) -> None:
+    with failing(w.yard.transport.client, "SendMessageBatch"):
+        publish_many(w.yard, [Draft(kind=Kind.TASK, type="t")])
+    due = a_task(w, delay_ms=HOUR_MS)
+    w.clock.ms = due.due_at_ms
+    with failing(w.yard.transport.client, "SendMessageBatch"), pytest.raises(EndpointConnectionError):
+        tick(w.yard, enough)
+    assert [envelope.id for envelope in envelopes(w)] == [due.id]
+    assert w.yard.directory.last_tick_ms() is None  # so that a health check sees it
+    assert w.tick() == {**NOTHING, "outboxes_sent": 1}
+
+
+def test_a_function_stops_in_time_and_the_next_one_continues(w: World) -> None:
+    for _ in range(3):
+        a_task(w, delay_ms=HOUR_MS)
+    w.clock.move(HOUR_MS)
+    assert send_due(w.yard, no_more) == 1
+    assert len(w.messages()) == 1
+    assert send_due(w.yard, enough) == 2
+    assert len(w.messages()) == 3
+
+
+# -- outboxes -----------------------------------------------------------------------------------------
+
+
+def left_in_outbox(w: World, *bodies: Any) -> list[Job]:
+    """A bulk of which nothing was sent."""
+    with failing(w.yard.transport.client, "SendMessageBatch"):
+        jobs = publish_many(w.yard, [Draft(kind=Kind.TASK, type="t", input=body) for body in bodies])
+    assert all(isinstance(job, Job) for job in jobs)
+    return [job for job in jobs if isinstance(job, Job)]
+
+
+def test_an_outbox_is_sent_once_its_sender_has_had_its_time(w: World) -> None:
+    jobs = left_in_outbox(w, 1, "x" * 1_000, 3)
+    w.clock.move(20_000)
+    assert send_outboxes(w.yard, enough) == 0
+    w.clock.move(1)
+    assert send_outboxes(w.yard, enough) == 3
+    assert [envelope.id for envelope in envelopes(w)] == [job.id for job in jobs]
+    assert w.items("directory", "outbox") == []
+    assert send_outboxes(w.yard, enough) == 0
+    w.deliver()
+    assert [job.state for job in w.jobs()] == [State.SUCCESS] * 3
+
+
+def test_an_outbox_sends_only_what_still_waits(w: World) -> None:
+    first, second = left_in_outbox(w, 1, 2)
+    cancel(w.yard, first.id, Kind.TASK)
+    w.clock.move(20_001)
+    assert send_outboxes(w.yard, enough) == 1
+    assert [envelope.id for envelope in envelopes(w)] == [second.id]
+    assert w.items("directory", "outbox") == []
+
+
+def test_an_outbox_of_removed_jobs_goes(w: World) -> None:
+    (job,) = left_in_outbox(w, 1)
+    cancel(w.yard, job.id, Kind.TASK)
+    remove(w.yard, job.id, Kind.TASK)
+    w.clock.move(20_001)
+    assert send_outboxes(w.yard, enough) == 0
+    assert w.items("directory", "outbox") == []
+
+
+def test_outboxes_are_sent_oldest_first_as_long_as_there_is_time(w: World) -> None:
+    jobs = []
+    for body in (1, 2):
+        jobs += left_in_outbox(w, body)
+        w.clock.move(1_000)
+    w.clock.move(20_001)
+    assert send_outboxes(w.yard, no_more) == 1
+    assert [envelope.id for envelope in envelopes(w)] == [jobs[0].id]
+    assert send_outboxes(w.yard, enough) == 1
+
+
+# -- what is due --------------------------------------------------------------------------------------
+
+
+def test_a_job_that_stayed_unsent_is_sent(w: World) -> None:
+    with failing(w.yard.transport.client, "SendMessage"):
+        job = a_task(w, idempotency_key="k")
+    w.clock.move(19_999)
+    assert send_due(w.yard, enough) == 0
+    w.clock.move(1)
+    assert send_due(w.yard, enough) == 1
+    assert [(envelope.id, envelope.delivery) for envelope in envelopes(w)] == [(job.id, 1)]
+    sent = w.job(job.id)
+    assert (sent.wake_at_ms, sent.sent_at_ms) == (None, w.clock.ms)
+
+
+def test_a_hidden_message_that_does_not_come_back_is_replaced(w: World) -> None:
+    job = a_task(w, input="fail", backoff=Fixed(30_000))
+    work(w)
+    w.forget_messages()
+    w.clock.ms = START_MS + 30_000 + 89_999
+    assert send_due(w.yard, enough) == 0
+    w.clock.move(1)
+    assert send_due(w.yard, enough) == 1
+    assert [(envelope.id, envelope.delivery) for envelope in envelopes(w)] == [(job.id, 1)]
+    assert message_of(w, job).delayed_until == 0
+
+
+def test_a_far_start_is_handed_over_twelve_minutes_before(w: World) -> None:
+    job = a_task(w, delay_ms=HOUR_MS)
+    w.clock.ms = START_MS + 48 * MINUTE_MS - 1
+    assert send_due(w.yard, enough) == 0
+    w.clock.move(1)
+    assert send_due(w.yard, enough) == 1
+    assert message_of(w, job).delayed_until == START_MS + HOUR_MS
+
+
+def test_a_far_start_whose_wake_up_call_came_early_is_put_off(w: World) -> None:
+    job = a_task(w, delay_ms=HOUR_MS)
+    w.yard.jobs.wake_later(job, START_MS + 1)
+    w.clock.move(1)
+    assert send_due(w.yard, enough) == 1
+    assert w.messages() == []
+    assert w.job(job.id).wake_at_ms == START_MS + 48 * MINUTE_MS
+
+
+def test_a_job_that_moved_on_needs_no_wake_up_call(w: World) -> None:
+    """The record carries a call that no transition leaves behind; the clock drops it, and nothing else."""
+    job = a_task(w)
+    cancel(w.yard, job.id, Kind.TASK)
+    canceled = w.job(job.id)
+    w.yard.jobs.table.put(w.yard.jobs.item(replace(canceled, wake_at_ms=START_MS)))
+    assert send_due(w.yard, enough) == 1
+    assert w.job(job.id) == canceled
+    assert send_due(w.yard, enough) == 0
+
+
+def test_a_job_that_moves_at_that_very_moment_is_left_alone(w: World) -> None:
+    with failing(w.yard.transport.client, "SendMessage"):
+        job = a_task(w, idempotency_key="k")
+    w.clock.move(20_000)
+    with before(w.yard.transport.client, "SendMessage", lambda: cancel(w.yard, job.id, Kind.TASK)):
+        assert send_due(w.yard, enough) == 1
+    assert w.job(job.id).state is State.CANCELED
+    work(w)
+    assert w.job(job.id).attempts == 0
+
+
+def test_a_child_is_looked_after_as_long_again_as_it_is_old(w: World) -> None:
+    parent = a_task(w, delay_ms=30 * DAY_MS)
+    child = a_task(w, parent_id=parent.id)
+    calls = []
+    for _ in range(8):
+        w.clock.ms = w.job(child.id).wake_at_ms or 0
+        calls.append((w.clock.ms - START_MS) // 1_000)
+        assert send_due(w.yard, enough) == 1
+    assert calls == [60, 120, 240, 480, 960, 1_920, 3_840, 7_440]  # an hour at most
+    assert w.job(child.id).held
+
+
+def test_a_child_whose_parent_succeeded_unnoticed_is_started(w: World) -> None:
+    parent = a_task(w)
+    child = a_task(w, parent_id=parent.id)
+    with failing(w.yard.jobs.table.client, "Query"):  # how a worker finds the children
+        work(w)
+    assert (w.job(parent.id).state, w.job(child.id).held) == (State.SUCCESS, True)
+    w.clock.move(60_000)
+    assert send_due(w.yard, enough) == 1
+    work(w)
+    assert w.job(child.id).state is State.SUCCESS
+
+
+def test_a_child_of_a_removed_parent_is_canceled(w: World) -> None:
+    parent = a_task(w)
+    child = a_task(w, parent_id=parent.id)
+    cancel(w.yard, parent.id, Kind.TASK)
+    remove(w.yard, parent.id, Kind.TASK)
+    w.clock.move(60_000)
+    assert send_due(w.yard, enough) == 1
+    assert w.job(child.id).state is State.CANCELED
+
+
+def test_a_manual_child_is_never_sent(w: World) -> None:
+    parent = a_task(w)
+    child = a_task(w, "sign", runner=MANUAL, parent_id=parent.id)
+    work(w)
+    assert w.job(child.id).wake_at_ms is not None
+    w.clock.move(20_000)
+    assert send_due(w.yard, enough) == 1
+    assert w.messages() == []
+    assert (w.job(child.id).state, w.job(child.id).wake_at_ms) == (State.PENDING, None)
+
+
+# -- leases that ran out ------------------------------------------------------------------------------
+
+
+def left_running(w: World, **wishes: Any) -> Job:
+    """A job whose worker has vanished, and whose message does not come back."""
+    job = a_task(w, **wishes)
+    assert isinstance(claim(w.yard, job, Lease("gone", START_MS + LEASE_MS, "a worker that dies")), Job)
+    w.forget_messages()
+    return job
+
+
+def test_an_abandoned_job_is_sent_again_a_minute_after_its_lease(w: World) -> None:
+    job = left_running(w)
+    w.clock.ms = START_MS + LEASE_MS + MINUTE_MS
+    assert recover_expired(w.yard, enough) == 0
+    w.clock.move(1)
+    assert recover_expired(w.yard, enough) == 1
+    recovered = w.job(job.id)
+    assert (recovered.state, recovered.delivery, recovered.attempts) == (State.PENDING, 2, 1)
+    assert (recovered.due_at_ms, recovered.wake_at_ms, recovered.sent_at_ms) == (w.clock.ms, None, w.clock.ms)
+    assert events_of(recovered) == ["published", "started", "recovered"]
+    assert [envelope.delivery for envelope in envelopes(w)] == [2]
+    work(w)
+    assert (w.job(job.id).state, w.job(job.id).attempts) == (State.SUCCESS, 2)
+
+
+def test_an_abandoned_last_attempt_is_a_dead_letter(w: World) -> None:
+    job = left_running(w, max_attempts=1)
+    w.clock.ms = START_MS + LEASE_MS + MINUTE_MS + 1
+    assert recover_expired(w.yard, enough) == 1
+    dead = w.job(job.id)
+    assert (dead.state, dead.failures) == (State.FAILED, 1)
+    assert dead.error == JobError("LeaseLost", "the worker of the last attempt vanished, and no attempt is left")
+    assert w.messages() == []
+
+
+def test_a_lease_in_force_is_respected(w: World) -> None:
+    job = left_running(w)
+    w.clock.move(HOUR_MS)
+    w.yard.jobs.extend_lease(job.id, "gone", w.clock.ms + LEASE_MS)
+    assert recover_expired(w.yard, enough) == 0
+    assert w.job(job.id).state is State.RUNNING
+
+
+def test_a_worker_that_comes_back_at_that_very_moment_keeps_its_job(w: World) -> None:
+    job = left_running(w)
+    running = w.job(job.id)
+    w.clock.ms = START_MS + LEASE_MS + MINUTE_MS + 1
+
+    def settle_late() -> None:
+        w.yard.jobs.succeed(running, w.yard.payloads.store_output(running, "1"), w.clock.ms)
+
+    with before(w.yard.jobs.table.client, "UpdateItem", settle_late):
+        assert recover_expired(w.yard, enough) == 0
+    assert w.job(job.id).state is State.SUCCESS
+    assert w.messages() == []
+
+
+def test_an_abandoned_message_of_a_polled_topic_is_sent_again(w: World) -> None:
+    a_message(w, "notes")
+    (job,) = poll(w.yard, "notes", 1, 30_000, "client")
+    w.forget_messages()
+    w.clock.ms = START_MS + 30_000 + MINUTE_MS + 1
+    assert recover_expired(w.yard, enough) == 1
+    (again,) = poll(w.yard, "notes", 1, 30_000, "client")
+    assert (again.id, again.attempts) == (job.id, 2)
+
+
+def test_an_abandoned_job_that_sqs_does_not_take_stays_unsent(w: World) -> None:
+    job = left_running(w)
+    w.clock.ms = START_MS + LEASE_MS + MINUTE_MS + 1
+    with failing(w.yard.transport.client, "SendMessage"), pytest.raises(EndpointConnectionError):
+        recover_expired(w.yard, enough)
+    assert w.job(job.id).wake_at_ms == w.clock.ms + 20_000
+    w.go_on()
+    assert (w.job(job.id).state, w.job(job.id).attempts) == (State.SUCCESS, 2)
+
+
+def test_the_abandoned_are_recovered_as_long_as_there_is_time(w: World) -> None:
+    for _ in range(2):
+        left_running(w)
+    w.clock.ms = START_MS + LEASE_MS + MINUTE_MS + 1
+    assert recover_expired(w.yard, no_more) == 1
+    assert recover_expired(w.yard, enough) == 1
+
+
+# -- what SQS would forget ----------------------------------------------------------------------------
+
+
+def test_a_pending_job_is_sent_again_after_seven_days(w: World) -> None:
+    job, message = a_task(w, input="x" * 1_000), a_message(w, "notes")
+    w.forget_messages()
+    w.clock.ms = START_MS + 7 * DAY_MS - 1
+    assert resend_stale(w.yard, enough) == 0
+    w.clock.move(1)
+    assert resend_stale(w.yard, enough) == 2
+    assert sorted((envelope.id, envelope.delivery) for envelope in envelopes(w)) == [(job.id, 2), (message.id, 2)]
+    assert (w.job(job.id).sent_at_ms, w.job(job.id).wake_at_ms) == (w.clock.ms, None)
+    assert resend_stale(w.yard, enough) == 0
+    w.clock.move(7 * DAY_MS)
+    assert resend_stale(w.yard, enough) == 2
+    work(w)
+    assert w.job(job.id).state is State.SUCCESS
+
+
+def test_the_message_that_is_replaced_is_void(w: World) -> None:
+    job = a_task(w)
+    w.clock.move(7 * DAY_MS)
+    resend_stale(w.yard, enough)
+    assert [envelope.delivery for envelope in envelopes(w)] == [1, 2]
+    assert work(w) == []
+    assert w.messages() == []
+    assert w.job(job.id).attempts == 1
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda w: a_task(w, "sign", runner=MANUAL),
+        lambda w: a_task(w, parent_id=a_task(w, "sign", runner=MANUAL).id),
+        lambda w: a_task(w, delay_ms=30 * DAY_MS),
+        lambda w: cancel(w.yard, a_task(w).id, Kind.TASK),
+    ],
+    ids=["manual", "held", "not yet sent", "canceled"],
+)
+def test_what_has_no_message_is_not_sent_again(w: World, prepare: Callable[[World], Job]) -> None:
+    job = prepare(w)
+    delivery = w.job(job.id).delivery
+    w.forget_messages()
+    w.clock.move(8 * DAY_MS)
+    assert resend_stale(w.yard, enough) == 0
+    assert w.messages() == []
+    assert w.job(job.id).delivery == delivery
+
+
+def test_what_was_sent_lately_is_not_sent_again(w: World) -> None:
+    job = a_task(w, delay_ms=8 * DAY_MS)
+    w.clock.ms = job.due_at_ms - 600_000
+    w.tick()
+    assert w.job(job.id).sent_at_ms == w.clock.ms
+    w.clock.move(6 * DAY_MS)
+    assert resend_stale(w.yard, enough) == 0
+
+
+def test_what_starts_at_that_very_moment_is_not_sent_again(w: World) -> None:
+    a_task(w)
+    w.clock.move(8 * DAY_MS)
+    with before(w.yard.jobs.table.client, "UpdateItem", lambda: work(w)):
+        assert resend_stale(w.yard, enough) == 0
+    assert w.messages() == []
+
+
+def test_the_stale_are_sent_as_long_as_there_is_time(w: World) -> None:
+    for _ in range(2):
+        a_task(w)
+    w.forget_messages()
+    w.clock.move(8 * DAY_MS)
+    assert resend_stale(w.yard, no_more) == 1
+    assert resend_stale(w.yard, enough) == 1
+
+
+def test_the_clock_function_keeps_five_seconds(w: World) -> None:
+    from chalicelib.functions import clock
+
+    for _ in range(2):
+        a_task(w, delay_ms=HOUR_MS)
+    w.clock.move(HOUR_MS)
+    assert w.invoke(clock.handle, {"time": "whenever"}, remaining_ms=5_000) == {**NOTHING, "due_sent": 1}
+    assert w.invoke(clock.handle, {}, remaining_ms=5_001) == {**NOTHING, "due_sent": 1}
+
+
+def test_wake_up_calls_are_in_every_shard(w: World) -> None:
+    jobs = [a_task(w, delay_ms=HOUR_MS) for _ in range(4)]
+    assert {job.id % w.yard.settings.index_shards for job in jobs} == {0, 1}
+    w.clock.move(HOUR_MS)
+    assert send_due(w.yard, enough) == 4
+    assert wake_for_send(START_MS, START_MS) == START_MS + 20_000
+    assert {json.loads(message.body)["id"] for message in w.messages()} == {job.id for job in jobs}
