@@ -131,7 +131,9 @@ def _dead_letter_queue(settings: Settings) -> Fragment:
 
 
 def _lane(settings: Settings, lane: Lane) -> Fragment:
+    """A lane stays, with the messages in it, when code declares it no longer: they are accepted jobs."""
     queue = _queue(settings, sqs_name(settings.base_name, lane))
+    queue |= {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
     queue["Properties"]["RedrivePolicy"] = {
         "deadLetterTargetArn": _attribute("DeadLetterQueue", "Arn"),
         "maxReceiveCount": MAX_RECEIVE_COUNT,

@@ -67,6 +67,12 @@ def _without(forbidden: re.Pattern[str], description: str) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _no_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number or text, not true or false")
+    return value
+
+
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
@@ -87,6 +93,12 @@ Topic = Annotated[
 
 Text = Annotated[str, _without(_CONTROL_IN_TEXT, "text without control characters other than tab and line breaks")]
 """What a person reads (an error, a remark): any text, line breaks included."""
+
+Id = Annotated[str | int, BeforeValidator(_no_boolean)]
+"""An id as clients write it: a number or its digits."""
+
+Whole = Annotated[int, BeforeValidator(_no_boolean)]
+"""A whole number; JavaScript's ``true`` is none."""
 
 Many = Annotated[list[_Item], BeforeValidator(_as_list)]
 """A list in a query string, where one value looks like no list: ``ids=1`` as well as ``ids=1&ids=2``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, model_validator
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import AnswerModel, ApiModel, Name, Text, Topic
+from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Text, Topic, Whole
 from chalicelib.api.problems import BadRequest
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, Paging, idempotency_key_of, iso, job_id_of, to_ms
@@ -72,9 +72,9 @@ class PublishBody(ApiModel):
 
     topic: Topic = Field(description="Where to", examples=["order.created"])
     payload: dict[str, Any] = Field(description="The content", examples=[{"orderId": "123", "amount": 99.9}])
-    priority: int = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
+    priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
     execute_at: Moment | None = Field(default=None, description="Not before this time; in the past: now")
-    max_retries: int | None = Field(
+    max_retries: Whole | None = Field(
         default=None,
         ge=0,
         le=ATTEMPTS_MAX,
@@ -98,7 +98,7 @@ class PollQuery(ApiModel):
 
     topic: Topic
     limit: int = Field(default=10, ge=1, le=POLL_MAX, description="At most how many")
-    lock_timeout: int | None = Field(
+    lock_timeout: Whole | None = Field(
         default=None, ge=LOCK_MIN_MS, le=LOCK_MAX_MS, description="For how many ms they are in hand; 30000 unless told"
     )
     consumer_id: Name | None = Field(default=None, description="Who takes them; shown in the records")
@@ -107,13 +107,13 @@ class PollQuery(ApiModel):
 class CompleteBody(ApiModel):
     """A message that was worked on."""
 
-    id: str | int = Field(description="The message's id", examples=["1024"])
+    id: Id = Field(description="The message's id", examples=["1024"])
 
 
 class FailBody(ApiModel):
     """A message that could not be worked on."""
 
-    id: str | int = Field(description="The message's id", examples=["1024"])
+    id: Id = Field(description="The message's id", examples=["1024"])
     error: Text | None = Field(default=None, description="Why", examples=["payment service unavailable"])
 
 
@@ -135,8 +135,8 @@ class DeadLetterQuery(Paging):
 class ReplayBody(ApiModel):
     """One dead letter, or several."""
 
-    id: str | int | None = None
-    ids: list[str | int] | None = Field(default=None, min_length=1, max_length=BATCH_MAX)
+    id: Id | None = None
+    ids: list[Id] | None = Field(default=None, min_length=1, max_length=BATCH_MAX)
 
     @model_validator(mode="after")
     def _one_way(self) -> ReplayBody:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import AnswerModel, ApiModel, Name
+from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Whole
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, Paging, idempotency_key_of, iso, job_id_of, to_ms, without_secret
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError
@@ -60,16 +60,16 @@ class CreateBody(ApiModel):
     runner_type: Literal["manual", "system"] = Field(default="manual", description="system: a handler runs it")
     delay: float = Field(default=0, ge=0, le=DELAY_MAX_S, description="Not before so many seconds from now")
     script_name: ScriptName | None = None
-    priority: int = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
-    max_retries: int | None = Field(
+    priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
+    max_retries: Whole | None = Field(
         default=None, ge=0, le=ATTEMPTS_MAX - 1, description="How often it is tried again after the first failure"
     )
-    timeout: int | None = Field(
+    timeout: Whole | None = Field(
         default=None, ge=0, le=TIMEOUT_MAX_MS, description="Milliseconds an attempt may take; 0: no limit of its own"
     )
     context: dict[str, Any] | None = Field(default=None, description="Kept with the task; its secret is never shown")
     options: dict[str, Any] | None = None
-    parent_task_id: str | int | None = Field(default=None, description="Start only after this task has succeeded")
+    parent_task_id: Id | None = Field(default=None, description="Start only after this task has succeeded")
     idempotency_key: Name | None = Field(default=None, description="Two requests with one key are one task")
 
 
@@ -118,14 +118,14 @@ class ListQuery(Paging):
 class TaskBody(ApiModel):
     """A task by its id."""
 
-    id: str | int
+    id: Id
 
 
 class RetryBody(ApiModel):
     """One task, or several."""
 
-    id: str | int | None = None
-    task_ids: list[str | int] | None = Field(default=None, min_length=1, max_length=BULK_MAX)
+    id: Id | None = None
+    task_ids: list[Id] | None = Field(default=None, min_length=1, max_length=BULK_MAX)
 
     @model_validator(mode="after")
     def _one_way(self) -> RetryBody:
@@ -272,7 +272,7 @@ def _draft(body: CreateBody, headers: Mapping[str, str]) -> Draft:
     )
 
 
-def _parent_id(text: str | int | None) -> int | None:
+def _parent_id(text: Id | None) -> int | None:
     if text is None:
         return None
     parent_id = parse_job_id(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
@@ -11,6 +12,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from chalicelib.core.decisions import Failed
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.jobs import JobRefused
@@ -100,14 +102,16 @@ class Context:
     def progress(self, current: float, total: float = 100, message: str = "", data: Any = None) -> None:
         """Record how far the work is; one DynamoDB write a call.
 
-        Raises ``JobCanceled`` or ``LeaseLost`` when the run is void, and ``InvalidInput`` for ``data`` that is
-        no JSON or above 400 bytes.
+        Raises ``JobCanceled`` or ``LeaseLost`` when the run is void, and ``InvalidInput`` for numbers that are none
+        and ``data`` that is no JSON. Data above 400 bytes is left out.
         """
+        _check_number("current", current)
+        _check_number("total", total)
         text = None if data is None else to_json(data, "progress data")
         if text is not None and len(text) > PROGRESS_DATA_MAX_BYTES:
             text = json.dumps({"omitted": f"{len(text)} bytes"})
         self.raise_if_void()
-        report = Progress(current, total, message[:200], text)
+        report = Progress(current, total, storable(message)[:200], text)
         self._fenced(
             lambda: self.yard.jobs.report_progress(self.job.id, self.job.lease or "", report, self.yard.now_ms())
         )
@@ -155,7 +159,25 @@ def failure_of(error: BaseException) -> Failed:
     while trace is not None:
         where = place_of(trace.tb_frame, trace.tb_lineno)
         trace = trace.tb_next
-    return Failed(JobError(type(error).__name__, str(error)[:500], where), final=isinstance(error, Reject))
+    return Failed(JobError(type(error).__name__, text_of(error)[:500], where), final=isinstance(error, Reject))
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, whatever its class does when it is asked."""
+    try:
+        return storable(str(error))
+    except Exception:  # user code
+        return "the exception has no text: its __str__ raises"
+
+
+def storable(text: object) -> str:
+    """Text that UTF-8, and so the ledger and the log, can hold; what it cannot is shown as an escape."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInput("progress is told in numbers", field=name, expected="a finite number", got=value)
 
 
 def place_of(frame: FrameType, line: int) -> str:

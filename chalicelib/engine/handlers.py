@@ -224,6 +224,14 @@ def _handler(function: Callable[..., Any], mark: _Mark) -> Handler:
             expected="one or two parameters",
             got=len(parameters),
         )
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise InvalidInput(
+            "a handler is a plain function",
+            field=function.__qualname__,
+            expected="def that returns its result",
+            got="async def" if inspect.iscoroutinefunction(function) else "a generator",
+            remedy="call asyncio.run inside it",
+        )
     annotation = typing.get_type_hints(function).get(parameters[0].name)
     model = annotation if hasattr(annotation, "model_validate") else None
     return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Succeeded
 from chalicelib.core.errors import Conflict, InvalidInput
-from chalicelib.core.job import Job, JobError
+from chalicelib.core.job import Job, JobError, to_envelope
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.claiming import claim, opened
 from chalicelib.engine.lifecycle import find
@@ -18,7 +18,8 @@ from chalicelib.engine.settling import ComeBack, settle
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
-from chalicelib.store.jobs import JobRefused, Lease
+from chalicelib.store.jobs import OBJECT_PLACE, JobRefused, Lease
+from chalicelib.store.payloads import answered_bytes
 
 
 class NotInHand(Conflict):
@@ -68,7 +69,10 @@ def fail(yard: Yard, job_id: int, error: str) -> Job:
 
 
 def _drain(yard: Yard, source: str, limit: int, lease_ms: int, consumer: str, taken: list[Job]) -> None:
-    """Claim messages of one lane until ``limit`` are ``taken``; a receive that brings nothing ends it."""
+    """Claim messages of one lane until ``limit`` are ``taken``; a receive that brings nothing ends it.
+
+    So does a message for which the answer has no room: it is shown again, unclaimed, to the next poll.
+    """
     while len(taken) < limit:
         asked_at_ms = yard.now_ms()
         most = min(limit - len(taken), BATCH_MAX_MESSAGES)
@@ -78,10 +82,24 @@ def _drain(yard: Yard, source: str, limit: int, lease_ms: int, consumer: str, ta
             return
         if not messages:
             return
-        for message in messages:
+        for position, message in enumerate(messages):
+            if taken and _room_bytes(yard, taken) < _size_bytes(yard, message.text):
+                yard.transport.hide(messages[position:], 0)
+                return
             job = _take(yard, message, Lease(yard.token(), asked_at_ms + lease_ms, consumer, source, message.receipt))
             if job is not None:
                 taken.append(job)
+
+
+def _room_bytes(yard: Yard, taken: list[Job]) -> int:
+    """What an answer with ``taken`` in it may still hold."""
+    return yard.settings.payload_max_bytes - sum(_size_bytes(yard, to_envelope(job)) for job in taken)
+
+
+def _size_bytes(yard: Yard, envelope: str) -> int:
+    """What a message takes in an answer; one whose body is in the bucket may be as large as any."""
+    in_bucket = f'"body_at":"{OBJECT_PLACE}' in envelope
+    return yard.settings.payload_max_bytes if in_bucket else answered_bytes(envelope)
 
 
 def _take(yard: Yard, message: Received, lease: Lease) -> Job | None:

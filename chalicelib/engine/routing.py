@@ -21,12 +21,15 @@ def lane_of(yard: Yard, queue: str, priority: int) -> Lane:
 
 
 def lanes_to_poll(yard: Yard, topic: str) -> list[Lane]:
-    """The lanes that a polled topic has by now, the soonest first."""
+    """The lanes that a polled topic may have by now, the soonest first.
+
+    One that was never published to here may have had subscribers, whose lanes still hold what they did not get to.
+    """
     read_at_ms, bands = yard.known_bands.get(topic, (0, ()))
     if not bands or yard.now_ms() - read_at_ms > BANDS_FRESH_MS:
         bands = tuple(soonest_first(yard.directory.bands_of(topic)))
         _remember(yard, topic, bands)
-    return [Lane(topic, band) for band in bands]
+    return [Lane(topic, band) for band in bands or DEFAULT_BANDS]
 
 
 def _open(yard: Yard, lane: Lane) -> None:

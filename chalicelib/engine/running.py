@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -13,10 +14,12 @@ from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
-from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of, place_of
+from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of, place_of, storable
 from chalicelib.engine.handlers import Handler
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.payloads import to_json
+
+HANDLER_FAILURES = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)  # a handler may raise anything
 
 
 def handlers_of(yard: Yard, job: Job) -> tuple[Handler, ...]:
@@ -105,14 +108,18 @@ def _call(context: Context, handler: Handler) -> Outcome:
         return failure_of(error)
     except HandlerTimeout:
         raise
-    except (Exception, SystemExit) as error:  # a handler may raise anything, and may call sys.exit
-        logger.exception("handler failed", extra={"handler": handler.label})
+    except HANDLER_FAILURES as error:
+        logger.error("handler failed", extra={"handler": handler.label, "exception": _traceback(error)})
         return failure_of(error)
 
 
 def _plain(result: Any) -> Any:
     """A handler may return a pydantic model."""
     return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
+
+
+def _traceback(error: BaseException) -> str:
+    return storable("".join(traceback.format_exception(error))).rstrip()
 
 
 @contextmanager

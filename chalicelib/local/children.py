@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,8 +44,9 @@ class Incarnation:
     channel: Channel
 
     def kill(self) -> None:
-        """End it at once; harmless if it has ended."""
-        self.process.kill()
+        """End it at once, with what it has started; harmless if it has ended."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # its session is its own, so its group is, too
 
 
 class Child:
@@ -116,6 +118,7 @@ class Child:
                 return
             was_ready = self._greeted(incarnation)
             code = incarnation.process.wait()
+            incarnation.kill()  # a program that a handler left running; Lambda would end it, too
             with self._changed:
                 self._ready, self._current = False, None
                 self._changed.notify_all()

@@ -66,6 +66,8 @@ def up(
     clock_interval: float,
 ) -> None:
     """Run the whole service on this machine, until Ctrl-C."""
+    if endpoint_url is not None and data_dir is not None:
+        raise click.UsageError("--data-dir is for the embedded emulator: what --endpoint-url names keeps its own data")
     from chalicelib.local.supervisor import Plan
     from chalicelib.local.up import up as run
 

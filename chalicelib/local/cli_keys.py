@@ -20,8 +20,16 @@ COLUMNS = {"ID": "id", "LABEL": "label", "SCOPES": "scopes", "CREATED": "created
 def works_on_aws(command: Command) -> Command:
     """Give a command ``--stage``, ``--endpoint-url``, ``--url`` and ``--json``, and settle what they mean."""
 
-    @click.option("--stage", help="Of the installation; by default the one that `taskyard up` runs at --url.")
-    @click.option("--endpoint-url", help="Of AWS; by default AWS itself with --stage, else what --url tells.")
+    @click.option(
+        "--stage",
+        envvar="TASKYARD_STAGE",
+        help="Of the installation, or TASKYARD_STAGE; by default the one that `taskyard up` runs at --url.",
+    )
+    @click.option(
+        "--endpoint-url",
+        envvar="AWS_ENDPOINT_URL",
+        help="Of AWS, or AWS_ENDPOINT_URL; by default AWS itself with --stage, else what --url tells.",
+    )
     @url_option
     @json_option
     @functools.wraps(command)
@@ -33,13 +41,20 @@ def works_on_aws(command: Command) -> Command:
     return run
 
 
+def not_empty(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """A text with something in it; raises click's ``BadParameter``."""
+    if not value.strip():
+        raise click.BadParameter("expected a name, got an empty text")
+    return value
+
+
 @click.group()
 def keys() -> None:
     """Make, list and revoke access keys."""
 
 
 @keys.command()
-@click.option("--label", required=True, help="Whose it is; appears in logs.")
+@click.option("--label", required=True, callback=not_empty, help="Whose it is; appears in logs.")
 @click.option("--scope", "scopes", multiple=True, required=True, help="What it opens; may be repeated; * is all.")
 @works_on_aws
 def create(as_json: bool, label: str, scopes: tuple[str, ...]) -> None:
@@ -62,7 +77,7 @@ def list_keys(as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("key")
+@click.argument("key", callback=not_empty)
 @works_on_aws
 def revoke(as_json: bool, key: str) -> None:
     """End the life of a key, named by its id or its label. It opens nothing after 30 seconds."""

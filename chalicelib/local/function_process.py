@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -47,7 +48,14 @@ def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:
         while True:
             requests.put(channel.receive())
     except (EOFError, OSError):
-        os._exit(channels.EXIT_CODE)
+        _end_with_all_it_started()
+
+
+def _end_with_all_it_started() -> None:
+    """End this process and whatever a handler left running: its group, if it leads one."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(channels.EXIT_CODE)
 
 
 def _answer(name: str, function: functions.Function, request: Document) -> Document:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ LOUD = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 SHOWN_KEYS = ("job_id", "type", "handler", "step", "error")
 SHOWN_CHARS = 400
 SUPERVISOR = "up"
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a payload's words must not steer the terminal
 
 
 class Log:
@@ -53,7 +55,8 @@ class Log:
 
     def _show(self, name: str, text: str, style: str = "") -> None:
         if self._console is not None:
-            shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+            plain = CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+            shown = plain if len(plain) <= SHOWN_CHARS else f"{plain[:SHOWN_CHARS]}…"
             with self._lock:
                 self._console.print(Text.assemble((f"{name}: ", "dim"), (shown, style)), soft_wrap=True)
 

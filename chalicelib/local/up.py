@@ -19,6 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
+from chalicelib import settings
+from chalicelib.api.cors import origins
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.lanes import Band
 from chalicelib.engine.registry import declared_queues
@@ -49,12 +51,17 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
         try:
             listener = resources.enter_context(_listen(port))
             log = _log(logs, complaints, resources.enter_context(_log_file(logs)))
-            queues = declared_queues()
+            origins(settings.current().cors_origins)  # the API would refuse them again and again
+            queues = _declared_queues()
         except (TaskyardError, OSError) as error:
             complaints.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
         supervisor = Supervisor(plan, listener, queues, log)
         return _Session(supervisor, partial(_show_banner, plan, listener, queues), complaints).run()
+
+
+class NoHandlers(TaskyardError):
+    """The modules that declare handlers cannot be imported."""
 
 
 class PortTaken(TaskyardError):
@@ -77,7 +84,7 @@ class _Session:
             signal.signal(each, self._caught)
         try:
             self._while_attending(self._supervisor.start)
-        except (TaskyardError, BotoCoreError, ClientError) as error:
+        except (TaskyardError, BotoCoreError, ClientError, OSError) as error:
             self._complain(str(error))
             self._while_attending(self._supervisor.stop)
             return 1
@@ -145,6 +152,17 @@ def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Seque
         ("stop", "Ctrl-C"),
     ):
         console.print(Text.assemble(f"  {label:<9}", (text, "cyan")), soft_wrap=True)
+
+
+def _declared_queues() -> Mapping[str, Sequence[Band]]:
+    try:
+        return declared_queues()
+    except (ImportError, SyntaxError) as error:
+        packages = settings.current().handlers
+        raise NoHandlers(
+            f"the handlers in {packages} cannot be imported: {type(error).__name__}: {error}",
+            remedy="mend the module, or name other packages with TASKYARD_HANDLERS",
+        ) from error
 
 
 def _listen(port: int) -> socket.socket:

@@ -110,7 +110,9 @@ class JobLists:
         return [job for job in self.jobs.find_many(ids) if label_of(job) in wanted.labels]
 
     def _partitions(self, wanted: Wanted) -> list[tuple[str, str]]:
-        """The index and the partition key of every stream that the list merges."""
+        """The index and the partition key of every stream that the list merges; none for an empty span."""
+        if wanted.since_ms is not None and wanted.until_ms is not None and wanted.since_ms > wanted.until_ms:
+            return []
         shards = range(self.jobs.shards)
         if wanted.type is None:
             return [("by_state", f"{wanted.kind}#{label}#{shard}") for label in wanted.labels for shard in shards]

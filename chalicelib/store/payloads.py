@@ -104,12 +104,13 @@ class PayloadStore:
                 self.objects.delete_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
 
     def _check(self, text: str, what: str) -> None:
-        if len(text) > self.max_bytes:
+        size_bytes = answered_bytes(text)
+        if size_bytes > self.max_bytes:
             raise TooLarge(
                 f"this {what} is too large",
                 field=what,
-                expected=f"at most {self.max_bytes} bytes of JSON",
-                got=f"{len(text)} bytes",
+                expected=f"at most {self.max_bytes} bytes of JSON, its quotes and backslashes counted twice",
+                got=f"{size_bytes} bytes",
                 remedy="store it as an object in the bucket and pass its key",
             )
 
@@ -125,6 +126,11 @@ class PayloadStore:
         if item is None:
             raise LookupError(f"part {part} of job {job.id} is missing")
         return str(item["text"])
+
+
+def answered_bytes(text: str) -> int:
+    """What JSON text takes in an answer: Lambda hands answers on as a JSON string, which escapes them once more."""
+    return len(text) + text.count('"') + text.count("\\")
 
 
 def to_json(value: Any, what: str) -> str:

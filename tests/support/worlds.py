@@ -17,6 +17,7 @@ from unittest.mock import patch
 import botocore.session
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.sqs.models import Message
 
 from chalicelib import aws
 from chalicelib.core.job import Job, Tombstone, from_envelope
@@ -35,6 +36,7 @@ from tests.support.yards import SETTINGS, START_MS, Exited, MovableClock, moto_b
 REGION = "us-east-1"
 STEPS_MAX = 60  # more moves of the clock than any test needs to come to rest
 BATCH = 10
+MARK_RECEIVED = Message.mark_received
 Function = Callable[[Yard, Mapping[str, Any], Any], Any]
 
 
@@ -256,6 +258,7 @@ def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterato
         with (
             patch("moto.sqs.models.unix_time_millis", lambda: float(bench.clock.ms)),
             patch("moto.sqs.models.unix_time", lambda: bench.clock.ms / 1_000),
+            patch.object(Message, "mark_received", _mark_received),
         ):
             sqs = botocore.session.get_session().create_client("sqs", region_name=REGION)
             yield World(bench.yard, bench.clock, bench.yard.handlers, sqs, frozenset(_queues()), bench.exits)
@@ -307,6 +310,12 @@ def sqs_event(name: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any
 def envelopes(used: World, name: str | None = None) -> list[Job]:
     """The travelling jobs in SQS, in the order in which they were sent."""
     return [from_envelope(message.body) for message in used.messages(name)]
+
+
+def _mark_received(message: Any, visibility_timeout: int | None = None) -> None:
+    """As moto does it. SQS lets a message be hidden for 12 hours from each receive; moto counts from the sending."""
+    MARK_RECEIVED(message, visibility_timeout)
+    message.sent_timestamp = message.visible_at - 1_000 * int(visibility_timeout or 0)
 
 
 def _tables() -> Any:
