@@ -152,20 +152,28 @@ class Registry:
         for function in functions:
             for mark in vars(function).get(MARK, ()) if callable(function) and hasattr(function, "__dict__") else ():
                 if mark.role == "backoff":
+                    _refuse_twins("two functions are one backoff", mark.name, backoffs.get(mark.name), function)
                     backoffs[mark.name] = function
                     continue
                 handler = _handler(function, mark)
                 _declare_queue(queues, handler)
                 if mark.role == "subscriber":
-                    subscribers[mark.name] = (*subscribers.get(mark.name, ()), handler)
-                elif mark.name in tasks:
-                    raise InvalidInput(
-                        "two handlers declare one task type",
-                        field=mark.name,
-                        expected="one",
-                        got=f"{tasks[mark.name].label} and {handler.label}",
+                    known = subscribers.get(mark.name, ())
+                    twin = next((other for other in known if other.label == handler.label), None)
+                    _refuse_twins(
+                        "two subscribers of one topic have one name",
+                        mark.name,
+                        twin.function if twin else None,
+                        function,
                     )
+                    subscribers[mark.name] = (*known, handler)
                 else:
+                    _refuse_twins(
+                        "two handlers declare one task type",
+                        mark.name,
+                        tasks[mark.name].function if mark.name in tasks else None,
+                        function,
+                    )
                     tasks[mark.name] = handler
         return cls(tasks, subscribers, backoffs, queues)
 
@@ -212,12 +220,10 @@ def _options(
 
 
 def _handler(function: Callable[..., Any], mark: _Mark) -> Handler:
-    parameters = [
-        p
-        for p in inspect.signature(function).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if not 1 <= len(parameters) <= 2:
+    everything = inspect.signature(function).parameters.values()
+    parameters = [p for p in everything if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in everything if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if required or not 1 <= len(parameters) <= 2:
         raise InvalidInput(
             "a handler takes the input and, if it likes, the context",
             field=function.__qualname__,
@@ -237,9 +243,16 @@ def _handler(function: Callable[..., Any], mark: _Mark) -> Handler:
     return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
 
 
+def _refuse_twins(problem: str, name: str, first: Any, second: Any) -> None:
+    """Raise ``InvalidInput`` if there was a ``first`` already: nobody could tell which is meant."""
+    if first is not None:
+        labels = [f"{found.__module__}.{found.__qualname__}" for found in (first, second)]
+        raise InvalidInput(problem, field=name, expected="one", got=" and ".join(labels))
+
+
 def _declare_queue(queues: dict[str, tuple[Band, ...]], handler: Handler) -> None:
     declared = queues.setdefault(handler.queue, handler.bands)
-    if declared != handler.bands and handler.queue != DEFAULT_POOL:
+    if declared != handler.bands:
         raise InvalidInput(
             "handlers of one queue declare different lanes",
             field=handler.queue,

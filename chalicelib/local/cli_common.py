@@ -76,13 +76,13 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
     Where neither a stage nor an endpoint is named, it is the local one whose API is at ``url``. Raises
     ``Unreachable`` when nothing answers there, ``InvalidInput`` when what answers is not on this machine.
     """
-    if stage is None:
+    if stage is None or stage == target.LOCAL_STAGE:
         target.choose_local_stage()
     else:
         os.environ["TASKYARD_STAGE"] = stage
     if endpoint_url is not None:
         target.choose_endpoint(endpoint_url)
-    elif stage is None:
+    elif stage is None or stage == target.LOCAL_STAGE:
         target.choose_emulator(_local_endpoint(url))
 
 

@@ -410,6 +410,17 @@ class TestPoll:
         api.post("/mq/message/publish-batch", {"messages": batch})
         assert [len(poll(api, topic)), len(poll(api, topic, limit=100)), len(poll(api, topic))] == [10, 4, 0]
 
+    def test_no_more_than_an_answer_holds(self, api: Service, topic: str) -> None:
+        for n in range(3):
+            publish(api, topic, {"n": n, "text": "x" * 2_200_000})
+            api.clock.move(1)
+        polls = []
+        for _ in range(4):
+            polls.append([message["payload"]["n"] for message in poll(api, topic)])
+            api.clock.move(1)
+        assert [len(taken) for taken in polls] == [1, 1, 1, 0]
+        assert sorted(n for taken in polls for n in taken) == [0, 1, 2]
+
     def test_the_lock_is_thirty_seconds_unless_told(self, api: Service, topic: str) -> None:
         publish(api, topic)
         (message,) = poll(api, topic)

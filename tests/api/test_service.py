@@ -209,16 +209,20 @@ class TestLimits:
 
     @staticmethod
     def payload(size: int) -> dict[str, str]:
-        """A payload whose stored text, ``{"input":{"x":"..."}}``, has so many bytes."""
-        return {"x": "y" * (size - len('{"input":{"x":""}}'))}
+        """A payload whose stored text, ``{"input":{"x":"..."}}``, has so many bytes, its six quotes counted twice."""
+        return {"x": "y" * (size - len('{"input":{"x":""}}') - 6)}
 
     def test_a_payload_at_the_limit_and_one_beyond(self, small: Service) -> None:
         body = {"topic": "limits", "payload": self.payload(2_048)}
         assert small.post("/mq/message/publish", body).status == 200
         reply = small.post("/mq/message/publish", {**body, "payload": self.payload(2_049)})
-        assert (reply.status, reply.json["error"]) == (413, reply.json["error"])
+        assert reply.status == 413
         assert reply.json["details"] == [
-            {"field": "payload", "expected": "at most 2048 bytes of JSON", "got": "2049 bytes"}
+            {
+                "field": "payload",
+                "expected": "at most 2048 bytes of JSON, its quotes and backslashes counted twice",
+                "got": "2049 bytes",
+            }
         ]
         assert reply.json["remedy"] == "store it as an object in the bucket and pass its key"
         assert small.get("/mq/message/list", {"topic": "limits"}).json["totalCount"] == 1
@@ -243,14 +247,16 @@ class TestLimits:
         assert small.post("/mq/message/publish", b"x" * (2_048 + 65_536)).status == 400
 
     def test_an_output_beyond_the_limit_is_a_dead_letter(self, small: Service) -> None:
-        task = {"type": "documents.export", "targetId": "1", "targetType": "t", "runnerType": "system"}
-        columns = [f"column {number} {'x' * 40}" for number in range(38)]
-        created = small.post("/api/task/create", {**task, "input": {"rows": [], "columns": columns}})
-        assert created.status == 413 or created.status == 200
-        script = {"type": "scripted", "targetId": "1", "targetType": "t", "runnerType": "system"}
-        fits = small.post("/api/task/create", {**script, "input": "y" * 2_000}).json
+        task = {"type": "scripted", "targetId": "1", "targetType": "t", "runnerType": "system"}
+        fits, grows = (
+            small.post("/api/task/create", {**task, "input": script}).json["id"]
+            for script in ("y" * 2_000, {"grow": 2_100})
+        )
         small.work("default")
-        assert small.get("/api/task/detail", {"id": fits["id"]}).json["output"] == "y" * 2_000
+        assert small.get("/api/task/detail", {"id": fits}).json["output"] == "y" * 2_000
+        dead = small.get("/api/task/detail", {"id": grows}).json
+        assert (dead["status"], dead["output"], dead["error"]["type"]) == ("failed", None, "TooLarge")
+        assert "at most 2048 bytes" in dead["error"]["message"]
 
 
 JSON = st.recursive(

@@ -12,12 +12,20 @@ from chalicelib.core.errors import InvalidInput, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import StoredOutput
-from chalicelib.store.payloads import INLINE_MAX_BYTES, ITEM_MAX_BYTES, PayloadStore, StoredBody, to_json
+from chalicelib.store.payloads import (
+    INLINE_MAX_BYTES,
+    ITEM_MAX_BYTES,
+    PayloadStore,
+    StoredBody,
+    answered_bytes,
+    to_json,
+)
 from tests.support.backends import Ground
 from tests.support.ledger import BIRTH, job_of, parts_of
 from tests.support.transitions import OLD
 
 BUCKET_BYTES = 400_000
+QUOTES = 4  # in {"input":"..."}; what an answer escapes counts twice
 ODD = {"text": "ünï 订单 \U0001f4e6 \ud800 \x00 '\"\\", "n": [0.1, -0.0, 1e308, 12345678901234567890, None, True]}
 
 
@@ -80,14 +88,23 @@ class TestBodies:
     def test_there_is_one_limit(self, yard: Yard) -> None:
         limited = PayloadStore(yard.jobs.table, yard.objects, yard.payloads.bucket, max_bytes=1_000)
         job_id = yard.ids.new()
-        assert limited.place_body(job_id, BIRTH, of_size(1_000)).place == "item"
+        assert limited.place_body(job_id, BIRTH, of_size(1_000 - QUOTES)).place == "item"
         with pytest.raises(TooLarge) as error:
-            limited.place_body(job_id, BIRTH, of_size(1_001))
+            limited.place_body(job_id, BIRTH, of_size(1_001 - QUOTES))
         assert (error.value.field, error.value.expected, error.value.got) == (
             "payload",
-            "at most 1000 bytes of JSON",
+            "at most 1000 bytes of JSON, its quotes and backslashes counted twice",
             "1001 bytes",
         )
+
+    def test_what_an_answer_escapes_counts_twice(self, yard: Yard) -> None:
+        text = to_json({"input": '"\\ü' * 10}, "payload")  # {"input":"..."} with \\\" and \\\\ and \u00fc in it
+        assert len(text) == 12 + 10 * (2 + 2 + 6)
+        assert answered_bytes(text) == len(text) + QUOTES + 10 * (2 + 2 + 1)
+        limited = PayloadStore(yard.jobs.table, yard.objects, yard.payloads.bucket, answered_bytes(text))
+        assert limited.place_body(1, BIRTH, text).text == text
+        with pytest.raises(TooLarge):
+            replace(limited, max_bytes=answered_bytes(text) - 1).place_body(1, BIRTH, text)
 
     def test_too_large_a_body_leaves_nothing_in_the_bucket(self, yard: Yard) -> None:
         limited = PayloadStore(yard.jobs.table, yard.objects, yard.payloads.bucket, max_bytes=ITEM_MAX_BYTES)

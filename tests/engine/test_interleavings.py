@@ -174,6 +174,9 @@ picks = st.integers(0, 7)
 rivals = st.sampled_from(("work", "cancel", "retry", "tick", "expire"))
 races = st.none() | st.none() | st.tuples(st.integers(0, 6), rivals, picks)
 outcomes = st.sampled_from(("succeed", "fail", "fail", "reject"))
+worker_steps = st.sampled_from(
+    ("begin", "begin", "overtake", "overtake", "finish", "finish", "finish", "beat", "crash")
+)
 drafts = st.builds(
     Draft,
     kind=st.just(Kind.TASK),
@@ -257,63 +260,31 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- workers ------------------------------------------------------------------------------
 
-    @precondition(lambda self: self._messages_come())
-    @rule(lane=picks, pick=picks, race=races)
-    def begin(self, lane: int, pick: int, race: Any) -> None:
-        """A worker takes one message and claims its job."""
-        message = self._received(self._lane(lane), pick)
-        if message is not None:
-            with self._race(race):
-                self._begin(message)
+    @rule(steps=st.lists(st.tuples(worker_steps, picks, outcomes, races), min_size=1, max_size=4))
+    def work(self, steps: list[tuple[str, int, str, Any]]) -> None:
+        """Workers take messages, overtake each other, settle their attempts, or are never heard of again."""
+        for step, pick, outcome, race in steps:
+            if step == "begin" or not self.busy:
+                self._begin_next(self._lane(pick), pick, race)
+            elif step == "overtake":
+                self._overtake(pick, race)
+            elif step == "finish":
+                self._finish(self.busy.pop(pick % len(self.busy)), outcome, race)
+            elif step == "beat":
+                self._heartbeat(pick)
+            else:
+                self.busy.pop(pick % len(self.busy))
 
-    @precondition(lambda self: self._messages_come())
-    @rule(lane=picks, pick=picks, outcome=outcomes, race=races)
-    def begin_and_finish(self, lane: int, pick: int, outcome: str, race: Any) -> None:
+    @rule(pick=picks, outcome=outcomes, race=races)
+    def begin_and_finish(self, pick: int, outcome: str, race: Any) -> None:
         """A worker takes one message, runs its job and settles it; in between, somebody else may act."""
-        message = self._received(self._lane(lane), pick)
+        message = self._received(self._lane(pick), pick)
         if message is not None:
             with self._race(race):
                 self._begin(message)
                 if self.busy and self.busy[-1].message is message:
                     self._settle(self.busy.pop(), outcome)
 
-    @precondition(lambda self: self.busy and self.world.clock.ms < self._end_ms)
-    @rule(pick=picks, race=races)
-    def overtake(self, pick: int, race: Any) -> None:
-        """A worker is silent for longer than its lease, and another one gets the message."""
-        self.world.clock.move(LEASE_MS + 1_001)
-        source = self.busy[pick % len(self.busy)].message.source
-        message = self._received(source, pick) if self.world._visible(source) else None
-        if message is not None:
-            with self._race(race):
-                self._begin(message)
-
-    @precondition(lambda self: self.busy)
-    @rule(pick=picks, outcome=outcomes, race=races)
-    def finish(self, pick: int, outcome: str, race: Any) -> None:
-        """A worker that is busy settles its attempt."""
-        self._finish(self.busy.pop(pick % len(self.busy)), outcome, race)
-
-    @precondition(lambda self: self.busy)
-    @rule(outcome=outcomes)
-    def finish_late(self, outcome: str) -> None:
-        """The worker that has been busy for the longest time settles its attempt."""
-        self._finish(self.busy.pop(0), outcome, None)
-
-    @precondition(lambda self: self.busy)
-    @rule(pick=picks)
-    def heartbeat_or_crash(self, pick: int) -> None:
-        """A worker extends its lease, or is never heard of again."""
-        run = self.busy[pick % len(self.busy)]
-        if pick % 2:
-            self.busy.remove(run)
-            return
-        held = held_by(self._record(run.job.id), run.job)
-        with contextlib.nullcontext() if held else pytest.raises(JobRefused):
-            self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", self.world.clock.ms + LEASE_MS)
-            self.yard.transport.hide([run.message], LEASE_MS // 1_000)
-
-    @precondition(lambda self: self._messages_come())
     @rule(lane=picks, told=st.sampled_from(("succeed", "fail", "reject", "crash")), race=races)
     def invoke(self, lane: int, told: str, race: Any) -> None:
         """The worker function runs on a batch of up to ten messages."""
@@ -324,6 +295,35 @@ class Interleavings(RuleBasedStateMachine):
                     self.world.deliver_batch(name)
         finally:
             stagehand.told = "succeed"
+
+    def _begin_next(self, lane: str | None, pick: int, race: Any) -> None:
+        message = self._received(lane, pick)
+        if message is not None:
+            with self._race(race):
+                self._begin(message)
+
+    def _overtake(self, pick: int, race: Any) -> None:
+        """A worker is silent for longer than its lease, and another one gets the message."""
+        source = self.busy[pick % len(self.busy)].message.source
+        if self.world.clock.ms < self._end_ms:
+            self.world.clock.move(LEASE_MS + 1_001)
+        if self.world._visible(source):
+            self._begin_next(source, pick, race)
+
+    def _finish(self, run: Run, outcome: str, race: Any) -> None:
+        """A worker that is busy settles its attempt, however late it is."""
+        before = self._record(run.job.id)
+        with self._race(race):
+            self._settle(run, outcome)
+        if not self.raced and not held_by(before, run.job):
+            assert self._record(run.job.id) == before, "I2: settled without the lease"
+
+    def _heartbeat(self, pick: int) -> None:
+        run = self.busy[pick % len(self.busy)]
+        held = held_by(self._record(run.job.id), run.job)
+        with contextlib.nullcontext() if held else pytest.raises(JobRefused):
+            self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", self.world.clock.ms + LEASE_MS)
+            self.yard.transport.hide([run.message], LEASE_MS // 1_000)
 
     @precondition(lambda self: self.in_hand or self._polled_messages())
     @rule(most=st.integers(1, 3), well=st.booleans(), race=races)
@@ -579,13 +579,6 @@ class Interleavings(RuleBasedStateMachine):
             except (Conflict, NotFound):
                 return
 
-    def _finish(self, run: Run, outcome: str, race: Any) -> None:
-        before = self._record(run.job.id)
-        with self._race(race):
-            self._settle(run, outcome)
-        if not self.raced and not held_by(before, run.job):
-            assert self._record(run.job.id) == before, "I2: settled without the lease"
-
     def _begin(self, message: Received) -> None:
         """What ``consume`` does with one message until its handler starts."""
         now_ms, envelope = self.world.clock.ms, opened(message.text)
@@ -629,10 +622,6 @@ class Interleavings(RuleBasedStateMachine):
     def _record(self, job_id: int) -> Job | Tombstone | None:
         return next((record for record in self.world.records() if record.id == job_id), None)
 
-    def _messages_come(self) -> bool:
-        """Whether a worker that waits for a message will get one soon."""
-        return bool(self._visible()) or (self.world.next_event_ms() or self._end_ms) < self._end_ms
-
     def _visible(self) -> list[str]:
         """The lanes that show messages to workers; the dead-letter queue is none of them."""
         return [name for name in self.world._consumed()[:-1] if self.world._visible(name)]
@@ -643,7 +632,7 @@ class Interleavings(RuleBasedStateMachine):
     def _lane(self, lane: int) -> str | None:
         """A lane that shows messages; if need be, time passes until there is one."""
         if not self._visible() and (next_ms := self.world.next_event_ms()) is not None:
-            self.world.clock.ms = max(self.world.clock.ms, next_ms)
+            self.world.clock.ms = max(self.world.clock.ms, min(next_ms, self._end_ms))
             self.world.tick()
         lanes = self._visible()
         return lanes[lane % len(lanes)] if lanes else None

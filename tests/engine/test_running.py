@@ -374,7 +374,7 @@ def test_an_output_above_the_limit_is_a_dead_letter(w: World) -> None:
     assert dead.error is not None
     assert dead.error.type == "TooLarge"
     assert "at most 1024 bytes" in dead.error.message
-    assert "2002 bytes" in dead.error.message
+    assert "2004 bytes" in dead.error.message
 
 
 # -- several subscribers ------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ _HIDE_CODE = "hiding a deleted message fails with a code of its own, InvalidPara
 DIFFERENCES: Mapping[str, Mapping[Difference, str]] = {
     "moto": {
         Difference.STALE_DELETE: _DELETES_BY_STALE_HANDLE,
-        Difference.LONG_HIDE: "refuses a whole batch, not the entry, whose hiding would end 12 hours after its receive",
+        Difference.LONG_HIDE: "counts the 12 hours of hiding from the sending, and refuses the whole batch beyond",
         Difference.NO_LOCKS: "requests of several threads interleave: a failing transaction undoes what others wrote",
     },
     "ministack": {},

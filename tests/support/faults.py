@@ -7,6 +7,7 @@ world goes on, healthy, until it comes to rest, and ``verify`` looks at what bec
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections import Counter
@@ -243,7 +244,7 @@ def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault
     """A stage for plays; call what it yields for a fresh one."""
     calls = Calls(runs)
     no_waiting = SimpleNamespace(sleep=lambda _seconds: None)  # botocore waits between its repetitions
-    with world(functions) as used, patch("botocore.endpoint.time", no_waiting):
+    with world(functions) as used, patch("botocore.endpoint.time", no_waiting), _old_objects_left_alone():
         aws._session.cache_clear()
         calls.attach(aws._session().get_component("event_emitter"))
         used.on_restart = calls.revive
@@ -254,6 +255,16 @@ def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault
             return Play(wiped(used), calls, runs)
 
         yield fresh
+
+
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """Let the garbage collector look at new objects only: a fifth of the time goes into looking at botocore's."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def acted(scenario: Scenario, play: Play) -> Play:

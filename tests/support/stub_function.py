@@ -1,6 +1,6 @@
 """Stands in for ``function_process``: a child that does what its requests say.
 
-    python -m tests.support.stub_function [never-ready | dies]
+python -m tests.support.stub_function [never-ready | dies]
 """
 
 from __future__ import annotations

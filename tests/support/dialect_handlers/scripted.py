@@ -10,8 +10,12 @@ from chalicelib.engine.handlers import subscribe, task
 
 
 def obey(script: Any, context: Context) -> Any:
-    """``{"fail": "why"}`` fails, ``{"fail": "why", "until": 2}`` up to attempt 2, ``{"reject": "why"}`` at once and
-    for good; ``{"progress": [1, 4, "word"]}`` is reported first; anything else is answered as it came."""
+    """Do what a script says.
+
+    ``{"fail": "why"}`` fails, ``{"fail": "why", "until": 2}`` up to attempt 2, ``{"reject": "why"}`` at once and for
+    good; ``{"grow": 9}`` answers a text of that length; ``{"progress": [1, 4, "word"]}`` is reported first. Anything
+    else is answered as it came.
+    """
     if isinstance(script, dict):
         if "progress" in script:
             context.progress(*script["progress"])
@@ -19,6 +23,8 @@ def obey(script: Any, context: Context) -> Any:
             raise Reject(script["reject"])
         if "fail" in script and context.attempt <= script.get("until", context.attempt):
             raise ValueError(script["fail"])
+        if "grow" in script:
+            return "x" * script["grow"]
     return script
 
 
