@@ -97,7 +97,7 @@ def _safely(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs
 
 
 def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
-    lease = Lease(yard.token(), keeper.hidden_until_ms, yard.worker_name)
+    lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
     job = claim(yard, entry.envelope, lease)
     match job:
         case Drop(reason):

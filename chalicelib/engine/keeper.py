@@ -61,6 +61,15 @@ class Keeper:
             self.hidden_until_ms = self._beat_at_ms + lease_s * 1_000
             return self.hidden_until_ms
 
+    def held_until_ms(self) -> int:
+        """Until when the messages are hidden; hidden anew first, if no beat came for half a lease.
+
+        That happens when SQS did not answer, or when a handler kept the interpreter to itself.
+        """
+        with self._lock:
+            silent_ms = self._yard.now_ms() - self._beat_at_ms
+            return self.hold() if silent_ms * 2 >= self._yard.settings.lease_s * 1_000 else self.hidden_until_ms
+
     def let_go(self, message: Received) -> None:
         """The message's fate is decided: hold it no longer."""
         with self._lock:

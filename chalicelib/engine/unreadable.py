@@ -15,6 +15,8 @@ from chalicelib.store.table import TransactionRefused
 
 UNREADABLE_TYPE = "unreadable"
 KEPT_CHARS = 100_000
+CHAR_MAX_BYTES = 14  # of one character in ASCII JSON, its two backslashes counted twice
+BESIDE_BYTES = 1_000  # what the rest of the payload takes, generously
 
 
 def bury_unreadable(yard: Yard, message: Received) -> None:
@@ -30,7 +32,8 @@ def bury_unreadable(yard: Yard, message: Received) -> None:
 
 
 def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
-    content = {"messageId": message.message_id, "source": message.source, "text": message.text[:KEPT_CHARS]}
+    kept_chars = min(KEPT_CHARS, (yard.settings.payload_max_bytes - BESIDE_BYTES) // CHAR_MAX_BYTES)
+    content = {"messageId": message.message_id, "source": message.source, "text": message.text[:kept_chars]}
     prepared = prepare(yard, Draft(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1), None)
     now_ms = yard.now_ms()
     buried = replace(

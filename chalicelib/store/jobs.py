@@ -153,7 +153,9 @@ class JobStore:
     def children(self, parent_id: int) -> list[int]:
         """The ids of the children that wait, or waited, for a job."""
         rows = self.table.query_all(
-            "{job} = :job AND begins_with({part}, :prefix)", {":job": parent_id, ":prefix": CHILD_PREFIX}
+            "{job} = :job AND begins_with({part}, :prefix)",
+            {":job": parent_id, ":prefix": CHILD_PREFIX},
+            consistent=True,
         )
         return [int(row["part"].removeprefix(CHILD_PREFIX)) for row in rows]
 

@@ -21,7 +21,7 @@ from tests.support.service import service as installation
 from tests.support.yards import environment
 
 DEPENDENCIES = {"ledger", "directory", "insights", "queue", "bucket", "clock"}
-# What each route's key must hold; None is open to all. FACTS: message, dlq, dlq:manage (replay, cleanup), trace.
+# What each route's key must hold; None is open to all.
 SCOPE_OF = {
     ("POST", "/mq/message/publish"): "message",
     ("POST", "/mq/message/publish-batch"): "message",

@@ -13,7 +13,7 @@ from tests.support.backends import Ground
 
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[Callable[[], Emulator]]:
-    """Answers the session's embedded emulator, started on a free port at the first call."""
+    """Answers the one embedded emulator of a test run, started on a free port at the first call."""
     started: list[Emulator] = []
 
     def emulator() -> Emulator:

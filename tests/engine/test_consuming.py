@@ -19,7 +19,7 @@ from chalicelib.engine.handlers import task
 from chalicelib.engine.unreadable import KEPT_CHARS
 from chalicelib.functions.events import received
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import Lease
+from chalicelib.store.jobs import JobRefused, JobStore, Lease
 from tests.support.steps import LEASE_MS, a_task, foreign, hidden_for_ms, message_of, name_of, take, using, work
 from tests.support.worlds import World, envelopes, sqs_event
 from tests.support.yards import START_MS, events_of
@@ -317,6 +317,25 @@ def test_a_take_over_counts_on(w: World) -> None:
     assert events_of(w.job(job.id)) == ["published", "started", "recovered", "started", "succeeded"]
 
 
+def test_a_job_that_keeps_moving_is_left_for_a_second(w: World) -> None:
+    """Each time its claim is refused, and then the record says that it is free."""
+
+    class Restless(JobStore):
+        def claim(self, envelope: Job, *_: Any) -> Job:
+            raise JobRefused("moved", self.find(envelope.id))
+
+    @task("t")
+    def handler(_: Any) -> None:
+        raise AssertionError("nobody has claimed it")
+
+    using(w, handler)
+    job = a_task(w)
+    w.yard = replace(w.yard, jobs=Restless(w.yard.jobs.table, w.yard.jobs.shards))
+    assert work(w) == [message_of(w, job).id]
+    assert hidden_for_ms(w, job) == 1_000
+    assert w.job(job.id) == job
+
+
 # -- what nobody can read -----------------------------------------------------------------------------
 
 
@@ -354,6 +373,15 @@ def test_a_long_unreadable_message_is_kept_in_part(w: World) -> None:
     work(w)
     (dead,) = w.jobs()
     assert w.yard.payloads.body(dead)["input"]["text"] == "ü" * KEPT_CHARS
+
+
+def test_an_unreadable_message_is_kept_however_small_payloads_must_be(w: World) -> None:
+    w.yard = replace(w.yard, settings=replace(w.yard.settings, payload_max_bytes=2_000))
+    using(w)
+    foreign(w, "😀" * 1_000)  # nothing takes more room in ASCII JSON
+    assert work(w) == []
+    (dead,) = w.jobs()
+    assert w.yard.payloads.body(dead)["input"]["text"] == "😀" * 71
 
 
 def test_a_message_of_a_deleted_job_runs_nothing(w: World) -> None:

@@ -659,6 +659,13 @@ def test_survives_a_fault(scenario: Scenario, fault: Fault, fresh: Callable[[Fau
     scenario.check(play)
 
 
+def test_a_failing_call_costs_only_its_own_job(fresh: Callable[[Fault | None], Play]) -> None:
+    """The claim of the first of three jobs fails; the others are done within the same invocation."""
+    play = acted(SCENARIOS["worker-batch"], fresh(Fault("dynamodb.UpdateItem#1", Mode.BEFORE)))
+    assert [job.state for job in play.world.jobs()] == [PENDING, FAILED, SUCCESS]
+    assert [job.attempts for job in play.world.jobs()] == [0, 1, 1]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_survives_many_faults(seed: int, fresh: Callable[[Fault | None], Play]) -> None:
     """One call in ten fails in one way or another, whatever the service is doing."""

@@ -24,7 +24,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -170,13 +169,36 @@ class Key:
     input: str
 
 
-picks = st.integers(0, 7)
+Race = tuple[int, str, int] | None  # before which AWS call, who acts, and on what
+
+# What happens in a step, each deed as often as its weight says.
+WEIGHTS = {
+    "publish": 2,
+    "begin": 4,
+    "overtake": 3,
+    "finish": 5,
+    "begin_and_finish": 3,
+    "heartbeat": 1,
+    "crash": 1,
+    "invoke": 3,
+    "poll": 1,
+    "report": 1,
+    "deliver_again": 3,
+    "redrive": 1,
+    "cancel": 1,
+    "retry": 3,
+    "cancel_and_retry": 1,
+    "replay": 1,
+    "remove": 1,
+    "time_passes": 2,
+    "tick": 1,
+    "project": 1,
+}
+deeds = st.sampled_from([deed for deed, weight in WEIGHTS.items() for _ in range(weight)])
+picks = st.integers(0, 23)
+outcomes = st.sampled_from(("succeed", "fail", "fail", "reject"))
 rivals = st.sampled_from(("work", "cancel", "retry", "tick", "expire"))
 races = st.none() | st.none() | st.tuples(st.integers(0, 6), rivals, picks)
-outcomes = st.sampled_from(("succeed", "fail", "fail", "reject"))
-worker_steps = st.sampled_from(
-    ("begin", "begin", "overtake", "overtake", "finish", "finish", "finish", "beat", "crash")
-)
 drafts = st.builds(
     Draft,
     kind=st.just(Kind.TASK),
@@ -207,21 +229,28 @@ class Interleavings(RuleBasedStateMachine):
         self.changes: list[tuple[Job | Tombstone | None, Job | Tombstone | None]] = []
         self.projected = 0
         self.raced = False
-        self._end_ms = START_MS + LONGEST_MS
-
-    # -- publishing ---------------------------------------------------------------------------
+        self.end_ms = START_MS + LONGEST_MS
 
     @initialize(first=drafts, topic=st.sampled_from(TOPICS))
     def publish_two(self, first: Draft, topic: str) -> None:
         self._publish(first, None)
         self._publish(Draft(kind=Kind.MESSAGE, type=topic), None)
 
-    @precondition(lambda self: len(self.accepted) < JOBS_MAX)
-    @rule(
-        draft=drafts, how=st.sampled_from(("task", "message", "child", "manual", "many", "key")), pick=picks, race=races
-    )
-    def publish(self, draft: Draft, how: str, pick: int, race: Any) -> None:
+    @rule(deed=deeds, pick=picks, told=outcomes, draft=drafts, race=races)
+    def act(self, deed: str, pick: int, told: str, draft: Draft, race: Race) -> None:
+        """One thing happens. All is one rule, because several are switched on and off together, too often."""
+        if deed == "publish":
+            self.publish(draft, pick, race)
+        else:
+            getattr(self, deed)(pick, told, race)
+
+    # -- publishing ---------------------------------------------------------------------------
+
+    def publish(self, draft: Draft, pick: int, race: Race) -> None:
         """One more job, in one of the ways in which there may be one."""
+        if len(self.accepted) >= JOBS_MAX:
+            return
+        how, pick = ("task", "message", "child", "manual", "many", "key")[pick % 6], pick // 6
         parents = sorted(job.id for job in self.world.jobs())
         if how == "key":
             self._publish_with_key(("one", "two")[pick % 2], "aab"[pick % 3], race)
@@ -235,19 +264,19 @@ class Interleavings(RuleBasedStateMachine):
         else:
             self._publish(replace(draft, runner=MANUAL if how == "manual" else SYSTEM), race)
 
-    def _publish(self, draft: Draft, race: Any) -> Job:
+    def _publish(self, draft: Draft, race: Race) -> Job:
         with self._race(race):
             job = publish(self.yard, draft)
         self.accepted.add(job.id)
         return job
 
-    def _publish_many(self, race: Any) -> None:
+    def _publish_many(self, race: Race) -> None:
         with self._race(race):
             jobs = publish_many(self.yard, [Draft(kind=Kind.MESSAGE, type=topic) for topic in TOPICS])
         assert all(isinstance(job, Job) for job in jobs), jobs
         self.accepted |= {job.id for job in jobs if isinstance(job, Job)}
 
-    def _publish_with_key(self, name: str, wish: str, race: Any) -> None:
+    def _publish_with_key(self, name: str, wish: str, race: Race) -> None:
         draft = Draft(kind=Kind.TASK, type="work", input=wish, idempotency_key=name)
         bound = self.keys.get(name)
         if bound is None:
@@ -260,78 +289,64 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- workers ------------------------------------------------------------------------------
 
-    @rule(steps=st.lists(st.tuples(worker_steps, picks, outcomes, races), min_size=1, max_size=4))
-    def work(self, steps: list[tuple[str, int, str, Any]]) -> None:
-        """Workers take messages, overtake each other, settle their attempts, or are never heard of again."""
-        for step, pick, outcome, race in steps:
-            if step == "begin" or not self.busy:
-                self._begin_next(self._lane(pick), pick, race)
-            elif step == "overtake":
-                self._overtake(pick, race)
-            elif step == "finish":
-                self._finish(self.busy.pop(pick % len(self.busy)), outcome, race)
-            elif step == "beat":
-                self._heartbeat(pick)
-            else:
-                self.busy.pop(pick % len(self.busy))
+    def begin(self, pick: int, _told: str, race: Race) -> None:
+        """A worker takes one message and claims its job."""
+        self._begin_from(self._lane(pick), pick, race)
 
-    @rule(pick=picks, outcome=outcomes, race=races)
-    def begin_and_finish(self, pick: int, outcome: str, race: Any) -> None:
+    def overtake(self, pick: int, told: str, race: Race) -> None:
+        """A worker is silent for longer than its lease, and another one gets the message; then the first is back."""
+        if not self.busy:
+            return self.begin(pick, told, race)
+        silent = pick % len(self.busy)
+        source = self.busy[silent].message.source
+        if self.world.clock.ms < self.end_ms:
+            self.world.clock.move(LEASE_MS + 1_001)
+        if self.world._visible(source):
+            self._begin_from(source, pick, race)
+        return self._finish(self.busy.pop(silent), told, None) if pick % 3 else None
+
+    def finish(self, pick: int, told: str, race: Race) -> None:
+        """A worker that is busy settles its attempt, however late it is."""
+        if not self.busy:
+            return self.begin(pick, told, race)
+        return self._finish(self.busy.pop(pick % len(self.busy)), told, race)
+
+    def begin_and_finish(self, pick: int, told: str, race: Race) -> None:
         """A worker takes one message, runs its job and settles it; in between, somebody else may act."""
         message = self._received(self._lane(pick), pick)
         if message is not None:
             with self._race(race):
                 self._begin(message)
                 if self.busy and self.busy[-1].message is message:
-                    self._settle(self.busy.pop(), outcome)
+                    self._settle(self.busy.pop(), told)
 
-    @rule(lane=picks, told=st.sampled_from(("succeed", "fail", "reject", "crash")), race=races)
-    def invoke(self, lane: int, told: str, race: Any) -> None:
-        """The worker function runs on a batch of up to ten messages."""
-        stagehand.told = told
-        try:
-            with self._race(race):
-                if (name := self._lane(lane)) is not None:
-                    self.world.deliver_batch(name)
-        finally:
-            stagehand.told = "succeed"
-
-    def _begin_next(self, lane: str | None, pick: int, race: Any) -> None:
-        message = self._received(lane, pick)
-        if message is not None:
-            with self._race(race):
-                self._begin(message)
-
-    def _overtake(self, pick: int, race: Any) -> None:
-        """A worker is silent for longer than its lease, and another one gets the message."""
-        source = self.busy[pick % len(self.busy)].message.source
-        if self.world.clock.ms < self._end_ms:
-            self.world.clock.move(LEASE_MS + 1_001)
-        if self.world._visible(source):
-            self._begin_next(source, pick, race)
-
-    def _finish(self, run: Run, outcome: str, race: Any) -> None:
-        """A worker that is busy settles its attempt, however late it is."""
-        before = self._record(run.job.id)
-        with self._race(race):
-            self._settle(run, outcome)
-        if not self.raced and not held_by(before, run.job):
-            assert self._record(run.job.id) == before, "I2: settled without the lease"
-
-    def _heartbeat(self, pick: int) -> None:
+    def heartbeat(self, pick: int, _told: str, _race: Race) -> None:
+        if not self.busy:
+            return
         run = self.busy[pick % len(self.busy)]
         held = held_by(self._record(run.job.id), run.job)
         with contextlib.nullcontext() if held else pytest.raises(JobRefused):
             self.yard.jobs.extend_lease(run.job.id, run.job.lease or "", self.world.clock.ms + LEASE_MS)
             self.yard.transport.hide([run.message], LEASE_MS // 1_000)
 
-    @precondition(lambda self: self.in_hand or self._polled_messages())
-    @rule(most=st.integers(1, 3), well=st.booleans(), race=races)
-    def poll_or_report(self, most: int, well: bool, race: Any) -> None:
-        """A consumer takes messages in hand, or says how it went with one."""
-        if self.in_hand:
-            self._report(self.in_hand.pop(most % len(self.in_hand)), well, race)
-            return
+    def crash(self, pick: int, _told: str, _race: Race) -> None:
+        """A worker is never heard of again."""
+        if self.busy:
+            self.busy.pop(pick % len(self.busy))
+
+    def invoke(self, pick: int, told: str, race: Race) -> None:
+        """The worker function runs on a batch of up to ten messages."""
+        stagehand.told = "crash" if pick % 4 == 0 else told
+        try:
+            with self._race(race):
+                if (name := self._lane(pick)) is not None:
+                    self.world.deliver_batch(name)
+        finally:
+            stagehand.told = "succeed"
+
+    def poll(self, pick: int, _told: str, race: Race) -> None:
+        """A consumer takes messages in hand."""
+        most = 1 + pick % 3
         with self._race(race):
             jobs = polling.poll(self.yard, "polled", most, 30_000, "consumer")
         assert len(jobs) <= most
@@ -339,53 +354,45 @@ class Interleavings(RuleBasedStateMachine):
             self._note_attempt(job)
             self.in_hand.append(job.id)
 
-    def _report(self, job_id: int, well: bool, race: Any) -> None:
+    def report(self, pick: int, told: str, race: Race) -> None:
+        """A consumer says how it went with a message."""
+        if not self.in_hand:
+            return self.poll(pick, told, race)
+        job_id = self.in_hand.pop(pick % len(self.in_hand))
         before = self._record(job_id)
         running = isinstance(before, Job) and before.state is State.RUNNING and before.receipt is not None
         try:
             with self._race(race):
-                settled = polling.complete(self.yard, job_id) if well else polling.fail(self.yard, job_id, "no")
+                ended = told == "succeed"
+                settled = polling.complete(self.yard, job_id) if ended else polling.fail(self.yard, job_id, told)
         except (Conflict, NotFound):
             assert self.raced or not running
             assert self.raced or self._record(job_id) == before
         else:
             assert self.raced or running
             assert settled.state is not State.RUNNING
+        return None
 
     # -- SQS ----------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.racing.sent)
-    @rule(pick=st.integers(0, 15), late=st.booleans(), race=races)
-    def deliver_again(self, pick: int, late: bool, race: Any) -> None:
-        """SQS delivers any message that ever was sent once more, or redrives it to the dead-letter queue."""
+    def deliver_again(self, pick: int, told: str, race: Race) -> None:
+        """SQS delivers any message that ever was sent once more, and a worker takes one."""
         url, text = self.racing.sent[-1 - pick % len(self.racing.sent)]
-        if not late:
-            self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
-            return
+        self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
+        self.begin_and_finish(pick, told, race) if pick % 2 else self.begin(pick, told, race)
+
+    def redrive(self, pick: int, _told: str, race: Race) -> None:
+        """SQS moves any message that ever was sent to the dead-letter queue."""
         name = self.yard.settings.dead_letter_queue
         url = self.world.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        text = self.racing.sent[-1 - pick % len(self.racing.sent)][1]
         self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
         with self._race(race):
             assert self.world.deliver_batch(name) == []
 
     # -- clients ------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.accepted)
-    @rule(deed=st.sampled_from(("cancel", "retry", "retry", "replay", "remove")), pick=picks, race=races)
-    def ask(self, deed: str, pick: int, race: Any) -> None:
-        """A client asks for one of the things that may be done to a job."""
-        {"cancel": self._cancel, "retry": self._retry, "replay": self._replay, "remove": self._remove}[deed](pick, race)
-
-    @precondition(lambda self: self.busy)
-    @rule(pick=picks)
-    def cancel_and_retry(self, pick: int) -> None:
-        """A job is canceled under its worker's hands, and run again."""
-        job = self.busy[pick % len(self.busy)].job
-        with contextlib.suppress(Conflict, NotFound):
-            lifecycle.cancel(self.yard, job.id, job.kind)
-            lifecycle.retry(self.yard, job.id, job.kind)
-
-    def _cancel(self, pick: int, race: Any) -> None:
+    def cancel(self, pick: int, _told: str, race: Race) -> None:
         job = self._pick(pick, *LIVE)
         if not isinstance(job, Job):
             return
@@ -395,7 +402,7 @@ class Interleavings(RuleBasedStateMachine):
             assert canceled == self._record(job.id)
             assert canceled.state is (job.state if job.state.terminal else State.CANCELED)
 
-    def _retry(self, pick: int, race: Any) -> None:
+    def retry(self, pick: int, _told: str, race: Race) -> None:
         job = self._pick(pick, State.FAILED, State.CANCELED)
         if not isinstance(job, Job):
             return
@@ -412,7 +419,17 @@ class Interleavings(RuleBasedStateMachine):
                 assert isinstance(now, Job)
                 assert (now.state, now.delivery, now.tries) == (State.PENDING, job.delivery + 1, 0)
 
-    def _replay(self, pick: int, race: Any) -> None:
+    def cancel_and_retry(self, pick: int, told: str, race: Race) -> None:
+        """A job is canceled under its worker's hands, and run again."""
+        if not self.busy:
+            return self.retry(pick, told, race)
+        job = self.busy[pick % len(self.busy)].job
+        with contextlib.suppress(Conflict, NotFound), self._race(race):
+            lifecycle.cancel(self.yard, job.id, job.kind)
+            lifecycle.retry(self.yard, job.id, job.kind)
+        return None
+
+    def replay(self, pick: int, _told: str, race: Race) -> None:
         job = self._pick(pick, State.FAILED)
         if not isinstance(job, Job):
             return
@@ -430,7 +447,7 @@ class Interleavings(RuleBasedStateMachine):
             assert isinstance(now, Job)
             assert (now.state, now.replayed_as) == (State.FAILED, successor.id)
 
-    def _remove(self, pick: int, race: Any) -> None:
+    def remove(self, pick: int, _told: str, race: Race) -> None:
         job = self._pick(pick, *TERMINAL)
         if not isinstance(job, Job) or job.id in {child.parent_id for child in self.world.jobs() if child.held}:
             return  # what waits for a parent that is removed has a test of its own below
@@ -445,25 +462,23 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- the clock, and what derives from the ledger ------------------------------------------
 
-    @precondition(lambda self: self.world.clock.ms < self._end_ms)
-    @rule(ms=st.sampled_from(LATER_MS), ticking=st.booleans(), race=races)
-    def time_passes(self, ms: int, ticking: bool, race: Any) -> None:
-        """Time passes, at the end of which the clock may tick."""
-        self.world.clock.move(ms)
-        if ticking:
-            with self._race(race):
-                self.world.tick()
+    def time_passes(self, pick: int, _told: str, _race: Race) -> None:
+        if self.world.clock.ms < self.end_ms:
+            self.world.clock.move(LATER_MS[pick % len(LATER_MS)])
 
-    @precondition(lambda self: self.projected < len(self.changes))
-    @rule(back=st.integers(0, 12), ahead=st.integers(1, 20))
-    def project(self, back: int, ahead: int) -> None:
+    def tick(self, _pick: int, _told: str, race: Race) -> None:
+        with self._race(race):
+            self.world.tick()
+
+    def project(self, pick: int, _told: str, _race: Race) -> None:
         """The projector gets a piece of the stream, some of which it had before."""
         records = self.world.stream()
-        piece = records[max(0, self.projected - back) : self.projected + ahead]
+        upto = min(len(records), self.projected + pick)
+        piece = records[max(0, self.projected - pick // 2) : upto]
         if piece:
             projector.handle(self.yard, {"Records": piece}, Remaining(60_000))
-            self.projected = min(len(records), self.projected + ahead)
-            assert self._counted() == states_after(records[: self.projected]), "I7: the counters are wrong"
+            self.projected = upto
+            assert self._counted() == states_after(records[:upto]), "I7: the counters are wrong"
 
     # -- what always holds --------------------------------------------------------------------
 
@@ -550,7 +565,7 @@ class Interleavings(RuleBasedStateMachine):
         return self.world.yard
 
     @contextmanager
-    def _race(self, race: tuple[int, str, int] | None) -> Iterator[None]:
+    def _race(self, race: Race) -> Iterator[None]:
         """Let somebody else act just before the AWS call number ``race[0]`` of the block."""
         self.raced = race is not None
         if race is not None:
@@ -579,12 +594,26 @@ class Interleavings(RuleBasedStateMachine):
             except (Conflict, NotFound):
                 return
 
+    def _begin_from(self, lane: str | None, pick: int, race: Race) -> None:
+        message = self._received(lane, pick)
+        if message is not None:
+            with self._race(race):
+                self._begin(message)
+
+    def _finish(self, run: Run, outcome: str, race: Race) -> None:
+        before = self._record(run.job.id)
+        with self._race(race):
+            self._settle(run, outcome)
+        if not self.raced and not held_by(before, run.job):
+            assert self._record(run.job.id) == before, "I2: settled without the lease"
+
     def _begin(self, message: Received) -> None:
         """What ``consume`` does with one message until its handler starts."""
         now_ms, envelope = self.world.clock.ms, opened(message.text)
         self.yard.transport.hide([message], LEASE_MS // 1_000)
         verdict = claim(self.yard, envelope, Lease(self.yard.token(), now_ms + LEASE_MS, "worker"))
         if isinstance(verdict, Job):
+            assert (verdict.birth, verdict.delivery) == (envelope.birth, envelope.delivery), "a void message was run"
             self._note_attempt(verdict)
             self.busy.append(Run(verdict, message))
         elif isinstance(verdict, Hide):
@@ -626,13 +655,10 @@ class Interleavings(RuleBasedStateMachine):
         """The lanes that show messages to workers; the dead-letter queue is none of them."""
         return [name for name in self.world._consumed()[:-1] if self.world._visible(name)]
 
-    def _polled_messages(self) -> bool:
-        return any(envelope_of(message).queue == "polled" for message in self.world.messages())
-
     def _lane(self, lane: int) -> str | None:
         """A lane that shows messages; if need be, time passes until there is one."""
         if not self._visible() and (next_ms := self.world.next_event_ms()) is not None:
-            self.world.clock.ms = max(self.world.clock.ms, min(next_ms, self._end_ms))
+            self.world.clock.ms = max(self.world.clock.ms, min(next_ms, self.end_ms))
             self.world.tick()
         lanes = self._visible()
         return lanes[lane % len(lanes)] if lanes else None

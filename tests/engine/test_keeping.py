@@ -276,6 +276,23 @@ def test_a_void_run_calls_no_further_subscriber(w: World, void: str) -> None:
     assert calls == ["first"]
 
 
+def test_no_job_is_claimed_under_a_lease_that_ran_out(w: World) -> None:
+    """A handler that keeps the interpreter to itself keeps the heartbeat from beating."""
+    leases: list[tuple[int | None, int]] = []
+
+    @task("t")
+    def handler(busy_ms: int, context: Context) -> None:
+        leases.append(((w.job(context.job.id).lease_until_ms or 0) - w.clock.ms, hidden_for_ms(w, context.job)))
+        w.clock.move(busy_ms)
+
+    using(w, handler)
+    for priority, busy_ms in [(4, 29_999), (3, 1), (2, 61_000), (1, 0)]:
+        a_task(w, input=busy_ms, priority=priority)
+    assert work(w) == []
+    assert leases == [(60_000, 60_000), (30_001, 30_001), (60_000, 60_000), (60_000, 60_000)]
+    assert [job.attempts for job in w.jobs()] == [1, 1, 1, 1]
+
+
 # -- a worker that is late ----------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from chalicelib.engine.lifecycle import cancel, remove
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish import Draft, publish_many
 from chalicelib.engine.repairing import recover_expired, resend_stale, send_due, send_outboxes, tick
+from chalicelib.functions import clock
 from chalicelib.store.jobs import Lease
 from tests.support.steps import LEASE_MS, a_message, a_task, before, failing, message_of, using, work
 from tests.support.worlds import World, envelopes
@@ -418,8 +419,6 @@ def test_the_stale_are_sent_as_long_as_there_is_time(w: World) -> None:
 
 
 def test_the_clock_function_keeps_five_seconds(w: World) -> None:
-    from chalicelib.functions import clock
-
     for _ in range(2):
         a_task(w, delay_ms=HOUR_MS)
     w.clock.move(HOUR_MS)
