@@ -157,10 +157,6 @@ def coming_to_rest(play: Play) -> None:
     play.world.go_on()
 
 
-def forgetting_messages(play: Play) -> None:
-    play.world.forget_messages()
-
-
 def consuming(play: Play) -> None:
     play.world.consumes = True
 
@@ -363,7 +359,7 @@ WORKER = [
     a_worker("retry-beyond-sqs", {"fails": 1}, ends(SUCCESS, runs=2), backoff=Fixed(HOUR_MS)),
     a_worker("last-failure", {"fails": 9}, ends(FAILED, runs=1), max_attempts=1),
     a_worker("reject", {"rejects": True}, then(ends(FAILED, runs=1), failed_with("Reject"))),
-    a_worker("time-out", {"overruns": 1}, ends(SUCCESS, runs=2), timeout_ms=20),
+    a_worker("time-out", {"overruns": 1}, ends(SUCCESS, runs=2), timeout_ms=50),
     a_worker("progress", {"reports": True}, ends(SUCCESS, runs=1)),
     a_worker("body-in-bucket", {"payload": "x" * 400_000}, then(ends(SUCCESS, runs=1), result(400_000))),
     a_worker("output-beside", {"answers": 5_000}, then(ends(SUCCESS, runs=1), result("x" * 5_000))),
@@ -398,11 +394,6 @@ def in_hand(play: Play) -> None:
     arranged(a_message())(play)
     assert [job.id for job in poll(play.yard, "notes", 10, 30_000, "client")] == [play.given]
     play.world.consumes = True
-
-
-def completing(play: Play) -> None:
-    complete_ = asking(complete)
-    complete_(play)
 
 
 POLLING = [

@@ -34,7 +34,7 @@ def test_a_handler_that_overruns_is_interrupted_and_the_batch_unharmed(w: World)
         return what
 
     using(w, handler)
-    slow, good = a_task(w, input="slow", priority=1, timeout_ms=20), a_task(w, input="good")
+    slow, good = a_task(w, input="slow", priority=1, timeout_ms=100), a_task(w, input="good")
     before = signal.getsignal(signal.SIGALRM)
     assert work(w) == [message_of(w, slow).id]
     failed = w.job(slow.id)
@@ -56,7 +56,7 @@ def test_a_handlers_own_except_does_not_swallow_the_interruption(w: World) -> No
                 continue
 
     using(w, handler)
-    job = a_task(w, timeout_ms=20, max_attempts=1)
+    job = a_task(w, timeout_ms=100, max_attempts=1)
     work(w)
     assert w.job(job.id).state is State.FAILED
     assert (w.job(job.id).error or JobError("", "")).type == "Timeout"
@@ -69,12 +69,12 @@ def stubborn_world(w: World, **wishes: Any) -> Job:
     def handler(_: Any) -> str:
         with suppress(BaseException):
             signal.pause()
-        w.clock.move(20 + 5_000 + 1)  # the time-out and the grace have passed
+        w.clock.move(100 + 5_000 + 1)  # the time-out and the grace have passed
         until(lambda: w.exits)
         return "too late"
 
     using(w, handler)
-    return a_task(w, timeout_ms=20, **wishes)
+    return a_task(w, timeout_ms=100, **wishes)
 
 
 @pytest.mark.usefixtures("beating")
@@ -85,7 +85,7 @@ def test_a_handler_that_will_not_stop_is_settled_and_the_process_ends(w: World) 
     failed = w.job(job.id)
     assert (failed.state, failed.attempts, failed.failures) == (State.PENDING, 1, 1)
     assert failed.error == JobError("Timeout", "attempt 1 overran its time and would not stop")
-    assert failed.due_at_ms == START_MS + 5_021 + 10_000
+    assert failed.due_at_ms == START_MS + 5_101 + 10_000
     assert failed.output is None  # what it returned too late changes nothing
     assert hidden_for_ms(w, job) == 10_000
 
@@ -113,11 +113,11 @@ def test_a_stuck_subscriber_does_not_make_the_others_run_again(w: World) -> None
         if context.attempt == 1:
             with suppress(BaseException):
                 signal.pause()
-            w.clock.move(5_021)
+            w.clock.move(5_101)
             until(lambda: w.exits)
 
     using(w, early, stubborn)
-    job = a_message(w, timeout_ms=20)
+    job = a_message(w, timeout_ms=100)
     work(w, "news")
     assert len(w.job(job.id).succeeded_subscribers) == 1
     w.go_on()

@@ -433,7 +433,7 @@ def test_a_subscriber_that_overruns_does_not_make_the_others_run_again(w: World)
             signal.pause()
 
     using(w, early, shaky, slow)
-    job = a_message(w, timeout_ms=20)
+    job = a_message(w, timeout_ms=100)
     w.go_on()
     assert calls == ["early", "shaky 1", "slow 1", "shaky 2", "slow 2", "slow 3"]
     assert (w.job(job.id).state, w.job(job.id).attempts) == (State.SUCCESS, 3)
