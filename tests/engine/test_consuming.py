@@ -413,6 +413,20 @@ def test_a_message_of_another_job_with_the_same_id_is_void(w: World) -> None:
     assert w.messages() == []
 
 
+def test_a_message_of_a_child_that_waits_is_void(w: World) -> None:
+    @task("t")
+    def handler(_: Any) -> None:
+        raise AssertionError("its parent has not succeeded")
+
+    using(w, handler)
+    parent = a_task(w, delay_ms=600_000)
+    child = a_task(w, parent_id=parent.id)
+    foreign(w, to_envelope(child))
+    assert work(w) == []
+    assert (w.job(child.id).state, w.job(child.id).held) == (State.PENDING, True)
+    assert len(w.messages()) == 1
+
+
 def test_an_older_delivery_is_void_and_a_newer_one_waits(w: World) -> None:
     @task("t")
     def handler(_: Any) -> None: ...
