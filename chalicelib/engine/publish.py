@@ -274,7 +274,7 @@ def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
     if draft.parent_id is None:
         return unsent(prepared, now_ms)
     parent = yard.jobs.find(draft.parent_id)
-    if parent is None:
+    if parent is None or parent.kind is not Kind.TASK:
         raise InvalidInput(
             "there is no such parent", field="parentTaskId", expected="the id of a task", got=draft.parent_id
         )

@@ -22,6 +22,8 @@ from chalicelib.settings import Settings
 DEADLINE_S = 900.0
 POLL_FIRST_S = 0.05
 POLL_LONGEST_S = 5.0
+QUEUE_TYPE = "AWS::SQS::Queue"
+HOLDS_RESOURCES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 # Of a template sent with the call itself: AWS CloudFormation User Guide, "Understand CloudFormation quotas".
 TEMPLATE_BODY_MAX_BYTES = 51_200
 
@@ -59,11 +61,13 @@ def stack_name(settings: Settings) -> str:
 def apply(settings: Settings, template: Template, *, deadline_s: float = DEADLINE_S) -> StackReport:
     """Make AWS agree with ``template`` and wait until it does; a second time changes nothing.
 
+    Queues that the stack has and ``template`` has not stay in it: the messages in them are accepted jobs.
     A first try that fails leaves no stack behind. Raises ``StackFailed`` with the failing resource and AWS's reason,
     ``InvalidInput`` when the template is too large to send, ``Unavailable`` when ``deadline_s`` seconds pass.
     """
     cloudformation = aws.client("cloudformation")
     name = stack_name(settings)
+    template = _with_queues_of_old(cloudformation, name, template)
     try:
         change, stack_id = _request(cloudformation, name, _body(template))
     except ClientError as error:
@@ -78,6 +82,20 @@ def apply(settings: Settings, template: Template, *, deadline_s: float = DEADLIN
 def outputs(stack_name: str) -> dict[str, str]:
     """The outputs of a stack by their keys; raises botocore's ``ClientError`` when there is no such stack."""
     return _outputs_of(_described(aws.client("cloudformation"), stack_name))
+
+
+def _with_queues_of_old(cloudformation: Any, name: str, template: Template) -> Template:
+    """``template`` and the queues that are in the stack only, as they are defined there."""
+    try:
+        if _described(cloudformation, name)["StackStatus"] not in HOLDS_RESOURCES:
+            return template
+        deployed = cloudformation.get_template(StackName=name)["TemplateBody"]
+    except ClientError:  # there is no stack yet; anything else, the calls that follow will tell
+        return template
+    resources = (json.loads(deployed) if isinstance(deployed, str) else deployed)["Resources"]
+    declared = template["Resources"]
+    kept = {key: found for key, found in resources.items() if found["Type"] == QUEUE_TYPE and key not in declared}
+    return {**template, "Resources": {**declared, **kept}} if kept else template
 
 
 def _body(template: Template) -> str:

@@ -147,6 +147,19 @@ def test_a_newly_declared_band_becomes_a_queue() -> None:
 
 
 @pytest.mark.usefixtures("on_ministack")
+def test_a_lane_and_its_messages_outlive_the_declaration_and_are_there_when_it_comes_back() -> None:
+    name = sqs_name(LOCAL.base_name, Lane("orders", Band.HIGH))
+    sqs = aws.client("sqs")
+    stack.apply(LOCAL, template(LOCAL, ORDERS))
+    url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="accepted")
+    for queues in ({}, ORDERS):
+        stack.apply(LOCAL, template(LOCAL, queues))
+        found = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages", [])
+        assert [message["Body"] for message in found] == ["accepted"]
+
+
+@pytest.mark.usefixtures("on_ministack")
 def test_a_first_apply_that_fails_names_the_resource_and_can_be_repeated() -> None:
     kept = Settings(stage="dev")
     with pytest.raises(StackFailed, match=r"Impossible \(AWS::SQS::Queue\): .*VisibilityTimeout"):
