@@ -42,11 +42,9 @@ def _run(service: Service, folder: Path, awaited: str, commands: str) -> str:
     """Run one block of the tour in ``folder``, against ``service``; answers what it printed."""
     if awaited:
         until(lambda: [e for e in service.events(TOUR_TRACE) if e["event"] == awaited])
-    script = (
-        commands.replace(".venv/bin/taskyard", f"{sys.executable} -m chalicelib.local.cli")
-        .replace(".venv/bin/python", sys.executable)
-        .replace("http://127.0.0.1:8000", service.url)
-    )
+    programs = {"taskyard": f"{sys.executable} -m chalicelib.local.cli", "python": sys.executable}
+    script = re.sub(r"\.venv/bin/(\w+)", lambda found: programs[found[1]], commands)
+    script = script.replace("http://127.0.0.1:8000", service.url)
     environment = {**os.environ, "TASKYARD_URL": service.url, "PYTHONPATH": str(README.parent)}
     run = subprocess.run(  # noqa: S602  # the README's own commands
         script, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False

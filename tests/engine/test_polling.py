@@ -392,17 +392,3 @@ def test_the_ledger_decides_though_sqs_does_not_answer(
     assert w.job(job.id).state is State.SUCCESS
     assert w.job(job.id).attempts == (1 if state is State.SUCCESS else 2)
     assert w.messages() == []
-
-
-def test_completing_releases_the_children(w: World) -> None:
-    @task("t")
-    def handler(_: Any) -> None: ...
-
-    using(w, handler)
-    parent = a_message(w, "notes")
-    child = a_task(w, parent_id=parent.id)
-    polled(w)
-    complete(w.yard, parent.id)
-    assert not w.job(child.id).held
-    w.go_on()
-    assert w.job(child.id).state is State.SUCCESS

@@ -525,6 +525,13 @@ def test_a_parent_that_is_removed_at_that_very_moment(w: World) -> None:
     assert w.jobs() == []
 
 
+def test_a_parent_is_a_task(w: World) -> None:
+    message = a_message(w, "notes")
+    with pytest.raises(InvalidInput) as refused:
+        a_task(w, parent_id=message.id)
+    assert (refused.value.field, refused.value.got) == ("parentTaskId", str(message.id))
+
+
 def test_a_child_with_a_start_of_its_own_waits_for_both(w: World) -> None:
     started: dict[int, int] = {}
 
