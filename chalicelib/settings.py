@@ -12,6 +12,7 @@ from typing import Any
 from chalicelib.core.errors import InvalidInput
 
 SQS_VISIBILITY_MAX_S = 43_200
+SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,13 @@ class Settings:
         )
         _expect(self.default_timeout_ms >= 0, "DEFAULT_TIMEOUT_MS", "0 or more", self.default_timeout_ms)
         _expect(0 < self.stop_grace_s <= 60, "STOP_GRACE_S", "above 0, at most 60", self.stop_grace_s)
+        _expect(
+            self.function_timeout_s >= self.stop_grace_s + SETTLING_RESERVE_S + 1,
+            "FUNCTION_TIMEOUT_S",
+            f"a second more than the grace and the {SETTLING_RESERVE_S} s that settling takes "
+            f"({self.stop_grace_s + SETTLING_RESERVE_S + 1:g} s)",
+            self.function_timeout_s,
+        )
         _expect(
             1_024 <= self.payload_max_bytes <= 6 * 1024 * 1024 - 65_536,
             "PAYLOAD_MAX_BYTES",

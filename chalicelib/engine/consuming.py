@@ -20,9 +20,10 @@ from chalicelib.engine.settling import ComeBack, Done, Fate, settle, settle_late
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
+from chalicelib.settings import SETTLING_RESERVE_S
 from chalicelib.store.jobs import JobRefused, Lease
 
-FUNCTION_RESERVE_MS = 3_000  # what a function keeps of its time for settling and returning
+FUNCTION_RESERVE_MS = SETTLING_RESERVE_S * 1_000
 START_SHARE = 4  # a job starts only while a quarter of the function's time is left
 
 RemainingMs = Callable[[], int]

@@ -20,7 +20,7 @@ from chalicelib.engine.unreadable import KEPT_CHARS
 from chalicelib.functions.events import received
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import JobRefused, JobStore, Lease
-from tests.support.steps import LEASE_MS, a_task, foreign, hidden_for_ms, message_of, name_of, take, using, work
+from tests.support.steps import LEASE_MS, a_task, before, foreign, hidden_for_ms, message_of, name_of, take, using, work
 from tests.support.worlds import World, envelopes, sqs_event
 from tests.support.yards import START_MS, events_of
 
@@ -334,6 +334,28 @@ def test_a_job_that_keeps_moving_is_left_for_a_second(w: World) -> None:
     assert work(w) == [message_of(w, job).id]
     assert hidden_for_ms(w, job) == 1_000
     assert w.job(job.id) == job
+
+
+def test_a_lease_that_is_extended_at_that_very_moment_is_respected(w: World) -> None:
+    """Between the refused claim, which saw it expired, and the take-over."""
+
+    @task("t")
+    def handler(_: Any) -> None:
+        raise AssertionError("another worker has it")
+
+    using(w, handler)
+    job = a_task(w)
+    claim(w.yard, job, Lease("busy", START_MS + LEASE_MS, "a slow worker"))
+    w.clock.move(LEASE_MS + 1)
+
+    def extend() -> None:
+        w.yard.jobs.extend_lease(job.id, "busy", w.clock.ms + LEASE_MS)
+
+    with before(w.yard.jobs.table.client, "UpdateItem", extend, number=2):
+        assert work(w) == [message_of(w, job).id]
+    running = w.job(job.id)
+    assert (running.state, running.lease, running.attempts) == (State.RUNNING, "busy", 1)
+    assert hidden_for_ms(w, job) == 61_000
 
 
 # -- what nobody can read -----------------------------------------------------------------------------

@@ -191,15 +191,7 @@ def test_a_job_that_starts_between_the_look_and_the_lap(w: World) -> None:
     def claimed_by_a_worker() -> None:
         claim(w.yard, job, Lease("busy", START_MS + LEASE_MS, "worker"))
 
-    with before(w.yard.jobs.table.client, "GetItem", lambda: None):
-        calls = iter([None, claimed_by_a_worker])
-
-        def hook(**_: Any) -> None:
-            act = next(calls, None)
-            if act is not None:
-                act()
-
-        w.yard.jobs.table.client.meta.events.register_first("before-call.dynamodb.UpdateItem", hook)
+    with before(w.yard.jobs.table.client, "UpdateItem", claimed_by_a_worker, number=2):
         assert redrive(w) == []
     assert (w.job(job.id).state, w.job(job.id).laps) == (State.RUNNING, 0)
 

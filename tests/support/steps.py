@@ -92,9 +92,9 @@ def failing(client: Any, operation: str) -> Iterator[None]:
 
 
 @contextmanager
-def before(client: Any, operation: str, act: Callable[[], Any]) -> Iterator[None]:
-    """Somebody else acts just before the client's first call of an operation."""
-    acts = [act]
+def before(client: Any, operation: str, act: Callable[[], Any], number: int = 1) -> Iterator[None]:
+    """Somebody else acts just before the client's first (or ``number``-th) call of an operation."""
+    acts = [act, *[lambda: None] * (number - 1)]
 
     def hook(**_: Any) -> None:
         if acts:
