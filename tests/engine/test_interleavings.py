@@ -251,7 +251,7 @@ class Interleavings(RuleBasedStateMachine):
         if len(self.accepted) >= JOBS_MAX:
             return
         how, pick = ("task", "message", "child", "manual", "many", "key")[pick % 6], pick // 6
-        parents = sorted(job.id for job in self.world.jobs())
+        parents = sorted(job.id for job in self.world.jobs() if job.kind is Kind.TASK)
         if how == "key":
             self._publish_with_key(("one", "two")[pick % 2], "aab"[pick % 3], race)
         elif how == "many":
@@ -376,10 +376,16 @@ class Interleavings(RuleBasedStateMachine):
     # -- SQS ----------------------------------------------------------------------------------
 
     def deliver_again(self, pick: int, told: str, race: Race) -> None:
-        """SQS delivers any message that ever was sent once more, and a worker takes one."""
+        """SQS delivers any message that ever was sent once more, to a worker that takes it at once."""
         url, text = self.racing.sent[-1 - pick % len(self.racing.sent)]
         self.world.sqs.send_message(QueueUrl=url, MessageBody=text)
-        self.begin_and_finish(pick, told, race) if pick % 2 else self.begin(pick, told, race)
+        if opened(text).queue == "polled":
+            return self.poll(pick, told, race)
+        message = self._received(url.rsplit("/", 1)[-1], pick, text)
+        if message is not None:
+            with self._race(race):
+                self._begin(message)
+        return None
 
     def redrive(self, pick: int, _told: str, race: Race) -> None:
         """SQS moves any message that ever was sent to the dead-letter queue."""
@@ -446,6 +452,9 @@ class Interleavings(RuleBasedStateMachine):
             now = self._record(job.id)
             assert isinstance(now, Job)
             assert (now.state, now.replayed_as) == (State.FAILED, successor.id)
+            for again in (lifecycle.replay, lifecycle.retry):
+                with pytest.raises(Conflict):
+                    again(self.yard, job.id, job.kind)
 
     def remove(self, pick: int, _told: str, race: Race) -> None:
         job = self._pick(pick, *TERMINAL)
@@ -663,13 +672,14 @@ class Interleavings(RuleBasedStateMachine):
         lanes = self._visible()
         return lanes[lane % len(lanes)] if lanes else None
 
-    def _received(self, lane: str | None, pick: int) -> Received | None:
-        """One of the messages that a lane shows, not always the oldest."""
+    def _received(self, lane: str | None, pick: int, text: str | None = None) -> Received | None:
+        """One of the messages that a lane shows, not always the oldest; one with ``text`` if there is any."""
         messages = self.yard.transport.receive(lane, 10, hide_s=330, wait_s=0) if lane else []
         if not messages:
             return None
-        chosen = messages.pop(pick % len(messages))
-        self.yard.transport.hide(messages, 0)
+        fitting = [message for message in messages if message.text == text] or messages
+        chosen = fitting[pick % len(fitting)]
+        self.yard.transport.hide([message for message in messages if message is not chosen], 0)
         return chosen
 
     def _counted(self) -> Counter[State]:
@@ -881,6 +891,25 @@ def test_a_retry_that_read_the_job_too_early_gives_it_all_its_attempts_or_nothin
         found = yard.jobs.find(job.id)
         assert found is not None
         assert (found.state, found.tries) in ((State.CANCELED, 1), (State.PENDING, 0))
+
+
+def test_a_heartbeat_just_in_time_keeps_the_job() -> None:
+    """The lease has run out, another worker has seen it, and before it writes the first one is heard of again."""
+    racing = Races()
+    with world([work]) as used:
+        racing.attach(aws._session().get_component("event_emitter"))
+        play = wiped(used)
+        yard = play.yard
+        job = publish(yard, Draft(kind=Kind.TASK, type="work"))
+        first = claim(yard, job, Lease("first", yard.now_ms() + LEASE_MS, "A"))
+        assert isinstance(first, Job)
+        play.clock.move(LEASE_MS + 1)
+        until_ms = yard.now_ms() + LEASE_MS
+        racing.countdown, racing.other = 1, lambda: yard.jobs.extend_lease(job.id, "first", until_ms)
+        verdict = claim(yard, job, Lease("second", until_ms, "B"))
+        assert racing.other is None
+        assert verdict == Hide(LEASE_MS + 1_000, "leased")
+        assert yard.jobs.find(job.id) == replace(first, lease_until_ms=until_ms)
 
 
 def test_a_child_whose_parent_is_removed_before_it_was_released_still_ends() -> None:
