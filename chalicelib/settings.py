@@ -10,8 +10,17 @@ from functools import lru_cache
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.lanes import Band
 
 SQS_VISIBILITY_MAX_S = 43_200
+BANDS = tuple(Band)
+# How workers are shared out on Lambda while all lanes are full.
+LANE_CONCURRENCY = {Band.CRITICAL: 50, Band.HIGH: 20, Band.MEDIUM: 10, Band.NORMAL: 10, Band.LOW: 2}
+# What Lambda takes as the MaximumConcurrency of an SQS source: AWS Lambda Developer Guide, "Scaling for SQS".
+LANE_CONCURRENCY_MIN = 2
+LANE_CONCURRENCY_MAX = 1_000
+METRICS = ("off", "total", "queue")
+TRACING = ("off", "on")
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
 
 
@@ -33,6 +42,12 @@ class Settings:
     index_shards: int = 4  # partitions of each index key; may be raised, never lowered
     cors_origins: str = ""  # comma-separated origins, or "*"; empty: no cross-origin use
     handlers: str = "chalicelib.tasks"  # comma-separated packages whose modules declare handlers
+    bucket: str = ""  # of payloads, outputs and what handlers write; empty: named by infra
+    worker_batch_size: int = 10  # how many messages a worker is handed at once; it runs them one after the other
+    lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; see LANE_CONCURRENCY
+    metrics: str = "total"  # what the projector tells CloudWatch: "off", "total", or by "queue" as well
+    tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
+    alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
     log_level: str = "INFO"
 
     @property
@@ -71,9 +86,13 @@ class Settings:
         return self.function_timeout_s + 30
 
     @property
-    def bucket(self) -> str:
-        """Payloads and outputs above 256 KB, and what handlers write. Named in full by infra; see there."""
-        return os.environ.get("TASKYARD_BUCKET") or f"{self.base_name}-objects"
+    def objects_bucket(self) -> str:
+        """Payloads and outputs above 256 KB, and what handlers write: ``bucket``, else the name of stage local's."""
+        return self.bucket or f"{self.base_name}-objects"
+
+    def concurrency_of(self, band: Band) -> int:
+        """How many workers at a time a lane of ``band`` may have on Lambda, 2 to 1,000."""
+        return {**LANE_CONCURRENCY, **_limits(self.lane_concurrency)}[band]
 
     def checked(self) -> Settings:
         """These settings, or ``InvalidInput`` naming the first that cannot work."""
@@ -111,10 +130,38 @@ class Settings:
         _expect(self.idempotency_ttl_s >= 60, "IDEMPOTENCY_TTL_S", "60 or more", self.idempotency_ttl_s)
         _expect(self.tombstone_ttl_s >= 14 * 86_400, "TOMBSTONE_TTL_S", "1209600 or more", self.tombstone_ttl_s)
         _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
+        _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
+        _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
+        _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
+        _expect(
+            not self.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", self.alarm_topic),
+            "ALARM_TOPIC",
+            "the ARN of an SNS topic",
+            self.alarm_topic,
+        )
+        _limits(self.lane_concurrency)
         return self
 
 
 DEFAULTS = Settings()
+
+
+def _limits(text: str) -> dict[Band, int]:
+    """The limits written as ``high=40,low=2``; raises ``InvalidInput``."""
+    limits: dict[Band, int] = {}
+    for entry in filter(None, text.split(",")):
+        name, _, number = entry.partition("=")
+        fits = name.strip() in BANDS and number.strip().isascii() and number.strip().isdigit()
+        at_most = int(number) if fits else 0
+        _expect(
+            fits and LANE_CONCURRENCY_MIN <= at_most <= LANE_CONCURRENCY_MAX,
+            "LANE_CONCURRENCY",
+            f"a band ({', '.join(BANDS)}), =, and {LANE_CONCURRENCY_MIN} to {LANE_CONCURRENCY_MAX}; then perhaps "
+            "a comma and another",
+            entry,
+        )
+        limits[Band(name.strip())] = at_most
+    return limits
 
 
 def read(environment: Mapping[str, str]) -> Settings:

@@ -28,6 +28,7 @@ RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("idempotency_ttl_s", 60, 10**9, (59, 0, -1)),
     ("tombstone_ttl_s", 14 * DAY_S, 10**9, (14 * DAY_S - 1, 0)),
     ("index_shards", 1, 64, (0, -1, 65)),
+    ("worker_batch_size", 1, 10, (0, 11)),
     ("stage", "a", "a-0123456789", ("", "a-01234567890", "A", "1a", "-a", "a_b", "a.b", "ä", "a\n", "a b")),
     ("prefix", "t", "taskyard-0123456", ("", "taskyard-01234567", "T", "9", "-t", "t_", "t\n")),
 ]
@@ -116,6 +117,12 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         index_shards=8,
         cors_origins="https://one.example",
         handlers="mine.tasks",
+        bucket="our-own",
+        worker_batch_size=1,
+        lane_concurrency="low=3",
+        metrics="off",
+        tracing="on",
+        alarm_topic="arn:aws:sns:eu-central-1:123456789012:pager",
         log_level="DEBUG",
     )
     assert all(getattr(wished, name) != getattr(DEFAULTS, name) for name in Settings.__slots__), "a setting is missing"
@@ -183,13 +190,15 @@ def test_the_names_of_the_resources() -> None:
     )
 
 
-def test_the_bucket_is_named_by_infra_or_after_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TASKYARD_BUCKET", raising=False)
-    assert Settings(stage="dev").bucket == "taskyard-dev-objects"
-    monkeypatch.setenv("TASKYARD_BUCKET", "")
-    assert Settings(stage="dev").bucket == "taskyard-dev-objects"
-    monkeypatch.setenv("TASKYARD_BUCKET", "our-own")
-    assert Settings(stage="dev").bucket == "our-own"
+def test_the_bucket_is_the_chosen_one_or_named_after_the_stage() -> None:
+    assert read({"TASKYARD_STAGE": "dev"}).objects_bucket == "taskyard-dev-objects"
+    assert read({"TASKYARD_STAGE": "dev", "TASKYARD_BUCKET": ""}).objects_bucket == "taskyard-dev-objects"
+    assert read({"TASKYARD_STAGE": "dev", "TASKYARD_BUCKET": "our-own"}).objects_bucket == "our-own"
+
+
+def test_lanes_share_workers_by_their_band_unless_told() -> None:
+    chosen = read({"TASKYARD_LANE_CONCURRENCY": "high=40, low=3"})
+    assert [chosen.concurrency_of(band) for band in SOONEST_FIRST] == [50, 40, 10, 10, 3]
 
 
 def test_only_the_stage_local_is_local() -> None:

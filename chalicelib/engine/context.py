@@ -88,7 +88,7 @@ class Context:
     @property
     def bucket(self) -> str:
         """The bucket of this installation."""
-        return self.yard.settings.bucket
+        return self.yard.settings.objects_bucket
 
     @property
     def cancelled(self) -> bool:

@@ -98,7 +98,7 @@ def build(
         settings=chosen,
         jobs=jobs,
         lists=JobLists(ledger, jobs),
-        payloads=PayloadStore(ledger, objects, chosen.bucket, chosen.payload_max_bytes),
+        payloads=PayloadStore(ledger, objects, chosen.objects_bucket, chosen.payload_max_bytes),
         directory=directory,
         insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
         transport=transport,

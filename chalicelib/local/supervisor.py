@@ -40,7 +40,8 @@ from chalicelib.local.sqs_source import SqsSource
 from chalicelib.local.stream_source import StreamSource
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
-from infra.template import lane_id, lanes_of, template
+from infra.queues import lane_id, lanes_of
+from infra.template import template
 
 READY_LIMIT_S = 60.0
 HANDLERS_LIMIT_S = 10.0  # for running handlers to end

@@ -96,7 +96,7 @@ class TestHealth:
         assert api.get("/health").status == 200
 
     def test_what_does_not_answer_is_named_and_nothing_more_is_said(self, api: Service) -> None:
-        bucket = api.yard.settings.bucket
+        bucket = api.yard.settings.objects_bucket
         aws.client("s3").delete_bucket(Bucket=bucket)
         aws.client("dynamodb").delete_table(TableName=api.yard.settings.insights_table)
         reply = api.get("/health")

@@ -733,7 +733,7 @@ class TestTheExamples:
         api.work(POOL)
         output = detail(api, task["id"])["output"]
         assert (output["rows"], output["columns"]) == (2, ["a", "b", "c"])
-        found = api.yard.objects.get_object(Bucket=api.yard.settings.bucket, Key=output["key"])["Body"].read()
+        found = api.yard.objects.get_object(Bucket=api.yard.settings.objects_bucket, Key=output["key"])["Body"].read()
         assert found.decode() == "a,b,c\r\n1,'=2+3,\r\n,,True\r\n"
         assert output["bytes"] == len(found)
 

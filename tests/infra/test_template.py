@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, QUEUE_NAME_MAX_CHARS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.settings import Settings
-from infra.template import lane_id, lanes_of, main, template
+from infra.queues import lane_id, lanes_of
+from infra.template import main, template
 
 LOCAL = Settings()
 DEV = Settings(stage="dev")
@@ -146,7 +148,9 @@ def test_the_default_queue_keeps_its_bands_and_gains_those_declared_for_it() -> 
 def test_the_bucket_is_private_and_drops_unfinished_uploads() -> None:
     bucket = of_type(template(DEV, {}), "AWS::S3::Bucket")["ObjectsBucket"]
 
-    assert bucket["BucketName"] == DEV.bucket
+    assert bucket["BucketName"] == {"Fn::Sub": "taskyard-dev-${AWS::AccountId}-${AWS::Region}"}
+    for chosen, name in ((replace(DEV, bucket="our-own"), "our-own"), (LOCAL, "taskyard-local-objects")):
+        assert of_type(template(chosen, {}), "AWS::S3::Bucket")["ObjectsBucket"]["BucketName"] == name
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert "BucketEncryption" in bucket
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
@@ -163,7 +167,7 @@ def test_outputs_name_every_table_queue_and_bucket() -> None:
     assert built["Outputs"][f"{lane}Url"] == {"Value": {"Ref": lane}}
     assert built["Outputs"][f"{lane}Arn"] == {"Value": {"Fn::GetAtt": [lane, "Arn"]}}
     named = {re.sub("(Name|Url|Arn)$", "", key) for key in built["Outputs"]} - {"JobsStream"}
-    assert named == set(built["Resources"])
+    assert named == {key for key, value in built["Resources"].items() if value["Type"] != "AWS::Logs::LogGroup"}
 
 
 @given(st.sets(st.one_of(st.sampled_from(ODD_TOPICS), st.text(max_size=TOPIC_MAX_CHARS)), max_size=30))

@@ -20,7 +20,10 @@ from chalicelib.local import stack
 from chalicelib.local.emulator import Emulator
 from chalicelib.local.stack import Change, StackFailed
 from chalicelib.settings import Settings
-from infra.template import JOBS_INDEXES, Fragment, lane_id, template
+from infra.fragment import Fragment
+from infra.queues import lane_id
+from infra.storage import JOBS_INDEXES
+from infra.template import template
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 LOCAL = Settings()

@@ -131,7 +131,7 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
     given = {f"TASKYARD_{name.upper()}": value for name, value in variables.items()}
     clock = MovableClock(START_MS)
     aws_there = _moto(clock) if endpoint_url is None else environment({"AWS_ENDPOINT_URL": endpoint_url})
-    with environment({**CREDENTIALS, "TASKYARD_HANDLERS": HANDLERS, **given}), aws_there:
+    with environment({**CREDENTIALS, "TASKYARD_HANDLERS": HANDLERS, "TASKYARD_BUCKET": "objects", **given}), aws_there:
         _forget()
         chosen = settings.current()
         stack.apply(chosen, template(chosen, registry().queues))

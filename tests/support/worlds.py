@@ -189,7 +189,7 @@ class World:
     def objects(self) -> list[str]:
         """The keys in the bucket."""
         buckets = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"].buckets
-        return list(buckets[self.yard.settings.bucket].keys)
+        return list(buckets[self.yard.settings.objects_bucket].keys)
 
     def forget_messages(self) -> None:
         """SQS loses everything, as it does with messages older than 14 days."""

@@ -1,0 +1,102 @@
+"""What calls the functions: the event sources of lanes, dead letters and the change stream, and the clock's rule.
+
+They are applied after the functions exist: as a stack of their own behind `chalice deploy`, or in the one stack of
+everything. The API's routes are Chalice's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from chalicelib.core.lanes import Lane
+from chalicelib.settings import Settings
+from infra.fragment import Fragment
+from infra.functions import Function
+from infra.queues import DEAD_LETTER_QUEUE, lane_id
+
+DEAD_LETTERS_BATCH_SIZE = 10
+STREAM_BATCH_SIZE = 100
+# A window makes the events of a stream name their shard, by which the projector keeps its place. Lambda: 0 to 900 s.
+STREAM_WINDOW_S = 30
+CLOCK_RATE = "rate(1 minute)"  # the shortest that EventBridge has
+
+Expression = str | Fragment  # a text, or what CloudFormation makes one of
+
+
+def event_sources(
+    settings: Settings,
+    lanes: Sequence[Lane],
+    function_arn: Callable[[Function], Expression],
+    queue_arn: Callable[[str], Expression],
+    stream_arn: Expression,
+) -> Fragment:
+    """The resources that feed the functions. ``queue_arn`` takes the logical id of a queue."""
+    return {
+        **{
+            f"{Function.WORKER.logical_id}From{lane_id(lane)}": _sqs_source(
+                function_arn(Function.WORKER),
+                queue_arn(lane_id(lane)),
+                settings.worker_batch_size,
+                settings.concurrency_of(lane.band),
+            )
+            for lane in lanes
+        },
+        "DeadLettersFromQueue": _sqs_source(
+            function_arn(Function.DEAD_LETTERS), queue_arn(DEAD_LETTER_QUEUE), DEAD_LETTERS_BATCH_SIZE, None
+        ),
+        "ProjectorFromStream": _stream_source(function_arn(Function.PROJECTOR), stream_arn),
+        **_clock(settings, function_arn(Function.CLOCK)),
+    }
+
+
+def _sqs_source(function: Expression, queue: Expression, batch_size: int, concurrency: int | None) -> Fragment:
+    scaling: dict[str, Any] = {} if concurrency is None else {"ScalingConfig": {"MaximumConcurrency": concurrency}}
+    return {
+        "Type": "AWS::Lambda::EventSourceMapping",
+        "Properties": {
+            "EventSourceArn": queue,
+            "FunctionName": function,
+            "BatchSize": batch_size,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            **scaling,
+        },
+    }
+
+
+def _stream_source(function: Expression, stream: Expression) -> Fragment:
+    return {
+        "Type": "AWS::Lambda::EventSourceMapping",
+        "Properties": {
+            "EventSourceArn": stream,
+            "FunctionName": function,
+            "StartingPosition": "TRIM_HORIZON",
+            "BatchSize": STREAM_BATCH_SIZE,
+            "ParallelizationFactor": 1,
+            "TumblingWindowInSeconds": STREAM_WINDOW_S,
+        },
+    }
+
+
+def _clock(settings: Settings, function: Expression) -> Fragment:
+    return {
+        "ClockRule": {
+            "Type": "AWS::Events::Rule",
+            "Properties": {
+                "Name": f"{settings.base_name}-clock",
+                "Description": "Sends what is due and recovers what was abandoned",
+                "ScheduleExpression": CLOCK_RATE,
+                "State": "ENABLED",
+                "Targets": [{"Id": "clock", "Arn": function}],
+            },
+        },
+        "ClockPermission": {
+            "Type": "AWS::Lambda::Permission",
+            "Properties": {
+                "FunctionName": function,
+                "Action": "lambda:InvokeFunction",
+                "Principal": "events.amazonaws.com",
+                "SourceArn": {"Fn::GetAtt": ["ClockRule", "Arn"]},
+            },
+        },
+    }

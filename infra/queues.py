@@ -1,0 +1,68 @@
+"""The SQS queues: a lane for each band of each consumed queue, and the dead-letter queue behind them all.
+
+A lane stays, with the messages in it, when code declares it no longer: they are accepted jobs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane, soonest_first, sqs_name
+from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.settings import Settings
+from infra.fragment import Fragment, attribute
+
+# The limits of SQS: Amazon SQS Developer Guide, "Amazon SQS message quotas".
+RETENTION_S = 14 * 86_400
+MESSAGE_MAX_BYTES = 1_048_576
+# Far above the largest attempt budget (100): redrive catches only what never reaches a claim. SQS allows 1,000.
+MAX_RECEIVE_COUNT = 1_000
+
+DEAD_LETTER_QUEUE = "DeadLetterQueue"  # its logical id
+
+
+def queues(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
+    """The dead-letter queue and the queue of each lane, by their logical ids."""
+    return {
+        DEAD_LETTER_QUEUE: _queue(settings, settings.dead_letter_queue),
+        **{lane_id(lane): _lane(settings, lane) for lane in lanes},
+    }
+
+
+def lanes_of(queues: Mapping[str, Sequence[Band]]) -> list[Lane]:
+    """Every lane of ``queues``, in the order of queue names, the soonest band first.
+
+    The queue ``default`` has at least the default bands, declared or not: its normal lane is the pattern whose
+    attributes the service copies for topics that are only polled.
+    """
+    bands = {**queues, DEFAULT_POOL: (*DEFAULT_BANDS, *queues.get(DEFAULT_POOL, ()))}
+    return [Lane(queue, band) for queue in sorted(bands) for band in soonest_first(bands[queue])]
+
+
+def lane_id(lane: Lane) -> str:
+    """The logical id of a lane's SQS queue: ``Lane``, then the parts of its SQS name without the prefix."""
+    return "Lane" + "".join(part.capitalize() for part in re.findall("[A-Za-z0-9]+", sqs_name("", lane)))
+
+
+def _lane(settings: Settings, lane: Lane) -> Fragment:
+    queue = _queue(settings, sqs_name(settings.base_name, lane))
+    queue |= {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+    queue["Properties"]["RedrivePolicy"] = {
+        "deadLetterTargetArn": attribute(DEAD_LETTER_QUEUE, "Arn"),
+        "maxReceiveCount": MAX_RECEIVE_COUNT,
+    }
+    return queue
+
+
+def _queue(settings: Settings, name: str) -> Fragment:
+    return {
+        "Type": "AWS::SQS::Queue",
+        "Properties": {
+            "QueueName": name,
+            "VisibilityTimeout": settings.visibility_s,
+            "MessageRetentionPeriod": RETENTION_S,
+            "MaximumMessageSize": MESSAGE_MAX_BYTES,
+            "SqsManagedSseEnabled": True,
+        },
+    }
