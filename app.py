@@ -41,7 +41,7 @@ def declare_routes(api: Chalice) -> None:
     )
 
 
-app = LateChalice("taskyard", declare_routes)
+app = LateChalice(settings.current().base_name, declare_routes)
 
 
 @app.lambda_function(name="worker")

@@ -1,20 +1,56 @@
 """The role of each Lambda function, from the policy file of its name in ``infra/policies``.
 
-A resource in a policy file is written as ``Fn::Sub`` takes it: ``${JobsTable.Arn}`` is a resource of the template,
-``${BaseName}`` what the names of this installation begin with, ``${Logs.Arn}`` the function's own log group.
+A policy file is an IAM policy document that allows exactly what its function calls. Its resources and conditions are
+written as ``Fn::Sub`` takes them: ``${JobsTable.Arn}`` is a resource of the template, ``${AWS::AccountId}`` what it
+is everywhere. Four names more are filled in here::
+
+    ${BaseName}          what the names of this installation begin with
+    ${Logs.Arn}          the function's own log group
+    ${PatternLane.Arn}   the lane whose attributes the lanes of topics without subscribers are given
+    ${Lanes.Arn}         every lane, and no other queue: one resource for each band
+
+Lanes are named by patterns, because topics get theirs at first use, and because a list of all of them would outgrow a
+role. They match the lanes of another installation, too, whose stage begins with this one's name and ``-``.
+
+**Permissions of your own handlers** go into ``infra/policies/handlers.json``: a document of the same form, whose
+statements the worker's role gets beside its own; no other function runs handlers. For example, to let them send
+mail from one address::
+
+    {
+      "Version": "2012-10-17",
+      "Statement": [
+        {
+          "Sid": "Mail",
+          "Effect": "Allow",
+          "Action": ["ses:SendEmail"],
+          "Resource": ["arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/example.com"]
+        }
+      ]
+    }
+
+All of a role's policies together may have ``ROLE_POLICIES_MAX_CHARS`` characters, white space not counted.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.lanes import Band, Lane
+from chalicelib.engine.handlers import DEFAULT_POOL
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function, log_group_id
+from infra.queues import lane_id
 
 POLICIES = Path(__file__).parent / "policies"
+HANDLERS_FILE = "handlers.json"
+ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
+STATEMENT_PARTS = {"Effect", "Action", "Resource"}
+LANES = "${Lanes.Arn}"
 TRACING = {
     "Sid": "Tracing",
     "Effect": "Allow",
@@ -29,7 +65,7 @@ def role_id(function: Function) -> str:
 
 
 def roles(settings: Settings) -> Fragment:
-    """The role of each function, by logical id."""
+    """The role of each function, by logical id. Raises ``InvalidInput`` for a policy file that is none."""
     return {role_id(function): _role(settings, function) for function in Function}
 
 
@@ -52,16 +88,85 @@ def _role(settings: Settings, function: Function) -> Fragment:
     }
 
 
-def policy(settings: Settings, function: Function) -> Fragment:
-    """The policy document of a function, with the resources of the template that holds it."""
-    document: dict[str, Any] = json.loads((POLICIES / f"{function}.json").read_text())
-    for statement in document["Statement"]:
-        statement["Resource"] = [_resolved(resource, settings, function) for resource in statement["Resource"]]
+def policy(settings: Settings, function: Function, policies: Path = POLICIES) -> Fragment:
+    """The policy document of a function, with the resources of the template that holds it.
+
+    ``policies`` is the folder of the policy files. Raises ``InvalidInput`` for a file that is no policy document,
+    and where two statements have one name.
+    """
+    statements = _read(policies / f"{function}.json")
+    if function is Function.WORKER and (policies / HANDLERS_FILE).exists():
+        statements += _read(policies / HANDLERS_FILE)
+    _check_names(statements, function)
+    statements = [_resolved(statement, settings, function) for statement in statements]
     if settings.tracing == "on":
-        document["Statement"].append(TRACING)
-    return document
+        statements.append(TRACING)
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _resolved(resource: str, settings: Settings, function: Function) -> Fragment:
-    text = resource.replace("${BaseName}", settings.base_name).replace("${Logs.", f"${{{log_group_id(function)}.")
-    return {"Fn::Sub": text}
+def _read(file: Path) -> list[dict[str, Any]]:
+    """The statements of a policy file."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidInput("a policy file is no JSON", field=file.name, expected="JSON", got=str(error)) from error
+    statements = document.get("Statement") if isinstance(document, dict) else None
+    if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
+        raise InvalidInput(
+            "a policy file is no policy document", field=file.name, expected='{"Statement": [...]}', got=statements
+        )
+    for statement in statements:
+        if not statement.keys() >= STATEMENT_PARTS:
+            raise InvalidInput(
+                "a statement of a policy file is incomplete",
+                field=file.name,
+                expected=", ".join(sorted(STATEMENT_PARTS)),
+                got=", ".join(sorted(statement)),
+            )
+    return statements
+
+
+def _check_names(statements: list[dict[str, Any]], function: Function) -> None:
+    names = Counter(statement["Sid"] for statement in statements if "Sid" in statement)
+    names[TRACING["Sid"]] += 1
+    for name, times in names.items():
+        if times > 1:
+            raise InvalidInput(
+                "two statements of one role have the same name",
+                field=f"Sid of {function}",
+                expected="a name of its own for each",
+                got=name,
+                remedy=f"rename the one in {HANDLERS_FILE}",
+            )
+
+
+def _resolved(statement: dict[str, Any], settings: Settings, function: Function) -> Fragment:
+    """A statement as the template has it."""
+    given = statement["Resource"]
+    resources = [each for text in ([given] if isinstance(given, str) else given) for each in _each_band(text)]
+    resolved = {**statement, "Resource": [_substituted(text, settings, function) for text in resources]}
+    if "Condition" in statement:
+        resolved["Condition"] = {
+            operator: {key: _substituted(value, settings, function) for key, value in values.items()}
+            for operator, values in statement["Condition"].items()
+        }
+    return resolved
+
+
+def _each_band(resource: str) -> list[str]:
+    """The resources that stand for all lanes; any other stands for itself."""
+    if resource != LANES:
+        return [resource]
+    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${BaseName}-*"
+    return [f"{queue}-{band}" for band in Band]
+
+
+def _substituted(value: Any, settings: Settings, function: Function) -> Any:
+    """A text, or each text of a list, as CloudFormation substitutes it; anything else as it is."""
+    if isinstance(value, list):
+        return [_substituted(each, settings, function) for each in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    text = value.replace("${BaseName}", settings.base_name)
+    text = text.replace("${Logs.", f"${{{log_group_id(function)}.")
+    return {"Fn::Sub": text.replace("${PatternLane.", f"${{{lane_id(Lane(DEFAULT_POOL, Band.NORMAL))}.")}

@@ -69,35 +69,34 @@ def _key_schema(keys: Keys) -> list[Fragment]:
     return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
 
 
-def _bucket(settings: Settings) -> Fragment:
-    return _kept(
-        settings,
-        {
-            "Type": "AWS::S3::Bucket",
-            "Properties": {
-                "BucketName": _bucket_name(settings),
-                "PublicAccessBlockConfiguration": {
-                    "BlockPublicAcls": True,
-                    "BlockPublicPolicy": True,
-                    "IgnorePublicAcls": True,
-                    "RestrictPublicBuckets": True,
-                },
-                "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
-                "BucketEncryption": {
-                    "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-                },
-                "LifecycleConfiguration": {
-                    "Rules": [
-                        {
-                            "Id": "abandoned-uploads",
-                            "Status": "Enabled",
-                            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UPLOAD_ABANDONED_AFTER_DAYS},
-                        }
-                    ]
-                },
-            },
+def private_bucket(name: str | Fragment) -> Fragment:
+    """The properties of a bucket that nobody but this account reads, encrypted."""
+    return {
+        "BucketName": name,
+        "PublicAccessBlockConfiguration": {
+            "BlockPublicAcls": True,
+            "BlockPublicPolicy": True,
+            "IgnorePublicAcls": True,
+            "RestrictPublicBuckets": True,
         },
-    )
+        "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+        "BucketEncryption": {
+            "ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+        "LifecycleConfiguration": {
+            "Rules": [
+                {
+                    "Id": "abandoned-uploads",
+                    "Status": "Enabled",
+                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UPLOAD_ABANDONED_AFTER_DAYS},
+                }
+            ]
+        },
+    }
+
+
+def _bucket(settings: Settings) -> Fragment:
+    return _kept(settings, {"Type": "AWS::S3::Bucket", "Properties": private_bucket(_bucket_name(settings))})
 
 
 def _bucket_name(settings: Settings) -> str | Fragment:

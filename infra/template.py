@@ -73,8 +73,9 @@ def additions(settings: Settings, consumed: Queues) -> Fragment:
         attribute("JobsTable", "StreamArn"),
     )
     functions = {function.logical_id: _function_additions(settings, function) for function in Function}
+    api = {"RestAPI": {"Properties": {"TracingEnabled": True}}} if settings.tracing == "on" else {}
     return _document(
-        f"Taskyard {settings.base_name}: everything", {**resources, **functions, **sources}, _outputs(resources)
+        f"Taskyard {settings.base_name}: everything", {**resources, **functions, **api, **sources}, _outputs(resources)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +24,15 @@ class Measure(StrEnum):
     CANCELED = "canceled"
     WAIT_MS = "wait_ms"  # from when a job was due to the start of its attempt, summed over started attempts
     RUN_MS = "run_ms"  # from the start of an attempt to its end, summed over settled attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one change adds to a measure, and when it happened, in milliseconds since 1970."""
+
+    measure: Measure
+    at_ms: int
+    amount: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,9 @@ def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     for before, after in changes:
         _count_states(total, before, after)
         if after is not None:
-            _measure(total, before, after)
+            for sample in samples_of(before, after):
+                minute_ms = sample.at_ms - sample.at_ms % MINUTE_MS
+                total[MinuteKey(group_of(after), minute_ms, sample.measure)] += sample.amount
     return Counter({key: amount for key, amount in total.items() if amount})
 
 
@@ -72,28 +83,26 @@ def _count_states(total: Effects, before: Job | None, after: Job | None) -> None
         total[counted(after)] += 1
 
 
-def _measure(total: Effects, before: Job | None, after: Job) -> None:
-    def add(measure: Measure, at_ms: int, amount: int = 1) -> None:
-        total[MinuteKey(group_of(after), at_ms - at_ms % MINUTE_MS, measure)] += amount
-
+def samples_of(before: Job | None, after: Job) -> Iterator[Sample]:
+    """What the change from ``before`` to ``after`` tells of the work: at most one sample of a measure."""
     now_ms = after.updated_at_ms
     if before is None:
-        add(Measure.PUBLISHED, after.created_at_ms)
+        yield Sample(Measure.PUBLISHED, after.created_at_ms)
     if after.state is State.RUNNING and after.lease != (before.lease if before else None):
-        add(Measure.STARTED, now_ms)
-        add(Measure.WAIT_MS, now_ms, max(0, now_ms - max(after.due_at_ms, after.created_at_ms)))
+        yield Sample(Measure.STARTED, now_ms)
+        yield Sample(Measure.WAIT_MS, now_ms, max(0, now_ms - max(after.due_at_ms, after.created_at_ms)))
     if before is not None and before.state is not State.PENDING and after.failures > before.failures:
-        add(Measure.FAILED, now_ms)
-        add(Measure.RUN_MS, now_ms, _run_ms(after))
+        yield Sample(Measure.FAILED, now_ms)
+        yield Sample(Measure.RUN_MS, now_ms, _run_ms(after))
     if before is not None and before.state is after.state:
         return
     if after.state is State.SUCCESS:
-        add(Measure.SUCCEEDED, now_ms)
-        add(Measure.RUN_MS, now_ms, _run_ms(after))
+        yield Sample(Measure.SUCCEEDED, now_ms)
+        yield Sample(Measure.RUN_MS, now_ms, _run_ms(after))
     elif after.state is State.FAILED:
-        add(Measure.DEAD, now_ms)
+        yield Sample(Measure.DEAD, now_ms)
     elif after.state is State.CANCELED:
-        add(Measure.CANCELED, now_ms)
+        yield Sample(Measure.CANCELED, now_ms)
 
 
 def counted(job: Job) -> CountKey:

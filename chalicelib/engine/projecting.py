@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chalicelib.core.job import Job
@@ -22,8 +22,18 @@ class Change:
     after: Job | None
 
 
-def project(yard: Yard, shard: str, changes: Sequence[Change]) -> int:
-    """Count the changes of one shard that were not counted yet; answers how many those were."""
+Tell = Callable[[Sequence[Change]], None]
+
+
+def tell_nobody(changes: Sequence[Change]) -> None:
+    """Counted changes are of no further interest."""
+
+
+def project(yard: Yard, shard: str, changes: Sequence[Change], tell: Tell = tell_nobody) -> int:
+    """Count the changes of one shard that were not counted yet; answers how many those were.
+
+    ``tell`` hears of changes once they are counted, and of none twice: whoever dies in between has told too little.
+    """
     for _ in range(RACE_TRIES):
         watermark = yard.insights.watermark(shard)
         fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
@@ -32,6 +42,7 @@ def project(yard: Yard, shard: str, changes: Sequence[Change]) -> int:
                 effects = effects_of((change.before, change.after) for change in run)
                 yard.insights.add(shard, watermark, run[-1].sequence, effects)
                 watermark = run[-1].sequence
+                tell(run)
         except AlreadyCounted:
             continue  # the same batch is being counted elsewhere: start from where that has come
         return len(fresh)

@@ -8,8 +8,10 @@ from typing import Any
 from chalicelib.engine.redriving import redrive
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, batch_response, received
+from chalicelib.functions.logs import logged
 
 
+@logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Send the jobs of an SQS event back to their lanes, or bury them; answers which messages must come back."""
     del context  # a message takes a few calls: ten of them never come near the function's end

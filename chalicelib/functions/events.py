@@ -35,6 +35,7 @@ def received(event: Mapping[str, Any]) -> list[Received]:
             receipt=record["receiptHandle"],
             text=record["body"],
             receive_count=int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)),
+            trace_header=record.get("attributes", {}).get("AWSTraceHeader"),
         )
         for record in event["Records"]
     ]

@@ -7,16 +7,30 @@ such a window carries from batch to batch is not used.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from chalicelib.engine.projecting import project
+from chalicelib.engine.projecting import Tell, project, tell_nobody
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, changes_by_shard
+from chalicelib.functions.logs import logged
+from chalicelib.settings import Settings
 
 
+@logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Count the changes of a stream event; answers the (empty) state of the tumbling window."""
+    """Count the changes of a stream event and tell CloudWatch; answers the (empty) state of the tumbling window."""
     del context  # one transaction for an ordinary batch
+    tell = _teller(yard.settings)
     for shard, changes in changes_by_shard(event).items():
-        project(yard, shard, changes)
+        project(yard, shard, changes, tell)
     return {"state": {}}
+
+
+def _teller(settings: Settings) -> Tell:
+    """Who hears of counted changes: CloudWatch, unless this is one machine or nobody wants metrics."""
+    if settings.local or settings.metrics == "off":
+        return tell_nobody
+    from chalicelib.functions import metrics  # imported late: no other function tells
+
+    return partial(metrics.tell, settings)

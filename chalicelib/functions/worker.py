@@ -8,8 +8,10 @@ from typing import Any
 from chalicelib.engine.consuming import consume
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, batch_response, received
+from chalicelib.functions.logs import logged
 
 
+@logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run the jobs of an SQS event; answers which messages must come back."""
     return batch_response(consume(yard, received(event), context.get_remaining_time_in_millis))

@@ -10,6 +10,7 @@ import click
 
 from chalicelib.local import target
 from chalicelib.local.cli_common import choose_installation, explained, parsed, url_option
+from chalicelib.local.cli_deploy import deploy, destroy
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
 from chalicelib.local.cli_tasks import tasks
@@ -40,7 +41,7 @@ def main() -> None:
     """
 
 
-for command in (publish, messages, tasks, dlq, keys):
+for command in (publish, messages, tasks, dlq, keys, deploy, destroy):
     main.add_command(command)
 
 
@@ -98,11 +99,16 @@ def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> 
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--stage", default="dev", show_default=True, help="A stage of .chalice/config.json.")
 def package(out: Path, stage: str) -> None:
-    """Build what runs on Lambda, and check it, into the folder OUT."""
+    """Build what runs on Lambda, and check it, into the folder OUT.
+
+    deployment.zip is the code, sam.json the template of the whole installation, as `aws cloudformation package` takes
+    it.
+    """
+    from chalicelib.local.package import everything
     from chalicelib.local.package import package as build
 
     with explained():
-        report = build(out, stage)
+        report = build(out, stage, additions=everything(stage))
     show_text(f"{report.archive}: {report.archive_bytes / 1e6:.1f} MB")
     show_text(f"{report.template}: {len(report.functions)} functions, {len(report.routes)} routes")
 

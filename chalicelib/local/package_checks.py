@@ -106,8 +106,13 @@ def route_problems(paths: Iterable[str]) -> Iterator[str]:
         yield f"the routes make {len(resources)} resources of an API; API Gateway takes {API_RESOURCES_MAX}"
 
 
-def archive_problems(archive: Path, requirements: str, template: Template) -> Iterator[str]:
-    """What is wrong with the archive of the template's functions, made from the text of a requirements file."""
+def archive_problems(
+    archive: Path, requirements: str, template: Template, handlers: Iterable[str] = ()
+) -> Iterator[str]:
+    """What is wrong with the archive of the template's functions, made from the text of a requirements file.
+
+    ``handlers`` are the top-level packages that hold handlers beside Taskyard's own.
+    """
     if archive.stat().st_size > ARCHIVE_MAX_BYTES:
         yield f"the archive has {archive.stat().st_size} bytes, more than {ARCHIVE_MAX_BYTES}"
     with ZipFile(archive) as zipped:
@@ -116,7 +121,8 @@ def archive_problems(archive: Path, requirements: str, template: Template) -> It
         yield from _requirement_problems(names, requirements)
         for runtime, architecture in {(f["Runtime"], f["Architectures"][0]) for f in functions_of(template).values()}:
             yield from _wheel_problems(zipped, runtime, MACHINES[architecture])
-        own = [name for name in names if name.endswith(".py") and name.startswith(("app.py", "chalicelib/"))]
+        places = ("app.py", "chalicelib/", *(f"{package}{end}" for package in handlers for end in ("/", ".py")))
+        own = [name for name in names if name.endswith(".py") and name.startswith(places)]
         yield from missing_imports({name: zipped.read(name).decode() for name in own}, names)
 
 

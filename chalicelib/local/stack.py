@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -27,7 +27,11 @@ HOLDS_RESOURCES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLE
 # Of a template sent with the call itself: AWS CloudFormation User Guide, "Understand CloudFormation quotas".
 TEMPLATE_BODY_MAX_BYTES = 51_200
 
+# Roles with policies of their own; the transform of Chalice's template.
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+
 Template = Mapping[str, Any]
+Upload = Callable[[str], str]  # takes a template's text, answers the URL that CloudFormation reads it from
 Described = Mapping[str, Any]  # what a describe call answers for one resource
 
 
@@ -58,18 +62,32 @@ def stack_name(settings: Settings) -> str:
     return f"{settings.base_name}-infra"
 
 
-def apply(settings: Settings, template: Template, *, deadline_s: float = DEADLINE_S) -> StackReport:
+def apply(
+    settings: Settings,
+    template: Template,
+    *,
+    name: str | None = None,
+    upload: Upload | None = None,
+    deadline_s: float = DEADLINE_S,
+) -> StackReport:
     """Make AWS agree with ``template`` and wait until it does; a second time changes nothing.
 
-    Queues that the stack has and ``template`` has not stay in it: the messages in them are accepted jobs.
-    A first try that fails leaves no stack behind. Raises ``StackFailed`` with the failing resource and AWS's reason,
-    ``InvalidInput`` when the template is too large to send, ``Unavailable`` when ``deadline_s`` seconds pass.
+    ``name`` is by default that of the stack of tables, queues and bucket. Queues that the stack has and ``template``
+    has not stay in it: the messages in them are accepted jobs. A template that is too large for the call goes through
+    ``upload``. A first try that fails leaves no stack behind. Raises ``StackFailed`` with the failing resource and
+    AWS's reason, ``InvalidInput`` when the template is too large to send, ``Unavailable`` when ``deadline_s`` seconds
+    pass.
     """
     cloudformation = aws.client("cloudformation")
-    name = stack_name(settings)
-    template = _with_queues_of_old(cloudformation, name, template)
+    name = name or stack_name(settings)
+    deployed = _deployed(cloudformation, name)
+    template = _with_queues_of_old(deployed, template)
     try:
-        change, stack_id = _request(cloudformation, name, _body(template))
+        change, stack_id = (
+            (Change.UNCHANGED, name)
+            if deployed == template
+            else _request(cloudformation, name, _sent(template, upload))
+        )
     except ClientError as error:
         raise StackFailed(f"stack {name}: {error.response['Error']['Message']}") from error
     stack = _settled(cloudformation, stack_id, time.monotonic() + deadline_s)
@@ -79,48 +97,82 @@ def apply(settings: Settings, template: Template, *, deadline_s: float = DEADLIN
     return StackReport(name, change, tuple(_set_missing_expiry(template)), _outputs_of(stack))
 
 
+def remove(name: str, *, deadline_s: float = DEADLINE_S) -> bool:
+    """Delete a stack and wait until it is gone; answers whether there was one. What it retains stays.
+
+    Raises ``StackFailed`` with the failing resource and AWS's reason, ``Unavailable`` when ``deadline_s`` pass.
+    """
+    cloudformation = aws.client("cloudformation")
+    if (found := find(name)) is None:
+        return False
+    cloudformation.delete_stack(StackName=name)
+    stack = _settled(cloudformation, found["StackId"], time.monotonic() + deadline_s)
+    if stack["StackStatus"] != "DELETE_COMPLETE":
+        raise _failure(cloudformation, stack)
+    return True
+
+
+def find(name: str) -> Described | None:
+    """A stack as CloudFormation describes it, or None when there is none of that name."""
+    try:
+        return _described(aws.client("cloudformation"), name)
+    except ClientError as error:
+        # CloudFormation has no code of its own for this one.
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        return None
+
+
 def outputs(stack_name: str) -> dict[str, str]:
     """The outputs of a stack by their keys; raises botocore's ``ClientError`` when there is no such stack."""
     return _outputs_of(_described(aws.client("cloudformation"), stack_name))
 
 
-def _with_queues_of_old(cloudformation: Any, name: str, template: Template) -> Template:
+def _deployed(cloudformation: Any, name: str) -> Template | None:
+    """The template that a stack was last given, if it was carried out."""
+    stack = find(name)
+    if stack is None or stack["StackStatus"] not in HOLDS_RESOURCES:
+        return None
+    body = cloudformation.get_template(StackName=name)["TemplateBody"]
+    deployed: Template = json.loads(body) if isinstance(body, str) else body
+    return deployed
+
+
+def _with_queues_of_old(deployed: Template | None, template: Template) -> Template:
     """``template`` and the queues that are in the stack only, as they are defined there."""
-    try:
-        if _described(cloudformation, name)["StackStatus"] not in HOLDS_RESOURCES:
-            return template
-        deployed = cloudformation.get_template(StackName=name)["TemplateBody"]
-    except ClientError:  # there is no stack yet; anything else, the calls that follow will tell
-        return template
-    resources = (json.loads(deployed) if isinstance(deployed, str) else deployed)["Resources"]
+    resources = deployed["Resources"] if deployed else {}
     declared = template["Resources"]
     kept = {key: found for key, found in resources.items() if found["Type"] == QUEUE_TYPE and key not in declared}
     return {**template, "Resources": {**declared, **kept}} if kept else template
 
 
-def _body(template: Template) -> str:
+def _sent(template: Template, upload: Upload | None) -> dict[str, str]:
+    """The parameters that hand over the template: itself, or where it was uploaded to."""
     body = json.dumps(template, separators=(",", ":"))
-    if len(body.encode()) > TEMPLATE_BODY_MAX_BYTES:
-        raise InvalidInput(
-            "the template is too large to be sent with the call",
-            field="queues",
-            expected=f"at most {TEMPLATE_BODY_MAX_BYTES} bytes",
-            got=len(body.encode()),
-            remedy="declare fewer queues, or deploy what `python -m infra.template` prints through a bucket "
-            "(`aws cloudformation deploy --s3-bucket`)",
-        )
-    return body
+    if len(body.encode()) <= TEMPLATE_BODY_MAX_BYTES:
+        return {"TemplateBody": body}
+    if upload is not None:
+        return {"TemplateURL": upload(body)}
+    raise InvalidInput(
+        "the template is too large to be sent with the call",
+        field="queues",
+        expected=f"at most {TEMPLATE_BODY_MAX_BYTES} bytes",
+        got=len(body.encode()),
+        remedy="declare fewer queues, or deploy what `python -m infra.template` prints through a bucket "
+        "(`aws cloudformation deploy --s3-bucket`)",
+    )
 
 
-def _request(cloudformation: Any, name: str, body: str) -> tuple[Change, str]:
+def _request(cloudformation: Any, name: str, sent: Mapping[str, str]) -> tuple[Change, str]:
     """Ask for the stack, new or changed; answers what was asked for and the stack's id."""
+    wanted = {"StackName": name, **sent, "Capabilities": CAPABILITIES}
     try:
-        created = cloudformation.create_stack(StackName=name, TemplateBody=body, OnFailure="DELETE")
+        created = cloudformation.create_stack(**wanted, OnFailure="DELETE")
         return Change.CREATED, created["StackId"]
     except cloudformation.exceptions.AlreadyExistsException:
         pass
     try:
-        return Change.UPDATED, cloudformation.update_stack(StackName=name, TemplateBody=body)["StackId"]
+        return Change.UPDATED, cloudformation.update_stack(**wanted)["StackId"]
     except ClientError as error:
         # CloudFormation has no code of its own for this one, and calls it an error.
         if "No updates are to be performed" not in error.response["Error"]["Message"]:

@@ -1,0 +1,86 @@
+"""Commands that put an installation on AWS, or on an emulator, and take it away."""
+
+from __future__ import annotations
+
+import click
+
+from chalicelib.local import target
+from chalicelib.local.cli_common import explained
+from chalicelib.local.tables import show_text
+
+WAYS = ("chalice", "stack")
+
+stage_option = click.option("--stage", required=True, help="A stage of .chalice/config.json.")
+endpoint_option = click.option(
+    "--endpoint-url",
+    envvar="AWS_ENDPOINT_URL",
+    help="An emulator instead of AWS: its URL, or the word localstack. Or AWS_ENDPOINT_URL.",
+)
+
+
+@click.command()
+@stage_option
+@endpoint_option
+@click.option(
+    "--way",
+    type=click.Choice(WAYS),
+    default="chalice",
+    show_default=True,
+    help="chalice: `chalice deploy` between two stacks. stack: one stack of everything.",
+)
+@click.option("--force", is_flag=True, help="Run Chalice even if nothing has changed.")
+def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
+    """Bring an installation to what this checkout says: infrastructure, functions, routes, event sources.
+
+    Repeating it changes nothing. What ended half-way is finished by deploying again.
+    """
+    with explained():
+        choose_deployed(stage, endpoint_url)
+        from chalicelib import settings
+        from chalicelib.engine.registry import declared_queues
+        from chalicelib.local.deployment.deploy import Way
+        from chalicelib.local.deployment.deploy import deploy as run
+        from chalicelib.local.stages import PROJECT
+
+        done = run(PROJECT, settings.current(), declared_queues(), Way(way), force=force, say=show_text)
+        show_text("" if done.changed else "nothing to change")
+        show_text(f"API {done.api_url}")
+
+
+@click.command()
+@stage_option
+@endpoint_option
+@click.option("--data", is_flag=True, help="Delete tables, queues and objects as well: all jobs are gone.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(stage: str, endpoint_url: str | None, data: bool, yes: bool) -> None:
+    """Take an installation away: functions, API, event sources. Its data stays unless --data is given.
+
+    What stays costs nothing while nobody uses it but for what is stored, and `taskyard deploy` finds it again.
+    """
+    with explained():
+        choose_deployed(stage, endpoint_url)
+        from chalicelib import settings
+        from chalicelib.local.deployment.destroy import destroy as run
+        from chalicelib.local.stages import PROJECT
+
+        if not yes:
+            what = "and ALL ITS JOBS" if data else "but not its data"
+            click.confirm(f"Destroy {settings.current().base_name}, {what}?", abort=True)
+        run(PROJECT, settings.current(), data=data, say=show_text)
+
+
+def choose_deployed(stage: str, endpoint_url: str | None) -> None:
+    """Let this process work on a deployed stage, with the settings that its code has, on AWS or on an emulator.
+
+    Raises ``InvalidInput`` when the stage is not declared or is ``local``.
+    """
+    from chalicelib import settings
+    from chalicelib.local.stages import choose_stage, config_of, expect_declared
+
+    expect_declared(stage, config_of())
+    choose_stage(stage)
+    if endpoint_url is not None:
+        target.choose_endpoint(endpoint_url)
+    target.find_handlers_here()
+    settings.current.cache_clear()
+    settings.current()

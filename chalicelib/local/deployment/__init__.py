@@ -1,0 +1,1 @@
+"""Putting an installation on AWS, or on an emulator of it, and taking it away again."""

@@ -1,0 +1,137 @@
+"""`taskyard destroy`: what costs something while nothing happens goes; the data goes only when asked to.
+
+Without its data, an installation is its tables, queues and objects, in a stack that the next deployment goes on
+from. Deleting those, too, is final, except for the tables' backups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import aws
+from chalicelib.engine.registry import declared_queues
+from chalicelib.local import stack
+from chalicelib.local.deployment import one_stack
+from chalicelib.local.deployment.account import Account
+from chalicelib.local.deployment.by_chalice import delete_functions
+from chalicelib.local.deployment.code import CodeBucket, code_stack_name
+from chalicelib.local.deployment.deploy import Way, events_stack_name, given_by, way_deployed
+from chalicelib.settings import Settings
+from infra.template import template
+
+Say = Callable[[str], None]
+
+DELETED_PER_CALL = 1_000  # objects; the limit of S3's DeleteObjects
+
+
+def destroy(project: Path, settings: Settings, *, data: bool, say: Say) -> None:
+    """Take the installation of ``settings`` away; with ``data`` all that it keeps as well. May be repeated.
+
+    Raises ``StackFailed``, ``ChaliceFailed``, and what botocore raises.
+    """
+    match way_deployed(settings):
+        case Way.CHALICE:
+            _without_functions(project, settings, say)
+            kept = stack.stack_name(settings)
+        case Way.STACK:
+            kept = one_stack.stack_name(settings)
+            if not data:
+                stack.apply(settings, template(settings, declared_queues()), name=kept)
+                say(f"stack {kept}: only what holds data is left")
+        case None:
+            kept = ""
+            say(f"{settings.base_name} is not deployed")
+    if data:
+        _without_data(settings, kept, say)
+
+
+def _without_functions(project: Path, settings: Settings, say: Say) -> None:
+    events = events_stack_name(settings)
+    if stack.remove(events):
+        say(f"stack {events}: deleted")
+    given = given_by(stack.outputs(stack.stack_name(settings)))
+    if delete_functions(project, settings, given, CodeBucket.prepared(settings), Account.current(settings)):
+        say("functions and API: deleted")
+
+
+def _without_data(settings: Settings, kept: str, say: Say) -> None:
+    """Delete the stack that holds the data, what it retains, the lanes made on first use, and the code bucket."""
+    retained = list(_retained(kept)) if kept else []
+    if kept and stack.remove(kept):
+        say(f"stack {kept}: deleted")
+    for kind, name in retained:
+        if DELETE[kind](name):
+            say(f"{name}: deleted")
+    for url in _queues(settings):
+        _delete_queue(url)
+        say(f"{url.rsplit('/', 1)[-1]}: deleted")
+    code = code_stack_name(settings)
+    if stack.find(code) is not None:
+        _empty_bucket(stack.outputs(code)["CodeBucketName"])
+        stack.remove(code)
+        say(f"stack {code}: deleted")
+
+
+def _retained(name: str) -> Iterator[tuple[str, str]]:
+    """Type and name of the resources that a stack leaves behind when it is deleted."""
+    pages = aws.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
+    for page in pages:
+        for resource in page["StackResourceSummaries"]:
+            if resource["ResourceType"] in DELETE:
+                yield resource["ResourceType"], resource["PhysicalResourceId"]
+
+
+def _queues(settings: Settings) -> list[str]:
+    pages = aws.client("sqs").get_paginator("list_queues").paginate(QueueNamePrefix=f"{settings.base_name}-")
+    return [url for page in pages for url in page.get("QueueUrls", ())]
+
+
+def _delete_table(name: str) -> bool:
+    dynamodb = aws.client("dynamodb")
+    try:
+        dynamodb.delete_table(TableName=name)
+    except dynamodb.exceptions.ResourceNotFoundException:
+        return False
+    dynamodb.get_waiter("table_not_exists").wait(TableName=name)
+    return True
+
+
+def _delete_bucket(name: str) -> bool:
+    try:
+        _empty_bucket(name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+        return False
+    aws.client("s3").delete_bucket(Bucket=name)
+    return True
+
+
+def _delete_queue(url: str) -> bool:
+    sqs = aws.client("sqs")
+    try:
+        sqs.delete_queue(QueueUrl=url)
+    except sqs.exceptions.QueueDoesNotExist:
+        return False
+    return True
+
+
+def _empty_bucket(name: str) -> None:
+    s3 = aws.client("s3")
+    for page in s3.get_paginator("list_objects_v2").paginate(
+        Bucket=name, PaginationConfig={"PageSize": DELETED_PER_CALL}
+    ):
+        objects = [{"Key": entry["Key"]} for entry in page.get("Contents", ())]
+        if objects:
+            s3.delete_objects(Bucket=name, Delete={"Objects": objects, "Quiet": True})
+
+
+DELETE: Mapping[str, Callable[[str], Any]] = {
+    "AWS::DynamoDB::Table": _delete_table,
+    "AWS::S3::Bucket": _delete_bucket,
+    "AWS::SQS::Queue": _delete_queue,
+}

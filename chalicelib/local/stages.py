@@ -1,0 +1,93 @@
+"""The stages that `.chalice/config.json` declares, and what it says of each: settings, functions.
+
+A stage's settings are the environment of its functions, so they are read from there and nowhere else: what a command
+assumes of a stage is what the stage's code will see.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.local.target import LOCAL_STAGE
+from chalicelib.settings import Settings, read
+
+PROJECT = Path(__file__).resolve().parents[2]
+CONFIG = ".chalice/config.json"
+REGION_VARIABLES = ("TASKYARD_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+
+Config = Mapping[str, Any]
+
+
+def config_of(project: Path = PROJECT) -> dict[str, Any]:
+    """The project's Chalice configuration; raises ``InvalidInput`` when it is no JSON object."""
+    text = (project / CONFIG).read_text()
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"{CONFIG} is no JSON", got=str(error)) from error
+    if not isinstance(config, dict):
+        raise InvalidInput(f"{CONFIG} is no JSON object", expected="{...}", got=text[:40])
+    return config
+
+
+def expect_declared(stage: str, config: Config) -> None:
+    """Refuse a stage that Chalice would take without a word, to deploy functions that do not know theirs.
+
+    Raises ``InvalidInput`` for that, and for the stage ``local``.
+    """
+    if stage == LOCAL_STAGE:
+        raise InvalidInput("the stage local answers without a key and is never deployed", field="stage", got=stage)
+    declared = config.get("stages", {})
+    if stage not in declared:
+        raise InvalidInput(
+            f"the stage {stage} is not declared in {CONFIG}",
+            field="stage",
+            expected=" or ".join(declared),
+            got=stage,
+            remedy="declare it there, with its environment variable TASKYARD_STAGE",
+        )
+
+
+def variables_of(stage: str, config: Config) -> dict[str, str]:
+    """The environment variables that all functions of a stage get."""
+    of_stage = config.get("stages", {}).get(stage, {})
+    return {**config.get("environment_variables", {}), **of_stage.get("environment_variables", {})}
+
+
+def settings_of(stage: str, project: Path = PROJECT) -> Settings:
+    """The settings of a stage's code, in the region that the shell names.
+
+    Raises ``InvalidInput`` when the stage is not declared, or a setting is wrong.
+    """
+    config = config_of(project)
+    expect_declared(stage, config)
+    regions = {name: os.environ[name] for name in REGION_VARIABLES if name in os.environ}
+    return read({**regions, **variables_of(stage, config)})
+
+
+def function_config(config: Config, stage: str, function: str, name: str) -> Any:
+    """A value of a function, as Chalice looks it up: the stage's function, the function, the stage, the whole."""
+    of_stage = config.get("stages", {}).get(stage, {})
+    for place in (
+        of_stage.get("lambda_functions", {}).get(function, {}),
+        of_stage,
+        config.get("lambda_functions", {}).get(function, {}),
+        config,
+    ):
+        if place.get(name) is not None:
+            return place[name]
+    return None
+
+
+def choose_stage(stage: str, project: Path = PROJECT, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Settings of this process: those of a declared stage, whatever the shell says of other settings."""
+    chosen = variables_of(stage, config_of(project))
+    regions = {name: environment[name] for name in REGION_VARIABLES if name in environment}
+    for name in [name for name in environment if name.startswith("TASKYARD_")]:
+        del environment[name]
+    environment.update({**regions, **chosen})
