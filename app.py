@@ -12,6 +12,7 @@ from chalicelib.api.late import LateChalice
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock as clock_function
 from chalicelib.functions import dead_letters as dead_letters_function
+from chalicelib.functions import logs
 from chalicelib.functions import projector as projector_function
 from chalicelib.functions import worker as worker_function
 
@@ -30,6 +31,7 @@ def declare_routes(api: Chalice) -> None:
     from chalicelib.api.access import RememberedKeys, authenticate
     from chalicelib.api.mount import mount
 
+    api.register_middleware(logs.logged_request, "http")
     chosen = settings.current()
     keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
     mount(

@@ -6,10 +6,11 @@ to the clock, so that nothing depends on the report being honoured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from chalicelib.core.decisions import Drop, Hide, wake_for_return
+from chalicelib.core.decisions import Drop, Hide, Outcome, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.engine.claiming import claim, opened, recorded
@@ -88,13 +89,24 @@ def _in_order(readable: Sequence[Opened]) -> list[Opened]:
 
 def _safely(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
     """One message; an AWS call that fails for good costs this message a redelivery and the others nothing."""
-    try:
-        return _consume_one(yard, keeper, entry, remaining_ms)
-    except Exception:
-        logger.exception("message goes back", extra={"job_id": entry.envelope.id})
-        return ComeBack(None)
-    finally:
-        keeper.unwatch()
+    with _named(entry.envelope):
+        try:
+            return _consume_one(yard, keeper, entry, remaining_ms)
+        except Exception:
+            logger.exception("message goes back")
+            return ComeBack(None)
+        finally:
+            keeper.unwatch()
+
+
+@contextmanager
+def _named(envelope: Job) -> Iterator[None]:
+    """Every line logged meanwhile, by the heartbeat too, says which job it is about, and since the claim which attempt.
+
+    One job is worked on at a time, so the keys are the process's.
+    """
+    with logger.append_context_keys(job_id=envelope.id, trace_id=envelope.trace_id, attempt=None):
+        yield
 
 
 def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
@@ -102,20 +114,33 @@ def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: Remain
     job = claim(yard, entry.envelope, lease)
     match job:
         case Drop(reason):
-            logger.debug("message dropped", extra={"job_id": entry.envelope.id, "reason": reason})
+            logger.debug("message dropped", extra={"reason": reason})
             return Done()
         case Hide(wait_ms, reason):
             if reason == "not due":
                 recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
             return ComeBack(-(-wait_ms // 1_000))
+    logger.append_keys(attempt=job.attempts)
     context = _context(yard, keeper, job, lease, remaining_ms)
     keeper.watch(context, entry.message)
-    outcome = run(yard, context)
+    outcome = _traced_run(yard, context, entry.message)
     keeper.unwatch()
     try:
         return settle(yard, job, outcome)[1]
     except JobRefused as refused:
         return settle_late(refused, job)
+
+
+def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
+    """The run, and its segment in the trace that the message came with, if X-Ray is to follow jobs."""
+    if yard.settings.tracing == "off" or message.trace_header is None:
+        return run(yard, context)
+    from chalicelib.engine import tracing  # imported late: few installations trace
+
+    started_ms = yard.now_ms()
+    outcome = run(yard, context)
+    tracing.tell_run(yard, message.trace_header, context.job, started_ms, outcome)
+    return outcome
 
 
 def _context(yard: Yard, keeper: Keeper, job: Job, lease: Lease, remaining_ms: RemainingMs) -> Context:

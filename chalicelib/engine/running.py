@@ -46,13 +46,12 @@ def run(yard: Yard, context: Context) -> Outcome:
     handlers = handlers_of(yard, context.job)
     if not handlers:
         return Failed(no_handler(yard, context.job), final=True)
-    with logger.append_context_keys(job_id=context.job.id, trace_id=context.job.trace_id, attempt=context.attempt):
-        try:
-            with _interrupted_at(context):
-                return _perform(context, handlers)
-        except HandlerTimeout as error:
-            logger.warning("handler overran its time", extra={"type": context.job.type})
-            return timed_out(context, error)
+    try:
+        with _interrupted_at(context):
+            return _perform(context, handlers)
+    except HandlerTimeout as error:
+        logger.warning("handler overran its time", extra={"type": context.job.type})
+        return timed_out(context, error)
 
 
 def no_handler(yard: Yard, job: Job) -> JobError:

@@ -27,13 +27,17 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message in hand: its text, where it came from and the handle by which it is settled."""
+    """A message in hand: its text, where it came from and the handle by which it is settled.
+
+    ``trace_header`` is X-Ray's tracing header of whoever sent it, if there was one.
+    """
 
     source: str
     message_id: str
     receipt: str
     text: str
     receive_count: int = 1
+    trace_header: str | None = None
 
 
 class Transport(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+from chalicelib import settings
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, Parcel, Received
@@ -28,17 +30,22 @@ DEPTH_ATTRIBUTES = (
     "ApproximateNumberOfMessagesDelayed",
 )
 MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+TRACE_ATTRIBUTE = "AWSTraceHeader"  # the one system attribute that a sender may set; it counts for no size limit
+RECEIVED_ATTRIBUTES = ("ApproximateReceiveCount", TRACE_ATTRIBUTE)
+TRACE_VARIABLE = "_X_AMZN_TRACE_ID"  # where Lambda has the tracing header of the invocation that is running
 GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "AWS.SimpleQueueService.MessageNotInflight"}
 
 
 @dataclass(slots=True)
 class SqsTransport:
     """Messages on SQS. ``base_name`` begins every queue's name; ``pattern`` is the lane after which the lane of
-    a topic that infra does not know is made (see ``open_lane``)."""
+    a topic that infra does not know is made (see ``open_lane``). With ``tracing``, a message carries the tracing
+    header of the Lambda invocation that sends it; by default the process's settings say so."""
 
     client: Any
     base_name: str
     pattern: Lane
+    tracing: bool = field(default_factory=lambda: settings.current().tracing == "on")
     _urls: dict[str, str] = field(default_factory=dict)
 
     def source_of(self, lane: Lane) -> str:
@@ -48,7 +55,9 @@ class SqsTransport:
     def send(self, parcel: Parcel) -> None:
         """Send one text; raises ``LookupError`` when the lane has no queue."""
         url = self._url(self.source_of(parcel.lane))
-        self.client.send_message(QueueUrl=url, MessageBody=parcel.text, DelaySeconds=parcel.delay_s)
+        self.client.send_message(
+            QueueUrl=url, MessageBody=parcel.text, DelaySeconds=parcel.delay_s, **self._system_attributes()
+        )
 
     def send_many(self, parcels: Sequence[Parcel]) -> list[int]:
         """Send texts in batches of ten, packed by count and bytes; answers the positions not accepted."""
@@ -65,7 +74,7 @@ class SqsTransport:
             MaxNumberOfMessages=most,
             VisibilityTimeout=hide_s,
             WaitTimeSeconds=wait_s,
-            MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            MessageSystemAttributeNames=list(RECEIVED_ATTRIBUTES),
         )
         return [
             Received(
@@ -74,6 +83,7 @@ class SqsTransport:
                 message["ReceiptHandle"],
                 message["Body"],
                 int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                message.get("Attributes", {}).get(TRACE_ATTRIBUTE),
             )
             for message in answer.get("Messages", [])
         ]
@@ -112,11 +122,20 @@ class SqsTransport:
         return self._urls[source]
 
     def _send_batch(self, source: str, positions: Sequence[int], parcels: Sequence[Parcel]) -> list[int]:
+        system_attributes = self._system_attributes()
         entries = [
-            {"Id": str(i), "MessageBody": parcels[i].text, "DelaySeconds": parcels[i].delay_s} for i in positions
+            {"Id": str(i), "MessageBody": parcels[i].text, "DelaySeconds": parcels[i].delay_s, **system_attributes}
+            for i in positions
         ]
         answer = self.client.send_message_batch(QueueUrl=self._url(source), Entries=entries)
         return [int(entry["Id"]) for entry in answer.get("Failed", [])]
+
+    def _system_attributes(self) -> dict[str, Any]:
+        """The trace that a message sent now belongs to."""
+        header = os.environ.get(TRACE_VARIABLE) if self.tracing else None
+        if not header:
+            return {}
+        return {"MessageSystemAttributes": {TRACE_ATTRIBUTE: {"DataType": "String", "StringValue": header}}}
 
     def _settle(self, call: Any, messages: Sequence[Received], extra: dict[str, int]) -> None:
         for source, group in _grouped(messages, lambda message: message.source):
