@@ -119,8 +119,14 @@ def run_chalice(staged: Path, settings: Settings, arguments: Sequence[str]) -> s
     except subprocess.TimeoutExpired as error:
         raise ChaliceFailed(f"{told} took longer than {CHALICE_TIMEOUT_S} s") from error
     if run.returncode != 0:
-        raise ChaliceFailed(f"{told} failed:\n{(run.stdout + run.stderr)[-OUTPUT_SHOWN_CHARS:]}")
+        raise ChaliceFailed(f"{told} failed: {_reason(run.stdout + run.stderr)}")
     return run.stdout
+
+
+def _reason(output: str) -> str:
+    """What Chalice says went wrong, without the traceback in front of it; else the end of its output."""
+    _, marked, reason = output.rpartition("ERROR - ")
+    return " ".join(reason.split()) if marked else output[-OUTPUT_SHOWN_CHARS:]
 
 
 def _copy_package(package: str, project: Path, vendor: Path, left_out: Any) -> None:

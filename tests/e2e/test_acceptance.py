@@ -1,4 +1,8 @@
-"""What a newcomer is promised, tried as a newcomer would: over HTTP, against `taskyard up`."""
+"""What a newcomer is promised, tried as a newcomer would: over HTTP, against `taskyard up` and a deployed installation.
+
+Deployed means `taskyard deploy` on a fresh emulator: real Lambda workers, routes of API Gateway, event source
+mappings and the EventBridge rule, and nothing of the local runtime.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.up import Service, running
+from tests.support.client import Client
+from tests.support.deployed import deployed
+from tests.support.up import running
 from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
@@ -23,13 +29,18 @@ README = Path(__file__).parents[2] / "README.md"
 LEASE_S = 4
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("up"), TASKYARD_HANDLERS=HANDLERS, TASKYARD_CLOCK_INTERVAL_S="1") as found:
-        yield found
+@pytest.fixture(scope="module", params=["up", "deployed"])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "up":
+        with running(folder, TASKYARD_HANDLERS=HANDLERS, TASKYARD_CLOCK_INTERVAL_S="1") as found:
+            yield found
+    else:
+        with deployed(folder, TASKYARD_LEASE_S=str(LEASE_S)) as installation:
+            yield installation
 
 
-def test_the_readmes_words_are_counted_as_wc_does_within_3_s(service: Service) -> None:
+def test_the_readmes_words_are_counted_as_wc_does_within_3_s(service: Client) -> None:
     counted = subprocess.run(["wc", "-lwc", str(README)], capture_output=True, text=True, check=True)  # noqa: S607
     lines, words, size = (int(number) for number in counted.stdout.split()[:3])
     started_s = time.monotonic()
@@ -40,7 +51,7 @@ def test_the_readmes_words_are_counted_as_wc_does_within_3_s(service: Service) -
     assert (output["lines"], output["words"], output["bytes"]) == (lines, words, size)
 
 
-def test_publish_poll_complete_trace(service: Service) -> None:
+def test_publish_poll_complete_trace(service: Client) -> None:
     message = service.post("/mq/message/publish", {"topic": "invoice.due", "payload": {"invoice": 7}})
     polled = until(lambda: service.get("/mq/message/poll?topic=invoice.due"))
     assert [entry["id"] for entry in polled] == [message["id"]]
@@ -49,7 +60,7 @@ def test_publish_poll_complete_trace(service: Service) -> None:
     assert events == ["PUBLISHED", "PROCESSING", "COMPLETED"]
 
 
-def test_a_failing_subscriber_is_retried_with_the_documented_backoff_buried_and_replayed(service: Service) -> None:
+def test_a_failing_subscriber_is_retried_with_the_documented_backoff_buried_and_replayed(service: Client) -> None:
     message = service.post("/mq/message/publish", {"topic": "always.fails", "payload": {"n": 1}})
     events = until(lambda: _ended(service, message["traceId"], "MOVED_TO_DLQ"))
     names = [event["event"] for event in events]
@@ -70,7 +81,7 @@ def test_a_failing_subscriber_is_retried_with_the_documented_backoff_buried_and_
     assert service.call("POST", f"/mq/dlq/replay/{message['id']}", {})[0] == 400
 
 
-def test_a_thousand_jobs_published_in_bulk_are_all_settled_and_the_counters_agree(service: Service) -> None:
+def test_a_thousand_jobs_published_in_bulk_are_all_settled_and_the_counters_agree(service: Client) -> None:
     accepted: list[str] = []
     for hundred in range(10):
         messages = [{"topic": "count.me", "payload": {"n": hundred * 100 + n}, "maxRetries": 1} for n in range(100)]
@@ -84,7 +95,7 @@ def test_a_thousand_jobs_published_in_bulk_are_all_settled_and_the_counters_agre
     becomes({"success": 990, "failed": 10}, lambda: _counters(service, "count.me"), 20)
 
 
-def test_documents_export_writes_what_was_given(service: Service) -> None:
+def test_documents_export_writes_what_was_given(service: Client) -> None:
     rows = [{"name": "Ada", "born": 1815}, {"name": "Grace, Rear Admiral", "born": 1906}]
     task_id = service.create("documents.export", {"rows": rows, "name": "people"})
     task = until(lambda: _when(service.task(task_id), "success"))
@@ -96,7 +107,7 @@ def test_documents_export_writes_what_was_given(service: Service) -> None:
     assert counted["lines"] == 3
 
 
-def test_a_child_starts_after_its_parent_and_a_canceled_task_never(service: Service, tmp_path: Path) -> None:
+def test_a_child_starts_after_its_parent_and_a_canceled_task_never(service: Client, tmp_path: Path) -> None:
     release = tmp_path / "go"
     parent = service.create("wait.for.file", {"started": str(tmp_path / "on"), "until": str(release)})
     child = service.create("text.statistics", {"text": "a b"}, parentTaskId=parent)
@@ -109,7 +120,7 @@ def test_a_child_starts_after_its_parent_and_a_canceled_task_never(service: Serv
     assert service.task(canceled)["status"] == "canceled"
 
 
-def test_a_running_handler_learns_of_a_cancel(service: Service, tmp_path: Path) -> None:
+def test_a_running_handler_learns_of_a_cancel(service: Client, tmp_path: Path) -> None:
     never = tmp_path / "never"
     task_id = service.create("wait.for.file", {"started": str(tmp_path / "on"), "until": str(never)})
     until((tmp_path / "on").exists)
@@ -157,7 +168,7 @@ def test_kill_9_of_everything_then_up_again_ends_every_job_of_the_last_save(tmp_
         becomes({"success": 22}, lambda: _task_counters(service), 20)
 
 
-def _ended(service: Service, trace_id: str, event: str) -> list[dict[str, Any]]:
+def _ended(service: Client, trace_id: str, event: str) -> list[dict[str, Any]]:
     events = service.events(trace_id)
     return events if events and events[-1]["event"] == event else []
 
@@ -174,7 +185,7 @@ def _when(record: dict[str, Any], status: str) -> dict[str, Any] | None:
     return record if record["status"] == status else None
 
 
-def _totals(service: Service, topic: str) -> tuple[int, int, int]:
+def _totals(service: Client, topic: str) -> tuple[int, int, int]:
     """How many messages are completed, failed, or neither."""
     completed, failed, whole = (
         service.get(f"/mq/message/list?topic={topic}&perPage=1{status}")["totalCount"]
@@ -183,7 +194,7 @@ def _totals(service: Service, topic: str) -> tuple[int, int, int]:
     return completed, failed, whole - completed - failed
 
 
-def _all_messages(service: Service, topic: str) -> list[dict[str, Any]]:
+def _all_messages(service: Client, topic: str) -> list[dict[str, Any]]:
     return [
         entry
         for page in range(1, 11)
@@ -191,13 +202,13 @@ def _all_messages(service: Service, topic: str) -> list[dict[str, Any]]:
     ]
 
 
-def _counters(service: Service, job_type: str) -> dict[str, int]:
+def _counters(service: Client, job_type: str) -> dict[str, int]:
     """What the projector has counted of a type, by state."""
     found = _insights(service)
     return {state: n for (kind, name, state), n in found.items() if name == job_type and n}
 
 
-def _task_counters(service: Service) -> dict[str, int]:
+def _task_counters(service: Client) -> dict[str, int]:
     totals: Counter[str] = Counter()
     for (kind, _, state), n in _insights(service).items():
         if kind == "task":
@@ -205,19 +216,19 @@ def _task_counters(service: Service) -> dict[str, int]:
     return {state: n for state, n in totals.items() if n}
 
 
-def _insights(service: Service) -> dict[tuple[str, str, str], int]:
+def _insights(service: Client) -> dict[tuple[str, str, str], int]:
     """The counters, read where they are kept."""
     import botocore.session
 
     client = botocore.session.get_session().create_client(
         "dynamodb",
         region_name="us-east-1",
-        endpoint_url=service.get("/health")["endpoint"],
+        endpoint_url=service.endpoint_url,
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106  # an emulator takes any
     )
     answer = client.query(
-        TableName="taskyard-local-insights",
+        TableName=f"taskyard-{service.stage}-insights",
         KeyConditionExpression="#view = :view",
         ExpressionAttributeNames={"#view": "view"},
         ExpressionAttributeValues={":view": {"S": "counters"}},

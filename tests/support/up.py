@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from tests.support.client import Client
 from tests.support.processes import descendants, is_running
 from tests.support.waiting import until
 
@@ -24,55 +21,23 @@ STOP_DEADLINE_S = 60.0
 
 
 @dataclass
-class Service:
+class Service(Client):
     """A running `taskyard up`."""
 
     process: subprocess.Popen[bytes]
     port: int
     log: Path
     known_pids: set[int] = field(default_factory=set)
+    headers: dict[str, str] = field(default_factory=dict)
+    stage: str = "local"
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Send a request; answers the status and the parsed body."""
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310  # a loopback address of our own
-            self.url + path, content, {"Content-Type": "application/json"}, method=method
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                return answer.status, json.loads(answer.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"null")
-
-    def get(self, path: str) -> Any:
-        """The body of a GET that must succeed."""
-        status, body = self.call("GET", path)
-        assert status == 200, body
-        return body
-
-    def post(self, path: str, body: Any) -> Any:
-        """The body of a POST that must succeed."""
-        status, answer = self.call("POST", path, body)
-        assert status == 200, answer
-        return answer
-
-    def task(self, task_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/api/task/detail?id={task_id}")
-        return found
-
-    def create(self, task_type: str, given: Any, **more: Any) -> str:
-        """Create a system task; answers its id."""
-        body = {"type": task_type, "targetId": "t", "targetType": "test", "runnerType": "system", "input": given}
-        return str(self.post("/api/task/create", body | more)["id"])
-
-    def events(self, trace_id: str) -> list[dict[str, Any]]:
-        """The trace's events so far."""
-        status, found = self.call("GET", f"/mq/trace/{trace_id}")
-        return found if status == 200 else []
+    @property
+    def endpoint_url(self) -> str:
+        return str(self.get("/health")["endpoint"])
 
     def workers(self) -> list[int]:
         """The process ids of the workers."""

@@ -25,6 +25,7 @@ from infra.functions import Function, function_name
 RECORD = "chalice.json"
 CHALICE_CALL_TIMEOUT_S = 120  # of Chalice's own calls: it sends the archive in one
 REST_API = "rest_api"
+REPORT = "Resources deployed:"  # by which Chalice's report begins; its URLs are those of AWS, whatever the endpoint
 
 Say = Callable[[str], None]
 
@@ -68,7 +69,8 @@ def deploy_functions(
         if record:
             record_file.write_text(json.dumps(record))
         timeout = str(CHALICE_CALL_TIMEOUT_S)
-        say(run_chalice(staged, settings, ["deploy", "--stage", settings.stage, "--connection-timeout", timeout]))
+        told = run_chalice(staged, settings, ["deploy", "--stage", settings.stage, "--connection-timeout", timeout])
+        say(told.partition(REPORT)[0].rstrip())
         deployed = Deployed(digest, _code(settings), json.loads(record_file.read_text()))
     bucket.write_json(RECORD, asdict(deployed))
     return deployed, True

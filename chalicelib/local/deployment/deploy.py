@@ -132,8 +132,9 @@ def _expect_same_way(settings: Settings, way: Way) -> None:
     deployed = way_deployed(settings)
     if deployed not in (None, way):
         raise OtherWay(
-            f"{settings.base_name} was deployed the other way",
+            f"{settings.base_name} was deployed the other way, and its data is in the stack of that way",
             expected=f"--way {deployed}",
             got=f"--way {way}",
-            remedy=f"deploy with --way {deployed}, or `taskyard destroy --stage {settings.stage}` first",
+            remedy=f"deploy with --way {deployed}; to change it, `taskyard destroy --stage {settings.stage} --data` "
+            "deletes the installation with all its jobs",
         )

@@ -65,7 +65,7 @@ def _without_data(settings: Settings, kept: str, say: Say) -> None:
         say(f"stack {kept}: deleted")
     for kind, name in retained:
         if DELETE[kind](name):
-            say(f"{name}: deleted")
+            say(f"{name.rsplit('/', 1)[-1]}: deleted")
     for url in _queues(settings):
         _delete_queue(url)
         say(f"{url.rsplit('/', 1)[-1]}: deleted")

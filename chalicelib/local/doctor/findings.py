@@ -1,0 +1,96 @@
+"""What an examination says: findings, and the looks that lead to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from chalicelib.core.errors import shown
+
+
+class Level(StrEnum):
+    """How bad a finding is, the worst last."""
+
+    OK = "ok"
+    UNKNOWN = "unknown"  # it could not be seen: a permission is missing, an emulator does not tell
+    WARN = "warn"  # works, and wants to be looked at
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One property of a subject: as expected or not. ``remedy`` is a command where there is one."""
+
+    level: Level
+    what: str
+    expected: str
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """An observation, with what was looked at: an ``area`` of the installation and a ``subject`` in it."""
+
+    area: str
+    subject: str
+    level: Level
+    what: str
+    expected: str
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Something to look at: a few calls of AWS, independent of all others.
+
+    ``question`` observes; whatever AWS refuses it is told as an observation. ``when_missing`` is the remedy where
+    AWS says that there is no such thing; ``None`` where another look tells that already.
+    """
+
+    area: str
+    subject: str
+    question: Callable[[], Iterable[Observation]]
+    when_missing: str | None = None
+
+
+def ok(what: str, found: object) -> Observation:
+    """As it should be."""
+    return Observation(level=Level.OK, what=what, expected=told(found), found=told(found))
+
+
+def compared(
+    what: str, expected: Any, found: Any, remedy: str, *, emulated: bool, level: Level = Level.WRONG
+) -> Observation:
+    """Whether ``found`` is ``expected``.
+
+    An emulator that tells nothing (``None``) has most likely dropped the property; AWS tells what it has, so there
+    it has none.
+    """
+    if found == expected:
+        return ok(what, found)
+    if found is None and emulated:
+        return Observation(
+            level=Level.UNKNOWN, what=what, expected=told(expected), found="the emulator does not tell it"
+        )
+    return Observation(level=level, what=what, expected=told(expected), found=told(found), remedy=remedy)
+
+
+def told(value: object) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return shown(value)
+    return shown(json.dumps(value, default=str, ensure_ascii=False))
+
+
+def names(values: Iterable[str], most: int = 5) -> str:
+    """The first few of ``values``, sorted, and how many more there are."""
+    every = sorted(values)
+    more = f" and {len(every) - most} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
