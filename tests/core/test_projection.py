@@ -16,8 +16,10 @@ from chalicelib.core.projection import (
     Group,
     Measure,
     MinuteKey,
+    Sample,
     effects_of,
     group_of,
+    samples_of,
 )
 from chalicelib.core.states import Kind, State
 
@@ -335,3 +337,27 @@ def test_no_time_is_negative_and_every_minute_is_a_whole_one(life: Life) -> None
             assert amount > 0
             assert key.minute_ms % MINUTE_MS == 0
             assert NOON_MS <= key.minute_ms <= life.now_ms
+
+
+# -- single samples -----------------------------------------------------------------------------------
+
+
+def test_samples_are_what_the_series_add_up() -> None:
+    done = replace(RUNS, state=SUCCESS, updated_at_ms=NOON_MS + 750)
+
+    assert list(samples_of(None, NEW)) == [Sample(Measure.PUBLISHED, NOON_MS)]
+    assert list(samples_of(NEW, RUNS)) == [
+        Sample(Measure.STARTED, NOON_MS + 700),
+        Sample(Measure.WAIT_MS, NOON_MS + 700, 700),
+    ]
+    assert list(samples_of(RUNS, done)) == [
+        Sample(Measure.SUCCEEDED, NOON_MS + 750),
+        Sample(Measure.RUN_MS, NOON_MS + 750, 50),
+    ]
+    assert list(samples_of(done, done)) == []
+
+
+def test_a_wait_of_nothing_is_a_sample_too() -> None:
+    at_once = replace(RUNS, updated_at_ms=NOON_MS, started_at_ms=NOON_MS)
+
+    assert Sample(Measure.WAIT_MS, NOON_MS, 0) in list(samples_of(NEW, at_once))

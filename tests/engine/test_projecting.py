@@ -296,6 +296,53 @@ def test_whoever_always_loses_the_race_gives_the_batch_back(w: World) -> None:
     assert counters(w) == {TASKS: {State.PENDING: 3}}
 
 
+# -- telling ------------------------------------------------------------------------------------------
+
+
+def test_what_is_counted_is_told_once(w: World) -> None:
+    told: list[list[Change]] = []
+    batch = [a_change(w, number) for number in range(1, 5)]
+    for delivered in (batch[:2], batch[:3], batch, batch):
+        project(w.yard, "s", delivered, lambda run: told.append(list(run)))
+    assert told == [batch[:2], batch[2:3], batch[3:]]
+
+
+def test_what_could_not_be_counted_is_not_told_until_it_is(w: World) -> None:
+    told: list[Change] = []
+    batch = [a_change(w, 1)]
+    with failing(w.yard.insights._table.client, "TransactWriteItems"), pytest.raises(Exception, match="connect"):
+        project(w.yard, "s", batch, told.extend)
+    assert told == []
+    project(w.yard, "s", batch, told.extend)
+    assert told == batch
+
+
+def test_a_split_batch_that_fails_in_the_middle_is_told_as_it_is_counted(w: World) -> None:
+    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 61)]
+    told: list[Change] = []
+    transactions = iter([None, ConnectionError("lost"), None])
+
+    def hook(**_: Any) -> None:
+        error = next(transactions)
+        if error is not None:
+            raise error
+
+    w.yard.insights._table.client.meta.events.register_first("before-call.dynamodb.TransactWriteItems", hook)
+    with pytest.raises(ConnectionError):
+        project(w.yard, "s", batch, told.extend)
+    assert told == batch[:30]
+    project(w.yard, "s", batch, told.extend)
+    assert told == batch
+
+
+def test_whoever_loses_the_race_tells_only_its_own(w: World) -> None:
+    batch = [a_change(w, number) for number in range(1, 4)]
+    told: list[Change] = []
+    with before(w.yard.insights._table.client, "TransactWriteItems", lambda: project(w.yard, "s", batch[:2])):
+        project(w.yard, "s", batch, told.extend)
+    assert told == batch[2:]
+
+
 # -- the function -------------------------------------------------------------------------------------
 
 

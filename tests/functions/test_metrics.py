@@ -1,0 +1,208 @@
+"""The lines of the embedded metric format that the projector writes, checked against AWS's own schema of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from chalicelib.core.states import Kind
+from chalicelib.core.telling import METRICS
+from chalicelib.engine.handlers import task
+from chalicelib.engine.lifecycle import cancel
+from chalicelib.functions import projector
+from chalicelib.settings import Settings
+from tests.support.steps import a_message, a_task, using, work
+from tests.support.worlds import World, wiped, world
+
+# Amazon CloudWatch User Guide, "Specification: Embedded metric format", "Embedded metric format schema", with the
+# limits that its text adds: 100 values of a metric, namespaces that are not AWS's.
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["_aws"],
+    "properties": {
+        "_aws": {
+            "type": "object",
+            "required": ["Timestamp", "CloudWatchMetrics"],
+            "properties": {
+                "Timestamp": {"type": "integer"},
+                "CloudWatchMetrics": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["Namespace", "Dimensions", "Metrics"],
+                        "properties": {
+                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^(?!AWS/)"},
+                            "Dimensions": {
+                                "type": "array",
+                                "minItems": 1,
+                                "items": {
+                                    "type": "array",
+                                    "minItems": 1,
+                                    "maxItems": 30,
+                                    "items": {"type": "string", "minLength": 1, "maxLength": 250},
+                                },
+                            },
+                            "Metrics": {
+                                "type": "array",
+                                "maxItems": 100,
+                                "items": {
+                                    "type": "object",
+                                    "required": ["Name"],
+                                    "properties": {
+                                        "Name": {"type": "string", "minLength": 1, "maxLength": 1024},
+                                        "Unit": {"enum": ["Count", "Milliseconds"]},
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        }
+    },
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "maxLength": 1024},
+            {"type": "array", "items": {"type": "number"}, "minItems": 1, "maxItems": 100},
+        ]
+    },
+}
+
+
+@task("t", max_attempts=1)
+def obedient(what: Any) -> None:
+    if what == "fail":
+        raise RuntimeError("no")
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[World]:
+    with world([obedient], Settings(index_shards=2)) as used:
+        yield used
+
+
+@pytest.fixture
+def w(ground: World) -> World:
+    used = wiped(ground)
+    using(used, obedient)
+    return used
+
+
+def lines_of(w: World, capsys: pytest.CaptureFixture[str], *, deliveries: int = 1, **chosen: str) -> list[Any]:
+    """What the projector prints for the whole stream under these settings, each line checked."""
+    capsys.readouterr()
+    yard = replace(w.yard, settings=replace(w.yard.settings, **chosen))
+    for _ in range(deliveries):
+        projector.handle(yard, {"Records": w.stream(), "shardId": "s"}, None)  # type: ignore[arg-type]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line in lines:
+        jsonschema.validate(line, SCHEMA)
+        (directive,) = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "Taskyard"
+        assert {name for names in directive["Dimensions"] for name in names} <= line.keys()
+        assert {metric["Name"] for metric in directive["Metrics"]} <= line.keys()
+        # A stream that is read late is told late: an alarm judges a minute once.
+        assert abs(line["_aws"]["Timestamp"] / 1_000 - time.time()) < 60
+    return lines
+
+
+def values(line: Mapping[str, Any]) -> dict[str, list[float]]:
+    return {name: value for name, value in line.items() if isinstance(value, list)}
+
+
+def units(line: Mapping[str, Any]) -> dict[str, str]:
+    return {metric["Name"]: metric["Unit"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+
+
+def a_morning(w: World) -> None:
+    """Three tasks of which one succeeds, one fails and one is canceled; a message that nobody polls."""
+    a_task(w)
+    a_task(w, input="fail")
+    cancel(w.yard, a_task(w).id, Kind.TASK)
+    a_message(w, "notes")
+    w.clock.move(250)
+    work(w)
+
+
+def test_totals_are_a_line_for_each_kind(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    a_morning(w)
+    task_line, message_line = lines_of(w, capsys, stage="dev", metrics="total")
+
+    assert task_line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"]]
+    assert (task_line["stage"], task_line["kind"]) == ("taskyard-dev", "task")
+    assert values(task_line) == {
+        "published": [3],
+        "started": [2],
+        "succeeded": [1],
+        "attempts_failed": [1],
+        "dead_letters": [1],
+        "canceled": [1],
+        "wait_ms": [250, 250],
+        "run_ms": [0, 0],
+    }
+    assert units(task_line) == {metric.name: metric.unit.value for metric in METRICS.values()}
+    assert (message_line["kind"], values(message_line)) == ("message", {"published": [1]})
+
+
+def test_queues_are_told_beside_the_totals(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    a_message(w, "notes")
+    a_message(w, "订单")
+    lines = lines_of(w, capsys, stage="dev", metrics="queue")
+
+    assert [line["queue"] for line in lines] == ["notes", "\\u8ba2\\u5355"]
+    for line in lines:
+        assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"], ["stage", "kind", "queue"]]
+        assert values(line) == {"published": [1]}
+
+
+def test_a_queue_without_a_visible_name_counts_in_the_totals_alone(
+    w: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_message(w, " ")
+    (line,) = lines_of(w, capsys, stage="dev", metrics="queue")
+
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"]]
+
+
+@pytest.mark.parametrize("chosen", [{"stage": "dev", "metrics": "off"}, {"stage": "local", "metrics": "queue"}])
+def test_nothing_is_told_where_nobody_listens(
+    w: World, capsys: pytest.CaptureFixture[str], chosen: dict[str, str]
+) -> None:
+    a_morning(w)
+
+    assert lines_of(w, capsys, **chosen) == []
+    assert w.counted() == w.counts()
+
+
+def test_a_batch_delivered_twice_is_told_once(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    a_task(w)
+
+    assert [values(line) for line in lines_of(w, capsys, deliveries=2, stage="dev")] == [{"published": [1]}]
+
+
+def test_a_hundred_times_are_all_told(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line holds 100 values of a metric; what is told in more lines adds up to the same."""
+    for wait_ms in range(100):
+        a_task(w)
+        w.clock.move(wait_ms)
+        work(w)
+    lines = lines_of(w, capsys, stage="dev")
+
+    assert sorted(time_ms for line in lines for time_ms in values(line).get("wait_ms", [])) == list(range(100))
+    assert sum(sum(values(line).get("started", [])) for line in lines) == 100
+
+
+def test_no_environment_adds_a_dimension(
+    w: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "somebody else's")
+    a_task(w)
+    (line,) = lines_of(w, capsys, stage="dev")
+
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"]]
