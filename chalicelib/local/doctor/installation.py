@@ -7,26 +7,26 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from botocore.exceptions import ClientError
-
-from chalicelib import aws
+from chalicelib.local import stack
+from chalicelib.local.deployment import one_stack
+from chalicelib.local.deployment.account import Account
 from chalicelib.local.doctor.resolving import FUNCTION_TYPE, facts_of, resolved
-from chalicelib.local.stack import Described, stack_name
+from chalicelib.local.stack import Described
 from chalicelib.local.stages import Config
+from chalicelib.local.staging import Given, staged_config
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
+from infra.functions import Function
+from infra.roles import role_id
 from infra.template import Queues, additions
-
-AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".aws.dev")
 
 Routes = frozenset[tuple[str, str]]  # method and path, as API Gateway writes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Deployed:
-    """The code of this checkout, as a stage gets it."""
+class Checkout:
+    """What would be deployed: this checkout's declarations, for one stage."""
 
     settings: Settings
     config: Config  # .chalice/config.json
@@ -38,7 +38,8 @@ class Deployed:
 class Installation:
     """A stage's installation. ``resources`` is the template of everything, by logical ids, not yet resolved."""
 
-    wanted: Deployed
+    checkout: Checkout
+    config: Config  # as Chalice gets it, for this stage alone, with roles and bucket
     stacks: Mapping[str, Described]  # those that exist, of the three that may
     outputs: Mapping[str, str]
     resources: Mapping[str, Fragment]
@@ -49,7 +50,7 @@ class Installation:
     @property
     def settings(self) -> Settings:
         """Of the stage."""
-        return self.wanted.settings
+        return self.checkout.settings
 
     @property
     def emulated(self) -> bool:
@@ -59,7 +60,7 @@ class Installation:
     @property
     def whole(self) -> bool:
         """Whether one stack holds everything, functions and API included."""
-        return self.settings.base_name in self.stacks
+        return one_stack.stack_name(self.settings) in self.stacks
 
     @property
     def deploy(self) -> str:
@@ -82,56 +83,39 @@ class Installation:
         return shlex.join(["aws", *words, "--region", self.facts["AWS::Region"], *where])
 
 
-def events_stack_name(settings: Settings) -> str:
-    """The stack of what calls the functions, where they are made by `chalice deploy`."""
-    return f"{settings.base_name}-events"
-
-
-def found(wanted: Deployed, now_ms: Callable[[], int]) -> Installation:
-    """The installation of ``wanted``; raises what botocore raises when AWS cannot be asked for its stacks."""
-    settings = wanted.settings
-    identity = aws.client("sts").get_caller_identity()
-    place = {
-        "AWS::Partition": identity["Arn"].split(":")[1],
-        "AWS::Region": settings.region,
-        "AWS::AccountId": identity["Account"],
-    }
-    stacks = dict(_stacks(settings.base_name, stack_name(settings), events_stack_name(settings)))
+def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
+    """The installation of ``checkout``'s stage; raises what botocore raises when AWS cannot be asked."""
+    settings = checkout.settings
+    account = Account.current(settings)
+    place = {"AWS::Partition": account.partition, "AWS::Region": account.region, "AWS::AccountId": account.id}
+    stacks = {name: described for name in stack_names(settings) if (described := stack.find(name)) is not None}
     outputs = {
         output["OutputKey"]: output["OutputValue"]
-        for name in (stack_name(settings), settings.base_name)
-        for output in stacks.get(name, {}).get("Outputs", ())
+        for described in stacks.values()
+        for output in described.get("Outputs", ())
     }
-    resources = additions(settings, wanted.consumed)["Resources"]
+    resources = additions(settings, checkout.consumed)["Resources"]
+    facts = facts_of(resources, place, outputs)
+    roles = {function: facts.get(f"{role_id(function)}.Arn", "unknown") for function in Function}
     return Installation(
-        wanted=wanted,
+        checkout=checkout,
+        config=staged_config(checkout.config, settings.stage, settings, Given(roles, facts["ObjectsBucket"])),
         stacks=stacks,
         outputs=outputs,
         resources=resources,
-        facts=facts_of(resources, place, outputs),
-        endpoint_url=_emulator(aws.client("sts").meta.endpoint_url),
+        facts=facts,
+        endpoint_url=account.endpoint_url,
         now_ms=now_ms,
     )
+
+
+def stack_names(settings: Settings) -> tuple[str, str, str]:
+    """The stack of everything; or that of what the code runs on, and that of what calls it."""
+    from chalicelib.local.deployment.deploy import events_stack_name  # late: a deployment ends with an examination
+
+    return one_stack.stack_name(settings), stack.stack_name(settings), events_stack_name(settings)
 
 
 def as_json(value: object) -> str:
     """A value as an argument of a command."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def _stacks(*names: str) -> Iterator[tuple[str, Described]]:
-    cloudformation = aws.client("cloudformation")
-    for name in names:
-        try:
-            described = cloudformation.describe_stacks(StackName=name)["Stacks"]
-        except ClientError as error:
-            # CloudFormation has no code of its own for a stack that is not there.
-            if "does not exist" not in error.response["Error"]["Message"]:
-                raise
-            continue
-        yield from ((name, stack) for stack in described if stack["StackStatus"] != "DELETE_COMPLETE")
-
-
-def _emulator(endpoint_url: str) -> str | None:
-    host = urlsplit(endpoint_url).hostname or ""
-    return None if host.endswith(AWS_DOMAINS) else endpoint_url

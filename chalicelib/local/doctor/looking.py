@@ -31,9 +31,7 @@ def missing(error: ClientError) -> bool:
 
 
 def _findings(look: Look) -> list[Finding]:
-    return [
-        Finding(area=look.area, subject=look.subject, **asdict(observation)) for observation in _observations(look)
-    ]
+    return [Finding(area=look.area, subject=look.subject, **asdict(observation)) for observation in _observations(look)]
 
 
 def _observations(look: Look) -> Iterator[Observation]:

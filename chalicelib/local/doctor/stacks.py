@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from chalicelib import aws
+from chalicelib.local import stack
 from chalicelib.local.doctor.findings import Level, Look, Observation, compared, names, ok
-from chalicelib.local.doctor.installation import Installation, events_stack_name
-from chalicelib.local.stack import QUEUE_TYPE, stack_name
+from chalicelib.local.doctor.installation import Installation, stack_names
+from chalicelib.local.stack import QUEUE_TYPE
 from infra.fragment import Fragment
 from infra.template import events_template, template
 
@@ -21,9 +22,8 @@ UNDONE = "UPDATE_ROLLBACK_COMPLETE"  # works as before the deployment that faile
 
 def looks(installation: Installation) -> Iterator[Look]:
     """A look at each stack that there should be."""
-    settings = installation.settings
-    expected = (settings.base_name,) if installation.whole else (stack_name(settings), events_stack_name(settings))
-    for name in expected:
+    whole, *parts = stack_names(installation.settings)
+    for name in [whole] if installation.whole else parts:
         yield Look(area=AREA, subject=name, question=partial(_stack, installation, name))
 
 
@@ -64,10 +64,10 @@ def _template(installation: Installation, name: str) -> Observation:
 
 
 def _expected(installation: Installation, name: str) -> Fragment:
-    settings, consumed = installation.settings, installation.wanted.consumed
+    settings, consumed = installation.settings, installation.checkout.consumed
     if installation.whole:
         return dict(installation.resources)
-    if name == stack_name(settings):
+    if name == stack.stack_name(settings):
         resources: Fragment = template(settings, consumed)["Resources"]
         return resources
     try:
