@@ -102,7 +102,7 @@ def _call(context: Context, handler: Handler) -> Outcome:
         result = handler.function(value, context) if handler.wants_context else handler.function(value)
         return Succeeded(None if result is None else to_json(_plain(result), "output"))
     except InvalidInput as error:
-        return Failed(JobError("InvalidInput", str(error)[:500]), final=True)
+        return Failed(JobError("InvalidInput", _without_values(error)[:500]), final=True)
     except (JobCanceled, LeaseLost) as error:
         return failure_of(error)
     except HandlerTimeout:
@@ -110,6 +110,11 @@ def _call(context: Context, handler: Handler) -> Outcome:
     except HANDLER_FAILURES as error:
         logger.error("handler failed", extra={"handler": handler.label, "exception": _traceback(error)})
         return failure_of(error)
+
+
+def _without_values(error: InvalidInput) -> str:
+    """What is wrong, but not what came instead: errors are listed and logged, and a payload may hold secrets."""
+    return str(InvalidInput(error.message, field=error.field, expected=error.expected, remedy=error.remedy))
 
 
 def _plain(result: Any) -> Any:
