@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.deployed import deployed
+from tests.support.endpoint import client
 from tests.support.up import running
 from tests.support.waiting import becomes, until
 
@@ -218,16 +219,7 @@ def _task_counters(service: Client) -> dict[str, int]:
 
 def _insights(service: Client) -> dict[tuple[str, str, str], int]:
     """The counters, read where they are kept."""
-    import botocore.session
-
-    client = botocore.session.get_session().create_client(
-        "dynamodb",
-        region_name="us-east-1",
-        endpoint_url=service.endpoint_url,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106  # an emulator takes any
-    )
-    answer = client.query(
+    answer = client("dynamodb", service.endpoint_url).query(
         TableName=f"taskyard-{service.stage}-insights",
         KeyConditionExpression="#view = :view",
         ExpressionAttributeNames={"#view": "view"},

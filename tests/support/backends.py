@@ -1,11 +1,11 @@
 """The backends of the contract suite: where the tables, queues and objects of a test may live.
 
 moto (in this process) and the embedded emulator are always there. Two more take part when the environment says
-where they run:
+where they run; ``python -m tests.emulators`` starts both and says so:
 
     TASKYARD_TEST_DYNAMODB_LOCAL_URL=http://127.0.0.1:8001    DynamoDB Local, started with -sharedDb
-    TASKYARD_TEST_LOCALSTACK_URL=http://127.0.0.1:4566        LocalStack; without it, LOCALSTACK_HOST (and USE_SSL)
-                                                              as LocalStack's own client library reads them
+    LOCALSTACK_HOST=127.0.0.1:4566                            LocalStack (with USE_SSL, as its client library has it)
+    TASKYARD_TEST_LOCALSTACK_URL=http://127.0.0.1:4566        LocalStack, whatever the shell's own variables say
 
 DynamoDB Local has nothing but tables and their streams; queues and objects are then the embedded emulator's.
 Every run uses names of its own and wipes nothing, so an emulator may be in other use at the same time.
@@ -21,14 +21,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from localstack_client.config import get_service_endpoint
 from moto import mock_aws
 
 from chalicelib import aws
 from chalicelib.core.lanes import Lane
 from chalicelib.engine.handlers import DEFAULT_POOL, Registry
 from chalicelib.engine.yard import build
-from chalicelib.local import stack
+from chalicelib.local import localstack, stack
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.template import template
@@ -86,11 +85,10 @@ def dynamodb_local_url() -> str | None:
 
 
 def localstack_url() -> str | None:
-    """Where LocalStack runs."""
+    """Where LocalStack runs, if anybody says so; raises ``Unavailable`` when it does not answer there."""
     if url := os.environ.get(LOCALSTACK_VARIABLE):
         return url
-    host = os.environ.get("LOCALSTACK_HOST")
-    return get_service_endpoint("dynamodb", host) if host else None
+    return localstack.endpoint_url() if os.environ.get("LOCALSTACK_HOST") else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,61 +120,77 @@ class Ground:
 
 
 @contextmanager
+def embedded_emulator() -> Iterator[Callable[[], Emulator]]:
+    """Answers the one embedded emulator of the block, started on a free port at the first call."""
+    started: list[Emulator] = []
+
+    def emulator() -> Emulator:
+        if not started:
+            started.append(Emulator.start())
+        return started[0]
+
+    try:
+        yield emulator
+    finally:
+        for running in started:
+            running.stop()
+
+
+@contextmanager
 def ground(backend: str, emulator: Callable[[], Emulator], chosen: Settings = SETTINGS) -> Iterator[Ground]:
     """Everything that infra's template describes, on a backend, as the process's AWS until the block ends.
 
     ``emulator`` starts the embedded emulator, or answers the one that runs.
     """
-    own = replace(chosen, prefix=f"t{os.getpid() % 100_000}x{next(_numbers)}")
-    with BACKENDS[backend](own, emulator):
+    with connected(backend, emulator, chosen) as own:
+        if backend == "dynamodb_local":
+            _make_tables(own)
+        stack.apply(own, template(own, {}))
         yield Ground(backend, own)
-    forget_clients()
 
 
 @contextmanager
-def _on_moto(own: Settings, _emulator: Callable[[], Emulator]) -> Iterator[None]:
-    with environment(VARIABLES), mock_aws():
-        _apply(own)
-        yield
-
-
-@contextmanager
-def _on_ministack(own: Settings, emulator: Callable[[], Emulator]) -> Iterator[None]:
-    with environment({**VARIABLES, "AWS_ENDPOINT_URL": emulator().endpoint_url}):
-        _apply(own)
-        yield
-
-
-@contextmanager
-def _on_localstack(own: Settings, _emulator: Callable[[], Emulator]) -> Iterator[None]:
-    with environment({**VARIABLES, "AWS_ENDPOINT_URL": str(localstack_url())}):
-        _apply(own)
-        yield
-
-
-@contextmanager
-def _on_dynamodb_local(own: Settings, emulator: Callable[[], Emulator]) -> Iterator[None]:
-    url = str(dynamodb_local_url())
-    with (
-        _on_ministack(own, emulator),
-        environment({"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": url}),
-    ):
+def connected(backend: str, emulator: Callable[[], Emulator], chosen: Settings = SETTINGS) -> Iterator[Settings]:
+    """A backend as the process's AWS until the block ends; ``chosen`` with a prefix that nothing there has yet."""
+    own = replace(chosen, prefix=f"t{os.getpid() % 100_000}x{next(_numbers)}")
+    with CONNECTIONS[backend](emulator):
         forget_clients()
-        _make_tables(own)
+        yield own
+    forget_clients()
+
+
+@contextmanager
+def _to_moto(_emulator: Callable[[], Emulator]) -> Iterator[None]:
+    with environment(VARIABLES), mock_aws():
         yield
 
 
-BACKENDS = {
-    "moto": _on_moto,
-    "ministack": _on_ministack,
-    "dynamodb_local": _on_dynamodb_local,
-    "localstack": _on_localstack,
+@contextmanager
+def _to_ministack(emulator: Callable[[], Emulator]) -> Iterator[None]:
+    with environment({**VARIABLES, "AWS_ENDPOINT_URL": emulator().endpoint_url}):
+        yield
+
+
+@contextmanager
+def _to_localstack(_emulator: Callable[[], Emulator]) -> Iterator[None]:
+    with environment({**VARIABLES, "AWS_ENDPOINT_URL": str(localstack_url())}):
+        yield
+
+
+@contextmanager
+def _to_dynamodb_local(emulator: Callable[[], Emulator]) -> Iterator[None]:
+    url = str(dynamodb_local_url())
+    own = {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_DYNAMODB_STREAMS": url}
+    with _to_ministack(emulator), environment(own):
+        yield
+
+
+CONNECTIONS = {
+    "moto": _to_moto,
+    "ministack": _to_ministack,
+    "dynamodb_local": _to_dynamodb_local,
+    "localstack": _to_localstack,
 }
-
-
-def _apply(own: Settings) -> None:
-    forget_clients()
-    stack.apply(own, template(own, {}))
 
 
 def _make_tables(own: Settings) -> None:

@@ -46,14 +46,24 @@ class Checkout:
     project: Path
     endpoint_url: str
 
-    def taskyard(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's environment without what other tests may have set for AWS or Taskyard."""
+        return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
+
+    def command(self, *arguments: str, at_endpoint: bool = True) -> list[str]:
+        """The command line that runs a command of this checkout on the emulator."""
+        where = ["--endpoint-url", self.endpoint_url] if at_endpoint else []
+        return [sys.executable, "-m", "chalicelib.local.cli", *arguments, *where]
+
+    def taskyard(
+        self, *arguments: str, check: bool = True, at_endpoint: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of this checkout on the emulator."""
-        command = [sys.executable, "-m", "chalicelib.local.cli", *arguments, "--endpoint-url", self.endpoint_url]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
         done = subprocess.run(
-            command,
+            self.command(*arguments, at_endpoint=at_endpoint),
             cwd=self.project,
-            env=clean,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

@@ -1,0 +1,255 @@
+"""Deploying: both ways, again, half-way, and away; and what the deployed form survives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.local.emulator import Emulator
+from chalicelib.settings import Settings
+from infra.functions import SENDING, Function, function_name
+from tests.support.deployed import STAGE, Checkout, Deployed, checkout, deployed
+from tests.support.endpoint import client
+from tests.support.processes import is_running
+from tests.support.recording import recording
+from tests.support.waiting import becomes, until
+
+LEASE_S = 4
+CLOCK_DEADLINE_S = 75  # EventBridge's shortest rate is a minute
+STAGED = Settings(stage=STAGE)
+FUNCTIONS = {function_name(STAGED, function) for function in Function}
+QUEUES = 7  # the lanes of `default` and `order.created`, three each, and the dead-letter queue
+TEST_LANES = 6  # of the topics that the tests' handlers subscribe to
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    with deployed(tmp_path_factory.mktemp("deployed"), TASKYARD_LEASE_S=str(LEASE_S)) as found:
+        yield found
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[Emulator]:
+    with Emulator.start(log_path=tmp_path / "emulator.log") as running:
+        yield running
+
+
+class TestTheDeployedForm:
+    def test_killing_workers_in_mid_job_loses_nothing(self, installation: Deployed, tmp_path: Path) -> None:
+        release = tmp_path / "go"
+        files = [tmp_path / f"on-{n}" for n in range(3)]
+        waiting = [  # on a lane each, so that three workers are busy with them
+            installation.create("wait.for.file", {"started": str(file), "until": str(release)}, priority=priority)
+            for file, priority in zip(files, (10, 0, -1), strict=True)
+        ]
+        messages = [{"topic": "count.me", "payload": {"n": n}, "maxRetries": 5} for n in range(60)]
+        results = installation.post("/mq/message/publish-batch", {"messages": messages})["results"]
+        accepted = {result["message"]["id"] for result in results}
+        killed = []
+        for file in files:
+            pid = int(until(lambda file=file: file.exists() and file.read_text().split()[:1], 20)[0])
+            assert pid in installation.children()
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+        until(lambda: not any(is_running(pid) for pid in killed))
+        for file in files:
+            until(lambda file=file: int(file.read_text().split()[1]) >= 2, LEASE_S + 20)
+        release.touch()
+        for task_id in waiting:
+            task = until(lambda task_id=task_id: _when(installation.task(task_id), "success"), 30)
+            assert task["attempts"] >= 2
+            assert task["output"] == {"attempt": task["attempts"]}
+        becomes(accepted, lambda: _ids(installation, "count.me", "COMPLETED"), 60)
+
+    def test_the_rule_runs_the_clock(self, installation: Deployed) -> None:
+        until(lambda: "has not run" not in _clock(installation), CLOCK_DEADLINE_S)
+        assert installation.get("/health")["dependencies"]["clock"]["status"] == "ok"
+
+    def test_without_a_key_it_refuses(self, installation: Deployed) -> None:
+        stranger = Deployed(
+            installation.url, installation.endpoint_url, installation.emulator, installation.project, headers={}
+        )
+        assert stranger.call("GET", "/api/task/list")[0] == 401
+        assert stranger.call("GET", "/health")[0] == 200
+
+    def test_deploying_again_changes_nothing(self, installation: Deployed) -> None:
+        source = Checkout(installation.project, installation.endpoint_url)
+        before = _everything(installation.endpoint_url)
+        told = source.deploy("--way", "stack").stdout
+        assert "nothing to change" in told
+        assert _everything(installation.endpoint_url) == before
+
+    def test_the_other_way_is_refused(self, installation: Deployed) -> None:
+        source = Checkout(installation.project, installation.endpoint_url)
+        before = _everything(installation.endpoint_url)
+        refused = source.deploy("--way", "chalice", check=False)
+        assert refused.returncode == 1
+        assert "expected --way stack" in refused.stderr
+        assert _everything(installation.endpoint_url) == before
+
+
+class TestOneStack:
+    def test_a_change_reaches_the_functions_and_the_data_stays_when_all_else_goes(self, tmp_path: Path) -> None:
+        with deployed(tmp_path) as found:
+            source = Checkout(found.project, found.endpoint_url)
+            done = found.create("text.statistics", {"text": "one two"})
+            until(lambda: found.task(done)["status"] == "success")
+            statistics = found.project / "chalicelib" / "tasks" / "text_statistics.py"
+            statistics.write_text(statistics.read_text().replace('"words": ', '"wordsCounted": '))
+            assert "updated" in source.deploy("--way", "stack").stdout
+            changed = found.create("text.statistics", {"text": "one two"})
+            task = until(lambda: _when(found.task(changed), "success"))
+            assert task["output"]["wordsCounted"] == 2
+
+            source.taskyard("destroy", "--stage", STAGE, "--yes")
+            assert _everything(found.endpoint_url)["functions"] == {}
+            assert _everything(found.endpoint_url)["sources"] == {}
+            source.deploy("--way", "stack")
+            again = Deployed(_url(source), found.endpoint_url, found.emulator, found.project, headers=found.headers)
+            assert again.task(done)["output"]["words"] == 2
+
+            source.taskyard("destroy", "--stage", STAGE, "--yes", "--data")
+            assert _everything(found.endpoint_url) == {"functions": {}, "sources": {}, "stacks": {}, "tables": []}
+            source.taskyard("destroy", "--stage", STAGE, "--yes", "--data")
+
+
+class TestByChalice:
+    def test_every_resource_and_the_routes_it_sends(self, emulator: Emulator, tmp_path: Path) -> None:
+        with recording(emulator.endpoint_url) as proxy:
+            source = checkout(tmp_path / "project", proxy.url)
+            source.deploy(check=False)
+        found = _everything(emulator.endpoint_url)
+        assert set(found["functions"]) == FUNCTIONS
+        assert set(found["stacks"]) == {f"taskyard-dev-{part}" for part in ("code", "infra", "events")}
+        _assert_functions(emulator.endpoint_url)
+        _assert_sources(emulator.endpoint_url)
+        ((sent,),) = [bodies for path, bodies in proxy.bodies.items() if path.startswith("POST /restapis?")]
+        _assert_routes(json.loads(sent), source)
+
+        direct = Checkout(source.project, emulator.endpoint_url)
+        assert "nothing to change" in direct.deploy(check=False).stdout
+        assert _everything(emulator.endpoint_url) == found
+
+        direct.taskyard("destroy", "--stage", STAGE, "--yes", "--data")
+        assert _everything(emulator.endpoint_url) == {"functions": {}, "sources": {}, "stacks": {}, "tables": []}
+
+    def test_what_ended_half_way_is_finished_by_deploying_again(self, emulator: Emulator, tmp_path: Path) -> None:
+        source = checkout(tmp_path / "project", emulator.endpoint_url)
+        awslambda = client("lambda", emulator.endpoint_url)
+        command = source.command("deploy", "--stage", STAGE)
+        with subprocess.Popen(command, cwd=source.project, env=source.environment, start_new_session=True) as first:
+            until(lambda: awslambda.list_functions()["Functions"], 60)
+            os.killpg(first.pid, signal.SIGKILL)
+        assert set(_everything(emulator.endpoint_url)["functions"]) < FUNCTIONS
+        source.deploy(check=False)
+        assert set(_everything(emulator.endpoint_url)["functions"]) == FUNCTIONS
+        _assert_functions(emulator.endpoint_url)
+        _assert_sources(emulator.endpoint_url)
+        assert len(client("apigateway", emulator.endpoint_url).get_rest_apis()["items"]) == 1
+
+
+def _assert_functions(endpoint_url: str) -> None:
+    """Each function has the size, role and environment that the configuration says, and leave to feed the worker."""
+    awslambda, iam = client("lambda", endpoint_url), client("iam", endpoint_url)
+    sizes = {
+        "taskyard-dev": (512, 29),
+        "taskyard-dev-worker": (1024, 300),
+        **{f"taskyard-dev-{name}": (512, 60) for name in ("dead_letters", "clock", "projector")},
+    }
+    roles = set()
+    for function in Function:
+        name = function_name(STAGED, function)
+        found = awslambda.get_function_configuration(FunctionName=name)
+        assert (found["MemorySize"], found["Timeout"]) == sizes[name]
+        assert found["Environment"]["Variables"]["TASKYARD_STAGE"] == STAGE
+        assert found["Environment"]["Variables"]["TASKYARD_BUCKET"] == "taskyard-dev-000000000000-us-east-1"
+        loop = awslambda.get_function_recursion_config(FunctionName=name)["RecursiveLoop"]
+        assert loop == ("Allow" if function in SENDING else "Terminate")
+        role = found["Role"].rsplit("/", 1)[-1]
+        assert iam.list_role_policies(RoleName=role)["PolicyNames"] == ["taskyard"]
+        roles.add(role)
+    assert len(roles) == len(Function)
+
+
+def _assert_sources(endpoint_url: str) -> None:
+    """Each lane, the dead letters and the stream feed their function; the rule calls the clock, and may."""
+    awslambda, events = client("lambda", endpoint_url), client("events", endpoint_url)
+    mappings = awslambda.list_event_source_mappings()["EventSourceMappings"]
+    fed = [mapping["FunctionArn"].rsplit(":", 1)[-1] for mapping in mappings]
+    assert sorted(fed) == sorted(
+        ["taskyard-dev-projector", "taskyard-dev-dead_letters"] + ["taskyard-dev-worker"] * (QUEUES - 1 + TEST_LANES)
+    )
+    assert len({mapping["EventSourceArn"] for mapping in mappings}) == len(mappings)
+    for mapping in mappings:
+        if ":sqs:" in mapping["EventSourceArn"]:
+            assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    (target,) = events.list_targets_by_rule(Rule="taskyard-dev-clock")["Targets"]
+    assert target["Arn"].endswith(":function:taskyard-dev-clock")
+    assert events.describe_rule(Name="taskyard-dev-clock")["ScheduleExpression"] == "rate(1 minute)"
+    for name, principal in (("taskyard-dev", "apigateway"), ("taskyard-dev-clock", "events")):
+        (statement,) = json.loads(awslambda.get_policy(FunctionName=name)["Policy"])["Statement"]
+        assert statement["Principal"] == {"Service": f"{principal}.amazonaws.com"}
+
+
+def _assert_routes(swagger: dict[str, Any], source: Checkout) -> None:
+    """What `chalice deploy` sends is what the proven way deploys: the same routes, to the API's function."""
+    source.taskyard("package", "built", "--stage", STAGE, at_endpoint=False)
+    template = json.loads((source.project / "built" / "sam.json").read_text())
+    proven = template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    assert swagger["info"]["title"] == "taskyard-dev"
+    assert _methods(swagger["paths"]) == _methods(proven)
+    assert "/mq/trace/{traceId}" in swagger["paths"]
+    arn = "arn:aws:lambda:us-east-1:000000000000:function:taskyard-dev"
+    for path, operations in swagger["paths"].items():
+        for method, operation in operations.items():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]
+            assert method == "options" or f"functions/{arn}/invocations" in uri, path
+
+
+def _methods(paths: dict[str, Any]) -> dict[str, list[str]]:
+    return {path: sorted(operations) for path, operations in paths.items()}
+
+
+def _everything(endpoint_url: str) -> dict[str, Any]:
+    """What an installation consists of, with what tells that a part was changed."""
+    awslambda, cloudformation = client("lambda", endpoint_url), client("cloudformation", endpoint_url)
+    live = ["CREATE_COMPLETE", "UPDATE_COMPLETE"]
+    return {
+        "functions": {
+            found["FunctionName"]: (found["LastModified"], found["CodeSha256"])
+            for found in awslambda.list_functions()["Functions"]
+        },
+        "sources": {
+            found["UUID"]: (found["EventSourceArn"], str(found["LastModified"]))
+            for found in awslambda.list_event_source_mappings()["EventSourceMappings"]
+        },
+        "stacks": {
+            found["StackName"]: str(found.get("LastUpdatedTime"))
+            for found in cloudformation.list_stacks(StackStatusFilter=live)["StackSummaries"]
+        },
+        "tables": client("dynamodb", endpoint_url).list_tables()["TableNames"],
+    }
+
+
+def _url(source: Checkout) -> str:
+    return source.deploy("--way", "stack").stdout.split()[-1]
+
+
+def _clock(installation: Deployed) -> str:
+    return str(installation.get("/health")["dependencies"]["clock"]["detail"])
+
+
+def _when(record: dict[str, Any], status: str) -> dict[str, Any] | None:
+    return record if record["status"] == status else None
+
+
+def _ids(installation: Deployed, topic: str, status: str) -> set[str]:
+    page = installation.get(f"/mq/message/list?topic={topic}&status={status}&perPage=100")["pageData"]
+    return {entry["id"] for entry in page}
