@@ -9,13 +9,18 @@ from importlib import import_module
 from chalicelib import settings
 from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers import Registry
+from chalicelib.settings import Settings
 
 
 @lru_cache(maxsize=1)
 def registry() -> Registry:
     """The declared handlers, collected at first use."""
-    packages = settings.current().handlers.split(",")
-    return Registry.of_packages([import_module(name.strip()) for name in packages])
+    return registry_of(settings.current())
+
+
+def registry_of(chosen: Settings) -> Registry:
+    """The handlers that the packages of some settings declare; imports them."""
+    return Registry.of_packages([import_module(name.strip()) for name in chosen.handlers.split(",")])
 
 
 def declared_queues() -> Mapping[str, tuple[Band, ...]]:

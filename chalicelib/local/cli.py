@@ -14,6 +14,7 @@ from chalicelib.local.cli_deploy import deploy, destroy
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
 from chalicelib.local.cli_tasks import tasks
+from chalicelib.local.localstack import resolved
 from chalicelib.local.tables import show_json, show_text
 
 DEFAULT_PORT = 8_000
@@ -50,7 +51,7 @@ for command in (publish, messages, tasks, dlq, keys, deploy, destroy):
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=DEFAULT_WORKERS, show_default=True, help="Jobs at a time."
 )
-@click.option("--endpoint-url", help="Use these AWS endpoints (LocalStack, moto server) instead of the embedded ones.")
+@click.option("--endpoint-url", help="Use this emulator instead of the embedded one: its URL, or the word localstack.")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
 @click.option(
     "--log-level", type=click.Choice(LOG_LEVELS), envvar="TASKYARD_LOG_LEVEL", default="INFO", show_default=True
@@ -72,6 +73,8 @@ def up(
     from chalicelib.local.supervisor import Plan
     from chalicelib.local.up import up as run
 
+    with explained():
+        endpoint_url = resolved(endpoint_url)
     plan = Plan(workers=workers, endpoint_url=endpoint_url, data_dir=data_dir, clock_interval_s=clock_interval)
     sys.exit(run(plan, port, log_level, logs))
 
@@ -108,7 +111,7 @@ def package(out: Path, stage: str) -> None:
     from chalicelib.local.package import package as build
 
     with explained():
-        report = build(out, stage, additions=everything(stage))
+        report = build(out, stage, merged=everything(stage))
     show_text(f"{report.archive}: {report.archive_bytes / 1e6:.1f} MB")
     show_text(f"{report.template}: {len(report.functions)} functions, {len(report.routes)} routes")
 

@@ -16,6 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.local import target
 from chalicelib.local.client import Refused, Service, Unreachable
+from chalicelib.local.localstack import resolved
+from chalicelib.local.stages import choose_stage, is_declared
 from chalicelib.local.tables import complain
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -76,8 +78,11 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
     Where neither a stage nor an endpoint is named, it is the local one whose API is at ``url``. Raises
     ``Unreachable`` when nothing answers there, ``InvalidInput`` when what answers is not on this machine.
     """
+    endpoint_url = resolved(endpoint_url)
     if stage is None or stage == target.LOCAL_STAGE:
         target.choose_local_stage()
+    elif is_declared(stage):
+        choose_stage(stage)
     else:
         os.environ["TASKYARD_STAGE"] = stage
     if endpoint_url is not None:

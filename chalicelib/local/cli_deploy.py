@@ -6,6 +6,7 @@ import click
 
 from chalicelib.local import target
 from chalicelib.local.cli_common import explained
+from chalicelib.local.localstack import resolved
 from chalicelib.local.tables import show_text
 
 WAYS = ("chalice", "stack")
@@ -78,6 +79,7 @@ def choose_deployed(stage: str, endpoint_url: str | None) -> None:
     from chalicelib.local.stages import choose_stage, config_of, expect_declared
 
     expect_declared(stage, config_of())
+    endpoint_url = resolved(endpoint_url)
     choose_stage(stage)
     if endpoint_url is not None:
         target.choose_endpoint(endpoint_url)

@@ -16,13 +16,15 @@ MESSAGES_A_BATCH = 10  # the SQS limit of a send, and what one poll of a client 
 
 # A body is {"input": <payload>}; in its item there are keys and attribute names around it, in its message the record.
 BODY_OVERHEAD_BYTES = 10
-ITEM_OVERHEAD_BYTES = 30
+ITEM_OVERHEAD_BYTES = 20
 ENVELOPE_BYTES = 320
 
-# A job in the table when it is done: record, body and index entries, and the 100 bytes that DynamoDB adds to each of
-# the three (Amazon DynamoDB Developer Guide, "Considerations when working with tables: item sizes").
-RECORD_BYTES = 800
-INDEX_ENTRIES_BYTES = 440
+# A job that is done, in the table: its record, and two index entries of their keys. DynamoDB adds 100 bytes to every
+# item and entry when it bills storage (Amazon DynamoDB Developer Guide, "Estimate your DynamoDB table size").
+STORAGE_OVERHEAD_BYTES = 100
+RECORD_BYTES = 480
+INDEX_ENTRIES = 2
+INDEX_ENTRIES_BYTES = 160
 
 FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short traceback
 
@@ -83,9 +85,7 @@ class Attempt:
 SUCCEEDED = Attempt(batch_requests=2, requests=0, table_requests=2, write_units=10)
 # A failure hides its message for the backoff. The entry in the clock's index is written here and removed by the next
 # attempt, which is counted here, too.
-FAILED = Attempt(
-    batch_requests=1, requests=1, table_requests=2, write_units=12, log_bytes=FAILURE_LOG_BYTES
-)
+FAILED = Attempt(batch_requests=1, requests=1, table_requests=2, write_units=12, log_bytes=FAILURE_LOG_BYTES)
 # A client: its poll, and its report.
 POLLED = Attempt(batch_requests=0, requests=0, table_requests=1, write_units=5)
 COMPLETED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=5, read_units=1)

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chalicelib import settings
 from chalicelib.core.errors import TaskyardError
+from chalicelib.engine.registry import registry_of
 from chalicelib.local.package_checks import archive_problems, functions_of, routes_of, template_problems
-from chalicelib.local.stages import CONFIG, PROJECT, choose_stage, config_of, expect_declared, settings_of
+from chalicelib.local.stages import CONFIG, PROJECT, config_of, expect_declared, settings_of
 from chalicelib.local.staging import (
     LIBRARY,
     REQUIREMENTS,
@@ -28,10 +28,10 @@ from chalicelib.local.staging import (
     stage_project,
 )
 from infra.fragment import Fragment
+from infra.template import additions
 
 ARCHIVE = "deployment.zip"
 TEMPLATE = "sam.json"
-ADDITIONS = "additions.json"
 
 
 class PackageRefused(TaskyardError):
@@ -49,10 +49,10 @@ class PackageReport:
     routes: tuple[str, ...]
 
 
-def package(out_dir: Path, stage: str, *, project: Path = PROJECT, additions: Fragment | None = None) -> PackageReport:
+def package(out_dir: Path, stage: str, *, project: Path = PROJECT, merged: Fragment | None = None) -> PackageReport:
     """Build and check the package of ``stage``, a stage of ``.chalice/config.json``, into ``out_dir``.
 
-    ``additions`` are merged into Chalice's template: see ``everything``. The Lambda runtime is the version of the
+    ``merged`` is merged into Chalice's template: see ``everything``. The Lambda runtime is the version of the
     Python that runs this. Raises ``PackageRefused`` with everything that is wrong, ``InvalidInput`` for a stage that
     is not declared and for ``local``, which is never deployed.
     """
@@ -64,9 +64,9 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT, additions: Fr
         staged, built = Path(scratch, "project"), Path(scratch, "built")
         staged.mkdir()
         stage_project(project, staged, stage, chosen, UNKNOWN_YET)
-        merged = Path(scratch, ADDITIONS)
-        merged.write_text(json.dumps(additions or {}))
-        run_chalice(staged, chosen, ["package", "--stage", stage, "--merge-template", str(merged), str(built)])
+        merged_file = Path(scratch, "merged.json")
+        merged_file.write_text(json.dumps(merged or {}))
+        run_chalice(staged, chosen, ["package", "--stage", stage, "--merge-template", str(merged_file), str(built)])
         template = json.loads((built / TEMPLATE).read_text())
         _refuse_if(
             [
@@ -87,14 +87,10 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT, additions: Fr
     )
 
 
-def everything(stage: str) -> Fragment:
-    """What makes Chalice's template one of the whole installation; this process takes on the stage's settings."""
-    from chalicelib.engine.registry import declared_queues
-    from infra.template import additions
-
-    choose_stage(stage)
-    settings.current.cache_clear()
-    return additions(settings.current(), declared_queues())
+def everything(stage: str, project: Path = PROJECT) -> Fragment:
+    """What makes Chalice's template of ``stage`` one of the whole installation. Raises ``InvalidInput``."""
+    chosen = settings_of(stage, project)
+    return additions(chosen, registry_of(chosen).queues)
 
 
 def _expect_whole(project: Path) -> None:
@@ -117,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--stage", default="dev", help="a stage of .chalice/config.json (default: dev)")
     given = parser.parse_args(arguments)
     try:
-        report = package(given.out, given.stage, additions=everything(given.stage))
+        report = package(given.out, given.stage, merged=everything(given.stage))
     except TaskyardError as error:
         parser.exit(1, f"{error}\n")
     parser.exit(

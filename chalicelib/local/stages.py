@@ -53,6 +53,11 @@ def expect_declared(stage: str, config: Config) -> None:
         )
 
 
+def is_declared(stage: str, project: Path = PROJECT) -> bool:
+    """Whether the project configures ``stage``."""
+    return stage in config_of(project).get("stages", {})
+
+
 def variables_of(stage: str, config: Config) -> dict[str, str]:
     """The environment variables that all functions of a stage get."""
     of_stage = config.get("stages", {}).get(stage, {})

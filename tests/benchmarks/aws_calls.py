@@ -2,39 +2,57 @@
 
     python -m tests.benchmarks.aws_calls
 
-Starts an embedded emulator of its own, counts every request at the client and adds up the capacity that the
-tables report. Prints figures; asserts nothing.
+Starts an embedded emulator of its own, counts every request at the client and adds up the capacity that the tables
+report (the emulator counts writes as DynamoDB does: by size, index entry and transaction). Prints figures; asserts
+nothing. ``taskyard cost`` computes with the same figures, written down in ``chalicelib/local/cost_figures.py``; a test
+measures them again with the functions here.
 """
 
 from __future__ import annotations
 
+import io
+import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib import aws
+from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine import polling
+from chalicelib.engine.consuming import consume
+from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
+from chalicelib.engine.projecting import Change, project
 from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.repairing import tick
+from chalicelib.engine.yard import logger
 from chalicelib.local.emulator import Emulator
+from infra.storage import JOBS_INDEXES
 from tests.support.yards import Bench, endpoint_bench
 
 JOBS = 100
-BULK = 990
+BULK = 100  # as many as one request over HTTP may bring
+BATCH = 10
 BODY = {"orderId": "123", "amount": 99.9}
+POLLED_TOPIC = "bench.polled"
+LANE = Lane("default", Band.NORMAL)
 CAPACITY_CALLS = {
     "GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query", "TransactWriteItems", "BatchWriteItem",
 }  # fmt: skip
+READS = {"GetItem", "BatchGetItem", "Query"}
+RETRY_MS = 3_600_000  # beyond the longest backoff
+NO_SHARD = "the only shard"
 
 
 @task("bench.task")
-def bench_task(value: Any) -> Any:
-    return value
+def bench_task(value: Any, context: Context) -> None:
+    if isinstance(value, dict) and value.get("failures", 0) >= context.attempt:
+        raise RuntimeError("as asked")
 
 
 @subscribe("bench.topic")
@@ -42,19 +60,48 @@ def bench_subscriber(value: Any) -> None:
     del value
 
 
+FUNCTIONS = (bench_task, bench_subscriber)
+
+
+@dataclass
+class Measured:
+    """What ``jobs`` pieces of work took."""
+
+    jobs: int
+    calls: Counter[str] = field(default_factory=Counter)  # by service and operation
+    units: Counter[str] = field(default_factory=Counter)  # "read" and "write", as DynamoDB reports them
+    sent_bytes: int = 0  # of the messages sent
+    logged_bytes: int = 0  # of what went to the log
+
+    def each(self, prefix: str) -> float:
+        """Requests a job, of all operations whose name begins with ``prefix``."""
+        return sum(n for name, n in self.calls.items() if name.startswith(prefix)) / self.jobs
+
+    @property
+    def write_units(self) -> float:
+        """Write units a job."""
+        return self.units["write"] / self.jobs
+
+    @property
+    def read_units(self) -> float:
+        """Read units a job."""
+        return self.units["read"] / self.jobs
+
+
 @dataclass
 class Meter:
     """Counts requests by service and operation, and the write and read units that DynamoDB reports."""
 
-    calls: Counter[str] = field(default_factory=Counter)
-    units: Counter[str] = field(default_factory=Counter)
+    now: Measured = field(default_factory=lambda: Measured(1))
 
     def install(self) -> None:
-        for service in ("dynamodb", "sqs"):
+        """Count what the clients of the current bench ask for."""
+        for service in ("dynamodb", "sqs", "s3"):
             timeout_s = aws.LONG_POLL_READ_TIMEOUT_S if service == "sqs" else aws.READ_TIMEOUT_S
             client = aws.client(service, read_timeout_s=timeout_s) if service == "sqs" else aws.client(service)
             events = client.meta.events
             events.register("provide-client-params.dynamodb", self._ask_for_capacity)
+            events.register("provide-client-params.sqs", self._weigh)
             events.register("before-call", self._count)
             events.register("after-call.dynamodb", self._add_capacity)
 
@@ -62,79 +109,215 @@ class Meter:
         if model.name in CAPACITY_CALLS:
             params["ReturnConsumedCapacity"] = "TOTAL"
 
+    def _weigh(self, params: dict[str, Any], **_: Any) -> None:
+        entries = params.get("Entries", [params])
+        self.now.sent_bytes += sum(len(entry.get("MessageBody", "")) for entry in entries)
+
     def _count(self, model: Any, **_: Any) -> None:
-        self.calls[f"{model.service_model.service_name}.{model.name}"] += 1
+        self.now.calls[f"{model.service_model.service_name}.{model.name}"] += 1
 
     def _add_capacity(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
         found = parsed.get("ConsumedCapacity", [])
         for entry in found if isinstance(found, list) else [found]:
-            kind = "read" if model.name in {"GetItem", "BatchGetItem", "Query"} else "write"
-            self.units[kind] += entry.get("CapacityUnits", 0)
+            self.now.units["read" if model.name in READS else "write"] += entry.get("CapacityUnits", 0)
 
     @contextmanager
-    def measuring(self, title: str, jobs: int, budget: str) -> Iterator[None]:
-        self.calls.clear()
-        self.units.clear()
+    def measuring(self, jobs: int) -> Iterator[Measured]:
+        """What the block takes, for ``jobs`` pieces of work; what it logs is counted, not shown."""
+        measured = self.now = Measured(jobs)
+        logged = io.StringIO()
+        with redirect_stdout(logged), _logging_to(logged):
+            yield measured
+        measured.logged_bytes = len(logged.getvalue().encode())
+        self.now = Measured(1)  # what comes in between is counted nowhere
+
+
+@contextmanager
+def _logging_to(stream: io.StringIO) -> Iterator[None]:
+    handlers = [handler for handler in logger.handlers if isinstance(handler, logging.StreamHandler)]
+    before = [handler.setStream(stream) for handler in handlers]
+    try:
         yield
-        sqs = sum(n for name, n in self.calls.items() if name.startswith("sqs."))
-        dynamodb = sum(n for name, n in self.calls.items() if name.startswith("dynamodb."))
-        out(f"\n{title} ({jobs} jobs; budget: {budget})")
-        out(f"  requests a job: {(sqs + dynamodb) / jobs:.2f}  (SQS {sqs / jobs:.2f}, DynamoDB {dynamodb / jobs:.2f})")
-        out(f"  units a job: {self.units['write'] / jobs:.1f} write, {self.units['read'] / jobs:.1f} read")
-        out("  " + ", ".join(f"{name} {n / jobs:.2f}" for name, n in sorted(self.calls.items())))
+    finally:
+        for handler, old in zip(handlers, before, strict=True):
+            handler.setStream(old)
+
+
+@contextmanager
+def metered_bench(emulator: Emulator) -> Iterator[tuple[Bench, Meter]]:
+    """A bench whose requests are counted; it has its id block and knows its queues."""
+    with endpoint_bench(emulator.endpoint_url, FUNCTIONS) as bench:
+        meter = Meter()
+        meter.install()
+        publish(bench.yard, Draft(kind=Kind.TASK, type="bench.task"))
+        bench.work(LANE)
+        publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=BODY))
+        for job in polling.poll(bench.yard, POLLED_TOPIC, 1, 30_000, "bench"):
+            polling.complete(bench.yard, job.id)
+        yield bench, meter
+
+
+def task_draft(body: Any = BODY) -> Draft:
+    """A job that a worker runs."""
+    return Draft(kind=Kind.TASK, type="bench.task", input=body)
+
+
+def publishing(bench: Bench, meter: Meter, body: Any = BODY, jobs: int = JOBS) -> Measured:
+    """Publish one by one."""
+    with meter.measuring(jobs) as measured:
+        for _ in range(jobs):
+            publish(bench.yard, task_draft(body))
+    return measured
+
+
+def publishing_in_bulk(bench: Bench, meter: Meter, body: Any = BODY, jobs: int = BULK) -> Measured:
+    """Publish all at once: transactions of up to 99, and batches of ten."""
+    with meter.measuring(jobs) as measured:
+        publish_many(bench.yard, [task_draft(body)] * jobs)
+    return measured
+
+
+def working(bench: Bench, meter: Meter, jobs: int = JOBS) -> Measured:
+    """Run what was published in batches of ten; the receives and deletes are the event source mapping's."""
+    with meter.measuring(jobs) as measured:
+        for _ in range(jobs // BATCH):
+            bench.work(LANE)
+    return measured
+
+
+def retrying(bench: Bench, meter: Meter) -> tuple[Measured, Measured]:
+    """A batch whose jobs fail, and the same batch when they are due again and succeed."""
+    for _ in range(BATCH):
+        publish(bench.yard, task_draft({"failures": 1}))
+    with meter.measuring(BATCH) as failed:
+        messages = bench.receive(LANE)
+        consume(bench.yard, messages, lambda: 300_000)
+    bench.clock.move(RETRY_MS)
+    with meter.measuring(BATCH) as succeeded:
+        consume(bench.yard, messages, lambda: 300_000)
+        bench.yard.transport.delete(messages)
+    return failed, succeeded
+
+
+def polling_once(bench: Bench, meter: Meter, body: Any = BODY) -> tuple[Measured, list[int]]:
+    """One poll that brings ten messages, their payloads read as the API does; also the ids of the messages."""
+    for _ in range(BATCH):
+        publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=body))
+    with meter.measuring(BATCH) as measured:
+        jobs = polling.poll(bench.yard, POLLED_TOPIC, BATCH, 30_000, "bench")
+        for job in jobs:
+            bench.yard.payloads.body(job)
+    return measured, [job.id for job in jobs]
+
+
+def reporting(bench: Bench, meter: Meter, ids: Sequence[int], report: Callable[[int], Job]) -> Measured:
+    """Tell of each message in hand how it went; its payload is read for the answer, as the API does."""
+    with meter.measuring(len(ids)) as measured:
+        for job_id in ids:
+            bench.yard.payloads.body(report(job_id))
+    return measured
+
+
+def ticking(bench: Bench, meter: Meter) -> Measured:
+    """One run of the clock with nothing to do."""
+    with meter.measuring(1) as measured:
+        tick(bench.yard, lambda: True)
+    return measured
+
+
+def projecting(bench: Bench, meter: Meter, changes: int = JOBS) -> Measured:
+    """One batch of the change stream: jobs of one type, published within one minute."""
+    job = publish(bench.yard, task_draft())
+    project(bench.yard, NO_SHARD, [Change("1", None, job)])  # from the second batch on there is a watermark
+    with meter.measuring(1) as measured:
+        project(bench.yard, NO_SHARD, [Change(str(2 + number), None, job) for number in range(changes)])
+    return measured
 
 
 def out(line: str) -> None:
+    """A line of the report."""
     sys.stdout.write(line + "\n")
 
 
+def stored_bytes(bench: Bench, job_id: int) -> dict[str, int]:
+    """What a job takes in the jobs table: each of its items by part, and the entry of each index that has one.
+
+    By the rules of the Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats".
+    """
+    found = aws.client("dynamodb").query(
+        TableName=bench.yard.settings.jobs_table,
+        KeyConditionExpression="job = :job",
+        ExpressionAttributeValues={":job": {"N": str(job_id)}},
+    )["Items"]
+    sizes = {item["part"]["S"]: _item_bytes(item) for item in found}
+    for name, keys in JOBS_INDEXES.items():
+        attributes = {"job", "part", *(key for key, _ in keys)}
+        for item in found:
+            if attributes <= item.keys():
+                sizes[name] = _item_bytes({attribute: item[attribute] for attribute in attributes})
+    return sizes
+
+
+def _item_bytes(item: Mapping[str, Any]) -> int:
+    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
+
+
+def _value_bytes(value: Mapping[str, Any]) -> int:
+    ((kind, content),) = value.items()
+    match kind:
+        case "S":
+            return len(content.encode())
+        case "N":
+            return (len(content.strip("-").rstrip("0")) + 1) // 2 + 1
+        case "L":
+            return 3 + sum(1 + _value_bytes(entry) for entry in content)
+        case "M":
+            return 3 + sum(1 + len(name.encode()) + _value_bytes(entry) for name, entry in content.items())
+        case "BOOL" | "NULL":
+            return 1
+    raise ValueError(f"no attribute of a job is of DynamoDB's type {kind}")
+
+
+def together(*parts: Measured) -> Measured:
+    """What parts of the work of the same jobs took in all."""
+    whole = Measured(parts[0].jobs)
+    for part in parts:
+        whole.calls += part.calls
+        whole.units += part.units
+    return whole
+
+
+def show(title: str, budget: str, measured: Measured) -> None:
+    """The figures of a scenario."""
+    jobs = measured.jobs
+    sqs, dynamodb = measured.each("sqs."), measured.each("dynamodb.")
+    out(f"\n{title} ({jobs} jobs; budget: {budget})")
+    out(f"  requests a job: {sqs + dynamodb:.2f}  (SQS {sqs:.2f}, DynamoDB {dynamodb:.2f})")
+    out(f"  units a job: {measured.write_units:.2f} write, {measured.read_units:.2f} read")
+    out("  " + ", ".join(f"{name} {n / jobs:.2f}" for name, n in sorted(measured.calls.items())))
+
+
 def main() -> None:
-    with Emulator.start() as emulator, endpoint_bench(emulator.endpoint_url, [bench_task, bench_subscriber]) as bench:
-        meter = Meter()
-        meter.install()
-        lane = Lane("default", Band.NORMAL)
-        publish(bench.yard, Draft(kind=Kind.TASK, type="bench.task"))  # takes the id block, finds the queue
-        bench.work(lane)
-        single(bench, meter, lane)
-        bulk(bench, meter, lane)
-        polled(bench, meter)
-
-
-def single(bench: Bench, meter: Meter, lane: Lane) -> None:
-    """Publish one by one, work in batches of ten; the receives and deletes are the event source mapping's."""
-    with meter.measuring("single, publish to done", JOBS, "0.4 SQS + 1 send, 3 DynamoDB, 14 write units"):
-        for _ in range(JOBS):
-            publish(bench.yard, Draft(kind=Kind.TASK, type="bench.task", input=BODY))
-        repeat(JOBS // 10, lambda: bench.work(lane))
-    with meter.measuring("single, publish alone", JOBS, "2 requests"):
-        for _ in range(JOBS):
-            publish(bench.yard, Draft(kind=Kind.TASK, type="bench.task", input=BODY))
-    repeat(JOBS // 10, lambda: bench.work(lane))
-
-
-def bulk(bench: Bench, meter: Meter, lane: Lane) -> None:
-    """Publish 990 at once: ten transactions of 99 and 99 batches of ten."""
-    with meter.measuring("bulk publish", BULK, "0.2 requests"):
-        publish_many(bench.yard, [Draft(kind=Kind.TASK, type="bench.task", input=BODY)] * BULK)
-    repeat(BULK // 10 + 5, lambda: bench.work(lane))
-
-
-def polled(bench: Bench, meter: Meter) -> None:
-    """Poll ten and complete each."""
-    for _ in range(10):
-        publish(bench.yard, Draft(kind=Kind.MESSAGE, type="bench.polled", input=BODY))
-    polling.poll(bench.yard, "bench.polled", 1, 30_000, "bench")  # reads which lanes there are
-    publish(bench.yard, Draft(kind=Kind.MESSAGE, type="bench.polled", input=BODY))
-    with meter.measuring("poll of 10, for the whole poll", 1, "1 + 10 requests"):
-        jobs = polling.poll(bench.yard, "bench.polled", 10, 30_000, "bench")
-    with meter.measuring("complete", len(jobs), "2 requests and a delete"):
-        for job in jobs:
-            polling.complete(bench.yard, job.id)
-
-
-def repeat(times: int, action: Callable[[], object]) -> None:
-    for _ in range(times):
-        action()
+    """Print the figures of each scenario."""
+    with Emulator.start() as emulator, metered_bench(emulator) as (bench, meter):
+        alone = publishing(bench, meter)
+        done = together(alone, working(bench, meter))
+        show("single, publish to done", "0.4 SQS + 1 send, 3 DynamoDB, 14 write units", done)
+        show("single, publish alone", "2 requests", alone)
+        show("bulk publish", "0.2 requests", publishing_in_bulk(bench, meter))
+        working(bench, meter, BULK)
+        failed, succeeded = retrying(bench, meter)
+        show("an attempt that fails", "none", failed)
+        show("the attempt after it", "none", succeeded)
+        polled, ids = polling_once(bench, meter)
+        show("poll of 10", "0.1 + 1 requests", polled)
+        completed = reporting(bench, meter, ids, lambda job_id: polling.complete(bench.yard, job_id))
+        show("complete", "2 requests and a delete", completed)
+        _, ids = polling_once(bench, meter)
+        refused = reporting(bench, meter, ids, lambda job_id: polling.fail(bench.yard, job_id, "as asked"))
+        show("fail", "2 requests and a hide", refused)
+        show("a tick of the clock", "none", ticking(bench, meter))
+        show("a batch of 100 changes projected", "none", projecting(bench, meter))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,11 @@ import pytest
 
 from chalicelib import settings
 from chalicelib.core.errors import InvalidInput
-from chalicelib.local.package import ARCHIVE, CONFIG, PROJECT, PackageRefused, main, package
+from chalicelib.local.package import ARCHIVE, PackageRefused, main, package
 from chalicelib.local.package_checks import archive_problems, route_problems, template_problems
 from chalicelib.local.package_imports import missing_imports
+from chalicelib.local.stages import CONFIG, PROJECT
+from chalicelib.local.staging import ChaliceFailed
 
 APP = """
 from chalice import Chalice
@@ -115,7 +117,7 @@ def test_an_application_that_imports_the_local_runtime_is_refused(project: Path,
 def test_an_application_that_fails_to_load_says_why(project: Path, tmp_path: Path) -> None:
     (project / "app.py").write_text("import chalicelib.nowhere\n")
 
-    with pytest.raises(PackageRefused, match=r"No module named 'chalicelib\.nowhere'"):
+    with pytest.raises(ChaliceFailed, match=r"No module named 'chalicelib\.nowhere'"):
         package(tmp_path / "out", "dev", project=project)
 
 

@@ -24,7 +24,7 @@ def stack_name(settings: Settings) -> str:
 def deploy_stack(project: Path, settings: Settings, bucket: CodeBucket) -> stack.StackReport:
     """Package, upload and apply. Raises ``PackageRefused``, ``ChaliceFailed``, ``StackFailed``."""
     with tempfile.TemporaryDirectory(prefix="taskyard-deploy-") as scratch:
-        report = package(Path(scratch), settings.stage, project=project, additions=everything(settings.stage))
+        report = package(Path(scratch), settings.stage, project=project, merged=everything(settings.stage, project))
         template = json.loads(report.template.read_text())
         key = bucket.put_archive(report.archive)
     return stack.apply(
