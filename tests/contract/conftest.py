@@ -13,17 +13,9 @@ from tests.support.backends import Ground
 
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[Callable[[], Emulator]]:
-    """Answers the one embedded emulator of a test run, started on a free port at the first call."""
-    started: list[Emulator] = []
-
-    def emulator() -> Emulator:
-        if not started:
-            started.append(Emulator.start())
-        return started[0]
-
-    yield emulator
-    for running in started:
-        running.stop()
+    """Answers the one embedded emulator of a test run."""
+    with backends.embedded_emulator() as emulator:
+        yield emulator
 
 
 @pytest.fixture(scope="module", params=[name for name in backends.NAMES if backends.missing(name) is None])

