@@ -47,7 +47,7 @@ from infra.functions import Function, log_group_id
 from infra.queues import lane_id
 
 POLICIES = Path(__file__).parent / "policies"
-HANDLERS_FILE = "handlers.json"
+HANDLERS = POLICIES / "handlers.json"
 ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 STATEMENT_PARTS = {"Effect", "Action", "Resource"}
 LANES = "${Lanes.Arn}"
@@ -88,15 +88,15 @@ def _role(settings: Settings, function: Function) -> Fragment:
     }
 
 
-def policy(settings: Settings, function: Function, policies: Path = POLICIES) -> Fragment:
+def policy(settings: Settings, function: Function, handlers: Path = HANDLERS) -> Fragment:
     """The policy document of a function, with the resources of the template that holds it.
 
-    ``policies`` is the folder of the policy files. Raises ``InvalidInput`` for a file that is no policy document,
-    and where two statements have one name.
+    ``handlers`` is the file, there or not, of what the worker's handlers need. Raises ``InvalidInput`` for a file
+    that is no policy document, and where two statements have one name.
     """
-    statements = _read(policies / f"{function}.json")
-    if function is Function.WORKER and (policies / HANDLERS_FILE).exists():
-        statements += _read(policies / HANDLERS_FILE)
+    statements = _read(POLICIES / f"{function}.json")
+    if function is Function.WORKER and handlers.exists():
+        statements += _read(handlers)
     _check_names(statements, function)
     statements = [_resolved(statement, settings, function) for statement in statements]
     if settings.tracing == "on":
@@ -136,7 +136,7 @@ def _check_names(statements: list[dict[str, Any]], function: Function) -> None:
                 field=f"Sid of {function}",
                 expected="a name of its own for each",
                 got=name,
-                remedy=f"rename the one in {HANDLERS_FILE}",
+                remedy=f"rename the one in {HANDLERS.name}",
             )
 
 

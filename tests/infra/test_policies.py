@@ -10,7 +10,6 @@ import ast
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -37,7 +36,7 @@ from chalicelib.engine.registry import registry
 from chalicelib.local import stack
 from chalicelib.settings import Settings
 from infra.functions import Function, function_name
-from infra.roles import HANDLERS_FILE, POLICIES, ROLE_POLICIES_MAX_CHARS, policy, role_id
+from infra.roles import ROLE_POLICIES_MAX_CHARS, policy, role_id
 from infra.template import template
 from tests.support.iam import (
     ACCOUNT,
@@ -66,6 +65,7 @@ LARGE = "x" * 300_000  # and of this, an object
 TRACE = "11111111-1111-4111-8111-111111111111"
 HANDLERS_LEAST_CHARS = 5_000  # what a role keeps free for the handlers' own permissions
 
+NO_HANDLERS = Path("none.json")
 TEMPLATE = template(DEV, {"orders": DEFAULT_BANDS})
 JOBS = table_arn(DEV.jobs_table)
 STREAM = f"{JOBS}/stream/2025-06-15T15:06:40.000"
@@ -75,8 +75,8 @@ DEAD_LETTERS = queue_arn(DEV.dead_letter_queue)
 
 
 def granted(function: Function, settings: Settings = DEV, built: Mapping[str, Any] = TEMPLATE) -> Policy:
-    """A function's policy."""
-    return resolved(policy(settings, function), built)
+    """A function's policy, without what your own handlers may need beside it."""
+    return resolved(policy(settings, function, NO_HANDLERS), built)
 
 
 def log_stream(function: Function) -> str:
@@ -397,8 +397,8 @@ class TestForm:
             assert statement.get("Condition") == expected
 
     def test_only_tracing_adds_what_has_no_resource(self, function: Function) -> None:
-        traced = policy(replace(DEV, tracing="on"), function)["Statement"]
-        assert traced[:-1] == policy(DEV, function)["Statement"]
+        traced = policy(replace(DEV, tracing="on"), function, NO_HANDLERS)["Statement"]
+        assert traced[:-1] == policy(DEV, function, NO_HANDLERS)["Statement"]
         assert traced[-1]["Action"] == ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
         assert traced[-1]["Resource"] == "*"
 
@@ -658,16 +658,11 @@ class TestHandlers:
         "Condition": {"StringEquals": {"ses:FromAddress": ["post@example.com"]}, "Bool": {"aws:SecureTransport": True}},
     }
 
-    @pytest.fixture
-    @staticmethod
-    def policies(tmp_path: Path) -> Path:
-        """A copy of the policy files."""
-        return shutil.copytree(POLICIES, tmp_path / "policies", ignore=shutil.ignore_patterns(HANDLERS_FILE))
-
-    def test_the_worker_gets_them_beside_its_own(self, policies: Path) -> None:
-        before = {function: policy(DEV, function, policies) for function in Function}
-        (policies / HANDLERS_FILE).write_text(json.dumps({"Statement": [self.MAIL]}))
-        after = {function: policy(DEV, function, policies) for function in Function}
+    def test_the_worker_gets_them_beside_its_own(self, tmp_path: Path) -> None:
+        handlers = tmp_path / "handlers.json"
+        before = {function: policy(DEV, function, handlers) for function in Function}
+        handlers.write_text(json.dumps({"Statement": [self.MAIL]}))
+        after = {function: policy(DEV, function, handlers) for function in Function}
 
         assert {function for function in Function if after[function] != before[function]} == {Function.WORKER}
         *own, mail = resolved(after[Function.WORKER], TEMPLATE).statements
@@ -688,10 +683,11 @@ class TestHandlers:
             ),
         ],
     )
-    def test_what_is_no_policy_is_named(self, policies: Path, text: str, told: str) -> None:
-        (policies / HANDLERS_FILE).write_text(text)
+    def test_what_is_no_policy_is_named(self, tmp_path: Path, text: str, told: str) -> None:
+        handlers = tmp_path / "handlers.json"
+        handlers.write_text(text)
         with pytest.raises(InvalidInput, match=re.escape(told)):
-            policy(DEV, Function.WORKER, policies)
+            policy(DEV, Function.WORKER, handlers)
 
 
 # -- the instruments -----------------------------------------------------------------------------------
