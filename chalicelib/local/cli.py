@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+from threading import Event
 from typing import TextIO
 
 import click
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.local import target
 from chalicelib.local.cli_common import choose_installation, explained, parsed, url_option
 from chalicelib.local.cli_deploy import deploy, destroy
@@ -19,6 +22,7 @@ from chalicelib.local.tables import show_json, show_text
 
 DEFAULT_PORT = 8_000
 DEFAULT_WORKERS = 2
+DEFAULT_EMULATOR_PORT = 4_566  # where tools look for LocalStack and its like
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -77,6 +81,24 @@ def up(
         endpoint_url = resolved(endpoint_url)
     plan = Plan(workers=workers, endpoint_url=endpoint_url, data_dir=data_dir, clock_interval_s=clock_interval)
     sys.exit(run(plan, port, log_level, logs))
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_EMULATOR_PORT, show_default=True)
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
+def emulator(port: int, data_dir: Path | None) -> None:
+    """Run the AWS emulator alone, until Ctrl-C: somewhere to `taskyard deploy` to without an account."""
+    from chalicelib.local.emulator import Emulator
+
+    with explained():
+        asked_to_end = Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: asked_to_end.set())
+        with Emulator.start(data_dir, port=port) as running:
+            show_text(f"AWS emulator at {running.endpoint_url}; deploy with --endpoint-url {running.endpoint_url}")
+            while not asked_to_end.wait(1):
+                if not running.alive():
+                    raise Unavailable("the emulator has ended unasked")
 
 
 @main.command()

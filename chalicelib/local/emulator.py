@@ -126,8 +126,8 @@ class Emulator:
     _process: subprocess.Popen[bytes] = field(repr=False)
 
     @classmethod
-    def start(cls, data_dir: Path | None = None, log_path: Path | None = None) -> Self:
-        """Start an emulator on a free port of 127.0.0.1 and wait until it answers.
+    def start(cls, data_dir: Path | None = None, log_path: Path | None = None, port: int | None = None) -> Self:
+        """Start an emulator on `port` of 127.0.0.1, or on any free one, and wait until it answers.
 
         With `data_dir` it continues from the state saved there, on the port of the last run if that is free;
         without, it begins empty and forgets everything. It logs to `log_path`, else to
@@ -135,7 +135,7 @@ class Emulator:
         answered after 20 s, and 0.5 s more for each MB of saved state.
         """
         home = EmulatorHome(data_dir.resolve()) if data_dir else None
-        with _open_log(home, log_path) as log, _listen(home) as listener:
+        with _open_log(home, log_path) as log, _listen(home, port) as listener:
             log_start = log.seek(0, os.SEEK_END)
             emulator = cls(listener.getsockname()[1], _spawn(listener, home, log))
             listener.close()  # so that a connection fails at once when the emulator has died
@@ -215,11 +215,18 @@ def _open_log(home: EmulatorHome | None, log_path: Path | None) -> IO[bytes]:
     return path.open("ab+")
 
 
-def _listen(home: EmulatorHome | None) -> socket.socket:
-    """A socket that listens on the last run's port, or else on any free one.
+def _listen(home: EmulatorHome | None, port: int | None) -> socket.socket:
+    """A socket that listens on `port`; without one on the last run's, or else on any free one.
 
-    The emulator inherits it, so nobody can take the port in between.
+    The emulator inherits it, so nobody can take the port in between. Raises EmulatorError if `port` is taken.
     """
+    if port is not None:
+        try:
+            return socket.create_server((HOST, port))
+        except OSError as error:
+            raise EmulatorError(
+                f"port {port} of {HOST} cannot be had", got=error.strerror, remedy="choose another --port"
+            ) from error
     last_port = home.last_port() if home else None
     if last_port:
         try:
