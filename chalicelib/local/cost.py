@@ -14,7 +14,7 @@ from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import Band
-from chalicelib.core.projection import Measure
+from chalicelib.core.telling import METRICS
 from chalicelib.engine.publish import BULK_MAX_ACTIONS, BULK_MAX_BYTES
 from chalicelib.engine.publish import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
 from chalicelib.local import cost_figures as figures
@@ -26,6 +26,7 @@ from chalicelib.settings import Settings
 from infra.events import STREAM_BATCH_SIZE
 from infra.fragment import Fragment
 from infra.functions import LOG_RETENTION_DAYS, Function
+from infra.queues import lanes_of
 from infra.template import events_template, template
 
 MONTH_HOURS = 730  # what AWS's own calculator takes for a month
@@ -152,7 +153,7 @@ def deployment(settings: Settings, consumed: Mapping[str, Sequence[Band]], confi
     return Deployment(
         settings=settings,
         resources={**base["Resources"], **events_template(settings, consumed, outputs)["Resources"]},
-        queues=len(consumed),
+        queues=len({lane.queue for lane in lanes_of(consumed)}),
         memory_mb={
             function: function_config(config, settings.stage, function, "lambda_memory_size") or CHALICE_MEMORY_MB
             for function in Function
@@ -260,7 +261,7 @@ def _of_composite_alarm(_: Mapping[str, Any], __: Deployment) -> Iterator[Usage]
 
 
 def _of_dashboard(_: Mapping[str, Any], __: Deployment) -> Iterator[Usage]:
-    yield Usage(Item.DASHBOARD, 1, "dashboards", "one for several stages")
+    yield Usage(Item.DASHBOARD, 1, "dashboards", "three of an account are free")
 
 
 def _of_table(properties: Mapping[str, Any], _: Deployment) -> Iterator[Usage]:
@@ -386,7 +387,10 @@ def _projecting(deployed: Deployment, load: Load) -> Iterator[Usage]:
     changes = load.jobs * (figures.CHANGES_PUBLISHED + load.attempts * figures.CHANGES_AN_ATTEMPT)
     changes += load.jobs if load.place is Place.ITEM else 0
     batches = changes / STREAM_BATCH_SIZE
-    yield from _invocations(deployed, Function.PROJECTOR, batches, batches * figures.PROJECTED_TABLE_REQUESTS, 0, what)
+    told_bytes = batches * figures.TOLD_BYTES[deployed.settings.metrics]
+    yield from _invocations(
+        deployed, Function.PROJECTOR, batches, batches * figures.PROJECTED_TABLE_REQUESTS, told_bytes, what
+    )
     yield Usage(Item.TABLE_WRITE, batches * figures.PROJECTED_WRITE_UNITS, what)
     yield Usage(Item.TABLE_READ, batches * figures.PROJECTED_READ_UNITS, what)
 
@@ -406,12 +410,10 @@ def _keeping(load: Load) -> Iterator[Usage]:
 
 
 def _metrics(deployed: Deployment) -> Iterator[Usage]:
-    """What the projector tells CloudWatch, if jobs flow in every hour of the month."""
+    """What the projector tells CloudWatch of one kind of job, if jobs flow in every hour of the month."""
     sets = {"off": 0, "total": 1, "queue": 1 + deployed.queues}[deployed.settings.metrics]
     if sets:
-        yield Usage(
-            Item.METRIC, sets * len(Measure), "metrics, in a month of jobs at all hours", "TASKYARD_METRICS=off"
-        )
+        yield Usage(Item.METRIC, sets * len(METRICS), "metrics, if jobs come at all hours", "TASKYARD_METRICS=off")
 
 
 # -- parts ----------------------------------------------------------------------------------------

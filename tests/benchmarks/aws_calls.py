@@ -11,26 +11,30 @@ measures them again with the functions here.
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.core.states import Kind
+from chalicelib.core.states import Kind, State
 from chalicelib.engine import polling
 from chalicelib.engine.consuming import consume
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.projecting import Change, project
+from chalicelib.engine.projecting import Change, project, tell_nobody
 from chalicelib.engine.publish import Draft, publish, publish_many
 from chalicelib.engine.repairing import tick
+from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.yard import logger
+from chalicelib.functions.metrics import tell as telling
 from chalicelib.local.emulator import Emulator
 from infra.storage import JOBS_INDEXES
 from tests.support.yards import Bench, endpoint_bench
@@ -46,6 +50,7 @@ CAPACITY_CALLS = {
 }  # fmt: skip
 READS = {"GetItem", "BatchGetItem", "Query"}
 RETRY_MS = 3_600_000  # beyond the longest backoff
+WAIT_MS, RUN_MS = 1_250, 100  # of the jobs whose changes are projected
 NO_SHARD = "the only shard"
 
 
@@ -201,6 +206,7 @@ def retrying(bench: Bench, meter: Meter) -> tuple[Measured, Measured]:
 
 def polling_once(bench: Bench, meter: Meter, body: Any = BODY) -> tuple[Measured, list[int]]:
     """One poll that brings ten messages, their payloads read as the API does; also the ids of the messages."""
+    lanes_to_poll(bench.yard, POLLED_TOPIC)  # a process remembers them for a while
     for _ in range(BATCH):
         publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=body))
     with meter.measuring(BATCH) as measured:
@@ -225,18 +231,24 @@ def ticking(bench: Bench, meter: Meter) -> Measured:
     return measured
 
 
-def projecting(bench: Bench, meter: Meter, changes: int = JOBS) -> Measured:
-    """One batch of the change stream: jobs of one type, published within one minute."""
+def projecting(bench: Bench, meter: Meter, metrics: str = "off") -> Measured:
+    """A hundred changes of the change stream: jobs of one type that are published, run and done within one minute."""
     job = publish(bench.yard, task_draft())
-    project(bench.yard, NO_SHARD, [Change("1", None, job)])  # from the second batch on there is a watermark
+    started_ms, done_ms = job.created_at_ms + WAIT_MS, job.created_at_ms + WAIT_MS + RUN_MS
+    claimed = replace(
+        job, state=State.RUNNING, attempts=1, lease="bench", started_at_ms=started_ms, updated_at_ms=started_ms
+    )
+    done = replace(claimed, state=State.SUCCESS, completed_at_ms=done_ms, updated_at_ms=done_ms)
+    steps = itertools.cycle(((None, job), (job, claimed), (claimed, done)))
+    watermark = bench.yard.insights.watermark(NO_SHARD)
+    if watermark is None:
+        project(bench.yard, NO_SHARD, [Change("0", None, job)])
+    first = int(watermark or 0) + 1
+    changes = [Change(str(first + number), *next(steps)) for number in range(JOBS)]
+    tell = tell_nobody if metrics == "off" else partial(telling, replace(bench.yard.settings, metrics=metrics))
     with meter.measuring(1) as measured:
-        project(bench.yard, NO_SHARD, [Change(str(2 + number), None, job) for number in range(changes)])
+        project(bench.yard, NO_SHARD, changes, tell)
     return measured
-
-
-def out(line: str) -> None:
-    """A line of the report."""
-    sys.stdout.write(line + "\n")
 
 
 def stored_bytes(bench: Bench, job_id: int) -> dict[str, int]:
@@ -287,6 +299,11 @@ def together(*parts: Measured) -> Measured:
     return whole
 
 
+def out(line: str) -> None:
+    """A line of the report."""
+    sys.stdout.write(line + "\n")
+
+
 def show(title: str, budget: str, measured: Measured) -> None:
     """The figures of a scenario."""
     jobs = measured.jobs
@@ -318,6 +335,7 @@ def main() -> None:
         show("fail", "2 requests and a hide", refused)
         show("a tick of the clock", "none", ticking(bench, meter))
         show("a batch of 100 changes projected", "none", projecting(bench, meter))
+        out(f"  told CloudWatch in {projecting(bench, meter, 'total').logged_bytes} bytes")
 
 
 if __name__ == "__main__":
