@@ -1,24 +1,26 @@
-"""The command that says what a deployment costs. It asks nobody: no AWS credentials, no network."""
+"""The command that says what a deployment costs. It asks nobody: no AWS credentials, no network.
+
+What computes is imported late: the engine reads this process's settings as it is imported, and other commands choose
+theirs before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from chalicelib.core.lanes import Band
-from chalicelib.engine.handlers import Registry
 from chalicelib.local import target
 from chalicelib.local.cli_common import explained, json_option
-from chalicelib.local.cost import Bill, Deployment, Line, Load, bills, deployment
 from chalicelib.local.prices import MILLION, PRICES, PRICES_OF, REGION
 from chalicelib.local.stages import config_of, settings_of
 from chalicelib.local.tables import present, show_rows, show_text
-from chalicelib.settings import Settings
 from infra.functions import Function
+
+if TYPE_CHECKING:
+    from chalicelib.local.cost import Bill, Deployment, Line, Load
 
 COLUMNS = {
     "SERVICE": "service",
@@ -29,7 +31,10 @@ COLUMNS = {
     "USD": "usd",
     "SMALLER BY": "smaller",
 }
-NOT_COUNTED = "taxes, discounts, data sent out of AWS, cold starts, what handlers ask of AWS, reading lists"
+NOT_COUNTED = (
+    "taxes, discounts, data sent out of AWS, cold starts, looking up access keys, reading lists, "
+    "what handlers ask of AWS"
+)
 
 
 @click.command()
@@ -63,6 +68,8 @@ def cost(
 
     Computed from the template that is deployed, from measured requests for each job and from AWS list prices.
     """
+    from chalicelib.local.cost import Load, bills
+
     with explained():
         deployed = replace(_deployed(stage), arm=arm)
         if memory_mb is not None:
@@ -73,13 +80,12 @@ def cost(
 
 
 def _deployed(stage: str) -> Deployment:
+    from chalicelib.engine.registry import registry_of
+    from chalicelib.local.cost import deployment
+
     settings = settings_of(stage)
     target.find_handlers_here()
-    return deployment(settings, _queues(settings), config_of())
-
-
-def _queues(settings: Settings) -> Mapping[str, Sequence[Band]]:
-    return Registry.of_packages([import_module(name.strip()) for name in settings.handlers.split(",")]).queues
+    return deployment(settings, registry_of(settings).queues, config_of())
 
 
 def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[str, Any]:
@@ -90,9 +96,9 @@ def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[s
         "pricesOf": PRICES_OF.isoformat(),
         "pricesIn": REGION,
         "idleMonth": _json_bill(idle),
-        "jobs": {**{_camel(name): value for name, value in asdict(load).items()}, **_json_bill(added)},
+        "jobs": {**_camel_keys(asdict(load)), **_json_bill(added)},
         "memoryMb": dict(deployed.memory_mb),
-        "assumed": asdict(deployed.pace),
+        "assumed": _camel_keys(asdict(deployed.pace)),
         "notCounted": NOT_COUNTED,
         "doubts": {item: PRICES[item].doubt for item in {line.usage.item for line in lines} if PRICES[item].doubt},
     }
@@ -130,7 +136,7 @@ def _show(answer: dict[str, Any]) -> None:
     _show_bill(jobs)
     show_text(
         f"\nList prices of {answer['pricesIn']}, read {answer['pricesOf']}. Assumed: batches are full, "
-        f"{answer['assumed']['request_ms']:g} ms a request to AWS, {answer['assumed']['invocation_ms']:g} ms an "
+        f"{answer['assumed']['requestMs']:g} ms a request to AWS, {answer['assumed']['invocationMs']:g} ms an "
         f"invocation beside. Not counted: {answer['notCounted']}."
     )
     if answer["region"] != answer["pricesIn"]:
@@ -159,6 +165,10 @@ def _row(line: dict[str, Any]) -> dict[str, Any]:
 
 def _amount(amount: float) -> str:
     return f"{amount:,.0f}" if amount >= 100 or amount == int(amount) else f"{amount:,.2f}"
+
+
+def _camel_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {_camel(name): value for name, value in values.items()}
 
 
 def _camel(name: str) -> str:

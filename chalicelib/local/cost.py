@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
 from chalicelib.core.telling import METRICS
 from chalicelib.engine.publish import BULK_MAX_ACTIONS, BULK_MAX_BYTES
@@ -23,6 +24,7 @@ from chalicelib.local.prices import GB_BYTES, PRICES, SQS_CHUNK_BYTES, WRITE_UNI
 from chalicelib.local.stages import Config, function_config
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES
 from chalicelib.settings import Settings
+from chalicelib.store.payloads import INLINE_MAX_BYTES
 from infra.events import STREAM_BATCH_SIZE
 from infra.fragment import Fragment
 from infra.functions import LOG_RETENTION_DAYS, Function
@@ -36,6 +38,7 @@ HOUR_S = 3_600
 MB_A_GB = 1_024  # of a function's memory
 CHALICE_MEMORY_MB = 128  # of a function for which the configuration names none
 READ_UNIT_BYTES = 4_096
+FUNCTION_MAX_MS = 900_000  # AWS Lambda Developer Guide, "Lambda quotas"
 
 # AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings": Lambda long-polls a standard
 # queue with five pollers at least. It may go down to two, but not where a maximum concurrency is set.
@@ -52,6 +55,7 @@ INVOCATION_LOG_BYTES = 350
 
 FEWER_LANES = "fewer bands or queues"
 SHORTER_LOGS = "a higher TASKYARD_LOG_LEVEL, shorter retention"
+SMALLER_PAYLOADS = f"payloads of up to {INLINE_MAX_BYTES - figures.BODY_OVERHEAD_BYTES} bytes, or the key of an object"
 LARGER_BATCHES = "fuller batches, TASKYARD_WORKER_BATCH_SIZE=10"
 
 
@@ -91,8 +95,8 @@ class Load:
         _expect(self.jobs >= 0, "jobs", "0 or more", self.jobs)
         at_most = settings.payload_max_bytes
         _expect(0 <= self.payload_bytes <= at_most, "payload-bytes", f"0 to {at_most}", self.payload_bytes)
-        _expect(1 <= self.attempts <= 100, "attempts", "1 to 100", self.attempts)
-        _expect(self.run_ms >= 0, "run-ms", "0 or more", self.run_ms)
+        _expect(1 <= self.attempts <= ATTEMPTS_MAX, "attempts", f"1 to {ATTEMPTS_MAX}", self.attempts)
+        _expect(0 <= self.run_ms <= FUNCTION_MAX_MS, "run-ms", f"0 to {FUNCTION_MAX_MS}", self.run_ms)
         return self
 
     @property
@@ -238,8 +242,6 @@ def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Us
         Item.TABLE_READ, reads, f"{what} looks for work", "fewer TASKYARD_INDEX_SHARDS, before the first deploy"
     )
     yield Usage(Item.TABLE_WRITE, writes, f"{what} notes that it ran")
-    if deployed.settings.tracing == "on":
-        yield Usage(Item.TRACE, ticks, what, "TASKYARD_TRACING=off")
 
 
 def _rate_minutes(expression: str) -> int:
@@ -326,15 +328,11 @@ def _publishing(deployed: Deployment, load: Load) -> Iterator[Usage]:
     puts = load.jobs if load.place is Place.OBJECT else 0
     smaller = "" if load.bulk else "publishing in bulk"
     yield from _api(deployed, requests, table_requests + sends + puts, what, smaller)
-    if deployed.settings.tracing == "on":
-        yield Usage(Item.TRACE, requests, f"{what}, at most: X-Ray samples", "TASKYARD_TRACING=off")
     yield Usage(Item.QUEUE_REQUEST, sends * _chunks(load, batch), what, smaller)
     yield Usage(Item.TABLE_WRITE, load.jobs * writes, what)
     if load.place is Place.ITEM:
         units = figures.BODY_WRITE_UNITS_A_KB * math.ceil(_body_item_bytes(load) / WRITE_UNIT_BYTES)
-        yield Usage(
-            Item.TABLE_WRITE, load.jobs * units, "payloads", "payloads of up to 290 bytes, or a key of your own"
-        )
+        yield Usage(Item.TABLE_WRITE, load.jobs * units, "payloads", SMALLER_PAYLOADS)
     if puts:
         yield Usage(Item.OBJECT_PUT, puts, "payloads")
 
@@ -440,6 +438,8 @@ def _invocations(
     time_ms = count * pace.invocation_ms + requests * pace.request_ms + handlers_ms
     gb_seconds = time_ms / 1_000 * deployed.memory_mb[function] / MB_A_GB
     logged_gb = (count * INVOCATION_LOG_BYTES + log_bytes) / GB_BYTES
+    if deployed.settings.tracing == "on":
+        yield Usage(Item.TRACE, count, "invocations, at most: X-Ray samples them", "TASKYARD_TRACING=off")
     yield Usage(Item.FUNCTION_REQUEST, count, what, smaller)
     yield Usage(Item.FUNCTION_TIME, gb_seconds, what, "less lambda_memory_size, arm64")
     yield Usage(Item.LOG_INGESTION, logged_gb, "logs", SHORTER_LOGS)
