@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -557,6 +558,13 @@ class TestTheCommand:
         refused = run(*arguments)
         assert refused.exit_code == 2
         assert said in refused.stderr
+
+
+def test_the_command_leaves_the_settings_to_others_until_it_runs() -> None:
+    """The engine reads settings as it is imported: with it, other commands could not choose their stage."""
+    program = "import sys, chalicelib.local.cli_cost; print([m for m in sys.modules if 'chalicelib.engine' in m])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_the_page_says_what_the_command_says(run: Any) -> None:
