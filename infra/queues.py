@@ -1,6 +1,7 @@
 """The SQS queues: a lane for each band of each consumed queue, and the dead-letter queue behind them all.
 
-A lane stays, with the messages in it, when code declares it no longer: they are accepted jobs.
+Queues stay, with the messages in them, when code declares them no longer or their stack is deleted: these are
+accepted jobs.
 """
 
 from __future__ import annotations
@@ -47,7 +48,6 @@ def lane_id(lane: Lane) -> str:
 
 def _lane(settings: Settings, lane: Lane) -> Fragment:
     queue = _queue(settings, sqs_name(settings.base_name, lane))
-    queue |= {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
     queue["Properties"]["RedrivePolicy"] = {
         "deadLetterTargetArn": attribute(DEAD_LETTER_QUEUE, "Arn"),
         "maxReceiveCount": MAX_RECEIVE_COUNT,
@@ -58,6 +58,8 @@ def _lane(settings: Settings, lane: Lane) -> Fragment:
 def _queue(settings: Settings, name: str) -> Fragment:
     return {
         "Type": "AWS::SQS::Queue",
+        "DeletionPolicy": "RetainExceptOnCreate",
+        "UpdateReplacePolicy": "Retain",
         "Properties": {
             "QueueName": name,
             "VisibilityTimeout": settings.visibility_s,

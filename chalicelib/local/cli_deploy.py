@@ -51,23 +51,29 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
 @click.command()
 @stage_option
 @endpoint_option
+@click.option("--release", is_flag=True, help="Keep the data, but in no stack: to deploy the other way.")
 @click.option("--data", is_flag=True, help="Delete tables, queues and objects as well: all jobs are gone.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def destroy(stage: str, endpoint_url: str | None, data: bool, yes: bool) -> None:
+def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes: bool) -> None:
     """Take an installation away: functions, API, event sources. Its data stays unless --data is given.
 
-    What stays costs nothing while nobody uses it but for what is stored, and `taskyard deploy` finds it again.
+    What stays costs nothing but for what is stored, and `taskyard deploy` finds it again.
     """
+    if data and release:
+        raise click.UsageError("--release keeps the data, --data deletes it")
     with explained():
         choose_deployed(stage, endpoint_url)
         from chalicelib import settings
+        from chalicelib.engine.registry import declared_queues
+        from chalicelib.local.deployment.destroy import Data
         from chalicelib.local.deployment.destroy import destroy as run
         from chalicelib.local.stages import PROJECT
 
         if not yes:
             what = "and ALL ITS JOBS" if data else "but not its data"
             click.confirm(f"Destroy {settings.current().base_name}, {what}?", abort=True)
-        run(PROJECT, settings.current(), data=data, say=show_text)
+        fate = Data.DELETED if data else Data.RELEASED if release else Data.KEPT
+        run(PROJECT, settings.current(), declared_queues(), fate, show_text)
 
 
 def choose_deployed(stage: str, endpoint_url: str | None) -> None:

@@ -23,7 +23,7 @@ DEADLINE_S = 900.0
 POLL_FIRST_S = 0.05
 POLL_LONGEST_S = 5.0
 QUEUE_TYPE = "AWS::SQS::Queue"
-HOLDS_RESOURCES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+HOLDS_RESOURCES = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 # Of a template sent with the call itself: AWS CloudFormation User Guide, "Understand CloudFormation quotas".
 TEMPLATE_BODY_MAX_BYTES = 51_200
 
@@ -90,7 +90,7 @@ def apply(
         )
     except ClientError as error:
         raise StackFailed(f"stack {name}: {error.response['Error']['Message']}") from error
-    stack = _settled(cloudformation, stack_id, time.monotonic() + deadline_s)
+    stack = settled(stack_id, time.monotonic() + deadline_s)
     # A stack that needs no change may still show how an earlier one ended.
     if change is not Change.UNCHANGED and stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise _failure(cloudformation, stack)
@@ -106,7 +106,7 @@ def remove(name: str, *, deadline_s: float = DEADLINE_S) -> bool:
     if (found := find(name)) is None:
         return False
     cloudformation.delete_stack(StackName=name)
-    stack = _settled(cloudformation, found["StackId"], time.monotonic() + deadline_s)
+    stack = settled(found["StackId"], time.monotonic() + deadline_s)
     if stack["StackStatus"] != "DELETE_COMPLETE":
         raise _failure(cloudformation, stack)
     return True
@@ -180,8 +180,9 @@ def _request(cloudformation: Any, name: str, sent: Mapping[str, str]) -> tuple[C
         return Change.UNCHANGED, name
 
 
-def _settled(cloudformation: Any, stack_id: str, deadline: float) -> Described:
-    """The stack once no operation on it is under way."""
+def settled(stack_id: str, deadline: float) -> Described:
+    """The stack once nothing is under way on it. Raises ``Unavailable`` at ``deadline``, a monotonic time."""
+    cloudformation = aws.client("cloudformation")
     pause_s = POLL_FIRST_S
     while (stack := _described(cloudformation, stack_id))["StackStatus"].endswith("_IN_PROGRESS"):
         if time.monotonic() >= deadline:

@@ -115,6 +115,14 @@ class TestOneStack:
             again = Deployed(_url(source), found.endpoint_url, found.emulator, found.project, headers=found.headers)
             assert again.task(done)["output"]["words"] == 2
 
+            source.taskyard("destroy", "--stage", STAGE, "--yes", "--release")
+            assert set(_everything(found.endpoint_url)["stacks"]) == {"taskyard-dev-code"}
+            assert "took over taskyard-dev-" in source.deploy("--way", "stack").stdout
+            again = Deployed(_url(source), found.endpoint_url, found.emulator, found.project, headers=found.headers)
+            assert again.task(done)["output"]["words"] == 2
+            renewed = again.create("text.statistics", {"text": "one two three"})
+            until(lambda: again.task(renewed)["status"] == "success")
+
             source.taskyard("destroy", "--stage", STAGE, "--yes", "--data")
             assert _everything(found.endpoint_url) == {"functions": {}, "sources": {}, "stacks": {}, "tables": []}
             source.taskyard("destroy", "--stage", STAGE, "--yes", "--data")

@@ -16,11 +16,13 @@ from chalicelib.core.errors import TaskyardError
 from chalicelib.local import stack
 from chalicelib.local.deployment import one_stack
 from chalicelib.local.deployment.account import Account
+from chalicelib.local.deployment.adopt import adopt
 from chalicelib.local.deployment.by_chalice import deploy_functions
 from chalicelib.local.deployment.code import CodeBucket
 from chalicelib.local.stages import config_of
 from chalicelib.local.staging import Given
 from chalicelib.settings import Settings
+from infra.fragment import Fragment
 from infra.functions import SENDING, Function, function_name
 from infra.roles import role_id
 from infra.template import Queues, events_template, template
@@ -76,14 +78,16 @@ def deploy(project: Path, settings: Settings, consumed: Queues, way: Way, *, for
     say(f"{settings.base_name} in {account}")
     bucket = CodeBucket.prepared(settings)
     if way is Way.STACK:
-        return _as_one_stack(project, settings, account, bucket, say)
+        return _as_one_stack(project, settings, consumed, account, bucket, say)
     return _by_chalice(project, settings, consumed, account, bucket, force=force, say=say)
 
 
 def _by_chalice(
     project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, *, force: bool, say: Say
 ) -> Deployment:
-    infra = stack.apply(settings, template(settings, consumed), upload=bucket.put_template)
+    wanted = template(settings, consumed)
+    _adopted(wanted, stack.stack_name(settings), account, say)
+    infra = stack.apply(settings, wanted, upload=bucket.put_template)
     say(f"stack {infra.name}: {infra.change}")
     deployed, changed = deploy_functions(
         project, settings, given_by(infra.outputs), bucket, account, force=force, say=say
@@ -102,10 +106,18 @@ def _by_chalice(
     return _looked_at(project, account, deployed.api_id or "", changes)
 
 
-def _as_one_stack(project: Path, settings: Settings, account: Account, bucket: CodeBucket, say: Say) -> Deployment:
+def _as_one_stack(
+    project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, say: Say
+) -> Deployment:
+    _adopted(template(settings, consumed), one_stack.stack_name(settings), account, say)
     report = one_stack.deploy_stack(project, settings, bucket)
     say(f"stack {report.name}: {report.change}")
     return _looked_at(project, account, report.outputs["RestAPIId"], {report.name: report.change})
+
+
+def _adopted(wanted: Fragment, name: str, account: Account, say: Say) -> None:
+    if taken_over := adopt(wanted, name, account):
+        say(f"stack {name}: took over {', '.join(taken_over)}")
 
 
 def given_by(outputs: Mapping[str, str]) -> Given:
@@ -135,6 +147,6 @@ def _expect_same_way(settings: Settings, way: Way) -> None:
             f"{settings.base_name} was deployed the other way, and its data is in the stack of that way",
             expected=f"--way {deployed}",
             got=f"--way {way}",
-            remedy=f"deploy with --way {deployed}; to change it, `taskyard destroy --stage {settings.stage} --data` "
-            "deletes the installation with all its jobs",
+            remedy=f"deploy with --way {deployed}; or let go of the data with `taskyard destroy --stage "
+            f"{settings.stage} --release`, and deploy again",
         )

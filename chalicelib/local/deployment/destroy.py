@@ -6,14 +6,14 @@ from. Deleting those, too, is final, except for the tables' backups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from chalicelib.engine.registry import declared_queues
 from chalicelib.local import stack
 from chalicelib.local.deployment import one_stack
 from chalicelib.local.deployment.account import Account
@@ -21,32 +21,43 @@ from chalicelib.local.deployment.by_chalice import delete_functions
 from chalicelib.local.deployment.code import CodeBucket, code_stack_name
 from chalicelib.local.deployment.deploy import Way, events_stack_name, given_by, way_deployed
 from chalicelib.settings import Settings
-from infra.template import template
+from infra.template import Queues, template
 
 Say = Callable[[str], None]
 
 DELETED_PER_CALL = 1_000  # objects; the limit of S3's DeleteObjects
 
 
-def destroy(project: Path, settings: Settings, *, data: bool, say: Say) -> None:
-    """Take the installation of ``settings`` away; with ``data`` all that it keeps as well. May be repeated.
+class Data(StrEnum):
+    """What becomes of tables, queues and objects."""
 
-    Raises ``StackFailed``, ``ChaliceFailed``, and what botocore raises.
+    KEPT = "kept"  # in the stack that the next deployment goes on from
+    RELEASED = "released"  # without a stack; the next deployment, by either way, takes it over
+    DELETED = "deleted"
+
+
+def destroy(project: Path, settings: Settings, consumed: Queues, data: Data, say: Say) -> None:
+    """Take the installation of ``settings`` away, and with ``data`` DELETED all that it keeps. May be repeated.
+
+    ``consumed`` are the declared queues. Raises ``StackFailed``, ``ChaliceFailed``, and what botocore raises.
     """
+    kept: str | None = None
     match way_deployed(settings):
         case Way.CHALICE:
             _without_functions(project, settings, say)
             kept = stack.stack_name(settings)
         case Way.STACK:
             kept = one_stack.stack_name(settings)
-            if not data:
-                stack.apply(settings, template(settings, declared_queues()), name=kept)
+            if data is Data.KEPT:
+                stack.apply(settings, template(settings, consumed), name=kept)
                 say(f"stack {kept}: only what holds data is left")
         case None:
-            kept = ""
             say(f"{settings.base_name} is not deployed")
-    if data:
-        _without_data(settings, kept, say)
+    retained = list(_retained(kept)) if kept and data is Data.DELETED else []
+    if kept and data is not Data.KEPT and stack.remove(kept):
+        say(f"stack {kept}: deleted")
+    if data is Data.DELETED:
+        _without_data(settings, retained, say)
 
 
 def _without_functions(project: Path, settings: Settings, say: Say) -> None:
@@ -58,11 +69,8 @@ def _without_functions(project: Path, settings: Settings, say: Say) -> None:
         say("functions and API: deleted")
 
 
-def _without_data(settings: Settings, kept: str, say: Say) -> None:
-    """Delete the stack that holds the data, what it retains, the lanes made on first use, and the code bucket."""
-    retained = list(_retained(kept)) if kept else []
-    if kept and stack.remove(kept):
-        say(f"stack {kept}: deleted")
+def _without_data(settings: Settings, retained: Iterable[tuple[str, str]], say: Say) -> None:
+    """Delete what the stack retained, the lanes made on first use, and the code bucket."""
     for kind, name in retained:
         if DELETE[kind](name):
             say(f"{name.rsplit('/', 1)[-1]}: deleted")

@@ -1,0 +1,132 @@
+"""Taking over data that outlived its stack: tables, queues and the bucket, imported into a new one.
+
+It is there when somebody deleted the stack, when the installation is to be deployed the other way, or when tables
+were restored from a backup. What is imported is then brought to what the template says like any other resource.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import aws
+from chalicelib.local import stack
+from chalicelib.local.deployment.account import Account
+from infra.fragment import Fragment
+from infra.queues import DEAD_LETTER_QUEUE
+
+CHANGE_SET = "adopt"
+POLL_S = 0.5
+DEADLINE_S = 300.0
+MISSING = (404, 400)  # what asking for a missing bucket, table or queue answers
+
+
+def adopt(template: Fragment, name: str, account: Account) -> list[str]:
+    """Import what exists of the data that ``template`` describes, if the stack ``name`` does not exist.
+
+    Answers the names of what was taken over. Raises ``StackFailed`` when CloudFormation refuses.
+    """
+    if stack.find(name) is not None:
+        return []
+    found = _existing(template, account)
+    if not found:
+        return []
+    body = json.dumps(_only(template, found), separators=(",", ":"))
+    _import(name, body, template, found)
+    return sorted(identifier.rsplit("/", 1)[-1] for identifier in found.values())
+
+
+def _existing(template: Fragment, account: Account) -> dict[str, str]:
+    """The resources that are there and can be imported: logical id to what identifies them."""
+    found = {}
+    for logical_id, resource in template["Resources"].items():
+        look = LOOKS.get(resource["Type"])
+        if look is None:
+            continue
+        _, identified = look
+        try:
+            found[logical_id] = identified(resource["Properties"], account)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in MISSING:
+                raise
+    return found
+
+
+def _table(properties: Mapping[str, Any], _account: Account) -> str:
+    described = aws.client("dynamodb").describe_table(TableName=properties["TableName"])
+    return str(described["Table"]["TableName"])
+
+
+def _queue(properties: Mapping[str, Any], _account: Account) -> str:
+    return str(aws.client("sqs").get_queue_url(QueueName=properties["QueueName"])["QueueUrl"])
+
+
+def _bucket(properties: Mapping[str, Any], account: Account) -> str:
+    name = properties["BucketName"]
+    if isinstance(name, dict):
+        name = name["Fn::Sub"].replace("${AWS::AccountId}", account.id).replace("${AWS::Region}", account.region)
+    aws.client("s3").head_bucket(Bucket=name)
+    return str(name)
+
+
+# By type: what identifies such a resource, and how it is found (AWS CloudFormation User Guide, "Resource import").
+LOOKS = {
+    "AWS::DynamoDB::Table": ("TableName", _table),
+    "AWS::SQS::Queue": ("QueueUrl", _queue),
+    "AWS::S3::Bucket": ("BucketName", _bucket),
+}
+
+
+def _only(template: Fragment, found: Mapping[str, str]) -> Fragment:
+    """``template`` with nothing but what is imported: an import may neither make resources nor add outputs."""
+    resources = {key: value for key, value in template["Resources"].items() if key in found}
+    if DEAD_LETTER_QUEUE not in found:  # the lanes cannot refer to it before the deployment has made it
+        resources = {key: _without_redrive(value) for key, value in resources.items()}
+    return {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"], "Resources": resources}
+
+
+def _without_redrive(resource: Fragment) -> Fragment:
+    properties = {key: value for key, value in resource["Properties"].items() if key != "RedrivePolicy"}
+    return {**resource, "Properties": properties}
+
+
+def _import(name: str, body: str, template: Fragment, found: Mapping[str, str]) -> None:
+    cloudformation = aws.client("cloudformation")
+    resources = [
+        {
+            "ResourceType": (kind := template["Resources"][logical_id]["Type"]),
+            "LogicalResourceId": logical_id,
+            "ResourceIdentifier": {LOOKS[kind][0]: identifier},
+        }
+        for logical_id, identifier in found.items()
+    ]
+    cloudformation.create_change_set(
+        StackName=name,
+        ChangeSetName=CHANGE_SET,
+        ChangeSetType="IMPORT",
+        TemplateBody=body,
+        ResourcesToImport=resources,
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    _await_change_set(cloudformation, name, deadline)
+    cloudformation.execute_change_set(StackName=name, ChangeSetName=CHANGE_SET)
+    ended = stack.settled(name, deadline)
+    if ended["StackStatus"] != "IMPORT_COMPLETE":
+        raise stack.StackFailed(f"stack {name} ended as {ended['StackStatus']} instead of taking over what is there")
+
+
+def _await_change_set(cloudformation: Any, name: str, deadline: float) -> None:
+    while True:
+        described = cloudformation.describe_change_set(StackName=name, ChangeSetName=CHANGE_SET)
+        if described["Status"] == "CREATE_COMPLETE":
+            return
+        if described["Status"] == "FAILED" or time.monotonic() > deadline:
+            cloudformation.delete_stack(StackName=name)  # it is empty: nothing but the change set stands in it
+            raise stack.StackFailed(
+                f"stack {name} cannot take over what is there: {described.get('StatusReason', described['Status'])}"
+            )
+        time.sleep(POLL_S)
