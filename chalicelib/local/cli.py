@@ -13,6 +13,7 @@ import click
 from chalicelib.core.errors import Unavailable
 from chalicelib.local import target
 from chalicelib.local.cli_common import choose_installation, explained, parsed, url_option
+from chalicelib.local.cli_cost import cost
 from chalicelib.local.cli_deploy import deploy, destroy
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
@@ -46,7 +47,7 @@ def main() -> None:
     """
 
 
-for command in (publish, messages, tasks, dlq, keys, deploy, destroy):
+for command in (publish, messages, tasks, dlq, keys, deploy, destroy, cost):
     main.add_command(command)
 
 
