@@ -7,10 +7,11 @@ is everywhere. Four names more are filled in here::
     ${BaseName}          what the names of this installation begin with
     ${Logs.Arn}          the function's own log group
     ${PatternLane.Arn}   the lane whose attributes the lanes of topics without subscribers are given
-    ${Lanes.Arn}         every lane, and no other queue: one resource for each band
+    ${Lanes.Arn}         every lane, and not the dead-letter queue
 
-Lanes are named by patterns, because topics get theirs at first use, and because a list of all of them would outgrow a
-role. They match the lanes of another installation, too, whose stage begins with this one's name and ``-``.
+The last is a pattern of the names that lanes have (``core.lanes.sqs_name``), because topics get theirs at first use,
+and because a list of all of them would outgrow a role. It fits the lanes of another installation, too, whose stage
+begins with this one's name and ``-``.
 
 **Permissions of your own handlers** go into ``infra/policies/handlers.json``: a document of the same form, whose
 statements the worker's role gets beside its own; no other function runs handlers. For example, to let them send
@@ -50,7 +51,8 @@ POLICIES = Path(__file__).parent / "policies"
 HANDLERS = POLICIES / "handlers.json"
 ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 STATEMENT_PARTS = {"Effect", "Action", "Resource"}
-LANES = "${Lanes.Arn}"
+# A name of three more parts: what is readable of the queue's name, the digest of it, the band.
+LANES_ARN = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${BaseName}-*-*-*"
 TRACING = {
     "Sid": "Tracing",
     "Effect": "Allow",
@@ -143,8 +145,8 @@ def _check_names(statements: list[dict[str, Any]], function: Function) -> None:
 def _resolved(statement: dict[str, Any], settings: Settings, function: Function) -> Fragment:
     """A statement as the template has it."""
     given = statement["Resource"]
-    resources = [each for text in ([given] if isinstance(given, str) else given) for each in _each_band(text)]
-    resolved = {**statement, "Resource": [_substituted(text, settings, function) for text in resources]}
+    resources = [given] if isinstance(given, str) else given
+    resolved = {**statement, "Resource": _substituted(resources, settings, function)}
     if "Condition" in statement:
         resolved["Condition"] = {
             operator: {key: _substituted(value, settings, function) for key, value in values.items()}
@@ -153,20 +155,13 @@ def _resolved(statement: dict[str, Any], settings: Settings, function: Function)
     return resolved
 
 
-def _each_band(resource: str) -> list[str]:
-    """The resources that stand for all lanes; any other stands for itself."""
-    if resource != LANES:
-        return [resource]
-    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${BaseName}-*"
-    return [f"{queue}-{band}" for band in Band]
-
-
 def _substituted(value: Any, settings: Settings, function: Function) -> Any:
     """A text, or each text of a list, as CloudFormation substitutes it; anything else as it is."""
     if isinstance(value, list):
         return [_substituted(each, settings, function) for each in value]
     if not isinstance(value, str) or "${" not in value:
         return value
-    text = value.replace("${BaseName}", settings.base_name)
-    text = text.replace("${Logs.", f"${{{log_group_id(function)}.")
-    return {"Fn::Sub": text.replace("${PatternLane.", f"${{{lane_id(Lane(DEFAULT_POOL, Band.NORMAL))}.")}
+    pattern_lane = lane_id(Lane(DEFAULT_POOL, Band.NORMAL))
+    text = value.replace("${Lanes.Arn}", LANES_ARN).replace("${BaseName}", settings.base_name)
+    text = text.replace("${PatternLane.", f"${{{pattern_lane}.").replace("${Logs.", f"${{{log_group_id(function)}.")
+    return {"Fn::Sub": text}

@@ -7,6 +7,7 @@ that a policy names was needed there, or by Lambda itself; and what a function h
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -22,6 +23,8 @@ from botocore.exceptions import ClientError
 from cfnlint.api import lint
 from cfnlint.data import AdditionalSpecs
 from cfnlint.helpers import load_resource
+from hypothesis import given
+from hypothesis import strategies as st
 from moto import mock_aws
 from moto.backends import get_backend
 from moto.core.authorization import enable_iam_authentication
@@ -31,7 +34,7 @@ from chalicelib import aws
 from chalicelib import settings as service_settings
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane, sqs_name
+from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.engine.registry import registry
 from chalicelib.local import stack
 from chalicelib.settings import Settings
@@ -70,8 +73,8 @@ TEMPLATE = template(DEV, {"orders": DEFAULT_BANDS})
 JOBS = table_arn(DEV.jobs_table)
 STREAM = f"{JOBS}/stream/2025-06-15T15:06:40.000"
 ORDERS = queue_arn(sqs_name(DEV.base_name, Lane("orders", Band.HIGH)))
-POLLED = queue_arn(sqs_name(DEV.base_name, Lane("only polled", Band.NORMAL)))
 DEAD_LETTERS = queue_arn(DEV.dead_letter_queue)
+ELSEWHERE = queue_arn("somebody-elses-queue")
 
 
 def granted(function: Function, settings: Settings = DEV, built: Mapping[str, Any] = TEMPLATE) -> Policy:
@@ -433,30 +436,29 @@ class TestMeasure:
             )
 
     def test_nothing_is_left_over(self, function: Function, needed: Mapping[Function, set[Permission]]) -> None:
-        """Each action of each statement was needed on each of its resources; the bands of lanes count as one."""
+        """Each action of each statement was needed on each of its resources."""
         used = needed[function] | by_lambda(function)
         for statement in granted(function).statements:
-            for resources in grouped(statement["Resource"]):
-                for action in statement["Action"]:
-                    alone = Policy(({**statement, "Action": action, "Resource": resources},))
-                    assert any(alone.allows(permission) for permission in used), (
-                        f"{function} never needed {action} on {resources}; remove it from infra/policies/"
-                        f"{function}.json, or let the work of this test reach what needs it"
-                    )
+            for action, resource in itertools.product(statement["Action"], statement["Resource"]):
+                alone = Policy(({**statement, "Action": action, "Resource": resource},))
+                assert any(alone.allows(permission) for permission in used), (
+                    f"{function} never needed {action} on {resource}; remove it from infra/policies/{function}.json, "
+                    "or let the work of this test reach what needs it"
+                )
 
 
-def grouped(resources: Sequence[str]) -> list[list[str]]:
-    """Resources one by one, but all lanes together."""
-    lanes = [resource for resource in resources if resource.endswith(tuple(f"-*-{band}" for band in Band))]
-    others = [[resource] for resource in resources if resource not in lanes]
-    return [*others, lanes] if lanes else others
+@given(st.text(min_size=1, max_size=TOPIC_MAX_CHARS), st.sampled_from(Band))
+def test_every_lane_is_known_for_one_and_no_other_queue_is(topic: str, band: Band) -> None:
+    lane, others = queue_arn(sqs_name(DEV.base_name, Lane(topic, band))), (DEAD_LETTERS, ELSEWHERE)
+    sending = Policy(tuple(each for each in granted(Function.API).statements if each["Sid"] == "Lanes"))
+    assert sending.allows(Permission("sqs:SendMessage", lane))
+    assert not any(sending.allows(Permission("sqs:SendMessage", other)) for other in others)
 
 
 # -- refused -------------------------------------------------------------------------------------------
 
 BODY, OUTPUT, STRANGER = (object_arn(DEV.objects_bucket, f"{name}/1/a") for name in ("bodies", "outputs", "others"))
 DIRECTORY, INSIGHTS = table_arn(DEV.directory_table), table_arn(DEV.insights_table)
-ELSEWHERE = queue_arn("somebody-elses-queue")
 FORBIDDEN = 403
 KEYS = {
     DEV.jobs_table: {"job": {"N": "1"}, "part": {"S": "a"}},
@@ -545,7 +547,7 @@ class TestEnforced:
         with environment(CREDENTIALS), mock_aws():
             forget_clients()
             outputs = stack.apply(DEV, TEMPLATE).outputs
-            aws.client("sqs").create_queue(QueueName="somebody-elses-queue")
+            aws.client("sqs").create_queue(QueueName=ELSEWHERE.rsplit(":", 1)[-1])
             for name in ("bodies/1/a", "outputs/1/a", "others/1/a"):
                 aws.client("s3").put_object(Bucket=DEV.objects_bucket, Key=name, Body=b"{}")
             made = {function: assumed(outputs[f"{role_id(function)}Arn"]) for function in Function}
