@@ -27,6 +27,7 @@ from infra.functions import SENDING, Function, function_name, log_groups
 from infra.queues import lanes_of, queues
 from infra.roles import role_id, roles
 from infra.storage import storage
+from infra.watch import watch
 
 # The limits of one template: AWS CloudFormation User Guide, "Understand CloudFormation quotas".
 RESOURCES_MAX = 500
@@ -83,7 +84,7 @@ def _resources(settings: Settings, consumed: Queues) -> Fragment:
     lanes = lanes_of(consumed)
     resources = {**storage(settings), **queues(settings, lanes)}
     if not settings.local:
-        resources |= {**log_groups(settings), **roles(settings)}
+        resources |= {**log_groups(settings), **roles(settings), **watch(settings, lanes)}
     return resources
 
 
