@@ -55,15 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     folder = Path(tempfile.mkdtemp(prefix="taskyard-emulators-"))
-    code = NOT_STARTED
+    code = INTERRUPTED
     try:
         code = _run(folder, for_pytest, own.keep)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
     except TaskyardError as error:
+        code = NOT_STARTED
         _say(str(error))
+    except KeyboardInterrupt:
+        pass
     finally:
-        _clear_away(folder, keep_logs=code != 0)
+        _clear_away(folder, keep_logs=code not in (0, INTERRUPTED))
     return code
 
 

@@ -37,6 +37,9 @@ NOT_MADE: Mapping[str, Mapping[Part, Lack]] = {
         ),
         Part.LIFECYCLE: _LIFECYCLE,
         Part.POLICIES: Lack("Resource", "the ARN of a log group lacks the `:*` at its end"),
+        Part.ALARMS: Lack(
+            "nothing", "left out with a warning: `No Moto CloudFormation support for AWS::CloudWatch::Alarm`"
+        ),
     },
     "ministack": {
         Part.EXPIRY: _EXPIRY,
@@ -48,5 +51,9 @@ NOT_MADE: Mapping[str, Mapping[Part, Lack]] = {
         Part.BACKUPS: _BACKUPS,
         Part.LIFECYCLE: _LIFECYCLE,
         Part.LOG_RETENTION: Lack("nothing", "left out without a word: a log group has no `retentionInDays`"),
+        Part.DASHBOARD: Lack(
+            "InvalidParameterValue",
+            'left out with a warning: `No resource provider found for "AWS::CloudWatch::Dashboard"`',
+        ),
     },
 }

@@ -23,6 +23,9 @@ from tests.infra.emulator_differences import NOT_MADE
 from tests.infra.readback import Applied, Part
 from tests.support import backends
 
+# moto's word for what it leaves out, which is declared.
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS:UserWarning")
+
 PAGE = Path(__file__).parents[2] / "docs" / "emulators.md"
 TITLES = {"moto": "moto", "ministack": "MiniStack", "dynamodb_local": "DynamoDB Local", "localstack": "LocalStack"}
 DEV = Settings(stage="dev")
