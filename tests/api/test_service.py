@@ -140,7 +140,7 @@ class TestOtherStages:
     def test_every_route_is_told_of_above(self) -> None:
         declared = {
             (route.method, route.path): route.scope
-            for router in (mq.router, tasks.router, service.router)
+            for router in (*mq.ROUTERS, tasks.router, service.router)
             for route in router.routes
         }
         assert declared == SCOPE_OF

@@ -1,0 +1,7 @@
+"""The message service, as users of fastify-mq know it: ``/mq``. Shapes and words follow spec/fastify-mq."""
+
+from __future__ import annotations
+
+from chalicelib.api.mq import dead_letters, messages, traces
+
+ROUTERS = (messages.router, dead_letters.router, traces.router)

@@ -1,0 +1,144 @@
+"""Messages that used up their deliveries, and their replay: ``/mq/dlq``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, model_validator
+
+from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic
+from chalicelib.api.problems import BadRequest
+from chalicelib.api.routes import Router
+from chalicelib.api.shapes import Paging, iso, job_id_of
+from chalicelib.core.errors import Conflict, TaskyardError
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind, State
+from chalicelib.engine import lifecycle
+from chalicelib.store.job_lists import Wanted
+from chalicelib.store.jobs import REPLAYED
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+
+REPLAYS_MAX = 100
+
+router = Router("Dead letters", "List messages that used up their deliveries, and replay them.")
+
+
+class DeadLetterQuery(Paging):
+    """Which dead letters to list."""
+
+    topic: Topic | None = None
+    replayed: bool | None = None
+
+
+class ReplayBody(ApiModel):
+    """One dead letter, or several."""
+
+    id: Id | None = None
+    ids: list[Id] | None = Field(default=None, min_length=1, max_length=REPLAYS_MAX)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ReplayBody:
+        if (self.id is None) == (self.ids is None):
+            raise ValueError("either id or ids, and not both")
+        return self
+
+
+class ReplayPath(ApiModel):
+    """A dead letter by its id."""
+
+    id: str
+
+
+class DeadLetter(AnswerModel):
+    """A message that used up its deliveries."""
+
+    id: str
+    original_id: str
+    topic: str
+    payload: Any
+    error_message: str | None
+    retry_count: int
+    trace_id: str
+    replayed: bool
+    replayed_at: str | None
+    replayed_as: str | None = Field(description="The message that the replay made")
+    created_at: str = Field(description="When it became a dead letter")
+    updated_at: str
+
+
+class DeadLetterPage(AnswerModel):
+    """A page of dead letters, newest first."""
+
+    page_data: list[DeadLetter]
+    total_count: int
+    total_is_exact: bool
+
+
+class ReplayResult(AnswerModel):
+    """What became of one dead letter."""
+
+    id: str
+    success: bool
+    message_id: str | None = None
+    error: str | None = None
+
+
+@router.get("/mq/dlq/list", scope="dlq")
+def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
+    """List dead letters, newest first."""
+    labels = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}[query.replayed]
+    page = yard.lists.page(Wanted(Kind.MESSAGE, query.topic, labels), query.offset, query.per_page)
+    bodies = yard.payloads.bodies(page.jobs)
+    letters = [_dead_letter(job, bodies[job.id]) for job in page.jobs]
+    return DeadLetterPage(page_data=letters, total_count=page.total, total_is_exact=page.exact)
+
+
+@router.post("/mq/dlq/replay", scope="dlq:manage", answers={400: "It was replayed already"})
+def replay(yard: Yard, body: ReplayBody) -> ReplayResult | list[ReplayResult]:
+    """Replay one dead letter, or several: each becomes a new message with a trace of its own.
+
+    For several the answer lists, in order, what became of each.
+    """
+    if body.ids is None:
+        return _replay_one(yard, str(body.id))
+    return [_replay_result(yard, str(text)) for text in body.ids]
+
+
+@router.post("/mq/dlq/replay/{id}", scope="dlq:manage", answers={400: "It was replayed already"})
+def replay_by_path(yard: Yard, path: ReplayPath) -> ReplayResult:
+    """Replay one dead letter."""
+    return _replay_one(yard, path.id)
+
+
+def _replay_one(yard: Yard, text: str) -> ReplayResult:
+    try:
+        job = lifecycle.replay(yard, job_id_of(text, "dead letter"))
+    except Conflict as conflict:
+        raise BadRequest(conflict.message, field=conflict.field, got=conflict.got) from conflict
+    return ReplayResult(id=text, success=True, message_id=str(job.id))
+
+
+def _replay_result(yard: Yard, text: str) -> ReplayResult:
+    try:
+        return _replay_one(yard, text)
+    except TaskyardError as error:
+        return ReplayResult(id=text, success=False, error=error.message)
+
+
+def _dead_letter(job: Job, body: dict[str, Any] | None) -> DeadLetter:
+    return DeadLetter(
+        id=str(job.id),
+        original_id=str(job.id),
+        topic=job.type,
+        payload=(body or {}).get("input"),
+        error_message=job.error.message if job.error else None,
+        retry_count=job.failures,
+        trace_id=job.trace_id,
+        replayed=job.replayed_at_ms is not None,
+        replayed_at=iso(job.replayed_at_ms),
+        replayed_as=str(job.replayed_as) if job.replayed_as is not None else None,
+        created_at=iso(job.completed_at_ms) or "",
+        updated_at=iso(job.updated_at_ms) or "",
+    )

@@ -1,0 +1,128 @@
+"""What the message service shows, in fastify-mq's words: its statuses and event names are mapped here alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from chalicelib.api.models import AnswerModel
+from chalicelib.api.shapes import iso
+from chalicelib.core.ids import job_id_in
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
+from chalicelib.core.trace import Event, TraceEvent
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+
+STATUS_OF = {
+    State.PENDING: "PENDING",
+    State.RUNNING: "PROCESSING",
+    State.WAITING: "PROCESSING",
+    State.SUCCESS: "COMPLETED",
+    State.FAILED: "FAILED",
+    State.CANCELED: "FAILED",
+}
+STATES_OF = {
+    status: tuple(state for state, word in STATUS_OF.items() if word == status)
+    for status in ("PENDING", "PROCESSING", "COMPLETED", "FAILED")
+}
+EVENT_OF = {
+    Event.PUBLISHED: "PUBLISHED",
+    Event.STARTED: "PROCESSING",
+    Event.RECOVERED: "LOCK_RECOVERED",
+    Event.SUCCEEDED: "COMPLETED",
+    Event.FAILED: "FAILED",
+    Event.DEAD: "MOVED_TO_DLQ",
+    Event.REPLAYED: "REPLAYED",
+    Event.PARKED: "PROCESSING",
+    Event.CANCELED: "CANCELED",
+    Event.RETRIED: "RETRIED",
+    Event.REQUEUED: "REQUEUED",
+}
+
+
+class MessageRecord(AnswerModel):
+    """A message as it stands."""
+
+    id: str = Field(examples=["1024"])
+    topic: str = Field(examples=["order.created"])
+    payload: Any = Field(description="null in lists where it is kept in the bucket (above 256 KB)")
+    status: str = Field(description="PENDING, PROCESSING, COMPLETED or FAILED", examples=["PENDING"])
+    retry_count: int = Field(description="How many deliveries failed")
+    max_retries: int
+    priority: int
+    execute_at: str | None
+    next_retry_at: str | None
+    consumer_id: str | None
+    locked_at: str | None
+    lock_expires_at: str | None = Field(description="Until when the consumer holds it; past: recoverable")
+    trace_id: str
+    options: Any = Field(description="The publisher's meta")
+    error: str | None = Field(description="Why the newest delivery failed")
+    created_at: str
+    updated_at: str
+
+
+class TraceRecord(AnswerModel):
+    """One event of a message's story."""
+
+    trace_id: str
+    message_id: str
+    topic: str
+    event: str = Field(examples=["PUBLISHED"])
+    detail: Any
+    created_at: str
+
+
+def whole_record(yard: Yard, job: Job) -> MessageRecord:
+    return listed(job, yard.payloads.body(job))
+
+
+def listed(job: Job, body: dict[str, Any] | None) -> MessageRecord:
+    content = body or {}
+    return record(job, content.get("input"), content.get("options"))
+
+
+def record(job: Job, payload: Any, options: Any) -> MessageRecord:
+    running = job.state is State.RUNNING
+    waits_for_retry = job.state is State.PENDING and job.failures > 0
+    return MessageRecord(
+        id=str(job.id),
+        topic=job.type,
+        payload=payload,
+        status=STATUS_OF[job.state],
+        retry_count=job.failures,
+        max_retries=job.max_attempts,
+        priority=job.priority,
+        execute_at=iso(job.start_at_ms),
+        next_retry_at=iso(job.due_at_ms) if waits_for_retry else None,
+        consumer_id=job.worker if running else None,
+        locked_at=iso(job.started_at_ms) if running else None,
+        lock_expires_at=iso(job.lease_until_ms) if running else None,
+        trace_id=job.trace_id,
+        options=options,
+        error=job.error.message if job.error else None,
+        created_at=iso(job.created_at_ms) or "",
+        updated_at=iso(job.updated_at_ms) or "",
+    )
+
+
+def trace_record(job: Job, event: TraceEvent) -> TraceRecord:
+    return TraceRecord(
+        trace_id=job.trace_id,
+        message_id=str(job.id),
+        topic=job.type,
+        event=EVENT_OF[event.event],
+        detail=dict(event.detail) or None,
+        created_at=iso(event.at_ms) or "",
+    )
+
+
+def with_trace(yard: Yard, trace_id: str) -> list[Job]:
+    """The jobs with a trace id, oldest first: one made here names its job; those the client chose are indexed."""
+    own = job_id_in(trace_id)
+    ids = dict.fromkeys([*([own] if own is not None else []), *yard.lists.with_trace(trace_id)])
+    jobs = [job for job in yard.jobs.find_many(list(ids)) if job.trace_id == trace_id]
+    return sorted(jobs, key=lambda job: (job.created_at_ms, job.id))
