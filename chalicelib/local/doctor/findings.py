@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,13 +22,17 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One property of a subject: as expected or not. ``remedy`` is a command where there is one."""
+    """One property of a subject: as expected or not. ``remedy`` is a command where there is one.
+
+    The subject is that of the look, unless the look is at many and each observation names its own.
+    """
 
     level: Level
     what: str
     expected: str
     found: str
     remedy: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,11 @@ def compared(
             level=Level.UNKNOWN, what=what, expected=told(expected), found="the emulator does not tell it"
         )
     return Observation(level=level, what=what, expected=told(expected), found=told(found), remedy=remedy)
+
+
+def about(subject: str, observations: Iterable[Observation]) -> Iterator[Observation]:
+    """``observations`` of one subject of a look at many."""
+    return (replace(observation, subject=subject) for observation in observations)
 
 
 def told(value: object) -> str:

@@ -13,6 +13,7 @@ from functools import partial
 
 from chalicelib import aws
 from chalicelib.engine.health import CLOCK_LATE_MS
+from chalicelib.local.doctor import watch
 from chalicelib.local.doctor.findings import Level, Look, Observation, compared, ok
 from chalicelib.local.doctor.installation import Installation
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
@@ -29,7 +30,7 @@ METRIC_PERIOD_S = 300
 
 
 def looks(installation: Installation) -> Iterator[Look]:
-    """A look at each thing that should move."""
+    """A look at each thing that should move, and at the alarms."""
     questions = {
         "clock": _clock,
         "projector": _projector,
@@ -39,6 +40,7 @@ def looks(installation: Installation) -> Iterator[Look]:
     }
     for subject, question in questions.items():
         yield Look(area=AREA, subject=subject, question=partial(question, installation))
+    yield from watch.ringing(installation)
 
 
 def _clock(installation: Installation) -> Iterator[Observation]:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from chalicelib.core.errors import shown
 from chalicelib.local.doctor.findings import Finding, Level, Look, Observation
 
-LOOKS_AT_ONCE = 16  # below the connections that a client holds (aws.POOL_CONNECTIONS)
+LOOKS_AT_ONCE = 8  # Lambda's control plane takes 15 requests a second: AWS Lambda Developer Guide, "Lambda quotas"
 DENIED = re.compile("AccessDenied|Unauthorized|Forbidden|^403$|AuthorizationError")
 MISSING = re.compile("NotFound|NonExistent|NoSuch|DoesNotExist|QueueDoesNotExist|^404$")
 DENIED_ACTION = re.compile(r"not authorized to perform:? (\S+)")
@@ -31,7 +31,11 @@ def missing(error: ClientError) -> bool:
 
 
 def _findings(look: Look) -> list[Finding]:
-    return [Finding(area=look.area, subject=look.subject, **asdict(observation)) for observation in _observations(look)]
+    found = []
+    for observation in _observations(look):
+        told = asdict(observation)
+        found.append(Finding(area=look.area, **{**told, "subject": observation.subject or look.subject}))
+    return found
 
 
 def _observations(look: Look) -> Iterator[Observation]:

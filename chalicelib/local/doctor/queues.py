@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.lanes import DIGEST_CHARS, SOONEST_FIRST, Band, Lane, sqs_name
-from chalicelib.local.doctor.findings import Level, Look, Observation, compared, ok
+from chalicelib.local.doctor.findings import Level, Look, Observation, about, compared, ok
 from chalicelib.local.doctor.installation import Installation, as_json
 from chalicelib.local.stack import QUEUE_TYPE
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
@@ -82,7 +82,7 @@ def _left_behind(installation: Installation) -> Iterator[Observation]:
     """Lanes that no code declares and no client polls, but which hold messages."""
     left = _undeclared(installation)
     for url, name in left[:UNDECLARED_LOOKED_AT_MAX]:
-        yield from _leftover(installation, name, url)
+        yield from about(name, _leftover(installation, url))
     if len(left) > UNDECLARED_LOOKED_AT_MAX:
         yield Observation(
             level=Level.UNKNOWN,
@@ -111,18 +111,18 @@ def _undeclared(installation: Installation) -> list[tuple[str, str]]:
     return found
 
 
-def _leftover(installation: Installation, name: str, url: str) -> Iterator[Observation]:
+def _leftover(installation: Installation, url: str) -> Iterator[Observation]:
     attributes = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     target = json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn")
     if target != installation.facts[f"{DEAD_LETTER_QUEUE}.Arn"]:
         return  # of another installation, whose name begins as this one's
     messages = sum(int(attributes.get(depth, 0)) for depth in DEPTH_ATTRIBUTES)
     if not messages:
-        yield ok(f"undeclared lane {name}", "no messages")
+        yield ok("undeclared lane", "no messages")
         return
     yield Observation(
         level=Level.WARN,
-        what=f"undeclared lane {name}",
+        what="undeclared lane",
         expected="no messages",
         found=f"{messages} messages that nobody consumes",
         remedy=f"declare its handler again and {installation.deploy}, or poll its topic",

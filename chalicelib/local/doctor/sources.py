@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from chalicelib.local.doctor.findings import Level, Look, Observation, compared, ok
+from chalicelib.local.doctor.findings import Level, Look, Observation, about, compared, ok
 from chalicelib.local.doctor.installation import Installation, as_json
 from chalicelib.local.doctor.looking import missing
 from infra.functions import Function, function_name
@@ -26,22 +26,14 @@ Properties = Mapping[str, Any]
 
 
 def looks(installation: Installation) -> Iterator[Look]:
-    """A look at each declared mapping, at the other mappings of each function, and at the clock's rule."""
-    for logical_id in installation.of_type(MAPPING_TYPE):
-        yield Look(area=SOURCES, subject=logical_id, question=partial(_source, installation, logical_id))
-    for function in Function:
-        yield Look(
-            area=SOURCES,
-            subject=function_name(installation.settings, function),
-            question=partial(_undeclared, installation, function),
-        )
+    """One look at all mappings, for which a few calls do, and one each at the clock's rule and its permission."""
+    yield Look(area=SOURCES, subject="mappings", question=partial(_sources, installation))
     for logical_id in installation.of_type("AWS::Events::Rule"):
-        name = installation.facts[logical_id]
         yield Look(
             area=CLOCK,
-            subject=name,
+            subject=installation.facts[logical_id],
             question=partial(_rule, installation, logical_id),
-            when_missing=_put_rule(installation, logical_id) + ", then look again",
+            when_missing=f"{_put_rule(installation, logical_id)}, then look again",
         )
     for logical_id in installation.of_type("AWS::Lambda::Permission"):
         yield Look(area=CLOCK, subject=logical_id, question=partial(_permission, installation, logical_id))
@@ -50,22 +42,35 @@ def looks(installation: Installation) -> Iterator[Look]:
 # -- event sources --------------------------------------------------------------------------------
 
 
-def _source(installation: Installation, logical_id: str) -> Iterator[Observation]:
-    expected = installation.properties(logical_id)
-    source, function = expected["EventSourceArn"], expected["FunctionName"]
-    found = _mappings(EventSourceArn=source)
-    own = [mapping for mapping in found if mapping["FunctionArn"] == function]
-    if not own:
-        create = installation.aws(
-            "lambda", "create-event-source-mapping", "--cli-input-json", as_json(_with_name(expected))
-        )
+def _sources(installation: Installation) -> Iterator[Observation]:
+    pages = aws.client("lambda").get_paginator("list_event_source_mappings").paginate()
+    found = [mapping for page in pages for mapping in page.get("EventSourceMappings", ())]
+    declared = {key: installation.properties(key) for key in installation.of_type(MAPPING_TYPE)}
+    for logical_id, expected in declared.items():
+        of_source = [mapping for mapping in found if mapping.get("EventSourceArn") == expected["EventSourceArn"]]
+        yield from about(logical_id, _source(installation, expected, of_source))
+    pairs = {(expected["EventSourceArn"], expected["FunctionName"]) for expected in declared.values()}
+    for function in Function:
+        arn = installation.facts[f"{function.logical_id}.Arn"]
+        others = [
+            mapping
+            for mapping in found
+            if mapping["FunctionArn"] == arn and (mapping.get("EventSourceArn"), arn) not in pairs
+        ]
+        yield from about(function_name(installation.settings, function), _undeclared(installation, others))
+
+
+def _source(installation: Installation, expected: Properties, found: Sequence[Properties]) -> Iterator[Observation]:
+    """A declared mapping, among all mappings of its source."""
+    own = next((mapping for mapping in found if mapping["FunctionArn"] == expected["FunctionName"]), None)
+    if own is None:
+        create = installation.aws("lambda", "create-event-source-mapping", "--cli-input-json", as_json(expected))
         yield compared("mapping", "one", "none", create, emulated=False)
         return
     yield ok("mapping", "one")
-    yield from _mapping(installation, expected, own[0])
-    yield from (_duplicate(installation, mapping) for mapping in own[1:])
-    if ":sqs:" in source:  # a message goes to one consumer only; a stream may have two
-        yield from (_rival(installation, mapping) for mapping in found if mapping not in own)
+    yield from _mapping(installation, expected, own)
+    if ":sqs:" in expected["EventSourceArn"]:  # a message goes to one consumer only; a stream may have two
+        yield from (_rival(installation, mapping) for mapping in found if mapping is not own)
 
 
 def _mapping(installation: Installation, expected: Properties, found: Properties) -> Iterator[Observation]:
@@ -99,16 +104,6 @@ def _mapping(installation: Installation, expected: Properties, found: Properties
     )
 
 
-def _duplicate(installation: Installation, mapping: Properties) -> Observation:
-    return Observation(
-        level=Level.WRONG,
-        what="mapping",
-        expected="one",
-        found=f"another, {mapping['UUID']}",
-        remedy=_delete(installation, mapping),
-    )
-
-
 def _rival(installation: Installation, mapping: Properties) -> Observation:
     return Observation(
         level=Level.WRONG,
@@ -119,18 +114,8 @@ def _rival(installation: Installation, mapping: Properties) -> Observation:
     )
 
 
-def _undeclared(installation: Installation, function: Function) -> Iterator[Observation]:
+def _undeclared(installation: Installation, found: Sequence[Properties]) -> Iterator[Observation]:
     """Mappings of a function from sources that the template does not give it."""
-    declared = {
-        (expected["EventSourceArn"], expected["FunctionName"])
-        for expected in map(installation.properties, installation.of_type(MAPPING_TYPE))
-    }
-    own = installation.facts[f"{function.logical_id}.Arn"]
-    found = [
-        mapping
-        for mapping in _mappings(FunctionName=function_name(installation.settings, function))
-        if (mapping["EventSourceArn"], own) not in declared
-    ]
     if not found:
         yield ok("undeclared sources", "none")
     for mapping in found:
@@ -138,22 +123,13 @@ def _undeclared(installation: Installation, function: Function) -> Iterator[Obse
             level=Level.WRONG,
             what="undeclared sources",
             expected="none",
-            found=f"fed from {mapping['EventSourceArn'].split(':', 5)[5]}",
+            found=f"fed from {mapping.get('EventSourceArn', 'elsewhere').rpartition(':')[2]}",
             remedy=_delete(installation, mapping),
         )
 
 
-def _mappings(**of: str) -> list[dict[str, Any]]:
-    pages = aws.client("lambda").get_paginator("list_event_source_mappings").paginate(**of)
-    return [mapping for page in pages for mapping in page.get("EventSourceMappings", ())]
-
-
 def _delete(installation: Installation, mapping: Properties) -> str:
     return installation.aws("lambda", "delete-event-source-mapping", "--uuid", mapping["UUID"])
-
-
-def _with_name(expected: Properties) -> Properties:
-    return {name: expected[name] for name in ("FunctionName", *(key for key in expected if key != "FunctionName"))}
 
 
 # -- the clock ------------------------------------------------------------------------------------
@@ -238,7 +214,7 @@ def invocation_policy(function: str) -> list[dict[str, Any]]:
     return statements
 
 
-def may_invoke(statement: Properties, principal: str, is_source: Any) -> bool:
+def may_invoke(statement: Properties, principal: str, is_source: Callable[[str], bool]) -> bool:
     """Whether a statement lets ``principal`` invoke on behalf of a source that ``is_source``, or of any."""
     who = statement.get("Principal")
     service = who.get("Service") if isinstance(who, dict) else who

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from chalicelib import aws
-from chalicelib.local.doctor.findings import Level, Look, Observation, compared, ok
+from chalicelib.local.doctor.findings import Level, Look, Observation, about, compared, ok
 from chalicelib.local.doctor.installation import Installation, as_json
+from chalicelib.store.table import chunks
 
 LOGS = "logs"
 ALARMS = "alarms"
 DASHBOARDS = "dashboards"
 ALARM_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
 DASHBOARD_TYPE = "AWS::CloudWatch::Dashboard"
+ALARMS_PER_CALL = 100  # Amazon CloudWatch API Reference, "DescribeAlarms"
+
+Properties = Mapping[str, Any]
+Question = Callable[[Installation, Sequence[str]], Iterator[Observation]]
 
 
 def looks(installation: Installation) -> Iterator[Look]:
-    """A look at each log group, each alarm and each dashboard of the template."""
+    """Looks at the log groups, the alarms (many at once) and the dashboards of the template."""
     for logical_id in installation.of_type("AWS::Logs::LogGroup"):
         yield Look(
             area=LOGS,
             subject=installation.facts[logical_id],
             question=partial(_log_group, installation, logical_id),
         )
-    for logical_id in installation.of_type(*ALARM_TYPES):
-        yield Look(area=ALARMS, subject=logical_id, question=partial(_alarm, installation, logical_id))
+    yield from _looks_at_alarms(installation, _alarms)
     for logical_id in installation.of_type(DASHBOARD_TYPE):
         yield Look(
             area=DASHBOARDS,
-            subject=logical_id,
+            subject=installation.resources[logical_id]["Properties"]["DashboardName"],
             question=partial(_dashboard, installation, logical_id),
-            when_missing=f"delete {logical_id} from the template, deploy, put it back, and {installation.deploy}",
+            when_missing=_put_dashboard(installation, logical_id),
         )
 
 
@@ -53,20 +58,31 @@ def _log_group(installation: Installation, logical_id: str) -> Iterator[Observat
     )
 
 
-def _alarm(installation: Installation, logical_id: str) -> Iterator[Observation]:
-    expected = installation.properties(logical_id)
-    described = aws.client("cloudwatch").describe_alarms(
-        AlarmNames=[expected["AlarmName"]], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-    )
-    alarms = [*described.get("MetricAlarms", ()), *described.get("CompositeAlarms", ())]
-    if not alarms:
-        composite = "AlarmRule" in expected
-        command = "put-composite-alarm" if composite else "put-metric-alarm"
+def ringing(installation: Installation) -> Iterator[Look]:
+    """Looks at whether an alarm rings now."""
+    yield from _looks_at_alarms(installation, _ringing)
+
+
+def _looks_at_alarms(installation: Installation, question: Question) -> Iterator[Look]:
+    for some in chunks(list(installation.of_type(*ALARM_TYPES)), ALARMS_PER_CALL):
+        yield Look(area=ALARMS, subject="alarms", question=partial(question, installation, some))
+
+
+def _alarms(installation: Installation, logical_ids: Sequence[str]) -> Iterator[Observation]:
+    declared, found = _described(installation, logical_ids)
+    for expected in declared:
+        name = expected["AlarmName"]
+        yield from about(name, _alarm(installation, expected, found.get(name)))
+
+
+def _alarm(installation: Installation, expected: Properties, alarm: Properties | None) -> Iterator[Observation]:
+    if alarm is None:
+        command = "put-composite-alarm" if "AlarmRule" in expected else "put-metric-alarm"
         put = installation.aws("cloudwatch", command, "--cli-input-json", as_json(expected))
         missing = None if installation.emulated else "missing"  # CloudFormation of some emulators makes no alarms
         yield compared("existence", "it exists", missing, put, emulated=installation.emulated)
         return
-    alarm = alarms[0]
+    yield ok("existence", "it exists")
     yield compared(
         "actions",
         "enabled",
@@ -75,17 +91,47 @@ def _alarm(installation: Installation, logical_id: str) -> Iterator[Observation]
         emulated=False,
         level=Level.WARN,
     )
-    ringing = alarm.get("StateValue") == "ALARM"
-    yield compared(
-        "state",
-        "no alarm",
-        f"ALARM: {alarm.get('StateReason', '')}" if ringing else "no alarm",
-        str(expected.get("AlarmDescription", "")),
-        emulated=False,
+
+
+def _ringing(installation: Installation, logical_ids: Sequence[str]) -> Iterator[Observation]:
+    declared, found = _described(installation, logical_ids)
+    for expected in declared:
+        name = expected["AlarmName"]
+        alarm = found.get(name, {})
+        ringing = alarm.get("StateValue") == "ALARM"
+        state = compared(
+            "state",
+            "no alarm",
+            f"ALARM: {alarm.get('StateReason', '')}" if ringing else "no alarm",
+            str(expected.get("AlarmDescription", "")),
+            emulated=False,
+        )
+        yield from about(name, [state])
+
+
+def _described(
+    installation: Installation, logical_ids: Sequence[str]
+) -> tuple[list[Properties], dict[str, Properties]]:
+    """The alarms as they are declared, and by their names as they are found."""
+    declared: list[Properties] = [installation.properties(logical_id) for logical_id in logical_ids]
+    described = aws.client("cloudwatch").describe_alarms(
+        AlarmNames=[expected["AlarmName"] for expected in declared],
+        AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+        MaxRecords=ALARMS_PER_CALL,
     )
+    alarms = [*described.get("MetricAlarms", ()), *described.get("CompositeAlarms", ())]
+    return declared, {alarm["AlarmName"]: alarm for alarm in alarms}
 
 
 def _dashboard(installation: Installation, logical_id: str) -> Iterator[Observation]:
     name = installation.properties(logical_id)["DashboardName"]
     aws.client("cloudwatch").get_dashboard(DashboardName=name)
     yield ok("existence", name)
+
+
+def _put_dashboard(installation: Installation, logical_id: str) -> str:
+    name = installation.resources[logical_id]["Properties"]["DashboardName"]
+    put = installation.aws(
+        "cloudwatch", "put-dashboard", "--dashboard-name", name, "--dashboard-body", "file://body.json"
+    )
+    return f"the template holds its body (`python -m infra.template`): {put}"
