@@ -124,9 +124,8 @@ def _keep_until_interrupted(variables: Mapping[str, str]) -> None:
 
 def _clear_away(folder: Path, *, keep_logs: bool) -> None:
     if keep_logs and (logs := sorted(folder.glob("*.log"))):
-        for entry in folder.iterdir():
-            if entry not in logs:
-                shutil.rmtree(entry, ignore_errors=True)
+        for entry in set(folder.iterdir()) - set(logs):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         _say(f"the emulators' logs: {', '.join(map(str, logs))}")
     else:
         shutil.rmtree(folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.emulators.errors import NotStarted
 from tests.emulators.install import Installed
 from tests.support.processes import descendants, is_running
+from tests.support.waiting import until
 
 HOST = "127.0.0.1"
 START_DEADLINE_S = 120.0
@@ -185,3 +186,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
     process.wait()
+    until(lambda: not any(map(is_running, started)))
