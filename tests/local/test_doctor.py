@@ -17,7 +17,7 @@ from chalicelib.core.lanes import Band, Lane, sqs_name
 from chalicelib.engine import registry
 from chalicelib.local import stack
 from chalicelib.local.cli_doctor import doctor
-from chalicelib.local.doctor import api, installation, stacks
+from chalicelib.local.doctor import api, installation, queues, stacks
 from chalicelib.local.doctor.examination import examine
 from chalicelib.local.doctor.findings import Level
 from chalicelib.local.doctor.installation import Checkout
@@ -139,8 +139,20 @@ def test_in_one_stack_there_may_be_more_than_infra_declares(patient: Patient, mo
 
     state, existence = (BASE, "state", "ok"), (BASE, "existence", "ok")
     assert seen() == [state, (BASE, "template", "warn"), existence]  # it lacks functions and alarms
+    assert f"{DEPLOY} --way stack" in {each.remedy for each in patient.problems()}
     monkeypatch.setattr(installation, "additions", lambda *_: {"Resources": known})
     assert seen() == [state, (BASE, "template", "ok"), existence]
+
+
+def test_a_stack_that_was_destroyed_but_for_its_data_has_no_api(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.client("cloudformation").delete_stack(StackName=f"{BASE}-infra")
+    stack.apply(SETTINGS, template(SETTINGS, ORDERS), name=BASE)
+    gone = refusing("ValidationError", "Resource RestAPI does not exist for stack", "DescribeStackResource")
+    monkeypatch.setattr(aws.client("cloudformation"), "describe_stack_resource", gone)
+    found = next(each for each in patient.problems() if each.area == "api")
+    assert (found.level, found.what, found.found) == (Level.WRONG, "existence", "missing")
 
 
 # -- tables ---------------------------------------------------------------------------------------
@@ -151,6 +163,9 @@ def test_a_table_that_is_gone(patient: Patient) -> None:
     found = patient.problem()
     assert (found.level, found.subject, found.found) == (Level.WRONG, SETTINGS.insights_table, "missing")
     assert f"dynamodb list-backups --table-name {SETTINGS.insights_table}" in found.remedy
+    assert found.remedy.endswith(
+        "without one: taskyard destroy --stage dev --release, then taskyard deploy --stage dev"
+    )
 
 
 def test_a_table_with_other_keys(patient: Patient) -> None:
@@ -269,6 +284,7 @@ def test_a_bucket_that_is_gone(patient: Patient) -> None:
     aws.client("s3").delete_bucket(Bucket=BUCKET)
     found = patient.problem()
     assert (found.level, found.area, found.subject, found.found) == (Level.WRONG, "bucket", BUCKET, "missing")
+    assert found.remedy == f"aws s3api create-bucket --bucket {BUCKET} --region us-east-1, then look again"
 
 
 def test_a_bucket_that_may_be_public(patient: Patient) -> None:
@@ -354,6 +370,14 @@ def test_messages_in_the_lane_of_a_polled_topic_are_none_of_its_business(patient
     patient.directory.add_band("mail", Band.LOW)
     a_lane("mail", target=dead_letters_arn())
     assert patient.problems() == []
+
+
+def test_more_lanes_of_old_than_are_looked_at(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "UNDECLARED_LOOKED_AT_MAX", 1)
+    for topic in ("mail", "sms"):
+        aws.client("sqs").purge_queue(QueueUrl=url_of(a_lane(topic, target=dead_letters_arn())))
+    found = patient.problem()
+    assert (found.level, found.expected, found.found) == (Level.UNKNOWN, "at most 1", "2")
 
 
 def test_messages_of_another_installation_are_none_of_its_business(patient: Patient) -> None:

@@ -220,7 +220,9 @@ def test_a_role_that_is_gone(patient: Patient) -> None:
     iam, role = aws.client("iam"), role_of(WORKER)
     iam.delete_role_policy(RoleName=role, PolicyName="taskyard")
     iam.delete_role(RoleName=role)
-    assert told(patient.problem()) == ("wrong", "WorkerRole", "existence", "missing")
+    found = patient.problem()
+    assert told(found) == ("wrong", "WorkerRole", "existence", "missing")
+    assert found.remedy == f"taskyard destroy --stage dev --release, then {DEPLOY}"
 
 
 # -- event sources --------------------------------------------------------------------------------
@@ -394,6 +396,12 @@ def test_an_api_that_is_gone(patient: Patient) -> None:
     found = patient.problem()
     assert told(found) == ("wrong", BASE, "existence", "missing")
     assert found.remedy == DEPLOY
+
+
+def test_an_emulator_that_makes_no_api_gets_another_remedy(patient: Patient) -> None:
+    aws.client("apigateway").delete_rest_api(restApiId=api_id())
+    with environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}):  # the clients are made: moto still answers
+        assert patient.problem().remedy.endswith("this emulator makes routes with --way stack only")
 
 
 def test_an_api_that_is_there_twice(patient: Patient) -> None:

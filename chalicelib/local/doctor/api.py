@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from chalicelib import aws
 from chalicelib.local.doctor.findings import Level, Look, Observation, compared, names, ok
 from chalicelib.local.doctor.installation import Installation, Routes
@@ -33,7 +35,7 @@ def looks(installation: Installation) -> Iterator[Look]:
 def _api(installation: Installation) -> Iterator[Observation]:
     ids = _ids(installation)
     if not ids:
-        yield compared("existence", "it exists", "missing", installation.deploy, emulated=False)
+        yield compared("existence", "it exists", "missing", _remedy(installation), emulated=False)
         return
     yield ok("existence", ids[0])
     yield from (_another(installation, ids[0], other) for other in ids[1:])
@@ -42,13 +44,32 @@ def _api(installation: Installation) -> Iterator[Observation]:
     yield _permission(installation, ids[0])
 
 
+def _remedy(installation: Installation) -> str:
+    if installation.emulated and not installation.whole:  # some emulators drop what Chalice imports
+        return f"{installation.deploy}; if that does not help, this emulator makes routes with --way stack only"
+    return installation.deploy
+
+
 def _ids(installation: Installation) -> list[str]:
     name = installation.settings.base_name
     if installation.whole:
-        resource = aws.client("cloudformation").describe_stack_resource(StackName=name, LogicalResourceId=RESOURCE)
-        return [resource["StackResourceDetail"]["PhysicalResourceId"]]
+        resource = _resource(name)
+        return [] if resource is None else [resource["PhysicalResourceId"]]
     pages = aws.client("apigateway").get_paginator("get_rest_apis").paginate()
     return [api["id"] for page in pages for api in page.get("items", ()) if api["name"] == name]
+
+
+def _resource(stack: str) -> dict[str, Any] | None:
+    """The API in a stack of everything; a stack that was destroyed has data only."""
+    try:
+        described = aws.client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId=RESOURCE)
+    except ClientError as error:
+        # CloudFormation has no code of its own for a resource that is not there.
+        if "does not exist" not in error.response["Error"]["Message"]:
+            raise
+        return None
+    detail: dict[str, Any] = described["StackResourceDetail"]
+    return detail
 
 
 def _another(installation: Installation, used: str, other: str) -> Observation:

@@ -38,7 +38,7 @@ def looks(installation: Installation) -> Iterator[Look]:
             area=ROLES,
             subject=role_id(function),
             question=partial(_role, installation, function),
-            when_missing=f"delete the stack (it retains tables, lanes and bucket) and {installation.deploy}",
+            when_missing=installation.deploy_anew,
         )
 
 

@@ -64,9 +64,17 @@ class Installation:
 
     @property
     def deploy(self) -> str:
-        """The command that deploys this checkout."""
-        words = ["taskyard", "deploy", "--stage", self.settings.stage]
-        return shlex.join(words + (["--endpoint-url", self.endpoint_url] if self.endpoint_url else []))
+        """The command that deploys this checkout the way it was deployed."""
+        return self._taskyard("deploy", *(["--way", "stack"] if self.whole else []))
+
+    @property
+    def deploy_anew(self) -> str:
+        """The commands that make everything but the data anew."""
+        return f"{self._taskyard('destroy', '--release')}, then {self.deploy}"
+
+    def _taskyard(self, command: str, *options: str) -> str:
+        where = ["--endpoint-url", self.endpoint_url] if self.endpoint_url else []
+        return shlex.join(["taskyard", command, "--stage", self.settings.stage, *options, *where])
 
     def of_type(self, *kinds: str) -> Iterator[str]:
         """The logical ids of the resources of some types, in the template's order."""

@@ -19,6 +19,7 @@ from chalicelib.store.table import Table
 from infra.queues import DEAD_LETTER_QUEUE
 
 AREA = "queues"
+PAGE = 1_000  # queues; without it, SQS tells no more than these and not that there are more
 UNDECLARED_LOOKED_AT_MAX = 200  # queues; each costs a call
 
 
@@ -103,7 +104,8 @@ def _undeclared(installation: Installation) -> list[tuple[str, str]]:
     known |= {sqs_name(base, Lane(topic, band)) for topic in Directory(table).topics() for band in Band}
     lane = re.compile(rf"{re.escape(base)}-.+-[0-9a-f]{{{DIGEST_CHARS}}}-({'|'.join(SOONEST_FIRST)})")
     found = []
-    for page in aws.client("sqs").get_paginator("list_queues").paginate(QueueNamePrefix=f"{base}-"):
+    pages = aws.client("sqs").get_paginator("list_queues")
+    for page in pages.paginate(QueueNamePrefix=f"{base}-", PaginationConfig={"PageSize": PAGE}):
         for url in page.get("QueueUrls", ()):
             name = url.rpartition("/")[2]
             if name not in known and lane.fullmatch(name):

@@ -23,7 +23,6 @@ _NAMED = {
     "AWS::Logs::LogGroup": ("LogGroupName", "logs:{region}:{account}:log-group:{name}:*"),
     "AWS::Events::Rule": ("Name", "events:{region}:{account}:rule/{name}"),
     "AWS::Serverless::Function": ("FunctionName", "lambda:{region}:{account}:function:{name}"),
-    "AWS::CloudWatch::Alarm": ("AlarmName", "cloudwatch:{region}:{account}:alarm:{name}"),
 }
 FUNCTION_TYPE = "AWS::Serverless::Function"  # what Chalice's template calls those that infra only adds to
 
@@ -41,11 +40,6 @@ def resolved(value: Any, facts: Mapping[str, str]) -> Any:
             return _fact(facts, f"{name}.{attribute}")
         case {"Fn::Sub": str(text), **rest} if not rest:
             return _PLACE.sub(lambda place: _fact(facts, place[1]), text)
-        case {"Fn::Sub": [str(text), dict(own)], **rest} if not rest:
-            more = {**facts, **{name: str(resolved(each, facts)) for name, each in own.items()}}
-            return resolved({"Fn::Sub": text}, more)
-        case {"Fn::Join": [str(glue), list(parts)], **rest} if not rest:
-            return glue.join(str(resolved(part, facts)) for part in parts)
         case dict():
             return {key: resolved(each, facts) for key, each in value.items()}
         case list():

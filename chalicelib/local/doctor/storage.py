@@ -29,7 +29,7 @@ def looks(installation: Installation) -> Iterator[Look]:
         lost = (
             "restore the backup that DynamoDB made when it was deleted "
             f"({installation.aws('dynamodb', 'list-backups', '--table-name', name, '--backup-type', 'SYSTEM')}); "
-            f"without one, delete the stack and {installation.deploy}"
+            f"without one: {installation.deploy_anew}"
         )
         for question, remedy in ((_table, lost), (_expiry, None), (_recovery, None)):
             yield Look(
@@ -39,7 +39,7 @@ def looks(installation: Installation) -> Iterator[Look]:
                 when_missing=remedy,
             )
     for logical_id in installation.of_type("AWS::S3::Bucket"):
-        lost = f"delete the stack (it retains the tables) and {installation.deploy}"
+        lost = f"{_create_bucket(installation, logical_id)}, then look again"
         for question, remedy in ((_bucket, lost), (_public_access, None), (_encryption, None)):
             yield Look(
                 area=BUCKET,
@@ -119,8 +119,7 @@ def _stream(
         "stream",
         installation.facts[f"{logical_id}.StreamArn"],
         found.get("LatestStreamArn"),
-        f"the stream was replaced, and the projector reads the old one: change the stack so that it is read anew "
-        f"(delete the stack of event sources), then {installation.deploy}",
+        f"the stream was replaced, and the projector still reads the old one: {installation.deploy_anew}",
         emulated=installation.emulated,
     )
 
@@ -188,6 +187,13 @@ def _types(described: Properties, expected: Properties) -> list[str]:
 
 
 # -- the bucket -----------------------------------------------------------------------------------
+
+
+def _create_bucket(installation: Installation, logical_id: str) -> str:
+    region = installation.facts["AWS::Region"]
+    # Amazon S3 API Reference, "CreateBucket": the only region that must not be named.
+    place = [] if region == "us-east-1" else ["--create-bucket-configuration", f"LocationConstraint={region}"]
+    return installation.aws("s3api", "create-bucket", "--bucket", installation.facts[logical_id], *place)
 
 
 def _bucket(installation: Installation, logical_id: str) -> Iterator[Observation]:

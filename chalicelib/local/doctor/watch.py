@@ -124,7 +124,7 @@ def _described(
 
 
 def _dashboard(installation: Installation, logical_id: str) -> Iterator[Observation]:
-    name = installation.properties(logical_id)["DashboardName"]
+    name = installation.resources[logical_id]["Properties"]["DashboardName"]
     aws.client("cloudwatch").get_dashboard(DashboardName=name)
     yield ok("existence", name)
 
