@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from chalicelib.api.mq import dead_letters, messages, traces
+from chalicelib.api.mq import dead_letters, listing, messages, traces
 
-ROUTERS = (messages.router, dead_letters.router, traces.router)
+ROUTERS = (messages.router, listing.router, dead_letters.router, traces.router)

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from chalicelib.api.exchange import Caller
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Text, Topic, Whole
-from chalicelib.api.mq.records import (
-    STATES_OF,
-    STATUS_OF,
-    MessageRecord,
-    listed,
-    record,
-    whole_record,
-    with_trace,
-)
+from chalicelib.api.mq.records import STATUS_OF, MessageRecord, record, whole_record
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Moment, Paging, idempotency_key_of, job_id_of, to_ms
+from chalicelib.api.shapes import Moment, idempotency_key_of, job_id_of, to_ms
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
 from chalicelib.engine import polling
 from chalicelib.engine.publish import Draft, publish, publish_many
-from chalicelib.store.job_lists import LABELS, JobPage, Wanted, label_of, labels_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -89,22 +80,6 @@ class FailBody(ApiModel):
     error: Text | None = Field(default=None, description="Why", examples=["payment service unavailable"])
 
 
-class MessageQuery(Paging):
-    """Which messages to list."""
-
-    topic: Topic | None = None
-    status: Annotated[str, Field(pattern="^(PENDING|PROCESSING|COMPLETED|FAILED)$")] | None = None
-    trace_id: Name | None = None
-
-
-class MessagePage(AnswerModel):
-    """A page of messages, newest first."""
-
-    page_data: list[MessageRecord]
-    total_count: int
-    total_is_exact: bool = Field(description="false: only the newest 10,000 were counted")
-
-
 class PublishResult(AnswerModel):
     """What became of one message of a batch."""
 
@@ -165,17 +140,6 @@ def fail_message(yard: Yard, body: FailBody) -> MessageRecord:
     return _settled(yard, lambda job_id: polling.fail(yard, job_id, error), str(body.id))
 
 
-@router.get("/mq/message/list", scope="message")
-def list_messages(yard: Yard, query: MessageQuery) -> MessagePage:
-    """List messages, newest first."""
-    labels = labels_of(*STATES_OF[query.status]) if query.status else LABELS
-    wanted = Wanted(Kind.MESSAGE, query.topic, labels)
-    page = _traced(yard, wanted, query) if query.trace_id else yard.lists.page(wanted, query.offset, query.per_page)
-    bodies = yard.payloads.bodies(page.jobs)
-    records = [listed(job, bodies[job.id]) for job in page.jobs]
-    return MessagePage(page_data=records, total_count=page.total, total_is_exact=page.exact)
-
-
 def _draft(body: PublishBody, headers: Mapping[str, str]) -> Draft:
     return Draft(
         kind=Kind.MESSAGE,
@@ -202,13 +166,3 @@ def _settled(yard: Yard, settle: Callable[[int], Job], text: str) -> MessageReco
             got=status,
             remedy="poll it first",
         ) from refused
-
-
-def _traced(yard: Yard, wanted: Wanted, query: MessageQuery) -> JobPage:
-    """The page of the few messages that share a trace id."""
-    jobs = [
-        job
-        for job in reversed(with_trace(yard, query.trace_id or ""))
-        if job.kind is wanted.kind and wanted.type in (None, job.type) and label_of(job) in wanted.labels
-    ]
-    return JobPage(jobs[query.offset : query.offset + query.per_page], len(jobs), True)
