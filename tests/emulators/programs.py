@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tests.emulators.errors import Missing
 
-# What LocalStack 4.14 runs on: it needs 3.12, and what it depends on has no release for 3.14.
-PYTHONS = ("3.13", "3.12")
+# The one that LocalStack 4.14 runs on: it imports warnings.deprecated, which is new in 3.13 (its metadata say 3.10),
+# and what it depends on has no release for 3.14.
+PYTHON = "3.13"
 JAVA_MIN = 17  # of DynamoDB Local 3
 PROBE_TIMEOUT_S = 20.0
 IDENTIFY = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2], sys.executable)"
@@ -24,14 +25,14 @@ def find_python() -> Path:
     for candidate in _python_candidates():
         # pyenv puts programs on the path that only say that they are switched off: running it is what tells.
         words = _answer(candidate, "-c", IDENTIFY).split(maxsplit=1)
-        if len(words) == 2 and words[0] in PYTHONS:
+        if len(words) == 2 and words[0] == PYTHON:
             return Path(words[1].strip())
         tried.append(candidate)
     raise Missing(
         "no Python that LocalStack runs on was found",
-        expected=f"Python {' or '.join(reversed(PYTHONS))} with venv and ensurepip",
-        got=f"{len(tried)} others: {', '.join(tried)}" if tried else "none on the path, of pyenv or of uv",
-        remedy=f"install one, for example with `uv python install {PYTHONS[0]}` or `pyenv install {PYTHONS[0]}`",
+        expected=f"Python {PYTHON} with venv and ensurepip",
+        got=f"others: {', '.join(tried)}" if tried else "none on the path, of pyenv or of uv",
+        remedy=f"install it, for example with `uv python install {PYTHON}` or `pyenv install {PYTHON}`",
     )
 
 
@@ -62,17 +63,13 @@ def find_npm() -> Path:
 
 
 def _python_candidates() -> Iterator[str]:
-    """Every program that may be a fitting Python, newest release first; asked for one after the other."""
-    for version in PYTHONS:
-        if found := shutil.which(f"python{version}"):
-            yield found
+    """Every program that may be the fitting Python; asked for one after the other."""
+    yield from filter(None, [shutil.which(f"python{PYTHON}")])
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    for version in PYTHONS:
-        yield from sorted(map(str, pyenv.glob(f"versions/{version}.*/bin/python")), reverse=True)
+    yield from sorted(map(str, pyenv.glob(f"versions/{PYTHON}.*/bin/python")), reverse=True)
     if uv := shutil.which("uv"):
-        for version in PYTHONS:
-            # Without a download: what is installed is for the user to decide.
-            yield from filter(None, [_answer(uv, "python", "find", "--no-python-downloads", version).strip()])
+        # Without a download: what is installed is for the user to decide.
+        yield from filter(None, [_answer(uv, "python", "find", "--no-python-downloads", PYTHON).strip()])
     yield from filter(None, [shutil.which("python3")])
 
 

@@ -35,6 +35,7 @@ from tests.support.yards import CREDENTIALS, SETTINGS, START_MS, Bench, MovableC
 
 DYNAMODB_LOCAL_VARIABLE = "TASKYARD_TEST_DYNAMODB_LOCAL_URL"
 LOCALSTACK_VARIABLE = "TASKYARD_TEST_LOCALSTACK_URL"
+STARTS_BOTH = "run `python -m tests.emulators`"
 # moto's streams do not know the endpoints that botocore makes of account ids.
 VARIABLES = {**CREDENTIALS, "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}
 THREADS = 8
@@ -73,9 +74,9 @@ NAMES = tuple(DIFFERENCES)
 def missing(backend: str) -> str | None:
     """Why a backend cannot take part, ``None`` if it can."""
     if backend == "dynamodb_local" and dynamodb_local_url() is None:
-        return f"no DynamoDB Local: set {DYNAMODB_LOCAL_VARIABLE} to the URL of one that runs"
+        return f"no DynamoDB Local: {STARTS_BOTH}, or set {DYNAMODB_LOCAL_VARIABLE} to the URL of one that runs"
     if backend == "localstack" and localstack_url() is None:
-        return f"no LocalStack: set {LOCALSTACK_VARIABLE} (or LOCALSTACK_HOST) to the URL (or host) of one that runs"
+        return f"no LocalStack: {STARTS_BOTH}, or set LOCALSTACK_HOST to the host:port of one that runs"
     return None
 
 
