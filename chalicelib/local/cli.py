@@ -15,6 +15,7 @@ from chalicelib.local import target
 from chalicelib.local.cli_common import choose_installation, explained, parsed, url_option
 from chalicelib.local.cli_cost import cost
 from chalicelib.local.cli_deploy import deploy, destroy
+from chalicelib.local.cli_doctor import doctor
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
 from chalicelib.local.cli_tasks import tasks
@@ -47,7 +48,7 @@ def main() -> None:
     """
 
 
-for command in (publish, messages, tasks, dlq, keys, deploy, destroy, cost):
+for command in (publish, messages, tasks, dlq, keys, deploy, destroy, doctor, cost):
     main.add_command(command)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from chalicelib.local import target
-from chalicelib.local.cli_common import explained
+from chalicelib.local.cli_common import REFUSED, explained
 from chalicelib.local.localstack import resolved
 from chalicelib.local.tables import show_text
 
@@ -33,7 +35,8 @@ endpoint_option = click.option(
 def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
     """Bring an installation to what this checkout says: infrastructure, functions, routes, event sources.
 
-    Repeating it changes nothing. What ended half-way is finished by deploying again.
+    Repeating it changes nothing. What ended half-way is finished by deploying again. In the end the installation is
+    examined as by `taskyard doctor`; exit code 1 when something is wrong.
     """
     with explained():
         choose_deployed(stage, endpoint_url)
@@ -44,8 +47,11 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
         from chalicelib.local.stages import PROJECT
 
         done = run(PROJECT, settings.current(), declared_queues(), Way(way), force=force, say=show_text)
-        show_text("" if done.changed else "nothing to change")
+        sound = _examined()
+        show_text("deployed" if done.changed else "nothing to change")
         show_text(f"API {done.api_url}")
+        if not sound:
+            sys.exit(REFUSED)
 
 
 @click.command()
@@ -74,6 +80,17 @@ def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes
             click.confirm(f"Destroy {settings.current().base_name}, {what}?", abort=True)
         fate = Data.DELETED if data else Data.RELEASED if release else Data.KEPT
         run(PROJECT, settings.current(), declared_queues(), fate, show_text)
+
+
+def _examined() -> bool:
+    """Show what is not as this checkout wants it, as far as it can be seen; answers whether nothing is wrong."""
+    from chalicelib.local.cli_doctor import checkout_here, show
+    from chalicelib.local.doctor.examination import examine
+    from chalicelib.local.doctor.findings import Level
+
+    report = examine(checkout_here(), alive=False)
+    show(report, [problem for problem in report.problems if problem.level is not Level.UNKNOWN])
+    return report.healthy
 
 
 def choose_deployed(stage: str, endpoint_url: str | None) -> None:

@@ -19,6 +19,7 @@ from chalicelib.local.tables import show_json
 if TYPE_CHECKING:  # the libraries of AWS are loaded when a command runs, not when it is listed
     from chalicelib.local.doctor.examination import Report
     from chalicelib.local.doctor.findings import Finding
+    from chalicelib.local.doctor.installation import Checkout
 
 STYLES = {"wrong": "bold red", "warn": "yellow", "unknown": "cyan", "ok": "green"}
 LEVEL_CHARS = 8  # the longest level and a space
@@ -36,24 +37,26 @@ def doctor(stage: str, endpoint_url: str | None, every: bool, as_json: bool) -> 
     """
     with explained():
         choose_deployed(stage, endpoint_url)
-        from chalicelib import settings
-        from chalicelib.engine.registry import declared_queues
-        from chalicelib.local.doctor.api import application_routes
         from chalicelib.local.doctor.examination import examine
-        from chalicelib.local.doctor.installation import Checkout
-        from chalicelib.local.stages import config_of
 
-        checkout = Checkout(
-            settings=settings.current(),
-            config=config_of(),
-            consumed=declared_queues(),
-            routes=application_routes(),
-        )
-        report = examine(checkout)
+        report = examine(checkout_here())
         findings = report.findings if every else report.problems
         show_json(_document(report, findings)) if as_json else show(report, findings)
         if not report.healthy:
             sys.exit(REFUSED)
+
+
+def checkout_here() -> Checkout:
+    """What this checkout would deploy to the stage that this process works on."""
+    from chalicelib import settings
+    from chalicelib.engine.registry import declared_queues
+    from chalicelib.local.doctor.api import application_routes
+    from chalicelib.local.doctor.installation import Checkout
+    from chalicelib.local.stages import config_of
+
+    return Checkout(
+        settings=settings.current(), config=config_of(), consumed=declared_queues(), routes=application_routes()
+    )
 
 
 def show(report: Report, findings: Iterable[Finding]) -> None:

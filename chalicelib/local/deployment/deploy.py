@@ -1,4 +1,4 @@
-"""`taskyard deploy`: first what the code runs on, then the code, then what calls it, then a look at it all.
+"""`taskyard deploy`: first what the code runs on, then the code, then what calls it.
 
 Every step may be repeated: what is as it should be stays untouched, what is missing is made. So a deployment that
 ended half-way is finished by deploying again.
@@ -47,7 +47,6 @@ class Deployment:
 
     changes: Mapping[str, stack.Change]  # by what was applied
     api_url: str
-    routes_missing: int  # that the API should have and has not
 
     @property
     def changed(self) -> bool:
@@ -103,7 +102,7 @@ def _by_chalice(
     )
     say(f"stack {events.name}: {events.change}")
     changes = {infra.name: infra.change, "chalice deploy": change, events.name: events.change}
-    return _looked_at(project, account, deployed.api_id or "", changes)
+    return _deployment(project, account, deployed.api_id or "", changes)
 
 
 def _as_one_stack(
@@ -112,7 +111,8 @@ def _as_one_stack(
     _adopted(template(settings, consumed), one_stack.stack_name(settings), account, say)
     report = one_stack.deploy_stack(project, settings, bucket)
     say(f"stack {report.name}: {report.change}")
-    return _looked_at(project, account, report.outputs["RestAPIId"], {report.name: report.change})
+    _let_functions_feed_the_worker(settings)  # emulators leave that out of the stack
+    return _deployment(project, account, report.outputs["RestAPIId"], {report.name: report.change})
 
 
 def _adopted(wanted: Fragment, name: str, account: Account, say: Say) -> None:
@@ -135,9 +135,8 @@ def _let_functions_feed_the_worker(settings: Settings) -> None:
             awslambda.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
 
 
-def _looked_at(project: Path, account: Account, api_id: str, changes: Mapping[str, stack.Change]) -> Deployment:
-    api_stage = config_of(project)["api_gateway_stage"]
-    return Deployment(changes, account.api_url(api_id, api_stage), 0)
+def _deployment(project: Path, account: Account, api_id: str, changes: Mapping[str, stack.Change]) -> Deployment:
+    return Deployment(changes, account.api_url(api_id, config_of(project)["api_gateway_stage"]))
 
 
 def _expect_same_way(settings: Settings, way: Way) -> None:
