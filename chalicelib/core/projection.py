@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chalicelib.core.histogram import bucket_of
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 
@@ -24,6 +25,21 @@ class Measure(StrEnum):
     CANCELED = "canceled"
     WAIT_MS = "wait_ms"  # from when a job was due to the start of its attempt, summed over started attempts
     RUN_MS = "run_ms"  # from the start of an attempt to its end, summed over settled attempts
+    BACKLOG = "backlog"  # by how much more jobs are pending than before the minute; may be negative
+
+
+TIMES = (Measure.WAIT_MS, Measure.RUN_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """How many of the times that a measure sums up are in one bucket of their histogram (``core/histogram.py``)."""
+
+    measure: Measure
+    upto_ms: int | None
+
+
+Quantity = Measure | Bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +70,11 @@ class CountKey:
 
 @dataclass(frozen=True, slots=True)
 class MinuteKey:
-    """One measure of a group in the minute that begins at ``minute_ms``."""
+    """One quantity of a group in the minute that begins at ``minute_ms``."""
 
     group: Group
     minute_ms: int
-    measure: Measure
+    measure: Quantity
 
 
 Effects = Counter[CountKey | MinuteKey]
@@ -70,10 +86,15 @@ def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     for before, after in changes:
         _count_states(total, before, after)
         if after is not None:
+            _count_backlog(total, before, after)
             for sample in samples_of(before, after):
-                minute_ms = sample.at_ms - sample.at_ms % MINUTE_MS
-                total[MinuteKey(group_of(after), minute_ms, sample.measure)] += sample.amount
+                _count_sample(total, group_of(after), sample)
     return Counter({key: amount for key, amount in total.items() if amount})
+
+
+def minute_of(at_ms: int) -> int:
+    """The beginning of the minute of a point in time."""
+    return at_ms - at_ms % MINUTE_MS
 
 
 def _count_states(total: Effects, before: Job | None, after: Job | None) -> None:
@@ -81,6 +102,19 @@ def _count_states(total: Effects, before: Job | None, after: Job | None) -> None
         total[counted(before)] -= 1
     if after is not None:
         total[counted(after)] += 1
+
+
+def _count_backlog(total: Effects, before: Job | None, after: Job) -> None:
+    more = (after.state is State.PENDING) - (before is not None and before.state is State.PENDING)
+    at_ms = after.created_at_ms if before is None else after.updated_at_ms
+    total[MinuteKey(group_of(after), minute_of(at_ms), Measure.BACKLOG)] += more
+
+
+def _count_sample(total: Effects, group: Group, sample: Sample) -> None:
+    minute_ms = minute_of(sample.at_ms)
+    total[MinuteKey(group, minute_ms, sample.measure)] += sample.amount
+    if sample.measure in TIMES:
+        total[MinuteKey(group, minute_ms, Bucket(sample.measure, bucket_of(sample.amount)))] += 1
 
 
 def samples_of(before: Job | None, after: Job) -> Iterator[Sample]:

@@ -2,13 +2,18 @@
 
 Key layout::
 
-    view               key                                     what
-    watermarks         <shard>                                 newest: the last sequence number counted
-    counters           <shard>|<group digest>                  group, and a number for every state
-    minutes#<day>      <minute in ms>|<shard>|<group digest>   group, minute_ms, and a number for every measure
+    view            key                                    what
+    watermarks      <shard>                                newest: the last sequence number counted
+    counters        <slot>|<group digest>                  group, a number for every state, and what has happened
+                                                           since ever: total_<measure>, and histogram buckets
+    minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
 
-A batch of stream records moves its shard's watermark and adds to its shard's sums in one transaction, so a
-batch delivered twice counts once. Readers add the shards up.
+A batch of stream records moves its shard's watermark and adds to sums in one transaction, so a batch delivered twice
+counts once. Readers add the slots up. A shard has one of eight slots: shards that count at the same time seldom meet
+in one item, and although DynamoDB replaces a stream's shards every few hours, what readers read does not grow.
+
+A histogram bucket is ``<measure>_<bound in ms>``, or ``<measure>_inf``. An item stays under 1 KB for a topic of
+ordinary length, so that a transaction writes it for two units.
 """
 
 from __future__ import annotations
@@ -16,17 +21,30 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from zlib import crc32
 
-from chalicelib.core.projection import CountKey, Effects, Group, Measure, MinuteKey
+from chalicelib.core.histogram import BUCKETS
+from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
 from chalicelib.store.wire import Wire
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
 ROWS_MAX = TRANSACTION_MAX_ITEMS - 1  # beside the watermark
+SLOTS = 8
+
+QUANTITIES: tuple[Quantity, ...] = (*Measure, *(Bucket(measure, bound) for measure in TIMES for bound in BUCKETS))
+
+
+@dataclass(slots=True)
+class Standing:
+    """Where a group stands: how many of its jobs are in each state, and what has happened to it since ever."""
+
+    states: Counter[State] = field(default_factory=Counter)
+    totals: Counter[Quantity] = field(default_factory=Counter)
 
 
 class AlreadyCounted(Exception):
@@ -72,54 +90,100 @@ class Insights:
     def _adding(self, shard: str, effects: Effects) -> Iterable[Wire]:
         for (group, minute_ms), amounts in _rows(effects).items():
             if minute_ms is None:
-                key = {"view": "counters", "key": f"{shard}|{_digest(group)}"}
+                key = _counters_key(shard, group)
                 sets: dict[str, Any] = {"group": asdict(group)}
             else:
-                key = {"view": _day_view(minute_ms), "key": f"{minute_ms:013d}|{shard}|{_digest(group)}"}
+                key = {"view": _day_view(minute_ms), "key": f"{minute_ms:013d}|{_slot(shard)}|{_digest(group)}"}
                 expires_at_s = minute_ms // 1_000 + MINUTES_TTL_S
                 sets = {"group": asdict(group), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
             yield self._table.updating(key, Change((), sets=sets, adds=amounts))
 
     def replace_counters(self, shard: str, effects: Effects) -> None:
-        """Let the counters be ``effects`` and nothing else, as sums of ``shard``; nobody may be counting meanwhile."""
+        """Let the states be counted as in ``effects`` and not otherwise; nobody may be counting meanwhile.
+
+        What has happened since ever is kept. May be repeated after a failure.
+        """
+        states: dict[str, dict[str, Any]] = {}
+        for (group, _), amounts in _rows(effects).items():
+            states[_counters_key(shard, group)["key"]] = {"group": asdict(group), **amounts}
         rows = self._table.query_all("{view} = :view", {":view": "counters"}, consistent=True)
-        self._table.delete_many([{"view": "counters", "key": row["key"]} for row in rows])
-        for actions in chunks(list(self._adding(shard, effects)), TRANSACTION_MAX_ITEMS):
-            self._table.transact(actions)
+        none = dict.fromkeys((state.value for state in State), None)
+        keys = dict.fromkeys([*(row["key"] for row in rows), *states])
+        for some in chunks(list(keys), TRANSACTION_MAX_ITEMS):
+            changes = {key: Change((), sets={**none, **states.get(key, {})}) for key in some}
+            self._table.transact(
+                [self._table.updating({"view": "counters", "key": key}, change) for key, change in changes.items()]
+            )
 
     # -- reading ------------------------------------------------------------------------------
 
     def counters(self) -> dict[Group, Counter[State]]:
         """How many jobs of each group are in each state, as far as the stream has been read."""
-        totals: defaultdict[Group, Counter[State]] = defaultdict(Counter)
-        for row in self._table.query_all("{view} = :view", {":view": "counters"}):
-            totals[Group(**row["group"])].update({state: row[state.value] for state in State if state.value in row})
-        return dict(totals)
+        return {group: standing.states for group, standing in self.standings().items() if standing.states}
 
-    def minutes(self, since_ms: int, until_ms: int) -> dict[tuple[Group, int], Counter[Measure]]:
-        """The measures of every group and minute that begins within a span."""
-        totals: defaultdict[tuple[Group, int], Counter[Measure]] = defaultdict(Counter)
+    def standings(self) -> dict[Group, Standing]:
+        """Where every group stands, as far as the stream has been read. What is counted since ever never falls."""
+        found: defaultdict[Group, Standing] = defaultdict(Standing)
+        for row in self._table.query_all("{view} = :view", {":view": "counters"}, consistent=True):
+            standing = found[Group(**row["group"])]
+            standing.states.update({state: row[state.value] for state in State if state.value in row})
+            standing.totals.update(_found(row, _TOTAL_NAMES))
+        return dict(found)
+
+    def minutes(self, since_ms: int, until_ms: int) -> dict[tuple[Group, int], Counter[Quantity]]:
+        """What happened to every group in every minute that begins within a span; its end is not in it."""
+        found: defaultdict[tuple[Group, int], Counter[Quantity]] = defaultdict(Counter)
         for view in _day_views(since_ms, until_ms):
             rows = self._table.query_all(
                 "{view} = :view AND {key} BETWEEN :since AND :until",
                 {":view": view, ":since": f"{since_ms:013d}", ":until": f"{until_ms:013d}"},
+                consistent=True,
             )
             for row in rows:
-                amounts = {measure: row[measure.value] for measure in Measure if measure.value in row}
-                totals[Group(**row["group"]), row["minute_ms"]].update(amounts)
-        return dict(totals)
+                found[Group(**row["group"]), row["minute_ms"]].update(_found(row, _NAMES))
+        return dict(found)
 
 
-def _rows(effects: Effects) -> dict[tuple[Group, int | None], dict[str, int]]:
-    """The numbers to add, by the item they are added to."""
-    rows: defaultdict[tuple[Group, int | None], dict[str, int]] = defaultdict(dict)
+def _name(quantity: Quantity) -> str:
+    """The attribute of a quantity in the items of the minutes."""
+    if isinstance(quantity, Measure):
+        return quantity.value
+    return f"{quantity.measure.value}_{'inf' if quantity.upto_ms is None else quantity.upto_ms}"
+
+
+def _total_name(quantity: Quantity) -> str:
+    """The attribute of a quantity's total, which must not be mistaken for a state: both know ``failed``."""
+    return f"total_{quantity.value}" if isinstance(quantity, Measure) else _name(quantity)
+
+
+_NAMES = {_name(quantity): quantity for quantity in QUANTITIES}
+_TOTAL_NAMES = {_total_name(quantity): quantity for quantity in QUANTITIES}
+
+
+def _found(row: dict[str, Any], names: dict[str, Quantity]) -> dict[Quantity, int]:
+    return {quantity: row[name] for name, quantity in names.items() if name in row}
+
+
+def _rows(effects: Effects) -> dict[tuple[Group, int | None], Counter[str]]:
+    """The numbers to add, by the item they are added to: what happens in a minute adds to a total, too."""
+    rows: defaultdict[tuple[Group, int | None], Counter[str]] = defaultdict(Counter)
     for key, amount in effects.items():
         match key:
             case CountKey(group, state):
-                rows[group, None][state.value] = amount
-            case MinuteKey(group, minute_ms, measure):
-                rows[group, minute_ms][measure.value] = amount
+                rows[group, None][state.value] += amount
+            case MinuteKey(group, minute_ms, quantity):
+                rows[group, minute_ms][_name(quantity)] += amount
+                if quantity is not Measure.BACKLOG:  # whose total is the number of pending jobs
+                    rows[group, None][_total_name(quantity)] += amount
     return dict(rows)
+
+
+def _counters_key(shard: str, group: Group) -> dict[str, Any]:
+    return {"view": "counters", "key": f"{_slot(shard)}|{_digest(group)}"}
+
+
+def _slot(shard: str) -> int:
+    return crc32(shard.encode()) % SLOTS
 
 
 def _digest(group: Group) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.core.histogram import bucket_of
 from chalicelib.core.job import Job
 from chalicelib.core.projection import (
+    TIMES,
+    Bucket,
     CountKey,
     Effects,
     Group,
     Measure,
     MinuteKey,
+    Quantity,
     Sample,
     effects_of,
     group_of,
@@ -48,19 +53,30 @@ def count(state: State) -> CountKey:
     return CountKey(GROUP, state)
 
 
-def minute(measure: Measure, minutes: int = 0) -> MinuteKey:
+def minute(measure: Quantity, minutes: int = 0) -> MinuteKey:
     return MinuteKey(GROUP, NOON_MS + minutes * MINUTE_MS, measure)
 
 
 # -- single changes -----------------------------------------------------------------------------------
 
 
+def measured(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
+    """The effects of changes without histograms and backlog, which have tests of their own."""
+    return Counter(
+        {
+            key: amount
+            for key, amount in effects_of(changes).items()
+            if isinstance(key, CountKey) or (isinstance(key.measure, Measure) and key.measure is not Measure.BACKLOG)
+        }
+    )
+
+
 def test_a_publish() -> None:
-    assert effects_of([(None, NEW)]) == {count(PENDING): 1, minute(Measure.PUBLISHED): 1}
+    assert measured([(None, NEW)]) == {count(PENDING): 1, minute(Measure.PUBLISHED): 1}
 
 
 def test_a_claim() -> None:
-    assert effects_of([(NEW, RUNS)]) == {
+    assert measured([(NEW, RUNS)]) == {
         count(PENDING): -1,
         count(RUNNING): 1,
         minute(Measure.STARTED): 1,
@@ -70,7 +86,7 @@ def test_a_claim() -> None:
 
 def test_a_claim_that_made_the_record_is_a_publish_too() -> None:
     late = replace(RUNS, updated_at_ms=NOON_MS + 61_000, started_at_ms=NOON_MS + 61_000)
-    assert effects_of([(None, late)]) == {
+    assert measured([(None, late)]) == {
         count(RUNNING): 1,
         minute(Measure.PUBLISHED): 1,
         minute(Measure.STARTED, 1): 1,
@@ -85,19 +101,19 @@ def test_a_delayed_job_waits_from_when_it_is_due() -> None:
 
 def test_a_take_over_begins_another_attempt() -> None:
     taken = replace(RUNS, lease="l2", attempts=2, updated_at_ms=NOON_MS + 60_000, started_at_ms=NOON_MS + 60_000)
-    assert effects_of([(RUNS, taken)]) == {minute(Measure.STARTED, 1): 1, minute(Measure.WAIT_MS, 1): 60_000}
+    assert measured([(RUNS, taken)]) == {minute(Measure.STARTED, 1): 1, minute(Measure.WAIT_MS, 1): 60_000}
 
 
 @pytest.mark.parametrize(
     "same", [RUNS, replace(RUNS, lease_until_ms=5), replace(RUNS, updated_at_ms=NOON_MS + 900), replace(RUNS, laps=1)]
 )
 def test_a_heartbeat_or_progress_is_not_counted(same: Job) -> None:
-    assert effects_of([(RUNS, same)]) == {}
+    assert measured([(RUNS, same)]) == {}
 
 
 def test_a_success() -> None:
     done = replace(RUNS, state=SUCCESS, updated_at_ms=NOON_MS + 60_700)
-    assert effects_of([(RUNS, done)]) == {
+    assert measured([(RUNS, done)]) == {
         count(RUNNING): -1,
         count(SUCCESS): 1,
         minute(Measure.SUCCEEDED, 1): 1,
@@ -107,7 +123,7 @@ def test_a_success() -> None:
 
 def test_a_failure_that_is_tried_again() -> None:
     again = replace(RUNS, state=PENDING, failures=1, updated_at_ms=NOON_MS + 1_000)
-    assert effects_of([(RUNS, again)]) == {
+    assert measured([(RUNS, again)]) == {
         count(RUNNING): -1,
         count(PENDING): 1,
         minute(Measure.FAILED): 1,
@@ -117,7 +133,7 @@ def test_a_failure_that_is_tried_again() -> None:
 
 def test_the_last_failure() -> None:
     dead = replace(RUNS, state=FAILED, failures=1, updated_at_ms=NOON_MS + 1_000)
-    assert effects_of([(RUNS, dead)]) == {
+    assert measured([(RUNS, dead)]) == {
         count(RUNNING): -1,
         count(FAILED): 1,
         minute(Measure.FAILED): 1,
@@ -130,11 +146,11 @@ def test_a_job_that_never_started_is_dead_without_an_attempt() -> None:
     """An attempt of an earlier life, before an explicit retry, is not counted a second time."""
     before = replace(NEW, started_at_ms=NOON_MS - 3_600_000, attempts=3, attempt_limit=6)
     dead = replace(before, state=FAILED, failures=1, updated_at_ms=NOON_MS + 1_000)
-    assert effects_of([(before, dead)]) == {count(PENDING): -1, count(FAILED): 1, minute(Measure.DEAD): 1}
+    assert measured([(before, dead)]) == {count(PENDING): -1, count(FAILED): 1, minute(Measure.DEAD): 1}
 
 
 def test_a_body_that_nobody_can_read() -> None:
-    assert effects_of([(None, replace(NEW, state=FAILED))]) == {
+    assert measured([(None, replace(NEW, state=FAILED))]) == {
         count(FAILED): 1,
         minute(Measure.PUBLISHED): 1,
         minute(Measure.DEAD): 1,
@@ -143,23 +159,47 @@ def test_a_body_that_nobody_can_read() -> None:
 
 def test_a_cancel_and_an_explicit_retry() -> None:
     canceled = replace(NEW, state=CANCELED, updated_at_ms=NOON_MS + 1)
-    assert effects_of([(NEW, canceled)]) == {count(PENDING): -1, count(CANCELED): 1, minute(Measure.CANCELED): 1}
-    assert effects_of([(canceled, replace(canceled, state=PENDING))]) == {count(CANCELED): -1, count(PENDING): 1}
+    assert measured([(NEW, canceled)]) == {count(PENDING): -1, count(CANCELED): 1, minute(Measure.CANCELED): 1}
+    assert measured([(canceled, replace(canceled, state=PENDING))]) == {count(CANCELED): -1, count(PENDING): 1}
 
 
 def test_a_replayed_mark_is_not_counted() -> None:
     dead = replace(NEW, state=FAILED)
-    assert effects_of([(dead, replace(dead, replayed_at_ms=NOON_MS + 5, updated_at_ms=NOON_MS + 5))]) == {}
+    assert measured([(dead, replace(dead, replayed_at_ms=NOON_MS + 5, updated_at_ms=NOON_MS + 5))]) == {}
 
 
 def test_a_deleted_job_is_counted_no_more() -> None:
-    assert effects_of([(replace(NEW, state=SUCCESS), None)]) == {count(SUCCESS): -1}
+    assert measured([(replace(NEW, state=SUCCESS), None)]) == {count(SUCCESS): -1}
 
 
 def test_what_cancels_out_is_left_out() -> None:
     changes = [(NEW, RUNS), (RUNS, replace(NEW, updated_at_ms=NOON_MS + 900))]
-    assert set(effects_of(changes)) == {minute(Measure.STARTED), minute(Measure.WAIT_MS)}
-    assert effects_of([]) == {}
+    assert set(measured(changes)) == {minute(Measure.STARTED), minute(Measure.WAIT_MS)}
+    assert measured([]) == {}
+
+
+def test_times_are_in_the_buckets_of_their_minutes() -> None:
+    done = replace(RUNS, state=SUCCESS, updated_at_ms=NOON_MS + 60_700)
+    effects = effects_of([(None, NEW), (NEW, RUNS), (RUNS, done)])
+    assert {key: amount for key, amount in effects.items() if isinstance(getattr(key, "measure", None), Bucket)} == {
+        minute(Bucket(Measure.WAIT_MS, 1_000)): 1,  # 700 ms
+        minute(Bucket(Measure.RUN_MS, 60_000), 1): 1,
+    }
+
+
+def test_a_wait_of_nothing_is_in_the_first_bucket() -> None:
+    at_once = replace(RUNS, updated_at_ms=NOON_MS, started_at_ms=NOON_MS)
+    assert effects_of([(NEW, at_once)])[minute(Bucket(Measure.WAIT_MS, 10))] == 1
+
+
+def test_the_backlog_follows_the_pending_jobs() -> None:
+    later = NOON_MS + 60_000
+    again = replace(RUNS, state=PENDING, failures=1, updated_at_ms=later)
+    assert effects_of([(None, NEW)])[minute(Measure.BACKLOG)] == 1
+    assert effects_of([(NEW, RUNS)])[minute(Measure.BACKLOG)] == -1
+    assert effects_of([(RUNS, again)])[minute(Measure.BACKLOG, 1)] == 1
+    for unmoved in ((None, RUNS), (NEW, replace(NEW, due_at_ms=5)), (RUNS, replace(RUNS, state=SUCCESS))):
+        assert minute(Measure.BACKLOG) not in effects_of([unmoved])
 
 
 def test_jobs_are_counted_by_kind_queue_and_type() -> None:
@@ -285,8 +325,8 @@ def interleaved(lives_led: list[Life], order: list[int]) -> list[Change]:
     return merged + [change for queue in queues for change in queue]
 
 
-def totals(effects: Effects) -> Counter[Measure]:
-    found: Counter[Measure] = Counter()
+def totals(effects: Effects) -> Counter[Quantity]:
+    found: Counter[Quantity] = Counter()
     for key, amount in effects.items():
         if isinstance(key, MinuteKey):
             found[key.measure] += amount
@@ -334,9 +374,33 @@ def test_no_time_is_negative_and_every_minute_is_a_whole_one(life: Life) -> None
     effects = effects_of(life.changes)
     for key, amount in effects.items():
         if isinstance(key, MinuteKey):
-            assert amount > 0
+            assert amount > 0 or key.measure is Measure.BACKLOG
             assert key.minute_ms % MINUTE_MS == 0
             assert NOON_MS <= key.minute_ms <= life.now_ms
+
+
+@given(st.lists(lives(), min_size=1, max_size=5))
+def test_every_time_is_in_one_bucket_of_its_histogram(led: list[Life]) -> None:
+    changes = [change for life in led for change in life.changes]
+    samples = [sample for before, after in changes if after is not None for sample in samples_of(before, after)]
+    measured_times = totals(effects_of(changes))
+    for measure in TIMES:
+        buckets = Counter(bucket_of(sample.amount) for sample in samples if sample.measure is measure)
+        assert buckets == {
+            key.upto_ms: amount
+            for key, amount in measured_times.items()
+            if isinstance(key, Bucket) and key.measure is measure
+        }
+
+
+@given(st.lists(lives(), min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=60))
+def test_the_backlog_adds_up_to_the_pending_jobs_at_every_moment(led: list[Life], order: list[int]) -> None:
+    backlog, pending = 0, 0
+    for change in interleaved(led, order):
+        effects = effects_of([change])
+        backlog += totals(effects)[Measure.BACKLOG]
+        pending += sum(n for key, n in effects.items() if isinstance(key, CountKey) and key.state is PENDING)
+        assert backlog == pending
 
 
 # -- single samples -----------------------------------------------------------------------------------

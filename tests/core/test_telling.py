@@ -35,7 +35,7 @@ def counts(report: object) -> dict[str, int]:
 
 
 def test_every_measure_is_a_metric_and_every_time_is_in_milliseconds() -> None:
-    assert set(METRICS) == set(Measure)
+    assert set(METRICS) == set(Measure) - {Measure.BACKLOG}  # a difference, of which no sum can be told
     assert {metric.name for metric in METRICS.values() if metric.unit is Unit.MILLISECONDS} == {"wait_ms", "run_ms"}
     assert {metric.name for metric in METRICS.values() if metric.unit is Unit.COUNT} == {
         "published",

@@ -51,11 +51,15 @@ def counters(w: World) -> dict[Group, dict[State, int]]:
 
 
 def minutes(w: World, until_ms: int = START_MS + 86_400_000) -> dict[tuple[str, int], dict[str, int]]:
-    """The series by type and minute, counted from the first minute of the test."""
+    """The measures by type and minute, counted from the first minute of the test; without histograms and backlog."""
     found = w.yard.insights.minutes(FIRST_MINUTE_MS, until_ms)
     return {
-        (group.type, (minute_ms - FIRST_MINUTE_MS) // MINUTE_MS): {measure.value: n for measure, n in measures.items()}
-        for (group, minute_ms), measures in found.items()
+        (group.type, (minute_ms - FIRST_MINUTE_MS) // MINUTE_MS): {
+            quantity.value: n
+            for quantity, n in quantities.items()
+            if isinstance(quantity, Measure) and quantity is not Measure.BACKLOG
+        }
+        for (group, minute_ms), quantities in found.items()
     }
 
 
