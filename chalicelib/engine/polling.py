@@ -1,25 +1,33 @@
 """Polling: a client takes messages of a topic in hand, works on them itself and says how it went.
 
 The claim keeps the SQS queue and receipt handle on the ledger, so that whoever reports the end, by id, also
-settles the SQS message.
+settles the SQS message. The lease's token is what a client may prove with that a message is in *its* hand.
 """
 
 from __future__ import annotations
 
-from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Succeeded
-from chalicelib.core.errors import Conflict, InvalidInput
-from chalicelib.core.job import Job, JobError, to_envelope
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chalicelib.core.decisions import Failed, Outcome, Succeeded
+from chalicelib.core.errors import Conflict
+from chalicelib.core.job import Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.claiming import claim, opened
 from chalicelib.engine.lifecycle import find
 from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.sending import AWS_FAILURES
-from chalicelib.engine.settling import ComeBack, settle
-from chalicelib.engine.unreadable import bury_unreadable
+from chalicelib.engine.settling import ComeBack, Fate, settle
+from chalicelib.engine.taking import Hand, soonest
+from chalicelib.engine.waiting import Sleep, wait_for_messages
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
-from chalicelib.store.jobs import OBJECT_PLACE, JobRefused, Lease
-from chalicelib.store.payloads import answered_bytes
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import JobRefused, sealed
+
+WAIT_MAX_S = 20  # the SQS limit of a long poll; API Gateway ends every request after 29 s
+TAKING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
+REASON_MAX_CHARS = 500
 
 
 class NotInHand(Conflict):
@@ -30,12 +38,136 @@ class NotInHand(Conflict):
         self.job = job
 
 
-def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> list[Job]:
+class InOtherHands(NotInHand):
+    """The message is running, but not under the lease that the caller speaks for."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.message = f"message {job.id} is no longer held under this lock: it ran out, and another consumer took over"
+        self.field, self.expected = "lockToken", "the lockToken of the newest poll that brought the message"
+        self.remedy = "leave the message to its new holder"
+
+
+def poll(
+    yard: Yard,
+    topic: str,
+    limit: int,
+    lease_ms: int,
+    consumer: str,
+    wait_s: int = 0,
+    sleep: Sleep = time.sleep,
+) -> list[Job]:
     """Up to ``limit`` running messages of a topic, in hand for ``lease_ms``; larger priorities first, then older.
 
-    When AWS stops answering in the middle, what is in hand by then is answered, as it would be lost to the client
-    for a lease. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a queue.
+    Lanes are drained strictly in order. When all are empty, waits up to ``wait_s`` seconds (0 to 20) for the first
+    message on any of them. When AWS stops answering in the middle, what is in hand by then is answered, as it would
+    be lost to the client for a lease. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a
+    queue.
     """
+    _refuse_subscribed(yard, topic)
+    ends_ms = yard.now_ms() + wait_s * 1_000
+    hand = Hand(yard, limit, lease_ms, consumer, ends_ms + TAKING_MAX_MS)
+    try:
+        lanes = lanes_to_poll(yard, topic)
+        if wait_s == 0 or len(lanes) > 1:  # the wait for a single lane begins with a look at it
+            for lane in lanes:
+                hand.take_from(lane)
+        wait_for_messages(hand, topic, lanes, ends_ms, sleep)
+    except AWS_FAILURES:
+        if not hand.taken:
+            raise
+        logger.exception("a poll ended early", extra={"topic": topic, "taken": len(hand.taken)})
+    return sorted(hand.taken, key=soonest)
+
+
+def complete(yard: Yard, job_id: int, lock_token: str | None = None) -> Job:
+    """Record that a message in hand was worked on. Raises ``NotFound``, or ``NotInHand``.
+
+    With a ``lock_token`` (a polled job's ``lease``) only its holder succeeds: ``InOtherHands`` for anybody else.
+    Without one the message is settled for whoever holds it.
+    """
+    return _settle_by_id(yard, job_id, Succeeded(), lock_token)
+
+
+def fail(yard: Yard, job_id: int, error: str, lock_token: str | None = None) -> Job:
+    """Record that a message in hand could not be worked on: it is retried, or becomes a dead letter.
+
+    ``lock_token``, and what is raised: see ``complete``.
+    """
+    return _settle_by_id(yard, job_id, failure(error), lock_token)
+
+
+def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
+    """Keep a message in hand for ``lease_ms`` from now on, though its lock may have run out, if nobody took it over.
+
+    The ledger comes first: where it refuses nothing is changed, and a message that shows up early is not claimed.
+    SQS hides a message for at most 12 hours from its receive; beyond, the ledger alone keeps it.
+    Raises ``NotFound``, ``NotInHand`` or ``InOtherHands``.
+    """
+    job = held(find(yard, job_id, Kind.MESSAGE), lock_token)
+    until_ms = yard.now_ms() + lease_ms
+    try:
+        yard.jobs.extend_lease(job.id, lock_token, until_ms)
+    except JobRefused as refused:
+        raise refusal(refused.ledger, job) from refused
+    tidy(yard, [(job, ComeBack(-(-lease_ms // 1_000)))])
+    return replace(job, lease_until_ms=until_ms)
+
+
+def failure(error: str) -> Failed:
+    """What a client's report of a failure says."""
+    return Failed(JobError("ConsumerError", error[:REASON_MAX_CHARS]))
+
+
+def held(job: Job, lock_token: str | None) -> Job:
+    """``job``, if a client has it in hand, under ``lock_token`` if one is given.
+
+    Raises ``NotInHand`` or ``InOtherHands``.
+    """
+    if job.state is not State.RUNNING or job.receipt is None:  # without a receipt, a subscriber has it
+        raise NotInHand(job)
+    if lock_token is not None and not hmac.compare_digest(lock_token.encode(), (job.lease or "").encode()):
+        raise InOtherHands(job)
+    return job
+
+
+def hand_in(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
+    """Record how it went with a job that is ``held``; answers the record and the fate of its SQS message.
+
+    Of two reports at the same moment one is recorded. Raises ``NotInHand`` or ``InOtherHands``.
+    """
+    try:
+        return settle(yard, sealed(job, yard.token()), outcome)
+    except JobRefused as refused:
+        raise refusal(refused.ledger, job) from refused
+
+
+def refusal(ledger: Job | Tombstone | None, seen: Job) -> NotInHand:
+    """Why a job that was ``seen`` in hand is not any more."""
+    job = ledger if isinstance(ledger, Job) else seen
+    return InOtherHands(job) if job.state is State.RUNNING else NotInHand(job)
+
+
+def tidy(yard: Yard, fates: Sequence[tuple[Job, Fate]]) -> None:
+    """Do to the SQS messages of jobs, as they were held, what the ledger has decided, in as few calls as can be.
+
+    If it fails, the message comes back and is void: the ledger has the last word, and it has spoken.
+    """
+    waits_s: dict[int | None, list[Received]] = {}  # None: to be deleted
+    for job, fate in fates:
+        message = Received(job.source or "", "", job.receipt or "", "")
+        waits_s.setdefault((fate.hide_s or 0) if isinstance(fate, ComeBack) else None, []).append(message)
+    for hide_s, messages in waits_s.items():
+        try:
+            if hide_s is None:
+                yard.transport.delete(messages)
+            else:
+                yard.transport.hide(messages, hide_s)
+        except Exception:  # see above
+            logger.exception("messages of settled jobs were not settled", extra={"messages": len(messages)})
+
+
+def _refuse_subscribed(yard: Yard, topic: str) -> None:
     if topic in yard.handlers.queues:
         raise Conflict(
             "this topic has subscribers, so it is not polled",
@@ -44,102 +176,10 @@ def poll(yard: Yard, topic: str, limit: int, lease_ms: int, consumer: str) -> li
             got=topic,
             remedy="remove the @subscribe, or publish to a topic of its own",
         )
-    taken: list[Job] = []
-    try:
-        for lane in lanes_to_poll(yard, topic):
-            _drain(yard, yard.transport.source_of(lane), limit, lease_ms, consumer, taken)
-    except AWS_FAILURES:
-        if not taken:
-            raise
-        logger.exception("a poll ended early", extra={"topic": topic, "taken": len(taken)})
-    return sorted(taken, key=lambda job: (-job.priority, job.created_at_ms, job.id))
 
 
-def complete(yard: Yard, job_id: int) -> Job:
-    """Record that a message in hand was worked on. Raises ``NotFound``, or ``NotInHand``."""
-    return _settle_by_id(yard, job_id, Succeeded())
-
-
-def fail(yard: Yard, job_id: int, error: str) -> Job:
-    """Record that a message in hand could not be worked on: it is retried, or becomes a dead letter.
-
-    Raises ``NotFound``, or ``NotInHand``.
-    """
-    return _settle_by_id(yard, job_id, Failed(JobError("ConsumerError", error[:500])))
-
-
-def _drain(yard: Yard, source: str, limit: int, lease_ms: int, consumer: str, taken: list[Job]) -> None:
-    """Claim messages of one lane until ``limit`` are ``taken``; a receive that brings nothing ends it.
-
-    So does a message for which the answer has no room: it is shown again, unclaimed, to the next poll.
-    """
-    while len(taken) < limit:
-        asked_at_ms = yard.now_ms()
-        most = min(limit - len(taken), BATCH_MAX_MESSAGES)
-        try:
-            messages = yard.transport.receive(source, most, hide_s=-(-lease_ms // 1_000), wait_s=0)
-        except LookupError:  # SQS does not show the new queue yet
-            return
-        if not messages:
-            return
-        for position, message in enumerate(messages):
-            if taken and _room_bytes(yard, taken) < _size_bytes(yard, message.text):
-                yard.transport.hide(messages[position:], 0)
-                return
-            job = _take(yard, message, Lease(yard.token(), asked_at_ms + lease_ms, consumer, source, message.receipt))
-            if job is not None:
-                taken.append(job)
-
-
-def _room_bytes(yard: Yard, taken: list[Job]) -> int:
-    """What an answer with ``taken`` in it may still hold."""
-    return yard.settings.payload_max_bytes - sum(_size_bytes(yard, to_envelope(job)) for job in taken)
-
-
-def _size_bytes(yard: Yard, envelope: str) -> int:
-    """What a message takes in an answer; one whose body is in the bucket may be as large as any."""
-    in_bucket = f'"body_at":"{OBJECT_PLACE}' in envelope
-    return yard.settings.payload_max_bytes if in_bucket else answered_bytes(envelope)
-
-
-def _take(yard: Yard, message: Received, lease: Lease) -> Job | None:
-    """The job of a received message, claimed; ``None`` when the message was void, or is not to be had now."""
-    try:
-        envelope = opened(message.text)
-    except InvalidInput:
-        bury_unreadable(yard, message)
-        yard.transport.delete([message])
-        return None
-    verdict = claim(yard, envelope, lease)
-    match verdict:
-        case Drop():
-            yard.transport.delete([message])
-            return None
-        case Hide(wait_ms, _):
-            yard.transport.hide([message], -(-wait_ms // 1_000))
-            return None
-    return verdict
-
-
-def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome) -> Job:
-    job = find(yard, job_id, Kind.MESSAGE)
-    if job.state is not State.RUNNING or job.receipt is None:  # without a receipt, a subscriber has it
-        raise NotInHand(job)
-    try:
-        settled, fate = settle(yard, job, outcome)
-    except JobRefused as refused:
-        raise NotInHand(refused.ledger if isinstance(refused.ledger, Job) else job) from refused
-    if job.source is not None and job.receipt is not None:
-        _settle_message(yard, Received(job.source, "", job.receipt, ""), fate)
+def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome, lock_token: str | None) -> Job:
+    job = held(find(yard, job_id, Kind.MESSAGE), lock_token)
+    settled, fate = hand_in(yard, job, outcome)
+    tidy(yard, [(job, fate)])
     return settled
-
-
-def _settle_message(yard: Yard, message: Received, fate: object) -> None:
-    """Do to the SQS message what the ledger has decided; if it fails, the message comes back and is void."""
-    try:
-        if isinstance(fate, ComeBack):
-            yard.transport.hide([message], fate.hide_s or 0)
-        else:
-            yard.transport.delete([message])
-    except Exception:  # the ledger has the last word, and it has spoken
-        logger.exception("the message of a settled job was not settled", extra={"source": message.source})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from chalicelib.core.decisions import ATTEMPTS_USED_UP, HANDOVER_MS, UNSENT_GRACE_MS, beyond_sqs, wake_for_send
 from chalicelib.core.job import Job
@@ -12,10 +13,10 @@ from chalicelib.engine.sending import mark_sent, parcel_of, send_all
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.jobs import JobRefused
-from chalicelib.store.table import chunks
 
 READ_CHUNK = 100
 LEASE_REPAIR_GRACE_MS = 60_000  # how long SQS has to redeliver before the clock does
+RECOVERED_MAX = 1_000  # by one request; the clock goes on, and so may the client
 STALE_AFTER_MS = 7 * 86_400_000  # SQS forgets a message after 14 days
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -94,6 +95,23 @@ def recover_expired(yard: Yard, enough_time: Callable[[], bool]) -> int:
     return recovered
 
 
+def recover_locked(yard: Yard, topic: str | None, enough_time: Callable[[], bool]) -> int:
+    """Send again, at once, every message whose lock ran out; a dead letter if that was its last delivery.
+
+    Of one topic or of all, the oldest first, until 1,000 are recovered or ``enough_time`` says no (fastify-mq's
+    recoverLocked). Whatever SQS shows again of them is void. Reads the index of running messages, not the table.
+    """
+    recovered = 0
+    wanted = Wanted(Kind.MESSAGE, topic, (State.RUNNING.value,), descending=False)
+    for chunk in _chunks(yard.lists.ids(wanted)):
+        now_ms = yard.now_ms()
+        expired = [job for job in yard.jobs.find_many(chunk) if job.lease_expired(now_ms)]
+        recovered += _recover_together(yard, expired[: RECOVERED_MAX - recovered])
+        if recovered == RECOVERED_MAX or not enough_time():
+            break
+    return recovered
+
+
 def resend_stale(yard: Yard, enough_time: Callable[[], bool]) -> int:
     """Send again every pending job last sent more than seven days ago, before SQS forgets its message."""
     resent = 0
@@ -130,12 +148,33 @@ def _wake(yard: Yard, job: Job) -> None:
         _send(yard, job)
 
 
-def _recover(yard: Yard, job: Job, now_ms: int) -> Job:
+def _recover(yard: Yard, job: Job, now_ms: int) -> None:
+    recovered = _released(yard, job, now_ms)
+    if recovered.state is State.PENDING:
+        _send(yard, recovered)
+
+
+def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
+    """Recover jobs and send them ten a call; answers how many. What SQS does not take now the clock will send."""
+    released: list[Job] = []
+    for job in jobs:
+        try:
+            released.append(_released(yard, job, yard.now_ms()))
+        except JobRefused:
+            continue  # taken over, settled or canceled in between
+    pending = [job for job in released if job.state is State.PENDING]
+    refused = {job.id for job in send_all(yard, pending)} if pending else set()
+    for job in pending:
+        if job.id not in refused:
+            mark_sent(yard, job, yard.now_ms())
+    return len(released)
+
+
+def _released(yard: Yard, job: Job, now_ms: int) -> Job:
+    """A job whose lease ran out, to be sent again, or a dead letter. Raises ``JobRefused``."""
     if job.attempts_used_up:
         return yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
-    recovered = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
-    _send(yard, recovered)
-    return recovered
+    return yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
 
 
 def _send(yard: Yard, job: Job) -> None:
@@ -146,5 +185,12 @@ def _send(yard: Yard, job: Job) -> None:
 
 def _jobs(yard: Yard, ids: Iterable[int]) -> Iterable[Job]:
     """The jobs of a list of ids, read a hundred at a time."""
-    for chunk in chunks(list(ids), READ_CHUNK):
+    for chunk in _chunks(ids):
         yield from yard.jobs.find_many(chunk)
+
+
+def _chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Ids a hundred at a time, drawn from their index as they are needed."""
+    drawn = iter(ids)
+    while chunk := list(islice(drawn, READ_CHUNK)):
+        yield chunk

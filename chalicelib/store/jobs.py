@@ -42,6 +42,7 @@ OBJECT_PLACE = "s3:"
 CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
+SEAL = "."  # between a lease and what seals it; neither has one
 
 ABSENT = Clause("absent", "attribute_not_exists({job})")
 EXISTS = Clause("exists", "attribute_exists({job})")
@@ -116,6 +117,15 @@ class StoredOutput:
 
     text: str | None = None
     place: str | None = None
+
+
+def sealed(job: Job, seal: str) -> Job:
+    """``job`` for a settle that is told from every other under the same lease, by a ``seal`` nobody else has.
+
+    A worker alone knows its lease, so a settle that finds its lease's work done finds its own. A polled message is
+    settled by id: two clients may read the same lease and settle at once, and only one may count it as done.
+    """
+    return replace(job, lease=f"{job.lease}{SEAL}{seal}")
 
 
 class JobRefused(Exception):
@@ -553,9 +563,13 @@ class JobStore:
     ) -> Job:
         """The end of an attempt: only the holder of its lease may write it.
 
-        A repeated write, whose first answer was lost, finds its own work done and counts as done.
+        A repeated write, whose first answer was lost, finds its own work done and counts as done; the seal of a
+        ``sealed`` job is written with the lease, so that the work of another under the same lease is told apart.
         """
-        fence = (in_state(State.RUNNING), holds_lease(job.lease or ""))
+        lease, seal, _ = (job.lease or "").partition(SEAL)
+        fence = (in_state(State.RUNNING), holds_lease(lease))
+        if seal:
+            sets = {**sets, "lease": job.lease}
         try:
             return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms)
         except JobRefused as refused:
