@@ -62,6 +62,11 @@ def stack_name(settings: Settings) -> str:
     return f"{settings.base_name}-infra"
 
 
+def events_stack_name(settings: Settings) -> str:
+    """The name of the stack that holds event sources and the clock's rule, behind `chalice deploy`."""
+    return f"{settings.base_name}-events"
+
+
 def apply(
     settings: Settings,
     template: Template,
@@ -225,7 +230,7 @@ def _events_of_last_operation(cloudformation: Any, stack: Described) -> Iterator
         for event in page["StackEvents"]:
             yield event
             began = event["ResourceStatus"] in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS")
-            if began and event["PhysicalResourceId"] == stack["StackId"]:
+            if began and event.get("PhysicalResourceId") == stack["StackId"]:
                 return
 
 

@@ -38,6 +38,8 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield found
     else:
         with deployed(folder, TASKYARD_LEASE_S=str(LEASE_S)) as installation:
+            first = installation.create("text.statistics", {"text": "Lambda starts its first worker"})
+            until(lambda: installation.task(first)["status"] == "success", 30)
             yield installation
 
 

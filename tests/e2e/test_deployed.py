@@ -72,6 +72,17 @@ class TestTheDeployedForm:
         until(lambda: "has not run" not in _clock(installation), CLOCK_DEADLINE_S)
         assert installation.get("/health")["dependencies"]["clock"]["status"] == "ok"
 
+    def test_the_doctor_finds_nothing_wrong_until_something_is(self, installation: Deployed) -> None:
+        source = Checkout(installation.project, installation.endpoint_url)
+        assert source.taskyard("doctor", "--stage", STAGE).returncode == 0
+        awslambda = client("lambda", installation.endpoint_url)
+        awslambda.put_function_recursion_config(FunctionName="taskyard-dev-worker", RecursiveLoop="Terminate")
+        sick = source.taskyard("doctor", "--stage", STAGE, check=False)
+        assert sick.returncode == 1
+        assert "aws lambda put-function-recursion-config --function-name taskyard-dev-worker" in sick.stdout
+        source.deploy("--way", "stack")
+        assert source.taskyard("doctor", "--stage", STAGE).returncode == 0
+
     def test_without_a_key_it_refuses(self, installation: Deployed) -> None:
         stranger = Deployed(
             installation.url, installation.endpoint_url, installation.emulator, installation.project, headers={}
@@ -132,7 +143,12 @@ class TestByChalice:
     def test_every_resource_and_the_routes_it_sends(self, emulator: Emulator, tmp_path: Path) -> None:
         with recording(emulator.endpoint_url) as proxy:
             source = checkout(tmp_path / "project", proxy.url)
-            source.deploy(check=False)
+            told = source.deploy(check=False)
+        # This emulator makes no routes of what `chalice deploy` sends; that, and nothing else, is wrong.
+        assert told.returncode == 1
+        (wrong,) = [line for line in told.stdout.splitlines() if line.split()[:1] == ["wrong"]]
+        assert "taskyard-dev: existence" in wrong
+        assert "\nAPI\n" in told.stdout
         found = _everything(emulator.endpoint_url)
         assert set(found["functions"]) == FUNCTIONS
         assert set(found["stacks"]) == {f"taskyard-dev-{part}" for part in ("code", "infra", "events")}

@@ -29,6 +29,9 @@ from infra.template import Queues, events_template, template
 
 Say = Callable[[str], None]
 
+UPDATE_POLL_S = 1
+UPDATE_DEADLINE_S = 120
+
 
 class Way(StrEnum):
     """How functions and routes get to AWS."""
@@ -52,11 +55,6 @@ class Deployment:
     def changed(self) -> bool:
         """Whether anything was changed at all."""
         return any(change is not stack.Change.UNCHANGED for change in self.changes.values())
-
-
-def events_stack_name(settings: Settings) -> str:
-    """The name of the stack that holds event sources and the clock's rule, beside `chalice deploy`."""
-    return f"{settings.base_name}-events"
 
 
 def way_deployed(settings: Settings) -> Way | None:
@@ -93,11 +91,12 @@ def _by_chalice(
     )
     change = stack.Change.UPDATED if changed else stack.Change.UNCHANGED
     say(f"chalice deploy: {change}")
+    _await_functions(settings)
     _let_functions_feed_the_worker(settings)
     events = stack.apply(
         settings,
         events_template(settings, consumed, infra.outputs),
-        name=events_stack_name(settings),
+        name=stack.events_stack_name(settings),
         upload=bucket.put_template,
     )
     say(f"stack {events.name}: {events.change}")
@@ -111,6 +110,7 @@ def _as_one_stack(
     _adopted(template(settings, consumed), one_stack.stack_name(settings), account, say)
     report = one_stack.deploy_stack(project, settings, bucket)
     say(f"stack {report.name}: {report.change}")
+    _await_functions(settings)
     _let_functions_feed_the_worker(settings)  # emulators leave that out of the stack
     return _deployment(project, account, report.outputs["RestAPIId"], {report.name: report.change})
 
@@ -124,6 +124,16 @@ def given_by(outputs: Mapping[str, str]) -> Given:
     """What the outputs of the infra stack give to the functions."""
     roles = {function: outputs[f"{role_id(function)}Arn"] for function in Function}
     return Given(roles, outputs["ObjectsBucketName"])
+
+
+def _await_functions(settings: Settings) -> None:
+    """Wait until no function is being updated; `chalice deploy` and emulators do not."""
+    waiter = aws.client("lambda").get_waiter("function_updated_v2")
+    for function in Function:
+        waiter.wait(
+            FunctionName=function_name(settings, function),
+            WaiterConfig={"Delay": UPDATE_POLL_S, "MaxAttempts": UPDATE_DEADLINE_S // UPDATE_POLL_S},
+        )
 
 
 def _let_functions_feed_the_worker(settings: Settings) -> None:

@@ -19,12 +19,13 @@ from chalicelib.local.deployment import one_stack
 from chalicelib.local.deployment.account import Account
 from chalicelib.local.deployment.by_chalice import delete_functions
 from chalicelib.local.deployment.code import CodeBucket, code_stack_name
-from chalicelib.local.deployment.deploy import Way, events_stack_name, given_by, way_deployed
+from chalicelib.local.deployment.deploy import Way, given_by, way_deployed
 from chalicelib.settings import Settings
 from infra.template import Queues, template
 
 Say = Callable[[str], None]
 
+QUEUES_PER_CALL = 1_000
 DELETED_PER_CALL = 1_000  # objects; the limit of S3's DeleteObjects
 
 
@@ -61,7 +62,7 @@ def destroy(project: Path, settings: Settings, consumed: Queues, data: Data, say
 
 
 def _without_functions(project: Path, settings: Settings, say: Say) -> None:
-    events = events_stack_name(settings)
+    events = stack.events_stack_name(settings)
     if stack.remove(events):
         say(f"stack {events}: deleted")
     given = given_by(stack.outputs(stack.stack_name(settings)))
@@ -94,7 +95,10 @@ def _retained(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _queues(settings: Settings) -> list[str]:
-    pages = aws.client("sqs").get_paginator("list_queues").paginate(QueueNamePrefix=f"{settings.base_name}-")
+    # Without a page size, SQS stops after 1,000 without saying so.
+    pages = aws.client("sqs").get_paginator("list_queues").paginate(
+        QueueNamePrefix=f"{settings.base_name}-", PaginationConfig={"PageSize": QUEUES_PER_CALL}
+    )
     return [url for page in pages for url in page.get("QueueUrls", ())]
 
 

@@ -119,9 +119,7 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
 
 def stack_names(settings: Settings) -> tuple[str, str, str]:
     """The stack of everything; or that of what the code runs on, and that of what calls it."""
-    from chalicelib.local.deployment.deploy import events_stack_name  # late: a deployment ends with an examination
-
-    return one_stack.stack_name(settings), stack.stack_name(settings), events_stack_name(settings)
+    return one_stack.stack_name(settings), stack.stack_name(settings), stack.events_stack_name(settings)
 
 
 def as_json(value: object) -> str:
