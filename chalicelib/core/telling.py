@@ -12,11 +12,13 @@ from enum import StrEnum
 
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Measure, samples_of
+from chalicelib.core.states import Kind
 
 NAMESPACE = "Taskyard"
 STAGE = "stage"
 KIND = "kind"  # task or message
 QUEUE = "queue"
+TOPIC = "topic"  # of messages, beside the stage alone
 # A dimension's value is of ASCII without control characters: CloudWatch API Reference, "Dimension".
 DIMENSION_VALUE_MAX_CHARS = 1_024
 
@@ -26,6 +28,7 @@ class Unit(StrEnum):
 
     COUNT = "Count"
     MILLISECONDS = "Milliseconds"
+    SECONDS = "Seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Metric:
     unit: Unit
 
 
+# Every measure but the backlog, a difference that no sum would make sense of.
 METRICS: Mapping[Measure, Metric] = {
     Measure.PUBLISHED: Metric("published", Unit.COUNT),
     Measure.STARTED: Metric("started", Unit.COUNT),
@@ -45,6 +49,20 @@ METRICS: Mapping[Measure, Metric] = {
     Measure.CANCELED: Metric("canceled", Unit.COUNT),
     Measure.WAIT_MS: Metric("wait_ms", Unit.MILLISECONDS),
     Measure.RUN_MS: Metric("run_ms", Unit.MILLISECONDS),
+}
+
+
+# What the message dialect's users know. Prometheus has these names from GET /mq/metrics, and their sums since ever.
+MQ_CONSUMED = Metric("mq_consumed_total", Unit.COUNT)
+MQ_FAILED = Metric("mq_failed_total", Unit.COUNT)
+MQ_DLQ = Metric("mq_dlq_total", Unit.COUNT)
+MQ_DEPTH = Metric("mq_queue_depth", Unit.COUNT)
+MQ_OLDEST_AGE = Metric("mq_oldest_ready_age_seconds", Unit.SECONDS)
+
+MQ_COUNTS: Mapping[Measure, Metric] = {
+    Measure.SUCCEEDED: MQ_CONSUMED,
+    Measure.FAILED: MQ_FAILED,
+    Measure.DEAD: MQ_DLQ,
 }
 
 
@@ -59,6 +77,20 @@ class Report:
     queue: str | None  # as a dimension's value; None: of all queues together
     counts: Mapping[Metric, int] = field(default_factory=dict)
     times_ms: Mapping[Metric, Sequence[int]] = field(default_factory=dict)
+
+    @property
+    def topic(self) -> str | None:
+        """The topic that is told of; ``None`` for tasks, for all queues together, and for a name of blanks alone."""
+        return self.queue if self.kind == Kind.MESSAGE and self.queue and self.queue.strip() else None
+
+    @property
+    def mq_counts(self) -> Mapping[Metric, int]:
+        """What the message dialect's metrics gain."""
+        return {
+            metric: self.counts[METRICS[measure]]
+            for measure, metric in MQ_COUNTS.items()
+            if METRICS[measure] in self.counts
+        }
 
 
 def reports_of(changes: Iterable[tuple[Job | None, Job | None]], *, by_queue: bool) -> list[Report]:

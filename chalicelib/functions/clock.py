@@ -17,4 +17,15 @@ RESERVE_MS = 5_000
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, int]:
     """Send what is due or unsent and recover what was abandoned; answers how many jobs each step touched."""
     del event  # a tick is about now, whatever minute it was meant for
-    return tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
+    touched = tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
+    if yard.settings.metrics == "queue" and not yard.settings.local:
+        _tell_topics(yard)
+    return touched
+
+
+def _tell_topics(yard: Yard) -> None:
+    """Tell CloudWatch how deep the topics are, and how old their oldest messages."""
+    from chalicelib.engine.dashboard import topics_of  # imported late: a deployment without this needs neither
+    from chalicelib.functions.metrics import tell_topics
+
+    tell_topics(yard.settings, topics_of(yard))

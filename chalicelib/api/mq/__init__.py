@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from chalicelib.api.mq import dead_letters, listing, messages, traces
+from chalicelib.api.mq import dashboard, dead_letters, listing, messages, metrics, traces
 
-ROUTERS = (messages.router, listing.router, dead_letters.router, traces.router)
+ROUTERS = (
+    messages.router,
+    listing.router,
+    dead_letters.router,
+    traces.router,
+    dashboard.router,
+    metrics.router,
+)
