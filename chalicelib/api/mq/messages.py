@@ -1,18 +1,21 @@
-"""Publishing, polling and settling messages: ``/mq/message``."""
+"""Publishing and polling messages: ``/mq/message``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.exchange import Caller
-from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Text, Topic, Whole
-from chalicelib.api.mq.records import STATUS_OF, MessageRecord, record, whole_record
+from chalicelib.api.exchange import ANSWER_MAX_BYTES, Caller, json_text
+from chalicelib.api.models import AnswerModel, ApiModel, Name, Topic, Whole
+from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of
+from chalicelib.api.mq.locks import LockTimeout
+from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Moment, idempotency_key_of, job_id_of, to_ms
-from chalicelib.core.errors import Conflict, TaskyardError
+from chalicelib.api.shapes import Moment, idempotency_key_of, to_ms
+from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
@@ -22,10 +25,9 @@ from chalicelib.engine.publish import Draft, publish, publish_many
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-BATCH_MAX = 100
 POLL_MAX = 100
-LOCK_MIN_MS = 1_000
-LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
+QUOTING_MAX_FACTOR = 6  # one character may become \uXXXX
+RECORD_MAX_BYTES = 1_000  # of a record in an answer beside what its publisher wrote
 
 router = Router("Messages", "Publish, poll and settle messages, as fastify-mq does.")
 
@@ -53,31 +55,25 @@ class PublishBody(ApiModel):
 class PublishBatchBody(ApiModel):
     """Messages to be published together."""
 
-    messages: list[PublishBody] = Field(min_length=1, max_length=BATCH_MAX)
+    messages: list[Entry[PublishBody]] = Field(min_length=1, max_length=BATCH_MAX)
 
 
 class PollQuery(ApiModel):
     """Which messages to take in hand."""
 
     topic: Topic
-    limit: int = Field(default=10, ge=1, le=POLL_MAX, description="At most how many")
-    lock_timeout: Whole | None = Field(
-        default=None, ge=LOCK_MIN_MS, le=LOCK_MAX_MS, description="For how many ms they are in hand; 30000 unless told"
+    limit: Whole = Field(default=10, ge=1, le=POLL_MAX, description="At most how many")
+    lock_timeout: LockTimeout | None = Field(
+        default=None, description="For how many ms they are in hand; 30000 unless told"
+    )
+    wait: Whole = Field(
+        default=0,
+        ge=0,
+        le=polling.WAIT_MAX_S,
+        description="For how many seconds to wait for a message if there is none now; the first one ends the wait",
+        examples=[20],
     )
     consumer_id: Name | None = Field(default=None, description="Who takes them; shown in the records")
-
-
-class CompleteBody(ApiModel):
-    """A message that was worked on."""
-
-    id: Id = Field(description="The message's id", examples=["1024"])
-
-
-class FailBody(ApiModel):
-    """A message that could not be worked on."""
-
-    id: Id = Field(description="The message's id", examples=["1024"])
-    error: Text | None = Field(default=None, description="Why", examples=["payment service unavailable"])
 
 
 class PublishResult(AnswerModel):
@@ -105,39 +101,58 @@ def publish_message(yard: Yard, body: PublishBody, caller: Caller) -> MessageRec
     return record(publish(yard, _draft(body, caller.headers)), body.payload, body.meta)
 
 
-@router.post("/mq/message/publish-batch", scope="message")
+@router.post("/mq/message/publish-batch", scope="message", answers={413: "The messages together are too large"})
 def publish_messages(yard: Yard, body: PublishBatchBody) -> PublishResults:
-    """Publish up to 100 messages at once, each accepted or not for itself."""
-    outcomes = publish_many(yard, [_draft(message, {}) for message in body.messages])
+    """Publish up to 100 messages at once, each accepted or not for itself.
+
+    An entry that is wrong is told in its result and costs the others nothing. Each entry may have an
+    idempotencyKey of its own.
+    """
+    entries = entries_of(body.messages)
+    readable = [entry for entry in entries if not isinstance(entry, Unreadable)]
+    _require_room_in_answer(readable)
+    outcomes = iter(publish_many(yard, [_draft(message, {}) for message in readable]))
     return PublishResults(
         results=[
-            PublishResult(success=False, error=str(outcome))
-            if isinstance(outcome, TaskyardError)
-            else PublishResult(success=True, message=record(outcome, message.payload, message.meta))
-            for message, outcome in zip(body.messages, outcomes, strict=True)
+            _published(entry, entry.error if isinstance(entry, Unreadable) else next(outcomes)) for entry in entries
         ]
     )
 
 
 @router.get("/mq/message/poll", scope="message", answers={409: "The topic has subscribers"})
-def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[MessageRecord]:
-    """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends."""
-    lock_ms = query.lock_timeout or yard.settings.poll_lease_ms
-    jobs = polling.poll(yard, query.topic, query.limit, lock_ms, query.consumer_id or caller.name)
-    return [whole_record(yard, job) for job in jobs]
+def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMessage]:
+    """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
+
+    A client that says nothing loses its messages when their locks run out: the next poll brings them to another.
+    """
+    jobs = polling.poll(
+        yard,
+        query.topic,
+        query.limit,
+        query.lock_timeout or yard.settings.poll_lease_ms,
+        query.consumer_id or caller.name,
+        query.wait,
+    )
+    return [polled_record(yard, job) for job in jobs]
 
 
-@router.post("/mq/message/complete", scope="message", answers={409: "The message is not PROCESSING"})
-def complete_message(yard: Yard, body: CompleteBody) -> MessageRecord:
-    """Say that a message in hand was worked on."""
-    return _settled(yard, lambda job_id: polling.complete(yard, job_id), str(body.id))
+def _published(entry: PublishBody | Unreadable, outcome: Job | TaskyardError) -> PublishResult:
+    if isinstance(outcome, TaskyardError) or isinstance(entry, Unreadable):
+        return PublishResult(success=False, error=str(outcome))
+    return PublishResult(success=True, message=record(outcome, entry.payload, entry.meta))
 
 
-@router.post("/mq/message/fail", scope="message", answers={409: "The message is not PROCESSING"})
-def fail_message(yard: Yard, body: FailBody) -> MessageRecord:
-    """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter."""
-    error = body.error or "the consumer gave no reason"
-    return _settled(yard, lambda job_id: polling.fail(yard, job_id, error), str(body.id))
+def _require_room_in_answer(messages: Sequence[PublishBody]) -> None:
+    """Raise ``TooLarge`` for messages that the answer could not tell back, while nothing is published yet."""
+    written = json_text([[message.payload, message.meta, message.topic, message.trace_id] for message in messages])
+    room_bytes = ANSWER_MAX_BYTES - len(messages) * RECORD_MAX_BYTES
+    if len(written) * QUOTING_MAX_FACTOR > room_bytes and len(json.dumps(written)) > room_bytes:
+        raise TooLarge(
+            "these messages are too large together",
+            field="messages",
+            expected=f"at most {room_bytes} bytes of JSON, as the answer quotes it",
+            remedy="publish fewer at once",
+        )
 
 
 def _draft(body: PublishBody, headers: Mapping[str, str]) -> Draft:
@@ -152,17 +167,3 @@ def _draft(body: PublishBody, headers: Mapping[str, str]) -> Draft:
         trace_id=body.trace_id,
         idempotency_key=idempotency_key_of(body.idempotency_key, headers),
     )
-
-
-def _settled(yard: Yard, settle: Callable[[int], Job], text: str) -> MessageRecord:
-    try:
-        return whole_record(yard, settle(job_id_of(text, "message")))
-    except polling.NotInHand as refused:
-        status = STATUS_OF[refused.job.state]
-        raise Conflict(
-            f"message {refused.job.id} is {status}, not PROCESSING",
-            field="id",
-            expected="a message that is PROCESSING",
-            got=status,
-            remedy="poll it first",
-        ) from refused

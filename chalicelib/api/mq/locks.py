@@ -1,0 +1,26 @@
+"""The lock on a polled message, as requests name it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from chalicelib.api.models import Name, Whole
+
+LOCK_MIN_MS = 1_000
+LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
+
+LockTimeout = Annotated[
+    Whole, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS, description="For how many ms it is in hand; 30000 unless told")
+]
+"""How long a message is in hand: 1 second to 12 hours, in milliseconds."""
+
+LockToken = Annotated[
+    Name,
+    Field(
+        description="The lockToken of the poll: refused once another consumer has the message",
+        examples=["9f86d081884c7d65"],
+    ),
+]
+"""What proves that a message is in the sender's hands."""

@@ -1,0 +1,25 @@
+"""What the tests of the dialects start from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.service import Service, service
+
+numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[Service]:
+    """One installation for all tests of a file; each uses topics of its own."""
+    with service() as made:
+        yield made
+
+
+@pytest.fixture
+def topic() -> str:
+    """A topic that no other test uses."""
+    return f"topic.{next(numbers)}"

@@ -1,0 +1,170 @@
+"""Dead letters and their replay."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import ANY
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.mq import dead_letter, listed, poll, problem, publish, trace
+from tests.support.service import Service
+
+
+class TestDeadLetters:
+    def test_every_field(self, api: Service, topic: str) -> None:
+        record = publish(api, topic, {"n": 1}, maxRetries=1)
+        api.clock.move(5)
+        poll(api, topic)
+        api.clock.move(5)
+        api.post("/mq/message/fail", {"id": record["id"], "error": "payment is down"})
+        reply = api.get("/mq/dlq/list", {"topic": topic})
+        assert reply.status == 200
+        assert reply.json == {
+            "pageData": [
+                {
+                    "id": record["id"],
+                    "originalId": record["id"],
+                    "topic": topic,
+                    "payload": {"n": 1},
+                    "errorMessage": "payment is down",
+                    "retryCount": 1,
+                    "traceId": record["traceId"],
+                    "replayed": False,
+                    "replayedAt": None,
+                    "replayedAs": None,
+                    "createdAt": api.now(),
+                    "updatedAt": api.now(),
+                }
+            ],
+            "totalCount": 1,
+            "totalIsExact": True,
+        }
+
+    def test_replayed_or_not(self, api: Service, topic: str) -> None:
+        letters = []
+        for n in range(4):
+            letters.append(dead_letter(api, topic, {"n": n})["id"])
+            api.clock.move(1)
+        successor = api.post("/mq/dlq/replay", {"id": letters[1]}).json["messageId"]
+        replayed_at = api.now()
+        api.clock.move(1)
+
+        def page(**query: Any) -> Any:
+            return api.get("/mq/dlq/list", {"topic": topic, **query}).json
+
+        assert [letter["id"] for letter in page()["pageData"]] == letters[::-1]
+        assert [letter["id"] for letter in page(replayed=False)["pageData"]] == [letters[3], letters[2], letters[0]]
+        (replayed,) = page(replayed=True)["pageData"]
+        assert (replayed["id"], replayed["replayed"], replayed["replayedAt"], replayed["replayedAs"]) == (
+            letters[1],
+            True,
+            replayed_at,
+            successor,
+        )
+        assert [page(**query)["totalCount"] for query in ({}, {"replayed": False}, {"replayed": "true"})] == [4, 3, 1]
+        assert [letter["id"] for letter in page(perPage=3, currentPage=2)["pageData"]] == [letters[0]]
+
+    def test_a_canceled_or_live_message_is_none(self, api: Service, topic: str) -> None:
+        publish(api, topic)
+        assert api.get("/mq/dlq/list", {"topic": topic}).json == {"pageData": [], "totalCount": 0, "totalIsExact": True}
+
+    def test_what_is_wrong_is_told(self, api: Service) -> None:
+        assert problem(api.get("/mq/dlq/list", {"replayed": "maybe"}))[:2] == (422, "replayed")
+
+
+class TestReplay:
+    @pytest.mark.parametrize("by_path", [True, False])
+    def test_a_new_message_with_a_trace_of_its_own(self, api: Service, topic: str, by_path: bool) -> None:
+        dead = dead_letter(api, topic, {"n": 1}, meta={"m": 1}, priority=4)
+        api.clock.move(100)
+        reply = api.post(f"/mq/dlq/replay/{dead['id']}") if by_path else api.post("/mq/dlq/replay", {"id": dead["id"]})
+        assert reply.status == 200
+        new_id = reply.json["messageId"]
+        assert reply.json == {"id": dead["id"], "success": True, "messageId": new_id, "error": None}
+        assert new_id != dead["id"]
+
+        (taken,) = poll(api, topic)
+        assert taken["traceId"] != dead["traceId"]
+        assert taken == {
+            **dead,
+            "id": new_id,
+            "traceId": taken["traceId"],
+            "status": "PROCESSING",
+            "retryCount": 0,
+            "error": None,
+            "consumerId": "local",
+            "lockedAt": api.now(),
+            "lockExpiresAt": api.now(30_000),
+            "lockToken": ANY,
+            "createdAt": api.now(),
+            "updatedAt": api.now(),
+        }
+        detail = {"originalId": dead["id"], "deadLetterId": dead["id"]}
+        assert trace(api, taken["traceId"]) == [("REPLAYED", detail), ("PROCESSING", None)]
+
+    def test_once_only(self, api: Service, topic: str) -> None:
+        dead = dead_letter(api, topic)
+        assert api.post("/mq/dlq/replay", {"id": dead["id"]}).status == 200
+        for again in (
+            api.post("/mq/dlq/replay", {"id": dead["id"]}),
+            api.post(f"/mq/dlq/replay/{dead['id']}"),
+        ):
+            assert (again.status, again.json["message"]) == (400, "this dead letter was replayed already")
+            assert again.json["error"] == "Bad Request"
+        assert len(poll(api, topic)) == 1
+
+    @pytest.mark.parametrize("letter_id", ["999999999", "0", "abc", "-1", "9" * 40])
+    def test_an_id_of_nobody_is_not_found(self, api: Service, letter_id: str) -> None:
+        assert api.post("/mq/dlq/replay", {"id": letter_id}).status == 404
+        assert api.post(f"/mq/dlq/replay/{letter_id}").status == 404
+
+    def test_an_odd_path_is_not_found(self, api: Service) -> None:
+        assert api.post(f"/mq/dlq/replay/{quote('письмо 1/2', safe='')}").status == 404
+        assert api.post("/mq/dlq/replay/%FF").status == 400
+
+    def test_a_message_that_is_no_dead_letter_is_not_found(self, api: Service, topic: str) -> None:
+        record = publish(api, topic)
+        assert api.post("/mq/dlq/replay", {"id": record["id"]}).status == 404
+        assert listed(api, topic=topic) == [record]
+
+    def test_several_in_order(self, api: Service, topic: str) -> None:
+        first, second, third = (dead_letter(api, topic, {"n": n})["id"] for n in range(3))
+        api.post("/mq/dlq/replay", {"id": second})
+        live = publish(api, f"{topic}.live")["id"]
+        reply = api.post("/mq/dlq/replay", {"ids": [third, second, "nonsense", live, int(first), third]})
+        assert reply.status == 200
+        outcomes = reply.json
+        assert [(outcome["id"], outcome["success"]) for outcome in outcomes] == [
+            (third, True),
+            (second, False),
+            ("nonsense", False),
+            (live, False),
+            (first, True),
+            (third, False),
+        ]
+        assert [outcome["error"] for outcome in outcomes] == [
+            None,
+            "this dead letter was replayed already",
+            "there is no dead letter 'nonsense'",
+            f"there is no dead letter {live}",
+            None,
+            "this dead letter was replayed already",
+        ]
+        made = {outcome["messageId"] for outcome in outcomes if outcome["success"]}
+        assert {outcome["messageId"] for outcome in outcomes if not outcome["success"]} == {None}
+        payloads = {message["id"]: message["payload"]["n"] for message in poll(api, topic) if message["id"] in made}
+        assert sorted(payloads.values()) == [0, 2]
+
+    @pytest.mark.parametrize("body", [{}, {"id": "1", "ids": ["2"]}, {"id": None, "ids": None}])
+    def test_one_way_or_the_other(self, api: Service, body: Any) -> None:
+        reply = api.post("/mq/dlq/replay", body)
+        assert reply.status == 422
+        assert reply.json["details"][0]["expected"] == "either id or ids, and not both"
+
+    @pytest.mark.parametrize("ids", [[], ["1"] * 101, [None], "1"])
+    def test_one_to_a_hundred_ids(self, api: Service, ids: Any) -> None:
+        reply = api.post("/mq/dlq/replay", {"ids": ids})
+        assert reply.status == 422
+        assert reply.json["details"][0]["field"].startswith("ids")
