@@ -65,6 +65,17 @@ class MessageRecord(AnswerModel):
     updated_at: str
 
 
+class PolledMessage(MessageRecord):
+    """A message in the hands of who polled it."""
+
+    lock_token: str = Field(
+        description="Proves that the message is in your hands: send it with complete, fail and extend. Nobody else "
+        "is shown it",
+        repr=False,
+        examples=["9f86d081884c7d65"],
+    )
+
+
 class TraceRecord(AnswerModel):
     """One event of a message's story."""
 
@@ -78,6 +89,10 @@ class TraceRecord(AnswerModel):
 
 def whole_record(yard: Yard, job: Job) -> MessageRecord:
     return listed(job, yard.payloads.body(job))
+
+
+def polled_record(yard: Yard, job: Job) -> PolledMessage:
+    return PolledMessage(**dict(whole_record(yard, job)), lock_token=job.lease or "")
 
 
 def listed(job: Job, body: dict[str, Any] | None) -> MessageRecord:
