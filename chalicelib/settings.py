@@ -21,6 +21,7 @@ LANE_CONCURRENCY_MIN = 2
 LANE_CONCURRENCY_MAX = 1_000
 METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
+WATCH = ("off", "on")
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
 
 
@@ -39,6 +40,8 @@ class Settings:
     payload_max_bytes: int = 5 * 1024 * 1024  # of input, options and context together, and of an output
     idempotency_ttl_s: int = 86_400
     tombstone_ttl_s: int = 15 * 86_400  # SQS keeps a message for at most 14 days
+    retention_completed_s: int = 0  # how long the clock keeps jobs that succeeded; 0: for ever
+    retention_failed_s: int = 0  # likewise of those that failed or were canceled
     index_shards: int = 4  # partitions of each index key; may be raised, never lowered
     cors_origins: str = ""  # comma-separated origins, or "*"; empty: no cross-origin use
     handlers: str = "chalicelib.tasks"  # comma-separated packages whose modules declare handlers
@@ -47,6 +50,7 @@ class Settings:
     lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; see LANE_CONCURRENCY
     metrics: str = "total"  # what the projector tells CloudWatch: "off", "total", or by "queue" as well
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
+    watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
     log_level: str = "INFO"
 
@@ -129,9 +133,12 @@ class Settings:
         )
         _expect(self.idempotency_ttl_s >= 60, "IDEMPOTENCY_TTL_S", "60 or more", self.idempotency_ttl_s)
         _expect(self.tombstone_ttl_s >= 14 * 86_400, "TOMBSTONE_TTL_S", "1209600 or more", self.tombstone_ttl_s)
+        _expect(self.retention_completed_s >= 0, "RETENTION_COMPLETED_S", "0 or more", self.retention_completed_s)
+        _expect(self.retention_failed_s >= 0, "RETENTION_FAILED_S", "0 or more", self.retention_failed_s)
         _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
         _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
+        _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
         _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
         _expect(
             not self.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", self.alarm_topic),

@@ -84,7 +84,9 @@ def _resources(settings: Settings, consumed: Queues) -> Fragment:
     lanes = lanes_of(consumed)
     resources = {**storage(settings), **queues(settings, lanes)}
     if not settings.local:
-        resources |= {**log_groups(settings), **roles(settings), **watch(settings, lanes)}
+        resources |= {**log_groups(settings), **roles(settings)}
+    if not settings.local and settings.watch == "on":
+        resources |= watch(settings, lanes)
     return resources
 
 

@@ -47,8 +47,10 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
     with Keeper(yard, messages) as keeper:
         readable, come_back = _opened(yard, keeper, messages)
         for position, entry in enumerate(_in_order(readable)):
-            if position > 0 and remaining_ms() < enough_ms:
-                fate = _hand_back(yard, entry)
+            if not keeper.take(entry.message):
+                fate: Fate = _noted(yard, entry, ComeBack(None))
+            elif position > 0 and remaining_ms() < enough_ms:
+                fate = _noted(yard, entry, ComeBack(0))
             else:
                 fate = _safely(yard, keeper, entry, remaining_ms)
             if isinstance(fate, ComeBack):  # what has served stays hidden until the function returns
@@ -152,13 +154,13 @@ def _context(yard: Yard, keeper: Keeper, job: Job, lease: Lease, remaining_ms: R
     return Context(yard, job, yard.payloads.body(job), lease.until_ms, deadline_ms, keeper.hold)
 
 
-def _hand_back(yard: Yard, entry: Opened) -> Fate:
-    """The function's time is short: another one shall start this job, at once."""
+def _noted(yard: Yard, entry: Opened, fate: ComeBack) -> ComeBack:
+    """Another worker shall start this job: let the clock look after it, should its message get lost on the way."""
     try:
         recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
     except Exception:  # the message itself comes back all the same
         logger.exception("hand-back not noted", extra={"job_id": entry.envelope.id})
-    return ComeBack(0)
+    return fate
 
 
 def _hide(yard: Yard, message: Received, fate: ComeBack) -> None:

@@ -1,8 +1,9 @@
 """The heartbeat: while a batch is worked on, its messages stay hidden and the running job keeps its lease.
 
-A thread does it every third of a lease, and is joined before the function returns. It also is the last resort
-against a handler that will not stop: once the grace after its deadline is over, the thread settles the attempt
-and ends the process.
+A thread does it every third of a lease, and is joined before the function returns. It also shares out the rest of
+the batch when one job takes long, so that no job waits behind another while other workers are free. And it is the
+last resort against a handler that will not stop: once the grace after its deadline is over, the thread settles the
+attempt and ends the process.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from chalicelib.queue.contract import Received
 
 BEATS_PER_LEASE = 3
 TICK_S = 0.25
+SHARE_AFTER_MS = 2_000  # how long a job may keep the rest of its batch waiting
 STUCK_EXIT_CODE = 70
 
 
@@ -30,7 +32,9 @@ class Keeper:
     def __init__(self, yard: Yard, messages: Sequence[Received]) -> None:
         self._yard = yard
         self._held = {message.message_id: message for message in messages}
+        self._waiting = dict(self._held)  # those that nobody has begun with
         self._running: tuple[Context, Received] | None = None
+        self._running_since_ms = 0
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -70,16 +74,24 @@ class Keeper:
             silent_ms = self._yard.now_ms() - self._beat_at_ms
             return self.hold() if silent_ms * 2 >= self._yard.settings.lease_s * 1_000 else self.hidden_until_ms
 
+    def take(self, message: Received) -> bool:
+        """Begin with a message; false when it was shared out, and is no longer this worker's."""
+        with self._lock:
+            self._waiting.pop(message.message_id, None)
+            return message.message_id in self._held
+
     def let_go(self, message: Received) -> None:
         """The message's fate is decided: hold it no longer."""
         with self._lock:
             self._held.pop(message.message_id, None)
+            self._waiting.pop(message.message_id, None)
             self._running = None
 
     def watch(self, context: Context, message: Received) -> None:
         """Keep the lease of the run that begins now."""
         with self._lock:
             self._running = (context, message)
+            self._running_since_ms = self._yard.now_ms()
 
     def unwatch(self) -> None:
         """The run has ended; from here on only the main thread settles it."""
@@ -93,6 +105,8 @@ class Keeper:
                 running = self._running
                 if running is not None and self._is_stuck(running[0]):
                     self._end_stuck(*running)
+                if running is not None and self._keeps_others_waiting():
+                    self._share_out()
                 if self._yard.now_ms() - self._beat_at_ms >= beat_ms:
                     self._extend(running[0] if running else None)
 
@@ -104,6 +118,20 @@ class Keeper:
                 context.extend()
         except Exception:  # the next beat may succeed; if none does, the lease simply ends
             logger.exception("heartbeat failed")
+
+    def _keeps_others_waiting(self) -> bool:
+        return bool(self._waiting) and self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS
+
+    def _share_out(self) -> None:
+        """Show the messages that nobody has begun with to other workers, at once."""
+        try:
+            self._yard.transport.hide(list(self._waiting.values()), 0)
+        except Exception:  # they wait for this worker, as they would have anyway; the next tick tries again
+            logger.exception("batch not shared out")
+            return
+        for message_id in self._waiting:
+            del self._held[message_id]
+        self._waiting.clear()
 
     def _is_stuck(self, context: Context) -> bool:
         if context.deadline_ms is None:

@@ -33,7 +33,12 @@ MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 TRACE_ATTRIBUTE = "AWSTraceHeader"  # the one system attribute that a sender may set; it counts for no size limit
 RECEIVED_ATTRIBUTES = ("ApproximateReceiveCount", TRACE_ATTRIBUTE)
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"  # where Lambda has the tracing header of the invocation that is running
-GONE = {"ReceiptHandleIsInvalid", "InvalidParameterValue", "AWS.SimpleQueueService.MessageNotInflight"}
+GONE = {
+    "ReceiptHandleIsInvalid",
+    "InvalidParameterValue",
+    "InvalidParameterValueException",  # LocalStack's word for it
+    "AWS.SimpleQueueService.MessageNotInflight",
+}
 
 
 @dataclass(slots=True)

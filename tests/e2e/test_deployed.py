@@ -45,9 +45,8 @@ class TestTheDeployedForm:
     def test_killing_workers_in_mid_job_loses_nothing(self, installation: Deployed, tmp_path: Path) -> None:
         release = tmp_path / "go"
         files = [tmp_path / f"on-{n}" for n in range(3)]
-        waiting = [  # on a lane each, so that three workers are busy with them
-            installation.create("wait.for.file", {"started": str(file), "until": str(release)}, priority=priority)
-            for file, priority in zip(files, (10, 0, -1), strict=True)
+        waiting = [  # three workers are busy with them: what comes in one batch is shared out
+            installation.create("wait.for.file", {"started": str(file), "until": str(release)}) for file in files
         ]
         messages = [{"topic": "count.me", "payload": {"n": n}, "maxRetries": 5} for n in range(60)]
         results = installation.post("/mq/message/publish-batch", {"messages": messages})["results"]

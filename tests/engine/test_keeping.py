@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
@@ -18,7 +19,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context, JobCanceled, LeaseLost, Reject
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel
-from tests.support.steps import LEASE_MS, a_message, a_task, hidden_for_ms, message_of, stolen, using, work
+from tests.support.steps import LEASE_MS, a_message, a_task, hidden_for_ms, message_of, stolen, take, using, work
 from tests.support.waiting import until
 from tests.support.worlds import World
 from tests.support.yards import START_MS, events_of
@@ -130,7 +131,7 @@ def test_a_stuck_subscriber_does_not_make_the_others_run_again(w: World) -> None
 
 @pytest.mark.usefixtures("beating")
 def test_the_heartbeat_holds_every_message_and_the_running_job(w: World) -> None:
-    seen: list[tuple[int, int, int]] = []
+    seen: list[tuple[int, ...]] = []
 
     @task("t")
     def handler(what: str, context: Context) -> None:
@@ -139,16 +140,72 @@ def test_the_heartbeat_holds_every_message_and_the_running_job(w: World) -> None
         w.clock.move(20_000)  # a third of the lease
         until(lambda: context.lease_until_ms == START_MS + 20_000 + LEASE_MS)
         assert w.job(context.job.id).lease_until_ms == context.lease_until_ms
-        seen.append(tuple(hidden_for_ms(w, job) for job in (first, second, third)))
+        seen.append(tuple(hidden_for_ms(w, job) for job in (first, second)))
 
     using(w, handler)
-    first, second, third = (
-        a_task(w, input=what, priority=priority) for what, priority in (("first", 3), ("second", 2), ("third", 1))
-    )
+    first, second = (a_task(w, input=what, priority=priority) for what, priority in (("first", 3), ("second", 2)))
     assert work(w) == []
-    assert seen == [(LEASE_MS, LEASE_MS, LEASE_MS)]  # the first has served, but the mapping has yet to delete it
+    assert seen == [(LEASE_MS, LEASE_MS)]  # the first has served, but the mapping has yet to delete it
     assert w.messages() == []
     assert threading.active_count() == 1
+
+
+@pytest.mark.usefixtures("beating")
+def test_a_long_job_shares_out_the_rest_of_its_batch(w: World) -> None:
+    runs: list[str] = []
+    elsewhere: list[str] = []
+
+    @task("t")
+    def handler(what: str) -> None:
+        runs.append(what)
+        if what == "long":
+            w.clock.move(1_999)
+            assert take(w) == []
+            w.clock.move(1)
+            until(lambda: hidden_for_ms(w, jobs[3]) == 0)
+            w.clock.move(1)
+            elsewhere.extend(message.message_id for message in take(w))
+
+    using(w, handler)
+    jobs = [
+        a_task(w, input=what, priority=priority) for what, priority in (("short", 3), ("long", 2), ("a", 1), ("b", 0))
+    ]
+    shared = [message_of(w, job).id for job in jobs[2:]]
+    assert work(w) == shared
+    assert sorted(elsewhere) == sorted(shared)
+    assert runs == ["short", "long"]
+    assert [w.job(job.id).attempts for job in jobs] == [1, 1, 0, 0]
+    w.go_on()
+    assert sorted(runs) == ["a", "b", "long", "short"]
+    assert [w.job(job.id).attempts for job in jobs] == [1, 1, 1, 1]
+
+
+@pytest.mark.usefixtures("beating")
+def test_what_could_not_be_shared_out_is_run_by_the_same_worker(w: World) -> None:
+    runs: list[str] = []
+    refused = threading.Event()
+
+    def refuse(messages: Any, hide_s: int) -> None:
+        del messages
+        assert hide_s == 0
+        refused.set()
+        raise EndpointConnectionError(endpoint_url="https://aws.test")
+
+    @task("t")
+    def handler(what: str) -> None:
+        runs.append(what)
+        if what == "long":
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(type(w.yard.transport), "hide", lambda _, messages, hide_s: refuse(messages, hide_s))
+                w.clock.move(2_000)
+                until(refused.is_set)
+
+    using(w, handler)
+    for what, priority in (("long", 1), ("next", 0)):
+        a_task(w, input=what, priority=priority)
+    work(w)
+    w.go_on()
+    assert runs == ["long", "next"]
 
 
 @pytest.mark.usefixtures("beating")

@@ -221,6 +221,11 @@ def test_what_is_watched_is_part_of_every_deployed_template() -> None:
     assert not [each for each in local if each["Type"].startswith("AWS::CloudWatch")]
 
 
+def test_nothing_is_watched_where_it_is_switched_off() -> None:
+    built = template(replace(DEV, watch="off"), QUEUES)["Resources"]
+    assert not [key for key, resource in built.items() if resource["Type"].startswith("AWS::CloudWatch::")]
+
+
 @pytest.mark.parametrize("settings", [DEV, LONGEST, replace(DEV, metrics="off")])
 def test_the_dashboard_has_the_documented_structure(settings: Settings) -> None:
     jsonschema.validate(dashboard(settings), BODY)

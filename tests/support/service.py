@@ -35,6 +35,7 @@ from tests.support.yards import CREDENTIALS, START_MS, MovableClock, environment
 
 APP_FILE = Path(__file__).parents[2] / "app.py"
 HANDLERS = "chalicelib.tasks,tests.support.dialect_handlers"
+VARIABLES = {"TASKYARD_HANDLERS": HANDLERS, "TASKYARD_BUCKET": "objects", "TASKYARD_WATCH": "off"}
 HOST = "127.0.0.1:8000"
 Query = Mapping[str, Any]
 
@@ -131,7 +132,18 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
     given = {f"TASKYARD_{name.upper()}": value for name, value in variables.items()}
     clock = MovableClock(START_MS)
     aws_there = _moto(clock) if endpoint_url is None else environment({"AWS_ENDPOINT_URL": endpoint_url})
-    with environment({**CREDENTIALS, "TASKYARD_HANDLERS": HANDLERS, "TASKYARD_BUCKET": "objects", **given}), aws_there:
+    with (
+        environment(
+            {
+                **CREDENTIALS,
+                "TASKYARD_HANDLERS": HANDLERS,
+                "TASKYARD_BUCKET": "objects",
+                "TASKYARD_WATCH": "off",
+                **given,
+            }
+        ),
+        aws_there,
+    ):
         _forget()
         chosen = settings.current()
         stack.apply(chosen, template(chosen, registry().queues))
