@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
-from chalicelib.api.models import NAME_MAX_CHARS, ApiModel
+from chalicelib.api.models import NAME_MAX_CHARS
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
 
-PER_PAGE_MAX = 100
-PAGE_MAX = 100_000
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -28,18 +26,6 @@ def _aware(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_aware)]
 """A point in time: ISO 8601; UTC where it names no zone."""
-
-
-class Paging(ApiModel):
-    """Which page of a list."""
-
-    per_page: int = Field(default=20, ge=1, le=PER_PAGE_MAX, description="Items on a page")
-    current_page: int = Field(default=1, ge=1, le=PAGE_MAX, description="The page, from 1")
-
-    @property
-    def offset(self) -> int:
-        """How many items come before the page."""
-        return (self.current_page - 1) * self.per_page
 
 
 def job_id_of(text: str, what: str) -> int:

@@ -12,8 +12,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from chalicelib.api.exchange import Caller
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Whole
+from chalicelib.api.paging import ListAnswer, Paging, listed
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Moment, Paging, idempotency_key_of, iso, job_id_of, to_ms, without_secret
+from chalicelib.api.shapes import Moment, idempotency_key_of, iso, job_id_of, to_ms, without_secret
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
@@ -187,12 +188,10 @@ class TaskRecord(AnswerModel):
     updated_at: str
 
 
-class TaskPage(AnswerModel):
+class TaskPage(ListAnswer):
     """A page of tasks."""
 
     page_data: list[TaskRecord]
-    total_count: int
-    total_is_exact: bool = Field(description="false: only the newest 10,000 were looked at")
 
 
 # -- routes -------------------------------------------------------------------------------------------
@@ -224,10 +223,10 @@ def list_tasks(yard: Yard, query: ListQuery) -> TaskPage:
 
     Type, status and creation time are answered by an index; other filters and orders look at the newest 10,000.
     """
-    page = yard.lists.page(_wanted(yard, query), query.offset, query.per_page)
+    page = listed(yard.lists, _wanted(yard, query), query)
     bodies = yard.payloads.bodies(page.jobs)
     records = [_record(yard, job, bodies[job.id], yard.payloads.inline_output(job)) for job in page.jobs]
-    return TaskPage(page_data=records, total_count=page.total, total_is_exact=page.exact)
+    return TaskPage(page_data=records, total_count=page.total, total_is_exact=page.exact, next_cursor=page.next_cursor)
 
 
 @router.post("/api/task/cancel", scope="task")

@@ -10,6 +10,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.children import look_after
 from chalicelib.engine.sending import mark_sent, parcel_of, send_all
+from chalicelib.engine.tidying import retention
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.jobs import JobRefused
@@ -35,6 +36,7 @@ def tick(yard: Yard, enough_time: Callable[[], bool]) -> dict[str, int]:
     }
     if yard.now_ms() % HOUR_MS < MINUTE_MS:
         steps["stale_resent"] = resend_stale
+    steps |= retention(yard)
     touched: dict[str, int] = {}
     failures: list[Exception] = []
     for name, step in steps.items():

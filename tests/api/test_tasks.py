@@ -433,16 +433,12 @@ class TestListPages:
             api.clock.move(1 if n % 3 else 0)
         newest_first = tasks[::-1]
         of_type = {"filter.type": kind}
-        assert api.get("/api/task/list", of_type).json == {
-            "pageData": newest_first[:20],
-            "totalCount": 23,
-            "totalIsExact": True,
-        }
-        assert api.get("/api/task/list", {**of_type, "perPage": 10, "currentPage": 3}).json == {
-            "pageData": newest_first[20:],
-            "totalCount": 23,
-            "totalIsExact": True,
-        }
+        first = api.get("/api/task/list", of_type).json
+        cursor = first.pop("nextCursor")
+        assert first == {"pageData": newest_first[:20], "totalCount": 23, "totalIsExact": True}
+        last = {"pageData": newest_first[20:], "totalCount": 23, "totalIsExact": True, "nextCursor": None}
+        assert api.get("/api/task/list", {**of_type, "perPage": 10, "currentPage": 3}).json == last
+        assert api.get("/api/task/list", {**of_type, "cursor": cursor}).json == last
         assert listed(api, {**of_type, "currentPage": 7}) == []
 
     @pytest.mark.parametrize(
@@ -537,6 +533,7 @@ class TestListFilters:
                 "pageData": [],
                 "totalCount": 0,
                 "totalIsExact": True,
+                "nextCursor": None,
             }
 
     def test_together(self, api: Service, varied: dict[str, Any]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from chalicelib.api.mq import dashboard, dead_letters, listing, messages, metrics, traces
+from chalicelib.api.mq import dashboard, dead_letters, listing, messages, metrics, queues, recovery, settling, traces
 
 ROUTERS = (
     messages.router,
+    settling.router,
     listing.router,
     dead_letters.router,
     traces.router,
+    queues.router,
+    recovery.router,
     dashboard.router,
     metrics.router,
 )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic
+from chalicelib.api.paging import ListAnswer, Paging, listed
 from chalicelib.api.problems import BadRequest
 from chalicelib.api.routes import Router
-from chalicelib.api.shapes import Paging, iso, job_id_of
+from chalicelib.api.shapes import iso, job_id_of
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
@@ -33,15 +34,16 @@ class DeadLetterQuery(Paging):
 
 
 class ReplayBody(ApiModel):
-    """One dead letter, or several."""
+    """One dead letter, several, or those of a topic."""
 
     id: Id | None = None
     ids: list[Id] | None = Field(default=None, min_length=1, max_length=REPLAYS_MAX)
+    topic: Topic | None = Field(default=None, description="The oldest 100 of the topic that were not replayed yet")
 
     @model_validator(mode="after")
     def _one_way(self) -> ReplayBody:
-        if (self.id is None) == (self.ids is None):
-            raise ValueError("either id or ids, and not both")
+        if sum(given is not None for given in (self.id, self.ids, self.topic)) != 1:
+            raise ValueError("one of id, ids and topic")
         return self
 
 
@@ -68,12 +70,10 @@ class DeadLetter(AnswerModel):
     updated_at: str
 
 
-class DeadLetterPage(AnswerModel):
-    """A page of dead letters, newest first."""
+class DeadLetterPage(ListAnswer):
+    """A page of dead letters, newest message first."""
 
     page_data: list[DeadLetter]
-    total_count: int
-    total_is_exact: bool
 
 
 class ReplayResult(AnswerModel):
@@ -85,22 +85,36 @@ class ReplayResult(AnswerModel):
     error: str | None = None
 
 
+class TopicReplay(AnswerModel):
+    """What became of a topic's dead letters."""
+
+    replayed: int
+    failed: int = Field(description="How many could not be replayed; the results say why")
+    has_more: bool = Field(description="More are left: repeat the request, unless nothing was replayed")
+    results: list[ReplayResult]
+
+
 @router.get("/mq/dlq/list", scope="dlq")
 def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
-    """List dead letters, newest first."""
+    """List dead letters, the newest message first."""
     labels = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}[query.replayed]
-    page = yard.lists.page(Wanted(Kind.MESSAGE, query.topic, labels), query.offset, query.per_page)
+    page = listed(yard.lists, Wanted(Kind.MESSAGE, query.topic, labels), query)
     bodies = yard.payloads.bodies(page.jobs)
     letters = [_dead_letter(job, bodies[job.id]) for job in page.jobs]
-    return DeadLetterPage(page_data=letters, total_count=page.total, total_is_exact=page.exact)
+    return DeadLetterPage(
+        page_data=letters, total_count=page.total, total_is_exact=page.exact, next_cursor=page.next_cursor
+    )
 
 
 @router.post("/mq/dlq/replay", scope="dlq:manage", answers={400: "It was replayed already"})
-def replay(yard: Yard, body: ReplayBody) -> ReplayResult | list[ReplayResult]:
-    """Replay one dead letter, or several: each becomes a new message with a trace of its own.
+def replay(yard: Yard, body: ReplayBody) -> ReplayResult | list[ReplayResult] | TopicReplay:
+    """Replay one dead letter, several, or those of a topic: each becomes a new message with a trace of its own.
 
-    For several the answer lists, in order, what became of each.
+    For several the answer lists, in order, what became of each. Of a topic the oldest 100 that were not replayed
+    yet are; the answer counts them, and says whether to repeat the request.
     """
+    if body.topic is not None:
+        return _replay_topic(yard, body.topic)
     if body.ids is None:
         return _replay_one(yard, str(body.id))
     return [_replay_result(yard, str(text)) for text in body.ids]
@@ -125,6 +139,16 @@ def _replay_result(yard: Yard, text: str) -> ReplayResult:
         return _replay_one(yard, text)
     except TaskyardError as error:
         return ReplayResult(id=text, success=False, error=error.message)
+
+
+def _replay_topic(yard: Yard, topic: str) -> TopicReplay:
+    wanted = Wanted(Kind.MESSAGE, topic, (State.FAILED.value,), descending=False)
+    letters = yard.lists.stretch(wanted, REPLAYS_MAX)
+    results = [_replay_result(yard, str(job.id)) for job in letters.jobs]
+    replayed = sum(result.success for result in results)
+    return TopicReplay(
+        replayed=replayed, failed=len(results) - replayed, has_more=letters.next is not None, results=results
+    )
 
 
 def _dead_letter(job: Job, body: dict[str, Any] | None) -> DeadLetter:

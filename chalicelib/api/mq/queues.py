@@ -1,0 +1,115 @@
+"""How much waits, and removing what is done: ``/mq/queue``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from chalicelib.api.models import AnswerModel, ApiModel, Topic
+from chalicelib.api.mq.records import STATES_OF
+from chalicelib.api.paging import POSITION, Cursor, cursor_in
+from chalicelib.api.routes import Router
+from chalicelib.api.shapes import Moment, to_ms
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.tidying import Bounds, remove_old
+from chalicelib.store.job_lists import WINDOW, Wanted, labels_of
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+
+REMOVALS_MAX = 1_000
+CLEANUP_BUDGET_MS = 20_000  # API Gateway waits 29 s for an answer
+
+router = Router("Queues", "How much waits in queues, and removing what is done.")
+
+
+class DepthQuery(ApiModel):
+    """Which topic to look at."""
+
+    topic: Topic | None = Field(default=None, description="All topics unless told")
+
+
+class Depth(AnswerModel):
+    """How many messages wait."""
+
+    depth: int = Field(description="Messages that are PENDING, delayed ones included")
+    is_exact: bool = Field(description="false above 10,000: then from the counters, which are a moment behind")
+    by_topic: dict[str, int] | None = Field(
+        description="The topics where messages wait, from the counters; null where one topic was asked for"
+    )
+
+
+class CleanupBody(ApiModel):
+    """What to remove."""
+
+    status: Literal["COMPLETED", "FAILED"] = Field(
+        default="COMPLETED", description="FAILED: dead letters, replayed ones included, and canceled messages"
+    )
+    older_than: Moment | None = Field(
+        default=None, description="Only what last changed before this time; everything of the status unless told"
+    )
+    topic: Topic | None = None
+    cursor: str | None = Field(
+        default=None, description="The nextCursor of the answer before, to pass over what it looked at in vain"
+    )
+
+    @property
+    def filters(self) -> str:
+        """What the body asks for beside its place."""
+        return f"{type(self).__name__} {self.model_dump_json(exclude={'cursor'})}"
+
+
+class Cleaned(AnswerModel):
+    """What was removed."""
+
+    deleted: int
+    has_more: bool = Field(description="There may be more to remove: repeat the request")
+    next_cursor: str | None = Field(description="Where the next request may go on; it need not")
+
+
+@router.get("/mq/queue/depth", scope="dashboard")
+def queue_depth(yard: Yard, query: DepthQuery) -> Depth:
+    """How many messages wait, of one topic or of all.
+
+    Counted on the ledger's index up to 10,000; beyond that the counters answer, which the change stream moves.
+    """
+    waiting = yard.lists.count(Wanted(Kind.MESSAGE, query.topic, (State.PENDING.value,)))
+    if query.topic is not None and waiting <= WINDOW:
+        return Depth(depth=waiting, is_exact=True, by_topic=None)
+    by_topic = _waiting_by_topic(yard)
+    counted = sum(by_topic.values()) if query.topic is None else by_topic.get(query.topic, 0)
+    return Depth(
+        depth=waiting if waiting <= WINDOW else max(waiting, counted),
+        is_exact=waiting <= WINDOW,
+        by_topic=by_topic if query.topic is None else None,
+    )
+
+
+@router.post("/mq/queue/cleanup", scope="dlq:manage")
+def clean_up(yard: Yard, body: CleanupBody) -> Cleaned:
+    """Remove messages that are done, the oldest first, with their payloads.
+
+    One request removes about 1,000 or works for 20 seconds, whichever ends first; hasMore says whether to repeat
+    it. A removed message is gone from lists and traces at once and cannot come back.
+    """
+    started_ms = yard.now_ms()
+    removed = remove_old(
+        yard,
+        Wanted(Kind.MESSAGE, body.topic, labels_of(*STATES_OF[body.status])),
+        to_ms(body.older_than) if body.older_than is not None else None,
+        Bounds(REMOVALS_MAX, lambda: yard.now_ms() - started_ms < CLEANUP_BUDGET_MS),
+        str(cursor_in(body.cursor, body.filters, POSITION).place) if body.cursor is not None else None,
+    )
+    place = removed.place
+    following = None if place is None else Cursor(place, 0, exact=False).to_text(body.filters)
+    return Cleaned(deleted=removed.count, has_more=place is not None, next_cursor=following)
+
+
+def _waiting_by_topic(yard: Yard) -> dict[str, int]:
+    waiting: Counter[str] = Counter()
+    for group, counts in yard.insights.counters().items():
+        if group.kind == Kind.MESSAGE:
+            waiting[group.type] += counts[State.PENDING]
+    return {topic: count for topic, count in sorted(waiting.items()) if count > 0}

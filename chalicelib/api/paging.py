@@ -1,0 +1,131 @@
+"""Pages of lists: by number, or by a cursor that goes on where an answer ended.
+
+A page number counts from the newest entry, so what is published meanwhile moves the pages. A cursor names the place
+behind the last entry shown: it is found at once, however deep, and stays where it is. It carries what the first
+answer counted, so that nothing is counted again, and a checksum over itself and the filters it was made for. That is
+no signature, and none is needed: a cursor opens nothing that the list does not show to the same caller.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+
+from chalicelib.api.models import AnswerModel, ApiModel
+from chalicelib.api.problems import BadRequest
+from chalicelib.core.job import Job
+from chalicelib.store.job_lists import WINDOW, JobLists, Place, Wanted
+
+PER_PAGE_MAX = 100
+PAGE_MAX = 100_000
+CHECK_BYTES = 9
+CURSOR_MAX_CHARS = 256
+POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
+EXPECTED = "the nextCursor of an answer to the same list with the same filters"
+
+
+class Paging(ApiModel):
+    """Which part of a list."""
+
+    per_page: int = Field(default=20, ge=1, le=PER_PAGE_MAX, description="Items on a page")
+    current_page: int = Field(default=1, ge=1, le=PAGE_MAX, description="The page, from 1")
+    cursor: str | None = Field(default=None, description="Instead of a page: the nextCursor of the answer before")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Paging:
+        if self.cursor is not None and self.current_page != 1:
+            raise ValueError("either cursor or currentPage, and not both")
+        return self
+
+    @property
+    def offset(self) -> int:
+        """How many items come before the page."""
+        return (self.current_page - 1) * self.per_page
+
+    @property
+    def filters(self) -> str:
+        """What the query asks for beside its place in the list."""
+        asked = self.model_dump_json(exclude={"per_page", "current_page", "cursor"})
+        return f"{type(self).__name__} {asked}"
+
+
+class ListAnswer(AnswerModel):
+    """What every list answers beside its entries."""
+
+    total_count: int = Field(description="How many there are; on pages by cursor, how many the first page counted")
+    total_is_exact: bool = Field(description="false: only the newest 10,000 were counted, or looked at")
+    next_cursor: str | None = Field(description="Sent as cursor it gives what follows; null at the end of the list")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A place in a list, and what the first page of the list counted."""
+
+    place: Place
+    total: int
+    exact: bool
+
+    def to_text(self, filters: str) -> str:
+        """What a client gets to see."""
+        content = json.dumps([self.place, self.total, self.exact], separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(_check(content, filters) + content).decode().rstrip("=")
+
+
+def cursor_in(text: str, filters: str, places: re.Pattern[str] | None) -> Cursor:
+    """The cursor that ``to_text`` wrote for a list with these ``filters``; raises ``BadRequest`` for anything else.
+
+    ``places`` is the form of its places; ``None`` where they are numbers of entries.
+    """
+    try:
+        if len(text) > CURSOR_MAX_CHARS:
+            raise ValueError("no cursor is so long")
+        written = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        check, content = written[:CHECK_BYTES], written[CHECK_BYTES:]
+        if check != _check(content, filters):
+            raise ValueError("of another list, or changed")
+        place, total, exact = json.loads(content)
+        if not (_is_place(place, places) and type(total) is int and type(exact) is bool):
+            raise ValueError("made by hand")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise BadRequest("this cursor does not belong to this list", field="cursor", expected=EXPECTED, got=text) from (
+            error
+        )
+    return Cursor(place, total, exact)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A part of a list of jobs, as answers tell of it."""
+
+    jobs: list[Job]
+    total: int
+    exact: bool
+    next_cursor: str | None
+
+
+def listed(lists: JobLists, wanted: Wanted, query: Paging) -> Listed:
+    """The part of the list ``wanted`` that ``query`` asks for."""
+    if query.cursor is None:
+        page = lists.page(wanted, query.offset, query.per_page)
+        jobs, total, exact, place = page.jobs, page.total, page.exact, page.next
+    else:
+        cursor = cursor_in(query.cursor, query.filters, POSITION if wanted.order is None else None)
+        stretch = lists.stretch(wanted, query.per_page, cursor.place)
+        jobs, total, exact, place = stretch.jobs, cursor.total, cursor.exact, stretch.next
+    following = None if place is None else Cursor(place, total, exact).to_text(query.filters)
+    return Listed(jobs, total, exact, following)
+
+
+def _check(content: bytes, filters: str) -> bytes:
+    return hashlib.sha256(b"\n".join((filters.encode(), content))).digest()[:CHECK_BYTES]
+
+
+def _is_place(place: object, places: re.Pattern[str] | None) -> bool:
+    if places is None:
+        return type(place) is int and 0 <= place <= WINDOW
+    return isinstance(place, str) and places.fullmatch(place) is not None

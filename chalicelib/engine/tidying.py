@@ -1,0 +1,116 @@
+"""Removing what is done and old: by request (cleanup), and by the clock (retention).
+
+Each call is bounded and keeps nothing in mind: what is removed has left the lists, so the next call finds the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.children import release_children
+from chalicelib.engine.yard import Yard
+from chalicelib.store.job_lists import READ_CHUNK, Wanted, labels_of
+from chalicelib.store.jobs import JobRefused
+
+PARALLEL_REMOVALS = 8
+SKIPS_MAX = 1_000  # jobs looked at in vain: done more recently than they are old
+EXPIRED_MAX = 10_000  # removals of one kind and outcome in one run of the clock
+RETENTION_BUDGET_MS = 20_000  # of the minute between two runs of the clock
+MINUTE_MS = 60_000
+GOLDEN_SHARE = 0.618034  # whose multiples, without their whole part, fill a span evenly (Weyl)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many jobs a call removed, and behind which position there may be more; ``None``: nowhere."""
+
+    count: int
+    place: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one call may do: ``most`` removals, while ``going_on`` says yes. Both are looked at every 100 jobs."""
+
+    most: int
+    going_on: Callable[[], bool]
+
+
+def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds, behind: str | None = None) -> Removed:
+    """Remove the jobs of a list that last changed before a time (any time: ``None``), the oldest first.
+
+    ``wanted`` may name labels of finished jobs only. A job's parts and objects go with it; a tombstone stays until
+    SQS has forgotten the job. One that is run again meanwhile stays.
+    """
+    until_ms = wanted.until_ms if before_ms is None else before_ms
+    entries = yard.lists.walk(replace(wanted, until_ms=until_ms, descending=False), behind)
+    removed = skipped = 0
+    with ThreadPoolExecutor(PARALLEL_REMOVALS) as removers:
+        while chunk := list(islice(entries, READ_CHUNK)):
+            old = [job for _, job in chunk if job is not None and (before_ms is None or job.updated_at_ms < before_ms)]
+            removed += sum(removers.map(partial(_remove, yard), old))
+            skipped += len(chunk) - len(old)
+            if len(chunk) < READ_CHUNK:
+                break
+            if removed >= bounds.most or skipped >= SKIPS_MAX or not bounds.going_on():
+                return Removed(removed, chunk[-1][0])
+    return Removed(removed, None)
+
+
+Step = Callable[[Yard, Callable[[], bool]], int]
+
+
+def retention(yard: Yard) -> dict[str, Step]:
+    """The step that the clock's run has where the settings let jobs expire; otherwise none."""
+    expires = yard.settings.retention_completed_s or yard.settings.retention_failed_s
+    return {"expired_removed": remove_expired} if expires else {}
+
+
+def remove_expired(yard: Yard, enough_time: Callable[[], bool]) -> int:
+    """Remove jobs, tasks and messages alike, that were done longer ago than the settings keep them."""
+    started_ms = yard.now_ms()
+    bounds = Bounds(EXPIRED_MAX, lambda: enough_time() and yard.now_ms() - started_ms < RETENTION_BUDGET_MS)
+    kept_s = {
+        labels_of(State.SUCCESS): yard.settings.retention_completed_s,
+        labels_of(State.FAILED, State.CANCELED): yard.settings.retention_failed_s,
+    }
+    removed = 0
+    for labels, keep_s in kept_s.items():
+        for kind in Kind if keep_s else ():
+            if bounds.going_on():
+                removed += _remove_expired(yard, Wanted(kind, labels=labels), started_ms - keep_s * 1_000, bounds)
+    return removed
+
+
+def _remove_expired(yard: Yard, wanted: Wanted, before_ms: int, bounds: Bounds) -> int:
+    """Remove what expired of one list.
+
+    Where jobs that waited long before they ran stand first, a walk from the oldest meets only them, in every run
+    anew; then another walk begins elsewhere, at a place that is different in each run.
+    """
+    found = remove_old(yard, wanted, before_ms, bounds)
+    if found.place is None or found.count >= bounds.most or not bounds.going_on():
+        return found.count
+    start_ms, run = int(found.place.partition("-")[0]), yard.now_ms() // MINUTE_MS
+    elsewhere_ms = start_ms + int((before_ms - start_ms) * (run * GOLDEN_SHARE % 1))
+    return found.count + remove_old(yard, wanted, before_ms, bounds, f"{elsewhere_ms:013d}-").count
+
+
+def _remove(yard: Yard, job: Job) -> bool:
+    """Remove a finished job as it was seen; false if it has changed since."""
+    if job.has_children and job.state is State.SUCCESS:
+        release_children(yard, job)  # nobody could tell them later that it succeeded
+    try:
+        tombstone = yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
+    except JobRefused:
+        return False
+    if job.body_at is not None or job.output_at is not None:
+        yard.payloads.delete_objects(tombstone.leftovers)
+        yard.jobs.seal(tombstone)
+    return True
