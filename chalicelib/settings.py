@@ -100,7 +100,8 @@ class Settings:
 
     def checked(self) -> Settings:
         """These settings, or ``InvalidInput`` naming the first that cannot work."""
-        _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,11}", self.stage), "STAGE", "1 to 12 of a-z 0-9 -", self.stage)
+        # No hyphen: the names of one stage must never begin as those of another.
+        _expect(re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.stage), "STAGE", "1 to 12 of a-z 0-9", self.stage)
         _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,15}", self.prefix), "PREFIX", "1 to 16 of a-z 0-9 -", self.prefix)
         _expect(1 <= self.lease_s <= 3_600, "LEASE_S", "1 to 3600", self.lease_s)
         _expect(1 <= self.function_timeout_s <= 900, "FUNCTION_TIMEOUT_S", "1 to 900", self.function_timeout_s)

@@ -31,7 +31,7 @@ RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("retention_failed_s", 0, 10**9, (-1,)),
     ("index_shards", 1, 64, (0, -1, 65)),
     ("worker_batch_size", 1, 10, (0, 11)),
-    ("stage", "a", "a-0123456789", ("", "a-01234567890", "A", "1a", "-a", "a_b", "a.b", "ä", "a\n", "a b")),
+    ("stage", "a", "a12345678901", ("", "a123456789012", "A", "1a", "-a", "a-b", "a_b", "a.b", "ä", "a\n", "a b")),
     ("prefix", "t", "taskyard-0123456", ("", "taskyard-01234567", "T", "9", "-t", "t_", "t\n")),
 ]
 BOUNDS = [(name, bound) for name, smallest, largest, _ in RANGES for bound in (smallest, largest)]

@@ -6,6 +6,7 @@ from. Deleting those, too, is final, except for the tables' backups.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -74,10 +75,10 @@ def _without_data(settings: Settings, retained: Iterable[tuple[str, str]], say: 
     """Delete what the stack retained, the lanes made on first use, and the code bucket."""
     for kind, name in retained:
         if DELETE[kind](name):
-            say(f"{name.rsplit('/', 1)[-1]}: deleted")
+            say(f"{_name(name)}: deleted")
     for url in _queues(settings):
         _delete_queue(url)
-        say(f"{url.rsplit('/', 1)[-1]}: deleted")
+        say(f"{_name(url)}: deleted")
     code = code_stack_name(settings)
     if stack.find(code) is not None:
         _empty_bucket(stack.outputs(code)["CodeBucketName"])
@@ -95,11 +96,25 @@ def _retained(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _queues(settings: Settings) -> list[str]:
+    """The URLs of the lanes, those made on first use included, by where their dead letters go; and of that queue."""
     # Without a page size, SQS stops after 1,000 without saying so.
-    pages = aws.client("sqs").get_paginator("list_queues").paginate(
-        QueueNamePrefix=f"{settings.base_name}-", PaginationConfig={"PageSize": QUEUES_PER_CALL}
+    pages = (
+        aws.client("sqs")
+        .get_paginator("list_queues")
+        .paginate(QueueNamePrefix=f"{settings.base_name}-", PaginationConfig={"PageSize": QUEUES_PER_CALL})
     )
-    return [url for page in pages for url in page.get("QueueUrls", ())]
+    urls = [url for page in pages for url in page.get("QueueUrls", ())]
+    return [url for url in urls if settings.dead_letter_queue in (_name(url), _dead_letter_queue_of(url))]
+
+
+def _name(url_or_arn: str) -> str:
+    return url_or_arn.replace("/", ":").rsplit(":", 1)[-1]
+
+
+def _dead_letter_queue_of(url: str) -> str | None:
+    answer = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
+    policy = answer.get("Attributes", {}).get("RedrivePolicy")
+    return _name(json.loads(policy)["deadLetterTargetArn"]) if policy else None
 
 
 def _delete_table(name: str) -> bool:
