@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import Job, JobError
@@ -17,7 +17,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel
-from chalicelib.engine.polling import NotInHand, complete, fail, poll
+from chalicelib.engine.polling import InOtherHands, NotInHand, complete, extend, fail, poll
 from chalicelib.engine.yard import Yard
 from tests.support.steps import (
     a_message,
@@ -392,3 +392,196 @@ def test_the_ledger_decides_though_sqs_does_not_answer(
     assert w.job(job.id).state is State.SUCCESS
     assert w.job(job.id).attempts == (1 if state is State.SUCCESS else 2)
     assert w.messages() == []
+
+
+# -- lock tokens --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["complete", "fail", "extend"])
+def test_the_holder_s_token_opens(w: World, how: str) -> None:
+    job = in_hand(w)
+    assert job.lease is not None
+    settled = {
+        "complete": lambda: complete(w.yard, job.id, job.lease),
+        "fail": lambda: fail(w.yard, job.id, "no", job.lease),
+        "extend": lambda: extend(w.yard, job.id, job.lease, LEASE_MS),
+    }[how]()
+    assert settled.state == {"complete": State.SUCCESS, "fail": State.PENDING, "extend": State.RUNNING}[how]
+
+
+@pytest.mark.parametrize("token", ["", "0" * 16, "\u00e9\U0001f511", "x" * 256])
+def test_another_token_changes_nothing(w: World, token: str) -> None:
+    job = in_hand(w)
+    before_it = (w.job(job.id), message_of(w, job).visible_at)
+    for refused_to in (
+        lambda: complete(w.yard, job.id, token),
+        lambda: fail(w.yard, job.id, "no", token),
+        lambda: extend(w.yard, job.id, token, 60_000),
+    ):
+        with pytest.raises(InOtherHands) as refused:
+            refused_to()
+        assert (refused.value.field, refused.value.job) == ("lockToken", before_it[0])
+        assert job.lease not in str(refused.value)
+    assert (w.job(job.id), message_of(w, job).visible_at) == before_it
+
+
+def test_the_token_of_a_lock_that_was_taken_over_is_void(w: World) -> None:
+    late = in_hand(w)
+    w.clock.move(LEASE_MS + 1)
+    (holder,) = polled(w)
+    for refused_to in (
+        lambda: complete(w.yard, late.id, late.lease),
+        lambda: fail(w.yard, late.id, "no", late.lease),
+        lambda: extend(w.yard, late.id, late.lease or "", LEASE_MS),
+    ):
+        with pytest.raises(InOtherHands):
+            refused_to()
+    assert w.job(late.id) == holder
+    assert complete(w.yard, holder.id, holder.lease).state is State.SUCCESS
+    with pytest.raises(NotInHand) as refused:
+        complete(w.yard, holder.id, holder.lease)
+    assert not isinstance(refused.value, InOtherHands)
+
+
+def test_a_lock_that_ran_out_opens_as_long_as_nobody_took_over(w: World) -> None:
+    job = in_hand(w)
+    w.clock.move(LEASE_MS + 60_000)
+    assert complete(w.yard, job.id, job.lease).state is State.SUCCESS
+
+
+# -- extending a lock ---------------------------------------------------------------------------------
+
+
+def test_an_extended_lock_holds_from_now_on(w: World) -> None:
+    job = in_hand(w)
+    assert job.lease is not None
+    w.clock.move(20_000)
+    extended = extend(w.yard, job.id, job.lease, 45_001)
+    assert extended == w.job(job.id)
+    assert extended == replace(job, lease_until_ms=w.clock.ms + 45_001)
+    assert message_of(w, job).visible_at == w.clock.ms + 46_000
+    w.clock.move(45_001)
+    assert polled(w) == []
+    w.clock.move(1_000)
+    assert [again.attempts for again in polled(w)] == [2]
+
+
+def test_a_lock_may_be_shortened(w: World) -> None:
+    job = in_hand(w)
+    extend(w.yard, job.id, job.lease or "", 1_000)
+    w.clock.move(1_001)
+    assert [again.id for again in polled(w)] == [job.id]
+
+
+def test_an_extension_of_what_is_taken_over_at_that_very_moment(w: World) -> None:
+    job = in_hand(w)
+    w.clock.move(LEASE_MS + 1)
+    with (
+        before(w.yard.jobs.table.client, "UpdateItem", lambda: stolen(w, replace(job, state=State.PENDING))),
+        pytest.raises(InOtherHands),
+    ):
+        extend(w.yard, job.id, job.lease or "", LEASE_MS)
+    assert w.job(job.id).worker == "other worker"
+    assert message_of(w, job).visible_at == START_MS + LEASE_MS  # it was not hidden for the late one
+
+
+def test_an_extended_message_that_sqs_shows_is_not_claimed(w: World) -> None:
+    job = in_hand(w)
+    with failing(w.yard.transport.client, "ChangeMessageVisibilityBatch"):
+        extend(w.yard, job.id, job.lease or "", 600_000)
+    w.clock.move(LEASE_MS + 1)
+    assert polled(w) == []
+    assert w.job(job.id).attempts == 1
+    assert complete(w.yard, job.id, job.lease).state is State.SUCCESS
+
+
+def test_what_is_not_in_hand_is_not_extended(w: World) -> None:
+    waiting = a_message(w, "notes")
+    with pytest.raises(NotInHand):
+        extend(w.yard, waiting.id, "0" * 16, LEASE_MS)
+    with pytest.raises(NotFound):
+        extend(w.yard, 999, "0" * 16, LEASE_MS)
+
+
+# -- two reports at once ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_token", [True, False])
+@pytest.mark.parametrize("second", ["complete", "fail"])
+@pytest.mark.parametrize("first", ["complete", "fail"])
+def test_of_two_reports_at_the_same_moment_one_counts(w: World, first: str, second: str, with_token: bool) -> None:
+    """Both have read the record in hand; the second to write is told what the first has made of it."""
+    job = in_hand(w, max_attempts=1)
+    token = job.lease if with_token else None
+    report = {
+        "complete": lambda: complete(w.yard, job.id, token),
+        "fail": lambda: fail(w.yard, job.id, "no", token),
+    }
+    answers: list[Job] = []
+    with (
+        before(w.yard.jobs.table.client, "UpdateItem", lambda: answers.append(report[first]())),
+        pytest.raises(NotInHand) as refused,
+    ):
+        report[second]()
+    assert [answer.state for answer in answers] == [State.SUCCESS if first == "complete" else State.FAILED]
+    assert refused.value.job == answers[0] == w.job(job.id)
+    assert len(events_of(answers[0])) == 3
+
+
+@pytest.mark.parametrize("how", ["complete", "fail"])
+def test_a_repetition_of_our_own_write_finds_it_done(w: World, how: str) -> None:
+    """The write takes effect, its answer is lost, and botocore's repetition is refused by the write's own effect."""
+    job = in_hand(w)
+    tries: list[int] = []
+
+    def lose_the_first_answer(**_: Any) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ReadTimeoutError(endpoint_url="https://aws.test")
+
+    events = w.yard.jobs.table.client.meta.events
+    events.register_last("before-send.dynamodb.UpdateItem", lose_the_first_answer)
+    try:
+        settled = complete(w.yard, job.id) if how == "complete" else fail(w.yard, job.id, "no")
+    finally:
+        events.unregister("before-send.dynamodb.UpdateItem", lose_the_first_answer)
+    assert len(tries) == 2
+    assert settled == w.job(job.id)
+    assert events_of(settled) == ["published", "started", "succeeded" if how == "complete" else "failed"]
+    assert settled.failures == (0 if how == "complete" else 1)
+
+
+def test_a_new_attempt_has_a_lock_of_its_own(w: World) -> None:
+    job = in_hand(w)
+    failed = fail(w.yard, job.id, "no")
+    w.clock.move(1_001)
+    (again,) = polled(w)
+    assert len({job.lease, failed.lease, again.lease}) == 3
+    with pytest.raises(InOtherHands):
+        complete(w.yard, job.id, job.lease)
+
+
+# -- the order of what is taken -----------------------------------------------------------------------
+
+
+def test_a_received_batch_is_taken_by_priority_then_age(w: World) -> None:
+    """One lane holds several priorities; what there is no room for is the least urgent."""
+    for n, priority in enumerate([0, 4, 1, 4, 0]):
+        a_message(w, "notes", priority=priority, input={"n": n, "text": "x" * 1_500_000})
+        w.clock.move(1)
+    taken = []
+    for _ in range(5):
+        taken.append([(job.priority, w.yard.payloads.body(job)["input"]["n"]) for job in polled(w)])
+        w.clock.move(1)  # a message shows the moment after it was put back
+    assert taken == [[(4, 1)], [(4, 3)], [(1, 2)], [(0, 0)], [(0, 4)]]
+
+
+def test_a_poll_beyond_ten_merges_its_receives(w: World) -> None:
+    """Each receive brings ten at most, in whatever order; the answer is by priority and age."""
+    for n in range(25):
+        a_message(w, "notes", priority=n % 5 if n < 20 else 12)
+        w.clock.move(1)
+    jobs = polled(w, limit=100)
+    assert len(jobs) == 25
+    order = [(-job.priority, job.created_at_ms) for job in jobs]
+    assert order == sorted(order)

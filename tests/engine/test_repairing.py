@@ -9,21 +9,24 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.job import MANUAL, Job, JobError
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
+from chalicelib.engine import repairing
 from chalicelib.engine.claiming import claim
 from chalicelib.engine.handlers import task
 from chalicelib.engine.lifecycle import cancel, remove
-from chalicelib.engine.polling import poll
+from chalicelib.engine.polling import complete, poll
 from chalicelib.engine.publish import Draft, publish_many
-from chalicelib.engine.repairing import recover_expired, resend_stale, send_due, send_outboxes, tick
+from chalicelib.engine.repairing import recover_expired, recover_locked, resend_stale, send_due, send_outboxes, tick
 from chalicelib.functions import clock
 from chalicelib.store.jobs import Lease
-from tests.support.steps import LEASE_MS, a_message, a_task, before, failing, message_of, using, work
-from tests.support.worlds import World, envelopes
+from tests.support.steps import LEASE_MS, a_message, a_task, before, counting, failing, message_of, using, work
+from tests.support.worlds import World, envelopes, wiped
 from tests.support.yards import START_MS, events_of
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -341,6 +344,159 @@ def test_the_abandoned_are_recovered_as_long_as_there_is_time(w: World) -> None:
     w.clock.ms = START_MS + LEASE_MS + MINUTE_MS + 1
     assert recover_expired(w.yard, no_more) == 1
     assert recover_expired(w.yard, enough) == 1
+
+
+# -- locks that ran out, by request -------------------------------------------------------------------
+
+
+def abandoned(w: World, topic: str = "notes", number: int = 1, **wishes: Any) -> list[Job]:
+    """Messages whose client vanished; their locks have just run out."""
+    for _ in range(number):
+        a_message(w, topic, **wishes)
+    jobs = poll(w.yard, topic, number, 30_000, "a client that dies")
+    assert len(jobs) == number
+    w.clock.move(30_001)
+    return jobs
+
+
+def test_what_a_vanished_client_held_is_pending_at_once(w: World) -> None:
+    (job,) = abandoned(w, input="x" * 1_000)
+    assert recover_locked(w.yard, None, enough) == 1
+    recovered = w.job(job.id)
+    assert (recovered.state, recovered.attempts, recovered.failures) == (State.PENDING, 1, 0)
+    assert (recovered.delivery, recovered.wake_at_ms, recovered.receipt) == (2, None, None)
+    assert events_of(recovered) == ["published", "started", "recovered"]
+    assert recover_locked(w.yard, None, enough) == 0
+    (again,) = poll(w.yard, "notes", 10, 30_000, "another client")  # the old message shows, too, and is void
+    assert (again.id, again.attempts, again.failures) == (job.id, 2, 0)
+    assert w.yard.payloads.body(again)["input"] == "x" * 1_000
+    assert events_of(again) == ["published", "started", "recovered", "started"]
+    assert complete(w.yard, again.id).state is State.SUCCESS
+    assert w.messages() == []
+
+
+def test_a_lock_in_force_is_left_alone(w: World) -> None:
+    a_message(w, "notes")
+    (job,) = poll(w.yard, "notes", 1, 30_000, "client")
+    w.clock.move(30_000)
+    assert recover_locked(w.yard, None, enough) == 0
+    assert w.job(job.id) == job
+
+
+def test_the_last_allowed_delivery_is_a_dead_letter(w: World) -> None:
+    (job,) = abandoned(w, max_attempts=1)
+    assert recover_locked(w.yard, None, enough) == 1
+    dead = w.job(job.id)
+    assert (dead.state, dead.attempts, dead.failures) == (State.FAILED, 1, 1)
+    assert events_of(dead) == ["published", "started", "dead"]
+    assert poll(w.yard, "notes", 1, 30_000, "client") == []
+    assert w.messages() == []
+
+
+def test_deliveries_are_counted_whoever_recovers_them(w: World) -> None:
+    """Three deliveries are allowed: one recovered by request, one by the next poll, and the last by the clock."""
+    (job,) = abandoned(w)
+    assert recover_locked(w.yard, "notes", enough) == 1
+    for expected in (2, 3):
+        (again,) = poll(w.yard, "notes", 1, 30_000, "client")
+        assert (again.attempts, again.failures) == (expected, 0)
+        w.clock.move(30_001)
+    w.clock.move(MINUTE_MS)
+    assert recover_expired(w.yard, enough) == 1
+    assert (w.job(job.id).state, w.job(job.id).attempts, w.job(job.id).failures) == (State.FAILED, 3, 1)
+
+
+def test_only_messages_of_the_topic(w: World) -> None:
+    task_left = left_running(w)
+    (here,), (there,) = abandoned(w), abandoned(w, "elsewhere")
+    w.clock.ms = max(w.clock.ms, START_MS + LEASE_MS + 1)
+    assert recover_locked(w.yard, "notes", enough) == 1
+    assert [w.job(job.id).state for job in (here, there, task_left)] == [State.PENDING, State.RUNNING, State.RUNNING]
+    assert recover_locked(w.yard, "nobody's", enough) == 0
+    assert recover_locked(w.yard, None, enough) == 1
+    assert w.job(task_left.id).state is State.RUNNING
+
+
+def test_many_are_recovered_in_few_calls(w: World) -> None:
+    jobs = abandoned(w, number=25)
+    with counting(w) as calls:
+        assert recover_locked(w.yard, "notes", enough) == 25
+    assert calls == {"Query": 2, "BatchGetItem": 1, "UpdateItem": 50, "SendMessageBatch": 3}
+    assert {w_job.delivery for w_job in w.jobs()} == {2}
+    assert len(poll(w.yard, "notes", 100, 30_000, "client")) == len(jobs)
+
+
+def test_a_request_recovers_no_more_than_its_share(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repairing, "RECOVERED_MAX", 4)
+    monkeypatch.setattr(repairing, "READ_CHUNK", 3)
+    jobs = abandoned(w, number=7)
+    assert recover_locked(w.yard, None, enough) == 4
+    assert sorted(job.id for job in w.jobs() if job.state is State.PENDING) == [job.id for job in jobs[:4]]
+    assert recover_locked(w.yard, None, no_more) == 3  # a share is done whatever the time
+
+
+def test_a_client_that_comes_back_at_that_very_moment_keeps_its_message(w: World) -> None:
+    (job,) = abandoned(w)
+    with before(w.yard.jobs.table.client, "UpdateItem", lambda: complete(w.yard, job.id)):
+        assert recover_locked(w.yard, None, enough) == 0
+    assert w.job(job.id).state is State.SUCCESS
+    assert w.messages() == []
+
+
+def test_what_sqs_does_not_take_the_clock_sends(w: World) -> None:
+    (job,) = abandoned(w)
+    w.forget_messages()
+    with failing(w.yard.transport.client, "SendMessageBatch"), pytest.raises(EndpointConnectionError):
+        recover_locked(w.yard, None, enough)
+    assert (w.job(job.id).state, w.job(job.id).wake_at_ms) == (State.PENDING, w.clock.ms + 20_000)
+    w.consumes = True
+    w.go_on()
+    assert (w.job(job.id).state, w.job(job.id).attempts) == (State.SUCCESS, 2)
+
+
+# -- starts at any distance ---------------------------------------------------------------------------
+
+DISTANCES_MS = st.one_of(
+    st.integers(0, 20_000),
+    st.integers(895_000, 905_000),  # about as far as SQS delays a message
+    st.integers(0, 2 * HOUR_MS),
+    st.integers(0, 400 * DAY_MS),
+)
+
+
+@given(distance_ms=DISTANCES_MS, phase_ms=st.integers(0, MINUTE_MS - 1), tick_late_ms=st.integers(0, 5_000))
+@example(distance_ms=900_000, phase_ms=0, tick_late_ms=0)
+@example(distance_ms=900_001, phase_ms=59_999, tick_late_ms=5_000)
+@example(distance_ms=400 * DAY_MS, phase_ms=1, tick_late_ms=0)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_start_at_any_distance_is_never_early_and_at_most_two_seconds_late(
+    ground: World, distance_ms: int, phase_ms: int, tick_late_ms: int
+) -> None:
+    """The clock ticks each minute, somewhat late; a client polls at every tick and around the time itself."""
+    w = wiped(ground)
+    w.clock.ms = START_MS + phase_ms
+    due_ms = w.clock.ms + distance_ms
+    job = a_message(w, "notes", due_at_ms=due_ms)
+    for tick_ms in ticks_before(due_ms, w.clock.ms):
+        w.clock.ms = tick_ms + tick_late_ms
+        if w.clock.ms >= due_ms:
+            break
+        w.tick()
+        assert poll(w.yard, "notes", 1, 30_000, "client") == []
+    if distance_ms > 0:
+        w.clock.ms = due_ms - 1
+        assert poll(w.yard, "notes", 1, 30_000, "client") == []
+    w.clock.ms = due_ms + 2_000
+    (taken,) = poll(w.yard, "notes", 1, 30_000, "client")
+    assert (taken.id, taken.attempts) == (job.id, 1)
+
+
+def ticks_before(due_ms: int, now_ms: int) -> list[int]:
+    """When the clock ticks: every minute of the last quarter of an hour, and at some times long before."""
+    first = now_ms - now_ms % MINUTE_MS + MINUTE_MS
+    minutes = (due_ms - first) // MINUTE_MS + 1
+    wanted = {1, minutes // 3, minutes // 2, *range(minutes - 16, minutes)}
+    return [first + minute * MINUTE_MS for minute in sorted(wanted) if 0 <= minute < minutes]
 
 
 # -- what SQS would forget ----------------------------------------------------------------------------
