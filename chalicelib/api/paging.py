@@ -1,4 +1,4 @@
-"""Pages of lists: by number, or by a cursor that goes on where an answer ended.
+"""Parts of lists: by page number, or by a cursor that goes on where an answer ended.
 
 A page number counts from the newest entry, so what is published meanwhile moves the pages. A cursor names the place
 behind the last entry shown: it is found at once, however deep, and stays where it is. It carries what the first
@@ -13,16 +13,22 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from chalicelib.api.models import AnswerModel, ApiModel
 from chalicelib.api.problems import BadRequest
 from chalicelib.core.job import Job
 from chalicelib.store.job_lists import WINDOW, JobLists, Place, Wanted
+from chalicelib.store.payloads import PayloadStore, answered_bytes
+from chalicelib.store.table import chunks
 
 PER_PAGE_MAX = 100
 PAGE_MAX = 100_000
+OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
+BODIES_MAX_BYTES = 4 * 1024 * 1024  # of the 6 MB that Lambda can answer
+BODIES_AT_ONCE = 32  # up to 8 MB read for one page where bodies are as large as they can be outside the bucket
 CHECK_BYTES = 9
 CURSOR_MAX_CHARS = 256
 POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
@@ -35,6 +41,13 @@ class Paging(ApiModel):
     per_page: int = Field(default=20, ge=1, le=PER_PAGE_MAX, description="Items on a page")
     current_page: int = Field(default=1, ge=1, le=PAGE_MAX, description="The page, from 1")
     cursor: str | None = Field(default=None, description="Instead of a page: the nextCursor of the answer before")
+
+    @field_validator("current_page")
+    @classmethod
+    def _in_reach(cls, page: int, info: ValidationInfo) -> int:
+        if (page - 1) * info.data.get("per_page", 1) > OFFSET_MAX:
+            raise ValueError(f"a page that begins within the first {OFFSET_MAX} entries; nextCursor leads beyond")
+        return page
 
     @model_validator(mode="after")
     def _one_way(self) -> Paging:
@@ -119,6 +132,22 @@ def listed(lists: JobLists, wanted: Wanted, query: Paging) -> Listed:
         jobs, total, exact, place = stretch.jobs, cursor.total, cursor.exact, stretch.next
     following = None if place is None else Cursor(place, total, exact).to_text(query.filters)
     return Listed(jobs, total, exact, following)
+
+
+def bodies_of(payloads: PayloadStore, jobs: list[Job]) -> dict[int, dict[str, Any] | None]:
+    """The bodies of a page of jobs by id; ``None`` for one in the bucket, and once an answer could hold no more."""
+    bodies: dict[int, dict[str, Any] | None] = {job.id: None for job in jobs}
+    small = [job for job in jobs if job.body_at is None]
+    beside = [job for job in jobs if job.body_at is not None]
+    bodies |= payloads.bodies(small)
+    room_bytes = BODIES_MAX_BYTES
+    for some in chunks(beside, BODIES_AT_ONCE):
+        for job_id, body in payloads.bodies(list(some)).items():
+            room_bytes -= answered_bytes(json.dumps(body))
+            if room_bytes < 0:
+                return bodies
+            bodies[job_id] = body
+    return bodies
 
 
 def _check(content: bytes, filters: str) -> bytes:

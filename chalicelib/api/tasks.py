@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from chalicelib.api.exchange import Caller
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Whole
-from chalicelib.api.paging import ListAnswer, Paging, listed
+from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, idempotency_key_of, iso, job_id_of, to_ms, without_secret
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError
@@ -224,7 +224,7 @@ def list_tasks(yard: Yard, query: ListQuery) -> TaskPage:
     Type, status and creation time are answered by an index; other filters and orders look at the newest 10,000.
     """
     page = listed(yard.lists, _wanted(yard, query), query)
-    bodies = yard.payloads.bodies(page.jobs)
+    bodies = bodies_of(yard.payloads, page.jobs)
     records = [_record(yard, job, bodies[job.id], yard.payloads.inline_output(job)) for job in page.jobs]
     return TaskPage(page_data=records, total_count=page.total, total_is_exact=page.exact, next_cursor=page.next_cursor)
 

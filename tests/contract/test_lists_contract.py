@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
-from chalicelib.store.job_lists import LABELS, JobPage, Wanted, labels_of
-from chalicelib.store.jobs import state_key
-from chalicelib.store.table import Change
+from chalicelib.store.job_lists import LABELS, JobLists, JobPage, Place, Stretch, Wanted, labels_of
+from chalicelib.store.jobs import position_of, state_key
+from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
 from tests.support.ledger import NOW, job_of, labels, place
 from tests.support.waiting import becomes
@@ -49,6 +53,60 @@ def make(yard: Yard, topic: str, created_at_ms: int, **fields: Any) -> Job:
 def in_shards(jobs: list[Job]) -> dict[int, int]:
     """How many jobs each of the two index partitions holds."""
     return {shard: sum(job.id % 2 == shard for job in jobs) for shard in (0, 1)}
+
+
+def state_of(jobs: list[Job], job_id: int) -> str:
+    return next(job.state.value for job in jobs if job.id == job_id)
+
+
+def chunked(ids: list[int], size: int) -> list[list[int]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def walked(yard: Yard, wanted: Wanted, size: int) -> Iterator[list[int]]:
+    """The ids on each page of a walk by place, to the end."""
+    found = yard.lists.stretch(wanted, size)
+    yield [job.id for job in found.jobs]
+    while found.next is not None:
+        found = yard.lists.stretch(wanted, size, found.next)
+        yield [job.id for job in found.jobs]
+
+
+@contextmanager
+def requests(yard: Yard) -> Iterator[Counter[str]]:
+    """Counts the requests to DynamoDB by operation."""
+    seen: Counter[str] = Counter()
+
+    def note(model: Any, **_: Any) -> None:
+        seen[model.name] += 1
+
+    events = yard.jobs.table.client.meta.events
+    events.register("before-call.dynamodb", note)
+    try:
+        yield seen
+    finally:
+        events.unregister("before-call.dynamodb", note)
+
+
+class Meddling(Table):
+    """A table where something happens right after a number of queries."""
+
+    left: int
+    happens: Callable[[], None]
+
+    @classmethod
+    def of(cls, table: Table, calls: int, happens: Callable[[], None]) -> Meddling:
+        made = cls(table.client, table.name, table.key)
+        object.__setattr__(made, "left", calls)
+        object.__setattr__(made, "happens", happens)
+        return made
+
+    def query(self, *given: Any, **named: Any) -> Any:
+        answer = super().query(*given, **named)
+        object.__setattr__(self, "left", self.left - 1)
+        if self.left == -1:
+            self.happens()
+        return answer
 
 
 def page(yard: Yard, wanted: Wanted, offset: int = 0, limit: int = 100) -> tuple[list[int], int, bool]:
@@ -193,6 +251,112 @@ class TestCounts:
             becomes((min(number, 6), number <= 6), lambda: page(yard, wanted)[1:])
         assert len(page(yard, wanted)[0]) == 9  # counting ends there, paging does not
 
+    def test_the_partitions_share_what_is_counted(
+        self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = [make(yard, topic, NOW + age, state=State.SUCCESS) for age in range(40)]
+        assert min(in_shards(jobs).values()) > 15
+        wanted = Wanted(Kind.MESSAGE, topic)
+        becomes(40, lambda: yard.lists.count(wanted))
+        monkeypatch.setattr(job_lists, "WINDOW", 10)
+        asked: list[int] = []
+        counting = Table.count
+        monkeypatch.setattr(
+            Table,
+            "count",
+            lambda *given, enough, **named: asked.append(enough) or counting(*given, enough=enough, **named),
+        )
+        assert yard.lists.count(wanted) == 11
+        assert asked == [1] * 14 + [6] * 2  # 11 among 14 partitions, then among the two that had more
+
+
+class TestStretches:
+    def test_a_walk_by_place_shows_what_pages_show(self, yard: Yard, topic: str) -> None:
+        states = itertools.cycle((State.PENDING, State.SUCCESS, State.FAILED))
+        jobs = [make(yard, topic, NOW + age // 2, state=next(states), priority=age % 3) for age in range(12)]
+        ids = [job.id for job in sorted(jobs, key=lambda j: (j.created_at_ms, j.id), reverse=True)]
+        wanted = Wanted(Kind.MESSAGE, topic)
+        becomes(ids, lambda: page(yard, wanted)[0])
+        by_priority = sorted(ids, key=lambda found: -next(job.priority for job in jobs if job.id == found))
+        odd = {job.id for job in jobs if job.priority == 1}
+        lists = {
+            "newest": (wanted, ids),
+            "oldest": (replace(wanted, descending=False), ids[::-1]),
+            "some labels": (
+                replace(wanted, labels=("success", "failed")),
+                [j for j in ids if state_of(jobs, j) != "pending"],
+            ),
+            "a filter": (replace(wanted, matches=lambda job: job.id in odd), [j for j in ids if j in odd]),
+            "a filter, oldest": (
+                replace(wanted, matches=lambda job: job.id in odd, descending=False),
+                [j for j in ids[::-1] if j in odd],
+            ),
+            "an order": (replace(wanted, order=lambda job: job.priority), by_priority),
+        }
+        for name, (listed, expected) in lists.items():
+            for size in (1, 3, 4, 12):
+                assert list(walked(yard, listed, size)) == chunked(expected, size), (name, size)
+
+    def test_a_page_by_number_says_where_it_ends(self, yard: Yard, topic: str) -> None:
+        jobs = [make(yard, topic, NOW + age) for age in range(7)]
+        ids = [job.id for job in reversed(jobs)]
+        wanted = Wanted(Kind.MESSAGE, topic)
+        becomes(ids, lambda: page(yard, wanted)[0])
+        for listed in (
+            wanted,
+            replace(wanted, matches=lambda _: True),
+            replace(wanted, order=lambda job: job.created_at_ms),
+        ):
+            second = yard.lists.page(listed, 2, 3)
+            assert [job.id for job in second.jobs] == ids[2:5]
+            third = yard.lists.stretch(listed, 3, second.next)
+            assert ([job.id for job in third.jobs], third.next) == (ids[5:], None)
+            assert yard.lists.page(listed, 4, 3).next is None
+
+    def test_a_trace_is_a_list_too(self, yard: Yard, topic: str) -> None:
+        first = make(yard, topic, NOW)
+        others = [make(yard, f"{topic}.{age % 2}", NOW + age, trace_id=first.trace_id) for age in range(1, 6)]
+        make(yard, topic, NOW + 9)
+        make(yard, topic, NOW + 9, kind=Kind.TASK, trace_id=first.trace_id)
+        ids = [job.id for job in (*others[::-1], first)]
+        wanted = Wanted(Kind.MESSAGE, trace_id=first.trace_id)
+        becomes((ids, 6, True), lambda: page(yard, wanted))
+        for size in (1, 2, 6):
+            assert list(walked(yard, wanted, size)) == chunked(ids, size)
+        assert page(yard, replace(wanted, type=f"{topic}.1"))[0] == [others[4].id, others[2].id, others[0].id]
+        assert page(yard, replace(wanted, type=topic)) == ([first.id], 1, True)
+        assert page(yard, replace(wanted, labels=("success",))) == ([], 0, True)
+        assert page(yard, replace(wanted, since_ms=NOW + 2, until_ms=NOW + 3))[0] == [others[2].id, others[1].id]
+
+    def test_a_filter_that_finds_little_goes_on_in_bounded_steps(
+        self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = [make(yard, topic, NOW + age) for age in range(10)]
+        wanted = Wanted(Kind.MESSAGE, topic, matches=lambda job: job.id == jobs[0].id)
+        becomes(10, lambda: yard.lists.count(wanted))
+        monkeypatch.setattr(job_lists, "WINDOW", 4)
+        monkeypatch.setattr(job_lists, "READ_CHUNK", 2)
+        first = yard.lists.page(wanted, 0, 5)
+        assert (first.jobs, first.total, first.exact) == ([], 0, False)
+        second = yard.lists.stretch(wanted, 5, first.next)
+        assert second == Stretch([], position_of(jobs[2]))
+        assert yard.lists.stretch(wanted, 5, second.next) == Stretch([jobs[0]], None)
+
+    def test_a_page_at_any_depth_takes_the_same_requests(self, yard: Yard, topic: str) -> None:
+        states = itertools.cycle((State.PENDING, State.SUCCESS, State.SUCCESS))
+        jobs = [make(yard, topic, NOW + age, state=next(states)) for age in range(90)]
+        wanted = Wanted(Kind.MESSAGE, topic)
+        becomes(90, lambda: yard.lists.count(wanted))
+        streams = 2 * (len(LABELS) + 1)  # two shards; pending twice
+        for depth in (1, 40, 80):
+            with requests(yard) as seen:
+                found = yard.lists.stretch(wanted, 10, position_of(jobs[90 - depth]))
+            assert [job.id for job in found.jobs] == [job.id for job in jobs[::-1][depth : depth + 10]]
+            assert seen == {"Query": streams, "BatchGetItem": 1}
+        with requests(yard) as seen:
+            yard.lists.stretch(replace(wanted, labels=("success",)), 10, position_of(jobs[5]))
+        assert seen == {"Query": 2, "BatchGetItem": 1}
+
 
 class TestWhatMoved:
     def test_a_job_is_listed_where_it_is_now(self, yard: Yard, topic: str) -> None:
@@ -201,6 +365,46 @@ class TestWhatMoved:
         yard.jobs.cancel(job, NOW)
         becomes([job.id], lambda: page(yard, Wanted(Kind.MESSAGE, topic, ("canceled",)))[0])
         becomes(([], 0, True), lambda: page(yard, Wanted(Kind.MESSAGE, topic, ("pending",))))
+
+    def test_a_page_is_filled_while_there_are_more(self, yard: Yard, topic: str) -> None:
+        jobs = [make(yard, topic, NOW + age) for age in range(12)]
+        wanted = Wanted(Kind.MESSAGE, topic, ("pending",))
+        becomes(12, lambda: yard.lists.count(wanted))
+        for age in (11, 9, 8, 4, 0):  # the index still shows them
+            yard.jobs.table.update(state_key(jobs[age].id), Change((), sets={"state": "running"}))
+        left = [jobs[age].id for age in (10, 7, 6, 5, 3, 2, 1)]
+        assert list(walked(yard, wanted, 3)) == [left[:3], left[3:6], left[6:]]
+        assert page(yard, wanted, 0, 5)[0] == left[:5]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("pending", "running"),
+            ("running", "success"),
+            ("running", "pending"),
+            ("failed", "replayed"),
+            ("failed", "pending"),
+        ],
+    )
+    def test_a_job_that_moves_while_a_page_is_read_is_on_it_once(
+        self, yard: Yard, topic: str, before: str, after: str
+    ) -> None:
+        """It moves after the first, the second ... request of the page."""
+        wanted = Wanted(Kind.MESSAGE, topic)
+        job = make(yard, topic, NOW, state=State(before))
+        stays = make(yard, topic, NOW - 1)
+        moved = (
+            replace(job, state=State.FAILED, replayed_at_ms=NOW)
+            if after == "replayed"
+            else replace(job, state=State(after))
+        )
+        labelled = {**yard.jobs.item(moved), **labels(yard, moved, after)}
+        becomes(2, lambda: yard.lists.count(wanted))
+        for calls in range(2 * (len(LABELS) + 1)):
+            place(yard, job)
+            table = Meddling.of(yard.jobs.table, calls, lambda: yard.jobs.table.put(labelled))
+            found = JobLists(table, yard.jobs).stretch(wanted, 10)
+            assert [found.id for found in found.jobs] == [job.id, stays.id], calls
 
     @pytest.mark.parametrize("search", [None, lambda job: job.id])
     def test_an_index_that_lags_shows_nothing_that_is_not_so(
@@ -239,3 +443,42 @@ class TestTheDueIndex:
                 return [ours[job_id] for job_id in yard.lists.due(shard, day_ms + 4) if job_id in ours]
 
             becomes(expected, due)
+
+
+class TestWalkingWhileOthersWork:
+    """A walk by place meets whatever is there from its beginning to its end exactly once."""
+
+    @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def test_what_stays_is_met_exactly_once(self, yard: Yard, data: st.DataObject) -> None:
+        topic = f"walk-{next(numbers)}"
+        wanted = Wanted(Kind.MESSAGE, topic, descending=data.draw(st.booleans()))
+        size = data.draw(st.integers(1, 4))
+        ages = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=12))
+        there = {job.id: job for age in ages for job in [make(yard, topic, NOW + age)]}
+        becomes(len(there), lambda: yard.lists.count(wanted))
+        stayed = set(there)
+        met: list[int] = []
+        behind: Place | None = None
+        while met == [] or behind is not None:
+            found = yard.lists.stretch(wanted, size, behind)
+            met += [job.id for job in found.jobs]
+            behind = found.next
+            for _ in range(data.draw(st.integers(0, 3))):
+                self.meanwhile(yard, topic, data, there, stayed)
+        assert len(set(met)) == len(met)
+        assert stayed <= set(met)
+
+    def meanwhile(self, yard: Yard, topic: str, data: st.DataObject, there: dict[int, Job], stayed: set[int]) -> None:
+        """Something is published, moves on, goes back, or is removed."""
+        what = data.draw(st.sampled_from(["publish", "success", "running", "pending", "remove"]))
+        if what == "publish":
+            job = make(yard, topic, NOW + data.draw(st.integers(0, 20)))
+            there[job.id] = job
+        elif there:
+            chosen = there[data.draw(st.sampled_from(sorted(there)))]
+            if what == "remove":
+                yard.jobs.entomb(place(yard, replace(chosen, state=State.SUCCESS)), NOW)
+                stayed.discard(there.pop(chosen.id).id)
+            else:
+                there[chosen.id] = place(yard, replace(chosen, state=State(what)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic
-from chalicelib.api.paging import ListAnswer, Paging, listed
+from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.problems import BadRequest
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import iso, job_id_of
@@ -99,7 +99,7 @@ def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
     """List dead letters, the newest message first."""
     labels = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}[query.replayed]
     page = listed(yard.lists, Wanted(Kind.MESSAGE, query.topic, labels), query)
-    bodies = yard.payloads.bodies(page.jobs)
+    bodies = bodies_of(yard.payloads, page.jobs)
     letters = [_dead_letter(job, bodies[job.id]) for job in page.jobs]
     return DeadLetterPage(
         page_data=letters, total_count=page.total, total_is_exact=page.exact, next_cursor=page.next_cursor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from chalicelib.api.models import Name, Topic
 from chalicelib.api.mq import records
 from chalicelib.api.mq.records import STATES_OF, MessageRecord
-from chalicelib.api.paging import ListAnswer, Paging, listed
+from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.routes import Router
 from chalicelib.core.states import Kind
 from chalicelib.store.job_lists import LABELS, Wanted, labels_of
@@ -41,7 +41,7 @@ def list_messages(yard: Yard, query: MessageQuery) -> MessagePage:
     """
     labels = labels_of(*STATES_OF[query.status]) if query.status else LABELS
     page = listed(yard.lists, Wanted(Kind.MESSAGE, query.topic, labels, trace_id=query.trace_id), query)
-    bodies = yard.payloads.bodies(page.jobs)
+    bodies = bodies_of(yard.payloads, page.jobs)
     return MessagePage(
         page_data=[records.listed(job, bodies[job.id]) for job in page.jobs],
         total_count=page.total,
