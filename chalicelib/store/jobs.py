@@ -15,6 +15,7 @@ Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by
     by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
     due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
 
+Beside the record a state item holds ``seal``: by which a settle by id knows its own work (see ``sealed``).
 ``label`` is the state, or ``replayed`` for a dead letter that was replayed.
 
 Each transition is one conditional write that sets exactly its own fields. The race that every clause wins::
@@ -42,7 +43,7 @@ OBJECT_PLACE = "s3:"
 CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
-SEAL = "."  # between a lease and what seals it; neither has one
+SEAL_MARK = "."  # between a lease and what seals it; neither has one
 
 ABSENT = Clause("absent", "attribute_not_exists({job})")
 EXISTS = Clause("exists", "attribute_exists({job})")
@@ -125,15 +126,19 @@ def sealed(job: Job, seal: str) -> Job:
     A worker alone knows its lease, so a settle that finds its lease's work done finds its own. A polled message is
     settled by id: two clients may read the same lease and settle at once, and only one may count it as done.
     """
-    return replace(job, lease=f"{job.lease}{SEAL}{seal}")
+    return replace(job, lease=f"{job.lease}{SEAL_MARK}{seal}")
 
 
 class JobRefused(Exception):
-    """A transition did not apply. ``ledger`` is the job as it stands, a tombstone, or ``None``."""
+    """A transition did not apply. ``ledger`` is the job as it stands, a tombstone, or ``None``.
 
-    def __init__(self, message: str, ledger: Job | Tombstone | None) -> None:
+    ``seal`` is what its newest settle was sealed with, if it was.
+    """
+
+    def __init__(self, message: str, ledger: Job | Tombstone | None, seal: str | None = None) -> None:
         super().__init__(message)
         self.ledger = ledger
+        self.seal = seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,18 +568,19 @@ class JobStore:
     ) -> Job:
         """The end of an attempt: only the holder of its lease may write it.
 
-        A repeated write, whose first answer was lost, finds its own work done and counts as done; the seal of a
-        ``sealed`` job is written with the lease, so that the work of another under the same lease is told apart.
+        A repeated write, whose first answer was lost, finds its own work done and counts as done; where the job is
+        ``sealed``, only if it finds its own seal.
         """
-        lease, seal, _ = (job.lease or "").partition(SEAL)
+        lease, _, seal = (job.lease or "").partition(SEAL_MARK)
         fence = (in_state(State.RUNNING), holds_lease(lease))
         if seal:
-            sets = {**sets, "lease": job.lease}
+            sets = {**sets, "seal": seal}
         try:
             return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms)
         except JobRefused as refused:
             ledger = refused.ledger
-            if isinstance(ledger, Job) and ledger.lease == job.lease and ledger.state is state:
+            is_ours = not seal or refused.seal == seal
+            if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is state and is_ours:
                 return ledger
             raise
 
@@ -619,7 +625,7 @@ class JobStore:
         try:
             item = self.table.update(state_key(job_id), change)
         except Refused as refused:
-            raise JobRefused(str(refused), decoded(refused.old)) from refused
+            raise JobRefused(str(refused), decoded(refused.old), (refused.old or {}).get("seal")) from refused
         return record_of(item)
 
 

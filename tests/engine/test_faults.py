@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.decisions import LAPS_MAX
-from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.decisions import LAPS_MAX, Outcome, Succeeded
+from chalicelib.core.errors import Conflict, NotFound, Unavailable
 from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context, Reject
 from chalicelib.engine.handlers import Registry, subscribe, task
 from chalicelib.engine.lifecycle import cancel, remove, replay, replay_many, retry
-from chalicelib.engine.polling import complete, fail, poll
+from chalicelib.engine.polling import NotInHand, complete, extend, fail, failure, poll
 from chalicelib.engine.publish import Draft, check, prepare, publish, publish_many, unsent
+from chalicelib.engine.repairing import recover_locked
+from chalicelib.engine.settling_batches import Report, settle_batch
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
 from tests.support.faults import (
@@ -396,6 +398,30 @@ def in_hand(play: Play) -> None:
     play.world.consumes = True
 
 
+def two_in_hand(play: Play) -> None:
+    """A client has polled two messages."""
+    arranged(a_message(), a_message())(play)
+    assert len(poll(play.yard, "notes", 10, 30_000, "client")) == 2
+    play.world.consumes = True
+
+
+def extending(yard: Yard, job_id: int) -> None:
+    job = yard.jobs.find(job_id)
+    assert job is not None
+    extend(yard, job_id, job.lease or "", 60_000)
+
+
+def reporting(outcome: Outcome) -> Callable[[Play], None]:
+    """A client says of all that it has how it went; what AWS did not take is told."""
+
+    def act(play: Play) -> None:
+        reports = [Report(job_id, outcome) for job_id in play.accepted]
+        for answer in play.ask(lambda yard: settle_batch(yard, reports), VAGUE) or []:
+            assert isinstance(answer, Job | Unavailable | NotInHand)
+
+    return act
+
+
 POLLING = [
     Scenario(
         "poll",
@@ -405,6 +431,15 @@ POLLING = [
     ),
     Scenario("complete", asking(complete), ends(SUCCESS, runs=0), in_hand),
     Scenario("fail", asking(lambda yard, job_id: fail(yard, job_id, "no paper")), ends(SUCCESS, runs=0), in_hand),
+    Scenario("extend", asking(extending), ends(SUCCESS, runs=0), in_hand),
+    Scenario("complete-batch", reporting(Succeeded()), ends(SUCCESS, SUCCESS, runs=0), two_in_hand),
+    Scenario("fail-batch", reporting(failure("no paper")), ends(SUCCESS, SUCCESS, runs=0), two_in_hand),
+    Scenario(
+        "recover-locked",
+        asking(lambda yard, _: recover_locked(yard, "notes", lambda: True)),
+        ends(SUCCESS, SUCCESS, runs=0),
+        then(two_in_hand, passing(30_001)),
+    ),
 ]
 
 # -- by request ---------------------------------------------------------------------------------------
