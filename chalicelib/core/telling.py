@@ -85,12 +85,12 @@ class Report:
 
     @property
     def mq_counts(self) -> Mapping[Metric, int]:
-        """What the message dialect's metrics gain."""
-        return {
-            metric: self.counts[METRICS[measure]]
-            for measure, metric in MQ_COUNTS.items()
-            if METRICS[measure] in self.counts
-        }
+        """What the message dialect's metrics gain: all of them, or none.
+
+        Zeros are told with the rest, so that a ratio of two of them never lacks one.
+        """
+        gained = {metric: self.counts.get(METRICS[measure], 0) for measure, metric in MQ_COUNTS.items()}
+        return gained if any(gained.values()) else {}
 
 
 def reports_of(changes: Iterable[tuple[Job | None, Job | None]], *, by_queue: bool) -> list[Report]:
