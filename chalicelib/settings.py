@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
+from chalicelib.core.retry import DELAY_MAX_MS, Exponential
 
 SQS_VISIBILITY_MAX_S = 43_200
 BANDS = tuple(Band)
@@ -22,6 +24,11 @@ LANE_CONCURRENCY_MAX = 1_000
 METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
 WATCH = ("off", "on")
+MQ_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
+# What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
+TAKEN_PREFIXES = ("/api/task", "/docs", "/health", "/openapi.json", "/ping", "/sping")
+MQ_POLL_MAX = 100  # messages that one poll may bring
+MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
 
 
@@ -34,6 +41,12 @@ class Settings:
     region: str = "us-east-1"
     lease_s: int = 60  # how long a silent worker keeps its job
     poll_lease_ms: int = 30_000  # fastify-mq's lockTimeout, where a poll does not name its own
+    mq_prefix: str = "/mq"  # what the paths of the message routes begin with
+    mq_max_retries: int = 3  # deliveries of a message that may fail, where neither it nor a subscriber says
+    mq_poll_limit: int = 10  # messages that a poll brings at most, where it does not say
+    mq_poll_wait_s: int = 5  # how long the poll of a consumer in Python waits for a message
+    mq_retry_base_ms: int = 1_000  # the wait before a message's first retry; it doubles from retry to retry
+    mq_retry_max_ms: int = 60_000  # and grows no further than this
     function_timeout_s: int = 300  # the worker function's own limit; Lambda allows 900
     default_timeout_ms: int = 3_600_000  # of a task that names none; 0 is none (fastify-task)
     stop_grace_s: float = 5.0  # what an interrupted handler gets to stop by itself
@@ -94,6 +107,11 @@ class Settings:
         """Payloads and outputs above 256 KB, and what handlers write: ``bucket``, else the name of stage local's."""
         return self.bucket or f"{self.base_name}-objects"
 
+    @property
+    def message_backoff(self) -> Exponential:
+        """The waits between the deliveries of a message, where neither it nor a subscriber says."""
+        return Exponential(self.mq_retry_base_ms, self.mq_retry_max_ms)
+
     def concurrency_of(self, band: Band) -> int:
         """How many workers at a time a lane of ``band`` may have on Lambda, 2 to 1,000."""
         return {**LANE_CONCURRENCY, **_limits(self.lane_concurrency)}[band]
@@ -117,6 +135,7 @@ class Settings:
             "1000 to 43200000",
             self.poll_lease_ms,
         )
+        _check_messages(self)
         _expect(self.default_timeout_ms >= 0, "DEFAULT_TIMEOUT_MS", "0 or more", self.default_timeout_ms)
         _expect(0 < self.stop_grace_s <= 60, "STOP_GRACE_S", "above 0, at most 60", self.stop_grace_s)
         _expect(
@@ -152,6 +171,37 @@ class Settings:
 
 
 DEFAULTS = Settings()
+
+
+def _check_messages(chosen: Settings) -> None:
+    """Raise ``InvalidInput`` naming the first setting of the message service that cannot work."""
+    prefix = chosen.mq_prefix
+    _expect(
+        MQ_PREFIX.fullmatch(prefix), "MQ_PREFIX", "/ and a word of A-Z a-z 0-9 . _ -, one to four times over", prefix
+    )
+    _expect(
+        not any(f"{prefix}/".startswith(f"{taken}/") for taken in TAKEN_PREFIXES),
+        "MQ_PREFIX",
+        f"a path where nothing else is: none of {', '.join(TAKEN_PREFIXES)}",
+        prefix,
+    )
+    _expect(1 <= chosen.mq_max_retries <= ATTEMPTS_MAX, "MQ_MAX_RETRIES", f"1 to {ATTEMPTS_MAX}", chosen.mq_max_retries)
+    _expect(1 <= chosen.mq_poll_limit <= MQ_POLL_MAX, "MQ_POLL_LIMIT", f"1 to {MQ_POLL_MAX}", chosen.mq_poll_limit)
+    _expect(
+        1 <= chosen.mq_poll_wait_s <= MQ_POLL_WAIT_MAX_S,
+        "MQ_POLL_WAIT_S",
+        f"1 to {MQ_POLL_WAIT_MAX_S}",
+        chosen.mq_poll_wait_s,
+    )
+    _expect(
+        1 <= chosen.mq_retry_max_ms <= DELAY_MAX_MS, "MQ_RETRY_MAX_MS", f"1 to {DELAY_MAX_MS}", chosen.mq_retry_max_ms
+    )
+    _expect(
+        1 <= chosen.mq_retry_base_ms <= chosen.mq_retry_max_ms,
+        "MQ_RETRY_BASE_MS",
+        f"1 to TASKYARD_MQ_RETRY_MAX_MS ({chosen.mq_retry_max_ms})",
+        chosen.mq_retry_base_ms,
+    )
 
 
 def _limits(text: str) -> dict[Band, int]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
+from chalicelib.core.retry import MESSAGE_BACKOFF
 from chalicelib.engine.consuming import FUNCTION_RESERVE_MS
 from chalicelib.settings import DEFAULTS, Settings, read
 
@@ -21,6 +22,17 @@ PAYLOAD_LIMIT = 6 * 1024 * 1024 - 64 * 1024
 RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("lease_s", 1, 330, (0, -1, 3_601)),
     ("poll_lease_ms", 1_000, 43_200_000, (999, 0, 43_200_001)),
+    ("mq_max_retries", 1, 100, (0, -1, 101)),
+    ("mq_poll_limit", 1, 100, (0, -1, 101)),
+    ("mq_poll_wait_s", 1, 20, (0, -1, 21)),
+    ("mq_retry_base_ms", 1, 60_000, (0, -1, 60_001)),
+    ("mq_retry_max_ms", 1_000, 2_592_000_000, (0, -1, 2_592_000_001)),
+    (
+        "mq_prefix",
+        "/m",
+        f"/{'a' * 64}/B.c/d_e/f-9",
+        ("", "/", "mq", "/mq/", "//mq", "/m q", "/{mq}", "/mq\n", f"/{'a' * 65}", "/a/b/c/d/e", "/ä"),
+    ),
     ("function_timeout_s", 30, 900, (0, -1, 901)),
     ("default_timeout_ms", 0, 10**9, (-1,)),
     ("stop_grace_s", 0.001, 60.0, (0.0, -1.0, 60.1, float("nan"), float("inf"))),
@@ -64,6 +76,34 @@ def test_what_is_beyond_a_range_is_refused_by_name(name: str, value: Any) -> Non
     assert error.field == variable
     assert str(error).startswith(f"{variable}: a setting is out of range; expected ")
     assert str(error).endswith(f"; got {value if isinstance(value, str) else repr(value)}")
+
+
+@pytest.mark.parametrize(
+    "taken", ["/health", "/docs", "/docs/mq", "/openapi.json", "/api/task", "/api/task/mq", "/ping"]
+)
+def test_the_message_routes_do_not_stand_where_others_are(taken: str) -> None:
+    error = refusal(replace(DEFAULTS, mq_prefix=taken))
+    assert (error.field, error.got) == ("TASKYARD_MQ_PREFIX", taken)
+
+
+@pytest.mark.parametrize("free", ["/healthy", "/api/mq", "/api/tasks", "/v1/mq", "/docs.mq"])
+def test_they_may_stand_beside_them(free: str) -> None:
+    assert replace(DEFAULTS, mq_prefix=free).checked().mq_prefix == free
+
+
+def test_the_first_wait_before_a_retry_is_no_longer_than_the_longest() -> None:
+    error = refusal(replace(DEFAULTS, mq_retry_base_ms=501, mq_retry_max_ms=500))
+    assert (error.field, error.expected, error.got) == (
+        "TASKYARD_MQ_RETRY_BASE_MS",
+        "1 to TASKYARD_MQ_RETRY_MAX_MS (500)",
+        "501",
+    )
+    even = replace(DEFAULTS, mq_retry_base_ms=500, mq_retry_max_ms=500).checked()
+    assert [even.message_backoff.wait_ms(retry) for retry in (1, 2, 9)] == [500, 500, 500]
+
+
+def test_the_default_waits_are_those_of_fastify_mq() -> None:
+    assert DEFAULTS.message_backoff == MESSAGE_BACKOFF
 
 
 def test_the_largest_lease_needs_a_long_enough_function() -> None:
@@ -110,6 +150,12 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         region="eu-central-1",
         lease_s=30,
         poll_lease_ms=5_000,
+        mq_prefix="/queue",
+        mq_max_retries=5,
+        mq_poll_limit=25,
+        mq_poll_wait_s=10,
+        mq_retry_base_ms=500,
+        mq_retry_max_ms=30_000,
         function_timeout_s=120,
         default_timeout_ms=0,
         stop_grace_s=2.5,
