@@ -93,3 +93,32 @@ def test_what_tells_nothing_makes_no_report() -> None:
 )
 def test_a_queue_of_any_script_becomes_what_cloudwatch_takes(queue: str, value: str) -> None:
     assert dimension_value(queue) == value
+
+
+def test_a_topic_s_metrics_come_all_together_or_not_at_all() -> None:
+    message = replace(RUNS, kind=Kind.MESSAGE, type="orders", queue="orders")
+    done = replace(message, state=State.SUCCESS, updated_at_ms=NOON_MS + 750)
+    (settled,) = reports_of([(message, done)], by_queue=True)
+    (published,) = reports_of([(None, replace(NEW, kind=Kind.MESSAGE))], by_queue=True)
+
+    assert {metric.name: amount for metric, amount in settled.mq_counts.items()} == {
+        "mq_consumed_total": 1,
+        "mq_failed_total": 0,
+        "mq_dlq_total": 0,
+    }
+    assert published.mq_counts == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "queue", "by_queue", "topic"),
+    [
+        (Kind.MESSAGE, "orders", True, "orders"),
+        (Kind.MESSAGE, "orders", False, None),
+        (Kind.MESSAGE, " ", True, None),
+        (Kind.TASK, "default", True, None),
+    ],
+)
+def test_topics_are_told_of_by_name_alone(kind: Kind, queue: str, by_queue: bool, topic: str | None) -> None:
+    (report,) = reports_of([(None, replace(NEW, kind=kind, queue=queue))], by_queue=by_queue)
+
+    assert report.topic == topic

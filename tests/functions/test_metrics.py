@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,12 +14,15 @@ import pytest
 
 from chalicelib.core.states import Kind
 from chalicelib.core.telling import METRICS
+from chalicelib.engine.dashboard import Topic
 from chalicelib.engine.handlers import task
 from chalicelib.engine.lifecycle import cancel
-from chalicelib.functions import projector
+from chalicelib.engine.polling import complete, fail, poll
+from chalicelib.functions import clock, projector
+from chalicelib.functions.metrics import TOPICS_TOLD_MAX, tell_topics
 from chalicelib.settings import Settings
-from tests.support.steps import a_message, a_task, using, work
-from tests.support.worlds import World, wiped, world
+from tests.support.steps import a_message, a_task, counting, using, work
+from tests.support.worlds import Remaining, World, wiped, world
 
 # Amazon CloudWatch User Guide, "Specification: Embedded metric format", "Embedded metric format schema", with the
 # limits that its text adds: 100 values of a metric, namespaces that are not AWS's.
@@ -56,7 +60,7 @@ SCHEMA: Mapping[str, Any] = {
                                     "required": ["Name"],
                                     "properties": {
                                         "Name": {"type": "string", "minLength": 1, "maxLength": 1024},
-                                        "Unit": {"enum": ["Count", "Milliseconds"]},
+                                        "Unit": {"enum": ["Count", "Milliseconds", "Seconds"]},
                                     },
                                 },
                             },
@@ -100,6 +104,11 @@ def lines_of(w: World, capsys: pytest.CaptureFixture[str], *, deliveries: int = 
     yard = replace(w.yard, settings=replace(w.yard.settings, **chosen))
     for _ in range(deliveries):
         projector.handle(yard, {"Records": w.stream(), "shardId": "s"}, None)  # type: ignore[arg-type]
+    return printed(capsys)
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    """The lines printed since the last look, each checked."""
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for line in lines:
         jsonschema.validate(line, SCHEMA)
@@ -206,3 +215,96 @@ def test_no_environment_adds_a_dimension(
     (line,) = lines_of(w, capsys, stage="dev")
 
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"]]
+
+
+# -- the message dialect's metrics --------------------------------------------------------------------
+
+
+def topic_lines(lines: list[Any]) -> dict[str, dict[str, list[float]]]:
+    """What is told of each topic under the message dialect's names."""
+    told = [line for line in lines if line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "topic"]]]
+    assert len({line["topic"] for line in told}) == len(told)
+    assert {line["stage"] for line in told} <= {"taskyard-dev"}
+    return {line["topic"]: values(line) for line in told}
+
+
+def settled_messages(w: World) -> None:
+    """Of two notes one is completed and one is dead; a mail fails and waits; a task succeeds."""
+    for topic, attempts in (("notes", 1), ("notes", 1), ("mail", 2)):
+        a_message(w, topic, max_attempts=attempts)
+    first, second = poll(w.yard, "notes", 2, 30_000, "consumer")
+    complete(w.yard, first.id)
+    fail(w.yard, second.id, "no")
+    fail(w.yard, poll(w.yard, "mail", 1, 30_000, "consumer")[0].id, "no")
+    a_task(w)
+    work(w)
+
+
+def test_topics_have_the_names_that_prometheus_has(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """With zeros, so that a ratio never lacks one of its parts."""
+    settled_messages(w)
+    lines = lines_of(w, capsys, stage="dev", metrics="queue")
+
+    assert topic_lines(lines) == {
+        "notes": {"mq_consumed_total": [1], "mq_failed_total": [1], "mq_dlq_total": [1]},
+        "mail": {"mq_consumed_total": [0], "mq_failed_total": [1], "mq_dlq_total": [0]},
+    }
+    (line,) = [line for line in lines if line.get("topic") == "mail"]
+    assert set(units(line).values()) == {"Count"}
+
+
+def test_topics_cost_nothing_where_only_totals_are_wanted(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    settled_messages(w)
+
+    assert topic_lines(lines_of(w, capsys, stage="dev", metrics="total")) == {}
+
+
+def ticked(w: World, capsys: pytest.CaptureFixture[str], **chosen: str) -> list[Any]:
+    """What the clock prints under these settings."""
+    yard = replace(w.yard, settings=replace(w.yard.settings, **chosen))
+    capsys.readouterr()
+    assert clock.handle(yard, {}, Remaining(300_000)) == {
+        "outboxes_sent": 0,
+        "due_sent": 0,
+        "leases_recovered": 0,
+    }
+    return printed(capsys)
+
+
+def test_the_clock_tells_how_deep_topics_are_and_how_old(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    a_message(w, "notes")
+    a_message(w, "notes")
+    w.clock.move(90_000)
+    a_message(w, "订单")
+    complete(w.yard, poll(w.yard, "订单", 1, 30_000, "consumer")[0].id)
+    w.project()
+    lines = ticked(w, capsys, stage="dev", metrics="queue")
+
+    assert topic_lines(lines) == {
+        "notes": {"mq_queue_depth": [2], "mq_oldest_ready_age_seconds": [90]},
+        "\\u8ba2\\u5355": {"mq_queue_depth": [0], "mq_oldest_ready_age_seconds": [0]},
+    }
+    assert units(lines[0]) == {"mq_queue_depth": "Count", "mq_oldest_ready_age_seconds": "Seconds"}
+
+
+@pytest.mark.parametrize("chosen", [{"stage": "dev", "metrics": "total"}, {"stage": "local", "metrics": "queue"}])
+def test_the_clock_reads_no_topics_where_nobody_listens(
+    w: World, capsys: pytest.CaptureFixture[str], chosen: dict[str, str]
+) -> None:
+    with counting(w) as without:
+        ticked(w, capsys, stage="dev", metrics="off")
+    a_message(w, "notes")
+    w.project()
+    with counting(w) as calls:
+        assert ticked(w, capsys, **chosen) == []
+    assert calls == without
+
+
+def test_the_clock_tells_of_the_deepest_hundred_topics(capsys: pytest.CaptureFixture[str]) -> None:
+    topics = {f"topic-{number:03}": Topic(number, Counter(), None) for number in range(150)}
+    tell_topics(Settings(stage="dev"), {**topics, "  ": Topic(1_000, Counter(), None)})
+    told = topic_lines(printed(capsys))
+
+    assert len(told) == TOPICS_TOLD_MAX
+    assert list(told) == [f"topic-{number:03}" for number in range(149, 49, -1)]
+    assert told["topic-149"] == {"mq_queue_depth": [149]}  # the age is not known
