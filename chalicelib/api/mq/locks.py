@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import Field
 
@@ -11,9 +11,9 @@ from chalicelib.api.models import Name, Whole
 LOCK_MIN_MS = 1_000
 LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
 
-LockTimeout = Annotated[
-    Whole, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS, description="For how many ms it is in hand; 30000 unless told")
-]
+_NO_BOOLEAN = get_args(Whole)[1]  # behind the bounds, so that JSON Schema calls them minimum and maximum
+
+LockTimeout = Annotated[int, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS), _NO_BOOLEAN]
 """How long a message is in hand: 1 second to 12 hours, in milliseconds."""
 
 LockToken = Annotated[
