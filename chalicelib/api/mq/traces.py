@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pydantic import Field
+
 from chalicelib.api.models import ApiModel, Id, Name, Topic
 from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_record, with_trace
 from chalicelib.api.paging import Cursor, ListAnswer, Paging, cursor_in
@@ -22,7 +24,7 @@ from chalicelib.store.jobs import position_of
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-WINDOW = 1_000  # messages that one answer looks at: their events are in their records, which no index shows
+WINDOW = 500  # messages that one answer looks at: their events are in their records, which no index shows
 PLACE = re.compile(r"([0-9]{13}-[0-9]{16})/([0-9]{1,3})")  # a message's position, and how many older events it has
 EventWord = Literal[
     "PUBLISHED",
@@ -64,6 +66,7 @@ class EventPage(ListAnswer):
     """A page of events: the newest message first, and of a message the newest event."""
 
     page_data: list[TraceRecord]
+    total_is_exact: bool = Field(description="false: only the events of the newest 500 messages were counted")
 
 
 class Told(NamedTuple):
@@ -87,8 +90,8 @@ def trace_detail(yard: Yard, query: TraceQuery) -> list[TraceRecord]:
 def list_events(yard: Yard, query: EventQuery) -> EventPage:
     """List events, the newest message first, and of a message the newest event.
 
-    A message keeps its newest 20 events. Page numbers cover the newest 1,000 messages, and totalIsExact is false
-    where there are more; nextCursor goes on through all of them, 1,000 messages at most for one answer: with a
+    A message keeps its newest 20 events. Page numbers cover the newest 500 messages, and totalIsExact is false
+    where there are more; nextCursor goes on through all of them, 500 messages at most for one answer: with a
     filter it may be short, even empty, before the end.
     """
     if query.cursor is None:
@@ -113,7 +116,7 @@ def _story(yard: Yard, trace_id: str) -> list[TraceRecord]:
 
 
 def _numbered(yard: Yard, query: EventQuery) -> EventPage:
-    """A page by its number, of the events of the newest 1,000 messages."""
+    """A page by its number, of the events of the newest 500 messages."""
     messages = list(islice(_messages(yard, query, None, READ_CHUNK), WINDOW + 1))
     looked, more = messages[:WINDOW], len(messages) > WINDOW
     told = [entry for _, job in looked for entry in _told(job, query)]
