@@ -17,7 +17,14 @@ from pathlib import Path
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.engine.registry import registry_of
-from chalicelib.local.package_checks import archive_problems, functions_of, routes_of, template_problems
+from chalicelib.local.bytecode import add_bytecode
+from chalicelib.local.package_checks import (
+    archive_problems,
+    functions_of,
+    routes_of,
+    size_problems,
+    template_problems,
+)
 from chalicelib.local.stages import CONFIG, PROJECT, config_of, expect_declared, settings_of
 from chalicelib.local.staging import (
     LIBRARY,
@@ -76,6 +83,8 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT, merged: Fragm
                 ),
             ]
         )
+        add_bytecode(built / ARCHIVE)
+        _refuse_if(list(size_problems(built / ARCHIVE)))
         out_dir.mkdir(parents=True, exist_ok=True)
         archive_file, template_file = (Path(shutil.copy(built / name, out_dir)) for name in (ARCHIVE, TEMPLATE))
     return PackageReport(

@@ -106,6 +106,12 @@ def route_problems(paths: Iterable[str]) -> Iterator[str]:
         yield f"the routes make {len(resources)} resources of an API; API Gateway takes {API_RESOURCES_MAX}"
 
 
+def size_problems(archive: Path) -> Iterator[str]:
+    """What is wrong with the size of the archive, byte code included."""
+    if archive.stat().st_size > ARCHIVE_MAX_BYTES:
+        yield f"the archive has {archive.stat().st_size} bytes, more than {ARCHIVE_MAX_BYTES}"
+
+
 def archive_problems(
     archive: Path, requirements: str, template: Template, handlers: Iterable[str] = ()
 ) -> Iterator[str]:
@@ -113,8 +119,6 @@ def archive_problems(
 
     ``handlers`` are the top-level packages that hold handlers beside Taskyard's own.
     """
-    if archive.stat().st_size > ARCHIVE_MAX_BYTES:
-        yield f"the archive has {archive.stat().st_size} bytes, more than {ARCHIVE_MAX_BYTES}"
     with ZipFile(archive) as zipped:
         names = zipped.namelist()
         yield from _content_problems(names)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import marshal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 
 from chalicelib import settings
 from chalicelib.core.errors import InvalidInput
+from chalicelib.local.bytecode import BytecodeRefused, add_bytecode
 from chalicelib.local.package import ARCHIVE, PackageRefused, main, package
-from chalicelib.local.package_checks import archive_problems, route_problems, template_problems
+from chalicelib.local.package_checks import archive_problems, route_problems, size_problems, template_problems
 from chalicelib.local.package_imports import missing_imports
 from chalicelib.local.stages import CONFIG, PROJECT
 from chalicelib.local.staging import ChaliceFailed
@@ -84,16 +87,44 @@ def archive_of(folder: Path, more: Mapping[str, str]) -> Path:
 def test_the_package_holds_what_runs_on_lambda_and_nothing_else(project: Path, tmp_path: Path) -> None:
     report = package(tmp_path / "out", "dev", project=project)
 
-    assert set(ZipFile(report.archive).namelist()) == {
+    names = set(ZipFile(report.archive).namelist())
+    sources = {
         "app.py",
         "chalice/__init__.py",
         "chalice/app.py",
         "chalicelib/__init__.py",
         "chalicelib/thing.py",
     }
+    assert names == sources | {cached(name) for name in sources}
     assert report.template.parent == report.archive.parent == tmp_path / "out"
     assert set(report.functions) == {"APIHandler", "Worker"}
     assert report.routes == ("/things/{id}",)
+
+
+def cached(source: str) -> str:
+    """Where Python looks for the byte code of ``source`` (a path with or without folders)."""
+    return importlib.util.cache_from_source(source)
+
+
+def test_byte_code_is_used_as_it_is_and_shows_where_lambda_keeps_the_source(project: Path, tmp_path: Path) -> None:
+    report = package(tmp_path / "out", "dev", project=project)
+
+    compiled = ZipFile(report.archive).read(cached("chalicelib/thing.py"))
+    assert compiled[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(compiled[4:8], "little") == 0b01  # by hash, and not to be checked
+    assert marshal.loads(compiled[16:]).co_filename == "/var/task/chalicelib/thing.py"  # noqa: S302  # our own
+
+
+def test_a_module_that_does_not_compile_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BytecodeRefused):
+        add_bytecode(archive_of(tmp_path, {"chalicelib/odd.py": "def ("}))
+
+
+def test_an_archive_that_is_too_large_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = archive_of(tmp_path, {})
+    assert list(size_problems(archive)) == []
+    monkeypatch.setattr("chalicelib.local.package_checks.ARCHIVE_MAX_BYTES", archive.stat().st_size - 1)
+    assert len(list(size_problems(archive))) == 1
 
 
 def test_a_refused_package_is_told_in_full_and_leaves_nothing(project: Path, tmp_path: Path) -> None:

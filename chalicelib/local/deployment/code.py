@@ -82,9 +82,12 @@ class CodeBucket:
 
 
 def content_digest(archive: Path) -> str:
-    """The digest of the files in an archive, whatever their dates: equal code has an equal digest."""
+    """The digest of the sources in an archive, whatever their dates: equal code has an equal digest.
+
+    Byte code is left out: compiling a source twice may give two files that differ and mean the same.
+    """
     with ZipFile(archive) as zipped:
-        return digest_of((name, zipped.read(name)) for name in zipped.namelist())
+        return digest_of((name, zipped.read(name)) for name in zipped.namelist() if not name.endswith(".pyc"))
 
 
 def digest_of(files: Iterable[tuple[str, bytes]]) -> str:
