@@ -30,6 +30,7 @@ from chalicelib.engine.lifecycle import cancel, remove, replay, retry
 from chalicelib.engine.projecting import Change, project
 from chalicelib.engine.rebuilding import rebuild_counters
 from chalicelib.store.insights import QUANTITIES
+from tests.support.ledger import job_of, place
 from tests.support.steps import a_message, a_task, counting
 from tests.support.worlds import World, wiped
 from tests.support.yards import START_MS
@@ -417,6 +418,19 @@ def test_what_the_oldest_do_not_tell_is_not_made_up(w: World) -> None:
         a_message(w, "notes", delay_ms=HOUR_MS)
     a_message(w, "notes")
     assert ages_ms(w) == {"notes": None}
+
+
+def test_what_it_costs_does_not_grow_with_the_messages(w: World) -> None:
+    a_message(w, "notes")
+    w.project()
+    with counting(w) as few:
+        look(w.yard, WINDOW_MS, MINUTE_MS)
+    for _ in range(300):
+        place(w.yard, job_of(w.yard, type="notes", queue="notes"))
+    with counting(w) as many:
+        seen = look(w.yard, WINDOW_MS, MINUTE_MS)
+    assert seen.topics["notes"].oldest_ready_age_ms == 1_000
+    assert many == few == {"Query": 2 + w.yard.settings.index_shards, "BatchGetItem": 1}
 
 
 def test_of_many_topics_the_deepest_are_looked_at(w: World) -> None:

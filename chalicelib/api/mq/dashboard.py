@@ -168,6 +168,7 @@ def dashboard_events(yard: Yard, query: EventsQuery) -> Answer:
 
     API Gateway cannot hold a stream open, so the answer ends after one event. Clients of server-sent events
     (`EventSource`) connect again by themselves after `interval`; each event, called `dashboard`, tells all.
+    A browser's own `EventSource` sends no `Authorization` header: where a key is needed, use a client that does.
     """
     shown = _data(dashboard.look(yard, query.window, query.step, query.topic))
     # JSON escapes line breaks, so that the data is one line, as the format needs it.
