@@ -425,6 +425,14 @@ class TestTraces:
         make(yard, topic, NOW, trace_id=f"{trace}!")
         becomes([sooner.id, later.id], lambda: yard.lists.with_trace(trace))
 
+    def test_of_a_trace_that_many_share_the_first(
+        self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        jobs = [make(yard, topic, NOW + age, trace_id=f"many {topic}") for age in range(4)]
+        becomes(4, lambda: len(yard.lists.with_trace(f"many {topic}")))
+        monkeypatch.setattr(job_lists, "TRACE_MAX_JOBS", 3)
+        assert yard.lists.with_trace(f"many {topic}") == [job.id for job in jobs[:3]]
+
     def test_a_trace_made_here_needs_no_index(self, yard: Yard, topic: str) -> None:
         job = make(yard, topic, NOW)
         becomes([job.id], lambda: page(yard, Wanted(Kind.MESSAGE, topic))[0])

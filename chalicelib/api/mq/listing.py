@@ -37,7 +37,8 @@ def list_messages(yard: Yard, query: MessageQuery) -> MessagePage:
     """List messages, newest first.
 
     Page numbers count from the newest, so what is published meanwhile moves the pages; nextCursor does not move,
-    and a page by cursor costs the same however deep it is.
+    and a page by cursor costs the same however deep it is. Payloads above 256 KB, and those that an answer has no
+    room for, are null.
     """
     labels = labels_of(*STATES_OF[query.status]) if query.status else LABELS
     page = listed(yard.lists, Wanted(Kind.MESSAGE, query.topic, labels, trace_id=query.trace_id), query)
