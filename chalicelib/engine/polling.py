@@ -33,8 +33,17 @@ REASON_MAX_CHARS = 500
 class NotInHand(Conflict):
     """The message is not running, so nobody can say how it went. ``job`` is the record as it stands."""
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(f"this message is {job.state}, not {State.RUNNING}", field="id", remedy="poll it first")
+    def __init__(
+        self,
+        job: Job,
+        message: str | None = None,
+        *,
+        field: str = "id",
+        expected: str | None = None,
+        remedy: str = "poll it first",
+    ) -> None:
+        told = message or f"this message is {job.state}, not {State.RUNNING}"
+        super().__init__(told, field=field, expected=expected, remedy=remedy)
         self.job = job
 
 
@@ -42,10 +51,13 @@ class InOtherHands(NotInHand):
     """The message is running, but not under the lease that the caller speaks for."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job)
-        self.message = f"message {job.id} is no longer held under this lock: it ran out, and another consumer took over"
-        self.field, self.expected = "lockToken", "the lockToken of the newest poll that brought the message"
-        self.remedy = "leave the message to its new holder"
+        super().__init__(
+            job,
+            f"message {job.id} is held under another lock than this one, which ran out if it ever held",
+            field="lockToken",
+            expected="the lockToken of the newest poll that brought the message",
+            remedy="leave the message to its holder",
+        )
 
 
 def poll(

@@ -38,8 +38,8 @@ class Hand:
     consumer: str
     ends_ms: int
     taken: list[Job] = field(default_factory=list)
-    _room_bytes: int = 0
-    _closed: bool = False
+    _room_bytes: int = field(init=False)
+    _closed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._room_bytes = self.yard.settings.payload_max_bytes
