@@ -64,7 +64,7 @@ def dashboard(api: Service, **query: Any) -> dict[str, Any]:
 
 
 def a_morning(api: Service) -> None:
-    """Of five invoices one is done after 700 ms and 80 ms of work, one dead after two failures, three wait; one mail."""
+    """Of five invoices one is done after 700 ms and 80 ms of work, one is dead after two failures; one mail waits."""
     for _ in range(5):
         publish(api, "invoice.due", maxRetries=2)
     publish(api, "mail")
