@@ -30,18 +30,19 @@ def wait_for_messages(hand: Hand, topic: str, lanes: Collection[Lane], ends_ms: 
     """
     turn = 0
     while not hand.taken and (left_ms := ends_ms - hand.yard.now_ms()) > 0:
-        open_lanes = [Lane(topic, band) for band in soonest_first(hand.yard.directory.bands_of(topic))]
         left_s = -(-left_ms // 1_000)
-        if open_lanes:
-            awaited = open_lanes[turn % len(open_lanes)]
-            _look_at(hand, [lane for lane in open_lanes if lane != awaited and lane not in lanes])
-            turn_s = min(left_s, LONE_TURN_S if len(open_lanes) == 1 else TURN_S)
-            asked = bool(hand.taken) or hand.take_from(awaited, turn_s)
-            turn, lanes = turn + 1, [awaited]
-        else:
-            asked = False
-        if not asked:  # there is no queue that could be waited on
+        open_lanes = [Lane(topic, band) for band in soonest_first(hand.yard.directory.bands_of(topic))]
+        if not open_lanes:
             sleep(min(left_s, TURN_S))
+            continue
+        awaited = open_lanes[turn % len(open_lanes)]
+        _look_at(hand, [lane for lane in open_lanes if lane != awaited and lane not in lanes])
+        if hand.taken:
+            return
+        turn_s = LONE_TURN_S if len(open_lanes) == 1 else TURN_S
+        if not hand.take_from(awaited, min(left_s, turn_s)):  # its queue does not show yet
+            sleep(min(left_s, TURN_S))
+        turn, lanes = turn + 1, [awaited]
 
 
 def _look_at(hand: Hand, lanes: Collection[Lane]) -> None:

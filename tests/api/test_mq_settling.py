@@ -160,8 +160,8 @@ class TestBatches:
         assert reply.status == 200, reply.text
         return list(reply.json["results"])
 
-    def test_a_hundred_are_completed_in_order(self, api: Service, topic: str) -> None:
-        batch = [{"topic": topic, "payload": {"n": n}} for n in range(100)]
+    def test_many_are_completed_in_order(self, api: Service, topic: str) -> None:
+        batch = [{"topic": topic, "payload": {"n": n}} for n in range(25)]
         api.post("/mq/message/publish-batch", {"messages": batch})
         messages = poll(api, topic, limit=100)
         entries = [{"id": message["id"], "lockToken": message["lockToken"]} for message in messages]
