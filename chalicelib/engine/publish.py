@@ -30,7 +30,7 @@ from chalicelib.store.jobs import JobRefused
 from chalicelib.store.payloads import to_json
 from chalicelib.store.table import TransactionRefused
 
-DEFAULT_ATTEMPTS = 3
+DEFAULT_TASK_ATTEMPTS = 3
 NEW_ID_TRIES = 3
 BULK_MAX_ACTIONS = 99  # a transaction holds 100, one of which is the outbox marker
 BULK_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
@@ -60,6 +60,7 @@ class Draft:
     target_type: str | None = None
     parent_id: int | None = None
     idempotency_key: str | None = None
+    first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
     replay_of: int | None = None
     first_event: TraceEvent | None = field(default=None)
 
@@ -262,7 +263,7 @@ def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
         _own(job, refused)
     except TransactionRefused as refused:
         if key is not None and refused.refused[key_position]:
-            return _first_of_its_key(yard, key, refused.old[key_position] or {}, job)
+            return _first_of_its_key(yard, draft, key, refused.old[key_position] or {}, job)
         return _ledger_first(yard, draft, replace(prepared, job=replace(job, held=False)))  # the parent just ended
     send_marked(yard, prepared.travelling)
     return job
@@ -283,9 +284,9 @@ def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
     return replace(prepared, job=replace(prepared.job, held=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
 
 
-def _first_of_its_key(yard: Yard, key: IdempotencyKey, binding: dict[str, Any], job: Job) -> Job:
+def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: dict[str, Any], job: Job) -> Job:
     """The job that an idempotency key stands for already."""
-    if binding.get("fingerprint") != key.fingerprint:
+    if binding.get("fingerprint") != key.fingerprint and not draft.first_wins:
         raise Conflict(
             "this idempotency key was used with another request",
             field="idempotencyKey",
@@ -303,7 +304,7 @@ def _first_of_its_key(yard: Yard, key: IdempotencyKey, binding: dict[str, Any], 
 def _idempotency_key(draft: Draft) -> IdempotencyKey | None:
     if draft.idempotency_key is None:
         return None
-    wish = {name: getattr(draft, name) for name in Draft.__slots__ if name != "idempotency_key"}
+    wish = {name: getattr(draft, name) for name in Draft.__slots__ if name not in ("idempotency_key", "first_wins")}
     fingerprint = hashlib.sha256(json.dumps(wish, sort_keys=True, default=repr).encode()).hexdigest()[:32]
     return IdempotencyKey(draft.kind.value, draft.idempotency_key, fingerprint)
 
@@ -360,9 +361,11 @@ def _start_together(yard: Yard, group: Sequence[Prepared]) -> Unavailable | None
 
 
 def _declared_attempts(yard: Yard, draft: Draft) -> int:
-    """The most generous of what the topic's subscribers declare, or the default."""
+    """The most generous of what the topic's subscribers declare, or the default of the kind."""
+    if draft.kind is Kind.TASK:
+        return DEFAULT_TASK_ATTEMPTS
     declared = [h.max_attempts for h in yard.handlers.subscribers.get(draft.type, ()) if h.max_attempts is not None]
-    return max(declared, default=DEFAULT_ATTEMPTS)
+    return max(declared, default=yard.settings.mq_max_retries)
 
 
 def _asked_ms(draft: Draft, now_ms: int) -> int | None:

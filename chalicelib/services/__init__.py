@@ -1,0 +1,13 @@
+"""The message service for Python: what ``/mq`` offers over HTTP, for handlers and scripts, with the same rules.
+
+    from chalicelib.services import messages
+
+    messages.publish("order.created", {"orderId": "123"}, priority=10)
+
+``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
+recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list. Which installation they act on:
+``installation.py``. Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was
+expected, what came and what helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
+
+Importing any of it asks nothing of AWS, and loads neither Chalice nor pydantic.
+"""

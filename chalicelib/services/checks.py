@@ -1,0 +1,107 @@
+"""What the services accept: the rules of the HTTP dialect, without the models that apply them there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.ids import parse_job_id
+from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.services.records import EPOCH, MILLISECOND
+
+NAME_MAX_CHARS = 256
+LOCK_MIN_MS = 1_000
+LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
+
+
+def topic(value: object) -> str:
+    """A topic: 1 to 400 characters on one line. Raises ``InvalidInput``."""
+    return _line("topic", value, TOPIC_MAX_CHARS)
+
+
+def name(field: str, value: object) -> str:
+    """What something is called: 1 to 256 characters on one line. Raises ``InvalidInput``."""
+    return _line(field, value, NAME_MAX_CHARS)
+
+
+def maybe_topic(value: object) -> str | None:
+    """A topic, or ``None`` for all of them."""
+    return None if value is None else topic(value)
+
+
+def maybe_name(field: str, value: object) -> str | None:
+    """A name, if there is one."""
+    return None if value is None else name(field, value)
+
+
+def whole(field: str, value: object, smallest: int, largest: int) -> int:
+    """A whole number within a range, both ends included. Raises ``InvalidInput``."""
+    if type(value) is not int or not smallest <= value <= largest:
+        raise InvalidInput(
+            "this value is out of range", field=field, expected=f"a whole number, {smallest} to {largest}", got=value
+        )
+    return value
+
+
+def lock_ms(value: object) -> int:
+    """For how long a message is in hand, in milliseconds: 1 second to 12 hours. Raises ``InvalidInput``."""
+    return whole("lock_timeout_ms", value, LOCK_MIN_MS, LOCK_MAX_MS)
+
+
+def document(field: str, value: object) -> dict[str, Any]:
+    """A JSON object. Raises ``InvalidInput``."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput("this is no JSON object", field=field, expected="a dict", got=type(value).__name__)
+    return dict(value)
+
+
+def at_ms(field: str, value: object) -> int:
+    """An aware time from 1970 on, in milliseconds since then. Raises ``InvalidInput``."""
+    if not isinstance(value, datetime) or value.tzinfo is None or not EPOCH <= value < LATEST:
+        raise InvalidInput(
+            "this is no time that can be compared with others",
+            field=field,
+            expected="an aware datetime of the years 1970 to 9998",
+            got=value,
+            remedy="for example datetime.now(UTC) + timedelta(minutes=30)",
+        )
+    return round((value - EPOCH) / MILLISECOND)
+
+
+def job_id(value: int | str, what: str) -> int:
+    """An id as a number or its digits; raises ``NotFound`` for what can be none."""
+    found = parse_job_id(value)
+    if found is None:
+        raise NotFound(f"there is no {what} {str(value)[:40]!r}", field="id", got=str(value))
+    return found
+
+
+def cursor(value: object) -> str:
+    """A place in a list. Raises ``InvalidInput``."""
+    if not isinstance(value, str) or POSITION.fullmatch(value) is None:
+        raise InvalidInput(
+            "this is no cursor", field="cursor", expected="the next_cursor of a page of the same list", got=value
+        )
+    return value
+
+
+def _line(field: str, value: object, most_chars: int) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= most_chars or not _on_one_line(value):
+        raise InvalidInput(
+            "this cannot be a name", field=field, expected=f"1 to {most_chars} characters on one line", got=value
+        )
+    return value
+
+
+def _on_one_line(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return CONTROL.search(text) is None

@@ -1,0 +1,56 @@
+"""Messages that used up their deliveries, and their replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.states import Kind, State
+from chalicelib.engine import lifecycle
+from chalicelib.services import checks, installation
+from chalicelib.services.lists import page_of
+from chalicelib.services.records import DeadLetter, Message, Page, Replay, dead_letter_of, message_of
+from chalicelib.store.job_lists import Wanted
+from chalicelib.store.jobs import REPLAYED
+
+LABELS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}
+
+
+def replay(dead_letter: DeadLetter | int | str) -> Message:
+    """Publish a dead letter, or the one with an id, anew; answers the new message, which has a trace of its own.
+
+    Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already.
+    """
+    yard = installation.yard()
+    given = dead_letter.id if isinstance(dead_letter, DeadLetter) else dead_letter
+    job = lifecycle.replay(yard, checks.job_id(given, "dead letter"))
+    return message_of(job, yard.payloads.body(job))
+
+
+def batch_replay(dead_letters: Sequence[DeadLetter | int | str]) -> Sequence[Replay]:
+    """Replay several, each for itself; answers, in order, what became of each."""
+    return [_replay(each) for each in dead_letters]
+
+
+def list(  # noqa: A001  # fastify-mq's word for it
+    *,
+    topic: str | None = None,
+    replayed: bool | None = None,
+    page: int = 1,
+    per_page: int = 20,
+    cursor: str | None = None,
+) -> Page[DeadLetter]:
+    """Dead letters, the newest message first; for ``page`` and ``cursor`` see ``messages.list``.
+
+    Raises ``InvalidInput``.
+    """
+    wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic), LABELS_OF[replayed])
+    return page_of(installation.yard(), wanted, dead_letter_of, page=page, per_page=per_page, cursor=cursor)
+
+
+def _replay(dead_letter: DeadLetter | int | str) -> Replay:
+    given = dead_letter.id if isinstance(dead_letter, DeadLetter) else dead_letter
+    try:
+        return Replay(id=given, message=replay(given))
+    except TaskyardError as error:
+        return Replay(id=given, error=error)

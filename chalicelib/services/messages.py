@@ -1,0 +1,275 @@
+"""Publish, poll, settle and list messages.
+
+**Publishing from a handler.** A handler may run more than once for one job, and every run publishes again. Give what
+it publishes a name with ``once``, and of all attempts of the job the first to publish under that name does so; a later
+one is answered with that message, whatever it would have published. That holds for as long as an idempotency key
+does (``TASKYARD_IDEMPOTENCY_TTL_S``, 24 h)::
+
+    @subscribe("order.created")
+    def ship(order: Order) -> None:
+        messages.publish("order.shipped", {"orderId": order.orderId}, once="shipped")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.job import ATTEMPTS_MAX, Job
+from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.states import Kind
+from chalicelib.engine import lifecycle, polling
+from chalicelib.engine import publish as publishing
+from chalicelib.engine.publish import Draft
+from chalicelib.engine.yard import Yard
+from chalicelib.services import checks, installation
+from chalicelib.services.lists import page_of
+from chalicelib.services.records import Message, Page, message_of
+from chalicelib.services.words import Status, states_of
+from chalicelib.settings import MQ_POLL_MAX
+from chalicelib.store.job_lists import LABELS, Wanted, labels_of
+
+NO_REASON = "the consumer gave no reason"
+
+Which: TypeAlias = Message | int | str
+"""A message, or its id as a number or as digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message to be published; see ``publish`` for what its fields mean."""
+
+    topic: str
+    payload: Mapping[str, Any]
+    priority: int = 0
+    execute_at: datetime | None = None
+    max_retries: int | None = None
+    trace_id: str | None = None
+    meta: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+    once: str | None = None
+
+
+def publish(
+    topic: str,
+    payload: Mapping[str, Any],
+    *,
+    priority: int = 0,
+    execute_at: datetime | None = None,
+    max_retries: int | None = None,
+    trace_id: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+    once: str | None = None,
+) -> Message:
+    """Publish a message and answer its record.
+
+    ``priority`` (-1000 to 1000): larger is sooner. ``execute_at``: not before this aware time, at most ten years
+    ahead; in the past: now. ``max_retries`` (0 to 100): how many deliveries may fail, the last one included; unless
+    told, as the topic's subscribers declare, or ``TASKYARD_MQ_MAX_RETRIES`` (3). ``trace_id``: your own; made unless
+    told. ``meta``: more about the message. Two publications with one ``idempotency_key`` are one message. ``once``: a
+    name, within a handler; see above.
+
+    Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another message, and
+    ``Unavailable`` when AWS does not answer (the message may or may not be published).
+    """
+    wanted = NewMessage(
+        topic=topic,
+        payload=payload,
+        priority=priority,
+        execute_at=execute_at,
+        max_retries=max_retries,
+        trace_id=trace_id,
+        meta=meta,
+        idempotency_key=idempotency_key,
+        once=once,
+    )
+    yard = installation.yard()
+    draft = _draft(wanted)
+    try:
+        return _published(yard, draft, publishing.publish(yard, draft))
+    except BaseException:
+        _take_back(wanted)
+        raise
+
+
+def publish_many(wanted: Iterable[NewMessage]) -> Sequence[Message | TaskyardError]:
+    """Publish many messages in few calls; answers, in order, each one's record or why it was not accepted."""
+    yard = installation.yard()
+    drafts = [(each, _draft_or_error(each)) for each in wanted]
+    outcomes = iter(publishing.publish_many(yard, [draft for _, draft in drafts if isinstance(draft, Draft)]))
+    return [
+        _published_or_error(yard, each, draft, next(outcomes)) if isinstance(draft, Draft) else draft
+        for each, draft in drafts
+    ]
+
+
+def poll(
+    topic: str,
+    limit: int | None = None,
+    *,
+    lock_timeout_ms: int | None = None,
+    wait_s: int = 0,
+    consumer_id: str | None = None,
+) -> Sequence[Message]:
+    """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
+
+    ``limit``: 1 to 100, unless told ``TASKYARD_MQ_POLL_LIMIT`` (10). ``lock_timeout_ms``: for how long they are in
+    hand, 1 second to 12 hours, unless told ``TASKYARD_POLL_LEASE_MS`` (30 s). ``wait_s`` (0 to 20): how long to wait
+    for the first if there is none now. ``consumer_id``: who takes them, unless told this process.
+
+    Raises ``InvalidInput``, and ``Conflict`` for a topic with subscribers.
+    """
+    yard = installation.yard()
+    chosen = yard.settings
+    jobs = polling.poll(
+        yard,
+        checks.topic(topic),
+        chosen.mq_poll_limit if limit is None else checks.whole("limit", limit, 1, MQ_POLL_MAX),
+        chosen.poll_lease_ms if lock_timeout_ms is None else checks.lock_ms(lock_timeout_ms),
+        yard.worker_name if consumer_id is None else checks.name("consumer_id", consumer_id),
+        checks.whole("wait_s", wait_s, 0, polling.WAIT_MAX_S),
+    )
+    return [message_of(job, yard.payloads.body(job), in_hand=True) for job in jobs]
+
+
+def complete(message: Which, lock_token: str | None = None) -> Message:
+    """Say that a message in hand was worked on.
+
+    A polled ``Message`` brings its lock token; with one, the holder alone succeeds, and without one the message is
+    settled for whoever holds it. Raises ``NotFound``, and ``Conflict`` for a message that is not in hand.
+    """
+    yard = installation.yard()
+    return _record(yard, polling.complete(yard, _id(message), _token(message, lock_token)))
+
+
+def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) -> Message:
+    """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter.
+
+    ``lock_token``, and what is raised: see ``complete``.
+    """
+    yard = installation.yard()
+    return _record(yard, polling.fail(yard, _id(message), error or NO_REASON, _token(message, lock_token)))
+
+
+def extend(message: Which, lock_timeout_ms: int | None = None, lock_token: str | None = None) -> Message:
+    """Keep a message in hand for ``lock_timeout_ms`` (as for ``poll``) from now on.
+
+    Works after the lock ran out, too, as long as nobody else has polled the message. Raises ``NotFound``,
+    ``InvalidInput`` without a lock token, and ``Conflict`` for a message that is not in hand any more.
+    """
+    yard = installation.yard()
+    token = _token(message, lock_token)
+    if token is None:
+        raise InvalidInput("only the holder extends a lock", field="lock_token", expected="the lock_token of the poll")
+    keep_ms = yard.settings.poll_lease_ms if lock_timeout_ms is None else checks.lock_ms(lock_timeout_ms)
+    job = polling.extend(yard, _id(message), token, keep_ms)
+    return message_of(job, yard.payloads.body(job), in_hand=True)
+
+
+def get(message: Which) -> Message:
+    """A message as it stands now, with its payload wherever that is. Raises ``NotFound``."""
+    yard = installation.yard()
+    return _record(yard, lifecycle.find(yard, _id(message), Kind.MESSAGE))
+
+
+def list(  # noqa: A001  # fastify-mq's word for it
+    *,
+    topic: str | None = None,
+    status: Status | str | None = None,
+    trace_id: str | None = None,
+    page: int = 1,
+    per_page: int = 20,
+    cursor: str | None = None,
+) -> Page[Message]:
+    """Messages, newest first; all conditions hold together.
+
+    What is published meanwhile moves the pages; ``cursor``, the ``next_cursor`` of the page before, does not move and
+    costs the same however deep it is. Raises ``InvalidInput``.
+    """
+    wanted = Wanted(
+        Kind.MESSAGE,
+        checks.maybe_topic(topic),
+        LABELS if status is None else labels_of(*states_of(_status(status))),
+        trace_id=checks.maybe_name("trace_id", trace_id),
+    )
+    return page_of(installation.yard(), wanted, message_of, page=page, per_page=per_page, cursor=cursor)
+
+
+def _draft(wanted: NewMessage) -> Draft:
+    if wanted.once is not None and wanted.idempotency_key is not None:
+        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
+    tries = wanted.max_retries
+    return Draft(
+        kind=Kind.MESSAGE,
+        type=checks.topic(wanted.topic),
+        input=checks.document("payload", wanted.payload),
+        options=None if wanted.meta is None else checks.document("meta", wanted.meta),
+        priority=checks.whole("priority", wanted.priority, PRIORITY_MIN, PRIORITY_MAX),
+        due_at_ms=None if wanted.execute_at is None else checks.at_ms("execute_at", wanted.execute_at),
+        max_attempts=None if tries is None else max(1, checks.whole("max_retries", tries, 0, ATTEMPTS_MAX)),
+        trace_id=checks.maybe_name("trace_id", wanted.trace_id),
+        idempotency_key=_key(wanted),
+        first_wins=wanted.once is not None,
+    )
+
+
+def _draft_or_error(wanted: NewMessage) -> Draft | TaskyardError:
+    try:
+        return _draft(wanted)
+    except TaskyardError as error:
+        return error
+
+
+def _published_or_error(
+    yard: Yard, wanted: NewMessage, draft: Draft, outcome: Job | TaskyardError
+) -> Message | TaskyardError:
+    if isinstance(outcome, Job):
+        return _published(yard, draft, outcome)
+    _take_back(wanted)
+    return outcome
+
+
+def _take_back(wanted: NewMessage) -> None:
+    """Nothing was published: its name may be used again."""
+    if wanted.once is not None:
+        installation.free_name(wanted.once)
+
+
+def _key(wanted: NewMessage) -> str | None:
+    if wanted.once is not None:
+        return installation.key_for(checks.name("once", wanted.once))
+    return checks.maybe_name("idempotency_key", wanted.idempotency_key)
+
+
+def _published(yard: Yard, draft: Draft, job: Job) -> Message:
+    """The record of what was published: under an idempotency key perhaps an earlier message."""
+    if draft.idempotency_key is not None:
+        return _record(yard, job)
+    return message_of(job, {"input": draft.input, "options": draft.options})
+
+
+def _record(yard: Yard, job: Job) -> Message:
+    return message_of(job, yard.payloads.body(job))
+
+
+def _id(message: Which) -> int:
+    return message.id if isinstance(message, Message) else checks.job_id(message, "message")
+
+
+def _token(message: Which, given: str | None) -> str | None:
+    if given is not None:
+        return checks.name("lock_token", given)
+    return message.lock_token if isinstance(message, Message) else None
+
+
+def _status(given: Status | str) -> Status:
+    try:
+        return Status(given)
+    except ValueError as error:
+        raise InvalidInput(
+            "there is no such status", field="status", expected=" or ".join(Status), got=given
+        ) from error

@@ -1,0 +1,92 @@
+"""Consume topics in this process, look how much waits, and tidy up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.states import Kind
+from chalicelib.engine import repairing
+from chalicelib.engine.depth import Depth, depth_of
+from chalicelib.engine.tidying import Bounds, remove_old
+from chalicelib.services import checks, installation
+from chalicelib.services.consumer import STOP_WITHIN_S, Consumer, Function
+from chalicelib.services.words import Status, states_of
+from chalicelib.store.job_lists import Wanted, labels_of
+
+REMOVALS_AT_ONCE = 1_000
+
+_consumer = Consumer()
+
+
+def subscribe(topic: str, function: Function) -> None:
+    """Let this process call ``function`` with each message of a polled topic; see ``consumer.Consumer.subscribe``.
+
+    These three functions share one consumer with the default options; for others, make a ``Consumer`` of your own.
+    """
+    _consumer.subscribe(topic, function)
+
+
+def start_consumer() -> None:
+    """Begin to consume what was subscribed to; see ``consumer.Consumer.start``."""
+    _consumer.start()
+
+
+def stop_consumer(within_s: float = STOP_WITHIN_S) -> bool:
+    """Take no more messages, and wait for those in hand; see ``consumer.Consumer.stop``."""
+    return _consumer.stop(within_s)
+
+
+def depth(topic: str | None = None) -> Depth:
+    """How many messages wait, of one topic or of all. Raises ``InvalidInput``."""
+    return depth_of(installation.yard(), checks.maybe_topic(topic))
+
+
+def recover_locked(topic: str | None = None) -> int:
+    """Make every message PENDING at once whose lock ran out; answers how many.
+
+    They come back by themselves, too: with the next poll after the lock has run out. Raises ``InvalidInput``.
+    """
+    yard, chosen = installation.yard(), checks.maybe_topic(topic)
+    total = 0
+    while recovered := repairing.recover_locked(yard, chosen, lambda: True):
+        total += recovered
+        if recovered < repairing.RECOVERED_MAX:
+            break
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """How many messages a cleanup removed, and whether it ended before all were."""
+
+    deleted: int
+    has_more: bool
+
+
+def cleanup(
+    *,
+    status: Status | str = Status.COMPLETED,
+    older_than: datetime | None = None,
+    topic: str | None = None,
+    going_on: Callable[[], bool] = lambda: True,
+) -> Cleaned:
+    """Remove messages that are COMPLETED or FAILED, the oldest first, with their payloads.
+
+    ``older_than``: only what last changed before this aware time; everything of the status unless told. It goes on
+    until none is left or ``going_on`` says no, which is asked every 100 messages: in a Lambda function let it look at
+    the time that remains. Raises ``InvalidInput``.
+    """
+    if status not in (Status.COMPLETED, Status.FAILED):
+        raise InvalidInput("only what is done is removed", field="status", expected="COMPLETED or FAILED", got=status)
+    yard = installation.yard()
+    before_ms = None if older_than is None else checks.at_ms("older_than", older_than)
+    wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic), labels_of(*states_of(Status(status))))
+    deleted, place = 0, None
+    while True:
+        removed = remove_old(yard, wanted, before_ms, Bounds(REMOVALS_AT_ONCE, going_on), place)
+        deleted, place = deleted + removed.count, removed.place
+        if place is None or not going_on():
+            return Cleaned(deleted, has_more=place is not None)

@@ -1,0 +1,176 @@
+"""What the services answer. Times are aware, in UTC; ids are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
+from chalicelib.core.trace import TraceEvent as StoredEvent
+from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Happening, Status
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A message as it stood when it was read."""
+
+    id: int
+    topic: str
+    payload: Any  # None in lists where it is kept in the bucket (above 256 KB): messages.get reads it
+    status: Status
+    retry_count: int  # how many deliveries failed
+    max_retries: int  # how many may fail, the last one included
+    priority: int
+    execute_at: datetime | None  # the start that was asked for
+    next_retry_at: datetime | None
+    consumer_id: str | None
+    locked_at: datetime | None
+    lock_expires_at: datetime | None
+    trace_id: str
+    meta: Any
+    error: str | None  # why the newest delivery failed
+    created_at: datetime
+    updated_at: datetime
+    lock_token: str | None = field(default=None, repr=False)  # of a polled message: proves that it is in hand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message that used up its deliveries; its ``id`` is the message's."""
+
+    id: int
+    topic: str
+    payload: Any  # as for Message
+    error_message: str | None
+    retry_count: int
+    trace_id: str
+    replayed: bool
+    replayed_at: datetime | None
+    replayed_as: int | None  # the message that the replay made
+    created_at: datetime  # when it became a dead letter
+    updated_at: datetime
+
+    @property
+    def original_id(self) -> int:
+        """The id of the message that failed: a dead letter is that very message."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What became of one dead letter: the message that was made of it, or why none was."""
+
+    id: int | str  # as it was given
+    message: Message | None = None
+    error: TaskyardError | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether it was replayed."""
+        return self.error is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceEvent:
+    """One event of a message's story."""
+
+    trace_id: str
+    message_id: int
+    topic: str
+    event: Happening
+    detail: Mapping[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Item]):
+    """A part of a list, newest first; iterable.
+
+    ``total_count`` is exact up to 10,000 (else ``total_is_exact`` is false) and ``None`` on a page by cursor, for
+    which nothing is counted. ``next_cursor`` leads on, however deep; ``None`` at the end of the list.
+    """
+
+    items: list[Item]
+    total_count: int | None
+    total_is_exact: bool
+    next_cursor: str | None
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def message_of(job: Job, body: Mapping[str, Any] | None, *, in_hand: bool = False) -> Message:
+    """A record of the ledger as a message; ``in_hand``: for the client that has just polled it."""
+    content = body or {}
+    running = job.state is State.RUNNING
+    return Message(
+        id=job.id,
+        topic=job.type,
+        payload=content.get("input"),
+        status=STATUS_OF[job.state],
+        retry_count=job.failures,
+        max_retries=job.max_attempts,
+        priority=job.priority,
+        execute_at=maybe_moment_of(job.start_at_ms),
+        next_retry_at=moment_of(job.due_at_ms) if job.state is State.PENDING and job.failures > 0 else None,
+        consumer_id=job.worker if running else None,
+        locked_at=maybe_moment_of(job.started_at_ms) if running else None,
+        lock_expires_at=maybe_moment_of(job.lease_until_ms) if running else None,
+        trace_id=job.trace_id,
+        meta=content.get("options"),
+        error=job.error.message if job.error is not None else None,
+        created_at=moment_of(job.created_at_ms),
+        updated_at=moment_of(job.updated_at_ms),
+        lock_token=job.lease if in_hand else None,
+    )
+
+
+def dead_letter_of(job: Job, body: Mapping[str, Any] | None) -> DeadLetter:
+    """A failed message as a dead letter."""
+    return DeadLetter(
+        id=job.id,
+        topic=job.type,
+        payload=(body or {}).get("input"),
+        error_message=job.error.message if job.error is not None else None,
+        retry_count=job.failures,
+        trace_id=job.trace_id,
+        replayed=job.replayed_at_ms is not None,
+        replayed_at=maybe_moment_of(job.replayed_at_ms),
+        replayed_as=job.replayed_as,
+        created_at=moment_of(job.completed_at_ms or job.updated_at_ms),
+        updated_at=moment_of(job.updated_at_ms),
+    )
+
+
+def trace_event_of(job: Job, event: StoredEvent) -> TraceEvent:
+    """An event of a record's story."""
+    return TraceEvent(
+        trace_id=job.trace_id,
+        message_id=job.id,
+        topic=job.type,
+        event=HAPPENING_OF[event.event],
+        detail=dict(event.detail),
+        created_at=moment_of(event.at_ms),
+    )
+
+
+def moment_of(at_ms: int) -> datetime:
+    """A time of the ledger, in milliseconds since 1970, as an aware one."""
+    return EPOCH + at_ms * MILLISECOND
+
+
+def maybe_moment_of(at_ms: int | None) -> datetime | None:
+    """The same where there may be none."""
+    return None if at_ms is None else moment_of(at_ms)

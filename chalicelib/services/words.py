@@ -1,0 +1,61 @@
+"""fastify-mq's words for how a message stands and for what happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from chalicelib.core.states import State
+from chalicelib.core.trace import Event
+
+
+class Status(StrEnum):
+    """How a message stands. A canceled message counts as FAILED."""
+
+    PENDING = "PENDING"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class Happening(StrEnum):
+    """What can happen to a message. FAILED: a delivery failed and another follows."""
+
+    PUBLISHED = "PUBLISHED"
+    PROCESSING = "PROCESSING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    MOVED_TO_DLQ = "MOVED_TO_DLQ"
+    REPLAYED = "REPLAYED"
+    LOCK_RECOVERED = "LOCK_RECOVERED"
+    CANCELED = "CANCELED"
+    RETRIED = "RETRIED"
+    REQUEUED = "REQUEUED"
+
+
+STATUS_OF: Mapping[State, Status] = {
+    State.PENDING: Status.PENDING,
+    State.RUNNING: Status.PROCESSING,
+    State.WAITING: Status.PROCESSING,
+    State.SUCCESS: Status.COMPLETED,
+    State.FAILED: Status.FAILED,
+    State.CANCELED: Status.FAILED,
+}
+HAPPENING_OF: Mapping[Event, Happening] = {
+    Event.PUBLISHED: Happening.PUBLISHED,
+    Event.STARTED: Happening.PROCESSING,
+    Event.PARKED: Happening.PROCESSING,
+    Event.RECOVERED: Happening.LOCK_RECOVERED,
+    Event.SUCCEEDED: Happening.COMPLETED,
+    Event.FAILED: Happening.FAILED,
+    Event.DEAD: Happening.MOVED_TO_DLQ,
+    Event.REPLAYED: Happening.REPLAYED,
+    Event.CANCELED: Happening.CANCELED,
+    Event.RETRIED: Happening.RETRIED,
+    Event.REQUEUED: Happening.REQUEUED,
+}
+
+
+def states_of(status: Status) -> tuple[State, ...]:
+    """The states that a status stands for."""
+    return tuple(state for state, word in STATUS_OF.items() if word is status)
