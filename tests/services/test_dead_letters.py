@@ -10,6 +10,8 @@ from chalicelib.services.records import DeadLetter, moment_of
 from chalicelib.services.words import Status
 from tests.support.yards import Bench
 
+pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it acts on
+
 
 def dead(topic: str, n: int = 0) -> DeadLetter:
     """A message that failed for the last time."""
@@ -57,7 +59,7 @@ def test_a_replay_is_a_new_message_with_a_trace_of_its_own(bench: Bench, topic: 
         dead_letters.replay(letter.id)
 
 
-def test_several_each_for_itself_in_order(bench: Bench, topic: str) -> None:
+def test_several_each_for_itself_in_order(topic: str) -> None:
     first, second = dead(topic, 1), dead(topic, 2)
     dead_letters.replay(second)
     outcomes = dead_letters.batch_replay([first, str(second.id), 12_345_678, "x"])
@@ -69,7 +71,7 @@ def test_several_each_for_itself_in_order(bench: Bench, topic: str) -> None:
 
 
 @pytest.mark.parametrize(("replayed", "expected"), [(None, {0, 1}), (True, {0}), (False, {1})])
-def test_filters(bench: Bench, topic: str, replayed: bool | None, expected: set[int]) -> None:
+def test_filters(topic: str, replayed: bool | None, expected: set[int]) -> None:
     letters = [dead(topic, n) for n in (0, 1)]
     dead_letters.replay(letters[0])
     found = dead_letters.list(topic=topic, replayed=replayed)
@@ -77,7 +79,7 @@ def test_filters(bench: Bench, topic: str, replayed: bool | None, expected: set[
     assert found.total_count == len(expected)
 
 
-def test_what_is_refused(bench: Bench) -> None:
+def test_what_is_refused() -> None:
     with pytest.raises(InvalidInput):
         dead_letters.list(cursor="next")
     with pytest.raises(NotFound):

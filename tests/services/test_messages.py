@@ -16,6 +16,8 @@ from chalicelib.services.words import Happening, Status
 from tests.services.publishers import published
 from tests.support.yards import START_MS, Bench
 
+pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it acts on
+
 HOUR = timedelta(hours=1)
 
 
@@ -64,7 +66,7 @@ class TestPublishing:
         assert messages.poll(topic) == []
 
     @pytest.mark.parametrize(("given", "counted"), [(None, 3), (0, 1), (1, 1), (100, 100)])
-    def test_how_many_deliveries_may_fail(self, bench: Bench, topic: str, given: int | None, counted: int) -> None:
+    def test_how_many_deliveries_may_fail(self, topic: str, given: int | None, counted: int) -> None:
         assert messages.publish(topic, {}, max_retries=given).max_retries == counted
 
     def test_what_the_subscribers_declare_counts_where_the_message_says_nothing(self, bench: Bench, topic: str) -> None:
@@ -94,25 +96,25 @@ class TestPublishing:
             ({"execute_at": 1_750_000_000}, "execute_at"),
         ],
     )
-    def test_what_is_refused(self, bench: Bench, fields: dict[str, Any], field: str) -> None:
+    def test_what_is_refused(self, fields: dict[str, Any], field: str) -> None:
         assert refused(**fields)[0] == field
 
     def test_a_start_beyond_ten_years(self, bench: Bench) -> None:
         late = moment_of(bench.clock.ms) + timedelta(days=3_661)
         assert refused(execute_at=late) == ("executeAt", "a start within ten years")
 
-    def test_too_large(self, bench: Bench, topic: str) -> None:
+    def test_too_large(self, topic: str) -> None:
         with pytest.raises(TooLarge):
             messages.publish(topic, {"text": "x" * 6_000_000})
 
-    def test_one_key_is_one_message(self, bench: Bench, topic: str) -> None:
+    def test_one_key_is_one_message(self, topic: str) -> None:
         first = messages.publish(topic, {"n": 1}, idempotency_key=f"key-{topic}")
         assert messages.publish(topic, {"n": 1}, idempotency_key=f"key-{topic}") == first
         with pytest.raises(Conflict):
             messages.publish(topic, {"n": 2}, idempotency_key=f"key-{topic}")
         assert queues.depth(topic).depth == 1
 
-    def test_many_at_once_each_for_itself(self, bench: Bench, topic: str) -> None:
+    def test_many_at_once_each_for_itself(self, topic: str) -> None:
         outcomes = messages.publish_many(
             [
                 NewMessage(topic=topic, payload={"n": 1}, priority=10),
@@ -164,7 +166,7 @@ class TestPublishingFromAHandler:
             assert isinstance(refusal, TooLarge)
             assert messages.publish(topic, {}, once="large").topic == topic
 
-    def test_once_needs_a_handler_and_no_other_key(self, bench: Bench) -> None:
+    def test_once_needs_a_handler_and_no_other_key(self) -> None:
         assert refused(once="shipped") == ("once", "a name, within a handler")
         assert refused(once="shipped", idempotency_key="k") == ("once", "one of them, not both")
 
@@ -202,16 +204,16 @@ class TestSettling:
         assert failed.next_retry_at == moment_of(bench.clock.ms + 1_000)
         assert made.lock_token is None
 
-    def test_an_empty_reason_is_told_as_none(self, bench: Bench, topic: str) -> None:
+    def test_an_empty_reason_is_told_as_none(self, topic: str) -> None:
         messages.publish(topic, {}, max_retries=1)
         (polled,) = messages.poll(topic)
         assert messages.fail(polled, "").error == "the consumer gave no reason"
 
-    def test_only_the_holder_settles_with_a_token(self, bench: Bench, topic: str) -> None:
+    def test_only_the_holder_settles_with_a_token(self, topic: str) -> None:
         messages.publish(topic, {})
         (polled,) = messages.poll(topic)
         with pytest.raises(Conflict):
-            messages.complete(polled, lock_token="of-somebody-else")
+            messages.complete(polled, lock_token="of-somebody-else")  # noqa: S106  # no password
         assert messages.complete(polled.id, lock_token=polled.lock_token).status is Status.COMPLETED
         with pytest.raises(Conflict):
             messages.complete(polled)
@@ -227,12 +229,12 @@ class TestSettling:
             messages.extend(polled.id)
 
     @pytest.mark.parametrize("which", ["x", "0", 0, -1, 2**60, "12345678", True])
-    def test_there_is_no_such_message(self, bench: Bench, which: Any) -> None:
+    def test_there_is_no_such_message(self, which: Any) -> None:
         for act in (messages.get, messages.complete, messages.fail):
             with pytest.raises(NotFound):
                 act(which)
 
-    def test_a_topic_with_subscribers_is_not_polled(self, bench: Bench) -> None:
+    def test_a_topic_with_subscribers_is_not_polled(self) -> None:
         with pytest.raises(Conflict) as conflict:
             messages.poll("deployed")
         assert conflict.value.field == "topic"
@@ -248,7 +250,7 @@ class TestSettling:
             ({"consumer_id": "a\nb"}, "consumer_id"),
         ],
     )
-    def test_what_a_poll_refuses(self, bench: Bench, topic: str, options: dict[str, Any], field: str) -> None:
+    def test_what_a_poll_refuses(self, topic: str, options: dict[str, Any], field: str) -> None:
         with pytest.raises(InvalidInput) as error:
             messages.poll(topic, **options)
         assert error.value.field == field
@@ -273,7 +275,7 @@ class TestListing:
         last = messages.list(topic=topic, per_page=2, cursor=second.next_cursor)
         assert (list(last), len(last), last.next_cursor) == (newest_first[4:], 1, None)
 
-    def test_filters_hold_together(self, bench: Bench, topic: str) -> None:
+    def test_filters_hold_together(self, topic: str) -> None:
         done, open_ = messages.publish(topic, {}, trace_id=f"a-{topic}", priority=5), messages.publish(topic, {})
         messages.complete(messages.poll(topic, 1)[0])
         assert [m.id for m in messages.list(topic=topic, status="COMPLETED")] == [done.id]
@@ -293,7 +295,7 @@ class TestListing:
             ({"topic": ""}, "topic"),
         ],
     )
-    def test_what_is_refused(self, bench: Bench, query: dict[str, Any], field: str) -> None:
+    def test_what_is_refused(self, query: dict[str, Any], field: str) -> None:
         with pytest.raises(InvalidInput) as error:
             messages.list(**query)
         assert error.value.field == field

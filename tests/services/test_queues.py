@@ -13,6 +13,8 @@ from chalicelib.services.records import Message, moment_of
 from chalicelib.services.words import Status
 from tests.support.yards import Bench
 
+pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it acts on
+
 
 def done(topic: str) -> Message:
     """A message that was completed."""
@@ -30,7 +32,7 @@ def test_depth_counts_what_waits_delayed_ones_included(bench: Bench, topic: str)
     assert queues.depth("nothing.here").depth == 0
 
 
-def test_depth_of_all_names_the_topics_that_the_counters_know(bench: Bench, topic: str) -> None:
+def test_depth_of_all_names_the_topics_that_the_counters_know(topic: str) -> None:
     before = queues.depth().depth
     messages.publish(topic, {})
     seen = queues.depth()
@@ -50,14 +52,14 @@ def test_what_was_done_before_a_time_is_removed(bench: Bench, topic: str) -> Non
     assert [m.id for m in messages.list(topic=topic)] == [waiting.id]
 
 
-def test_dead_letters_are_removed_by_their_own_status(bench: Bench, topic: str) -> None:
+def test_dead_letters_are_removed_by_their_own_status(topic: str) -> None:
     messages.publish(topic, {}, max_retries=1)
     messages.fail(messages.poll(topic)[0])
     assert queues.cleanup(topic=topic).deleted == 0
     assert queues.cleanup(status="FAILED", topic=topic).deleted == 1
 
 
-def test_a_cleanup_ends_when_its_caller_says_so(bench: Bench, topic: str) -> None:
+def test_a_cleanup_ends_when_its_caller_says_so(topic: str) -> None:
     for _ in range(101):
         done(topic)
     assert queues.cleanup(topic=topic, going_on=lambda: False) == Cleaned(100, has_more=True)
@@ -65,7 +67,7 @@ def test_a_cleanup_ends_when_its_caller_says_so(bench: Bench, topic: str) -> Non
 
 
 @pytest.mark.parametrize("status", ["PENDING", Status.PROCESSING, "done"])
-def test_only_what_is_done_is_removed(bench: Bench, status: str) -> None:
+def test_only_what_is_done_is_removed(status: str) -> None:
     with pytest.raises(InvalidInput) as error:
         queues.cleanup(status=status)
     assert error.value.field == "status"

@@ -12,6 +12,8 @@ from chalicelib.services.records import TraceEvent, moment_of
 from chalicelib.services.words import Happening
 from tests.support.yards import Bench
 
+pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it acts on
+
 
 def test_the_documented_story(bench: Bench, topic: str) -> None:
     made = messages.publish(topic, {})
@@ -64,7 +66,7 @@ def test_events_newest_message_first_and_only_what_is_asked_for_is_read(bench: B
     assert [event.event for event in traces.list(message_id=made[0], topic="another")] == []
 
 
-def test_what_is_refused(bench: Bench, topic: str) -> None:
+def test_what_is_refused() -> None:
     with pytest.raises(NotFound):
         traces.get("no-such-trace")
     with pytest.raises(NotFound):
