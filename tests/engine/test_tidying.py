@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
+from chalicelib import aws
 from chalicelib.core.job import MANUAL, Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import lifecycle, tidying
@@ -17,7 +19,7 @@ from chalicelib.engine.tidying import Bounds, Removed, remove_expired, remove_ol
 from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.jobs import JobStore, position_of
 from tests.support.ledger import job_of, parts_of, place
-from tests.support.steps import a_message, using
+from tests.support.steps import a_message, counting, failing, using
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, START_MS
 
@@ -205,3 +207,41 @@ def test_it_tells_where_it_ended_and_goes_on_there(w: World, monkeypatch: pytest
     assert left(w) == {job.id for job in jobs[2:]}
     assert remove_old(w.yard, wanted, None, EVER, position_of(jobs[2])) == Removed(2, None)
     assert left(w) == {jobs[2].id}
+
+
+@pytest.mark.parametrize("operation", ["PutItem", "Query", "BatchWriteItem", "UpdateItem", "DeleteObject"])
+def test_whatever_fails_no_job_is_left_in_part(w: World, operation: str) -> None:
+    """It is there with all it keeps, or it is gone and its tombstone names what may be left."""
+    bodies = {size: a_message(w, input={"text": "x" * size}) for size in (5_000, 300_000)}
+    for job in bodies.values():
+        place(w.yard, replace(job, state=State.SUCCESS))
+    done_messages = Wanted(Kind.MESSAGE, labels=DONE)
+    client = aws.client("s3") if operation == "DeleteObject" else w.yard.jobs.table.client
+    with failing(client, operation), pytest.raises(EndpointConnectionError):
+        remove_old(w.yard, done_messages, None, EVER)
+    for record in w.records():
+        if isinstance(record, Job):
+            size = next(size for size, job in bodies.items() if job.id == record.id)
+            assert w.yard.payloads.body(record)["input"] == {"text": "x" * size}
+        else:
+            assert record.leftovers or parts_of(w.yard, record.id).keys() == {"state"}
+
+    remove_old(w.yard, done_messages, None, EVER)
+    assert left(w) == set()
+    for record in w.records():
+        if isinstance(record, Tombstone) and record.leftovers:
+            lifecycle.remove(w.yard, record.id, Kind.MESSAGE)
+    assert w.records() == [Tombstone(job.id) for job in bodies.values()]
+    assert {row["part"] for row in w.items("jobs")} == {"state"}
+    assert w.objects() == []
+
+
+def test_a_removal_takes_three_requests(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for parallel in ("engine.tidying.PARALLEL_REMOVALS", "store.job_lists.PARALLEL_READS"):
+        monkeypatch.setattr(f"chalicelib.{parallel}", 1)  # the count is not made for threads
+    for age_ms in range(30):
+        done(w, age_ms)
+    with counting(w) as calls:
+        assert remove_old(w.yard, Wanted(Kind.MESSAGE, labels=DONE), None, EVER).count == 30
+    shards = w.yard.settings.index_shards
+    assert calls == {"PutItem": 30, "Query": 30 + shards, "UpdateItem": 30, "BatchGetItem": 1}
