@@ -89,23 +89,20 @@ def requests(yard: Yard) -> Iterator[list[str]]:
 
 
 class Meddling(Table):
-    """A table where something happens right after a number of queries."""
-
-    left: int
-    happens: Callable[[], None]
+    """A table where something happens right after the query with a number, counted from 0."""
 
     @classmethod
-    def of(cls, table: Table, calls: int, happens: Callable[[], None]) -> Meddling:
+    def of(cls, table: Table, number: int, happens: Callable[[], None]) -> Meddling:
         made = cls(table.client, table.name, table.key)
-        object.__setattr__(made, "left", calls)
-        object.__setattr__(made, "happens", happens)
+        # The table's fields are frozen; a count is safe for threads.
+        made.__dict__.update(calls=itertools.count(), number=number, happens=happens)
         return made
 
     def query(self, *given: Any, **named: Any) -> Any:
         answer = super().query(*given, **named)
-        object.__setattr__(self, "left", self.left - 1)
-        if self.left == -1:
-            self.happens()
+        meddling = self.__dict__
+        if next(meddling["calls"]) == meddling["number"]:
+            meddling["happens"]()
         return answer
 
 
