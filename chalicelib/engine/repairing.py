@@ -1,4 +1,4 @@
-"""What the clock does every minute: send what stayed unsent, and pick up what a vanished worker left."""
+"""What the clock does every minute: send what stayed unsent, pick up what a vanished worker left; or by request."""
 
 from __future__ import annotations
 
