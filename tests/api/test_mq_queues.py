@@ -11,6 +11,7 @@ from chalicelib import aws
 from chalicelib.api.mq import queues
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import State
+from chalicelib.engine import depth as depths
 from chalicelib.engine import lifecycle, tidying
 from chalicelib.engine.rebuilding import rebuild_counters
 from chalicelib.engine.yard import Yard
@@ -90,7 +91,7 @@ class TestDepth:
         for _ in range(5):
             publish(api, topic)
         monkeypatch.setattr(job_lists, "WINDOW", 3)
-        monkeypatch.setattr(queues, "WINDOW", 3)
+        monkeypatch.setattr(depths, "WINDOW", 3)
         assert depth(api, topic=topic) == {"depth": 4, "isExact": False, "byTopic": None}  # at least
         rebuild_counters(api.yard)
         assert depth(api, topic=topic) == {"depth": 5, "isExact": False, "byTopic": None}

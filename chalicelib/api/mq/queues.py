@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -12,9 +11,10 @@ from chalicelib.api.mq.records import STATES_OF
 from chalicelib.api.paging import POSITION, Cursor, cursor_in
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, to_ms
-from chalicelib.core.states import Kind, State
+from chalicelib.core.states import Kind
+from chalicelib.engine.depth import depth_of
 from chalicelib.engine.tidying import Bounds, remove_old
-from chalicelib.store.job_lists import WINDOW, Wanted, labels_of
+from chalicelib.store.job_lists import Wanted, labels_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -75,16 +75,9 @@ def queue_depth(yard: Yard, query: DepthQuery) -> Depth:
 
     Counted on the ledger's index up to 10,000; beyond that the counters answer, which the change stream moves.
     """
-    waiting = yard.lists.count(Wanted(Kind.MESSAGE, query.topic, (State.PENDING.value,)))
-    if query.topic is not None and waiting <= WINDOW:
-        return Depth(depth=waiting, is_exact=True, by_topic=None)
-    by_topic = _waiting_by_topic(yard)
-    counted = sum(by_topic.values()) if query.topic is None else by_topic.get(query.topic, 0)
-    return Depth(
-        depth=waiting if waiting <= WINDOW else max(waiting, counted),
-        is_exact=waiting <= WINDOW,
-        by_topic=by_topic if query.topic is None else None,
-    )
+    found = depth_of(yard, query.topic)
+    by_topic = dict(found.by_topic) if found.by_topic is not None else None
+    return Depth(depth=found.depth, is_exact=found.is_exact, by_topic=by_topic)
 
 
 @router.post("/mq/queue/cleanup", scope="dlq:manage")
@@ -105,11 +98,3 @@ def clean_up(yard: Yard, body: CleanupBody) -> Cleaned:
     place = removed.place
     following = None if place is None else Cursor(place, 0, exact=False).to_text(body.filters)
     return Cleaned(deleted=removed.count, has_more=place is not None, next_cursor=following)
-
-
-def _waiting_by_topic(yard: Yard) -> dict[str, int]:
-    waiting: Counter[str] = Counter()
-    for group, counts in yard.insights.counters().items():
-        if group.kind == Kind.MESSAGE:
-            waiting[group.type] += counts[State.PENDING]
-    return {topic: count for topic, count in sorted(waiting.items()) if count > 0}
