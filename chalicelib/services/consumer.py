@@ -192,7 +192,8 @@ class _Topic:
             places = self._places()
             taken: list[Job] = []
             try:
-                taken = self._take(places) if places else []
+                if places and not self._stopping.is_set():
+                    taken = self._take(places)
                 failures = 0
             except Exception:  # AWS does not answer; the next poll may succeed
                 failures += 1
