@@ -1,0 +1,63 @@
+"""Which installation the services act on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextvars import copy_context
+from unittest.mock import patch
+
+import pytest
+
+from chalicelib.engine.yard import Yard
+from chalicelib.services import installation, messages, queues
+from tests.support.yards import Bench
+
+
+@pytest.fixture(autouse=True)
+def _forgetful() -> Iterator[None]:
+    installation.use(None)
+    yield
+    installation.use(None)
+
+
+def test_the_nearest_word_counts(ground: Bench) -> None:
+    first, second = object(), object()
+    installation.use(ground.yard)
+    assert installation.yard() is ground.yard
+    with installation.using(first):  # type: ignore[arg-type]
+        assert installation.yard() is first
+        with installation.using(second):  # type: ignore[arg-type]
+            assert installation.yard() is second
+        assert installation.yard() is first
+    assert installation.yard() is ground.yard
+
+
+def test_a_thread_sees_the_processs_own_unless_it_runs_in_a_copy_of_the_context(ground: Bench) -> None:
+    seen: list[object] = []
+    other = object()
+    installation.use(ground.yard)
+    with installation.using(other):  # type: ignore[arg-type]
+        context = copy_context()
+        for target in (lambda: seen.append(installation.yard()), lambda: context.run(_note, seen)):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+    assert seen == [ground.yard, other]
+
+
+def test_without_any_word_the_environment_describes_it_once(ground: Bench, topic: str) -> None:
+    made: list[Yard] = []
+
+    def build(_: object) -> Yard:
+        made.append(ground.yard)
+        return ground.yard
+
+    with patch.object(installation, "build", build):
+        messages.publish(topic, {})
+        assert queues.depth(topic).depth == 1
+    assert len(made) == 1
+
+
+def _note(seen: list[object]) -> None:
+    seen.append(installation.yard())

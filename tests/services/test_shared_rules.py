@@ -1,0 +1,84 @@
+"""What the services and the HTTP dialect have in common stays the same, and importing the services stays cheap."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from chalicelib.api import models, paging
+from chalicelib.api.mq import locks, messages, records, settling
+from chalicelib.core.errors import InvalidInput
+from chalicelib.services import checks, lists, words
+from chalicelib.services import messages as services
+from tests.support.mq import ODD_TOPICS
+
+PROJECT = Path(__file__).parents[2]
+LINES = [
+    *ODD_TOPICS.values(),
+    "",
+    " ",
+    "x" * 256,
+    "x" * 257,
+    "x" * 401,
+    "a\nb",
+    "a\x00b",
+    "\x7f",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\ud800",
+    "\u200b",
+    "ä" * 400,
+]
+
+
+def test_the_words_are_those_of_the_api() -> None:
+    assert records.STATUS_OF == words.STATUS_OF
+    assert records.EVENT_OF == words.HAPPENING_OF
+    assert {status: words.states_of(status) for status in words.Status} == records.STATES_OF
+
+
+@pytest.mark.parametrize("text", LINES)
+def test_topics_and_names_are_judged_as_by_the_api(text: str) -> None:
+    assert _api_takes(models.Topic, text) == _service_takes("topic", text)
+    assert _api_takes(models.Name, text) == _service_takes("name", text)
+
+
+def test_the_limits_are_those_of_the_api() -> None:
+    assert (checks.LOCK_MIN_MS, checks.LOCK_MAX_MS) == (locks.LOCK_MIN_MS, locks.LOCK_MAX_MS)
+    assert (lists.PER_PAGE_MAX, lists.OFFSET_MAX) == (paging.PER_PAGE_MAX, paging.OFFSET_MAX)
+    assert services.MQ_POLL_MAX == messages.POLL_MAX
+    assert services.NO_REASON == settling.NO_REASON
+
+
+def test_importing_the_services_loads_neither_chalice_nor_pydantic_nor_the_api() -> None:
+    code = (
+        "import json, sys\n"
+        "from chalicelib.services import dead_letters, installation, messages, queues, traces\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT)
+    loaded = set(json.loads(printed))
+    assert "chalicelib.services.consumer" in loaded
+    assert loaded.isdisjoint({"chalice", "pydantic", "chalicelib.api", "boto3", "chalicelib.engine.registry"})
+
+
+def _api_takes(kind: object, text: str) -> bool:
+    try:
+        TypeAdapter(kind).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _service_takes(what: str, text: str) -> bool:
+    try:
+        checks.topic(text) if what == "topic" else checks.name(what, text)
+    except InvalidInput:
+        return False
+    return True
