@@ -36,7 +36,7 @@ def declare_routes(api: Chalice) -> None:
     keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
     mount(
         api,
-        [*mq.ROUTERS, tasks.router, service.router],
+        [*(router.moved("/mq", chosen.mq_prefix) for router in mq.ROUTERS), tasks.router, service.router],
         provider=yard,
         settings=chosen,
         authenticate=lambda headers, scope: authenticate(headers, scope, keys, chosen),

@@ -94,10 +94,13 @@ Topic = Annotated[
 Text = Annotated[str, _without(_CONTROL_IN_TEXT, "text without control characters other than tab and line breaks")]
 """What a person reads (an error, a remark): any text, line breaks included."""
 
-Id = Annotated[str | int, BeforeValidator(_no_boolean)]
+NOT_BOOLEAN = BeforeValidator(_no_boolean)
+"""Refuses JavaScript's ``true``. It stands behind bounds, so that JSON Schema calls those minimum and maximum."""
+
+Id = Annotated[str | int, NOT_BOOLEAN]
 """An id as clients write it: a number or its digits."""
 
-Whole = Annotated[int, BeforeValidator(_no_boolean)]
+Whole = Annotated[int, NOT_BOOLEAN]
 """A whole number; JavaScript's ``true`` is none."""
 
 Many = Annotated[list[_Item], BeforeValidator(_as_list)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
 from chalicelib.api.exchange import JSON, Answer
@@ -90,6 +90,10 @@ class Router:
     def delete(self, path: str, **declaration: Unpack[Declaration]) -> Callable[[Handler], Handler]:
         """Declare a ``DELETE``; see ``Declaration``."""
         return self._route("DELETE", path, declaration)
+
+    def moved(self, start: str, to: str) -> Router:
+        """The same routes, with ``to`` in place of ``start``, which all their paths begin with."""
+        return replace(self, routes=[replace(route, path=to + route.path.removeprefix(start)) for route in self.routes])
 
     def _route(self, method: str, path: str, declaration: Declaration) -> Callable[[Handler], Handler]:
         scope = declaration["scope"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import AnswerModel, ApiModel, Id, Name, Whole
+from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Whole
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, idempotency_key_of, iso, job_id_of, to_ms, without_secret
@@ -49,6 +49,8 @@ SORT_KEYS: dict[str, Callable[[Job], Any]] = {
 # -- shapes -------------------------------------------------------------------------------------------
 
 ScriptName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Retries = Annotated[int, Field(ge=0, le=ATTEMPTS_MAX - 1), NOT_BOOLEAN]
+TimeoutMs = Annotated[int, Field(ge=0, le=TIMEOUT_MAX_MS), NOT_BOOLEAN]
 
 
 class CreateBody(ApiModel):
@@ -62,11 +64,9 @@ class CreateBody(ApiModel):
     delay: float = Field(default=0, ge=0, le=DELAY_MAX_S, description="Not before so many seconds from now")
     script_name: ScriptName | None = None
     priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
-    max_retries: Whole | None = Field(
-        default=None, ge=0, le=ATTEMPTS_MAX - 1, description="How often it is tried again after the first failure"
-    )
-    timeout: Whole | None = Field(
-        default=None, ge=0, le=TIMEOUT_MAX_MS, description="Milliseconds an attempt may take; 0: no limit of its own"
+    max_retries: Retries | None = Field(default=None, description="How often it is tried again after the first failure")
+    timeout: TimeoutMs | None = Field(
+        default=None, description="Milliseconds an attempt may take; 0: no limit of its own"
     )
     context: dict[str, Any] | None = Field(default=None, description="Kept with the task; its secret is never shown")
     options: dict[str, Any] | None = None

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import Annotated
 
 from pydantic import Field
 
-from chalicelib.api.models import Name, Whole
+from chalicelib.api.models import NOT_BOOLEAN, Name
 
 LOCK_MIN_MS = 1_000
 LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
 
-_NO_BOOLEAN = get_args(Whole)[1]  # behind the bounds, so that JSON Schema calls them minimum and maximum
-
-LockTimeout = Annotated[int, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS), _NO_BOOLEAN]
+LockTimeout = Annotated[int, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS), NOT_BOOLEAN]
 """How long a message is in hand: 1 second to 12 hours, in milliseconds."""
 
 LockToken = Annotated[

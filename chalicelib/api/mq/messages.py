@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from chalicelib.api.exchange import ANSWER_MAX_BYTES, Caller, json_text
-from chalicelib.api.models import AnswerModel, ApiModel, Name, Topic, Whole
+from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Topic, Whole
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
@@ -32,6 +32,9 @@ RECORD_MAX_BYTES = 1_000  # of a record in an answer beside what its publisher w
 router = Router("Messages", "Publish, poll and settle messages, as fastify-mq does.")
 
 
+Deliveries = Annotated[int, Field(ge=0, le=ATTEMPTS_MAX), NOT_BOOLEAN]
+
+
 class PublishBody(ApiModel):
     """A message to be published."""
 
@@ -39,11 +42,8 @@ class PublishBody(ApiModel):
     payload: dict[str, Any] = Field(description="The content", examples=[{"orderId": "123", "amount": 99.9}])
     priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
     execute_at: Moment | None = Field(default=None, description="Not before this time; in the past: now")
-    max_retries: Whole | None = Field(
-        default=None,
-        ge=0,
-        le=ATTEMPTS_MAX,
-        description="How many deliveries may fail, the last one included; 3 unless told",
+    max_retries: Deliveries | None = Field(
+        default=None, description="How many deliveries may fail, the last one included; 3 unless told"
     )
     trace_id: Name | None = Field(default=None, description="Your own trace id; made unless told")
     meta: dict[str, Any] | None = Field(default=None, description="More about the message; shown as options")
