@@ -62,13 +62,12 @@ class Service:
 
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Document]:
         """All items of a list, page by page."""
-        page = 1
+        cursor: str | None = None
         while True:
-            answer = self.get(path, {**query, "perPage": PAGE, "currentPage": page})
+            answer = self.get(path, {**query, "perPage": PAGE, "cursor": cursor})
             yield from answer["pageData"]
-            if len(answer["pageData"]) < PAGE:
+            if (cursor := answer["nextCursor"]) is None:
                 return
-            page += 1
 
     def _call(self, method: str, path: str, body: bytes | None, refusable: bool) -> Any:
         headers = {"Accept": "application/json"}

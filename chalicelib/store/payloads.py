@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.errors import InvalidInput, TooLarge
+from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.store.jobs import BODY_PART, OBJECT_PLACE, StoredOutput
 from chalicelib.store.table import Table
@@ -119,13 +119,21 @@ class PayloadStore:
         return f"{OBJECT_PLACE}{key}"
 
     def _read(self, job: Job, part: str, place: str) -> str:
-        if place.startswith(OBJECT_PLACE):
+        text = self._object_text(place) if place.startswith(OBJECT_PLACE) else self._item_text(job, part)
+        if text is None:
+            raise NotFound(f"the {part} of job {job.id} is gone", remedy="somebody has deleted it from table or bucket")
+        return text
+
+    def _object_text(self, place: str) -> str | None:
+        try:
             answer = self.objects.get_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
-            return str(answer["Body"].read().decode())
+        except self.objects.exceptions.NoSuchKey:
+            return None
+        return str(answer["Body"].read().decode())
+
+    def _item_text(self, job: Job, part: str) -> str | None:
         item = self.table.get({"job": job.id, "part": part})
-        if item is None:
-            raise LookupError(f"part {part} of job {job.id} is missing")
-        return str(item["text"])
+        return None if item is None else str(item["text"])
 
 
 def answered_bytes(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.errors import InvalidInput, TooLarge
+from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import StoredOutput
@@ -131,9 +131,10 @@ class TestBodies:
         assert yard.payloads.body(none) == {}
         assert yard.payloads.bodies([]) == {}
 
-    def test_a_part_that_is_missing_is_an_error(self, yard: Yard) -> None:
-        job = job_of(yard, body_at="item")
-        with pytest.raises(LookupError, match=f"part body of job {job.id} is missing"):
+    @pytest.mark.parametrize("place", ["item", "s3:bodies/nowhere.json"])
+    def test_a_part_that_is_missing_is_an_error(self, place: str, yard: Yard) -> None:
+        job = job_of(yard, body_at=place)
+        with pytest.raises(NotFound, match=f"the body of job {job.id} is gone"):
             yard.payloads.body(job)
 
 

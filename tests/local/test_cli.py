@@ -206,7 +206,10 @@ class TestDeadLetters:
 
     def test_replay_of_all_reads_every_page_first(self, service: StubService) -> None:
         pages = [[{"id": str(number)} for number in range(start, end)] for start, end in ((0, 100), (100, 150))]
-        service.answers["GET /mq/dlq/list"] = [(200, {"pageData": page, "totalCount": 150}) for page in pages]
+        service.answers["GET /mq/dlq/list"] = [
+            (200, {"pageData": page, "totalCount": 150, "nextCursor": cursor})
+            for page, cursor in zip(pages, ("c1", None), strict=True)
+        ]
         service.answers["POST /mq/dlq/replay"] = (
             200,
             lambda asked: [{"id": name, "success": True} for name in asked.body["ids"]],
@@ -219,7 +222,7 @@ class TestDeadLetters:
             "topic": ["t"],
             "replayed": ["false"],
             "perPage": ["100"],
-            "currentPage": ["2"],
+            "cursor": ["c1"],
         }
 
     @pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["1", "--topic", "t"]])
