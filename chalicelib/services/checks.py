@@ -74,9 +74,9 @@ def at_ms(field: str, value: object) -> int:
     return round((value - EPOCH) / MILLISECOND)
 
 
-def job_id(value: int | str, what: str) -> int:
+def job_id(value: object, what: str) -> int:
     """An id as a number or its digits; raises ``NotFound`` for what can be none."""
-    found = parse_job_id(value)
+    found = parse_job_id(value) if isinstance(value, int | str) else None
     if found is None:
         raise NotFound(f"there is no {what} {str(value)[:40]!r}", field="id", got=str(value))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.states import Kind, State
@@ -13,21 +14,23 @@ from chalicelib.services.records import DeadLetter, Message, Page, Replay, dead_
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.jobs import REPLAYED
 
+Which: TypeAlias = DeadLetter | Message | int | str
+"""A dead letter, the message that it was, or their id as a number or as digits."""
+
 LABELS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}
 
 
-def replay(dead_letter: DeadLetter | int | str) -> Message:
-    """Publish a dead letter, or the one with an id, anew; answers the new message, which has a trace of its own.
+def replay(dead_letter: Which) -> Message:
+    """Publish a dead letter anew; answers the new message, which has a trace of its own.
 
     Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already.
     """
     yard = installation.yard()
-    given = dead_letter.id if isinstance(dead_letter, DeadLetter) else dead_letter
-    job = lifecycle.replay(yard, checks.job_id(given, "dead letter"))
+    job = lifecycle.replay(yard, checks.job_id(_id(dead_letter), "dead letter"))
     return message_of(job, yard.payloads.body(job))
 
 
-def batch_replay(dead_letters: Sequence[DeadLetter | int | str]) -> Sequence[Replay]:
+def batch_replay(dead_letters: Sequence[Which]) -> Sequence[Replay]:
     """Replay several, each for itself; answers, in order, what became of each."""
     return [_replay(each) for each in dead_letters]
 
@@ -48,9 +51,13 @@ def list(  # noqa: A001  # fastify-mq's word for it
     return page_of(installation.yard(), wanted, dead_letter_of, page=page, per_page=per_page, cursor=cursor)
 
 
-def _replay(dead_letter: DeadLetter | int | str) -> Replay:
-    given = dead_letter.id if isinstance(dead_letter, DeadLetter) else dead_letter
+def _replay(dead_letter: Which) -> Replay:
+    given = _id(dead_letter)
     try:
         return Replay(id=given, message=replay(given))
     except TaskyardError as error:
         return Replay(id=given, error=error)
+
+
+def _id(dead_letter: Which) -> int | str:
+    return dead_letter.id if isinstance(dead_letter, DeadLetter | Message) else dead_letter

@@ -228,7 +228,7 @@ class TestSettling:
         with pytest.raises(InvalidInput):
             messages.extend(polled.id)
 
-    @pytest.mark.parametrize("which", ["x", "0", 0, -1, 2**60, "12345678", True])
+    @pytest.mark.parametrize("which", ["x", "0", 0, -1, 2**60, "12345678", True, None, [1]])
     def test_there_is_no_such_message(self, which: Any) -> None:
         for act in (messages.get, messages.complete, messages.fail):
             with pytest.raises(NotFound):
