@@ -15,6 +15,7 @@ from chalicelib.functions import dead_letters as dead_letters_function
 from chalicelib.functions import logs
 from chalicelib.functions import projector as projector_function
 from chalicelib.functions import worker as worker_function
+from chalicelib.services.current import at_work
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +50,8 @@ app = LateChalice(settings.current().base_name, declare_routes)
 @app.lambda_function(name="worker")
 def worker(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Run the jobs of an SQS batch."""
-    return worker_function.handle(yard(), event, context)
+    with at_work(yard()):
+        return worker_function.handle(yard(), event, context)
 
 
 @app.lambda_function(name="dead_letters")

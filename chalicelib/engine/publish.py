@@ -19,7 +19,7 @@ from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavai
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
-from chalicelib.core.retry import Backoff, Named
+from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.handlers import DEFAULT_POOL, Handler
@@ -169,7 +169,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         max_attempts=max_attempts,
         attempt_limit=max_attempts,
         timeout_ms=draft.timeout_ms,
-        backoff=draft.backoff,
+        backoff=draft.backoff or _chosen_backoff(yard, draft),
         body=body.text if body.place is None else None,
         body_at=body.place,
         target_id=draft.target_id,
@@ -366,6 +366,13 @@ def _declared_attempts(yard: Yard, draft: Draft) -> int:
         return DEFAULT_TASK_ATTEMPTS
     declared = [h.max_attempts for h in yard.handlers.subscribers.get(draft.type, ()) if h.max_attempts is not None]
     return max(declared, default=yard.settings.mq_max_retries)
+
+
+def _chosen_backoff(yard: Yard, draft: Draft) -> Backoff | None:
+    """The backoff that the settings choose for messages, unless a subscriber declares one or it is the default."""
+    declared = any(handler.backoff is not None for handler in yard.handlers.subscribers.get(draft.type, ()))
+    chosen = yard.settings.message_backoff
+    return None if draft.kind is Kind.TASK or declared or chosen == MESSAGE_BACKOFF else chosen
 
 
 def _asked_ms(draft: Draft, now_ms: int) -> int | None:

@@ -15,7 +15,6 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
 from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of, place_of, storable
-from chalicelib.engine.current import at_work
 from chalicelib.engine.handlers import Handler
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.payloads import to_json
@@ -48,7 +47,7 @@ def run(yard: Yard, context: Context) -> Outcome:
     if not handlers:
         return Failed(no_handler(yard, context.job), final=True)
     try:
-        with at_work(yard, context.job.id), _interrupted_at(context):
+        with _interrupted_at(context):
             return _perform(context, handlers)
     except HandlerTimeout as error:
         logger.warning("handler overran its time", extra={"type": context.job.type})

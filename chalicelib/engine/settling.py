@@ -73,7 +73,7 @@ def backoff_of(yard: Yard, job: Job) -> Backoff:
     declared = [handler.backoff for handler in handlers_of(yard, job) if handler.backoff is not None]
     if declared:
         return declared[0]
-    return yard.settings.message_backoff if job.kind is Kind.MESSAGE else TASK_BACKOFF
+    return MESSAGE_BACKOFF if job.kind is Kind.MESSAGE else TASK_BACKOFF
 
 
 def _decide(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> Settlement:

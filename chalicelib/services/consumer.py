@@ -27,10 +27,10 @@ from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.engine import polling
 from chalicelib.engine.context import failure_of
-from chalicelib.engine.current import at_work
 from chalicelib.engine.running import HANDLER_FAILURES
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.services import checks, installation
+from chalicelib.services.current import at_work
 from chalicelib.services.records import Message, message_of
 from chalicelib.settings import MQ_POLL_WAIT_MAX_S
 

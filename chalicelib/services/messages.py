@@ -6,8 +6,11 @@ one is answered with that message, whatever it would have published. That holds 
 does (``TASKYARD_IDEMPOTENCY_TTL_S``, 24 h)::
 
     @subscribe("order.created")
-    def ship(order: Order) -> None:
-        messages.publish("order.shipped", {"orderId": order.orderId}, once="shipped")
+    def ship(order: Order, context: Context) -> None:
+        messages.publish("order.shipped", {"orderId": order.orderId}, once="shipped", within=context)
+
+A function of a ``Consumer`` needs no ``within``. Without ``once``, name an ``idempotency_key`` of your own where a
+second message would do harm.
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
 from chalicelib.engine import lifecycle, polling
 from chalicelib.engine import publish as publishing
+from chalicelib.engine.context import Context
 from chalicelib.engine.publish import Draft
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
+from chalicelib.services.once import Once
 from chalicelib.services.records import Message, Page, message_of
 from chalicelib.services.words import Status, states_of
 from chalicelib.settings import MQ_POLL_MAX
@@ -51,6 +56,7 @@ class NewMessage:
     meta: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
     once: str | None = None
+    within: Context | None = None
 
 
 def publish(
@@ -64,6 +70,7 @@ def publish(
     meta: Mapping[str, Any] | None = None,
     idempotency_key: str | None = None,
     once: str | None = None,
+    within: Context | None = None,
 ) -> Message:
     """Publish a message and answer its record.
 
@@ -71,7 +78,7 @@ def publish(
     ahead; in the past: now. ``max_retries`` (0 to 100): how many deliveries may fail, the last one included; unless
     told, as the topic's subscribers declare, or ``TASKYARD_MQ_MAX_RETRIES`` (3). ``trace_id``: your own; made unless
     told. ``meta``: more about the message. Two publications with one ``idempotency_key`` are one message. ``once``: a
-    name, within a handler; see above.
+    name, ``within`` a handler's context; see above.
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another message, and
     ``Unavailable`` when AWS does not answer (the message may or may not be published).
@@ -86,6 +93,7 @@ def publish(
         meta=meta,
         idempotency_key=idempotency_key,
         once=once,
+        within=within,
     )
     yard = installation.yard()
     draft = _draft(wanted)
@@ -236,12 +244,12 @@ def _published_or_error(
 def _take_back(wanted: NewMessage) -> None:
     """Nothing was published: its name may be used again."""
     if wanted.once is not None:
-        installation.free_name(wanted.once)
+        Once(wanted.once, wanted.within).release()
 
 
 def _key(wanted: NewMessage) -> str | None:
     if wanted.once is not None:
-        return installation.key_for(checks.name("once", wanted.once))
+        return Once(checks.name("once", wanted.once), wanted.within).reserve()
     return checks.maybe_name("idempotency_key", wanted.idempotency_key)
 
 

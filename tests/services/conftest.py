@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from chalicelib.services import installation
-from tests.services.publishers import published, publisher
+from tests.services.handlers.publishers import published, publisher
 from tests.support.yards import Bench, moto_bench
 
 numbers = itertools.count()

@@ -24,7 +24,7 @@ from chalicelib.services import dead_letters, installation, messages, queues, tr
 from chalicelib.services.consumer import Consumer, Options, label_of
 from chalicelib.services.records import Message
 from chalicelib.services.words import Status
-from tests.services.publishers import publisher
+from tests.services.handlers.publishers import publisher
 from tests.support.backends import embedded_emulator
 from tests.support.waiting import becomes, until
 from tests.support.yards import SETTINGS, endpoint_bench

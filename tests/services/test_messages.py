@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError, TooLarge
-from chalicelib.engine.current import at_work
 from chalicelib.services import installation, messages, queues, traces
+from chalicelib.services.current import at_work
 from chalicelib.services.messages import NewMessage
 from chalicelib.services.records import Message, moment_of
 from chalicelib.services.words import Happening, Status
-from tests.services.publishers import published
+from tests.services.handlers.publishers import published
 from tests.support.yards import START_MS, Bench
 
 pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it acts on
@@ -131,12 +131,6 @@ class TestPublishing:
 
 
 class TestPublishingFromAHandler:
-    def test_it_acts_on_the_yard_that_runs_the_handler(self, ground: Bench, topic: str) -> None:
-        job = _run(ground, {"to": topic})
-        assert job.status is Status.COMPLETED
-        with installation.using(ground.yard):
-            assert queues.depth(topic).depth == 1
-
     def test_every_attempt_publishes_unless_it_names_what_it_publishes(self, bench: Bench, topic: str) -> None:
         _run(bench, {"to": topic, "fail": True}, deliveries=2)
         assert queues.depth(topic).depth == 2
@@ -167,7 +161,7 @@ class TestPublishingFromAHandler:
             assert messages.publish(topic, {}, once="large").topic == topic
 
     def test_once_needs_a_handler_and_no_other_key(self) -> None:
-        assert refused(once="shipped") == ("once", "a name, within a handler")
+        assert refused(once="shipped") == ("once", "a name, and within=context")
         assert refused(once="shipped", idempotency_key="k") == ("once", "one of them, not both")
 
 

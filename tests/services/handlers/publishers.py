@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe
 from chalicelib.services import messages
 
@@ -11,10 +12,10 @@ published: list[int] = []
 
 
 @subscribe("deployed", max_attempts=5)
-def publisher(script: dict[str, Any]) -> None:
+def publisher(script: dict[str, Any], context: Context) -> None:
     """Publish to the topic that the message names, once for each of its names, then fail if it says so."""
     for name in script.get("once", [None]):
-        sent = messages.publish(script["to"], {"n": len(published)}, once=name)
+        sent = messages.publish(script["to"], {"n": len(published)}, once=name, within=context)
         published.append(sent.id)
     if script.get("fail"):
         raise ValueError("no luck")
