@@ -18,6 +18,7 @@ from chalicelib.local.cli_deploy import deploy, destroy
 from chalicelib.local.cli_doctor import doctor
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
+from chalicelib.local.cli_rebuild import rebuild
 from chalicelib.local.cli_tasks import tasks
 from chalicelib.local.localstack import resolved
 from chalicelib.local.tables import show_json, show_text
@@ -48,7 +49,7 @@ def main() -> None:
     """
 
 
-for command in (publish, messages, tasks, dlq, keys, deploy, destroy, doctor, cost):
+for command in (publish, messages, tasks, dlq, keys, deploy, destroy, doctor, rebuild, cost):
     main.add_command(command)
 
 
