@@ -6,6 +6,10 @@ Each test is one of its examples or tables, in its order, with the result that i
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,6 +33,7 @@ from tests.support.up import Service, running
 from tests.support.waiting import becomes, until
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "fastify-mq.md"
 GRAFANA = Path(__file__).parents[2] / "infra" / "grafana" / "mq-dashboard.json"
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
 MESSAGE_FIELDS = {
@@ -291,6 +296,21 @@ class TestPrefix:
             paths = app.get("/openapi.json").json["paths"]
             assert "/queue/v1/dlq/replay/{id}" in paths
             assert not [path for path in paths if path.startswith("/mq/")]
+
+
+def test_a_script_acts_on_taskyard_up_by_the_documented_variables(api: Service) -> None:
+    (line,) = re.findall(r"^AWS_ENDPOINT_URL=.*\n.*python script.py$", DOCUMENT.read_text(), re.MULTILINE)
+    given = dict(re.findall(r"(\w+)=(\S+)", line))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
+    script = "from chalicelib.services import messages; print(messages.publish('script', {}).id)"
+    printed = subprocess.check_output(
+        [sys.executable, "-c", script],
+        env={**clean, **given, "AWS_ENDPOINT_URL": api.endpoint_url},
+        cwd=DOCUMENT.parents[1],
+        text=True,
+    )
+    listed = until(lambda: api.get("/mq/message/list?topic=script")["pageData"])
+    assert [entry["id"] for entry in listed] == [printed.strip()]
 
 
 @pytest.mark.usefixtures("acting")

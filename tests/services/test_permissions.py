@@ -1,0 +1,108 @@
+"""What a handler may do with the services by the worker's role alone, and with what docs/fastify-mq.md adds to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chalicelib import aws
+from chalicelib.engine.handlers import Registry
+from chalicelib.engine.yard import build
+from chalicelib.services import dead_letters, installation, messages, queues, traces
+from chalicelib.services.messages import NewMessage
+from infra.functions import Function
+from infra.roles import policy
+from infra.template import template
+from tests.services.handlers.publishers import publisher
+from tests.support.iam import Policy, Recorder, resolved
+from tests.support.yards import SETTINGS, moto_bench
+
+DEV = replace(SETTINGS, stage="dev", bucket="objects")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "fastify-mq.md"
+LARGE = "x" * 300_000  # kept in the bucket
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    with moto_bench([publisher], DEV) as bench:
+        aws.client.cache_clear()
+        made = Recorder()
+        made.attach(aws._session())
+        yard = build(Registry.of([publisher]), DEV, now_ms=bench.clock)
+        with installation.using(yard):
+            yield made
+
+
+def of_worker(handlers: Path) -> Policy:
+    """The worker's policy with a file of what its handlers need."""
+    return resolved(policy(DEV, Function.WORKER, handlers), template(DEV, Registry.of([publisher]).queues))
+
+
+def refused(recorder: Recorder, granted: Policy, act: Callable[[], object]) -> set[str]:
+    """The actions that ``act`` needs and the policy does not grant."""
+    recorder.needed.clear()
+    installation.yard().known_bands.clear()  # as in a new process
+    with recorder.during(Function.WORKER):
+        act()
+    return {need.action for need in recorder.needed[Function.WORKER] if not granted.allows(need)}
+
+
+def dead() -> int:
+    messages.publish("dead", {"text": LARGE}, max_retries=1)
+    return messages.fail(messages.poll("dead")[0]).id
+
+
+def in_hand(topic: str) -> messages.Message:
+    messages.publish(topic, {})
+    return messages.poll(topic)[0]
+
+
+def test_the_workers_role_suffices_to_publish_settle_and_replay(recorder: Recorder) -> None:
+    role = of_worker(Path("none.json"))
+    done, failed, letter = in_hand("done"), in_hand("failed"), dead()
+
+    def act() -> None:
+        messages.publish("deployed", {"to": "x"})
+        messages.publish("fresh.topic", {"text": LARGE}, priority=10)
+        messages.publish("fresh.topic", {}, idempotency_key="k")
+        messages.publish("fresh.topic", {}, idempotency_key="k")
+        messages.get(messages.publish("fresh.topic", {"text": "x" * 1_000}))
+        messages.complete(done)
+        messages.fail(failed)
+        dead_letters.replay(letter)
+
+    assert refused(recorder, role, act) == set()
+
+
+def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, tmp_path: Path) -> None:
+    found = re.search(r"<!-- policy -->\n```json\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert found is not None
+    handlers = tmp_path / "handlers.json"
+    handlers.write_text(found[1])
+    dead()
+    sent = messages.publish("rest", {})
+
+    def act() -> None:
+        messages.poll("never.published")
+        messages.publish_many([NewMessage(topic="rest", payload={"n": n}) for n in range(2)])
+        messages.extend(messages.poll("rest", 1)[0])
+        messages.list(topic="rest")
+        dead_letters.list()
+        traces.get(sent.trace_id)
+        next(traces.list())
+        queues.depth()
+        queues.recover_locked()
+        queues.cleanup(status="FAILED")
+
+    assert refused(recorder, of_worker(Path("none.json")), act) == {
+        "dynamodb:Query",
+        "dynamodb:GetItem",
+        "dynamodb:DeleteItem",
+        "s3:DeleteObject",
+    }
+    dead()
+    assert refused(recorder, of_worker(handlers), act) == set()
