@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +16,7 @@ from chalicelib.local.cli_rebuild import expect_at_rest
 from chalicelib.settings import Settings
 from chalicelib.store.insights import Insights
 from chalicelib.store.table import Table
-from tests.support.deployed import COMMAND_TIMEOUT_S, STAGE, Checkout, Deployed, deployed
+from tests.support.deployed import STAGE, Checkout, Deployed, deployed
 from tests.support.endpoint import client
 from tests.support.patient import SETTINGS, healthy, shared_clients
 from tests.support.waiting import becomes, until
@@ -39,8 +37,7 @@ def test_an_installation_goes_on_from_a_restored_ledger(tmp_path: Path) -> None:
 
         source.taskyard("destroy", "--stage", STAGE, "--release", "--yes")
         restore(dynamodb, STAGED.jobs_table, backup)
-        counted = rebuild(source)
-        assert (counted.returncode, counted.stdout) == (0, "1 jobs were counted anew\n")
+        assert source.taskyard("rebuild", "--stage", STAGE).stdout == "1 jobs were counted anew\n"
         url = source.deploy("--way", "stack").stdout.split()[-1]  # which examines what it has made
 
         again = Deployed(url, found.endpoint_url, found.emulator, found.project, headers=found.headers)
@@ -98,20 +95,6 @@ def restore(dynamodb: Any, table: str, backup: str) -> None:
     dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=expiry)
     recovery = {"PointInTimeRecoveryEnabled": True}
     dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)
-
-
-def rebuild(source: Checkout) -> subprocess.CompletedProcess[str]:
-    """Run the command of this checkout."""
-    script = "from chalicelib.local.cli_rebuild import rebuild; rebuild()"
-    return subprocess.run(
-        [sys.executable, "-c", script, "--stage", STAGE, "--endpoint-url", source.endpoint_url],
-        cwd=source.project,
-        env=source.environment,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
 
 
 def counters_of(dynamodb: Any, task_type: str) -> Mapping[State, int]:

@@ -1,0 +1,179 @@
+"""What the pages tell people to type and to look at is there: commands, settings, links, alarms, graphs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import botocore.session
+import click
+import pytest
+from botocore import xform_name
+
+from chalicelib.core.job import ENVELOPE_VERSION
+from chalicelib.core.lanes import Band
+from chalicelib.local.cli import main
+from chalicelib.settings import Settings
+from infra.queues import lanes_of
+from infra.watch import DASHBOARD, alarms_of, watch
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+STAGED = Settings(stage="dev")
+LANES = lanes_of({"orders": (Band.HIGH,)})
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+COMMENT = re.compile(r"(^|\s)# .*$", re.MULTILINE)  # the pages have no such thing within quotes
+ASSIGNMENT = re.compile(r"\w+=.*")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+VARIABLE = re.compile(r"TASKYARD_[A-Z0-9_]+[A-Z0-9]")
+
+SHELL_WORDS = {"do", "done", "in", "then"}
+NO_SETTINGS = {"TASKYARD_URL", "TASKYARD_KEY", "TASKYARD_TEST_DYNAMODB_LOCAL_URL"}
+
+AWS_EVERYWHERE = {"query", "output", "region", "endpoint-url"}
+# What the AWS CLI adds to the operations of AWS: AWS CLI Command Reference.
+AWS_OWN = {
+    ("cloudformation", "package"): {"template-file", "s3-bucket", "use-json", "output-template-file"},
+    ("cloudformation", "deploy"): {"template-file", "stack-name", "s3-bucket", "capabilities"},
+    ("logs", "tail"): {"since", "filter-pattern"},
+}
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.name)
+def page(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.param
+    return found
+
+
+def test_the_commands_that_are_shown_are_accepted(page: Path) -> None:
+    for words in shown(page.read_text(), "taskyard"):
+        command, rest = named(words)
+        command.make_context("taskyard", rest)
+
+
+def test_the_commands_that_are_named_exist(page: Path) -> None:
+    for code in inline(page.read_text()):
+        words = shlex.split(code.removeprefix(".venv/bin/"))
+        if words[:1] == ["taskyard"] and words[1:]:
+            command, rest = named(words[1:])
+            _, left_over, _ = command.make_parser(click.Context(command)).parse_args(rest)
+            assert isinstance(command, click.Group) or not left_over, code
+
+
+def test_the_commands_of_the_aws_cli_exist(page: Path) -> None:
+    for words in shown(page.read_text(), "aws"):
+        service, operation, *rest = words
+        given = {word.removeprefix("--") for word in rest if word.startswith("--")}
+        assert given <= aws_options(service, operation, rest) | AWS_EVERYWHERE, words
+
+
+def test_the_settings_exist(page: Path) -> None:
+    settings = {f"TASKYARD_{name.upper()}" for name in Settings.__slots__}
+    assert set(VARIABLE.findall(page.read_text())) <= settings | NO_SETTINGS
+
+
+def test_the_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_every_alarm_is_explained() -> None:
+    names = [alarm.name for alarm in alarms_of(STAGED, LANES)]
+    explained = {"…-age" if name.endswith("-age") else name for name in names}
+    assert len(explained) == 14
+    (table,) = (part for part in OPERATIONS.split("\n## ") if part.startswith("What does this alarm mean?"))
+    assert [name for name in sorted(explained) if f"`{name}`" not in table] == []
+
+
+def test_the_graphs_that_are_named_are_on_the_dashboard() -> None:
+    body = json.loads(watch(STAGED, LANES)[DASHBOARD]["Properties"]["DashboardBody"]["Fn::Sub"])
+    titles = {widget["properties"]["title"] for widget in body["widgets"]}
+    prose = re.sub(r"\s+", " ", FENCED.sub("", OPERATIONS))
+    named_graphs = set(re.findall(r"(?<!\*)\*(?!\*)([^*]+)\*(?!\*)", prose))
+    assert "Lag of the change stream" in named_graphs
+    assert named_graphs <= titles
+
+
+def test_the_envelopes_version_is_the_one_that_is_told() -> None:
+    assert f"envelopes of version {ENVELOPE_VERSION}," in re.sub(r"\s+", " ", OPERATIONS)
+
+
+def test_a_command_is_found_wherever_it_stands() -> None:
+    block = "A=1 aws s  # why\nfor x in $(aws t --y \\\n  'a #b'); do\n  bin/aws u ${x##*/} | aws v\ndone\n"
+    found = list(shown(f"```sh\n{block}```\n", "aws"))
+    assert found == [["s"], ["t", "--y", "a #b"], ["u", "${x##*/}"], ["v"]]
+
+
+# -- reading pages ------------------------------------------------------------------------------------
+
+
+def shown(text: str, program: str) -> Iterator[list[str]]:
+    """The arguments of each run of ``program`` in the shell blocks of a page."""
+    for language, block in FENCED.findall(text):
+        if language == "sh":
+            for words in simple_commands(block):
+                if words[0].rpartition("/")[-1] == program:
+                    yield words[1:]
+
+
+def simple_commands(block: str) -> Iterator[list[str]]:
+    """The simple commands of a shell script, those within ``$(…)`` as well, without assignments in front."""
+    script = COMMENT.sub("", block).replace("\\\n", " ")
+    lexer = shlex.shlex(script, posix=True, punctuation_chars=";()<>|&\n")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if word in SHELL_WORDS or set(word) <= set(";()<>|&\n"):
+            if words:
+                yield words
+            words = []
+        elif words or not ASSIGNMENT.fullmatch(word):
+            words.append(word)
+
+
+def inline(text: str) -> list[str]:
+    """The code within the lines of a page."""
+    return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
+
+
+def named(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that ``words`` name, and the arguments it is given. Fails when there is none."""
+    command: click.Command = main
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        found = command.get_command(click.Context(command), rest[0])
+        assert found is not None, f"no command taskyard {' '.join(words)}"
+        command, rest = found, rest[1:]
+    return command, rest
+
+
+def aws_options(service: str, operation: str, rest: list[str]) -> set[str]:
+    """The options of a command of the AWS CLI. Fails when there is no such command."""
+    if (service, operation) in AWS_OWN:
+        return AWS_OWN[service, operation]
+    session = botocore.session.get_session()
+    model = session.get_service_model(service)
+    operations = {xform_name(name, "-"): name for name in model.operation_names}
+    if operation == "wait":
+        waiters = session.get_waiter_model(service)
+        waiter = {xform_name(name, "-"): name for name in waiters.waiter_names}[rest[0]]
+        operation = xform_name(waiters.get_waiter(waiter).operation, "-")
+    members = model.operation_model(operations[operation]).input_shape.members
+    booleans = {f"no-{xform_name(name, '-')}" for name, shape in members.items() if shape.type_name == "boolean"}
+    return {xform_name(name, "-") for name in members} | booleans
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
