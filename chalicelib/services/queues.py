@@ -12,7 +12,8 @@ from chalicelib.engine import repairing
 from chalicelib.engine.depth import Depth, depth_of
 from chalicelib.engine.tidying import Bounds, remove_old
 from chalicelib.services import checks, installation
-from chalicelib.services.consumer import STOP_WITHIN_S, Consumer, Function
+from chalicelib.services.consumer import STOP_WITHIN_S, Consumer
+from chalicelib.services.serving import Function
 from chalicelib.services.words import Status, states_of
 from chalicelib.store.job_lists import Wanted, labels_of
 

@@ -21,8 +21,10 @@ from chalicelib.engine import polling
 from chalicelib.engine.context import Reject
 from chalicelib.engine.yard import Yard, wall_clock_ms
 from chalicelib.services import dead_letters, installation, messages, queues, traces
-from chalicelib.services.consumer import Consumer, Options, label_of
+from chalicelib.services.consumer import Consumer, Options
+from chalicelib.services.messages import NewMessage
 from chalicelib.services.records import Message
+from chalicelib.services.serving import label_of
 from chalicelib.services.words import Status
 from tests.services.handlers.publishers import publisher
 from tests.support.backends import embedded_emulator
@@ -221,6 +223,20 @@ def test_a_stop_out_of_time_leaves_the_message_to_another_consumer(
     assert [message.id for message in seen] == [sent.id]
     gate.opened.set()  # its end is refused: the message is settled
     assert story_of(sent) == ["PUBLISHED", "PROCESSING", "LOCK_RECOVERED", "PROCESSING", "COMPLETED"]
+
+
+def test_nothing_is_lost_or_done_twice_when_one_consumer_stops_and_another_goes_on(
+    consume: Callable[..., Consumer], topic: str
+) -> None:
+    firsts: list[int] = []
+    seconds: list[int] = []
+    sent = [sent.id for sent in messages.publish_many([NewMessage(topic=topic, payload={})] * 40)]  # type: ignore[union-attr]
+    first = consume(topic, lambda message: firsts.append(message.id))
+    until(lambda: len(firsts) >= 10)
+    assert first.stop()
+    consume(topic, lambda message: seconds.append(message.id))
+    becomes(40, lambda: messages.list(topic=topic, status=Status.COMPLETED).total_count)
+    assert sorted(firsts + seconds) == sorted(sent)
 
 
 def test_a_killed_consumer_loses_nothing(topic: str, tmp_path: Path, yard: Yard) -> None:

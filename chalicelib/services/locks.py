@@ -1,0 +1,89 @@
+"""The locks of messages in hand, extended as long as somebody works on them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from chalicelib.core.errors import Conflict
+from chalicelib.core.job import Job
+from chalicelib.engine import polling
+from chalicelib.engine.yard import Yard, logger
+
+EXTENSIONS_PER_LOCK = 3
+LOOK_S = 0.25  # between two looks at whether locks are to be extended
+
+
+@dataclass(slots=True)
+class _Held:
+    """A message in hand: when its lock was last extended, and from when on it is not any more (monotonic ms)."""
+
+    job: Job
+    extended_at_ms: float
+    until_ms: float
+    lock: threading.RLock = field(default_factory=threading.RLock)  # held while the lock is extended
+
+
+class LockKeeper:
+    """Extends the locks of what it holds, every third of a lock, until it is let go or ``timeout_ms`` are over.
+
+    ``lock_ms``: how long a lock is, in milliseconds. A ``timeout_ms`` of 0 is for ever.
+    """
+
+    def __init__(self, yard: Yard, lock_ms: int, timeout_ms: int) -> None:
+        self.lock_ms = lock_ms
+        self._yard = yard
+        self._timeout_ms = timeout_ms or float("inf")
+        self._held: dict[int, _Held] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="locks", daemon=True)
+
+    def start(self) -> None:
+        """Begin to extend."""
+        self._thread.start()
+
+    def stop(self, give_up_at_s: float) -> None:
+        """Begin no further extension; wait for one under way until ``give_up_at_s`` (monotonic seconds)."""
+        self._stopping.set()
+        self._thread.join(max(0.0, give_up_at_s - time.monotonic()))
+
+    def hold(self, job: Job) -> None:
+        """Keep a message that has just been taken in hand."""
+        now_ms = time.monotonic() * 1_000
+        with self._lock:
+            self._held[job.id] = _Held(job, now_ms, now_ms + self._timeout_ms)
+
+    def let_go(self, job: Job) -> None:
+        """Extend the lock of a message no more; an extension under way is waited for."""
+        with self._lock:
+            held = self._held.pop(job.id, None)
+        if held is not None:
+            with held.lock:
+                return
+
+    def _keep(self) -> None:
+        beat_ms = self.lock_ms / EXTENSIONS_PER_LOCK
+        while not self._stopping.wait(min(LOOK_S, beat_ms / 1_000)):
+            now_ms = time.monotonic() * 1_000
+            with self._lock:
+                due = [held for held in self._held.values() if now_ms - held.extended_at_ms >= beat_ms]
+            for held in due:
+                with held.lock:
+                    if held.job.id in self._held:
+                        self._extend(held, now_ms)
+
+    def _extend(self, held: _Held, now_ms: float) -> None:
+        job = held.job
+        if now_ms >= held.until_ms:
+            logger.warning("a function takes too long; its lock is left to end", extra={"job_id": job.id})
+            self.let_go(job)
+            return
+        try:
+            polling.extend(self._yard, job.id, job.lease or "", self.lock_ms)
+            held.extended_at_ms = now_ms
+        except Conflict:  # settled meanwhile, or another consumer has it
+            self.let_go(job)
+        except Exception:  # the next look may succeed; if none does, the lock ends
+            logger.exception("lock not extended", extra={"job_id": job.id})
