@@ -35,7 +35,7 @@ class LockKeeper:
         self.lock_ms = lock_ms
         self._yard = yard
         self._timeout_ms = timeout_ms or float("inf")
-        self._held: dict[int, _Held] = {}
+        self._held: dict[str, _Held] = {}  # by lease: a lost message may come back to this very process
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="locks", daemon=True)
@@ -53,12 +53,12 @@ class LockKeeper:
         """Keep a message that has just been taken in hand."""
         now_ms = time.monotonic() * 1_000
         with self._lock:
-            self._held[job.id] = _Held(job, now_ms, now_ms + self._timeout_ms)
+            self._held[job.lease or ""] = _Held(job, now_ms, now_ms + self._timeout_ms)
 
     def let_go(self, job: Job) -> None:
         """Extend the lock of a message no more; an extension under way is waited for."""
         with self._lock:
-            held = self._held.pop(job.id, None)
+            held = self._held.pop(job.lease or "", None)
         if held is not None:
             with held.lock:
                 return
@@ -71,7 +71,7 @@ class LockKeeper:
                 due = [held for held in self._held.values() if now_ms - held.extended_at_ms >= beat_ms]
             for held in due:
                 with held.lock:
-                    if held.job.id in self._held:
+                    if (held.job.lease or "") in self._held:
                         self._extend(held, now_ms)
 
     def _extend(self, held: _Held, now_ms: float) -> None:

@@ -19,7 +19,7 @@ from chalicelib.services.locks import LockKeeper
 from chalicelib.services.records import Message, message_of
 
 LOOK_S = 0.25  # between two looks at whether to stop
-PAUSE_MAX_S = 30.0  # between two polls while AWS does not answer
+PAUSES_S = (2.0, 4.0, 8.0, 16.0, 30.0)  # before the next poll while AWS does not answer
 
 Function: TypeAlias = Callable[[Message], Any]
 
@@ -85,7 +85,7 @@ class TopicThreads:
             except Exception:  # AWS does not answer; the next poll may succeed
                 failures += 1
                 logger.exception("poll failed", extra={"topic": self._topic})
-                self._stopping.wait(min(2.0**failures, PAUSE_MAX_S))
+                self._stopping.wait(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             for job in taken:
                 self._polled.put(job)
             if places > len(taken):

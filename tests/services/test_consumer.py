@@ -22,6 +22,7 @@ from chalicelib.engine.context import Reject
 from chalicelib.engine.yard import Yard, wall_clock_ms
 from chalicelib.services import dead_letters, installation, messages, queues, traces
 from chalicelib.services.consumer import Consumer, Options
+from chalicelib.services.locks import LockKeeper
 from chalicelib.services.messages import NewMessage
 from chalicelib.services.records import Message
 from chalicelib.services.serving import label_of
@@ -179,6 +180,23 @@ def test_a_function_that_takes_too_long_loses_its_message(consume: Callable[...,
     assert taken.id == sent.id
     gate.opened.set()
     messages.complete(taken)
+
+
+def test_a_message_that_came_back_to_the_same_process_keeps_its_lock_when_its_first_run_ends(
+    yard: Yard, topic: str
+) -> None:
+    keeper = LockKeeper(yard, SHORT_LOCK_MS, 0)
+    messages.publish(topic, {})
+    (first,) = until(lambda: polling.poll(yard, topic, 1, SHORT_LOCK_MS, "first"))
+    (again,) = until(lambda: polling.poll(yard, topic, 1, SHORT_LOCK_MS, "again"))
+    keeper.hold(first)
+    keeper.hold(again)
+    keeper.start()
+    keeper.let_go(first)
+    until(lambda: (yard.jobs.find(again.id) or again).lease_until_ms > again.lease_until_ms)  # type: ignore[operator]
+    keeper.let_go(again)
+    keeper.stop(0)
+    assert messages.complete(again.id, lock_token=again.lease).status is Status.COMPLETED
 
 
 def test_no_more_is_in_hand_than_is_worked_on(consume: Callable[..., Consumer], topic: str) -> None:
