@@ -66,7 +66,9 @@ def test_the_commands_that_are_named_exist(page: Path) -> None:
 
 
 def test_the_commands_of_the_aws_cli_exist(page: Path) -> None:
-    for words in shown(page.read_text(), "aws"):
+    text = page.read_text()
+    mentioned = (shlex.split(code)[1:] for code in inline(text) if re.match(r"aws \w+ ", code))
+    for words in [*shown(text, "aws"), *mentioned]:
         service, operation, *rest = words
         given = {word.removeprefix("--") for word in rest if word.startswith("--")}
         assert given <= aws_options(service, operation, rest) | AWS_EVERYWHERE, words
