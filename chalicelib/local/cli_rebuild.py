@@ -31,7 +31,7 @@ def rebuild(stage: str, endpoint_url: str | None) -> None:
         from chalicelib.engine.yard import build
 
         expect_at_rest(settings.current())
-        show_text(f"{rebuild_counters(build(registry()))} jobs were counted anew")
+        show_text(f"jobs counted anew: {rebuild_counters(build(registry()))}")
 
 
 def expect_at_rest(settings: Settings) -> None:

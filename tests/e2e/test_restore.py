@@ -37,7 +37,7 @@ def test_an_installation_goes_on_from_a_restored_ledger(tmp_path: Path) -> None:
 
         source.taskyard("destroy", "--stage", STAGE, "--release", "--yes")
         restore(dynamodb, STAGED.jobs_table, backup)
-        assert source.taskyard("rebuild", "--stage", STAGE).stdout == "1 jobs were counted anew\n"
+        assert source.taskyard("rebuild", "--stage", STAGE).stdout == "jobs counted anew: 1\n"
         url = source.deploy("--way", "stack").stdout.split()[-1]  # which examines what it has made
 
         again = Deployed(url, found.endpoint_url, found.emulator, found.project, headers=found.headers)
