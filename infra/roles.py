@@ -9,9 +9,17 @@ is everywhere. Four names more are filled in here::
     ${PatternLane.Arn}   the lane whose attributes the lanes of topics without subscribers are given
     ${Lanes.Arn}         every lane, and not the dead-letter queue
 
-The last is a pattern of the names that lanes have (``core.lanes.sqs_name``), because topics get theirs at first use,
-and because a list of all of them would outgrow a role. It fits the lanes of another installation, too, whose stage
-begins with this one's name and ``-``.
+``${Lanes.Arn}`` is a pattern of the names that lanes have (``core.lanes.sqs_name``), because topics get theirs at
+first use, and because a list of all of them would outgrow a role. It fits the lanes of another installation, too,
+whose stage begins with this one's name and ``-``.
+
+What only some settings make a function do it may only under these settings: ``clock.retention.json`` where jobs
+expire, ``clock.metrics.json`` where CloudWatch is told of queues (``CHOSEN``).
+
+**What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
+its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
+business with: publishing many at once and polling (both need entries of the directory, where the access keys are),
+lists, traces, depths, recovery and cleanup.
 
 **Permissions of your own handlers** go into ``infra/policies/handlers.json``: a document of the same form, whose
 statements the worker's role gets beside its own; no other function runs handlers. For example, to let them send
@@ -36,6 +44,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +59,13 @@ from infra.queues import lane_id
 POLICIES = Path(__file__).parent / "policies"
 HANDLERS = POLICIES / "handlers.json"
 ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
+# What a function may beside its own file, where the settings say so.
+CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
+    Function.CLOCK: {
+        "clock.retention.json": lambda settings: bool(settings.retention_completed_s or settings.retention_failed_s),
+        "clock.metrics.json": lambda settings: settings.metrics == "queue",
+    }
+}
 STATEMENT_PARTS = {"Effect", "Action", "Resource"}
 # A name of three more parts: what is readable of the queue's name, the digest of it, the band.
 LANES_ARN = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${BaseName}-*-*-*"
@@ -97,6 +113,8 @@ def policy(settings: Settings, function: Function, handlers: Path = HANDLERS) ->
     that is no policy document, and where two statements have one name.
     """
     statements = _read(POLICIES / f"{function}.json")
+    for name, is_chosen in CHOSEN.get(function, {}).items():
+        statements += _read(POLICIES / name) if is_chosen(settings) else []
     if function is Function.WORKER and handlers.exists():
         statements += _read(handlers)
     _check_names(statements, function)

@@ -11,9 +11,10 @@ import itertools
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,14 @@ from moto.dynamodb.responses import DynamoHandler
 
 from chalicelib import aws
 from chalicelib import settings as service_settings
+from chalicelib.api.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.engine.registry import registry
 from chalicelib.local import stack
+from chalicelib.services import dead_letters, messages
+from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
 from infra.functions import Function, function_name
 from infra.roles import ROLE_POLICIES_MAX_CHARS, policy, role_id
@@ -61,7 +65,10 @@ from tests.support.steps import failing
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 DEV = Settings(stage="dev", bucket="objects")
-LONGEST = Settings(prefix="p" * 16, stage="s" * 12, tracing="on").checked()
+RETAINING = replace(DEV, retention_completed_s=3_600, retention_failed_s=7_200)
+TELLING = replace(DEV, metrics="queue")
+ALL = replace(RETAINING, metrics="queue")  # everything that settings may add to a role
+LONGEST = replace(ALL, prefix="p" * 16, stage="s" * 12, tracing="on").checked()
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 BESIDE = "x" * 1_000  # a body or output of this length becomes an item of its own
 LARGE = "x" * 300_000  # and of this, an object
@@ -120,18 +127,21 @@ class Installation:
     service: Service
     recorder: Recorder
     ids: dict[str, str] = field(default_factory=dict)
+    asked: set[tuple[str, str]] = field(default_factory=set)  # method and path of what the API answered as expected
+    ticked: Counter[str] = field(default_factory=Counter)  # how many jobs each step of the clock touched
+    needed: dict[Settings, Mapping[Function, set[Permission]]] = field(default_factory=dict)  # by what was chosen
 
     # -- the functions ------------------------------------------------------------------------
 
     def get(self, path: str, query: Mapping[str, Any] | None = None, *, status: int = 200) -> Any:
         with self._invocation(Function.API):
             reply = self.service.get(path, query)
-        return self._answered(reply, status)
+        return self._answered("GET", path, reply, status)
 
     def post(self, path: str, body: Mapping[str, Any], *, status: int = 200, **headers: str) -> Any:
         with self._invocation(Function.API):
             reply = self.service.post(path, body, **headers)
-        return self._answered(reply, status)
+        return self._answered("POST", path, reply, status)
 
     def work(self, queue: str = "default", priority: int = 0) -> None:
         """What a lane shows now, to the worker; what it is done with is deleted, as a mapping does."""
@@ -157,6 +167,7 @@ class Installation:
         self.service.clock.move(after_ms)
         with self._invocation(Function.CLOCK):
             ticked: dict[str, int] = self.service.module.clock({}, Time())
+        self.ticked.update(ticked)
         return ticked
 
     def project(self) -> None:
@@ -165,6 +176,12 @@ class Installation:
         records = [record.to_json() for record in table.stream_shard.items]
         with self._invocation(Function.PROJECTOR):
             self.service.module.projector(stream_event(DEV.jobs_table, "shard-1", records), Time())
+
+    @contextmanager
+    def in_handler(self) -> Iterator[None]:
+        """The block is a handler's, run by the worker."""
+        with self._invocation(Function.WORKER), installation_of_services.using(self.service.yard):
+            yield
 
     # -- everything around them, unrecorded ---------------------------------------------------
 
@@ -198,12 +215,26 @@ class Installation:
     @contextmanager
     def deployed(self, handlers: str) -> Iterator[None]:
         """Only the handlers of these packages are there."""
-        with environment({"TASKYARD_HANDLERS": handlers}):
-            self._forget_handlers()
+        with self._given({"TASKYARD_HANDLERS": handlers}):
             yield
-        self._forget_handlers()
 
-    def _forget_handlers(self) -> None:
+    @contextmanager
+    def chosen(self, settings: Settings) -> Iterator[None]:
+        """``settings`` are in force, and what is needed meanwhile is noted for them alone."""
+        choices = {each.name: (getattr(settings, each.name), getattr(DEV, each.name)) for each in fields(settings)}
+        made = {f"TASKYARD_{name.upper()}": str(now) for name, (now, before) in choices.items() if now != before}
+        with self._given(made):
+            yield
+        self.needed[settings] = self.recorder.taken()
+
+    @contextmanager
+    def _given(self, variables: Mapping[str, str]) -> Iterator[None]:
+        with environment(variables):
+            self._forget_settings()
+            yield
+        self._forget_settings()
+
+    def _forget_settings(self) -> None:
         service_settings.current.cache_clear()
         registry.cache_clear()
         self.service.module.yard.cache_clear()
@@ -214,9 +245,9 @@ class Installation:
         with self.recorder.during(function):
             yield
 
-    @staticmethod
-    def _answered(reply: Reply, status: int) -> Any:
+    def _answered(self, method: str, path: str, reply: Reply, status: int) -> Any:
         assert reply.status == status, reply.text
+        self.asked.add((method, path))
         return reply.json
 
 
@@ -254,6 +285,18 @@ def publish_and_poll(at_work: Installation) -> None:
     at_work.post("/mq/message/fail", {"id": failed["id"], "error": "no"})
 
 
+def settle_together(at_work: Installation) -> None:
+    """Batches of reports; one is about a message whose lock was extended."""
+    for _ in range(3):
+        at_work.publish("together")
+    polled = at_work.get("/mq/message/poll", {"topic": "together"})
+    at_work.post("/mq/message/extend", {name: polled[0][name] for name in ("id", "lockToken")})
+    for path, some in (("complete-batch", polled[:2]), ("fail-batch", polled[2:])):
+        reports = [{name: message[name] for name in ("id", "lockToken")} for message in some]
+        results = at_work.post(f"/mq/message/{path}", {"messages": reports})["results"]
+        assert [each["success"] for each in results] == [True] * len(some)
+
+
 def poll_what_is_void(at_work: Installation) -> None:
     """Messages whose jobs are settled, or in other hands."""
     for settles in (True, False):
@@ -266,6 +309,45 @@ def poll_what_is_void(at_work: Installation) -> None:
             at_work.post("/mq/message/complete", {"id": message["id"]})
         at_work.send(lane, text)
         assert at_work.get("/mq/message/poll", {"topic": "twice", "limit": 1}) == []
+
+
+def wait_for_messages(at_work: Installation) -> None:
+    """Polls that wait: on one lane, and on the later one of two."""
+    for priority in (0, 10):
+        at_work.post("/mq/message/publish", {"topic": "awaited", "payload": {}, "priority": priority})
+        assert len(at_work.get("/mq/message/poll", {"topic": "awaited", "wait": 20})) == 1
+
+
+def lock_and_recover(at_work: Installation) -> None:
+    """Messages whose locks ran out: one is sent again, one has used up its deliveries."""
+    for deliveries in (1, 3):
+        at_work.post("/mq/message/publish", {"topic": "locked", "payload": {}, "maxRetries": deliveries})
+    assert len(at_work.get("/mq/message/poll", {"topic": "locked"})) == 2
+    at_work.service.clock.move(HOUR_MS)
+    for query in ({"topic": "locked"}, {}):
+        at_work.post("/mq/queue/recover-locked", query)
+
+
+def use_services(at_work: Installation) -> None:
+    """What a handler may do with the services without permissions of its own."""
+    outside = at_work.service.yard
+    for topic in ("opened.in.a.handler", "scripted.topic"):
+        with at_work.in_handler():
+            for text in ("small", BESIDE, LARGE):
+                made = messages.publish(topic, {"text": text}, priority=10, idempotency_key=f"{topic} {len(text)}")
+                again = messages.publish(topic, {"text": text}, priority=10, idempotency_key=f"{topic} {len(text)}")
+                assert messages.get(made.id) == again
+    for act in (messages.complete, messages.fail, messages.extend):
+        with installation_of_services.using(outside):
+            messages.publish("settled.in.a.handler", {})
+            (message,) = messages.poll("settled.in.a.handler")
+        with at_work.in_handler():
+            act(message)
+    with installation_of_services.using(outside):
+        messages.publish("buried", {"text": LARGE}, max_retries=1)
+        letter = messages.fail(messages.poll("buried")[0])
+    with at_work.in_handler():
+        dead_letters.replay(letter)
 
 
 def run_handlers(at_work: Installation) -> None:
@@ -288,6 +370,9 @@ def run_handlers(at_work: Installation) -> None:
     for _ in range(2):  # a batch has at most ten
         at_work.work()
     at_work.work("order.created")
+    for chars in (1_000, 300_000):
+        at_work.publish("scripted.topic", grow=chars)
+    at_work.work("scripted.topic")
     for script in (1, BESIDE):
         at_work.lose(at_work.create("scripted", script))
         at_work.work()
@@ -310,10 +395,20 @@ def run_families(at_work: Installation) -> None:
 def ask(at_work: Installation) -> None:
     """All that can be asked."""
     for query in ({}, {"topic": "polled"}, {"topic": "polled", "status": "PENDING"}, {"traceId": TRACE}):
-        at_work.get("/mq/message/list", query)
+        page = at_work.get("/mq/message/list", {**query, "perPage": 1})
+        if page["nextCursor"] is not None:
+            at_work.get("/mq/message/list", {**query, "perPage": 1, "cursor": page["nextCursor"]})
     at_work.get(f"/mq/trace/{TRACE}")
+    at_work.get("/mq/trace/detail", {"traceId": TRACE})
+    for query in ({}, {"topic": "polled"}, {"messageId": at_work.ids["buried"]}):
+        at_work.get("/mq/trace/list", query)
     at_work.get("/mq/dlq/list")
     at_work.post(f"/mq/dlq/replay/{at_work.ids['buried']}", {})
+    assert at_work.post("/mq/dlq/replay", {"topic": "locked"})["replayed"] == 1
+    for path in ("/mq/dashboard", "/mq/dashboard/sse", "/mq/queue/depth"):
+        for query in ({}, {"topic": "polled"}):
+            at_work.get(path, query)
+    at_work.get("/mq/metrics")
     for query in ({}, {"filter[type]": "scripted"}, {"filter[targetId]": "t"}):
         at_work.get("/api/task/list", query)
     assert len(at_work.get("/api/task/detail", {"id": at_work.ids["large output"]})["output"]) == 300_000
@@ -321,7 +416,8 @@ def ask(at_work: Installation) -> None:
     at_work.post(
         "/api/task/create", {"type": "any", "runnerType": "manual", "targetId": "t", "targetType": "t", "input": 1}
     )
-    at_work.get("/health")
+    for path in ("/health", OPENAPI_PATH, DOCS_PATH):
+        at_work.get(path)
 
 
 def give_up(at_work: Installation) -> None:
@@ -347,27 +443,74 @@ def let_time_pass(at_work: Installation) -> None:
     at_work.create("scripted", "a child", parentTaskId=parent)
     at_work.publish("abandoned")
     at_work.get("/mq/message/poll", {"topic": "abandoned", "limit": 1})
-    ticked = [at_work.tick(10 * MINUTE_MS), at_work.tick(2 * HOUR_MS)]
+    at_work.tick(10 * MINUTE_MS)
+    at_work.tick(2 * HOUR_MS)
     at_work.work("scripted.topic")  # what the clock has sent carries no body
-    ticked.append(at_work.tick(8 * DAY_MS))
-    now_ms = at_work.service.clock.ms
-    ticked.append(at_work.tick(HOUR_MS - now_ms % HOUR_MS))
-    for step in ("outboxes_sent", "due_sent", "leases_recovered", "stale_resent"):
-        assert sum(each.get(step, 0) for each in ticked) > 0, f"the clock had no {step}"
+    at_work.tick(8 * DAY_MS)
+    at_work.tick(HOUR_MS - at_work.service.clock.ms % HOUR_MS)
 
 
-WORK = (publish_and_poll, poll_what_is_void, run_handlers, run_families, ask, give_up, let_time_pass)
+def do_and_look(at_work: Installation) -> None:
+    """The change stream is counted, in two rounds, and what it adds up to is asked for."""
+    at_work.project()
+    at_work.project()
+    ask(at_work)
+
+
+def clean_up(at_work: Installation) -> None:
+    """Removal of messages of every size that succeeded or failed; the tasks are left to retention."""
+    for status in ("COMPLETED", "FAILED"):
+        assert at_work.post("/mq/queue/cleanup", {"status": status})["deleted"] > 0
+
+
+WORK = (
+    publish_and_poll,
+    settle_together,
+    poll_what_is_void,
+    wait_for_messages,
+    lock_and_recover,
+    use_services,
+    run_handlers,
+    run_families,
+    do_and_look,
+    give_up,
+    let_time_pass,
+    clean_up,
+)
 
 
 @pytest.fixture(scope="module")
-def needed() -> Mapping[Function, set[Permission]]:
-    """What the functions needed to do their work."""
+def worked() -> Installation:
+    """An installation whose functions have done all their work, under all settings that change what they need."""
     with installation() as at_work:
-        for part in WORK:
-            part(at_work)
-        at_work.project()
-        at_work.project()
-        return dict(at_work.recorder.needed)
+        with at_work.chosen(DEV):
+            for part in WORK:
+                part(at_work)
+        for settings in (TELLING, RETAINING):
+            with at_work.chosen(settings):
+                at_work.tick(DAY_MS)
+        return at_work
+
+
+def paths_of(routes: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Method and path of each route; not of the preflights, which ask nothing of AWS."""
+    return {(method, path) for path, by_method in routes.items() for method in by_method if method != "OPTIONS"}
+
+
+def test_every_route_was_asked(worked: Installation) -> None:
+    """A new route belongs into the work above, so that what it needs is known."""
+    fixed = {path for path in worked.service.module.app.routes if "{" not in path}
+    patterns = {path: re.sub(r"\\\{[^}]+\\\}", "[^/]+", re.escape(path)) for path in worked.service.module.app.routes}
+    asked = {
+        (method, path if path in fixed else next(each for each in patterns if re.fullmatch(patterns[each], path)))
+        for method, path in worked.asked
+    }
+    assert paths_of(worked.service.module.app.routes) - asked == set()
+
+
+def test_every_step_of_the_clock_had_something_to_do(worked: Installation) -> None:
+    assert [step for step, touched in worked.ticked.items() if touched == 0] == []
+    assert "expired_removed" in worked.ticked
 
 
 # -- the documents -------------------------------------------------------------------------------------
@@ -376,25 +519,25 @@ def needed() -> Mapping[Function, set[Permission]]:
 @pytest.mark.parametrize("function", Function)
 class TestForm:
     def test_no_wildcard_stands_for_everything(self, function: Function) -> None:
-        found = granted(function)
+        found = granted(function, ALL)
         assert "*" not in "".join(found.actions)
         assert [resource for resource in found.resources if re.fullmatch(r"[*:/]*|arn(:[^:]*){4}:\*", resource)] == []
         assert all(resource.startswith("arn:aws:") for resource in found.resources)
 
     def test_every_action_exists(self, function: Function) -> None:
         known = load_resource(AdditionalSpecs, "Policies.json")
-        for action in granted(function).actions:
+        for action in granted(function, ALL).actions:
             service_name, name = action.split(":")
             assert name.lower() in known[service_name]["Actions"], action
 
     def test_every_statement_has_a_name_of_its_own_and_only_allows(self, function: Function) -> None:
-        statements = granted(function).statements
+        statements = granted(function, ALL).statements
         assert len({statement["Sid"] for statement in statements}) == len(statements)
         assert {statement["Effect"] for statement in statements} == {"Allow"}
 
     def test_objects_are_only_those_of_this_account(self, function: Function) -> None:
         """A bucket's ARN does not say whose it is: somebody else may have made it anew once it was deleted."""
-        for statement in granted(function).statements:
+        for statement in granted(function, ALL).statements:
             of_s3 = any(action.startswith("s3:") for action in statement["Action"])
             expected = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}} if of_s3 else None
             assert statement.get("Condition") == expected
@@ -419,30 +562,34 @@ def chars_of(found: Policy) -> int:
 
 
 def test_cfn_lint_finds_nothing_in_the_roles() -> None:
-    assert lint(json.dumps(template(replace(DEV, tracing="on"), {"orders": DEFAULT_BANDS}))) == []
+    assert lint(json.dumps(template(replace(ALL, tracing="on"), {"orders": DEFAULT_BANDS}))) == []
 
 
 # -- enough, and nothing else --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", Function)
+@pytest.mark.parametrize(
+    ("settings", "function"),
+    [*((DEV, each) for each in Function), (RETAINING, Function.CLOCK), (TELLING, Function.CLOCK)],
+    ids=[*Function, "clock with retention", "clock with metrics by queue"],
+)
 class TestMeasure:
-    def test_it_is_enough(self, function: Function, needed: Mapping[Function, set[Permission]]) -> None:
-        found = granted(function)
-        for permission in sorted(needed[function] | by_lambda(function)):
+    def test_it_is_enough(self, settings: Settings, function: Function, worked: Installation) -> None:
+        found = granted(function, settings)
+        for permission in sorted(worked.needed[settings][function] | by_lambda(function)):
             assert found.allows(permission), (
                 f"{function} may not {permission.action} {permission.arn}; "
                 f"allow it in infra/policies/{function}.json, or let the function do without"
             )
 
-    def test_nothing_is_left_over(self, function: Function, needed: Mapping[Function, set[Permission]]) -> None:
+    def test_nothing_is_left_over(self, settings: Settings, function: Function, worked: Installation) -> None:
         """Each action of each statement was needed on each of its resources."""
-        used = needed[function] | by_lambda(function)
-        for statement in granted(function).statements:
+        used = worked.needed[DEV][function] | worked.needed[settings][function] | by_lambda(function)
+        for statement in granted(function, settings).statements:
             for action, resource in itertools.product(statement["Action"], statement["Resource"]):
                 alone = Policy(({**statement, "Action": action, "Resource": resource},))
                 assert any(alone.allows(permission) for permission in used), (
-                    f"{function} never needed {action} on {resource}; remove it from infra/policies/{function}.json, "
+                    f"{function} never needed {action} on {resource}; remove it from infra/policies/{function}*.json, "
                     "or let the work of this test reach what needs it"
                 )
 
@@ -472,18 +619,24 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("dynamodb:Scan", JOBS),
         ("dynamodb:DeleteItem", JOBS),
         ("dynamodb:PutItem", INSIGHTS),
+        ("dynamodb:BatchWriteItem", INSIGHTS),
+        ("dynamodb:Query", DIRECTORY),  # all access keys
         ("dynamodb:Query", f"{JOBS}/index/due"),
         ("sqs:ReceiveMessage", DEAD_LETTERS),
         ("sqs:SendMessage", ELSEWHERE),
         ("sqs:DeleteQueue", ORDERS),
         ("s3:PutObject", OUTPUT),
         ("s3:GetObject", STRANGER),
-        ("s3:DeleteObject", BODY),
+        ("s3:DeleteObject", STRANGER),
     ],
     Function.WORKER: [
         ("dynamodb:DeleteTable", JOBS),
         ("dynamodb:DeleteItem", JOBS),
+        ("dynamodb:BatchWriteItem", JOBS),
+        ("dynamodb:Query", f"{JOBS}/index/by_state"),
         ("dynamodb:GetItem", DIRECTORY),  # where the access keys are
+        ("dynamodb:DeleteItem", DIRECTORY),
+        ("dynamodb:Query", INSIGHTS),
         ("dynamodb:UpdateItem", INSIGHTS),
         ("dynamodb:GetRecords", STREAM),
         ("sqs:ReceiveMessage", DEAD_LETTERS),
@@ -506,10 +659,15 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("sqs:ReceiveMessage", ORDERS),
         ("sqs:DeleteMessage", ORDERS),
         ("dynamodb:PutItem", JOBS),
+        ("dynamodb:BatchWriteItem", JOBS),
         ("dynamodb:GetItem", DIRECTORY),
+        ("dynamodb:Query", f"{JOBS}/index/by_type"),
         ("dynamodb:Query", f"{JOBS}/index/by_trace"),
+        ("dynamodb:Query", INSIGHTS),
         ("dynamodb:GetItem", INSIGHTS),
         ("s3:GetObject", BODY),
+        ("s3:DeleteObject", BODY),
+        ("s3:DeleteObject", OUTPUT),
         ("s3:ListBucket", bucket_arn(DEV.objects_bucket)),
     ],
     Function.PROJECTOR: [
@@ -529,6 +687,34 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
 def test_what_a_function_has_no_business_with_is_refused(function: Function) -> None:
     allowed = [asked for asked in REFUSED[function] if granted(function).allows(Permission(*asked))]
     assert allowed == []
+
+
+OF_RETENTION = {
+    ("dynamodb:PutItem", JOBS),
+    ("dynamodb:BatchWriteItem", JOBS),
+    ("s3:DeleteObject", BODY),
+    ("s3:DeleteObject", OUTPUT),
+}
+OF_METRICS = {("dynamodb:Query", f"{JOBS}/index/by_type"), ("dynamodb:Query", INSIGHTS)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "added"),
+    [
+        (DEV, set()),
+        (replace(DEV, retention_completed_s=1), OF_RETENTION),
+        (replace(DEV, retention_failed_s=1), OF_RETENTION),
+        (replace(DEV, metrics="off"), set()),
+        (TELLING, OF_METRICS),
+        (ALL, OF_RETENTION | OF_METRICS),
+    ],
+)
+def test_a_choice_adds_what_it_needs_and_to_the_clock_alone(settings: Settings, added: set[tuple[str, str]]) -> None:
+    clock = granted(Function.CLOCK, settings)
+    assert {asked for asked in REFUSED[Function.CLOCK] if clock.allows(Permission(*asked))} == added
+    assert not clock.allows(Permission("s3:DeleteObject", STRANGER))
+    others = set(Function) - {Function.CLOCK}
+    assert {each for each in others if granted(each, settings) != granted(each)} == set()
 
 
 @pytest.mark.parametrize("function", Function)
@@ -567,6 +753,8 @@ class TestEnforced:
             (Function.API, "s3.ListObjectsV2", {}, True),
             (Function.API, "dynamodb.GetItem", {"TableName": DEV.directory_table}, True),
             (Function.API, "dynamodb.DeleteItem", {"TableName": DEV.jobs_table}, False),
+            (Function.API, "s3.DeleteObject", {"Key": "bodies/1/z"}, True),
+            (Function.API, "s3.DeleteObject", {"Key": "others/1/a"}, False),
             (Function.API, "sqs.ReceiveMessage", {"QueueUrl": ORDERS}, True),
             (Function.API, "sqs.ReceiveMessage", {"QueueUrl": DEAD_LETTERS}, False),
             (Function.WORKER, "s3.PutObject", {"Key": "exports/1/a"}, True),
@@ -584,6 +772,7 @@ class TestEnforced:
             (Function.CLOCK, "sqs.SendMessage", {"QueueUrl": ORDERS, "MessageBody": "{}"}, True),
             (Function.CLOCK, "sqs.ReceiveMessage", {"QueueUrl": ORDERS}, False),
             (Function.CLOCK, "s3.ListObjectsV2", {}, False),
+            (Function.CLOCK, "s3.DeleteObject", {"Key": "bodies/1/z"}, False),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.jobs_table}, True),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.directory_table}, False),
             (Function.PROJECTOR, "dynamodb.GetItem", {"TableName": DEV.insights_table}, True),

@@ -155,6 +155,11 @@ class Recorder:
         finally:
             self._function = None
 
+    def taken(self) -> Mapping[Function, set[Permission]]:
+        """What was needed since the last call of this."""
+        taken, self.needed = self.needed, defaultdict(set)
+        return taken
+
     def _begins(self, params: Parameters, model: Any, context: dict[str, Any], **_: Any) -> None:
         if self._function is None:
             return
