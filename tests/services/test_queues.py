@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.engine import tidying
 from chalicelib.services import messages, queues
 from chalicelib.services.queues import Cleaned
 from chalicelib.services.records import Message, moment_of
@@ -59,10 +60,11 @@ def test_dead_letters_are_removed_by_their_own_status(topic: str) -> None:
     assert queues.cleanup(status="FAILED", topic=topic).deleted == 1
 
 
-def test_a_cleanup_ends_when_its_caller_says_so(topic: str) -> None:
-    for _ in range(101):
+def test_a_cleanup_ends_when_its_caller_says_so(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tidying, "READ_CHUNK", 2)
+    for _ in range(3):
         done(topic)
-    assert queues.cleanup(topic=topic, going_on=lambda: False) == Cleaned(100, has_more=True)
+    assert queues.cleanup(topic=topic, going_on=lambda: False) == Cleaned(2, has_more=True)
     assert queues.cleanup(topic=topic) == Cleaned(1, has_more=False)
 
 
