@@ -18,8 +18,9 @@ expire, ``clock.metrics.json`` where CloudWatch is told of queues (``CHOSEN``).
 
 **What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
 its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
-business with: publishing many at once and polling (both need entries of the directory, where the access keys are),
-lists, traces, depths, recovery and cleanup.
+business with: polling (which reads the directory, where the access keys are), lists, traces, depths, recovery and
+cleanup. Publishing many at once works, but its outbox stays open, so the clock sends those not yet begun once more;
+whoever does it often should allow ``dynamodb:DeleteItem`` on ``${DirectoryTable.Arn}``.
 
 **Permissions of your own handlers** go into ``infra/policies/handlers.json``: a document of the same form, whose
 statements the worker's role gets beside its own; no other function runs handlers. For example, to let them send
