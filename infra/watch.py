@@ -29,6 +29,7 @@ SPAN_S = 300
 LANE_AGE_MAX_S = 1_800
 STREAM_LAG_MAX_MS = 300_000
 API_FAILURES_MAX_SHARE = 0.01  # of the requests in a span
+FAILURES_MAX_SHARE = 0.5  # of the attempts that ended in a span
 THROTTLED = (Function.API, Function.WORKER)  # the others show it in the stream's lag, the clock, the dead-letter queue
 
 DASHBOARD = "Dashboard"  # its logical id
@@ -84,7 +85,7 @@ class Graph:
 def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
     """The alarms and the dashboard of a deployed stage, by logical id.
 
-    13 alarms and one for each lane; two fewer with metrics off. An alarm tells ``settings.alarm_topic``, if that is
+    15 alarms and one for each lane; four fewer with metrics off. An alarm tells ``settings.alarm_topic``, if that is
     set, when it rings and when all is well again.
     """
     alarms = alarms_of(settings, lanes)
@@ -108,6 +109,7 @@ def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     return [
         _dead_letter_queue(settings),
         *([] if settings.metrics == "off" else [_dead_letters(settings, kind) for kind in Kind]),
+        *([] if settings.metrics == "off" else [_failures(settings, kind) for kind in Kind]),
         *(_errors(settings, function) for function in Function),
         *(_throttles(settings, function) for function in THROTTLED),
         _stream_lag(settings),
@@ -138,6 +140,18 @@ def _dead_letters(settings: Settings, kind: Kind) -> Alarm:
         first="list the failed ones with their errors (taskyard dlq list, taskyard tasks list); mend; replay or retry",
         metric=_told(settings, kind, Measure.DEAD, "Sum"),
         threshold=0,
+    )
+
+
+def _failures(settings: Settings, kind: Kind) -> Alarm:
+    return Alarm(
+        logical_id=f"{kind.value.capitalize()}FailuresAlarm",
+        name=f"{kind.value}-failures",
+        meaning=f"More than half of the attempts at {kind.value}s have failed for ten minutes.",
+        first=f"read why in the log of {function_name(settings, Function.WORKER)}; retries go on meanwhile",
+        metric=_told(settings, kind, Measure.FAILED, "Average"),
+        threshold=FAILURES_MAX_SHARE,
+        spans=2,
     )
 
 

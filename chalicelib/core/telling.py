@@ -79,6 +79,17 @@ class Report:
     times_ms: Mapping[Metric, Sequence[int]] = field(default_factory=dict)
 
     @property
+    def endings(self) -> Sequence[int]:
+        """A 1 for each attempt that failed, a 0 for each that succeeded: the sum counts, the average is the ratio."""
+        failed, succeeded = (self.counts.get(METRICS[measure], 0) for measure in (Measure.FAILED, Measure.SUCCEEDED))
+        return [1] * failed + [0] * succeeded
+
+    @property
+    def values(self) -> Mapping[Metric, Sequence[int]]:
+        """Every single value of the metrics of which more is asked than a sum."""
+        return {**self.times_ms, **({METRICS[Measure.FAILED]: self.endings} if self.endings else {})}
+
+    @property
     def topic(self) -> str | None:
         """The topic that is told of; ``None`` for tasks, for all queues together, and for a name of blanks alone."""
         return self.queue if self.kind == Kind.MESSAGE and self.queue and self.queue.strip() else None

@@ -71,10 +71,11 @@ def _print(settings: Settings, report: Report) -> None:
         record.add_dimension(name, value)
     if report.queue is not None and report.queue.strip():
         record.add_dimensions(**dimensions, **{QUEUE: report.queue})
-    # Times come first: Powertools prints by itself once a metric has 100 values, the most that one line may hold.
-    for metric, times_ms in report.times_ms.items():
-        for time_ms in times_ms:
-            record.add_metric(metric.name, metric.unit.value, time_ms)
+    # Lists come first: Powertools prints by itself once a metric has 100 values, the most that one line may hold.
+    for metric, values in report.values.items():
+        for each in values:
+            record.add_metric(metric.name, metric.unit.value, each)
     for metric, amount in report.counts.items():
-        record.add_metric(metric.name, metric.unit.value, amount)
+        if metric not in report.values:
+            record.add_metric(metric.name, metric.unit.value, amount)
     record.flush_metrics()

@@ -149,7 +149,7 @@ def test_totals_are_a_line_for_each_kind(w: World, capsys: pytest.CaptureFixture
         "published": [3],
         "started": [2],
         "succeeded": [1],
-        "attempts_failed": [1],
+        "attempts_failed": [1, 0],  # of two that ended: the sum is how many failed, the average which share
         "dead_letters": [1],
         "canceled": [1],
         "wait_ms": [250, 250],

@@ -294,7 +294,9 @@ def lives(kind: Kind) -> Iterator[Change]:
 def test_with_metrics_off_nothing_is_asked_of_them() -> None:
     off = replace(DEV, metrics="off")
     assert {namespace for namespace, _, _ in metrics_of(off)} == set(AWS_METRICS)
-    assert set(alarms()) - set(alarms(off)) == {"task-dead-letters", "message-dead-letters"}
+    assert set(alarms()) - set(alarms(off)) == {
+        f"{kind.value}-{what}" for kind in Kind for what in ("dead-letters", "failures")
+    }
 
 
 def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
@@ -318,9 +320,9 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
 # -- when they ring -----------------------------------------------------------------------------------
 
 
-def test_there_are_thirteen_alarms_and_one_for_each_lane() -> None:
+def test_there_are_fifteen_alarms_and_one_for_each_lane() -> None:
     assert len(LANES) == 8
-    assert len(alarms()) == 13 + len(LANES)
+    assert len(alarms()) == 15 + len(LANES)
     assert len(alarms(replace(DEV, metrics="off"))) == 11 + len(LANES)
     ages = {each["Dimensions"][0]["Value"] for name, each in alarms().items() if name.endswith("-age")}
     assert ages == {sqs_name(DEV.base_name, lane) for lane in LANES}
@@ -332,6 +334,8 @@ def test_there_are_thirteen_alarms_and_one_for_each_lane() -> None:
         ("dead-letter-queue", "ApproximateNumberOfMessagesVisible", "Maximum", "> 0", "5 of 5 times 60 s"),
         ("task-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
         ("message-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
+        ("task-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
+        ("message-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
         ("api-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
         ("worker-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
         ("dead-letters-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
@@ -440,7 +444,7 @@ def test_cloudwatch_holds_what_was_asked_for(on_ministack: None) -> None:  # noq
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=DEV.base_name)
     found = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
     asked = [each["Properties"] for each in wanted.values() if each["Type"].endswith("::Alarm")]
-    assert len(asked) == 13 + len(lanes)
+    assert len(asked) == 15 + len(lanes)
     assert {name: {key: alarm[key] for key in asked[0] if key in alarm} for name, alarm in found.items()} == {
         each["AlarmName"]: {key: each[key] for key in asked[0]} for each in asked
     }
