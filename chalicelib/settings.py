@@ -43,7 +43,7 @@ class Settings:
     poll_lease_ms: int = 30_000  # fastify-mq's lockTimeout, where a poll does not name its own
     mq_prefix: str = "/mq"  # what the paths of the message routes begin with
     mq_max_retries: int = 3  # deliveries of a message that may fail, where neither it nor a subscriber says
-    mq_poll_limit: int = 10  # messages that a poll in Python brings at most, where it does not say
+    mq_poll_limit: int = 10  # messages that a poll brings at most, where it does not say
     mq_poll_wait_s: int = 5  # how long the poll of a consumer in Python waits for a message
     mq_retry_base_ms: int = 1_000  # the wait before a message's first retry; it doubles from retry to retry
     mq_retry_max_ms: int = 60_000  # and grows no further than this

@@ -125,11 +125,15 @@ class Registry:
 
     @classmethod
     def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
-        """The registry of all that the modules of ``packages`` declare; imports them."""
+        """The registry of all that the modules of ``packages`` declare; imports them. A package may be one module."""
         modules = [
-            import_module(found.name)
+            module
             for package in packages
-            for found in walk_packages(package.__path__, f"{package.__name__}.")
+            for module in (
+                [import_module(found.name) for found in walk_packages(package.__path__, f"{package.__name__}.")]
+                if hasattr(package, "__path__")
+                else [package]
+            )
         ]
         functions = [
             value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,11 @@ DEAD_LETTER_COLUMNS = {
     "ERROR": "errorMessage",
 }
 REPLAY_COLUMNS = {"ID": "id", "DONE": "success", "MESSAGE": "messageId", "ERROR": "error"}
+
+
+def mq(path: str) -> str:
+    """A path of the message routes, behind the prefix that the service was given (``TASKYARD_MQ_PREFIX``)."""
+    return f"{os.environ.get('TASKYARD_MQ_PREFIX', '/mq')}/{path}"
 
 
 @click.command()
@@ -74,7 +80,7 @@ def publish(
         lines = sys.stdin
     if lines is None:
         content = {} if payload is None else parsed(payload, "PAYLOAD")
-        record = service.post("/mq/message/publish", {**common, "payload": content})
+        record = service.post(mq("message/publish"), {**common, "payload": content})
         present(record, as_json, show_record)
         return
     _publish_all(service, as_json, {name: value for name, value in common.items() if value is not None}, lines)
@@ -96,7 +102,7 @@ def list_messages(
 ) -> None:
     """List messages, newest first."""
     query = {"topic": topic, "status": status, "traceId": trace_id, "currentPage": page}
-    answer = service.get("/mq/message/list", query)
+    answer = service.get(mq("message/list"), query)
     present(answer, as_json, partial(show_page, columns=MESSAGE_COLUMNS))
 
 
@@ -113,7 +119,7 @@ def dlq() -> None:
 def list_dead_letters(service: Service, as_json: bool, topic: str | None, replayed: bool | None, page: int) -> None:
     """List dead letters, newest first."""
     wanted = None if replayed is None else str(replayed).lower()
-    answer = service.get("/mq/dlq/list", {"topic": topic, "replayed": wanted, "currentPage": page})
+    answer = service.get(mq("dlq/list"), {"topic": topic, "replayed": wanted, "currentPage": page})
     present(answer, as_json, partial(show_page, columns=DEAD_LETTER_COLUMNS))
 
 
@@ -131,7 +137,7 @@ def replay(service: Service, as_json: bool, ids: tuple[str, ...], everything: bo
     chosen = list(ids) if ids else _not_replayed(service, topic)
     results: list[Document] = []
     for start in range(0, len(chosen), BATCH_MAX):
-        results += service.post("/mq/dlq/replay", {"ids": chosen[start : start + BATCH_MAX]})
+        results += service.post(mq("dlq/replay"), {"ids": chosen[start : start + BATCH_MAX]})
     present(results, as_json, partial(show_rows, columns=REPLAY_COLUMNS))
     if not all(result["success"] for result in results):
         sys.exit(REFUSED)
@@ -146,7 +152,7 @@ def _publish_all(service: Service, as_json: bool, common: Document, lines: Itera
     ]
     results: list[Document] = []
     for batch in batches([message for _, message in contents]):
-        results += service.post("/mq/message/publish-batch", {"messages": batch})["results"]
+        results += service.post(mq("message/publish-batch"), {"messages": batch})["results"]
     refused = [
         f"line {number}: {result['error']}"
         for (number, _), result in zip(contents, results, strict=True)
@@ -163,7 +169,7 @@ def _publish_all(service: Service, as_json: bool, common: Document, lines: Itera
 def _not_replayed(service: Service, topic: str | None) -> list[str]:
     # Read to the end before the first replay: replaying moves what follows to an earlier page.
     query = {"topic": topic, "replayed": "false"}
-    return [letter["id"] for letter in service.pages("/mq/dlq/list", query)]
+    return [letter["id"] for letter in service.pages(mq("dlq/list"), query)]
 
 
 def _in(delay_s: float) -> str:

@@ -56,6 +56,11 @@ def dead() -> int:
     return messages.fail(messages.poll("dead")[0]).id
 
 
+def dead_with_an_item_beside_it() -> None:
+    messages.publish("beside", {"text": "x" * 1_000}, max_retries=1)
+    messages.fail(messages.poll("beside")[0])
+
+
 def in_hand(topic: str) -> messages.Message:
     messages.publish(topic, {})
     return messages.poll(topic)[0]
@@ -71,6 +76,7 @@ def test_the_workers_role_suffices_to_publish_settle_and_replay(recorder: Record
         messages.publish("fresh.topic", {}, idempotency_key="k")
         messages.publish("fresh.topic", {}, idempotency_key="k")
         messages.get(messages.publish("fresh.topic", {"text": "x" * 1_000}))
+        messages.publish_many([NewMessage(topic="fresh.topic", payload={"n": n}) for n in range(2)])
         messages.complete(done)
         messages.fail(failed)
         dead_letters.replay(letter)
@@ -84,11 +90,12 @@ def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, t
     handlers = tmp_path / "handlers.json"
     handlers.write_text(found[1])
     dead()
+    dead_with_an_item_beside_it()
     sent = messages.publish("rest", {})
 
     def act() -> None:
         messages.poll("never.published")
-        messages.publish_many([NewMessage(topic="rest", payload={"n": n}) for n in range(2)])
+        messages.publish("rest", {})
         messages.extend(messages.poll("rest", 1)[0])
         messages.list(topic="rest")
         dead_letters.list()
@@ -101,8 +108,9 @@ def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, t
     assert refused(recorder, of_worker(Path("none.json")), act) == {
         "dynamodb:Query",
         "dynamodb:GetItem",
-        "dynamodb:DeleteItem",
+        "dynamodb:BatchWriteItem",
         "s3:DeleteObject",
     }
+    dead_with_an_item_beside_it()
     dead()
     assert refused(recorder, of_worker(handlers), act) == set()

@@ -32,6 +32,7 @@ RECORD_MAX_BYTES = 1_000  # of a record in an answer beside what its publisher w
 router = Router("Messages", "Publish, poll and settle messages, as fastify-mq does.")
 
 
+PollLimit = Annotated[int, Field(ge=1, le=POLL_MAX), NOT_BOOLEAN]
 Deliveries = Annotated[int, Field(ge=0, le=ATTEMPTS_MAX), NOT_BOOLEAN]
 
 
@@ -62,7 +63,7 @@ class PollQuery(ApiModel):
     """Which messages to take in hand."""
 
     topic: Topic
-    limit: Whole = Field(default=10, ge=1, le=POLL_MAX, description="At most how many")
+    limit: PollLimit | None = Field(default=None, description="At most how many; 10 unless told")
     lock_timeout: LockTimeout | None = Field(
         default=None, description="For how many ms they are in hand; 30000 unless told"
     )
@@ -128,7 +129,7 @@ def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMe
     jobs = polling.poll(
         yard,
         query.topic,
-        query.limit,
+        query.limit or yard.settings.mq_poll_limit,
         query.lock_timeout or yard.settings.poll_lease_ms,
         query.consumer_id or caller.name,
         query.wait,

@@ -1,7 +1,8 @@
 """Taking over data that outlived its stack: tables, queues and the bucket, imported into a new one.
 
 It is there when somebody deleted the stack, when the installation is to be deployed the other way, or when tables
-were restored from a backup. What is imported is then brought to what the template says like any other resource.
+were restored from a backup. CloudFormation takes what is imported to be as the template says, so what a restore has
+left out must be there before: docs/operations.md.
 """
 
 from __future__ import annotations
