@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.local import target
 from chalicelib.local.client import Refused, Service, Unreachable
 from chalicelib.local.localstack import resolved
-from chalicelib.local.stages import choose_stage, is_declared
+from chalicelib.local.stages import choose_stage, config_of, expect_declared, is_declared
 from chalicelib.local.tables import complain
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -70,6 +71,9 @@ def explained() -> Iterator[None]:
     except (TaskyardError, BotoCoreError, ClientError) as error:
         complain(str(error))
         sys.exit(REFUSED)
+    except ResponseParserError as error:
+        complain(f"what answers there is not AWS, nor an emulator of it: {error}")
+        sys.exit(UNREACHABLE)
 
 
 def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -> None:
@@ -82,6 +86,7 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
     if stage is None or stage == target.LOCAL_STAGE:
         target.choose_local_stage()
     elif is_declared(stage):
+        expect_declared(stage, config_of())
         choose_stage(stage)
     else:
         os.environ["TASKYARD_STAGE"] = stage

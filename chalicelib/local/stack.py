@@ -85,13 +85,11 @@ def apply(
     """
     cloudformation = aws.client("cloudformation")
     name = name or stack_name(settings)
-    deployed = _deployed(cloudformation, name)
-    template = _with_queues_of_old(deployed, template)
+    before = deployed(name)
+    template = _with_queues_of_old(before, template)
     try:
         change, stack_id = (
-            (Change.UNCHANGED, name)
-            if deployed == template
-            else _request(cloudformation, name, _sent(template, upload))
+            (Change.UNCHANGED, name) if before == template else _request(cloudformation, name, sent(template, upload))
         )
     except ClientError as error:
         raise StackFailed(f"stack {name}: {error.response['Error']['Message']}") from error
@@ -133,26 +131,27 @@ def outputs(stack_name: str) -> dict[str, str]:
     return _outputs_of(_described(aws.client("cloudformation"), stack_name))
 
 
-def _deployed(cloudformation: Any, name: str) -> Template | None:
+def deployed(name: str) -> Template | None:
     """The template that a stack was last given, if it was carried out."""
+    cloudformation = aws.client("cloudformation")
     stack = find(name)
     if stack is None or stack["StackStatus"] not in HOLDS_RESOURCES:
         return None
     body = cloudformation.get_template(StackName=name)["TemplateBody"]
-    deployed: Template = json.loads(body) if isinstance(body, str) else body
-    return deployed
+    template: Template = json.loads(body) if isinstance(body, str) else body
+    return template
 
 
-def _with_queues_of_old(deployed: Template | None, template: Template) -> Template:
+def _with_queues_of_old(before: Template | None, template: Template) -> Template:
     """``template`` and the queues that are in the stack only, as they are defined there."""
-    resources = deployed["Resources"] if deployed else {}
+    resources = before["Resources"] if before else {}
     declared = template["Resources"]
     kept = {key: found for key, found in resources.items() if found["Type"] == QUEUE_TYPE and key not in declared}
     return {**template, "Resources": {**declared, **kept}} if kept else template
 
 
-def _sent(template: Template, upload: Upload | None) -> dict[str, str]:
-    """The parameters that hand over the template: itself, or where it was uploaded to."""
+def sent(template: Template, upload: Upload | None) -> dict[str, str]:
+    """The parameters that hand over a template: itself, or where it was uploaded to. Raises ``InvalidInput``."""
     body = json.dumps(template, separators=(",", ":"))
     if len(body.encode()) <= TEMPLATE_BODY_MAX_BYTES:
         return {"TemplateBody": body}

@@ -51,6 +51,28 @@ def expect_declared(stage: str, config: Config) -> None:
             got=stage,
             remedy="declare it there, with its environment variable TASKYARD_STAGE",
         )
+    named = variables_of(stage, config).get("TASKYARD_STAGE")
+    if named != stage:
+        raise InvalidInput(
+            f"the stage {stage} of {CONFIG} would act on another one",
+            field="TASKYARD_STAGE",
+            expected=stage,
+            got=named,
+            remedy="let the environment variable name the stage that declares it",
+        )
+    unknown = sorted(name for name in variables_of(stage, config) if _unknown(name))
+    if unknown:
+        raise InvalidInput(
+            f"the stage {stage} of {CONFIG} sets what is no setting",
+            field=unknown[0],
+            expected="a setting that README.md lists",
+            got=", ".join(unknown),
+        )
+
+
+def _unknown(variable: str) -> bool:
+    prefix = "TASKYARD_"
+    return variable.startswith(prefix) and variable.removeprefix(prefix).lower() not in Settings.__slots__
 
 
 def is_declared(stage: str, project: Path = PROJECT) -> bool:

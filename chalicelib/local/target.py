@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
+
+from chalicelib.core.errors import InvalidInput
 
 LOCAL_STAGE = "local"
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -32,7 +35,12 @@ def choose_emulator(endpoint_url: str, environment: MutableMapping[str, str] = o
 
 
 def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = os.environ) -> None:
-    """AWS for this process: an endpoint, with the shell's credentials and region if it has any."""
+    """AWS for this process: an endpoint, with the shell's credentials and region if it has any.
+
+    Raises ``InvalidInput`` for what is no URL.
+    """
+    if not re.match(r"https?://[^/\s]+", endpoint_url):
+        raise InvalidInput("this is no endpoint", field="endpoint-url", expected="http://host:port", got=endpoint_url)
     environment["AWS_ENDPOINT_URL"] = endpoint_url
     if "AWS_PROFILE" not in environment:
         for name, value in MADE_UP_CREDENTIALS.items():

@@ -16,7 +16,7 @@ from chalicelib.core.decisions import HANDOVER_MS, LAPS_MAX, UNSENT_GRACE_MS, Dr
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import MANUAL, Job, from_envelope, to_envelope
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane
-from chalicelib.core.projection import Group
+from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import lifecycle, polling
@@ -706,7 +706,8 @@ class TestTheProjector:
         start_ms = bench.clock.ms - 1_000
         minutes = bench.yard.insights.minutes(start_ms - start_ms % 60_000, bench.clock.ms + 1)
         amounts = sum((amounts for (group, _), amounts in minutes.items() if group == ours), Counter())
-        assert {measure.value: amount for measure, amount in amounts.items() if amount} == {
+        assert {measure.value: amounts[measure] for measure in Measure if amounts[measure]} == {
+            "backlog": 1,
             "published": 8,
             "started": 9,
             "succeeded": 3,

@@ -91,7 +91,7 @@ def test_a_thousand_jobs_published_in_bulk_are_all_settled_and_the_counters_agre
         results = service.post("/mq/message/publish-batch", {"messages": messages})["results"]
         accepted += [result["message"]["id"] for result in results if result["success"]]
     assert len(set(accepted)) == 1_000
-    becomes((990, 10, 0), lambda: _totals(service, "count.me"), 60)
+    becomes((990, 10, 0), lambda: _totals(service, "count.me"), 120)
     settled = _all_messages(service, "count.me")
     assert {entry["id"] for entry in settled} == set(accepted)
     assert Counter(entry["status"] for entry in settled) == {"COMPLETED": 990, "FAILED": 10}

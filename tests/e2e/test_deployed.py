@@ -26,6 +26,13 @@ CLOCK_DEADLINE_S = 75  # EventBridge's shortest rate is a minute
 STAGED = Settings(stage=STAGE)
 FUNCTIONS = {function_name(STAGED, function) for function in Function}
 QUEUES = 7  # the lanes of `default` and `order.created`, three each, and the dead-letter queue
+LATE_HANDLER = """from chalicelib.engine.handlers import subscribe
+
+
+@subscribe("subscribed.late")
+def work_on(payload: dict) -> dict:
+    return payload
+"""
 TEST_LANES = 6  # of the topics that the tests' handlers subscribe to
 
 
@@ -118,6 +125,11 @@ class TestOneStack:
             task = until(lambda: _when(found.task(changed), "success"))
             assert task["output"]["wordsCounted"] == 2
 
+            early = found.post("/mq/message/publish", {"topic": "subscribed.late", "payload": {"n": 1}})["id"]
+            (found.project / "test_handlers" / "late.py").write_text(LATE_HANDLER)
+            assert "took over taskyard-dev-subscribed-late" in source.deploy("--way", "stack").stdout
+            becomes({early}, lambda: _ids(found, "subscribed.late", "COMPLETED"), 30)
+
             source.taskyard("destroy", "--stage", STAGE, "--yes")
             assert _everything(found.endpoint_url)["functions"] == {}
             assert _everything(found.endpoint_url)["sources"] == {}
@@ -147,7 +159,7 @@ class TestByChalice:
         assert told.returncode == 1
         (wrong,) = [line for line in told.stdout.splitlines() if line.split()[:1] == ["wrong"]]
         assert "taskyard-dev: existence" in wrong
-        assert "\nAPI\n" in told.stdout
+        assert "\napi\n" in told.stdout
         found = _everything(emulator.endpoint_url)
         assert set(found["functions"]) == FUNCTIONS
         assert set(found["stacks"]) == {f"taskyard-dev-{part}" for part in ("code", "infra", "events")}

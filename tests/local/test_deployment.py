@@ -113,9 +113,9 @@ def test_the_way_of_a_deployment_is_told_by_its_stack() -> None:
 @pytest.mark.usefixtures("cloud")
 def test_nothing_is_taken_over_where_there_is_nothing_or_a_stack() -> None:
     wanted = template(DEV, {})
-    assert adopt(wanted, "taskyard-dev-infra", HERE) == []
+    assert adopt(wanted, "taskyard-dev-infra", HERE, CodeBucket("code").put_template) == []
     stack.apply(DEV, wanted)
-    assert adopt(wanted, "taskyard-dev-infra", HERE) == []
+    assert adopt(wanted, "taskyard-dev-infra", HERE, CodeBucket("code").put_template) == []
 
 
 @pytest.mark.usefixtures("cloud")

@@ -1,13 +1,13 @@
 """Taking over data that outlived its stack: tables, queues and the bucket, imported into a new one.
 
-It is there when somebody deleted the stack, when the installation is to be deployed the other way, or when tables
-were restored from a backup. CloudFormation takes what is imported to be as the template says, so what a restore has
-left out must be there before: docs/operations.md.
+It is there when somebody deleted the stack, when the installation is to be deployed the other way, when tables were
+restored from a backup; and a topic that was only polled has lanes already when code first subscribes to it.
+CloudFormation takes what is imported to be as the template says, so what a restore has left out must be there before:
+docs/operations.md.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -26,25 +26,26 @@ DEADLINE_S = 300.0
 MISSING = (404, 400)  # what asking for a missing bucket, table or queue answers
 
 
-def adopt(template: Fragment, name: str, account: Account) -> list[str]:
-    """Import what exists of the data that ``template`` describes, if the stack ``name`` does not exist.
+def adopt(template: Fragment, name: str, account: Account, upload: stack.Upload) -> list[str]:
+    """Import into the stack ``name`` what exists of the data in ``template`` and is not in the stack, made if need be.
 
     Answers the names of what was taken over. Raises ``StackFailed`` when CloudFormation refuses.
     """
-    if stack.find(name) is not None:
-        return []
-    found = _existing(template, account)
+    deployed = stack.deployed(name)
+    if deployed is None and stack.find(name) is not None:
+        return []  # it is under way, or failed: deploying tells
+    held = deployed["Resources"] if deployed else {}
+    found = _existing({key: value for key, value in template["Resources"].items() if key not in held}, account)
     if not found:
         return []
-    body = json.dumps(_only(template, found), separators=(",", ":"))
-    _import(name, body, template, found)
+    _import(name, _with_imported(template, deployed, found), template, found, upload)
     return sorted(identifier.rsplit("/", 1)[-1] for identifier in found.values())
 
 
-def _existing(template: Fragment, account: Account) -> dict[str, str]:
+def _existing(resources: Mapping[str, Fragment], account: Account) -> dict[str, str]:
     """The resources that are there and can be imported: logical id to what identifies them."""
     found = {}
-    for logical_id, resource in template["Resources"].items():
+    for logical_id, resource in resources.items():
         look = LOOKS.get(resource["Type"])
         if look is None:
             continue
@@ -82,12 +83,14 @@ LOOKS = {
 }
 
 
-def _only(template: Fragment, found: Mapping[str, str]) -> Fragment:
-    """``template`` with nothing but what is imported: an import may neither make resources nor add outputs."""
+def _with_imported(template: Fragment, deployed: stack.Template | None, found: Mapping[str, str]) -> Fragment:
+    """What is deployed, and what is imported: an import may neither make or change anything else nor add outputs."""
     resources = {key: value for key, value in template["Resources"].items() if key in found}
-    if DEAD_LETTER_QUEUE not in found:  # the lanes cannot refer to it before the deployment has made it
+    whole = dict(deployed) if deployed else {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"]}
+    held = whole.get("Resources", {})
+    if DEAD_LETTER_QUEUE not in {**held, **found}:  # the lanes cannot refer to it before the deployment has made it
         resources = {key: _without_redrive(value) for key, value in resources.items()}
-    return {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"], "Resources": resources}
+    return {**whole, "Resources": {**held, **resources}}
 
 
 def _without_redrive(resource: Fragment) -> Fragment:
@@ -95,7 +98,7 @@ def _without_redrive(resource: Fragment) -> Fragment:
     return {**resource, "Properties": properties}
 
 
-def _import(name: str, body: str, template: Fragment, found: Mapping[str, str]) -> None:
+def _import(name: str, body: Fragment, template: Fragment, found: Mapping[str, str], upload: stack.Upload) -> None:
     cloudformation = aws.client("cloudformation")
     resources = [
         {
@@ -109,8 +112,9 @@ def _import(name: str, body: str, template: Fragment, found: Mapping[str, str]) 
         StackName=name,
         ChangeSetName=CHANGE_SET,
         ChangeSetType="IMPORT",
-        TemplateBody=body,
         ResourcesToImport=resources,
+        Capabilities=stack.CAPABILITIES,
+        **stack.sent(body, upload),
     )
     deadline = time.monotonic() + DEADLINE_S
     _await_change_set(cloudformation, name, deadline)
@@ -126,7 +130,9 @@ def _await_change_set(cloudformation: Any, name: str, deadline: float) -> None:
         if described["Status"] == "CREATE_COMPLETE":
             return
         if described["Status"] == "FAILED" or time.monotonic() > deadline:
-            cloudformation.delete_stack(StackName=name)  # it is empty: nothing but the change set stands in it
+            cloudformation.delete_change_set(StackName=name, ChangeSetName=CHANGE_SET)
+            if (found := stack.find(name)) is not None and found["StackStatus"] == "REVIEW_IN_PROGRESS":
+                cloudformation.delete_stack(StackName=name)  # it is empty: nothing but the change set stood in it
             raise stack.StackFailed(
                 f"stack {name} cannot take over what is there: {described.get('StatusReason', described['Status'])}"
             )

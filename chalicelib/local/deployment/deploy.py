@@ -83,7 +83,7 @@ def _by_chalice(
     project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, *, force: bool, say: Say
 ) -> Deployment:
     wanted = template(settings, consumed)
-    _adopted(wanted, stack.stack_name(settings), account, say)
+    _adopted(wanted, stack.stack_name(settings), account, bucket, say)
     infra = stack.apply(settings, wanted, upload=bucket.put_template)
     say(f"stack {infra.name}: {infra.change}")
     deployed, changed = deploy_functions(
@@ -107,7 +107,7 @@ def _by_chalice(
 def _as_one_stack(
     project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, say: Say
 ) -> Deployment:
-    _adopted(template(settings, consumed), one_stack.stack_name(settings), account, say)
+    _adopted(template(settings, consumed), one_stack.stack_name(settings), account, bucket, say)
     report = one_stack.deploy_stack(project, settings, bucket)
     say(f"stack {report.name}: {report.change}")
     _await_functions(settings)
@@ -115,8 +115,8 @@ def _as_one_stack(
     return _deployment(project, account, report.outputs["RestAPIId"], {report.name: report.change})
 
 
-def _adopted(wanted: Fragment, name: str, account: Account, say: Say) -> None:
-    if taken_over := adopt(wanted, name, account):
+def _adopted(wanted: Fragment, name: str, account: Account, bucket: CodeBucket, say: Say) -> None:
+    if taken_over := adopt(wanted, name, account, bucket.put_template):
         say(f"stack {name}: took over {', '.join(taken_over)}")
 
 

@@ -51,7 +51,8 @@ def destroy(project: Path, settings: Settings, consumed: Queues, data: Data, say
         case Way.STACK:
             kept = one_stack.stack_name(settings)
             if data is Data.KEPT:
-                stack.apply(settings, template(settings, consumed), name=kept)
+                upload = CodeBucket.prepared(settings).put_template
+                stack.apply(settings, template(settings, consumed), name=kept, upload=upload)
                 say(f"stack {kept}: only what holds data is left")
         case None:
             say(f"{settings.base_name} is not deployed")
