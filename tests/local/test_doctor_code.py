@@ -311,7 +311,7 @@ def tell_of_stream_mapping(monkeypatch: pytest.MonkeyPatch, **values: str) -> No
 def test_a_mapping_whose_last_batch_failed(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     tell_of_stream_mapping(monkeypatch, LastProcessingResult="PROBLEM: Function call failed")
     found = patient.problem()
-    assert told(found) == ("wrong", "ProjectorFromStream", "last result", "PROBLEM: Function call failed")
+    assert told(found) == ("warn", "ProjectorFromStream", "last result", "PROBLEM: Function call failed")
     assert found.remedy == f"see why: aws logs tail /aws/lambda/{PROJECTOR} --since 1h {IN_REGION}"
 
 

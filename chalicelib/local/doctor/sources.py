@@ -101,6 +101,7 @@ def _mapping(installation: Installation, expected: Properties, found: Properties
         result if result.startswith(FAILED_RESULTS) else "no failure",
         f"see why: {installation.aws('logs', 'tail', log, '--since', '1h')}",
         emulated=False,
+        level=Level.WARN,  # one batch may fail, and its messages come back; alarms tell when it goes on
     )
 
 
