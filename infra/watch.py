@@ -106,10 +106,10 @@ def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
 
 def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     """Every alarm of an installation."""
+    of_told_metrics = () if settings.metrics == "off" else (_dead_letters, _failures)
     return [
         _dead_letter_queue(settings),
-        *([] if settings.metrics == "off" else [_dead_letters(settings, kind) for kind in Kind]),
-        *([] if settings.metrics == "off" else [_failures(settings, kind) for kind in Kind]),
+        *(alarm(settings, kind) for alarm in of_told_metrics for kind in Kind),
         *(_errors(settings, function) for function in Function),
         *(_throttles(settings, function) for function in THROTTLED),
         _stream_lag(settings),

@@ -20,13 +20,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from chalicelib.api.models import AnswerModel, ApiModel
 from chalicelib.api.problems import BadRequest
 from chalicelib.core.job import Job
-from chalicelib.store.job_lists import WINDOW, JobLists, Place, Wanted
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, WINDOW, JobLists, Place, Wanted
 from chalicelib.store.payloads import PayloadStore, answered_bytes
 from chalicelib.store.table import chunks
 
-PER_PAGE_MAX = 100
 PAGE_MAX = 100_000
-OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
 BODIES_MAX_BYTES = 4 * 1024 * 1024  # of the 6 MB that Lambda can answer
 BODIES_AT_ONCE = 32  # up to 8 MB read for one page where bodies are as large as they can be outside the bucket
 CHECK_BYTES = 9

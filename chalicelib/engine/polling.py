@@ -25,9 +25,12 @@ from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import JobRefused, sealed
 
+LOCK_MIN_MS = 1_000
+LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
 WAIT_MAX_S = 20  # the SQS limit of a long poll; API Gateway ends every request after 29 s
 TAKING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
 REASON_MAX_CHARS = 500
+NO_REASON = "the consumer gave no reason"
 
 
 class NotInHand(Conflict):

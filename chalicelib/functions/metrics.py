@@ -72,10 +72,11 @@ def _print(settings: Settings, report: Report) -> None:
     if report.queue is not None and report.queue.strip():
         record.add_dimensions(**dimensions, **{QUEUE: report.queue})
     # Lists come first: Powertools prints by itself once a metric has 100 values, the most that one line may hold.
-    for metric, values in report.values.items():
+    lists = report.values
+    for metric, values in lists.items():
         for each in values:
             record.add_metric(metric.name, metric.unit.value, each)
     for metric, amount in report.counts.items():
-        if metric not in report.values:
+        if metric not in lists:
             record.add_metric(metric.name, metric.unit.value, amount)
     record.flush_metrics()

@@ -18,7 +18,7 @@ from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.local import target
 from chalicelib.local.client import Refused, Service, Unreachable
 from chalicelib.local.localstack import resolved
-from chalicelib.local.stages import choose_stage, config_of, expect_declared, is_declared
+from chalicelib.local.stages import choose_stage, is_declared
 from chalicelib.local.tables import complain
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -86,7 +86,6 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
     if stage is None or stage == target.LOCAL_STAGE:
         target.choose_local_stage()
     elif is_declared(stage):
-        expect_declared(stage, config_of())
         choose_stage(stage)
     else:
         os.environ["TASKYARD_STAGE"] = stage

@@ -99,11 +99,10 @@ def choose_deployed(stage: str, endpoint_url: str | None) -> None:
     Raises ``InvalidInput`` when the stage is not declared or is ``local``.
     """
     from chalicelib import settings
-    from chalicelib.local.stages import choose_stage, config_of, expect_declared
+    from chalicelib.local.stages import choose_stage
 
-    expect_declared(stage, config_of())
-    endpoint_url = resolved(endpoint_url)
     choose_stage(stage)
+    endpoint_url = resolved(endpoint_url)
     if endpoint_url is not None:
         target.choose_endpoint(endpoint_url)
     target.find_handlers_here()

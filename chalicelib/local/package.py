@@ -25,7 +25,7 @@ from chalicelib.local.package_checks import (
     size_problems,
     template_problems,
 )
-from chalicelib.local.stages import CONFIG, PROJECT, config_of, expect_declared, settings_of
+from chalicelib.local.stages import CONFIG, PROJECT, config_of, settings_of
 from chalicelib.local.staging import (
     LIBRARY,
     REQUIREMENTS,
@@ -64,20 +64,18 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT, merged: Fragm
     is not declared and for ``local``, which is never deployed.
     """
     _expect_whole(project)
-    config = config_of(project)
-    expect_declared(stage, config)
     chosen = settings_of(stage, project)
     with tempfile.TemporaryDirectory(prefix="taskyard-package-") as scratch:
         staged, built = Path(scratch, "project"), Path(scratch, "built")
         staged.mkdir()
-        stage_project(project, staged, stage, chosen, UNKNOWN_YET)
+        stage_project(project, staged, chosen, UNKNOWN_YET)
         merged_file = Path(scratch, "merged.json")
         merged_file.write_text(json.dumps(merged or {}))
         run_chalice(staged, chosen, ["package", "--stage", stage, "--merge-template", str(merged_file), str(built)])
         template = json.loads((built / TEMPLATE).read_text())
         _refuse_if(
             [
-                *template_problems(template, config, stage),
+                *template_problems(template, config_of(project), stage),
                 *archive_problems(
                     built / ARCHIVE, (staged / REQUIREMENTS).read_text(), template, handler_packages(chosen)
                 ),
@@ -96,9 +94,9 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT, merged: Fragm
     )
 
 
-def everything(stage: str, project: Path = PROJECT) -> Fragment:
+def everything(stage: str) -> Fragment:
     """What makes Chalice's template of ``stage`` one of the whole installation. Raises ``InvalidInput``."""
-    chosen = settings_of(stage, project)
+    chosen = settings_of(stage)
     return additions(chosen, registry_of(chosen).queues)
 
 

@@ -93,8 +93,11 @@ def settings_of(stage: str, project: Path = PROJECT) -> Settings:
     """
     config = config_of(project)
     expect_declared(stage, config)
-    regions = {name: os.environ[name] for name in REGION_VARIABLES if name in os.environ}
-    return read({**regions, **variables_of(stage, config)})
+    return read({**_regions(os.environ), **variables_of(stage, config)})
+
+
+def _regions(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in REGION_VARIABLES if name in environment}
 
 
 def function_config(config: Config, stage: str, function: str, name: str) -> Any:
@@ -112,9 +115,10 @@ def function_config(config: Config, stage: str, function: str, name: str) -> Any
 
 
 def choose_stage(stage: str, project: Path = PROJECT, environment: MutableMapping[str, str] = os.environ) -> None:
-    """Settings of this process: those of a declared stage, whatever the shell says of other settings."""
-    chosen = variables_of(stage, config_of(project))
-    regions = {name: environment[name] for name in REGION_VARIABLES if name in environment}
+    """Settings of this process: those of a stage, whatever the shell says. Raises as ``expect_declared`` does."""
+    config = config_of(project)
+    expect_declared(stage, config)
+    regions = _regions(environment)
     for name in [name for name in environment if name.startswith("TASKYARD_")]:
         del environment[name]
-    environment.update({**regions, **chosen})
+    environment.update({**regions, **variables_of(stage, config)})

@@ -47,13 +47,13 @@ class Given:
 UNKNOWN_YET = Given(dict.fromkeys(Function, "arn:aws:iam::000000000000:role/replaced-by-the-template"))
 
 
-def stage_project(project: Path, staged: Path, stage: str, settings: Settings, given: Given) -> None:
-    """Copy what runs on Lambda into the new folder ``staged``, configured for ``stage``.
+def stage_project(project: Path, staged: Path, settings: Settings, given: Given) -> None:
+    """Copy what runs on Lambda into the new folder ``staged``, configured for the stage of ``settings``.
 
     Raises ``InvalidInput`` when the stage is not declared, ``ChaliceFailed`` when a handler package is nowhere.
     """
     config = config_of(project)
-    expect_declared(stage, config)
+    expect_declared(settings.stage, config)
     library = project / LIBRARY
 
     def left_out(folder: str, names: list[str]) -> set[str]:
@@ -66,7 +66,7 @@ def stage_project(project: Path, staged: Path, stage: str, settings: Settings, g
     for package in handler_packages(settings):
         _copy_package(package, project, staged / VENDOR, left_out)
     (staged / CONFIG).parent.mkdir()
-    (staged / CONFIG).write_text(json.dumps(staged_config(config, stage, settings, given), indent=2, sort_keys=True))
+    (staged / CONFIG).write_text(json.dumps(staged_config(config, settings, given), indent=2, sort_keys=True))
 
 
 def handler_packages(settings: Settings) -> list[str]:
@@ -75,9 +75,9 @@ def handler_packages(settings: Settings) -> list[str]:
     return sorted(set(filter(None, named)) - {LIBRARY})
 
 
-def staged_config(config: Config, stage: str, settings: Settings, given: Given) -> dict[str, Any]:
-    """Chalice's configuration of ``stage`` alone: named after the installation, with its roles and bucket."""
-    of_stage = dict(config["stages"][stage])
+def staged_config(config: Config, settings: Settings, given: Given) -> dict[str, Any]:
+    """Chalice's configuration of one stage alone: named after the installation, with its roles and bucket."""
+    of_stage = dict(config["stages"][settings.stage])
     functions = {name: dict(values) for name, values in of_stage.get("lambda_functions", {}).items()}
     for function, role in given.roles.items():
         functions.setdefault(function, {})["iam_role_arn"] = role
@@ -89,7 +89,7 @@ def staged_config(config: Config, stage: str, settings: Settings, given: Given) 
         "app_name": settings.prefix,
         "manage_iam_role": False,
         "xray": settings.tracing == "on",
-        "stages": {stage: {**of_stage, "lambda_functions": functions, "environment_variables": variables}},
+        "stages": {settings.stage: {**of_stage, "lambda_functions": functions, "environment_variables": variables}},
     }
 
 

@@ -10,11 +10,10 @@ from typing import Any
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.engine.polling import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
 NAME_MAX_CHARS = 256
-LOCK_MIN_MS = 1_000
-LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")

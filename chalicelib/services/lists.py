@@ -10,10 +10,7 @@ from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks
 from chalicelib.services.records import Page
-from chalicelib.store.job_lists import Wanted
-
-PER_PAGE_MAX = 100
-OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, Wanted
 
 Item = TypeVar("Item")
 

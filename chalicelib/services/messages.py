@@ -27,6 +27,7 @@ from chalicelib.core.states import Kind
 from chalicelib.engine import lifecycle, polling
 from chalicelib.engine import publish as publishing
 from chalicelib.engine.context import Context
+from chalicelib.engine.polling import NO_REASON
 from chalicelib.engine.publish import Draft
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
@@ -36,8 +37,6 @@ from chalicelib.services.records import Message, Page, message_of
 from chalicelib.services.words import Status, states_of
 from chalicelib.settings import MQ_POLL_MAX
 from chalicelib.store.job_lists import LABELS, Wanted, labels_of
-
-NO_REASON = "the consumer gave no reason"
 
 Which: TypeAlias = Message | int | str
 """A message, or its id as a number or as digits."""

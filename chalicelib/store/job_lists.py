@@ -29,6 +29,8 @@ from chalicelib.store.table import Table, chunks
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at
 TRACE_MAX_JOBS = 1_000  # of one trace id, what is found at once
 READ_CHUNK = 100
+PER_PAGE_MAX = 100  # entries that a client gets at once
+OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
 STREAM_CHUNK_MAX = 1_000
 PARALLEL_READS = 12  # of the 32 connections that a client keeps
 LABELS = (*(state.value for state in State), REPLAYED)

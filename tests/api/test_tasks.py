@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import ANY
 
@@ -12,20 +11,13 @@ import pytest
 
 from chalicelib.engine.claiming import claim, opened
 from chalicelib.store.jobs import Lease
-from tests.support.service import Reply, Service, service, written
+from tests.support.service import Reply, Service, written
 
 HOUR_MS = 3_600_000
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SECRET = "s3cr3t-of-the-task"  # noqa: S105
 POOL = "default"
 numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[Service]:
-    """One installation for all tests of this file; each uses types or targets of its own."""
-    with service() as made:
-        yield made
 
 
 @pytest.fixture

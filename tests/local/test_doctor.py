@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,25 +31,11 @@ from tests.support.patient import (
     ROUTES,
     SETTINGS,
     Patient,
-    healthy,
-    shared_clients,
 )
 from tests.support.yards import environment
 
 BUCKET = f"{BASE}-{ACCOUNT}-{REGION}"
 DEPLOY = "taskyard deploy --stage dev"
-
-
-@pytest.fixture(scope="module")
-def _clients() -> Iterator[None]:
-    with shared_clients():
-        yield
-
-
-@pytest.fixture
-def patient(_clients: None) -> Iterator[Patient]:
-    with healthy() as made:
-        yield made
 
 
 def url_of(name: str) -> str:

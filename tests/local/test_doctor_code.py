@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from moto.awslambda.models import EventSourceMapping
 from chalicelib import aws
 from chalicelib.core.lanes import Band, Lane, sqs_name
 from chalicelib.local.doctor import installation
-from chalicelib.local.doctor.findings import Finding, Level
+from chalicelib.local.doctor.findings import Level
 from infra.queues import lane_id
 from tests.support.patient import (
     ACCOUNT,
@@ -22,9 +21,8 @@ from tests.support.patient import (
     REGION,
     SETTINGS,
     Patient,
-    healthy,
     make_function,
-    shared_clients,
+    told,
 )
 from tests.support.yards import environment
 
@@ -35,22 +33,6 @@ CLOCK_RULE = f"{BASE}-clock"
 ORDERS_SOURCE = f"WorkerFrom{lane_id(Lane('orders', Band.HIGH))}"
 IN_REGION = "--region us-east-1"
 LAG_ALARM = f"{BASE}-stream-lag"
-
-
-@pytest.fixture(scope="module")
-def _clients() -> Iterator[None]:
-    with shared_clients():
-        yield
-
-
-@pytest.fixture
-def patient(_clients: None) -> Iterator[Patient]:
-    with healthy() as made:
-        yield made
-
-
-def told(finding: Finding) -> tuple[str, str, str, str]:
-    return finding.level, finding.subject, finding.what, finding.found
 
 
 # -- functions ------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,25 +9,9 @@ import pytest
 
 from chalicelib import aws
 from chalicelib.engine.health import CLOCK_LATE_MS
-from chalicelib.local.doctor.findings import Finding, Level
-from tests.support.patient import BASE, SETTINGS, Patient, healthy, shared_clients
+from chalicelib.local.doctor.findings import Level
+from tests.support.patient import BASE, SETTINGS, Patient, told
 from tests.support.yards import environment
-
-
-@pytest.fixture(scope="module")
-def _clients() -> Iterator[None]:
-    with shared_clients():
-        yield
-
-
-@pytest.fixture
-def patient(_clients: None) -> Iterator[Patient]:
-    with healthy() as made:
-        yield made
-
-
-def told(finding: Finding) -> tuple[str, str, str, str]:
-    return finding.level, finding.subject, finding.what, finding.found
 
 
 def log_of(function: str) -> str:

@@ -45,7 +45,7 @@ def files(folder: Path) -> set[str]:
 def staged(project: Path, tmp_path: Path, settings: Settings = DEV, given: Given = UNKNOWN_YET) -> Path:
     folder = tmp_path / "staged"
     folder.mkdir()
-    stage_project(project, folder, "dev", settings, given)
+    stage_project(project, folder, settings, given)
     return folder
 
 

@@ -7,9 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from chalicelib.api.models import NOT_BOOLEAN, Name
-
-LOCK_MIN_MS = 1_000
-LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
+from chalicelib.engine.polling import LOCK_MAX_MS, LOCK_MIN_MS
 
 LockTimeout = Annotated[int, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS), NOT_BOOLEAN]
 """How long a message is in hand: 1 second to 12 hours, in milliseconds."""

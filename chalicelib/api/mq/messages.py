@@ -21,11 +21,12 @@ from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
 from chalicelib.engine import polling
 from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.settings import MQ_POLL_MAX
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-POLL_MAX = 100
+POLL_MAX = MQ_POLL_MAX
 QUOTING_MAX_FACTOR = 6  # one character may become \uXXXX
 RECORD_MAX_BYTES = 1_000  # of a record in an answer beside what its publisher wrote
 

@@ -1,7 +1,8 @@
-"""What the message service shows, in fastify-mq's words: its statuses and event names are mapped here alone."""
+"""What the message service shows over HTTP, in fastify-mq's words (``chalicelib.services.words``)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -11,36 +12,14 @@ from chalicelib.api.shapes import iso
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.core.trace import TraceEvent
+from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Status, states_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-STATUS_OF = {
-    State.PENDING: "PENDING",
-    State.RUNNING: "PROCESSING",
-    State.WAITING: "PROCESSING",
-    State.SUCCESS: "COMPLETED",
-    State.FAILED: "FAILED",
-    State.CANCELED: "FAILED",
-}
-STATES_OF = {
-    status: tuple(state for state, word in STATUS_OF.items() if word == status)
-    for status in ("PENDING", "PROCESSING", "COMPLETED", "FAILED")
-}
-EVENT_OF = {
-    Event.PUBLISHED: "PUBLISHED",
-    Event.STARTED: "PROCESSING",
-    Event.RECOVERED: "LOCK_RECOVERED",
-    Event.SUCCEEDED: "COMPLETED",
-    Event.FAILED: "FAILED",
-    Event.DEAD: "MOVED_TO_DLQ",
-    Event.REPLAYED: "REPLAYED",
-    Event.PARKED: "PROCESSING",
-    Event.CANCELED: "CANCELED",
-    Event.RETRIED: "RETRIED",
-    Event.REQUEUED: "REQUEUED",
-}
+STATES_OF: Mapping[str, tuple[State, ...]] = {status: states_of(status) for status in Status}
+EVENT_OF = HAPPENING_OF
 
 
 class MessageRecord(AnswerModel):

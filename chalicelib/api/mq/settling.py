@@ -10,7 +10,7 @@ from pydantic import Field
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Text
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of
 from chalicelib.api.mq.locks import LockTimeout, LockToken
-from chalicelib.api.mq.records import STATUS_OF, MessageRecord, whole_record
+from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import job_id_of
 from chalicelib.core.decisions import Outcome, Succeeded
@@ -18,12 +18,13 @@ from chalicelib.core.errors import Conflict, TaskyardError, shown
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine import polling
+from chalicelib.engine.polling import NO_REASON
 from chalicelib.engine.settling_batches import Report, settle_batch
+from chalicelib.services.words import STATUS_OF
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-NO_REASON = "the consumer gave no reason"
 NOT_IN_HAND = {409: "The message is not PROCESSING, or no longer held under this lockToken"}
 
 router = Router("Messages")

@@ -29,6 +29,11 @@ class Account:
         where = f" at {self.endpoint_url}" if self.endpoint_url else ""
         return f"account {self.id}, region {self.region}{where}"
 
+    @property
+    def place(self) -> dict[str, str]:
+        """What templates call it by."""
+        return {"AWS::Partition": self.partition, "AWS::Region": self.region, "AWS::AccountId": self.id}
+
     def api_url(self, api_id: str, api_stage: str) -> str:
         """Where the REST API ``api_id`` answers, without a slash at the end.
 
@@ -36,5 +41,9 @@ class Account:
         """
         if self.endpoint_url:
             return f"{self.endpoint_url.rstrip('/')}/restapis/{api_id}/{api_stage}/_user_request_"
-        suffix = "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
-        return f"https://{api_id}.execute-api.{self.region}.{suffix}/{api_stage}"
+        return f"https://{api_id}.execute-api.{self.region}.{dns_suffix(self.region)}/{api_stage}"
+
+
+def dns_suffix(region: str) -> str:
+    """What the names of AWS's hosts in a region end with."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

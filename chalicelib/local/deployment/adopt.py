@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from chalicelib import aws
 from chalicelib.local import stack
 from chalicelib.local.deployment.account import Account
+from chalicelib.local.doctor.resolving import resolved
 from infra.fragment import Fragment
 from infra.queues import DEAD_LETTER_QUEUE
 
@@ -68,11 +69,9 @@ def _queue(properties: Mapping[str, Any], _account: Account) -> str:
 
 
 def _bucket(properties: Mapping[str, Any], account: Account) -> str:
-    name = properties["BucketName"]
-    if isinstance(name, dict):
-        name = name["Fn::Sub"].replace("${AWS::AccountId}", account.id).replace("${AWS::Region}", account.region)
+    name = str(resolved(properties["BucketName"], account.place))
     aws.client("s3").head_bucket(Bucket=name)
-    return str(name)
+    return name
 
 
 # By type: what identifies such a resource, and how it is found (AWS CloudFormation User Guide, "Resource import").

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.errors import TaskyardError
+from chalicelib.local.deployment import Say
 from chalicelib.local.deployment.account import Account
 from chalicelib.local.deployment.code import CodeBucket, digest_of
 from chalicelib.local.stages import config_of
@@ -26,8 +27,6 @@ RECORD = "chalice.json"
 CHALICE_CALL_TIMEOUT_S = 120  # of Chalice's own calls: it sends the archive in one
 REST_API = "rest_api"
 REPORT = "Resources deployed:"  # by which Chalice's report begins; its URLs are those of AWS, whatever the endpoint
-
-Say = Callable[[str], None]
 
 
 class ApiUnclear(TaskyardError):
@@ -59,15 +58,11 @@ def deploy_functions(
     known = _known(bucket)
     with tempfile.TemporaryDirectory(prefix="taskyard-deploy-") as scratch:
         staged = Path(scratch)
-        stage_project(project, staged, settings.stage, settings, given)
+        stage_project(project, staged, settings, given)
         digest = _digest(staged)
         if not force and known.digest == digest and _stands(known, settings):
             return known, False
-        record = known.record or _recovered(settings, account, config_of(project)["api_gateway_stage"])
-        record_file = staged / ".chalice" / "deployed" / f"{settings.stage}.json"
-        record_file.parent.mkdir()
-        if record:
-            record_file.write_text(json.dumps(record))
+        record_file = _stage_record(staged, settings, _record(known, project, settings, account))
         timeout = str(CHALICE_CALL_TIMEOUT_S)
         told = run_chalice(staged, settings, ["deploy", "--stage", settings.stage, "--connection-timeout", timeout])
         say(told.partition(REPORT)[0].rstrip())
@@ -78,15 +73,13 @@ def deploy_functions(
 
 def delete_functions(project: Path, settings: Settings, given: Given, bucket: CodeBucket, account: Account) -> bool:
     """Delete what Chalice made; answers whether there was anything. Raises ``ChaliceFailed``, ``ApiUnclear``."""
-    record = _known(bucket).record or _recovered(settings, account, config_of(project)["api_gateway_stage"])
+    record = _record(_known(bucket), project, settings, account)
     if not record:
         return False
     with tempfile.TemporaryDirectory(prefix="taskyard-destroy-") as scratch:
         staged = Path(scratch)
-        stage_project(project, staged, settings.stage, settings, given)
-        record_file = staged / ".chalice" / "deployed" / f"{settings.stage}.json"
-        record_file.parent.mkdir()
-        record_file.write_text(json.dumps(record))
+        stage_project(project, staged, settings, given)
+        _stage_record(staged, settings, record)
         run_chalice(staged, settings, ["delete", "--stage", settings.stage])
     bucket.write_json(RECORD, asdict(Deployed()))
     return True
@@ -94,6 +87,20 @@ def delete_functions(project: Path, settings: Settings, given: Given, bucket: Co
 
 def _known(bucket: CodeBucket) -> Deployed:
     return Deployed(**(bucket.read_json(RECORD) or {}))
+
+
+def _record(known: Deployed, project: Path, settings: Settings, account: Account) -> Mapping[str, Any]:
+    """Chalice's record as it was kept, or else as it can be told from what AWS has; empty where there is nothing."""
+    return known.record or _recovered(settings, account, config_of(project)["api_gateway_stage"])
+
+
+def _stage_record(staged: Path, settings: Settings, record: Mapping[str, Any]) -> Path:
+    """Lay the record, if there is any, where Chalice looks for it; answers the file, which Chalice writes anew."""
+    file = staged / ".chalice" / "deployed" / f"{settings.stage}.json"
+    file.parent.mkdir()
+    if record:
+        file.write_text(json.dumps(record))
+    return file
 
 
 def _digest(staged: Path) -> str:
@@ -129,10 +136,11 @@ def _recovered(settings: Settings, account: Account, api_stage: str) -> dict[str
 
     Functions are found by their names; a REST API may have the same name as another, so it is looked for here.
     """
+    existing = _code(settings)
     arns = {
         function: f"arn:{account.partition}:lambda:{account.region}:{account.id}:function:{name}"
         for function in Function
-        if (name := function_name(settings, function)) in _code(settings)
+        if (name := function_name(settings, function)) in existing
     }
     resources: list[dict[str, Any]] = [
         {"name": str(function), "resource_type": "lambda_function", "lambda_arn": arn} for function, arn in arns.items()

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import aws
 from chalicelib.local import stack
+from chalicelib.local.deployment.account import dns_suffix
 from chalicelib.settings import Settings
 from infra.code import code_template
 
@@ -77,8 +78,7 @@ class CodeBucket:
 
     def _url(self, key: str) -> str:
         region = self._client.meta.region_name
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-        return f"https://s3.{region}.{suffix}/{self.name}/{key}"
+        return f"https://s3.{region}.{dns_suffix(region)}/{self.name}/{key}"
 
 
 def content_digest(archive: Path) -> str:

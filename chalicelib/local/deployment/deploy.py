@@ -6,7 +6,7 @@ ended half-way is finished by deploying again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 from chalicelib import aws
 from chalicelib.core.errors import TaskyardError
 from chalicelib.local import stack
-from chalicelib.local.deployment import one_stack
+from chalicelib.local.deployment import Say, one_stack
 from chalicelib.local.deployment.account import Account
 from chalicelib.local.deployment.adopt import adopt
 from chalicelib.local.deployment.by_chalice import deploy_functions
@@ -26,8 +26,6 @@ from infra.fragment import Fragment
 from infra.functions import SENDING, Function, function_name
 from infra.roles import role_id
 from infra.template import Queues, events_template, template
-
-Say = Callable[[str], None]
 
 UPDATE_POLL_S = 1
 UPDATE_DEADLINE_S = 120
@@ -108,7 +106,7 @@ def _as_one_stack(
     project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, say: Say
 ) -> Deployment:
     _adopted(template(settings, consumed), one_stack.stack_name(settings), account, bucket, say)
-    report = one_stack.deploy_stack(project, settings, bucket)
+    report = one_stack.deploy_stack(project, settings, consumed, bucket)
     say(f"stack {report.name}: {report.change}")
     _await_functions(settings)
     _let_functions_feed_the_worker(settings)  # emulators leave that out of the stack

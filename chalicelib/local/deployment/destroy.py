@@ -16,15 +16,13 @@ from botocore.exceptions import ClientError
 
 from chalicelib import aws
 from chalicelib.local import stack
-from chalicelib.local.deployment import one_stack
+from chalicelib.local.deployment import Say, one_stack
 from chalicelib.local.deployment.account import Account
 from chalicelib.local.deployment.by_chalice import delete_functions
 from chalicelib.local.deployment.code import CodeBucket, code_stack_name
 from chalicelib.local.deployment.deploy import Way, given_by, way_deployed
 from chalicelib.settings import Settings
 from infra.template import Queues, template
-
-Say = Callable[[str], None]
 
 QUEUES_PER_CALL = 1_000
 DELETED_PER_CALL = 1_000  # objects; the limit of S3's DeleteObjects

@@ -12,8 +12,9 @@ from typing import Any
 
 from chalicelib.local import stack
 from chalicelib.local.deployment.code import CodeBucket
-from chalicelib.local.package import everything, package
+from chalicelib.local.package import package
 from chalicelib.settings import Settings
+from infra.template import Queues, additions
 
 
 def stack_name(settings: Settings) -> str:
@@ -21,10 +22,10 @@ def stack_name(settings: Settings) -> str:
     return settings.base_name
 
 
-def deploy_stack(project: Path, settings: Settings, bucket: CodeBucket) -> stack.StackReport:
+def deploy_stack(project: Path, settings: Settings, consumed: Queues, bucket: CodeBucket) -> stack.StackReport:
     """Package, upload and apply. Raises ``PackageRefused``, ``ChaliceFailed``, ``StackFailed``."""
     with tempfile.TemporaryDirectory(prefix="taskyard-deploy-") as scratch:
-        report = package(Path(scratch), settings.stage, project=project, merged=everything(settings.stage, project))
+        report = package(Path(scratch), settings.stage, project=project, merged=additions(settings, consumed))
         template = json.loads(report.template.read_text())
         key = bucket.put_archive(report.archive)
     return stack.apply(

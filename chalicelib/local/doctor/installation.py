@@ -95,7 +95,6 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
     """The installation of ``checkout``'s stage; raises what botocore raises when AWS cannot be asked."""
     settings = checkout.settings
     account = Account.current(settings)
-    place = {"AWS::Partition": account.partition, "AWS::Region": account.region, "AWS::AccountId": account.id}
     stacks = {name: described for name in stack_names(settings) if (described := stack.find(name)) is not None}
     outputs = {
         output["OutputKey"]: output["OutputValue"]
@@ -103,11 +102,11 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
         for output in described.get("Outputs", ())
     }
     resources = additions(settings, checkout.consumed)["Resources"]
-    facts = facts_of(resources, place, outputs)
+    facts = facts_of(resources, account.place, outputs)
     roles = {function: facts.get(f"{role_id(function)}.Arn", "unknown") for function in Function}
     return Installation(
         checkout=checkout,
-        config=staged_config(checkout.config, settings.stage, settings, Given(roles, facts["ObjectsBucket"])),
+        config=staged_config(checkout.config, settings, Given(roles, facts["ObjectsBucket"])),
         stacks=stacks,
         outputs=outputs,
         resources=resources,
