@@ -1,27 +1,27 @@
-"""How users say what runs: ``@task``, ``@subscribe``, ``@backoff``, and the registry that collects them.
+"""How users say what runs: ``@task``, ``@subscribe``, ``@on_success``, ``@on`` and ``@backoff``.
 
-The decorators only mark a function; nothing is global. ``Registry.of_packages`` imports the modules of packages
-(``chalicelib.tasks``) and gathers the marks, so a handler is found by where it lives, and a test may make a
-registry of its own from whatever functions it likes.
+The decorators only mark a function; nothing is global. ``registry.py`` gathers the marks of the modules of packages
+(``chalicelib.tasks``), so a handler is found by where it lives, and a test may make a registry of its own from
+whatever functions it likes.
 """
 
 from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
-from pkgutil import walk_packages
-from types import ModuleType
 from typing import Any, TypeVar
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.happenings import What
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, soonest_first
-from chalicelib.core.retry import Backoff, BackoffFunction
+from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
+from chalicelib.core.retry import Backoff
 
 DEFAULT_POOL = "default"
+DEFAULT_SCRIPT = "index"
 MARK = "__taskyard__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -40,11 +40,13 @@ class Handler:
     backoff: Backoff | None
     input_model: Any  # a pydantic model, or None for plain JSON
     wants_context: bool
+    script: str = DEFAULT_SCRIPT  # which of the handlers of a task type
+    limit: Limit | None = None  # of a task type, across all workers of a deployment
 
     @property
     def label(self) -> str:
         """Which function this is, in words that survive a restart."""
-        return f"{self.function.__module__}.{self.function.__qualname__}"
+        return label_of(self.function)
 
     def parse(self, value: Any) -> Any:
         """The job's input as the handler takes it; raises ``InvalidInput`` naming the first field at fault."""
@@ -66,8 +68,25 @@ class Handler:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
-    role: str  # "task", "subscriber" or "backoff"
+class Hook:
+    """A function that is told of what happens to jobs: of one type (or topic), or of all if ``type`` is ``None``."""
+
+    what: What
+    type: str | None
+    function: Callable[..., Any]
+
+    @property
+    def label(self) -> str:
+        """Which function this is, in words that survive a restart."""
+        return label_of(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a decorator notes on a function: its role (``task``, ``subscriber``, ``on_success``, ``hook``,
+    ``backoff``), the name it is declared for, and the options given with it."""
+
+    role: str
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,22 +94,28 @@ class _Mark:
 def task(
     type: str,  # noqa: A002  # the word of every dialect for it
     *,
+    script: str = DEFAULT_SCRIPT,
     pool: str = DEFAULT_POOL,
     lanes: Sequence[Band] = DEFAULT_BANDS,
     timeout_s: float | None = None,
     max_attempts: int | None = None,
     backoff: Backoff | None = None,
+    concurrency: int | None = None,
+    size: int | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the handler of a task type.
 
     The function takes the input (a plain JSON value, or a pydantic model if its first parameter is annotated
     with one) and, if it has a second parameter, the ``Context`` of the run. What it returns is the output.
 
+    A type may have several handlers; a task's ``scriptName`` says which runs it, ``index`` if it names none.
     ``pool`` is the queue that the type shares with others; ``lanes`` its priority bands (one to five);
     ``timeout_s`` the seconds an attempt may take; ``max_attempts`` (1 to 100) and ``backoff`` hold where a job
-    names none of its own.
+    names none of its own. ``concurrency`` (1 to 1,000) is how many tasks of the type run at the same time in the whole
+    deployment, ``size`` (1 to 1,000,000) how many may be unfinished; ``None`` is no limit.
     """
-    return _marking(_Mark("task", type, _options(pool, lanes, timeout_s, max_attempts, backoff)))
+    options = _options(pool, lanes, timeout_s, max_attempts, backoff)
+    return marking(Mark("task", type, {**options, "script": script, "limit": _limit(concurrency, size)}))
 
 
 def subscribe(
@@ -106,94 +131,37 @@ def subscribe(
     A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
     that have not.
     """
-    return _marking(_Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff)))
+    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff)))
+
+
+def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as above
+    """Declare what is called once a task of a type has its result, before the task counts as done.
+
+    The function takes the result and, if it has a second parameter, the ``Context``. It may be called again after a
+    crash. If it raises, the task becomes failed and keeps its output (fastify-task's completion handler). It is called
+    whether a handler, a person or a callback completed the task.
+    """
+    return marking(Mark("on_success", type))
+
+
+def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  # noqa: A002  # as above
+    """Declare a function that is told when something happens to a job of a type or topic; ``None``: of any.
+
+    ``what`` is a word of ``core.happenings.What``: enqueue, promotion, progress, failed attempt, failed, complete,
+    remove, and others. The function takes the ``Happening``. It is told at least once and, for one job, in order; what
+    it raises is logged and changes nothing.
+    """
+    return marking(Mark("hook", type or "", {"what": _what(what), "type": type}))
 
 
 def backoff(name: str) -> Callable[[Function], Function]:
     """Register a backoff function: from the number of the retry (from 1) to the wait before it, in milliseconds."""
-    return _marking(_Mark("backoff", name))
+    return marking(Mark("backoff", name))
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """Everything that is declared: handlers by task type and topic, backoff functions, queues with their lanes."""
+def marking(mark: Mark) -> Callable[[Function], Function]:
+    """The decorator that notes a mark on a function."""
 
-    tasks: Mapping[str, Handler] = field(default_factory=dict)
-    subscribers: Mapping[str, tuple[Handler, ...]] = field(default_factory=dict)
-    backoffs: Mapping[str, BackoffFunction] = field(default_factory=dict)
-    queues: Mapping[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
-
-    @classmethod
-    def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
-        """The registry of all that the modules of ``packages`` declare; imports them. A package may be one module."""
-        modules = [
-            module
-            for package in packages
-            for module in (
-                [import_module(found.name) for found in walk_packages(package.__path__, f"{package.__name__}.")]
-                if hasattr(package, "__path__")
-                else [package]
-            )
-        ]
-        functions = [
-            value
-            for module in modules
-            for value in vars(module).values()
-            if getattr(value, "__module__", "") == module.__name__
-        ]
-        return cls.of(functions)
-
-    @classmethod
-    def of(cls, functions: Iterable[Any]) -> Registry:
-        """The registry of what is declared among ``functions``; the rest is passed over.
-
-        Raises ``InvalidInput`` where two declarations contradict each other.
-        """
-        tasks: dict[str, Handler] = {}
-        subscribers: dict[str, tuple[Handler, ...]] = {}
-        backoffs: dict[str, BackoffFunction] = {}
-        queues: dict[str, tuple[Band, ...]] = {DEFAULT_POOL: DEFAULT_BANDS}
-        for function in functions:
-            for mark in vars(function).get(MARK, ()) if callable(function) and hasattr(function, "__dict__") else ():
-                if mark.role == "backoff":
-                    _refuse_twins("two functions are one backoff", mark.name, backoffs.get(mark.name), function)
-                    backoffs[mark.name] = function
-                    continue
-                handler = _handler(function, mark)
-                _declare_queue(queues, handler)
-                if mark.role == "subscriber":
-                    known = subscribers.get(mark.name, ())
-                    twin = next((other for other in known if other.label == handler.label), None)
-                    _refuse_twins(
-                        "two subscribers of one topic have one name",
-                        mark.name,
-                        twin.function if twin else None,
-                        function,
-                    )
-                    subscribers[mark.name] = (*known, handler)
-                else:
-                    _refuse_twins(
-                        "two handlers declare one task type",
-                        mark.name,
-                        tasks[mark.name].function if mark.name in tasks else None,
-                        function,
-                    )
-                    tasks[mark.name] = handler
-        return cls(tasks, subscribers, backoffs, queues)
-
-    def backoff_function(self, name: str) -> BackoffFunction:
-        """The function registered as ``name``; raises ``InvalidInput`` if there is none."""
-        if name not in self.backoffs:
-            raise InvalidInput(
-                "no such backoff function is registered",
-                field="backoff",
-                expected=" or ".join(sorted(self.backoffs)) or "one declared with @backoff(name)",
-                got=name,
-            )
-        return self.backoffs[name]
-
-
-def _marking(mark: _Mark) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         setattr(function, MARK, (*getattr(function, MARK, ()), mark))
         return function
@@ -223,15 +191,43 @@ def _options(
     }
 
 
-def _handler(function: Callable[..., Any], mark: _Mark) -> Handler:
-    everything = inspect.signature(function).parameters.values()
-    parameters = [p for p in everything if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in everything if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if required or not 1 <= len(parameters) <= 2:
+def _limit(concurrency: int | None, size: int | None) -> Limit | None:
+    for name, value, most in (("concurrency", concurrency, CONCURRENCY_MAX), ("size", size, SIZE_MAX)):
+        if value is not None and not 1 <= value <= most:
+            raise InvalidInput("a limit is too small or too large", field=name, expected=f"1 to {most}", got=value)
+    return None if concurrency is None and size is None else Limit(concurrency, size)
+
+
+def _what(word: str) -> What:
+    try:
+        return What(word)
+    except ValueError as error:
         raise InvalidInput(
-            "a handler takes the input and, if it likes, the context",
+            "nothing of this name happens to a job", field="what", expected=" or ".join(What), got=word
+        ) from error
+
+
+def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
+    """The handler that a ``task`` or ``subscriber`` mark makes of a function.
+
+    Raises ``InvalidInput`` for a function that cannot be one.
+    """
+    parameters = positional_parameters(function, "a handler takes the input and, if it likes, the context", most=2)
+    annotation = typing.get_type_hints(function).get(parameters[0])
+    model = annotation if hasattr(annotation, "model_validate") else None
+    return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
+
+
+def positional_parameters(function: Callable[..., Any], rule: str, most: int) -> list[str]:
+    """The names of a plain function's parameters; raises ``InvalidInput`` unless it has one to ``most``."""
+    everything = inspect.signature(function).parameters.values()
+    parameters = [p.name for p in everything if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in everything if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if required or not 1 <= len(parameters) <= most:
+        raise InvalidInput(
+            rule,
             field=function.__qualname__,
-            expected="one or two parameters",
+            expected="one parameter" if most == 1 else "one or two parameters",
             got=len(parameters),
         )
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
@@ -242,24 +238,9 @@ def _handler(function: Callable[..., Any], mark: _Mark) -> Handler:
             got="async def" if inspect.iscoroutinefunction(function) else "a generator",
             remedy="call asyncio.run inside it",
         )
-    annotation = typing.get_type_hints(function).get(parameters[0].name)
-    model = annotation if hasattr(annotation, "model_validate") else None
-    return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
+    return parameters
 
 
-def _refuse_twins(problem: str, name: str, first: Any, second: Any) -> None:
-    """Raise ``InvalidInput`` if there was a ``first`` already: nobody could tell which is meant."""
-    if first is not None:
-        labels = [f"{found.__module__}.{found.__qualname__}" for found in (first, second)]
-        raise InvalidInput(problem, field=name, expected="one", got=" and ".join(labels))
-
-
-def _declare_queue(queues: dict[str, tuple[Band, ...]], handler: Handler) -> None:
-    declared = queues.setdefault(handler.queue, handler.bands)
-    if declared != handler.bands:
-        raise InvalidInput(
-            "handlers of one queue declare different lanes",
-            field=handler.queue,
-            expected=", ".join(declared),
-            got=", ".join(handler.bands),
-        )
+def label_of(function: Any) -> str:
+    """Which function this is: its module and its name there."""
+    return f"{function.__module__}.{function.__qualname__}"

@@ -18,7 +18,8 @@ from aws_lambda_powertools import Logger
 from chalicelib import aws, settings
 from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.engine.handlers import DEFAULT_POOL, Registry
+from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.registry import Registry
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings

@@ -18,10 +18,11 @@ from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.handlers import Registry, subscribe, task
+from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel, remove, replay, replay_many, retry
 from chalicelib.engine.polling import NotInHand, complete, extend, fail, failure, poll
 from chalicelib.engine.publish import Draft, check, prepare, publish, publish_many, unsent
+from chalicelib.engine.registry import Registry
 from chalicelib.engine.repairing import recover_locked
 from chalicelib.engine.settling_batches import Report, settle_batch
 from chalicelib.engine.yard import Yard

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib import aws
-from chalicelib.engine.handlers import Registry
+from chalicelib.engine.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.services import dead_letters, installation, messages, queues, traces
 from chalicelib.services.messages import NewMessage

@@ -25,7 +25,8 @@ from moto import mock_aws
 
 from chalicelib import aws
 from chalicelib.core.lanes import Lane
-from chalicelib.engine.handlers import DEFAULT_POOL, Registry
+from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.local import localstack, stack
 from chalicelib.local.emulator import Emulator

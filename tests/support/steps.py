@@ -15,8 +15,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine.claiming import claim
-from chalicelib.engine.handlers import Registry
 from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.registry import Registry
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import Lease
 from tests.support.worlds import World

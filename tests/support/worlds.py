@@ -23,8 +23,8 @@ from chalicelib import aws
 from chalicelib.core.job import Job, Tombstone, from_envelope
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.states import State
-from chalicelib.engine.handlers import Registry
 from chalicelib.engine.polling import complete, poll
+from chalicelib.engine.registry import Registry
 from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS, UNSENT_GRACE_MS
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock, dead_letters, projector, worker

@@ -15,7 +15,7 @@ from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.engine.consuming import consume
-from chalicelib.engine.handlers import Registry
+from chalicelib.engine.registry import Registry
 from chalicelib.engine.routing import lane_of
 from chalicelib.engine.yard import Yard, build
 from chalicelib.local import stack
