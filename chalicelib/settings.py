@@ -24,6 +24,7 @@ LANE_CONCURRENCY_MAX = 1_000
 METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
 WATCH = ("off", "on")
+HOOKS = ("auto", "off", "on")
 MQ_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
 TAKEN_PREFIXES = ("/api/task", "/docs", "/health", "/openapi.json", "/ping", "/sping")
@@ -64,6 +65,7 @@ class Settings:
     metrics: str = "total"  # what the projector tells CloudWatch: "off", "total", or by "queue" as well
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
     watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
+    hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
     log_level: str = "INFO"
 
@@ -96,6 +98,16 @@ class Settings:
     def dead_letter_queue(self) -> str:
         """The SQS queue that redrive policies point to."""
         return f"{self.base_name}-dead-letters"
+
+    @property
+    def hooks_queue(self) -> str:
+        """The SQS FIFO queue of happenings that somebody is to be told of."""
+        return f"{self.base_name}-hooks.fifo"
+
+    @property
+    def hooks_dead_queue(self) -> str:
+        """The SQS FIFO queue of happenings that somebody could not be told of."""
+        return f"{self.base_name}-hooks-dead.fifo"
 
     @property
     def visibility_s(self) -> int:
@@ -159,6 +171,7 @@ class Settings:
         _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
         _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
+        _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
         _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
         _expect(
             not self.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", self.alarm_topic),

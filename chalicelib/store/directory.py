@@ -9,6 +9,7 @@ Key layout::
     outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
     unreadable         <SQS message id>        job: the dead letter made of a body nobody could read
     access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms
+    webhook            <id>                    url, events, types, secret, created_at_ms
     clock              tick                    at_ms: when the clock last ran to its end
 """
 
@@ -20,8 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.access import AccessKey
+from chalicelib.core.happenings import What
 from chalicelib.core.ids import ID_BLOCK
 from chalicelib.core.lanes import Band
+from chalicelib.core.webhooks import Webhook
 from chalicelib.store.table import Change, Clause, Table
 from chalicelib.store.wire import Wire
 
@@ -137,6 +140,29 @@ class Directory:
             {"kind": "access_key", "name": digest_of_key}, Change((there,), keeps={"revoked_at_ms": now_ms})
         )
 
+    # -- webhooks -----------------------------------------------------------------------------
+
+    def put_webhook(self, webhook: Webhook) -> None:
+        """Remember a new webhook; raises ``Refused`` if there is one with its id."""
+        item = {
+            "url": webhook.url,
+            "events": sorted(webhook.events),
+            "types": sorted(webhook.types),
+            "secret": webhook.secret,
+            "created_at_ms": webhook.created_at_ms,
+        }
+        self.table.put({"kind": "webhook", "name": webhook.id, **item}, NOT_THERE)
+
+    def webhooks(self, *, consistent: bool = True) -> list[Webhook]:
+        """All webhooks, oldest first; by default as of the last write."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": "webhook"}, consistent=consistent)
+        return sorted((_webhook(row) for row in rows), key=lambda webhook: (webhook.created_at_ms, webhook.id))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Forget a webhook; raises ``Refused`` if there is none with this id."""
+        there = Clause("there", "attribute_exists({name})")
+        self.table.delete({"kind": "webhook", "name": webhook_id}, there)
+
     # -- the clock ----------------------------------------------------------------------------
 
     def note_tick(self, now_ms: int) -> None:
@@ -161,4 +187,15 @@ def _access_key(item: dict[str, Any]) -> AccessKey:
         digest=item["name"],
         created_at_ms=item["created_at_ms"],
         revoked_at_ms=item.get("revoked_at_ms"),
+    )
+
+
+def _webhook(item: dict[str, Any]) -> Webhook:
+    return Webhook(
+        id=item["name"],
+        url=item["url"],
+        events=frozenset(What(name) for name in item["events"]),
+        types=frozenset(item["types"]),
+        secret=item["secret"],
+        created_at_ms=item["created_at_ms"],
     )

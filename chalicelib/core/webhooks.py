@@ -1,0 +1,141 @@
+"""Webhooks: whom to tell of happenings over HTTP, how a request proves where it comes from, and where it may go.
+
+A request is signed as Stripe's are: ``t=<seconds since 1970>,v1=<hex>``, where ``v1`` is the HMAC-SHA256 of
+``<t>.<body>`` under the webhook's secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.happenings import Happening, What
+from chalicelib.core.ids import RandomBytes
+
+SECRET_PREFIX = "whsec_"
+SECRET_BYTES = 32
+ID_BYTES = 6
+URL_MAX_CHARS = 2_048
+SIGNATURE_HEADER = "Taskyard-Signature"
+EVENT_HEADER = "Taskyard-Event"
+EVENT_ID_HEADER = "Taskyard-Event-Id"
+WEBHOOK_HEADER = "Taskyard-Webhook"
+
+_PRINTABLE = re.compile(r"[!-~]+")  # ASCII without spaces
+_NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address is in its last 32 bits: RFC 6052
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """An address that is told. ``events`` and ``types`` say of what; empty is everything."""
+
+    id: str
+    url: str
+    events: frozenset[What] = frozenset()
+    types: frozenset[str] = frozenset()  # task types and topics
+    secret: str = field(repr=False)
+    created_at_ms: int
+
+    def wants(self, happening: Happening) -> bool:
+        """Whether it is told of a happening."""
+        return (not self.events or happening.what in self.events) and (not self.types or happening.type in self.types)
+
+
+def new_id(random_bytes: RandomBytes) -> str:
+    """The id of a new webhook: 12 hexadecimal digits."""
+    return random_bytes(ID_BYTES).hex()
+
+
+def new_secret(random_bytes: RandomBytes) -> str:
+    """A fresh secret: ``whsec_`` and 43 characters of base64url."""
+    return SECRET_PREFIX + base64.urlsafe_b64encode(random_bytes(SECRET_BYTES)).decode("ascii").rstrip("=")
+
+
+def signature(secret: str, at_s: int, body: bytes) -> str:
+    """The value of the signature header of a request that is sent at ``at_s`` (seconds since 1970)."""
+    digest = hmac.new(secret.encode(), f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={at_s},v1={digest}"
+
+
+def checked_url(url: str, *, local: bool) -> str:
+    """``url``, if it may be a webhook's; raises ``InvalidInput``.
+
+    Unless ``local``, it is https, and names no address that is not public. A name is looked up when it is called.
+    """
+    if not _PRINTABLE.fullmatch(url) or len(url) > URL_MAX_CHARS:
+        raise _bad_url(f"at most {URL_MAX_CHARS} printable ASCII characters", "something else")
+    parts = split_url(url)
+    schemes = ("http", "https") if local else ("https",)
+    if parts.scheme not in schemes:
+        raise _bad_url(f"{' or '.join(schemes)}://", f"{parts.scheme}:" if parts.scheme else "no scheme")
+    if parts.username is not None or parts.password is not None:
+        raise _bad_url("no user name or password in it", "one of them")
+    if parts.fragment:
+        raise _bad_url("no fragment", f"#{parts.fragment}")
+    host = parts.hostname
+    if not host:
+        raise _bad_url("a host", "none")
+    if not local and _is_closed(host):
+        raise _bad_url("a public address", host)
+    return url
+
+
+def checked_events(names: Iterable[str]) -> frozenset[What]:
+    """``names`` as happenings; raises ``InvalidInput`` for one that never happens."""
+    try:
+        return frozenset(What(name) for name in names)
+    except ValueError as error:
+        unknown = [name for name in names if name not in set(What)]
+        raise InvalidInput(
+            "nothing of this name happens to a job", field="events", expected=", ".join(What), got=", ".join(unknown)
+        ) from error
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL; raises ``InvalidInput`` where its host or port is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise _bad_url("a host, and a port of 0 to 65535 if any", str(error)) from error
+    return parts
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is somebody's on the internet: not private, loopback, link-local, multicast or the like.
+
+    Of an IPv6 address that carries an IPv4 address, that one counts. A text that is no address is not public.
+    """
+    try:
+        found = _carried(ip_address(address.partition("%")[0]))
+    except ValueError:
+        return False
+    return found.is_global and not found.is_multicast
+
+
+def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_closed(host: str) -> bool:
+    """Whether a host is an address that is not public, or a name that stands for this machine."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return not is_public(host)
+
+
+def _bad_url(expected: str, got: str) -> InvalidInput:
+    return InvalidInput("this is no URL for a webhook", field="url", expected=expected, got=got)
