@@ -1,0 +1,16 @@
+"""The test kit for those who write handlers: see ``Workbench``, and docs/testing-handlers.md.
+
+Needs the extra ``testing``. Nothing of it runs on Lambda.
+"""
+
+from __future__ import annotations
+
+from chalicelib.testing.attempts import Attempt
+from chalicelib.testing.calls import Call
+from chalicelib.testing.cloud import MotoMissing
+from chalicelib.testing.fixtures import workbench
+from chalicelib.testing.seen import Report, Seen
+from chalicelib.testing.workbench import Workbench
+from chalicelib.testing.world import Restless, WorkerDied
+
+__all__ = ["Attempt", "Call", "MotoMissing", "Report", "Restless", "Seen", "Workbench", "WorkerDied", "workbench"]

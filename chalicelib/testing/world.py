@@ -1,0 +1,226 @@
+"""One installation and what AWS does for it: event sources that call the functions, time that passes.
+
+The functions are called with events of AWS's shape, by the rules of the local runtime: lanes in strict order, batches
+of ten, what a function reports comes back, the rest is deleted. What AWS does by itself goes by a client of its own, so
+the calls of the service can be disturbed, or counted, without it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib import aws
+from chalicelib.core.decisions import UNSENT_GRACE_MS
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
+from chalicelib.core.states import State
+from chalicelib.engine.registry import Registry
+from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.yard import Yard, build
+from chalicelib.functions import clock, dead_letters, projector, worker
+from chalicelib.local.lambda_events import scheduled_event, sqs_event
+from chalicelib.local.sqs_source import failed_ids
+from chalicelib.queue.contract import BATCH_MAX_MESSAGES
+from chalicelib.services.current import at_work
+from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.wire import item_from_wire
+from chalicelib.testing import cloud
+from chalicelib.testing.clock import MovableClock
+
+BATCHES_MAX = 10_000  # in one go; more is a flow that feeds itself for ever
+STREAM_BATCH = 100
+FUNCTION_LIMIT_MS = 60_000  # of the functions beside the worker
+SHARD = "shard-1"  # moto's streams have one
+QUEUE_ARN = f"arn:aws:sqs:{cloud.REGION}:{cloud.ACCOUNT}"
+
+Function = Callable[[Yard, Mapping[str, Any], Any], Any]
+
+
+class WorkerDied(BaseException):
+    """The process ends here, as by kill -9. Not an ``Exception``: neither a handler nor the service outlives it."""
+
+
+class Restless(TaskyardError):
+    """A flow does not come to rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """The part of Lambda's context object that the functions use."""
+
+    ms: int
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the function."""
+        return self.ms
+
+
+@dataclass(slots=True)
+class World:
+    """An installation on a ``cloud``, and all that surrounds it.
+
+    ``sqs`` is AWS's own client, ``lasting`` the queues that the template made, ``exits`` the codes with which workers
+    have ended themselves.
+    """
+
+    yard: Yard
+    clock: MovableClock
+    registry: Registry
+    sqs: Any
+    lasting: Mapping[str, Any]
+    exits: list[int] = field(default_factory=list)
+    told: int = 0  # how many records of the stream the projector has had
+
+    # -- processes ----------------------------------------------------------------------------
+
+    def restart(self, registry: Registry | None = None) -> None:
+        """The process ends; the next one has new clients, a new block of ids and empty caches."""
+        aws.client.cache_clear()
+        self.registry = registry or self.registry
+        self.yard = build(self.registry, self.yard.settings, now_ms=self.clock, exit_process=self.exits.append)
+
+    def invoke(self, function: Function, event: Mapping[str, Any], remaining_ms: int) -> Any:
+        """One invocation of a Lambda function; ``None`` if its process died."""
+        try:
+            with at_work(self.yard):
+                return function(self.yard, event, Remaining(remaining_ms))
+        except WorkerDied:
+            self.restart()
+        return None
+
+    # -- the event sources --------------------------------------------------------------------
+
+    def consumed(self) -> list[str]:
+        """The SQS names of the queues that functions are fed from, those that come first first."""
+        base = self.yard.settings.base_name
+        lanes = [Lane(queue, band) for queue, bands in self.registry.queues.items() for band in bands]
+        in_order = sorted(lanes, key=lambda lane: SOONEST_FIRST.index(lane.band))
+        return [*(sqs_name(base, lane) for lane in in_order), self.yard.settings.dead_letter_queue]
+
+    def deliver_batch(self, name: str, remaining_ms: int | None = None) -> list[str] | None:
+        """One batch of a queue to its function; answers what came back, ``None`` if the function's process died."""
+        url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        answer = self.sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=BATCH_MAX_MESSAGES, MessageSystemAttributeNames=["All"]
+        )
+        messages = answer.get("Messages", [])
+        function = dead_letters.handle if name == self.yard.settings.dead_letter_queue else worker.handle
+        limit_ms = self.yard.settings.function_timeout_s * 1_000 if remaining_ms is None else remaining_ms
+        response = self.invoke(function, sqs_event(messages, f"{QUEUE_ARN}:{name}"), limit_ms)
+        if response is None:
+            return None
+        back = failed_ids(response, [message["MessageId"] for message in messages])
+        self.settle(url, messages, back)
+        return sorted(back)
+
+    def settle(self, url: str, messages: list[Any], back: set[str]) -> None:
+        """What the event source mapping does with the messages of an invocation: delete what need not come back."""
+        for message in messages:
+            if message["MessageId"] not in back:
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+
+    def deliver(self) -> None:
+        """Deliver until no function's queue shows a message. Raises ``Restless``."""
+        for _ in range(BATCHES_MAX):
+            name = next((name for name in self.consumed() if self.shows(name)), None)
+            if name is None:
+                return
+            self.deliver_batch(name)
+        raise Restless(f"messages keep showing up: {BATCHES_MAX} batches, and more", got=self._restless_job())
+
+    def tick(self) -> dict[str, int] | None:
+        """One minute's run of the clock function; answers what it touched."""
+        event = scheduled_event("clock", str(uuid.uuid4()), cloud.REGION, self.clock.ms / 1_000)
+        ticked: dict[str, int] | None = self.invoke(clock.handle, event, FUNCTION_LIMIT_MS)
+        return ticked
+
+    def project(self) -> None:
+        """What is new in the change stream, to the projector."""
+        records = self.stream()
+        while self.told < len(records):
+            batch = records[self.told : self.told + STREAM_BATCH]
+            if self.invoke(projector.handle, {"shardId": SHARD, "Records": batch}, FUNCTION_LIMIT_MS) is not None:
+                self.told += len(batch)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def next_event_ms(self) -> int | None:
+        """When something will happen next, ``None`` if nothing will."""
+        shown = [cloud.shown_at_ms(message) for name in self.consumed() for message in self.messages(name)]
+        return min([*shown, *self.clock_times_ms()], default=None)
+
+    def clock_times_ms(self) -> list[int]:
+        """When the clock function will have something to do."""
+        jobs = {job.id: job for job in self.jobs()}
+        times = [int(item["name"][:13]) + UNSENT_GRACE_MS + 1 for item in self.items("directory", "outbox")]
+        for job in jobs.values():
+            parent = jobs.get(job.parent_id or 0)
+            if job.wake_at_ms is not None and not (job.held and (parent is None or parent.state is not State.SUCCESS)):
+                times.append(job.wake_at_ms)
+            if job.state is State.RUNNING:
+                times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
+        return times
+
+    # -- the world as it is, read from moto's own memory ---------------------------------------
+
+    def jobs(self) -> list[Job]:
+        """Every job on the ledger, oldest first."""
+        return [job for job in self.records() if isinstance(job, Job)]
+
+    def job(self, job_id: int) -> Job:
+        """A job as it stands."""
+        (found,) = [job for job in self.jobs() if job.id == job_id]
+        return found
+
+    def records(self) -> list[Job | Tombstone]:
+        """Every job and every tombstone, oldest first."""
+        found = [decoded(item) for item in self.items("jobs") if item["part"] == STATE_PART]
+        return sorted((record for record in found if record is not None), key=lambda record: record.id)
+
+    def items(self, table: str, kind: str | None = None) -> list[dict[str, Any]]:
+        """Everything in a table (``jobs``, ``directory`` or ``insights``); of the directory, perhaps one kind only."""
+        rows = cloud.tables()[f"{self.yard.settings.base_name}-{table}"].items
+        wires = [item.to_json()["Attributes"] for items in rows.values() for item in items.values()]
+        found = [item_from_wire(wire) for wire in wires]
+        return [item for item in found if kind is None or item["kind"] == kind]
+
+    def stream(self) -> list[dict[str, Any]]:
+        """The records of the jobs table's change stream, oldest first."""
+        shard = cloud.tables()[self.yard.settings.jobs_table].stream_shard
+        return [record.to_json() for record in shard.items]
+
+    def messages(self, name: str | None = None) -> list[Any]:
+        """What SQS holds in one queue, or in all."""
+        queues = cloud.queues()
+        return [message for queue in ([name] if name else queues) for message in queues[queue]._messages]
+
+    def shows(self, name: str) -> bool:
+        """Whether a queue has a message that can be received now."""
+        return any(cloud.shown_at_ms(message) <= self.clock.ms for message in self.messages(name))
+
+    def objects(self) -> list[str]:
+        """The keys in the bucket."""
+        return list(cloud.buckets()[self.yard.settings.objects_bucket].keys)
+
+    def _restless_job(self) -> str:
+        unfinished = [f"{job.kind} {job.id} ({job.type}, {job.state})" for job in self.jobs() if not job.state.terminal]
+        return ", ".join(unfinished[:3]) or "no unfinished job"
+
+    # -- what never happens on AWS ---------------------------------------------------------------
+
+    def forget(self, job: Job) -> None:
+        """The ledger and its stream have never heard of a job."""
+        table = cloud.tables()[self.yard.settings.jobs_table]
+        for key in [key for key in table.items if key.value == str(job.id)]:
+            del table.items[key]
+        kept = [record for record in table.stream_shard.items if _job_id(record) != job.id]
+        self.told -= sum(1 for record in table.stream_shard.items[: self.told] if _job_id(record) == job.id)
+        table.stream_shard.items[:] = kept
+
+
+def _job_id(record: Any) -> int:
+    return int(record.to_json()["dynamodb"]["Keys"]["job"]["N"])
