@@ -17,6 +17,7 @@ from chalicelib.api.exchange import Answer
 from chalicelib.api.models import AnswerModel
 from chalicelib.core.errors import (
     Conflict,
+    Full,
     InvalidInput,
     NotFound,
     TaskyardError,
@@ -93,6 +94,7 @@ STATUS: Mapping[type[TaskyardError], int] = {
     TooLarge: 413,
     UnsupportedMediaType: 415,
     InvalidInput: 422,
+    Full: 429,
     Unavailable: 503,
 }
 
@@ -248,7 +250,7 @@ def _headers(error: TaskyardError) -> dict[str, str]:
             return {"WWW-Authenticate": 'Bearer realm="taskyard"'}
         case Forbidden(scope=str(scope)):
             return {"WWW-Authenticate": f'Bearer realm="taskyard", error="insufficient_scope", scope="{scope}"'}
-        case Unavailable():
+        case Full() | Unavailable():
             return {"Retry-After": str(RETRY_AFTER_S)}
         case _:
             return {}

@@ -54,6 +54,10 @@ class Conflict(TaskyardError):
     """The job's state, or another job, stands in the way."""
 
 
+class Full(TaskyardError):
+    """As many jobs are unfinished as may be; the same request succeeds once one of them is done."""
+
+
 class TooLarge(TaskyardError):
     """A payload or output exceeds the one size limit."""
 

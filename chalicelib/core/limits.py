@@ -1,8 +1,17 @@
-"""Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished."""
+"""Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished.
+
+What is counted is the *occupancy* of the type. Every job of a limited type has a share in it that follows from the
+job's record alone, and each change of a record moves the occupancy by the difference of the shares, in the same
+transaction. So however a job travels, the occupancy is the sum of the shares of all records: nothing leaks, nothing is
+freed twice.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from chalicelib.core.lanes import PRIORITY_MAX
+from chalicelib.core.states import State
 
 CONCURRENCY_MAX = 1_000
 SIZE_MAX = 1_000_000
@@ -17,3 +26,45 @@ class Limit:
 
     concurrency: int | None = None
     size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """How many jobs of a type hold a running slot, and how many are not done; also a change of these numbers."""
+
+    running: int = 0
+    unfinished: int = 0
+
+    def __add__(self, other: Occupancy) -> Occupancy:
+        return Occupancy(self.running + other.running, self.unfinished + other.unfinished)
+
+    def __sub__(self, other: Occupancy) -> Occupancy:
+        return Occupancy(self.running - other.running, self.unfinished - other.unfinished)
+
+    def __bool__(self) -> bool:
+        return self != Occupancy()
+
+    def free(self, limit: Limit | None) -> int | None:
+        """How many more may begin to run under ``limit``; ``None``: any number."""
+        if limit is None or limit.concurrency is None:
+            return None
+        return max(0, limit.concurrency - self.running)
+
+
+NOTHING = Occupancy()
+
+
+def share(state: State, *, limited: bool, slot: bool) -> Occupancy:
+    """What one job adds to the occupancy of its type: of a job that is not ``limited``, or not there, nothing.
+
+    A job that is done may hold its slot still: its worker has not noticed yet that somebody else ended it.
+    """
+    return Occupancy(running=int(slot), unfinished=int(not state.terminal)) if limited else NOTHING
+
+
+def order_of(priority: int, created_at_ms: int, job_id: int) -> str:
+    """Where a job stands among those that wait for a slot: larger priorities first, then older ones.
+
+    ``0990-1750000000000-0000000000000042`` for job 42 of priority 10.
+    """
+    return f"{PRIORITY_MAX - priority:04d}-{created_at_ms:013d}-{job_id:016d}"

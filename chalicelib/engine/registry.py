@@ -26,6 +26,7 @@ from chalicelib.engine.handlers import (
     label_of,
     positional_parameters,
 )
+from chalicelib.engine.pools import Pool, pools_in
 from chalicelib.engine.scripts import scripts_in
 from chalicelib.settings import Settings
 
@@ -36,7 +37,7 @@ class Registry:
 
     ``scripts`` are the handlers of task types, by type and script name; ``tasks`` the first of each type, which speaks
     for the type; ``subscribers`` those of topics; ``completions`` what is called with a type's results; ``queues`` the
-    lanes of every consumed queue.
+    lanes of every consumed queue; ``pools`` those that definition files declare, by name.
     """
 
     tasks: Mapping[str, Handler] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Registry:
     scripts: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
     completions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     hooks: tuple[Hook, ...] = ()
+    pools: Mapping[str, Pool] = field(default_factory=dict)
 
     @classmethod
     def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
@@ -53,7 +55,7 @@ class Registry:
         functions: list[Any] = []
         for package in packages:
             functions += [value for module in _modules(package) for value in _declared_in(module)]
-            functions += scripts_in(package)
+            functions += [*scripts_in(package), *pools_in(package)]
         return cls.of(functions)
 
     @classmethod
@@ -125,6 +127,7 @@ class _Gathering:
     completions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     backoffs: dict[str, BackoffFunction] = field(default_factory=dict)
     hooks: list[Hook] = field(default_factory=list)
+    pools: dict[str, Pool] = field(default_factory=dict)
     queues: dict[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
 
     def take(self, function: Any, mark: Mark) -> None:
@@ -141,6 +144,8 @@ class _Gathering:
             case "hook":
                 positional_parameters(function, "a hook takes the happening", most=1)
                 self.hooks.append(Hook(function=function, **mark.options))
+            case "pool":
+                self.pools[mark.name] = mark.options["pool"]
             case "backoff":
                 _refuse_twins("two functions are one backoff", mark.name, self.backoffs, mark.name, function)
                 self.backoffs[mark.name] = function
@@ -152,7 +157,14 @@ class _Gathering:
             if name not in tasks or script == DEFAULT_SCRIPT:
                 tasks[name] = handler
         return Registry(
-            tasks, self.subscribers, self.backoffs, self.queues, self.scripts, self.completions, tuple(self.hooks)
+            tasks,
+            self.subscribers,
+            self.backoffs,
+            self.queues,
+            self.scripts,
+            self.completions,
+            tuple(self.hooks),
+            self.pools,
         )
 
     def _take_task(self, handler: Handler) -> None:

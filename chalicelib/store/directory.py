@@ -10,6 +10,7 @@ Key layout::
     unreadable         <SQS message id>        job: the dead letter made of a body nobody could read
     access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms
     webhook            <id>                    url, events, types, secret, created_at_ms
+    alias#<type>       <number>                job: the job of a pool that its users know by a number of theirs
     clock              tick                    at_ms: when the clock last ran to its end
 """
 
@@ -25,7 +26,7 @@ from chalicelib.core.happenings import What
 from chalicelib.core.ids import ID_BLOCK
 from chalicelib.core.lanes import Band
 from chalicelib.core.webhooks import Webhook
-from chalicelib.store.table import Change, Clause, Table
+from chalicelib.store.table import Change, Clause, Refused, Table
 from chalicelib.store.wire import Wire
 
 BAND_PREFIX = "band_"
@@ -91,6 +92,25 @@ class Directory:
         free = Clause("free or expired", "attribute_not_exists({name}) OR {expires_at_s} < :now", {":now": now_s})
         item = {**key.item_key(), "job": job_id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
         return self.table.putting(item, free)
+
+    # -- aliases ------------------------------------------------------------------------------
+
+    def aliased(self, type: str, number: int) -> int | None:  # noqa: A002  # every dialect's word for it
+        """The id of the job of a type that is known by a number."""
+        item = self.table.get(_alias_key(type, number))
+        return item["job"] if item else None
+
+    def aliasing(self, type: str, number: int, job_id: int, instead_of: int | None = None) -> Wire:  # noqa: A002
+        """The action that makes a number a job's; refused if it is another's, except of the job ``instead_of``."""
+        free = Clause("free", "attribute_not_exists({name}) OR {job} = :instead", {":instead": instead_of or job_id})
+        return self.table.putting({**_alias_key(type, number), "job": job_id}, free)
+
+    def drop_alias(self, type: str, number: int, job_id: int) -> None:  # noqa: A002
+        """The number is nobody's any more; harmless if it is another job's by now."""
+        try:
+            self.table.delete(_alias_key(type, number), Clause("its own", "{job} = :job", {":job": job_id}))
+        except Refused:
+            return
 
     # -- outbox -------------------------------------------------------------------------------
 
@@ -178,6 +198,10 @@ class Directory:
 def digest(text: str) -> str:
     """A key of fixed length for a text of any length."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _alias_key(type: str, number: int) -> dict[str, str]:  # noqa: A002
+    return {"kind": f"alias#{type}", "name": str(number)}
 
 
 def _access_key(item: dict[str, Any]) -> AccessKey:

@@ -195,6 +195,14 @@ class Table:
         """An update as an action of ``transact``."""
         return {"Update": self._action({"Key": item_to_wire(key), **change.parameters()})}
 
+    def deleting(self, key: Mapping[str, Any], *clauses: Clause) -> Wire:
+        """A delete as an action of ``transact``."""
+        return {"Delete": self._action(_expressions({"Key": item_to_wire(key)}, clauses, {}))}
+
+    def checking(self, key: Mapping[str, Any], *clauses: Clause) -> Wire:
+        """A look at an item that another action depends on, as an action of ``transact``."""
+        return {"ConditionCheck": self._action(_expressions({"Key": item_to_wire(key)}, clauses, {}))}
+
     def transact(self, actions: Iterable[Wire]) -> None:
         """Do all of ``actions`` or none; raises ``TransactionRefused`` when a condition does not hold."""
         try:

@@ -15,7 +15,7 @@ from chalicelib.api.models import AnswerModel, ApiModel, Name, Text
 from chalicelib.api.problems import Problem, ProblemStyle
 from chalicelib.api.redaction import blanked, secrets_in
 from chalicelib.api.routes import Router
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
+from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
 from chalicelib.settings import Settings
 from tests.support.edge import app_of, call
 
@@ -237,6 +237,7 @@ def test_an_event_that_is_no_request_is_a_404(app: Chalice) -> None:
         (NotFound("m"), 404),
         (Conflict("m"), 409),
         (TooLarge("m"), 413),
+        (Full("m"), 429),
         (Unavailable("m"), 503),
         (TaskyardError("m"), 400),
     ],
@@ -245,7 +246,7 @@ def test_each_error_has_its_status(app: Chalice, error: TaskyardError, status: i
     RAISED.append(error)
     reply = call(app, "POST", "/jobs", body='{"topic": "a"}')
     assert (reply.status, reply.json["message"], "details" in reply.json) == (status, "m", False)
-    assert reply.headers.get("Retry-After") == ("1" if status == 503 else None)
+    assert reply.headers.get("Retry-After") == ("1" if status in (429, 503) else None)
 
 
 def test_an_error_is_told_in_full(app: Chalice) -> None:
