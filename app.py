@@ -12,6 +12,7 @@ from chalicelib.api.late import LateChalice
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock as clock_function
 from chalicelib.functions import dead_letters as dead_letters_function
+from chalicelib.functions import hooks as hooks_function
 from chalicelib.functions import logs
 from chalicelib.functions import projector as projector_function
 from chalicelib.functions import worker as worker_function
@@ -37,7 +38,11 @@ def declare_routes(api: Chalice) -> None:
     keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
     mount(
         api,
-        [*(router.moved("/mq", chosen.mq_prefix) for router in mq.ROUTERS), tasks.router, service.router],
+        [
+            *(router.moved("/mq", chosen.mq_prefix) for router in mq.ROUTERS),
+            *(router.moved("/api/task", chosen.task_prefix) for router in tasks.ROUTERS),
+            service.router,
+        ],
         provider=yard,
         settings=chosen,
         authenticate=lambda headers, scope: authenticate(headers, scope, keys, chosen),
@@ -70,3 +75,10 @@ def clock(event: dict[str, Any], context: Any) -> dict[str, int]:
 def projector(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Count a batch of the ledger's changes."""
     return projector_function.handle(yard(), event, context)
+
+
+@app.lambda_function(name="hooks")
+def hooks(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Tell hooks and webhooks what has happened to jobs."""
+    with at_work(yard()):
+        return hooks_function.handle(yard(), event, context)

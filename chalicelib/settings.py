@@ -25,9 +25,9 @@ METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
 WATCH = ("off", "on")
 HOOKS = ("auto", "off", "on")
-MQ_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
+ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
-TAKEN_PREFIXES = ("/api/task", "/docs", "/health", "/openapi.json", "/ping", "/sping")
+TAKEN_PREFIXES = ("/docs", "/health", "/openapi.json", "/ping", "/sping")
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
@@ -43,6 +43,7 @@ class Settings:
     lease_s: int = 60  # how long a silent worker keeps its job
     poll_lease_ms: int = 30_000  # fastify-mq's lockTimeout, where a poll does not name its own
     mq_prefix: str = "/mq"  # what the paths of the message routes begin with
+    task_prefix: str = "/api/task"  # what the paths of the task routes begin with
     mq_max_retries: int = 3  # deliveries of a message that may fail, where neither it nor a subscriber says
     mq_poll_limit: int = 10  # messages that a poll brings at most, where it does not say
     mq_poll_wait_s: int = 5  # how long the poll of a consumer in Python waits for a message
@@ -147,6 +148,7 @@ class Settings:
             "1000 to 43200000",
             self.poll_lease_ms,
         )
+        _check_prefixes({"MQ_PREFIX": self.mq_prefix, "TASK_PREFIX": self.task_prefix})
         _check_messages(self)
         _expect(self.default_timeout_ms >= 0, "DEFAULT_TIMEOUT_MS", "0 or more", self.default_timeout_ms)
         _expect(0 < self.stop_grace_s <= 60, "STOP_GRACE_S", "above 0, at most 60", self.stop_grace_s)
@@ -186,18 +188,23 @@ class Settings:
 DEFAULTS = Settings()
 
 
+def _check_prefixes(chosen: Mapping[str, str]) -> None:
+    """Raise ``InvalidInput`` unless the paths of each group of routes can begin as was chosen."""
+    for name, prefix in chosen.items():
+        expected = "/ and a word of A-Z a-z 0-9 . _ -, one to four times over"
+        _expect(ROUTE_PREFIX.fullmatch(prefix), name, expected, prefix)
+    for name, prefix in chosen.items():
+        taken = (*TAKEN_PREFIXES, *(other for group, other in chosen.items() if group != name))
+        _expect(
+            not any(f"{prefix}/".startswith(f"{path}/") for path in taken),
+            name,
+            f"a path where nothing else is: none of {', '.join(taken)}",
+            prefix,
+        )
+
+
 def _check_messages(chosen: Settings) -> None:
     """Raise ``InvalidInput`` naming the first setting of the message service that cannot work."""
-    prefix = chosen.mq_prefix
-    _expect(
-        MQ_PREFIX.fullmatch(prefix), "MQ_PREFIX", "/ and a word of A-Z a-z 0-9 . _ -, one to four times over", prefix
-    )
-    _expect(
-        not any(f"{prefix}/".startswith(f"{taken}/") for taken in TAKEN_PREFIXES),
-        "MQ_PREFIX",
-        f"a path where nothing else is: none of {', '.join(TAKEN_PREFIXES)}",
-        prefix,
-    )
     _expect(1 <= chosen.mq_max_retries <= ATTEMPTS_MAX, "MQ_MAX_RETRIES", f"1 to {ATTEMPTS_MAX}", chosen.mq_max_retries)
     _expect(1 <= chosen.mq_poll_limit <= MQ_POLL_MAX, "MQ_POLL_LIMIT", f"1 to {MQ_POLL_MAX}", chosen.mq_poll_limit)
     _expect(

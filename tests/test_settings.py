@@ -18,6 +18,8 @@ from chalicelib.settings import DEFAULTS, Settings, read
 DAY_S = 86_400
 PAYLOAD_LIMIT = 6 * 1024 * 1024 - 64 * 1024
 
+PREFIXES_BEYOND = ("", "/", "mq", "/m/", "//m", "/m q", "/{m}", "/m\n", f"/{'a' * 65}", "/a/b/c/d/e", "/ä")
+
 # Each range: the setting, its smallest and largest value, and the nearest values beyond them.
 RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("lease_s", 1, 330, (0, -1, 3_601)),
@@ -27,12 +29,8 @@ RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("mq_poll_wait_s", 1, 20, (0, -1, 21)),
     ("mq_retry_base_ms", 1, 60_000, (0, -1, 60_001)),
     ("mq_retry_max_ms", 1_000, 2_592_000_000, (0, -1, 2_592_000_001)),
-    (
-        "mq_prefix",
-        "/m",
-        f"/{'a' * 64}/B.c/d_e/f-9",
-        ("", "/", "mq", "/mq/", "//mq", "/m q", "/{mq}", "/mq\n", f"/{'a' * 65}", "/a/b/c/d/e", "/ä"),
-    ),
+    ("mq_prefix", "/m", f"/{'a' * 64}/B.c/d_e/f-9", PREFIXES_BEYOND),
+    ("task_prefix", "/t", f"/{'a' * 64}/B.c/d_e/f-9", PREFIXES_BEYOND),
     ("function_timeout_s", 30, 900, (0, -1, 901)),
     ("default_timeout_ms", 0, 10**9, (-1,)),
     ("stop_grace_s", 0.001, 60.0, (0.0, -1.0, 60.1, float("nan"), float("inf"))),
@@ -86,9 +84,21 @@ def test_the_message_routes_do_not_stand_where_others_are(taken: str) -> None:
     assert (error.field, error.got) == ("TASKYARD_MQ_PREFIX", taken)
 
 
+@pytest.mark.parametrize("taken", ["/health", "/docs/task", "/mq/task", "/sping"])
+def test_nor_do_the_task_routes(taken: str) -> None:
+    error = refusal(replace(DEFAULTS, task_prefix=taken))
+    assert (error.field, error.got) == ("TASKYARD_TASK_PREFIX", taken)
+
+
 @pytest.mark.parametrize("free", ["/healthy", "/api/mq", "/api/tasks", "/v1/mq", "/docs.mq"])
 def test_they_may_stand_beside_them(free: str) -> None:
     assert replace(DEFAULTS, mq_prefix=free).checked().mq_prefix == free
+    assert replace(DEFAULTS, task_prefix=free, mq_prefix="/q").checked().task_prefix == free
+
+
+def test_one_may_stand_where_the_other_would_by_default() -> None:
+    swapped = replace(DEFAULTS, mq_prefix="/api/task", task_prefix="/mq").checked()
+    assert (swapped.mq_prefix, swapped.task_prefix) == ("/api/task", "/mq")
 
 
 def test_the_first_wait_before_a_retry_is_no_longer_than_the_longest() -> None:
@@ -151,6 +161,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         lease_s=30,
         poll_lease_ms=5_000,
         mq_prefix="/queue",
+        task_prefix="/tasks",
         mq_max_retries=5,
         mq_poll_limit=25,
         mq_poll_wait_s=10,

@@ -280,7 +280,12 @@ function cardOf(operation) {
   return el("article", { id: operationId }, el("details", { toggle: fill }, el("summary", {},
     el("span", { class: "method " + method }, method.toUpperCase()), el("span", { class: "path" }, path),
     el("span", { class: "soft" }, prose(summary)),
-    el("span", { class: "scope soft" }, operation["x-scope"] ? "scope " + operation["x-scope"] : "public")), inside));
+    el("span", { class: "scope soft" }, accessTo(operation))), inside));
+}
+
+function accessTo(operation) {
+  if (!operation["x-scope"]) return "public";
+  return "scope " + operation["x-scope"] + (operation["x-signed"] ? " or a signature" : "");
 }
 
 function linkOf({ method, path, operationId }) {

@@ -16,10 +16,10 @@ from typing import Any
 from chalice.app import Chalice, Request, Response
 
 from chalicelib.api import body, cors, paths, problems, redaction
-from chalicelib.api.access import Authenticate
+from chalicelib.api.access import ANONYMOUS, Authenticate, Identity
 from chalicelib.api.description import description
 from chalicelib.api.exchange import Answer, Caller, Incoming, incoming
-from chalicelib.api.problems import STANDARD, Problem, ProblemStyle
+from chalicelib.api.problems import STANDARD, Forbidden, Problem, ProblemStyle, Unauthorized
 from chalicelib.api.routes import Route, Router
 from chalicelib.core.errors import InvalidInput, NotFound, TaskyardError
 from chalicelib.settings import Settings
@@ -113,7 +113,7 @@ class _Edge:
         return view
 
     def _answer(self, route: Route, request: Incoming) -> Answer:
-        identity = self._authenticate(request.headers, route.scope)
+        identity = self._identity(route, request)
         caller = Caller(
             name=identity.name,
             scopes=identity.scopes,
@@ -125,6 +125,15 @@ class _Edge:
         arguments = route.inputs.read(request, caller)
         service = [self._service()] if route.inputs.wants_service else []
         return route.answered(route.handler(*service, **arguments))
+
+    def _identity(self, route: Route, request: Incoming) -> Identity:
+        """Who sent the request; nobody in particular where a signature in it may stand for a key."""
+        try:
+            return self._authenticate(request.headers, route.scope)
+        except (Unauthorized, Forbidden):
+            if route.signed:
+                return ANONYMOUS
+            raise
 
     def _refuse_foreign_pages(self, request: Incoming) -> None:
         if self._guarded:

@@ -39,6 +39,7 @@ _SECURITY = {
     ),
 }
 _UNAVAILABLE = {503: "AWS did not answer in time; the same request may succeed later"}
+_SIGNED = {401: "No valid signature, nor, where the task has no secret, an access key that opens it"}
 _SCOPED = {401: "No access key, or none that is in force", 403: "The access key lacks the scope"}
 _CHECKED = {422: "An input is not what it must be; `details` names each field"}
 _QUERIED = {400: "The query or the path cannot be read"}
@@ -163,6 +164,9 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     if route.scope is not None:
         operation["security"] = [{SECURITY_SCHEME: [route.scope]}]
         operation["x-scope"] = route.scope
+    if route.signed:
+        operation["security"].append({})  # the signature is in the body, which no security scheme can say
+        operation["x-signed"] = True
     if route.inputs.body is not None:
         operation["requestBody"] = _request_body(route, route.inputs.body, schemas)
     return operation
@@ -245,7 +249,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
 def _problems(route: Route) -> dict[int, str]:
     inputs = route.inputs
     reading = {**(_QUERIED if inputs.path or inputs.query else {}), **(_BODIED if inputs.body else {})}
-    scoped = _SCOPED if route.scope is not None else {}
+    scoped = _SIGNED if route.signed else _SCOPED if route.scope is not None else {}
     return {**scoped, **reading, **(_CHECKED if reading else {}), **(_UNAVAILABLE if inputs.wants_service else {})}
 
 

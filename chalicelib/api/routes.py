@@ -34,6 +34,7 @@ class Declaration(TypedDict, total=False):
     content_type: str  # JSON unless told; any other takes the handler's text as it is
     answers: Mapping[int, Any]  # other statuses: a model, or a sentence (about an error, from 400 on)
     headers: Mapping[str, str]  # request headers that are read, each with what it does
+    signed: bool  # a signature in the request may stand for the key: the handler decides by both
     summary: str  # the docstring's first line unless told
 
 
@@ -52,6 +53,7 @@ class Route:
     content_type: str
     answers: Mapping[int, Any]
     headers: Mapping[str, str]
+    signed: bool
     tag: str
     summary: str
     description: str
@@ -116,6 +118,7 @@ class Router:
                     content_type=declaration.get("content_type", JSON),
                     answers=declaration.get("answers", {}),
                     headers=declaration.get("headers", {}),
+                    signed=declaration.get("signed", False),
                     tag=self.tag,
                     summary=declaration.get("summary", summary.removesuffix(".")),
                     description=description.strip(),

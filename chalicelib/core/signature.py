@@ -50,6 +50,19 @@ def secret_in(context: Mapping[str, Any] | None) -> str | None:
     return secret if isinstance(secret, str) else javascript_json(secret)
 
 
+def check_secret_in(context: Mapping[str, Any] | None) -> None:
+    """Raise ``InvalidInput`` for a context with a secret that nobody could sign with."""
+    secret = None if context is None else context.get("secret")
+    if secret is not None and (not isinstance(secret, str) or not secret):
+        raise InvalidInput(
+            "this is no secret to sign with",
+            field="context.secret",
+            expected="text of at least one character",
+            got="an empty text" if secret == "" else type(secret).__name__,
+            remedy="leave it out for a task without one",
+        )
+
+
 def javascript_json(value: Any) -> str:
     """``value``, as Python's ``json`` parsed it, as ``JSON.stringify(JSON.parse(text))`` writes it.
 

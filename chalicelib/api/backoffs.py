@@ -1,0 +1,41 @@
+"""How clients write the wait before a retry: kue's forms."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from chalicelib.api.models import ApiModel, Name, Whole
+from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, Named
+
+
+class BackoffForm(ApiModel):
+    """A wait that stays the same, or one that doubles."""
+
+    delay: Whole | None = Field(default=None, ge=0, le=DELAY_MAX_MS, description="Milliseconds; else the job's delay")
+    type: Literal["fixed", "exponential"] = "fixed"
+
+
+BackoffWish = Annotated[
+    Literal[True] | BackoffForm | Name,
+    Field(
+        description="true: the job's delay before each retry. type fixed: delay each time; exponential: delay times "
+        "2, 4, 8 and so on. A text: the function registered under this name",
+        examples=[{"delay": 60_000, "type": "fixed"}],
+    ),
+]
+
+
+def backoff_of(wish: bool | BackoffForm | str | None, delay_ms: int) -> Backoff | None:
+    """What a wish means for a job with a delay; ``None`` where there is no wish.
+
+    Kue's exponential wait before retry n is delay * 2^n: 2, 4, 8 s for a delay of one second, at most 30 days.
+    """
+    if wish is None:
+        return None
+    if isinstance(wish, str):
+        return Named(wish)
+    form = wish if isinstance(wish, BackoffForm) else BackoffForm()
+    wait_ms = delay_ms if form.delay is None else form.delay
+    return Fixed(wait_ms) if form.type == "fixed" else Exponential(2 * wait_ms, cap_ms=DELAY_MAX_MS)

@@ -1,0 +1,10 @@
+"""The task service, as users of fastify-task know it: ``/api/task``.
+
+Shapes and words follow spec/fastify-task. A task's states have the engine's own names here.
+"""
+
+from __future__ import annotations
+
+from chalicelib.api.tasks import creating, listing, settling, signed, statistics
+
+ROUTERS = (creating.router, listing.router, settling.router, signed.router, statistics.router)

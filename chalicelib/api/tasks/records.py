@@ -1,0 +1,188 @@
+"""What the task service shows over HTTP, in fastify-task's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from chalicelib.api.models import AnswerModel, ApiModel, Id
+from chalicelib.api.shapes import iso, without_secret
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
+from chalicelib.engine import logbook
+from chalicelib.engine.handlers import DEFAULT_SCRIPT
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+    from chalicelib.store.notes import LogEntry
+
+
+class TaskBody(ApiModel):
+    """A task by its id."""
+
+    id: Id
+
+
+class TaskQuery(ApiModel):
+    """A task by its id."""
+
+    id: str
+
+
+class Done(AnswerModel):
+    """Nothing more to say."""
+
+
+class TaskError(AnswerModel):
+    """Why a task failed."""
+
+    type: str
+    message: str
+    where: str | None
+
+
+class TaskProgress(AnswerModel):
+    """What the handler last said of its progress."""
+
+    current: float
+    total: float
+    message: str
+
+
+class LogRecord(AnswerModel):
+    """One entry of a task's log."""
+
+    data: Any
+    message: str | None
+    time: str
+
+
+class TaskRecord(AnswerModel):
+    """A task as it stands."""
+
+    id: str = Field(examples=["1024"])
+    type: str
+    script_name: str
+    target_id: str | None
+    target_type: str | None
+    runner_type: str
+    status: State
+    progress: float = Field(description="0 to 100")
+    progress_detail: TaskProgress | None
+    msg: str | None = Field(description="What who completed it said, or else its handler with its progress")
+    input: Any
+    output: Any = Field(description="null in lists where it is not small")
+    error: TaskError | None
+    context: Any = Field(description="Without its secret")
+    options: Any
+    priority: int
+    max_retries: int
+    retry_count: int = Field(description="How many attempts failed")
+    attempts: int = Field(description="How many attempts were started, polls included")
+    poll_count: int = Field(description="How often it was polled since it was created or retried")
+    poll_results: list[Any] | None = Field(description="What the polls found, oldest first; null in lists")
+    timeout: int | None
+    parent_task_id: str | None
+    remove_on_complete: bool = Field(description="It is deleted once it has succeeded")
+    next: Any = Field(description="The task that its success creates, without secrets")
+    trace_id: str
+    recoverable: bool = Field(description="Its worker fell silent; it will be run again")
+    created_user_id: str | None
+    completed_user_id: str | None
+    start_time: str | None = Field(description="Not before this time")
+    started_at: str | None = Field(description="When its first attempt began")
+    completed_at: str | None
+    created_at: str
+    updated_at: str
+
+
+class TaskDetail(TaskRecord):
+    """A task as it stands, with its log."""
+
+    log: list[LogRecord] = Field(description="The 100 newest entries, newest first")
+
+
+def whole_record(yard: Yard, job: Job) -> TaskRecord:
+    """All of a task but its log."""
+    return TaskRecord(**_whole(yard, job))
+
+
+def detail_record(yard: Yard, job: Job) -> TaskDetail:
+    """All of a task."""
+    return TaskDetail(**_whole(yard, job), log=log_records(logbook.read(yard, job.id)))
+
+
+def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:
+    """A task as lists show it: with what its record and its ``body`` hold, if that was read."""
+    content = body or {}
+    context = None if job.context_at is not None and job.context is None else _context(yard, job, content)
+    return TaskRecord(**_fields(yard, job, content, context, yard.payloads.inline_output(job)), poll_results=None)
+
+
+def log_records(entries: list[LogEntry]) -> list[LogRecord]:
+    """A log, as it is shown."""
+    return [LogRecord(data=entry.data, message=entry.message, time=iso(entry.time_ms) or "") for entry in entries]
+
+
+def _whole(yard: Yard, job: Job) -> dict[str, Any]:
+    body = yard.payloads.body(job)
+    fields = _fields(yard, job, body, _context(yard, job, body), yard.payloads.output(job))
+    return {**fields, "poll_results": yard.notes.poll_results(job) if job.poll_count else []}
+
+
+def _context(yard: Yard, job: Job, body: dict[str, Any]) -> Any:
+    """The context as it is now: that of the body, which has been read, unless another has replaced it."""
+    replaced = job.context is not None or job.context_at is not None
+    return yard.payloads.context(job) if replaced else body.get("context")
+
+
+def _without_secrets(wish: Any) -> Any:
+    """A chain of tasks to come as it may be shown."""
+    if not isinstance(wish, dict):
+        return None
+    shown = {**wish, "context": without_secret(wish["context"])} if "context" in wish else wish
+    return {**shown, "next": _without_secrets(wish["next"])} if "next" in wish else shown
+
+
+def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: Any) -> dict[str, Any]:
+    progress = job.progress
+    return {
+        "id": str(job.id),
+        "type": job.type,
+        "script_name": job.script or DEFAULT_SCRIPT,
+        "target_id": job.target_id,
+        "target_type": job.target_type,
+        "runner_type": job.runner,
+        "status": job.state,
+        "progress": 100.0 if job.state is State.SUCCESS else progress.percent if progress else 0.0,
+        "progress_detail": TaskProgress(current=progress.current, total=progress.total, message=progress.message)
+        if progress
+        else None,
+        "msg": job.msg if job.msg is not None else progress.message if progress else None,
+        "input": body.get("input"),
+        "output": output,
+        "error": TaskError(type=job.error.type, message=job.error.message, where=job.error.where)
+        if job.error
+        else None,
+        "context": without_secret(context),
+        "options": body.get("options"),
+        "next": _without_secrets(body.get("next")),
+        "priority": job.priority,
+        "max_retries": job.max_attempts - 1,
+        "retry_count": job.failures,
+        "attempts": job.attempts,
+        "poll_count": job.poll_count,
+        "timeout": job.timeout_ms,
+        "parent_task_id": str(job.parent_id) if job.parent_id is not None else None,
+        "remove_on_complete": job.remove_on_complete,
+        "trace_id": job.trace_id,
+        "recoverable": job.lease_expired(yard.now_ms()),
+        "created_user_id": job.created_by,
+        "completed_user_id": job.completed_by,
+        "start_time": iso(job.start_at_ms),
+        "started_at": iso(job.first_started_at_ms),
+        "completed_at": iso(job.completed_at_ms),
+        "created_at": iso(job.created_at_ms) or "",
+        "updated_at": iso(job.updated_at_ms) or "",
+    }

@@ -1,0 +1,106 @@
+"""Ending tasks by hand, and running them again: ``/api/task/complete``, ``cancel`` and ``retry``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from chalicelib.api.models import ApiModel, Id, Name, Text
+from chalicelib.api.routes import Router
+from chalicelib.api.shapes import job_id_of
+from chalicelib.api.tasks.records import Done, TaskBody
+from chalicelib.core.errors import Conflict, TaskyardError
+from chalicelib.core.states import Kind
+from chalicelib.engine import lifecycle
+from chalicelib.engine.completing import Completion, complete
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+
+BULK_MAX = 100
+IS_DONE = {409: "The task is success, failed or canceled already"}
+
+router = Router("Tasks")
+
+
+class CompleteBody(TaskBody):
+    """How a task went."""
+
+    status: Literal["success", "failed"]
+    error: Text | None = Field(default=None, description="Why it failed")
+    msg: Text | None = Field(default=None, description="What there is to say about it")
+    output: Any = Field(default=None, description="What came of it")
+    user_id: Name | None = Field(default=None, description="Who completed it: completedUserId")
+
+
+class CancelBody(ApiModel):
+    """One task, or all of a type that are about one target."""
+
+    id: Id | None = None
+    target_id: Name | None = None
+    target_type: Name | None = None
+    type: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> CancelBody:
+        target = [given is not None for given in (self.target_id, self.target_type, self.type)]
+        if (self.id is None) != all(target) or any(target) != all(target):
+            raise ValueError("either id, or targetId, targetType and type together")
+        return self
+
+
+class RetryBody(ApiModel):
+    """One task, or several."""
+
+    id: Id | None = None
+    task_ids: list[Id] | None = Field(default=None, min_length=1, max_length=BULK_MAX)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> RetryBody:
+        if (self.id is None) == (self.task_ids is None):
+            raise ValueError("either id or taskIds, and not both")
+        return self
+
+
+@router.post("/api/task/complete", scope="task", answers=IS_DONE)
+def complete_task(yard: Yard, body: CompleteBody) -> Done:
+    """Say how a task went that is not done: whether it waits, runs, or is in a person's hands.
+
+    After a success the completion handler of its type is called; if that fails, so does the task.
+    """
+    completion = Completion(
+        success=body.status == "success", output=body.output, error=body.error, msg=body.msg, user=body.user_id
+    )
+    complete(yard, job_id_of(str(body.id), "task"), completion)
+    return Done()
+
+
+@router.post("/api/task/cancel", scope="task")
+def cancel_task(yard: Yard, body: CancelBody) -> Done:
+    """Cancel a task that is not done, or all of a type about one target; what is done stays as it is."""
+    if body.target_id is not None and body.target_type is not None and body.type is not None:
+        lifecycle.cancel_matching(yard, body.target_id, body.target_type, body.type)
+    else:
+        lifecycle.cancel(yard, job_id_of(str(body.id), "task"), Kind.TASK)
+    return Done()
+
+
+@router.post("/api/task/retry", scope="task", answers={409: "A task is neither failed nor canceled"})
+def retry_task(yard: Yard, body: RetryBody) -> Done:
+    """Run failed or canceled tasks again. Of several, those that can be retried are, even where others cannot."""
+    if body.task_ids is None:
+        lifecycle.retry(yard, job_id_of(str(body.id), "task"), Kind.TASK)
+        return Done()
+    refused = [reason for text in body.task_ids if (reason := _retry_refused(yard, str(text)))]
+    if refused:
+        raise Conflict(f"{len(refused)} of {len(body.task_ids)} tasks were not retried: {'; '.join(refused[:5])}")
+    return Done()
+
+
+def _retry_refused(yard: Yard, text: str) -> str | None:
+    try:
+        lifecycle.retry(yard, job_id_of(text, "task"), Kind.TASK)
+    except TaskyardError as error:
+        return f"{text[:40]}: {error.message}"
+    return None

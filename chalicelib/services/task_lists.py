@@ -1,0 +1,109 @@
+"""Which tasks a list shows, and in what order: the filters and sort keys of fastify-task, for HTTP and Python alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.yard import Yard
+from chalicelib.store.job_lists import LABELS, JobPage, Wanted, labels_of
+
+Test = Callable[[Job], bool]
+
+SORT_KEYS: Mapping[str, Callable[[Job], Any]] = {
+    "id": lambda job: job.id,
+    "targetId": lambda job: job.target_id or "",
+    "targetType": lambda job: job.target_type or "",
+    "type": lambda job: job.type,
+    "status": lambda job: job.state.value,
+    "runnerType": lambda job: job.runner,
+    "createdAt": lambda job: (job.created_at_ms, job.id),
+    "updatedAt": lambda job: job.updated_at_ms,
+    "startTime": lambda job: job.created_at_ms if job.start_at_ms is None else job.start_at_ms,
+    "completedAt": lambda job: job.completed_at_ms or 0,
+}
+NEWEST_FIRST = ("createdAt", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of time in milliseconds since 1970, both ends included; ``None`` is no end."""
+
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+    def holds(self, at_ms: int | None) -> bool:
+        """Whether a point in time lies in it; none does not."""
+        if at_ms is None:
+            return False
+        return (self.since_ms is None or self.since_ms <= at_ms) and (self.until_ms is None or at_ms <= self.until_ms)
+
+
+EVER = Span()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilters:
+    """Which tasks; all conditions hold together, and ``None`` is no condition."""
+
+    target_id: str | None = None
+    target_type: str | None = None
+    target_name: str | None = None  # a part of input.name, upper and lower case alike
+    type: str | None = None
+    status: State | None = None
+    runner: str | None = None
+    created: Span = EVER
+    completed: Span | None = None  # of what is done
+
+
+def wanted_tasks(yard: Yard, filters: TaskFilters, order: tuple[str, bool] = NEWEST_FIRST) -> Wanted:
+    """The list that ``filters`` describe: what an index answers, and a test for what none does.
+
+    ``order`` is one of ``SORT_KEYS``, and whether the largest comes first.
+    """
+    key, descending = order
+    tests = _tests(yard, filters)
+    return Wanted(
+        Kind.TASK,
+        filters.type,
+        LABELS if filters.status is None else labels_of(filters.status),
+        since_ms=filters.created.since_ms,
+        until_ms=filters.created.until_ms,
+        matches=(lambda job: all(test(job) for test in tests)) if tests else None,
+        order=None if key == "createdAt" else SORT_KEYS[key],
+        descending=descending,
+    )
+
+
+def page_of_one(yard: Yard, job_id: int | None, wanted: Wanted, offset: int = 0) -> JobPage:
+    """The list ``wanted`` cut down to one task, read by its id, however old it is."""
+    job = None if job_id is None else yard.jobs.find(job_id)
+    span = Span(wanted.since_ms, wanted.until_ms)
+    found = [job] if job is not None and wanted.holds(job) and span.holds(job.created_at_ms) else []
+    return JobPage(found[offset:], len(found), exact=True)
+
+
+def _tests(yard: Yard, filters: TaskFilters) -> list[Test]:
+    tests: list[Test] = []
+    if filters.target_id is not None:
+        tests.append(lambda job: job.target_id == filters.target_id)
+    if filters.target_type is not None:
+        tests.append(lambda job: job.target_type == filters.target_type)
+    if filters.runner is not None:
+        tests.append(lambda job: job.runner == filters.runner)
+    if filters.completed is not None:
+        completed = filters.completed
+        tests.append(lambda job: completed.holds(job.completed_at_ms))
+    if filters.target_name is not None:
+        part = filters.target_name.casefold()
+        tests.append(lambda job: part in _target_name(yard, job).casefold())
+    return tests
+
+
+def _target_name(yard: Yard, job: Job) -> str:
+    given = yard.payloads.body(job).get("input")
+    name = given.get("name") if isinstance(given, dict) else None
+    return name if isinstance(name, str) else ""
