@@ -19,8 +19,8 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.happenings import Happening, What
 from chalicelib.core.ids import RandomBytes
 
-SECRET_PREFIX = "whsec_"
-SECRET_BYTES = 32
+PREFIX = "whsec_"
+KEY_BYTES = 32
 ID_BYTES = 6
 URL_MAX_CHARS = 2_048
 SIGNATURE_HEADER = "Taskyard-Signature"
@@ -55,7 +55,7 @@ def new_id(random_bytes: RandomBytes) -> str:
 
 def new_secret(random_bytes: RandomBytes) -> str:
     """A fresh secret: ``whsec_`` and 43 characters of base64url."""
-    return SECRET_PREFIX + base64.urlsafe_b64encode(random_bytes(SECRET_BYTES)).decode("ascii").rstrip("=")
+    return PREFIX + base64.urlsafe_b64encode(random_bytes(KEY_BYTES)).decode("ascii").rstrip("=")
 
 
 def signature(secret: str, at_s: int, body: bytes) -> str:

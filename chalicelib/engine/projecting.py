@@ -1,4 +1,4 @@
-"""Projecting: the ledger's change stream into counters and minute series, each change once."""
+"""Projecting: the ledger's change stream into counters and minute series, each change once, and to who is told of it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,32 @@ RACE_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of a job's record: its place in the shard, the record before, the record after."""
+    """One change of a job's record: its place in the shard, the record before, the record after, the stream's time.
+
+    ``at_ms`` is in milliseconds since 1970, though DynamoDB tells whole seconds only.
+    """
 
     sequence: str
     before: Job | None
     after: Job | None
+    at_ms: int = 0
 
 
-Tell = Callable[[Sequence[Change]], None]
+Tell = Callable[[Sequence[Change]], object]
 
 
 def tell_nobody(changes: Sequence[Change]) -> None:
     """Counted changes are of no further interest."""
 
 
-def project(yard: Yard, shard: str, changes: Sequence[Change], tell: Tell = tell_nobody) -> int:
+def project(
+    yard: Yard, shard: str, changes: Sequence[Change], tell: Tell = tell_nobody, announce: Tell = tell_nobody
+) -> int:
     """Count the changes of one shard that were not counted yet; answers how many those were.
 
-    ``tell`` hears of changes once they are counted, and of none twice: whoever dies in between has told too little.
+    ``announce`` hears of changes before they count as counted: of every one, in order, perhaps twice; where it raises,
+    nothing more is counted. ``tell`` hears of changes once they are counted, and of none twice: whoever dies in
+    between has told too little.
     """
     for _ in range(RACE_TRIES):
         watermark = yard.insights.watermark(shard)
@@ -40,6 +48,7 @@ def project(yard: Yard, shard: str, changes: Sequence[Change], tell: Tell = tell
         try:
             for run in _transactions(fresh):
                 effects = effects_of((change.before, change.after) for change in run)
+                announce(run)
                 yard.insights.add(shard, watermark, run[-1].sequence, effects)
                 watermark = run[-1].sequence
                 tell(run)

@@ -53,9 +53,15 @@ def changes_by_shard(event: Mapping[str, Any]) -> dict[str, list[Change]]:
     for record in event["Records"]:
         image = record["dynamodb"]
         if image["Keys"]["part"]["S"] == STATE_PART:
-            change = Change(image["SequenceNumber"], _job(image.get("OldImage")), _job(image.get("NewImage")))
-            changes[shard].append(change)
+            before, after = _job(image.get("OldImage")), _job(image.get("NewImage"))
+            changes[shard].append(Change(image["SequenceNumber"], before, after, _time_ms(image)))
     return dict(changes)
+
+
+def _time_ms(image: Mapping[str, Any]) -> int:
+    """When a change was made: DynamoDB writes seconds since 1970; read by API, it is a datetime."""
+    at = image.get("ApproximateCreationDateTime", 0)
+    return round(float(at.timestamp() if hasattr(at, "timestamp") else at) * 1_000)
 
 
 def _job(image: Mapping[str, Any] | None) -> Job | None:

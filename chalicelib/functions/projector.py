@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from chalicelib.engine.hooks import send
 from chalicelib.engine.projecting import Tell, project, tell_nobody
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, changes_by_shard
@@ -19,11 +20,14 @@ from chalicelib.settings import Settings
 
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Count the changes of a stream event and tell CloudWatch; answers the (empty) state of the tumbling window."""
+    """Count the changes of a stream event, tell CloudWatch, and send what hooks and webhooks are told.
+
+    Answers the (empty) state of the tumbling window.
+    """
     del context  # one transaction for an ordinary batch
     tell = _teller(yard.settings)
     for shard, changes in changes_by_shard(event).items():
-        project(yard, shard, changes, tell)
+        project(yard, shard, changes, tell, partial(send, yard))
     return {"state": {}}
 
 

@@ -1,0 +1,273 @@
+"""Telling of happenings: to the hooks that code declares (``@on``), and to webhooks.
+
+Two steps, with a FIFO queue in between. Whoever reads the ledger's change stream sends what somebody cares about, a
+letter for each recipient; a function of its own delivers. So neither a slow hook nor a broken webhook holds up the
+counters, a job, or each other: the letters of one job for one recipient are a group, which keeps its order, and a
+letter that cannot be delivered holds back that group alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from chalicelib import aws
+from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.happenings import Happening, What, happenings_of
+from chalicelib.core.webhooks import (
+    EVENT_HEADER,
+    EVENT_ID_HEADER,
+    SIGNATURE_HEADER,
+    WEBHOOK_HEADER,
+    Webhook,
+    signature,
+)
+from chalicelib.engine.handlers import Hook
+from chalicelib.engine.projecting import Change
+from chalicelib.engine.registry import Registry
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import Received
+from chalicelib.queue.hooks import HooksQueue, Letter
+from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post
+from chalicelib.settings import Settings
+from chalicelib.store.directory import Directory
+from chalicelib.store.jobs import OBJECT_PLACE
+
+IN_CODE = "code"  # the recipient that all hooks in code are together; a webhook's id is never that
+REMEMBERED_MS = 30_000  # how long the webhooks are remembered by whoever sends
+REMEMBERED_LOCALLY_MS = 1_000
+DELIVERY_RESERVE_MS = round(TIMEOUT_S * 1_000) + 5_000  # what must be left of an invocation to begin with a letter
+FIRST_WAIT_S = 10
+LONGEST_WAIT_S = 3_600
+
+Post = Callable[..., None]  # chalicelib.queue.webhooks.post
+
+
+# -- who cares ----------------------------------------------------------------------------------------
+
+
+def are_on(chosen: Settings, declared: Registry) -> bool:
+    """Whether anybody may be told. By itself, where code declares hooks; in stage local always."""
+    return chosen.hooks == "on" or (chosen.hooks == "auto" and (chosen.local or bool(declared.hooks)))
+
+
+def decided(chosen: Settings, declared: Registry) -> Settings:
+    """``chosen`` with hooks ``on`` or ``off``, as infra's templates take it."""
+    return replace(chosen, hooks="on" if are_on(chosen, declared) else "off")
+
+
+def wants(hook: Hook, happening: Happening) -> bool:
+    """Whether a hook in code is told of a happening."""
+    return hook.what is happening.what and hook.type in (None, happening.type)
+
+
+def interested(hooks: Iterable[Hook], webhooks: Iterable[Webhook], happening: Happening) -> list[str]:
+    """The recipients of a happening."""
+    in_code = [IN_CODE] if any(wants(hook, happening) for hook in hooks) else []
+    return in_code + [webhook.id for webhook in webhooks if webhook.wants(happening)]
+
+
+@lru_cache(maxsize=1)
+def _remembered(directory: Directory, period: int) -> tuple[Webhook, ...]:
+    """The webhooks, read once in a ``period``."""
+    del period
+    return tuple(directory.webhooks(consistent=False))
+
+
+# -- sending ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A happening on its way to a recipient."""
+
+    recipient: str
+    happening: Happening
+
+    @property
+    def group(self) -> str:
+        """What keeps its order."""
+        return group_of(self.happening.job_id, self.recipient)
+
+    def letter(self) -> Letter:
+        """The form in which it travels."""
+        text = json.dumps({"to": self.recipient, "happening": self.happening.to_text()}, separators=(",", ":"))
+        return Letter(self.group, self.happening.id, text)
+
+    @classmethod
+    def from_text(cls, text: str) -> Addressed:
+        """What a letter's text says; raises ``InvalidInput`` for any other text."""
+        try:
+            document = json.loads(text)
+            return cls(str(document["to"]), Happening.from_text(document["happening"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InvalidInput("this is no letter to a hook", expected="one that Taskyard wrote", got=text) from error
+
+
+def group_of(job_id: int, recipient: str) -> str:
+    """The group of a job's letters: its id, and for a webhook the webhook's."""
+    return str(job_id) if recipient == IN_CODE else f"{job_id}/{recipient}"
+
+
+def send(yard: Yard, changes: Sequence[Change]) -> int:
+    """Send what ``changes`` tell to everybody who cares; answers how many letters that were.
+
+    Raises ``Unavailable``, or what botocore raises, unless all were taken. To send again is harmless within five
+    minutes; later, recipients are told again.
+    """
+    if not are_on(yard.settings, yard.handlers):
+        return 0
+    hooks, webhooks = yard.handlers.hooks, _webhooks(yard)
+    if not hooks and not webhooks:
+        return 0
+    letters = [
+        Addressed(recipient, happening).letter()
+        for happening in _happenings(changes)
+        for recipient in interested(hooks, webhooks, happening)
+    ]
+    if letters:
+        queue_of(yard.settings).send(letters)
+    return len(letters)
+
+
+def queue_of(chosen: Settings) -> HooksQueue:
+    """The queue of an installation."""
+    client = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)  # the one that the transport has, too
+    return HooksQueue(client, chosen.hooks_queue)
+
+
+def _webhooks(yard: Yard) -> tuple[Webhook, ...]:
+    """The webhooks as of a moment ago."""
+    period_ms = REMEMBERED_LOCALLY_MS if yard.settings.local else REMEMBERED_MS
+    return _remembered(yard.directory, yard.now_ms() // period_ms)
+
+
+def _happenings(changes: Iterable[Change]) -> Iterator[Happening]:
+    for change in changes:
+        yield from happenings_of(change.before, change.after, change.sequence, change.at_ms)
+
+
+# -- delivering ---------------------------------------------------------------------------------------
+
+
+class NotTold(Exception):
+    """A letter could not be delivered; the text says why and tells no secret."""
+
+
+def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[], int], call: Post = post) -> list[str]:
+    """Deliver letters in their order; answers the ids of the messages that must come back.
+
+    Of a group whose first letter could not be delivered, no later one is tried: all come back once that one does.
+    """
+    queue = queue_of(yard.settings)
+    held: set[str] = set()
+    come_back: list[str] = []
+    webhooks: dict[str, Webhook] | None = None
+    for message in messages:
+        group, wait_s = f"unreadable {message.message_id}", wait_before(message.receive_count)
+        try:
+            addressed = Addressed.from_text(message.text)
+            group = addressed.group
+            if group in held or remaining_ms() < DELIVERY_RESERVE_MS:
+                wait_s = 0
+                raise NotTold("another of its job comes first" if group in held else "too little time is left")
+            if webhooks is None and addressed.recipient != IN_CODE:
+                webhooks = {webhook.id: webhook for webhook in yard.directory.webhooks()}
+            _tell(yard, addressed, webhooks or {}, call)
+        except (NotTold, InvalidInput) as error:
+            logger.warning(
+                "not told, and tried again",
+                extra={"group": group, "message_id": message.message_id, "wait_s": wait_s, "why": str(error)},
+            )
+            held.add(group)
+            come_back.append(message.message_id)
+            queue.hide(message.receipt, wait_s)
+    return come_back
+
+
+def wait_before(receives: int) -> int:
+    """How many seconds a letter waits after its delivery number ``receives`` failed: 10, 20, 40, ... 3,600."""
+    return min(FIRST_WAIT_S << min(receives - 1, 12), LONGEST_WAIT_S)
+
+
+def _tell(yard: Yard, addressed: Addressed, webhooks: Mapping[str, Webhook], call: Post) -> None:
+    happening = replace(addressed.happening, read_output=yard.payloads.output)
+    if addressed.recipient == IN_CODE:
+        _tell_hooks(yard.handlers.hooks, happening)
+        return
+    webhook = webhooks.get(addressed.recipient)
+    if webhook is None:
+        logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
+        return
+    _tell_webhook(yard, webhook, happening, call)
+
+
+def _tell_hooks(hooks: Iterable[Hook], happening: Happening) -> None:
+    """Call every hook that cares. What one raises is its own: the others are called, and nothing comes back."""
+    for hook in hooks:
+        if not wants(hook, happening):
+            continue
+        try:
+            hook.function(happening)
+        except Exception:  # user code
+            logger.exception("a hook failed", extra={"hook": hook.label, "happening": happening.id})
+
+
+def _tell_webhook(yard: Yard, webhook: Webhook, happening: Happening, call: Post) -> None:
+    body = json.dumps(document_of(happening), separators=(",", ":")).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "taskyard",
+        EVENT_HEADER: happening.what.value,
+        EVENT_ID_HEADER: happening.id,
+        WEBHOOK_HEADER: webhook.id,
+        SIGNATURE_HEADER: signature(webhook.secret, yard.now_ms() // 1_000, body),
+    }
+    try:
+        call(webhook.url, body, headers, local=yard.settings.local)
+    except NotTaken as refused:
+        raise NotTold(f"webhook {webhook.id}: {refused}") from None
+
+
+def document_of(happening: Happening) -> dict[str, Any]:
+    """What a webhook is told. Times are in milliseconds since 1970."""
+    job = happening.job
+    told: dict[str, Any] = {
+        "id": happening.id,
+        "event": happening.what.value,
+        "atMs": happening.at_ms,
+        "attempt": happening.attempt,
+        "detail": dict(happening.detail),
+        "job": {
+            "id": str(job.id),
+            "kind": job.kind.value,
+            "type": job.type,
+            "queue": job.queue,
+            "state": job.state.value,
+            "priority": job.priority,
+            "targetId": job.target_id,
+            "targetType": job.target_type,
+            "parentId": None if job.parent_id is None else str(job.parent_id),
+            "traceId": job.trace_id,
+            "maxAttempts": job.max_attempts,
+            "createdBy": job.created_by,
+            "createdAtMs": job.created_at_ms,
+            "dueAtMs": job.due_at_ms,
+            "startedAtMs": job.started_at_ms,
+            "completedAtMs": job.completed_at_ms,
+        },
+    }
+    return {**told, **_output(happening)} if happening.what is What.COMPLETE else told
+
+
+def _output(happening: Happening) -> dict[str, Any]:
+    """The output, where the ledger itself holds it (up to 256 KB); for a larger or deleted one, that it is left out."""
+    if (happening.job.output_at or "").startswith(OBJECT_PLACE):
+        return {"output": None, "outputLeftOut": True}
+    try:
+        return {"output": happening.output(), "outputLeftOut": False}
+    except NotFound:
+        return {"output": None, "outputLeftOut": True}
