@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator
 
@@ -65,10 +65,3 @@ def iso(at_ms: int | None) -> str | None:
         return None
     moment = datetime.fromtimestamp(at_ms / 1_000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03d}Z"
-
-
-def without_secret(context: Any) -> Any:
-    """A task's context as it may be shown: never with its secret."""
-    if isinstance(context, dict):
-        return {name: value for name, value in context.items() if name != "secret"}
-    return context

@@ -50,6 +50,21 @@ def secret_in(context: Mapping[str, Any] | None) -> str | None:
     return secret if isinstance(secret, str) else javascript_json(secret)
 
 
+def without_secret(context: Any) -> Any:
+    """A task's context as it may be shown: never with its secret."""
+    if isinstance(context, Mapping):
+        return {name: value for name, value in context.items() if name != "secret"}
+    return context
+
+
+def without_secrets(wish: Any) -> Any:
+    """A chain of tasks to come, as it may be shown: no context with its secret."""
+    if not isinstance(wish, Mapping):
+        return wish
+    told = {"context": without_secret(wish.get("context")), "next": without_secrets(wish.get("next"))}
+    return {name: told.get(name, value) for name, value in wish.items()}
+
+
 def check_secret_in(context: Mapping[str, Any] | None) -> None:
     """Raise ``InvalidInput`` for a context with a secret that nobody could sign with."""
     secret = None if context is None else context.get("secret")

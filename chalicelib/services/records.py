@@ -8,10 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from chalicelib.core.errors import TaskyardError
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent as StoredEvent
+from chalicelib.engine.handlers import DEFAULT_SCRIPT
 from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Happening, Status
+from chalicelib.store.payloads import PayloadStore
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -92,6 +95,54 @@ class TraceEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogEntry:
+    """One entry of a task's log."""
+
+    time: datetime
+    message: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task as it stood when it was read."""
+
+    id: int
+    type: str
+    script_name: str
+    target_id: str | None
+    target_type: str | None
+    runner_type: str  # "system": a handler runs it; "manual": a person completes it
+    status: State
+    progress: float  # 0 to 100
+    msg: str | None  # what who completed it said, or else its handler with its progress
+    input: Any  # None in lists where it is kept in the bucket (above 256 KB)
+    output: Any  # None in lists where it is not small (above 300 bytes)
+    error: JobError | None
+    context: Any  # without its secret
+    options: Any
+    next: Any  # the task that its success creates, in the words of the HTTP API; without secrets
+    priority: int
+    max_retries: int
+    retry_count: int  # how many attempts failed
+    attempts: int  # how many were started; a poll starts none
+    poll_count: int
+    timeout_ms: int | None
+    parent_id: int | None
+    remove_on_complete: bool
+    trace_id: str
+    created_user_id: str | None
+    completed_user_id: str | None
+    start_time: datetime | None  # not before this time
+    started_at: datetime | None  # when its first attempt began
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    poll_results: tuple[Mapping[str, Any], ...] | None = None  # oldest first, with a time; of tasks.detail alone
+    log: tuple[LogEntry, ...] | None = None  # newest first; likewise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[Item]):
     """A part of a list, newest first; iterable.
 
@@ -152,6 +203,55 @@ def dead_letter_of(job: Job, body: Mapping[str, Any] | None) -> DeadLetter:
         created_at=moment_of(job.completed_at_ms or job.updated_at_ms),
         updated_at=moment_of(job.updated_at_ms),
     )
+
+
+def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any) -> Task:
+    """A record of the ledger as a task, with the context and the output that it has now."""
+    content = body or {}
+    progress = job.progress
+    return Task(
+        id=job.id,
+        type=job.type,
+        script_name=job.script or DEFAULT_SCRIPT,
+        target_id=job.target_id,
+        target_type=job.target_type,
+        runner_type=job.runner,
+        status=job.state,
+        progress=100.0 if job.state is State.SUCCESS else progress.percent if progress else 0.0,
+        msg=job.msg if job.msg is not None else progress.message if progress else None,
+        input=content.get("input"),
+        output=output,
+        error=job.error,
+        context=without_secret(context),
+        options=content.get("options"),
+        next=without_secrets(content.get("next")),
+        priority=job.priority,
+        max_retries=job.max_attempts - 1,
+        retry_count=job.failures,
+        attempts=job.attempts - job.polled,
+        poll_count=job.poll_count,
+        timeout_ms=job.timeout_ms,
+        parent_id=job.parent_id,
+        remove_on_complete=job.remove_on_complete,
+        trace_id=job.trace_id,
+        created_user_id=job.created_by,
+        completed_user_id=job.completed_by,
+        start_time=maybe_moment_of(job.start_at_ms),
+        started_at=maybe_moment_of(job.first_started_at_ms),
+        completed_at=maybe_moment_of(job.completed_at_ms),
+        created_at=moment_of(job.created_at_ms),
+        updated_at=moment_of(job.updated_at_ms),
+    )
+
+
+def context_of(payloads: PayloadStore, job: Job, body: Mapping[str, Any], *, in_list: bool = False) -> Any:
+    """A task's context as it is now: that of its body, unless another has replaced it since.
+
+    For a list none is read that is kept elsewhere than in the record or its body.
+    """
+    if job.context is None and job.context_at is None:
+        return body.get("context")
+    return payloads.context(job) if job.context is not None or not in_list else None
 
 
 def trace_event_of(job: Job, event: StoredEvent) -> TraceEvent:

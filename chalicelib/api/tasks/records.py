@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from chalicelib.api.models import AnswerModel, ApiModel, Id
-from chalicelib.api.shapes import iso, without_secret
+from chalicelib.api.shapes import iso
 from chalicelib.core.job import Job
+from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.engine import logbook
 from chalicelib.engine.handlers import DEFAULT_SCRIPT
+from chalicelib.services.records import context_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -79,7 +81,7 @@ class TaskRecord(AnswerModel):
     priority: int
     max_retries: int
     retry_count: int = Field(description="How many attempts failed")
-    attempts: int = Field(description="How many attempts were started, polls included")
+    attempts: int = Field(description="How many attempts were started; a poll starts none")
     poll_count: int = Field(description="How often it was polled since it was created or retried")
     poll_results: list[Any] | None = Field(description="What the polls found, oldest first; null in lists")
     timeout: int | None
@@ -116,7 +118,7 @@ def detail_record(yard: Yard, job: Job) -> TaskDetail:
 def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:
     """A task as lists show it: with what its record and its ``body`` hold, if that was read."""
     content = body or {}
-    context = None if job.context_at is not None and job.context is None else _context(yard, job, content)
+    context = context_of(yard.payloads, job, content, in_list=True)
     return TaskRecord(**_fields(yard, job, content, context, yard.payloads.inline_output(job)), poll_results=None)
 
 
@@ -127,22 +129,9 @@ def log_records(entries: list[LogEntry]) -> list[LogRecord]:
 
 def _whole(yard: Yard, job: Job) -> dict[str, Any]:
     body = yard.payloads.body(job)
-    fields = _fields(yard, job, body, _context(yard, job, body), yard.payloads.output(job))
-    return {**fields, "poll_results": yard.notes.poll_results(job) if job.poll_count else []}
-
-
-def _context(yard: Yard, job: Job, body: dict[str, Any]) -> Any:
-    """The context as it is now: that of the body, which has been read, unless another has replaced it."""
-    replaced = job.context is not None or job.context_at is not None
-    return yard.payloads.context(job) if replaced else body.get("context")
-
-
-def _without_secrets(wish: Any) -> Any:
-    """A chain of tasks to come as it may be shown."""
-    if not isinstance(wish, dict):
-        return None
-    shown = {**wish, "context": without_secret(wish["context"])} if "context" in wish else wish
-    return {**shown, "next": _without_secrets(wish["next"])} if "next" in wish else shown
+    fields = _fields(yard, job, body, context_of(yard.payloads, job, body), yard.payloads.output(job))
+    polls = yard.notes.poll_results(job) if job.poll_count else []
+    return {**fields, "poll_results": [{**found, "time": iso(found["time"])} for found in polls]}
 
 
 def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: Any) -> dict[str, Any]:
@@ -167,11 +156,11 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: An
         else None,
         "context": without_secret(context),
         "options": body.get("options"),
-        "next": _without_secrets(body.get("next")),
+        "next": without_secrets(body.get("next")),
         "priority": job.priority,
         "max_retries": job.max_attempts - 1,
         "retry_count": job.failures,
-        "attempts": job.attempts,
+        "attempts": job.attempts - job.polled,
         "poll_count": job.poll_count,
         "timeout": job.timeout_ms,
         "parent_task_id": str(job.parent_id) if job.parent_id is not None else None,

@@ -1,0 +1,115 @@
+"""What a task is told when it is created: by name, checked by the rules of the HTTP dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
+from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.signature import check_secret_in
+from chalicelib.engine.scripts import SCRIPT_NAME
+from chalicelib.services import checks
+
+DELAY_MAX_S = 10 * 365 * 86_400
+TIMEOUT_MAX_MS = 86_400_000
+
+FOLLOWS: Any = object()
+"""The input of a ``NextTask`` that gets the output of the task before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextTask:
+    """A task that another's success creates. ``None`` means: as the task before, or else the handler, has it.
+
+    Its fields are those of ``tasks.create``.
+    """
+
+    type: str
+    input: Any = field(default=FOLLOWS)
+    target_id: str | None = None
+    target_type: str | None = None
+    runner_type: str = SYSTEM
+    delay_s: float = 0
+    script_name: str | None = None
+    options: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] | None = None
+    priority: int | None = None
+    max_retries: int | None = None
+    timeout_ms: int | None = None
+    next: NextTask | None = None
+
+
+def wish_of(task: NextTask) -> dict[str, Any]:
+    """What follows a task, as the engine keeps it. Raises ``InvalidInput``."""
+    told = {
+        "type": checks.name("type", task.type),
+        "targetId": checks.maybe_name("target_id", task.target_id),
+        "targetType": checks.maybe_name("target_type", task.target_type),
+        "runnerType": runner(task.runner_type),
+        "delay": delay_ms(task.delay_s) / 1_000 or None,
+        "scriptName": script(task.script_name),
+        "options": maybe_document("options", task.options),
+        "context": context(task.context),
+        "priority": None if task.priority is None else priority(task.priority),
+        "maxRetries": None if task.max_retries is None else attempts(task.max_retries) - 1,
+        "timeout": timeout_ms(task.timeout_ms),
+        "next": None if task.next is None else wish_of(task.next),
+    }
+    wish = {name: value for name, value in told.items() if value is not None}
+    return wish if task.input is FOLLOWS else {**wish, "input": task.input}
+
+
+def runner(given: str) -> str:
+    """Who runs a task. Raises ``InvalidInput``."""
+    if given not in (MANUAL, SYSTEM):
+        raise InvalidInput(
+            "nobody of this name runs tasks", field="runner_type", expected="manual or system", got=given
+        )
+    return given
+
+
+def script(given: str | None) -> str | None:
+    """The name of a script, if one is given. Raises ``InvalidInput``."""
+    if given is not None and re.fullmatch(SCRIPT_NAME, given) is None:
+        expected = "1 to 64 letters, digits, _ and -"
+        raise InvalidInput("no script has such a name", field="script_name", expected=expected, got=given)
+    return given
+
+
+def delay_ms(delay_s: float) -> int:
+    """A delay of 0 to ten years, in milliseconds. Raises ``InvalidInput``."""
+    if isinstance(delay_s, bool) or not isinstance(delay_s, int | float) or not 0 <= delay_s <= DELAY_MAX_S:
+        expected = f"0 to {DELAY_MAX_S} seconds"
+        raise InvalidInput("this is no delay", field="delay_s", expected=expected, got=delay_s)
+    return round(delay_s * 1_000)
+
+
+def timeout_ms(given: int | None) -> int | None:
+    """A time-out of 0 (none) to a day, if one is given. Raises ``InvalidInput``."""
+    return None if given is None else checks.whole("timeout_ms", given, 0, TIMEOUT_MAX_MS)
+
+
+def priority(given: int) -> int:
+    """A priority. Raises ``InvalidInput``."""
+    return checks.whole("priority", given, PRIORITY_MIN, PRIORITY_MAX)
+
+
+def attempts(max_retries: int) -> int:
+    """How many attempts 0 to 99 retries make. Raises ``InvalidInput``."""
+    return checks.whole("max_retries", max_retries, 0, ATTEMPTS_MAX - 1) + 1
+
+
+def maybe_document(field_name: str, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A JSON object, if one is given. Raises ``InvalidInput``."""
+    return None if given is None else checks.document(field_name, given)
+
+
+def context(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A context, if one is given. Raises ``InvalidInput``, also for a secret that nobody could sign with."""
+    document = maybe_document("context", given)
+    check_secret_in(document)
+    return document

@@ -1,0 +1,429 @@
+"""Create tasks, follow how they go, and say how they went.
+
+    from chalicelib.services import tasks
+
+    task = tasks.create("text.statistics", target_id="readme", target_type="document", input={"text": "to be"},
+                        runner_type="system")
+    tasks.wait_complete(task)  # the handler's output
+
+**Creating tasks from a handler.** A handler may run more than once for one job. With ``once`` and ``within=context``
+all its attempts create one task between them; see ``messages.publish``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
+from chalicelib.core.ids import parse_job_id
+from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.retry import Backoff
+from chalicelib.core.signature import secret_in, verify
+from chalicelib.core.states import Kind, State
+from chalicelib.engine import completing, lifecycle, logbook, publish, repairing
+from chalicelib.engine.completing import Completion
+from chalicelib.engine.context import Context
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.running_now import run_now
+from chalicelib.engine.yard import Yard
+from chalicelib.services import checks, installation, task_orders
+from chalicelib.services.current import at_work
+from chalicelib.services.lists import page_of
+from chalicelib.services.once import Once
+from chalicelib.services.records import LogEntry, Page, Task, context_of, moment_of, task_of
+from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
+from chalicelib.services.task_orders import NextTask
+
+Which: TypeAlias = Task | int | str
+"""A task, or its id as a number or as digits."""
+
+POLL_INTERVAL_MS = 1_000  # fastify-task's pollInterval
+POLL_TIMES = 20  # fastify-task's maxPollTimes
+POLL_INTERVAL_MAX_MS = 3_600_000
+POLL_TIMES_MAX = 1_000_000
+
+
+class TaskFailed(Conflict):
+    """The task that was waited for has failed."""
+
+
+class TaskCanceled(Conflict):
+    """The task that was waited for was canceled."""
+
+
+class TaskUnfinished(Unavailable):
+    """The task that was waited for is not done yet."""
+
+
+class WrongSignature(TaskyardError):
+    """A task with a secret was told something without the signature that belongs to it."""
+
+
+def create(
+    type: str,  # noqa: A002  # every dialect's word for it
+    *,
+    target_id: str,
+    target_type: str,
+    input: Any = None,  # noqa: A002  # likewise
+    user_id: str | None = None,
+    runner_type: str = MANUAL,
+    delay_s: float = 0,
+    script_name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    priority: int = 0,
+    max_retries: int | None = None,
+    backoff: Backoff | None = None,
+    timeout_ms: int | None = None,
+    parent: Which | None = None,
+    next: NextTask | None = None,  # noqa: A002  # fastify-task's word for it
+    remove_on_complete: bool = False,
+    idempotency_key: str | None = None,
+    once: str | None = None,
+    within: Context | None = None,
+) -> Task:
+    """Create a task and answer its record.
+
+    ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (``index`` unless told), or
+    ``manual``, completed by a person. ``input``: any JSON value. ``delay_s`` (0 to ten years): not before so many
+    seconds from now. ``context``: kept with it; its ``secret`` is what ``callback_with_signature`` and the like are
+    signed with, and is never shown. ``priority`` (-1000 to 1000): larger is sooner. ``max_retries`` (0 to 99),
+    ``backoff`` and ``timeout_ms`` (of an attempt, or of the wait of a parked task; 0: none) are those of the handler
+    unless told. ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates.
+    ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
+
+    Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
+    ``Unavailable`` when AWS does not answer (the task may or may not be created).
+    """
+    if once is not None and idempotency_key is not None:
+        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
+    own_key = None if once is None else Once(checks.name("once", once), within)
+    draft = Draft(
+        kind=Kind.TASK,
+        type=checks.name("type", type),
+        input=input,
+        options=task_orders.maybe_document("options", options),
+        context=task_orders.context(context),
+        priority=task_orders.priority(priority),
+        delay_ms=task_orders.delay_ms(delay_s) or None,
+        max_attempts=None if max_retries is None else task_orders.attempts(max_retries),
+        timeout_ms=task_orders.timeout_ms(timeout_ms),
+        backoff=backoff,
+        runner=task_orders.runner(runner_type),
+        script=task_orders.script(script_name),
+        target_id=checks.name("target_id", target_id),
+        target_type=checks.name("target_type", target_type),
+        parent_id=None if parent is None else _id(parent),
+        created_by=checks.maybe_name("user_id", user_id),
+        remove_on_complete=remove_on_complete,
+        next=None if next is None else task_orders.wish_of(next),
+        idempotency_key=checks.maybe_name("idempotency_key", idempotency_key),
+    )
+    yard = installation.yard()
+    return _record(yard, publish.publish(yard, draft) if own_key is None else _published_once(yard, draft, own_key))
+
+
+def detail(task: Which) -> Task:
+    """A task as it stands now, with its log and what its polls found. Raises ``NotFound``."""
+    yard = installation.yard()
+    job = _find(yard, task)
+    polls = tuple({**found, "time": moment_of(found["time"])} for found in yard.notes.poll_results(job))
+    return replace(_record(yard, job), poll_results=polls, log=_log(yard, job))
+
+
+def list(  # noqa: A001  # fastify-task's word for it
+    *,
+    id: int | str | None = None,  # noqa: A002  # likewise
+    target_id: str | None = None,
+    target_type: str | None = None,
+    target_name: str | None = None,
+    type: str | None = None,  # noqa: A002  # likewise
+    status: State | str | None = None,
+    runner_type: str | None = None,
+    created_from: datetime | None = None,
+    created_until: datetime | None = None,
+    completed_from: datetime | None = None,
+    completed_until: datetime | None = None,
+    sort: str = "createdAt",
+    descending: bool = True,
+    page: int = 1,
+    per_page: int = 20,
+    cursor: str | None = None,
+) -> Page[Task]:
+    """Tasks, newest first unless another order is asked for; all conditions hold together, spans include their ends.
+
+    ``target_name``: part of ``input["name"]``, upper and lower case alike. ``sort``: id, targetId, targetType, type,
+    status, runnerType, createdAt, updatedAt, startTime or completedAt. An index answers for ``id``, ``type``,
+    ``status`` and the creation; other conditions and orders look at the newest 10,000. For ``page`` and ``cursor`` see
+    ``messages.list``; only a list by creation has cursors. Raises ``InvalidInput``.
+    """
+    if sort not in SORT_KEYS:
+        raise InvalidInput("this is no sort key", field="sort", expected=" or ".join(SORT_KEYS), got=sort)
+    yard = installation.yard()
+    filters = TaskFilters(
+        target_id=checks.maybe_name("target_id", target_id),
+        target_type=checks.maybe_name("target_type", target_type),
+        target_name=checks.maybe_name("target_name", target_name),
+        type=checks.maybe_name("type", type),
+        status=None if status is None else _state(status),
+        runner=None if runner_type is None else task_orders.runner(runner_type),
+        created=_span("created", created_from, created_until),
+        completed=None
+        if completed_from is None and completed_until is None
+        else _span("completed", completed_from, completed_until),
+    )
+    wanted = wanted_tasks(yard, filters, (sort, descending))
+    if id is not None:
+        found = page_of_one(yard, parse_job_id(id), wanted)
+        items = [_listed(yard, job, yard.payloads.body(job)) for job in found.jobs]
+        return Page(items=items, total_count=found.total, total_is_exact=True, next_cursor=None)
+    if wanted.order is not None and cursor is not None:
+        raise InvalidInput("only a list by creation has cursors", field="cursor", expected="a page instead", got=cursor)
+    shown = page_of(
+        yard, wanted, lambda job, body: _listed(yard, job, body), page=page, per_page=per_page, cursor=cursor
+    )
+    return shown if wanted.order is None else replace(shown, next_cursor=None)
+
+
+def complete(
+    task: Which,
+    status: State | str = State.SUCCESS,
+    *,
+    output: Any = None,
+    error: str | None = None,
+    msg: str | None = None,
+    user_id: str | None = None,
+) -> Task:
+    """Say how a task went that is not done, with ``success`` or ``failed``.
+
+    After a success the completion handler of its type is called; if that raises, the task becomes failed. Raises
+    ``NotFound``, ``Conflict`` for a task that is done, ``InvalidInput`` and ``TooLarge``.
+    """
+    if status not in (State.SUCCESS, State.FAILED):
+        raise InvalidInput("a task ends in one of two ways", field="status", expected="success or failed", got=status)
+    user = checks.maybe_name("user_id", user_id)
+    completion = Completion(success=status == State.SUCCESS, output=output, error=error, msg=msg, user=user)
+    yard = installation.yard()
+    return _record(yard, completing.complete(yard, _id(task), completion))
+
+
+def cancel(task: Which) -> Task:
+    """Cancel a task that is not done; one that is done stays as it is. Raises ``NotFound``.
+
+    A running handler learns of it at its next progress call or heartbeat.
+    """
+    yard = installation.yard()
+    return _record(yard, lifecycle.cancel(yard, _id(task), Kind.TASK))
+
+
+def cancel_matching(*, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # every dialect's word
+    """Cancel all tasks of a type about one target that are not done; answers how many. Raises ``InvalidInput``."""
+    return lifecycle.cancel_matching(
+        installation.yard(),
+        checks.name("target_id", target_id),
+        checks.name("target_type", target_type),
+        checks.name("type", type),
+    )
+
+
+def retry(task: Which) -> Task:
+    """Run a failed or canceled task again, with as many attempts as at first.
+
+    Raises ``NotFound``, and ``Conflict`` for a task in another state.
+    """
+    yard = installation.yard()
+    return _record(yard, lifecycle.retry(yard, _id(task), Kind.TASK))
+
+
+def retry_many(tasks: Sequence[Which]) -> Sequence[Task | TaskyardError]:
+    """Run several again, each for itself; answers, in order, each one's record or why it was not retried."""
+    return [_retried(task) for task in tasks]
+
+
+def log(task: Which, message: str = "", data: Any = None) -> None:
+    """Add an entry to a task's log, of which the newest 100 are kept. Raises ``NotFound`` and ``TooLarge``."""
+    yard = installation.yard()
+    logbook.write(yard, _find(yard, task).id, message, data)
+
+
+def log_with_signature(task: Which, signature: str | None, *, message: str = "", data: Any = None) -> None:
+    """The same for an entry that came from elsewhere.
+
+    If the task's context has a secret, ``signature`` must be that of ``{data, message}``, without a ``data`` of
+    ``None`` (``core.signature.sign``). Raises ``WrongSignature``.
+    """
+    told = {"message": message} if data is None else {"data": data, "message": message}
+    logbook.write(installation.yard(), _signed(task, signature, told), message, data)
+
+
+def callback(
+    task: Which, code: float, *, data: Any = None, message: str | None = None, user_id: str | None = None
+) -> Task:
+    """Say how a task went that is not done: code 0 is a success with ``data`` as its output.
+
+    Any other is a failure with the message as its error. What is told is logged first. Raises what ``complete`` does.
+    """
+    yard = installation.yard()
+    user = checks.maybe_name("user_id", user_id)
+    return _record(yard, completing.callback(yard, _id(task), code, data, message, user))
+
+
+def callback_with_signature(
+    task: Which, signature: str | None, code: float, *, data: Any = None, message: str | None = None
+) -> Task:
+    """The same for what came from elsewhere.
+
+    If the task's context has a secret, ``signature`` must be that of ``{code, data, message}``, without what is
+    ``None``. Raises ``WrongSignature``, too.
+    """
+    told = {"code": code, "data": data, "message": message}
+    job_id = _signed(task, signature, {name: value for name, value in told.items() if value is not None})
+    return callback(job_id, code, data=data, message=message)
+
+
+def process_next(task: Which, result: str) -> Task:
+    """End a task that waits, with the result that it waits for: JSON text of an object with a ``code``.
+
+    With code 0 it succeeds and the whole object is its output; with any other it fails. Raises ``NotFound``,
+    ``Conflict`` for a task that does not wait, and ``InvalidInput`` for a text that is no such object: the task has
+    failed then.
+    """
+    yard = installation.yard()
+    return _record(yard, completing.process_next(yard, _id(task), result))
+
+
+def process_next_with_signature(task: Which, signature: str | None, result: str) -> Task:
+    """The same for a result that came from elsewhere: the signature is over that very text.
+
+    Raises ``WrongSignature``, too.
+    """
+    return process_next(_signed(task, signature, result), result)
+
+
+def wait_complete(
+    task: Which,
+    poll_interval_ms: int = POLL_INTERVAL_MS,
+    max_poll_times: int = POLL_TIMES,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Any:
+    """The output of a task, once it is done; a pending one that a handler runs is run here, at once.
+
+    It looks ``max_poll_times`` times (1 to 1,000,000), with ``poll_interval_ms`` (0 to an hour) between two looks.
+    Raises ``TaskFailed``, ``TaskCanceled`` and ``TaskUnfinished``, and ``NotFound`` for a task that was removed.
+    """
+    interval_ms = checks.whole("poll_interval_ms", poll_interval_ms, 0, POLL_INTERVAL_MAX_MS)
+    looks = checks.whole("max_poll_times", max_poll_times, 1, POLL_TIMES_MAX)
+    yard, job_id = installation.yard(), _id(task)
+    with at_work(yard):
+        job = run_now(yard, job_id)
+    for _ in range(looks - 1):
+        if job.state.terminal:
+            break
+        sleep(interval_ms / 1_000)
+        job = lifecycle.find(yard, job_id, Kind.TASK)
+    return _outcome(yard, job)
+
+
+def runner(going_on: Callable[[], bool] = lambda: True) -> Mapping[str, int]:
+    """What the clock does every minute: send what is due or unsent, recover what was abandoned.
+
+    Where the clock function is deployed, nobody needs to call it. It goes on until nothing is left or ``going_on``
+    says no; answers how many jobs each step touched.
+    """
+    return repairing.tick(installation.yard(), going_on)
+
+
+def reset_all() -> int:
+    """Send every running task back to be run again, whoever runs it; answers how many.
+
+    What their workers still do is not recorded. A task whose worker died comes back by itself; this is for workers
+    that are known to be gone.
+    """
+    return lifecycle.reset_running(installation.yard())
+
+
+def _published_once(yard: Yard, draft: Draft, once: Once) -> Job:
+    key = once.reserve()
+    try:
+        return publish.publish(yard, replace(draft, idempotency_key=key, first_wins=True))
+    except BaseException:
+        once.release()
+        raise
+
+
+def _find(yard: Yard, task: Which) -> Job:
+    return lifecycle.find(yard, _id(task), Kind.TASK)
+
+
+def _id(task: Which) -> int:
+    return task.id if isinstance(task, Task) else checks.job_id(task, "task")
+
+
+def _record(yard: Yard, job: Job) -> Task:
+    body = yard.payloads.body(job)
+    return task_of(job, body, context_of(yard.payloads, job, body), yard.payloads.output(job))
+
+
+def _listed(yard: Yard, job: Job, body: Mapping[str, Any] | None) -> Task:
+    """A task with what its record and its ``body`` hold."""
+    context = context_of(yard.payloads, job, body or {}, in_list=True)
+    return task_of(job, body, context, yard.payloads.inline_output(job))
+
+
+def _log(yard: Yard, job: Job) -> tuple[LogEntry, ...]:
+    entries = logbook.read(yard, job.id)
+    return tuple(LogEntry(time=moment_of(e.time_ms), message=e.message, data=e.data) for e in entries)
+
+
+def _retried(task: Which) -> Task | TaskyardError:
+    try:
+        return retry(task)
+    except TaskyardError as error:
+        return error
+
+
+def _signed(task: Which, signature: str | None, told: Any) -> int:
+    """The id of a task that may be told something under a signature. Raises ``NotFound`` and ``WrongSignature``."""
+    yard = installation.yard()
+    job = _find(yard, task)
+    secret = secret_in(yard.payloads.context(job))
+    if secret is not None and not verify(signature, secret, job.id, told):
+        raise WrongSignature(
+            "this is not the signature of what is told",
+            field="signature",
+            expected="HMAC-SHA256 with the secret of the task's context, in hex",
+        )
+    return job.id
+
+
+def _outcome(yard: Yard, job: Job) -> Any:
+    told = f"task {job.id} ({job.type})"
+    match job.state:
+        case State.SUCCESS:
+            return yard.payloads.output(job)
+        case State.FAILED:
+            reason = "no reason was given" if job.error is None else f"{job.error.type}: {job.error.message}"
+            raise TaskFailed(f"{told} has failed: {reason}")
+        case State.CANCELED:
+            raise TaskCanceled(f"{told} was canceled")
+    raise TaskUnfinished(f"{told} is not done yet", expected="success", got=job.state.value, remedy="wait for longer")
+
+
+def _state(given: State | str) -> State:
+    try:
+        return State(given)
+    except ValueError as error:
+        raise InvalidInput("there is no such status", field="status", expected=" or ".join(State), got=given) from error
+
+
+def _span(name: str, since: datetime | None, until: datetime | None) -> Span:
+    since_ms = None if since is None else checks.at_ms(f"{name}_from", since)
+    until_ms = None if until is None else checks.at_ms(f"{name}_until", until)
+    if since_ms is not None and until_ms is not None and until_ms < since_ms:
+        raise InvalidInput("a span cannot end before it begins", field=f"{name}_until", expected=f"{since}", got=until)
+    return Span(since_ms, until_ms)
