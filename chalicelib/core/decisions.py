@@ -16,8 +16,10 @@ UNSENT_GRACE_MS = 20_000  # how long a sender has before the clock sends in its 
 MISSED_GRACE_MS = 90_000  # how long after its time a hidden message may fail to come back
 LEASE_MARGIN_MS = 1_000  # what a message of a leased job is hidden beyond the lease
 LAPS_MAX = 5
+POLLS_A_MESSAGE = 100  # after so many polls a new message stands for the job, far below the queues' receive count
 
 NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {LAPS_MAX} times without being run")
+WAITED_TOO_LONG = JobError("Timeout", "nobody called back within the task's time-out")
 ATTEMPTS_USED_UP = JobError("LeaseLost", "the worker of the last attempt vanished, and no attempt is left")
 
 
@@ -122,14 +124,39 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised, overran its time or was stopped; ``final`` when another attempt cannot help."""
+    """The handler raised, overran its time or was stopped; ``final`` when another attempt cannot help.
+
+    ``output``: what there is to be kept all the same.
+    """
 
     error: JobError
     final: bool = False
     succeeded_subscribers: tuple[str, ...] = ()
+    output: str | None = None
 
 
-Outcome = Succeeded | Failed
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The worker is shutting down and the handler did not end in time: it runs again at once, elsewhere."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """The handler waits for a callback; ``context`` (JSON text) replaces the job's, if it is given."""
+
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The handler has looked and is not done: it looks again after ``wait_ms``."""
+
+    wait_ms: int
+
+
+Outcome = Succeeded | Failed | Interrupted | Parked | Again
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +170,15 @@ class Finish:
 class Retry:
     """Record the failure and run again at ``due_at_ms``.
 
-    ``resend``: the wait is beyond what the message may be hidden, so the clock will send a new one.
+    ``resend``: the wait is beyond what the message may be hidden, so the clock will send a new one. ``charged``:
+    whether the attempt counts against the job's budget.
     """
 
     error: JobError
     due_at_ms: int
     resend: bool
     succeeded_subscribers: tuple[str, ...] = ()
+    charged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +186,25 @@ class Bury:
     """Record the failure as the last: a dead letter."""
 
     error: JobError
+    output: str | None = None
 
 
-Settlement = Finish | Retry | Bury
+@dataclass(frozen=True, slots=True)
+class PollLater:
+    """Run again at ``due_at_ms``; ``resend`` as of a ``Retry``."""
+
+    due_at_ms: int
+    resend: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Wait for a callback."""
+
+    context: str | None
+
+
+Settlement = Finish | Retry | Bury | PollLater | Park
 
 
 def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[int], int]) -> Settlement:
@@ -170,11 +215,18 @@ def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[in
     match outcome:
         case Succeeded(output):
             return Finish(output)
-        case Failed(error, final, subscribers):
+        case Failed(error, final, subscribers, output):
             if final or job.attempts_used_up:
-                return Bury(error)
+                return Bury(error, output)
             wait = wait_ms(job.tries)
             return Retry(error, now_ms + wait, wait > SQS_DELAY_MAX_MS, subscribers)
+        case Interrupted(error):
+            return Retry(error, now_ms, resend=False, succeeded_subscribers=job.succeeded_subscribers, charged=False)
+        case Again(poll_wait_ms):
+            worn_out = (job.polled + 1) % POLLS_A_MESSAGE == 0
+            return PollLater(now_ms + poll_wait_ms, resend=worn_out or poll_wait_ms > SQS_DELAY_MAX_MS)
+        case Parked(context):
+            return Park(context)
 
 
 def wait_before(backoff: Backoff, functions: Callable[[str], Callable[[int], float]]) -> Callable[[int], int]:

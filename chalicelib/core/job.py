@@ -83,6 +83,9 @@ class Job:
     script: str | None = None
     parent_id: int | None = None
     replay_of: int | None = None
+    created_by: str | None = None  # the user who asked for it, as the client named them
+    chained: bool = False  # its body says what follows its success
+    remove_on_complete: bool = False  # it is deleted once it has succeeded
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -92,6 +95,9 @@ class Job:
     attempts: int = 0  # begun so far; a number is never used twice, so an explicit retry counts on
     attempt_limit: int = 3  # the number of the last attempt: max_attempts, moved on by an explicit retry
     failures: int = 0  # since the publish or the explicit retry
+    poll_count: int = 0  # polls made since the publish or the explicit retry
+    polled: int = 0  # runs that ended in another poll, ever: the next run goes on with their attempt
+    round: int = 0  # how many attempts had been begun when it was last retried by request: what tells its lives apart
     lease: str | None = None  # the newest lease, kept after settling so that a repeated settle knows itself
     lease_until_ms: int | None = None
     worker: str | None = None
@@ -103,6 +109,11 @@ class Job:
     output: str | None = None  # JSON text, where it is small
     output_at: str | None = None  # otherwise its place: "item:<lease>" or "s3:<key>"
     error: JobError | None = None
+    finishing: bool = False  # it has its output, and the completion handler of its type is still to be called
+    completed_by: str | None = None  # the user who completed it
+    msg: str | None = None  # what they said
+    context: str | None = None  # JSON text: what replaces the body's context since it was parked, where it is small
+    context_at: str | None = None  # otherwise its place, as of an output
     progress: Progress | None = None
     succeeded_subscribers: tuple[str, ...] = ()
     held: bool = False  # a child whose parent has not succeeded yet
@@ -120,7 +131,7 @@ class Job:
 
     @property
     def tries(self) -> int:
-        """How many attempts were begun since the publish or the newest explicit retry."""
+        """How many attempts were begun since the publish or the newest explicit retry, polls not counted."""
         return self.attempts - (self.attempt_limit - self.max_attempts)
 
     @property
@@ -130,8 +141,11 @@ class Job:
 
     @property
     def travels(self) -> bool:
-        """Whether an SQS message stands for this job: not for a manual task, nor for a child that waits."""
-        return self.runner == SYSTEM and not self.held
+        """Whether an SQS message stands for this job: not for a manual task, nor for a child that waits.
+
+        One that has its output travels in any case: a worker calls the completion handler.
+        """
+        return self.finishing or (self.runner == SYSTEM and not self.held)
 
     @property
     def events(self) -> list[TraceEvent]:
@@ -153,9 +167,10 @@ class Tombstone:
 ORDER_FIELDS = (
     "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id",
-    "replay_of",
+    "replay_of", "created_by", "chained", "remove_on_complete",
 )  # fmt: skip
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
+_FLAGS = ("chained", "remove_on_complete")
 # Written even where they have their default, because the transitions' conditions compare them.
 CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "attempt_limit")
 NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly
@@ -228,6 +243,8 @@ def _check_order(job: Job) -> None:
         raise ValueError("numbers must be whole, and no larger than DynamoDB holds")
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("names and the body must be text")
+    if not all(isinstance(given.get(name, False), bool) for name in _FLAGS):
+        raise ValueError("flags are true or false")
     for text in (*texts, *(event.to_line() for event in job.events)):
         text.encode()  # a lone surrogate has no UTF-8 form
     if not (0 < job.id < ID_LIMIT and job.delivery > 0 and job.trace_id):

@@ -24,7 +24,10 @@ class Event(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"  # an attempt failed and another will follow
     DEAD = "dead"  # an attempt failed and it was the last
-    PARKED = "parked"
+    PARKED = "parked"  # until it is called back
+    INTERRUPTED = "interrupted"  # the worker is shutting down; the attempt is not charged
+    COMPLETED = "completed"  # by a person or a callback
+    PROMOTED = "promoted"  # its delay was ended by request
     CANCELED = "canceled"
     RETRIED = "retried"  # by a person, after the end
     REPLAYED = "replayed"  # made from a dead letter

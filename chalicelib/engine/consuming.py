@@ -18,6 +18,7 @@ from chalicelib.engine.context import Context
 from chalicelib.engine.keeper import Keeper
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import ComeBack, Done, Fate, settle, settle_late
+from chalicelib.engine.shutting_down import stopping
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
@@ -49,7 +50,7 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
         for position, entry in enumerate(_in_order(readable)):
             if not keeper.take(entry.message):
                 fate: Fate = _noted(yard, entry, ComeBack(None))
-            elif position > 0 and remaining_ms() < enough_ms:
+            elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
                 fate = _noted(yard, entry, ComeBack(0))
             else:
                 fate = _safely(yard, keeper, entry, remaining_ms)

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from chalicelib.core.decisions import Failed
+from chalicelib.core.decisions import Failed, Parked
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError, Progress
+from chalicelib.core.states import Kind
+from chalicelib.engine import logbook
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.jobs import JobRefused
 from chalicelib.store.payloads import to_json
 
 PROGRESS_DATA_MAX_BYTES = 400
+POLL_TIMES = 20  # fastify-task: maxPollTimes
+POLL_TIMES_MAX = 10_000
+POLL_INTERVAL_MS = 10_000  # fastify-task: pollInterval
+POLL_INTERVAL_MAX_MS = 86_400_000
+POLL_ANSWER = frozenset({"result", "data", "message", "progress"})
+
+Look = Callable[[], Mapping[str, Any]]
+T = TypeVar("T")
 
 
 class JobCanceled(Exception):
@@ -31,6 +41,22 @@ class LeaseLost(Exception):
 
 class Reject(Exception):
     """Raise it from a handler when no retry can help: the job becomes a dead letter at once."""
+
+
+class PollFailed(Exception):
+    """What a handler polls for has failed."""
+
+
+class PolledTooOften(Reject):
+    """What a handler polls for did not come to an end within the polls it has."""
+
+
+class PollAgain(BaseException):
+    """Not yet: this run ends here, and the handler is called again. Not an ``Exception``, as ``HandlerTimeout``."""
+
+    def __init__(self, wait_ms: int) -> None:
+        super().__init__(f"again in {wait_ms} ms")
+        self.wait_ms = wait_ms
 
 
 class HandlerTimeout(BaseException):
@@ -61,14 +87,18 @@ class Context:
     log: Logger = logger
     ended_because: type[JobCanceled] | type[LeaseLost] | None = field(default=None)
     succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
+    parked: Parked | None = field(default=None)
+    _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
+    _looks_here: int = field(default=0, init=False)  # how often it has looked
+    _looks_before: int = field(default=0, init=False)  # looks that belong to polls which have come to their end
 
     def __post_init__(self) -> None:
         self.succeeded = list(self.job.succeeded_subscribers)
 
     @property
     def attempt(self) -> int:
-        """Which run of the job this is, from 1."""
-        return self.job.attempts
+        """Which attempt at the job this is, from 1; a poll begins no new one."""
+        return self.job.attempts - self.job.polled
 
     @property
     def input(self) -> Any:
@@ -79,6 +109,12 @@ class Context:
     def options(self) -> Any:
         """The job's options (a message's meta)."""
         return self.body.get("options")
+
+    @property
+    def task_context(self) -> Any:
+        """The context that the task was created with, or that it was parked with since."""
+        was_parked = self.job.context is not None or self.job.context_at is not None
+        return self.yard.payloads.context(self.job) if was_parked else self.body.get("context")
 
     @property
     def objects(self) -> Any:
@@ -111,10 +147,103 @@ class Context:
         if text is not None and len(text) > PROGRESS_DATA_MAX_BYTES:
             text = json.dumps({"omitted": f"{len(text)} bytes"})
         self.raise_if_void()
-        report = Progress(current, total, storable(message)[:200], text)
+        report = _progress(current, total, message, text)
         self._fenced(
             lambda: self.yard.jobs.report_progress(self.job.id, self.job.lease or "", report, self.yard.now_ms())
         )
+
+    def write_log(self, message: str = "", data: Any = None) -> None:
+        """Add an entry to the job's log, of which the newest 100 are kept; one DynamoDB write a call.
+
+        Raises ``InvalidInput`` for ``data`` that is no JSON, and ``TooLarge`` beyond 32 KB.
+        """
+        to_json(data, "log data")
+        logbook.write(self.yard, self.job.id, storable(message), data)
+
+    def step(self, name: str, do: Callable[[], T]) -> T:
+        """What ``do`` returns, a JSON value, done once in the life of the job: later runs get what the first left.
+
+        It stays done across polls, retries and crashes, until somebody retries the job by request. A crash between
+        doing and remembering does it again. ``name`` is the step's own among those of the job.
+        """
+        done = self.yard.notes.step(self.job, name)
+        if done is None:
+            self.raise_if_void()
+            done = self.yard.notes.note_step(self.job, name, to_json(do(), "step's result"))
+        value: T = json.loads(done)
+        return value
+
+    def next(self, context: Mapping[str, Any] | None = None) -> None:
+        """Park the task once the handler returns: it waits until it is called back, completed or canceled.
+
+        ``context`` replaces the task's, key by key; its ``secret`` is what callbacks are then signed with. What the
+        handler returns is dropped. No Lambda is held meanwhile; the task's own time-out, if it has one, limits the
+        wait. Raises ``InvalidInput`` for a message, which nobody could call back.
+        """
+        self._only_for_tasks("next")
+        text = None
+        if context is not None:
+            text = to_json({**(self.task_context or {}), **context}, "context")
+        self.parked = Parked(text)
+
+    def polling(self, look: Look, max_poll_times: int = POLL_TIMES, poll_interval_ms: float = POLL_INTERVAL_MS) -> Any:
+        """The ``data`` of what is polled for, once it has succeeded.
+
+        ``look`` answers ``{"result": "success" | "failed" | anything else for "not yet", "data", "message",
+        "progress"}``. While it is not yet, this run ends and the handler is called again from its start after
+        ``poll_interval_ms`` (0 to a day): no Lambda is held, a crash costs nothing, and the attempt goes on. What shall
+        not be done again before the poll is a ``step``. Raises ``PollFailed`` when the result is ``failed``, and
+        ``PolledTooOften``, which no retry follows, after ``max_poll_times`` (1 to 10,000) looks.
+        """
+        self._only_for_tasks("polling")
+        _check_range("max_poll_times", max_poll_times, 1, POLL_TIMES_MAX)
+        _check_range("poll_interval_ms", poll_interval_ms, 0, POLL_INTERVAL_MAX_MS)
+        self._polled_for += 1
+        stage = f"polling {self._polled_for}"
+        found = self.yard.notes.step(self.job, stage)
+        if found is not None:
+            return self._polled(json.loads(found))
+        self.raise_if_void()
+        answer = _poll_answer(look())
+        self._note_poll(answer)
+        match answer.get("result"):
+            case "success":
+                text = to_json({"data": answer.get("data"), "looks": self._looks}, "poll result")
+                return self._polled(json.loads(self.yard.notes.note_step(self.job, stage, text)))
+            case "failed":
+                raise PollFailed(storable(answer.get("message") or "what was polled for has failed"))
+        if self._looks - self._looks_before >= max_poll_times:
+            raise PolledTooOften(f"polled {max_poll_times} times without an end")
+        raise PollAgain(round(poll_interval_ms))
+
+    def _polled(self, found: Mapping[str, Any]) -> Any:
+        """A poll has come to its end; the next one of this handler has looks of its own."""
+        self._looks_before = found["looks"]
+        return found["data"]
+
+    def _note_poll(self, answer: Mapping[str, Any]) -> None:
+        """Count a look and keep what it found."""
+        self._looks_here += 1
+        progress, message = answer.get("progress"), storable(answer.get("message") or "")
+        if progress is not None:
+            _check_number("progress", progress)
+        result = {**answer, "time": self.yard.now_ms()}
+        to_json(result, "poll result")
+        report = None if progress is None else _progress(progress, 100, message, None)
+        action = self.yard.notes.noting_poll(self.job, self._looks, result)
+        self._fenced(lambda: self.yard.jobs.report_poll(self.job, report, action, self.yard.now_ms()))
+
+    @property
+    def _looks(self) -> int:
+        return self.job.poll_count + self._looks_here
+
+    def _only_for_tasks(self, what: str) -> None:
+        if self.job.kind is not Kind.TASK or self.job.finishing:
+            raise InvalidInput(
+                f"{what} is for the handler of a task",
+                expected="the handler of a task",
+                got="a completion handler" if self.job.finishing else "a subscriber of a topic",
+            )
 
     def heartbeat(self) -> None:
         """Keep the job for another lease from now; happens by itself every third of a lease.
@@ -173,6 +302,27 @@ def text_of(error: BaseException) -> str:
 def storable(text: object) -> str:
     """Text that UTF-8, and so the ledger and the log, can hold; what it cannot is shown as an escape."""
     return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _progress(current: float, total: float, message: str, data: str | None) -> Progress:
+    return Progress(current, total, storable(message)[:200], data)
+
+
+def _poll_answer(answer: object) -> Mapping[str, Any]:
+    if not isinstance(answer, Mapping) or not POLL_ANSWER.issuperset(answer):
+        raise InvalidInput(
+            "a poll answers how it stands",
+            field="polling",
+            expected=f"a mapping of {', '.join(sorted(POLL_ANSWER))}",
+            got=", ".join(map(str, answer)) if isinstance(answer, Mapping) else type(answer).__name__,
+        )
+    return answer
+
+
+def _check_range(name: str, value: float, least: float, most: float) -> None:
+    _check_number(name, value)
+    if not least <= value <= most:
+        raise InvalidInput("this is out of range", field=name, expected=f"{least} to {most}", got=value)
 
 
 def _check_number(name: str, value: object) -> None:

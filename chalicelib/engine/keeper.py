@@ -33,7 +33,7 @@ class Keeper:
         self._yard = yard
         self._held = {message.message_id: message for message in messages}
         self._waiting = dict(self._held)  # those that nobody has begun with
-        self._running: tuple[Context, Received] | None = None
+        self._running: tuple[Context, Received | None] | None = None
         self._running_since_ms = 0
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -87,8 +87,8 @@ class Keeper:
             self._waiting.pop(message.message_id, None)
             self._running = None
 
-    def watch(self, context: Context, message: Received) -> None:
-        """Keep the lease of the run that begins now."""
+    def watch(self, context: Context, message: Received | None) -> None:
+        """Keep the lease of the run that begins now; ``message`` is what brought the job, if one did."""
         with self._lock:
             self._running = (context, message)
             self._running_since_ms = self._yard.now_ms()
@@ -139,13 +139,13 @@ class Keeper:
         grace_ms = round(self._yard.settings.stop_grace_s * 1_000)
         return self._yard.now_ms() > context.deadline_ms + grace_ms
 
-    def _end_stuck(self, context: Context, message: Received) -> None:
+    def _end_stuck(self, context: Context, message: Received | None) -> None:
         job = context.job
         error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
         try:
             _, fate = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
-            if isinstance(fate, ComeBack) and fate.hide_s is not None:
+            if message is not None and isinstance(fate, ComeBack) and fate.hide_s is not None:
                 self._yard.transport.hide([message], fate.hide_s)
         except Exception:  # the process ends all the same; the lease then ends by itself
             logger.exception("the stuck attempt was not recorded")

@@ -1,4 +1,4 @@
-"""What people ask of a job: cancel it, run it again, remove it, replay a dead letter."""
+"""What people ask of a job: cancel it, run it again or at once, replay a dead letter."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any, TypeGuard
 from chalicelib.core.decisions import wake_for_child, wake_for_send
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError
 from chalicelib.core.job import Job, Tombstone
-from chalicelib.core.states import TERMINAL, Kind, State
+from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.children import release_children
-from chalicelib.engine.publish import Draft, Prepared, check, prepare, unsent
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.publish import Prepared, check, prepare, unsent
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard
+from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.jobs import JobRefused
 from chalicelib.store.table import TransactionRefused
 
@@ -44,6 +45,62 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
 
 
+def cancel_matching(yard: Yard, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # as the dialects say
+    """Cancel every task of a type about a target that is not done; answers how many those were.
+
+    Reads the index of the type's tasks that are not done.
+    """
+    canceled = 0
+    wanted = Wanted(Kind.TASK, type, labels_of(*sorted(LIVE)), descending=False)
+    for _, job in yard.lists.walk(wanted):
+        if job is not None and (job.target_id, job.target_type) == (target_id, target_type):
+            canceled += cancel(yard, job.id, Kind.TASK).state is State.CANCELED
+    return canceled
+
+
+def promote(yard: Yard, job_id: int, kind: Kind) -> Job:
+    """Let a delayed job start now; one that is due already stays as it is.
+
+    Raises ``NotFound``, and ``Conflict`` for a job that is not pending.
+    """
+    for _ in range(RACE_TRIES):
+        job = find(yard, job_id, kind)
+        now_ms = yard.now_ms()
+        if job.state is not State.PENDING:
+            raise Conflict(
+                "only a delayed job can be promoted", field="id", expected=State.PENDING.value, got=job.state.value
+            )
+        if job.due_at_ms <= now_ms:
+            return job
+        try:
+            promoted = yard.jobs.promote(job, wake_for_send(now_ms, now_ms), now_ms)
+        except JobRefused:
+            continue  # it moved in between: look again
+        send_marked(yard, promoted)
+        return promoted
+    raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
+
+
+def reset_running(yard: Yard) -> int:
+    """Send every running task back to its lane, whoever runs it; answers how many those were (fastify-task: resetAll).
+
+    Their handlers learn of it at the next heartbeat or progress call, and record nothing more.
+    """
+    reset = 0
+    wanted = Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False)
+    for _, job in yard.lists.walk(wanted):
+        if job is None:
+            continue  # it has ended in between
+        now_ms = yard.now_ms()
+        try:
+            sent_back = yard.jobs.reset(job, wake_for_send(now_ms, now_ms), now_ms)
+        except JobRefused:
+            continue  # so has it
+        send_marked(yard, sent_back)
+        reset += 1
+    return reset
+
+
 def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
     """Run a failed or canceled job again, with as many attempts as at first.
 
@@ -69,34 +126,6 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
         expected=f"{State.FAILED} or {State.CANCELED}, and not replayed",
         got="replayed" if job.replayed_at_ms is not None else job.state.value,
     )
-
-
-def remove(yard: Yard, job_id: int, kind: Kind) -> None:
-    """Delete a job that is done, with all it keeps; a tombstone holds its place until SQS has forgotten it.
-
-    What an earlier removal left undone is done now. Raises ``NotFound``, and ``Conflict`` for a job that is not
-    done: cancel it first.
-    """
-    found = yard.jobs.ledger(job_id)
-    if isinstance(found, Tombstone) and found.leftovers:
-        _clear(yard, found)
-        return
-    job = find(yard, job_id, kind)
-    if not job.state.terminal:
-        raise Conflict(
-            "only a job that is done can be removed",
-            field="id",
-            expected=" or ".join(sorted(TERMINAL)),
-            got=job.state.value,
-            remedy="cancel it first",
-        )
-    if job.has_children and job.state is State.SUCCESS:
-        release_children(yard, job)  # nobody could tell them later that it succeeded
-    try:
-        tombstone = yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
-    except JobRefused as refused:
-        raise Conflict("the job changed meanwhile", field="id", got=str(job_id), remedy="try again") from refused
-    _clear(yard, tombstone)
 
 
 def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
@@ -135,13 +164,6 @@ def replay_many(yard: Yard, job_ids: list[int], kind: Kind | None = Kind.MESSAGE
     return results
 
 
-def _clear(yard: Yard, tombstone: Tombstone) -> None:
-    """Delete whatever a removed job kept."""
-    yard.jobs.delete_parts(tombstone.id)
-    yard.payloads.delete_objects(tombstone.leftovers)
-    yard.jobs.seal(tombstone)
-
-
 def _successor(yard: Yard, dead: Job) -> Prepared:
     body: dict[str, Any] = yard.payloads.body(dead)
     detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
@@ -157,6 +179,8 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         target_id=dead.target_id,
         target_type=dead.target_type,
         replay_of=dead.id,
+        created_by=dead.created_by,
+        remove_on_complete=dead.remove_on_complete,
         first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
         **body,
     )

@@ -11,17 +11,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_child, wake_for_send
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
 from chalicelib.core.ids import trace_id_of
-from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.drafts import CHAIN_MAX_TASKS, Draft, follower_of
 from chalicelib.engine.handlers import DEFAULT_POOL, Handler
 from chalicelib.engine.sending import AWS_FAILURES, parcel_of, send_all, send_marked
 from chalicelib.engine.yard import Yard, logger
@@ -36,33 +37,6 @@ BULK_MAX_ACTIONS = 99  # a transaction holds 100, one of which is the outbox mar
 BULK_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
 RECORD_BYTES = 1_500  # what a record takes in a transaction beside its body, generously
 LATEST_START_MS = 366 * 86_400_000 * 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """What a client asks for. ``None`` means: as the handler, or else the kind, has it by default."""
-
-    kind: Kind
-    type: str
-    input: Any = None
-    options: Any = None
-    context: Any = None
-    priority: int = 0
-    due_at_ms: int | None = None
-    delay_ms: int | None = None
-    max_attempts: int | None = None
-    timeout_ms: int | None = None
-    backoff: Backoff | None = None
-    trace_id: str | None = None
-    runner: str = SYSTEM
-    script: str | None = None
-    target_id: str | None = None
-    target_type: str | None = None
-    parent_id: int | None = None
-    idempotency_key: str | None = None
-    first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
-    replay_of: int | None = None
-    first_event: TraceEvent | None = field(default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +92,19 @@ def publish_many(yard: Yard, drafts: Sequence[Draft]) -> list[Job | TaskyardErro
 def check(yard: Yard, draft: Draft) -> Handler | None:
     """The handler that will run the draft, if one function alone does.
 
-    Raises ``InvalidInput`` naming the first thing that can never work.
+    Raises ``InvalidInput`` naming the first thing that can never work, in the draft or in the chain behind it.
     """
+    handler = _check_one(yard, draft)
+    follower = follower_of(draft, None)
+    for _ in range(CHAIN_MAX_TASKS):
+        if follower is None:
+            return handler
+        _check_one(yard, follower)
+        follower = follower_of(follower, None)
+    raise InvalidInput("this chain is too long", field="next", expected=f"at most {CHAIN_MAX_TASKS} tasks")
+
+
+def _check_one(yard: Yard, draft: Draft) -> Handler | None:
     _expect(
         PRIORITY_MIN <= draft.priority <= PRIORITY_MAX, "priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}", draft.priority
     )
@@ -131,24 +116,34 @@ def check(yard: Yard, draft: Draft) -> Handler | None:
         yard.handlers.backoff_function(draft.backoff.name)
     if draft.kind is Kind.MESSAGE or draft.runner == MANUAL:
         return None
-    handler = yard.handlers.tasks.get(draft.type)
+    handler = yard.handlers.handler(draft.type, draft.script)
     if handler is None:
-        raise InvalidInput(
+        raise _nothing_runs(yard, draft)
+    if not draft.input_follows:
+        handler.parse(draft.input)
+    return handler
+
+
+def _nothing_runs(yard: Yard, draft: Draft) -> InvalidInput:
+    if draft.type not in yard.handlers.tasks:
+        return InvalidInput(
             "no handler is registered for this task type",
             field="type",
             expected=" or ".join(sorted(yard.handlers.tasks)) or "a type declared with @task",
             got=draft.type,
             remedy="declare it with @task in chalicelib/tasks, or create it with runnerType manual",
         )
-    handler.parse(draft.input)
-    return handler
+    known = sorted(script for kind, script in yard.handlers.scripts if kind == draft.type)
+    return InvalidInput(
+        f"{draft.type} has no such script", field="scriptName", expected=" or ".join(known), got=draft.script
+    )
 
 
 def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
     """The new job of a checked draft, its body put where it belongs if that is the bucket."""
     now_ms = yard.now_ms()
     job_id, birth = yard.ids.new(), yard.token()
-    content = {"input": draft.input, "options": draft.options, "context": draft.context}
+    content = {"input": draft.input, "options": draft.options, "context": draft.context, "next": draft.next}
     text = to_json({name: value for name, value in content.items() if value is not None}, "payload")
     body = yard.payloads.place_body(job_id, birth, text)
     asked_ms = _asked_ms(draft, now_ms)
@@ -178,6 +173,9 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         script=draft.script,
         parent_id=draft.parent_id,
         replay_of=draft.replay_of,
+        created_by=draft.created_by,
+        chained=draft.next is not None,
+        remove_on_complete=draft.remove_on_complete,
         trace=((draft.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)

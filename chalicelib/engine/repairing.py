@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from chalicelib.core.decisions import ATTEMPTS_USED_UP, HANDOVER_MS, UNSENT_GRACE_MS, beyond_sqs, wake_for_send
+from chalicelib.core.decisions import (
+    ATTEMPTS_USED_UP,
+    HANDOVER_MS,
+    UNSENT_GRACE_MS,
+    WAITED_TOO_LONG,
+    beyond_sqs,
+    wake_for_send,
+)
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.children import look_after
+from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.sending import mark_sent, parcel_of, send_all
 from chalicelib.engine.tidying import retention
 from chalicelib.engine.yard import Yard, logger
@@ -138,7 +146,11 @@ def _wake(yard: Yard, job: Job) -> None:
     now_ms = yard.now_ms()
     if job.wake_at_ms is None:
         return  # the index was behind
-    if job.state is not State.PENDING:
+    if job.state is State.WAITING:
+        yard.jobs.expire(job, WAITED_TOO_LONG, now_ms)
+    elif job.state is State.SUCCESS and job.remove_on_complete:
+        remove_seen(yard, job)
+    elif job.state is not State.PENDING:
         yard.jobs.forget_wake(job)
     elif job.held:
         look_after(yard, job)

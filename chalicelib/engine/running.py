@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from chalicelib.core.decisions import Failed, Outcome, Succeeded
+from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Succeeded
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
-from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, failure_of, place_of, storable
-from chalicelib.engine.handlers import Handler
+from chalicelib.engine.context import (
+    Context,
+    HandlerTimeout,
+    JobCanceled,
+    LeaseLost,
+    PollAgain,
+    failure_of,
+    place_of,
+    storable,
+)
+from chalicelib.engine.handlers import Handler, label_of
+from chalicelib.engine.shutting_down import Shutdown, interruptible
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.payloads import to_json
 
+SHUT_DOWN = JobError("Shutdown", "shutdown")  # kue's word for it
 HANDLER_FAILURES = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)  # a handler may raise anything
 
 
@@ -26,7 +40,7 @@ def handlers_of(yard: Yard, job: Job) -> tuple[Handler, ...]:
     """What runs a job: its type's handler, or all subscribers of its topic; empty if there is none (any more)."""
     if job.kind is Kind.MESSAGE:
         return yard.handlers.subscribers.get(job.type, ())
-    handler = yard.handlers.tasks.get(job.type)
+    handler = yard.handlers.handler(job.type, job.script)
     return () if handler is None else (handler,)
 
 
@@ -41,14 +55,32 @@ def timeout_of(yard: Yard, job: Job) -> int | None:
     return max(declared, default=yard.settings.default_timeout_ms) or None
 
 
+def wait_limit_of(yard: Yard, job: Job) -> int | None:
+    """How long a parked task may wait, in milliseconds: its own time-out, or its handler's; ``None``: for ever.
+
+    The default time-out is of runs alone: a person may take days.
+    """
+    if job.timeout_ms is not None:
+        return job.timeout_ms or None
+    return max((handler.timeout_ms or 0 for handler in handlers_of(yard, job)), default=0) or None
+
+
 def run(yard: Yard, context: Context) -> Outcome:
-    """Run the handlers of a claimed job; whatever they do, the answer is an outcome."""
-    handlers = handlers_of(yard, context.job)
-    if not handlers:
-        return Failed(no_handler(yard, context.job), final=True)
+    """Run the handlers of a claimed job, or the completion handler of one that has its output.
+
+    Whatever they do, the answer is an outcome.
+    """
     try:
-        with _interrupted_at(context):
-            return _perform(context, handlers)
+        with _interrupted_at(context), interruptible():
+            if context.job.finishing:
+                return _completed(context, Succeeded(), yard.payloads.output(context.job))
+            handlers = handlers_of(yard, context.job)
+            return _perform(context, handlers) if handlers else Failed(no_handler(yard, context.job), final=True)
+    except PollAgain as again:
+        return Again(again.wait_ms)
+    except Shutdown:
+        logger.warning("handler interrupted: the worker shuts down", extra={"type": context.job.type})
+        return Interrupted(SHUT_DOWN)
     except HandlerTimeout as error:
         logger.warning("handler overran its time", extra={"type": context.job.type})
         return timed_out(context, error)
@@ -91,11 +123,27 @@ def _perform(context: Context, handlers: Sequence[Handler]) -> Outcome:
             context.succeeded.append(handler.label)
             output = result.output
     if not failures:
-        return Succeeded(output)
+        if context.parked is not None:
+            return context.parked
+        return _completed(context, Succeeded(output), None if output is None else json.loads(output))
     return Failed(failures[0].error, all(failure.final for failure in failures), remembered(context))
 
 
-def _call(context: Context, handler: Handler) -> Outcome:
+def _completed(context: Context, success: Succeeded, result: Any) -> Outcome:
+    """Call the completion handler of the task's type, if it has one: a success only stands if that succeeds."""
+    function = context.yard.handlers.completions.get(context.job.type)
+    if function is None or context.job.kind is not Kind.TASK:
+        return success
+    try:
+        context.raise_if_void()
+        function(*(result, context)[: len(inspect.signature(function).parameters)])
+    except HANDLER_FAILURES as error:
+        logger.error("completion handler failed", extra={"handler": label_of(function), "exception": _traceback(error)})
+        return replace(failure_of(error), final=True, output=success.output)
+    return success
+
+
+def _call(context: Context, handler: Handler) -> Succeeded | Failed:
     try:
         context.raise_if_void()  # what is canceled or lost starts nothing more
         value = handler.parse(context.input)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from chalicelib.core.decisions import (
     Bury,
     Finish,
     Outcome,
+    Park,
+    PollLater,
     Retry,
     Settlement,
     after_attempt,
@@ -20,10 +24,15 @@ from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff
 from chalicelib.core.states import Kind
+from chalicelib.engine.chaining import follower
 from chalicelib.engine.children import release_children
-from chalicelib.engine.running import handlers_of
+from chalicelib.engine.publish import Prepared
+from chalicelib.engine.removing import remove_seen
+from chalicelib.engine.running import handlers_of, wait_limit_of
+from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.jobs import JobRefused, StoredOutput
+from chalicelib.store.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +61,13 @@ def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
             return _finish(yard, job, output, now_ms)
         case Retry() as retry:
             return _retry(yard, job, retry, now_ms)
-        case Bury(error):
+        case PollLater() as poll:
+            return _poll_later(yard, job, poll, now_ms)
+        case Park(context):
+            return _park(yard, job, context, now_ms), Done()
+        case Bury(error, output):
             logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
-            return yard.jobs.bury(job, error, now_ms), Done()
+            return _bury(yard, job, error, output, now_ms), Done()
 
 
 def settle_late(refused: JobRefused, job: Job) -> Fate:
@@ -97,13 +110,65 @@ def _safely(wait_ms: Callable[[int], int]) -> Callable[[int], int]:
 
 def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Fate]:
     try:
-        stored = yard.payloads.store_output(job, output) if output is not None else StoredOutput()
+        stored = None if job.finishing else _stored(yard, job, output)
+        following = follower(yard, job, _value(yard, job, output))
     except TaskyardError as error:  # too large: running again would make the same
         return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms), Done()
-    settled = yard.jobs.succeed(job, stored, now_ms)
+    settled = yard.jobs.succeed(job, stored, now_ms, *recording(yard, following))
+    after_success(yard, settled, following)
+    return settled, Done()
+
+
+def recording(yard: Yard, following: Prepared | None) -> list[Wire]:
+    """The actions that record the task which follows, if one does."""
+    return [] if following is None else yard.jobs.recording(following.job, following.body)
+
+
+def after_success(yard: Yard, settled: Job, following: Prepared | None) -> None:
+    """What a recorded success sets going. What a crash leaves undone of it, the clock does."""
+    if following is not None:
+        send_marked(yard, following.travelling)
     if settled.has_children:
         release_children(yard, settled)
-    return settled, Done()
+    if settled.remove_on_complete and settled.output_at is None:  # who hears of it may still want a large output
+        remove_seen(yard, settled)
+
+
+def _value(yard: Yard, job: Job, output: str | None) -> Any:
+    """The output as a value, where a task that follows needs it."""
+    if not job.chained:
+        return None
+    return yard.payloads.output(job) if job.finishing else json.loads(output or "null")
+
+
+def _stored(yard: Yard, job: Job, output: str | None) -> StoredOutput:
+    return StoredOutput() if output is None else yard.payloads.store_output(job, output)
+
+
+def _bury(yard: Yard, job: Job, error: JobError, output: str | None, now_ms: int) -> Job:
+    try:
+        stored = None if output is None else yard.payloads.store_output(job, output)
+    except TaskyardError:  # it failed in any case, and its error says more
+        stored = None
+    return yard.jobs.bury(job, error, now_ms, stored)
+
+
+def _park(yard: Yard, job: Job, context: str | None, now_ms: int) -> Job:
+    try:
+        stored = None if context is None else yard.payloads.store_context(job, context)
+    except TaskyardError as error:  # too large: running again would make the same
+        return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms)
+    limit_ms = wait_limit_of(yard, job)
+    return yard.jobs.park(job, stored, None if limit_ms is None else now_ms + limit_ms, now_ms)
+
+
+def _poll_later(yard: Yard, job: Job, poll: PollLater, now_ms: int) -> tuple[Job, Fate]:
+    wake = wake_for_send if poll.resend else wake_for_return
+    settled = yard.jobs.poll_later(job, poll.due_at_ms, wake(poll.due_at_ms, now_ms), resend=poll.resend, now_ms=now_ms)
+    if poll.resend:
+        send_marked(yard, settled)
+        return settled, Done()
+    return settled, ComeBack(_seconds_until(poll.due_at_ms, now_ms))
 
 
 def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Fate]:
@@ -116,7 +181,12 @@ def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Fate]:
         resend=retry.resend,
         succeeded_subscribers=retry.succeeded_subscribers,
         now_ms=now_ms,
+        charged=retry.charged,
     )
     if retry.resend:
         return settled, Done()
-    return settled, ComeBack(-(-(retry.due_at_ms - now_ms) // 1_000))
+    return settled, ComeBack(_seconds_until(retry.due_at_ms, now_ms))
+
+
+def _seconds_until(due_at_ms: int, now_ms: int) -> int:
+    return -(-(due_at_ms - now_ms) // 1_000)

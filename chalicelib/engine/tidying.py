@@ -11,12 +11,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
-from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.children import release_children
+from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import READ_CHUNK, Wanted, labels_of
-from chalicelib.store.jobs import JobRefused
 
 PARALLEL_REMOVALS = 8
 SKIPS_MAX = 1_000  # jobs looked at in vain: done more recently than they are old
@@ -54,7 +52,7 @@ def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds
     with ThreadPoolExecutor(PARALLEL_REMOVALS) as removers:
         while chunk := list(islice(entries, READ_CHUNK)):
             old = [job for _, job in chunk if job is not None and (before_ms is None or job.updated_at_ms < before_ms)]
-            removed += sum(removers.map(partial(_remove, yard), old))
+            removed += sum(removers.map(partial(remove_seen, yard), old))
             skipped += len(chunk) - len(old)
             if len(chunk) < READ_CHUNK:
                 break
@@ -100,17 +98,3 @@ def _remove_expired(yard: Yard, wanted: Wanted, before_ms: int, bounds: Bounds) 
     start_ms, run = int(found.place.partition("-")[0]), yard.now_ms() // MINUTE_MS
     elsewhere_ms = start_ms + int((before_ms - start_ms) * (run * GOLDEN_SHARE % 1))
     return found.count + remove_old(yard, wanted, before_ms, bounds, f"{elsewhere_ms:013d}-").count
-
-
-def _remove(yard: Yard, job: Job) -> bool:
-    """Remove a finished job as it was seen; false if it has changed since."""
-    if job.has_children and job.state is State.SUCCESS:
-        release_children(yard, job)  # nobody could tell them later that it succeeded
-    try:
-        tombstone = yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
-    except JobRefused:
-        return False
-    if job.body_at is not None or job.output_at is not None:
-        yard.payloads.delete_objects(tombstone.leftovers)
-        yard.jobs.seal(tombstone)
-    return True

@@ -7,7 +7,8 @@ from dataclasses import replace
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.publish import Draft, prepare
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.publish import prepare
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import JobRefused

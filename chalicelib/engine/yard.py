@@ -27,6 +27,7 @@ from chalicelib.store.directory import Directory
 from chalicelib.store.insights import Insights
 from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
+from chalicelib.store.notes import Notes
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.table import Table
 
@@ -60,6 +61,7 @@ class Yard:
     jobs: JobStore
     lists: JobLists
     payloads: PayloadStore
+    notes: Notes
     directory: Directory
     insights: Insights
     transport: Transport
@@ -100,6 +102,7 @@ def build(
         jobs=jobs,
         lists=JobLists(ledger, jobs),
         payloads=PayloadStore(ledger, objects, chosen.objects_bucket, chosen.payload_max_bytes),
+        notes=Notes(ledger),
         directory=directory,
         insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
         transport=transport,

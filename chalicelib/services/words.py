@@ -31,6 +31,8 @@ class Happening(StrEnum):
     CANCELED = "CANCELED"
     RETRIED = "RETRIED"
     REQUEUED = "REQUEUED"
+    INTERRUPTED = "INTERRUPTED"
+    PROMOTED = "PROMOTED"
 
 
 STATUS_OF: Mapping[State, Status] = {
@@ -47,12 +49,15 @@ HAPPENING_OF: Mapping[Event, Happening] = {
     Event.PARKED: Happening.PROCESSING,
     Event.RECOVERED: Happening.LOCK_RECOVERED,
     Event.SUCCEEDED: Happening.COMPLETED,
+    Event.COMPLETED: Happening.COMPLETED,
     Event.FAILED: Happening.FAILED,
     Event.DEAD: Happening.MOVED_TO_DLQ,
     Event.REPLAYED: Happening.REPLAYED,
     Event.CANCELED: Happening.CANCELED,
     Event.RETRIED: Happening.RETRIED,
     Event.REQUEUED: Happening.REQUEUED,
+    Event.INTERRUPTED: Happening.INTERRUPTED,
+    Event.PROMOTED: Happening.PROMOTED,
 }
 
 

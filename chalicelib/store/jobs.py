@@ -26,7 +26,7 @@ Each transition is one conditional write that sets exactly its own fields. The r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,7 @@ OBJECT_PLACE = "s3:"
 CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
+FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes
 SEAL_MARK = "."  # between a lease and what seals it; neither has one
 
 ABSENT = Clause("absent", "attribute_not_exists({job})")
@@ -93,6 +94,12 @@ def as_seen(job: Job) -> Clause:
     return Clause("as seen", "{attempts} = :seen_attempts", {":seen_attempts": job.attempts})
 
 
+def as_is(job: Job) -> Clause:
+    """The job stands exactly where it was seen: the same state, delivery and attempt."""
+    values = {":is_state": job.state.value, ":is_delivery": job.delivery, ":is_attempts": job.attempts}
+    return Clause("as it is", "{state} = :is_state AND {delivery} = :is_delivery AND {attempts} = :is_attempts", values)
+
+
 def woken_by(wake_at_ms: int) -> Clause:
     """Its wake-up call still is the one that was seen."""
     return Clause("same wake-up", "{wake_at_ms} = :wake", {":wake": wake_at_ms})
@@ -118,6 +125,19 @@ class StoredOutput:
 
     text: str | None = None
     place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Who completed a job, and what they said. By its ``seal`` a repeated write knows its own work."""
+
+    seal: str
+    user: str | None = None
+    msg: str | None = None
+
+    def sets(self) -> dict[str, Any]:
+        """The item's attributes for it."""
+        return {"seal": self.seal, "completed_by": self.user, "msg": self.msg}
 
 
 def sealed(job: Job, seal: str) -> Job:
@@ -287,17 +307,25 @@ class JobStore:
         fence = (in_state(State.RUNNING), holds_lease(lease))
         self._change(job_id, Change(fence, sets={"progress": progress.to_text(), "updated_at_ms": now_ms}))
 
+    def report_poll(self, job: Job, progress: Progress | None, result: Wire, now_ms: int) -> None:
+        """Count a poll and keep its ``result``; raises ``JobRefused`` when the job was canceled or taken over."""
+        sets: dict[str, Any] = {"updated_at_ms": now_ms}
+        if progress is not None:
+            sets["progress"] = progress.to_text()
+        fence = (in_state(State.RUNNING), holds_lease(job.lease or ""))
+        self._change(job.id, Change(fence, sets=sets, adds={"poll_count": 1}), [result])
+
     # -- settling -----------------------------------------------------------------------------
 
-    def succeed(self, job: Job, output: StoredOutput, now_ms: int) -> Job:
-        """running -> success, fenced by the lease."""
-        return self._settle(
-            job,
-            State.SUCCESS,
-            {"output": output.text, "output_at": output.place, "error": None, "completed_at_ms": now_ms},
-            TraceEvent(Event.SUCCEEDED, now_ms),
-            now_ms,
-        )
+    def succeed(self, job: Job, output: StoredOutput | None, now_ms: int, *beside: Wire) -> Job:
+        """running -> success, fenced by the lease; all or nothing with the actions ``beside`` it.
+
+        ``output`` is ``None`` where the record has it already.
+        """
+        sets = {**_stored(output), "error": None, "finishing": None, "completed_at_ms": now_ms}
+        event = TraceEvent(Event.SUCCEEDED, now_ms)
+        wake_at_ms = now_ms if job.remove_on_complete else None
+        return self._settle(job, State.SUCCESS, sets, event, now_ms, wake_at_ms=wake_at_ms, beside=beside)
 
     def retry_later(
         self,
@@ -309,10 +337,12 @@ class JobStore:
         resend: bool,
         succeeded_subscribers: Sequence[str],
         now_ms: int,
+        charged: bool = True,
     ) -> Job:
         """running -> pending until ``due_at_ms``, fenced by the lease; the clock looks at ``wake_at_ms``.
 
-        ``resend``: this message ends here, and the clock sends the next delivery.
+        ``resend``: this message ends here, and the clock sends the next delivery. An attempt that is not ``charged``
+        leaves as many as there were.
         """
         sets: dict[str, Any] = {
             "due_at_ms": due_at_ms,
@@ -320,12 +350,25 @@ class JobStore:
             "succeeded_subscribers": list(succeeded_subscribers) or None,
             "delivery": job.delivery + 1 if resend else job.delivery,
         }
-        event = TraceEvent(Event.FAILED, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
-        return self._settle(job, State.PENDING, sets, event, now_ms, adds={"failures": 1}, wake_at_ms=wake_at_ms)
+        kind, adds = (Event.FAILED, {"failures": 1}) if charged else (Event.INTERRUPTED, {"attempt_limit": 1})
+        event = TraceEvent(kind, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
+        return self._settle(job, State.PENDING, sets, event, now_ms, adds=adds, wake_at_ms=wake_at_ms)
 
-    def bury(self, job: Job, error: JobError, now_ms: int) -> Job:
-        """running -> failed, fenced by the lease: the record becomes a dead letter."""
-        sets = {"error": error.to_document(), "completed_at_ms": now_ms}
+    def poll_later(self, job: Job, due_at_ms: int, wake_at_ms: int, *, resend: bool, now_ms: int) -> Job:
+        """running -> pending until ``due_at_ms``, fenced by the lease: the next run goes on with the same attempt."""
+        sets = {"due_at_ms": due_at_ms, "delivery": job.delivery + 1 if resend else job.delivery}
+        adds = {"attempt_limit": 1, "polled": 1}
+        return self._settle(job, State.PENDING, sets, None, now_ms, adds=adds, wake_at_ms=wake_at_ms)
+
+    def park(self, job: Job, context: StoredOutput | None, wake_at_ms: int | None, now_ms: int) -> Job:
+        """running -> waiting, fenced by the lease; the clock ends the wait at ``wake_at_ms``, if it is given."""
+        sets = {} if context is None else {"context": context.text, "context_at": context.place}
+        event = TraceEvent(Event.PARKED, now_ms, {"attempt": job.attempts})
+        return self._settle(job, State.WAITING, sets, event, now_ms, wake_at_ms=wake_at_ms)
+
+    def bury(self, job: Job, error: JobError, now_ms: int, output: StoredOutput | None = None) -> Job:
+        """running -> failed, fenced by the lease: the record becomes a dead letter. It may have an output."""
+        sets = {**_stored(output), "error": error.to_document(), "finishing": None, "completed_at_ms": now_ms}
         event = TraceEvent(Event.DEAD, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
         return self._settle(job, State.FAILED, sets, event, now_ms, adds={"failures": 1})
 
@@ -426,13 +469,92 @@ class JobStore:
 
     # -- by request ---------------------------------------------------------------------------
 
+    def complete(
+        self, seen: Job, by: Completed, error: JobError | None, output: StoredOutput, now_ms: int, *beside: Wire
+    ) -> Job:
+        """pending, running or waiting -> success, or with an ``error`` failed, at somebody's word.
+
+        A running worker's lease is void: it changes nothing more. All or nothing with the actions ``beside`` it.
+        """
+        state = State.SUCCESS if error is None else State.FAILED
+        sets = {
+            "output": output.text,
+            "output_at": output.place,
+            "error": error.to_document() if error is not None else None,
+            "completed_at_ms": now_ms,
+            **by.sets(),
+        }
+        event = TraceEvent(Event.COMPLETED, now_ms, {"success": error is None})
+        adds = {} if error is None else {"failures": 1}
+        removal = now_ms if seen.remove_on_complete and error is None else None
+        fence = (as_is(seen),)
+        return self._completed(by, lambda: self._end(seen, state, fence, sets, event, now_ms, adds, removal, beside))
+
+    def finish_later(self, seen: Job, by: Completed, output: StoredOutput, wake_at_ms: int, now_ms: int) -> Job:
+        """pending, running or waiting -> pending, with its output: a worker shall call the completion handler.
+
+        A new delivery, not yet sent. That run has attempts of its own, beyond the job's budget.
+        """
+        sets = {
+            "output": output.text,
+            "output_at": output.place,
+            "finishing": True,
+            "held": None,
+            "delivery": seen.delivery + 1,
+            "due_at_ms": now_ms,
+            "attempt_limit": max(seen.attempt_limit, seen.attempts + FINISHING_ATTEMPTS),
+            **by.sets(),
+        }
+        event = TraceEvent(Event.COMPLETED, now_ms, {"success": True})
+        fence = (as_is(seen),)
+        return self._completed(
+            by, lambda: self._end(seen, State.PENDING, fence, sets, event, now_ms, wake_at_ms=wake_at_ms)
+        )
+
+    def expire(self, seen: Job, error: JobError, now_ms: int) -> Job:
+        """waiting, for too long -> failed."""
+        return self._end(
+            seen,
+            State.FAILED,
+            (in_state(State.WAITING), woken_by(seen.wake_at_ms or 0)),
+            {"error": error.to_document(), "completed_at_ms": now_ms},
+            TraceEvent(Event.DEAD, now_ms, {"attempt": seen.attempts, "error": error.message[:80]}),
+            now_ms,
+            adds={"failures": 1},
+        )
+
+    def promote(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
+        """pending until later -> pending and due now, with a new delivery not yet sent."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.PENDING), same_delivery(seen.delivery), as_seen(seen)),
+            {"delivery": seen.delivery + 1, "due_at_ms": now_ms},
+            TraceEvent(Event.PROMOTED, now_ms),
+            now_ms,
+            wake_at_ms=wake_at_ms,
+        )
+
+    def reset(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
+        """running -> pending and due now, whoever runs it: their lease is void, their attempt not charged."""
+        return self._end(
+            seen,
+            State.PENDING,
+            (in_state(State.RUNNING), holds_lease(seen.lease or "")),
+            {"delivery": seen.delivery + 1, "due_at_ms": now_ms},
+            TraceEvent(Event.INTERRUPTED, now_ms, {"attempt": seen.attempts}),
+            now_ms,
+            adds={"attempt_limit": 1},
+            wake_at_ms=wake_at_ms,
+        )
+
     def cancel(self, seen: Job, now_ms: int) -> Job:
         """pending, running or waiting -> canceled; the lease is void, so a running worker changes nothing more."""
         return self._end(
             seen,
             State.CANCELED,
             (in_state(State.PENDING, State.RUNNING, State.WAITING),),
-            {"completed_at_ms": now_ms},
+            {"completed_at_ms": now_ms, "finishing": None},
             TraceEvent(Event.CANCELED, now_ms),
             now_ms,
         )
@@ -452,9 +574,14 @@ class JobStore:
                 "due_at_ms": now_ms,
                 "attempt_limit": seen.attempts + seen.max_attempts,
                 "failures": 0,
+                "poll_count": None,
+                "round": seen.attempts,
                 "laps": 0,
                 "error": None,
                 "completed_at_ms": None,
+                "completed_by": None,
+                "msg": None,
+                "finishing": None,
                 "progress": None,
                 "succeeded_subscribers": None,
             },
@@ -483,7 +610,7 @@ class JobStore:
         Raises ``JobRefused`` unless the job is as it was seen, or a tombstone.
         """
         fence = (in_state(job.state), same_birth(job.birth), same_delivery(job.delivery))
-        places = [place for place in (job.body_at, job.output_at) if place is not None]
+        places = [place for place in (job.body_at, job.output_at, job.context_at) if place is not None]
         leftovers = places or [BODY_PART]
         grave = {**state_key(job.id), "state": DELETED, "expires_at_s": expires_at_s, "leftovers": leftovers}
         try:
@@ -561,10 +688,11 @@ class JobStore:
         job: Job,
         state: State,
         sets: Mapping[str, Any],
-        event: TraceEvent,
+        event: TraceEvent | None,
         now_ms: int,
         adds: Mapping[str, int] | None = None,
         wake_at_ms: int | None = None,
+        beside: Sequence[Wire] = (),
     ) -> Job:
         """The end of an attempt: only the holder of its lease may write it.
 
@@ -576,12 +704,22 @@ class JobStore:
         if seal:
             sets = {**sets, "seal": seal}
         try:
-            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms)
+            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside)
         except JobRefused as refused:
             ledger = refused.ledger
             is_ours = not seal or refused.seal == seal
             if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is state and is_ours:
                 return ledger
+            raise
+
+    @staticmethod
+    def _completed(by: Completed, write: Callable[[], Job]) -> Job:
+        """A completion; a repeated write, whose first answer was lost, finds its seal and counts as done."""
+        try:
+            return write()
+        except JobRefused as refused:
+            if refused.seal == by.seal and isinstance(refused.ledger, Job):
+                return refused.ledger
             raise
 
     def _end(
@@ -594,6 +732,7 @@ class JobStore:
         now_ms: int,
         adds: Mapping[str, int] | None = None,
         wake_at_ms: int | None = None,
+        beside: Sequence[Wire] = (),
     ) -> Job:
         """Move to ``state``, out of any attempt: no lease end, no receipt, and a wake-up call only if given."""
         story, appends = self._told(seen, event) if event else ({}, {})
@@ -608,7 +747,7 @@ class JobStore:
             "wake_at_ms": None,
             **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
         }
-        return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends))
+        return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends), beside)
 
     @staticmethod
     def _told(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -621,12 +760,30 @@ class JobStore:
             return {}, {"trace": lines}
         return {"trace": [*newest(seen.trace, room_for=len(lines)), *lines]}, {}
 
-    def _change(self, job_id: int, change: Change) -> Job:
+    def _change(self, job_id: int, change: Change, beside: Sequence[Wire] = ()) -> Job:
+        """Write a change, all or nothing with the actions ``beside`` it; answers the record as it then is."""
+        key = state_key(job_id)
         try:
-            item = self.table.update(state_key(job_id), change)
+            if not beside:
+                return record_of(self.table.update(key, change))
+            self.table.transact([self.table.updating(key, change), *beside])
         except Refused as refused:
-            raise JobRefused(str(refused), decoded(refused.old), (refused.old or {}).get("seal")) from refused
-        return record_of(item)
+            raise _refusal(str(refused), refused.old) from refused
+        except TransactionRefused as refused:
+            if refused.refused[0]:
+                raise _refusal(str(refused), refused.old[0]) from refused
+            raise
+        item = self.table.get(key)  # a transaction answers nothing
+        return record_of(item or {})
+
+
+def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:
+    return JobRefused(message, decoded(old), (old or {}).get("seal"))
+
+
+def _stored(output: StoredOutput | None) -> dict[str, Any]:
+    """What to set for an output; nothing where the record keeps the one it has."""
+    return {} if output is None else {"output": output.text, "output_at": output.place}
 
 
 def state_key(job_id: int) -> dict[str, Any]:

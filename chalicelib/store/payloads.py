@@ -20,7 +20,8 @@ from chalicelib.store.table import Table
 INLINE_MAX_BYTES = 300  # what leaves the record under 1 KB through an ordinary life
 ITEM_MAX_BYTES = 256 * 1024  # below the 400 KB of a DynamoDB item, and of an SQS message when escaped once more
 ITEM_PLACE = "item"
-OUTPUT_PREFIX = "output#"
+OUTPUT = "output"
+CONTEXT = "context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +73,23 @@ class PayloadStore:
             for job in jobs
         }
 
-    def store_output(self, job: Job, text: str) -> StoredOutput:
+    def store_output(self, job: Job, text: str, token: str | None = None) -> StoredOutput:
         """Write an attempt's output; a large one under a key with the lease, before the settle that points to it.
 
-        Raises ``TooLarge`` beyond the limit.
+        ``token`` stands in for the lease where somebody else settles. Raises ``TooLarge`` beyond the limit.
         """
-        self._check(text, "output")
-        if len(text) <= INLINE_MAX_BYTES:
-            return StoredOutput(text=text)
-        if len(text) <= ITEM_MAX_BYTES:
-            part = f"{OUTPUT_PREFIX}{job.lease}"
-            self.table.put({"job": job.id, "part": part, "text": text})
-            return StoredOutput(place=part)
-        return StoredOutput(place=self._put_object(f"outputs/{job.id}/{job.lease}.json", text))
+        return self._store(job, OUTPUT, token or job.lease or "", text)
+
+    def store_context(self, job: Job, text: str) -> StoredOutput:
+        """Write the context with which an attempt parks its job, likewise."""
+        return self._store(job, CONTEXT, job.lease or "", text)
+
+    def context(self, job: Job) -> Any:
+        """The job's context as it now is, its secret included; ``None`` if it has none."""
+        text = job.context
+        if text is None and job.context_at is not None:
+            text = self._read(job, job.context_at, job.context_at)
+        return self.body(job).get("context") if text is None else json.loads(text)
 
     def output(self, job: Job) -> Any:
         """What the job's handler returned, or ``None``."""
@@ -92,6 +97,12 @@ class PayloadStore:
         if text is None and job.output_at is not None:
             text = self._read(job, job.output_at, job.output_at)
         return None if text is None else json.loads(text)
+
+    def inline_context(self, job: Job, body: dict[str, Any]) -> Any:
+        """The job's context as far as its record and its ``body`` hold it: what a list shows without further reads."""
+        if job.context is not None:
+            return json.loads(job.context)
+        return body.get("context") if job.context_at is None else None
 
     def inline_output(self, job: Job) -> Any:
         """The output if the record itself holds it, else ``None``: what a list shows without further reads."""
@@ -102,6 +113,16 @@ class PayloadStore:
         for place in places:
             if place.startswith(OBJECT_PLACE):
                 self.objects.delete_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
+
+    def _store(self, job: Job, what: str, token: str, text: str) -> StoredOutput:
+        self._check(text, what)
+        if len(text) <= INLINE_MAX_BYTES:
+            return StoredOutput(text=text)
+        if len(text) <= ITEM_MAX_BYTES:
+            part = f"{what}#{token}"
+            self.table.put({"job": job.id, "part": part, "text": text})
+            return StoredOutput(place=part)
+        return StoredOutput(place=self._put_object(f"{what}s/{job.id}/{token}.json", text))
 
     def _check(self, text: str, what: str) -> None:
         size_bytes = answered_bytes(text)

@@ -28,9 +28,10 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine import polling
 from chalicelib.engine.consuming import consume
 from chalicelib.engine.context import Context
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.projecting import Change, project, tell_nobody
-from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.publish import publish, publish_many
 from chalicelib.engine.repairing import tick
 from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.yard import logger

@@ -30,7 +30,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine import polling
-from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.settings import DEFAULTS
 from chalicelib.store.jobs import position_of

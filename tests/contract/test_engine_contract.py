@@ -22,8 +22,9 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine import lifecycle, polling
 from chalicelib.engine.claiming import claim
 from chalicelib.engine.context import Context, Reject
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.publish import publish, publish_many
 from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS, STALE_AFTER_MS, tick
 from chalicelib.engine.settling import settle
 from chalicelib.functions import dead_letters, projector

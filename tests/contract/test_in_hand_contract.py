@@ -15,8 +15,9 @@ from chalicelib.core.decisions import Succeeded
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.polling import NotInHand, complete, extend, failure, poll
-from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.publish import publish, publish_many
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.repairing import recover_locked
 from chalicelib.engine.routing import lane_of

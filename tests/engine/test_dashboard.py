@@ -26,9 +26,10 @@ from chalicelib.engine.dashboard import (
     together,
     topics_of,
 )
-from chalicelib.engine.lifecycle import cancel, remove, replay, retry
+from chalicelib.engine.lifecycle import cancel, replay, retry
 from chalicelib.engine.projecting import Change, project
 from chalicelib.engine.rebuilding import rebuild_counters
+from chalicelib.engine.removing import remove
 from chalicelib.store.insights import QUANTITIES
 from tests.support.ledger import job_of, place
 from tests.support.steps import a_message, a_task, counting

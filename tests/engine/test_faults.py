@@ -18,11 +18,13 @@ from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context, Reject
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.lifecycle import cancel, remove, replay, replay_many, retry
+from chalicelib.engine.lifecycle import cancel, replay, replay_many, retry
 from chalicelib.engine.polling import NotInHand, complete, extend, fail, failure, poll
-from chalicelib.engine.publish import Draft, check, prepare, publish, publish_many, unsent
+from chalicelib.engine.publish import check, prepare, publish, publish_many, unsent
 from chalicelib.engine.registry import Registry
+from chalicelib.engine.removing import remove
 from chalicelib.engine.repairing import recover_locked
 from chalicelib.engine.settling_batches import Report, settle_batch
 from chalicelib.engine.yard import Yard

@@ -17,8 +17,9 @@ from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.retry import Exponential, Fixed, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import DEFAULT_POOL, Handler, backoff, subscribe, task
-from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.publish import publish
 from chalicelib.engine.registry import Registry
 from tests.support.yards import Bench, moto_bench
 

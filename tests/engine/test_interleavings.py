@@ -49,8 +49,10 @@ from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
 from chalicelib.engine import lifecycle, polling
 from chalicelib.engine.claiming import claim, opened, recorded
 from chalicelib.engine.context import Context, Reject
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.publish import publish, publish_many
+from chalicelib.engine.removing import remove
 from chalicelib.engine.routing import BANDS_FRESH_MS
 from chalicelib.engine.settling import ComeBack, settle, settle_late
 from chalicelib.engine.yard import Yard
@@ -301,7 +303,7 @@ class Interleavings(RuleBasedStateMachine):
         source = self.busy[silent].message.source
         if self.world.clock.ms < self.end_ms:
             self.world.clock.move(LEASE_MS + 1_001)
-        if self.world._visible(source):
+        if self.world.shows(source):
             self._begin_from(source, pick, race)
         return self._finish(self.busy.pop(silent), told, None) if pick % 3 else None
 
@@ -462,7 +464,7 @@ class Interleavings(RuleBasedStateMachine):
             return  # what waits for a parent that is removed has a test of its own below
         try:
             with self._race(race):
-                lifecycle.remove(self.yard, job.id, job.kind)
+                remove(self.yard, job.id, job.kind)
         except Conflict:
             assert self.raced or not job.state.terminal
         else:
@@ -662,7 +664,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _visible(self) -> list[str]:
         """The lanes that show messages to workers; the dead-letter queue is none of them."""
-        return [name for name in self.world._consumed()[:-1] if self.world._visible(name)]
+        return [name for name in self.world.consumed()[:-1] if self.world.shows(name)]
 
     def _lane(self, lane: int) -> str | None:
         """A lane that shows messages; if need be, time passes until there is one."""
@@ -923,7 +925,7 @@ def test_a_child_whose_parent_is_removed_before_it_was_released_still_ends() -> 
         assert isinstance(running, Job)
         yard.jobs.succeed(running, StoredOutput(), yard.now_ms())
         with contextlib.suppress(Conflict):  # refusing to remove it now is an answer, too
-            lifecycle.remove(yard, parent.id, Kind.TASK)
+            remove(yard, parent.id, Kind.TASK)
         for _ in range(5):
             play.clock.move(3_600_000)
             play.tick()

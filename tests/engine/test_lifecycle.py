@@ -13,8 +13,9 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.lifecycle import cancel, find, remove, replay, replay_many, retry
+from chalicelib.engine.lifecycle import cancel, find, replay, replay_many, retry
 from chalicelib.engine.polling import poll
+from chalicelib.engine.removing import remove
 from chalicelib.store.job_lists import Wanted
 from tests.support.steps import a_message, a_task, before, counting, failing, foreign, message_of, name_of, using, work
 from tests.support.worlds import World, envelopes

@@ -13,8 +13,9 @@ from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.handlers import task
-from chalicelib.engine.lifecycle import cancel, remove, retry
+from chalicelib.engine.lifecycle import cancel, retry
 from chalicelib.engine.projecting import Change, project
+from chalicelib.engine.removing import remove
 from chalicelib.functions import projector
 from chalicelib.functions.events import NO_SHARD, changes_by_shard
 from chalicelib.store.insights import AlreadyCounted
@@ -241,7 +242,7 @@ def test_nothing_is_nothing(w: World) -> None:
 
 
 def test_an_ordinary_batch_is_one_transaction(w: World) -> None:
-    batch = [a_change(w, number, type=f"t{number % 40}") for number in range(1, 101)]
+    batch = [a_change(w, number, type=f"t{number % 32}") for number in range(1, 101)]
     with counting(w) as calls:
         project(w.yard, "s", batch)
     assert calls == {"GetItem": 1, "TransactWriteItems": 1}

@@ -20,10 +20,11 @@ from chalicelib.core.retry import Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.context import Context
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.lifecycle import remove
 from chalicelib.engine.polling import poll
-from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.publish import publish, publish_many
+from chalicelib.engine.removing import remove
 from chalicelib.store.directory import digest
 from tests.support.steps import a_message, a_task, before, counting, failing, message_of, name_of, using, work
 from tests.support.worlds import World, envelopes

@@ -12,8 +12,9 @@ from chalicelib.core.job import Job, JobError, to_envelope
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.claiming import claim
 from chalicelib.engine.handlers import task
-from chalicelib.engine.lifecycle import cancel, find, remove, replay, retry
+from chalicelib.engine.lifecycle import cancel, find, replay, retry
 from chalicelib.engine.polling import poll
+from chalicelib.engine.removing import remove
 from chalicelib.functions import dead_letters
 from chalicelib.store.jobs import Lease
 from tests.support.steps import LEASE_MS, a_message, a_task, before, failing, foreign, message_of, using, work

@@ -18,10 +18,12 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import repairing
 from chalicelib.engine.claiming import claim
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import task
-from chalicelib.engine.lifecycle import cancel, remove
+from chalicelib.engine.lifecycle import cancel
 from chalicelib.engine.polling import complete, poll
-from chalicelib.engine.publish import Draft, publish_many
+from chalicelib.engine.publish import publish_many
+from chalicelib.engine.removing import remove
 from chalicelib.engine.repairing import recover_expired, recover_locked, resend_stale, send_due, send_outboxes, tick
 from chalicelib.functions import clock
 from chalicelib.store.jobs import Lease

@@ -12,9 +12,10 @@ from botocore.exceptions import EndpointConnectionError
 from chalicelib import aws
 from chalicelib.core.job import MANUAL, Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import lifecycle, tidying
+from chalicelib.engine import lifecycle, removing, tidying
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe
-from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.publish import publish
 from chalicelib.engine.tidying import Bounds, Removed, remove_expired, remove_old
 from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.jobs import JobStore, position_of
@@ -230,7 +231,7 @@ def test_whatever_fails_no_job_is_left_in_part(w: World, operation: str) -> None
     assert left(w) == set()
     for record in w.records():
         if isinstance(record, Tombstone) and record.leftovers:
-            lifecycle.remove(w.yard, record.id, Kind.MESSAGE)
+            removing.remove(w.yard, record.id, Kind.MESSAGE)
     assert w.records() == [Tombstone(job.id) for job in bodies.values()]
     assert {row["part"] for row in w.items("jobs")} == {"state"}
     assert w.objects() == []

@@ -1,0 +1,80 @@
+"""What a client asks for: a job, and the chain of tasks that its success shall start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.core.job import MANUAL, SYSTEM
+from chalicelib.core.retry import Backoff
+from chalicelib.core.states import Kind
+from chalicelib.core.trace import TraceEvent
+
+CHAIN_MAX_TASKS = 20  # behind one another, as the first is created
+
+Wish = Mapping[str, Any]
+"""A task in a chain, in fastify-task's words: ``type``, and of ``input``, ``targetId``, ``targetType``, ``runnerType``,
+``priority``, ``maxRetries``, ``timeout`` (ms), ``delay`` (s), ``options``, ``context``, ``scriptName`` and ``next``
+whatever is not to be as by default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What a client asks for. ``None`` means: as the handler, or else the kind, has it by default."""
+
+    kind: Kind
+    type: str
+    input: Any = None
+    options: Any = None
+    context: Any = None
+    priority: int = 0
+    due_at_ms: int | None = None
+    delay_ms: int | None = None
+    max_attempts: int | None = None
+    timeout_ms: int | None = None
+    backoff: Backoff | None = None
+    trace_id: str | None = None
+    runner: str = SYSTEM
+    script: str | None = None
+    target_id: str | None = None
+    target_type: str | None = None
+    parent_id: int | None = None
+    created_by: str | None = None
+    remove_on_complete: bool = False
+    next: Wish | None = None  # the task that its success starts
+    idempotency_key: str | None = None
+    first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
+    replay_of: int | None = None
+    first_event: TraceEvent | None = field(default=None)
+    input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
+
+
+def follower_of(draft: Draft, output: Any) -> Draft | None:
+    """The task that the success of ``draft`` starts: about the same target, for the same user.
+
+    Where its wish names no input it gets the ``output``.
+    """
+    wish = draft.next
+    if wish is None:
+        return None
+    retries = wish.get("maxRetries")
+    return Draft(
+        kind=Kind.TASK,
+        type=wish["type"],
+        input=wish.get("input", output),
+        input_follows="input" not in wish,
+        options=wish.get("options"),
+        context=wish.get("context"),
+        priority=wish.get("priority", draft.priority),
+        delay_ms=round(wish["delay"] * 1_000) if wish.get("delay") else None,
+        max_attempts=None if retries is None else retries + 1,
+        timeout_ms=wish.get("timeout"),
+        trace_id=draft.trace_id,
+        runner=MANUAL if wish.get("runnerType") == "manual" else SYSTEM,
+        script=wish.get("scriptName"),
+        target_id=wish.get("targetId", draft.target_id),
+        target_type=wish.get("targetType", draft.target_type),
+        created_by=draft.created_by,
+        next=wish.get("next"),
+    )

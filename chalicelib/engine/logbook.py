@@ -1,0 +1,22 @@
+"""A job's log: what its handler, or whoever works on it elsewhere, wants to be read later. The newest 100 entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chalicelib.engine.yard import Yard
+from chalicelib.store.notes import LogEntry
+
+TRIMMED_ONE_IN = 16  # writes: the surplus stays small, and few writes pay for it
+
+
+def write(yard: Yard, job_id: int, message: str = "", data: Any = None) -> None:
+    """Add an entry to the log of a job that exists. Raises ``TooLarge`` beyond 32 KB."""
+    yard.notes.write_log(job_id, LogEntry(yard.now_ms(), message, data), yard.token())
+    if yard.random_bytes(1)[0] % TRIMMED_ONE_IN == 0:
+        yard.notes.trim_log(job_id)
+
+
+def read(yard: Yard, job_id: int) -> list[LogEntry]:
+    """The newest 100 entries, the newest first; none for a job without any."""
+    return yard.notes.log(job_id)

@@ -1,0 +1,50 @@
+"""Running a task in this very process, without waiting for its message (fastify-task's waitingComplete)."""
+
+from __future__ import annotations
+
+import threading
+
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.claiming import claim
+from chalicelib.engine.context import Context
+from chalicelib.engine.keeper import Keeper
+from chalicelib.engine.lifecycle import find, promote
+from chalicelib.engine.running import run, timeout_of
+from chalicelib.engine.settling import settle
+from chalicelib.engine.yard import Yard
+from chalicelib.store.jobs import JobRefused, Lease
+
+
+def run_now(yard: Yard, job_id: int) -> Job:
+    """Make one attempt at a pending task that a handler runs, delayed or not; answers the record as it then is.
+
+    A task in another state, one that a person completes, and a child that waits for its parent are left as they are.
+    The message on the lane finds the work done, or brings what is to be done again. Raises ``NotFound``.
+    """
+    job = find(yard, job_id, Kind.TASK)
+    if job.state is not State.PENDING or not job.travels:
+        return job
+    with Keeper(yard, []) as keeper:
+        lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
+        claimed = claim(yard, promote(yard, job_id, Kind.TASK), lease)
+        if not isinstance(claimed, Job):
+            return find(yard, job_id, Kind.TASK)  # a worker was faster
+        context = Context(
+            yard, claimed, yard.payloads.body(claimed), lease.until_ms, _deadline_ms(yard, claimed), keeper.hold
+        )
+        keeper.watch(context, None)
+        outcome = run(yard, context)
+        keeper.unwatch()
+        try:
+            return settle(yard, claimed, outcome)[0]
+        except JobRefused:
+            return find(yard, job_id, Kind.TASK)  # it was canceled or completed meanwhile
+
+
+def _deadline_ms(yard: Yard, job: Job) -> int | None:
+    """When the run is interrupted; never in a thread that cannot be, whose process would have to end instead."""
+    timeout_ms = timeout_of(yard, job)
+    if timeout_ms is None or threading.current_thread() is not threading.main_thread():
+        return None
+    return yard.now_ms() + timeout_ms

@@ -1,0 +1,126 @@
+"""What is kept beside a job's record, an item each: its log, the results of its polls, and the steps it has done.
+
+Key layout, in the jobs table (``store/jobs.py``)::
+
+    job    part                              what
+    123    log#<time in ms>#<token>          entry: {data, message} as JSON text
+    123    poll#<round>#<number>             entry: {result, message, progress, data, time_ms} as JSON text
+    123    step#<round>#<name's digest>      value: JSON text
+
+``round`` is the job's (``core/job.py``): an explicit retry begins anew. All of them are deleted with their job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.errors import TooLarge
+from chalicelib.core.job import Job
+from chalicelib.store.table import Clause, Refused, Table
+from chalicelib.store.wire import Wire
+
+LOG_MAX_ENTRIES = 100  # fastify-task keeps as many
+LOG_TRIM_ENTRIES = 200  # of how many surplus entries one trimming takes care
+ENTRY_MAX_BYTES = 32 * 1024
+STEP_MAX_BYTES = 256 * 1024
+
+ABSENT = Clause("absent", "attribute_not_exists({job})")
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One entry of a job's log."""
+
+    time_ms: int
+    message: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The access patterns of what is kept beside the records."""
+
+    table: Table
+
+    # -- the log ------------------------------------------------------------------------------
+
+    def write_log(self, job_id: int, entry: LogEntry, token: str) -> None:
+        """Add an entry; ``token`` tells it from others of the same millisecond. Raises ``TooLarge`` beyond 32 KB."""
+        text = _checked(json.dumps({"data": entry.data, "message": entry.message}), ENTRY_MAX_BYTES, "log entry")
+        self.table.put({"job": job_id, "part": f"log#{entry.time_ms:013d}#{token}", "entry": text})
+
+    def log(self, job_id: int) -> list[LogEntry]:
+        """The 100 newest entries, the newest first."""
+        rows, _ = self._parts(job_id, "log#", ascending=False, limit=LOG_MAX_ENTRIES)
+        return [LogEntry(int(row["part"].split("#")[1]), **json.loads(row["entry"])) for row in rows]
+
+    def trim_log(self, job_id: int) -> None:
+        """Delete what is older than the 100 newest entries."""
+        rows, _ = self._parts(job_id, "log#", ascending=False, limit=LOG_MAX_ENTRIES + LOG_TRIM_ENTRIES)
+        self.table.delete_many([{"job": job_id, "part": row["part"]} for row in rows[LOG_MAX_ENTRIES:]])
+
+    # -- polls --------------------------------------------------------------------------------
+
+    def noting_poll(self, job: Job, number: int, result: dict[str, Any]) -> Wire:
+        """The action that keeps the result of poll ``number`` (from 1). Raises ``TooLarge`` beyond 32 KB."""
+        text = _checked(json.dumps(result), ENTRY_MAX_BYTES, "poll result")
+        return self.table.putting({"job": job.id, "part": f"{_polls(job)}{number:06d}", "entry": text})
+
+    def poll_results(self, job: Job) -> list[dict[str, Any]]:
+        """What the polls of this round found, the oldest first."""
+        rows = self.table.query_all(
+            "{job} = :job AND begins_with({part}, :prefix)", {":job": job.id, ":prefix": _polls(job)}, consistent=True
+        )
+        return [json.loads(row["entry"]) for row in rows]
+
+    # -- steps --------------------------------------------------------------------------------
+
+    def step(self, job: Job, name: str) -> str | None:
+        """The JSON text that a step of this round has left, or ``None`` where it was not done yet."""
+        item = self.table.get({"job": job.id, "part": _step(job, name)})
+        return None if item is None else str(item["value"])
+
+    def note_step(self, job: Job, name: str, value: str) -> str:
+        """Keep what a step has left, unless it was done already; answers what is kept.
+
+        Raises ``TooLarge`` beyond 256 KB.
+        """
+        _checked(value, STEP_MAX_BYTES, "step's result")
+        try:
+            self.table.put({"job": job.id, "part": _step(job, name), "value": value}, ABSENT)
+        except Refused as refused:
+            return str((refused.old or {})["value"])
+        return value
+
+    def _parts(
+        self, job_id: int, prefix: str, *, ascending: bool, limit: int
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        return self.table.query(
+            "{job} = :job AND begins_with({part}, :prefix)",
+            {":job": job_id, ":prefix": prefix},
+            ascending=ascending,
+            limit=limit,
+            consistent=True,
+        )
+
+
+def _polls(job: Job) -> str:
+    return f"poll#{job.round:06d}#"
+
+
+def _step(job: Job, name: str) -> str:
+    return f"step#{job.round:06d}#{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
+def _checked(text: str, most_bytes: int, what: str) -> str:
+    if len(text) > most_bytes:
+        raise TooLarge(
+            f"this {what} is too large",
+            expected=f"at most {most_bytes} bytes of JSON",
+            got=f"{len(text)} bytes",
+            remedy="keep the data in the bucket and note its key",
+        )
+    return text

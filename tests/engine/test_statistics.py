@@ -1,0 +1,287 @@
+"""The statistics of tasks: what the projector counted agrees with the ledger, however rows lie and streams behave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+from unittest.mock import patch
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import MANUAL, SYSTEM, Job
+from chalicelib.core.states import Kind, State
+from chalicelib.core.statistics import DAY_MS, Span, Statistics, amounts_of
+from chalicelib.engine import statistics as engine
+from chalicelib.engine.projecting import Change, project
+from chalicelib.engine.rebuilding import rebuild_counters
+from tests.support.steps import before, counting
+from tests.support.worlds import World
+from tests.support.yards import START_MS
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+ZONE = ZoneInfo("Asia/Kathmandu")
+TYPES = ("mail", "report", "resize")
+SHARDS = ("shard-1", "shard-2", "shard-3")  # in slots of their own
+STORY = {  # what may become of a task, one state after the other
+    "open": (State.PENDING,),
+    "busy": (State.PENDING, State.RUNNING),
+    "parked": (State.PENDING, State.RUNNING, State.WAITING),
+    "done": (State.PENDING, State.RUNNING, State.SUCCESS),
+    "dead": (State.PENDING, State.RUNNING, State.PENDING, State.RUNNING, State.FAILED),
+    "stopped": (State.PENDING, State.CANCELED),
+    "again": (State.PENDING, State.RUNNING, State.FAILED, State.PENDING),
+    "by hand": (State.PENDING, State.SUCCESS),
+}
+
+
+def a_life(random: Random, number: int, now_ms: int) -> list[Job]:
+    """A task as it stood after each change of its life."""
+    created_ms = now_ms - random.randrange(9 * DAY_MS)
+    story = random.choice(tuple(STORY))
+    job = Job(
+        id=number,
+        birth="b",
+        kind=Kind.TASK if number % 10 else Kind.MESSAGE,
+        type=random.choice(TYPES),
+        queue="default",
+        created_at_ms=created_ms,
+        trace_id="trace",
+        runner=MANUAL if story == "by hand" else SYSTEM,
+    )
+    stood: list[Job] = []
+    at_ms = created_ms
+    for state in STORY[story]:
+        job = replace(job, state=state, updated_at_ms=at_ms, completed_at_ms=at_ms if state.terminal else None)
+        if state is State.RUNNING:
+            job = replace(job, first_started_at_ms=job.first_started_at_ms or at_ms, started_at_ms=at_ms)
+        stood.append(job)
+        at_ms += random.randrange(HOUR_MS)
+    return stood
+
+
+def changes_of(stood: list[Job], *, deleted: bool) -> list[tuple[Job | None, Job | None]]:
+    changes: list[tuple[Job | None, Job | None]] = list(zip([None, *stood], stood, strict=False))
+    return [*changes, (stood[-1], None)] if deleted else changes
+
+
+def counted(w: World, lives: list[list[Job]], random: Random) -> None:
+    """Let the projector count the lives, batches of them delivered twice and by several shards."""
+    sequence = 0
+    for shard in SHARDS:
+        mine = [life for life in lives if life[0].id % len(SHARDS) == SHARDS.index(shard)]
+        steps = [
+            change
+            for life in mine
+            for change in changes_of(life, deleted=life[-1].state.terminal and life[0].id % 4 == 0)
+        ]
+        batch = [Change(str(number), *step) for number, step in enumerate(steps, start=sequence + 1)]
+        cut = random.randrange(len(batch))
+        for delivered in (batch[:cut], batch):
+            project(w.yard, shard, delivered)
+
+
+def expected(lives: list[list[Job]], now_ms: int, span: Span = Span.WEEK) -> dict[str, Counter[Any]]:
+    """What a count of all tasks that there ever were tells, with nothing but Python's own calendar."""
+    today = datetime.fromtimestamp(now_ms / 1_000, ZONE).date()
+    found: dict[str, Counter[Any]] = {name: Counter() for name in ("total", "type", "runner", "daily", "hourly")}
+    for job in (life[-1] for life in lives if life[0].kind is Kind.TASK):
+        moment = datetime.fromtimestamp(job.created_at_ms / 1_000, ZONE)
+        if span.first_day(today) <= moment.date() <= today:
+            found["total"].update(amounts_of(job))
+            found["type"][job.type, job.state] += 1
+            found["runner"][job.runner, job.state] += 1
+            found["daily"][moment.date(), job.state] += 1
+            found["hourly"][moment.hour, job.state] += 1
+    return found
+
+
+def told(found: Statistics) -> dict[str, Counter[Any]]:
+    """Statistics in the same form, without noughts."""
+    groups = {
+        "type": found.by_type.items(),
+        "runner": found.by_runner.items(),
+        "daily": found.daily.items(),
+        "hourly": enumerate(found.hourly),
+    }
+    by_state = {
+        name: +Counter({(key, state): tally[state] for key, tally in tallies for state in State})
+        for name, tallies in groups.items()
+    }
+    return {"total": +found.total.amounts, **by_state}
+
+
+def look(w: World, span: Span = Span.WEEK, **only: str) -> Statistics:
+    return engine.statistics(w.yard, span, ZONE, **only)
+
+
+def rows(w: World) -> list[dict[str, Any]]:
+    return [item for item in w.items("insights") if item["view"].startswith("tasks#")]
+
+
+def a_change(number: int, created_ms: int, **fields: Any) -> Change:
+    job = Job(
+        id=number, birth="b", kind=Kind.TASK, type="t", queue="default", created_at_ms=created_ms, trace_id="trace"
+    )
+    return Change(str(number), None, replace(job, **fields))
+
+
+@pytest.fixture(scope="module")
+def lives() -> list[list[Job]]:
+    random = Random(20_260_315)  # noqa: S311 - a repeatable mixture
+    return [a_life(random, number, START_MS) for number in range(1, 201)]
+
+
+@pytest.fixture(autouse=True)
+def at_once() -> Iterator[None]:
+    """Retries of transactions take no time."""
+    with patch("chalicelib.store.table.CONFLICT_WAIT_S", 0.0):
+        yield
+
+
+def test_two_hundred_tasks_are_told_as_a_count_of_them_all_tells(w: World, lives: list[list[Job]]) -> None:
+    """Before and after their rows were condensed, and when some of them have moved on since."""
+    counted(w, lives, Random(1))  # noqa: S311
+    want = expected(lives, START_MS)
+    assert told(look(w)) == want
+    only = told(look(w, only_type="mail", only_runner=SYSTEM))
+    assert only["type"] == Counter(
+        {key: n for key, n in told(look(w, only_runner=SYSTEM))["type"].items() if key[0] == "mail"}
+    )
+    assert sum(only["hourly"].values()) == sum(only["daily"].values()) == sum(only["type"].values()) > 10
+
+    fresh = len(rows(w))
+    assert engine.condense(w.yard, lambda: True) > 50
+    assert len(rows(w)) < 0.75 * fresh  # in practice by far fewer: here most rows have one task
+    assert told(look(w)) == want
+    assert engine.condense(w.yard, lambda: True) == 0  # these days have had their turn
+
+    late = [life for life in lives if life[-1].state is State.PENDING and life[0].kind is Kind.TASK]
+    for number, life in enumerate(late, start=10_000):
+        done = replace(life[-1], state=State.CANCELED, completed_at_ms=START_MS)
+        project(w.yard, SHARDS[0], [Change(str(number), life[-1], done)])
+        life.append(done)
+    want = expected(lives, START_MS)
+    assert told(look(w)) == want
+    w.clock.move(DAY_MS)
+    assert engine.condense(w.yard, lambda: True) > 0  # another day, and what came late to older ones
+    w.clock.move(-DAY_MS)
+    assert told(look(w)) == want
+
+
+def test_a_range_costs_one_query_a_month(w: World) -> None:
+    for months, span in ((2, Span.WEEK), (2, Span.MONTH), (13, Span.YEAR)):
+        with counting(w) as calls:
+            look(w, span)
+        assert calls["Query"] <= months + 1
+        assert set(calls) == {"Query"}
+
+
+def test_rows_are_small_and_of_one_creation(w: World) -> None:
+    """A row of three hours in which every state and time occurs in every quarter is under 1 KB."""
+    start_ms = START_MS - START_MS % DAY_MS
+    done = {"first_started_at_ms": start_ms + 90 * DAY_MS, "completed_at_ms": start_ms + 120 * DAY_MS}
+    batch = [
+        a_change(number, start_ms + quarter * 15 * MINUTE_MS, state=state, type="a.type.of.ordinary.length", **done)
+        for number, (quarter, state) in enumerate(((q, s) for q in range(12) for s in State), start=1)
+    ]
+    project(w.yard, "s", batch)
+    (row,) = rows(w)
+    assert row["expires_at_s"] == start_ms // 1_000 + 400 * 86_400
+    assert (row["p0"], row["s11"], row["n3"], row["t11"]) == (1, 1, 2, 2 * (120 * DAY_MS - 11 * 15 * MINUTE_MS))
+    assert size_of(row) < 1_024
+
+
+def size_of(item: dict[str, Any]) -> int:
+    """By the rules of the Amazon DynamoDB Developer Guide: a number takes a byte for two digits, and one more."""
+    return sum(
+        len(name) + (len(value) if isinstance(value, str) else (len(str(value)) + 1) // 2 + 1)
+        for name, value in item.items()
+    )
+
+
+def test_a_row_that_is_added_to_while_it_is_condensed_waits_for_another_time(w: World) -> None:
+    day_ms = START_MS - START_MS % DAY_MS
+    project(w.yard, "s", [a_change(1, day_ms), a_change(2, day_ms, type="quiet")])
+    client = w.yard.insights.cohorts._table.client
+    late: list[int] = []
+
+    def add(**_: Any) -> None:
+        if not late:
+            late.append(3)
+            project(w.yard, "s", [a_change(3, day_ms)])
+
+    with before(client, "TransactWriteItems", add):
+        w.yard.insights.cohorts.condense(day_ms)
+    w.yard.insights.cohorts.condense(day_ms)
+    assert told(look(w))["total"] == Counter({State.PENDING: 3})
+    assert len(rows(w)) == 2
+
+
+def test_condensing_goes_on_where_it_was_stopped(w: World) -> None:
+    for number in range(10):
+        project(w.yard, "s", [a_change(number + 1, START_MS - number * DAY_MS)])
+    answers = iter([True] * 35)
+    with pytest.raises(StopIteration):
+        engine.condense(w.yard, lambda: next(answers))
+    assert engine.condense(w.yard, lambda: False) == 0
+    engine.condense(w.yard, lambda: True)
+    condensed = [row for row in rows(w) if row["key"].count("|") == 1]
+    assert len(condensed) == 8  # all but today and yesterday
+    assert told(look(w))["total"] == Counter({State.PENDING: 10})
+
+
+def test_a_rebuild_counts_the_ledger_anew_and_remembers_what_was_deleted(w: World) -> None:
+    """The stream was lost after the deleted ones; of the rest the statistics know wrong states, or nothing."""
+    created_ms, later_ms = START_MS - DAY_MS, START_MS - 20 * DAY_MS
+    deleted = [a_change(n, created_ms, state=State.SUCCESS, completed_at_ms=created_ms + 50) for n in (1, 2)]
+    project(w.yard, "s", [*deleted, a_change(3, created_ms), a_change(4, later_ms, state=State.RUNNING)])
+    ended = {"state": State.FAILED, "completed_at_ms": later_ms + 70}
+    for change in (
+        a_change(3, created_ms, state=State.WAITING),
+        a_change(4, later_ms, **ended),
+        a_change(5, later_ms),
+    ):
+        assert change.after is not None
+        w.yard.jobs.record(change.after)
+    for _ in range(2):
+        rebuild_counters(w.yard)
+        found = look(w)
+        assert told(found)["total"] - Counter({State.SUCCESS: 0}) == {
+            State.SUCCESS: 2,
+            State.WAITING: 1,
+            State.FAILED: 1,
+            State.PENDING: 1,
+            "total_ms": 2 * 50 + 70,
+        }
+    with counting(w) as calls:
+        rebuild_counters(w.yard)
+    assert calls["TransactWriteItems"] == 1  # the counters: of the statistics nothing is written that stays as it is
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Mars/Olympus", "../etc/passwd", "/etc/localtime", "Europe", "Europe/", "UTC\0", "x" * 65, "Zürich", "."],
+)
+def test_a_name_that_is_no_zone_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInput, match="timezone: this is no time zone; expected a name of the IANA database"):
+        engine.zone_named(name)
+
+
+def test_zones_come_with_the_package_where_the_machine_has_none() -> None:
+    import zoneinfo
+
+    zoneinfo.ZoneInfo.clear_cache()
+    paths = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath(to=[])
+    try:
+        zone = engine.zone_named("Australia/Lord_Howe")
+        assert zone.utcoffset(datetime(2026, 7, 1, tzinfo=UTC).replace(tzinfo=None)) is not None
+    finally:
+        zoneinfo.reset_tzpath(to=paths)
