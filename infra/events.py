@@ -1,4 +1,4 @@
-"""What calls the functions: the event sources of lanes, dead letters and the change stream, and the clock's rule.
+"""What calls the functions: event sources of lanes, dead letters, hooks and the change stream, and the clock's rule.
 
 They are applied after the functions exist: as a stack of their own behind `chalice deploy`, or in the one stack of
 everything. The API's routes are Chalice's.
@@ -13,9 +13,12 @@ from chalicelib.core.lanes import Lane
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function
-from infra.queues import DEAD_LETTER_QUEUE, lane_id
+from infra.queues import DEAD_LETTER_QUEUE, HOOKS_QUEUE, lane_id
 
 DEAD_LETTERS_BATCH_SIZE = 10
+# One at a time, so that SQS counts for each letter how often it was tried: those behind it in its group stay there.
+HOOKS_BATCH_SIZE = 1
+HOOKS_CONCURRENCY = 20  # jobs and webhooks told at the same time
 STREAM_BATCH_SIZE = 100
 # A window makes the events of a stream name their shard, by which the projector keeps its place. Lambda: 0 to 900 s.
 STREAM_WINDOW_S = 30
@@ -31,7 +34,11 @@ def event_sources(
     queue_arn: Callable[[str], Expression],
     stream_arn: Expression,
 ) -> Fragment:
-    """The resources that feed the functions. ``queue_arn`` takes the logical id of a queue."""
+    """The resources that feed the functions. ``queue_arn`` takes the logical id of a queue.
+
+    Lambda's waiting for letters to hooks costs a little, so it waits only where settings say that hooks are ``on``
+    (``engine.hooks.decided``).
+    """
     return {
         **{
             f"{Function.WORKER.logical_id}From{lane_id(lane)}": _sqs_source(
@@ -45,9 +52,19 @@ def event_sources(
         "DeadLettersFromQueue": _sqs_source(
             function_arn(Function.DEAD_LETTERS), queue_arn(DEAD_LETTER_QUEUE), DEAD_LETTERS_BATCH_SIZE, None
         ),
+        **_hooks(settings, function_arn, queue_arn),
         "ProjectorFromStream": _stream_source(function_arn(Function.PROJECTOR), stream_arn),
         **_clock(settings, function_arn(Function.CLOCK)),
     }
+
+
+def _hooks(
+    settings: Settings, function_arn: Callable[[Function], Expression], queue_arn: Callable[[str], Expression]
+) -> Fragment:
+    if settings.hooks != "on":
+        return {}
+    source = _sqs_source(function_arn(Function.HOOKS), queue_arn(HOOKS_QUEUE), HOOKS_BATCH_SIZE, HOOKS_CONCURRENCY)
+    return {"HooksFromQueue": source}
 
 
 def _sqs_source(function: Expression, queue: Expression, batch_size: int, concurrency: int | None) -> Fragment:

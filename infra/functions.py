@@ -22,6 +22,7 @@ class Function(StrEnum):
     DEAD_LETTERS = "dead_letters"
     CLOCK = "clock"
     PROJECTOR = "projector"
+    HOOKS = "hooks"
 
     @property
     def logical_id(self) -> str:
@@ -29,8 +30,8 @@ class Function(StrEnum):
         return "APIHandler" if self is Function.API else "".join(word.capitalize() for word in self.split("_"))
 
 
-# They send to lanes that feed the worker, which Lambda would take for a loop after 16 hops.
-SENDING = (Function.API, Function.WORKER, Function.DEAD_LETTERS, Function.CLOCK)
+# They send, or hooks in them may, to lanes that feed the worker, which Lambda would take for a loop after 16 hops.
+SENDING = (Function.API, Function.WORKER, Function.DEAD_LETTERS, Function.CLOCK, Function.HOOKS)
 
 
 def function_name(settings: Settings, function: Function) -> str:

@@ -1,7 +1,8 @@
-"""The SQS queues: a lane for each band of each consumed queue, and the dead-letter queue behind them all.
+"""The SQS queues: a lane for each band of each consumed queue, and the dead-letter queue behind them all; the FIFO
+queue of what hooks and webhooks are told, and one behind it.
 
 Queues stay, with the messages in them, when code declares them no longer or their stack is deleted: these are
-accepted jobs.
+accepted jobs. The queues of hooks are there whether anybody is told or not: a queue that nobody reads costs nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ MESSAGE_MAX_BYTES = 1_048_576
 # Far above the largest attempt budget (100): redrive catches only what never reaches a claim. SQS allows 1,000.
 MAX_RECEIVE_COUNT = 1_000
 
+# So often is told what cannot be told: with the growing waits between, over some six and a half hours.
+HOOKS_RECEIVE_COUNT = 15
+HOOKS_TIMEOUT_S = 60  # of the function that tells, in .chalice/config.json
+HOOKS_VISIBILITY_S = HOOKS_TIMEOUT_S + 30
+
 DEAD_LETTER_QUEUE = "DeadLetterQueue"  # its logical id
+HOOKS_QUEUE = "HooksQueue"
+HOOKS_DEAD_QUEUE = "HooksDeadQueue"
 
 
 def queues(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
-    """The dead-letter queue and the queue of each lane, by their logical ids."""
+    """The dead-letter queue, the queue of each lane and those of hooks, by their logical ids."""
     return {
-        DEAD_LETTER_QUEUE: _queue(settings, settings.dead_letter_queue),
+        DEAD_LETTER_QUEUE: _queue(settings.dead_letter_queue, settings.visibility_s),
+        **_hooks(settings),
         **{lane_id(lane): _lane(settings, lane) for lane in lanes},
     }
 
@@ -47,7 +56,7 @@ def lane_id(lane: Lane) -> str:
 
 
 def _lane(settings: Settings, lane: Lane) -> Fragment:
-    queue = _queue(settings, sqs_name(settings.base_name, lane))
+    queue = _queue(sqs_name(settings.base_name, lane), settings.visibility_s)
     queue["Properties"]["RedrivePolicy"] = {
         "deadLetterTargetArn": attribute(DEAD_LETTER_QUEUE, "Arn"),
         "maxReceiveCount": MAX_RECEIVE_COUNT,
@@ -55,14 +64,34 @@ def _lane(settings: Settings, lane: Lane) -> Fragment:
     return queue
 
 
-def _queue(settings: Settings, name: str) -> Fragment:
+def _hooks(settings: Settings) -> Fragment:
+    """The FIFO queue of hooks and its dead-letter queue, which must be FIFO, too.
+
+    High throughput, by group: Amazon SQS Developer Guide, "High throughput for FIFO queues in Amazon SQS".
+    """
+    queue = _queue(settings.hooks_queue, HOOKS_VISIBILITY_S)
+    queue["Properties"] |= {
+        "FifoQueue": True,
+        "DeduplicationScope": "messageGroup",
+        "FifoThroughputLimit": "perMessageGroupId",
+        "RedrivePolicy": {
+            "deadLetterTargetArn": attribute(HOOKS_DEAD_QUEUE, "Arn"),
+            "maxReceiveCount": HOOKS_RECEIVE_COUNT,
+        },
+    }
+    dead = _queue(settings.hooks_dead_queue, HOOKS_VISIBILITY_S)
+    dead["Properties"]["FifoQueue"] = True
+    return {HOOKS_QUEUE: queue, HOOKS_DEAD_QUEUE: dead}
+
+
+def _queue(name: str, visibility_s: int) -> Fragment:
     return {
         "Type": "AWS::SQS::Queue",
         "DeletionPolicy": "RetainExceptOnCreate",
         "UpdateReplacePolicy": "Retain",
         "Properties": {
             "QueueName": name,
-            "VisibilityTimeout": settings.visibility_s,
+            "VisibilityTimeout": visibility_s,
             "MessageRetentionPeriod": RETENTION_S,
             "MaximumMessageSize": MESSAGE_MAX_BYTES,
             "SqsManagedSseEnabled": True,

@@ -22,9 +22,9 @@ business with: polling (which reads the directory, where the access keys are), l
 cleanup. Publishing many at once works, but its outbox stays open, so the clock sends those not yet begun once more;
 whoever does it often should allow ``dynamodb:DeleteItem`` on ``${DirectoryTable.Arn}``.
 
-**Permissions of your own handlers** go into ``infra/policies/handlers.json``: a document of the same form, whose
-statements the worker's role gets beside its own; no other function runs handlers. For example, to let them send
-mail from one address::
+**Permissions of your own handlers and hooks** go into ``infra/policies/handlers.json``: a document of the same form,
+whose statements the roles of the worker and of ``hooks`` get beside their own; no other function runs your code. A
+hook may publish messages without more. For example, to let them send mail from one address::
 
     {
       "Version": "2012-10-17",
@@ -67,6 +67,7 @@ CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
         "clock.metrics.json": lambda settings: settings.metrics == "queue",
     }
 }
+RUNNING_HANDLERS = (Function.WORKER, Function.HOOKS)  # what the user's code needs is for these
 STATEMENT_PARTS = {"Effect", "Action", "Resource"}
 # A name of three more parts: what is readable of the queue's name, the digest of it, the band.
 LANES_ARN = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${BaseName}-*-*-*"
@@ -110,13 +111,13 @@ def _role(settings: Settings, function: Function) -> Fragment:
 def policy(settings: Settings, function: Function, handlers: Path = HANDLERS) -> Fragment:
     """The policy document of a function, with the resources of the template that holds it.
 
-    ``handlers`` is the file, there or not, of what the worker's handlers need. Raises ``InvalidInput`` for a file
+    ``handlers`` is the file, there or not, of what handlers and hooks need. Raises ``InvalidInput`` for a file
     that is no policy document, and where two statements have one name.
     """
     statements = _read(POLICIES / f"{function}.json")
     for name, is_chosen in CHOSEN.get(function, {}).items():
         statements += _read(POLICIES / name) if is_chosen(settings) else []
-    if function is Function.WORKER and handlers.exists():
+    if function in RUNNING_HANDLERS and handlers.exists():
         statements += _read(handlers)
     _check_names(statements, function)
     statements = [_resolved(statement, settings, function) for statement in statements]

@@ -144,11 +144,12 @@ def _parsed_queue(text: str) -> tuple[str, tuple[Band, ...]]:
         raise argparse.ArgumentTypeError(f"{error}; the bands are {', '.join(Band)}") from error
 
 
-def _declared_queues() -> Queues:
+def _declared(chosen: Settings) -> tuple[Settings, Queues]:
     # Imported late: with --queues the template needs none of the handlers that the registry collects.
-    from chalicelib.engine.registry import declared_queues
+    from chalicelib.engine.hooks import decided
+    from chalicelib.engine.registry import registry
 
-    return declared_queues()
+    return decided(chosen, registry()), registry().queues
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,8 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="the consumed queues, for example orders:high,normal; by default those declared in code",
     )
     given = parser.parse_args(arguments).queues
-    consumed = _declared_queues() if given is None else dict(given)
-    sys.stdout.write(json.dumps(template(service_settings.current(), consumed), indent=2) + "\n")
+    chosen = service_settings.current()
+    chosen, consumed = _declared(chosen) if given is None else (chosen, dict(given))
+    sys.stdout.write(json.dumps(template(chosen, consumed), indent=2) + "\n")
 
 
 if __name__ == "__main__":

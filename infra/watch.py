@@ -85,8 +85,8 @@ class Graph:
 def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
     """The alarms and the dashboard of a deployed stage, by logical id.
 
-    15 alarms and one for each lane; four fewer with metrics off. An alarm tells ``settings.alarm_topic``, if that is
-    set, when it rings and when all is well again.
+    15 alarms and one for each lane; four fewer with metrics off, two more with hooks on. An alarm tells
+    ``settings.alarm_topic``, if that is set, when it rings and when all is well again.
     """
     alarms = alarms_of(settings, lanes)
     return {
@@ -107,10 +107,12 @@ def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
 def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     """Every alarm of an installation."""
     of_told_metrics = () if settings.metrics == "off" else (_dead_letters, _failures)
+    functions = [function for function in Function if function is not Function.HOOKS or settings.hooks == "on"]
     return [
         _dead_letter_queue(settings),
         *(alarm(settings, kind) for alarm in of_told_metrics for kind in Kind),
-        *(_errors(settings, function) for function in Function),
+        *([_untold(settings)] if settings.hooks == "on" else []),
+        *(_errors(settings, function) for function in functions),
         *(_throttles(settings, function) for function in THROTTLED),
         _stream_lag(settings),
         _clock(settings),
@@ -129,6 +131,18 @@ def _dead_letter_queue(settings: Settings) -> Alarm:
         threshold=0,
         span_s=MINUTE_S,
         spans=5,
+    )
+
+
+def _untold(settings: Settings) -> Alarm:
+    return Alarm(
+        logical_id="HooksDeadQueueAlarm",
+        name="hooks-dead-queue",
+        meaning="A hook or a webhook could not be told of something, for six hours and more.",
+        first=f"read why in the log of {function_name(settings, Function.HOOKS)}; mend; move the messages back within "
+        "14 days",
+        metric=_sqs(settings.hooks_dead_queue, "ApproximateNumberOfMessagesVisible"),
+        threshold=0,
     )
 
 

@@ -95,7 +95,7 @@ class Addressed:
     def letter(self) -> Letter:
         """The form in which it travels."""
         text = json.dumps({"to": self.recipient, "happening": self.happening.to_text()}, separators=(",", ":"))
-        return Letter(self.group, self.happening.id, text)
+        return Letter(self.group, f"{self.happening.id}/{self.recipient}", text)
 
     @classmethod
     def from_text(cls, text: str) -> Addressed:

@@ -20,6 +20,7 @@ from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
 from chalicelib.local.cli_rebuild import rebuild
 from chalicelib.local.cli_tasks import tasks
+from chalicelib.local.cli_webhooks import webhooks
 from chalicelib.local.localstack import resolved
 from chalicelib.local.tables import show_json, show_text
 
@@ -49,7 +50,7 @@ def main() -> None:
     """
 
 
-for command in (publish, messages, tasks, dlq, keys, deploy, destroy, doctor, rebuild, cost):
+for command in (publish, messages, tasks, dlq, keys, webhooks, deploy, destroy, doctor, rebuild, cost):
     main.add_command(command)
 
 
@@ -112,7 +113,7 @@ def emulator(port: int, data_dir: Path | None) -> None:
 def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> None:
     """Call a Lambda FUNCTION of the app with the EVENT in a JSON file (- is standard input), in this process.
 
-    FUNCTION is worker, dead_letters, clock, projector or api; events/ holds an event for each.
+    FUNCTION is worker, dead_letters, clock, projector, hooks or api; events/ holds an event for each.
     """
     document = parsed(event.read(), "EVENT")
     with explained():

@@ -80,12 +80,14 @@ def cost(
 
 
 def _deployed(stage: str) -> Deployment:
+    from chalicelib.engine.hooks import decided
     from chalicelib.engine.registry import registry_of
     from chalicelib.local.cost import deployment
 
     settings = settings_of(stage)
     target.find_handlers_here()
-    return deployment(settings, registry_of(settings).queues, config_of())
+    declared = registry_of(settings)
+    return deployment(decided(settings, declared), declared.queues, config_of())
 
 
 def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[str, Any]:

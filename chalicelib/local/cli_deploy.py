@@ -41,12 +41,14 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
     with explained():
         choose_deployed(stage, endpoint_url)
         from chalicelib import settings
-        from chalicelib.engine.registry import declared_queues
+        from chalicelib.engine.hooks import decided
+        from chalicelib.engine.registry import registry
         from chalicelib.local.deployment.deploy import Way
         from chalicelib.local.deployment.deploy import deploy as run
         from chalicelib.local.stages import PROJECT
 
-        done = run(PROJECT, settings.current(), declared_queues(), Way(way), force=force, say=show_text)
+        chosen = decided(settings.current(), registry())
+        done = run(PROJECT, chosen, registry().queues, Way(way), force=force, say=show_text)
         sound = _examined()
         show_text("deployed" if done.changed else "nothing to change")
         show_text(f"API {done.api_url}")
@@ -70,7 +72,8 @@ def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes
     with explained():
         choose_deployed(stage, endpoint_url)
         from chalicelib import settings
-        from chalicelib.engine.registry import declared_queues
+        from chalicelib.engine.hooks import decided
+        from chalicelib.engine.registry import registry
         from chalicelib.local.deployment.destroy import Data
         from chalicelib.local.deployment.destroy import destroy as run
         from chalicelib.local.stages import PROJECT
@@ -79,7 +82,8 @@ def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes
             what = "and ALL ITS JOBS" if data else "but not its data"
             click.confirm(f"Destroy {settings.current().base_name}, {what}?", abort=True)
         fate = Data.DELETED if data else Data.RELEASED if release else Data.KEPT
-        run(PROJECT, settings.current(), declared_queues(), fate, show_text)
+        chosen = decided(settings.current(), registry())
+        run(PROJECT, chosen, registry().queues, fate, show_text)
 
 
 def _examined() -> bool:

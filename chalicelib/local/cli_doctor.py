@@ -49,13 +49,17 @@ def doctor(stage: str, endpoint_url: str | None, every: bool, as_json: bool) -> 
 def checkout_here() -> Checkout:
     """What this checkout would deploy to the stage that this process works on."""
     from chalicelib import settings
-    from chalicelib.engine.registry import declared_queues
+    from chalicelib.engine.hooks import decided
+    from chalicelib.engine.registry import registry
     from chalicelib.local.doctor.api import application_routes
     from chalicelib.local.doctor.installation import Checkout
     from chalicelib.local.stages import config_of
 
     return Checkout(
-        settings=settings.current(), config=config_of(), consumed=declared_queues(), routes=application_routes()
+        settings=decided(settings.current(), registry()),
+        config=config_of(),
+        consumed=registry().queues,
+        routes=application_routes(),
     )
 
 

@@ -21,6 +21,7 @@ WORKER = "worker"
 DEAD_LETTERS = "dead_letters"
 CLOCK = "clock"
 PROJECTOR = "projector"
+HOOKS = "hooks"
 
 Function = Callable[[Event, LambdaContext], Any]
 
@@ -41,6 +42,7 @@ def limits(chosen: Settings) -> Mapping[str, Limits]:
         DEAD_LETTERS: Limits(60, 512),
         CLOCK: Limits(60, 512),
         PROJECTOR: Limits(60, 512),
+        HOOKS: Limits(60, 512),
     }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.core.errors import TaskyardError
+from chalicelib.engine.hooks import decided
 from chalicelib.engine.registry import registry_of
 from chalicelib.local.bytecode import add_bytecode
 from chalicelib.local.package_checks import (
@@ -97,7 +98,8 @@ def package(out_dir: Path, stage: str, *, project: Path = PROJECT, merged: Fragm
 def everything(stage: str) -> Fragment:
     """What makes Chalice's template of ``stage`` one of the whole installation. Raises ``InvalidInput``."""
     chosen = settings_of(stage)
-    return additions(chosen, registry_of(chosen).queues)
+    declared = registry_of(chosen)
+    return additions(decided(chosen, declared), declared.queues)
 
 
 def _expect_whole(project: Path) -> None:

@@ -61,14 +61,22 @@ class OrderedQueues:
     """Queues in ranks, those of the first rank being read before those of the second.
 
     Queues of one rank take turns. A received message is hidden for ``hide_s`` seconds. Any number of threads may ask
-    for batches; a batch is shared out among those that wait for one.
+    for batches of up to ``most`` messages; a batch is shared out among those that wait for one.
     """
 
-    def __init__(self, sqs: Any, transport: Transport, ranks: Sequence[Sequence[Queue]], hide_s: int) -> None:
+    def __init__(
+        self,
+        sqs: Any,
+        transport: Transport,
+        ranks: Sequence[Sequence[Queue]],
+        hide_s: int,
+        most: int = BATCH_MAX_MESSAGES,
+    ) -> None:
         self._sqs = sqs
         self._transport = transport
         self._ranks = [list(rank) for rank in ranks if rank]
         self._hide_s = hide_s
+        self._most = most
         self._stopping = threading.Event()
         self._turn = threading.Lock()  # one thread at a time looks for messages
         self._changed = threading.Condition()  # guards what follows
@@ -79,7 +87,7 @@ class OrderedQueues:
         self._pollers = ThreadPoolExecutor(queues, thread_name_prefix="long-poll")
 
     def next_batch(self) -> Batch | None:
-        """Up to ten messages of the first queue that holds any; waits for them. None once reading was stopped."""
+        """Messages of the first queue that holds any; waits for them. None once reading was stopped."""
         with self._seeking(), self._turn:
             while not self._stopping.is_set():
                 if self._sweep() or self._arrival():
@@ -143,7 +151,7 @@ class OrderedQueues:
         with self._changed:
             queue = next(queue for queue in chain.from_iterable(self._ranks) if queue in self._arrived)
             messages = self._arrived.pop(queue)
-            share = min(BATCH_MAX_MESSAGES, -(-len(messages) // self._seekers))
+            share = min(self._most, -(-len(messages) // self._seekers))
             if share < len(messages):
                 self._arrived[queue] = messages[share:]
             return Batch(queue, messages[:share])
@@ -172,7 +180,7 @@ class OrderedQueues:
         try:
             answer = self._sqs.receive_message(
                 QueueUrl=queue.url,
-                MaxNumberOfMessages=BATCH_MAX_MESSAGES,
+                MaxNumberOfMessages=self._most,
                 VisibilityTimeout=self._hide_s,
                 WaitTimeSeconds=wait_s,
                 MessageSystemAttributeNames=["All"],

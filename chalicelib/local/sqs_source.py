@@ -24,10 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 class SqsSource:
-    """Feeds the messages of queues to the environments of one function."""
+    """Feeds the messages of queues to the environments of one function.
 
-    def __init__(self, queues: OrderedQueues, environments: Sequence[Environment]) -> None:
+    What an invocation failed on comes back when its hiding ends, as with Lambda; with ``eager``, at once.
+    """
+
+    def __init__(self, queues: OrderedQueues, environments: Sequence[Environment], *, eager: bool = False) -> None:
         self._queues = queues
+        self._eager = eager
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._feed, args=(environment,), name=f"{environment.name}-feed", daemon=True)
@@ -60,13 +64,15 @@ class SqsSource:
                 self._deliver(environment, batch)
 
     def _deliver(self, environment: Environment, batch: Batch) -> None:
-        """One invocation. Messages that are not deleted come back when their hiding ends."""
+        """One invocation. What succeeded is deleted."""
         try:
             answer = environment.invoke(sqs_event(batch.messages, batch.queue.arn))
             failed = failed_ids(answer, [message["MessageId"] for message in batch.messages])
             self._queues.delete(batch.without(failed))
         except InvocationFailed as error:
             logger.warning("%s failed on %s messages: %s", environment.name, len(batch.messages), error)
+            if self._eager:
+                self._queues.give_back(batch)
         except (BotoCoreError, ClientError, Unavailable) as error:
             logger.warning("settled messages of %s come back: %s", batch.queue.name, error)
 

@@ -4,8 +4,8 @@
         │ ├───── api                         HTTP to proxy events
         │ ├───── worker-1 … worker-N        ┐
         │ ├───── dead_letters-1, clock-1    ├ a Lambda function each, one invocation at a time
-        │ └───── projector-1                ┘
-        └ event sources (threads): the lanes and the dead-letter queue, the clock, the jobs table's stream
+        │ └───── hooks-1, projector-1       ┘
+        └ event sources (threads): lanes, dead-letter queue and queue of hooks, the clock, the jobs table's stream
 
 Every process ends by itself when this one does. Stopping goes from the outside in, so that nothing is written after
 what counts it has stopped: no new messages, running handlers end, the API ends, the stream is read to its end, the
@@ -34,13 +34,14 @@ from chalicelib.local.children import Child, Output
 from chalicelib.local.clock_source import ClockSource
 from chalicelib.local.emulator import Emulator
 from chalicelib.local.environments import Environment
-from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, PROJECTOR, WORKER
+from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
 from chalicelib.local.queues import OrderedQueues, Queue
 from chalicelib.local.sqs_source import SqsSource
 from chalicelib.local.stream_source import StreamSource
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
-from infra.queues import lane_id, lanes_of
+from infra.events import HOOKS_BATCH_SIZE
+from infra.queues import HOOKS_QUEUE, HOOKS_VISIBILITY_S, lane_id, lanes_of
 from infra.template import template
 
 READY_LIMIT_S = 60.0
@@ -172,7 +173,7 @@ class Supervisor:
         return Environment(child, functions.limits(chosen)[name].timeout_s)
 
     def _start_sources(self, chosen: Settings, outputs: Mapping[str, str], workers: Sequence[Environment]) -> None:
-        """Let the lanes feed the workers, the dead-letter queue and the clock their functions."""
+        """Let the lanes feed the workers, the dead-letter queue, the clock and the queue of hooks their functions."""
         dead_letters = self._start_function(chosen, DEAD_LETTERS)
         clock = self._start_function(chosen, CLOCK)
         sqs = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)
@@ -185,6 +186,11 @@ class Supervisor:
             SqsSource(OrderedQueues(sqs, transport, letters, letters_hidden_s), [dead_letters]),
             ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s),
         ]
+        if chosen.hooks != "off":
+            happenings = [[_queue(sqs, chosen.hooks_queue, outputs[f"{HOOKS_QUEUE}Arn"])]]
+            read = OrderedQueues(sqs, transport, happenings, HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE)
+            # Eager: whoever tries out hooks on their machine does not want to wait for Lambda's 90 s.
+            self._sources.append(SqsSource(read, [self._start_function(chosen, HOOKS)], eager=True))
         for source in self._sources:
             source.start()
 

@@ -17,7 +17,7 @@ from chalicelib.queue.sqs import packed
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A text (ASCII) for one recipient: letters of a ``group`` arrive in order, one ``id`` within five minutes once.
+    """A text (ASCII) for one recipient: letters of a ``group`` arrive in order, of one ``id`` in five minutes once.
 
     Group and id are up to 128 letters, digits and signs of ASCII.
     """
