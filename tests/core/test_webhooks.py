@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.happenings import Happening, What
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind
+from chalicelib.core.webhooks import (
+    URL_MAX_CHARS,
+    Webhook,
+    checked_events,
+    checked_url,
+    is_public,
+    new_id,
+    new_secret,
+    signature,
+)
+
+
+def test_a_signature_is_what_openssl_says() -> None:
+    """printf '1750000000.{"event":"complete"}' | openssl dgst -sha256 -hmac whsec_test"""
+    expected = "622aefe228506b9870f30352828bfdddc8f092f6475125fa637e57e274d7013e"
+    assert signature("whsec_test", 1_750_000_000, b'{"event":"complete"}') == f"t=1750000000,v1={expected}"
+
+
+def test_secrets_and_ids_are_of_the_randomness_that_is_passed_in() -> None:
+    assert new_id(bytes) == "000000000000"
+    assert new_secret(bytes) == "whsec_" + "A" * 43
+
+
+def test_a_webhook_does_not_show_its_secret() -> None:
+    made = Webhook(id="w", url="https://a.example/", secret="whsec_x", created_at_ms=1)  # noqa: S106
+    assert "whsec_x" not in repr(made)
+
+
+@pytest.mark.parametrize(
+    ("events", "types", "wanted"),
+    [
+        ((), (), True),
+        ((What.START, What.COMPLETE), (), True),
+        ((What.START,), (), False),
+        ((), ("t", "u"), True),
+        ((), ("u",), False),
+        ((What.COMPLETE,), ("u",), False),
+    ],
+)
+def test_what_a_webhook_wants(events: tuple[What, ...], types: tuple[str, ...], wanted: bool) -> None:
+    job = Job(id=1, birth="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=1, trace_id="x")
+    happening = Happening(what=What.COMPLETE, job=job, sequence="1", at_ms=1)
+    webhook = Webhook(
+        id="w",
+        url="u",
+        events=frozenset(events),
+        types=frozenset(types),
+        secret="s",
+        created_at_ms=1,  # noqa: S106
+    )
+    assert webhook.wants(happening) is wanted
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1::1", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.0.1", False),
+        ("100.64.0.1", False),  # carrier-grade NAT
+        ("169.254.169.254", False),  # where clouds tell credentials
+        ("0.0.0.0", False),  # noqa: S104
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:93.184.216.34", True),
+        ("64:ff9b::a00:1", False),
+        ("64:ff9b::5db8:d822", True),
+        ("2002:7f00:1::", False),
+        ("2002:5db8:d822::", True),
+        ("hook.example", False),
+    ],
+)
+def test_which_addresses_are_public(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example", "https://a.example:8443/in?key=1", "https://93.184.216.34/", "https://[2606:2800::1]/"]
+)
+def test_a_url_that_is_taken_everywhere(url: str) -> None:
+    assert checked_url(url, local=False) == url
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://localhost/in", "https://10.0.0.1/"])
+def test_a_url_that_only_stage_local_takes(url: str) -> None:
+    assert checked_url(url, local=True) == url
+    with pytest.raises(InvalidInput, match="this is no URL for a webhook"):
+        checked_url(url, local=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "printable"),
+        ("https://a.example/ x", "printable"),
+        ("https://a.example/\n", "printable"),
+        ("https://ä.example/", "printable"),
+        ("https://a.example/" + "x" * URL_MAX_CHARS, "at most 2048"),
+        ("a.example/in", "got no scheme"),
+        ("file:///etc/passwd", "got file:"),
+        ("https://", "expected a host"),
+        ("https://ann:pw@a.example/", "no user name"),
+        ("https://a.example/#top", "no fragment"),
+        ("https://a.example:99999/", "a port"),
+        ("https://[::1/", "expected a host"),
+    ],
+)
+def test_a_url_that_nobody_takes(url: str, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why) as refused:
+        checked_url(url, local=True)
+    assert "pw" not in str(refused.value)
+
+
+def test_events_are_those_that_happen() -> None:
+    assert checked_events(["complete", "failed attempt"]) == {What.COMPLETE, What.FAILED_ATTEMPT}
+    with pytest.raises(InvalidInput, match=r"events: nothing of this name .* expected create, .*; got finished"):
+        checked_events(["complete", "finished"])
