@@ -6,11 +6,10 @@ Needs the extra ``testing``. Nothing of it runs on Lambda.
 from __future__ import annotations
 
 from chalicelib.testing.attempts import Attempt
-from chalicelib.testing.calls import Call
+from chalicelib.testing.calls import Call, Report
 from chalicelib.testing.cloud import MotoMissing
 from chalicelib.testing.fixtures import workbench
-from chalicelib.testing.seen import Report, Seen
 from chalicelib.testing.workbench import Workbench
-from chalicelib.testing.world import Restless, WorkerDied
+from chalicelib.testing.world import Posted, Restless, WorkerDied
 
-__all__ = ["Attempt", "Call", "MotoMissing", "Report", "Restless", "Seen", "Workbench", "WorkerDied", "workbench"]
+__all__ = ["Attempt", "Call", "MotoMissing", "Posted", "Report", "Restless", "Workbench", "WorkerDied", "workbench"]

@@ -59,6 +59,7 @@ class _Made:
     tables: Mapping[str, Any]
     queues: Mapping[str, Any]
     buckets: Mapping[str, Any]
+    stacks: Mapping[str, Any]
 
 
 _kept: dict[str, _Made] = {}  # by the template's text
@@ -78,7 +79,7 @@ def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int]) -> Iter
             _install(_kept[text])
         else:
             stack.apply(chosen, wanted)
-            _kept[text] = _Made(dict(tables()), dict(queues()), dict(buckets()))
+            _kept[text] = _Made(dict(tables()), dict(queues()), dict(buckets()), dict(_stacks()))
         try:
             yield
         finally:
@@ -103,9 +104,21 @@ def buckets() -> dict[str, Any]:
     return found
 
 
-def shown_at_ms(message: Any) -> int:
-    """From when on a message of SQS can be received."""
-    return max(int(message.visible_at) + 1 if message.visible_at else 0, int(message.delayed_until))
+def _stacks() -> dict[str, Any]:
+    found: dict[str, Any] = get_backend("cloudformation")[ACCOUNT][REGION].stacks
+    return found
+
+
+def shown_at_ms(name: str) -> list[int]:
+    """From when on each message of a queue can be received; in a FIFO group, not before those ahead of it."""
+    times: list[int] = []
+    groups: dict[str, int] = {}
+    for message in queues()[name]._messages:
+        shown_ms = max(int(message.visible_at) + 1 if message.visible_at else 0, int(message.delayed_until))
+        if message.group_id is not None:
+            shown_ms = groups[message.group_id] = max(shown_ms, groups.get(message.group_id, 0))
+        times.append(shown_ms)
+    return times
 
 
 def empty(lasting: Mapping[str, Any]) -> None:
@@ -128,6 +141,7 @@ def _install(made: _Made) -> None:
     tables().update(made.tables)
     queues().update(made.queues)
     buckets().update(made.buckets)
+    _stacks().update(made.stacks)
     for name in made.buckets:
         s3_backends.bucket_accounts[name] = (PARTITION, ACCOUNT)
 

@@ -21,33 +21,31 @@ from unittest.mock import patch
 from chalicelib import aws
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.happenings import Happening, happenings_of
-from chalicelib.core.job import Job
+from chalicelib.core.job import SYSTEM, Job
 from chalicelib.core.states import Kind
-from chalicelib.engine import lifecycle
 from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import Handler
 from chalicelib.engine.projecting import Change
-from chalicelib.engine.publish import publish
 from chalicelib.engine.registry import Registry, registry
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions.events import changes_by_shard
-from chalicelib.services import installation
+from chalicelib.services import installation, messages, pools, tasks
+from chalicelib.services.pools import PoolOfTasks
+from chalicelib.services.records import Message, Task
 from chalicelib.settings import Settings
 from chalicelib.testing import cloud
 from chalicelib.testing.attempts import Attempt, attempts_in
 from chalicelib.testing.calls import Call, Circumstances, call
 from chalicelib.testing.clock import START_MS, MovableClock
 from chalicelib.testing.deaths import At, Deaths
-from chalicelib.testing.seen import Seen, seen
-from chalicelib.testing.world import Restless, World
+from chalicelib.testing.world import Posted, Restless, World
 
 ROUNDS_MAX = 10_000  # in one go; more is a flow that never comes to rest
 SETTINGS = Settings(index_shards=1)
 
 Declared: TypeAlias = ModuleType | Callable[..., Any]
-Which: TypeAlias = Seen | int | str
-"""A job as it was seen, or its id as a number or as digits."""
+Which: TypeAlias = Task | Message | int | str
+"""A task or a message, or its id as a number or as digits."""
 
 
 class Workbench:
@@ -86,23 +84,28 @@ class Workbench:
 
     # -- what clients do ------------------------------------------------------------------------
 
-    def create(self, type: str, input: Any = None, **wishes: Any) -> Seen:  # noqa: A002  # fastify-task's words
-        """Create a task, of a ``type`` with a handler; it runs when the bench does.
+    def create(
+        self,
+        type: str,  # noqa: A002  # every dialect's word for it
+        input: Any = None,  # noqa: A002  # likewise
+        *,
+        target_id: str = "1",
+        target_type: str = "test",
+        runner_type: str = SYSTEM,
+        **wishes: Any,
+    ) -> Task:
+        """Create a task; it runs when the bench does. The parameters, and what is raised: ``services.tasks.create``."""
+        return tasks.create(
+            type, input=input, target_id=target_id, target_type=target_type, runner_type=runner_type, **wishes
+        )
 
-        ``wishes``: what ``engine.drafts.Draft`` has fields for, for example ``delay_ms``, ``priority``,
-        ``max_attempts``, ``timeout_ms``, ``parent_id``, ``script``, ``context`` or ``next``. Raises what creating
-        raises.
-        """
-        return self._published(Draft(kind=Kind.TASK, type=type, input=input, **wishes))
+    def publish(self, topic: str, payload: Mapping[str, Any], **wishes: Any) -> Message:
+        """Publish a message; the parameters are those of ``services.messages.publish``."""
+        return messages.publish(topic, payload, **wishes)
 
-    def publish(self, topic: str, payload: Mapping[str, Any], **wishes: Any) -> Seen:
-        """Publish a message. ``wishes`` as for ``create``."""
-        return self._published(Draft(kind=Kind.MESSAGE, type=topic, input=payload, **wishes))
-
-    def cancel(self, which: Which) -> Seen:
-        """Cancel a task or a message that is not done."""
-        job = self._job(which)
-        return seen(self.yard, lifecycle.cancel(self.yard, job.id, job.kind))
+    def pool(self, name: str) -> PoolOfTasks:
+        """A pool by its name: ``services.pools.pool``."""
+        return pools.pool(name)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -158,21 +161,21 @@ class Workbench:
 
     # -- what there is to see -------------------------------------------------------------------
 
-    def task(self, which: Which) -> Seen:
-        """A task as it stands. Raises ``NotFound``."""
-        return seen(self.yard, lifecycle.find(self.yard, _id(which), Kind.TASK))
+    def task(self, which: Which) -> Task:
+        """A task as it stands, with its log and what its polls found. Raises ``NotFound``."""
+        return tasks.detail(_id(which))
 
-    def message(self, which: Which) -> Seen:
+    def message(self, which: Which) -> Message:
         """A message as it stands. Raises ``NotFound``."""
-        return seen(self.yard, lifecycle.find(self.yard, _id(which), Kind.MESSAGE))
+        return messages.get(_id(which))
 
-    def tasks(self, type: str | None = None) -> list[Seen]:  # noqa: A002  # as above
+    def tasks(self, type: str | None = None) -> list[Task]:  # noqa: A002  # as above
         """All tasks, or those of a type, oldest first."""
-        return self._all(Kind.TASK, type)
+        return [tasks.detail(job.id) for job in self._jobs(Kind.TASK, type)]
 
-    def messages(self, topic: str | None = None) -> list[Seen]:
+    def messages(self, topic: str | None = None) -> list[Message]:
         """All messages, or those of a topic, oldest first."""
-        return self._all(Kind.MESSAGE, topic)
+        return [messages.get(job.id) for job in self._jobs(Kind.MESSAGE, topic)]
 
     def depth(self, queue: str = "default") -> int:
         """How many unfinished jobs a queue holds: a topic, or the pool of a task type."""
@@ -184,8 +187,13 @@ class Workbench:
         return [
             happening
             for change in self._changes(0)
-            for happening in happenings_of(change.before, change.after, change.sequence, self._clock.ms)
+            for happening in happenings_of(change.before, change.after, change.sequence, change.at_ms)
         ]
+
+    @property
+    def posted(self) -> list[Posted]:
+        """What webhooks would have been sent; nothing leaves this process."""
+        return list(self._world_now().posted)
 
     @property
     def objects(self) -> list[str]:
@@ -243,15 +251,8 @@ class Workbench:
             raise InvalidInput("the workbench is not open", remedy="use it within its `with` block")
         return self._world
 
-    def _published(self, draft: Draft) -> Seen:
-        return seen(self.yard, publish(self.yard, draft))
-
-    def _job(self, which: Which) -> Job:
-        return self._world_now().job(_id(which))
-
-    def _all(self, kind: Kind, type: str | None) -> list[Seen]:  # noqa: A002  # as above
-        jobs = [job for job in self._world_now().jobs() if job.kind is kind and type in (None, job.type)]
-        return [seen(self.yard, job) for job in jobs]
+    def _jobs(self, kind: Kind, type: str | None) -> list[Job]:  # noqa: A002  # as above
+        return [job for job in self._world_now().jobs() if job.kind is kind and type in (None, job.type)]
 
     def _rest(self) -> None:
         """Run what is due now, until nothing is."""
@@ -317,4 +318,4 @@ def _functions_of(found: Registry) -> list[Any]:
 
 
 def _id(which: Which) -> int:
-    return which.id if isinstance(which, Seen) else int(which)
+    return which.id if isinstance(which, Task | Message) else int(which)

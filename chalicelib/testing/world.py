@@ -7,21 +7,23 @@ the calls of the service can be disturbed, or counted, without it.
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chalicelib import aws
 from chalicelib.core.decisions import UNSENT_GRACE_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.states import State
+from chalicelib.engine import hooks
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock, dead_letters, projector, worker
+from chalicelib.functions.events import LambdaContext, batch_response, received
 from chalicelib.local.lambda_events import scheduled_event, sqs_event
 from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
@@ -59,12 +61,21 @@ class Remaining:
         return self.ms
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What a webhook would have been sent."""
+
+    url: str
+    document: dict[str, Any]
+    headers: dict[str, str]
+
+
 @dataclass(slots=True)
 class World:
     """An installation on a ``cloud``, and all that surrounds it.
 
     ``sqs`` is AWS's own client, ``lasting`` the queues that the template made, ``exits`` the codes with which workers
-    have ended themselves.
+    have ended themselves, ``posted`` what webhooks would have been sent.
     """
 
     yard: Yard
@@ -73,13 +84,13 @@ class World:
     sqs: Any
     lasting: Mapping[str, Any]
     exits: list[int] = field(default_factory=list)
+    posted: list[Posted] = field(default_factory=list)
     told: int = 0  # how many records of the stream the projector has had
 
     # -- processes ----------------------------------------------------------------------------
 
     def restart(self, registry: Registry | None = None) -> None:
-        """The process ends; the next one has new clients, a new block of ids and empty caches."""
-        aws.client.cache_clear()
+        """The process ends; the next one has a new block of ids and empty caches."""
         self.registry = registry or self.registry
         self.yard = build(self.registry, self.yard.settings, now_ms=self.clock, exit_process=self.exits.append)
 
@@ -99,7 +110,14 @@ class World:
         base = self.yard.settings.base_name
         lanes = [Lane(queue, band) for queue, bands in self.registry.queues.items() for band in bands]
         in_order = sorted(lanes, key=lambda lane: SOONEST_FIRST.index(lane.band))
-        return [*(sqs_name(base, lane) for lane in in_order), self.yard.settings.dead_letter_queue]
+        names = [sqs_name(base, lane) for lane in in_order]
+        return [*names, self.yard.settings.dead_letter_queue, self.yard.settings.hooks_queue]
+
+    def function_of(self, name: str) -> Function:
+        """The function that a queue feeds."""
+        if name == self.yard.settings.dead_letter_queue:
+            return dead_letters.handle
+        return self._tell if name == self.yard.settings.hooks_queue else worker.handle
 
     def deliver_batch(self, name: str, remaining_ms: int | None = None) -> list[str] | None:
         """One batch of a queue to its function; answers what came back, ``None`` if the function's process died."""
@@ -108,16 +126,15 @@ class World:
             QueueUrl=url, MaxNumberOfMessages=BATCH_MAX_MESSAGES, MessageSystemAttributeNames=["All"]
         )
         messages = answer.get("Messages", [])
-        function = dead_letters.handle if name == self.yard.settings.dead_letter_queue else worker.handle
         limit_ms = self.yard.settings.function_timeout_s * 1_000 if remaining_ms is None else remaining_ms
-        response = self.invoke(function, sqs_event(messages, f"{QUEUE_ARN}:{name}"), limit_ms)
+        response = self.invoke(self.function_of(name), sqs_event(messages, f"{QUEUE_ARN}:{name}"), limit_ms)
         if response is None:
             return None
         back = failed_ids(response, [message["MessageId"] for message in messages])
         self.settle(url, messages, back)
-        return sorted(back)
+        return [message["MessageId"] for message in messages if message["MessageId"] in back]
 
-    def settle(self, url: str, messages: list[Any], back: set[str]) -> None:
+    def settle(self, url: str, messages: Sequence[Any], back: set[str]) -> None:
         """What the event source mapping does with the messages of an invocation: delete what need not come back."""
         for message in messages:
             if message["MessageId"] not in back:
@@ -150,7 +167,7 @@ class World:
 
     def next_event_ms(self) -> int | None:
         """When something will happen next, ``None`` if nothing will."""
-        shown = [cloud.shown_at_ms(message) for name in self.consumed() for message in self.messages(name)]
+        shown = [at_ms for name in self.consumed() for at_ms in cloud.shown_at_ms(name)]
         return min([*shown, *self.clock_times_ms()], default=None)
 
     def clock_times_ms(self) -> list[int]:
@@ -200,11 +217,19 @@ class World:
 
     def shows(self, name: str) -> bool:
         """Whether a queue has a message that can be received now."""
-        return any(cloud.shown_at_ms(message) <= self.clock.ms for message in self.messages(name))
+        return any(at_ms <= self.clock.ms for at_ms in cloud.shown_at_ms(name))
 
     def objects(self) -> list[str]:
         """The keys in the bucket."""
         return list(cloud.buckets()[self.yard.settings.objects_bucket].keys)
+
+    def _tell(self, yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+        """The function of hooks, whose posts go nowhere."""
+        return batch_response(hooks.deliver(yard, received(event), context.get_remaining_time_in_millis, self._post))
+
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str], *, local: bool) -> None:
+        del local
+        self.posted.append(Posted(url, json.loads(body), dict(headers)))
 
     def _restless_job(self) -> str:
         unfinished = [f"{job.kind} {job.id} ({job.type}, {job.state})" for job in self.jobs() if not job.state.terminal]

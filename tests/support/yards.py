@@ -21,9 +21,12 @@ from chalicelib.engine.yard import Yard, build
 from chalicelib.local import stack
 from chalicelib.queue.contract import Received
 from chalicelib.settings import Settings
+from chalicelib.testing.clock import START_MS, MovableClock
+from chalicelib.testing.world import WorkerDied as Exited
 from infra.template import template
 
-START_MS = 1_750_000_000_000
+__all__ = ["START_MS", "Bench", "Exited", "MovableClock", "endpoint_bench", "environment", "moto_bench"]
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -32,23 +35,6 @@ CREDENTIALS = {
 }
 SETTINGS = Settings(index_shards=2, lease_s=60)
 _numbers = itertools.count()
-
-
-class Exited(BaseException):
-    """The process would have ended here."""
-
-
-@dataclass(slots=True)
-class MovableClock:
-    """A clock that stands still until it is moved."""
-
-    ms: int = START_MS
-
-    def __call__(self) -> int:
-        return self.ms
-
-    def move(self, ms: int) -> None:
-        self.ms += ms
 
 
 @dataclass(slots=True)
