@@ -1,4 +1,4 @@
-"""What one change of the ledger means for the counters and the minute series."""
+"""What one change of the ledger means for the counters, the minute series and the statistics of tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from chalicelib.core.histogram import bucket_of
 from chalicelib.core.job import Job
-from chalicelib.core.states import State
+from chalicelib.core.states import Kind, State
+from chalicelib.core.statistics import Amount, amounts_of, quarter_of
 
 MINUTE_MS = 60_000
 
@@ -77,7 +78,17 @@ class MinuteKey:
     measure: Quantity
 
 
-Effects = Counter[CountKey | MinuteKey]
+@dataclass(frozen=True, slots=True)
+class CohortKey:
+    """One amount of the tasks of a type and a runner that were created in the quarter of an hour at ``quarter_ms``."""
+
+    type: str
+    runner: str
+    quarter_ms: int
+    amount: Amount
+
+
+Effects = Counter[CountKey | MinuteKey | CohortKey]
 
 
 def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
@@ -85,6 +96,7 @@ def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     total: Effects = Counter()
     for before, after in changes:
         _count_states(total, before, after)
+        _count_cohort(total, before, after)
         if after is not None:
             _count_backlog(total, before, after)
             for sample in samples_of(before, after):
@@ -102,6 +114,20 @@ def _count_states(total: Effects, before: Job | None, after: Job | None) -> None
         total[counted(before)] -= 1
     if after is not None:
         total[counted(after)] += 1
+
+
+def _count_cohort(total: Effects, before: Job | None, after: Job | None) -> None:
+    """Move a task from amount to amount in the quarter of its creation.
+
+    The statistics remember a task that is deleted once it is done; one deleted before would never be done.
+    """
+    job = after or before
+    if job is None or job.kind is not Kind.TASK or (after is None and job.state.terminal):
+        return
+    for known, sign in ((before, -1), (after, 1)):
+        if known is not None:
+            for key, amount in in_cohort(known).items():
+                total[key] += sign * amount
 
 
 def _count_backlog(total: Effects, before: Job | None, after: Job) -> None:
@@ -142,6 +168,14 @@ def samples_of(before: Job | None, after: Job) -> Iterator[Sample]:
 def counted(job: Job) -> CountKey:
     """The counter that a job is in."""
     return CountKey(group_of(job), job.state)
+
+
+def in_cohort(task: Job) -> dict[CohortKey, int]:
+    """What a task adds to the statistics as it stands."""
+    quarter_ms = quarter_of(task.created_at_ms)
+    return {
+        CohortKey(task.type, task.runner, quarter_ms, amount): number for amount, number in amounts_of(task).items()
+    }
 
 
 def group_of(job: Job) -> Group:

@@ -1,4 +1,4 @@
-"""Consume topics in this process, look how much waits, and tidy up."""
+"""Consume topics in this process, look how much waits, count jobs, and tidy up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.states import Kind
+from chalicelib.core.states import Kind, State
 from chalicelib.engine import repairing
 from chalicelib.engine.depth import Depth, depth_of
 from chalicelib.engine.tidying import Bounds, remove_old
@@ -43,6 +43,23 @@ def stop_consumer(within_s: float = STOP_WITHIN_S) -> bool:
 def depth(topic: str | None = None) -> Depth:
     """How many messages wait, of one topic or of all. Raises ``InvalidInput``."""
     return depth_of(installation.yard(), checks.maybe_topic(topic))
+
+
+def counts(kind: Kind | str = Kind.TASK, type: str | None = None) -> dict[State, int]:  # noqa: A002 - as the field
+    """How many tasks (or messages: ``Kind.MESSAGE``) there are in each state, of one type or topic or of all.
+
+    From the counters, so that it costs the same however many there are; they are about a second behind. What is
+    delayed is ``PENDING``, as what is due: the counters do not know the time. Raises ``InvalidInput``.
+    """
+    if kind not in list(Kind):
+        raise InvalidInput("this is no kind of job", field="kind", expected=" or ".join(Kind), got=kind)
+    chosen = checks.maybe_name("type", type) if kind == Kind.TASK else checks.maybe_topic(type)
+    total = dict.fromkeys(State, 0)
+    for group, states in installation.yard().insights.counters().items():
+        if group.kind == kind and chosen in (None, group.type):
+            for state, number in states.items():
+                total[state] += number
+    return {state: max(0, number) for state, number in total.items()}
 
 
 def recover_locked(topic: str | None = None) -> int:

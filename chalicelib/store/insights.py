@@ -7,6 +7,7 @@ Key layout::
     counters        <slot>|<group digest>                  group, a number for every state, and what has happened
                                                            since ever: total_<measure>, and histogram buckets
     minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
+    tasks#<month>   see store/cohorts.py                   the statistics of tasks
 
 A batch of stream records moves its shard's watermark and adds to sums in one transaction, so a batch delivered twice
 counts once. Readers add the slots up. A shard has one of eight slots: shards that count at the same time seldom meet
@@ -29,6 +30,7 @@ from zlib import crc32
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
+from chalicelib.store.cohorts import Cohorts, rows_in
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
 from chalicelib.store.wire import Wire
 
@@ -56,6 +58,7 @@ class Insights:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self.cohorts = Cohorts(table)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -77,7 +80,7 @@ class Insights:
     @staticmethod
     def rows_of(effects: Effects) -> int:
         """How many items ``effects`` touch; a transaction takes at most 99 beside the watermark."""
-        return len(_rows(effects))
+        return len(_rows(effects)) + len(rows_in(effects))
 
     def _moving(self, shard: str, before: str | None, newest: str) -> Wire:
         unmoved = (
@@ -97,6 +100,7 @@ class Insights:
                 expires_at_s = minute_ms // 1_000 + MINUTES_TTL_S
                 sets = {"group": asdict(group), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
             yield self._table.updating(key, Change((), sets=sets, adds=amounts))
+        yield from self.cohorts.adding(_slot(shard), effects)
 
     def replace_counters(self, shard: str, effects: Effects) -> None:
         """Let the states be counted as in ``effects`` and not otherwise; nobody may be counting meanwhile.

@@ -15,6 +15,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.projection import (
     TIMES,
     Bucket,
+    CohortKey,
     CountKey,
     Effects,
     Group,
@@ -27,12 +28,14 @@ from chalicelib.core.projection import (
     samples_of,
 )
 from chalicelib.core.states import Kind, State
+from chalicelib.core.statistics import Amount, Took
 
 PENDING, RUNNING, WAITING = State.PENDING, State.RUNNING, State.WAITING
 SUCCESS, FAILED, CANCELED = State.SUCCESS, State.FAILED, State.CANCELED
 
 MINUTE_MS = 60_000
 NOON_MS = 1_750_000_020_000  # the beginning of a minute
+QUARTER_MS = 1_750_000_020_000 - 420_000  # the quarter of an hour of that minute: it is seven minutes past
 GROUP = Group("task", "default", "work")
 
 NEW = Job(
@@ -61,14 +64,22 @@ def minute(measure: Quantity, minutes: int = 0) -> MinuteKey:
 
 
 def measured(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
-    """The effects of changes without histograms and backlog, which have tests of their own."""
+    """The effects of changes without histograms, backlog and statistics, which have tests of their own."""
     return Counter(
         {
             key: amount
             for key, amount in effects_of(changes).items()
-            if isinstance(key, CountKey) or (isinstance(key.measure, Measure) and key.measure is not Measure.BACKLOG)
+            if isinstance(key, CountKey)
+            or (isinstance(key, MinuteKey) and isinstance(key.measure, Measure) and key.measure is not Measure.BACKLOG)
         }
     )
+
+
+def in_statistics(changes: Iterable[tuple[Job | None, Job | None]]) -> dict[Amount, int]:
+    """What changes of tasks of one type, created in one quarter of an hour, mean for the statistics."""
+    found = {key: amount for key, amount in effects_of(changes).items() if isinstance(key, CohortKey)}
+    assert {(key.type, key.runner, key.quarter_ms) for key in found} <= {("work", "system", QUARTER_MS)}
+    return {key.amount: amount for key, amount in found.items()}
 
 
 def test_a_publish() -> None:
@@ -211,6 +222,58 @@ def test_jobs_are_counted_by_kind_queue_and_type() -> None:
     assert effects[CountKey(Group("message", "orders", "orders"), PENDING)] == 1
 
 
+# -- the statistics of tasks --------------------------------------------------------------------------
+
+
+def test_a_task_moves_from_state_to_state_in_the_quarter_of_its_creation() -> None:
+    runs = replace(RUNS, first_started_at_ms=NOON_MS + 700)
+    done = replace(runs, state=SUCCESS, updated_at_ms=NOON_MS + 86_400_000, completed_at_ms=NOON_MS + 86_400_000)
+    assert in_statistics([(None, NEW)]) == {PENDING: 1}
+    assert in_statistics([(NEW, runs)]) == {PENDING: -1, RUNNING: 1}
+    assert in_statistics([(runs, done)]) == {
+        RUNNING: -1,
+        SUCCESS: 1,
+        Took.STARTED: 1,
+        Took.WAITING_MS: 700,
+        Took.EXECUTION_MS: 86_399_300,
+        Took.TOTAL_MS: 86_400_000,
+    }
+
+
+def test_a_task_that_was_to_start_later_waits_from_then() -> None:
+    asked = replace(RUNS, start_at_ms=NOON_MS + 500, first_started_at_ms=NOON_MS + 700)
+    dead = replace(asked, state=FAILED, completed_at_ms=NOON_MS + 1_000)
+    found = in_statistics([(asked, dead)])
+    assert (found[Took.WAITING_MS], found[Took.EXECUTION_MS], found[Took.TOTAL_MS]) == (200, 300, 1_000)
+
+
+def test_what_took_no_time_or_no_start_is_not_averaged() -> None:
+    """A person completed the first without starting it, and canceled the second."""
+    by_hand = replace(NEW, state=SUCCESS, completed_at_ms=NOON_MS + 90)
+    assert in_statistics([(NEW, by_hand)]) == {PENDING: -1, SUCCESS: 1, Took.TOTAL_MS: 90}
+    canceled = replace(RUNS, state=CANCELED, first_started_at_ms=NOON_MS + 700, completed_at_ms=NOON_MS + 900)
+    assert in_statistics([(RUNS, canceled)]) == {RUNNING: -1, CANCELED: 1}
+
+
+def test_an_explicit_retry_takes_back_what_its_end_counted_for() -> None:
+    dead = replace(NEW, state=FAILED, completed_at_ms=NOON_MS + 1_000)
+    assert in_statistics([(None, NEW), (NEW, dead), (dead, replace(NEW, updated_at_ms=NOON_MS + 5_000))]) == {
+        PENDING: 1
+    }
+
+
+def test_the_statistics_remember_what_was_deleted_once_it_was_done() -> None:
+    done = replace(NEW, state=SUCCESS, completed_at_ms=NOON_MS)
+    assert in_statistics([(done, None)]) == {}
+    assert in_statistics([(NEW, None)]) == {PENDING: -1}
+
+
+def test_messages_are_no_part_of_the_statistics() -> None:
+    message = replace(NEW, kind=Kind.MESSAGE)
+    changes = [(None, message), (message, replace(message, state=SUCCESS)), (message, None)]
+    assert not [key for change in changes for key in effects_of([change]) if isinstance(key, CohortKey)]
+
+
 # -- any life of any job ------------------------------------------------------------------------------
 
 Change = tuple[Job | None, Job | None]
@@ -341,6 +404,13 @@ def test_counters_end_with_every_job_in_its_state_and_are_never_negative(led: li
         assert all(amount >= 0 for key, amount in standing.items() if isinstance(key, CountKey))
     counted = {key: amount for key, amount in standing.items() if isinstance(key, CountKey) and amount}
     assert counted == Counter(CountKey(group_of(life.job), life.job.state) for life in led if life.job is not None)
+
+
+@given(st.lists(lives(), min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=60))
+def test_the_statistics_have_every_task_once_in_its_last_state(led: list[Life], order: list[int]) -> None:
+    found = Counter({k: n for k, n in effects_of(interleaved(led, order)).items() if isinstance(k, CohortKey)})
+    lasting = [next(after for _, after in reversed(life.changes) if after is not None) for life in led]
+    assert found == Counter(CohortKey(job.type, job.runner, QUARTER_MS, job.state) for job in lasting)
 
 
 @given(st.lists(lives(), min_size=1, max_size=5))

@@ -1,0 +1,81 @@
+"""How tasks went: read from what the projector counted, whatever has been deleted since.
+
+What is counted is the task's creation: the statistics of a day are those of the tasks that were created on it, by
+their present state. They are as old as the change stream's lag (usually about a second).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import tzinfo
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.statistics import DAY_MS, Span, Statistics, local_day, reckon
+from chalicelib.engine.yard import Yard
+from chalicelib.store.cohorts import Cohorts
+
+OFFSET_MAX_MS = DAY_MS  # no zone is that far from UTC
+ZONE_MAX_CHARS = 64
+CONDENSED_AFTER_DAYS = (2, 9, 33)  # by then, most of what comes late has come
+CATCH_UP_MAX_DAYS = 40
+
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
+
+
+def statistics(
+    yard: Yard, span: Span, zone: tzinfo, only_type: str | None = None, only_runner: str | None = None
+) -> Statistics:
+    """The tasks that were created since the local midnight with which ``span`` begins, by their present state."""
+    now_ms = yard.now_ms()
+    today = local_day(now_ms, zone)
+    first = span.first_day(today)
+    back_ms = (today - first).days * DAY_MS
+    cohorts = yard.insights.cohorts.read(
+        now_ms - back_ms - DAY_MS - OFFSET_MAX_MS, now_ms + OFFSET_MAX_MS, only_type, only_runner
+    )
+    return reckon(cohorts, zone, first, today)
+
+
+def zone_named(name: str) -> tzinfo:
+    """The time zone of the IANA database with this name. Raises ``InvalidInput``."""
+    # imported late: only who asks for statistics needs zones, and a cold start should not
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        if len(name) > ZONE_MAX_CHARS or not _ZONE.fullmatch(name):
+            raise ValueError("no name of a zone")
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of zones, as "Europe"
+        raise InvalidInput(
+            "this is no time zone",
+            field="timezone",
+            expected="a name of the IANA database, such as UTC or Europe/Berlin",
+            got=name,
+        ) from error
+
+
+def condense(yard: Yard, going_on: Callable[[], bool]) -> int:
+    """Put the rows of days that are over into fewer, days that have been so already only for what came late.
+
+    Answers how many rows there were. Nothing but the speed of reading depends on it. It stops when ``going_on`` says
+    no, and goes on from there the next time; two that run at once do no harm.
+    """
+    cohorts = yard.insights.cohorts
+    today = yard.now_ms() // DAY_MS
+    newest = today - CONDENSED_AFTER_DAYS[0]
+    done = cohorts.condensed_until_ms()
+    first = today - CATCH_UP_MAX_DAYS if done is None else max(done // DAY_MS + 1, today - CATCH_UP_MAX_DAYS)
+    condensed = 0
+    for day in range(first, newest + 1):
+        if not going_on():
+            break
+        condensed += _condense_with_stragglers(cohorts, day)
+        cohorts.remember_condensed(day * DAY_MS)
+    return condensed
+
+
+def _condense_with_stragglers(cohorts: Cohorts, day: int) -> int:
+    """Condense a day, and those that are so much older that it is their turn again."""
+    ages = (age - CONDENSED_AFTER_DAYS[0] for age in CONDENSED_AFTER_DAYS)
+    return sum(cohorts.condense((day - age) * DAY_MS) for age in ages)
