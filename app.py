@@ -29,7 +29,7 @@ def yard() -> Yard:
 
 def declare_routes(api: Chalice) -> None:
     """Serve the dialects; imported here because the functions below do without them."""
-    from chalicelib.api import mq, service, tasks
+    from chalicelib.api import mq, pools, service, tasks
     from chalicelib.api.access import RememberedKeys, authenticate
     from chalicelib.api.mount import mount
 
@@ -41,6 +41,7 @@ def declare_routes(api: Chalice) -> None:
         [
             *(router.moved("/mq", chosen.mq_prefix) for router in mq.ROUTERS),
             *(router.moved("/api/task", chosen.task_prefix) for router in tasks.ROUTERS),
+            pools.router,
             service.router,
         ],
         provider=yard,

@@ -28,7 +28,10 @@ ATTEMPTS_USED_UP = JobError("LeaseLost", "the worker of the last attempt vanishe
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The record is free: try the plain claim (again). ``crowded`` is the record if its trace must be shortened."""
+    """The record is free: try the plain claim (again).
+
+    ``crowded`` is the record if its trace must be shortened, or if its slot is taken over from a run that is gone.
+    """
 
     crowded: Job | None = None
 
@@ -109,7 +112,9 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
         return Hide(ledger.due_at_ms - now_ms, "not due")
     if ledger.attempts_used_up:
         return GiveUp(ledger)
-    return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS else None)
+    if ledger.run_goes_on and (ledger.lease_until_ms or 0) >= now_ms:
+        return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
+    return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS or ledger.run_goes_on else None)
 
 
 # -- an attempt ends ----------------------------------------------------------------------------------

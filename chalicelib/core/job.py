@@ -16,6 +16,7 @@ from typing import Any
 from chalicelib.core import retry
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
+from chalicelib.core.limits import Occupancy, share
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent
 
@@ -86,6 +87,7 @@ class Job:
     created_by: str | None = None  # the user who asked for it, as the client named them
     chained: bool = False  # its body says what follows its success
     remove_on_complete: bool = False  # it is deleted once it has succeeded
+    limited: bool = False  # its type had a limit when it was published, so it counts in the type's occupancy
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -123,11 +125,22 @@ class Job:
     wake_at_ms: int | None = None  # when the clock looks after it, if nothing else has by then
     replayed_at_ms: int | None = None
     replayed_as: int | None = None
+    slot: bool = False  # it holds one of its type's running slots, until its run is over, whoever ended the job
     trace: tuple[str, ...] = ()
 
     def lease_expired(self, now_ms: int) -> bool:
         """Whether the job runs with a lease that has run out, so that another worker may take it over."""
         return self.state is State.RUNNING and (self.lease_until_ms or 0) < now_ms
+
+    @property
+    def run_goes_on(self) -> bool:
+        """Whether it holds its slot although somebody ended it while it ran: its worker has not noticed yet."""
+        return self.slot and self.state is not State.RUNNING
+
+    @property
+    def occupancy(self) -> Occupancy:
+        """What it adds to the occupancy of its type."""
+        return share(self.state, limited=self.limited, slot=self.slot)
 
     @property
     def tries(self) -> int:
@@ -167,10 +180,10 @@ class Tombstone:
 ORDER_FIELDS = (
     "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id",
-    "replay_of", "created_by", "chained", "remove_on_complete",
+    "replay_of", "created_by", "chained", "remove_on_complete", "limited",
 )  # fmt: skip
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
-_FLAGS = ("chained", "remove_on_complete")
+_FLAGS = ("chained", "remove_on_complete", "limited")
 # Written even where they have their default, because the transitions' conditions compare them.
 CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "attempt_limit")
 NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly

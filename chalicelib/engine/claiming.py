@@ -20,9 +20,11 @@ from chalicelib.core.decisions import (
     on_delivery,
 )
 from chalicelib.core.job import Job, from_envelope
+from chalicelib.engine.admission import freed, turn_away
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import JobRefused, Lease
 from chalicelib.store.payloads import ITEM_PLACE
+from chalicelib.store.table import TransactionRefused
 
 CLAIM_TRIES = 4
 CONTENDED = Hide(1_000, "contended")
@@ -39,9 +41,14 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
     for _ in range(CLAIM_TRIES):
         now_ms = yard.now_ms()
         try:
-            return _with_body(yard.jobs.claim(envelope, lease, now_ms, seen), envelope)
+            limit = yard.handlers.limit_of(envelope.type) if envelope.limited else None
+            return _with_body(yard.jobs.claim(envelope, lease, now_ms, seen, limit), envelope)
         except JobRefused as refused:
             ledger = refused.ledger
+        except TransactionRefused:  # of a limited type alone
+            if turn_away(yard, envelope):
+                return Drop("no slot is free")
+            continue
         verdict = on_delivery(ledger, envelope, now_ms, lease.token)
         try:
             match verdict:
@@ -49,11 +56,14 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
                     return _with_body(job, envelope)
                 case Record():
                     record, body = _split(envelope)
+                    if envelope.limited:  # it is counted first, then claimed like any other
+                        yard.jobs.record(record, body)
+                        continue
                     return _with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
                 case GiveUp(job):
-                    yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
+                    freed(yard, job, yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms))
                     return Drop("attempts used up")
                 case Claim(crowded):
                     seen = crowded

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from chalicelib.core.decisions import Drop, Hide, Outcome, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
+from chalicelib.engine.admission import leave
 from chalicelib.engine.claiming import claim, opened, recorded
 from chalicelib.engine.context import Context
 from chalicelib.engine.keeper import Keeper
@@ -131,6 +132,7 @@ def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: Remain
     try:
         return settle(yard, job, outcome)[1]
     except JobRefused as refused:
+        leave(yard, job)
         return settle_late(refused, job)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, TypeVar
@@ -262,6 +263,12 @@ class Context:
             self.lease_until_ms = until_ms
         except JobRefused as refused:
             self.note_refusal(refused)
+
+    def keep_slot(self, until_ms: int) -> None:
+        """The job was ended by somebody else and this run goes on: keep its slot in a limited type meanwhile."""
+        if self.job.slot:
+            with suppress(JobRefused):  # freed, or another run's, by now
+                self.yard.jobs.keep_slot(self.job.id, self.job.lease or "", until_ms)
 
     def raise_if_void(self) -> None:
         """Raise ``JobCanceled`` or ``LeaseLost`` when the run is void."""

@@ -43,6 +43,7 @@ class Draft:
     created_by: str | None = None
     remove_on_complete: bool = False
     next: Wish | None = None  # the task that its success starts
+    alias: int | None = None  # a number by which the users of its type know it; no other job's
     idempotency_key: str | None = None
     first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
     replay_of: int | None = None

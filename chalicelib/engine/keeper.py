@@ -112,8 +112,10 @@ class Keeper:
 
     def _extend(self, context: Context | None) -> None:
         try:
-            if context is None or context.cancelled:
+            if context is None:
                 self.hold()
+            elif context.cancelled:
+                context.keep_slot(self.hold())
             else:
                 context.extend()
         except Exception:  # the next beat may succeed; if none does, the lease simply ends

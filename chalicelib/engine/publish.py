@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_child, wake_for_send
-from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
+from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, Unavailable
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
@@ -176,6 +176,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         created_by=draft.created_by,
         chained=draft.next is not None,
         remove_on_complete=draft.remove_on_complete,
+        limited=_is_limited(yard, draft),
         trace=((draft.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)
@@ -209,7 +210,7 @@ def _answering() -> Iterator[None]:
 
 
 def _start(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
-    if draft.idempotency_key is not None or draft.parent_id is not None:
+    if draft.idempotency_key is not None or draft.parent_id is not None or prepared.job.limited:
         return _ledger_first(yard, draft, prepared)
     if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
         return _record(yard, unsent(prepared, yard.now_ms()))
@@ -244,15 +245,22 @@ def _own(job: Job, refused: JobRefused) -> Job:
     raise _IdTaken(job.id) from refused
 
 
-def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
-    """Record, together with the idempotency key and the parent's edge; then send; then clear the mark."""
+def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared, heir_of: int | None = None) -> Job:
+    """Record, together with what else must hold; then send; then clear the mark.
+
+    That is the idempotency key, the alias (which a removed job, ``heir_of``, may still have), the room in a limited
+    type, and the parent's edge.
+    """
     key = _idempotency_key(draft)
     prepared = _under_parent(yard, draft, prepared)
     job = prepared.job
-    actions = yard.jobs.recording(job, prepared.body)
-    key_position = len(actions)
+    actions = yard.jobs.recording(job, prepared.body, yard.handlers.limit_of(job.type))
+    count_position, key_position = len(actions) - 1, len(actions)
     if key is not None:
         actions.append(yard.directory.reserving(key, job.id, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
+    alias_position = len(actions)
+    if draft.alias is not None:
+        actions.append(yard.directory.aliasing(job.type, draft.alias, job.id, heir_of))
     if job.held and job.parent_id is not None:
         actions += yard.jobs.adopting(job.parent_id, job.id)
     try:
@@ -262,9 +270,35 @@ def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
     except TransactionRefused as refused:
         if key is not None and refused.refused[key_position]:
             return _first_of_its_key(yard, draft, key, refused.old[key_position] or {}, job)
-        return _ledger_first(yard, draft, replace(prepared, job=replace(job, held=False)))  # the parent just ended
+        if job.limited and refused.refused[count_position]:
+            raise _full(yard, job) from refused
+        if draft.alias is not None and refused.refused[alias_position]:
+            holder: int = (refused.old[alias_position] or {})["job"]
+            if holder == heir_of or yard.jobs.find(holder) is not None:
+                raise _alias_taken(draft) from refused
+            return _ledger_first(yard, draft, prepared, heir_of=holder)
+        return _ledger_first(yard, draft, replace(prepared, job=replace(job, held=False)), heir_of)  # the parent ended
     send_marked(yard, prepared.travelling)
     return job
+
+
+def _full(yard: Yard, job: Job) -> Full:
+    limit = yard.handlers.limit_of(job.type)
+    return Full(
+        f"as many tasks of the type {job.type} are unfinished as may be",
+        expected=f"fewer than {limit.size}" if limit is not None else None,
+        remedy="try again once one of them is done",
+    )
+
+
+def _alias_taken(draft: Draft) -> Conflict:
+    return Conflict(
+        f"another job of the type {draft.type} has this id",
+        field="id",
+        expected="a number that no job has",
+        got=str(draft.alias),
+        remedy="let event.next answer each number once",
+    )
 
 
 def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
@@ -314,6 +348,7 @@ def _needs_own_transaction(yard: Yard, draft: Draft) -> bool:
     return (
         draft.idempotency_key is not None
         or draft.parent_id is not None
+        or _is_limited(yard, draft)
         or draft.runner == MANUAL
         or beyond_sqs(_due_at_ms(draft, yard.now_ms()), yard.now_ms())
     )
@@ -371,6 +406,11 @@ def _chosen_backoff(yard: Yard, draft: Draft) -> Backoff | None:
     declared = any(handler.backoff is not None for handler in yard.handlers.subscribers.get(draft.type, ()))
     chosen = yard.settings.message_backoff
     return None if draft.kind is Kind.TASK or declared or chosen == MESSAGE_BACKOFF else chosen
+
+
+def _is_limited(yard: Yard, draft: Draft) -> bool:
+    """Whether the job counts in the occupancy of its type: one that a worker runs, of a type with a limit."""
+    return draft.kind is Kind.TASK and draft.runner != MANUAL and yard.handlers.limit_of(draft.type) is not None
 
 
 def _asked_ms(draft: Draft, now_ms: int) -> int | None:

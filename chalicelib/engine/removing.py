@@ -6,6 +6,7 @@ from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.engine.children import release_children
+from chalicelib.engine.pools import ID_TARGET, id_of
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import OBJECT_PLACE, JobRefused
 
@@ -29,18 +30,26 @@ def remove(yard: Yard, job_id: int, kind: Kind) -> None:
             got=found.state.value,
             remedy="cancel it first",
         )
+    if found.run_goes_on:
+        raise Conflict(
+            "its run is not over yet", field="id", got=str(job_id), remedy="try again once its handler has ended"
+        )
     if not remove_seen(yard, found):
         raise Conflict("the job changed meanwhile", field="id", got=str(job_id), remedy="try again")
 
 
 def remove_seen(yard: Yard, job: Job) -> bool:
-    """Remove a finished job as it was seen; false if it has changed since."""
+    """Remove a finished job as it was seen; false if it has changed since, or its run is not over."""
+    if job.run_goes_on:
+        return False
     if job.has_children and job.state is State.SUCCESS:
         release_children(yard, job)  # nobody could tell them later that it succeeded
     try:
         tombstone = yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
     except JobRefused:
         return False
+    if job.target_type == ID_TARGET:
+        yard.directory.drop_alias(job.type, id_of(job), job.id)
     if any(place.startswith(OBJECT_PLACE) for place in tombstone.leftovers):
         yard.payloads.delete_objects(tombstone.leftovers)
         yard.jobs.seal(tombstone)

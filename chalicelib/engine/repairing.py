@@ -8,6 +8,7 @@ from itertools import islice
 from chalicelib.core.decisions import (
     ATTEMPTS_USED_UP,
     HANDOVER_MS,
+    LEASE_MARGIN_MS,
     UNSENT_GRACE_MS,
     WAITED_TOO_LONG,
     beyond_sqs,
@@ -15,6 +16,7 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.admission import fill_slots, freed
 from chalicelib.engine.children import look_after
 from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.sending import mark_sent, parcel_of, send_all
@@ -41,6 +43,7 @@ def tick(yard: Yard, enough_time: Callable[[], bool]) -> dict[str, int]:
         "outboxes_sent": send_outboxes,
         "due_sent": send_due,
         "leases_recovered": recover_expired,
+        "slots_filled": fill_slots,
     }
     if yard.now_ms() % HOUR_MS < MINUTE_MS:
         steps["stale_resent"] = resend_stale
@@ -148,6 +151,8 @@ def _wake(yard: Yard, job: Job) -> None:
         return  # the index was behind
     if job.state is State.WAITING:
         yard.jobs.expire(job, WAITED_TOO_LONG, now_ms)
+    elif job.state.terminal and job.run_goes_on:
+        _free_slot(yard, job, now_ms)
     elif job.state is State.SUCCESS and job.remove_on_complete:
         remove_seen(yard, job)
     elif job.state is not State.PENDING:
@@ -160,6 +165,17 @@ def _wake(yard: Yard, job: Job) -> None:
         yard.jobs.wake_later(job, job.due_at_ms - HANDOVER_MS)
     else:
         _send(yard, job)
+
+
+def _free_slot(yard: Yard, job: Job, now_ms: int) -> None:
+    """The slot of a job that somebody ended while it ran is free once its worker has let the lease run out."""
+    lease_until_ms = job.lease_until_ms or 0
+    if lease_until_ms >= now_ms:
+        yard.jobs.wake_later(job, lease_until_ms + LEASE_MARGIN_MS)
+        return
+    free = yard.jobs.free_slot(job)
+    freed(yard, job, free)
+    _wake(yard, free)
 
 
 def _recover(yard: Yard, job: Job, now_ms: int) -> None:
@@ -187,8 +203,11 @@ def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
 def _released(yard: Yard, job: Job, now_ms: int) -> Job:
     """A job whose lease ran out, to be sent again, or a dead letter. Raises ``JobRefused``."""
     if job.attempts_used_up:
-        return yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
-    return yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
+        released = yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
+    else:
+        released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
+    freed(yard, job, released)
+    return released
 
 
 def _send(yard: Yard, job: Job) -> None:

@@ -24,6 +24,7 @@ from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff
 from chalicelib.core.states import Kind
+from chalicelib.engine.admission import freed
 from chalicelib.engine.chaining import follower
 from chalicelib.engine.children import release_children
 from chalicelib.engine.publish import Prepared
@@ -32,7 +33,7 @@ from chalicelib.engine.running import handlers_of, wait_limit_of
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.jobs import JobRefused, StoredOutput
-from chalicelib.store.wire import Wire
+from chalicelib.store.occupancies import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,12 @@ def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
 
     Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
     """
-    now_ms = yard.now_ms()
+    settled, fate = _recorded(yard, job, outcome, yard.now_ms())
+    freed(yard, job, settled)
+    return settled, fate
+
+
+def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Fate]:
     match _decide(yard, job, outcome, now_ms):
         case Finish(output):
             return _finish(yard, job, output, now_ms)
@@ -119,7 +125,7 @@ def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job,
     return settled, Done()
 
 
-def recording(yard: Yard, following: Prepared | None) -> list[Wire]:
+def recording(yard: Yard, following: Prepared | None) -> list[Action]:
     """The actions that record the task which follows, if one does."""
     return [] if following is None else yard.jobs.recording(following.job, following.body)
 

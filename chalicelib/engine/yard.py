@@ -28,7 +28,10 @@ from chalicelib.store.insights import Insights
 from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.notes import Notes
+from chalicelib.store.occupancies import Occupancies
+from chalicelib.store.pauses import Pauses
 from chalicelib.store.payloads import PayloadStore
+from chalicelib.store.shelves import Shelves
 from chalicelib.store.table import Table
 
 logger = Logger(service="taskyard", level=settings.current().log_level)
@@ -63,6 +66,9 @@ class Yard:
     payloads: PayloadStore
     notes: Notes
     directory: Directory
+    occupancies: Occupancies
+    shelves: Shelves
+    pauses: Pauses
     insights: Insights
     transport: Transport
     open_lane: Callable[[Lane], None]
@@ -95,7 +101,7 @@ def build(
     objects = aws.LazyClient("s3")
     ledger = Table(dynamodb, chosen.jobs_table, ("job", "part"))
     directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
-    jobs = JobStore(ledger, chosen.index_shards)
+    jobs = JobStore(ledger, chosen.index_shards, Occupancies(directory.table))
     transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
     return Yard(
         settings=chosen,
@@ -104,6 +110,9 @@ def build(
         payloads=PayloadStore(ledger, objects, chosen.objects_bucket, chosen.payload_max_bytes),
         notes=Notes(ledger),
         directory=directory,
+        occupancies=jobs.occupancies,
+        shelves=Shelves(directory.table),
+        pauses=Pauses(directory.table),
         insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
         transport=transport,
         open_lane=transport.open_lane,

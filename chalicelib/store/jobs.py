@@ -30,10 +30,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.core.decisions import LEASE_MARGIN_MS
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, JobError, Progress, Tombstone, from_document, to_document
+from chalicelib.core.limits import Limit, Occupancy
 from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, newest
+from chalicelib.store.occupancies import Action, Count, Occupancies
 from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
 from chalicelib.store.wire import Wire
 
@@ -51,6 +54,8 @@ EXISTS = Clause("exists", "attribute_exists({job})")
 NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
 UNHELD = Clause("unheld", "attribute_not_exists({held})")
 ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
+HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
+NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
 
 
 def in_state(*states: State) -> Clause:
@@ -163,10 +168,14 @@ class JobRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobStore:
-    """The transitions of a job and the reads by id. ``shards``: how many partitions each index key has."""
+    """The transitions of a job and the reads by id. ``shards``: how many partitions each index key has.
+
+    A job of a limited type counts in the occupancy of the type: what moves its share does so in one transaction.
+    """
 
     table: Table
     shards: int
+    occupancies: Occupancies
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -201,7 +210,7 @@ class JobStore:
 
         Raises ``JobRefused`` when the id is taken, be it by this very job (same birth) or another.
         """
-        if body is None:
+        if body is None and not job.limited:
             try:
                 self.table.put(self.item(job), ABSENT)
             except Refused as refused:
@@ -209,25 +218,30 @@ class JobStore:
         else:
             self.together(self.recording(job, body))
 
-    def together(self, actions: Sequence[Wire]) -> None:
+    def together(self, actions: Sequence[Action]) -> None:
         """Do all of ``actions`` or none.
 
         Raises ``JobRefused`` with the ledger's record when the first action was refused, and
         ``TransactionRefused`` when only a later one was.
         """
         try:
-            self.table.transact(actions)
+            self.occupancies.transact(actions)
         except TransactionRefused as refused:
             if refused.refused[0]:
                 raise JobRefused(str(refused), decoded(refused.old[0])) from refused
             raise
 
-    def recording(self, job: Job, body: str | None = None, *beside: Wire) -> list[Wire]:
-        """The actions that write a new record (first) in a transaction, then those ``beside`` it."""
-        actions = [self.table.putting(self.item(job), ABSENT)]
+    def recording(self, job: Job, body: str | None = None, within: Limit | None = None) -> list[Action]:
+        """The actions that write a new record (first) in a transaction.
+
+        The last of them counts a job of a limited type; it is refused where that would exceed ``within``.
+        """
+        actions: list[Action] = [self.table.putting(self.item(job), ABSENT)]
         if body is not None:
             actions.append(self.table.putting({"job": job.id, "part": BODY_PART, "text": body}))
-        return [*actions, *beside]
+        if job.occupancy:
+            actions.append(Count(job.type, job.occupancy, within))
+        return actions
 
     def adopting(self, parent_id: int, child_id: int) -> list[Wire]:
         """The actions by which a child begins to wait for its parent; refused if that has succeeded, or is deleted."""
@@ -240,11 +254,16 @@ class JobStore:
 
     # -- claiming -----------------------------------------------------------------------------
 
-    def claim(self, envelope: Job, lease: Lease, now_ms: int, seen: Job | None = None) -> Job:
+    def claim(
+        self, envelope: Job, lease: Lease, now_ms: int, seen: Job | None = None, limit: Limit | None = None
+    ) -> Job:
         """pending -> running, under a lease. Raises ``JobRefused`` with the record that stands in the way.
 
-        ``seen`` is the record of an earlier refusal whose trace is full: it is shortened on the way.
+        ``seen`` is the record of an earlier refusal whose trace is full: it is shortened on the way. Or one whose run
+        before went on after somebody had ended it, until its lease ran out: its slot is taken over. Any other job of
+        a limited type takes a slot of its own; raises ``TransactionRefused`` where ``limit`` leaves none.
         """
+        inherits = seen is not None and seen.run_goes_on
         fence = (
             in_state(State.PENDING),
             same_birth(envelope.birth),
@@ -253,6 +272,7 @@ class JobStore:
             UNHELD,
             ATTEMPTS_LEFT,
             room_in_trace(TRACE_MAX_EVENTS - 1) if seen is None else as_seen(seen),
+            *self._slot_fence(envelope, inherits, now_ms),
         )
         sets, appends = self._told(seen, TraceEvent(Event.STARTED, now_ms))
         change = Change(
@@ -262,7 +282,13 @@ class JobStore:
             appends=appends,
             keeps={"first_started_at_ms": now_ms},
         )
-        return self._change(envelope.id, change)
+        takes = envelope.limited and not inherits
+        claimed = self._change(
+            envelope.id, change, [Count(envelope.type, Occupancy(running=1), limit)] if takes else []
+        )
+        if claimed.lease != lease.token or claimed.state is not State.RUNNING:  # as read after the transaction
+            raise JobRefused("the job moved on at once", claimed)
+        return claimed
 
     def claim_unrecorded(self, envelope: Job, body: str | None, lease: Lease, now_ms: int) -> Job:
         """absent -> running: make the record that the publisher could not.
@@ -292,7 +318,10 @@ class JobStore:
         sets, appends = self._told(seen, recovered, TraceEvent(Event.STARTED, now_ms))
         fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), ATTEMPTS_LEFT)
         change = Change(
-            fence, sets={**self._running(seen, lease, now_ms), **sets}, adds={"attempts": 1}, appends=appends
+            (*fence, *self._slot_fence(seen, seen.slot)),
+            sets={**self._running(seen, lease, now_ms), **sets},
+            adds={"attempts": 1},
+            appends=appends,
         )
         return self._change(seen.id, change)
 
@@ -301,6 +330,16 @@ class JobStore:
     def extend_lease(self, job_id: int, lease: str, until_ms: int) -> None:
         """Keep the lease until ``until_ms``; raises ``JobRefused`` when the job was canceled or taken over."""
         self._change(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets={"lease_until_ms": until_ms}))
+
+    def keep_slot(self, job_id: int, lease: str, until_ms: int) -> None:
+        """A run goes on whose job somebody has ended: keep its slot until ``until_ms``. Raises ``JobRefused``."""
+        self._change(job_id, Change((holds_lease(lease), HAS_SLOT), sets={"lease_until_ms": until_ms}))
+
+    def free_slot(self, seen: Job) -> Job:
+        """The run of a job that somebody had ended is over, or its worker is gone. Raises ``JobRefused``."""
+        fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT)
+        change = Change(fence, sets={"slot": None, "lease_until_ms": None})
+        return self._change(seen.id, change, self._counted(seen, replace(seen, slot=False)))
 
     def report_progress(self, job_id: int, lease: str, progress: Progress, now_ms: int) -> None:
         """Write how far the handler says it is; raises ``JobRefused`` when the job was canceled or taken over."""
@@ -317,7 +356,7 @@ class JobStore:
 
     # -- settling -----------------------------------------------------------------------------
 
-    def succeed(self, job: Job, output: StoredOutput | None, now_ms: int, *beside: Wire) -> Job:
+    def succeed(self, job: Job, output: StoredOutput | None, now_ms: int, *beside: Action) -> Job:
         """running -> success, fenced by the lease; all or nothing with the actions ``beside`` it.
 
         ``output`` is ``None`` where the record has it already.
@@ -384,6 +423,7 @@ class JobStore:
             TraceEvent(Event.DEAD, now_ms, {"attempt": seen.attempts, "error": error.message[:80]}),
             now_ms,
             adds={"failures": 1},
+            run_ends=seen.state is State.RUNNING,
         )
 
     # -- between attempts ---------------------------------------------------------------------
@@ -453,7 +493,26 @@ class JobStore:
             TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts}),
             now_ms,
             wake_at_ms=wake_at_ms,
+            run_ends=True,
         )
+
+    def shelve(self, seen: Job, *beside: Wire) -> None:
+        """pending -> pending with a new delivery that nobody sends; all or nothing with the actions ``beside`` it.
+
+        Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
+        """
+        fence = (in_state(State.PENDING), same_birth(seen.birth), same_delivery(seen.delivery))
+        self._change(
+            seen.id, Change(fence, sets={"delivery": seen.delivery + 1, "wake_key": None, "wake_at_ms": None}), beside
+        )
+
+    def unshelve(self, job_id: int, delivery: int, wake_at_ms: int, *beside: Wire) -> Job:
+        """A job that was shelved under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.
+
+        Raises as ``shelve`` does.
+        """
+        fence = (in_state(State.PENDING), same_delivery(delivery))
+        return self._change(job_id, Change(fence, sets=self._wake(job_id, wake_at_ms)), beside)
 
     def release(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """A child whose parent succeeded stops waiting: a new delivery, not yet sent."""
@@ -470,7 +529,7 @@ class JobStore:
     # -- by request ---------------------------------------------------------------------------
 
     def complete(
-        self, seen: Job, by: Completed, error: JobError | None, output: StoredOutput, now_ms: int, *beside: Wire
+        self, seen: Job, by: Completed, error: JobError | None, output: StoredOutput, now_ms: int, *beside: Action
     ) -> Job:
         """pending, running or waiting -> success, or with an ``error`` failed, at somebody's word.
 
@@ -681,6 +740,7 @@ class JobStore:
             "receipt": lease.receipt,
             "wake_key": None,
             "wake_at_ms": None,
+            **({"slot": True} if job.limited else {}),
         }
 
     def _settle(
@@ -692,7 +752,7 @@ class JobStore:
         now_ms: int,
         adds: Mapping[str, int] | None = None,
         wake_at_ms: int | None = None,
-        beside: Sequence[Wire] = (),
+        beside: Sequence[Action] = (),
     ) -> Job:
         """The end of an attempt: only the holder of its lease may write it.
 
@@ -704,7 +764,7 @@ class JobStore:
         if seal:
             sets = {**sets, "seal": seal}
         try:
-            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside)
+            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside, run_ends=True)
         except JobRefused as refused:
             ledger = refused.ledger
             is_ours = not seal or refused.seal == seal
@@ -732,9 +792,22 @@ class JobStore:
         now_ms: int,
         adds: Mapping[str, int] | None = None,
         wake_at_ms: int | None = None,
-        beside: Sequence[Wire] = (),
+        beside: Sequence[Action] = (),
+        *,
+        run_ends: bool = False,
     ) -> Job:
-        """Move to ``state``, out of any attempt: no lease end, no receipt, and a wake-up call only if given."""
+        """Move to ``state``, out of any attempt: no lease end, no receipt, and a wake-up call only if given.
+
+        A running slot is freed only if the run ends with it; the run of a job that somebody else ends goes on for as
+        long as its worker keeps the lease, and the clock looks after it.
+        """
+        goes_on = seen.slot and not run_ends
+        if seen.limited:
+            clauses = (*clauses, *self._slot_fence(seen, seen.slot))
+            beside = [*beside, *self._counted(seen, replace(seen, state=state, slot=goes_on))]
+            sets = {**sets, "slot": goes_on or None, "lease_until_ms": seen.lease_until_ms if goes_on else None}
+        if goes_on and state.terminal and wake_at_ms is None:
+            wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
         story, appends = self._told(seen, event) if event else ({}, {})
         base = {
             "state": state.value,
@@ -760,21 +833,38 @@ class JobStore:
             return {}, {"trace": lines}
         return {"trace": [*newest(seen.trace, room_for=len(lines)), *lines]}, {}
 
-    def _change(self, job_id: int, change: Change, beside: Sequence[Wire] = ()) -> Job:
+    @staticmethod
+    def _slot_fence(job: Job, slot: bool, lease_over_at_ms: int | None = None) -> tuple[Clause, ...]:
+        """A job of a limited type holds a slot, or none; if so, under a lease that is over by now, if told."""
+        if not job.limited:
+            return ()
+        if not slot:
+            return (NO_SLOT,)
+        return (HAS_SLOT,) if lease_over_at_ms is None else (HAS_SLOT, lease_ran_out(lease_over_at_ms))
+
+    @staticmethod
+    def _counted(before: Job, after: Job) -> list[Action]:
+        """What a change of a record does to the occupancy of its type, if anything."""
+        change = after.occupancy - before.occupancy
+        return [Count(before.type, change)] if change else []
+
+    def _change(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> Job:
         """Write a change, all or nothing with the actions ``beside`` it; answers the record as it then is."""
         key = state_key(job_id)
         try:
             if not beside:
                 return record_of(self.table.update(key, change))
-            self.table.transact([self.table.updating(key, change), *beside])
+            self.occupancies.transact([self.table.updating(key, change), *beside])
         except Refused as refused:
             raise _refusal(str(refused), refused.old) from refused
         except TransactionRefused as refused:
             if refused.refused[0]:
                 raise _refusal(str(refused), refused.old[0]) from refused
             raise
-        item = self.table.get(key)  # a transaction answers nothing
-        return record_of(item or {})
+        ledger = self.ledger(job_id)  # a transaction answers nothing
+        if not isinstance(ledger, Job):
+            raise JobRefused("the job was removed at once", ledger)
+        return ledger
 
 
 def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:

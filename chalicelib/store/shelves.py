@@ -13,7 +13,6 @@ promoted, sent anew: its ``delivery`` tells) is void, and whoever comes upon it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chalicelib.core.job import Job
@@ -66,10 +65,11 @@ class Shelves:
         except Refused:
             return
 
-    def entries(self, shelf: str) -> Iterator[Entry]:
-        """What lies on a shelf, in order, fetched page by page."""
-        rows = self.table.query_all("{kind} = :kind", {":kind": SHELF + shelf}, consistent=True)
-        return (Entry(shelf, row["name"], row["job"], row["delivery"]) for row in rows)
+    def first(self, shelf: str, most: int) -> list[Entry]:
+        """The next ``most`` of a shelf, in order, as of the last write."""
+        condition, values = "{kind} = :kind", {":kind": SHELF + shelf}
+        rows, _ = self.table.query(condition, values, limit=most, consistent=True)
+        return [Entry(shelf, row["name"], row["job"], row["delivery"]) for row in rows]
 
 
 def _key(entry: Entry) -> dict[str, str]:

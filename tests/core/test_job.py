@@ -31,9 +31,11 @@ from chalicelib.core.retry import Exponential, Fixed, Linear, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.context import Context
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.publish import publish
 from chalicelib.store.jobs import JobStore, record_of, state_key
+from chalicelib.store.occupancies import Occupancies
 from chalicelib.store.table import Table
 from chalicelib.store.wire import Wire, item_from_wire, item_to_wire
 from tests.support.yards import Bench, moto_bench
@@ -84,6 +86,10 @@ orders: dict[str, st.SearchStrategy[Any]] = {
     "script": st.none() | names,
     "parent_id": st.none() | st.integers(1, 2**53 - 1),
     "replay_of": st.none() | st.integers(1, 2**53 - 1),
+    "created_by": st.none() | names,
+    "chained": st.booleans(),
+    "remove_on_complete": st.booleans(),
+    "limited": st.booleans(),
     "delivery": st.integers(1, 10_000),
     "due_at_ms": times,
     "attempt_limit": st.integers(1, 10_000),
@@ -94,6 +100,14 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     "updated_at_ms": times,
     "attempts": st.integers(0, 100),
     "failures": st.integers(0, 100),
+    "poll_count": st.integers(0, 100),
+    "polled": st.integers(0, 100),
+    "round": st.integers(0, 100),
+    "finishing": st.booleans(),
+    "completed_by": st.none() | names,
+    "msg": st.none() | names,
+    "context": st.none() | names,
+    "context_at": st.none() | names,
     "lease": st.none() | names,
     "lease_until_ms": st.none() | times,
     "worker": st.none() | names,
@@ -111,6 +125,7 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     ),
     "succeeded_subscribers": st.lists(names, max_size=3).map(tuple),
     "held": st.booleans(),
+    "slot": st.booleans(),
     "has_children": st.booleans(),
     "laps": st.integers(0, 5),
     "sent_at_ms": st.none() | times,
@@ -137,7 +152,11 @@ def test_a_document_comes_back_as_the_same_job(job: Job) -> None:
 
 @given(jobs)
 def test_what_dynamodb_stores_comes_back_as_the_same_job(job: Job) -> None:
-    item = JobStore(Table(None, "jobs", ("job", "part")), shards=4).item(job)
+    item = JobStore(
+        Table(None, "jobs", ("job", "part")),
+        shards=4,
+        occupancies=Occupancies(Table(None, "directory", ("kind", "name"))),
+    ).item(job)
     assert record_of(item_from_wire(item_to_wire(item))) == job
 
 
@@ -339,7 +358,11 @@ def test_any_text_is_a_job_the_ledger_can_hold_or_refused(text: str) -> None:
         job = from_envelope(text)
     except InvalidInput:
         return
-    item = JobStore(Table(None, "jobs", ("job", "part")), shards=4).item(job)
+    item = JobStore(
+        Table(None, "jobs", ("job", "part")),
+        shards=4,
+        occupancies=Occupancies(Table(None, "directory", ("kind", "name"))),
+    ).item(job)
     json.dumps(item_to_wire(item)).encode()
     assert record_of(item_from_wire(item_to_wire(item))) == job
     assert from_envelope(to_envelope(job)) == job

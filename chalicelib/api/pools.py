@@ -1,0 +1,91 @@
+"""Yao's task pools over HTTP: ``/pools/{name}``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from chalicelib.api.models import AnswerModel, ApiModel, Text
+from chalicelib.api.routes import Router
+from chalicelib.core.errors import NotFound
+from chalicelib.core.ids import parse_job_id
+from chalicelib.engine import pooling
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+
+ARGS_MAX = 1_000
+
+router = Router("Pools", "Yao's task pools: a limited number of workers, a queue of limited length, events.")
+
+
+class AddBody(ApiModel):
+    """A job to be added."""
+
+    args: list[Any] = Field(
+        default_factory=list, max_length=ARGS_MAX, description="What the process is called with, after the job's id"
+    )
+
+
+class Added(AnswerModel):
+    """The job that was added, or none."""
+
+    id: int = Field(description="The job's id; 0: the pool is full, nothing was added", examples=[42])
+
+
+class ProgressBody(ApiModel):
+    """How far a running job is."""
+
+    id: int | str = Field(description="The job's id", examples=[42])
+    current: float
+    total: float
+    message: Text = ""
+
+
+class PoolJob(AnswerModel):
+    """A job of a pool."""
+
+    id: int
+    status: str = Field(description="WAITING, RUNNING, SUCCESS or FAILURE", examples=["RUNNING"])
+    current: float = Field(description="How far it is, 0 before it says so")
+    total: float = Field(description="Of how much, 0 before it says so")
+    message: str
+    response: Any = Field(description="What the process returned; the error's text after a failure; null before either")
+
+
+@router.post("/pools/{name}/add", scope="task", answers={404: "There is no such pool", 409: "event.next's id is taken"})
+def add(yard: Yard, name: str, body: AddBody) -> Added:
+    """Add a job to a pool.
+
+    Its process is called with the job's id and `args`, once one of the pool's workers is free. The answer's `id` is 0
+    where as many jobs are unfinished as the pool's `size` allows.
+    """
+    return Added(id=pooling.add(yard, name, body.args))
+
+
+@router.post("/pools/{name}/progress", scope="task", answers={404: "There is no such job", 409: "It is not running"})
+def progress(yard: Yard, name: str, body: ProgressBody) -> None:
+    """Tell how far a running job is; the pool's event.progress is told."""
+    pooling.report(yard, name, _number(body.id), body.current, body.total, body.message)
+
+
+@router.get("/pools/{name}/jobs/{id}", scope="task", answers={404: "There is no such job"})
+def get_job(yard: Yard, name: str, id: str) -> PoolJob:  # noqa: A002  # the path's word
+    """A job of a pool as it stands."""
+    found = pooling.look(yard, name, _number(id))
+    return PoolJob(
+        id=found.id,
+        status=found.status,
+        current=found.current,
+        total=found.total,
+        message=found.message,
+        response=found.response,
+    )
+
+
+def _number(given: int | str) -> int:
+    number = parse_job_id(given)
+    if number is None:
+        raise NotFound(f"there is no job {str(given)[:40]!r}", field="id", got=str(given))
+    return number

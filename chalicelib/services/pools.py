@@ -1,0 +1,55 @@
+"""Yao's task pools for Python: what ``tasks.<name>.add``, ``.progress`` and ``.get`` are there.
+
+    from chalicelib.services import pools
+
+    job_id = pools.pool("csv_summary").add("city,people\\nBerlin,3700000\\n")
+    pools.pool("csv_summary").get(job_id)["status"]  # WAITING, RUNNING, SUCCESS or FAILURE
+
+How pools are defined: ``chalicelib/engine/pools.py``, and ``docs/yao-pools.md``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.engine import pooling
+from chalicelib.services import checks, installation
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOfTasks:
+    """A pool, by its name."""
+
+    name: str
+
+    def add(self, *args: Any) -> int:
+        """Add a job whose process is called with its id and ``args``; answers the id, or 0 where the pool is full.
+
+        ``args`` are plain JSON values. Raises ``InvalidInput`` for others, ``TooLarge``, ``Conflict`` where
+        ``event.next`` gave an id that is taken, and ``Unavailable``.
+        """
+        return pooling.add(installation.yard(), self.name, args)
+
+    def progress(self, id: int, current: float, total: float, message: str = "") -> None:  # noqa: A002  # Yao's word
+        """Tell that a running job is at ``current`` of ``total``; ``event.progress`` is told.
+
+        In the job's own process it raises ``JobCanceled`` or ``LeaseLost`` once the run is void, as
+        ``Context.progress`` does. Elsewhere ``Conflict`` for a job that is not running. Raises ``NotFound`` and
+        ``InvalidInput``, too.
+        """
+        pooling.report(installation.yard(), self.name, checks.job_id(id, "job"), current, total, message)
+
+    def get(self, id: int) -> dict[str, Any]:  # noqa: A002  # as above
+        """A job as ``{id, status, current, total, message, response}``; raises ``NotFound``.
+
+        ``status`` is WAITING, RUNNING, SUCCESS or FAILURE; ``response`` what the process returned, the error's text
+        after a failure, ``None`` before either.
+        """
+        return dataclasses.asdict(pooling.look(installation.yard(), self.name, checks.job_id(id, "job")))
+
+
+def pool(name: str) -> PoolOfTasks:
+    """The pool that ``pools/<name>.json`` defines; raises ``NotFound`` naming those there are."""
+    return PoolOfTasks(pooling.pool_of(installation.yard(), name).name)

@@ -1,0 +1,73 @@
+"""What is paused for the whole deployment. In the directory table.
+
+Key layout::
+
+    kind     name                     what
+    pause    <sha256 of the target>   target, since_ms; resuming: its shelf is being emptied
+
+A target is ``type#<type>`` or ``queue#<queue>``. A pause that is resumed stays, as ``resuming``, until its shelf is
+empty, so that the clock can finish what a crashed resume left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib.store.directory import digest
+from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.wire import Wire
+
+KIND = "pause"
+IN_FORCE = Clause("in force", "attribute_exists({name}) AND attribute_not_exists({resuming})")
+RESUMING = Clause("resuming", "attribute_exists({resuming})")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A type or a queue whose jobs do not begin. Times are in milliseconds since 1970."""
+
+    target: str
+    since_ms: int
+    resuming: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """The access patterns of the pauses."""
+
+    table: Table
+
+    def all(self, *, consistent: bool = False) -> list[Pause]:
+        """Every pause, those that are being resumed included, oldest first."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
+        found = [Pause(row["target"], row["since_ms"], row.get("resuming", False)) for row in rows]
+        return sorted(found, key=lambda pause: (pause.since_ms, pause.target))
+
+    def begin(self, target: str, now_ms: int) -> None:
+        """Pause a target, from ``now_ms`` on if it was not paused already."""
+        change = Change((), sets={"target": target, "resuming": None}, keeps={"since_ms": now_ms})
+        self.table.update(_key(target), change)
+
+    def end(self, target: str) -> bool:
+        """The target begins to be resumed: nothing is shelved for it any more. Answers whether it was paused."""
+        there = Clause("there", "attribute_exists({name})")
+        try:
+            self.table.update(_key(target), Change((there,), sets={"resuming": True}))
+        except Refused:
+            return False
+        return True
+
+    def forget(self, target: str) -> None:
+        """The shelf of a resumed target is empty; harmless if it was paused anew."""
+        try:
+            self.table.delete(_key(target), RESUMING)
+        except Refused:
+            return
+
+    def in_force(self, target: str) -> Wire:
+        """The action that changes nothing, and is refused unless a target is paused."""
+        return self.table.checking(_key(target), IN_FORCE)
+
+
+def _key(target: str) -> dict[str, str]:
+    return {"kind": KIND, "name": digest(target)}

@@ -1,0 +1,1 @@
+"""Pools that only tests want; loaded by TASKYARD_HANDLERS."""
