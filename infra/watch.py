@@ -107,12 +107,11 @@ def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
 def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     """Every alarm of an installation."""
     of_told_metrics = () if settings.metrics == "off" else (_dead_letters, _failures)
-    functions = [function for function in Function if function is not Function.HOOKS or settings.hooks == "on"]
     return [
         _dead_letter_queue(settings),
         *(alarm(settings, kind) for alarm in of_told_metrics for kind in Kind),
         *([_untold(settings)] if settings.hooks == "on" else []),
-        *(_errors(settings, function) for function in functions),
+        *(_errors(settings, function) for function in _called(settings)),
         *(_throttles(settings, function) for function in THROTTLED),
         _stream_lag(settings),
         _clock(settings),
@@ -323,7 +322,8 @@ def _work(settings: Settings) -> list[Graph]:
 
 
 def _queues(settings: Settings, lanes: Sequence[Lane]) -> list[Graph]:
-    names = [*(sqs_name(settings.base_name, lane) for lane in lanes), settings.dead_letter_queue]
+    of_hooks = [settings.hooks_queue, settings.hooks_dead_queue] if settings.hooks == "on" else []
+    names = [*(sqs_name(settings.base_name, lane) for lane in lanes), settings.dead_letter_queue, *of_hooks]
     return [
         Graph(title, [(None, _sqs(name, metric)) for name in names], unit=unit)
         for title, metric, unit in (
@@ -335,7 +335,7 @@ def _queues(settings: Settings, lanes: Sequence[Lane]) -> list[Graph]:
 
 def _functions(settings: Settings) -> list[Graph]:
     def lines(metric: str, statistic: str) -> list[tuple[str | None, Metric]]:
-        return [(_slug(function), _lambda(settings, function, metric, statistic)) for function in Function]
+        return [(_slug(function), _lambda(settings, function, metric, statistic)) for function in _called(settings)]
 
     lag = _lambda(settings, Function.PROJECTOR, "IteratorAge", "Maximum")
     throttles = [(f"{label} throttled", metric) for label, metric in lines("Throttles", "Sum")]
@@ -471,6 +471,11 @@ def _table(table: str, name: str, index: str | None = None) -> Metric:
 def _api(settings: Settings, name: str, statistic: str) -> Metric:
     """Of the REST API, which Chalice names after the installation."""
     return Metric("AWS/ApiGateway", name, {"ApiName": settings.base_name}, statistic)
+
+
+def _called(settings: Settings) -> list[Function]:
+    """The functions that something calls."""
+    return [function for function in Function if function is not Function.HOOKS or settings.hooks == "on"]
 
 
 def _slug(function: Function) -> str:

@@ -36,7 +36,9 @@ from chalicelib import settings as service_settings
 from chalicelib.api.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.happenings import What
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
+from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.registry import registry
 from chalicelib.local import stack
 from chalicelib.services import dead_letters, messages
@@ -73,6 +75,7 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 BESIDE = "x" * 1_000  # a body or output of this length becomes an item of its own
 LARGE = "x" * 300_000  # and of this, an object
 TRACE = "11111111-1111-4111-8111-111111111111"
+OF_WEBHOOKS = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["webhook"]}}
 HANDLERS_LEAST_CHARS = 5_000  # what a role keeps free for the handlers' own permissions
 
 NO_HANDLERS = Path("none.json")
@@ -81,6 +84,7 @@ JOBS = table_arn(DEV.jobs_table)
 STREAM = f"{JOBS}/stream/2025-06-15T15:06:40.000"
 ORDERS = queue_arn(sqs_name(DEV.base_name, Lane("orders", Band.HIGH)))
 DEAD_LETTERS = queue_arn(DEV.dead_letter_queue)
+HOOKS, UNTOLD = queue_arn(DEV.hooks_queue), queue_arn(DEV.hooks_dead_queue)
 ELSEWHERE = queue_arn("somebody-elses-queue")
 
 
@@ -104,6 +108,7 @@ BY_LAMBDA: Mapping[Function, set[Permission]] = {
     Function.WORKER: {Permission(action, ORDERS) for action in READ_QUEUE},  # its event sources are lanes
     Function.DEAD_LETTERS: {Permission(action, DEAD_LETTERS) for action in READ_QUEUE},  # its event source
     Function.CLOCK: set(),  # EventBridge calls it
+    Function.HOOKS: {Permission(action, HOOKS) for action in READ_QUEUE},  # its event source
     Function.PROJECTOR: {  # its event source is the change stream
         *(Permission(action, STREAM) for action in READ_STREAM),
         Permission("dynamodb:ListStreams", f"{JOBS}/stream/*"),
@@ -177,10 +182,24 @@ class Installation:
         with self._invocation(Function.PROJECTOR):
             self.service.module.projector(stream_event(DEV.jobs_table, "shard-1", records), Time())
 
+    def tell(self) -> None:
+        """What the queue of hooks shows now, to the function."""
+        messages = self.service.yard.transport.receive(DEV.hooks_queue, 10, hide_s=90, wait_s=0)
+        assert messages
+        with self._invocation(Function.HOOKS):
+            response = self.service.module.hooks(sqs_event(messages), Time())
+        assert response["batchItemFailures"] != []  # nobody takes it, so it must be hidden
+
     @contextmanager
-    def in_handler(self) -> Iterator[None]:
-        """The block is a handler's, run by the worker."""
-        with self._invocation(Function.WORKER), installation_of_services.using(self.service.yard):
+    def in_handler(self, function: Function = Function.WORKER) -> Iterator[None]:
+        """The block is a handler's, run by the worker, or a hook's."""
+        with self._invocation(function), installation_of_services.using(self.service.yard):
+            yield
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Hooks and webhooks are told meanwhile."""
+        with self._given({"TASKYARD_HOOKS": "on"}):
             yield
 
     # -- everything around them, unrecorded ---------------------------------------------------
@@ -451,6 +470,24 @@ def let_time_pass(at_work: Installation) -> None:
     at_work.tick(HOUR_MS - at_work.service.clock.ms % HOUR_MS)
 
 
+def tell_hooks(at_work: Installation) -> None:
+    """A webhook that may not be called is told of outputs of every size; a hook in code reads one, and publishes."""
+    outside = at_work.service.yard
+    completed = frozenset({What.COMPLETE})
+    made = Webhook(id="w", url="https://127.0.0.1/", events=completed, secret="s", created_at_ms=1)  # noqa: S106
+    outside.directory.put_webhook(made)
+    with at_work.telling():
+        at_work.project()
+        at_work.tell()
+    large = outside.jobs.find(int(at_work.ids["large output"]))
+    with at_work.in_handler(Function.HOOKS):
+        assert large is not None
+        outside.payloads.output(large)
+        for text in ("small", BESIDE, LARGE):
+            messages.publish("opened.in.a.hook", {"text": text}, priority=10)
+            messages.publish("scripted.topic", {"text": text})
+
+
 def do_and_look(at_work: Installation) -> None:
     """The change stream is counted, in two rounds, and what it adds up to is asked for."""
     at_work.project()
@@ -473,6 +510,7 @@ WORK = (
     use_services,
     run_handlers,
     run_families,
+    tell_hooks,
     do_and_look,
     give_up,
     let_time_pass,
@@ -541,7 +579,7 @@ class TestForm:
         for statement in granted(function, ALL).statements:
             of_s3 = any(action.startswith("s3:") for action in statement["Action"])
             expected = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}} if of_s3 else None
-            assert statement.get("Condition") == expected
+            assert statement.get("Condition") == (OF_WEBHOOKS if statement["Sid"] == "Webhooks" else expected)
 
     def test_only_tracing_adds_what_has_no_resource(self, function: Function) -> None:
         traced = policy(replace(DEV, tracing="on"), function, NO_HANDLERS)["Statement"]
@@ -670,7 +708,24 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("s3:DeleteObject", OUTPUT),
         ("s3:ListBucket", bucket_arn(DEV.objects_bucket)),
     ],
+    Function.HOOKS: [
+        ("sqs:ReceiveMessage", ORDERS),
+        ("sqs:ReceiveMessage", UNTOLD),
+        ("sqs:SendMessage", HOOKS),
+        ("sqs:SendMessage", ELSEWHERE),
+        ("dynamodb:GetItem", DIRECTORY),
+        ("dynamodb:Query", DIRECTORY),  # all access keys
+        ("dynamodb:Query", INSIGHTS),
+        ("dynamodb:DeleteItem", JOBS),
+        ("dynamodb:GetRecords", STREAM),
+        ("s3:GetObject", STRANGER),
+        ("s3:PutObject", OUTPUT),
+        ("s3:DeleteObject", OUTPUT),
+    ],
     Function.PROJECTOR: [
+        ("dynamodb:Query", DIRECTORY),  # all access keys
+        ("sqs:SendMessage", UNTOLD),
+        ("sqs:ReceiveMessage", HOOKS),
         ("sqs:SendMessage", ORDERS),
         ("sqs:ReceiveMessage", ORDERS),
         ("s3:GetObject", BODY),
@@ -775,6 +830,10 @@ class TestEnforced:
             (Function.CLOCK, "s3.DeleteObject", {"Key": "bodies/1/z"}, False),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.jobs_table}, True),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.directory_table}, False),
+            (Function.HOOKS, "sqs.ReceiveMessage", {"QueueUrl": HOOKS}, True),
+            (Function.HOOKS, "sqs.ReceiveMessage", {"QueueUrl": ORDERS}, False),
+            (Function.HOOKS, "s3.GetObject", {"Key": "outputs/1/a"}, True),
+            (Function.HOOKS, "dynamodb.GetItem", {"TableName": DEV.directory_table}, False),
             (Function.PROJECTOR, "dynamodb.GetItem", {"TableName": DEV.insights_table}, True),
             (Function.PROJECTOR, "dynamodb.GetItem", {"TableName": DEV.jobs_table}, False),
             (Function.PROJECTOR, "sqs.SendMessage", {"QueueUrl": ORDERS, "MessageBody": "{}"}, False),
@@ -849,16 +908,20 @@ class TestHandlers:
         "Condition": {"StringEquals": {"ses:FromAddress": ["post@example.com"]}, "Bool": {"aws:SecureTransport": True}},
     }
 
-    def test_the_worker_gets_them_beside_its_own(self, tmp_path: Path) -> None:
+    def test_the_worker_and_hooks_get_them_beside_their_own(self, tmp_path: Path) -> None:
         handlers = tmp_path / "handlers.json"
         before = {function: policy(DEV, function, handlers) for function in Function}
         handlers.write_text(json.dumps({"Statement": [self.MAIL]}))
         after = {function: policy(DEV, function, handlers) for function in Function}
 
-        assert {function for function in Function if after[function] != before[function]} == {Function.WORKER}
-        *own, mail = resolved(after[Function.WORKER], TEMPLATE).statements
-        assert own == list(resolved(before[Function.WORKER], TEMPLATE).statements)
-        assert mail == {**self.MAIL, "Resource": [f"arn:aws:ses:{REGIONAL}:identity/taskyard-dev.example.com"]}
+        assert {function for function in Function if after[function] != before[function]} == {
+            Function.WORKER,
+            Function.HOOKS,
+        }
+        for function in (Function.WORKER, Function.HOOKS):
+            *own, mail = resolved(after[function], TEMPLATE).statements
+            assert own == list(resolved(before[function], TEMPLATE).statements)
+            assert mail == {**self.MAIL, "Resource": [f"arn:aws:ses:{REGIONAL}:identity/taskyard-dev.example.com"]}
 
     @pytest.mark.parametrize(
         ("text", "told"),

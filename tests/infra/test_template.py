@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, QUEUE_NAME_MAX_CHARS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
+from chalicelib.local.functions import limits
+from chalicelib.local.stages import config_of, function_config
 from chalicelib.settings import Settings
-from infra.queues import lane_id, lanes_of
-from infra.template import main, template
+from infra.queues import HOOKS_RECEIVE_COUNT, HOOKS_TIMEOUT_S, lane_id, lanes_of
+from infra.template import events_template, main, template
 
 LOCAL = Settings()
 DEV = Settings(stage="dev")
@@ -118,7 +120,7 @@ def test_each_declared_band_is_a_queue_that_redrives_to_the_dead_letters() -> No
         *(Lane("default", band) for band in DEFAULT_BANDS),
     ]
 
-    assert set(queues) == {"DeadLetterQueue", *map(lane_id, lanes)}
+    assert set(queues) == {"DeadLetterQueue", "HooksQueue", "HooksDeadQueue", *map(lane_id, lanes)}
     for lane in lanes:
         properties = lane_properties(built, lane)
         assert properties["QueueName"] == sqs_name(DEV.base_name, lane)
@@ -132,11 +134,45 @@ def test_each_declared_band_is_a_queue_that_redrives_to_the_dead_letters() -> No
 
 def test_every_queue_keeps_a_message_for_14_days_and_hides_it_as_long_as_a_worker_may_run() -> None:
     chosen = Settings(stage="dev", function_timeout_s=900)
-    for queue in of_type(template(chosen, {"orders": DEFAULT_BANDS}), "AWS::SQS::Queue").values():
+    for name, queue in of_type(template(chosen, {"orders": DEFAULT_BANDS}), "AWS::SQS::Queue").items():
         assert queue["MessageRetentionPeriod"] == 1_209_600
-        assert queue["VisibilityTimeout"] == 930
+        assert queue["VisibilityTimeout"] == (90 if name.startswith("Hooks") else 930)
         assert queue["MaximumMessageSize"] == 1_048_576
         assert queue["SqsManagedSseEnabled"] is True
+
+
+def test_the_queue_of_hooks_is_fifo_and_read_only_where_hooks_are_on() -> None:
+    queues = of_type(template(DEV, {}), "AWS::SQS::Queue")
+    assert {name: queues["HooksQueue"][name] for name in ("QueueName", "FifoQueue", "RedrivePolicy")} == {
+        "QueueName": "taskyard-dev-hooks.fifo",
+        "FifoQueue": True,
+        "RedrivePolicy": {
+            "deadLetterTargetArn": {"Fn::GetAtt": ["HooksDeadQueue", "Arn"]},
+            "maxReceiveCount": HOOKS_RECEIVE_COUNT,
+        },
+    }
+    assert (queues["HooksDeadQueue"]["QueueName"], queues["HooksDeadQueue"]["FifoQueue"]) == (
+        "taskyard-dev-hooks-dead.fifo",
+        True,
+    )
+    outputs = {name: name for name in template(DEV, {})["Outputs"]}
+    assert [
+        "HooksFromQueue" in events_template(replace(DEV, hooks=hooks), {}, outputs)["Resources"]
+        for hooks in ("on", "off", "auto")
+    ] == [True, False, False]
+    source = events_template(replace(DEV, hooks="on"), {}, outputs)["Resources"]["HooksFromQueue"]["Properties"]
+    assert {**source, "FunctionName": None} == {
+        "EventSourceArn": "HooksQueueArn",
+        "FunctionName": None,
+        "BatchSize": 1,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": 20},
+    }
+
+
+def test_the_time_of_hooks_is_that_of_the_configuration() -> None:
+    assert function_config(config_of(), "dev", "hooks", "lambda_timeout") == HOOKS_TIMEOUT_S
+    assert limits(DEV)["hooks"].timeout_s == HOOKS_TIMEOUT_S
 
 
 def test_the_default_queue_keeps_its_bands_and_gains_those_declared_for_it() -> None:

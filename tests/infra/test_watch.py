@@ -300,7 +300,9 @@ def test_with_metrics_off_nothing_is_asked_of_them() -> None:
 
 
 def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
-    resources = template(DEV, QUEUES)["Resources"].values()
+    """All that may be there: of hooks nothing is watched where nobody is told."""
+    hooked = replace(DEV, hooks="on")
+    resources = template(hooked, QUEUES)["Resources"].values()
     names = {
         "QueueName": {each["Properties"]["QueueName"] for each in resources if each["Type"] == "AWS::SQS::Queue"},
         "TableName": {each["Properties"]["TableName"] for each in resources if each["Type"] == "AWS::DynamoDB::Table"},
@@ -311,10 +313,11 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
         "kind": {"task", "message"},
     }
     watched: dict[str, set[str]] = {}
-    for _, _, dimensions in metrics_of(DEV):
+    for _, _, dimensions in metrics_of(hooked):
         for name, value in dimensions:
             watched.setdefault(name, set()).add(value)
     assert watched == names
+    assert not [value for _, _, dimensions in metrics_of(DEV) for _, value in dimensions if "hooks" in value]
 
 
 # -- when they ring -----------------------------------------------------------------------------------
@@ -324,6 +327,7 @@ def test_there_are_fifteen_alarms_and_one_for_each_lane() -> None:
     assert len(LANES) == 8
     assert len(alarms()) == 15 + len(LANES)
     assert len(alarms(replace(DEV, metrics="off"))) == 11 + len(LANES)
+    assert set(alarms(replace(DEV, hooks="on"))) - set(alarms()) == {"hooks-errors", "hooks-dead-queue"}
     ages = {each["Dimensions"][0]["Value"] for name, each in alarms().items() if name.endswith("-age")}
     assert ages == {sqs_name(DEV.base_name, lane) for lane in LANES}
 
@@ -332,6 +336,8 @@ def test_there_are_fifteen_alarms_and_one_for_each_lane() -> None:
     ("name", "metric", "statistic", "rings", "spans"),
     [
         ("dead-letter-queue", "ApproximateNumberOfMessagesVisible", "Maximum", "> 0", "5 of 5 times 60 s"),
+        ("hooks-dead-queue", "ApproximateNumberOfMessagesVisible", "Maximum", "> 0", "1 of 1 times 300 s"),
+        ("hooks-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
         ("task-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
         ("message-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
         ("task-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
@@ -350,7 +356,7 @@ def test_there_are_fifteen_alarms_and_one_for_each_lane() -> None:
     ],
 )
 def test_an_alarm_rings(name: str, metric: str, statistic: str, rings: str, spans: str) -> None:
-    found = alarms()[name]
+    found = alarms(replace(DEV, hooks="on"))[name]
     sign = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}[found["ComparisonOperator"]]
     number = found["EvaluationPeriods"]
     assert (found["MetricName"], found["Statistic"]) == (metric, statistic)
@@ -412,6 +418,16 @@ def test_the_dashboard_has_a_graph_of_everything_that_matters() -> None:
         "Capacity units that tables consume": 6,
         "Requests that tables throttled": 10,
         "Requests a minute": 3,
+    }
+    hooked = graphs(replace(DEV, hooks="on"))
+    assert {
+        title: len(lines) - len(graphs()[title]) for title, lines in hooked.items() if lines != graphs()[title]
+    } == {
+        "Messages waiting": 2,
+        "Age of the oldest message": 2,
+        "Function errors and throttles": 2,
+        "Function time, p95": 1,
+        "Functions at a time": 1,
     }
     assert set(graphs()["Wait from due to started"].values()) == {"p50", "p95", "p99"}
 

@@ -21,14 +21,17 @@ REGIONAL = f"{REGION}:{ACCOUNT}"
 AWS_VALUES = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": ACCOUNT}
 REQUEST_VALUES = {"aws:ResourceAccount": ACCOUNT}  # every resource of these tests is in one account
 
+OF_ALL = "ForAllValues:StringEquals"
+
 Parameters = Mapping[str, Any]
 
 
 class Permission(NamedTuple):
-    """One action on one resource."""
+    """One action on one resource; of a query, perhaps, what it asks for: the value of the partition key."""
 
     action: str
     arn: str
+    leading_key: str | None = None
 
 
 # -- what a call needs --------------------------------------------------------------------------------
@@ -69,7 +72,8 @@ def _on_tables(action: str) -> Callable[[Parameters], list[Permission]]:
 def _query(call: Parameters) -> list[Permission]:
     """A query of an index is a call to the index, not to its table."""
     index = f"/index/{call['IndexName']}" if "IndexName" in call else ""
-    return [Permission("dynamodb:Query", table_arn(call["TableName"]) + index)]
+    leading_key = call.get("ExpressionAttributeValues", {}).get(":kind", {}).get("S")
+    return [Permission("dynamodb:Query", table_arn(call["TableName"]) + index, leading_key)]
 
 
 def _transaction(call: Parameters) -> list[Permission]:
@@ -113,6 +117,7 @@ NEEDS: Mapping[str, Callable[[Parameters], list[Permission]]] = {
     "sqs.SendMessageBatch": _on_queue("SendMessage"),
     "sqs.ReceiveMessage": _on_queue("ReceiveMessage"),
     "sqs.DeleteMessageBatch": _on_queue("DeleteMessage"),
+    "sqs.ChangeMessageVisibility": _on_queue("ChangeMessageVisibility"),
     "sqs.ChangeMessageVisibilityBatch": _on_queue("ChangeMessageVisibility"),
     "s3.GetObject": _on_object("GetObject"),
     "s3.HeadObject": _on_object("GetObject"),
@@ -184,7 +189,7 @@ class Policy:
     statements: tuple[Mapping[str, Any], ...]
 
     def allows(self, permission: Permission) -> bool:
-        """Whether some statement allows it. Only what these tests need: ``Allow``, and ``StringEquals``."""
+        """Whether some statement allows it. Only what these tests need: ``Allow``, and the conditions of ``_holds``."""
         return any(_allows(statement, permission) for statement in self.statements)
 
     @property
@@ -214,7 +219,7 @@ def _allows(statement: Mapping[str, Any], permission: Permission) -> bool:
     return (
         any(_matches(action.lower(), permission.action.lower()) for action in listed(statement["Action"]))
         and any(_matches(resource, permission.arn) for resource in listed(statement["Resource"]))
-        and _holds(statement.get("Condition", {}))
+        and _holds(statement.get("Condition", {}), permission)
     )
 
 
@@ -224,11 +229,14 @@ def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch("".join(parts), text) is not None
 
 
-def _holds(condition: Mapping[str, Mapping[str, Any]]) -> bool:
-    unknown = condition.keys() - {"StringEquals"}
+def _holds(condition: Mapping[str, Mapping[str, Any]], permission: Permission) -> bool:
+    """Whether a condition on the account, or on the partition keys that are asked for, holds."""
+    unknown = condition.keys() - {"StringEquals", OF_ALL}
     if unknown:
         raise ValueError(f"expected StringEquals, got {', '.join(unknown)}; teach {__name__} what it means")
-    return all(REQUEST_VALUES[key] in listed(value) for key, value in condition.get("StringEquals", {}).items())
+    values = {**REQUEST_VALUES, "dynamodb:LeadingKeys": permission.leading_key}
+    every = [pair for operator in ("StringEquals", OF_ALL) for pair in condition.get(operator, {}).items()]
+    return all(values[key] in listed(value) for key, value in every)
 
 
 def _without_functions(value: Any, resources: Mapping[str, Any]) -> Any:
