@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Text
+from chalicelib.api.models import AnswerModel, ApiModel, Name, Text
 from chalicelib.api.routes import Router
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 ARGS_MAX = 1_000
 
 router = Router("Pools", "Yao's task pools: a limited number of workers, a queue of limited length, events.")
+
+
+class PoolPath(ApiModel):
+    """A pool by its name."""
+
+    name: Name = Field(description="The pool, as its file is called", examples=["csv_summary"])
+
+
+class JobPath(PoolPath):
+    """A job of a pool."""
+
+    id: Name = Field(description="The job's id", examples=["42"])
 
 
 class AddBody(ApiModel):
@@ -55,25 +67,25 @@ class PoolJob(AnswerModel):
 
 
 @router.post("/pools/{name}/add", scope="task", answers={404: "There is no such pool", 409: "event.next's id is taken"})
-def add(yard: Yard, name: str, body: AddBody) -> Added:
+def add(yard: Yard, path: PoolPath, body: AddBody) -> Added:
     """Add a job to a pool.
 
     Its process is called with the job's id and `args`, once one of the pool's workers is free. The answer's `id` is 0
     where as many jobs are unfinished as the pool's `size` allows.
     """
-    return Added(id=pooling.add(yard, name, body.args))
+    return Added(id=pooling.add(yard, path.name, body.args))
 
 
 @router.post("/pools/{name}/progress", scope="task", answers={404: "There is no such job", 409: "It is not running"})
-def progress(yard: Yard, name: str, body: ProgressBody) -> None:
+def progress(yard: Yard, path: PoolPath, body: ProgressBody) -> None:
     """Tell how far a running job is; the pool's event.progress is told."""
-    pooling.report(yard, name, _number(body.id), body.current, body.total, body.message)
+    pooling.report(yard, path.name, _number(body.id), body.current, body.total, body.message)
 
 
 @router.get("/pools/{name}/jobs/{id}", scope="task", answers={404: "There is no such job"})
-def get_job(yard: Yard, name: str, id: str) -> PoolJob:  # noqa: A002  # the path's word
+def get_job(yard: Yard, path: JobPath) -> PoolJob:
     """A job of a pool as it stands."""
-    found = pooling.look(yard, name, _number(id))
+    found = pooling.look(yard, path.name, _number(path.id))
     return PoolJob(
         id=found.id,
         status=found.status,
