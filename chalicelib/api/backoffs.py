@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from chalicelib.api.models import ApiModel, Name, Whole
 from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, Named
@@ -17,8 +17,14 @@ class BackoffForm(ApiModel):
     type: Literal["fixed", "exponential"] = "fixed"
 
 
+def _kind(wish: object) -> str:
+    """Which of its forms a wish has, so that an error speaks of that one alone."""
+    return "flag" if isinstance(wish, bool) else "form" if isinstance(wish, dict | BackoffForm) else "name"
+
+
 BackoffWish = Annotated[
-    Literal[True] | BackoffForm | Name,
+    Annotated[Literal[True], Tag("flag")] | Annotated[BackoffForm, Tag("form")] | Annotated[Name, Tag("name")],
+    Discriminator(_kind),
     Field(
         description="true: the job's delay before each retry. type fixed: delay each time; exponential: delay times "
         "2, 4, 8 and so on. A text: the function registered under this name",

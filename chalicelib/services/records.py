@@ -125,7 +125,7 @@ class Task:
     priority: int
     max_retries: int
     retry_count: int  # how many attempts failed
-    attempts: int  # how many were started; a poll starts none
+    attempts: int  # how many runs were started, those that polled included
     poll_count: int
     timeout_ms: int | None
     parent_id: int | None
@@ -228,7 +228,7 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         priority=job.priority,
         max_retries=job.max_attempts - 1,
         retry_count=job.failures,
-        attempts=job.attempts - job.polled,
+        attempts=job.attempts,
         poll_count=job.poll_count,
         timeout_ms=job.timeout_ms,
         parent_id=job.parent_id,

@@ -23,3 +23,15 @@ def api() -> Iterator[Service]:
 def topic() -> str:
     """A topic that no other test uses."""
     return f"topic.{next(numbers)}"
+
+
+@pytest.fixture
+def kind() -> str:
+    """A task type that no other test uses, for manual tasks."""
+    return f"by.hand.{next(numbers)}"
+
+
+@pytest.fixture
+def target() -> str:
+    """A target that no other test uses."""
+    return f"target-{next(numbers)}"

@@ -81,7 +81,7 @@ class TaskRecord(AnswerModel):
     priority: int
     max_retries: int
     retry_count: int = Field(description="How many attempts failed")
-    attempts: int = Field(description="How many attempts were started; a poll starts none")
+    attempts: int = Field(description="How many runs were started, those that polled included")
     poll_count: int = Field(description="How often it was polled since it was created or retried")
     poll_results: list[Any] | None = Field(description="What the polls found, oldest first; null in lists")
     timeout: int | None
@@ -160,7 +160,7 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: An
         "priority": job.priority,
         "max_retries": job.max_attempts - 1,
         "retry_count": job.failures,
-        "attempts": job.attempts - job.polled,
+        "attempts": job.attempts,
         "poll_count": job.poll_count,
         "timeout": job.timeout_ms,
         "parent_task_id": str(job.parent_id) if job.parent_id is not None else None,
