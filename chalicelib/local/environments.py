@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from chalicelib.local.children import Child
+from chalicelib.local.function_process import INTERRUPT, WIND_UP
 from chalicelib.local.lambda_events import Event
 
 START_LIMIT_S = 120.0  # for a process that is being replaced, perhaps more than once
@@ -30,6 +32,20 @@ class Environment:
     def await_ready(self, timeout_s: float) -> bool:
         """Whether the process can be invoked; waits for it up to ``timeout_s``, but not once it is stopped."""
         return self.child.ready(timeout_s) is not None
+
+    def wind_up(self) -> None:
+        """Let the process begin no further job: what it has of a batch and has not begun is handed back."""
+        self._order(WIND_UP)
+
+    def interrupt(self) -> None:
+        """End the handler that runs, if one does; its job runs again at once, elsewhere or later."""
+        self._order(INTERRUPT)
+
+    def _order(self, order: str) -> None:
+        incarnation = self.child.ready(0)
+        if incarnation is not None:
+            with suppress(OSError):  # it has just ended, so there is nothing left to wind up
+                incarnation.channel.send({"order": order})
 
     def invoke(self, event: Event) -> Any:
         """What the function returns for ``event``; raises ``InvocationFailed``."""

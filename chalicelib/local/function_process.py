@@ -6,6 +6,10 @@ It says ``{"ready": true}`` on its channel once the app is imported. Then each r
 ``{"request_id", "event", "timeout_ms"}`` is answered by ``{"result"}``, or by ``{"error": {"type", "message"}}``
 when the function raises. The function runs in the main thread, because only there a signal can interrupt it; the
 channel is read beside it, so that the process ends with its parent, at once.
+
+Two more documents say that the process is to end, and are not answered: ``{"order": "wind up"}``, from which on it
+begins no further job (see ``engine.shutting_down``), and ``{"order": "interrupt"}``, which ends the handler that runs.
+SIGTERM winds up as well, for whoever sends it to every process there is, and ends an idle process.
 """
 
 from __future__ import annotations
@@ -20,12 +24,16 @@ import time
 from typing import Any
 
 from chalicelib import settings
+from chalicelib.engine import shutting_down
 from chalicelib.local import channel as channels
 from chalicelib.local import functions
 from chalicelib.local.channel import Channel
 from chalicelib.local.child_logging import log_as_json
 
 Document = dict[str, Any]
+WIND_UP = "wind up"
+INTERRUPT = "interrupt"
+INTERRUPT_SIGNAL = signal.SIGUSR1  # from the thread that reads the channel to the main thread
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +45,41 @@ def main() -> None:
     name = sys.argv[1]
     function = functions.load(name)
     requests: queue.SimpleQueue[Document] = queue.SimpleQueue()
+    busy = threading.Event()
+    signal.signal(INTERRUPT_SIGNAL, lambda *_: shutting_down.interrupt())
+    signal.signal(signal.SIGTERM, lambda *_: _terminate(busy))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
     channel.send({"ready": True})
     while True:
-        channel.send(_answer(name, function, requests.get()))
+        request = requests.get()
+        busy.set()
+        channel.send(_answer(name, function, request))
+        busy.clear()
 
 
 def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:
     try:
         while True:
-            requests.put(channel.receive())
+            document = channel.receive()
+            if "order" in document:
+                _obey(document["order"])
+            else:
+                requests.put(document)
     except (EOFError, OSError):
         _end_with_all_it_started()
+
+
+def _obey(order: str) -> None:
+    shutting_down.stopping.set()
+    main_thread = threading.main_thread().ident
+    if order == INTERRUPT and main_thread is not None:
+        signal.pthread_kill(main_thread, INTERRUPT_SIGNAL)  # to that thread: only so does it end a sleep
+
+
+def _terminate(busy: threading.Event) -> None:
+    shutting_down.stopping.set()
+    if not busy.is_set():
+        sys.exit(channels.EXIT_CODE)
 
 
 def _end_with_all_it_started() -> None:

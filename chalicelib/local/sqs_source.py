@@ -31,6 +31,7 @@ class SqsSource:
 
     def __init__(self, queues: OrderedQueues, environments: Sequence[Environment], *, eager: bool = False) -> None:
         self._queues = queues
+        self._environments = environments
         self._eager = eager
         self._stopping = threading.Event()
         self._threads = [
@@ -43,12 +44,27 @@ class SqsSource:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, give_up_at_s: float) -> bool:
-        """Receive nothing more and let running invocations end; false if one has not by then (monotonic seconds)."""
+    def stop(self, interrupt_at_s: float, give_up_at_s: float) -> bool:
+        """Receive nothing more, hand back what is not begun, and let what runs end; false if something has not.
+
+        What still runs at ``interrupt_at_s`` is interrupted; it has until ``give_up_at_s`` (both monotonic seconds).
+        """
         self._stopping.set()
+        for environment in self._environments:
+            environment.wind_up()
         self._queues.stop()
+        if self._ended(interrupt_at_s):
+            return True
+        for environment, thread in zip(self._environments, self._threads, strict=True):
+            if thread.is_alive():
+                logger.warning("%s did not end in time and is interrupted; its job runs again", environment.name)
+                environment.interrupt()
+        return self._ended(give_up_at_s)
+
+    def _ended(self, by_s: float) -> bool:
+        """Whether all invocations end by then (monotonic seconds)."""
         for thread in self._threads:
-            thread.join(max(0.0, give_up_at_s - time.monotonic()))
+            thread.join(max(0.0, by_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def alive(self) -> bool:
@@ -60,7 +76,11 @@ class SqsSource:
             if not environment.await_ready(READY_PAUSE_S):
                 continue
             batch = self._queues.next_batch()
-            if batch is not None:
+            if batch is None:
+                return
+            if self._stopping.is_set():
+                self._queues.give_back(batch)
+            else:
                 self._deliver(environment, batch)
 
     def _deliver(self, environment: Environment, batch: Batch) -> None:

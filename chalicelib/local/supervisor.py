@@ -8,8 +8,8 @@
         └ event sources (threads): lanes, dead-letter queue and queue of hooks, the clock, the jobs table's stream
 
 Every process ends by itself when this one does. Stopping goes from the outside in, so that nothing is written after
-what counts it has stopped: no new messages, running handlers end, the API ends, the stream is read to its end, the
-emulator saves.
+what counts it has stopped: no new messages, what is not begun is handed back, running handlers end or are interrupted,
+the API ends, the stream is read to its end, the emulator saves.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ from infra.queues import HOOKS_QUEUE, HOOKS_VISIBILITY_S, lane_id, lanes_of
 from infra.template import template
 
 READY_LIMIT_S = 60.0
-HANDLERS_LIMIT_S = 10.0  # for running handlers to end
+SHUTDOWN_TIMEOUT_S = 10.0  # for running handlers to end, unless told
+SETTLING_LIMIT_S = 3.0  # for a worker to record that its handler was interrupted, beside the handler's own grace
 CHILDREN_LIMIT_S = 6.0  # for the API to answer what is under way
 STREAM_LIMIT_S = 5.0  # for the projector to catch up
 IN_USE_MARK = "up.running"
@@ -63,6 +64,7 @@ class Plan:
     endpoint_url: str | None  # None: the embedded emulator
     data_dir: Path | None  # None: it keeps nothing
     clock_interval_s: float
+    shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S  # how long running handlers may go on before they are interrupted
 
 
 class Supervisor:
@@ -110,9 +112,10 @@ class Supervisor:
 
     def stop(self) -> bool:
         """Wind up in order; false if something is lost. What was not started is passed over."""
-        handlers_until_s = time.monotonic() + HANDLERS_LIMIT_S
-        if not _together([partial(source.stop, handlers_until_s) for source in self._sources]):
-            self._output.notice("a handler did not end in time and is killed; its job runs again after its lease")
+        interrupt_at_s = time.monotonic() + self._plan.shutdown_timeout_s
+        give_up_at_s = interrupt_at_s + settings.current().stop_grace_s + SETTLING_LIMIT_S
+        if not _together([partial(source.stop, interrupt_at_s, give_up_at_s) for source in self._sources]):
+            self._output.notice("a handler cannot be interrupted and is killed; its job runs again after its lease")
         _together([partial(child.stop, CHILDREN_LIMIT_S) for child in self._children if child is not self._projector])
         counted = self._stream is None or self._stream.drain(time.monotonic() + STREAM_LIMIT_S)
         if not counted:

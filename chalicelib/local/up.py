@@ -27,7 +27,7 @@ from chalicelib.engine.registry import declared_queues
 from chalicelib.local import target
 from chalicelib.local.emulator import HOST
 from chalicelib.local.logs import Log, NoticeHandler
-from chalicelib.local.supervisor import HANDLERS_LIMIT_S, Plan, Supervisor
+from chalicelib.local.supervisor import Plan, Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KILLED_EXIT_CODE = 130  # what a shell says of a program that Ctrl-C ended
@@ -57,7 +57,8 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
             complaints.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
         supervisor = Supervisor(plan, listener, queues, log)
-        return _Session(supervisor, partial(_show_banner, plan, listener, queues), complaints).run()
+        banner = partial(_show_banner, plan, listener, queues)
+        return _Session(supervisor, banner, complaints, plan.shutdown_timeout_s).run()
 
 
 class NoHandlers(TaskyardError):
@@ -71,8 +72,11 @@ class PortTaken(TaskyardError):
 class _Session:
     """One run, from the first process to the last. The main thread listens to signals while others work."""
 
-    def __init__(self, supervisor: Supervisor, show_banner: Callable[[], None], complaints: Console) -> None:
+    def __init__(
+        self, supervisor: Supervisor, show_banner: Callable[[], None], complaints: Console, shutdown_timeout_s: float
+    ) -> None:
         self._supervisor = supervisor
+        self._shutdown_timeout_s = shutdown_timeout_s
         self._show_banner = show_banner
         self._complaints = complaints
         self._signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -92,7 +96,7 @@ class _Session:
             self._show_banner()
         self._wait_for_the_end()
         Console().print(
-            f"stopping; running handlers have {HANDLERS_LIMIT_S:g} s to end (Ctrl-C again kills everything)"
+            f"stopping; running handlers have {self._shutdown_timeout_s:g} s to end (Ctrl-C again kills everything)"
         )
         return 0 if self._while_attending(self._supervisor.stop) else 1
 

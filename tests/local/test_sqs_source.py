@@ -49,6 +49,7 @@ class Queues:
     def __init__(self) -> None:
         self.batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self.deleted: list[str] = []
+        self.given_back: list[str] = []
         self.delete_fails = False
 
     def put(self, *ids: str) -> None:
@@ -63,6 +64,9 @@ class Queues:
             raise Unavailable("SQS did not settle")
         self.deleted += [message["MessageId"] for message in batch.messages]
 
+    def give_back(self, batch: Batch) -> None:
+        self.given_back += [message["MessageId"] for message in batch.messages]
+
     def stop(self) -> None:
         self.batches.put(None)
 
@@ -74,6 +78,7 @@ class Function:
 
     def __init__(self) -> None:
         self.events: list[Any] = []
+        self.orders: list[str] = []
         self.answer: Callable[[], Any] = lambda: {"batchItemFailures": []}
 
     def await_ready(self, timeout_s: float) -> bool:  # noqa: ARG002
@@ -82,6 +87,12 @@ class Function:
     def invoke(self, event: Any) -> Any:
         self.events.append(event)
         return self.answer()
+
+    def wind_up(self) -> None:
+        self.orders.append("wind up")
+
+    def interrupt(self) -> None:
+        self.orders.append("interrupt")
 
 
 @pytest.fixture
@@ -99,7 +110,7 @@ def source(queues: Any, function: Any) -> Iterator[SqsSource]:
     started = SqsSource(queues, [function])
     started.start()
     yield started
-    started.stop(time.monotonic() + STOP_LIMIT_S)
+    started.stop(time.monotonic() + STOP_LIMIT_S, time.monotonic() + STOP_LIMIT_S)
 
 
 def fail() -> None:
@@ -137,14 +148,29 @@ class TestDelivery:
         until(lambda: len(function.events) == 2)
 
 
-def test_stopping_tells_whether_the_running_invocation_ended(queues: Any, function: Any) -> None:
+def test_stopping_interrupts_what_does_not_end_and_tells_whether_it_did(
+    queues: Any, function: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     blocked: queue.SimpleQueue[None] = queue.SimpleQueue()
     function.answer = blocked.get
     source = SqsSource(queues, [function])
     source.start()
     queues.put("1")
     until(lambda: function.events)
-    assert not source.stop(0)
+    assert not source.stop(0, 0)
+    assert function.orders == ["wind up", "interrupt"]
+    assert "worker-1 did not end in time and is interrupted" in caplog.text
     blocked.put(None)
-    assert source.stop(time.monotonic() + STOP_LIMIT_S)
+    later_s = time.monotonic() + STOP_LIMIT_S
+    assert source.stop(later_s, later_s)
     assert queues.deleted == ["1"]
+    assert function.orders == ["wind up", "interrupt", "wind up"]
+
+
+def test_a_batch_that_arrives_while_stopping_goes_back(queues: Any, function: Any) -> None:
+    source = SqsSource(queues, [function])
+    source.start()
+    source._stopping.set()
+    queues.put("1", "2")
+    becomes(["1", "2"], lambda: queues.given_back)
+    assert function.events == []

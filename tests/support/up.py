@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,14 +69,20 @@ class Service(Client):
 
 
 @contextmanager
-def running(tmp_path: Path, *options: str, folder: Path | None = None, **environment: str) -> Iterator[Service]:
-    """`taskyard up` on a free port, ready to answer; ended in the end, whatever the test did to it.
+def running(
+    tmp_path: Path,
+    *options: str,
+    folder: Path | None = None,
+    program: Sequence[str] = ("chalicelib.local.cli", "up"),
+    **environment: str,
+) -> Iterator[Service]:
+    """`taskyard up` (or another module as ``program``) on a free port, ready to answer; ended in the end.
 
     It runs in ``folder``, by default the current one.
     """
     log = tmp_path / "up.log"
     port = _free_port()
-    command = [sys.executable, "-m", "chalicelib.local.cli", "up", "--port", str(port), *options]
+    command = [sys.executable, "-m", *program, "--port", str(port), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, cwd=folder, env={**_environment(), **environment}
