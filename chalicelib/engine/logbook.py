@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from chalicelib.engine.yard import Yard
@@ -9,10 +10,13 @@ from chalicelib.store.notes import LogEntry
 
 TRIMMED_ONE_IN = 16  # writes: the surplus stays small, and few writes pay for it
 
+_numbers = itertools.count()  # what one process writes within a millisecond stays in order
+
 
 def write(yard: Yard, job_id: int, message: str = "", data: Any = None) -> None:
     """Add an entry to the log of a job that exists. Raises ``TooLarge`` beyond 32 KB."""
-    yard.notes.write_log(job_id, LogEntry(yard.now_ms(), message, data), yard.token())
+    place = f"{next(_numbers) % 1_000_000:06d}-{yard.token()}"
+    yard.notes.write_log(job_id, LogEntry(yard.now_ms(), message, data), place)
     if yard.random_bytes(1)[0] % TRIMMED_ONE_IN == 0:
         yard.notes.trim_log(job_id)
 

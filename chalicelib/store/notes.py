@@ -3,7 +3,7 @@
 Key layout, in the jobs table (``store/jobs.py``)::
 
     job    part                              what
-    123    log#<time in ms>#<token>          entry: {data, message} as JSON text
+    123    log#<time in ms>#<place>          entry: {data, message} as JSON text
     123    poll#<round>#<number>             entry: {result, message, progress, data, time_ms} as JSON text
     123    step#<round>#<name's digest>      value: JSON text
 
@@ -47,10 +47,10 @@ class Notes:
 
     # -- the log ------------------------------------------------------------------------------
 
-    def write_log(self, job_id: int, entry: LogEntry, token: str) -> None:
-        """Add an entry; ``token`` tells it from others of the same millisecond. Raises ``TooLarge`` beyond 32 KB."""
+    def write_log(self, job_id: int, entry: LogEntry, place: str) -> None:
+        """Add an entry; ``place`` orders it among others of the same millisecond. Raises ``TooLarge`` beyond 32 KB."""
         text = _checked(json.dumps({"data": entry.data, "message": entry.message}), ENTRY_MAX_BYTES, "log entry")
-        self.table.put({"job": job_id, "part": f"log#{entry.time_ms:013d}#{token}", "entry": text})
+        self.table.put({"job": job_id, "part": f"log#{entry.time_ms:013d}#{place}", "entry": text})
 
     def log(self, job_id: int) -> list[LogEntry]:
         """The 100 newest entries, the newest first."""
