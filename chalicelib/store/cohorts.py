@@ -216,8 +216,8 @@ def _cohort(rows: Sequence[Row]) -> Cohort:
                     into[int(found["quarter"])] += value
                 case found:
                     amount = AMOUNT_OF[found["amount"]]
-                    before = numbers.get(amount, [0] * QUARTERS_A_DAY)
-                    numbers[amount] = [a + b for a, b in zip(before, _numbers(value), strict=True)]
+                    before, more = numbers.get(amount), _numbers(value)
+                    numbers[amount] = more if before is None else [a + b for a, b in zip(before, more, strict=True)]
     first = rows[0]
     return Cohort(first["type"], first["runner"], _day_ms(first), numbers)
 
@@ -228,7 +228,7 @@ def _text(quarters: Iterable[int]) -> str:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(number) if number else 0 for number in text.split(",")]
+    return [int(number or 0) for number in text.split(",")]
 
 
 def _is_fresh(row: Row) -> bool:
