@@ -8,8 +8,9 @@ idle workers, so nothing is in hand that nobody works on. One thread more extend
 third of a lock. A message completes when all functions of its topic have returned; if one raises, the message fails
 with that error, and its next delivery calls only those that have not succeeded yet.
 
-Nothing is lost: a message leaves its queue once its end is recorded. When the process dies, or a stop runs out of
-time, its locks end, and other consumers get what it had in hand; that delivery is counted.
+Nothing is lost: a message leaves its queue once its end is recorded. When a stop runs out of time, what is still in
+hand fails with the reason "shutdown" and is there for other consumers at once; that delivery is not charged. When the
+process dies, its locks end first, and the delivery is charged.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from chalicelib.core.decisions import Interrupted
 from chalicelib.core.errors import Conflict, InvalidInput
+from chalicelib.engine import polling
+from chalicelib.engine.running import SHUT_DOWN
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.services import checks, installation
 from chalicelib.services.locks import LockKeeper
@@ -102,8 +106,10 @@ class Consumer:
     def stop(self, within_s: float = STOP_WITHIN_S) -> bool:
         """Poll no more, and wait up to ``within_s`` seconds for what is in hand; answers whether all of it was settled.
 
-        What was not goes on in its threads, but its locks are extended no longer, so that other consumers get it; who
-        is first settles it. A poll that waits for messages is waited for, too. Does nothing if it is not started.
+        What was not is handed back with the reason "shutdown", and is there for other consumers at once, as after the
+        shutdown of a worker. Its function goes on, as nobody can interrupt a thread, but what comes of it is not
+        recorded: end the process, or let functions look whether they shall end. A poll that waits for messages is
+        waited for, too. Does nothing if it is not started.
         """
         with self._lock:
             serving, self._serving = self._serving, None
@@ -115,7 +121,10 @@ class Consumer:
         ended = all(topic.join(give_up_at_s) for topic in serving.topics)
         serving.keeper.stop(give_up_at_s)
         if not ended:
-            logger.warning("consumer stopped before all was settled", extra={"within_s": within_s})
+            handed_back = _hand_back(serving)
+            logger.warning(
+                "consumer stopped before all was settled", extra={"within_s": within_s, "handed_back": handed_back}
+            )
         return ended
 
     def _open(self, serving: _Serving, topic: str) -> None:
@@ -139,6 +148,21 @@ class _Serving:
     keeper: LockKeeper
     wait_s: int
     topics: list[TopicThreads] = field(default_factory=list)
+
+
+def _hand_back(serving: _Serving) -> int:
+    """Give what is in hand to other consumers; answers how many messages that were."""
+    fates = []
+    for job in serving.keeper.held():
+        serving.keeper.let_go(job)
+        try:
+            fates.append((job, polling.hand_in(serving.yard, job, Interrupted(SHUT_DOWN))[1]))
+        except polling.NotInHand:
+            continue  # it was settled, or lost, in this very moment
+        except Exception:  # its lock ends, and it is delivered again
+            logger.exception("message comes back", extra={"job_id": job.id})
+    polling.tidy(serving.yard, fates)
+    return len(fates)
 
 
 def _refuse_deployed(yard: Yard, topics: Iterable[str]) -> None:

@@ -55,6 +55,11 @@ class LockKeeper:
         with self._lock:
             self._held[job.lease or ""] = _Held(job, now_ms, now_ms + self._timeout_ms)
 
+    def held(self) -> list[Job]:
+        """The messages in hand."""
+        with self._lock:
+            return [held.job for held in self._held.values()]
+
     def let_go(self, job: Job) -> None:
         """Extend the lock of a message no more; an extension under way is waited for."""
         with self._lock:
