@@ -22,7 +22,7 @@ from chalicelib.local.package_imports import missing_imports
 # (AWS Lambda Developer Guide, "Lambda quotas").
 ARCHIVE_MAX_BYTES = 15 * 1024 * 1024
 # Come with the Lambda Python runtime, or are of no use there.
-NEVER_PACKAGED = ("boto3/", "botocore/", "chalicelib/local/", "infra/", "tests/")
+NEVER_PACKAGED = ("boto3/", "botocore/", "chalicelib/local/", "chalicelib/testing/", "infra/", "tests/")
 NEEDED = ("app.py", "chalice/app.py", "chalicelib/__init__.py")
 WORKER = to_cfn_resource_name("worker")
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}  # what Lambda and what wheels call an architecture

@@ -1,7 +1,7 @@
 """The copy of the project that Chalice works on: what runs on Lambda, and nothing else.
 
-Chalice packages whatever it finds in ``chalicelib`` and ``vendor``. The copy leaves out the local runtime, holds the
-handler packages that `TASKYARD_HANDLERS` names beside ``chalicelib.tasks``, and a configuration with what is known
+Chalice packages whatever it finds in ``chalicelib`` and ``vendor``. The copy leaves out the local runtime and the test
+kit, holds the handler packages that `TASKYARD_HANDLERS` names beside ``chalicelib.tasks``, and a configuration with what is known
 only now: the functions' roles and the bucket.
 """
 
@@ -27,6 +27,7 @@ REQUIREMENTS = "requirements.txt"
 LIBRARY = "chalicelib"
 VENDOR = "vendor"  # what Chalice puts beside app.py, as it is
 LEFT_OUT = frozenset({"__pycache__"})
+LEFT_OUT_OF_LIBRARY = frozenset({"local", "testing"})
 CHALICE_TIMEOUT_S = 900  # most of it is pip, downloading
 OUTPUT_SHOWN_CHARS = 4_000
 
@@ -58,7 +59,7 @@ def stage_project(project: Path, staged: Path, settings: Settings, given: Given)
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         caches = {name for name in names if name in LEFT_OUT or name.endswith(".pyc")}
-        return caches | {"local"} if Path(folder) == library else caches
+        return caches | LEFT_OUT_OF_LIBRARY if Path(folder) == library else caches
 
     shutil.copytree(library, staged / LIBRARY, ignore=left_out)
     for name in ("app.py", REQUIREMENTS):

@@ -54,6 +54,7 @@ def project(tmp_path: Path) -> Path:
         "chalicelib/__init__.py": "",
         "chalicelib/thing.py": "def shown(id):\n    return {'id': id}\n",
         "chalicelib/local/__init__.py": "import click\n",
+        "chalicelib/testing/__init__.py": "import moto\n",
         "chalicelib/__pycache__/thing.cpython-311.pyc": "",
         "tests/test_thing.py": "",
     }.items():
