@@ -13,7 +13,6 @@ from datetime import tzinfo
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.statistics import DAY_MS, Span, Statistics, local_day, reckon
 from chalicelib.engine.yard import Yard
-from chalicelib.store.cohorts import Cohorts
 
 OFFSET_MAX_MS = DAY_MS  # no zone is that far from UTC
 ZONE_MAX_CHARS = 64
@@ -68,14 +67,9 @@ def condense(yard: Yard, going_on: Callable[[], bool]) -> int:
     first = today - CATCH_UP_MAX_DAYS if done is None else max(done // DAY_MS + 1, today - CATCH_UP_MAX_DAYS)
     condensed = 0
     for day in range(first, newest + 1):
-        if not going_on():
+        for age in CONDENSED_AFTER_DAYS:
+            condensed += cohorts.condense((day + CONDENSED_AFTER_DAYS[0] - age) * DAY_MS, going_on)
+        if not going_on():  # perhaps in the middle of the day: again the next time
             break
-        condensed += _condense_with_stragglers(cohorts, day)
         cohorts.remember_condensed(day * DAY_MS)
     return condensed
-
-
-def _condense_with_stragglers(cohorts: Cohorts, day: int) -> int:
-    """Condense a day, and those that are so much older that it is their turn again."""
-    ages = (age - CONDENSED_AFTER_DAYS[0] for age in CONDENSED_AFTER_DAYS)
-    return sum(cohorts.condense((day - age) * DAY_MS) for age in ages)

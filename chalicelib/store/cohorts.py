@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,13 +102,15 @@ class Cohorts:
         by_day = groupby(sorted(wanted, key=_group), _group)
         return [_cohort(list(found)) for _, found in by_day]
 
-    def condense(self, day_ms: int) -> int:
-        """Put the fresh rows of a day into condensed ones; answers how many there were.
+    def condense(self, day_ms: int, going_on: Callable[[], bool]) -> int:
+        """Put the fresh rows of a day into condensed ones until ``going_on`` says no; answers how many there were.
 
         A row that is added to meanwhile stays, with all of its type and runner, for another time.
         """
         condensed = 0
         for rows in self._groups(day_ms):
+            if not going_on():
+                break
             fresh = [row for row in rows if _is_fresh(row)]
             if fresh and self._rewrite(_cohort(rows), rows):
                 condensed += len(fresh)
