@@ -40,6 +40,7 @@ class TestComplete:
             "status": "failed",
             "output": "half of it",
             "error": {"type": "Failed", "message": "no stock", "where": None},
+            "retryCount": 1,
             "completedAt": api.now(),
             "updatedAt": api.now(),
             "log": [],
