@@ -12,34 +12,37 @@ import pytest
 from chalicelib import aws
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.yard import build
-from chalicelib.services import dead_letters, installation, messages, queues, traces
+from chalicelib.services import dead_letters, installation, messages, queues, tasks, traces
 from chalicelib.services.messages import NewMessage
+from chalicelib.services.task_orders import NextTask
 from infra.functions import Function
 from infra.roles import policy
 from infra.template import template
 from tests.services.handlers.publishers import publisher
+from tests.services.handlers.workers import end, worked
 from tests.support.iam import Policy, Recorder, resolved
 from tests.support.yards import SETTINGS, moto_bench
 
 DEV = replace(SETTINGS, stage="dev", bucket="objects")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fastify-mq.md"
+FUNCTIONS = (publisher, worked, end)
 LARGE = "x" * 300_000  # kept in the bucket
 
 
 @pytest.fixture(scope="module")
 def recorder() -> Iterator[Recorder]:
-    with moto_bench([publisher], DEV) as bench:
+    with moto_bench(FUNCTIONS, DEV) as bench:
         aws.client.cache_clear()
         made = Recorder()
         made.attach(aws._session())
-        yard = build(Registry.of([publisher]), DEV, now_ms=bench.clock)
+        yard = build(Registry.of(FUNCTIONS), DEV, now_ms=bench.clock)
         with installation.using(yard):
             yield made
 
 
 def of_worker(handlers: Path) -> Policy:
     """The worker's policy with a file of what its handlers need."""
-    return resolved(policy(DEV, Function.WORKER, handlers), template(DEV, Registry.of([publisher]).queues))
+    return resolved(policy(DEV, Function.WORKER, handlers), template(DEV, Registry.of(FUNCTIONS).queues))
 
 
 def refused(recorder: Recorder, granted: Policy, act: Callable[[], object]) -> set[str]:
@@ -82,6 +85,37 @@ def test_the_workers_role_suffices_to_publish_settle_and_replay(recorder: Record
         dead_letters.replay(letter)
 
     assert refused(recorder, role, act) == set()
+
+
+def test_and_for_all_that_is_done_with_tasks_but_lists(recorder: Recorder) -> None:
+    role = of_worker(Path("none.json"))
+    about = {"target_id": "t", "target_type": "t"}
+    parked = tasks.create("worked", **about, runner_type="system")
+    with pytest.raises(tasks.TaskUnfinished):
+        tasks.wait_complete(parked, 0, 1)
+
+    def act() -> None:
+        parent = tasks.create("by.hand", **about, input={"text": LARGE}, next=NextTask(type="worked", input=1))
+        tasks.create("worked", **about, runner_type="system", parent=parent, idempotency_key="t")
+        tasks.create("worked", **about, runner_type="system", input=1, delay_s=3_600)
+        tasks.complete(tasks.create("by.hand", **about, remove_on_complete=True), output="x" * 1_000)
+        tasks.complete(parent, output={"text": LARGE})
+        tasks.complete(tasks.create("ended", **about), output=1)
+        tasks.callback(tasks.create("by.hand", **about), 0, data="x" * 1_000)
+        tasks.process_next(parked, '{"code": 0}')
+        tasks.retry(tasks.cancel(tasks.create("worked", **about, runner_type="system", input=1)))
+        tasks.wait_complete(tasks.create("worked", **about, runner_type="system", input=[1]))
+        tasks.log(parent, "logged", {"n": 1})
+        tasks.detail(parent)
+
+    assert refused(recorder, role, act) == set()
+
+    def look() -> None:
+        tasks.list(type="by.hand", sort="id")
+        tasks.cancel_matching(type="by.hand", **about)
+        tasks.reset_all()
+
+    assert refused(recorder, role, look) == {"dynamodb:Query"}
 
 
 def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, tmp_path: Path) -> None:
