@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from chalicelib.local.cli_common import calls_service, parsed
 from chalicelib.local.client import Service
-from chalicelib.local.tables import present, show_page, show_record, show_text
+from chalicelib.local.tables import present, show_page, show_record, show_rows, show_text
 
 COLUMNS = {
     "ID": "id",
@@ -20,12 +21,18 @@ COLUMNS = {
     "COMPLETED": "completedAt",
     "ERROR": "error",
 }
+LOG_COLUMNS = {"TIME": "time", "MESSAGE": "message", "DATA": "data"}
 STATES = ("pending", "running", "waiting", "success", "failed", "canceled")
+
+
+def task(path: str) -> str:
+    """A path of the task routes, behind the prefix that the service was given (``TASKYARD_TASK_PREFIX``)."""
+    return f"{os.environ.get('TASKYARD_TASK_PREFIX', '/api/task')}/{path}"
 
 
 @click.group()
 def tasks() -> None:
-    """Create tasks, look at them, cancel them, run them again."""
+    """Create tasks, look at them, say how they went, cancel them, run them again."""
 
 
 @tasks.command()
@@ -64,7 +71,7 @@ def create(
         "maxRetries": max_retries,
         "timeout": timeout,
     }
-    present(service.post("/api/task/create", body), as_json, show_record)
+    present(service.post(task("create"), body), as_json, show_record)
 
 
 @tasks.command("list")
@@ -78,7 +85,7 @@ def list_tasks(
 ) -> None:
     """List tasks, newest first."""
     query = {"filter.type": type_, "filter.status": status, "filter.targetId": target_id, "currentPage": page}
-    answer = service.get("/api/task/list", query)
+    answer = service.get(task("list"), query)
     present(answer, as_json, _show_page)
 
 
@@ -87,16 +94,70 @@ def list_tasks(
 @calls_service
 def show(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
     """Show one task."""
-    present(service.get("/api/task/detail", {"id": id}), as_json, show_record)
+    present(service.get(task("detail"), {"id": id}), as_json, show_record)
+
+
+@tasks.command()
+@click.argument("id", required=False)
+@click.option("--target-id", help="All that are about this target, instead of ID.")
+@click.option("--target-type", help="What sort of thing that is.")
+@click.option("--type", "type_", help="And of this type.")
+@calls_service
+def cancel(
+    service: Service,
+    as_json: bool,
+    id: str | None,  # noqa: A002 - as above
+    target_id: str | None,
+    target_type: str | None,
+    type_: str | None,
+) -> None:
+    """Cancel a task that is not done, or all of a type about one target."""
+    target = {"targetId": target_id, "targetType": target_type, "type": type_}
+    if (id is None) != all(target.values()) or any(target.values()) != all(target.values()):
+        raise click.UsageError("name an ID, or --target-id, --target-type and --type together")
+    answer = service.post(task("cancel"), {"id": id} if id is not None else target)
+    which = f"task {id} is" if id is not None else f"tasks of type {type_} about {target_type} {target_id} are"
+    present(answer, as_json, lambda _: show_text(f"{which} canceled, unless done already"))
 
 
 @tasks.command()
 @click.argument("id")
+@click.option("--failed", is_flag=True, help="It has failed; otherwise it has succeeded.")
+@click.option("--output", metavar="JSON", help="What came of it.")
+@click.option("--error", metavar="TEXT", help="Why it failed.")
+@click.option("--msg", metavar="TEXT", help="What there is to say about it.")
+@click.option("--user-id", help="Who completed it.")
 @calls_service
-def cancel(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - as above
-    """Cancel a task that is not done."""
-    answer = service.post("/api/task/cancel", {"id": id})
-    present(answer, as_json, lambda _: show_text(f"task {id} is canceled, unless it was done already"))
+def complete(
+    service: Service,
+    as_json: bool,
+    id: str,  # noqa: A002 - as above
+    failed: bool,
+    output: str | None,
+    error: str | None,
+    msg: str | None,
+    user_id: str | None,
+) -> None:
+    """Say how a task went that is not done."""
+    status = "failed" if failed else "success"
+    told = {"output": None if output is None else parsed(output, "--output"), "error": error, "msg": msg}
+    answer = service.post(task("complete"), {"id": id, "status": status, **told, "userId": user_id})
+    present(answer, as_json, lambda _: show_text(f"task {id}: {status}"))
+
+
+@tasks.command()
+@click.argument("id")
+@click.argument("message", required=False)
+@click.option("--data", metavar="JSON", help="What belongs to the message.")
+@calls_service
+def log(service: Service, as_json: bool, id: str, message: str | None, data: str | None) -> None:  # noqa: A002
+    """Show a task's log; with MESSAGE or data, add an entry to it."""
+    if message is None and data is None:
+        answer = service.get(task("log"), {"id": id})
+        present(answer, as_json, lambda shown: show_rows(shown["log"], LOG_COLUMNS))
+        return
+    entry = {"message": message or "", "data": None if data is None else parsed(data, "--data")}
+    present(service.post(task("log"), {"id": id, **entry}), as_json, lambda _: show_text(f"logged for task {id}"))
 
 
 @tasks.command()
@@ -104,10 +165,10 @@ def cancel(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - as
 @calls_service
 def retry(service: Service, as_json: bool, ids: tuple[str, ...]) -> None:
     """Run failed or canceled tasks again."""
-    answer = service.post("/api/task/retry", {"id": ids[0]} if len(ids) == 1 else {"taskIds": list(ids)})
+    answer = service.post(task("retry"), {"id": ids[0]} if len(ids) == 1 else {"taskIds": list(ids)})
     present(answer, as_json, lambda _: show_text(f"to be run again: {', '.join(ids)}"))
 
 
 def _show_page(answer: dict[str, Any]) -> None:
-    rows = [{**task, "error": (task["error"] or {}).get("message")} for task in answer["pageData"]]
+    rows = [{**shown, "error": (shown["error"] or {}).get("message")} for shown in answer["pageData"]]
     show_page({**answer, "pageData": rows}, COLUMNS)

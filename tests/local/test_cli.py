@@ -175,6 +175,41 @@ class TestTasks:
             assert run("tasks", *arguments, "--url", service.url).exit_code == 0
         assert [asked.body for asked in service.asked] == [{"id": "9"}, {"id": "9"}, {"taskIds": ["9", "10"]}]
 
+    def test_cancel_all_about_a_target(self, service: StubService) -> None:
+        service.answers["POST /api/task/cancel"] = (200, {})
+        about = ["--target-id", "4", "--target-type", "document", "--type", "review"]
+        assert "review about document 4" in run("tasks", "cancel", *about, "--url", service.url).stdout
+        for wrong in ([], ["9", *about], about[:4]):
+            assert run("tasks", "cancel", *wrong, "--url", service.url).exit_code == 2
+        assert [asked.body for asked in service.asked] == [
+            {"targetId": "4", "targetType": "document", "type": "review"}
+        ]
+
+    def test_complete(self, service: StubService) -> None:
+        service.answers["POST /api/task/complete"] = (200, {})
+        for options in (["--output", '{"n": 1}', "--msg", "by hand", "--user-id", "u"], ["--failed", "--error", "no"]):
+            assert run("tasks", "complete", "9", *options, "--url", service.url).exit_code == 0
+        assert [asked.body for asked in service.asked] == [
+            {"id": "9", "status": "success", "output": {"n": 1}, "msg": "by hand", "userId": "u"},
+            {"id": "9", "status": "failed", "error": "no"},
+        ]
+
+    def test_log(self, service: StubService) -> None:
+        entry = {"time": "2026-01-01T00:00:00.000Z", "message": "half way", "data": {"n": 1}}
+        service.answers |= {"GET /api/task/log": (200, {"log": [entry]}), "POST /api/task/log": (200, {})}
+        shown = run("tasks", "log", "9", "--url", service.url)
+        assert (shown.exit_code, "half way" in shown.stdout) == (0, True)
+        run("tasks", "log", "9", "half way", "--data", '{"n": 1}', "--url", service.url)
+        assert (service.asked[0].query, service.asked[1].body) == (
+            {"id": ["9"]},
+            {"id": "9", "message": "half way", "data": {"n": 1}},
+        )
+
+    def test_they_go_where_the_routes_are(self, service: StubService, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TASKYARD_TASK_PREFIX", "/tasks/v1")
+        service.answers["GET /tasks/v1/detail"] = (200, TASK)
+        assert run("tasks", "show", "9", "--url", service.url).exit_code == 0
+
 
 class TestMessages:
     def test_list(self, service: StubService) -> None:
