@@ -53,7 +53,7 @@ LETTERS: dict[Amount, str] = {
     Took.TOTAL_MS: "t",
 }
 AMOUNT_OF = {letter: amount for amount, letter in LETTERS.items()}
-_NUMBER = re.compile(f"(?P<amount>[{''.join(AMOUNT_OF)}])(?P<quarter>[0-9]*)")
+_NUMBER = re.compile(f"(?P<amount>[{''.join(AMOUNT_OF)}])(?P<quarter>[0-9]+)")
 
 Row = Mapping[str, Any]
 Numbers = dict[Amount, list[int]]
@@ -207,19 +207,18 @@ def rows_in(effects: Effects) -> dict[RowKey, Counter[str]]:
 
 def _cohort(rows: Sequence[Row]) -> Cohort:
     """What the rows of one day, type and runner add up to."""
-    numbers: Numbers = {}
-    for row in rows:
-        for name, value in row.items():
-            match _NUMBER.fullmatch(name):
-                case None:
-                    continue
-                case found if found["quarter"]:
-                    into = numbers.setdefault(AMOUNT_OF[found["amount"]], [0] * QUARTERS_A_DAY)
-                    into[int(found["quarter"])] += value
-                case found:
-                    amount = AMOUNT_OF[found["amount"]]
-                    before, more = numbers.get(amount), _numbers(value)
-                    numbers[amount] = more if before is None else [a + b for a, b in zip(before, more, strict=True)]
+    numbers: Numbers = {
+        AMOUNT_OF[name]: _numbers(text)
+        for row in rows
+        if not _is_fresh(row)  # there is one at most
+        for name, text in row.items()
+        if name in AMOUNT_OF
+    }
+    for row in filter(_is_fresh, rows):
+        for name, number in row.items():
+            if found := _NUMBER.fullmatch(name):
+                quarters = numbers.setdefault(AMOUNT_OF[found["amount"]], [0] * QUARTERS_A_DAY)
+                quarters[int(found["quarter"])] += number
     first = rows[0]
     return Cohort(first["type"], first["runner"], _day_ms(first), numbers)
 

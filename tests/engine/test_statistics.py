@@ -237,6 +237,36 @@ def test_a_row_that_is_added_to_while_it_is_condensed_waits_for_another_time(w: 
     assert len(rows(w)) == 2
 
 
+def test_rows_that_were_condensed_by_another_meanwhile_and_made_anew_are_not_taken_for_the_old(w: World) -> None:
+    """Both condense the second task; before the slower one writes, a third makes a row just like the second's."""
+    day_ms = START_MS - START_MS % DAY_MS
+    cohorts = w.yard.insights.cohorts
+    project(w.yard, "s", [a_change(1, day_ms)])
+    cohorts.condense(day_ms, lambda: True)
+    project(w.yard, "s", [a_change(2, day_ms)])
+
+    def overtake(**_: Any) -> None:
+        cohorts.condense(day_ms, lambda: True)
+        project(w.yard, "s", [a_change(3, day_ms)])
+
+    with before(cohorts._table.client, "TransactWriteItems", overtake):
+        cohorts.condense(day_ms, lambda: True)
+    assert told(look(w))["total"] == Counter({State.PENDING: 3})
+
+
+def test_tasks_of_many_days_that_move_on_at_once_take_several_transactions(w: World) -> None:
+    """A transaction has at most 100 items, and each row of three hours is one."""
+    moves = []
+    for number in range(1, 121):
+        pending = a_change(number, START_MS - number * 3 * 60 * MINUTE_MS).after
+        assert pending is not None
+        moves.append(Change(str(number), pending, replace(pending, state=State.CANCELED, updated_at_ms=START_MS)))
+    with counting(w) as calls:
+        project(w.yard, "s", moves)
+    assert calls["TransactWriteItems"] == 2
+    assert look(w).total[State.CANCELED] == 120
+
+
 def test_condensing_goes_on_where_it_was_stopped(w: World) -> None:
     for number in range(10):
         project(w.yard, "s", [a_change(number + 1, START_MS - number * DAY_MS)])
@@ -248,6 +278,13 @@ def test_condensing_goes_on_where_it_was_stopped(w: World) -> None:
     condensed = [row for row in rows(w) if row["key"].count("|") == 1]
     assert len(condensed) == 8  # all but today and yesterday
     assert told(look(w))["total"] == Counter({State.PENDING: 10})
+
+    project(w.yard, "s", [a_change(11, START_MS - 9 * DAY_MS), a_change(12, START_MS - 2 * DAY_MS)])  # what comes late
+    w.clock.move(24 * DAY_MS)
+    assert engine.condense(w.yard, lambda: True) == 2 + 2  # is condensed a week or a month later
+    assert not [row for row in rows(w) if row["key"].count("|") > 1]
+    w.clock.move(-24 * DAY_MS)
+    assert told(look(w))["total"] == Counter({State.PENDING: 12})
 
 
 def test_a_rebuild_counts_the_ledger_anew_and_remembers_what_was_deleted(w: World) -> None:
