@@ -133,14 +133,15 @@ class TestOneStack:
             source.taskyard("destroy", "--stage", STAGE, "--yes")
             assert _everything(found.endpoint_url)["functions"] == {}
             assert _everything(found.endpoint_url)["sources"] == {}
-            source.deploy("--way", "stack")
-            again = Deployed(_url(source), found.endpoint_url, found.emulator, found.project, headers=found.headers)
+            url = _url(source.deploy("--way", "stack").stdout)
+            again = Deployed(url, found.endpoint_url, found.emulator, found.project, headers=found.headers)
             assert again.task(done)["output"]["words"] == 2
 
             source.taskyard("destroy", "--stage", STAGE, "--yes", "--release")
             assert set(_everything(found.endpoint_url)["stacks"]) == {"taskyard-dev-code"}
-            assert "took over taskyard-dev-" in source.deploy("--way", "stack").stdout
-            again = Deployed(_url(source), found.endpoint_url, found.emulator, found.project, headers=found.headers)
+            told = source.deploy("--way", "stack").stdout
+            assert "took over taskyard-dev-" in told
+            again = Deployed(_url(told), found.endpoint_url, found.emulator, found.project, headers=found.headers)
             assert again.task(done)["output"]["words"] == 2
             renewed = again.create("text.statistics", {"text": "one two three"})
             until(lambda: again.task(renewed)["status"] == "success")
@@ -180,7 +181,7 @@ class TestByChalice:
         awslambda = client("lambda", emulator.endpoint_url)
         command = source.command("deploy", "--stage", STAGE)
         with subprocess.Popen(command, cwd=source.project, env=source.environment, start_new_session=True) as first:
-            until(lambda: awslambda.list_functions()["Functions"], 60)
+            until(lambda: awslambda.list_functions()["Functions"], 60, longest_pause_s=0.05)
             os.killpg(first.pid, signal.SIGKILL)
         assert set(_everything(emulator.endpoint_url)["functions"]) < FUNCTIONS
         source.deploy(check=False)
@@ -273,8 +274,9 @@ def _everything(endpoint_url: str) -> dict[str, Any]:
     }
 
 
-def _url(source: Checkout) -> str:
-    return source.deploy("--way", "stack").stdout.split()[-1]
+def _url(told: str) -> str:
+    """The API's URL, with which what a deployment says ends."""
+    return told.split()[-1]
 
 
 def _clock(installation: Deployed) -> str:

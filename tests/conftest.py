@@ -1,0 +1,27 @@
+"""What every test process starts with: it looks for garbage seldom, and asks moto nothing twice."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+# A process of the tests holds half a million objects that live as long as it does. With Python's own thresholds
+# (700, 10, 10) a quarter of its time goes into looking at them again and again.
+GARBAGE_THRESHOLDS = (50_000, 20, 10)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Before the first module of tests is imported, where tests will run: not in the process that only hands them out."""
+    if not session.config.getoption("numprocesses", default=None):
+        from tests.support import remembered  # here, for it imports moto
+
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
+        remembered.install()
+
+
+def pytest_collection_finish() -> None:
+    """What importing has made stays: the collector need not look at it."""
+    gc.collect()
+    gc.freeze()
