@@ -35,10 +35,12 @@ from chalicelib.core.projection import CountKey, effects_of
 from chalicelib.core.states import State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
 from chalicelib.engine.context import Context
-from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
 from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.shelves import SHELF
 from chalicelib.store.wire import item_from_wire
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import Exited
@@ -300,6 +302,7 @@ def verify(play: Play) -> None:
     _nothing_ran_twice_or_early(play)
     _every_change_was_legal(world)
     _nothing_is_left_over(play)
+    occupancies_are_true(world)
     _duplicates_change_nothing(play)
     assert counted(play) == world.counts(), "I7: the counters do not agree with the ledger"
 
@@ -352,6 +355,8 @@ def _legal(before: Job | None, after: Job) -> None:
             updated_at_ms=after.updated_at_ms,
             wake_at_ms=after.wake_at_ms,
             has_children=after.has_children,
+            slot=after.slot,
+            lease_until_ms=after.lease_until_ms,
         )
         assert marked == after, f"I2: a terminal job changed: {before} -> {after}"
     if before.state is State.RUNNING and after.lease != before.lease:
@@ -368,6 +373,17 @@ def _nothing_is_left_over(play: Play) -> None:
     assert world.items("directory", "outbox") == []
     marked = [job for job in world.jobs() if job.wake_at_ms is not None and job.id not in play.waiting]
     assert marked == [], f"the clock would look for ever: {marked}"
+
+
+def occupancies_are_true(world: World) -> None:
+    """What is counted of each limited type is what its records add up to."""
+    counted = {item["type"]: (item["running"], item["unfinished"]) for item in world.items("directory", "occupancy")}
+    for name, numbers in counted.items():
+        shares = [job.occupancy for job in world.jobs() if job.type == name]
+        truth = sum(share.running for share in shares), sum(share.unfinished for share in shares)
+        assert numbers == truth, f"the occupancy of {name} is {numbers}, and its jobs say {truth}"
+    shelved = [item for item in world.items("directory") if item["kind"].startswith(SHELF)]
+    assert shelved == [], "left on a shelf"
 
 
 def _duplicates_change_nothing(play: Play) -> None:
