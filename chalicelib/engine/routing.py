@@ -1,20 +1,20 @@
 """Which lanes a job may travel on.
 
-The lanes of a consumed queue are declared in code and made by infra. A topic that is only polled gets a lane at
-first use; the directory remembers which it has, so that a poll asks no queue in vain.
+The lanes of a consumed queue are declared in code and made by infra. A topic that is only polled may have one for
+every band: it gets each at first use, and the directory remembers which it has, so that a poll asks no queue in vain.
 """
 
 from __future__ import annotations
 
-from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane, lane_for, soonest_first
+from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, lane_for, soonest_first
 from chalicelib.engine.yard import Yard
 
-BANDS_FRESH_MS = 10_000  # how long a process may miss that another one opened a topic's lane
+BANDS_FRESH_MS = 2_000  # how long polls that find something may miss that another process opened a lane
 
 
 def lane_of(yard: Yard, queue: str, priority: int) -> Lane:
     """The lane of a job, opened if need be."""
-    lane = lane_for(queue, priority, yard.handlers.queues.get(queue, DEFAULT_BANDS))
+    lane = lane_for(queue, priority, yard.handlers.queues.get(queue, SOONEST_FIRST))
     if queue not in yard.handlers.queues and lane.band not in yard.known_bands.get(queue, (0, ()))[1]:
         _open(yard, lane)
     return lane
@@ -26,10 +26,16 @@ def lanes_to_poll(yard: Yard, topic: str) -> list[Lane]:
     One that was never published to here may have had subscribers, whose lanes still hold what they did not get to.
     """
     read_at_ms, bands = yard.known_bands.get(topic, (0, ()))
-    if not bands or yard.now_ms() - read_at_ms > BANDS_FRESH_MS:
-        bands = tuple(soonest_first(yard.directory.bands_of(topic)))
-        _remember(yard, topic, bands)
-    return [Lane(topic, band) for band in bands or DEFAULT_BANDS]
+    if bands and yard.now_ms() - read_at_ms <= BANDS_FRESH_MS:
+        return [Lane(topic, band) for band in bands]
+    return open_lanes(yard, topic) or [Lane(topic, band) for band in SOONEST_FIRST]
+
+
+def open_lanes(yard: Yard, topic: str) -> list[Lane]:
+    """The lanes that a polled topic has, as the directory tells, the soonest first."""
+    bands = tuple(soonest_first(yard.directory.bands_of(topic)))
+    _remember(yard, topic, bands)
+    return [Lane(topic, band) for band in bands]
 
 
 def _open(yard: Yard, lane: Lane) -> None:
