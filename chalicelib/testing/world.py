@@ -29,6 +29,7 @@ from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.services.current import at_work
 from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.shelves import SHELF, of_pause, of_type
 from chalicelib.store.wire import item_from_wire
 from chalicelib.testing import cloud
 from chalicelib.testing.clock import MovableClock
@@ -180,7 +181,20 @@ class World:
                 times.append(job.wake_at_ms)
             if job.state is State.RUNNING:
                 times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
+        if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(SHELF)):
+            times.append(self.clock.ms)
         return times
+
+    def _may_leave(self, kind: str) -> bool:
+        """Whether the clock would send something from the shelf of this kind of items."""
+        shelf = kind.removeprefix(SHELF)
+        resumed = [of_pause(item["target"]) for item in self.items("directory", "pause") if item.get("resuming")]
+        if shelf in resumed:
+            return True
+        types = {of_type(name): name for name in self.yard.handlers.tasks}
+        if shelf not in types:
+            return False
+        return self.yard.occupancies.of(types[shelf]).free(self.yard.handlers.limit_of(types[shelf])) != 0
 
     # -- the world as it is, read from moto's own memory ---------------------------------------
 
