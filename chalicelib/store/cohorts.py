@@ -9,8 +9,9 @@ Key layout::
 
 Months and days are UTC's and those of the creation; the digest is of type and runner. The projector adds to fresh
 rows. Each is of three hours, which keeps it under 1 KB, so that a transaction writes it for two units; ``<quarter>``
-is the first of them. ``condense`` puts a day's fresh rows into one condensed row for each type and runner: a day that
-is read often is so written once more. What happens to its tasks later makes fresh rows again, and readers add up.
+is the first of the day's quarters in it. ``condense`` puts a day's fresh rows, up to 64, into one condensed row for
+each type and runner, without which a year could not be read in a request. What happens to its tasks later makes fresh
+rows again, and readers add up.
 
 A number's attribute is a letter and the number of its quarter in the day: ``s37`` are the tasks created from 09:15
 to 09:30 that have succeeded. ``updates`` counts the writes of a row, so that nothing is condensed that has changed
