@@ -26,19 +26,19 @@ def webhooks() -> None:
 
 
 @webhooks.command()
-@click.argument("url", callback=not_empty)
+@click.argument("address", metavar="URL", callback=not_empty)
 @click.option(
     "--events", default="", help="Of what, separated by commas: failed attempt, complete, ... By default all."
 )
 @click.option("--type", "types", multiple=True, help="Of jobs of this task type or topic alone; may be repeated.")
 @works_on_aws
-def add(as_json: bool, url: str, events: str, types: tuple[str, ...]) -> None:
+def add(as_json: bool, address: str, events: str, types: tuple[str, ...]) -> None:
     """Let URL be told, and show the secret by which it knows who tells, this once."""
     from chalicelib import settings
     from chalicelib.local import webhooks as kept
 
     names = [name.strip() for name in events.split(",") if name.strip()]
-    made = kept.add(url, names, types, time.time_ns() // 1_000_000)
+    made = kept.add(address, names, types, time.time_ns() // 1_000_000)
     present({**_shown(made), "secret": made.secret}, as_json, lambda _: show_text(f"{made.id} {made.secret}"))
     click.echo("Keep the secret: it is never shown again.", err=True)
     chosen = settings.current()

@@ -53,8 +53,8 @@ def test_what_a_webhook_wants(events: tuple[What, ...], types: tuple[str, ...], 
         url="u",
         events=frozenset(events),
         types=frozenset(types),
-        secret="s",
-        created_at_ms=1,  # noqa: S106
+        secret="s",  # noqa: S106
+        created_at_ms=1,
     )
     assert webhook.wants(happening) is wanted
 

@@ -41,6 +41,7 @@ from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sq
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.registry import registry
 from chalicelib.local import stack
+from chalicelib.queue import hooks as hooks_queue
 from chalicelib.services import dead_letters, messages
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
@@ -261,6 +262,7 @@ class Installation:
     @contextmanager
     def _invocation(self, function: Function) -> Iterator[None]:
         self.service.module.yard.cache_clear()  # a new process knows no queue, no lane and no id
+        hooks_queue._url.cache_clear()
         with self.recorder.during(function):
             yield
 
@@ -483,9 +485,9 @@ def tell_hooks(at_work: Installation) -> None:
     with at_work.in_handler(Function.HOOKS):
         assert large is not None
         outside.payloads.output(large)
-        for text in ("small", BESIDE, LARGE):
-            messages.publish("opened.in.a.hook", {"text": text}, priority=10)
-            messages.publish("scripted.topic", {"text": text})
+        for text, _ in itertools.product(("small", BESIDE, LARGE), range(2)):  # the second time, it was told again
+            for topic in ("opened.in.a.hook", "scripted.topic"):
+                messages.publish(topic, {"text": text}, idempotency_key=f"hook, {topic}, {len(text)}")
 
 
 def do_and_look(at_work: Installation) -> None:

@@ -14,6 +14,7 @@ from moto.cloudformation.models import cloudformation_backends
 from chalicelib import aws, settings
 from chalicelib.core.lanes import Band, Lane, sqs_name
 from chalicelib.engine import registry
+from chalicelib.engine.registry import Registry
 from chalicelib.local import stack
 from chalicelib.local.cli_doctor import doctor
 from chalicelib.local.doctor import api, installation, queues, stacks
@@ -435,7 +436,7 @@ def test_remedies_name_the_endpoint(patient: Patient) -> None:
 
 @pytest.fixture
 def _declared(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "declared_queues", lambda: patient.checkout.consumed)
+    monkeypatch.setattr(registry, "registry", lambda: Registry(queues=patient.checkout.consumed))
     monkeypatch.setattr(api, "application_routes", lambda: ROUTES)
     monkeypatch.setattr("chalicelib.local.cli_doctor.choose_deployed", lambda *_: None)
     monkeypatch.setattr(settings, "current", lambda: SETTINGS)

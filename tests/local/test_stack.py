@@ -204,7 +204,7 @@ def test_what_cloudformation_refuses_outright_is_told_in_its_words() -> None:
 @pytest.mark.usefixtures("emulated")
 def test_a_template_too_large_for_the_call_is_refused_before_it() -> None:
     longest = Settings(prefix="p" * 16, stage="s" * 12)
-    topics = (f"{number}-with-a-long-name-after-it" for number in range(18))
+    topics = (f"{number}-with-a-long-name-after-it" for number in range(17))
 
     with pytest.raises(InvalidInput, match="at most 51200 bytes"):
         stack.apply(longest, template(longest, dict.fromkeys(topics, tuple(Band))))
