@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from chalicelib import aws
-from chalicelib.core.errors import TaskyardError
+from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.local import stack
 from chalicelib.settings import Settings
 from infra.template import Queues, template
@@ -63,18 +63,27 @@ class _Made:
 
 
 _kept: dict[str, _Made] = {}  # by the template's text
+_open: set[str] = set()  # what is open now, so that a second cloud does not share the first one's tables
 _client = lru_cache(maxsize=16)(aws.client.__wrapped__)
 
 
 @contextmanager
-def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int]) -> Iterator[None]:
+def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int], late_ms: int = 0) -> Iterator[None]:
     """Within the block, AWS is a moto that holds the installation of ``chosen``, empty, and whatever is made meanwhile.
 
-    ``consumed`` are the queues with handlers. SQS takes the time from ``now_ms``. Nothing reaches the network: calls of
-    services that moto does not know raise. The environment names no endpoint, and credentials that open nothing.
+    ``consumed`` are the queues with handlers. SQS takes the time from ``now_ms``; hidden messages are shown ``late_ms``
+    milliseconds after their time. Nothing reaches the network: calls of services that moto does not know raise. The
+    environment names no endpoint, and credentials that open nothing.
     """
+    if "installation" in _open:
+        raise Conflict(
+            "another workbench is open in this process",
+            expected="one at a time",
+            remedy="close it first, or give its fixture a narrower scope",
+        )
     text = json.dumps(wanted := template(chosen, consumed))
-    with _environment(), patch.object(aws, "client", _client), mock_aws(), _obeying(now_ms):
+    with _environment(), patch.object(aws, "client", _client), mock_aws(), _obeying(now_ms, late_ms):
+        _open.add("installation")
         if text in _kept:
             _install(_kept[text])
         else:
@@ -83,6 +92,7 @@ def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int]) -> Iter
         try:
             yield
         finally:
+            _open.discard("installation")
             empty(_kept[text].queues)
 
 
@@ -114,7 +124,8 @@ def shown_at_ms(name: str) -> list[int]:
     times: list[int] = []
     groups: dict[str, int] = {}
     for message in queues()[name]._messages:
-        shown_ms = max(int(message.visible_at) + 1 if message.visible_at else 0, int(message.delayed_until))
+        visible_at_ms = int(message.visible_at) + message.late_ms if message.visible_at else 0
+        shown_ms = max(visible_at_ms, int(message.delayed_until))
         if message.group_id is not None:
             shown_ms = groups[message.group_id] = max(shown_ms, groups.get(message.group_id, 0))
         times.append(shown_ms)
@@ -157,12 +168,14 @@ def _environment() -> Iterator[None]:
 
 
 @contextmanager
-def _obeying(now_ms: Callable[[], int]) -> Iterator[None]:
-    """SQS takes the time from ``now_ms``."""
+def _obeying(now_ms: Callable[[], int], late_ms: int) -> Iterator[None]:
+    """SQS takes the time from ``now_ms``, and shows a hidden message ``late_ms`` after its time."""
     with (
         patch("moto.sqs.models.unix_time_millis", lambda: float(now_ms())),
         patch("moto.sqs.models.unix_time", lambda: now_ms() / 1_000),
         patch.object(Message, "mark_received", _mark_received),
+        patch.object(Message, "late_ms", late_ms, create=True),
+        patch.object(Message, "visible", property(lambda message: now_ms() >= message.visible_at + late_ms)),
     ):
         yield
 

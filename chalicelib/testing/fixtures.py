@@ -1,4 +1,4 @@
-"""A pytest fixture in one line: ``bench = workbench(my_handlers)``."""
+"""A pytest fixture in one line: ``bench = workbench_fixture(my_handlers)``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.testing.workbench import Declared, Workbench
 
 
-def workbench(*declared: Declared, **options: Any) -> Callable[..., Any]:
+def workbench_fixture(*declared: Declared, **options: Any) -> Callable[..., Any]:
     """A pytest fixture: an open workbench, a new one for each test. The parameters are those of ``Workbench``."""
     import pytest  # imported late: the workbench is of use without it
 

@@ -22,7 +22,8 @@ from chalicelib import aws
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.happenings import Happening, happenings_of
 from chalicelib.core.job import SYSTEM, Job
-from chalicelib.core.states import Kind
+from chalicelib.core.states import Kind, State
+from chalicelib.engine import hooks
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import Handler
 from chalicelib.engine.projecting import Change
@@ -41,6 +42,7 @@ from chalicelib.testing.deaths import At, Deaths
 from chalicelib.testing.world import Posted, Restless, World
 
 ROUNDS_MAX = 10_000  # in one go; more is a flow that never comes to rest
+TICK_MS = 60_000  # how often the clock function runs
 SETTINGS = Settings(index_shards=1)
 
 Declared: TypeAlias = ModuleType | Callable[..., Any]
@@ -69,6 +71,7 @@ class Workbench:
         handlers = self._deaths.watched(_registry_of(self._declared))
         with ExitStack() as resources:
             resources.enter_context(cloud.cloud(self._settings, handlers.queues, self._clock))
+            hooks._remembered.cache_clear()  # those of the bench before, whose clock may stand at the same moment
             exits: list[int] = []
             yard = build(handlers, self._settings, now_ms=self._clock, exit_process=exits.append)
             self._world = World(yard, self._clock, handlers, aws.client("sqs"), dict(cloud.queues()), exits)
@@ -150,9 +153,9 @@ class Workbench:
 
         Answers the attempts that ended. What waits for a person or a callback is not waited for.
         """
-        world, until_ms = self._world_now(), self._clock.ms + round(within / timedelta(milliseconds=1))
+        until_ms = self._clock.ms + round(within / timedelta(milliseconds=1))
         self._rest()
-        while (next_ms := world.next_event_ms()) is not None:
+        while (next_ms := self._next_ms()) is not None:
             if next_ms > until_ms:
                 raise Restless("something is still to come", expected=f"an end within {within}", got=self.now)
             self._clock.ms = max(self._clock.ms, next_ms)
@@ -266,6 +269,17 @@ class Workbench:
             if next_ms is None or next_ms > self._clock.ms:
                 return
         raise Restless(f"something is always due: {ROUNDS_MAX} rounds, and more", got=self.now)
+
+    def _next_ms(self) -> int | None:
+        """When something will happen next. What nobody sees coming may still be found by the clock's next tick."""
+        world = self._world_now()
+        next_ms = world.next_event_ms()
+        if next_ms is None and any(job.state is State.PENDING and job.travels for job in world.jobs()):
+            self._clock.move(TICK_MS)
+            world.tick()
+            self._rest()
+            return world.next_event_ms()
+        return next_ms
 
     def _ended(self) -> list[Attempt]:
         """The attempts that ended since this was asked last."""

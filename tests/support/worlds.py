@@ -138,7 +138,7 @@ class World(kit.World):
 def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterator[World]:
     """A world with the given handlers, everything empty and all clocks at ``START_MS``."""
     clock, registry, exits = MovableClock(), Registry.of(functions), []
-    with cloud.cloud(chosen, registry.queues, clock):
+    with cloud.cloud(chosen, registry.queues, clock, late_ms=1):  # as moto is by itself
         yard = build(registry, chosen, now_ms=clock, exit_process=exits.append)
         sqs = botocore.session.get_session().create_client("sqs", region_name=cloud.REGION)
         yield World(yard, clock, registry, sqs, dict(cloud.queues()), exits)
