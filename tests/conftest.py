@@ -13,7 +13,7 @@ GARBAGE_THRESHOLDS = (50_000, 20, 10)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection(session: pytest.Session) -> None:
-    """Before the first module of tests is imported, where tests will run: not in the process that only hands them out."""
+    """Before the first test module is imported; not in the process that only hands tests to others."""
     if not session.config.getoption("numprocesses", default=None):
         from tests.support import remembered  # here, for it imports moto
 
