@@ -17,6 +17,7 @@ from chalicelib.engine.admission import leave
 from chalicelib.engine.claiming import claim, opened, recorded
 from chalicelib.engine.context import Context
 from chalicelib.engine.keeper import Keeper
+from chalicelib.engine.pausing import HANDED_BACK_S, hold_up, is_paused_here
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import ComeBack, Done, Fate, settle, settle_late
 from chalicelib.engine.shutting_down import stopping
@@ -114,6 +115,10 @@ def _named(envelope: Job) -> Iterator[None]:
 
 
 def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+    if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
+        return _noted(yard, entry, ComeBack(HANDED_BACK_S))
+    if hold_up(yard, entry.envelope):
+        return Done()
     lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
     job = claim(yard, entry.envelope, lease)
     match job:

@@ -16,7 +16,7 @@ from chalicelib.core.decisions import Failed, Parked
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.core.states import Kind
-from chalicelib.engine import logbook
+from chalicelib.engine import logbook, pausing
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.jobs import JobRefused
 from chalicelib.store.payloads import to_json
@@ -263,6 +263,18 @@ class Context:
             self.lease_until_ms = until_ms
         except JobRefused as refused:
             self.note_refusal(refused)
+
+    def pause(self, for_ms: int) -> None:
+        """Take no more jobs of this one's type in this process for ``for_ms`` (1 ms to 15 minutes): others do.
+
+        What is behind this job in its batch, and what comes meanwhile, is handed back (kue's ``ctx.pause``). Raises
+        ``InvalidInput``.
+        """
+        pausing.pause_here(self.yard, pausing.type_target(self.job.type), for_ms)
+
+    def resume(self) -> None:
+        """Take jobs of this one's type in this process again, though the time of ``pause`` is not over."""
+        pausing.resume_here(self.yard, pausing.type_target(self.job.type))
 
     def keep_slot(self, until_ms: int) -> None:
         """The job was ended by somebody else and this run goes on: keep its slot in a limited type meanwhile."""

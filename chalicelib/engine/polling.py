@@ -16,6 +16,7 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.lifecycle import find
+from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.settling import ComeBack, Fate, settle
@@ -29,6 +30,7 @@ LOCK_MIN_MS = 1_000
 LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
 WAIT_MAX_S = 20  # the SQS limit of a long poll; API Gateway ends every request after 29 s
 TAKING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
+PAUSED_TURN_S = 1  # how long a poll of a paused topic sleeps before it looks again
 REASON_MAX_CHARS = 500
 NO_REASON = "the consumer gave no reason"
 
@@ -77,11 +79,13 @@ def poll(
     Lanes are drained strictly in order. When all are empty, waits up to ``wait_s`` seconds (0 to 20) for the first
     message on any of them. When AWS stops answering in the middle, what is in hand by then is answered, as it would
     be lost to the client for a lease. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a
-    queue.
+    queue. A paused topic shows nothing until it is resumed.
     """
     _refuse_subscribed(yard, topic)
     ends_ms = yard.now_ms() + wait_s * 1_000
     hand = Hand(yard, limit, lease_ms, consumer, ends_ms + TAKING_MAX_MS)
+    if not _awaited(yard, topic, ends_ms, sleep):
+        return []
     try:
         lanes = lanes_to_poll(yard, topic)
         if wait_s == 0 or len(lanes) > 1:  # the wait for a single lane begins with a look at it
@@ -93,6 +97,15 @@ def poll(
             raise
         logger.exception("a poll ended early", extra={"topic": topic, "taken": len(hand.taken)})
     return sorted(hand.taken, key=soonest)
+
+
+def _awaited(yard: Yard, topic: str, ends_ms: int, sleep: Sleep) -> bool:
+    """Wait, until ``ends_ms`` at the latest, while a topic is paused; answers whether it may be polled."""
+    while held_up_by(yard, topic, topic) is not None:
+        if yard.now_ms() >= ends_ms:
+            return False
+        sleep(PAUSED_TURN_S)
+    return True
 
 
 def complete(yard: Yard, job_id: int, lock_token: str | None = None) -> Job:

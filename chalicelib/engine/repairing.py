@@ -18,8 +18,10 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.admission import fill_slots, freed
 from chalicelib.engine.children import look_after
+from chalicelib.engine.pausing import finish_resuming
 from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.sending import mark_sent, parcel_of, send_all
+from chalicelib.engine.statistics import condense
 from chalicelib.engine.tidying import retention
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.job_lists import Wanted
@@ -44,9 +46,11 @@ def tick(yard: Yard, enough_time: Callable[[], bool]) -> dict[str, int]:
         "due_sent": send_due,
         "leases_recovered": recover_expired,
         "slots_filled": fill_slots,
+        "resumed_sent": finish_resuming,
     }
     if yard.now_ms() % HOUR_MS < MINUTE_MS:
         steps["stale_resent"] = resend_stale
+        steps["statistics_condensed"] = condense
     steps |= retention(yard)
     touched: dict[str, int] = {}
     failures: list[Exception] = []

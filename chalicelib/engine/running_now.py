@@ -6,10 +6,12 @@ import threading
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.admission import leave
 from chalicelib.engine.claiming import claim
 from chalicelib.engine.context import Context
 from chalicelib.engine.keeper import Keeper
 from chalicelib.engine.lifecycle import find, promote
+from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import settle
 from chalicelib.engine.yard import Yard
@@ -19,17 +21,18 @@ from chalicelib.store.jobs import JobRefused, Lease
 def run_now(yard: Yard, job_id: int) -> Job:
     """Make one attempt at a pending task that a handler runs, delayed or not; answers the record as it then is.
 
-    A task in another state, one that a person completes, and a child that waits for its parent are left as they are.
+    A task in another state, one that a person completes, a child that waits for its parent, one that is paused, and one
+    of a type with no free slot are left as they are.
     The message on the lane finds the work done, or brings what is to be done again. Raises ``NotFound``.
     """
     job = find(yard, job_id, Kind.TASK)
-    if job.state is not State.PENDING or not job.travels:
+    if job.state is not State.PENDING or not job.travels or held_up_by(yard, job.type, job.queue) is not None:
         return job
     with Keeper(yard, []) as keeper:
         lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
         claimed = claim(yard, promote(yard, job_id, Kind.TASK), lease)
         if not isinstance(claimed, Job):
-            return find(yard, job_id, Kind.TASK)  # a worker was faster
+            return find(yard, job_id, Kind.TASK)  # a worker was faster, or no slot is free
         context = Context(
             yard, claimed, yard.payloads.body(claimed), lease.until_ms, _deadline_ms(yard, claimed), keeper.hold
         )
@@ -39,6 +42,7 @@ def run_now(yard: Yard, job_id: int) -> Job:
         try:
             return settle(yard, claimed, outcome)[0]
         except JobRefused:
+            leave(yard, claimed)
             return find(yard, job_id, Kind.TASK)  # it was canceled or completed meanwhile
 
 

@@ -29,7 +29,7 @@ from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.notes import Notes
 from chalicelib.store.occupancies import Occupancies
-from chalicelib.store.pauses import Pauses
+from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.shelves import Shelves
 from chalicelib.store.table import Table
@@ -79,6 +79,8 @@ class Yard:
     random_bytes: RandomBytes
     worker_name: str
     exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
+    known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
+    paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
 
     def token(self) -> str:

@@ -18,6 +18,7 @@ from chalicelib.local.cli_deploy import deploy, destroy
 from chalicelib.local.cli_doctor import doctor
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
+from chalicelib.local.cli_pause import pause, paused, resume
 from chalicelib.local.cli_rebuild import rebuild
 from chalicelib.local.cli_tasks import tasks
 from chalicelib.local.cli_webhooks import webhooks
@@ -50,7 +51,9 @@ def main() -> None:
     """
 
 
-for command in (publish, messages, tasks, dlq, keys, webhooks, deploy, destroy, doctor, rebuild, cost):
+for command in (
+    publish, messages, tasks, dlq, keys, webhooks, pause, resume, paused, deploy, destroy, doctor, rebuild, cost,
+):  # fmt: skip
     main.add_command(command)
 
 

@@ -11,6 +11,7 @@ empty, so that the clock can finish what a crashed resume left.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from chalicelib.store.directory import digest
@@ -29,6 +30,24 @@ class Pause:
     target: str
     since_ms: int
     resuming: bool = False
+
+
+@dataclass(slots=True)
+class KnownPauses:
+    """What a process knows of the pauses in force, as of its last look."""
+
+    _targets: frozenset[str] = frozenset()
+    _read_at_ms: int | None = None
+
+    def targets(self, now_ms: int, fresh_ms: int, read: Callable[[], frozenset[str]]) -> frozenset[str]:
+        """What is paused, from memory where that is at most ``fresh_ms`` old."""
+        if self._read_at_ms is None or now_ms - self._read_at_ms > fresh_ms:
+            self._targets, self._read_at_ms = read(), now_ms
+        return self._targets
+
+    def forget(self) -> None:
+        """Look anew the next time."""
+        self._read_at_ms = None
 
 
 @dataclass(frozen=True, slots=True)

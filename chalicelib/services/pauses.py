@@ -1,0 +1,66 @@
+"""Pause and resume a task type, a topic or a queue, for the whole deployment.
+
+    from chalicelib.services import pauses
+
+    pauses.pause("image.resize")
+    pauses.pause(queue="orders")
+    pauses.resume("image.resize")
+
+What runs goes on; what would begin waits, in order, and so does what is published meanwhile. Workers and polls notice
+within five seconds. A pause lasts until it is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.engine import pausing
+from chalicelib.services import installation
+from chalicelib.services.records import EPOCH, MILLISECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Something that is paused: a ``type`` (or topic), or a ``queue``. ``resuming``: it is sent out again."""
+
+    type: str | None
+    queue: str | None
+    since: datetime
+    resuming: bool
+
+
+def pause(type: str | None = None, *, queue: str | None = None) -> None:  # noqa: A002  # every dialect's word for it
+    """Begin no more jobs of a task type or topic, or of a queue. Raises ``InvalidInput``."""
+    pausing.pause(installation.yard(), _target(type, queue))
+
+
+def resume(type: str | None = None, *, queue: str | None = None) -> int:  # noqa: A002  # as above
+    """Let the jobs begin again; answers how many were sent that had waited.
+
+    Raises ``InvalidInput``, and ``NotFound`` for what is not paused.
+    """
+    return pausing.resume(installation.yard(), _target(type, queue))
+
+
+def paused() -> Sequence[Paused]:
+    """What is paused, oldest first."""
+    return [
+        Paused(
+            type=pause.target.removeprefix(pausing.TYPE) if pause.target.startswith(pausing.TYPE) else None,
+            queue=pause.target.removeprefix(pausing.QUEUE) if pause.target.startswith(pausing.QUEUE) else None,
+            since=EPOCH + pause.since_ms * MILLISECOND,
+            resuming=pause.resuming,
+        )
+        for pause in pausing.paused(installation.yard())
+    ]
+
+
+def _target(type: str | None, queue: str | None) -> str:  # noqa: A002  # as above
+    if type is not None and queue is None:
+        return pausing.type_target(type)
+    if queue is not None and type is None:
+        return pausing.queue_target(queue)
+    raise InvalidInput("either a type or a queue is paused", field="type", expected="one of the two")
