@@ -18,7 +18,7 @@ from tests.support.service import Service
 
 WORDS = (
     "'PUBLISHED', 'PROCESSING', 'COMPLETED', 'FAILED', 'MOVED_TO_DLQ', 'REPLAYED', 'LOCK_RECOVERED', 'CANCELED', "
-    "'RETRIED' or 'REQUEUED'"
+    "'RETRIED', 'REQUEUED', 'INTERRUPTED' or 'PROMOTED'"
 )
 Seen = tuple[str, str]  # a message's id and a word
 
@@ -166,12 +166,13 @@ class TestPages:
     def test_one_answer_looks_at_so_many_messages(
         self, api: Service, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        jobs = [told(api, topic, Event.PUBLISHED, *([Event.DEAD] if n in (1, 6) else [])) for n in range(8)]
+        jobs = [told(api, topic, Event.PUBLISHED, *([Event.FAILED] if n in (1, 6) else [])) for n in range(8)]
         monkeypatch.setattr(traces, "WINDOW", 3)
-        first = api.get("/mq/trace/list", {"topic": topic, "event": "MOVED_TO_DLQ", "perPage": 5}).json
+        monkeypatch.setattr(traces, "LOOKED_MAX", 3)
+        first = api.get("/mq/trace/list", {"topic": topic, "event": "FAILED", "perPage": 5}).json
         assert (len(first["pageData"]), first["totalCount"], first["totalIsExact"]) == (1, 1, False)
-        dead = [[(str(jobs[n].id), "MOVED_TO_DLQ")] for n in (6, 1)]
-        assert walk(api, topic=topic, event="MOVED_TO_DLQ", perPage=5) == [dead[0], [], dead[1]]
+        failed = [[(str(jobs[n].id), "FAILED")] for n in (6, 1)]
+        assert walk(api, topic=topic, event="FAILED", perPage=5) == [failed[0], [], failed[1]]
         assert [len(page) for page in walk(api, topic=topic, perPage=5)] == [4, 3, 3]
         whole = api.get("/mq/trace/list", {"topic": topic, "perPage": 2, "currentPage": 2}).json
         assert (whole["totalCount"], whole["totalIsExact"]) == (4, False)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
-from tests.support.mq import listed, poll, publish, trace
+import pytest
+
+from chalicelib.api.mq import traces
+from chalicelib.core.states import Kind
+from chalicelib.engine import lifecycle
+from tests.support.mq import dead_letter, listed, poll, publish, trace
 from tests.support.service import Service
 
 
@@ -130,3 +136,53 @@ class TestSubscribers:
         for route in ("complete", "fail"):
             assert api.post(f"/mq/message/{route}", {"id": record["id"]}).status == 409
         assert api.work(self.TOPIC) == []
+
+
+class TestRareEvents:
+    """Events of old messages behind many newer ones, which no index tells of."""
+
+    @pytest.fixture
+    def filled(self, api: Service, topic: str, monkeypatch: pytest.MonkeyPatch) -> str:
+        """Three dead letters, a message completed after a failure, a canceled one, then six that nobody polls."""
+        monkeypatch.setattr(traces, "WINDOW", 2)
+        for _ in range(3):
+            dead_letter(api, topic)
+        record = publish(api, topic)
+        for way, wait_ms in (("fail", 1_001), ("complete", 1)):
+            poll(api, topic)
+            assert api.post(f"/mq/message/{way}", {"id": record["id"]}).status == 200
+            api.clock.move(wait_ms)
+        lifecycle.cancel(api.yard, int(publish(api, topic)["id"]), Kind.MESSAGE)
+        for _ in range(6):
+            publish(api, topic)
+        return topic
+
+    @staticmethod
+    def page(api: Service, **query: Any) -> tuple[list[str], int, bool, str | None]:
+        answer = api.get("/mq/trace/list", query).json
+        events = [entry["event"] for entry in answer["pageData"]]
+        return events, answer["totalCount"], answer["totalIsExact"], answer["nextCursor"]
+
+    def test_they_are_found_and_counted(self, api: Service, filled: str) -> None:
+        for event, count in (("MOVED_TO_DLQ", 3), ("COMPLETED", 1), ("CANCELED", 1), ("FAILED", 1), ("REPLAYED", 0)):
+            assert self.page(api, topic=filled, event=event) == ([event] * count, count, True, None)
+        assert self.page(api, topic=filled, event="PUBLISHED", perPage=11) == (["PUBLISHED"] * 11, 11, True, None)
+
+    def test_a_short_page_of_ends_tells_how_many_there_are(self, api: Service, filled: str) -> None:
+        events, total, exact, cursor = self.page(api, topic=filled, event="MOVED_TO_DLQ", perPage=1)
+        assert (events, total, exact) == (["MOVED_TO_DLQ"], 3, True)
+        assert self.page(api, topic=filled, event="MOVED_TO_DLQ", cursor=cursor)[0] == ["MOVED_TO_DLQ"] * 2
+        *_, exact, cursor = self.page(api, topic=filled, event="PUBLISHED", perPage=1)
+        assert not exact
+        assert len(self.page(api, topic=filled, event="PUBLISHED", cursor=cursor)[0]) == 10
+
+    @pytest.mark.parametrize("bound", ["count", "time"])
+    def test_an_answer_gives_up_in_the_end_and_says_where_to_go_on(
+        self, api: Service, filled: str, bound: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bounds = {"LOOKED_MAX": 4} if bound == "count" else {"READ_CHUNK": 4, "BUDGET_MS": 0}
+        for name, value in bounds.items():
+            monkeypatch.setattr(traces, name, value)
+        events, total, exact, cursor = self.page(api, topic=filled, event="FAILED")
+        assert (events, total, exact) == ([], 0, False)
+        assert self.page(api, topic=filled, event="FAILED", cursor=cursor)[0] == ["FAILED"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
@@ -16,15 +16,18 @@ from chalicelib.api.routes import Router
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Job
-from chalicelib.core.states import Kind
+from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent
-from chalicelib.store.job_lists import READ_CHUNK, Wanted
-from chalicelib.store.jobs import position_of
+from chalicelib.store.job_lists import LABELS, READ_CHUNK, Wanted
+from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
+from chalicelib.store.jobs import REPLAYED, position_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-WINDOW = 500  # messages that one answer looks at: their events are in their records, which no index shows
+WINDOW = 500  # messages that a numbered page looks at in any case, to count their events
+LOOKED_MAX = 10_000  # messages that an answer looks at for a page that is not full: no index shows their events
+BUDGET_MS = 10_000  # for how long it does so; API Gateway ends every request after 29 s
 PLACE = re.compile(r"([0-9]{13}-[0-9]{16})/([0-9]{1,3})")  # a message's position, and how many older events it has
 EventWord = Literal[
     "PUBLISHED",
@@ -37,7 +40,15 @@ EventWord = Literal[
     "CANCELED",
     "RETRIED",
     "REQUEUED",
+    "INTERRUPTED",
+    "PROMOTED",
 ]
+# Events that end a message's life: who has such a one stands under these labels, and has one of it.
+ENDS: Mapping[str, tuple[str, ...]] = {
+    "COMPLETED": (State.SUCCESS.value,),
+    "MOVED_TO_DLQ": (State.FAILED.value, REPLAYED),
+    "CANCELED": (State.CANCELED.value,),
+}
 
 router = Router("Traces", "What happened to messages, event by event.")
 
@@ -66,7 +77,9 @@ class EventPage(ListAnswer):
     """A page of events: the newest message first, and of a message the newest event."""
 
     page_data: list[TraceRecord]
-    total_is_exact: bool = Field(description="false: only the events of the newest 500 messages were counted")
+    total_is_exact: bool = Field(
+        description="false: only the events of the messages that were looked at were counted, or 10,000 that are an end"
+    )
 
 
 class Told(NamedTuple):
@@ -90,9 +103,10 @@ def trace_detail(yard: Yard, query: TraceQuery) -> list[TraceRecord]:
 def list_events(yard: Yard, query: EventQuery) -> EventPage:
     """List events, the newest message first, and of a message the newest event.
 
-    A message keeps its newest 20 events. Page numbers cover the newest 500 messages, and totalIsExact is false
-    where there are more; nextCursor goes on through all of them, 500 messages at most for one answer: with a
-    filter it may be short, even empty, before the end.
+    A message keeps its newest 20 events. An answer looks at 500 messages, and with a filter at up to 10,000, for up
+    to 10 seconds, until its page is full; totalIsExact is false where there are more. nextCursor goes on through all
+    of them: after 10,000 in vain a page may be short, even empty, before the end. COMPLETED, MOVED_TO_DLQ and CANCELED
+    are looked for only where messages have ended so, and counted up to 10,000.
     """
     if query.cursor is None:
         return _numbered(yard, query)
@@ -115,26 +129,62 @@ def _story(yard: Yard, trace_id: str) -> list[TraceRecord]:
     return [trace_record(job, event) for event, job in sorted(told, key=lambda entry: entry[0].at_ms)]
 
 
+@dataclass(slots=True)
+class _Look:
+    """How far one answer has looked, and when it gives up on a page that is not full (milliseconds since 1970)."""
+
+    yard: Yard
+    gives_up_at_ms: int
+    looked: int = 0
+
+    @classmethod
+    def begin(cls, yard: Yard) -> _Look:
+        """Nothing is looked at yet."""
+        return cls(yard, yard.now_ms() + BUDGET_MS)
+
+    @property
+    def spent(self) -> bool:
+        """Whether it has looked at enough; the time is asked for once for each chunk that is read."""
+        late = self.looked % READ_CHUNK == 0 and self.yard.now_ms() >= self.gives_up_at_ms
+        return self.looked >= LOOKED_MAX or late
+
+
 def _numbered(yard: Yard, query: EventQuery) -> EventPage:
-    """A page by its number, of the events of the newest 500 messages."""
-    messages = list(islice(_messages(yard, query, None, READ_CHUNK), WINDOW + 1))
-    looked, more = messages[:WINDOW], len(messages) > WINDOW
-    told = [entry for _, job in looked for entry in _told(job, query)]
+    """A page by its number."""
     end = query.offset + query.per_page
+    told: list[Told] = []
+    look, last, more = _Look.begin(yard), "", False
+    for at, job in _messages(yard, query, None, READ_CHUNK):
+        if look.looked >= WINDOW and (len(told) > end or look.spent):
+            more = True
+            break
+        told += _told(job, query)
+        look.looked, last = look.looked + 1, at
     page = told[query.offset : end]
-    place = page[-1].place if told[end:] else f"{looked[-1][0]}/0" if more else None
-    return _page(query, page, len(told), not more, place)
+    place = page[-1].place if told[end:] else f"{last}/0" if more else None
+    total, exact = (len(told), True) if not more else _counted(yard, query, len(told))
+    return _page(query, page, total, exact, place)
+
+
+def _counted(yard: Yard, query: EventQuery, told: int) -> tuple[int, bool]:
+    """How many events there are where not all messages were looked at: as many as the index tells, if it can."""
+    if query.event not in ENDS:
+        return told, False
+    count = yard.lists.count(_wanted(query))
+    return max(told, min(count, COUNTED_MAX)), count <= COUNTED_MAX
 
 
 def _behind(yard: Yard, query: EventQuery, place: str) -> tuple[list[Told], str | None]:
     """The events behind a place, and the place where the list goes on."""
     position, _, older = place.partition("/")
     told: list[Told] = []
-    for looked, (at, job) in enumerate(_messages(yard, query, place, min(query.per_page + 1, READ_CHUNK)), start=1):
+    look = _Look.begin(yard)
+    for at, job in _messages(yard, query, place, min(query.per_page + 1, READ_CHUNK)):
         told += _told(job, query, int(older) if at == position else None)
+        look.looked += 1
         if len(told) > query.per_page:
             return told[: query.per_page], told[query.per_page - 1].place
-        if looked == WINDOW:
+        if look.spent:
             return told, f"{at}/0"
     return told, None
 
@@ -156,7 +206,7 @@ def _only(yard: Yard, query: EventQuery, place: str | None) -> Iterator[tuple[st
 
 
 def _all(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterator[tuple[str, Job | None]]:
-    wanted = Wanted(Kind.MESSAGE, query.topic)
+    wanted = _wanted(query)
     if place is None:
         yield from yard.lists.walk(wanted, chunk=chunk)
         return
@@ -165,6 +215,11 @@ def _all(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterat
         job = yard.jobs.find(int(position.partition("-")[2]))
         yield position, job if job is not None and wanted.holds(job) else None
     yield from yard.lists.walk(wanted, position, chunk)
+
+
+def _wanted(query: EventQuery) -> Wanted:
+    """Where messages are listed that may have what is asked for."""
+    return Wanted(Kind.MESSAGE, query.topic, ENDS.get(query.event or "", LABELS))
 
 
 def _told(job: Job | None, query: EventQuery, older_than: int | None = None) -> list[Told]:
