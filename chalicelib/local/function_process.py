@@ -9,7 +9,7 @@ channel is read beside it, so that the process ends with its parent, at once.
 
 Two more documents say that the process is to end, and are not answered: ``{"order": "wind up"}``, from which on it
 begins no further job (see ``engine.shutting_down``), and ``{"order": "interrupt"}``, which ends the handler that runs.
-SIGTERM winds up as well, for whoever sends it to every process there is, and ends an idle process.
+SIGTERM ends an idle process at once, and a busy one when its invocation is over; it winds up until then.
 """
 
 from __future__ import annotations
@@ -45,16 +45,17 @@ def main() -> None:
     name = sys.argv[1]
     function = functions.load(name)
     requests: queue.SimpleQueue[Document] = queue.SimpleQueue()
-    busy = threading.Event()
+    busy, ending = threading.Event(), threading.Event()
     signal.signal(INTERRUPT_SIGNAL, lambda *_: shutting_down.interrupt())
-    signal.signal(signal.SIGTERM, lambda *_: _terminate(busy))
+    signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
     channel.send({"ready": True})
-    while True:
+    while not ending.is_set():
         request = requests.get()
         busy.set()
         channel.send(_answer(name, function, request))
         busy.clear()
+    _end_with_all_it_started()
 
 
 def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:
@@ -76,8 +77,9 @@ def _obey(order: str) -> None:
         signal.pthread_kill(main_thread, INTERRUPT_SIGNAL)  # to that thread: only so does it end a sleep
 
 
-def _terminate(busy: threading.Event) -> None:
+def _terminate(busy: threading.Event, ending: threading.Event) -> None:
     shutting_down.stopping.set()
+    ending.set()
     if not busy.is_set():
         sys.exit(channels.EXIT_CODE)
 

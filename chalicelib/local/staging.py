@@ -1,8 +1,8 @@
 """The copy of the project that Chalice works on: what runs on Lambda, and nothing else.
 
 Chalice packages whatever it finds in ``chalicelib`` and ``vendor``. The copy leaves out the local runtime and the test
-kit, holds the handler packages that `TASKYARD_HANDLERS` names beside ``chalicelib.tasks``, and a configuration with what is known
-only now: the functions' roles and the bucket.
+kit, holds the handler packages that `TASKYARD_HANDLERS` names beside ``chalicelib.tasks``, and a configuration with
+what is known only now: the functions' roles and the bucket.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -41,7 +42,10 @@ def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Pa
         until(lambda: (tmp_path / "slow.on").read_text().endswith(" 2"), AGAIN_WITHIN_S)
         again = service.task(slow)
         assert (again["status"], again["error"]["message"], again["retryCount"]) == ("running", "shutdown", 0)
+        worker = int((tmp_path / "slow.on").read_text().split()[0])
+        os.kill(worker, signal.SIGTERM)  # a worker alone is asked to end: it ends after its job, and is replaced
         (tmp_path / "slow.go").touch()
+        until(lambda: worker not in service.workers() and len(service.workers()) == 2)
         until(lambda: all(service.task(task)["status"] == "success" for task in [slow, *rest]), AGAIN_WITHIN_S)
         assert service.task(slow)["output"] == {"attempt": 2}
         assert (service.task(quick)["status"], service.task(quick)["output"]) == ("success", {"attempt": 1})
