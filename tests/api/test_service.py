@@ -290,13 +290,14 @@ JSON = st.recursive(
 MEMBERS = [
     "topic", "payload", "priority", "executeAt", "maxRetries", "traceId", "meta", "idempotencyKey", "messages", "id",
     "ids", "error", "type", "targetId", "targetType", "input", "runnerType", "delay", "scriptName", "timeout",
-    "context", "options", "parentTaskId", "taskIds", "status", "olderThan", "cursor",
+    "context", "options", "parentTaskId", "taskIds", "status", "olderThan", "cursor", "backoff", "next", "userId",
+    "removeOnComplete", "result", "signature", "code", "data", "message", "msg", "output",
 ]  # fmt: skip
 PARAMETERS = [
     "topic", "limit", "lockTimeout", "consumerId", "status", "traceId", "perPage", "currentPage", "replayed", "id",
     "cursor", "messageId", "event", "filter", "filter.id", "filter[status]", "filter.type", "filter.targetName",
     "filter.createdAt.startTime", "filter[createdAt][endTime]", "filter.completedAt", "sort", "sort[createdAt]",
-    "sort.id", "a[]", "a[b", "..",
+    "sort.id", "a[]", "a[b", "..", "taskId",
 ]  # fmt: skip
 GOOD: dict[str, st.SearchStrategy[Any]] = {
     "topic": st.sampled_from(["fuzz.a", "fuzz.b", "scripted.topic"]),
@@ -316,6 +317,17 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "timeout": st.integers(0, 86_400_000),
     "parentTaskId": st.integers(0, 40),
     "idempotencyKey": st.sampled_from(["key-a", "key-b"]),
+    "status": st.sampled_from(["success", "failed", "COMPLETED"]),
+    "backoff": st.sampled_from([True, "by.sevens", {}, {"delay": 5, "type": "exponential"}]),
+    "next": st.sampled_from([{"type": "by hand", "runnerType": "manual"}, {"type": "scripted", "input": None}]),
+    "removeOnComplete": st.booleans(),
+    "context": st.sampled_from([{}, {"secret": "s"}]),
+    "result": JSON.map(json.dumps) | st.just('{"code": 0}'),
+    "code": st.sampled_from([0, 1, -0.5, 1e300]),
+    "data": JSON,
+    "message": st.text(max_size=5),
+    "output": JSON,
+    "userId": st.just("u"),
 }
 GOOD["messages"] = st.lists(
     st.fixed_dictionaries(
