@@ -55,6 +55,12 @@ def manage(caller: Caller) -> dict[str, Any]:
     return {"name": caller.name, "scopes": sorted(caller.scopes)}
 
 
+@router.post("/tell", scope="task", signed=True)
+def tell(caller: Caller) -> dict[str, Any]:
+    """Needs a signature, or else the scope task."""
+    return {"name": caller.name, "scopes": sorted(caller.scopes)}
+
+
 def ask(authorization: str | None, *, settings: Settings = REMOTE) -> Any:
     """The answer of ``POST /replay``."""
     headers = {"Authorization": authorization} if authorization is not None else {}
@@ -77,6 +83,24 @@ def test_a_public_route_is_open_and_looks_nothing_up() -> None:
 
     reply = call(app_of(router, settings=REMOTE, lookup=fail), "GET", "/open", headers={"Authorization": "Bearer x"})
     assert reply.json == {"name": "anonymous", "scopes": []}
+
+
+@pytest.mark.parametrize(
+    ("authorization", "identity"),
+    [
+        (None, ANONYMOUS),
+        ("Bearer x", ANONYMOUS),
+        (f"Bearer {key_of(3)}", ANONYMOUS),  # revoked
+        (f"Bearer {key_of(1)}", ANONYMOUS),  # without the scope
+        (f"Bearer {key_of(2)}", Identity("key 2", frozenset({"*"}))),
+    ],
+)
+def test_a_signed_route_is_served_whoever_asks_and_told_who_that_is(
+    authorization: str | None, identity: Identity
+) -> None:
+    headers = {"Authorization": authorization} if authorization is not None else {}
+    reply = call(app_of(router, settings=REMOTE, lookup=KEYS.get), "POST", "/tell", headers=headers)
+    assert reply.json == {"name": identity.name, "scopes": sorted(identity.scopes)}
 
 
 @pytest.mark.parametrize(
