@@ -86,8 +86,8 @@ def call(world: World, handler: Handler, kind: Kind, value: Any, given: Circumst
 
 
 def _with_only(yard: Yard, handler: Handler, kind: Kind) -> Yard:
-    """``yard``, whose only handler of the type or topic is ``handler``."""
-    handlers = yard.handlers
+    """``yard``, whose only handler of the type or topic is ``handler``, without a limit: a call takes nobody's slot."""
+    handlers, handler = yard.handlers, replace(handler, limit=None)
     if kind is Kind.MESSAGE:
         return replace(yard, handlers=replace(handlers, subscribers={handler.name: (handler,)}))
     scripts = {(handler.name, handler.script): handler}

@@ -22,7 +22,7 @@ from chalicelib import aws
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.happenings import Happening, happenings_of
 from chalicelib.core.job import SYSTEM, Job
-from chalicelib.core.states import Kind, State
+from chalicelib.core.states import Kind
 from chalicelib.engine import hooks
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import Handler
@@ -41,8 +41,7 @@ from chalicelib.testing.clock import START_MS, MovableClock
 from chalicelib.testing.deaths import At, Deaths
 from chalicelib.testing.world import Posted, Restless, World
 
-ROUNDS_MAX = 10_000  # in one go; more is a flow that never comes to rest
-TICK_MS = 60_000  # how often the clock function runs
+ROUNDS_MAX = 1_000  # in one go; more is a flow that never comes to rest
 SETTINGS = Settings(index_shards=1)
 
 Declared: TypeAlias = ModuleType | Callable[..., Any]
@@ -155,7 +154,7 @@ class Workbench:
         """
         until_ms = self._clock.ms + round(within / timedelta(milliseconds=1))
         self._rest()
-        while (next_ms := self._next_ms()) is not None:
+        while (next_ms := self._world_now().next_event_ms()) is not None:
             if next_ms > until_ms:
                 raise Restless("something is still to come", expected=f"an end within {within}", got=self.now)
             self._clock.ms = max(self._clock.ms, next_ms)
@@ -269,17 +268,6 @@ class Workbench:
             if next_ms is None or next_ms > self._clock.ms:
                 return
         raise Restless(f"something is always due: {ROUNDS_MAX} rounds, and more", got=self.now)
-
-    def _next_ms(self) -> int | None:
-        """When something will happen next. What nobody sees coming may still be found by the clock's next tick."""
-        world = self._world_now()
-        next_ms = world.next_event_ms()
-        if next_ms is None and any(job.state is State.PENDING and job.travels for job in world.jobs()):
-            self._clock.move(TICK_MS)
-            world.tick()
-            self._rest()
-            return world.next_event_ms()
-        return next_ms
 
     def _ended(self) -> list[Attempt]:
         """The attempts that ended since this was asked last."""

@@ -34,7 +34,7 @@ from chalicelib.store.wire import item_from_wire
 from chalicelib.testing import cloud
 from chalicelib.testing.clock import MovableClock
 
-BATCHES_MAX = 10_000  # in one go; more is a flow that feeds itself for ever
+BATCHES_MAX = 1_000  # in one go; more is a flow that feeds itself for ever
 STREAM_BATCH = 100
 FUNCTION_LIMIT_MS = 60_000  # of the functions beside the worker
 SHARD = "shard-1"  # moto's streams have one

@@ -81,7 +81,7 @@ def strict(value: int) -> int:
     return value * 2
 
 
-@task("slow")
+@task("slow", concurrency=1, size=1)
 def slow(_: Any) -> None:
     while True:
         pass
@@ -162,6 +162,7 @@ def test_one_call_of_one_handler(bench: Workbench) -> None:
     assert canceled.error.startswith("JobCanceled: ")
     overrun = bench.call(slow, timeout_s=0.05)
     assert (overrun.status, overrun.error) == ("failed", "Timeout: attempt 1 overran its time")
+    assert bench.call(slow, timeout_s=0.01).error == overrun.error  # no call takes a slot of the type
     rejected = bench.call(strict, -1)
     assert (rejected.error, rejected.final) == ("Reject: no negative numbers", True)
     assert bench.call(approve).status == "waiting"
