@@ -414,6 +414,36 @@ def run_families(at_work: Installation) -> None:
         at_work.work()
 
 
+def tell(at_work: Installation) -> None:
+    """All that can be told of tasks from outside, with what follows a success, small and large."""
+
+    def by_hand(task_type: str = "by.hand", **more: Any) -> str:
+        body = {"type": task_type, "targetId": "t", "targetType": "t", **more}
+        return str(at_work.post("/api/task/create", body)["id"])
+
+    chain = {"type": "flow.reported", "next": {"type": "by.hand", "runnerType": "manual"}}
+    for output in (1, BESIDE, LARGE):
+        parent = by_hand(next=chain)
+        by_hand(parentTaskId=parent)
+        at_work.post("/api/task/complete", {"id": parent, "status": "success", "output": output})
+        handed_over, removed = by_hand("flow.reported"), by_hand(removeOnComplete=True, input=output)
+        for task_id in (handed_over, removed):
+            at_work.post("/api/task/complete", {"id": task_id, "status": "success", "output": output})
+        parked = at_work.create("flow.parked", {"x": output}, maxRetries=0)
+        at_work.work()
+        at_work.post("/api/task/next", {"id": parked, "result": json.dumps({"code": 0, "data": output})})
+    failed, told = by_hand(), by_hand()
+    at_work.post("/api/task/complete", {"id": failed, "status": "failed", "error": "no"})
+    for n in range(40):  # of so many, some trim the log
+        at_work.post("/api/task/log", {"id": told, "message": str(n)})
+    at_work.get("/api/task/log", {"id": told})
+    at_work.post("/api/task/callback", {"id": told, "code": 0, "data": BESIDE})
+    at_work.create("flow.polled", [{"result": "success"}])
+    at_work.work()
+    at_work.post("/api/task/cancel", {"targetId": "t", "targetType": "t", "type": "by.hand"})
+    at_work.get("/api/task/statistics", {"range": "7d"})
+
+
 def ask(at_work: Installation) -> None:
     """All that can be asked."""
     for query in ({}, {"topic": "polled"}, {"topic": "polled", "status": "PENDING"}, {"traceId": TRACE}):
@@ -512,6 +542,7 @@ WORK = (
     use_services,
     run_handlers,
     run_families,
+    tell,
     tell_hooks,
     do_and_look,
     give_up,
