@@ -17,6 +17,7 @@ from chalicelib.settings import Settings
 from infra.functions import SENDING, Function, function_name
 from tests.support.deployed import STAGE, Checkout, Deployed, checkout, deployed
 from tests.support.endpoint import client
+from tests.support.handlers.hooked import DIED, TOLD
 from tests.support.processes import is_running
 from tests.support.recording import recording
 from tests.support.waiting import becomes, until
@@ -25,7 +26,7 @@ LEASE_S = 4
 CLOCK_DEADLINE_S = 75  # EventBridge's shortest rate is a minute
 STAGED = Settings(stage=STAGE)
 FUNCTIONS = {function_name(STAGED, function) for function in Function}
-QUEUES = 7  # the lanes of `default` and `order.created`, three each, and the dead-letter queue
+QUEUES = 8  # the lanes of `default` and `order.created`, three each, that of the example pool, the dead-letter queue
 LATE_HANDLER = """from chalicelib.engine.handlers import subscribe
 
 
@@ -73,6 +74,12 @@ class TestTheDeployedForm:
             assert task["attempts"] >= 2
             assert task["output"] == {"attempt": task["attempts"]}
         becomes(accepted, lambda: _ids(installation, "count.me", "COMPLETED"), 60)
+
+    def test_hooks_are_told_in_order(self, installation: Deployed, tmp_path: Path) -> None:
+        (tmp_path / DIED).touch()
+        installation.create("hooked", {"n": 1}, targetId=str(tmp_path))
+        told = ["create: None", "enqueue: None", "start: None", "progress: None", "complete: {'n': 1}"]
+        becomes(told, lambda: (tmp_path / TOLD).read_text().splitlines() if (tmp_path / TOLD).exists() else [], 60)
 
     def test_the_rule_runs_the_clock(self, installation: Deployed) -> None:
         until(lambda: "has not run" not in _clock(installation), CLOCK_DEADLINE_S)
@@ -197,7 +204,7 @@ def _assert_functions(endpoint_url: str) -> None:
     sizes = {
         "taskyard-dev": (512, 29),
         "taskyard-dev-worker": (1024, 300),
-        **{f"taskyard-dev-{name}": (512, 60) for name in ("dead_letters", "clock", "projector")},
+        **{f"taskyard-dev-{name}": (512, 60) for name in ("dead_letters", "clock", "projector", "hooks")},
     }
     roles = set()
     for function in Function:
@@ -220,7 +227,8 @@ def _assert_sources(endpoint_url: str) -> None:
     mappings = awslambda.list_event_source_mappings()["EventSourceMappings"]
     fed = [mapping["FunctionArn"].rsplit(":", 1)[-1] for mapping in mappings]
     assert sorted(fed) == sorted(
-        ["taskyard-dev-projector", "taskyard-dev-dead_letters"] + ["taskyard-dev-worker"] * (QUEUES - 1 + TEST_LANES)
+        ["taskyard-dev-projector", "taskyard-dev-dead_letters", "taskyard-dev-hooks"]
+        + ["taskyard-dev-worker"] * (QUEUES - 1 + TEST_LANES)
     )
     assert len({mapping["EventSourceArn"] for mapping in mappings}) == len(mappings)
     for mapping in mappings:

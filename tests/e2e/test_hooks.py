@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_up import taskyard, words
-from tests.support.hooked import TOLD
+from tests.support.handlers.hooked import TOLD
 from tests.support.pages import code_of
 from tests.support.up import running
 from tests.support.waiting import becomes, until
@@ -45,7 +45,7 @@ def receiver() -> Iterator[tuple[str, list[Post]]]:
 
 def test_events_arrive_in_order_and_after_kill_9(tmp_path: Path, receiver: tuple[str, list[Post]]) -> None:
     url, seen = receiver
-    with running(tmp_path, "--workers", "1", TASKYARD_HANDLERS="tests.support.hooked") as service:
+    with running(tmp_path, "--workers", "1", TASKYARD_HANDLERS="tests.support.handlers") as service:
         where = ["--url", service.url]
         added = taskyard("webhooks", "add", url, "--events", "create,complete", "--type", "hooked", "--json", *where)
         made = json.loads(added.stdout)
