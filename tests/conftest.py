@@ -15,9 +15,9 @@ GARBAGE_THRESHOLDS = (50_000, 20, 10)
 def pytest_collection(session: pytest.Session) -> None:
     """Before the first test module is imported; not in the process that only hands tests to others."""
     if not session.config.getoption("numprocesses", default=None):
+        gc.set_threshold(*GARBAGE_THRESHOLDS)
         from tests.support import remembered  # here, for it imports moto
 
-        gc.set_threshold(*GARBAGE_THRESHOLDS)
         remembered.install()
 
 
