@@ -184,6 +184,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         metrics="off",
         tracing="on",
         watch="off",
+        hooks="on",
         alarm_topic="arn:aws:sns:eu-central-1:123456789012:pager",
         log_level="DEBUG",
     )

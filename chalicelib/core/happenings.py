@@ -103,22 +103,20 @@ class Happening:
             raise LookupError("outputs cannot be read here: this happening was not delivered to a hook")
         return self.read_output(self.job)
 
-    def to_text(self) -> str:
-        """The stored form (ASCII JSON)."""
-        document = {
+    def to_document(self) -> dict[str, Any]:
+        """The form in which it travels, for JSON."""
+        return {
             "what": self.what.value,
             "sequence": self.sequence,
             "at_ms": self.at_ms,
             "detail": self.detail,
             "job": to_document(self.job),
         }
-        return json.dumps(document, separators=(",", ":"))
 
     @classmethod
-    def from_text(cls, text: str) -> Happening:
-        """The happening that ``to_text`` stored; raises ``InvalidInput`` for any other text."""
+    def from_document(cls, document: Any) -> Happening:
+        """The happening that ``to_document`` wrote; raises ``InvalidInput`` for anything else."""
         try:
-            document = json.loads(text)
             return cls(
                 what=What(document["what"]),
                 job=from_document(document["job"]),
@@ -127,7 +125,7 @@ class Happening:
                 detail=document["detail"],
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidInput("this is no happening", expected="one that Taskyard wrote", got=text) from error
+            raise InvalidInput("this is no happening", expected="one that Taskyard wrote", got=document) from error
 
 
 def happenings_of(before: Job | None, after: Job | None, sequence: str, at_ms: int) -> list[Happening]:

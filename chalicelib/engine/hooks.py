@@ -94,15 +94,15 @@ class Addressed:
 
     def letter(self) -> Letter:
         """The form in which it travels."""
-        text = json.dumps({"to": self.recipient, "happening": self.happening.to_text()}, separators=(",", ":"))
-        return Letter(self.group, f"{self.happening.id}/{self.recipient}", text)
+        document = {"to": self.recipient, "happening": self.happening.to_document()}
+        return Letter(self.group, f"{self.happening.id}/{self.recipient}", json.dumps(document, separators=(",", ":")))
 
     @classmethod
     def from_text(cls, text: str) -> Addressed:
         """What a letter's text says; raises ``InvalidInput`` for any other text."""
         try:
             document = json.loads(text)
-            return cls(str(document["to"]), Happening.from_text(document["happening"]))
+            return cls(str(document["to"]), Happening.from_document(document["happening"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput("this is no letter to a hook", expected="one that Taskyard wrote", got=text) from error
 

@@ -209,6 +209,7 @@ class TestCommands:
         [
             ("worker", "sqs-batch.json", {"batchItemFailures": []}),
             ("projector", "dynamodb-stream.json", {"state": {}}),
+            ("hooks", "sqs-hooks.json", {"batchItemFailures": []}),
         ],
     )
     def test_invoke(self, service: Service, function: str, event: str, answer: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 from chalicelib.api.exchange import incoming
 from chalicelib.core.job import from_envelope
 from chalicelib.core.states import State
+from chalicelib.engine.hooks import Addressed
 from chalicelib.functions.events import changes_by_shard, received
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import HttpRequest, http_event, scheduled_event, sqs_event, stream_event
@@ -99,6 +100,16 @@ class TestSqs:
         for record in event["Records"]:
             assert keys_of(record) == keys_of(sqs_event([self.MESSAGE], QUEUE_ARN)["Records"][0])
             assert record["md5OfBody"] == hashlib.md5(record["body"].encode()).hexdigest()  # noqa: S324
+
+    def test_the_example_of_hooks_holds_a_letter(self) -> None:
+        (message,) = received(example("sqs-hooks.json"))
+        letter = Addressed.from_text(message.text)
+        assert (letter.recipient, letter.happening.what, letter.happening.type) == ("code", "complete", "order.created")
+        (record,) = example("sqs-hooks.json")["Records"]
+        attributes, sent = record["attributes"], letter.letter()
+        assert (attributes["MessageGroupId"], attributes["MessageDeduplicationId"]) == (sent.group, sent.id)
+        assert (message.source, record["body"]) == ("taskyard-local-hooks.fifo", sent.text)
+        assert record["md5OfBody"] == hashlib.md5(record["body"].encode()).hexdigest()  # noqa: S324
 
 
 class TestStream:
