@@ -39,6 +39,7 @@ OutputReader = Callable[[Job], Any]
 class Happening:
     """Something that happened to a job. ``job`` is its record right after; of one that was removed, right before.
 
+    Input, options and context are not in it, nor its trace.
     ``sequence`` is the place of the change in the ledger's stream. ``detail`` depends on what happened::
 
         progress         current, total, percent (0 to 100), message, data
@@ -125,7 +126,7 @@ class Happening:
                 detail=document["detail"],
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidInput("this is no happening", expected="one that Taskyard wrote", got=document) from error
+            raise InvalidInput("this is no happening", expected="one that Taskyard wrote") from error
 
 
 def happenings_of(before: Job | None, after: Job | None, sequence: str, at_ms: int) -> list[Happening]:
@@ -240,5 +241,5 @@ def _error(error: JobError | None) -> dict[str, str] | None:
 
 
 def _snapshot(job: Job) -> Job:
-    """The record without its story, and without what settles its attempt."""
-    return replace(job, trace=(), lease=None, source=None, receipt=None)
+    """The record without its story, what settles its attempt, and its body and context, which may hold secrets."""
+    return replace(job, trace=(), lease=None, source=None, receipt=None, body=None, context=None)

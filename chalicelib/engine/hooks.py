@@ -9,7 +9,7 @@ letter that cannot be delivered holds back that group alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -104,7 +104,7 @@ class Addressed:
             document = json.loads(text)
             return cls(str(document["to"]), Happening.from_document(document["happening"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidInput("this is no letter to a hook", expected="one that Taskyard wrote", got=text) from error
+            raise InvalidInput("this is no letter to a hook", expected="one that Taskyard wrote") from error
 
 
 def group_of(job_id: int, recipient: str) -> str:
@@ -153,39 +153,35 @@ def _happenings(changes: Iterable[Change]) -> Iterator[Happening]:
 # -- delivering ---------------------------------------------------------------------------------------
 
 
-class NotTold(Exception):
-    """A letter could not be delivered; the text says why and tells no secret."""
-
-
 def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[], int], call: Post = post) -> list[str]:
     """Deliver letters in their order; answers the ids of the messages that must come back.
 
     Of a group whose first letter could not be delivered, no later one is tried: all come back once that one does.
     """
-    queue = queue_of(yard.settings)
+    teller = _Teller(yard, call)
     held: set[str] = set()
     come_back: list[str] = []
-    webhooks: dict[str, Webhook] | None = None
     for message in messages:
-        group, wait_s = f"unreadable {message.message_id}", wait_before(message.receive_count)
-        try:
-            addressed = Addressed.from_text(message.text)
-            group = addressed.group
-            if group in held or remaining_ms() < DELIVERY_RESERVE_MS:
-                wait_s = 0
-                raise NotTold("another of its job comes first" if group in held else "too little time is left")
-            if webhooks is None and addressed.recipient != IN_CODE:
-                webhooks = {webhook.id: webhook for webhook in yard.directory.webhooks()}
-            _tell(yard, addressed, webhooks or {}, call)
-        except (NotTold, InvalidInput) as error:
-            logger.warning(
-                "not told, and tried again",
-                extra={"group": group, "message_id": message.message_id, "wait_s": wait_s, "why": str(error)},
-            )
-            held.add(group)
-            come_back.append(message.message_id)
-            queue.hide(message.receipt, wait_s)
+        addressed = _opened(message)
+        group = addressed.group if addressed is not None else message.message_id
+        problem: str | None = "another comes first, or too little time is left"
+        wait_s = 0
+        if group not in held and remaining_ms() >= DELIVERY_RESERVE_MS:
+            problem, wait_s = teller.tell(addressed), wait_before(message.receive_count)
+        if problem is None:
+            continue
+        logger.warning("not told, and tried again", extra={"group": group, "wait_s": wait_s, "why": problem})
+        held.add(group)
+        come_back.append(message.message_id)
+        queue_of(yard.settings).hide(message.receipt, wait_s)
     return come_back
+
+
+def _opened(message: Received) -> Addressed | None:
+    try:
+        return Addressed.from_text(message.text)
+    except InvalidInput:
+        return None
 
 
 def wait_before(receives: int) -> int:
@@ -193,16 +189,45 @@ def wait_before(receives: int) -> int:
     return min(FIRST_WAIT_S << min(receives - 1, 12), LONGEST_WAIT_S)
 
 
-def _tell(yard: Yard, addressed: Addressed, webhooks: Mapping[str, Webhook], call: Post) -> None:
-    happening = replace(addressed.happening, read_output=yard.payloads.output)
-    if addressed.recipient == IN_CODE:
-        _tell_hooks(yard.handlers.hooks, happening)
-        return
-    webhook = webhooks.get(addressed.recipient)
-    if webhook is None:
-        logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
-        return
-    _tell_webhook(yard, webhook, happening, call)
+@dataclass(slots=True)
+class _Teller:
+    """Tells recipients, during one invocation."""
+
+    yard: Yard
+    call: Post
+    _webhooks: dict[str, Webhook] | None = None  # as they are now, once one is to be told
+
+    def tell(self, addressed: Addressed | None) -> str | None:
+        """Tell the recipient; answers why it could not be told, without a secret, or ``None``."""
+        if addressed is None:
+            return "it is no letter that Taskyard wrote"
+        happening = replace(addressed.happening, read_output=self.yard.payloads.output)
+        if addressed.recipient == IN_CODE:
+            _tell_hooks(self.yard.handlers.hooks, happening)
+            return None
+        if self._webhooks is None:
+            self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
+        webhook = self._webhooks.get(addressed.recipient)
+        if webhook is None:
+            logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
+            return None
+        return self._post(webhook, happening)
+
+    def _post(self, webhook: Webhook, happening: Happening) -> str | None:
+        body = json.dumps(document_of(happening), separators=(",", ":")).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "taskyard",
+            EVENT_HEADER: happening.what.value,
+            EVENT_ID_HEADER: happening.id,
+            WEBHOOK_HEADER: webhook.id,
+            SIGNATURE_HEADER: signature(webhook.secret, self.yard.now_ms() // 1_000, body),
+        }
+        try:
+            self.call(webhook.url, body, headers, local=self.yard.settings.local)
+        except NotTaken as refused:
+            return f"webhook {webhook.id}: {refused}"
+        return None
 
 
 def _tell_hooks(hooks: Iterable[Hook], happening: Happening) -> None:
@@ -214,22 +239,6 @@ def _tell_hooks(hooks: Iterable[Hook], happening: Happening) -> None:
             hook.function(happening)
         except Exception:  # user code
             logger.exception("a hook failed", extra={"hook": hook.label, "happening": happening.id})
-
-
-def _tell_webhook(yard: Yard, webhook: Webhook, happening: Happening, call: Post) -> None:
-    body = json.dumps(document_of(happening), separators=(",", ":")).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "taskyard",
-        EVENT_HEADER: happening.what.value,
-        EVENT_ID_HEADER: happening.id,
-        WEBHOOK_HEADER: webhook.id,
-        SIGNATURE_HEADER: signature(webhook.secret, yard.now_ms() // 1_000, body),
-    }
-    try:
-        call(webhook.url, body, headers, local=yard.settings.local)
-    except NotTaken as refused:
-        raise NotTold(f"webhook {webhook.id}: {refused}") from None
 
 
 def document_of(happening: Happening) -> dict[str, Any]:

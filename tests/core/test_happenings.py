@@ -123,8 +123,8 @@ def test_the_fields_of_a_happening() -> None:
     assert created.at_ms == NOW_MS
 
 
-def test_the_snapshot_holds_nothing_by_which_an_attempt_is_settled() -> None:
-    seen = replace(RUNNING, lease="secret", source="q", receipt="r", trace=("1 published",))
+def test_the_snapshot_holds_nothing_secret() -> None:
+    seen = replace(RUNNING, lease="a", source="q", receipt="r", trace=("1 published",), body="{}", context="{}")
     (started,) = told(NEW, seen)
     assert started.job == replace(RUNNING, lease=None)
 
