@@ -16,7 +16,7 @@ from typing import Any
 from unittest.mock import patch
 
 from chalicelib import aws
-from chalicelib.core.errors import Conflict, TaskyardError
+from chalicelib.core.errors import TaskyardError
 from chalicelib.local import stack
 from chalicelib.settings import Settings
 from infra.template import Queues, template
@@ -63,7 +63,6 @@ class _Made:
 
 
 _kept: dict[str, _Made] = {}  # by the template's text
-_open: set[str] = set()  # what is open now, so that a second cloud does not share the first one's tables
 _client = lru_cache(maxsize=16)(aws.client.__wrapped__)
 
 
@@ -75,15 +74,9 @@ def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int], late_ms
     milliseconds after their time. Nothing reaches the network: calls of services that moto does not know raise. The
     environment names no endpoint, and credentials that open nothing.
     """
-    if "installation" in _open:
-        raise Conflict(
-            "another workbench is open in this process",
-            expected="one at a time",
-            remedy="close it first, or give its fixture a narrower scope",
-        )
     text = json.dumps(wanted := template(chosen, consumed))
     with _environment(), patch.object(aws, "client", _client), mock_aws(), _obeying(now_ms, late_ms):
-        _open.add("installation")
+        there_before = dict(queues())
         if text in _kept:
             _install(_kept[text])
         else:
@@ -92,8 +85,7 @@ def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int], late_ms
         try:
             yield
         finally:
-            _open.discard("installation")
-            empty(_kept[text].queues)
+            empty({**_kept[text].queues, **there_before})
 
 
 def tables() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from unittest.mock import patch
 
 from chalicelib import aws
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.happenings import Happening, happenings_of
 from chalicelib.core.job import SYSTEM, Job
 from chalicelib.core.states import Kind
@@ -48,6 +48,8 @@ Declared: TypeAlias = ModuleType | Callable[..., Any]
 Which: TypeAlias = Task | Message | int | str
 """A task or a message, or its id as a number or as digits."""
 
+_open: list[Workbench] = []  # none or one: a second one would share the first one's tables
+
 
 class Workbench:
     """One installation in this process. Use it as a context manager; within the block, services act on it.
@@ -67,6 +69,12 @@ class Workbench:
         self._reported = 0  # how many records of the stream `run` has told of
 
     def __enter__(self) -> Workbench:
+        if _open:
+            raise Conflict(
+                "another workbench is open in this process",
+                expected="one at a time",
+                remedy="close it first, or give its fixture a narrower scope",
+            )
         handlers = self._deaths.watched(_registry_of(self._declared))
         with ExitStack() as resources:
             resources.enter_context(cloud.cloud(self._settings, handlers.queues, self._clock))
@@ -76,12 +84,14 @@ class Workbench:
             self._world = World(yard, self._clock, handlers, aws.client("sqs"), dict(cloud.queues()), exits)
             resources.enter_context(installation.using(yard))
             self._resources = resources.pop_all()
+        _open.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._world = None
+        _open.remove(self)
         self._resources.close()
 
     # -- what clients do ------------------------------------------------------------------------
