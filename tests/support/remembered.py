@@ -16,8 +16,10 @@ from typing import Any
 from unittest.mock import patch
 
 import botocore.session
+import botocore.useragent
 import moto.core.responses
 import moto.dynamodb.parsing.validators
+from botocore.hooks import EventAliaser
 from moto.cloudformation.models import Stack
 from moto.core.serialize import AttributePickerContext, XFormedAttributePicker
 from moto.dynamodb.parsing.ast_nodes import UpdateExpression
@@ -29,15 +31,29 @@ def install() -> None:
     """From now on, until the process ends."""
     for owner, name in (
         (botocore.session, "create_loader"),  # by the path of the models; a loader keeps what it has read
+        (botocore.useragent, "sanitize_user_agent_string_component"),
         (moto.core.responses, "camelcase_to_underscores"),
         (moto.core.responses, "method_names_from_class"),
     ):
         patch.object(owner, name, cache(getattr(owner, name))).start()
+    patch.object(EventAliaser, "__copy__", _sharing_names()).start()
     patch.object(XFormedAttributePicker, "get_possible_keys", _remembering_keys()).start()
     patch.object(UpdateExpressionParser, "make", staticmethod(cache(_expressions()))).start()
     patch.object(UpdateExpressionValidator, "get_ast_processors", _processors_of_values()).start()
     patch.object(moto.dynamodb.parsing.validators, "deepcopy", _copy).start()
     patch.object(Stack, "parse_template", staticmethod(_parsing_json())).start()
+
+
+def _sharing_names() -> Any:
+    """A new client's events have the names that those of its session have been found to have."""
+    copied = EventAliaser.__copy__
+
+    def copy(aliaser: EventAliaser) -> EventAliaser:
+        made = copied(aliaser)
+        made._alias_name_cache = aliaser._alias_name_cache
+        return made
+
+    return copy
 
 
 def _remembering_keys() -> Any:
