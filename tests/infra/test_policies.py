@@ -35,16 +35,21 @@ from chalicelib import aws
 from chalicelib import settings as service_settings
 from chalicelib.api.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.core.access import AccessKey, digest_of, new_key
+from chalicelib.core.decisions import Succeeded
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.happenings import What
+from chalicelib.core.job import Job, from_envelope
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.core.webhooks import Webhook
+from chalicelib.engine.pausing import pause, type_target
 from chalicelib.engine.registry import registry
+from chalicelib.engine.settling import settle
 from chalicelib.local import stack
 from chalicelib.queue import hooks as hooks_queue
 from chalicelib.services import dead_letters, messages
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
+from chalicelib.store.jobs import Lease
 from infra.functions import Function, function_name
 from infra.roles import ROLE_POLICIES_MAX_CHARS, policy, role_id
 from infra.template import template
@@ -76,7 +81,6 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 BESIDE = "x" * 1_000  # a body or output of this length becomes an item of its own
 LARGE = "x" * 300_000  # and of this, an object
 TRACE = "11111111-1111-4111-8111-111111111111"
-OF_WEBHOOKS = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["webhook"]}}
 HANDLERS_LEAST_CHARS = 5_000  # what a role keeps free for the handlers' own permissions
 
 NO_HANDLERS = Path("none.json")
@@ -429,9 +433,11 @@ def tell(at_work: Installation) -> None:
         handed_over, removed = by_hand("flow.reported"), by_hand(removeOnComplete=True, input=output)
         for task_id in (handed_over, removed):
             at_work.post("/api/task/complete", {"id": task_id, "status": "success", "output": output})
-        parked = at_work.create("flow.parked", {"x": output}, maxRetries=0)
-        at_work.work()
-        at_work.post("/api/task/next", {"id": parked, "result": json.dumps({"code": 0, "data": output})})
+        for removed_too in (False, True):
+            parked = at_work.create("flow.parked", {"x": output}, maxRetries=0, removeOnComplete=removed_too)
+            at_work.work()
+            result = {"code": 0, "data": 1 if removed_too else output}  # what has a large output is removed later
+            at_work.post("/api/task/next", {"id": parked, "result": json.dumps(result)})
     failed, told = by_hand(), by_hand()
     at_work.post("/api/task/complete", {"id": failed, "status": "failed", "error": "no"})
     for n in range(40):  # of so many, some trim the log
@@ -483,6 +489,39 @@ def give_up(at_work: Installation) -> None:
         at_work.redrive(message)
 
 
+def take_turns(at_work: Installation) -> None:
+    """A pool whose workers are all busy, and one that is paused: shelves are filled and emptied, by all who may."""
+    outside, pool, tasks = at_work.service.yard, "pools.csv_summary", "/pools/csv_summary"
+
+    def add() -> int:
+        job_id: int = at_work.post(f"{tasks}/add", {"args": ["a,b\n1,2\n"]})["id"]
+        return job_id
+
+    def begun(job_id: int) -> Job:
+        (text,) = at_work.taken_from(pool)
+        return outside.jobs.claim(from_envelope(text), Lease(f"lease{job_id}", 2**45, "other"), outside.now_ms())
+
+    one, other = begun(add()), begun(add())
+    at_work.post(f"{tasks}/progress", {"id": one.id, "current": 1, "total": 2}, status=204)
+    at_work.get(f"{tasks}/jobs/{one.id}")
+    for _ in range(2):
+        add()
+        at_work.work(pool)
+    with at_work.in_handler():
+        settle(outside, one, Succeeded())
+        outside.directory.aliased(pool, 1)
+    outside.jobs.succeed(other, None, outside.now_ms())
+    assert at_work.tick()["slots_filled"] == 1
+    at_work.work(pool)
+    target = type_target(pool)
+    pause(outside, target)
+    add()
+    at_work.work(pool)
+    outside.pauses.end(target)
+    assert at_work.tick()["resumed_sent"] == 1
+    at_work.work(pool)
+
+
 def let_time_pass(at_work: Installation) -> None:
     """Long delays, abandoned leases, bulks whose sender died, children that wait, what SQS will soon forget."""
     later = {"executeAt": at_work.service.now(HOUR_MS), "payload": {"text": BESIDE}}
@@ -515,6 +554,7 @@ def tell_hooks(at_work: Installation) -> None:
     with at_work.in_handler(Function.HOOKS):
         assert large is not None
         outside.payloads.output(large)
+        outside.directory.aliased("pools.any", 1)
         for text, _ in itertools.product(("small", BESIDE, LARGE), range(2)):  # the second time, it was told again
             for topic in ("opened.in.a.hook", "scripted.topic"):
                 messages.publish(topic, {"text": text}, idempotency_key=f"hook, {topic}, {len(text)}")
@@ -546,6 +586,7 @@ WORK = (
     tell_hooks,
     do_and_look,
     give_up,
+    take_turns,
     let_time_pass,
     clean_up,
 )
@@ -612,7 +653,12 @@ class TestForm:
         for statement in granted(function, ALL).statements:
             of_s3 = any(action.startswith("s3:") for action in statement["Action"])
             expected = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}} if of_s3 else None
-            assert statement.get("Condition") == (OF_WEBHOOKS if statement["Sid"] == "Webhooks" else expected)
+            if statement["Sid"] in ("Webhooks", "Turns", "Aliases"):  # some partitions of the directory, and no other
+                (condition,) = statement["Condition"].values()
+                assert set(condition) == {"dynamodb:LeadingKeys"}
+                assert not {"access_key", "*"} & set(condition["dynamodb:LeadingKeys"])
+            else:
+                assert statement.get("Condition") == expected
 
     def test_only_tracing_adds_what_has_no_resource(self, function: Function) -> None:
         traced = policy(replace(DEV, tracing="on"), function, NO_HANDLERS)["Statement"]
@@ -697,7 +743,7 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("sqs:ReceiveMessage", DEAD_LETTERS),
         ("sqs:SendMessage", ELSEWHERE),
         ("sqs:DeleteQueue", ORDERS),
-        ("s3:PutObject", OUTPUT),
+        ("s3:PutObject", object_arn(DEV.objects_bucket, "contexts/1/a")),
         ("s3:GetObject", STRANGER),
         ("s3:DeleteObject", STRANGER),
     ],
@@ -837,7 +883,8 @@ class TestEnforced:
             (Function.API, "s3.GetObject", {"Key": "bodies/1/a"}, True),
             (Function.API, "s3.GetObject", {"Key": "others/1/a"}, False),
             (Function.API, "s3.PutObject", {"Key": "bodies/1/b"}, True),
-            (Function.API, "s3.PutObject", {"Key": "outputs/1/a"}, False),
+            (Function.API, "s3.PutObject", {"Key": "outputs/1/a"}, True),
+            (Function.API, "s3.PutObject", {"Key": "contexts/1/a"}, False),
             (Function.API, "s3.ListObjectsV2", {}, True),
             (Function.API, "dynamodb.GetItem", {"TableName": DEV.directory_table}, True),
             (Function.API, "dynamodb.DeleteItem", {"TableName": DEV.jobs_table}, False),
