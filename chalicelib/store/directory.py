@@ -97,7 +97,7 @@ class Directory:
 
     def aliased(self, type: str, number: int) -> int | None:  # noqa: A002  # every dialect's word for it
         """The id of the job of a type that is known by a number."""
-        item = self.table.get(_alias_key(type, number))
+        item = self.table.find(_alias_key(type, number))
         return item["job"] if item else None
 
     def aliasing(self, type: str, number: int, job_id: int, instead_of: int | None = None) -> Wire:  # noqa: A002

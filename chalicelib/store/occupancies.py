@@ -66,7 +66,7 @@ class Occupancies:
 
     def of(self, type: str) -> Occupancy:  # noqa: A002  # every dialect's word for it
         """The occupancy of a type as of the last write."""
-        item = self.table.get(_key(type)) or {}
+        item = self.table.find(_key(type)) or {}
         return Occupancy(item.get("running", 0), item.get("unfinished", 0))
 
     def types(self) -> Iterator[str]:

@@ -100,6 +100,12 @@ class Table:
         answer = self.client.get_item(TableName=self.name, Key=item_to_wire(key), ConsistentRead=consistent)
         return item_from_wire(answer["Item"]) if "Item" in answer else None
 
+    def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The item as of the last write, or ``None``, by a query: for functions that may not get items of the table."""
+        condition = " AND ".join(f"{{{name}}} = :{name}" for name in self.key)
+        items, _ = self.query(condition, {f":{name}": key[name] for name in self.key}, consistent=True)
+        return items[0] if items else None
+
     def get_many(self, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The items that exist among ``keys``, in no order, as of the last write."""
         found: list[dict[str, Any]] = []

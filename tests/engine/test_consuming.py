@@ -330,7 +330,7 @@ def test_a_job_that_keeps_moving_is_left_for_a_second(w: World) -> None:
 
     using(w, handler)
     job = a_task(w)
-    w.yard = replace(w.yard, jobs=Restless(w.yard.jobs.table, w.yard.jobs.shards))
+    w.yard = replace(w.yard, jobs=Restless(w.yard.jobs.table, w.yard.jobs.shards, w.yard.occupancies))
     assert work(w) == [message_of(w, job).id]
     assert hidden_for_ms(w, job) == 1_000
     assert w.job(job.id) == job

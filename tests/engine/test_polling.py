@@ -17,6 +17,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel
+from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.polling import InOtherHands, NotInHand, complete, extend, fail, poll
 from chalicelib.engine.routing import BANDS_FRESH_MS
 from chalicelib.engine.yard import Yard
@@ -112,6 +113,7 @@ def test_a_poll_takes_no_more_than_its_limit(w: World) -> None:
 def test_a_poll_of_ten_is_eleven_calls(w: World) -> None:
     for _ in range(10):
         a_message(w, "notes")
+    held_up_by(w.yard, "notes", "notes")  # a look at what is paused is remembered for five seconds
     with counting(w) as calls:
         assert len(polled(w)) == 10
     assert calls == {"ReceiveMessage": 1, "UpdateItem": 10}

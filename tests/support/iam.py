@@ -22,6 +22,7 @@ AWS_VALUES = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": 
 REQUEST_VALUES = {"aws:ResourceAccount": ACCOUNT}  # every resource of these tests is in one account
 
 OF_ALL = "ForAllValues:StringEquals"
+LIKE_ALL = "ForAllValues:StringLike"
 
 Parameters = Mapping[str, Any]
 
@@ -62,7 +63,13 @@ TRANSACTION_ACTIONS = {
 
 
 def _on_table(action: str) -> Callable[[Parameters], list[Permission]]:
-    return lambda call: [Permission(f"dynamodb:{action}", table_arn(call["TableName"]))]
+    return lambda call: [Permission(f"dynamodb:{action}", table_arn(call["TableName"]), _leading_key(call))]
+
+
+def _leading_key(call: Parameters) -> str | None:
+    """The partition of the directory that a call names, where it names one."""
+    found: str | None = call.get("Key", {}).get("kind", {}).get("S")
+    return found
 
 
 def _on_tables(action: str) -> Callable[[Parameters], list[Permission]]:
@@ -79,7 +86,7 @@ def _query(call: Parameters) -> list[Permission]:
 def _transaction(call: Parameters) -> list[Permission]:
     """A transaction is what its actions are."""
     return [
-        Permission(f"dynamodb:{TRANSACTION_ACTIONS[kind]}", table_arn(action["TableName"]))
+        Permission(f"dynamodb:{TRANSACTION_ACTIONS[kind]}", table_arn(action["TableName"]), _leading_key(action))
         for entry in call["TransactItems"]
         for kind, action in entry.items()
     ]
@@ -231,12 +238,17 @@ def _matches(pattern: str, text: str) -> bool:
 
 def _holds(condition: Mapping[str, Mapping[str, Any]], permission: Permission) -> bool:
     """Whether a condition on the account, or on the partition keys that are asked for, holds."""
-    unknown = condition.keys() - {"StringEquals", OF_ALL}
+    unknown = condition.keys() - {"StringEquals", OF_ALL, LIKE_ALL}
     if unknown:
-        raise ValueError(f"expected StringEquals, got {', '.join(unknown)}; teach {__name__} what it means")
+        raise ValueError(
+            f"expected StringEquals or StringLike, got {', '.join(unknown)}; teach {__name__} what it means"
+        )
     values = {**REQUEST_VALUES, "dynamodb:LeadingKeys": permission.leading_key}
     every = [pair for operator in ("StringEquals", OF_ALL) for pair in condition.get(operator, {}).items()]
-    return all(values[key] in listed(value) for key, value in every)
+    alike = condition.get(LIKE_ALL, {}).items()
+    return all(values[key] in listed(value) for key, value in every) and all(
+        any(_matches(pattern, values[key] or "") for pattern in listed(value)) for key, value in alike
+    )
 
 
 def _without_functions(value: Any, resources: Mapping[str, Any]) -> Any:

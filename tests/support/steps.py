@@ -15,13 +15,21 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine.claiming import claim
-from chalicelib.engine.publish import Draft, publish
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.publish import publish
 from chalicelib.engine.registry import Registry
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import Lease
 from tests.support.worlds import World
 
 LEASE_MS = 60_000
+NOTHING_DONE = {  # what a tick of the clock answers that found nothing to do
+    "outboxes_sent": 0,
+    "due_sent": 0,
+    "leases_recovered": 0,
+    "slots_filled": 0,
+    "resumed_sent": 0,
+}
 
 
 def using(w: World, *functions: Callable[..., Any]) -> None:
