@@ -16,7 +16,7 @@ from itertools import islice
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.histogram import percentile_ms
 from chalicelib.core.job import Job
-from chalicelib.core.projection import Bucket, Measure, Quantity, minute_of
+from chalicelib.core.projection import MINUTE_MS, Bucket, Measure, Quantity, minute_of
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store.insights import Standing
@@ -27,6 +27,7 @@ SPAN_MIN_MS = 3_600_000  # what the series show at least, as fastify-mq does
 POINTS_MAX = 360  # of a series; as many samples as fastify-mq keeps
 OLDEST_TOPICS_MAX = 25  # of the deepest topics the ages are found: a few reads each
 OLDEST_LOOKED_AT = 10  # of a topic's pending messages, by their creation
+OLDEST_LOOKED_AT_MAX = 500  # the same where those all have to wait
 PARALLEL_READS = 8
 CLOCKS_DIFFER_MS = 60_000  # what a worker whose clock is ahead has told of the minutes to come has happened, too
 SECONDS_MIN = 1.0  # what a step that has just begun counts as, so that one message is no flood
@@ -66,11 +67,19 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A step of the series: what happened within it, and the depth of each topic at its end, ``at_ms``."""
+    """A step of the series: the depth of each topic at its end, ``at_ms``, and what happened within it.
+
+    ``flows`` names only the topics to which something happened: of thousands most rest most of the time.
+    """
 
     at_ms: int
     depths: Mapping[str, int]
     flows: Mapping[str, Flow]
+
+    def rate(self, topic: str, measure: Measure) -> float:
+        """How often it happened to a topic in a second."""
+        flow = self.flows.get(topic)
+        return 0.0 if flow is None else flow.rate(measure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +96,15 @@ class Dashboard:
 Minutes = Mapping[str, Mapping[int, Counter[Quantity]]]  # by topic, by the beginning of the minute
 
 
-def look(yard: Yard, window_ms: int, step_ms: int, topic: str | None = None) -> Dashboard:
+def look(yard: Yard, window_ms: int, step_ms: int | None = None, topic: str | None = None) -> Dashboard:
     """All topics, or one. Rates are of the last ``window_ms``, the series' steps take ``step_ms``: whole minutes.
 
     The window is rounded up so that it begins with a minute. The series are as long as the window, at least an hour.
-    Raises ``InvalidInput`` where they would have more than 360 points.
+    Raises ``InvalidInput`` where they would have more than 360 points; unless told, the step is as short as can be.
     """
     now_ms = yard.now_ms()
     since_ms = minute_of(now_ms - window_ms)
+    step_ms = shortest_step_ms(window_ms) if step_ms is None else step_ms
     starts = step_starts(now_ms, window_ms, step_ms)
     topics = topics_of(yard, topic)
     minutes = _minutes(yard, min(since_ms, starts[0]), now_ms, topics)
@@ -105,6 +115,11 @@ def look(yard: Yard, window_ms: int, step_ms: int, topic: str | None = None) -> 
         flows=_flows(minutes, since_ms, now_ms),
         points=_points(topics, minutes, starts, step_ms, now_ms),
     )
+
+
+def shortest_step_ms(window_ms: int) -> int:
+    """The shortest step, of whole minutes, with which the series of a window have at most 360 points."""
+    return MINUTE_MS * -(-max(window_ms, SPAN_MIN_MS) // (POINTS_MAX * MINUTE_MS))
 
 
 def step_starts(now_ms: int, window_ms: int, step_ms: int) -> list[int]:
@@ -118,8 +133,9 @@ def step_starts(now_ms: int, window_ms: int, step_ms: int) -> list[int]:
         raise InvalidInput(
             "the series would have too many points",
             field="step",
-            expected=f"at least {-(-span_ms // POINTS_MAX)} for this window",
+            expected=f"at least {shortest_step_ms(window_ms)} for this window",
             got=step_ms,
+            remedy="leave the step out",
         )
     newest_ms = now_ms - now_ms % step_ms
     return [newest_ms - back * step_ms for back in reversed(range(count))]
@@ -194,9 +210,9 @@ def _points(topics: Mapping[str, Topic], minutes: Minutes, starts: list[int], st
     for start_ms, happened in zip(reversed(starts), reversed(steps), strict=True):
         end_ms = min(start_ms + step_ms, now_ms)
         seconds = max(SECONDS_MIN, (end_ms - start_ms) / 1_000)
-        flows = {name: Flow(seconds, happened[name]) for name in topics}
+        flows = {name: Flow(seconds, quantities) for name, quantities in happened.items()}
         points.append(Point(end_ms, {name: max(0, depth) for name, depth in depths.items()}, flows))
-        depths = {name: depth - happened[name][Measure.BACKLOG] for name, depth in depths.items()}
+        depths |= {name: depths[name] - quantities[Measure.BACKLOG] for name, quantities in happened.items()}
     return points[::-1]
 
 
@@ -213,21 +229,41 @@ def _by_step(minutes: Minutes, starts: list[int], step_ms: int) -> list[defaultd
 def _oldest_ready_ages_ms(yard: Yard, standings: Mapping[str, Standing]) -> dict[str, int]:
     """For how long the oldest ready message of each topic could have been started; 0 where none is ready.
 
-    Looked at are the ten oldest pending messages of the 25 deepest topics. A topic is missing where that does not
-    tell: it is not that deep, or all ten still have to wait.
+    Looked at are the ten oldest pending messages of the 25 deepest topics, and more where all ten still have to wait.
+    A topic is missing where that does not tell.
     """
     depths = {name: _depth(standing) for name, standing in standings.items()}
     deep = sorted((name for name, depth in depths.items() if depth), key=lambda name: (-depths[name], name))
     looked_at = deep[:OLDEST_TOPICS_MAX]
     with ThreadPoolExecutor(PARALLEL_READS) as readers:
         oldest = dict(zip(looked_at, readers.map(lambda name: _oldest(yard, name), looked_at), strict=True))
-    now_ms = yard.now_ms()
-    all_seen = {name for name, ids in oldest.items() if len(ids) < OLDEST_LOOKED_AT}
-    ages_ms = {name: 0 for name, depth in depths.items() if not depth or name in all_seen}
-    for job in _pending(yard, [job_id for ids in oldest.values() for job_id in ids]):
-        if job.due_at_ms <= now_ms:
-            ages_ms[job.type] = max(ages_ms.get(job.type, 0), now_ms - max(job.due_at_ms, job.created_at_ms))
-    return ages_ms
+        now_ms = yard.now_ms()
+        all_seen = {name for name, ids in oldest.items() if len(ids) < OLDEST_LOOKED_AT}
+        ages_ms: dict[str, int | None] = {name: 0 for name, depth in depths.items() if not depth or name in all_seen}
+        for job in _pending(yard, [job_id for ids in oldest.values() for job_id in ids]):
+            if job.due_at_ms <= now_ms:
+                ages_ms[job.type] = max(ages_ms.get(job.type) or 0, _ready_for_ms(job, now_ms))
+        waiting = [name for name in looked_at if name not in ages_ms]
+        ages_ms |= dict(zip(waiting, readers.map(lambda name: _first_ready_age_ms(yard, name), waiting), strict=True))
+    return {name: age_ms for name, age_ms in ages_ms.items() if age_ms is not None}
+
+
+def _first_ready_age_ms(yard: Yard, topic: str) -> int | None:
+    """The age of the first message of a topic that is ready, by their creation; 0 if none is.
+
+    ``None`` if the 500 oldest that are pending all have to wait.
+    """
+    walked = yard.lists.walk(_pending_of(topic))
+    looked_at = 0
+    for _, job in islice(walked, OLDEST_LOOKED_AT_MAX):
+        looked_at += 1
+        if job is not None and job.due_at_ms <= (now_ms := yard.now_ms()):
+            return _ready_for_ms(job, now_ms)
+    return 0 if looked_at < OLDEST_LOOKED_AT_MAX else None
+
+
+def _ready_for_ms(job: Job, now_ms: int) -> int:
+    return now_ms - max(job.due_at_ms, job.created_at_ms)
 
 
 def _pending(yard: Yard, job_ids: list[int]) -> Iterator[Job]:
@@ -236,5 +272,8 @@ def _pending(yard: Yard, job_ids: list[int]) -> Iterator[Job]:
 
 
 def _oldest(yard: Yard, topic: str) -> list[int]:
-    wanted = Wanted(Kind.MESSAGE, topic, (State.PENDING.value,), descending=False)
-    return list(islice(yard.lists.ids(wanted, OLDEST_LOOKED_AT), OLDEST_LOOKED_AT))
+    return list(islice(yard.lists.ids(_pending_of(topic), OLDEST_LOOKED_AT), OLDEST_LOOKED_AT))
+
+
+def _pending_of(topic: str) -> Wanted:
+    return Wanted(Kind.MESSAGE, topic, (State.PENDING.value,), descending=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -19,8 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from chalicelib.api.mq import metrics
 from chalicelib.core.exposition import Family, MetricType, Sample, exposition
 from chalicelib.core.histogram import BUCKETS
-from chalicelib.core.projection import Bucket, Measure
+from chalicelib.core.projection import Bucket, Group, Measure, minute_of
+from chalicelib.core.states import State
 from chalicelib.engine.dashboard import OLDEST_TOPICS_MAX, SPAN_MIN_MS, Topic
+from chalicelib.store.insights import Insights, Standing
 from tests.support.service import Reply, Service, service
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -87,7 +89,8 @@ class TestDashboard:
         seconds = (now - (now - 5 * MINUTE_MS) // MINUTE_MS * MINUTE_MS) / 1_000
         shown = dashboard(api)
         ready = shown["current"]["queueDepth"]["byTopic"]["invoice.due"]
-        assert shown.keys() == {"timestamp", "since", "current", "timeSeries"}
+        assert shown.keys() == {"timestamp", "since", "current", "timeSeries", "topicsLeftOut", "seriesLeftOut"}
+        assert (shown["topicsLeftOut"], shown["seriesLeftOut"]) == (0, 0)
         assert (shown["timestamp"], shown["since"]) == (now, now - seconds * 1_000)
         current = shown["current"]
         assert 0 < ready <= 3
@@ -177,6 +180,7 @@ class TestDashboard:
             ({"window": MINUTE_MS}, 60),
             ({"window": 90_001, "step": 10 * MINUTE_MS}, 6),
             ({"window": DAY_MS, "step": 4 * MINUTE_MS}, 360),
+            ({"window": DAY_MS}, 360),
             ({"step": DAY_MS}, 1),
         ],
     )
@@ -192,16 +196,80 @@ class TestDashboard:
             ({"window": MINUTE_MS - 1}, "window", "greater than or equal to 60000"),
             ({"window": DAY_MS + 1}, "window", "less than or equal to 86400000"),
             ({"window": "five"}, "window", "a valid integer"),
-            ({"step": 30_000}, "step", "a multiple of 60000"),
+            ({"step": 30_000}, "step", "greater than or equal to 60000"),
             ({"step": 90_000}, "step", "a multiple of 60000"),
             ({"step": 0}, "step", "greater than or equal to 60000"),
             ({"step": 2 * DAY_MS}, "step", "less than or equal to 86400000"),
-            ({"window": DAY_MS}, "step", "at least 240000 for this window"),
+            ({"window": DAY_MS, "step": MINUTE_MS}, "step", "at least 240000 for this window"),
         ],
     )
     def test_what_cannot_be_shown(self, api: Service, query: dict[str, Any], field: str, expected: str) -> None:
         for path in ("/mq/dashboard", "/mq/dashboard/sse"):
             assert problem(api.get(path, query)) == (422, field, expected)
+
+
+class TestManyTopics:
+    """However many topics there are, and whatever they are called, the answer stays below what Lambda sends."""
+
+    @staticmethod
+    def stand(api: Service, monkeypatch: pytest.MonkeyPatch, names: Sequence[str], busy: int) -> None:
+        """These topics: each has a message more than the next; the first ``busy`` were at work in each minute."""
+        now_ms = api.yard.now_ms()
+        standings = {
+            Group("message", name, name): Standing(
+                states=Counter({State.SUCCESS: len(names) - place}),
+                totals=Counter({Measure.PUBLISHED: len(names) - place}),
+            )
+            for place, name in enumerate(names)
+        }
+        worked: Counter[Any] = Counter({Measure.SUCCEEDED: 7, Measure.FAILED: 7, Measure.DEAD: 7, Measure.BACKLOG: -1})
+        minutes = {
+            (Group("message", name, name), minute_of(now_ms) - back * MINUTE_MS): worked
+            for name in names[:busy]
+            for back in range(360)
+        }
+        monkeypatch.setattr(Insights, "standings", lambda _: standings)
+        monkeypatch.setattr(Insights, "minutes", lambda *_: minutes)
+
+    @pytest.mark.parametrize(
+        ("form", "count", "busy"),
+        [("{}", 3_000, 0), ("{}" + "单" * 396, 70, 70), ("{}" + "\U0001f4e6" * 396, 171, 1)],
+        ids=["many", "busy", "long"],
+    )
+    def test_the_answer_fits(
+        self, api: Service, monkeypatch: pytest.MonkeyPatch, form: str, count: int, busy: int
+    ) -> None:
+        names = [form.format(place) for place in range(count)]
+        self.stand(api, monkeypatch, names, busy)
+        for query in ({}, {"window": 360 * MINUTE_MS}):
+            shown = api.get("/mq/dashboard", query)
+            assert shown.status == 200, shown.text[:300]
+            current = shown.json["current"]["consumedTotal"]
+            seen = list(current["byTopic"])
+            assert len(seen) == count - shown.json["topicsLeftOut"] >= min(count, 50)
+            assert set(seen) == set(names[: len(seen)])
+        assert api.get("/mq/dashboard/sse", {"window": 360 * MINUTE_MS}).status == 200
+        told = api.get("/mq/metrics").text
+        counted = {line.split('"')[1] for line in told.splitlines() if line.startswith("mq_consumed_total{")}
+        left_out = int(told.partition("\nmq_topics_left_out{} ")[2].split()[0])
+        assert len(counted) == count - left_out >= min(count, 100)
+        assert counted == set(names[: len(counted)])
+        alone = parsed(api.get("/mq/metrics", {"topic": names[-1]}).text)
+        assert [sample.labels for sample in alone["mq_queue_depth"].samples] == [{"topic": names[-1]}]
+
+    def test_zeros_go_first_and_then_the_least_busy(self, api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = [f"{place}{'单' * 397}" for place in range(70)]
+        self.stand(api, monkeypatch, names, busy=1)
+        shown = api.get("/mq/dashboard").json
+        assert (shown["topicsLeftOut"], shown["seriesLeftOut"]) == (0, 0)
+        assert shown["timeSeries"]["dlqRate"][0].keys() == {names[0], "timestamp"}
+        self.stand(api, monkeypatch, names, busy=70)
+        shown = api.get("/mq/dashboard").json
+        drawn = 70 - shown["seriesLeftOut"]
+        assert 0 < drawn < 70
+        assert shown["timeSeries"]["dlqRate"][0].keys() == {*names[:drawn], "timestamp"}
+        alone = api.get("/mq/dashboard", {"topic": names[69]}).json
+        assert (alone["seriesLeftOut"], alone["timeSeries"]["dlqRate"][0].keys()) == (0, {names[69], "timestamp"})
 
 
 class TestEvents:
@@ -299,8 +367,14 @@ class TestMetrics:
             "mq_oldest_ready_age_seconds",
             "mq_wait_seconds",
             "mq_run_seconds",
+            "mq_topics_left_out",
+            "mq_histograms_left_out",
         }
-        assert not any(family.samples for family in families.values())
+        samples = [sample for family in families.values() for sample in family.samples]
+        assert [(sample.name, sample.labels, sample.value) for sample in samples] == [
+            ("mq_topics_left_out", {}, 0),
+            ("mq_histograms_left_out", {}, 0),
+        ]
 
     def test_what_is_not_known_is_not_told(self) -> None:
         families = {family.name: family for family in metrics.families({"orders": Topic(3, Counter(), None)})}

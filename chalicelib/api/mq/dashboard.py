@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from chalicelib.api.exchange import Answer, json_text
 from chalicelib.api.models import AnswerModel, ApiModel, Topic, Whole
+from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
 from chalicelib.api.routes import Router
 from chalicelib.core.projection import Measure, Quantity
 from chalicelib.engine import dashboard
@@ -25,8 +27,19 @@ SHARE_OF = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 DECIMALS = 6
 EVENTS = "text/event-stream; charset=utf-8"
 TIMESTAMP = "timestamp"
-
-Told = TypeVar("Told")
+# The series by their names here, with what they tell a second of; None: the depth.
+SERIES: Mapping[str, Measure | None] = {
+    "queue_depth": None,
+    "consume_rate": Measure.SUCCEEDED,
+    "failure_rate": Measure.FAILED,
+    "dlq_rate": Measure.DEAD,
+}
+# What Lambda can answer is shared out between the present and the series; see api/exchange.py for the whole.
+CURRENT_MAX_BYTES = 2_800_000
+SERIES_MAX_BYTES = 2_800_000
+NUMBERS_OF_TOPIC = 11  # under how many names the present has a topic
+NUMBERS_MAX_BYTES = 450  # of a topic's numbers there, all together
+NUMBER_MAX_BYTES = 20  # of one number in a point
 
 router = Router("Dashboard", "How the topics are doing. Numbers are as of the change stream: about a second old.")
 
@@ -40,13 +53,13 @@ class DashboardQuery(ApiModel):
         le=DAY_MS,
         description="Over how many ms rates, ratios and percentiles are taken, rounded up to begin with a minute",
     )
-    step: Whole = Field(
-        default=MINUTE_MS,
+    step: Whole | None = Field(
+        default=None,
         ge=MINUTE_MS,
         le=DAY_MS,
         multiple_of=MINUTE_MS,
-        description="How many ms a point of the series covers: whole minutes. The series are as long as the window, "
-        f"at least an hour, and have at most {dashboard.POINTS_MAX} points",
+        description="How many ms a point of the series covers: whole minutes; unless told one, or more where the "
+        f"series would have more than {dashboard.POINTS_MAX} points. They are as long as the window, at least an hour",
     )
     topic: Topic | None = Field(default=None, description="One topic alone; all of them unless told")
 
@@ -130,7 +143,7 @@ SeriesPoint = dict[str, int | float]
 class TimeSeries(AnswerModel):
     """Points, oldest first: `timestamp`, when the step ended (of the newest: now), and a number for each topic.
 
-    A topic that is itself called `timestamp` has none.
+    A topic that is itself called `timestamp` has none. Where the answer would be too large, zeros are left out.
     """
 
     queue_depth: list[SeriesPoint] = Field(
@@ -154,6 +167,13 @@ class DashboardData(AnswerModel):
     since: int = Field(description="When the window began, in ms since 1970", examples=[1746999660000])
     current: Current
     time_series: TimeSeries
+    topics_left_out: int = Field(
+        description="How many topics `byTopic` has no room for, the least busy ones; the totals have them. "
+        "Ask for one of them by `topic`"
+    )
+    series_left_out: int = Field(
+        description="How many topics the series have no room for; ask for one of them by `topic`, or for a longer step"
+    )
 
 
 @router.get("/mq/dashboard", scope="dashboard")
@@ -179,71 +199,107 @@ def dashboard_events(yard: Yard, query: EventsQuery) -> Answer:
 
 
 def _data(seen: Dashboard) -> DashboardData:
-    return DashboardData(timestamp=seen.at_ms, since=seen.since_ms, current=_current(seen), time_series=_series(seen))
+    busiest = busiest_first(seen.topics)
+    told = fitting(busiest, CURRENT_MAX_BYTES, lambda name: NUMBERS_OF_TOPIC * quoted_bytes(name) + NUMBERS_MAX_BYTES)
+    series, drawn = _series(seen, busiest)
+    return DashboardData(
+        timestamp=seen.at_ms,
+        since=seen.since_ms,
+        current=_current(seen, frozenset(told)),
+        time_series=series,
+        topics_left_out=len(seen.topics) - len(told),
+        series_left_out=len(seen.topics) - drawn,
+    )
 
 
-def _current(seen: Dashboard) -> Current:
-    flows = seen.flows
+def _current(seen: Dashboard, told: Set[str]) -> Current:
+    flows = {name: flow for name, flow in seen.flows.items() if name in told}
+    everything = dashboard.together(seen.flows.values())
     ages = {name: age for name, topic in seen.topics.items() if (age := topic.oldest_ready_age_ms) is not None}
     return Current(
-        queue_depth=_amounts({name: topic.depth for name, topic in seen.topics.items()}),
-        consumed_total=_totals(seen, Measure.SUCCEEDED),
-        failed_total=_totals(seen, Measure.FAILED),
-        dlq_total=_totals(seen, Measure.DEAD),
-        consume_rate=_rates(flows, Measure.SUCCEEDED),
-        failure_rate=_rates(flows, Measure.FAILED),
-        dlq_rate=_rates(flows, Measure.DEAD),
-        success_ratio=_rounded(dashboard.together(flows.values()).success_ratio),
+        queue_depth=_amounts({name: topic.depth for name, topic in seen.topics.items()}, told),
+        consumed_total=_totals(seen, Measure.SUCCEEDED, told),
+        failed_total=_totals(seen, Measure.FAILED, told),
+        dlq_total=_totals(seen, Measure.DEAD, told),
+        consume_rate=_rates(flows, everything, Measure.SUCCEEDED),
+        failure_rate=_rates(flows, everything, Measure.FAILED),
+        dlq_rate=_rates(flows, everything, Measure.DEAD),
+        success_ratio=_rounded(everything.success_ratio),
         success_ratio_by_topic={name: _rounded(flow.success_ratio) for name, flow in flows.items()},
-        oldest_ready_age_ms=Ages(by_topic=ages, max=max(ages.values(), default=None)),
-        wait_ms=_latencies(flows, Measure.WAIT_MS),
-        run_ms=_latencies(flows, Measure.RUN_MS),
+        oldest_ready_age_ms=Ages(
+            by_topic={name: age for name, age in ages.items() if name in told}, max=max(ages.values(), default=None)
+        ),
+        wait_ms=_latencies(flows, everything, Measure.WAIT_MS),
+        run_ms=_latencies(flows, everything, Measure.RUN_MS),
     )
 
 
-def _series(seen: Dashboard) -> TimeSeries:
+def _series(seen: Dashboard, busiest: Sequence[str]) -> tuple[TimeSeries, int]:
+    """The series, and how many topics they tell of: with all zeros if there is room, or else without any."""
+    numbers = _numbers(seen)
+    whole_bytes = len(SERIES) * len(seen.points) * sum(_entry_bytes(name) for name in busiest)
+    if whole_bytes <= SERIES_MAX_BYTES:
+        return _drawn(seen, numbers, busiest, zeros=True), len(busiest)
+    entries = Counter(name for points in numbers.values() for point in points for name, value in point.items() if value)
+    told = fitting(busiest, SERIES_MAX_BYTES, lambda name: entries[name] * _entry_bytes(name))
+    return _drawn(seen, numbers, told, zeros=False), len(told)
+
+
+def _numbers(seen: Dashboard) -> dict[str, list[dict[str, float]]]:
+    """Each series with the numbers of each point; a rate that is not there is zero."""
+    numbers: dict[str, list[dict[str, float]]] = {"queue_depth": [dict(point.depths) for point in seen.points]}
+    for series, measure in SERIES.items():
+        if measure is not None:
+            numbers[series] = [
+                {name: round(flow.rate(measure), DECIMALS) for name, flow in point.flows.items()}
+                for point in seen.points
+            ]
+    return numbers
+
+
+def _drawn(
+    seen: Dashboard, numbers: Mapping[str, Sequence[Mapping[str, float]]], names: Sequence[str], *, zeros: bool
+) -> TimeSeries:
     return TimeSeries(
-        queue_depth=[_point(point, point.depths.items()) for point in seen.points],
-        consume_rate=_rate_points(seen, Measure.SUCCEEDED),
-        failure_rate=_rate_points(seen, Measure.FAILED),
-        dlq_rate=_rate_points(seen, Measure.DEAD),
+        **{
+            series: [
+                _point(point, ((name, found.get(name, 0.0)) for name in names if zeros or found.get(name)))
+                for point, found in zip(seen.points, points, strict=True)
+            ]
+            for series, points in numbers.items()
+        }
     )
 
 
-def _rate_points(seen: Dashboard, measure: Measure) -> list[SeriesPoint]:
-    return [
-        _point(point, ((name, round(flow.rate(measure), DECIMALS)) for name, flow in point.flows.items()))
-        for point in seen.points
-    ]
+def _entry_bytes(name: str) -> int:
+    return quoted_bytes(name) + NUMBER_MAX_BYTES
 
 
 def _point(point: Point, numbers: Iterable[tuple[str, float]]) -> SeriesPoint:
     return {**dict(numbers), TIMESTAMP: point.at_ms}
 
 
-def _amounts(by_topic: Mapping[str, int]) -> Amounts:
-    return Amounts(by_topic=dict(by_topic), total=sum(by_topic.values()))
+def _amounts(by_topic: Mapping[str, int], told: Set[str]) -> Amounts:
+    shown = {name: amount for name, amount in by_topic.items() if name in told}
+    return Amounts(by_topic=shown, total=sum(by_topic.values()))
 
 
-def _totals(seen: Dashboard, quantity: Quantity) -> Amounts:
-    return _amounts({name: topic.totals[quantity] for name, topic in seen.topics.items()})
+def _totals(seen: Dashboard, quantity: Quantity, told: Set[str]) -> Amounts:
+    return _amounts({name: topic.totals[quantity] for name, topic in seen.topics.items()}, told)
 
 
-def _rates(flows: Mapping[str, Flow], measure: Measure) -> Rates:
-    by_topic, total = _by_topic_and_total(flows, lambda flow: round(flow.rate(measure), DECIMALS))
-    return Rates(by_topic=by_topic, total=total)
+def _rates(flows: Mapping[str, Flow], everything: Flow, measure: Measure) -> Rates:
+    def told(flow: Flow) -> float:
+        return round(flow.rate(measure), DECIMALS)
+
+    return Rates(by_topic={name: told(flow) for name, flow in flows.items()}, total=told(everything))
 
 
-def _latencies(flows: Mapping[str, Flow], measure: Measure) -> Latencies:
+def _latencies(flows: Mapping[str, Flow], everything: Flow, measure: Measure) -> Latencies:
     def told(flow: Flow) -> Percentiles:
         return Percentiles(**{name: _rounded(flow.percentile_ms(measure, share)) for name, share in SHARE_OF.items()})
 
-    by_topic, total = _by_topic_and_total(flows, told)
-    return Latencies(by_topic=by_topic, total=total)
-
-
-def _by_topic_and_total(flows: Mapping[str, Flow], told: Callable[[Flow], Told]) -> tuple[dict[str, Told], Told]:
-    return {name: told(flow) for name, flow in flows.items()}, told(dashboard.together(flows.values()))
+    return Latencies(by_topic={name: told(flow) for name, flow in flows.items()}, total=told(everything))
 
 
 def _rounded(number: float | None) -> float | None:

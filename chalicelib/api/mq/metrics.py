@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from chalicelib.api.exchange import Answer
+from chalicelib.api.models import ApiModel, Topic
+from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
 from chalicelib.api.routes import Router
 from chalicelib.core.exposition import CONTENT_TYPE, Family, MetricType, Sample, exposition, histogram_samples
+from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import Measure
 from chalicelib.core.telling import MQ_CONSUMED, MQ_DEPTH, MQ_DLQ, MQ_FAILED, MQ_OLDEST_AGE
 from chalicelib.engine import dashboard
-from chalicelib.engine.dashboard import Topic
+from chalicelib.engine.dashboard import Topic as Standing
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-Topics = Mapping[str, Topic]
+Topics = Mapping[str, Standing]
 
 COUNTERS = (
     (MQ_CONSUMED.name, "Messages completed.", Measure.SUCCEEDED),
@@ -27,21 +32,40 @@ HISTOGRAMS = (
     ("mq_wait_seconds", "From when a message was due to the start of its delivery.", Measure.WAIT_MS),
     ("mq_run_seconds", "From the start of a delivery to its end.", Measure.RUN_MS),
 )
+VALUES = 2 + len(COUNTERS)  # lines of a topic beside its histograms
+HISTOGRAM_LINES = len(BUCKETS) + 2  # with the sum and the count
+LINE_MAX_BYTES = 80  # of a line beside the topic's name
+# What Lambda can answer is shared out; see api/exchange.py for the whole.
+VALUES_MAX_BYTES = 3_000_000
+TIMES_MAX_BYTES = 2_800_000
 
 router = Router("Dashboard")
 
 
+class MetricsQuery(ApiModel):
+    """Which topics to tell of."""
+
+    topic: Topic | None = Field(default=None, description="One topic alone; all of them unless told")
+
+
 @router.get("/mq/metrics", scope="dashboard", answer=str, content_type=CONTENT_TYPE)
-def prometheus_metrics(yard: Yard) -> Answer:
+def prometheus_metrics(yard: Yard, query: MetricsQuery) -> Answer:
     """The state of all topics in Prometheus' text format.
 
-    The label `topic` tells topics apart. Numbers are as of the change stream: about a second old.
+    The label `topic` tells topics apart. Numbers are as of the change stream: about a second old. Where an answer has
+    no room for all topics (thousands of them), the least busy ones are left out, and `mq_topics_left_out` and
+    `mq_histograms_left_out` say how many; scrape those by `topic`.
     """
-    return Answer(body=exposition(families(dashboard.topics_of(yard))), content_type=CONTENT_TYPE)
+    return Answer(body=exposition(families(dashboard.topics_of(yard, query.topic))), content_type=CONTENT_TYPE)
 
 
-def families(topics: Topics) -> list[Family]:
-    """Every metric, with its value for every topic."""
+def families(all_topics: Topics) -> list[Family]:
+    """Every metric, with its value for every topic that there is room for, the busiest first."""
+    busiest = busiest_first(all_topics)
+    told = fitting(busiest, VALUES_MAX_BYTES, lambda name: _cost_bytes(name, VALUES))
+    timed = fitting(told, TIMES_MAX_BYTES, lambda name: _cost_bytes(name, len(HISTOGRAMS) * HISTOGRAM_LINES))
+    topics = {name: all_topics[name] for name in told}
+    times = {name: all_topics[name] for name in timed}
     return [
         _gauge(MQ_DEPTH.name, "Pending messages: new, delayed, or waiting for another delivery.", topics, _depth),
         *(_counter(name, meaning, topics, measure) for name, meaning, measure in COUNTERS),
@@ -52,11 +76,21 @@ def families(topics: Topics) -> list[Family]:
             topics,
             _oldest_age_s,
         ),
-        *(_histogram(name, meaning, topics, measure) for name, meaning, measure in HISTOGRAMS),
+        *(_histogram(name, meaning, times, measure) for name, meaning, measure in HISTOGRAMS),
+        _number("mq_topics_left_out", "Topics that this answer has no room for.", len(all_topics) - len(told)),
+        _number("mq_histograms_left_out", "Topics whose histograms it has no room for.", len(all_topics) - len(timed)),
     ]
 
 
-def _gauge(name: str, meaning: str, topics: Topics, value_of: Callable[[Topic], float | None]) -> Family:
+def _cost_bytes(topic: str, lines: int) -> int:
+    return lines * (quoted_bytes(topic) + LINE_MAX_BYTES)
+
+
+def _number(name: str, meaning: str, value: int) -> Family:
+    return Family(name, MetricType.GAUGE, meaning, [Sample({}, value)])
+
+
+def _gauge(name: str, meaning: str, topics: Topics, value_of: Callable[[Standing], float | None]) -> Family:
     values = {label: value_of(topic) for label, topic in topics.items()}
     samples = [Sample({"topic": label}, value) for label, value in values.items() if value is not None]
     return Family(name, MetricType.GAUGE, meaning, samples)
@@ -78,9 +112,9 @@ def _histogram(name: str, meaning: str, topics: Topics, measure: Measure) -> Fam
     return Family(name, MetricType.HISTOGRAM, meaning, samples)
 
 
-def _depth(topic: Topic) -> int:
+def _depth(topic: Standing) -> int:
     return topic.depth
 
 
-def _oldest_age_s(topic: Topic) -> float | None:
+def _oldest_age_s(topic: Standing) -> float | None:
     return None if topic.oldest_ready_age_ms is None else topic.oldest_ready_age_ms / 1_000
