@@ -136,6 +136,7 @@ def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
     large, once, failing, canceled = (a_task(w, input=what, max_attempts=2) for what in ("large", "once", "fail", "c"))
     delayed, pushed = (a_task(w, input="x", delay_ms=60_000) for _ in range(2))
     unheard = a_task(w, type="other")
+    fleeting = a_task(w, input="x", remove_on_complete=True)
     cancel(w.yard, canceled.id, Kind.TASK)
     promote(w.yard, pushed.id, Kind.TASK)
     work(w)
@@ -154,6 +155,7 @@ def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
     assert names(delayed) == ["create", "promotion", "enqueue", *ran, "complete"]
     assert names(pushed) == ["create", "promotion", "enqueue", *ran, "complete"]
     assert names(unheard) == []
+    assert names(fleeting) == ["create", "enqueue", *ran, "complete", "remove"]
     by_name = {(each.job_id, each.what): each for each in told}
     assert by_name[large.id, What.COMPLETE].output() == {"answer": "x" * 1_000}
     assert by_name[once.id, What.REMOVE].job.state == "success"
