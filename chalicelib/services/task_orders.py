@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
@@ -17,8 +18,11 @@ from chalicelib.services import checks
 DELAY_MAX_S = 10 * 365 * 86_400
 TIMEOUT_MAX_MS = 86_400_000
 
-FOLLOWS: Any = object()
-"""The input of a ``NextTask`` that gets the output of the task before it."""
+
+class Follows(Enum):
+    """What stands for an input that is not known yet."""
+
+    OUTPUT = "the output of the task before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +33,7 @@ class NextTask:
     """
 
     type: str
-    input: Any = field(default=FOLLOWS)
+    input: Any = Follows.OUTPUT
     target_id: str | None = None
     target_type: str | None = None
     runner_type: str = SYSTEM
@@ -60,7 +64,7 @@ def wish_of(task: NextTask) -> dict[str, Any]:
         "next": None if task.next is None else wish_of(task.next),
     }
     wish = {name: value for name, value in told.items() if value is not None}
-    return wish if task.input is FOLLOWS else {**wish, "input": task.input}
+    return wish if task.input is Follows.OUTPUT else {**wish, "input": task.input}
 
 
 def runner(given: str) -> str:

@@ -37,6 +37,7 @@ from chalicelib.services.once import Once
 from chalicelib.services.records import LogEntry, Page, Task, context_of, moment_of, task_of
 from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
 from chalicelib.services.task_orders import NextTask
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX
 
 Which: TypeAlias = Task | int | str
 """A task, or its id as a number or as digits."""
@@ -178,7 +179,8 @@ def list(  # noqa: A001  # fastify-task's word for it
     )
     wanted = wanted_tasks(yard, filters, (sort, descending))
     if id is not None:
-        found = page_of_one(yard, parse_job_id(id), wanted)
+        size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
+        found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
         items = [_listed(yard, job, yard.payloads.body(job)) for job in found.jobs]
         return Page(items=items, total_count=found.total, total_is_exact=True, next_cursor=None)
     if wanted.order is not None and cursor is not None:

@@ -141,7 +141,7 @@ class TestCreate:
             ({"context": "text"}, ("context", "an object", "text")),
             ({"context": {"secret": ""}}, ("context.secret", "text of at least one character", "[redacted]")),
             ({"context": {"secret": 7}}, ("context.secret", "text of at least one character", "[redacted]")),
-            ({"next": {"type": "x", "context": {"secret": [SECRET]}}}, ("context.secret", ANY, "[redacted]")),
+            ({"next": {"type": "x", "context": {"secret": [SECRET]}}}, ("next.context.secret", ANY, "[redacted]")),
             ({"next": {"input": 1}}, ("next.type", "a value", "nothing")),
             ({"next": {"type": "flow.reported", "next": {"type": ""}}}, ("next.next.type", ANY, "an empty text")),
             ({"next": {"type": "nobody.runs.it"}}, ("type", ANY, "nobody.runs.it")),

@@ -85,6 +85,9 @@ class TestWhoMayTell:
             {"signature": right.upper()},
             {"signature": f"{right}0"},
             {"signature": "ü"},
+            {"signature": ""},
+            {"signature": "a\x00b" * 200},
+            {"signature": None},
         )
         for given in wrong:
             for reply in (

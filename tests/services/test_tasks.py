@@ -209,6 +209,7 @@ class TestList:
         assert found(per_page=2, cursor=page.next_cursor) == found(per_page=2, page=2) == [first]
         assert tasks.list(type=topic, sort="targetId", per_page=2).next_cursor is None
         assert tasks.list(id=first).items[0].status == "success"
+        assert (found(id=first, page=2), tasks.list(id=first, page=2).total_count) == ([], 1)
 
     @pytest.mark.parametrize(
         ("query", "field"),

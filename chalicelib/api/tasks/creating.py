@@ -123,11 +123,11 @@ def _wish(follow_up: FollowUp) -> dict[str, Any]:
     return wish if follow_up.next is None else {**wish, "next": _wish(follow_up.next)}
 
 
-def _check_secrets(order: Order) -> None:
+def _check_secrets(order: Order, where: str = "") -> None:
     """Raise ``InvalidInput`` for a secret that nobody could sign with, of the task or of what follows it."""
-    check_secret_in(order.context)
+    check_secret_in(order.context, f"{where}context")
     if order.next is not None:
-        _check_secrets(order.next)
+        _check_secrets(order.next, f"{where}next.")
 
 
 def _parent_id(text: Id | None) -> int | None:

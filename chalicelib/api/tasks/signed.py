@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Text
+from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Text
 from chalicelib.api.problems import Unauthorized
 from chalicelib.api.routes import Router
 from chalicelib.api.tasks.records import Done
@@ -42,7 +42,7 @@ class SignedBody(ApiModel):
     """What every signed request names."""
 
     id: Id | None = Field(default=None, description="The task; may be in the query, as taskId", examples=["1024"])
-    signature: Name | None = Field(
+    signature: str | None = Field(
         default=None,
         description="Hex HMAC-SHA256, with context.secret as its key, over id, | and what is told; needed where the "
         "task has a secret",
