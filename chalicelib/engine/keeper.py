@@ -17,6 +17,7 @@ from chalicelib.core.job import JobError
 from chalicelib.engine.context import Context
 from chalicelib.engine.running import remembered
 from chalicelib.engine.settling import ComeBack, settle
+from chalicelib.engine.shutting_down import stopping
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 
@@ -122,7 +123,8 @@ class Keeper:
             logger.exception("heartbeat failed")
 
     def _keeps_others_waiting(self) -> bool:
-        return bool(self._waiting) and self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS
+        too_long = self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS
+        return bool(self._waiting) and (too_long or stopping.is_set())
 
     def _share_out(self) -> None:
         """Show the messages that nobody has begun with to other workers, at once."""

@@ -27,6 +27,7 @@ from chalicelib.local.tables import show_json, show_text
 
 DEFAULT_PORT = 8_000
 DEFAULT_WORKERS = 2
+DEFAULT_SHUTDOWN_TIMEOUT_S = 10.0
 DEFAULT_EMULATOR_PORT = 4_566  # where tools look for LocalStack and its like
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -68,6 +69,14 @@ for command in (
     "--log-level", type=click.Choice(LOG_LEVELS), envvar="TASKYARD_LOG_LEVEL", default="INFO", show_default=True
 )
 @click.option("--logs", metavar="FILE", help="Append all logs to FILE as JSON lines; - is standard error.")
+@click.option(
+    "--shutdown-timeout",
+    type=click.FloatRange(0, 3_600),
+    default=DEFAULT_SHUTDOWN_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long running handlers may go on at the end; then they are interrupted, and run again.",
+)
 @click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
 def up(
     port: int,
@@ -76,6 +85,7 @@ def up(
     data_dir: Path | None,
     log_level: str,
     logs: str | None,
+    shutdown_timeout: float,
     clock_interval: float,
 ) -> None:
     """Run the whole service on this machine, until Ctrl-C."""
@@ -86,7 +96,13 @@ def up(
 
     with explained():
         endpoint_url = resolved(endpoint_url)
-    plan = Plan(workers=workers, endpoint_url=endpoint_url, data_dir=data_dir, clock_interval_s=clock_interval)
+    plan = Plan(
+        workers=workers,
+        endpoint_url=endpoint_url,
+        data_dir=data_dir,
+        clock_interval_s=clock_interval,
+        shutdown_timeout_s=shutdown_timeout,
+    )
     sys.exit(run(plan, port, log_level, logs))
 
 

@@ -11,7 +11,7 @@ from tests.support.up import running
 from tests.support.waiting import until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
-PROGRAM = ("tests.support.impatient_up",)
+IMPATIENT = ("--shutdown-timeout", "1")
 STOP_WITHIN_S = 20
 AGAIN_WITHIN_S = 15  # far less than the lease of 60 s
 
@@ -22,7 +22,7 @@ def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Pa
     def files(name: str) -> dict[str, str]:
         return {"started": str(tmp_path / f"{name}.on"), "until": str(tmp_path / f"{name}.go")}
 
-    with running(tmp_path, "--data-dir", str(data), program=PROGRAM, TASKYARD_HANDLERS=HANDLERS) as service:
+    with running(tmp_path, "--data-dir", str(data), *IMPATIENT, TASKYARD_HANDLERS=HANDLERS) as service:
         quick, first = (service.create("wait.for.file", files(name)) for name in ("quick", "first"))
         until(lambda: (tmp_path / "quick.on").exists() and (tmp_path / "first.on").exists())
         slow = service.create("wait.for.file", files("slow"), priority=1)  # the first of a batch of ten
@@ -38,7 +38,7 @@ def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Pa
         assert not notes.exists()
     until(lambda: not any(is_running(pid) for pid in pids))
 
-    with running(tmp_path, "--data-dir", str(data), program=PROGRAM, TASKYARD_HANDLERS=HANDLERS) as service:
+    with running(tmp_path, "--data-dir", str(data), *IMPATIENT, TASKYARD_HANDLERS=HANDLERS) as service:
         until(lambda: (tmp_path / "slow.on").read_text().endswith(" 2"), AGAIN_WITHIN_S)
         again = service.task(slow)
         assert (again["status"], again["error"]["message"], again["retryCount"]) == ("running", "shutdown", 0)

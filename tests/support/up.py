@@ -73,16 +73,15 @@ def running(
     tmp_path: Path,
     *options: str,
     folder: Path | None = None,
-    program: Sequence[str] = ("chalicelib.local.cli", "up"),
     **environment: str,
 ) -> Iterator[Service]:
-    """`taskyard up` (or another module as ``program``) on a free port, ready to answer; ended in the end.
+    """`taskyard up` on a free port, ready to answer; ended in the end.
 
     It runs in ``folder``, by default the current one.
     """
     log = tmp_path / "up.log"
     port = _free_port()
-    command = [sys.executable, "-m", *program, "--port", str(port), *options]
+    command = [sys.executable, "-m", "chalicelib.local.cli", "up", "--port", str(port), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, cwd=folder, env={**_environment(), **environment}
