@@ -27,7 +27,7 @@ WATCH = ("off", "on")
 HOOKS = ("auto", "off", "on")
 ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
-TAKEN_PREFIXES = ("/docs", "/health", "/openapi.json", "/ping", "/sping")
+TAKEN_PREFIXES = ("/docs", "/health", "/openapi.json", "/ping", "/pools", "/sping")
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace

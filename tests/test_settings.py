@@ -84,7 +84,7 @@ def test_the_message_routes_do_not_stand_where_others_are(taken: str) -> None:
     assert (error.field, error.got) == ("TASKYARD_MQ_PREFIX", taken)
 
 
-@pytest.mark.parametrize("taken", ["/health", "/docs/task", "/mq/task", "/sping"])
+@pytest.mark.parametrize("taken", ["/health", "/docs/task", "/mq/task", "/pools", "/sping"])
 def test_nor_do_the_task_routes(taken: str) -> None:
     error = refusal(replace(DEFAULTS, task_prefix=taken))
     assert (error.field, error.got) == ("TASKYARD_TASK_PREFIX", taken)
