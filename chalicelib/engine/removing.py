@@ -45,7 +45,8 @@ def remove_seen(yard: Yard, job: Job) -> bool:
     if job.has_children and job.state is State.SUCCESS:
         release_children(yard, job)  # nobody could tell them later that it succeeded
     try:
-        tombstone = yard.jobs.entomb(job, yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s)
+        expires_at_s = yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s
+        tombstone = yard.jobs.entomb(job, expires_at_s, yard.token())
     except JobRefused:
         return False
     if job.target_type == ID_TARGET:

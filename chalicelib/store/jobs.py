@@ -662,21 +662,29 @@ class JobStore:
         )
         return self.table.updating(state_key(seen.id), change)
 
-    def entomb(self, job: Job, expires_at_s: int) -> Tombstone:
+    def entomb(self, job: Job, expires_at_s: int, removal: str = "") -> Tombstone:
         """Replace a finished job by a tombstone, so that no late delivery can bring it back; then delete its parts.
 
-        The tombstone names what is left in the bucket until ``seal`` says that nothing is. May be repeated.
-        Raises ``JobRefused`` unless the job is as it was seen, or a tombstone.
+        The tombstone names what is left in the bucket until ``seal`` says that nothing is. May be repeated: by its
+        ``removal``, which nobody else has, a repeated write knows its own tombstone from another's.
+        Raises ``JobRefused`` unless the job is as it was seen, or has this very tombstone.
         """
         fence = (in_state(job.state), same_birth(job.birth), same_delivery(job.delivery))
         places = [place for place in (job.body_at, job.output_at, job.context_at) if place is not None]
         leftovers = places or [BODY_PART]
-        grave = {**state_key(job.id), "state": DELETED, "expires_at_s": expires_at_s, "leftovers": leftovers}
+        grave = {
+            **state_key(job.id),
+            "state": DELETED,
+            "expires_at_s": expires_at_s,
+            "leftovers": leftovers,
+            **({"removal": removal} if removal else {}),
+        }
         try:
             self.table.put(grave, *fence)
         except Refused as refused:
             ledger = decoded(refused.old)
-            if not isinstance(ledger, Tombstone):  # otherwise our own write, whose answer was lost
+            ours = isinstance(ledger, Tombstone) and (refused.old or {}).get("removal", "") == removal
+            if not ours:  # otherwise our own write, whose answer was lost
                 raise JobRefused(str(refused), ledger) from refused
         tombstone = Tombstone(job.id, tuple(leftovers))
         self.delete_parts(job.id)
@@ -693,7 +701,7 @@ class JobStore:
         """Nothing of the job is left but its tombstone."""
         deleted = Clause("deleted", "{state} = :deleted", {":deleted": DELETED})
         try:
-            self.table.update(state_key(tombstone.id), Change((deleted,), sets={"leftovers": None}))
+            self.table.update(state_key(tombstone.id), Change((deleted,), sets={"leftovers": None, "removal": None}))
         except Refused:
             return  # its time was over in between
 

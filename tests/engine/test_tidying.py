@@ -20,7 +20,7 @@ from chalicelib.engine.tidying import Bounds, Removed, remove_expired, remove_ol
 from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.jobs import JobStore, position_of
 from tests.support.ledger import job_of, parts_of, place
-from tests.support.steps import a_message, counting, failing, using
+from tests.support.steps import a_message, before, counting, failing, using
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, START_MS
 
@@ -190,14 +190,23 @@ def test_what_is_retried_at_that_very_moment_stays(w: World, monkeypatch: pytest
     dead = done(w, DAY_MS, State.FAILED, error=JobError("E", "no"))
     entomb = JobStore.entomb
 
-    def late(store: JobStore, job: Job, expires_at_s: int) -> Tombstone:
+    def late(store: JobStore, job: Job, expires_at_s: int, removal: str) -> Tombstone:
         lifecycle.retry(w.yard, job.id, Kind.MESSAGE)
-        return entomb(store, job, expires_at_s)
+        return entomb(store, job, expires_at_s, removal)
 
     monkeypatch.setattr(JobStore, "entomb", late)
     failed = Wanted(Kind.MESSAGE, labels=labels_of(State.FAILED))
     assert remove_old(w.yard, failed, None, EVER) == Removed(0, None)
     assert w.job(dead.id).state is State.PENDING
+
+
+def test_of_two_removals_at_once_one_counts(w: World) -> None:
+    job = done(w, DAY_MS)
+    first: list[bool] = []
+    with before(w.yard.jobs.table.client, "PutItem", lambda: first.append(removing.remove_seen(w.yard, job))):
+        second = removing.remove_seen(w.yard, job)
+    assert (first, second) == ([True], False)
+    assert w.yard.jobs.ledger(job.id) == Tombstone(job.id)
 
 
 def test_it_tells_where_it_ended_and_goes_on_there(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
