@@ -63,7 +63,7 @@ def paused(yard: Yard) -> list[Pause]:
 
 def finish_resuming(yard: Yard, enough_time: Callable[[], bool]) -> int:
     """What the clock does: send what a resume left on its shelf."""
-    return sum(_empty(yard, pause.target, enough_time) for pause in paused(yard) if pause.resuming)
+    return sum(_empty(yard, pause.target, enough_time) for pause in yard.pauses.all() if pause.resuming)
 
 
 def held_up_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
