@@ -1,9 +1,10 @@
-"""The message service for Python: what ``/mq`` offers over HTTP, for handlers and scripts, with the same rules.
+"""The services for Python: what ``/mq`` and ``/api/task`` offer over HTTP, for handlers and scripts, by the same rules.
 
     from chalicelib.services import messages
 
     messages.publish("order.created", {"orderId": "123"}, priority=10)
 
+``tasks`` create, detail, list, complete, cancel, retry, log, callback, process_next, wait_complete, runner, reset_all ·
 ``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list. Which installation they act on:
 ``installation.py``. Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was
