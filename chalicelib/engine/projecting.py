@@ -1,4 +1,4 @@
-"""Projecting: the ledger's change stream into counters and minute series, each change once, and to who is told of it."""
+"""Projecting: the ledger's change stream into counters and minute series, each change once; whoever cares is told."""
 
 from __future__ import annotations
 
