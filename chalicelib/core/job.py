@@ -148,6 +148,11 @@ class Job:
         return self.attempts - (self.attempt_limit - self.max_attempts)
 
     @property
+    def retries(self) -> int:
+        """How often it was tried again since then, a retry that waits included: never more than it may be."""
+        return min(self.failures, self.max_attempts - 1)
+
+    @property
     def attempts_used_up(self) -> bool:
         """Whether no further attempt may begin."""
         return self.attempts >= self.attempt_limit

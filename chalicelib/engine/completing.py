@@ -7,6 +7,7 @@ task back to a worker with its output, and is recorded once that handler has suc
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from chalicelib.store.payloads import to_json
 RACE_TRIES = 4
 ERROR_MAX_CHARS = 500
 MSG_MAX_CHARS = 1_000
+LOGGED_MAX_BYTES = 16 * 1024
 COMPLETED_ERROR = "Failed"  # the type of an error that somebody names, as against an exception's class
 
 
@@ -56,7 +58,7 @@ def process_next(yard: Yard, job_id: int, result: str) -> Job:
     task that does not wait.
     """
     try:
-        answer = json.loads(result)
+        answer = json.loads(result, parse_constant=_no_number, parse_float=_finite)
         if not isinstance(answer, dict):
             raise ValueError("it is no object")
         success = answer.get("code") == 0 and not isinstance(answer.get("code"), bool)
@@ -81,7 +83,7 @@ def callback(
     Any other fails it, with the message as error. Raises what ``complete`` raises.
     """
     _expect_live(find(yard, job_id, Kind.TASK), LIVE)
-    logbook.write(yard, job_id, message or "", {"code": code, "data": data})
+    _log(yard, job_id, code, data, message)
     success = code == 0
     completion = Completion(
         success=success,
@@ -91,6 +93,23 @@ def callback(
         user=user,
     )
     return complete(yard, job_id, completion)
+
+
+def _log(yard: Yard, job_id: int, code: float, data: Any, message: str | None) -> None:
+    """Log a callback; of data that no entry holds, how much it was: the output has all of it."""
+    size_bytes = len(to_json(data, "data"))
+    if size_bytes > LOGGED_MAX_BYTES:
+        data = {"omitted": f"{size_bytes} bytes"}
+    logbook.write(yard, job_id, (message or "")[:MSG_MAX_CHARS], {"code": code, "data": data})
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _complete(yard: Yard, job_id: int, completion: Completion, kind: Kind, from_states: frozenset[State]) -> Job:

@@ -124,7 +124,7 @@ class Task:
     next: Any  # the task that its success creates, in the words of the HTTP API; without secrets
     priority: int
     max_retries: int
-    retry_count: int  # how many attempts failed
+    retry_count: int  # how often it was tried again, a retry that waits included
     attempts: int  # how many runs were started, those that polled included
     poll_count: int
     timeout_ms: int | None
@@ -227,7 +227,7 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         next=without_secrets(content.get("next")),
         priority=job.priority,
         max_retries=job.max_attempts - 1,
-        retry_count=job.failures,
+        retry_count=job.retries,
         attempts=job.attempts,
         poll_count=job.poll_count,
         timeout_ms=job.timeout_ms,

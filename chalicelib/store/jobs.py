@@ -544,10 +544,9 @@ class JobStore:
             **by.sets(),
         }
         event = TraceEvent(Event.COMPLETED, now_ms, {"success": error is None})
-        adds = {} if error is None else {"failures": 1}
         removal = now_ms if seen.remove_on_complete and error is None else None
         fence = (as_is(seen),)
-        return self._completed(by, lambda: self._end(seen, state, fence, sets, event, now_ms, adds, removal, beside))
+        return self._completed(by, lambda: self._end(seen, state, fence, sets, event, now_ms, None, removal, beside))
 
     def finish_later(self, seen: Job, by: Completed, output: StoredOutput, wake_at_ms: int, now_ms: int) -> Job:
         """pending, running or waiting -> pending, with its output: a worker shall call the completion handler.

@@ -57,7 +57,7 @@ class TestRuns:
         dead = detail(api, task["id"])
         assert (dead["status"], dead["retryCount"], dead["attempts"], dead["completedAt"]) == (
             "failed",
-            4,
+            3,
             4,
             api.now(),
         )

@@ -202,7 +202,7 @@ def test_an_answer_with_another_code_fails_the_task_and_an_unreadable_one_does_t
     failed = process_next(w.yard, parked.id, json.dumps(answer))
     assert failed.error is not None
     assert (failed.state, json.loads(failed.error.message), failed.output) == (State.FAILED, answer, None)
-    for unreadable in ("", "[1]", "nan", "{", "[" * 100_000):
+    for unreadable in ("", "[1]", "nan", "{", "[" * 100_000, '{"code": 0, "n": NaN}', '{"code": 0, "n": 1e999}'):
         parked = a_parked_task(w)
         with pytest.raises(InvalidInput, match="cannot be read"):
             process_next(w.yard, parked.id, unreadable)
@@ -237,7 +237,7 @@ def test_a_person_completes_a_task_in_any_state_but_done(w: World) -> None:
     waiting = a_task(w, runner=MANUAL, parent_id=a_task(w, runner=MANUAL).id)
     failed = complete(w.yard, waiting.id, Completion(success=False, error="no"))
     assert failed.error is not None
-    assert (failed.state, failed.error.message, failed.failures) == (State.FAILED, "no", 1)
+    assert (failed.state, failed.error.message, failed.failures) == (State.FAILED, "no", 0)
 
 
 def test_a_running_handler_records_nothing_once_somebody_has_completed_its_task(w: World) -> None:
@@ -280,6 +280,9 @@ def test_a_callback_is_logged_and_completes(w: World) -> None:
     with pytest.raises(Conflict):
         callback(w.yard, done.id, 0)
     assert len(logbook.read(w.yard, done.id)) == 1
+    large = callback(w.yard, a_parked_task(w).id, 0, "x" * 100_000, "y" * 40_000)
+    assert w.yard.payloads.output(large) == "x" * 100_000
+    assert logbook.read(w.yard, large.id)[0].data == {"code": 0, "data": {"omitted": "100002 bytes"}}
 
 
 # -- completion handlers ------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class TaskRecord(AnswerModel):
     options: Any
     priority: int
     max_retries: int
-    retry_count: int = Field(description="How many attempts failed")
+    retry_count: int = Field(description="How often it was tried again, a retry that waits included")
     attempts: int = Field(description="How many runs were started, those that polled included")
     poll_count: int = Field(description="How often it was polled since it was created or retried")
     poll_results: list[Any] | None = Field(description="What the polls found, oldest first; null in lists")
@@ -159,7 +159,7 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: An
         "next": without_secrets(body.get("next")),
         "priority": job.priority,
         "max_retries": job.max_attempts - 1,
-        "retry_count": job.failures,
+        "retry_count": job.retries,
         "attempts": job.attempts,
         "poll_count": job.poll_count,
         "timeout": job.timeout_ms,
