@@ -21,6 +21,7 @@ from chalicelib.engine.context import Context, Reject
 from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel, replay, replay_many, retry
+from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.polling import NotInHand, complete, extend, fail, failure, poll
 from chalicelib.engine.publish import check, prepare, publish, publish_many, unsent
 from chalicelib.engine.registry import Registry
@@ -599,6 +600,7 @@ def held_in_vain(play: Play) -> None:
     parent = play.arranged(**a_task())
     child = play.arranged(**a_task(), parent_id=parent.id)
     play.given = parent.id
+    held_up_by(play.yard, "work", "default")  # the look at what is paused, which is remembered
     play.calls.fault, before = Fault("dynamodb.Query#1", Mode.CRASH_BEFORE), play.calls.fault
     play.calls.listening = True
     delivering()(play)
