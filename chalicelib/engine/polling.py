@@ -45,8 +45,9 @@ class NotInHand(Conflict):
         *,
         field: str = "id",
         expected: str | None = None,
-        remedy: str = "poll it first",
+        remedy: str | None = None,
     ) -> None:
+        remedy = remedy or ("it is settled already" if job.state.terminal else "poll it first")
         told = message or f"this message is {job.state}, not {State.RUNNING}"
         super().__init__(told, field=field, expected=expected, remedy=remedy)
         self.job = job

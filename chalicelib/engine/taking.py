@@ -16,6 +16,7 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
 from chalicelib.store.jobs import OBJECT_PLACE, Lease
 from chalicelib.store.payloads import answered_bytes
 
+ANSWER_ROOM_BYTES = 5_242_880  # of the 6 MB that Lambda can answer, what is left for the messages' contents
 HIDE_MAX_S = 43_200  # the SQS limit, counted from the receive
 WAIT_MARGIN_S = 1  # what a message is hidden beyond its lease when nobody knows at which moment of a wait it came
 
@@ -42,7 +43,7 @@ class Hand:
     _closed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._room_bytes = self.yard.settings.payload_max_bytes
+        self._room_bytes = ANSWER_ROOM_BYTES
 
     @property
     def full(self) -> bool:

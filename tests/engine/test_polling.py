@@ -119,6 +119,14 @@ def test_a_poll_of_ten_is_eleven_calls(w: World) -> None:
     assert calls == {"ReceiveMessage": 1, "UpdateItem": 10}
 
 
+def test_a_limit_of_payloads_does_not_limit_polls(w: World) -> None:
+    """The answer has room for what was published, however small a single payload has to be."""
+    for _ in range(3):
+        a_message(w, "notes", input="x" * 900)
+    small = replace(w.yard, settings=replace(w.yard.settings, payload_max_bytes=1_024))
+    assert len(poll(small, "notes", 10, LEASE_MS, "c")) == 3
+
+
 def test_a_topic_with_subscribers_is_not_polled(w: World) -> None:
     @subscribe("news")
     def listener(_: Any) -> None: ...
