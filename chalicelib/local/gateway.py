@@ -25,7 +25,7 @@ from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import Event, HttpRequest, http_event
 
 REQUEST_MAX_BYTES = 10 * 1024 * 1024
-THREADS = 32
+THREADS = 256  # requests at a time: a poll that waits has one for up to 20 s, and costs nothing else meanwhile
 JSON = ("content-type", "application/json")
 
 logger = logging.getLogger(__name__)
@@ -136,13 +136,17 @@ class Gateway:
         found = self._resources.find(path)
         if found is None:
             return _problem(404, "Not Found", f"there is no route {scope['method']} {shown(path)}; see /docs")
+        try:
+            query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, errors="strict")
+        except UnicodeDecodeError:
+            return _problem(400, "Bad Request", "the query is not UTF-8; expected percent-encoded UTF-8")
         request = HttpRequest(
             request_id=str(uuid.uuid4()),
             method=scope["method"],
             path=path,
             resource=found[0],
             path_parameters=found[1],
-            query=parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True),
+            query=query,
             headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
             body=body,
             source_ip=scope["client"][0] if scope["client"] else "",

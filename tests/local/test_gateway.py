@@ -170,6 +170,11 @@ class TestRequests:
         assert reply.status == 404
         assert reply.json["message"] == "there is no route GET /nowhere; see /docs"
 
+    @pytest.mark.parametrize("query", ["x=%ff", "%C3=1", "x=1&y=a%E2%82"])
+    def test_a_query_that_is_not_utf_8_is_refused(self, query: str) -> None:
+        reply = answer("GET", f"/echo/x?{query}")
+        assert (reply.status, reply.json["error"]) == (400, "Bad Request")
+
     def test_a_request_has_an_upper_bound(self) -> None:
         assert answer("POST", "/echo/x", b" " * REQUEST_MAX_BYTES).status == 200
         assert answer("POST", "/echo/x", b" " * (REQUEST_MAX_BYTES + 1)).status == 413
@@ -195,13 +200,14 @@ class TestTrouble:
         assert "insides" in caplog.text
 
     def test_requests_are_served_side_by_side(self) -> None:
-        together = threading.Barrier(8)
-        app = gateway(stub_app(lambda: together.wait(5)))
+        """Two hundred polls that wait keep nobody from an answer."""
+        together = threading.Barrier(200)
+        app = gateway(stub_app(lambda: together.wait(20)), timeout_s=20)
 
         async def all_at_once() -> list[Reply]:
-            return await asyncio.gather(*(call(app, "GET", "/stub") for _ in range(8)))
+            return await asyncio.gather(*(call(app, "GET", "/stub") for _ in range(200)))
 
-        assert [reply.status for reply in asyncio.run(all_at_once())] == [200] * 8
+        assert [reply.status for reply in asyncio.run(all_at_once())] == [200] * 200
 
 
 def test_draining_waits_for_answers_under_way_and_refuses_new_requests() -> None:
