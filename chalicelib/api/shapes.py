@@ -37,19 +37,27 @@ def job_id_of(text: str, what: str) -> int:
 
 
 def idempotency_key_of(given: str | None, headers: Mapping[str, str]) -> str | None:
-    """A request's idempotency key: the one ``given`` in the body, or else the header's, if there is one.
+    """A request's idempotency key: the one ``given`` in the body, or the header's, if there is one.
 
-    Raises ``InvalidInput`` for a header that is none.
+    Raises ``InvalidInput`` for a header that is none, or that differs from the body's.
     """
-    if given is not None:
-        return given
     key = headers.get("idempotency-key")
-    if key is not None and not (1 <= len(key) <= NAME_MAX_CHARS and key.isprintable()):
+    if key is None:
+        return given
+    if not (1 <= len(key) <= NAME_MAX_CHARS and key.isprintable()):
         raise InvalidInput(
             "this is no idempotency key",
             field="Idempotency-Key",
             expected=f"1 to {NAME_MAX_CHARS} printable characters",
             got=f"{len(key)} characters",
+        )
+    if given not in (None, key):
+        raise InvalidInput(
+            "the header and the body name different idempotency keys",
+            field="Idempotency-Key",
+            expected="the body's idempotencyKey",
+            got=key,
+            remedy="send one of them",
         )
     return key
 

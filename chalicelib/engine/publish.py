@@ -329,7 +329,13 @@ def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: di
         return job
     found = yard.jobs.find(binding["job"])
     if found is None:
-        raise Conflict("the job of this idempotency key was deleted", field="idempotencyKey", got=key.key)
+        raise Conflict(
+            "what was made under this idempotency key was deleted since",
+            field="idempotencyKey",
+            expected="a key of something that is still there, or a new one",
+            got=key.key,
+            remedy="use a new key",
+        )
     return found
 
 

@@ -107,12 +107,13 @@ class TestReplay:
 
     def test_once_only(self, api: Service, topic: str) -> None:
         dead = dead_letter(api, topic)
-        assert api.post("/mq/dlq/replay", {"id": dead["id"]}).status == 200
+        successor = api.post("/mq/dlq/replay", {"id": dead["id"]}).json["messageId"]
+        told = f"dead letter {dead['id']} was replayed already, as message {successor}"
         for again in (
             api.post("/mq/dlq/replay", {"id": dead["id"]}),
             api.post(f"/mq/dlq/replay/{dead['id']}"),
         ):
-            assert (again.status, again.json["message"]) == (400, "this dead letter was replayed already")
+            assert (again.status, again.json["message"]) == (400, told)
             assert again.json["error"] == "Bad Request"
         assert len(poll(api, topic)) == 1
 
@@ -132,7 +133,7 @@ class TestReplay:
 
     def test_several_in_order(self, api: Service, topic: str) -> None:
         first, second, third = (dead_letter(api, topic, {"n": n})["id"] for n in range(3))
-        api.post("/mq/dlq/replay", {"id": second})
+        earlier = api.post("/mq/dlq/replay", {"id": second}).json["messageId"]
         live = publish(api, f"{topic}.live")["id"]
         reply = api.post("/mq/dlq/replay", {"ids": [third, second, "nonsense", live, int(first), third]})
         assert reply.status == 200
@@ -147,11 +148,11 @@ class TestReplay:
         ]
         assert [outcome["error"] for outcome in outcomes] == [
             None,
-            "this dead letter was replayed already",
+            f"dead letter {second} was replayed already, as message {earlier}",
             "there is no dead letter 'nonsense'",
             f"there is no dead letter {live}",
             None,
-            "this dead letter was replayed already",
+            f"dead letter {third} was replayed already, as message {outcomes[0]['messageId']}",
         ]
         made = {outcome["messageId"] for outcome in outcomes if outcome["success"]}
         assert {outcome["messageId"] for outcome in outcomes if not outcome["success"]} == {None}

@@ -130,7 +130,7 @@ class TestComplete:
             reply = api.post(f"/mq/message/{route}", {"id": record["id"]})
             assert problem(reply) == (409, "id", "a message that is PROCESSING", "COMPLETED")
             assert reply.json["message"] == f"message {record['id']} is COMPLETED, not PROCESSING"
-            assert reply.json["remedy"] == "poll it first"
+            assert reply.json["remedy"] == "it is settled already"
 
     def test_a_message_that_nobody_took_is_a_conflict(self, api: Service, topic: str) -> None:
         record = publish(api, topic)

@@ -183,6 +183,30 @@ class TestIdempotency:
         assert first.json["id"] == second.json["id"] == by_body.json["id"]
         assert publish(api, topic)["id"] != first.json["id"]
 
+    def test_the_header_makes_a_batch_one(self, api: Service, topic: str) -> None:
+        entries = [{"topic": topic, "payload": {"n": n}} for n in range(3)]
+        own = {"topic": topic, "payload": {}, "idempotencyKey": f"own of {topic}"}
+        sent: dict[str, Any] = {"messages": [entries[0], "wrong", entries[1], own, entries[2]]}
+        key = f"batch of {topic}"
+        first, second = (api.post("/mq/message/publish-batch", sent, Idempotency_Key=key).json for _ in range(2))
+        ids = [result["message"] and result["message"]["id"] for result in first["results"]]
+        assert [result["message"] and result["message"]["id"] for result in second["results"]] == ids
+        assert len(set(filter(None, ids))) == len(listed(api, topic=topic)) == 4
+        assert publish(api, topic, {"n": 1}, idempotencyKey=f"{key}#2")["id"] == ids[2]
+        assert publish(api, topic, {"n": 9}, idempotencyKey=f"{key}#3")["id"] not in ids  # the entry has its own
+
+    def test_a_header_that_differs_from_the_body_is_refused(self, api: Service, topic: str) -> None:
+        body = {"topic": topic, "payload": {}, "idempotencyKey": "one"}
+        reply = api.post("/mq/message/publish", body, Idempotency_Key="other")
+        assert problem(reply) == (422, "Idempotency-Key", "the body's idempotencyKey", ANY)
+        assert listed(api, topic=topic) == []
+        assert api.post("/mq/message/publish", body, Idempotency_Key="one").status == 200
+
+    def test_what_is_null_is_absent(self, api: Service, topic: str) -> None:
+        names = ("priority", "executeAt", "maxRetries", "traceId", "meta", "idempotencyKey")
+        record = publish(api, topic, **dict.fromkeys(names))
+        assert (record["priority"], record["maxRetries"], record["options"]) == (0, 3, None)
+
     @pytest.mark.parametrize("change", [{"payload": {"n": 2}}, {"priority": 1}, {"meta": {}}, {"maxRetries": 2}])
     def test_another_request_with_the_key_is_refused(self, api: Service, topic: str, change: dict[str, Any]) -> None:
         body = {"topic": topic, "payload": {"n": 1}, "idempotencyKey": f"key of {topic}"}

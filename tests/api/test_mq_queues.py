@@ -218,7 +218,11 @@ class TestCleanup:
         clean(api, topic=topic)
         body = {"topic": topic, "payload": {"n": 1}, "idempotencyKey": f"key of {topic}"}
         reply = api.post("/mq/message/publish", body)
-        assert (reply.status, reply.json["message"]) == (409, "the job of this idempotency key was deleted")
+        assert (reply.status, reply.json["message"]) == (
+            409,
+            "what was made under this idempotency key was deleted since",
+        )
+        assert reply.json["remedy"] == "use a new key"
 
     def test_tasks_are_left_alone(self, api: Service, topic: str) -> None:
         task = place(api.yard, job_of(api.yard, kind="task", type=topic, state=State.SUCCESS))
@@ -285,7 +289,7 @@ class TestReplayOfATopic:
             "id": first,
             "success": False,
             "messageId": None,
-            "error": "this dead letter was replayed already",
+            "error": f"dead letter {first} was replayed already, as message {api.job(first).replayed_as}",
         }
         assert (found["results"][1]["id"], found["results"][1]["success"]) == (second, True)
 

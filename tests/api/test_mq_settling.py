@@ -377,3 +377,17 @@ def stocked(api: Service) -> Service:
         publish(api, topic)
     api.post("/mq/message/complete", {"id": "2"})
     return api
+
+
+def test_the_documentation_tells_which_routes_know_of_no_such_thing(api: Service) -> None:
+    paths = api.get("/openapi.json").json["paths"]
+    missing = {path for path, methods in paths.items() for route in methods.values() if "404" in route["responses"]}
+    assert {path for path in missing if path.startswith("/mq/")} == {
+        "/mq/message/complete",
+        "/mq/message/fail",
+        "/mq/message/extend",
+        "/mq/dlq/replay",
+        "/mq/dlq/replay/{id}",
+        "/mq/trace/detail",
+        "/mq/trace/{traceId}",
+    }

@@ -465,7 +465,7 @@ def test_the_key_of_a_job_that_was_removed_is_not_reused(w: World) -> None:
     remove(w.yard, job.id, Kind.TASK)
     with pytest.raises(Conflict) as refused:
         a_task(w, idempotency_key="k")
-    assert refused.value.message == "the job of this idempotency key was deleted"
+    assert refused.value.message == "what was made under this idempotency key was deleted since"
 
 
 def test_a_keyed_job_that_sqs_does_not_take_is_accepted_all_the_same(w: World) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 REPLAYS_MAX = 100
+NOT_REPLAYED = {400: "It was replayed already", 404: "There is no such dead letter"}
 
 router = Router("Dead letters", "List messages that used up their deliveries, and replay them.")
 
@@ -106,7 +107,7 @@ def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
     )
 
 
-@router.post("/mq/dlq/replay", scope="dlq:manage", answers={400: "It was replayed already"})
+@router.post("/mq/dlq/replay", scope="dlq:manage", answers=NOT_REPLAYED)
 def replay(yard: Yard, body: ReplayBody) -> ReplayResult | list[ReplayResult] | TopicReplay:
     """Replay one dead letter, several, or those of a topic: each becomes a new message with a trace of its own.
 
@@ -120,17 +121,26 @@ def replay(yard: Yard, body: ReplayBody) -> ReplayResult | list[ReplayResult] | 
     return [_replay_result(yard, str(text)) for text in body.ids]
 
 
-@router.post("/mq/dlq/replay/{id}", scope="dlq:manage", answers={400: "It was replayed already"})
+@router.post("/mq/dlq/replay/{id}", scope="dlq:manage", answers=NOT_REPLAYED)
 def replay_by_path(yard: Yard, path: ReplayPath) -> ReplayResult:
     """Replay one dead letter."""
     return _replay_one(yard, path.id)
 
 
 def _replay_one(yard: Yard, text: str) -> ReplayResult:
+    job_id = job_id_of(text, "dead letter")
     try:
-        job = lifecycle.replay(yard, job_id_of(text, "dead letter"))
+        job = lifecycle.replay(yard, job_id)
     except Conflict as conflict:
-        raise BadRequest(conflict.message, field=conflict.field, got=conflict.got) from conflict
+        dead = yard.jobs.find(job_id)
+        successor = dead.replayed_as if dead is not None else None
+        raise BadRequest(
+            f"dead letter {job_id} was replayed already" + (f", as message {successor}" if successor else ""),
+            field="id",
+            expected="a dead letter that was not replayed yet",
+            got=text,
+            remedy="if the new message failed as well, replay that one",
+        ) from conflict
     return ReplayResult(id=text, success=True, message_id=str(job.id))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -20,7 +20,8 @@ from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
 from chalicelib.engine import polling
-from chalicelib.engine.publish import Draft, publish, publish_many
+from chalicelib.engine.drafts import Draft
+from chalicelib.engine.publish import publish, publish_many
 from chalicelib.settings import MQ_POLL_MAX
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class PublishBody(ApiModel):
 
     topic: Topic = Field(description="Where to", examples=["order.created"])
     payload: dict[str, Any] = Field(description="The content", examples=[{"orderId": "123", "amount": 99.9}])
-    priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
+    priority: Whole | None = Field(
+        default=None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner; 0 unless told", examples=[10]
+    )
     execute_at: Moment | None = Field(default=None, description="Not before this time; in the past: now")
     max_retries: Deliveries | None = Field(
         default=None, description="How many deliveries may fail, the last one included; 3 unless told"
@@ -100,20 +103,28 @@ class PublishResults(AnswerModel):
 )
 def publish_message(yard: Yard, body: PublishBody, caller: Caller) -> MessageRecord:
     """Publish a message."""
-    return record(publish(yard, _draft(body, caller.headers)), body.payload, body.meta)
+    return record(
+        publish(yard, _draft(body, idempotency_key_of(body.idempotency_key, caller.headers))), body.payload, body.meta
+    )
 
 
-@router.post("/mq/message/publish-batch", scope="message", answers={413: "The messages together are too large"})
-def publish_messages(yard: Yard, body: PublishBatchBody) -> PublishResults:
+@router.post(
+    "/mq/message/publish-batch",
+    scope="message",
+    answers={413: "The messages together are too large"},
+    headers={"Idempotency-Key": "Two requests with one key are one batch: its entries have the keys key#0, key#1, ..."},
+)
+def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> PublishResults:
     """Publish up to 100 messages at once, each accepted or not for itself.
 
     An entry that is wrong is told in its result and costs the others nothing. Each entry may have an
-    idempotencyKey of its own.
+    idempotencyKey of its own; the others get one of the Idempotency-Key header, if there is one: `key#0` is that of
+    the first entry.
     """
     entries = entries_of(body.messages)
     readable = [entry for entry in entries if not isinstance(entry, Unreadable)]
     _require_room_in_answer(readable)
-    outcomes = iter(publish_many(yard, [_draft(message, {}) for message in readable]))
+    outcomes = iter(publish_many(yard, _drafts(entries, idempotency_key_of(None, caller.headers))))
     return PublishResults(
         results=[
             _published(entry, entry.error if isinstance(entry, Unreadable) else next(outcomes)) for entry in entries
@@ -157,15 +168,25 @@ def _require_room_in_answer(messages: Sequence[PublishBody]) -> None:
         )
 
 
-def _draft(body: PublishBody, headers: Mapping[str, str]) -> Draft:
+def _drafts(entries: Sequence[PublishBody | Unreadable], key: str | None) -> list[Draft]:
+    """What is to be published of a batch; an entry without a key has one of its place under the batch's ``key``."""
+    keys = [None if key is None else f"{key}#{place}" for place in range(len(entries))]
+    return [
+        _draft(entry, entry.idempotency_key or own)
+        for entry, own in zip(entries, keys, strict=True)
+        if not isinstance(entry, Unreadable)
+    ]
+
+
+def _draft(body: PublishBody, idempotency_key: str | None) -> Draft:
     return Draft(
         kind=Kind.MESSAGE,
         type=body.topic,
         input=body.payload,
         options=body.meta,
-        priority=body.priority,
+        priority=body.priority or 0,
         due_at_ms=to_ms(body.execute_at) if body.execute_at is not None else None,
         max_attempts=max(1, body.max_retries) if body.max_retries is not None else None,
         trace_id=body.trace_id,
-        idempotency_key=idempotency_key_of(body.idempotency_key, headers),
+        idempotency_key=idempotency_key,
     )

@@ -25,7 +25,10 @@ from chalicelib.services.words import STATUS_OF
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-NOT_IN_HAND = {409: "The message is not PROCESSING, or no longer held under this lockToken"}
+NOT_IN_HAND = {
+    404: "There is no such message",
+    409: "The message is not PROCESSING, or no longer held under this lockToken",
+}
 
 router = Router("Messages")
 
@@ -197,5 +200,5 @@ def _told(refused: polling.NotInHand) -> Conflict:
         field="id",
         expected="a message that is PROCESSING",
         got=status,
-        remedy="poll it first",
+        remedy="it is settled already" if job.state.terminal else "poll it first",
     )

@@ -49,6 +49,7 @@ ENDS: Mapping[str, tuple[str, ...]] = {
     "MOVED_TO_DLQ": (State.FAILED.value, REPLAYED),
     "CANCELED": (State.CANCELED.value,),
 }
+NO_TRACE = {404: "There is no trace with this id"}
 
 router = Router("Traces", "What happened to messages, event by event.")
 
@@ -90,7 +91,7 @@ class Told(NamedTuple):
     place: str
 
 
-@router.get("/mq/trace/detail", scope="trace")
+@router.get("/mq/trace/detail", scope="trace", answers=NO_TRACE)
 def trace_detail(yard: Yard, query: TraceQuery) -> list[TraceRecord]:
     """What happened to the message, or messages, with a trace id, oldest first.
 
@@ -115,7 +116,7 @@ def list_events(yard: Yard, query: EventQuery) -> EventPage:
     return _page(query, told, cursor.total, cursor.exact, place)
 
 
-@router.get("/mq/trace/{traceId}", scope="trace")
+@router.get("/mq/trace/{traceId}", scope="trace", answers=NO_TRACE)
 def trace_by_path(yard: Yard, path: TracePath) -> list[TraceRecord]:
     """What happened to the message, or messages, with a trace id, oldest first."""
     return _story(yard, path.trace_id)
