@@ -13,7 +13,7 @@ from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent as StoredEvent
 from chalicelib.engine.handlers import DEFAULT_SCRIPT
-from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Happening, Status
+from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Happening, Status, retry_count_of
 from chalicelib.store.payloads import PayloadStore
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,8 +30,8 @@ class Message:
     topic: str
     payload: Any  # None in lists where it is kept in the bucket (above 256 KB): messages.get reads it
     status: Status
-    retry_count: int  # how many deliveries failed
-    max_retries: int  # how many may fail, the last one included
+    retry_count: int  # how many deliveries failed or lost their lock
+    max_retries: int  # how many may, the last one included
     priority: int
     execute_at: datetime | None  # the start that was asked for
     next_retry_at: datetime | None
@@ -171,7 +171,7 @@ def message_of(job: Job, body: Mapping[str, Any] | None, *, in_hand: bool = Fals
         topic=job.type,
         payload=content.get("input"),
         status=STATUS_OF[job.state],
-        retry_count=job.failures,
+        retry_count=retry_count_of(job),
         max_retries=job.max_attempts,
         priority=job.priority,
         execute_at=maybe_moment_of(job.start_at_ms),
@@ -195,7 +195,7 @@ def dead_letter_of(job: Job, body: Mapping[str, Any] | None) -> DeadLetter:
         topic=job.type,
         payload=(body or {}).get("input"),
         error_message=job.error.message if job.error is not None else None,
-        retry_count=job.failures,
+        retry_count=retry_count_of(job),
         trace_id=job.trace_id,
         replayed=job.replayed_at_ms is not None,
         replayed_at=maybe_moment_of(job.replayed_at_ms),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.core.trace import Event
 
@@ -59,6 +60,17 @@ HAPPENING_OF: Mapping[Event, Happening] = {
     Event.INTERRUPTED: Happening.INTERRUPTED,
     Event.PROMOTED: Happening.PROMOTED,
 }
+
+
+def retry_count_of(message: Job) -> int:
+    """How many deliveries of a message are over without success: they failed, or their lock ran out.
+
+    Since the publish; never more than ``max_attempts``.
+    """
+    if message.state is State.CANCELED:
+        return message.failures
+    under_way_or_good = message.state in (State.RUNNING, State.WAITING, State.SUCCESS)
+    return max(0, message.tries - under_way_or_good)
 
 
 def states_of(status: Status) -> tuple[State, ...]:

@@ -87,7 +87,7 @@ class TestPoll:
         api.clock.move(5_001)
         assert listed(api, topic=topic)[0]["lockExpiresAt"] == first["lockExpiresAt"] < api.now()
         (second,) = poll(api, topic, consumerId="two")
-        assert (second["id"], second["consumerId"], second["retryCount"]) == (record["id"], "two", 0)
+        assert (second["id"], second["consumerId"], second["retryCount"]) == (record["id"], "two", 1)
         assert trace(api, record["traceId"]) == [
             ("PUBLISHED", None),
             ("PROCESSING", None),

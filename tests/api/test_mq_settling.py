@@ -281,12 +281,12 @@ class TestRecovery:
         api.clock.move(30_001)
         assert api.post("/mq/queue/recover-locked", {"topic": topic}).json == {"recovered": 1}
         (recovered,) = listed(api, topic=topic)
-        assert (recovered["status"], recovered["retryCount"], recovered["consumerId"]) == ("PENDING", 0, None)
+        assert (recovered["status"], recovered["retryCount"], recovered["consumerId"]) == ("PENDING", 1, None)
         assert listed(api, topic=f"{topic}.b")[0]["status"] == "PROCESSING"
         late = api.post("/mq/message/complete", {"id": message["id"], "lockToken": message["lockToken"]})
         assert problem(late) == (409, "id", "a message that is PROCESSING", "PENDING")
         (again,) = poll(api, topic)
-        assert (again["id"], again["retryCount"]) == (message["id"], 0)
+        assert (again["id"], again["retryCount"]) == (message["id"], 1)
         assert trace(api, message["traceId"]) == [
             ("PUBLISHED", None),
             ("PROCESSING", None),
@@ -296,6 +296,17 @@ class TestRecovery:
         assert api.post("/mq/queue/recover-locked").json["recovered"] >= 1  # of all topics
         assert listed(api, topic=f"{topic}.b")[0]["status"] == "PENDING"
         assert other["id"] == listed(api, topic=f"{topic}.b")[0]["id"]
+
+    def test_every_lock_that_runs_out_is_a_delivery_used_up(self, api: Service, topic: str) -> None:
+        publish(api, topic, maxRetries=3)
+        counts = []
+        for _ in range(3):
+            (message,) = poll(api, topic, lockTimeout=1_000)
+            counts.append(message["retryCount"])
+            api.clock.move(2_001)
+        assert poll(api, topic) == []
+        (dead,) = api.get("/mq/dlq/list", {"topic": topic}).json["pageData"]
+        assert (counts, dead["retryCount"], dead["id"]) == ([0, 1, 2], 3, message["id"])
 
     def test_the_last_delivery_is_a_dead_letter(self, api: Service, topic: str) -> None:
         (message,) = in_hand(api, topic, maxRetries=1)

@@ -15,6 +15,7 @@ from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import lifecycle
+from chalicelib.services.words import retry_count_of
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.jobs import REPLAYED
 
@@ -168,7 +169,7 @@ def _dead_letter(job: Job, body: dict[str, Any] | None) -> DeadLetter:
         topic=job.type,
         payload=(body or {}).get("input"),
         error_message=job.error.message if job.error else None,
-        retry_count=job.failures,
+        retry_count=retry_count_of(job),
         trace_id=job.trace_id,
         replayed=job.replayed_at_ms is not None,
         replayed_at=iso(job.replayed_at_ms),

@@ -13,7 +13,7 @@ from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent
-from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Status, states_of
+from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Status, retry_count_of, states_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -29,7 +29,7 @@ class MessageRecord(AnswerModel):
     topic: str = Field(examples=["order.created"])
     payload: Any = Field(description="null in lists where it is kept in the bucket (above 256 KB)")
     status: str = Field(description="PENDING, PROCESSING, COMPLETED or FAILED", examples=["PENDING"])
-    retry_count: int = Field(description="How many deliveries failed")
+    retry_count: int = Field(description="How many deliveries failed, or were not settled before their lock ran out")
     max_retries: int
     priority: int
     execute_at: str | None
@@ -87,7 +87,7 @@ def record(job: Job, payload: Any, options: Any) -> MessageRecord:
         topic=job.type,
         payload=payload,
         status=STATUS_OF[job.state],
-        retry_count=job.failures,
+        retry_count=retry_count_of(job),
         max_retries=job.max_attempts,
         priority=job.priority,
         execute_at=iso(job.start_at_ms),
