@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.decisions import Succeeded
 from chalicelib.core.errors import Conflict, Full
 from chalicelib.core.limits import NOTHING, Limit, Occupancy
 from chalicelib.core.retry import Fixed
@@ -21,6 +22,7 @@ from chalicelib.engine.handlers import task
 from chalicelib.engine.publish import publish, publish_many
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.removing import remove
+from chalicelib.engine.settling import settle
 from chalicelib.store.jobs import Lease
 from chalicelib.store.shelves import of_type
 from tests.support.worlds import World, envelopes, wiped, world
@@ -151,11 +153,26 @@ def test_what_finds_no_slot_waits_on_the_shelf_in_order_and_is_sent_when_one_is_
 
     w.clock.move(LEASE_MS + 61_000)  # the other worker is gone; the clock recovers what it held
     w.tick()
+    assert (occupied(w), shelf(w), len(w.messages())) == (Occupancy(0, 3), [], 3), (
+        "the slot is free, what waited is sent"
+    )
     w.go_on()
     assert [given for given, _ in RAN][-1] in ("later", "elsewhere")
     assert sorted(given for given, _ in RAN) == ["elsewhere", "later", "urgent"]
     assert {occupancy.running for _, occupancy in RAN} == {1}
     assert (occupied(w), shelf(w)) == (NOTHING, [])
+
+
+def test_whoever_settles_sends_the_next_one_without_the_clock(w: World) -> None:
+    held = held_by_another(w)
+    add(w, "one")
+    add(w, "two")
+    w.deliver()
+    assert RAN == []
+    settled, _ = settle(w.yard, w.job(held), Succeeded())
+    assert settled.state is State.SUCCESS
+    w.deliver()
+    assert ([given for given, _ in RAN], occupied(w), shelf(w)) == (["one", "two"], NOTHING, [])
 
 
 def test_an_entry_whose_job_moved_on_is_void_and_the_next_one_is_sent(w: World) -> None:
