@@ -13,8 +13,8 @@ is everywhere. Four names more are filled in here::
 first use, and because a list of all of them would outgrow a role. It fits the lanes of another installation, too,
 whose stage begins with this one's name and ``-``.
 
-What only some settings make a function do it may only under these settings: ``clock.retention.json`` where jobs
-expire, ``clock.metrics.json`` where CloudWatch is told of queues (``CHOSEN``).
+What only some settings make a function do it may only under these settings: ``clock.metrics.json`` where CloudWatch
+is told of queues (``CHOSEN``).
 
 **What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
 its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
@@ -63,7 +63,6 @@ ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 # What a function may beside its own file, where the settings say so.
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
     Function.CLOCK: {
-        "clock.retention.json": lambda settings: bool(settings.retention_completed_s or settings.retention_failed_s),
         "clock.metrics.json": lambda settings: settings.metrics == "queue",
     }
 }

@@ -32,7 +32,7 @@ from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.running import handlers_of, wait_limit_of
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.store.jobs import JobRefused, StoredOutput
+from chalicelib.store.jobs import OBJECT_PLACE, JobRefused, StoredOutput
 from chalicelib.store.occupancies import Action
 
 
@@ -136,8 +136,15 @@ def after_success(yard: Yard, settled: Job, following: Prepared | None) -> None:
         send_marked(yard, following.travelling)
     if settled.has_children:
         release_children(yard, settled)
-    if settled.remove_on_complete and settled.output_at is None:  # who hears of it may still want a large output
+    if settled.remove_on_complete and not _keeps_something(settled):
         remove_seen(yard, settled)
+
+
+def _keeps_something(job: Job) -> bool:
+    """Whether its removal is left to the clock: who hears of it may still want a large output, and only the clock
+    may delete objects."""
+    objects = (place for place in (job.body_at, job.context_at) if place is not None and place.startswith(OBJECT_PLACE))
+    return job.output_at is not None or any(objects)
 
 
 def _value(yard: Yard, job: Job, output: str | None) -> Any:

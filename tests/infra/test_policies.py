@@ -386,6 +386,7 @@ def run_handlers(at_work: Installation) -> None:
         at_work.publish("order.created", orderId="1", sku=sku)
     for script in ({"progress": [1, 4, "word"]}, {"fail": "no"}, {"grow": 1_000}, BESIDE, LARGE):
         at_work.create("scripted", script)
+    at_work.create("scripted", {"grow": 5, "more": BESIDE}, removeOnComplete=True)
     at_work.ids["rejected"] = at_work.create("scripted", {"reject": "never"})
     at_work.ids["large output"] = at_work.create("scripted", {"grow": 300_000})
     at_work.ids["canceled"] = at_work.create("scripted", 1)
@@ -750,7 +751,6 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
     Function.WORKER: [
         ("dynamodb:DeleteTable", JOBS),
         ("dynamodb:DeleteItem", JOBS),
-        ("dynamodb:BatchWriteItem", JOBS),
         ("dynamodb:Query", f"{JOBS}/index/by_state"),
         ("dynamodb:GetItem", DIRECTORY),  # where the access keys are
         ("dynamodb:Query", INSIGHTS),
@@ -775,16 +775,14 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
     Function.CLOCK: [
         ("sqs:ReceiveMessage", ORDERS),
         ("sqs:DeleteMessage", ORDERS),
-        ("dynamodb:PutItem", JOBS),
-        ("dynamodb:BatchWriteItem", JOBS),
+        ("dynamodb:DeleteItem", JOBS),
         ("dynamodb:GetItem", DIRECTORY),
         ("dynamodb:Query", f"{JOBS}/index/by_type"),
         ("dynamodb:Query", f"{JOBS}/index/by_trace"),
-        ("dynamodb:Query", INSIGHTS),
-        ("dynamodb:GetItem", INSIGHTS),
+        ("dynamodb:PutItem", INSIGHTS),
         ("s3:GetObject", BODY),
-        ("s3:DeleteObject", BODY),
-        ("s3:DeleteObject", OUTPUT),
+        ("s3:PutObject", BODY),
+        ("s3:DeleteObject", STRANGER),
         ("s3:ListBucket", bucket_arn(DEV.objects_bucket)),
     ],
     Function.HOOKS: [
@@ -823,24 +821,17 @@ def test_what_a_function_has_no_business_with_is_refused(function: Function) -> 
     assert allowed == []
 
 
-OF_RETENTION = {
-    ("dynamodb:PutItem", JOBS),
-    ("dynamodb:BatchWriteItem", JOBS),
-    ("s3:DeleteObject", BODY),
-    ("s3:DeleteObject", OUTPUT),
-}
-OF_METRICS = {("dynamodb:Query", f"{JOBS}/index/by_type"), ("dynamodb:Query", INSIGHTS)}
+OF_METRICS = {("dynamodb:Query", f"{JOBS}/index/by_type")}
 
 
 @pytest.mark.parametrize(
     ("settings", "added"),
     [
         (DEV, set()),
-        (replace(DEV, retention_completed_s=1), OF_RETENTION),
-        (replace(DEV, retention_failed_s=1), OF_RETENTION),
+        (RETAINING, set()),
         (replace(DEV, metrics="off"), set()),
         (TELLING, OF_METRICS),
-        (ALL, OF_RETENTION | OF_METRICS),
+        (ALL, OF_METRICS),
     ],
 )
 def test_a_choice_adds_what_it_needs_and_to_the_clock_alone(settings: Settings, added: set[tuple[str, str]]) -> None:
@@ -907,7 +898,7 @@ class TestEnforced:
             (Function.CLOCK, "sqs.SendMessage", {"QueueUrl": ORDERS, "MessageBody": "{}"}, True),
             (Function.CLOCK, "sqs.ReceiveMessage", {"QueueUrl": ORDERS}, False),
             (Function.CLOCK, "s3.ListObjectsV2", {}, False),
-            (Function.CLOCK, "s3.DeleteObject", {"Key": "bodies/1/z"}, False),
+            (Function.CLOCK, "s3.DeleteObject", {"Key": "bodies/1/z"}, True),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.jobs_table}, True),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.directory_table}, False),
             (Function.HOOKS, "sqs.ReceiveMessage", {"QueueUrl": HOOKS}, True),
