@@ -1,0 +1,121 @@
+"""The contract of what decides whose turn it is: occupancies, shelves, pauses, and the aliases of pools."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from chalicelib.core.limits import Limit, Occupancy
+from chalicelib.engine.yard import Yard
+from chalicelib.store.occupancies import Count
+from chalicelib.store.pauses import Pause
+from chalicelib.store.shelves import of_type
+from chalicelib.store.table import TransactionRefused
+from tests.support.backends import Ground
+from tests.support.ledger import NOW, job_of
+
+names = (f"type-{number}" for number in itertools.count())
+ONE = Occupancy(running=1, unfinished=1)
+
+
+@pytest.fixture
+def yard(ground: Ground) -> Yard:
+    """A yard on the module's tables."""
+    return ground.bench().yard
+
+
+class TestOccupancies:
+    def test_changes_of_one_type_are_one_and_what_cancels_out_is_none(self, yard: Yard) -> None:
+        first, second = next(names), next(names)
+        changes = [
+            Count(first, ONE),
+            Count(second, ONE),
+            Count(first, Occupancy(running=-1, unfinished=2)),
+            Count(second, Occupancy(running=-1, unfinished=-1)),
+        ]
+        yard.occupancies.transact(changes)
+        assert yard.occupancies.of(first) == Occupancy(0, 3)
+        assert yard.occupancies.of(second) == Occupancy()
+        assert set(yard.occupancies.types()) >= {first}
+
+    def test_a_bound_holds_for_what_grows_and_says_which_action_was_refused(self, yard: Yard) -> None:
+        name, limit = next(names), Limit(concurrency=1, size=2)
+        yard.occupancies.transact([Count(name, ONE, limit)])
+        job = job_of(yard)
+        actions = [*yard.jobs.recording(job), Count(name, Occupancy(unfinished=-1)), Count(name, ONE, limit)]
+        with pytest.raises(TransactionRefused) as refused:
+            yard.occupancies.transact(actions)
+        assert refused.value.refused == [False, True, True]
+        assert (yard.occupancies.of(name), yard.jobs.find(job.id)) == (ONE, None)
+        yard.occupancies.transact([Count(name, Occupancy(unfinished=1), limit)])
+        with pytest.raises(TransactionRefused):
+            yard.occupancies.transact([Count(name, Occupancy(unfinished=1), limit)])
+        yard.occupancies.transact([Count(name, Occupancy(unfinished=1))])  # without a bound: an explicit retry
+        assert yard.occupancies.of(name) == Occupancy(1, 3)
+
+    def test_of_many_at_once_no_more_get_a_slot_than_there_are(self, ground: Ground, yard: Yard) -> None:
+        name, limit = next(names), Limit(concurrency=3)
+
+        def take(_: int) -> bool:
+            try:
+                yard.occupancies.transact([Count(name, Occupancy(running=1), limit)])
+            except TransactionRefused:
+                return False
+            return True
+
+        with ThreadPoolExecutor(ground.threads()) as workers:
+            assert sum(workers.map(take, range(16))) == 3
+        assert yard.occupancies.of(name) == Occupancy(3, 0)
+        yard.occupancies.transact([yard.occupancies.full(name, 3)])
+        with pytest.raises(TransactionRefused):
+            yard.occupancies.transact([yard.occupancies.full(name, 4)])
+
+
+class TestShelves:
+    def test_the_first_comes_first_and_is_taken_once(self, yard: Yard) -> None:
+        shelf = of_type(next(names))
+        jobs = [job_of(yard, priority=priority, created_at_ms=NOW - age) for priority, age in ((0, 2), (0, 9), (9, 1))]
+        yard.occupancies.transact([yard.shelves.putting(shelf, job) for job in jobs])
+        entries = yard.shelves.first(shelf, 10)
+        assert [entry.job_id for entry in entries] == [jobs[2].id, jobs[1].id, jobs[0].id]
+        assert yard.shelves.first(shelf, 1) == entries[:1]
+        yard.occupancies.transact([yard.shelves.taking(entries[0])])
+        with pytest.raises(TransactionRefused):
+            yard.occupancies.transact([yard.shelves.taking(entries[0])])
+        yard.shelves.discard(entries[0])
+        yard.shelves.discard(entries[1])
+        assert yard.shelves.first(shelf, 10) == entries[2:]
+
+
+class TestPauses:
+    def test_a_pause_is_in_force_until_it_is_ended_and_there_until_it_is_forgotten(self, yard: Yard) -> None:
+        target = f"type#{next(names)}"
+        assert not yard.pauses.end(target)
+        yard.pauses.begin(target, NOW)
+        yard.pauses.begin(target, NOW + 5)
+        yard.occupancies.transact([yard.pauses.in_force(target)])
+        assert Pause(target, NOW) in yard.pauses.all(consistent=True)
+        yard.pauses.forget(target)  # refused: it is in force
+        assert yard.pauses.end(target)
+        assert Pause(target, NOW, resuming=True) in yard.pauses.all(consistent=True)
+        with pytest.raises(TransactionRefused):
+            yard.occupancies.transact([yard.pauses.in_force(target)])
+        yard.pauses.forget(target)
+        assert target not in {pause.target for pause in yard.pauses.all(consistent=True)}
+
+
+class TestAliases:
+    def test_a_number_is_one_jobs_until_it_is_dropped_or_inherited(self, yard: Yard) -> None:
+        name = next(names)
+        yard.occupancies.transact([yard.directory.aliasing(name, 7, 41)])
+        yard.occupancies.transact([yard.directory.aliasing(name, 7, 41)])  # again, after a lost answer
+        with pytest.raises(TransactionRefused) as refused:
+            yard.occupancies.transact([yard.directory.aliasing(name, 7, 42)])
+        assert (refused.value.old[0] or {})["job"] == 41
+        yard.occupancies.transact([yard.directory.aliasing(name, 7, 42, instead_of=41)])
+        yard.directory.drop_alias(name, 7, 41)  # it is another's by now
+        assert yard.directory.aliased(name, 7) == 42
+        yard.directory.drop_alias(name, 7, 42)
+        assert yard.directory.aliased(name, 7) is None
