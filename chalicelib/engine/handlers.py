@@ -84,7 +84,7 @@ class Hook:
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What a decorator notes on a function: its role (``task``, ``subscriber``, ``on_success``, ``hook``,
-    ``backoff``), the name it is declared for, and the options given with it."""
+    ``backoff``, ``pool``), the name it is declared for, and the options given with it."""
 
     role: str
     name: str

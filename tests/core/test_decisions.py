@@ -200,6 +200,20 @@ def test_a_record_whose_lease_has_no_end_is_abandoned() -> None:
     assert on_delivery(leased, ENVELOPE, NOW_MS, MINE) == TakeOver(leased)
 
 
+def test_a_slot_that_an_ended_run_still_holds_is_waited_for_then_taken_over() -> None:
+    retried = replace(ENVELOPE, limited=True, slot=True, lease=THEIRS, attempts=1, trace=("1 published",))
+
+    def verdict(lease_left_ms: int) -> Verdict:
+        record = replace(retried, lease_until_ms=NOW_MS + lease_left_ms)
+        return on_delivery(record, replace(ENVELOPE, limited=True), NOW_MS, MINE)
+
+    assert verdict(30_000) == Hide(31_000, "its run before goes on")
+    assert verdict(0) == Hide(1_000, "its run before goes on")
+    assert verdict(-1) == Claim(crowded=replace(retried, lease_until_ms=NOW_MS - 1))
+    free = replace(retried, slot=False, lease_until_ms=None)
+    assert on_delivery(free, replace(ENVELOPE, limited=True), NOW_MS, MINE) == Claim()
+
+
 # -- an attempt ends ----------------------------------------------------------------------------------
 
 
