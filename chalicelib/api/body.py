@@ -8,10 +8,8 @@ from typing import Any
 
 from chalicelib.api.exchange import JSON, Incoming
 from chalicelib.api.problems import BadRequest, UnsupportedMediaType
+from chalicelib.core.documents import DEPTH_MAX, INTEGER_MAX_CHARS
 from chalicelib.core.errors import TooLarge
-
-DEPTH_MAX = 100  # far below what the parsers and writers that the value still meets can recurse into
-INTEGER_MAX_CHARS = 308  # what a double, and so every other JSON reader, can hold
 
 
 def raw(request: Incoming, limit_bytes: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.core.documents import fault_of
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
@@ -16,7 +17,6 @@ from chalicelib.services.records import EPOCH, MILLISECOND
 NAME_MAX_CHARS = 256
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
 
 
 def topic(value: object) -> str:
@@ -54,10 +54,20 @@ def lock_ms(value: object) -> int:
 
 
 def document(field: str, value: object) -> dict[str, Any]:
-    """A JSON object. Raises ``InvalidInput``."""
+    """A JSON object, as the HTTP API takes it. Raises ``InvalidInput``."""
     if not isinstance(value, Mapping):
         raise InvalidInput("this is no JSON object", field=field, expected="a dict", got=type(value).__name__)
+    fault = fault_of(value)
+    if fault is not None:
+        raise InvalidInput("this is no JSON that everybody reads", field=field, expected=fault[1], got=fault[0])
     return dict(value)
+
+
+def text(field: str, value: object) -> str:
+    """Any text. Raises ``InvalidInput``."""
+    if not isinstance(value, str):
+        raise InvalidInput("this is no text", field=field, expected="a str", got=type(value).__name__)
+    return value
 
 
 def at_ms(field: str, value: object) -> int:
@@ -79,15 +89,6 @@ def job_id(value: object, what: str) -> int:
     if found is None:
         raise NotFound(f"there is no {what} {str(value)[:40]!r}", field="id", got=str(value))
     return found
-
-
-def cursor(value: object) -> str:
-    """A place in a list. Raises ``InvalidInput``."""
-    if not isinstance(value, str) or POSITION.fullmatch(value) is None:
-        raise InvalidInput(
-            "this is no cursor", field="cursor", expected="the next_cursor of a page of the same list", got=value
-        )
-    return value
 
 
 def _line(field: str, value: object, most_chars: int) -> str:

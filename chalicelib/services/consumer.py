@@ -67,10 +67,14 @@ class Consumer:
     def subscribe(self, topic: str, function: Function) -> None:
         """Call ``function`` with each message of a topic, from the next delivery on if the consumer is started.
 
-        Raises ``InvalidInput`` for a second function of one name, and ``Conflict`` for a topic with deployed
-        subscribers (if the consumer is not started yet, ``start`` does).
+        Raises ``InvalidInput`` for what is no function and for a second one of one name, and ``Conflict`` for a topic
+        with deployed subscribers (if the consumer is not started yet, ``start`` does).
         """
         checks.topic(topic)
+        if not callable(function):
+            raise InvalidInput(
+                "this cannot be called", field="function", expected="a function of a Message", got=function
+            )
         with self._lock:
             known = self._functions.get(topic, ())
             if label_of(function) in map(label_of, known):

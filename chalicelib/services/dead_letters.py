@@ -17,6 +17,7 @@ from chalicelib.store.jobs import REPLAYED
 Which: TypeAlias = DeadLetter | Message | int | str
 """A dead letter, the message that it was, or their id as a number or as digits."""
 
+REPLAYS_MAX = 100
 LABELS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}
 
 
@@ -33,6 +34,16 @@ def replay(dead_letter: Which) -> Message:
 def batch_replay(dead_letters: Sequence[Which]) -> Sequence[Replay]:
     """Replay several, each for itself; answers, in order, what became of each."""
     return [_replay(each) for each in dead_letters]
+
+
+def replay_topic(topic: str, most: int = REPLAYS_MAX) -> Sequence[Replay]:
+    """Replay the oldest dead letters of a topic that were not replayed yet, up to ``most`` (1 to 100).
+
+    Answers what became of each; as many as ``most``: there may be more. Raises ``InvalidInput``.
+    """
+    wanted = Wanted(Kind.MESSAGE, checks.topic(topic), LABELS_OF[False], descending=False)
+    stretch = installation.yard().lists.stretch(wanted, checks.whole("most", most, 1, REPLAYS_MAX))
+    return [_replay(job.id) for job in stretch.jobs]
 
 
 def list(  # noqa: A001  # fastify-mq's word for it

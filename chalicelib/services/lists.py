@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +13,9 @@ from chalicelib.engine.yard import Yard
 from chalicelib.services import checks
 from chalicelib.services.records import Page
 from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, Wanted
+
+POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
+MARK_CHARS = 12
 
 Item = TypeVar("Item")
 
@@ -36,12 +41,31 @@ def page_of(
     else:
         if number != 1:
             raise InvalidInput("a page is found by its number or by a cursor", field="cursor", expected="one of them")
-        stretch = yard.lists.stretch(wanted, size, checks.cursor(cursor))
+        stretch = yard.lists.stretch(wanted, size, _place(cursor, wanted))
         jobs, total, exact, place = stretch.jobs, None, False, stretch.next
     bodies = yard.payloads.bodies(jobs)
     return Page(
         items=[shape(job, bodies[job.id]) for job in jobs],
         total_count=total,
         total_is_exact=exact,
-        next_cursor=None if place is None else str(place),
+        next_cursor=None if place is None else f"{place}.{_mark(wanted)}",
     )
+
+
+def _place(cursor: str, wanted: Wanted) -> str:
+    """The place that a cursor of this very list names. Raises ``InvalidInput``."""
+    place, _, mark = cursor.partition(".") if isinstance(cursor, str) else ("", "", "")
+    if POSITION.fullmatch(place) is None or mark != _mark(wanted):
+        raise InvalidInput(
+            "this is no cursor of this list",
+            field="cursor",
+            expected="the next_cursor of a page of the same list with the same filters",
+            got=cursor,
+        )
+    return place
+
+
+def _mark(wanted: Wanted) -> str:
+    """What tells the cursors of one list from those of others."""
+    asked = (wanted.kind, wanted.type, wanted.labels, wanted.since_ms, wanted.until_ms, wanted.trace_id)
+    return hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:MARK_CHARS]

@@ -15,11 +15,12 @@ second message would do harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from chalicelib.core.decisions import Outcome, Succeeded
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
@@ -27,13 +28,15 @@ from chalicelib.core.states import Kind
 from chalicelib.engine import lifecycle, polling
 from chalicelib.engine import publish as publishing
 from chalicelib.engine.context import Context
+from chalicelib.engine.drafts import Draft
 from chalicelib.engine.polling import NO_REASON
-from chalicelib.engine.publish import Draft
+from chalicelib.engine.settling_batches import Report, settle_batch
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
 from chalicelib.services.once import Once
 from chalicelib.services.records import Message, Page, message_of
+from chalicelib.services.refusals import told
 from chalicelib.services.words import Status, states_of
 from chalicelib.settings import MQ_POLL_MAX
 from chalicelib.store.job_lists import LABELS, Wanted, labels_of
@@ -150,7 +153,15 @@ def complete(message: Which, lock_token: str | None = None) -> Message:
     settled for whoever holds it. Raises ``NotFound``, and ``Conflict`` for a message that is not in hand.
     """
     yard = installation.yard()
-    return _record(yard, polling.complete(yard, _id(message), _token(message, lock_token)))
+    return _settled(yard, lambda: polling.complete(yard, _id(message), _token(message, lock_token)))
+
+
+def complete_many(messages: Iterable[Which]) -> Sequence[Message | TaskyardError]:
+    """Say that many messages in hand were worked on, in few calls, each settled for itself.
+
+    Answers, in order, each one's record or why nothing was changed; of two entries about one message the first counts.
+    """
+    return _settled_many([(message, Succeeded()) for message in messages])
 
 
 def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) -> Message:
@@ -159,7 +170,14 @@ def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) 
     ``lock_token``, and what is raised: see ``complete``.
     """
     yard = installation.yard()
-    return _record(yard, polling.fail(yard, _id(message), error or NO_REASON, _token(message, lock_token)))
+    reason = checks.text("error", error) or NO_REASON
+    return _settled(yard, lambda: polling.fail(yard, _id(message), reason, _token(message, lock_token)))
+
+
+def fail_many(messages: Iterable[Which], error: str = NO_REASON) -> Sequence[Message | TaskyardError]:
+    """Say that many messages in hand could not be worked on, all for one reason; see ``complete_many``."""
+    outcome = polling.failure(checks.text("error", error) or NO_REASON)
+    return _settled_many([(message, outcome) for message in messages])
 
 
 def extend(message: Which, lock_timeout_ms: int | None = None, lock_token: str | None = None) -> Message:
@@ -173,7 +191,10 @@ def extend(message: Which, lock_timeout_ms: int | None = None, lock_token: str |
     if token is None:
         raise InvalidInput("only the holder extends a lock", field="lock_token", expected="the lock_token of the poll")
     keep_ms = yard.settings.poll_lease_ms if lock_timeout_ms is None else checks.lock_ms(lock_timeout_ms)
-    job = polling.extend(yard, _id(message), token, keep_ms)
+    try:
+        job = polling.extend(yard, _id(message), token, keep_ms)
+    except polling.NotInHand as refused:
+        raise told(refused) from refused
     return message_of(job, yard.payloads.body(job), in_hand=True)
 
 
@@ -225,6 +246,8 @@ def _draft(wanted: NewMessage) -> Draft:
 
 
 def _draft_or_error(wanted: NewMessage) -> Draft | TaskyardError:
+    if not isinstance(wanted, NewMessage):
+        return InvalidInput("this is no message to be published", expected="a NewMessage", got=type(wanted).__name__)
     try:
         return _draft(wanted)
     except TaskyardError as error:
@@ -257,6 +280,36 @@ def _published(yard: Yard, draft: Draft, job: Job) -> Message:
     if draft.idempotency_key is not None:
         return _record(yard, job)
     return message_of(job, {"input": draft.input, "options": draft.options})
+
+
+def _settled(yard: Yard, act: Callable[[], Job]) -> Message:
+    try:
+        return _record(yard, act())
+    except polling.NotInHand as refused:
+        raise told(refused) from refused
+
+
+def _settled_many(outcomes: Sequence[tuple[Which, Outcome]]) -> Sequence[Message | TaskyardError]:
+    yard = installation.yard()
+    read = [_report_or_error(message, outcome) for message, outcome in outcomes]
+    settled = iter(settle_batch(yard, [report for report in read if isinstance(report, Report)]))
+    found = [next(settled) if isinstance(report, Report) else report for report in read]
+    bodies = yard.payloads.bodies([job for job in found if isinstance(job, Job)])
+    return [
+        message_of(each, bodies[each.id])
+        if isinstance(each, Job)
+        else told(each)
+        if isinstance(each, polling.NotInHand)
+        else each
+        for each in found
+    ]
+
+
+def _report_or_error(message: Which, outcome: Outcome) -> Report | TaskyardError:
+    try:
+        return Report(_id(message), outcome, _token(message, None))
+    except TaskyardError as error:
+        return error
 
 
 def _record(yard: Yard, job: Job) -> Message:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError, TooLarge
-from chalicelib.services import installation, messages, queues, traces
+from chalicelib.services import dead_letters, installation, messages, queues, traces
+from chalicelib.services.consumer import Consumer
 from chalicelib.services.current import at_work
 from chalicelib.services.messages import NewMessage
 from chalicelib.services.records import Message, moment_of
@@ -190,6 +192,39 @@ class TestSettling:
         assert messages.complete(second.id).status is Status.COMPLETED
         assert trace_of(first) == ["PUBLISHED", "PROCESSING", "COMPLETED"]
 
+    def test_many_are_settled_each_for_itself(self, topic: str) -> None:
+        for n in range(4):
+            messages.publish(topic, {"n": n}, max_retries=1)
+        first, second, third, fourth = messages.poll(topic)
+        done = messages.complete_many([first, second.id, first, 999_999_999, "x"])
+        assert [each.status if isinstance(each, Message) else type(each) for each in done] == [
+            Status.COMPLETED,
+            Status.COMPLETED,
+            Conflict,
+            NotFound,
+            NotFound,
+        ]
+        assert isinstance(done[0], Message)
+        assert done[0].payload == first.payload
+        failed = messages.fail_many([third, first], "payment is down")
+        assert [str(each) for each in failed[1:]] == [
+            f"id: message {first.id} is COMPLETED, not PROCESSING; expected a message that is PROCESSING; "
+            "got COMPLETED; it is settled already"
+        ]
+        assert isinstance(failed[0], Message)
+        assert (failed[0].status, failed[0].error) == (Status.FAILED, "payment is down")
+        messages.fail(fourth)
+        assert [replay.success for replay in dead_letters.replay_topic(topic, 1)] == [True]
+        assert [replay.success for replay in dead_letters.replay_topic(topic)] == [True]
+        assert dead_letters.replay_topic(topic) == []
+        assert len(messages.poll(topic)) == 2
+
+    def test_a_refusal_speaks_of_statuses(self, topic: str) -> None:
+        made = messages.publish(topic, {})
+        for act in (messages.complete, messages.fail):
+            with pytest.raises(Conflict, match=f"message {made.id} is PENDING, not PROCESSING.*poll it first"):
+                act(made)
+
     def test_a_failure_comes_back_and_the_last_is_a_dead_letter(self, bench: Bench, topic: str) -> None:
         made = messages.publish(topic, {}, max_retries=2)
         (polled,) = messages.poll(topic)
@@ -286,6 +321,8 @@ class TestListing:
             ({"per_page": 101}, "per_page"),
             ({"cursor": "x"}, "cursor"),
             ({"cursor": "1750000000000-0000000000000001", "page": 2}, "cursor"),
+            ({"cursor": "1750000000000-0000000000000001"}, "cursor"),
+            ({"cursor": 7}, "cursor"),
             ({"topic": ""}, "topic"),
         ],
     )
@@ -293,6 +330,52 @@ class TestListing:
         with pytest.raises(InvalidInput) as error:
             messages.list(**query)
         assert error.value.field == field
+
+    def test_a_cursor_of_another_list_is_refused(self, topic: str) -> None:
+        for _ in range(2):
+            messages.publish(topic, {})
+        cursor = messages.list(topic=topic, per_page=1).next_cursor
+        assert len(messages.list(topic=topic, cursor=cursor)) == 1
+        for other in ({"topic": f"{topic}.b"}, {}, {"topic": topic, "status": "PENDING"}):
+            with pytest.raises(InvalidInput, match="no cursor of this list"):
+                messages.list(**other, cursor=cursor)  # type: ignore[arg-type]
+
+
+NESTED: Any = []
+for _ in range(100):
+    NESTED = [NESTED]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"n": NESTED}, {"n": 10**308}, {7: 1}, {"a": [{None: 1}]}, {"n": math.inf}, {"n": {1, 2}}, {"n": int}],
+    ids=["deep", "large", "number", "null", "inf", "set", "class"],
+)
+def test_a_payload_is_judged_as_over_http(topic: str, payload: Any) -> None:
+    for field in ("payload", "meta"):
+        with pytest.raises(InvalidInput) as refused:
+            messages.publish(topic, **{"payload": {}, field: payload})
+        assert refused.value.field == field
+    assert list(messages.list(topic=topic)) == []
+
+
+def test_the_deepest_and_largest_payload_is_taken(topic: str) -> None:
+    payload = {"n": NESTED[0][0], "large": -(10**308) + 1, "pair": (1, 2.5, True, None)}
+    messages.publish(topic, payload)
+    (taken,) = messages.poll(topic)
+    assert taken.payload == {**payload, "pair": [1, 2.5, True, None]}
+
+
+def test_wrong_types_are_refused_as_such(topic: str) -> None:
+    message = messages.publish(topic, {})
+    wrong: Any = 5
+    for act in (messages.fail, lambda found, reason: messages.fail_many([found], reason)):
+        with pytest.raises(InvalidInput, match=r"error: this is no text; expected a str; got int"):
+            act(message, wrong)
+    (refused,) = messages.publish_many([{"topic": topic, "payload": {}}])  # type: ignore[list-item]
+    assert str(refused) == "this is no message to be published; expected a NewMessage; got dict"
+    with pytest.raises(InvalidInput, match="this cannot be called"):
+        Consumer().subscribe(topic, wrong)
 
 
 def test_times_are_exact_to_the_millisecond() -> None:

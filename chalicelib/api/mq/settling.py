@@ -14,12 +14,12 @@ from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import job_id_of
 from chalicelib.core.decisions import Outcome, Succeeded
-from chalicelib.core.errors import Conflict, TaskyardError, shown
+from chalicelib.core.errors import TaskyardError, shown
 from chalicelib.core.job import Job
-from chalicelib.core.states import State
 from chalicelib.engine import polling
 from chalicelib.engine.polling import NO_REASON
 from chalicelib.engine.settling_batches import Report, settle_batch
+from chalicelib.services.refusals import told
 from chalicelib.services.words import STATUS_OF
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _answered(yard: Yard, given: str | int, act: Callable[[int], Job]) -> Messag
     try:
         return whole_record(yard, act(job_id_of(str(given), "message")))
     except polling.NotInHand as refused:
-        raise _told(refused) from refused
+        raise told(refused) from refused
 
 
 def _results(yard: Yard, entries: Sequence[tuple[CompleteBody | Unreadable, Outcome]]) -> SettleResults:
@@ -170,7 +170,7 @@ def _report(entry: CompleteBody | Unreadable, outcome: Outcome) -> Report | Task
 def _result(entry: CompleteBody | Unreadable, outcome: Job | TaskyardError) -> SettleResult:
     named = _id_named_by(entry)
     if isinstance(outcome, TaskyardError):
-        error = _told(outcome) if isinstance(outcome, polling.NotInHand) else outcome
+        error = told(outcome) if isinstance(outcome, polling.NotInHand) else outcome
         return SettleResult(id=named, success=False, error=error.message)
     return SettleResult(id=named, success=True, status=STATUS_OF[outcome.state])
 
@@ -179,26 +179,3 @@ def _id_named_by(entry: CompleteBody | Unreadable) -> str | None:
     value: Any = entry.value if isinstance(entry, Unreadable) else {"id": entry.id}
     given = value.get("id") if isinstance(value, dict) else None
     return shown(str(given)) if isinstance(given, str | int) and not isinstance(given, bool) else None
-
-
-def _told(refused: polling.NotInHand) -> Conflict:
-    """Why a message cannot be settled, in this dialect's words."""
-    job = refused.job
-    if isinstance(refused, polling.InOtherHands):
-        return refused
-    if job.state is State.RUNNING:
-        return Conflict(
-            f"message {job.id} is in the hands of a subscriber",
-            field="id",
-            expected="a message that was polled",
-            got=job.type,
-            remedy="the subscriber settles it by itself",
-        )
-    status = STATUS_OF[job.state]
-    return Conflict(
-        f"message {job.id} is {status}, not PROCESSING",
-        field="id",
-        expected="a message that is PROCESSING",
-        got=status,
-        remedy="it is settled already" if job.state.terminal else "poll it first",
-    )

@@ -1,0 +1,31 @@
+"""Why a message cannot be settled, in fastify-mq's words."""
+
+from __future__ import annotations
+
+from chalicelib.core.errors import Conflict
+from chalicelib.core.states import State
+from chalicelib.engine.polling import InOtherHands, NotInHand
+from chalicelib.services.words import STATUS_OF
+
+
+def told(refused: NotInHand) -> Conflict:
+    """The engine's refusal as the dialect tells it."""
+    job = refused.job
+    if isinstance(refused, InOtherHands):
+        return refused
+    if job.state is State.RUNNING:
+        return Conflict(
+            f"message {job.id} is in the hands of a subscriber",
+            field="id",
+            expected="a message that was polled",
+            got=job.type,
+            remedy="the subscriber settles it by itself",
+        )
+    status = STATUS_OF[job.state]
+    return Conflict(
+        f"message {job.id} is {status}, not PROCESSING",
+        field="id",
+        expected="a message that is PROCESSING",
+        got=status,
+        remedy="it is settled already" if job.state.terminal else "poll it first",
+    )
