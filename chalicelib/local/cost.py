@@ -233,11 +233,12 @@ def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Us
     ticks = MONTH_HOURS * HOUR_MINUTES / _rate_minutes(properties["ScheduleExpression"])
     queries = ticks * (figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD)
     queries += MONTH_HOURS * shards * figures.TICK_QUERIES_A_SHARD_ONCE_AN_HOUR
+    gets = MONTH_HOURS * figures.TICK_GETS_ONCE_AN_HOUR
     writes = ticks * figures.TICK_WRITES
     what = "the clock"
     yield Usage(Item.SCHEDULED_EVENT, ticks, what)
-    yield from _invocations(deployed, Function.CLOCK, ticks, queries + writes, 0, what)
-    reads = queries * figures.EMPTY_QUERY_READ_UNITS
+    yield from _invocations(deployed, Function.CLOCK, ticks, queries + gets + writes, 0, what)
+    reads = queries * figures.EMPTY_QUERY_READ_UNITS + gets
     yield Usage(
         Item.TABLE_READ, reads, f"{what} looks for work", "fewer TASKYARD_INDEX_SHARDS, before the first deploy"
     )

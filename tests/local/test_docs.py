@@ -23,7 +23,7 @@ from infra.watch import DASHBOARD, alarms_of, watch
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-STAGED = Settings(stage="dev")
+STAGED = Settings(stage="dev", hooks="on")
 LANES = lanes_of({"orders": (Band.HIGH,)})
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
