@@ -50,8 +50,8 @@ class ProgressBody(ApiModel):
     """How far a running job is."""
 
     id: int | str = Field(description="The job's id", examples=[42])
-    current: float
-    total: float
+    current: int | float
+    total: int | float
     message: Text = ""
 
 
@@ -60,8 +60,8 @@ class PoolJob(AnswerModel):
 
     id: int
     status: str = Field(description="WAITING, RUNNING, SUCCESS or FAILURE", examples=["RUNNING"])
-    current: float = Field(description="How far it is, 0 before it says so")
-    total: float = Field(description="Of how much, 0 before it says so")
+    current: int | float = Field(description="How far it is, 0 before it says so")
+    total: int | float = Field(description="Of how much, 0 before it says so")
     message: str
     response: Any = Field(description="What the process returned; the error's text after a failure; null before either")
 

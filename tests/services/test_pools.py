@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from chalicelib.api import pools as routes
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, Unavailable
+from chalicelib.core.job import from_envelope
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine import lifecycle
@@ -22,6 +23,7 @@ from chalicelib.local.cli_pause import paused as paused_command
 from chalicelib.local.cli_pause import resume as resume_command
 from chalicelib.services import installation, pauses
 from chalicelib.services.pools import pool
+from chalicelib.store.jobs import Lease
 from tests.support.edge import app_of, call
 from tests.support.pool_handlers.scripts import witness
 from tests.support.yards import Bench, moto_bench
@@ -129,6 +131,16 @@ def test_the_same_over_http(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     assert post("five", "progress", {"id": 301, "current": 1, "total": 2})[0] == 409
     shown = {"id": 301, "status": "WAITING", "current": 0, "total": 0, "message": "", "response": None}
     assert get("five", "301") == (200, shown)
+    (envelope,) = [
+        job
+        for message in bench.receive(FIVE)
+        if (job := from_envelope(message.text)).id == bench.yard.directory.aliased("pools.five", 301)
+    ]
+    bench.yard.jobs.claim(envelope, Lease("lease", bench.clock() + 60_000, "w"), bench.clock())
+    assert post("five", "progress", {"id": "301", "current": 1, "total": 2.5, "message": "so far"}) == (204, None)
+    so_far = call(app, "GET", "/pools/{name}/jobs/{id}", path={"name": "five", "id": "301"})
+    assert '"current":1,"total":2.5,"message":"so far"' in so_far.text
+    assert so_far.json["status"] == "RUNNING"
     for name, job_id in (("six", "1"), ("five", "999"), ("five", "none")):
         assert get(name, job_id)[0] == 404
     assert post("six", "add", {})[0] == 404
