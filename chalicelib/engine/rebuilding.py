@@ -7,11 +7,11 @@ cancellations than before. Where nothing was deleted, the ledger alone decides.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from chalicelib.core.job import Job
-from chalicelib.core.projection import CohortKey, Effects, counted, in_cohort
+from chalicelib.core.projection import CohortKey, Effects, Group, Measure, counted, group_of, in_cohort
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, Cohort, Took
 from chalicelib.engine.yard import Yard
@@ -28,17 +28,30 @@ _Group = tuple[str, str, int]  # a task's type, its runner, and the day of UTC i
 def rebuild_counters(yard: Yard) -> int:
     """Count every job of the ledger and let the counters say just that, and the statistics; answers how many there are.
 
-    Nothing may be published, worked on or projected meanwhile. The minute series stay as they are.
+    What was counted since ever is raised to what the ledger proves, and never falls. Nothing may be published, worked
+    on or projected meanwhile. The minute series stay as they are.
     """
     counters: Effects = Effects()
     cohorts: Effects = Effects()
+    proven: defaultdict[Group, Counter[Measure]] = defaultdict(Counter)
     for job in _jobs(yard):
         counters[counted(job)] += 1
+        proven[group_of(job)].update(proven_by(job))
         if job.kind is Kind.TASK:
             cohorts.update(in_cohort(job))
     yard.insights.replace_counters(REBUILT_SHARD, counters)
+    yard.insights.raise_totals(REBUILT_SHARD, proven)
     _rebuild_statistics(yard, _by_group(cohorts))
     return sum(counters.values())
+
+
+def proven_by(job: Job) -> Counter[Measure]:
+    """What must have happened to a job for its record to be as it is; an explicit retry forgets what was before."""
+    ended = {State.SUCCESS: Measure.SUCCEEDED, State.FAILED: Measure.DEAD, State.CANCELED: Measure.CANCELED}
+    found = Counter({Measure.PUBLISHED: 1, Measure.FAILED: min(job.failures, job.attempts)})
+    if job.state in ended:
+        found[ended[job.state]] = 1
+    return found
 
 
 def _jobs(yard: Yard) -> Iterator[Job]:

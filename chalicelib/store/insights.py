@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -118,6 +118,18 @@ class Insights:
             self._table.transact(
                 [self._table.updating({"view": "counters", "key": key}, change) for key, change in changes.items()]
             )
+
+    def raise_totals(self, shard: str, proven: Mapping[Group, Counter[Measure]]) -> None:
+        """Let what was counted since ever be at least what is ``proven``; nobody may be counting meanwhile.
+
+        May be repeated after a failure.
+        """
+        known = self.standings()
+        for group, totals in proven.items():
+            lacking = totals - known[group].totals if group in known else +totals
+            if lacking:
+                adds = {_total_name(measure): number for measure, number in lacking.items()}
+                self._table.update(_counters_key(shard, group), Change((), sets={"group": asdict(group)}, adds=adds))
 
     # -- reading ------------------------------------------------------------------------------
 

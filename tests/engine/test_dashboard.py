@@ -505,6 +505,23 @@ def test_what_happened_since_ever_outlives_counters_made_anew(w: World) -> None:
         assert (topic.depth, topic.totals[Measure.SUCCEEDED]) == (1, 1)
 
 
+def test_what_the_stream_lost_is_counted_as_far_as_the_ledger_proves_it(w: World) -> None:
+    a_message(w, "notes", max_attempts=1)
+    polling.fail(w.yard, polled(w).id, "no")
+    w.project()
+    remove(w.yard, w.jobs()[0].id, Kind.MESSAGE)
+    for outcome in (polling.complete, polling.complete, lambda yard, job_id: polling.fail(yard, job_id, "no")):
+        a_message(w, "notes", max_attempts=2)
+        outcome(w.yard, polled(w).id)
+    cancel(w.yard, a_message(w, "notes").id, Kind.MESSAGE)
+    w.stream()  # taken away, and never read
+    told = (Measure.PUBLISHED, Measure.SUCCEEDED, Measure.FAILED, Measure.DEAD, Measure.CANCELED)
+    for _ in range(2):
+        rebuild_counters(w.yard)
+        totals = topics_of(w.yard)["notes"].totals
+        assert [totals[measure] for measure in told] == [4, 2, 1, 1, 1]  # the one that was removed is in the failures
+
+
 def test_a_read_between_two_batches_never_sees_less(w: World) -> None:
     """Counters in Prometheus' sense: what is read later is never less, whatever happened to the messages."""
     before: Counter[Any] = Counter()
