@@ -161,6 +161,15 @@ def log(service: Service, as_json: bool, id: str, message: str | None, data: str
 
 
 @tasks.command()
+@click.argument("id")
+@calls_service
+def promote(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
+    """End the delay of a task: it starts now."""
+    answer = service.post("/api/task/promote", {"id": id})
+    present(answer, as_json, lambda _: show_text(f"task {id} is due now"))
+
+
+@tasks.command()
 @click.argument("ids", nargs=-1, required=True)
 @calls_service
 def retry(service: Service, as_json: bool, ids: tuple[str, ...]) -> None:

@@ -37,6 +37,7 @@ from chalicelib.services.once import Once
 from chalicelib.services.records import LogEntry, Page, Task, context_of, moment_of, task_of
 from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
 from chalicelib.services.task_orders import NextTask
+from chalicelib.services.task_statistics import statistics as statistics
 from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX
 
 Which: TypeAlias = Task | int | str
@@ -230,6 +231,15 @@ def cancel_matching(*, target_id: str, target_type: str, type: str) -> int:  # n
         checks.name("target_type", target_type),
         checks.name("type", type),
     )
+
+
+def promote(task: Which) -> Task:
+    """End a task's delay: it starts now. One that is due already stays as it is.
+
+    Raises ``NotFound``, and ``Conflict`` for a task that is not pending.
+    """
+    yard = installation.yard()
+    return _record(yard, lifecycle.promote(yard, _id(task), Kind.TASK))
 
 
 def retry(task: Which) -> Task:

@@ -177,6 +177,16 @@ class TestCancel:
             ]
 
 
+class TestPromote:
+    def test_a_delay_is_ended_and_nothing_else_is_promoted(self, api: Service) -> None:
+        task = system(api, "now", delay=86_400)
+        assert api.post("/api/task/promote", {"id": task["id"]}).json == {}
+        assert api.work(POOL) == []
+        assert detail(api, task["id"])["status"] == "success"
+        assert problem(api.post("/api/task/promote", {"id": task["id"]})) == (409, "id", "pending", "success")
+        assert api.post("/api/task/promote", {"id": "7"}).status == 404
+
+
 class TestRetry:
     def test_a_failed_task_runs_again_from_the_start(self, api: Service) -> None:
         task = system(api, {"fail": "no", "until": 1}, maxRetries=0)

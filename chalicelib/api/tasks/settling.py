@@ -1,4 +1,4 @@
-"""Ending tasks by hand, and running them again: ``/api/task/complete``, ``cancel`` and ``retry``."""
+"""Ending tasks by hand, and running them now or again: ``/api/task/complete``, ``cancel``, ``promote``, ``retry``."""
 
 from __future__ import annotations
 
@@ -83,6 +83,13 @@ def cancel_task(yard: Yard, body: CancelBody) -> Done:
         lifecycle.cancel_matching(yard, body.target_id, body.target_type, body.type)
     else:
         lifecycle.cancel(yard, job_id_of(str(body.id), "task"), Kind.TASK)
+    return Done()
+
+
+@router.post("/api/task/promote", scope="task", answers={409: "The task is not pending"})
+def promote_task(yard: Yard, body: TaskBody) -> Done:
+    """End a task's delay: it starts now. One that is due already stays as it is."""
+    lifecycle.promote(yard, job_id_of(str(body.id), "task"), Kind.TASK)
     return Done()
 
 
