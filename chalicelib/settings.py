@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -25,12 +26,22 @@ METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
 WATCH = ("off", "on")
 HOOKS = ("auto", "off", "on")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+# Amazon S3 User Guide, "General purpose bucket naming rules".
+BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Variables of this prefix that are no settings: what the command line, the local runtime and the tests are told.
+OTHER_VARIABLES = ("URL", "KEY", "CLOCK_INTERVAL_S")
 ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
 TAKEN_PREFIXES = ("/docs", "/health", "/openapi.json", "/ping", "/pools", "/sping")
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
+VARIABLE_PREFIX = "TASKYARD_"
+NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +192,10 @@ class Settings:
             "the ARN of an SNS topic",
             self.alarm_topic,
         )
+        _expect(
+            not self.bucket or BUCKET_NAME.fullmatch(self.bucket), "BUCKET", "the name of an S3 bucket", self.bucket
+        )
+        _expect(self.log_level in LOG_LEVELS, "LOG_LEVEL", " or ".join(LOG_LEVELS), self.log_level)
         _limits(self.lane_concurrency)
         return self
 
@@ -246,7 +261,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     """The settings that ``environment`` describes; raises ``InvalidInput`` naming the variable at fault."""
     values: dict[str, Any] = {}
     for name in Settings.__slots__:
-        text = environment.get(f"TASKYARD_{name.upper()}")
+        text = environment.get(f"{VARIABLE_PREFIX}{name.upper()}")
         if name == "region":
             text = text or environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION")
         if text is None:
@@ -255,13 +270,30 @@ def read(environment: Mapping[str, str]) -> Settings:
         try:
             values[name] = kind(text)
         except ValueError:
-            _expect(False, name.upper(), f"a value of type {kind.__name__}", text)
+            _expect(False, name.upper(), f"{NUMBERS[kind]}, or no such variable", text or "nothing")
     return replace(DEFAULTS, **values).checked()
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """What in ``environment`` looks like a setting and is none, each as a sentence."""
+    known = [name.upper() for name in Settings.__slots__]
+    found = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(VARIABLE_PREFIX)
+        if name == variable or name.startswith("TEST_") or name in (*known, *OTHER_VARIABLES):
+            continue
+        from difflib import get_close_matches  # imported late: only a mistake needs it
+
+        meant = get_close_matches(name, known, 1)
+        found.append(f"{variable} is no setting" + (f"; did you mean {VARIABLE_PREFIX}{meant[0]}?" if meant else ""))
+    return found
 
 
 @lru_cache(maxsize=1)
 def current() -> Settings:
-    """The settings of this process."""
+    """The settings of this process; warns of variables that look like one and are none."""
+    for mistake in misspelt(os.environ):
+        logger.warning(mistake)
     return read(os.environ)
 
 

@@ -13,7 +13,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.retry import MESSAGE_BACKOFF
 from chalicelib.engine.consuming import FUNCTION_RESERVE_MS
-from chalicelib.settings import DEFAULTS, Settings, read
+from chalicelib.settings import DEFAULTS, Settings, current, misspelt, read
 
 DAY_S = 86_400
 PAYLOAD_LIMIT = 6 * 1024 * 1024 - 64 * 1024
@@ -41,6 +41,8 @@ RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("retention_failed_s", 0, 10**9, (-1,)),
     ("index_shards", 1, 64, (0, -1, 65)),
     ("worker_batch_size", 1, 10, (0, 11)),
+    ("log_level", "DEBUG", "CRITICAL", ("", "info", "TRACE", "20")),
+    ("bucket", "abc", f"a.{'b' * 60}0", ("ab", "A" * 3, "a_b", "-ab", "ab-", "a..b", "a" * 64, "s3://abc", "a b")),
     ("stage", "a", "a12345678901", ("", "a123456789012", "A", "1a", "-a", "a-b", "a_b", "a.b", "ä", "a\n", "a b")),
     ("prefix", "t", "taskyard-0123456", ("", "taskyard-01234567", "T", "9", "-t", "t_", "t\n")),
 ]
@@ -228,8 +230,9 @@ def test_a_value_of_another_type_is_refused_by_name(name: str, text: str, kind: 
     with pytest.raises(InvalidInput) as refused:
         read({f"TASKYARD_{name}": text})
     assert refused.value.field == f"TASKYARD_{name}"
-    assert refused.value.expected == f"a value of type {kind}"
-    assert refused.value.got == text
+    numbers = {"int": "a whole number", "float": "a number"}
+    assert refused.value.expected == f"{numbers[kind]}, or no such variable"
+    assert refused.value.got == (text or "nothing")
 
 
 @pytest.mark.parametrize(("name", "value"), BEYOND)
@@ -276,3 +279,19 @@ def test_every_allowed_name_leaves_room_for_a_lane(prefix: str, stage: str) -> N
 
 def test_a_long_value_is_shown_in_part() -> None:
     assert len(str(refusal(replace(DEFAULTS, stage="x" * 5_000)))) < 300
+
+
+def test_a_misspelt_variable_is_told_with_what_was_meant(caplog: pytest.LogCaptureFixture) -> None:
+    known = {f"TASKYARD_{name.upper()}": "1" for name in Settings.__slots__}
+    others = {"TASKYARD_URL": "u", "TASKYARD_KEY": "k", "TASKYARD_TEST_X": "x", "PATH": "p"}
+    assert misspelt({**known, **others}) == []
+    assert misspelt({"TASKYARD_MQ_MAX_RETRYS": "5", "TASKYARD_QQ": ""}) == [
+        "TASKYARD_MQ_MAX_RETRYS is no setting; did you mean TASKYARD_MQ_MAX_RETRIES?",
+        "TASKYARD_QQ is no setting",
+    ]
+    current.cache_clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TASKYARD_LEAS_S", "5")
+        current()
+    current.cache_clear()
+    assert "TASKYARD_LEAS_S is no setting; did you mean TASKYARD_LEASE_S?" in caplog.text

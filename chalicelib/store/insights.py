@@ -126,7 +126,8 @@ class Insights:
         """
         known = self.standings()
         for group, totals in proven.items():
-            lacking = totals - known[group].totals if group in known else +totals
+            counted = known.get(group, Standing()).totals
+            lacking = +Counter({measure: number - counted[measure] for measure, number in totals.items()})
             if lacking:
                 adds = {_total_name(measure): number for measure, number in lacking.items()}
                 self._table.update(_counters_key(shard, group), Change((), sets={"group": asdict(group)}, adds=adds))
