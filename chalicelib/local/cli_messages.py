@@ -34,7 +34,20 @@ DEAD_LETTER_COLUMNS = {
     "REPLAYED AS": "replayedAs",
     "ERROR": "errorMessage",
 }
+POLLED_COLUMNS = {
+    "ID": "id",
+    "PRIORITY": "priority",
+    "LOCK ENDS": "lockExpiresAt",
+    "LOCK TOKEN": "lockToken",
+    "PAYLOAD": "payload",
+}
+EVENT_COLUMNS = {"AT": "createdAt", "MESSAGE": "messageId", "TOPIC": "topic", "EVENT": "event", "DETAIL": "detail"}
 REPLAY_COLUMNS = {"ID": "id", "DONE": "success", "MESSAGE": "messageId", "ERROR": "error"}
+
+
+lock_token_option = click.option(
+    "--lock-token", help="That of the poll: refused once another consumer has the message."
+)
 
 
 def mq(path: str) -> str:
@@ -88,7 +101,7 @@ def publish(
 
 @click.group()
 def messages() -> None:
-    """Look at messages."""
+    """Look at messages, take them in hand and settle them."""
 
 
 @messages.command("list")
@@ -104,6 +117,58 @@ def list_messages(
     query = {"topic": topic, "status": status, "traceId": trace_id, "currentPage": page}
     answer = service.get(mq("message/list"), query)
     present(answer, as_json, partial(show_page, columns=MESSAGE_COLUMNS))
+
+
+@messages.command()
+@click.argument("topic")
+@click.option("--limit", type=click.IntRange(1, BATCH_MAX), help="At most how many.")
+@click.option("--wait", type=click.IntRange(0, 20), help="For how many seconds to wait for the first.")
+@click.option("--lock-timeout", type=int, metavar="MS", help="For how many ms they are in hand.")
+@calls_service
+def poll(
+    service: Service, as_json: bool, topic: str, limit: int | None, wait: int | None, lock_timeout: int | None
+) -> None:
+    """Take messages of TOPIC in hand: complete or fail each before its lock ends."""
+    query = {"topic": topic, "limit": limit, "wait": wait, "lockTimeout": lock_timeout}
+    present(service.get(mq("message/poll"), query), as_json, partial(show_rows, columns=POLLED_COLUMNS))
+
+
+@messages.command()
+@click.argument("message_id", metavar="ID")
+@lock_token_option
+@calls_service
+def complete(service: Service, as_json: bool, message_id: str, lock_token: str | None) -> None:
+    """Say that a message in hand was worked on."""
+    record = service.post(mq("message/complete"), {"id": message_id, "lockToken": lock_token})
+    present(record, as_json, show_record)
+
+
+@messages.command()
+@click.argument("message_id", metavar="ID")
+@click.option("--error", help="Why.")
+@lock_token_option
+@calls_service
+def fail(service: Service, as_json: bool, message_id: str, error: str | None, lock_token: str | None) -> None:
+    """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter."""
+    record = service.post(mq("message/fail"), {"id": message_id, "error": error, "lockToken": lock_token})
+    present(record, as_json, show_record)
+
+
+@messages.command()
+@click.argument("trace_id")
+@calls_service
+def trace(service: Service, as_json: bool, trace_id: str) -> None:
+    """Show what happened to the messages with TRACE_ID, oldest first."""
+    events = service.get(mq("trace/detail"), {"traceId": trace_id})
+    present(events, as_json, partial(show_rows, columns=EVENT_COLUMNS))
+
+
+@messages.command()
+@click.option("--topic", help="Of this topic only.")
+@calls_service
+def depth(service: Service, as_json: bool, topic: str | None) -> None:
+    """Show how many messages wait."""
+    present(service.get(mq("queue/depth"), {"topic": topic}), as_json, show_record)
 
 
 @click.group()

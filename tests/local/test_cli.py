@@ -218,6 +218,33 @@ class TestMessages:
         assert result.stdout.splitlines()[1].split()[:3] == ["7", "order.created", "PENDING"]
         assert service.asked[0].query["status"] == ["PENDING"]
 
+    def test_poll_and_settle(self, service: StubService) -> None:
+        taken = {**MESSAGE, "lockToken": "secret-1", "lockExpiresAt": "2026-01-01T00:00:30.000Z"}
+        service.answers |= {
+            "GET /mq/message/poll": (200, [taken]),
+            "POST /mq/message/complete": (200, MESSAGE),
+            "POST /mq/message/fail": (200, MESSAGE),
+        }
+        shown = run("messages", "poll", "t", "--limit", "2", "--wait", "5", "--url", service.url)
+        assert (shown.exit_code, "secret-1" in shown.stdout) == (0, True)
+        assert run("messages", "complete", "7", "--lock-token", "secret-1", "--url", service.url).exit_code == 0
+        assert run("messages", "fail", "7", "--error", "no stock", "--url", service.url).exit_code == 0
+        assert service.asked[0].query == {"topic": ["t"], "limit": ["2"], "wait": ["5"]}
+        assert [asked.body for asked in service.asked[1:]] == [
+            {"id": "7", "lockToken": "secret-1"},
+            {"id": "7", "error": "no stock"},
+        ]
+
+    def test_trace_and_depth(self, service: StubService) -> None:
+        event = {"createdAt": "now", "messageId": "7", "topic": "t", "event": "PUBLISHED", "detail": None}
+        service.answers |= {
+            "GET /mq/trace/detail": (200, [event]),
+            "GET /mq/queue/depth": (200, {"depth": 41, "isExact": True, "byTopic": None}),
+        }
+        assert "PUBLISHED" in run("messages", "trace", "tour 1", "--url", service.url).stdout
+        assert "41" in run("messages", "depth", "--topic", "t", "--url", service.url).stdout
+        assert [asked.query for asked in service.asked] == [{"traceId": ["tour 1"]}, {"topic": ["t"]}]
+
 
 class TestDeadLetters:
     def test_list_can_be_limited_to_those_not_replayed(self, service: StubService) -> None:
