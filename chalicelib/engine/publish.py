@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_child, wake_for_send
@@ -428,8 +429,14 @@ def _asked_ms(draft: Draft, now_ms: int) -> int | None:
 
 def _due_at_ms(draft: Draft, now_ms: int) -> int:
     asked_ms = _asked_ms(draft, now_ms)
-    _expect(asked_ms is None or asked_ms - now_ms <= LATEST_START_MS, "executeAt", "a start within ten years", asked_ms)
+    if asked_ms is not None and asked_ms - now_ms > LATEST_START_MS:
+        told = _moment(draft.due_at_ms) if draft.due_at_ms is not None else f"a delay of {draft.delay_ms} ms"
+        _expect(False, "executeAt", "a start within ten years", told)
     return max(asked_ms or now_ms, now_ms)
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
 
 
 def _expect(holds: bool, field_name: str, expected: str, got: object) -> None:
