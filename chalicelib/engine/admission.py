@@ -13,7 +13,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.shelving import send_next, send_next_safely, shelve
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.shelves import of_type
 
 FREE_TRIES = 4

@@ -7,7 +7,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 
 
 def release_children(yard: Yard, parent: Job) -> None:

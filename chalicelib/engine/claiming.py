@@ -22,7 +22,8 @@ from chalicelib.core.decisions import (
 from chalicelib.core.job import Job, from_envelope
 from chalicelib.engine.admission import freed, turn_away
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobRefused, Lease
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import ITEM_PLACE
 from chalicelib.store.table import TransactionRefused
 

@@ -21,7 +21,7 @@ from chalicelib.engine.lifecycle import find
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.settling import after_success, recording
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import Completed, JobRefused, StoredOutput
+from chalicelib.store.ledger import Completed, JobRefused, StoredOutput
 from chalicelib.store.payloads import to_json
 
 RACE_TRIES = 4

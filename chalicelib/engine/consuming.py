@@ -25,7 +25,8 @@ from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.settings import SETTLING_RESERVE_S
-from chalicelib.store.jobs import JobRefused, Lease
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import JobRefused
 
 FUNCTION_RESERVE_MS = SETTLING_RESERVE_S * 1_000
 START_SHARE = 4  # a job starts only while a quarter of the function's time is left

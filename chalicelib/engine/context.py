@@ -18,7 +18,7 @@ from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.core.states import Kind
 from chalicelib.engine import logbook, pausing
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import to_json
 
 PROGRESS_DATA_MAX_BYTES = 400

@@ -34,7 +34,7 @@ from chalicelib.queue.hooks import HooksQueue, Letter
 from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
-from chalicelib.store.jobs import OBJECT_PLACE
+from chalicelib.store.ledger import OBJECT_PLACE
 
 IN_CODE = "code"  # the recipient that all hooks in code are together; a webhook's id is never that
 REMEMBERED_MS = 30_000  # how long the webhooks are remembered by whoever sends

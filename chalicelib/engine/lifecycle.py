@@ -15,7 +15,7 @@ from chalicelib.engine.publish import Prepared, check, prepare, unsent
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import Wanted, labels_of
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
 RACE_TRIES = 4

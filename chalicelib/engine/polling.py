@@ -24,7 +24,7 @@ from chalicelib.engine.taking import Hand, soonest
 from chalicelib.engine.waiting import Sleep, wait_for_messages
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import JobRefused, sealed
+from chalicelib.store.ledger import JobRefused, sealed
 
 LOCK_MIN_MS = 1_000
 LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours

@@ -14,7 +14,7 @@ from chalicelib.engine.drafts import Draft
 from chalicelib.engine.pools import ID_TARGET, Pool, error_text, id_of, running_in
 from chalicelib.engine.publish import publish
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 
 FULL = 0  # what ``add`` answers where the pool has no room; no job has this id
 MESSAGE_MAX_CHARS = 1_000

@@ -28,7 +28,7 @@ from chalicelib.engine.handlers import DEFAULT_POOL, Handler
 from chalicelib.engine.sending import AWS_FAILURES, parcel_of, send_all, send_marked
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.directory import IdempotencyKey, Outbox
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import to_json
 from chalicelib.store.table import TransactionRefused
 

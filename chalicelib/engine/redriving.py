@@ -17,7 +17,7 @@ from chalicelib.engine.sending import send_marked
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 
 
 def redrive(yard: Yard, messages: Sequence[Received]) -> list[str]:

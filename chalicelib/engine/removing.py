@@ -8,7 +8,7 @@ from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.engine.children import release_children
 from chalicelib.engine.pools import ID_TARGET, id_of
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import OBJECT_PLACE, JobRefused
+from chalicelib.store.ledger import OBJECT_PLACE, JobRefused
 
 
 def remove(yard: Yard, job_id: int, kind: Kind) -> None:

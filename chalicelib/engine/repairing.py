@@ -25,7 +25,7 @@ from chalicelib.engine.statistics import condense
 from chalicelib.engine.tidying import retention
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.job_lists import Wanted
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 
 READ_CHUNK = 100
 LEASE_REPAIR_GRACE_MS = 60_000  # how long SQS has to redeliver before the clock does

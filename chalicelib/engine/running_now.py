@@ -15,7 +15,8 @@ from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import settle
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobRefused, Lease
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import JobRefused
 
 
 def run_now(yard: Yard, job_id: int) -> Job:

@@ -15,7 +15,7 @@ from chalicelib.core.job import Job, to_envelope
 from chalicelib.engine.routing import lane_of
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Parcel
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 
 SQS_DELAY_MAX_S = 900
 AWS_FAILURES = (ClientError, BotoCoreError)  # what a call raises once botocore has given up

@@ -32,7 +32,7 @@ from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.running import handlers_of, wait_limit_of
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.store.jobs import OBJECT_PLACE, JobRefused, StoredOutput
+from chalicelib.store.ledger import OBJECT_PLACE, JobRefused, StoredOutput
 from chalicelib.store.occupancies import Action
 
 

@@ -14,7 +14,7 @@ from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.engine.sending import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.shelves import Entry
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wire import Wire

@@ -13,7 +13,8 @@ from chalicelib.engine.claiming import claim, opened
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
-from chalicelib.store.jobs import OBJECT_PLACE, Lease
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import OBJECT_PLACE
 from chalicelib.store.payloads import answered_bytes
 
 ANSWER_ROOM_BYTES = 5_242_880  # of the 6 MB that Lambda can answer, what is left for the messages' contents

@@ -11,7 +11,7 @@ from chalicelib.engine.drafts import Draft
 from chalicelib.engine.publish import prepare
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
 UNREADABLE_TYPE = "unreadable"

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from chalicelib.core.job import Job
 from chalicelib.engine.projecting import Change
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.wire import item_from_wire
 
 NO_SHARD = "the only shard"  # where the stream's events do not name one, as on emulators

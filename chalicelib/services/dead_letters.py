@@ -12,7 +12,7 @@ from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
 from chalicelib.services.records import DeadLetter, Message, Page, Replay, dead_letter_of, message_of
 from chalicelib.store.job_lists import Wanted
-from chalicelib.store.jobs import REPLAYED
+from chalicelib.store.ledger import REPLAYED
 
 Which: TypeAlias = DeadLetter | Message | int | str
 """A dead letter, the message that it was, or their id as a number or as digits."""

@@ -1,4 +1,4 @@
-"""Lists of jobs, newest first, from the ledger's indexes. The key layout is at the head of ``store/jobs.py``.
+"""Lists of jobs, newest first, from the ledger's indexes. The key layout is at the head of ``store/ledger.py``.
 
 A list merges one index stream per label and shard. There are two ways through it:
 
@@ -23,7 +23,8 @@ from typing import Any
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.store.jobs import REPLAYED, JobStore, position_of
+from chalicelib.store.jobs import JobStore
+from chalicelib.store.ledger import REPLAYED, position_of
 from chalicelib.store.table import Table, chunks
 
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at

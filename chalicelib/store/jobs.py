@@ -1,22 +1,4 @@
-"""The ledger: the jobs table and every transition of a job. Table ``<prefix>-<stage>-jobs``.
-
-Key layout::
-
-    job (N)  part (S)          what
-    123      state             the record of core/job.py, under 1 KB, plus the index keys below
-    123      body              {input, options, context} as JSON text, when it is too large for the record
-    123      output#<lease>    an output, likewise; named by the lease, so that a late worker spoils nothing
-    123      child#<id>        an edge to a child that waits for this job's success
-
-Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by age and is unique)::
-
-    by_state   state_key  = <kind>#<label>#<shard>          position
-    by_type    type_key   = <kind>#<type>#<label>#<shard>   position
-    by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
-    due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
-
-Beside the record a state item holds ``seal``: by which a settle by id knows its own work (see ``sealed``).
-``label`` is the state, or ``replayed`` for a dead letter that was replayed.
+"""Every transition of a job. How the table is laid out: ``ledger.py``.
 
 Each transition is one conditional write that sets exactly its own fields. The race that every clause wins::
 
@@ -26,88 +8,52 @@ Each transition is one conditional write that sets exactly its own fields. The r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.core.decisions import LEASE_MARGIN_MS
-from chalicelib.core.ids import job_id_in
-from chalicelib.core.job import Job, JobError, Progress, Tombstone, from_document, to_document
+from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Limit, Occupancy
 from chalicelib.core.states import State
-from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, newest
-from chalicelib.store.occupancies import Action, Count, Occupancies
-from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
+from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
+from chalicelib.store.clauses import (
+    ABSENT,
+    ATTEMPTS_LEFT,
+    EXISTS,
+    HAS_SLOT,
+    NOT_REPLAYED,
+    UNHELD,
+    as_is,
+    as_seen,
+    due_by,
+    holds_lease,
+    in_state,
+    lease_ran_out,
+    room_in_trace,
+    same_birth,
+    same_delivery,
+    slot_fence,
+    woken_by,
+)
+from chalicelib.store.ledger import (
+    BODY_PART,
+    CHILD_PREFIX,
+    DELETED,
+    OBJECT_PLACE,
+    REPLAYED,
+    STATE_PART,
+    Completed,
+    JobRefused,
+    Ledger,
+    StoredOutput,
+    decoded,
+    state_key,
+)
+from chalicelib.store.occupancies import Action, Count
+from chalicelib.store.table import Change, Clause, Refused
 from chalicelib.store.wire import Wire
 
-STATE_PART = "state"
-BODY_PART = "body"
-OBJECT_PLACE = "s3:"
-CHILD_PREFIX = "child#"
-REPLAYED = "replayed"
-DELETED = "deleted"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes
-SEAL_MARK = "."  # between a lease and what seals it; neither has one
-
-ABSENT = Clause("absent", "attribute_not_exists({job})")
-EXISTS = Clause("exists", "attribute_exists({job})")
-NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
-UNHELD = Clause("unheld", "attribute_not_exists({held})")
-ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
-HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
-NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
-
-
-def in_state(*states: State) -> Clause:
-    """The job is in one of ``states``."""
-    values = {f":in_{state.value}": state.value for state in states}
-    return Clause(f"in {' or '.join(states)}", f"{{state}} IN ({', '.join(values)})", values)
-
-
-def holds_lease(lease: str) -> Clause:
-    """The newest lease is ``lease``: nobody took the job over."""
-    return Clause("holds lease", "{lease} = :held_lease", {":held_lease": lease})
-
-
-def lease_ran_out(now_ms: int) -> Clause:
-    """The lease ended before ``now_ms``."""
-    return Clause("lease ran out", "{lease_until_ms} < :expiry", {":expiry": now_ms})
-
-
-def same_birth(birth: str) -> Clause:
-    """It is the same job, not another one with its id."""
-    return Clause("same birth", "{birth} = :birth", {":birth": birth})
-
-
-def same_delivery(delivery: int) -> Clause:
-    """No newer send has made this delivery void."""
-    return Clause("same delivery", "{delivery} = :delivery", {":delivery": delivery})
-
-
-def due_by(now_ms: int) -> Clause:
-    """Its time has come."""
-    return Clause("due", "{due_at_ms} <= :due_now", {":due_now": now_ms})
-
-
-def room_in_trace(events: int) -> Clause:
-    """Its trace holds at most ``events`` events."""
-    return Clause("room in trace", "size({trace}) <= :room", {":room": events})
-
-
-def as_seen(job: Job) -> Clause:
-    """No attempt was begun since ``job`` was read."""
-    return Clause("as seen", "{attempts} = :seen_attempts", {":seen_attempts": job.attempts})
-
-
-def as_is(job: Job) -> Clause:
-    """The job stands exactly where it was seen: the same state, delivery and attempt."""
-    values = {":is_state": job.state.value, ":is_delivery": job.delivery, ":is_attempts": job.attempts}
-    return Clause("as it is", "{state} = :is_state AND {delivery} = :is_delivery AND {attempts} = :is_attempts", values)
-
-
-def woken_by(wake_at_ms: int) -> Clause:
-    """Its wake-up call still is the one that was seen."""
-    return Clause("same wake-up", "{wake_at_ms} = :wake", {":wake": wake_at_ms})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,83 +71,8 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredOutput:
-    """An output in the record itself (``text``) or at a place of its own (``place``); both ``None``: nothing."""
-
-    text: str | None = None
-    place: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """Who completed a job, and what they said. By its ``seal`` a repeated write knows its own work."""
-
-    seal: str
-    user: str | None = None
-    msg: str | None = None
-
-    def sets(self) -> dict[str, Any]:
-        """The item's attributes for it."""
-        return {"seal": self.seal, "completed_by": self.user, "msg": self.msg}
-
-
-def sealed(job: Job, seal: str) -> Job:
-    """``job`` for a settle that is told from every other under the same lease, by a ``seal`` nobody else has.
-
-    A worker alone knows its lease, so a settle that finds its lease's work done finds its own. A polled message is
-    settled by id: two clients may read the same lease and settle at once, and only one may count it as done.
-    """
-    return replace(job, lease=f"{job.lease}{SEAL_MARK}{seal}")
-
-
-class JobRefused(Exception):
-    """A transition did not apply. ``ledger`` is the job as it stands, a tombstone, or ``None``.
-
-    ``seal`` is what its newest settle was sealed with, if it was.
-    """
-
-    def __init__(self, message: str, ledger: Job | Tombstone | None, seal: str | None = None) -> None:
-        super().__init__(message)
-        self.ledger = ledger
-        self.seal = seal
-
-
-@dataclass(frozen=True, slots=True)
-class JobStore:
-    """The transitions of a job and the reads by id. ``shards``: how many partitions each index key has.
-
-    A job of a limited type counts in the occupancy of the type: what moves its share does so in one transaction.
-    """
-
-    table: Table
-    shards: int
-    occupancies: Occupancies
-
-    # -- reading ------------------------------------------------------------------------------
-
-    def find(self, job_id: int) -> Job | None:
-        """The job as of the last write; ``None`` if it never was or is deleted."""
-        found = self.ledger(job_id)
-        return found if isinstance(found, Job) else None
-
-    def ledger(self, job_id: int) -> Job | Tombstone | None:
-        """The job, or what remains of it, as of the last write."""
-        return decoded(self.table.get(state_key(job_id)))
-
-    def find_many(self, job_ids: Sequence[int]) -> list[Job]:
-        """The jobs that exist, in the order of ``job_ids``."""
-        items = self.table.get_many([state_key(job_id) for job_id in dict.fromkeys(job_ids)])
-        by_id = {job.id: job for item in items if isinstance(job := decoded(item), Job)}
-        return [by_id[job_id] for job_id in job_ids if job_id in by_id]
-
-    def children(self, parent_id: int) -> list[int]:
-        """The ids of the children that wait, or waited, for a job."""
-        rows = self.table.query_all(
-            "{job} = :job AND begins_with({part}, :prefix)",
-            {":job": parent_id, ":prefix": CHILD_PREFIX},
-            consistent=True,
-        )
-        return [int(row["part"].removeprefix(CHILD_PREFIX)) for row in rows]
+class JobStore(Ledger):
+    """The transitions of a job."""
 
     # -- publishing ---------------------------------------------------------------------------
 
@@ -217,19 +88,6 @@ class JobStore:
                 raise JobRefused(str(refused), decoded(refused.old)) from refused
         else:
             self.together(self.recording(job, body))
-
-    def together(self, actions: Sequence[Action]) -> None:
-        """Do all of ``actions`` or none.
-
-        Raises ``JobRefused`` with the ledger's record when the first action was refused, and
-        ``TransactionRefused`` when only a later one was.
-        """
-        try:
-            self.occupancies.transact(actions)
-        except TransactionRefused as refused:
-            if refused.refused[0]:
-                raise JobRefused(str(refused), decoded(refused.old[0])) from refused
-            raise
 
     def recording(self, job: Job, body: str | None = None, within: Limit | None = None) -> list[Action]:
         """The actions that write a new record (first) in a transaction.
@@ -272,7 +130,7 @@ class JobStore:
             UNHELD,
             ATTEMPTS_LEFT,
             room_in_trace(TRACE_MAX_EVENTS - 1) if seen is None else as_seen(seen),
-            *self._slot_fence(envelope, inherits, now_ms),
+            *slot_fence(envelope, inherits, now_ms),
         )
         sets, appends = self._told(seen, TraceEvent(Event.STARTED, now_ms))
         change = Change(
@@ -318,7 +176,7 @@ class JobStore:
         sets, appends = self._told(seen, recovered, TraceEvent(Event.STARTED, now_ms))
         fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), ATTEMPTS_LEFT)
         change = Change(
-            (*fence, *self._slot_fence(seen, seen.slot)),
+            (*fence, *slot_fence(seen, seen.slot)),
             sets={**self._running(seen, lease, now_ms), **sets},
             adds={"attempts": 1},
             appends=appends,
@@ -704,35 +562,7 @@ class JobStore:
         except Refused:
             return  # its time was over in between
 
-    # -- the form of an item ------------------------------------------------------------------
-
-    def item(self, job: Job) -> dict[str, Any]:
-        """The record as it is stored, with its index keys."""
-        document = to_document(job)
-        document.pop("id")
-        document.pop("wake_at_ms", None)
-        return {
-            **state_key(job.id),
-            **document,
-            "position": position_of(job),
-            **self._labels(job, job.state.value),
-            **(self._wake(job.id, job.wake_at_ms) if job.wake_at_ms is not None else {}),
-            **({} if job_id_in(job.trace_id) == job.id else {"trace_key": job.trace_id}),
-        }
-
-    def shard_of(self, job_id: int) -> int:
-        """The index partition of a job."""
-        return job_id % self.shards
-
-    def _labels(self, job: Job, label: str) -> dict[str, str]:
-        shard = self.shard_of(job.id)
-        return {
-            "state_key": f"{job.kind}#{label}#{shard}",
-            "type_key": f"{job.kind}#{job.type}#{label}#{shard}",
-        }
-
-    def _wake(self, job_id: int, wake_at_ms: int) -> dict[str, Any]:
-        return {"wake_key": f"due#{self.shard_of(job_id)}", "wake_at_ms": wake_at_ms}
+    # -- small parts --------------------------------------------------------------------------
 
     def _running(self, job: Job, lease: Lease, now_ms: int) -> dict[str, Any]:
         return {
@@ -750,158 +580,7 @@ class JobStore:
             **({"slot": True} if job.limited else {}),
         }
 
-    def _settle(
-        self,
-        job: Job,
-        state: State,
-        sets: Mapping[str, Any],
-        event: TraceEvent | None,
-        now_ms: int,
-        adds: Mapping[str, int] | None = None,
-        wake_at_ms: int | None = None,
-        beside: Sequence[Action] = (),
-    ) -> Job:
-        """The end of an attempt: only the holder of its lease may write it.
-
-        A repeated write, whose first answer was lost, finds its own work done and counts as done; where the job is
-        ``sealed``, only if it finds its own seal.
-        """
-        lease, _, seal = (job.lease or "").partition(SEAL_MARK)
-        fence = (in_state(State.RUNNING), holds_lease(lease))
-        if seal:
-            sets = {**sets, "seal": seal}
-        try:
-            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside, run_ends=True)
-        except JobRefused as refused:
-            ledger = refused.ledger
-            is_ours = not seal or refused.seal == seal
-            if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is state and is_ours:
-                return ledger
-            raise
-
-    @staticmethod
-    def _completed(by: Completed, write: Callable[[], Job]) -> Job:
-        """A completion; a repeated write, whose first answer was lost, finds its seal and counts as done."""
-        try:
-            return write()
-        except JobRefused as refused:
-            if refused.seal == by.seal and isinstance(refused.ledger, Job):
-                return refused.ledger
-            raise
-
-    def _end(
-        self,
-        seen: Job,
-        state: State,
-        clauses: tuple[Clause, ...],
-        sets: Mapping[str, Any],
-        event: TraceEvent | None,
-        now_ms: int,
-        adds: Mapping[str, int] | None = None,
-        wake_at_ms: int | None = None,
-        beside: Sequence[Action] = (),
-        *,
-        run_ends: bool = False,
-    ) -> Job:
-        """Move to ``state``, out of any attempt: no lease end, no receipt, and a wake-up call only if given.
-
-        A running slot is freed only if the run ends with it; the run of a job that somebody else ends goes on for as
-        long as its worker keeps the lease, and the clock looks after it.
-        """
-        goes_on = seen.slot and not run_ends
-        if seen.limited:
-            clauses = (*clauses, *self._slot_fence(seen, seen.slot))
-            beside = [*beside, *self._counted(seen, replace(seen, state=state, slot=goes_on))]
-            sets = {**sets, "slot": goes_on or None, "lease_until_ms": seen.lease_until_ms if goes_on else None}
-        if goes_on and state.terminal and wake_at_ms is None:
-            wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
-        story, appends = self._told(seen, event) if event else ({}, {})
-        base = {
-            "state": state.value,
-            **self._labels(seen, state.value),
-            "updated_at_ms": now_ms,
-            "lease_until_ms": None,
-            "source": None,
-            "receipt": None,
-            "wake_key": None,
-            "wake_at_ms": None,
-            **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
-        }
-        return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends), beside)
-
-    @staticmethod
-    def _told(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
-        """What to set and what to append so that the trace tells ``events``.
-
-        Appending keeps what another writer told meanwhile; a full trace is rewritten without its oldest lines.
-        """
-        lines = [event.to_line() for event in events]
-        if seen is None or len(seen.trace) + len(lines) <= TRACE_MAX_EVENTS:
-            return {}, {"trace": lines}
-        return {"trace": [*newest(seen.trace, room_for=len(lines)), *lines]}, {}
-
-    @staticmethod
-    def _slot_fence(job: Job, slot: bool, lease_over_at_ms: int | None = None) -> tuple[Clause, ...]:
-        """A job of a limited type holds a slot, or none; if so, under a lease that is over by now, if told."""
-        if not job.limited:
-            return ()
-        if not slot:
-            return (NO_SLOT,)
-        return (HAS_SLOT,) if lease_over_at_ms is None else (HAS_SLOT, lease_ran_out(lease_over_at_ms))
-
-    @staticmethod
-    def _counted(before: Job, after: Job) -> list[Action]:
-        """What a change of a record does to the occupancy of its type, if anything."""
-        change = after.occupancy - before.occupancy
-        return [Count(before.type, change)] if change else []
-
-    def _change(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> Job:
-        """Write a change, all or nothing with the actions ``beside`` it; answers the record as it then is."""
-        key = state_key(job_id)
-        try:
-            if not beside:
-                return record_of(self.table.update(key, change))
-            self.occupancies.transact([self.table.updating(key, change), *beside])
-        except Refused as refused:
-            raise _refusal(str(refused), refused.old) from refused
-        except TransactionRefused as refused:
-            if refused.refused[0]:
-                raise _refusal(str(refused), refused.old[0]) from refused
-            raise
-        ledger = self.ledger(job_id)  # a transaction answers nothing
-        if not isinstance(ledger, Job):
-            raise JobRefused("the job was removed at once", ledger)
-        return ledger
-
-
-def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:
-    return JobRefused(message, decoded(old), (old or {}).get("seal"))
-
 
 def _stored(output: StoredOutput | None) -> dict[str, Any]:
     """What to set for an output; nothing where the record keeps the one it has."""
     return {} if output is None else {"output": output.text, "output_at": output.place}
-
-
-def state_key(job_id: int) -> dict[str, Any]:
-    """The key of a job's record."""
-    return {"job": job_id, "part": STATE_PART}
-
-
-def position_of(job: Job) -> str:
-    """Where a job stands in every list: by its creation time, then its id."""
-    return f"{job.created_at_ms:013d}-{job.id:016d}"
-
-
-def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
-    """The record, or the tombstone, that an item of part ``state`` holds."""
-    if item is None:
-        return None
-    if item.get("state") == DELETED:
-        return Tombstone(item["job"], tuple(item.get("leftovers", ())))
-    return record_of(item)
-
-
-def record_of(item: Mapping[str, Any]) -> Job:
-    """The record in an item of part ``state`` that is no tombstone."""
-    return from_document({**item, "id": item["job"]})

@@ -1,6 +1,6 @@
 """What is kept beside a job's record, an item each: its log, the results of its polls, and the steps it has done.
 
-Key layout, in the jobs table (``store/jobs.py``)::
+Key layout, in the jobs table (``store/ledger.py``)::
 
     job    part                              what
     123    log#<time in ms>#<place>          entry: {data, message} as JSON text

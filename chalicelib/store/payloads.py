@@ -14,7 +14,7 @@ from typing import Any
 
 from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import Job
-from chalicelib.store.jobs import BODY_PART, OBJECT_PLACE, StoredOutput
+from chalicelib.store.ledger import BODY_PART, OBJECT_PLACE, StoredOutput
 from chalicelib.store.table import Table
 
 INLINE_MAX_BYTES = 300  # what leaves the record under 1 KB through an ordinary life

@@ -28,7 +28,7 @@ from chalicelib.local.lambda_events import scheduled_event, sqs_event
 from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.services.current import at_work
-from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.shelves import SHELF, of_pause, of_type
 from chalicelib.store.wire import item_from_wire
 from chalicelib.testing import cloud

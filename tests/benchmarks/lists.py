@@ -34,7 +34,7 @@ from chalicelib.engine.drafts import Draft
 from chalicelib.engine.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.settings import DEFAULTS
-from chalicelib.store.jobs import position_of
+from chalicelib.store.ledger import position_of
 from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS, chunks
 from chalicelib.store.wire import item_to_wire
 from tests.benchmarks.aws_calls import BATCH, BODY, Measured, Meter, out

@@ -30,7 +30,8 @@ from chalicelib.engine.settling import settle
 from chalicelib.functions import dead_letters, projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.job_lists import Wanted
-from chalicelib.store.jobs import JobRefused, Lease, decoded
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import JobRefused, decoded
 from chalicelib.store.wire import item_from_wire
 from tests.support.backends import Ground
 from tests.support.hands import Hands

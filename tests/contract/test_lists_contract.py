@@ -18,7 +18,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
 from chalicelib.store.job_lists import LABELS, JobLists, JobPage, Place, Stretch, Wanted, labels_of
-from chalicelib.store.jobs import position_of, state_key
+from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
 from tests.support.ledger import NOW, job_of, labels, place

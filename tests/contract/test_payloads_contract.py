@@ -11,7 +11,7 @@ import pytest
 from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import StoredOutput
+from chalicelib.store.ledger import StoredOutput
 from chalicelib.store.payloads import (
     INLINE_MAX_BYTES,
     ITEM_MAX_BYTES,

@@ -12,7 +12,8 @@ from chalicelib.core.job import MANUAL, Job, Progress, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import BODY_PART, JobRefused, Lease, StoredOutput, decoded, state_key
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import BODY_PART, JobRefused, StoredOutput, decoded, state_key
 from chalicelib.store.table import Change, Clause, Refused
 from tests.support.backends import Ground
 from tests.support.ledger import (

@@ -10,7 +10,7 @@ import pytest
 from chalicelib.core.job import JobError, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobRefused
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 from tests.support.backends import Ground
 from tests.support.ledger import Membership, difference, job_of, labels, membership, parts_of, place, stored

@@ -34,7 +34,8 @@ from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.publish import publish
-from chalicelib.store.jobs import JobStore, record_of, state_key
+from chalicelib.store.jobs import JobStore
+from chalicelib.store.ledger import record_of, state_key
 from chalicelib.store.occupancies import Occupancies
 from chalicelib.store.table import Table
 from chalicelib.store.wire import Wire, item_from_wire, item_to_wire

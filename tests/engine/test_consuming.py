@@ -19,7 +19,8 @@ from chalicelib.engine.handlers import task
 from chalicelib.engine.unreadable import KEPT_CHARS
 from chalicelib.functions.events import received
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import JobRefused, JobStore, Lease
+from chalicelib.store.jobs import JobStore, Lease
+from chalicelib.store.ledger import JobRefused
 from tests.support.steps import LEASE_MS, a_task, before, foreign, hidden_for_ms, message_of, name_of, take, using, work
 from tests.support.worlds import World, envelopes, sqs_event
 from tests.support.yards import START_MS, events_of

@@ -58,7 +58,8 @@ from chalicelib.engine.settling import ComeBack, settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import STATE_PART, JobRefused, Lease, StoredOutput, decoded
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import STATE_PART, JobRefused, StoredOutput, decoded
 from chalicelib.store.wire import item_from_wire
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world

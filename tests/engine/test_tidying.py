@@ -18,7 +18,8 @@ from chalicelib.engine.handlers import subscribe
 from chalicelib.engine.publish import publish
 from chalicelib.engine.tidying import Bounds, Removed, remove_expired, remove_old
 from chalicelib.store.job_lists import Wanted, labels_of
-from chalicelib.store.jobs import JobStore, position_of
+from chalicelib.store.jobs import JobStore
+from chalicelib.store.ledger import position_of
 from tests.support.ledger import job_of, parts_of, place
 from tests.support.steps import a_message, before, counting, failing, using
 from tests.support.worlds import World, wiped, world

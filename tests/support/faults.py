@@ -39,7 +39,7 @@ from chalicelib.engine.drafts import Draft
 from chalicelib.engine.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
-from chalicelib.store.jobs import STATE_PART, decoded
+from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.shelves import SHELF
 from chalicelib.store.wire import item_from_wire
 from tests.support.worlds import World, wiped, world

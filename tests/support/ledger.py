@@ -13,7 +13,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import LABELS
-from chalicelib.store.jobs import position_of, state_key
+from chalicelib.store.ledger import position_of, state_key
 from tests.support.yards import START_MS
 
 BIRTH = "b1b1b1b1b1b1b1b1"

@@ -10,7 +10,8 @@ from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobStore, Lease, StoredOutput
+from chalicelib.store.jobs import JobStore, Lease
+from chalicelib.store.ledger import StoredOutput
 from tests.support.ledger import NOW, labels, lines, wake
 
 OLD, NEW, OTHER = "0ld0ld0ld0ld0ld0", "new1new1new1new1", "0ther0ther0ther0"

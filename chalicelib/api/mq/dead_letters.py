@@ -17,7 +17,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine import lifecycle
 from chalicelib.services.words import retry_count_of
 from chalicelib.store.job_lists import Wanted
-from chalicelib.store.jobs import REPLAYED
+from chalicelib.store.ledger import REPLAYED
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

@@ -20,7 +20,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent
 from chalicelib.store.job_lists import LABELS, READ_CHUNK, Wanted
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
-from chalicelib.store.jobs import REPLAYED, position_of
+from chalicelib.store.ledger import REPLAYED, position_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
