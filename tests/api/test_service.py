@@ -49,6 +49,7 @@ SCOPE_OF = {
     ("GET", "/api/task/detail"): "task",
     ("GET", "/api/task/list"): "task",
     ("POST", "/api/task/cancel"): "task",
+    ("POST", "/api/task/promote"): "task",
     ("POST", "/api/task/retry"): "task",
     ("POST", "/api/task/complete"): "task",
     ("GET", "/api/task/log"): "task",

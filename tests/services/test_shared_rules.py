@@ -59,13 +59,13 @@ def test_the_limits_are_those_of_the_api() -> None:
 def test_importing_the_services_loads_neither_chalice_nor_pydantic_nor_the_api() -> None:
     code = (
         "import json, sys\n"
-        "from chalicelib.services import dead_letters, installation, messages, queues, traces\n"
+        "from chalicelib.services import dead_letters, installation, messages, pauses, pools, queues, tasks, traces\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT)
     loaded = set(json.loads(printed))
     assert "chalicelib.services.consumer" in loaded
-    assert loaded.isdisjoint({"chalice", "pydantic", "chalicelib.api", "boto3", "chalicelib.engine.registry"})
+    assert loaded.isdisjoint({"chalice", "pydantic", "chalicelib.api", "boto3", "chalicelib.tasks"})
 
 
 def _api_takes(kind: object, text: str) -> bool:
