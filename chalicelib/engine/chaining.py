@@ -11,7 +11,7 @@ from typing import Any
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.drafts import Draft, follower_of
-from chalicelib.engine.publish import Prepared, prepare, unsent
+from chalicelib.engine.preparing import Prepared, prepare, unsent
 from chalicelib.engine.yard import Yard
 
 

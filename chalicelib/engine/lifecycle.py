@@ -11,7 +11,7 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import Prepared, check, prepare, unsent
+from chalicelib.engine.preparing import Prepared, check, prepare, unsent
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import Wanted, labels_of

@@ -27,7 +27,7 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.admission import freed
 from chalicelib.engine.chaining import follower
 from chalicelib.engine.children import release_children
-from chalicelib.engine.publish import Prepared
+from chalicelib.engine.preparing import Prepared
 from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.running import handlers_of, wait_limit_of
 from chalicelib.engine.sending import send_marked

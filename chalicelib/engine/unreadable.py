@@ -8,7 +8,7 @@ from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import prepare
+from chalicelib.engine.preparing import prepare
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.ledger import JobRefused

@@ -18,7 +18,7 @@ from chalicelib.engine.claiming import claim
 from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import Draft
 from chalicelib.engine.handlers import Handler
-from chalicelib.engine.publish import check, prepare
+from chalicelib.engine.preparing import check, prepare
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.yard import Yard
 from chalicelib.services.current import at_work

@@ -23,7 +23,8 @@ from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel, replay, replay_many, retry
 from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.polling import NotInHand, complete, extend, fail, failure, poll
-from chalicelib.engine.publish import check, prepare, publish, publish_many, unsent
+from chalicelib.engine.preparing import check, prepare, unsent
+from chalicelib.engine.publish import publish, publish_many
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.removing import remove
 from chalicelib.engine.repairing import recover_locked
