@@ -71,8 +71,9 @@ def _function_problems(logical_id: str, properties: Mapping[str, Any], stage: st
     if environment.get("TASKYARD_STAGE") != stage:
         yield f"its TASKYARD_STAGE is not {stage}; declare that stage, with the variable, in .chalice/config.json"
         return
+    known = {name: value for name, value in environment.items() if isinstance(value, str)}  # the rest are references
     try:
-        chosen = settings.read(environment)
+        chosen = settings.read(known)
     except InvalidInput as error:
         yield str(error)
         return

@@ -184,7 +184,7 @@ class TestPromote:
         assert api.work(POOL) == []
         assert detail(api, task["id"])["status"] == "success"
         assert problem(api.post("/api/task/promote", {"id": task["id"]})) == (409, "id", "pending", "success")
-        assert api.post("/api/task/promote", {"id": "7"}).status == 404
+        assert api.post("/api/task/promote", {"id": "9007199254740991"}).status == 404
 
 
 class TestRetry:

@@ -21,16 +21,18 @@ TOUR_TRACE = "tour-2"
 def test_the_tour_goes_as_the_readme_says(tmp_path: Path) -> None:
     shutil.copy(README, tmp_path)
     blocks = BLOCK.findall(README.read_text())
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     with running(tmp_path) as service:
         answers = [_run(service, tmp_path, awaited, commands) for awaited, commands in blocks]
-        created, listed, published, polled, failing, buried = answers
+        created, listed, published, polled, failing, buried, added = answers
         assert json.loads(created)["type"] == "text.statistics"
         assert "text.statistics" in listed
         assert "order.created" in published
         assert re.findall(r'"event":"(\w+)"', polled) == ["PUBLISHED", "PROCESSING", "COMPLETED"]
         assert '"event":"PUBLISHED"' in failing
         assert "order.created" in buried
+        pooled = until(lambda: (found := service.get(f"/pools/csv_summary/jobs/{json.loads(added)['id']}"))["response"])
+        assert pooled["rows"] == 1
         task_id = json.loads(created)["id"]
         task = until(lambda: (found := service.task(task_id))["status"] == "success" and found)
         assert task["output"]["bytes"] == README.stat().st_size

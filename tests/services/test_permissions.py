@@ -142,7 +142,6 @@ def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, t
     assert refused(recorder, of_worker(Path("none.json")), act) == {
         "dynamodb:Query",
         "dynamodb:GetItem",
-        "dynamodb:BatchWriteItem",
         "s3:DeleteObject",
     }
     dead_with_an_item_beside_it()

@@ -481,6 +481,7 @@ CASES = [
                 "delivery": 4,
                 "due_at_ms": NOW,
                 "attempt_limit": 6,  # three more attempts, and no number twice
+                "round": 3,
                 "failures": 0,
                 "laps": 0,
                 "error": None,
