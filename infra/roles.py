@@ -14,7 +14,7 @@ first use, and because a list of all of them would outgrow a role. It fits the l
 whose stage begins with this one's name and ``-``.
 
 What only some settings make a function do it may only under these settings: ``clock.metrics.json`` where CloudWatch
-is told of queues (``CHOSEN``).
+is told anything (``CHOSEN``).
 
 **What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
 its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
@@ -63,7 +63,7 @@ ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 # What a function may beside its own file, where the settings say so.
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
     Function.CLOCK: {
-        "clock.metrics.json": lambda settings: settings.metrics == "queue",
+        "clock.metrics.json": lambda settings: settings.metrics != "off",
     }
 }
 RUNNING_HANDLERS = (Function.WORKER, Function.HOOKS)  # what the user's code needs is for these
@@ -113,9 +113,8 @@ def policy(settings: Settings, function: Function, handlers: Path = HANDLERS) ->
     ``handlers`` is the file, there or not, of what handlers and hooks need. Raises ``InvalidInput`` for a file
     that is no policy document, and where two statements have one name.
     """
-    statements = _read(POLICIES / f"{function}.json")
-    for name, is_chosen in CHOSEN.get(function, {}).items():
-        statements += _read(POLICIES / name) if is_chosen(settings) else []
+    chosen = [name for name, is_chosen in CHOSEN.get(function, {}).items() if is_chosen(settings)]
+    statements = [each for name in [*chosen, f"{function}.json"] for each in _read(POLICIES / name)]
     if function in RUNNING_HANDLERS and handlers.exists():
         statements += _read(handlers)
     _check_names(statements, function)

@@ -15,7 +15,7 @@ from typing import Any
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.projection import Measure
 from chalicelib.core.states import Kind
-from chalicelib.core.telling import KIND, METRICS, NAMESPACE, STAGE, Unit
+from chalicelib.core.telling import KIND, METRICS, MQ_DEPTH, MQ_OLDEST_AGE, NAMESPACE, STAGE, Unit
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function, function_name
@@ -27,6 +27,7 @@ SPAN_S = 300
 # Nothing that goes well is older: a message hidden for the longest wait of SQS (15 minutes), then run for the longest
 # time of a function (15 minutes).
 LANE_AGE_MAX_S = 1_800
+READY_AGE_MAX_S = LANE_AGE_MAX_S  # whether a client takes the messages or a worker, they have waited for as long
 STREAM_LAG_MAX_MS = 300_000
 API_FAILURES_MAX_SHARE = 0.01  # of the requests in a span
 FAILURES_MAX_SHARE = 0.5  # of the attempts that ended in a span
@@ -85,7 +86,7 @@ class Graph:
 def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
     """The alarms and the dashboard of a deployed stage, by logical id.
 
-    15 alarms and one for each lane; four fewer with metrics off, two more with hooks on. An alarm tells
+    16 alarms and one for each lane; five fewer with metrics off, two more with hooks on. An alarm tells
     ``settings.alarm_topic``, if that is set, when it rings and when all is well again.
     """
     alarms = alarms_of(settings, lanes)
@@ -110,6 +111,7 @@ def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     return [
         _dead_letter_queue(settings),
         *(alarm(settings, kind) for alarm in of_told_metrics for kind in Kind),
+        *([] if settings.metrics == "off" else [_oldest_message(settings)]),
         *([_untold(settings)] if settings.hooks == "on" else []),
         *(_errors(settings, function) for function in _called(settings)),
         *(_throttles(settings, function) for function in THROTTLED),
@@ -165,6 +167,19 @@ def _failures(settings: Settings, kind: Kind) -> Alarm:
         metric=_told(settings, kind, Measure.FAILED, "Average"),
         threshold=FAILURES_MAX_SHARE,
         spans=2,
+    )
+
+
+def _oldest_message(settings: Settings) -> Alarm:
+    """Of all topics, because those that clients poll have no lane in the template, and so no alarm of their own."""
+    return Alarm(
+        logical_id="OldestMessageAlarm",
+        name="oldest-message",
+        meaning="A message of some topic has been ready for more than half an hour, and nobody has taken it.",
+        first="see in GET /mq/dashboard which topic it is (oldestReadyAgeMs), and whether its consumers poll or it is "
+        "paused",
+        metric=_told_of_topics(settings, MQ_OLDEST_AGE.name),
+        threshold=READY_AGE_MAX_S,
     )
 
 
@@ -318,6 +333,13 @@ def _work(settings: Settings) -> list[Graph]:
                 ("Run time of attempts", Measure.RUN_MS),
             )
         ),
+        *(
+            Graph(title, [("all topics", _told_of_topics(settings, metric.name))], unit=unit)
+            for title, metric, unit in (
+                ("Messages pending", MQ_DEPTH, "messages"),
+                ("Age of the oldest ready message", MQ_OLDEST_AGE, "s"),
+            )
+        ),
     ]
 
 
@@ -453,6 +475,11 @@ def _rows(graph: Graph) -> list[list[Any]]:
 def _told(settings: Settings, kind: Kind, measure: Measure, statistic: str) -> Metric:
     """What the projector tells (``chalicelib/functions/metrics.py``)."""
     return Metric(NAMESPACE, METRICS[measure].name, {STAGE: settings.base_name, KIND: kind.value}, statistic)
+
+
+def _told_of_topics(settings: Settings, name: str) -> Metric:
+    """How all topics stand together, as the clock tells it every minute (``chalicelib/functions/metrics.py``)."""
+    return Metric(NAMESPACE, name, {STAGE: settings.base_name}, "Maximum")
 
 
 def _sqs(queue: str, name: str) -> Metric:

@@ -5,7 +5,7 @@ A dimension's value makes a metric of its own, to be paid for: ids, types and tr
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +18,7 @@ NAMESPACE = "Taskyard"
 STAGE = "stage"
 KIND = "kind"  # task or message
 QUEUE = "queue"
-TOPIC = "topic"  # of messages, beside the stage alone
+TOPIC = "topic"  # of messages, beside the stage alone; what has only a stage is of all topics together
 # A dimension's value is of ASCII without control characters: CloudWatch API Reference, "Dimension".
 DIMENSION_VALUE_MAX_CHARS = 1_024
 
@@ -64,6 +64,7 @@ MQ_COUNTS: Mapping[Measure, Metric] = {
     Measure.FAILED: MQ_FAILED,
     Measure.DEAD: MQ_DLQ,
 }
+MQ_METRICS = (*MQ_COUNTS.values(), MQ_DEPTH, MQ_OLDEST_AGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,15 @@ def reports_of(changes: Iterable[tuple[Job | None, Job | None]], *, by_queue: bo
             for sample in samples_of(before, after):
                 amounts[group][sample.measure].append(sample.amount)
     return [_report(kind, queue, found) for (kind, queue), found in amounts.items()]
+
+
+def mq_totals(reports: Iterable[Report]) -> Mapping[Metric, int]:
+    """What the message dialect's metrics of all topics together gain: all of them, or none."""
+    gained: Counter[Metric] = Counter()
+    for report in reports:
+        if report.kind == Kind.MESSAGE:
+            gained.update(report.mq_counts)
+    return gained
 
 
 def dimension_value(queue: str) -> str:

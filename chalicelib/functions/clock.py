@@ -18,7 +18,7 @@ def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict
     """Send what is due or unsent and recover what was abandoned; answers how many jobs each step touched."""
     del event  # a tick is about now, whatever minute it was meant for
     touched = tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
-    if yard.settings.metrics == "queue" and not yard.settings.local:
+    if yard.settings.metrics != "off" and not yard.settings.local:
         _tell_topics(yard)
     return touched
 

@@ -8,7 +8,7 @@ The format: Amazon CloudWatch User Guide, "Specification: Embedded metric format
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
@@ -23,6 +23,7 @@ from chalicelib.core.telling import (
     Metric,
     Report,
     dimension_value,
+    mq_totals,
     reports_of,
 )
 from chalicelib.engine.dashboard import Topic
@@ -33,30 +34,48 @@ TOPICS_TOLD_MAX = 100  # of how many topics, the deepest first, the clock tells:
 
 
 def tell(settings: Settings, changes: Sequence[Change]) -> None:
-    """Tell what ``changes`` add up to, a line for each kind of job and, if settings say so, for each queue of it."""
+    """Tell what ``changes`` add up to, a line for each kind of job and, if settings say so, for each queue of it.
+
+    One line more has what the message dialect's metrics gain, if they do.
+    """
     by_queue = settings.metrics == "queue"
-    for report in reports_of(((change.before, change.after) for change in changes), by_queue=by_queue):
+    reports = reports_of(((change.before, change.after) for change in changes), by_queue=by_queue)
+    for report in reports:
         _print(settings, report)
         if report.topic is not None and report.mq_counts:
-            _print_topic(settings, report.topic, report.mq_counts)
+            _print_mq(settings, report.mq_counts, report.topic)
+    if totals := mq_totals(reports):
+        _print_mq(settings, totals)
 
 
 def tell_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
-    """Tell how topics stand, a line for each: its depth and, where that is known, the age of its oldest message."""
-    deepest_first = sorted(topics, key=lambda name: (-topics[name].depth, name))
-    for name in [name for name in deepest_first if dimension_value(name).strip()][:TOPICS_TOLD_MAX]:
-        age_ms = topics[name].oldest_ready_age_ms
-        gauges: dict[Metric, float] = {MQ_DEPTH: topics[name].depth}
-        if age_ms is not None:
-            gauges[MQ_OLDEST_AGE] = age_ms / 1_000
-        _print_topic(settings, dimension_value(name), gauges)
+    """Tell how topics stand: all of them in one line, and a line for each if settings say so.
+
+    A line has the depth and, where that is known, the age of the oldest message. Nothing is told where there never was
+    a topic: who has none pays for no metrics.
+    """
+    if not topics:
+        return
+    _print_mq(settings, _gauges(topics.values()))
+    if settings.metrics == "queue":
+        deepest_first = sorted(topics, key=lambda name: (-topics[name].depth, name))
+        for name in [name for name in deepest_first if dimension_value(name).strip()][:TOPICS_TOLD_MAX]:
+            _print_mq(settings, _gauges([topics[name]]), dimension_value(name))
 
 
-def _print_topic(settings: Settings, topic: str, values: Mapping[Metric, float]) -> None:
-    """Print the message dialect's metrics of one topic."""
+def _gauges(topics: Collection[Topic]) -> Mapping[Metric, float]:
+    """The sum of the topics' depths, and the greatest of their ages, as far as these are known."""
+    depth = sum(topic.depth for topic in topics)
+    ages_ms = [topic.oldest_ready_age_ms for topic in topics if topic.oldest_ready_age_ms is not None]
+    return {MQ_DEPTH: depth, MQ_OLDEST_AGE: max(ages_ms) / 1_000} if ages_ms else {MQ_DEPTH: depth}
+
+
+def _print_mq(settings: Settings, values: Mapping[Metric, float], topic: str | None = None) -> None:
+    """Print the message dialect's metrics of one topic, or of all together."""
     record = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
     record.add_dimension(STAGE, settings.base_name)
-    record.add_dimension(TOPIC, topic)
+    if topic is not None:
+        record.add_dimension(TOPIC, topic)
     for metric, value in values.items():
         record.add_metric(metric.name, metric.unit.value, value)
     record.flush_metrics()

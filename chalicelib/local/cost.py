@@ -15,7 +15,7 @@ from typing import Any
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
-from chalicelib.core.telling import METRICS
+from chalicelib.core.telling import METRICS, MQ_METRICS
 from chalicelib.engine.publish import BULK_MAX_ACTIONS, BULK_MAX_BYTES
 from chalicelib.engine.publish import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
 from chalicelib.local import cost_figures as figures
@@ -233,12 +233,14 @@ def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Us
     ticks = MONTH_HOURS * HOUR_MINUTES / _rate_minutes(properties["ScheduleExpression"])
     queries = ticks * (figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD)
     queries += MONTH_HOURS * shards * figures.TICK_QUERIES_A_SHARD_ONCE_AN_HOUR
+    of_topics = 0 if deployed.settings.metrics == "off" else ticks * figures.TICK_QUERIES_OF_TOPICS
     gets = MONTH_HOURS * figures.TICK_GETS_ONCE_AN_HOUR
     writes = ticks * figures.TICK_WRITES
     what = "the clock"
     yield Usage(Item.SCHEDULED_EVENT, ticks, what)
-    yield from _invocations(deployed, Function.CLOCK, ticks, queries + gets + writes, 0, what)
+    yield from _invocations(deployed, Function.CLOCK, ticks, queries + of_topics + gets + writes, 0, what)
     reads = queries * figures.EMPTY_QUERY_READ_UNITS + gets
+    reads += of_topics * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
     yield Usage(
         Item.TABLE_READ, reads, f"{what} looks for work", "fewer TASKYARD_INDEX_SHARDS, before the first deploy"
     )
@@ -311,7 +313,7 @@ def added(deployed: Deployment, load: Load) -> Iterator[Usage]:
         yield from _working(deployed, load, failures, figures.FAILED)
     yield from _projecting(deployed, load)
     yield from _keeping(load)
-    yield from _metrics(deployed)
+    yield from _metrics(deployed, load)
 
 
 def _publishing(deployed: Deployment, load: Load) -> Iterator[Usage]:
@@ -408,11 +410,12 @@ def _keeping(load: Load) -> Iterator[Usage]:
         yield Usage(Item.OBJECT_STORAGE, load.jobs * load.payload_bytes / GB_BYTES, what, smaller)
 
 
-def _metrics(deployed: Deployment) -> Iterator[Usage]:
-    """What the projector tells CloudWatch of one kind of job, if jobs flow in every hour of the month."""
+def _metrics(deployed: Deployment, load: Load) -> Iterator[Usage]:
+    """What CloudWatch is told of one kind of job, if jobs flow in every hour of the month; polled ones are messages."""
     sets = {"off": 0, "total": 1, "queue": 1 + deployed.queues}[deployed.settings.metrics]
+    in_each = len(METRICS) + (len(MQ_METRICS) if load.polled else 0)
     if sets:
-        yield Usage(Item.METRIC, sets * len(METRICS), "metrics, if jobs come at all hours", "TASKYARD_METRICS=off")
+        yield Usage(Item.METRIC, sets * in_each, "metrics, if jobs come at all hours", "TASKYARD_METRICS=off")
 
 
 # -- parts ----------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ TICK_QUERIES_A_SHARD_ONCE_AN_HOUR = 2
 TICK_GETS_ONCE_AN_HOUR = 1  # which costs a read unit
 TICK_WRITES = 1
 EMPTY_QUERY_READ_UNITS = 0.5
+TICK_QUERIES_OF_TOPICS = 1  # unless TASKYARD_METRICS is off; read consistently, so that an empty one costs a whole unit
+EMPTY_CONSISTENT_QUERY_READ_UNITS = 1.0
 
 # A batch of changes projected, when all are of one type and one minute.
 PROJECTED_TABLE_REQUESTS = 2

@@ -228,6 +228,14 @@ def topic_lines(lines: list[Any]) -> dict[str, dict[str, list[float]]]:
     return {line["topic"]: values(line) for line in told}
 
 
+def total_of(lines: list[Any]) -> dict[str, list[float]]:
+    """What is told of all topics together: one line at most."""
+    told = [line for line in lines if line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]]
+    assert len(told) <= 1
+    assert {line["stage"] for line in told} <= {"taskyard-dev"}
+    return values(told[0]) if told else {}
+
+
 def settled_messages(w: World) -> None:
     """Of two notes one is completed and one is dead; a mail fails and waits; a task succeeds."""
     for topic, attempts in (("notes", 1), ("notes", 1), ("mail", 2)):
@@ -253,10 +261,16 @@ def test_topics_have_the_names_that_prometheus_has(w: World, capsys: pytest.Capt
     assert set(units(line).values()) == {"Count"}
 
 
-def test_topics_cost_nothing_where_only_totals_are_wanted(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("metrics", ["total", "queue"])
+def test_all_topics_together_are_a_line_of_the_same_names(
+    w: World, capsys: pytest.CaptureFixture[str], metrics: str
+) -> None:
+    """Of messages alone: the task that succeeded is none of them."""
     settled_messages(w)
+    lines = lines_of(w, capsys, stage="dev", metrics=metrics)
 
-    assert topic_lines(lines_of(w, capsys, stage="dev", metrics="total")) == {}
+    assert total_of(lines) == {"mq_consumed_total": [1], "mq_failed_total": [2], "mq_dlq_total": [1]}
+    assert topic_lines(lines).keys() == ({"notes", "mail"} if metrics == "queue" else set())
 
 
 def ticked(w: World, capsys: pytest.CaptureFixture[str], **chosen: str) -> list[Any]:
@@ -267,23 +281,44 @@ def ticked(w: World, capsys: pytest.CaptureFixture[str], **chosen: str) -> list[
     return printed(capsys)
 
 
-def test_the_clock_tells_how_deep_topics_are_and_how_old(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("metrics", ["total", "queue"])
+def test_the_clock_tells_how_deep_topics_are_and_how_old(
+    w: World, capsys: pytest.CaptureFixture[str], metrics: str
+) -> None:
     a_message(w, "notes")
     a_message(w, "notes")
     w.clock.move(90_000)
     a_message(w, "订单")
     complete(w.yard, poll(w.yard, "订单", 1, 30_000, "consumer")[0].id)
     w.project()
-    lines = ticked(w, capsys, stage="dev", metrics="queue")
+    w.clock.move(5_000)
+    a_message(w, "mail")
+    w.project()
+    w.clock.move(10_000)
+    lines = ticked(w, capsys, stage="dev", metrics=metrics)
 
-    assert topic_lines(lines) == {
-        "notes": {"mq_queue_depth": [2], "mq_oldest_ready_age_seconds": [90]},
+    assert total_of(lines) == {"mq_queue_depth": [3], "mq_oldest_ready_age_seconds": [105]}
+    by_topic = {
+        "notes": {"mq_queue_depth": [2], "mq_oldest_ready_age_seconds": [105]},
+        "mail": {"mq_queue_depth": [1], "mq_oldest_ready_age_seconds": [10]},
         "\\u8ba2\\u5355": {"mq_queue_depth": [0], "mq_oldest_ready_age_seconds": [0]},
     }
+    assert topic_lines(lines) == (by_topic if metrics == "queue" else {})
     assert units(lines[0]) == {"mq_queue_depth": "Count", "mq_oldest_ready_age_seconds": "Seconds"}
 
 
-@pytest.mark.parametrize("chosen", [{"stage": "dev", "metrics": "total"}, {"stage": "local", "metrics": "queue"}])
+def test_the_clock_tells_nothing_where_there_never_was_a_message(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Zeros would be metrics to be paid for; finding that out is one query."""
+    a_task(w)
+    w.project()
+    with counting(w) as without:
+        ticked(w, capsys, stage="dev", metrics="off")
+    with counting(w) as calls:
+        assert ticked(w, capsys, stage="dev", metrics="queue") == []
+    assert calls - without == Counter({"Query": 1})
+
+
+@pytest.mark.parametrize("chosen", [{"stage": "dev", "metrics": "off"}, {"stage": "local", "metrics": "queue"}])
 def test_the_clock_reads_no_topics_where_nobody_listens(
     w: World, capsys: pytest.CaptureFixture[str], chosen: dict[str, str]
 ) -> None:
@@ -298,9 +333,11 @@ def test_the_clock_reads_no_topics_where_nobody_listens(
 
 def test_the_clock_tells_of_the_deepest_hundred_topics(capsys: pytest.CaptureFixture[str]) -> None:
     topics = {f"topic-{number:03}": Topic(number, Counter(), None) for number in range(150)}
-    tell_topics(Settings(stage="dev"), {**topics, "  ": Topic(1_000, Counter(), None)})
-    told = topic_lines(printed(capsys))
+    tell_topics(Settings(stage="dev", metrics="queue"), {**topics, "  ": Topic(1_000, Counter(), None)})
+    lines = printed(capsys)
+    told = topic_lines(lines)
 
+    assert total_of(lines) == {"mq_queue_depth": [sum(range(150)) + 1_000]}  # of those that are not told of, too
     assert len(told) == TOPICS_TOLD_MAX
     assert list(told) == [f"topic-{number:03}" for number in range(149, 49, -1)]
     assert told["topic-149"] == {"mq_queue_depth": [149]}  # the age is not known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -16,6 +17,8 @@ from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, sqs_name
 from chalicelib.core.states import Kind, State
+from chalicelib.core.telling import MQ_COUNTS, MQ_METRICS
+from chalicelib.engine.dashboard import Topic
 from chalicelib.engine.projecting import Change
 from chalicelib.functions import metrics
 from chalicelib.local import stack
@@ -261,9 +264,13 @@ def test_every_aws_metric_is_one_that_aws_tells_under_these_dimensions() -> None
         assert tuple(dimension for dimension, _ in dimensions) in AWS_METRICS[namespace][name]
 
 
-def test_our_own_metrics_are_exactly_those_that_the_projector_tells(capsys: pytest.CaptureFixture[str]) -> None:
-    """A life that fails, one that succeeds and one that is canceled, of each kind, told as it is deployed."""
+def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A life that fails, one that succeeds and one that is canceled, of each kind, told as it is deployed.
+
+    What messages add up to by the names of their dialect, they do by those of all jobs, which are shown.
+    """
     metrics.tell(DEV, [change for kind in Kind for change in lives(kind)])
+    metrics.tell_topics(DEV, {"t": Topic(1, Counter(), 0)})
     told = set()
     for line in map(json.loads, capsys.readouterr().out.splitlines()):
         (directive,) = line["_aws"]["CloudWatchMetrics"]
@@ -271,8 +278,10 @@ def test_our_own_metrics_are_exactly_those_that_the_projector_tells(capsys: pyte
         for metric in directive["Metrics"]:
             told.add((directive["Namespace"], metric["Name"], tuple((name, line[name]) for name in names)))
 
-    assert {metric for metric in metrics_of(DEV) if not metric[0].startswith("AWS/")} == told
-    assert len(told) == 8 * len(Kind)
+    assert {metric for metric in metrics_of(DEV) if not metric[0].startswith("AWS/")} == {
+        each for each in told if each[1] not in {metric.name for metric in MQ_COUNTS.values()}
+    }
+    assert len(told) == 8 * len(Kind) + len(MQ_METRICS)
 
 
 def lives(kind: Kind) -> Iterator[Change]:
@@ -295,7 +304,8 @@ def test_with_metrics_off_nothing_is_asked_of_them() -> None:
     off = replace(DEV, metrics="off")
     assert {namespace for namespace, _, _ in metrics_of(off)} == set(AWS_METRICS)
     assert set(alarms()) - set(alarms(off)) == {
-        f"{kind.value}-{what}" for kind in Kind for what in ("dead-letters", "failures")
+        "oldest-message",
+        *(f"{kind.value}-{what}" for kind in Kind for what in ("dead-letters", "failures")),
     }
 
 
@@ -323,9 +333,9 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
 # -- when they ring -----------------------------------------------------------------------------------
 
 
-def test_there_are_fifteen_alarms_and_one_for_each_lane() -> None:
+def test_there_are_sixteen_alarms_and_one_for_each_lane() -> None:
     assert len(LANES) == 8
-    assert len(alarms()) == 15 + len(LANES)
+    assert len(alarms()) == 16 + len(LANES)
     assert len(alarms(replace(DEV, metrics="off"))) == 11 + len(LANES)
     assert set(alarms(replace(DEV, hooks="on"))) - set(alarms()) == {"hooks-errors", "hooks-dead-queue"}
     ages = {each["Dimensions"][0]["Value"] for name, each in alarms().items() if name.endswith("-age")}
@@ -342,6 +352,7 @@ def test_there_are_fifteen_alarms_and_one_for_each_lane() -> None:
         ("message-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
         ("task-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
         ("message-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
+        ("oldest-message", "mq_oldest_ready_age_seconds", "Maximum", "> 1800", "1 of 1 times 300 s"),
         ("api-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
         ("worker-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
         ("dead-letters-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
@@ -409,6 +420,8 @@ def test_the_dashboard_has_a_graph_of_everything_that_matters() -> None:
         "Messages a minute": 6,
         "Wait from due to started": 6,
         "Run time of attempts": 6,
+        "Messages pending": 1,
+        "Age of the oldest ready message": 1,
         "Messages waiting": len(LANES) + 1,
         "Age of the oldest message": len(LANES) + 1,
         "Function errors and throttles": 10,
@@ -460,7 +473,7 @@ def test_cloudwatch_holds_what_was_asked_for(on_ministack: None) -> None:  # noq
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=DEV.base_name)
     found = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
     asked = [each["Properties"] for each in wanted.values() if each["Type"].endswith("::Alarm")]
-    assert len(asked) == 15 + len(lanes)
+    assert len(asked) == 16 + len(lanes)
     assert {name: {key: alarm[key] for key in asked[0] if key in alarm} for name, alarm in found.items()} == {
         each["AlarmName"]: {key: each[key] for key in asked[0]} for each in asked
     }

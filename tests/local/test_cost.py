@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +24,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import SOONEST_FIRST, Band
 from chalicelib.engine import polling
 from chalicelib.engine.repairing import HOUR_MS, MINUTE_MS
+from chalicelib.functions import clock
 from chalicelib.local import cost_figures as figures
 from chalicelib.local.cli_cost import cost
 from chalicelib.local.cost import FREE, PRICED, Bill, Deployment, Load, added, bills, deployment
@@ -36,6 +38,7 @@ from infra.functions import Function
 from tests.benchmarks import aws_calls
 from tests.benchmarks.aws_calls import BATCH, BULK, Measured
 from tests.support.waiting import until
+from tests.support.worlds import Remaining
 
 DEV = Settings(stage="dev", metrics="off")
 MEMORY_MB = {Function.API: 512, Function.WORKER: 1_024, Function.DEAD_LETTERS: 512, Function.CLOCK: 512} | {
@@ -87,6 +90,16 @@ class TestAnIdleMonth:
             (Item.LOG_STORAGE, "logs"): pytest.approx(0.01533 * 30 / (730 / 24)),
         }
         assert idle.usd == pytest.approx(0.00876 + 0.0625975 + 0.0415188 + 0.027375 + 0.007665 + 0.000454, abs=1e-5)
+
+    def test_the_clock_asks_once_more_where_cloudwatch_is_told(self) -> None:
+        quiet, telling = (
+            bills(deployed(replace(DEV, metrics=m), Clock=CLOCK_RULE), Load(jobs=0))[0] for m in METRICS[:2]
+        )
+        more = {key: amount - amounts(quiet)[key] for key, amount in amounts(telling).items()}
+        assert {key: amount for key, amount in more.items() if amount} == {
+            (Item.FUNCTION_TIME, "the clock"): pytest.approx(43_800 * 0.010 / 2),
+            (Item.TABLE_READ, "the clock looks for work"): 43_800,  # one query a tick, of a whole unit
+        }
 
     def test_a_tick_is_a_trace_where_tracing_is_on(self) -> None:
         traced, _ = bills(deployed(replace(DEV, tracing="on"), Clock=CLOCK_RULE), Load(jobs=0))
@@ -233,6 +246,9 @@ class TestJobs:
         # 8 metrics in all, and again for each of 2 queues; a line of some 900 bytes for each of 40,000 batches
         assert total(deployed(replace(DEV, metrics="total"))) == pytest.approx(base + 8 * 0.30 + 0.02, abs=0.005)
         assert total(deployed(replace(DEV, metrics="queue"))) == pytest.approx(base + 24 * 0.30 + 0.02, abs=0.005)
+        # of messages, which polled jobs are, 5 more: 13 in all
+        polled, told = (total(deployed(replace(DEV, metrics=m)), polled=True) for m in ("off", "total"))
+        assert told == pytest.approx(polled + 13 * 0.30 + 0.02, abs=0.005)
         # 1,000,000 publishes, 100,000 batches of messages, 40,000 of changes
         assert total(deployed(replace(DEV, tracing="on"))) == pytest.approx(base + 1.14 * 5.00)
         assert total(deployed(replace(DEV, worker_batch_size=1))) > base
@@ -301,6 +317,7 @@ class Measurements:
     failed_by_client: Measured
     polled_again: Measured
     tick: Measured
+    told_ticks: dict[str, Measured]
     tick_of_the_hour: Measured
     projected: dict[str, Measured]
 
@@ -325,6 +342,7 @@ def measured() -> Measurements:
             tick_of_the_hour = aws_calls.ticking(bench, meter)
             bench.clock.move(MINUTE_MS)
             tick = aws_calls.ticking(bench, meter)
+            told_ticks = {metrics: ticking_and_telling(bench, meter, metrics) for metrics in METRICS}
             projected = {metrics: aws_calls.projecting(bench, meter, metrics) for metrics in METRICS}
             bench.work(aws_calls.LANE)
             failed, after_failure = aws_calls.retrying(bench, meter)
@@ -346,8 +364,16 @@ def measured() -> Measurements:
                 _poll_until(bench, BATCH)
     return Measurements(
         published, in_bulk, succeeded, polled, completed, stored, failed, after_failure, failed_by_client,
-        polled_again, tick, tick_of_the_hour, projected,
+        polled_again, tick, told_ticks, tick_of_the_hour, projected,
     )  # fmt: skip
+
+
+def ticking_and_telling(bench: aws_calls.Bench, meter: aws_calls.Meter, metrics: str) -> Measured:
+    """One run of the clock with nothing to do, with what CloudWatch is told where there never was a topic."""
+    settings = replace(bench.yard.settings, stage="dev", metrics=metrics)
+    with meter.measuring(1) as measured:
+        clock.handle(replace(bench.yard, settings=settings), {}, Remaining(300_000))
+    return measured
 
 
 def _poll_until(bench: aws_calls.Bench, count: int) -> None:
@@ -462,6 +488,14 @@ class TestTheFiguresAreStillTrue:
         assert measured.tick_of_the_hour.calls["dynamodb.Query"] == queries
         assert measured.tick_of_the_hour.calls["dynamodb.GetItem"] == figures.TICK_GETS_ONCE_AN_HOUR
         assert measured.tick.logged_bytes == 0
+
+    @pytest.mark.parametrize("metrics", METRICS)
+    def test_what_a_tick_asks_to_tell_of_topics(self, measured: Measurements, metrics: str) -> None:
+        found, of_topics = measured.told_ticks[metrics], figures.TICK_QUERIES_OF_TOPICS * (metrics != "off")
+        assert found.calls - measured.tick.calls == Counter({"dynamodb.Query": of_topics} if of_topics else {})
+        more_units = found.read_units - measured.tick.read_units
+        assert more_units == of_topics * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
+        assert found.logged_bytes == 0
 
     @pytest.mark.parametrize("metrics", METRICS)
     def test_a_batch_of_changes(self, measured: Measurements, metrics: str) -> None:
