@@ -74,7 +74,7 @@ class Settings:
     bucket: str = ""  # of payloads, outputs and what handlers write; empty: named by infra
     worker_batch_size: int = 10  # how many messages a worker is handed at once; it runs them one after the other
     lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; see LANE_CONCURRENCY
-    metrics: str = "total"  # what the projector tells CloudWatch: "off", "total", or by "queue" as well
+    metrics: str = "total"  # what the projector and the clock tell CloudWatch: "off", "total", or by "queue" as well
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
     watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
