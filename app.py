@@ -1,39 +1,41 @@
-"""The Chalice application: routes and Lambda functions, each wired to the one call that does its work."""
+"""The Chalice application: routes and Lambda functions, each wired to the one call that does its work.
+
+Every function is a process of its own, which imports what that function needs and nothing of the others.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Chalice
 
 from chalicelib import settings
 from chalicelib.api.late import LateChalice
-from chalicelib.engine.yard import Yard, build
-from chalicelib.functions import clock as clock_function
-from chalicelib.functions import dead_letters as dead_letters_function
-from chalicelib.functions import hooks as hooks_function
-from chalicelib.functions import logs
-from chalicelib.functions import projector as projector_function
-from chalicelib.functions import worker as worker_function
-from chalicelib.services.current import at_work
+from chalicelib.api.loading import load_ahead
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
 
 
 @lru_cache(maxsize=1)
 def yard() -> Yard:
     """This process's yard, made at the first event."""
     from chalicelib.engine.registry import registry
+    from chalicelib.engine.yard import build
 
     return build(registry())
 
 
 def declare_routes(api: Chalice) -> None:
-    """Serve the dialects; imported here because the functions below do without them."""
+    """Serve the dialects."""
     from chalicelib.api import mq, pools, service, tasks
     from chalicelib.api.access import RememberedKeys, authenticate
     from chalicelib.api.mount import mount
+    from chalicelib.functions.logs import logged_request
 
-    api.register_middleware(logs.logged_request, "http")
+    api.register_middleware(logged_request, "http")
     chosen = settings.current()
     keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
     mount(
@@ -56,30 +58,45 @@ app = LateChalice(settings.current().base_name, declare_routes)
 @app.lambda_function(name="worker")
 def worker(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Run the jobs of an SQS batch."""
+    from chalicelib.functions.worker import handle
+    from chalicelib.services.current import at_work
+
     with at_work(yard()):
-        return worker_function.handle(yard(), event, context)
+        return handle(yard(), event, context)
 
 
 @app.lambda_function(name="dead_letters")
 def dead_letters(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Send back or bury what SQS moved to the dead-letter queue."""
-    return dead_letters_function.handle(yard(), event, context)
+    from chalicelib.functions.dead_letters import handle
+
+    return handle(yard(), event, context)
 
 
 @app.lambda_function(name="clock")
 def clock(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Send what is due and recover what was abandoned."""
-    return clock_function.handle(yard(), event, context)
+    from chalicelib.functions.clock import handle
+
+    return handle(yard(), event, context)
 
 
 @app.lambda_function(name="projector")
 def projector(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Count a batch of the ledger's changes."""
-    return projector_function.handle(yard(), event, context)
+    from chalicelib.functions.projector import handle
+
+    return handle(yard(), event, context)
 
 
 @app.lambda_function(name="hooks")
 def hooks(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Tell hooks and webhooks what has happened to jobs."""
+    from chalicelib.functions.hooks import handle
+    from chalicelib.services.current import at_work
+
     with at_work(yard()):
-        return hooks_function.handle(yard(), event, context)
+        return handle(yard(), event, context)
+
+
+load_ahead(app, os.environ.get("_HANDLER", ""))
