@@ -20,6 +20,15 @@ class TestDetail:
         assert problem(api.get("/api/task/detail")) == (422, "id", "a value", "nothing")
         assert problem(api.get("/api/task/detail", {"id": ["1", "2"]}))[:2] == (422, "id")
 
+    def test_what_does_not_fit_into_an_answer_is_left_out_largest_first(self, api: Service, kind: str) -> None:
+        text = '"' * 1_200_000  # four bytes each where it is sent: Lambda puts the JSON of an answer into JSON
+        task = create(api, kind, input=text, context={"n": 1})
+        assert (task["input"], task["omitted"]) == (text, [])
+        assert api.post("/api/task/complete", {"id": task["id"], "status": "success", "output": [text]}).status == 200
+        shown = detail(api, task["id"])
+        assert (shown["input"], shown["context"], shown["omitted"]) == (text, {"n": 1}, ["output"])
+        assert (shown["status"], shown["output"]) == ("success", {"omitted": "2400004 bytes"})
+
     def test_a_message_is_no_task(self, api: Service, kind: str) -> None:
         message = api.post("/mq/message/publish", {"topic": kind, "payload": {}}).json
         assert api.get("/api/task/detail", {"id": message["id"]}).status == 404

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
+from chalicelib.api.exchange import ANSWER_MAX_BYTES, json_text
 from chalicelib.api.models import AnswerModel, ApiModel, Id
 from chalicelib.api.shapes import iso
 from chalicelib.core.job import Job
@@ -18,6 +21,11 @@ from chalicelib.services.records import context_of
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
     from chalicelib.store.notes import LogEntry
+
+LISTS = ("poll_results", "log")
+LARGE = ("input", "output", "context", "options", "next", *LISTS)
+SMALL_MAX_BYTES = 128 * 1024  # what all other fields of a task, its names and its remarks, come to at most
+LARGE_MAX_BYTES = ANSWER_MAX_BYTES - SMALL_MAX_BYTES
 
 
 class TaskBody(ApiModel):
@@ -97,6 +105,9 @@ class TaskRecord(AnswerModel):
     completed_at: str | None
     created_at: str
     updated_at: str
+    omitted: list[str] = Field(
+        default_factory=list, description="The fields whose values did not fit into one answer (6 MB), largest first"
+    )
 
 
 class TaskDetail(TaskRecord):
@@ -107,12 +118,12 @@ class TaskDetail(TaskRecord):
 
 def whole_record(yard: Yard, job: Job) -> TaskRecord:
     """All of a task but its log."""
-    return TaskRecord(**_whole(yard, job))
+    return TaskRecord(**_fitting(_whole(yard, job)))
 
 
 def detail_record(yard: Yard, job: Job) -> TaskDetail:
     """All of a task."""
-    return TaskDetail(**_whole(yard, job), log=log_records(logbook.read(yard, job.id)))
+    return TaskDetail(**_fitting({**_whole(yard, job), "log": log_records(logbook.read(yard, job.id))}))
 
 
 def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:
@@ -132,6 +143,26 @@ def _whole(yard: Yard, job: Job) -> dict[str, Any]:
     fields = _fields(yard, job, body, context_of(yard.payloads, job, body), yard.payloads.output(job))
     polls = yard.notes.poll_results(job) if job.poll_count else []
     return {**fields, "poll_results": [{**found, "time": iso(found["time"])} for found in polls]}
+
+
+def _fitting(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a task without what one answer cannot hold, largest first; what is missing is named.
+
+    In place of a value stands its size; of a list, nothing does.
+    """
+    sizes_bytes = {name: _sent_bytes(fields[name]) for name in LARGE if name in fields}
+    left_bytes = sum(sizes_bytes.values())
+    omitted: dict[str, Any] = {}
+    for name in sorted(sizes_bytes, key=sizes_bytes.__getitem__, reverse=True):
+        if left_bytes <= LARGE_MAX_BYTES:
+            break
+        left_bytes -= sizes_bytes[name]
+        omitted[name] = [] if name in LISTS else {"omitted": f"{len(json_text(fields[name]))} bytes"}
+    return {**fields, **omitted, "omitted": [to_camel(name) for name in omitted]}
+
+
+def _sent_bytes(value: Any) -> int:
+    return len(json.dumps(json_text(value)))  # Lambda sends an answer as a text within JSON
 
 
 def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: Any) -> dict[str, Any]:
