@@ -149,8 +149,9 @@ class Job:
 
     @property
     def retries(self) -> int:
-        """How often it was tried again since then, a retry that waits included: never more than it may be."""
-        return min(self.failures, self.max_attempts - 1)
+        """How often it was tried again since then, a retry that waits included: never more often than it may be."""
+        begun = self.tries if self.state is State.PENDING else self.tries - 1
+        return min(max(begun, 0), self.max_attempts - 1)
 
     @property
     def attempts_used_up(self) -> bool:

@@ -17,6 +17,7 @@ from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.engine import logbook
 from chalicelib.engine.chaining import follower
+from chalicelib.engine.context import storable
 from chalicelib.engine.lifecycle import find
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.settling import after_success, recording
@@ -28,6 +29,7 @@ RACE_TRIES = 4
 ERROR_MAX_CHARS = 500
 MSG_MAX_CHARS = 1_000
 LOGGED_MAX_BYTES = 16 * 1024
+NO_REASON = "no reason was given"
 COMPLETED_ERROR = "Failed"  # the type of an error that somebody names, as against an exception's class
 
 
@@ -53,7 +55,7 @@ def complete(yard: Yard, job_id: int, completion: Completion, kind: Kind = Kind.
 def process_next(yard: Yard, job_id: int, result: str) -> Job:
     """Take the answer that a parked task waits for: JSON text of an object with a ``code``.
 
-    Code 0 is success, with the whole object as output; any other failure, with the whole object as error. A text that
+    Code 0 is success, any other failure; the whole object is the output, and the error, too. A text that
     is no such object fails the task, too, and raises ``InvalidInput``. Raises ``NotFound``, and ``Conflict`` for a
     task that does not wait.
     """
@@ -71,7 +73,7 @@ def process_next(yard: Yard, job_id: int, result: str) -> Job:
             expected="the JSON text of an object with code, data and message",
             got=result,
         ) from error
-    completion = Completion(success=success, output=answer if success else None, error=None if success else answer)
+    completion = Completion(success=success, output=answer, error=None if success else answer)
     return _complete(yard, job_id, completion, Kind.TASK, frozenset({State.WAITING}))
 
 
@@ -156,5 +158,8 @@ def _expect_live(job: Job, states: frozenset[State]) -> None:
 
 
 def _error(error: Any) -> JobError:
-    text = error if isinstance(error, str) else to_json(error, "error") if error is not None else "no reason was given"
-    return JobError(COMPLETED_ERROR, text[:ERROR_MAX_CHARS])
+    text = (
+        error if isinstance(error, str) else json.dumps(error, ensure_ascii=False) if error is not None else NO_REASON
+    )
+    text = storable(text)
+    return JobError(COMPLETED_ERROR, text if len(text) <= ERROR_MAX_CHARS else f"{text[: ERROR_MAX_CHARS - 1]}…")

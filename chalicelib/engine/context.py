@@ -98,8 +98,8 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """Which attempt at the job this is, from 1; a poll begins no new one."""
-        return self.job.attempts - self.job.polled
+        """Which attempt this is since the publish or the newest explicit retry, from 1; a poll begins no new one."""
+        return max(self.job.tries, 1)
 
     @property
     def input(self) -> Any:
@@ -167,6 +167,8 @@ class Context:
         It stays done across polls, retries and crashes, until somebody retries the job by request. A crash between
         doing and remembering does it again. ``name`` is the step's own among those of the job.
         """
+        if not isinstance(name, str):
+            raise InvalidInput("a step has a name", field="name", expected="a text", got=name)
         done = self.yard.notes.step(self.job, name)
         if done is None:
             self.raise_if_void()
@@ -184,6 +186,8 @@ class Context:
         self._only_for_tasks("next")
         text = None
         if context is not None:
+            if not isinstance(context, Mapping):
+                raise InvalidInput("a context is an object", field="context", expected="a mapping", got=context)
             text = to_json({**(self.task_context or {}), **context}, "context")
         self.parked = Parked(text)
 

@@ -68,7 +68,7 @@ def promote(yard: Yard, job_id: int, kind: Kind) -> Job:
         now_ms = yard.now_ms()
         if job.state is not State.PENDING:
             raise Conflict(
-                "only a delayed job can be promoted", field="id", expected=State.PENDING.value, got=job.state.value
+                "only a pending job can be promoted", field="id", expected=State.PENDING.value, got=job.state.value
             )
         if job.due_at_ms <= now_ms:
             return job

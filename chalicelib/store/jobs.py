@@ -53,6 +53,7 @@ from chalicelib.store.occupancies import Action, Count
 from chalicelib.store.table import Change, Clause, Refused
 from chalicelib.store.wire import Wire
 
+RESET_SEAL = "reset"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes
 
 
@@ -445,7 +446,7 @@ class JobStore(Ledger):
             seen,
             State.PENDING,
             (in_state(State.PENDING), same_delivery(seen.delivery), as_seen(seen)),
-            {"delivery": seen.delivery + 1, "due_at_ms": now_ms},
+            {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "start_at_ms": now_ms},
             TraceEvent(Event.PROMOTED, now_ms),
             now_ms,
             wake_at_ms=wake_at_ms,
@@ -457,7 +458,7 @@ class JobStore(Ledger):
             seen,
             State.PENDING,
             (in_state(State.RUNNING), holds_lease(seen.lease or "")),
-            {"delivery": seen.delivery + 1, "due_at_ms": now_ms},
+            {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "seal": RESET_SEAL},
             TraceEvent(Event.INTERRUPTED, now_ms, {"attempt": seen.attempts}),
             now_ms,
             adds={"attempt_limit": 1},
@@ -575,6 +576,7 @@ class JobStore(Ledger):
             "worker": lease.worker,
             "source": lease.source,
             "receipt": lease.receipt,
+            "seal": None,
             "wake_key": None,
             "wake_at_ms": None,
             **({"slot": True} if job.limited else {}),

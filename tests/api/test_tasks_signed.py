@@ -197,7 +197,7 @@ class TestNext:
         task = detail(api, task_id)
         assert (task["status"], task["output"], json.loads(task["error"]["message"])) == (
             "failed",
-            None,
+            json.loads(result),
             json.loads(result),
         )
 

@@ -328,7 +328,7 @@ class TestFailure:
         runs: list[int] = []
 
         def once(_value: Any, context: Context) -> None:
-            runs.append(context.attempt)
+            runs.append(context.job.attempts)
             if len(runs) == 1:
                 raise Reject("not yet")
 

@@ -31,7 +31,7 @@ def test_the_tour_goes_as_the_readme_says(tmp_path: Path) -> None:
         assert re.findall(r'"event":"(\w+)"', polled) == ["PUBLISHED", "PROCESSING", "COMPLETED"]
         assert '"event":"PUBLISHED"' in failing
         assert "order.created" in buried
-        pooled = until(lambda: (found := service.get(f"/pools/csv_summary/jobs/{json.loads(added)['id']}"))["response"])
+        pooled = until(lambda: service.get(f"/pools/csv_summary/jobs/{json.loads(added)['id']}")["response"])
         assert pooled["rows"] == 1
         task_id = json.loads(created)["id"]
         task = until(lambda: (found := service.task(task_id))["status"] == "success" and found)

@@ -58,13 +58,13 @@ DAY_MS = 24 * HOUR_MS
 @task("work", backoff=Fixed(1_000))
 def work(order: dict[str, Any], context: Context) -> Any:
     RUNS.append(run_of(context))
-    if context.attempt <= order.get("dies", 0):
+    if context.job.attempts <= order.get("dies", 0):
         raise Exited
-    if context.attempt <= order.get("fails", 0):
+    if context.job.attempts <= order.get("fails", 0):
         raise RuntimeError("not yet")
     if context.job.tries == context.job.attempts and context.job.replay_of is None and order.get("fails_at_first"):
         raise RuntimeError("not before somebody asks for it")
-    if context.attempt <= order.get("overruns", 0):
+    if context.job.attempts <= order.get("overruns", 0):
         signal.pause()
     if order.get("rejects"):
         raise Reject("never")
@@ -88,7 +88,7 @@ def first_reader(_: Any, context: Context) -> None:
 @subscribe("news", backoff=Fixed(1_000))
 def second_reader(_: Any, context: Context) -> None:
     RUNS.append(run_of(context, "second"))
-    if context.attempt == 1:
+    if context.job.attempts == 1:
         raise RuntimeError("not yet")
 
 

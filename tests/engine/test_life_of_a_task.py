@@ -201,7 +201,12 @@ def test_an_answer_with_another_code_fails_the_task_and_an_unreadable_one_does_t
     answer = {"code": 3, "message": "no paper"}
     failed = process_next(w.yard, parked.id, json.dumps(answer))
     assert failed.error is not None
-    assert (failed.state, json.loads(failed.error.message), failed.output) == (State.FAILED, answer, None)
+    assert (failed.state, json.loads(failed.error.message)) == (State.FAILED, answer)
+    assert w.yard.payloads.output(failed) == answer
+    long = process_next(w.yard, a_parked_task(w).id, json.dumps({"code": 3, "why": "ü" * 1_000}))
+    assert long.error is not None
+    assert (len(long.error.message), long.error.message[-2:]) == (500, "ü…")
+    assert w.yard.payloads.output(long)["why"] == "ü" * 1_000
     for unreadable in ("", "[1]", "nan", "{", "[" * 100_000, '{"code": 0, "n": NaN}', '{"code": 0, "n": 1e999}'):
         parked = a_parked_task(w)
         with pytest.raises(InvalidInput, match="cannot be read"):
@@ -350,6 +355,28 @@ def test_a_worker_that_dies_in_a_completion_handler_calls_it_again(w: World) -> 
     assert (w.job(manual.id).state, len(calls)) == (State.SUCCESS, 2)
 
 
+def test_a_worker_whose_task_was_completed_by_hand_starts_nothing_of_its_own(w: World) -> None:
+    inputs: list[Any] = []
+
+    @task("t", concurrency=1)
+    def handler(_: Any, context: Context) -> str:
+        complete(w.yard, context.job.id, Completion(success=True, output="by hand"))
+        return "late"
+
+    @task("after")
+    def after(value: Any) -> None:
+        inputs.append(value)
+
+    using(w, handler, after)
+    job = a_task(w, next={"type": "after"})
+    work(w)
+    assert w.yard.occupancies.of("t").running == 0  # the slot is free as soon as the run has ended
+    w.go_on()
+    assert inputs == ["by hand"]
+    assert len([found for found in w.records() if isinstance(found, Job)]) == 2
+    assert w.yard.payloads.output(w.job(job.id)) == "by hand"
+
+
 # -- chains -------------------------------------------------------------------------------------------
 
 
@@ -495,13 +522,13 @@ def test_all_tasks_about_a_target_are_canceled_together(w: World) -> None:
 
 
 def test_all_running_tasks_are_reset(w: World) -> None:
-    refused: list[bool] = []
+    attempts: list[int] = []
 
     @task("t", max_attempts=1)
     def handler(_: Any, context: Context) -> str:
-        if not refused:
+        attempts.append(context.attempt)
+        if len(attempts) == 1:
             assert reset_running(w.yard) == 1
-            refused.append(True)
             context.progress(1)
         return "second"
 
@@ -510,6 +537,7 @@ def test_all_running_tasks_are_reset(w: World) -> None:
     w.go_on()
     done = w.job(job.id)
     assert (done.state, w.yard.payloads.output(done), done.failures) == (State.SUCCESS, "second", 0)
+    assert (attempts, done.retries) == ([1, 1], 0)
 
 
 def test_a_task_may_be_run_here_and_now(w: World) -> None:

@@ -52,13 +52,13 @@ def lone(given: Any, context: Context) -> Any:
     match given:
         case "rejects":
             raise Reject("never")
-        case "dies" if context.attempt == 1:
+        case "dies" if context.job.attempts == 1:
             raise Exited
-        case "fails" if context.attempt == 1:
+        case "fails" if context.job.attempts == 1:
             raise RuntimeError("not yet")
         case "canceled":
             lifecycle.cancel(context.yard, context.job.id, Kind.TASK)
-        case "retried" if context.attempt == 1:
+        case "retried" if context.job.attempts == 1:
             lifecycle.cancel(context.yard, context.job.id, Kind.TASK)
             lifecycle.retry(context.yard, context.job.id, Kind.TASK)
         case "completed":

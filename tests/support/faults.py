@@ -175,7 +175,7 @@ class Calls:
 
 def run_of(context: Context, part: str = "") -> Run:
     """The run that a handler finds itself in; ``part`` tells the subscribers of one topic apart."""
-    return Run(context.job.id, context.attempt, context.yard.now_ms(), context.job.due_at_ms, part)
+    return Run(context.job.id, context.job.attempts, context.yard.now_ms(), context.job.due_at_ms, part)
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from moto import mock_aws
 from chalicelib import settings
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
+from chalicelib.engine import yard as yards
 from chalicelib.engine.registry import registry
 from chalicelib.engine.routing import lane_of
 from chalicelib.engine.yard import Yard, build
@@ -148,7 +149,7 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
         chosen = settings.current()
         stack.apply(chosen, template(chosen, registry().queues))
         module = _imported()
-        with patch.object(module, "build", lambda handlers: build(handlers, now_ms=clock)):
+        with patch.object(yards, "build", lambda handlers: build(handlers, now_ms=clock)):
             # A folder without .chalice/config.json, whose variables belong to deployed stages.
             yield Service(module, clock, Client(module.app, project_dir=str(APP_FILE.parent / "tests")))
     _forget()

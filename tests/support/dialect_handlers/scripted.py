@@ -12,7 +12,7 @@ from chalicelib.engine.handlers import subscribe, task
 def obey(script: Any, context: Context) -> Any:
     """Do what a script says.
 
-    ``{"fail": "why"}`` fails, ``{"fail": "why", "until": 2}`` up to attempt 2, ``{"reject": "why"}`` at once and for
+    ``{"fail": "why"}`` fails, ``{"fail": "why", "until": 2}`` in its first two runs, ``{"reject": "why"}`` at once and for
     good; ``{"grow": 9}`` answers a text of that length; ``{"progress": [1, 4, "word"]}`` is reported first. Anything
     else is answered as it came.
     """
@@ -21,7 +21,7 @@ def obey(script: Any, context: Context) -> Any:
             context.progress(*script["progress"])
         if "reject" in script:
             raise Reject(script["reject"])
-        if "fail" in script and context.attempt <= script.get("until", context.attempt):
+        if "fail" in script and context.job.attempts <= script.get("until", context.job.attempts):
             raise ValueError(script["fail"])
         if "grow" in script:
             return "x" * script["grow"]
