@@ -122,7 +122,7 @@ def pools_in(package: ModuleType) -> list[Any]:
     for file in _files(package):
         name = _name_of(file)
         if name in seen:
-            raise _wrong(file, "file", "one definition of a pool", seen[name].name, "rename one of the two")
+            raise _wrong(file, "file", "one definition of a pool", f"{_told(seen[name])}, too", "rename one of the two")
         seen[name] = file
         pool = defined(name, file, package)
         declared += [_handler(pool), *_hooks(pool)]
@@ -162,13 +162,23 @@ def defined(name: str, file: Path, package: ModuleType) -> Pool:
 def _files(package: ModuleType) -> Iterator[Path]:
     for path in getattr(package, "__path__", ()):
         folder = Path(path) / FOLDER
-        yield from sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES)
+        yield from sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+
+
+def _inside(file: Path) -> Path:
+    """A definition file as seen from its pools folder: ``mail/welcome.json``."""
+    parts = file.parts
+    return Path(*parts[len(parts) - parts[::-1].index(FOLDER) :])
+
+
+def _told(file: Path) -> str:
+    """Which file this is, in every error: ``pools/mail/welcome.json``."""
+    return f"{FOLDER}/{_inside(file).as_posix()}"
 
 
 def _name_of(file: Path) -> str:
     """``pools/mail/welcome.json`` defines the pool ``mail.welcome``."""
-    parts = file.with_suffix("").parts
-    name = ".".join(parts[len(parts) - parts[::-1].index(FOLDER) :])
+    name = ".".join(_inside(file).with_suffix("").parts)
     if _NAME.fullmatch(name) is None:
         raise _wrong(file, "file", "a name of letters, digits, _ and -, at most 64", file.name, "rename the file")
     return name
@@ -176,15 +186,29 @@ def _name_of(file: Path) -> str:
 
 def _document(file: Path) -> dict[str, Any]:
     """The JSON object in a file; a ``.yao`` file may hold comments."""
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        got = f"{error.reason} at byte {error.start}"
+        raise _wrong(file, "file", "text in UTF-8", got, "save it as UTF-8") from error
     if file.suffix == ".yao":
         text = _COMMENT_OR_TEXT.sub(lambda found: found[0] if found[0].startswith('"') else " ", text)
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once_each)
     except ValueError as error:
         raise _wrong(file, "file", "JSON", str(error), "correct it at the place named") from error
     if not isinstance(document, dict):
         raise _wrong(file, "file", "a JSON object", type(document).__name__, "put the fields between { and }")
+    return document
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; raises ``ValueError`` for a field that is there twice, of which one would be lost in silence."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
     return document
 
 
@@ -322,5 +346,5 @@ def _named(function: Any, pool: Pool, event: str) -> Any:
 
 def _wrong(file: Path, field: str, expected: str, got: object, remedy: str) -> InvalidInput:
     return InvalidInput(
-        f"the pool definition {FOLDER}/{file.name} is wrong", field=field, expected=expected, got=got, remedy=remedy
+        f"the pool definition {_told(file)} is wrong", field=field, expected=expected, got=got, remedy=remedy
     )

@@ -69,7 +69,8 @@ def define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Define:
         for file, content in files.items():
             path = package / "pools" / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content if isinstance(content, str) else json.dumps(content))
+            text = content if isinstance(content, str | bytes) else json.dumps(content)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         monkeypatch.syspath_prepend(str(tmp_path))
         return import_module(name)
 
@@ -183,18 +184,31 @@ def test_a_wrong_definition_is_refused_at_the_start(
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("files", "told", "expected", "got"),
     [
-        ({"example.json": "{"}, "JSON"),
-        ({"example.json": "[]"}, "a JSON object"),
-        ({"exam ple.json": EXAMPLE}, "a name of letters, digits, _ and -, at most 64"),
-        ({"example.json": EXAMPLE, "example.yao": EXAMPLE}, "one definition of a pool"),
+        ({"mail/x.json": "{"}, "mail/x.json", "JSON", "Expecting property name"),
+        ({"mail/x.json": "[]"}, "mail/x.json", "a JSON object", "list"),
+        ({"mail/x.json": b'{"name": "\xff"}'}, "mail/x.json", "text in UTF-8", "invalid start byte at byte 10"),
+        ({"x.json": '{"size": 1, "size": 2}'}, "x.json", "JSON", "the field 'size' is there twice"),
+        ({"x.json": '{"event": {"add": "a.b", "add": "a.c"}}'}, "x.json", "JSON", "the field 'add' is there twice"),
+        (
+            {"exam ple.json": EXAMPLE},
+            "exam ple.json",
+            "a name of letters, digits, _ and -, at most 64",
+            "exam ple.json",
+        ),
+        ({"example.json": EXAMPLE, "example.yao": EXAMPLE}, "example.yao", "one definition of a pool", "pools/example"),
     ],
 )
-def test_a_wrong_file_is_refused_at_the_start(define: Define, files: dict[str, Any], expected: str) -> None:
+def test_a_wrong_file_is_refused_at_the_start(
+    define: Define, files: dict[str, Any], told: str, expected: str, got: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         Registry.of_packages([define(**files)])
-    assert (refused.value.field, refused.value.expected) == ("file", expected)
+    error = refused.value
+    assert error.message == f"the pool definition pools/{told} is wrong"
+    assert (error.field, error.expected) == ("file", expected)
+    assert got in (error.got or "")
 
 
 def test_an_answer_of_event_next_that_is_no_id_is_refused(define: Define) -> None:
