@@ -24,11 +24,13 @@ The transitions, each one conditional write, are in ``jobs.py``; what else is ke
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.decisions import LEASE_MARGIN_MS
+from chalicelib.core.errors import TaskyardError
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Tombstone, from_document, to_document
 from chalicelib.core.states import State
@@ -44,6 +46,8 @@ CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
 SEAL_MARK = "."  # between a lease and what seals it; neither has one
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,10 @@ class JobRefused(Exception):
         self.seal = seal
 
 
+class Unreadable(TaskyardError):
+    """A record is there, and is none that this version wrote. The text says which, and nothing of its content."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Reading by id, and the one way in which a transition is written.
@@ -113,9 +121,9 @@ class Ledger:
         return decoded(self.table.get(state_key(job_id)))
 
     def find_many(self, job_ids: Sequence[int]) -> list[Job]:
-        """The jobs that exist, in the order of ``job_ids``."""
+        """The jobs that exist, in the order of ``job_ids``; one that cannot be read is logged and left out."""
         items = self.table.get_many([state_key(job_id) for job_id in dict.fromkeys(job_ids)])
-        by_id = {job.id: job for item in items if isinstance(job := decoded(item), Job)}
+        by_id = {job.id: job for item in items if isinstance(job := decoded_or_none(item), Job)}
         return [by_id[job_id] for job_id in job_ids if job_id in by_id]
 
     def children(self, parent_id: int) -> list[int]:
@@ -185,8 +193,9 @@ class Ledger:
     ) -> Job:
         """The end of an attempt: only the holder of its lease may write it.
 
-        A repeated write, whose first answer was lost, finds its own work done and counts as done; where the job is
-        ``sealed``, only if it finds its own seal.
+        A repeated write, whose first answer was lost, finds its own work done and counts as done: the lease, the state
+        and the seal that it wrote, which is none unless the job is ``sealed``. Whoever else ends the attempt, under the
+        same lease, leaves a seal.
         """
         lease, _, seal = (job.lease or "").partition(SEAL_MARK)
         fence = (in_state(State.RUNNING), holds_lease(lease))
@@ -196,7 +205,7 @@ class Ledger:
             return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside, run_ends=True)
         except JobRefused as refused:
             ledger = refused.ledger
-            is_ours = not seal or refused.seal == seal
+            is_ours = refused.seal == (seal or None)
             if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is state and is_ours:
                 return ledger
             raise
@@ -302,7 +311,7 @@ def position_of(job: Job) -> str:
 
 
 def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
-    """The record, or the tombstone, that an item of part ``state`` holds."""
+    """The record, or the tombstone, that an item of part ``state`` holds; raises ``Unreadable``."""
     if item is None:
         return None
     if item.get("state") == DELETED:
@@ -310,6 +319,23 @@ def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
     return record_of(item)
 
 
+def decoded_or_none(item: Mapping[str, Any]) -> Job | Tombstone | None:
+    """The same for one of many, which an unreadable one must not keep from being read: that is logged."""
+    try:
+        return decoded(item)
+    except Unreadable as error:
+        _log.error("a record is left out: %s", error)
+        return None
+
+
 def record_of(item: Mapping[str, Any]) -> Job:
-    """The record in an item of part ``state`` that is no tombstone."""
-    return from_document({**item, "id": item["job"]})
+    """The record in an item of part ``state`` that is no tombstone; raises ``Unreadable``."""
+    try:
+        return from_document({**item, "id": item["job"]})
+    except Exception as error:  # whatever is wrong with it, the answer is the same
+        raise Unreadable(
+            f"the record of job {item['job']} cannot be read",
+            expected="a record that this version of Taskyard wrote",
+            got=type(error).__name__,
+            remedy="correct the item in the jobs table, or delete it there",
+        ) from error
