@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from chalicelib.core.job import Job
 from chalicelib.engine.projecting import Change
+from chalicelib.engine.yard import logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.ledger import STATE_PART, Unreadable, decoded
 from chalicelib.store.wire import item_from_wire
 
 NO_SHARD = "the only shard"  # where the stream's events do not name one, as on emulators
@@ -47,15 +48,26 @@ def batch_response(come_back: list[str]) -> dict[str, Any]:
 
 
 def changes_by_shard(event: Mapping[str, Any]) -> dict[str, list[Change]]:
-    """The changes of job records in a stream event, by shard, oldest first; other parts of jobs are left out."""
+    """The changes of job records in a stream event, by shard, oldest first; other parts of jobs are left out.
+
+    So is a record that cannot be read, which would stop its shard for ever: it is logged, and counts nowhere.
+    """
     shard = event.get("shardId", NO_SHARD)
     changes: defaultdict[str, list[Change]] = defaultdict(list)
     for record in event["Records"]:
         image = record["dynamodb"]
-        if image["Keys"]["part"]["S"] == STATE_PART:
-            before, after = _job(image.get("OldImage")), _job(image.get("NewImage"))
-            changes[shard].append(Change(image["SequenceNumber"], before, after, _time_ms(image)))
+        if image["Keys"]["part"]["S"] == STATE_PART and (change := _change(image)) is not None:
+            changes[shard].append(change)
     return dict(changes)
+
+
+def _change(image: Mapping[str, Any]) -> Change | None:
+    try:
+        before, after = _job(image.get("OldImage")), _job(image.get("NewImage"))
+    except Unreadable as error:
+        logger.error("a change is passed over: %s", error)
+        return None
+    return Change(image["SequenceNumber"], before, after, _time_ms(image))
 
 
 def _time_ms(image: Mapping[str, Any]) -> int:

@@ -15,10 +15,13 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.handlers import task
 from chalicelib.engine.lifecycle import cancel, retry
 from chalicelib.engine.projecting import Change, project
+from chalicelib.engine.rebuilding import rebuild_counters
 from chalicelib.engine.removing import remove
 from chalicelib.functions import projector
 from chalicelib.functions.events import NO_SHARD, changes_by_shard
 from chalicelib.store.insights import AlreadyCounted
+from chalicelib.store.job_lists import Wanted
+from chalicelib.store.ledger import Unreadable
 from tests.support.steps import a_message, a_task, before, counting, failing, using, work
 from tests.support.worlds import World
 from tests.support.yards import START_MS
@@ -116,6 +119,29 @@ def test_a_life_in_numbers(w: World) -> None:
             "run_ms": 300 + 50,
         }
     }
+
+
+def test_an_unreadable_record_stops_neither_the_counting_nor_a_list(w: World, caplog: pytest.LogCaptureFixture) -> None:
+    broken, whole = a_task(w), a_task(w)
+    w.project()
+    item = {**w.yard.jobs.item(broken), "backoff": "the customer's words"}
+    w.yard.jobs.table.put(item)
+    w.yard.jobs.table.put({**item, "priority": 5})
+    work(w)
+    w.project()
+    assert counters(w) == {TASKS: {State.PENDING: 1, State.SUCCESS: 1}}  # of the broken one, what was known before
+    assert [job.id for job in w.yard.lists.page(Wanted(Kind.TASK), 0, 10).jobs] == [whole.id]
+    assert rebuild_counters(w.yard) == 1
+    with pytest.raises(Unreadable, match=f"the record of job {broken.id} cannot be read") as told:
+        w.yard.jobs.find(broken.id)
+    told_in_logs = [record for record in caplog.records if f"the record of job {broken.id} cannot" in record.message]
+    assert {record.levelname for record in told_in_logs} == {"ERROR"}
+    assert {record.message.split(":")[0] for record in told_in_logs} >= {
+        "a change is passed over",
+        "a record is left out",
+    }
+    assert "customer" not in str(told.value)
+    assert not [record.message for record in told_in_logs if "customer" in str(vars(record))]
 
 
 def test_each_state_has_its_counter(w: World) -> None:
