@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from chalicelib.api.models import ApiModel, Name, Whole
-from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, Named
+from chalicelib.core.retry import DELAY_MAX_MS, Backoff, wished
 
 
 class BackoffForm(ApiModel):
@@ -34,14 +34,7 @@ BackoffWish = Annotated[
 
 
 def backoff_of(wish: bool | BackoffForm | str | None, delay_ms: int) -> Backoff | None:
-    """What a wish means for a job with a delay; ``None`` where there is no wish.
-
-    Kue's exponential wait before retry n is delay * 2^n: 2, 4, 8 s for a delay of one second, at most 30 days.
-    """
+    """What a wish means for a job with a delay; ``None`` where there is no wish."""
     if wish is None:
         return None
-    if isinstance(wish, str):
-        return Named(wish)
-    form = wish if isinstance(wish, BackoffForm) else BackoffForm()
-    wait_ms = delay_ms if form.delay is None else form.delay
-    return Fixed(wait_ms) if form.type == "fixed" else Exponential(2 * wait_ms, cap_ms=DELAY_MAX_MS)
+    return wished({"delay": wish.delay, "type": wish.type} if isinstance(wish, BackoffForm) else wish, delay_ms)

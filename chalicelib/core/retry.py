@@ -8,13 +8,14 @@ in Python under a name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 
 DELAY_MAX_MS = 30 * 24 * 3_600_000
-BackoffFunction = Callable[[int], float]
+AMOUNT_MAX_MS = 2**53 - 1  # what JSON and DynamoDB hold exactly; no wait is longer than DELAY_MAX_MS
+BackoffFunction = Callable[[int], float] | Callable[[int, int], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ class Exponential:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A function registered with ``@backoff(name)``; it gets the retry's number and answers milliseconds."""
+    """A function registered with ``@backoff(name)``; it gets the retry's number and answers milliseconds.
+
+    If it has a second parameter, it gets the job's own delay in milliseconds, too.
+    """
 
     name: str
 
@@ -70,21 +74,57 @@ TASK_BACKOFF = Exponential(base_ms=5_000, cap_ms=3_600_000)  # fastify-task: 5 s
 
 
 def bounded_ms(wait: float) -> int:
-    """``wait`` as whole milliseconds between 0 and 30 days."""
+    """``wait`` as whole milliseconds between 0 and 30 days; raises ``TypeError`` or ``ValueError`` for no number."""
+    if isinstance(wait, bool) or not isinstance(wait, int | float):
+        raise TypeError(f"a wait is a number of milliseconds, not {type(wait).__name__}")
     return int(min(max(wait, 0), DELAY_MAX_MS))
 
 
+def checked(backoff: object) -> Backoff:
+    """``backoff``, if a record can hold it; raises ``InvalidInput`` for what is none, or has a wrong amount in it."""
+    if isinstance(backoff, Fixed | Linear | Exponential) and all(map(_is_amount, astuple(backoff))):
+        return backoff
+    if isinstance(backoff, Named) and isinstance(backoff.name, str):
+        return backoff
+    raise _no_backoff("Fixed, Linear or Exponential with whole milliseconds from 0, or Named", backoff)
+
+
+def wished(wish: object, delay_ms: int) -> Backoff:
+    """What a client's wish means for a job with a delay: a backoff, or one of kue's forms.
+
+    ``True``: the job's delay before each retry. ``{"delay": ms, "type": "fixed" or "exponential"}``: both may be left
+    out, for the job's delay and for fixed. A text: the function registered under this name. Kue's exponential wait
+    before retry n is delay * 2^n: 2, 4, 8 s for a delay of one second, at most 30 days. Raises ``InvalidInput``.
+    """
+    if wish is True:
+        return Fixed(delay_ms)
+    if isinstance(wish, str):
+        return Named(wish)
+    if isinstance(wish, Fixed | Linear | Exponential | Named):
+        return checked(wish)
+    if not isinstance(wish, Mapping) or wish.keys() - {"delay", "type"}:
+        raise _no_backoff("a Backoff, True, a dict with delay and type, or the name of a function", wish)
+    own_ms, kind = wish.get("delay"), wish.get("type", "fixed")
+    if own_ms is not None and not (_is_amount(own_ms) and own_ms <= DELAY_MAX_MS):
+        raise _no_backoff(f"a delay of whole milliseconds, 0 to {DELAY_MAX_MS}", wish)
+    if kind not in ("fixed", "exponential"):
+        raise _no_backoff("the type fixed or exponential", wish)
+    wait_ms = delay_ms if own_ms is None else own_ms
+    return Fixed(wait_ms) if kind == "fixed" else Exponential(2 * wait_ms, cap_ms=DELAY_MAX_MS)
+
+
 def to_document(backoff: Backoff) -> dict[str, Any]:
-    """The form in which a backoff is stored with its job."""
+    """The form in which a backoff is stored with its job; raises ``InvalidInput`` for what could not be read back."""
     match backoff:
-        case Fixed(delay_ms):
+        case Fixed(int(delay_ms)):
             return {"fixed_ms": delay_ms}
-        case Linear(step_ms, cap_ms):
+        case Linear(int(step_ms), int(cap_ms)):
             return {"step_ms": step_ms, "cap_ms": cap_ms}
-        case Exponential(base_ms, cap_ms):
+        case Exponential(int(base_ms), int(cap_ms)):
             return {"base_ms": base_ms, "cap_ms": cap_ms}
-        case Named(name):
+        case Named(str(name)):
             return {"named": name}
+    raise _no_backoff("Fixed, Linear or Exponential with whole milliseconds, or Named", backoff)
 
 
 def from_document(document: Mapping[str, Any]) -> Backoff:
@@ -98,9 +138,12 @@ def from_document(document: Mapping[str, Any]) -> Backoff:
             return Exponential(base_ms, cap_ms)
         case {"named": str(name)}:
             return Named(name)
-    raise InvalidInput(
-        "this is no backoff",
-        field="backoff",
-        expected="fixed_ms, step_ms and cap_ms, base_ms and cap_ms, or named",
-        got=document,
-    )
+    raise _no_backoff("fixed_ms, step_ms and cap_ms, base_ms and cap_ms, or named", document)
+
+
+def _is_amount(value: object) -> bool:
+    return type(value) is int and 0 <= value <= AMOUNT_MAX_MS
+
+
+def _no_backoff(expected: str, got: object) -> InvalidInput:
+    return InvalidInput("this is no backoff", field="backoff", expected=expected, got=got)

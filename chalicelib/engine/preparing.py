@@ -10,7 +10,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
-from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named
+from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named, checked
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.drafts import CHAIN_MAX_TASKS, Draft, follower_of
@@ -58,8 +58,8 @@ def _check_one(yard: Yard, draft: Draft) -> Handler | None:
     _expect(
         attempts is None or 1 <= attempts <= ATTEMPTS_MAX, "maxRetries", f"at most {ATTEMPTS_MAX} attempts", attempts
     )
-    if isinstance(draft.backoff, Named):
-        yard.handlers.backoff_function(draft.backoff.name)
+    if draft.backoff is not None and isinstance(chosen := checked(draft.backoff), Named):
+        yard.handlers.backoff_function(chosen.name)
     if draft.kind is Kind.MESSAGE or draft.runner == MANUAL:
         return None
     handler = yard.handlers.handler(draft.type, draft.script)

@@ -12,6 +12,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.signature import check_secret_in
+from chalicelib.core.retry import Backoff, wished
 from chalicelib.engine.scripts import SCRIPT_NAME
 from chalicelib.services import checks
 
@@ -117,3 +118,10 @@ def context(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     document = maybe_document("context", given)
     check_secret_in(document)
     return document
+def backoff(given: object, delay_s: float) -> Backoff | None:
+    """What a wish for a backoff means for a task with a delay, if there is one. Raises ``InvalidInput``."""
+    if given is None:
+        return None
+    return wished(checks.name("backoff", given) if isinstance(given, str) else given, delay_ms(delay_s))
+
+

@@ -79,7 +79,7 @@ def create(
     context: Mapping[str, Any] | None = None,
     priority: int = 0,
     max_retries: int | None = None,
-    backoff: Backoff | None = None,
+    backoff: Backoff | str | bool | Mapping[str, Any] | None = None,
     timeout_ms: int | None = None,
     parent: Which | None = None,
     next: NextTask | None = None,  # noqa: A002  # fastify-task's word for it
@@ -95,7 +95,10 @@ def create(
     seconds from now. ``context``: kept with it; its ``secret`` is what ``callback_with_signature`` and the like are
     signed with, and is never shown. ``priority`` (-1000 to 1000): larger is sooner. ``max_retries`` (0 to 99),
     ``backoff`` and ``timeout_ms`` (of an attempt, or of the wait of a parked task; 0: none) are those of the handler
-    unless told. ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates.
+    unless told; the backoff may be one of kue's forms, too: ``True`` (``delay_s`` again before each retry), ``{"delay":
+    ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
+    ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
+    ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
     ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
@@ -114,7 +117,7 @@ def create(
         delay_ms=task_orders.delay_ms(delay_s) or None,
         max_attempts=None if max_retries is None else task_orders.attempts(max_retries),
         timeout_ms=task_orders.timeout_ms(timeout_ms),
-        backoff=backoff,
+        backoff=task_orders.backoff(backoff, delay_s),
         runner=task_orders.runner(runner_type),
         script=task_orders.script(script_name),
         target_id=checks.name("target_id", target_id),

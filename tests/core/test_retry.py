@@ -20,8 +20,10 @@ from chalicelib.core.retry import (
     Linear,
     Named,
     bounded_ms,
+    checked,
     from_document,
     to_document,
+    wished,
 )
 
 MONTH_MS = 2_592_000_000
@@ -99,6 +101,12 @@ def test_bounded_ms(wait: float, expected: int) -> None:
     assert type(bounded) is int
 
 
+@pytest.mark.parametrize("wait", [None, "5", True, [1], math.nan], ids=repr)
+def test_a_wait_that_is_no_number_is_an_error(wait: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        bounded_ms(wait)
+
+
 def test_the_longest_wait_is_30_days() -> None:
     assert DELAY_MAX_MS == MONTH_MS
 
@@ -145,3 +153,76 @@ def test_any_other_form_is_refused_with_what_was_expected(document: Any) -> None
         from_document(document)
     assert refused.value.field == "backoff"
     assert refused.value.expected == "fixed_ms, step_ms and cap_ms, base_ms and cap_ms, or named"
+
+
+# -- what clients and handlers give as a backoff ------------------------------------------------------
+
+
+@given(backoffs)
+def test_every_backoff_passes_the_check(backoff: Backoff) -> None:
+    assert checked(backoff) is backoff
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "mine",
+        True,
+        {"fixed_ms": 1},
+        Fixed("1"),  # type: ignore[arg-type]
+        Fixed(1.5),  # type: ignore[arg-type]
+        Linear(5, None),  # type: ignore[arg-type]
+        Named(7),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+def test_what_no_record_could_hold_is_refused_before_it_is_written(given: Any) -> None:
+    for refuse in (checked, to_document):
+        with pytest.raises(InvalidInput) as refused:
+            refuse(given)
+        assert refused.value.field == "backoff"
+
+
+@pytest.mark.parametrize("given", [Fixed(-1), Fixed(True), Linear(1, 2**53), Exponential(-1)], ids=repr)
+def test_amounts_out_of_range_are_refused(given: Backoff) -> None:
+    with pytest.raises(InvalidInput):
+        checked(given)
+
+
+@pytest.mark.parametrize(
+    ("wish", "meant"),
+    [
+        (True, Fixed(3_000)),
+        ({}, Fixed(3_000)),
+        ({"delay": 60_000, "type": "fixed"}, Fixed(60_000)),
+        ({"delay": 0}, Fixed(0)),
+        ({"delay": None, "type": "exponential"}, Exponential(6_000, cap_ms=MONTH_MS)),
+        ("mine", Named("mine")),
+        (Linear(5), Linear(5)),
+    ],
+    ids=repr,
+)
+def test_kues_forms(wish: Any, meant: Backoff) -> None:
+    assert wished(wish, 3_000) == meant
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        (False, "a Backoff, True, a dict with delay and type, or the name of a function"),
+        (7, "a Backoff, True, a dict with delay and type, or the name of a function"),
+        ({"dealy": 1}, "a Backoff, True, a dict with delay and type, or the name of a function"),
+        ({"delay": -1}, "a delay of whole milliseconds, 0 to 2592000000"),
+        ({"delay": MONTH_MS + 1}, "a delay of whole milliseconds, 0 to 2592000000"),
+        ({"delay": True}, "a delay of whole milliseconds, 0 to 2592000000"),
+        ({"type": "linear"}, "the type fixed or exponential"),
+        ({"type": ["fixed"]}, "the type fixed or exponential"),
+        (Fixed(1.5), "Fixed, Linear or Exponential with whole milliseconds from 0, or Named"),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+def test_any_other_wish_is_refused(wish: Any, expected: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        wished(wish, 3_000)
+    assert (refused.value.field, refused.value.expected) == ("backoff", expected)

@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError
 from chalicelib.core.job import JobError
-from chalicelib.core.retry import Fixed
+from chalicelib.core.retry import Exponential, Fixed
 from chalicelib.core.signature import sign
 from chalicelib.core.states import State
 from chalicelib.engine.claiming import claim
@@ -163,6 +163,10 @@ class TestCreate:
             ({"priority": 1_001}, "priority"),
             ({"max_retries": 100}, "max_retries"),
             ({"timeout_ms": -1}, "timeout_ms"),
+            ({"backoff": "nobody"}, "backoff"),
+            ({"backoff": ""}, "backoff"),
+            ({"backoff": False}, "backoff"),
+            ({"backoff": {"delay": "1"}}, "backoff"),
             ({"next": NextTask(type="")}, "type"),
             ({"next": NextTask(type="x", context={"secret": ""})}, "context.secret"),
             ({"next": NextTask(type="nobody.runs.it")}, "type"),
@@ -177,6 +181,11 @@ class TestCreate:
         with pytest.raises(NotFound):
             manual("t", parent="nobody")
         assert refused(parent=999_999_999) == "parentTaskId"
+
+    def test_a_backoff_in_kues_forms(self, bench: Bench) -> None:
+        forms = (True, {"type": "exponential"}, {"delay": 7})
+        found = [bench.job(manual("t", delay_s=2, backoff=form).id).backoff for form in forms]
+        assert found == [Fixed(2_000), Exponential(4_000, cap_ms=2_592_000_000), Fixed(7)]
 
 
 class TestList:
