@@ -8,6 +8,7 @@ whatever functions it likes.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,17 @@ from typing import Any, TypeVar
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.happenings import What
 from chalicelib.core.job import ATTEMPTS_MAX
-from chalicelib.core.lanes import DEFAULT_BANDS, Band, soonest_first
+from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
-from chalicelib.core.retry import Backoff
+from chalicelib.core.retry import Backoff, Named, checked
 
 DEFAULT_POOL = "default"
 DEFAULT_SCRIPT = "index"
+SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MARK = "__taskyard__"
+TIMEOUT_MIN_S = 0.001
+TIMEOUT_MAX_S = 86_400  # as of a task's own time-out
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -99,7 +104,7 @@ def task(
     lanes: Sequence[Band] = DEFAULT_BANDS,
     timeout_s: float | None = None,
     max_attempts: int | None = None,
-    backoff: Backoff | None = None,
+    backoff: Backoff | str | None = None,
     concurrency: int | None = None,
     size: int | None = None,
 ) -> Callable[[Function], Function]:
@@ -110,12 +115,16 @@ def task(
 
     A type may have several handlers; a task's ``scriptName`` says which runs it, ``index`` if it names none.
     ``pool`` is the queue that the type shares with others; ``lanes`` its priority bands (one to five);
-    ``timeout_s`` the seconds an attempt may take; ``max_attempts`` (1 to 100) and ``backoff`` hold where a job
-    names none of its own. ``concurrency`` (1 to 1,000) is how many tasks of the type run at the same time in the whole
-    deployment, ``size`` (1 to 1,000,000) how many may be unfinished; ``None`` is no limit.
+    ``timeout_s`` the seconds an attempt may take (0.001 to a day); ``max_attempts`` (1 to 100) and ``backoff`` (one of
+    ``core.retry``, or the name of a function declared with ``@backoff``) hold where a job names none of its own.
+    ``concurrency`` (1 to 1,000) is how many tasks of the type run at the same time in the whole deployment, ``size``
+    (1 to 1,000,000) how many may be unfinished; ``None`` is no limit.
     """
-    options = _options(pool, lanes, timeout_s, max_attempts, backoff)
-    return marking(Mark("task", type, {**options, "script": script, "limit": _limit(concurrency, size)}))
+    if not isinstance(script, str) or SCRIPT_NAME.fullmatch(script) is None:
+        expected = "1 to 64 letters, digits, _ and -"
+        raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
+    options = _options(_line("pool", pool), lanes, timeout_s, max_attempts, backoff)
+    return marking(Mark("task", _line("type", type), {**options, "script": script, "limit": _limit(concurrency, size)}))
 
 
 def subscribe(
@@ -124,13 +133,14 @@ def subscribe(
     lanes: Sequence[Band] = DEFAULT_BANDS,
     timeout_s: float | None = None,
     max_attempts: int | None = None,
-    backoff: Backoff | None = None,
+    backoff: Backoff | str | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a subscriber of a topic; the parameters are those of ``task``.
 
     A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
     that have not.
     """
+    _line("topic", topic)
     return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff)))
 
 
@@ -141,7 +151,7 @@ def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as
     crash. If it raises, the task becomes failed and keeps its output (fastify-task's completion handler). It is called
     whether a handler, a person or a callback completed the task.
     """
-    return marking(Mark("on_success", type))
+    return marking(Mark("on_success", _line("type", type)))
 
 
 def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  # noqa: A002  # as above
@@ -155,8 +165,12 @@ def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  #
 
 
 def backoff(name: str) -> Callable[[Function], Function]:
-    """Register a backoff function: from the number of the retry (from 1) to the wait before it, in milliseconds."""
-    return marking(Mark("backoff", name))
+    """Register a backoff function: from the number of the retry (from 1) to the wait before it, in milliseconds.
+
+    If it has a second parameter, that is the job's own delay in milliseconds, 0 if it has none. Where it raises, or
+    answers no number, the wait is that of a task or message without any backoff.
+    """
+    return marking(Mark("backoff", _line("name", name)))
 
 
 def marking(mark: Mark) -> Callable[[Function], Function]:
@@ -174,28 +188,46 @@ def _options(
     lanes: Sequence[Band],
     timeout_s: float | None,
     max_attempts: int | None,
-    backoff: Backoff | None,
+    backoff: Backoff | str | None,
 ) -> dict[str, Any]:
     if not 1 <= len(set(lanes)) <= len(Band):
         raise InvalidInput("a queue has one to five lanes", field="lanes", got=lanes)
-    if timeout_s is not None and timeout_s <= 0:
-        raise InvalidInput("a time-out must be positive", field="timeout_s", got=timeout_s)
-    if max_attempts is not None and not 1 <= max_attempts <= ATTEMPTS_MAX:
-        raise InvalidInput("too few or too many attempts", field="max_attempts", expected="1 to 100", got=max_attempts)
+    if timeout_s is not None and not _is_timeout(timeout_s):
+        expected = f"{TIMEOUT_MIN_S} to {TIMEOUT_MAX_S} seconds"
+        raise InvalidInput("this is no time-out", field="timeout_s", expected=expected, got=timeout_s)
     return {
         "queue": queue,
         "bands": tuple(soonest_first(lanes)),
         "timeout_ms": None if timeout_s is None else round(timeout_s * 1_000),
-        "max_attempts": max_attempts,
-        "backoff": backoff,
+        "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
+        "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
     }
 
 
 def _limit(concurrency: int | None, size: int | None) -> Limit | None:
-    for name, value, most in (("concurrency", concurrency, CONCURRENCY_MAX), ("size", size, SIZE_MAX)):
-        if value is not None and not 1 <= value <= most:
-            raise InvalidInput("a limit is too small or too large", field=name, expected=f"1 to {most}", got=value)
+    _whole("concurrency", concurrency, CONCURRENCY_MAX)
+    _whole("size", size, SIZE_MAX)
     return None if concurrency is None and size is None else Limit(concurrency, size)
+
+
+def _whole(name: str, value: object, most: int) -> int | None:
+    """A whole number from 1, if one is given; neither a bool nor a fraction nor a text, which would pass for one."""
+    if value is None or (type(value) is int and 1 <= value <= most):
+        return value
+    raise InvalidInput("this value is out of range", field=name, expected=f"a whole number from 1 to {most}", got=value)
+
+
+def _is_timeout(value: float) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and TIMEOUT_MIN_S <= value <= TIMEOUT_MAX_S
+
+
+def _line(name: str, value: object) -> str:
+    """What a job can be called: a name that no client could give would be found by none."""
+    if not isinstance(value, str) or not 1 <= len(value) <= TOPIC_MAX_CHARS or _CONTROL.search(value):
+        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line"
+        raise InvalidInput("this cannot be a name", field=name, expected=expected, got=value)
+    return value
 
 
 def _what(word: str) -> What:

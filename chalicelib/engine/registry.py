@@ -30,6 +30,8 @@ from chalicelib.engine.pools import Pool, pools_in
 from chalicelib.engine.scripts import scripts_in
 from chalicelib.settings import Settings
 
+_BACKOFF_RULE = "a backoff function takes the number of the retry and, if it likes, the job's delay in ms"
+
 
 @dataclass(frozen=True, slots=True)
 class Registry:
@@ -90,6 +92,12 @@ class Registry:
             )
         return self.backoffs[name]
 
+    def wait_function(self, name: str, delay_ms: int) -> Callable[[int], float]:
+        """The function registered as ``name``, for a job that was published with a delay; raises as above."""
+        function = self.backoff_function(name)
+        more = (delay_ms,) if len(positional_parameters(function, _BACKOFF_RULE, most=2)) == 2 else ()
+        return lambda retry: function(retry, *more)
+
 
 @lru_cache(maxsize=1)
 def registry() -> Registry:
@@ -147,6 +155,7 @@ class _Gathering:
             case "pool":
                 self.pools[mark.name] = mark.options["pool"]
             case "backoff":
+                positional_parameters(function, _BACKOFF_RULE, most=2)
                 _refuse_twins("two functions are one backoff", mark.name, self.backoffs, mark.name, function)
                 self.backoffs[mark.name] = function
 

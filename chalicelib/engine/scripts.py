@@ -15,10 +15,10 @@ from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.engine.handlers import MARK, task
+from chalicelib.engine.handlers import SCRIPT_NAME as SCRIPT_NAME
 
 RUN = "run"
 RESERVED = frozenset({"pools", "__pycache__"})
-SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def scripts_in(package: ModuleType) -> list[Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from chalicelib.core.decisions import (
@@ -22,7 +22,7 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
-from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff
+from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
 from chalicelib.core.states import Kind
 from chalicelib.engine.admission import freed
 from chalicelib.engine.chaining import follower
@@ -92,26 +92,27 @@ def backoff_of(yard: Yard, job: Job) -> Backoff:
     declared = [handler.backoff for handler in handlers_of(yard, job) if handler.backoff is not None]
     if declared:
         return declared[0]
+    return _default_backoff(job)
+
+
+def _default_backoff(job: Job) -> Exponential:
     return MESSAGE_BACKOFF if job.kind is Kind.MESSAGE else TASK_BACKOFF
 
 
 def _decide(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> Settlement:
-    return after_attempt(
-        job, outcome, now_ms, _safely(wait_before(backoff_of(yard, job), yard.handlers.backoff_function))
-    )
+    return after_attempt(job, outcome, now_ms, partial(_wait_safely, yard, job))
 
 
-def _safely(wait_ms: Callable[[int], int]) -> Callable[[int], int]:
-    """A backoff function is the user's: one that raises, or is gone, must not stop the settling."""
-
-    def wait(retry: int) -> int:
-        try:
-            return wait_ms(retry)
-        except Exception:  # user code, or a name that is no longer registered
-            logger.exception("backoff function failed; the default is used")
-            return MESSAGE_BACKOFF.wait_ms(retry)
-
-    return wait
+def _wait_safely(yard: Yard, job: Job, retry: int) -> int:
+    """The wait before a retry. A backoff may be the user's function: one that is gone, raises, or answers what is no
+    number, must not cost the attempt its end."""
+    delay_ms = max((job.start_at_ms or 0) - job.created_at_ms, 0)
+    try:
+        registered = partial(yard.handlers.wait_function, delay_ms=delay_ms)
+        return wait_before(backoff_of(yard, job), registered)(retry)
+    except Exception:  # user code, or a name that is no longer registered
+        logger.exception("backoff function failed; the default is used")
+        return _default_backoff(job).wait_ms(retry)
 
 
 def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Fate]:

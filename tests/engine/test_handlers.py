@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,7 @@ from chalicelib.core.retry import Exponential, Fixed, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import DEFAULT_POOL, Handler, backoff, subscribe, task
+from chalicelib.engine.handlers import DEFAULT_POOL, Handler, backoff, on_success, subscribe, task
 from chalicelib.engine.publish import publish
 from chalicelib.engine.registry import Registry
 from tests.support.yards import Bench, moto_bench
@@ -333,6 +333,16 @@ def test_a_coroutine_function_is_refused() -> None:
         ({"timeout_s": -1.5}, "timeout_s", "-1.5"),
         ({"max_attempts": 0}, "max_attempts", "0"),
         ({"max_attempts": 101}, "max_attempts", "101"),
+        ({"timeout_s": 86_400.5}, "timeout_s", "86400.5"),
+        ({"timeout_s": 0.0004}, "timeout_s", "0.0004"),  # no whole millisecond
+        ({"timeout_s": "5"}, "timeout_s", "5"),
+        ({"timeout_s": True}, "timeout_s", "True"),
+        ({"max_attempts": 2.0}, "max_attempts", "2.0"),
+        ({"max_attempts": "3"}, "max_attempts", "3"),
+        ({"max_attempts": True}, "max_attempts", "True"),
+        ({"backoff": {"delay": 5}}, "backoff", "{'delay': 5}"),
+        ({"backoff": 200}, "backoff", "200"),
+        ({"backoff": Fixed("5")}, "backoff", "Fixed(delay_ms='5')"),  # type: ignore[arg-type]
     ],
 )
 @pytest.mark.parametrize("declare", [task, subscribe])
@@ -341,6 +351,34 @@ def test_options_out_of_range_are_refused_where_they_are_written(
 ) -> None:
     error = refusal(lambda: declare("odd", **options))
     assert (error.field, error.got) == (field, got)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"concurrency": True}, "concurrency"),
+        ({"concurrency": 2.5}, "concurrency"),
+        ({"concurrency": 1_001}, "concurrency"),
+        ({"size": "10"}, "size"),
+        ({"size": 0}, "size"),
+        ({"script": "../x"}, "script"),
+        ({"script": None}, "script"),
+        ({"pool": ""}, "pool"),
+    ],
+)
+def test_what_only_a_task_declares_is_checked_too(options: dict[str, Any], field: str) -> None:
+    assert refusal(lambda: task("odd", **options)).field == field
+
+
+@pytest.mark.parametrize("name", ["", "x" * 401, "two\nlines", 7, None, echo], ids=lambda name: repr(name)[:20])
+def test_a_name_that_no_job_can_have_is_refused(name: Any) -> None:
+    fields = [refusal(partial(declare, name)).field for declare in (task, subscribe, on_success, backoff)]
+    assert fields == ["type", "topic", "type", "name"]
+
+
+def test_the_name_of_a_function_is_a_backoff() -> None:
+    declared = task("odd", backoff="patient")(lambda value: value)
+    assert Registry.of([declared]).tasks["odd"].backoff == Named("patient")
 
 
 @pytest.mark.parametrize("options", [{"max_attempts": 1}, {"max_attempts": 100}, {"lanes": tuple(Band)}])
@@ -363,6 +401,12 @@ def test_a_backoff_function_is_found_by_its_name() -> None:
 def test_an_unknown_backoff_name_is_answered_with_the_known_ones(declared: list[Any], expected: str) -> None:
     error = refusal(lambda: Registry.of(declared).backoff_function("hasty"))
     assert (error.field, error.expected, error.got) == ("backoff", expected, "hasty")
+
+
+@pytest.mark.parametrize("function", [nothing, three, any_number, by_keyword])
+def test_a_backoff_function_takes_the_retry_and_perhaps_the_delay(function: Callable[..., None]) -> None:
+    error = refusal(lambda: Registry.of([backoff("odd")(function)]))
+    assert (error.field, error.expected) == (function.__qualname__, "one or two parameters")
 
 
 # -- inputs -------------------------------------------------------------------------------------------
@@ -512,6 +556,13 @@ def test_an_unknown_task_type_is_answered_with_the_known_ones(bench: Bench) -> N
 def test_an_unknown_backoff_is_refused_at_publish(bench: Bench) -> None:
     error = refusal(lambda: publish(bench.yard, Draft(kind=Kind.TASK, type="parcels.echo", backoff=Named("hasty"))))
     assert (error.field, error.expected, error.got) == ("backoff", "patient", "hasty")
+
+
+@pytest.mark.parametrize("wrong", ["patient", {"delay": 1}, True, Fixed(1.5)], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["parcels.echo", "parcels.sent"])
+def test_what_is_no_backoff_is_refused_at_publish(bench: Bench, name: str, wrong: Any) -> None:
+    kind = Kind.TASK if name == "parcels.echo" else Kind.MESSAGE
+    assert refusal(lambda: publish(bench.yard, Draft(kind=kind, type=name, backoff=wrong))).field == "backoff"
 
 
 def test_a_job_takes_its_attempts_from_whoever_says(bench: Bench) -> None:

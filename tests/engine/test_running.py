@@ -102,7 +102,9 @@ def test_a_message_is_retried_after_doubling_waits_up_to_a_minute(w: World) -> N
         (Fixed(200), Linear(3_000), [3_000, 6_000, 9_000, 12_000]),
         (None, Exponential(1_000, cap_ms=3_000), [1_000, 2_000, 3_000, 3_000]),
         (None, Named("squares"), [1_000, 4_000, 9_000, 16_000]),
-        (None, Named("broken"), [1_000, 2_000, 4_000, 8_000]),  # a user's function must not stop the settling
+        (None, Named("broken"), [5_000, 10_000, 20_000, 40_000]),  # a user's function must not stop the settling
+        (None, Named("wordy"), [5_000, 10_000, 20_000, 40_000]),
+        (Named("gone"), None, [5_000, 10_000, 20_000, 40_000]),
     ],
 )
 def test_a_task_is_retried_by_its_own_or_its_handlers_backoff(
@@ -120,9 +122,33 @@ def test_a_task_is_retried_by_its_own_or_its_handlers_backoff(
     def broken(number: int) -> float:
         raise ZeroDivisionError(number)
 
-    using(w, handler, squares, broken)
+    @backoff("wordy")
+    def wordy(number: int) -> str:
+        return f"{number} seconds"
+
+    using(w, handler, squares, broken, wordy)
     job = a_task(w, backoff=wished)
     assert waits_ms(w, job, 5) == waits
+
+
+def test_a_backoff_function_may_want_the_jobs_own_delay_and_no_wrong_answer_costs_a_message_its_error(w: World) -> None:
+    asked: list[tuple[int, int]] = []
+
+    @backoff("delayed")
+    def delayed(number: int, delay_ms: int) -> None:
+        asked.append((number, delay_ms))
+
+    @subscribe("news", backoff="delayed")
+    def reader(_: Any) -> None:
+        raise RuntimeError("no")
+
+    using(w, reader, delayed)
+    job = a_message(w, delay_ms=2_000)
+    w.clock.move(2_000)
+    work(w, "news")
+    failed = w.job(job.id)
+    assert (failed.error and failed.error.message, failed.due_at_ms - w.clock.ms) == ("no", 1_000)
+    assert asked == [(1, 2_000)]
 
 
 def test_a_retry_beyond_fifteen_minutes_waits_on_the_ledger(w: World) -> None:
