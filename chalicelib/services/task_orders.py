@@ -11,8 +11,8 @@ from typing import Any
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
-from chalicelib.core.signature import check_secret_in
 from chalicelib.core.retry import Backoff, wished
+from chalicelib.core.signature import check_secret_in
 from chalicelib.engine.scripts import SCRIPT_NAME
 from chalicelib.services import checks
 
@@ -108,6 +108,13 @@ def attempts(max_retries: int) -> int:
     return checks.whole("max_retries", max_retries, 0, ATTEMPTS_MAX - 1) + 1
 
 
+def backoff(given: object, delay_s: float) -> Backoff | None:
+    """What a wish for a backoff means for a task with a delay, if there is one. Raises ``InvalidInput``."""
+    if given is None:
+        return None
+    return wished(checks.name("backoff", given) if isinstance(given, str) else given, delay_ms(delay_s))
+
+
 def maybe_document(field_name: str, given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A JSON object, if one is given. Raises ``InvalidInput``."""
     return None if given is None else checks.document(field_name, given)
@@ -118,10 +125,3 @@ def context(given: Mapping[str, Any] | None) -> dict[str, Any] | None:
     document = maybe_document("context", given)
     check_secret_in(document)
     return document
-def backoff(given: object, delay_s: float) -> Backoff | None:
-    """What a wish for a backoff means for a task with a delay, if there is one. Raises ``InvalidInput``."""
-    if given is None:
-        return None
-    return wished(checks.name("backoff", given) if isinstance(given, str) else given, delay_ms(delay_s))
-
-
