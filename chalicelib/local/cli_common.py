@@ -14,6 +14,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from chalicelib import settings
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.local import target
 from chalicelib.local.client import Refused, Service, Unreachable
@@ -25,6 +26,20 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 REFUSED = 1
 USAGE = 2
 UNREACHABLE = 3
+TABLE_OPERATIONS = frozenset(
+    {
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "Query",
+        "Scan",
+        "BatchGetItem",
+        "BatchWriteItem",
+        "TransactWriteItems",
+    }
+)
+"""The calls that DynamoDB answers with ``ResourceNotFoundException`` where there is no such table."""
 
 Command = Callable[..., None]
 
@@ -70,6 +85,8 @@ def explained() -> Iterator[None]:
         sys.exit(USAGE)
     except (TaskyardError, BotoCoreError, ClientError) as error:
         complain(str(error))
+        if _lacks_table(error):
+            complain(f"  {_how_to_deploy()}")
         sys.exit(REFUSED)
     except ResponseParserError as error:
         complain(f"what answers there is not AWS, nor an emulator of it: {error}")
@@ -101,6 +118,21 @@ def parsed(text: str, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.UsageError(f"{what} is no JSON: {error}") from error
+
+
+def _lacks_table(error: Exception) -> bool:
+    return (
+        isinstance(error, ClientError)
+        and error.response["Error"]["Code"] == "ResourceNotFoundException"
+        and error.operation_name in TABLE_OPERATIONS
+    )
+
+
+def _how_to_deploy() -> str:
+    stage = settings.current().stage
+    if stage == target.LOCAL_STAGE:
+        return "the stage local has no tables there: start it with `taskyard up`"
+    return f"the stage {stage} is not deployed in this account and region: `taskyard deploy --stage {stage}`"
 
 
 def _local_endpoint(url: str) -> str:
