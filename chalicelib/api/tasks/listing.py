@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from chalicelib.api.models import AnswerModel, ApiModel, Name
 from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
@@ -31,7 +32,19 @@ if TYPE_CHECKING:
 router = Router("Tasks")  # a section of the documentation that creating.py describes
 
 
-class TimeSpan(ApiModel):
+class Conditions(ApiModel):
+    """What a list is narrowed down by. One that there is not is refused: without it, too much would be shown."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, given: Any) -> Any:
+        known = [to_camel(name) for name in cls.model_fields]
+        if isinstance(given, dict) and not given.keys() <= set(known):
+            raise ValueError(f"nothing but {', '.join(known)}")
+        return given
+
+
+class TimeSpan(Conditions):
     """A span of time, both ends included."""
 
     start_time: Moment | None = None
@@ -51,7 +64,7 @@ class TimeSpan(ApiModel):
         )
 
 
-class TaskFilter(ApiModel):
+class TaskFilter(Conditions):
     """Which tasks; all conditions hold together."""
 
     id: str | None = None
