@@ -14,6 +14,9 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager
 
+import botocore.session
+
+from chalicelib.core.errors import TaskyardError
 from chalicelib.engine.yard import Yard, build
 from chalicelib.services import current
 
@@ -32,6 +35,10 @@ def using(chosen: Yard) -> AbstractContextManager[None]:
     return current.at_work(chosen)
 
 
+class NoCredentials(TaskyardError):
+    """Nothing here says who this process is to AWS."""
+
+
 def use(chosen: Yard | None) -> None:
     """From now on this process acts on ``chosen`` wherever nothing nearer says otherwise; ``None`` forgets it."""
     with _lock:
@@ -41,7 +48,18 @@ def use(chosen: Yard | None) -> None:
 def _default() -> Yard:
     with _lock:
         if not _of_process:
+            _expect_credentials()
             from chalicelib.engine.registry import registry  # imports the handlers, which may import this package
 
             _of_process.append(build(registry()))
         return _of_process[0]
+
+
+def _expect_credentials() -> None:
+    if botocore.session.get_session().get_credentials() is None:
+        raise NoCredentials(
+            "there are no AWS credentials for this process",
+            expected="those of an account, by which the services reach the installation",
+            got="none in the environment, in ~/.aws, or from this machine",
+            remedy="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; with `taskyard up`, any will do",
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextvars import copy_context
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -57,6 +59,16 @@ def test_without_any_word_the_environment_describes_it_once(ground: Bench, topic
         messages.publish(topic, {})
         assert queues.depth(topic).depth == 1
     assert len(made) == 1
+
+
+def test_without_credentials_the_way_to_them_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(installation.NoCredentials, match="set AWS_PROFILE"):
+        messages.publish("t", {})
 
 
 def _note(seen: list[object]) -> None:
