@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,11 +46,30 @@ class NextTask:
     priority: int | None = None
     max_retries: int | None = None
     timeout_ms: int | None = None
-    next: NextTask | None = None
+    next: NextTask | Mapping[str, Any] | None = None
 
 
-def wish_of(task: NextTask) -> dict[str, Any]:
+WORDS = {
+    "type": "type",
+    "input": "input",
+    "targetId": "target_id",
+    "targetType": "target_type",
+    "runnerType": "runner_type",
+    "delay": "delay_s",
+    "scriptName": "script_name",
+    "options": "options",
+    "context": "context",
+    "priority": "priority",
+    "maxRetries": "max_retries",
+    "timeout": "timeout_ms",
+    "next": "next",
+}
+"""fastify-task's words for the fields of ``NextTask``."""
+
+
+def wish_of(given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
     """What follows a task, as the engine keeps it. Raises ``InvalidInput``."""
+    task = _next_task(given)
     told = {
         "type": checks.name("type", task.type),
         "targetId": checks.maybe_name("target_id", task.target_id),
@@ -66,6 +86,41 @@ def wish_of(task: NextTask) -> dict[str, Any]:
     }
     wish = {name: value for name, value in told.items() if value is not None}
     return wish if task.input is Follows.OUTPUT else {**wish, "input": task.input}
+
+
+def _next_task(given: object) -> NextTask:
+    """What a mapping in fastify-task's words describes; of them, only the input may be ``None`` and count."""
+    if isinstance(given, NextTask):
+        return given
+    if not isinstance(given, Mapping):
+        expected = "a NextTask, or a dict in the words of fastify-task"
+        raise InvalidInput("this is no task", field="next", expected=expected, got=type(given).__name__)
+    unknown = [name for name in given if name not in WORDS]
+    if unknown:
+        expected = " or ".join(WORDS)
+        raise InvalidInput("a task has no such field", field=f"next.{unknown[0]}", expected=expected, got=unknown[0])
+    if given.get("type") is None:
+        raise InvalidInput("the next task needs a type", field="next.type", expected="a name", got=None)
+    return NextTask(**{WORDS[word]: value for word, value in given.items() if value is not None or word == "input"})
+
+
+def flag(field_name: str, given: object) -> bool:
+    """Yes or no. Raises ``InvalidInput``."""
+    if not isinstance(given, bool):
+        raise InvalidInput("this is neither yes nor no", field=field_name, expected="True or False", got=given)
+    return given
+
+
+def maybe_text(field_name: str, given: object) -> str | None:
+    """A text, if one is given. Raises ``InvalidInput``."""
+    return None if given is None else checks.text(field_name, given)
+
+
+def code(given: object) -> float:
+    """How what was called back went: 0 is well. Raises ``InvalidInput``."""
+    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+        raise InvalidInput("this is no code", field="code", expected="a number, 0 for a success", got=given)
+    return given
 
 
 def runner(given: str) -> str:

@@ -82,7 +82,7 @@ def create(
     backoff: Backoff | str | bool | Mapping[str, Any] | None = None,
     timeout_ms: int | None = None,
     parent: Which | None = None,
-    next: NextTask | None = None,  # noqa: A002  # fastify-task's word for it
+    next: NextTask | Mapping[str, Any] | None = None,  # noqa: A002  # fastify-task's word for it
     remove_on_complete: bool = False,
     idempotency_key: str | None = None,
     once: str | None = None,
@@ -124,7 +124,7 @@ def create(
         target_type=checks.name("target_type", target_type),
         parent_id=None if parent is None else _id(parent),
         created_by=checks.maybe_name("user_id", user_id),
-        remove_on_complete=remove_on_complete,
+        remove_on_complete=task_orders.flag("remove_on_complete", remove_on_complete),
         next=None if next is None else task_orders.wish_of(next),
         idempotency_key=checks.maybe_name("idempotency_key", idempotency_key),
     )
@@ -212,7 +212,8 @@ def complete(
     if status not in (State.SUCCESS, State.FAILED):
         raise InvalidInput("a task ends in one of two ways", field="status", expected="success or failed", got=status)
     user = checks.maybe_name("user_id", user_id)
-    completion = Completion(success=status == State.SUCCESS, output=output, error=error, msg=msg, user=user)
+    remark = task_orders.maybe_text("msg", msg)
+    completion = Completion(success=status == State.SUCCESS, output=output, error=error, msg=remark, user=user)
     yard = installation.yard()
     return _record(yard, completing.complete(yard, _id(task), completion))
 
@@ -260,9 +261,13 @@ def retry_many(tasks: Sequence[Which]) -> Sequence[Task | TaskyardError]:
 
 
 def log(task: Which, message: str = "", data: Any = None) -> None:
-    """Add an entry to a task's log, of which the newest 100 are kept. Raises ``NotFound`` and ``TooLarge``."""
+    """Add an entry to a task's log, of which the newest 100 are kept.
+
+    Raises ``NotFound``, ``InvalidInput`` and ``TooLarge``.
+    """
+    text = checks.text("message", message)
     yard = installation.yard()
-    logbook.write(yard, _find(yard, task).id, message, data)
+    logbook.write(yard, _find(yard, task).id, text, data)
 
 
 def log_with_signature(task: Which, signature: str | None, *, message: str = "", data: Any = None) -> None:
@@ -271,8 +276,9 @@ def log_with_signature(task: Which, signature: str | None, *, message: str = "",
     If the task's context has a secret, ``signature`` must be that of ``{data, message}``, without a ``data`` of
     ``None`` (``core.signature.sign``). Raises ``WrongSignature``.
     """
-    told = {"message": message} if data is None else {"data": data, "message": message}
-    logbook.write(installation.yard(), _signed(task, signature, told), message, data)
+    text = checks.text("message", message)
+    told = {"message": text} if data is None else {"data": data, "message": text}
+    logbook.write(installation.yard(), _signed(task, signature, told), text, data)
 
 
 def callback(
@@ -282,9 +288,10 @@ def callback(
 
     Any other is a failure with the message as its error. What is told is logged first. Raises what ``complete`` does.
     """
-    yard = installation.yard()
+    checked, text = task_orders.code(code), task_orders.maybe_text("message", message)
     user = checks.maybe_name("user_id", user_id)
-    return _record(yard, completing.callback(yard, _id(task), code, data, message, user))
+    yard = installation.yard()
+    return _record(yard, completing.callback(yard, _id(task), checked, data, text, user))
 
 
 def callback_with_signature(
@@ -304,11 +311,12 @@ def process_next(task: Which, result: str) -> Task:
     """End a task that waits, with the result that it waits for: JSON text of an object with a ``code``.
 
     With code 0 it succeeds and the whole object is its output; with any other it fails. Raises ``NotFound``,
-    ``Conflict`` for a task that does not wait, and ``InvalidInput`` for a text that is no such object: the task has
-    failed then.
+    ``Conflict`` for a task that does not wait, and ``InvalidInput`` for a text that is no such object (the task has
+    failed then) and for what is no text (it still waits).
     """
+    text = checks.text("result", result)
     yard = installation.yard()
-    return _record(yard, completing.process_next(yard, _id(task), result))
+    return _record(yard, completing.process_next(yard, _id(task), text))
 
 
 def process_next_with_signature(task: Which, signature: str | None, result: str) -> Task:

@@ -55,9 +55,12 @@ def test_the_policy_is_what_lists_need() -> None:
 def test_the_example_of_the_services_runs_and_all_are_python() -> None:
     for block in BLOCKS:
         ast.parse(block)
-    (example,) = (block for block in BLOCKS if "tasks.create" in block)
+    example, chained = (block for block in BLOCKS if "tasks.create" in block)
     names: dict[str, object] = {}
     exec(example, names)  # noqa: S102  # the project's own documentation
     output = names["output"]
     assert isinstance(output, dict)
     assert output["words"] == 6
+    exec(chained, names)  # noqa: S102  # likewise
+    wishes = [task.next for task in tasks.list(type="text.statistics", status="pending")]
+    assert wishes == [{"type": "report.approve", "runnerType": "manual", "delay": 60}] * 2

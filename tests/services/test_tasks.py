@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -85,7 +85,7 @@ class TestCreate:
             timeout_ms=5_000,
             parent=parent,
             next=NextTask(
-                type=topic, runner_type="manual", delay_s=2, context={"secret": SECRET}, next=NextTask(type="worked")
+                type=topic, runner_type="manual", delay_s=2, context={"secret": SECRET}, next={"type": "worked"}
             ),
             remove_on_complete=True,
             idempotency_key=f"key of {topic}",
@@ -170,6 +170,11 @@ class TestCreate:
             ({"next": NextTask(type="")}, "type"),
             ({"next": NextTask(type="x", context={"secret": ""})}, "context.secret"),
             ({"next": NextTask(type="nobody.runs.it")}, "type"),
+            ({"next": "worked"}, "next"),
+            ({"next": {"input": 1}}, "next.type"),
+            ({"next": {"type": "worked", "target_id": "x"}}, "next.target_id"),
+            ({"next": {"type": "worked", "next": 5}}, "next"),
+            ({"remove_on_complete": "no"}, "remove_on_complete"),
             ({"input": {1, 2}}, "payload"),
         ],
         ids=str,
@@ -177,15 +182,15 @@ class TestCreate:
     def test_what_is_wrong_is_told(self, fields: dict[str, Any], field: str) -> None:
         assert refused(**fields) == field
 
-    def test_a_parent_must_be_there(self) -> None:
-        with pytest.raises(NotFound):
-            manual("t", parent="nobody")
-        assert refused(parent=999_999_999) == "parentTaskId"
-
     def test_a_backoff_in_kues_forms(self, bench: Bench) -> None:
         forms = (True, {"type": "exponential"}, {"delay": 7})
         found = [bench.job(manual("t", delay_s=2, backoff=form).id).backoff for form in forms]
         assert found == [Fixed(2_000), Exponential(4_000, cap_ms=2_592_000_000), Fixed(7)]
+
+    def test_a_parent_must_be_there(self) -> None:
+        with pytest.raises(NotFound):
+            manual("t", parent="nobody")
+        assert refused(parent=999_999_999) == "parentTaskId"
 
 
 class TestList:
@@ -255,6 +260,27 @@ class TestSettle:
             tasks.complete(done)
         with pytest.raises(InvalidInput):
             tasks.complete(manual(topic), "canceled")
+
+    @pytest.mark.parametrize(
+        ("call", "field"),
+        [
+            (lambda task: tasks.complete(task, msg=5), "msg"),  # type: ignore[arg-type]
+            (lambda task: tasks.process_next(task, 5), "result"),  # type: ignore[arg-type]
+            (lambda task: tasks.callback(task, "0"), "code"),  # type: ignore[arg-type]
+            (lambda task: tasks.callback(task, float("nan")), "code"),
+            (lambda task: tasks.callback(task, 0, message=5), "message"),  # type: ignore[arg-type]
+            (lambda task: tasks.log(task, 5), "message"),  # type: ignore[arg-type]
+            (lambda task: tasks.log_with_signature(task, None, message=5), "message"),  # type: ignore[arg-type]
+        ],
+    )
+    def test_what_is_of_a_wrong_type_is_told_and_changes_nothing(
+        self, call: Callable[[Task], object], field: str, topic: str
+    ) -> None:
+        task = manual(topic)
+        with pytest.raises(InvalidInput) as error:
+            call(task)
+        assert error.value.field == field
+        assert (tasks.detail(task).status, tasks.detail(task).log) == (State.PENDING, ())
 
     def test_a_completion_handler_is_called_by_a_worker(self) -> None:
         handed_over = tasks.complete(manual("ended"), output={"n": 1})
