@@ -52,6 +52,7 @@ class TestCreate:
             "completedUserId": None,
             "traceId": task["traceId"],
             "recoverable": False,
+            "omitted": [],
             "startTime": None,
             "startedAt": None,
             "completedAt": None,
