@@ -12,7 +12,7 @@ from chalicelib.engine.handlers import subscribe, task
 def obey(script: Any, context: Context) -> Any:
     """Do what a script says.
 
-    ``{"fail": "why"}`` fails, ``{"fail": "why", "until": 2}`` in its first two runs, ``{"reject": "why"}`` at once and for
+    ``{"fail": "why"}`` fails, with ``"until": 2`` in its first two runs only; ``{"reject": "why"}`` at once and for
     good; ``{"grow": 9}`` answers a text of that length; ``{"progress": [1, 4, "word"]}`` is reported first. Anything
     else is answered as it came.
     """
