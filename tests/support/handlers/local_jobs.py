@@ -20,6 +20,6 @@ def note_down(given: dict[str, str]) -> None:
 @task("freeze")
 def freeze(_given: Any, context: Context) -> dict[str, int]:
     """Stop the whole process, heartbeat and all, at the first attempt."""
-    if context.attempt == 1:
+    if context.job.attempts == 1:
         os.kill(os.getpid(), signal.SIGSTOP)
-    return {"attempt": context.attempt}
+    return {"attempt": context.job.attempts}

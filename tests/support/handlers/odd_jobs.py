@@ -29,8 +29,8 @@ def count_me(payload: dict[str, Any]) -> None:
 @task("wait.for.file", timeout_s=120)
 def wait_for_file(given: dict[str, str], context: Context) -> dict[str, Any]:
     """Say who runs it, then wait until a file is there."""
-    Path(given["started"]).write_text(f"{os.getpid()} {context.attempt}")
+    Path(given["started"]).write_text(f"{os.getpid()} {context.job.attempts}")
     while not Path(given["until"]).exists():
-        context.progress(0, 1, f"attempt {context.attempt} waits")
+        context.progress(0, 1, f"attempt {context.job.attempts} waits")
         time.sleep(PAUSE_S)
-    return {"attempt": context.attempt}
+    return {"attempt": context.job.attempts}
