@@ -1,1 +1,87 @@
-"""Taskyard: tasks and messages on SQS, DynamoDB and Lambda, with no server to keep alive."""
+"""Taskyard: tasks and messages on SQS, DynamoDB and Lambda, with no server to keep alive.
+
+Everything that handlers are written with comes from here:
+
+    from chalicelib import Context, Linear, task
+
+    @task("image.resize", max_attempts=5, backoff=Linear(step_ms=5_000))
+    def resize(image: dict, context: Context) -> dict: ...
+
+What acts on jobs (publish, create, list, cancel, replay) is in ``chalicelib.services``, what tests handlers in
+``chalicelib.testing``; no other module is meant to be imported by users. Names are loaded when they are first asked
+for, because a Lambda function's cold start pays for every module.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
+    from chalicelib.core.job_events import JobEvent
+    from chalicelib.core.lanes import Band
+    from chalicelib.core.retry import Exponential, Fixed, Linear
+    from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, Reject
+    from chalicelib.engine.handlers import backoff, on, on_success, subscribe, task
+
+_HOME = {
+    "Band": "core.lanes",
+    "Conflict": "core.errors",
+    "Context": "engine.context",
+    "Exponential": "core.retry",
+    "Fixed": "core.retry",
+    "Full": "core.errors",
+    "HandlerTimeout": "engine.context",
+    "InvalidInput": "core.errors",
+    "JobCanceled": "engine.context",
+    "JobEvent": "core.job_events",
+    "LeaseLost": "engine.context",
+    "Linear": "core.retry",
+    "NotFound": "core.errors",
+    "Reject": "engine.context",
+    "TaskyardError": "core.errors",
+    "TooLarge": "core.errors",
+    "Unavailable": "core.errors",
+    "backoff": "engine.handlers",
+    "on": "engine.handlers",
+    "on_success": "engine.handlers",
+    "subscribe": "engine.handlers",
+    "task": "engine.handlers",
+}
+
+__all__ = [
+    "Band",
+    "Conflict",
+    "Context",
+    "Exponential",
+    "Fixed",
+    "Full",
+    "HandlerTimeout",
+    "InvalidInput",
+    "JobCanceled",
+    "JobEvent",
+    "LeaseLost",
+    "Linear",
+    "NotFound",
+    "Reject",
+    "TaskyardError",
+    "TooLarge",
+    "Unavailable",
+    "backoff",
+    "on",
+    "on_success",
+    "subscribe",
+    "task",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -113,12 +113,12 @@ class Settings:
 
     @property
     def hooks_queue(self) -> str:
-        """The SQS FIFO queue of happenings that somebody is to be told of."""
+        """The SQS FIFO queue of events that somebody is to be told of."""
         return f"{self.base_name}-hooks.fifo"
 
     @property
     def hooks_dead_queue(self) -> str:
-        """The SQS FIFO queue of happenings that somebody could not be told of."""
+        """The SQS FIFO queue of events that somebody could not be told of."""
         return f"{self.base_name}-hooks-dead.fifo"
 
     @property

@@ -1,4 +1,4 @@
-"""Webhooks: whom to tell of happenings over HTTP, how a request proves where it comes from, and where it may go.
+"""Webhooks: whom to tell of events over HTTP, how a request proves where it comes from, and where it may go.
 
 A request is signed as Stripe's are: ``t=<seconds since 1970>,v1=<hex>``, where ``v1`` is the HMAC-SHA256 of
 ``<t>.<body>`` under the webhook's secret.
@@ -16,8 +16,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import Happening, What
 from chalicelib.core.ids import RandomBytes
+from chalicelib.core.job_events import EventType, JobEvent
 
 PREFIX = "whsec_"
 KEY_BYTES = 32
@@ -38,14 +38,14 @@ class Webhook:
 
     id: str
     url: str
-    events: frozenset[What] = frozenset()
+    events: frozenset[EventType] = frozenset()
     types: frozenset[str] = frozenset()  # task types and topics
     secret: str = field(repr=False)
     created_at_ms: int
 
-    def wants(self, happening: Happening) -> bool:
-        """Whether it is told of a happening."""
-        return (not self.events or happening.what in self.events) and (not self.types or happening.type in self.types)
+    def wants(self, event: JobEvent) -> bool:
+        """Whether it is told of an event."""
+        return (not self.events or event.what in self.events) and (not self.types or event.type in self.types)
 
 
 def new_id(random_bytes: RandomBytes) -> str:
@@ -87,14 +87,17 @@ def checked_url(url: str, *, local: bool) -> str:
     return url
 
 
-def checked_events(names: Iterable[str]) -> frozenset[What]:
-    """``names`` as happenings; raises ``InvalidInput`` for one that never happens."""
+def checked_events(names: Iterable[str]) -> frozenset[EventType]:
+    """``names`` as events; raises ``InvalidInput`` for one that never happens."""
     try:
-        return frozenset(What(name) for name in names)
+        return frozenset(EventType(name) for name in names)
     except ValueError as error:
-        unknown = [name for name in names if name not in set(What)]
+        unknown = [name for name in names if name not in set(EventType)]
         raise InvalidInput(
-            "nothing of this name happens to a job", field="events", expected=", ".join(What), got=", ".join(unknown)
+            "nothing of this name happens to a job",
+            field="events",
+            expected=", ".join(EventType),
+            got=", ".join(unknown),
         ) from error
 
 

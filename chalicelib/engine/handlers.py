@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import What
 from chalicelib.core.job import ATTEMPTS_MAX
+from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
 from chalicelib.core.retry import Backoff, Named, checked
@@ -76,7 +76,7 @@ class Handler:
 class Hook:
     """A function that is told of what happens to jobs: of one type (or topic), or of all if ``type`` is ``None``."""
 
-    what: What
+    what: EventType
     type: str | None
     function: Callable[..., Any]
 
@@ -157,8 +157,8 @@ def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as
 def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  # noqa: A002  # as above
     """Declare a function that is told when something happens to a job of a type or topic; ``None``: of any.
 
-    ``what`` is a word of ``core.happenings.What``: enqueue, promotion, progress, failed attempt, failed, complete,
-    remove, and others. The function takes the ``Happening``. It is told at least once and, for one job, in order; what
+    ``what`` is a word of ``core.job_events.EventType``: enqueue, promotion, progress, failed attempt, failed, complete,
+    remove, and others. The function takes the ``JobEvent``. It is told at least once and, for one job, in order; what
     it raises is logged and changes nothing.
     """
     return marking(Mark("hook", type or "", {"what": _what(what), "type": type}))
@@ -230,12 +230,12 @@ def _line(name: str, value: object) -> str:
     return value
 
 
-def _what(word: str) -> What:
+def _what(word: str) -> EventType:
     try:
-        return What(word)
+        return EventType(word)
     except ValueError as error:
         raise InvalidInput(
-            "nothing of this name happens to a job", field="what", expected=" or ".join(What), got=word
+            "nothing of this name happens to a job", field="what", expected=" or ".join(EventType), got=word
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Telling of happenings: to the hooks that code declares (``@on``), and to webhooks.
+"""Telling of events: to the hooks that code declares (``@on``), and to webhooks.
 
 Two steps, with a FIFO queue in between. Whoever reads the ledger's change stream sends what somebody cares about, a
 letter for each recipient; a function of its own delivers. So neither a slow hook nor a broken webhook holds up the
@@ -16,7 +16,7 @@ from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.errors import InvalidInput, NotFound
-from chalicelib.core.happenings import Happening, What, happenings_of
+from chalicelib.core.job_events import EventType, JobEvent, events_of
 from chalicelib.core.webhooks import (
     EVENT_HEADER,
     EVENT_ID_HEADER,
@@ -59,15 +59,15 @@ def decided(chosen: Settings, declared: Registry) -> Settings:
     return replace(chosen, hooks="on" if are_on(chosen, declared) else "off")
 
 
-def wants(hook: Hook, happening: Happening) -> bool:
-    """Whether a hook in code is told of a happening."""
-    return hook.what is happening.what and hook.type in (None, happening.type)
+def wants(hook: Hook, event: JobEvent) -> bool:
+    """Whether a hook in code is told of an event."""
+    return hook.what is event.what and hook.type in (None, event.type)
 
 
-def interested(hooks: Iterable[Hook], webhooks: Iterable[Webhook], happening: Happening) -> list[str]:
-    """The recipients of a happening."""
-    in_code = [IN_CODE] if any(wants(hook, happening) for hook in hooks) else []
-    return in_code + [webhook.id for webhook in webhooks if webhook.wants(happening)]
+def interested(hooks: Iterable[Hook], webhooks: Iterable[Webhook], event: JobEvent) -> list[str]:
+    """The recipients of an event."""
+    in_code = [IN_CODE] if any(wants(hook, event) for hook in hooks) else []
+    return in_code + [webhook.id for webhook in webhooks if webhook.wants(event)]
 
 
 @lru_cache(maxsize=1)
@@ -82,27 +82,27 @@ def _remembered(directory: Directory, period: int) -> tuple[Webhook, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A happening on its way to a recipient."""
+    """An event on its way to a recipient."""
 
     recipient: str
-    happening: Happening
+    event: JobEvent
 
     @property
     def group(self) -> str:
         """What keeps its order."""
-        return group_of(self.happening.job_id, self.recipient)
+        return group_of(self.event.job_id, self.recipient)
 
     def letter(self) -> Letter:
         """The form in which it travels."""
-        document = {"to": self.recipient, "happening": self.happening.to_document()}
-        return Letter(self.group, f"{self.happening.id}/{self.recipient}", json.dumps(document, separators=(",", ":")))
+        document = {"to": self.recipient, "happening": self.event.to_document()}
+        return Letter(self.group, f"{self.event.id}/{self.recipient}", json.dumps(document, separators=(",", ":")))
 
     @classmethod
     def from_text(cls, text: str) -> Addressed:
         """What a letter's text says; raises ``InvalidInput`` for any other text."""
         try:
             document = json.loads(text)
-            return cls(str(document["to"]), Happening.from_document(document["happening"]))
+            return cls(str(document["to"]), JobEvent.from_document(document["happening"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput("this is no letter to a hook", expected="one that Taskyard wrote") from error
 
@@ -124,9 +124,9 @@ def send(yard: Yard, changes: Sequence[Change]) -> int:
     if not hooks and not webhooks:
         return 0
     letters = [
-        Addressed(recipient, happening).letter()
-        for happening in _happenings(changes)
-        for recipient in interested(hooks, webhooks, happening)
+        Addressed(recipient, event).letter()
+        for event in _events(changes)
+        for recipient in interested(hooks, webhooks, event)
     ]
     if letters:
         queue_of(yard.settings).send(letters)
@@ -145,9 +145,9 @@ def _webhooks(yard: Yard) -> tuple[Webhook, ...]:
     return _remembered(yard.directory, yard.now_ms() // period_ms)
 
 
-def _happenings(changes: Iterable[Change]) -> Iterator[Happening]:
+def _events(changes: Iterable[Change]) -> Iterator[JobEvent]:
     for change in changes:
-        yield from happenings_of(change.before, change.after, change.sequence, change.at_ms)
+        yield from events_of(change.before, change.after, change.sequence, change.at_ms)
 
 
 # -- delivering ---------------------------------------------------------------------------------------
@@ -201,9 +201,9 @@ class _Teller:
         """Tell the recipient; answers why it could not be told, without a secret, or ``None``."""
         if addressed is None:
             return "it is no letter that Taskyard wrote"
-        happening = replace(addressed.happening, read_output=self.yard.payloads.output)
+        event = replace(addressed.event, read_output=self.yard.payloads.output)
         if addressed.recipient == IN_CODE:
-            _tell_hooks(self.yard.handlers.hooks, happening)
+            _tell_hooks(self.yard.handlers.hooks, event)
             return None
         if self._webhooks is None:
             self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
@@ -211,15 +211,15 @@ class _Teller:
         if webhook is None:
             logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
             return None
-        return self._post(webhook, happening)
+        return self._post(webhook, event)
 
-    def _post(self, webhook: Webhook, happening: Happening) -> str | None:
-        body = json.dumps(document_of(happening), separators=(",", ":")).encode()
+    def _post(self, webhook: Webhook, event: JobEvent) -> str | None:
+        body = json.dumps(document_of(event), separators=(",", ":")).encode()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "taskyard",
-            EVENT_HEADER: happening.what.value,
-            EVENT_ID_HEADER: happening.id,
+            EVENT_HEADER: event.what.value,
+            EVENT_ID_HEADER: event.id,
             WEBHOOK_HEADER: webhook.id,
             SIGNATURE_HEADER: signature(webhook.secret, self.yard.now_ms() // 1_000, body),
         }
@@ -230,26 +230,26 @@ class _Teller:
         return None
 
 
-def _tell_hooks(hooks: Iterable[Hook], happening: Happening) -> None:
+def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:
     """Call every hook that cares. What one raises is its own: the others are called, and nothing comes back."""
     for hook in hooks:
-        if not wants(hook, happening):
+        if not wants(hook, event):
             continue
         try:
-            hook.function(happening)
+            hook.function(event)
         except Exception:  # user code
-            logger.exception("a hook failed", extra={"hook": hook.label, "happening": happening.id})
+            logger.exception("a hook failed", extra={"hook": hook.label, "event": event.id})
 
 
-def document_of(happening: Happening) -> dict[str, Any]:
+def document_of(event: JobEvent) -> dict[str, Any]:
     """What a webhook is told. Times are in milliseconds since 1970."""
-    job = happening.job
+    job = event.job
     told: dict[str, Any] = {
-        "id": happening.id,
-        "event": happening.what.value,
-        "atMs": happening.at_ms,
-        "attempt": happening.attempt,
-        "detail": dict(happening.detail),
+        "id": event.id,
+        "event": event.what.value,
+        "atMs": event.at_ms,
+        "attempt": event.attempt,
+        "detail": dict(event.detail),
         "job": {
             "id": str(job.id),
             "kind": job.kind.value,
@@ -269,14 +269,14 @@ def document_of(happening: Happening) -> dict[str, Any]:
             "completedAtMs": job.completed_at_ms,
         },
     }
-    return {**told, **_output(happening)} if happening.what is What.COMPLETE else told
+    return {**told, **_output(event)} if event.what is EventType.COMPLETE else told
 
 
-def _output(happening: Happening) -> dict[str, Any]:
+def _output(event: JobEvent) -> dict[str, Any]:
     """The output, where the ledger itself holds it (up to 256 KB); for a larger or deleted one, that it is left out."""
-    if (happening.job.output_at or "").startswith(OBJECT_PLACE):
+    if (event.job.output_at or "").startswith(OBJECT_PLACE):
         return {"output": None, "outputLeftOut": True}
     try:
-        return {"output": happening.output(), "outputLeftOut": False}
+        return {"output": event.output(), "outputLeftOut": False}
     except NotFound:
         return {"output": None, "outputLeftOut": True}

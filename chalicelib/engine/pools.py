@@ -37,9 +37,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import Happening, What
 from chalicelib.core.ids import ID_LIMIT, parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, Job
+from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.lanes import Band
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX
 from chalicelib.core.retry import DELAY_MAX_MS, Fixed
@@ -309,24 +309,24 @@ def _handler(pool: Pool) -> Any:
 def _hooks(pool: Pool) -> list[Any]:
     """A hook for each of the pool's events but ``next``, which is asked and not told."""
 
-    def added(happening: Happening) -> None:
-        pool.events["add"](id_of(happening.job))
+    def added(event: JobEvent) -> None:
+        pool.events["add"](id_of(event.job))
 
-    def succeeded(happening: Happening) -> None:
-        pool.events["success"](id_of(happening.job), happening.output())
+    def succeeded(event: JobEvent) -> None:
+        pool.events["success"](id_of(event.job), event.output())
 
-    def failed(happening: Happening) -> None:
-        pool.events["error"](id_of(happening.job), error_text(happening.job))
+    def failed(event: JobEvent) -> None:
+        pool.events["error"](id_of(event.job), error_text(event.job))
 
-    def progressed(happening: Happening) -> None:
-        told = happening.detail
-        pool.events["progress"](id_of(happening.job), told["current"], told["total"], told["message"])
+    def progressed(event: JobEvent) -> None:
+        told = event.detail
+        pool.events["progress"](id_of(event.job), told["current"], told["total"], told["message"])
 
     told = {
-        "add": (What.CREATE, added),
-        "success": (What.COMPLETE, succeeded),
-        "error": (What.FAILED, failed),
-        "progress": (What.PROGRESS, progressed),
+        "add": (EventType.CREATE, added),
+        "success": (EventType.COMPLETE, succeeded),
+        "error": (EventType.FAILED, failed),
+        "progress": (EventType.PROGRESS, progressed),
     }
     return [
         on(what, pool.type)(_named(hook, pool, event)) for event, (what, hook) in told.items() if event in pool.events

@@ -150,7 +150,7 @@ class _Gathering:
                 _refuse_twins("two functions complete one task type", mark.name, self.completions, mark.name, function)
                 self.completions[mark.name] = function
             case "hook":
-                positional_parameters(function, "a hook takes the happening", most=1)
+                positional_parameters(function, "a hook takes the event", most=1)
                 self.hooks.append(Hook(function=function, **mark.options))
             case "pool":
                 self.pools[mark.name] = mark.options["pool"]

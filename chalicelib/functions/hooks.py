@@ -1,4 +1,4 @@
-"""Hooks: letters of the FIFO queue of happenings."""
+"""Hooks: letters of the FIFO queue of events."""
 
 from __future__ import annotations
 

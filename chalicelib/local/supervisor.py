@@ -190,8 +190,8 @@ class Supervisor:
             ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s),
         ]
         if chosen.hooks != "off":
-            happenings = [[_queue(sqs, chosen.hooks_queue, outputs[f"{HOOKS_QUEUE}Arn"])]]
-            read = OrderedQueues(sqs, transport, happenings, HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE)
+            events = [[_queue(sqs, chosen.hooks_queue, outputs[f"{HOOKS_QUEUE}Arn"])]]
+            read = OrderedQueues(sqs, transport, events, HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE)
             # Eager: whoever tries out hooks on their machine does not want to wait for Lambda's 90 s.
             self._sources.append(SqsSource(read, [self._start_function(chosen, HOOKS)], eager=True))
         for source in self._sources:

@@ -1,7 +1,7 @@
-"""The FIFO queue of happenings: sent by whoever reads the ledger's changes, delivered to hooks and webhooks.
+"""The FIFO queue of events: sent by whoever reads the ledger's changes, delivered to hooks and webhooks.
 
 SQS keeps the order within a group, and holds a group back while its first message is in somebody's hand or hidden. A
-happening that is sent again within five minutes is dropped by SQS itself: what it is known by is the same.
+event that is sent again within five minutes is dropped by SQS itself: what it is known by is the same.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class HooksQueue:
         answer = self.client.send_message_batch(QueueUrl=_url(self.client, self.name), Entries=entries)
         refused = answer.get("Failed", [])
         if refused:
-            raise Unavailable(f"SQS did not take {len(refused)} happenings of {len(entries)}", got=refused[0]["Code"])
+            raise Unavailable(f"SQS did not take {len(refused)} events of {len(entries)}", got=refused[0]["Code"])
 
 
 def rows(letters: Sequence[Letter]) -> Iterator[Sequence[Letter]]:

@@ -13,7 +13,7 @@ from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent as StoredEvent
 from chalicelib.engine.handlers import DEFAULT_SCRIPT
-from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Happening, Status, retry_count_of
+from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, TraceEventType, retry_count_of
 from chalicelib.store.payloads import PayloadStore
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,7 +89,7 @@ class TraceEvent:
     trace_id: str
     message_id: int
     topic: str
-    event: Happening
+    event: TraceEventType
     detail: Mapping[str, Any]
     created_at: datetime
 
@@ -260,7 +260,7 @@ def trace_event_of(job: Job, event: StoredEvent) -> TraceEvent:
         trace_id=job.trace_id,
         message_id=job.id,
         topic=job.type,
-        event=HAPPENING_OF[event.event],
+        event=TRACE_EVENT_OF[event.event],
         detail=dict(event.detail),
         created_at=moment_of(event.at_ms),
     )

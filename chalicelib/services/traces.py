@@ -11,7 +11,7 @@ from chalicelib.engine.lifecycle import find
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.records import TraceEvent, trace_event_of
-from chalicelib.services.words import Happening
+from chalicelib.services.words import TraceEventType
 from chalicelib.store.job_lists import TRACE_MAX_JOBS, Wanted
 
 READ_CHUNK = 20
@@ -31,7 +31,7 @@ def get(trace_id: str) -> tuple[TraceEvent, ...]:
 
 
 def list(  # noqa: A001  # fastify-mq's word for it
-    *, topic: str | None = None, message_id: int | str | None = None, event: Happening | str | None = None
+    *, topic: str | None = None, message_id: int | str | None = None, event: TraceEventType | str | None = None
 ) -> Iterator[TraceEvent]:
     """Events, the newest message first, and of a message the newest event; all conditions hold together.
 
@@ -40,7 +40,7 @@ def list(  # noqa: A001  # fastify-mq's word for it
     """
     yard = installation.yard()
     wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic))
-    wished = None if event is None else _happening(event)
+    wished = None if event is None else _event_type(event)
     messages = (
         _walked(yard, wanted)
         if message_id is None
@@ -59,10 +59,10 @@ def _walked(yard: Yard, wanted: Wanted) -> Iterator[Job]:
     return (job for _, job in yard.lists.walk(wanted, chunk=READ_CHUNK) if job is not None)
 
 
-def _happening(given: Happening | str) -> Happening:
+def _event_type(given: TraceEventType | str) -> TraceEventType:
     try:
-        return Happening(given)
+        return TraceEventType(given)
     except ValueError as error:
         raise InvalidInput(
-            "there is no such event", field="event", expected=" or ".join(Happening), got=given
+            "there is no such event", field="event", expected=" or ".join(TraceEventType), got=given
         ) from error

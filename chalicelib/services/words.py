@@ -19,7 +19,7 @@ class Status(StrEnum):
     FAILED = "FAILED"
 
 
-class Happening(StrEnum):
+class TraceEventType(StrEnum):
     """What can happen to a message. FAILED: a delivery failed and another follows."""
 
     PUBLISHED = "PUBLISHED"
@@ -44,21 +44,21 @@ STATUS_OF: Mapping[State, Status] = {
     State.FAILED: Status.FAILED,
     State.CANCELED: Status.FAILED,
 }
-HAPPENING_OF: Mapping[Event, Happening] = {
-    Event.PUBLISHED: Happening.PUBLISHED,
-    Event.STARTED: Happening.PROCESSING,
-    Event.PARKED: Happening.PROCESSING,
-    Event.RECOVERED: Happening.LOCK_RECOVERED,
-    Event.SUCCEEDED: Happening.COMPLETED,
-    Event.COMPLETED: Happening.COMPLETED,
-    Event.FAILED: Happening.FAILED,
-    Event.DEAD: Happening.MOVED_TO_DLQ,
-    Event.REPLAYED: Happening.REPLAYED,
-    Event.CANCELED: Happening.CANCELED,
-    Event.RETRIED: Happening.RETRIED,
-    Event.REQUEUED: Happening.REQUEUED,
-    Event.INTERRUPTED: Happening.INTERRUPTED,
-    Event.PROMOTED: Happening.PROMOTED,
+TRACE_EVENT_OF: Mapping[Event, TraceEventType] = {
+    Event.PUBLISHED: TraceEventType.PUBLISHED,
+    Event.STARTED: TraceEventType.PROCESSING,
+    Event.PARKED: TraceEventType.PROCESSING,
+    Event.RECOVERED: TraceEventType.LOCK_RECOVERED,
+    Event.SUCCEEDED: TraceEventType.COMPLETED,
+    Event.COMPLETED: TraceEventType.COMPLETED,
+    Event.FAILED: TraceEventType.FAILED,
+    Event.DEAD: TraceEventType.MOVED_TO_DLQ,
+    Event.REPLAYED: TraceEventType.REPLAYED,
+    Event.CANCELED: TraceEventType.CANCELED,
+    Event.RETRIED: TraceEventType.RETRIED,
+    Event.REQUEUED: TraceEventType.REQUEUED,
+    Event.INTERRUPTED: TraceEventType.INTERRUPTED,
+    Event.PROMOTED: TraceEventType.PROMOTED,
 }
 
 

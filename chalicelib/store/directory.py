@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.access import AccessKey
-from chalicelib.core.happenings import What
 from chalicelib.core.ids import ID_BLOCK
+from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
 from chalicelib.core.webhooks import Webhook
 from chalicelib.store.table import Change, Clause, Refused, Table
@@ -218,7 +218,7 @@ def _webhook(item: dict[str, Any]) -> Webhook:
     return Webhook(
         id=item["name"],
         url=item["url"],
-        events=frozenset(What(name) for name in item["events"]),
+        events=frozenset(EventType(name) for name in item["events"]),
         types=frozenset(item["types"]),
         secret=item["secret"],
         created_at_ms=item["created_at_ms"],

@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import task
+from chalicelib import Context, task
 
 PROGRESS_STEPS = 20
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import subscribe
+from chalicelib import Context, subscribe
 
 
 class Order(BaseModel):

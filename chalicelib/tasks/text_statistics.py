@@ -8,8 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.handlers import task
+from chalicelib import Context, Reject, task
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 

@@ -20,8 +20,8 @@ from unittest.mock import patch
 
 from chalicelib import aws
 from chalicelib.core.errors import Conflict, InvalidInput
-from chalicelib.core.happenings import Happening, happenings_of
 from chalicelib.core.job import SYSTEM, Job
+from chalicelib.core.job_events import JobEvent, events_of
 from chalicelib.core.states import Kind
 from chalicelib.engine import hooks
 from chalicelib.engine.context import Context
@@ -194,12 +194,12 @@ class Workbench:
         return sum(1 for job in self._world_now().jobs() if job.queue == queue and not job.state.terminal)
 
     @property
-    def happenings(self) -> list[Happening]:
+    def events(self) -> list[JobEvent]:
         """Everything that has happened to jobs since the bench was opened: what hooks and webhooks are told."""
         return [
-            happening
+            event
             for change in self._changes(0)
-            for happening in happenings_of(change.before, change.after, change.sequence, change.at_ms)
+            for event in events_of(change.before, change.after, change.sequence, change.at_ms)
         ]
 
     @property

@@ -1,4 +1,4 @@
-"""What the delivery of happenings relies on: the order of a FIFO queue, its groups, its memory of what was sent."""
+"""What the delivery of events relies on: the order of a FIFO queue, its groups, its memory of what was sent."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import Happening, What
 from chalicelib.core.job import Job
+from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import (
     URL_MAX_CHARS,
@@ -38,16 +38,16 @@ def test_a_webhook_does_not_show_its_secret() -> None:
     ("events", "types", "wanted"),
     [
         ((), (), True),
-        ((What.START, What.COMPLETE), (), True),
-        ((What.START,), (), False),
+        ((EventType.START, EventType.COMPLETE), (), True),
+        ((EventType.START,), (), False),
         ((), ("t", "u"), True),
         ((), ("u",), False),
-        ((What.COMPLETE,), ("u",), False),
+        ((EventType.COMPLETE,), ("u",), False),
     ],
 )
-def test_what_a_webhook_wants(events: tuple[What, ...], types: tuple[str, ...], wanted: bool) -> None:
+def test_what_a_webhook_wants(events: tuple[EventType, ...], types: tuple[str, ...], wanted: bool) -> None:
     job = Job(id=1, birth="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=1, trace_id="x")
-    happening = Happening(what=What.COMPLETE, job=job, sequence="1", at_ms=1)
+    event = JobEvent(what=EventType.COMPLETE, job=job, sequence="1", at_ms=1)
     webhook = Webhook(
         id="w",
         url="u",
@@ -56,7 +56,7 @@ def test_what_a_webhook_wants(events: tuple[What, ...], types: tuple[str, ...], 
         secret="s",  # noqa: S106
         created_at_ms=1,
     )
-    assert webhook.wants(happening) is wanted
+    assert webhook.wants(event) is wanted
 
 
 @pytest.mark.parametrize(
@@ -130,6 +130,6 @@ def test_a_url_that_nobody_takes(url: str, why: str) -> None:
 
 
 def test_events_are_those_that_happen() -> None:
-    assert checked_events(["complete", "failed attempt"]) == {What.COMPLETE, What.FAILED_ATTEMPT}
+    assert checked_events(["complete", "failed attempt"]) == {EventType.COMPLETE, EventType.FAILED_ATTEMPT}
     with pytest.raises(InvalidInput, match=r"events: nothing of this name .* expected create, .*; got finished"):
         checked_events(["complete", "finished"])

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.core.happenings import Happening, What
 from chalicelib.core.job import Job
+from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import Webhook
@@ -36,7 +36,7 @@ from tests.support.worlds import World, sqs_event
 
 URL = "https://hooks.example/in?token=t0ken"
 SECRET = "whsec_of-a-test"  # noqa: S105
-told: list[Happening] = []
+told: list[JobEvent] = []
 posted: list[tuple[str, bytes, dict[str, str]]] = []
 
 
@@ -53,11 +53,11 @@ def other(_: Any) -> None:
     return None
 
 
-def noting(happening: Happening) -> None:
-    told.append(happening)
+def noting(event: JobEvent) -> None:
+    told.append(event)
 
 
-for each_what in What:
+for each_what in EventType:
     noting = on(each_what.value, "t")(noting)
 
 
@@ -108,7 +108,7 @@ def announced(w: World) -> None:
         continue
 
 
-def names(job: Job, found: list[Happening] | None = None) -> list[str]:
+def names(job: Job, found: list[JobEvent] | None = None) -> list[str]:
     return [each.what.value for each in (told if found is None else found) if each.job_id == job.id]
 
 
@@ -157,12 +157,12 @@ def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
     assert names(unheard) == []
     assert names(fleeting) == ["create", "enqueue", *ran, "complete", "remove"]
     by_name = {(each.job_id, each.what): each for each in told}
-    assert by_name[large.id, What.COMPLETE].output() == {"answer": "x" * 1_000}
-    assert by_name[once.id, What.REMOVE].job.state == "success"
-    assert by_name[failing.id, What.FAILED].error is not None
-    assert by_name[failing.id, What.FAILED].detail["error"] == {"type": "RuntimeError", "message": "no luck"}
-    assert by_name[failing.id, What.FAILED_ATTEMPT].detail["attemptsRemaining"] == 1
-    assert by_name[large.id, What.PROGRESS].detail == {
+    assert by_name[large.id, EventType.COMPLETE].output() == {"answer": "x" * 1_000}
+    assert by_name[once.id, EventType.REMOVE].job.state == "success"
+    assert by_name[failing.id, EventType.FAILED].error is not None
+    assert by_name[failing.id, EventType.FAILED].detail["error"] == {"type": "RuntimeError", "message": "no luck"}
+    assert by_name[failing.id, EventType.FAILED_ATTEMPT].detail["attemptsRemaining"] == 1
+    assert by_name[large.id, EventType.PROGRESS].detail == {
         "current": 1,
         "total": 4,
         "percent": 25.0,
@@ -176,7 +176,7 @@ def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
 
 def test_what_a_hook_raises_is_logged_and_changes_nothing_else(w: World, caplog: pytest.LogCaptureFixture) -> None:
     @on("create")
-    def broken(_: Happening) -> None:
+    def broken(_: JobEvent) -> None:
         raise ValueError("not my day")
 
     using(w, handler, broken, noting)
@@ -186,7 +186,7 @@ def test_what_a_hook_raises_is_logged_and_changes_nothing_else(w: World, caplog:
     assert names(job) == ["create", "enqueue"]
     (line,) = [record for record in caplog.records if record.getMessage() == "a hook failed"]
     assert vars(line)["hook"].endswith("broken")
-    assert vars(line)["happening"] == told[0].id
+    assert vars(line)["event"] == told[0].id
 
 
 def test_what_dies_is_told_again_and_what_is_sent_again_at_once_is_not(w: World) -> None:
@@ -213,11 +213,11 @@ def test_what_could_not_be_sent_is_not_counted_either(w: World, monkeypatch: pyt
     client = hooks.queue_of(w.yard.settings).client
     with monkeypatch.context() as broken:
         broken.setattr(client, "send_message_batch", lambda **_: refused)
-        with pytest.raises(Unavailable, match="did not take 1 happenings of 1; got InternalError"):
+        with pytest.raises(Unavailable, match="did not take 1 events of 1; got InternalError"):
             projector.handle(w.yard, {"Records": w.stream()}, None)  # type: ignore[arg-type]
     assert w.yard.insights.counters() == {}
     announced(w)
-    assert [each.what for each in told] == [What.CREATE, What.ENQUEUE]
+    assert [each.what for each in told] == [EventType.CREATE, EventType.ENQUEUE]
 
 
 def test_no_batch_holds_two_letters_of_a_group() -> None:
@@ -231,7 +231,7 @@ def test_no_batch_holds_two_letters_of_a_group() -> None:
 
 def test_a_webhook_is_told_what_it_asked_for_signed(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch)
-    webhook(w, events=frozenset({What.COMPLETE}), types=frozenset({"t"}))
+    webhook(w, events=frozenset({EventType.COMPLETE}), types=frozenset({"t"}))
     webhook(w, "w2", url="https://b.example/", types=frozenset({"other"}))
     job, another = a_task(w, input="x", target_id="7", target_type="u", created_by="ann"), a_task(w, type="other")
     work(w)
@@ -240,7 +240,7 @@ def test_a_webhook_is_told_what_it_asked_for_signed(w: World, monkeypatch: pytes
     assert posts(another) == ["create", "enqueue", "start", "complete"]
     _, body, headers = next(post for post in posted if post[0] == URL)
     settled = w.job(job.id)
-    (complete,) = [each for each in told if each.what is What.COMPLETE]
+    (complete,) = [each for each in told if each.what is EventType.COMPLETE]
     assert json.loads(body) == {
         "id": complete.id,
         "event": "complete",
@@ -283,8 +283,8 @@ def test_a_webhook_is_told_what_it_asked_for_signed(w: World, monkeypatch: pytes
 @pytest.mark.parametrize(("stored", "left_out"), [("item", True), ("s3:outputs/1/a.json", True)])
 def test_an_output_that_is_gone_or_too_large_is_left_out(w: World, stored: str, left_out: bool) -> None:
     job = replace(a_task(w), output_at=stored)
-    happening = Happening(what=What.COMPLETE, job=job, sequence="1", at_ms=0, read_output=w.yard.payloads.output)
-    found = hooks.document_of(happening)
+    event = JobEvent(what=EventType.COMPLETE, job=job, sequence="1", at_ms=0, read_output=w.yard.payloads.output)
+    found = hooks.document_of(event)
     assert (found["output"], found["outputLeftOut"]) == (None, left_out)
 
 
@@ -324,7 +324,7 @@ def test_what_nobody_takes_ends_in_the_dead_queue_and_what_is_behind_it_gets_its
 ) -> None:
     tried: list[str] = []
     answering(monkeypatch, refuse=lambda url: tried.append(url) or True)  # type: ignore[func-returns-value]
-    webhook(w, events=frozenset({What.CREATE, What.ENQUEUE}))
+    webhook(w, events=frozenset({EventType.CREATE, EventType.ENQUEUE}))
     using(w, handler)
     a_task(w)
     w.project()
@@ -339,12 +339,12 @@ def test_what_nobody_takes_ends_in_the_dead_queue_and_what_is_behind_it_gets_its
     (second,) = received(w, most=1)
     assert second["Attributes"]["ApproximateReceiveCount"] == "1"
     (dead,) = received(w, name=w.yard.settings.hooks_dead_queue)
-    assert [hooks.Addressed.from_text(each["Body"]).happening.what for each in (dead, second)] == ["create", "enqueue"]
+    assert [hooks.Addressed.from_text(each["Body"]).event.what for each in (dead, second)] == ["create", "enqueue"]
 
 
 def test_a_batch_stops_where_a_group_fails_or_the_time_is_short(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, refuse=lambda url: url == URL)
-    webhook(w, events=frozenset({What.CREATE, What.ENQUEUE}))
+    webhook(w, events=frozenset({EventType.CREATE, EventType.ENQUEUE}))
     using(w, handler)
     jobs = [a_task(w) for _ in range(2)]
     w.project()
@@ -365,7 +365,7 @@ def test_webhooks_are_remembered_for_half_a_minute_by_whoever_sends_and_looked_u
     answering(monkeypatch)
     queue = hooks.queue_of(w.yard.settings)
     monkeypatch.setattr(hooks, "queue_of", lambda _: queue)  # whatever the stage
-    made = webhook(w, events=frozenset({What.CREATE}))
+    made = webhook(w, events=frozenset({EventType.CREATE}))
     using(w, handler)
     deployed = replace(w.yard, settings=replace(w.yard.settings, hooks="on", stage="dev"))
     a_task(w)
@@ -375,8 +375,8 @@ def test_webhooks_are_remembered_for_half_a_minute_by_whoever_sends_and_looked_u
     w.clock.move(hooks.REMEMBERED_MS)
     sent.append(hooks.send(deployed, changes(w.stream())))
     assert sent == [1, 1, 0]
-    happening = hooks._happenings(changes(w.stream())[:1])
-    letter = hooks.Addressed(made.id, next(iter(happening))).letter()
+    event = hooks._events(changes(w.stream())[:1])
+    letter = hooks.Addressed(made.id, next(iter(event))).letter()
     assert hooks.deliver(w.yard, [Received("q", "m", "r", letter.text)], lambda: 60_000) == []
     assert posted == []
 

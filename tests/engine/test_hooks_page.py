@@ -1,4 +1,4 @@
-"""The examples of docs/hooks.md, run; its table of happenings is complete."""
+"""The examples of docs/hooks.md, run; its table of events is complete."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.happenings import Happening, What
 from chalicelib.core.job import Job, JobError
+from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import signature
 from chalicelib.engine.registry import Registry
@@ -46,7 +46,10 @@ def test_the_hooks_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     page: dict[str, Any] = {"__name__": "page"}
     exec(code_of("hooks.md", "declare"), page)  # noqa: S102  # as above
     hooks = {hook.what: hook for hook in Registry.of(page.values()).hooks}
-    assert {(hook.what, hook.type) for hook in hooks.values()} == {(What.COMPLETE, "image.resize"), (What.FAILED, None)}
+    assert {(hook.what, hook.type) for hook in hooks.values()} == {
+        (EventType.COMPLETE, "image.resize"),
+        (EventType.FAILED, None),
+    }
     job = Job(
         id=7,
         birth="b",
@@ -58,13 +61,13 @@ def test_the_hooks_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         error=JobError("ValueError", "no"),
     )
     common: dict[str, Any] = {"job": job, "sequence": "1", "at_ms": 1}
-    complete = Happening(what=What.COMPLETE, read_output=lambda _: {"key": "small/7"}, **common)
-    hooks[What.COMPLETE].function(complete)
+    complete = JobEvent(what=EventType.COMPLETE, read_output=lambda _: {"key": "small/7"}, **common)
+    hooks[EventType.COMPLETE].function(complete)
     assert published == [(("image.ready", {"task": "7", "key": "small/7"}), {"idempotency_key": "7-1-complete"})]
-    hooks[What.FAILED].function(Happening(what=What.FAILED, detail={"attemptsMade": 3}, **common))
+    hooks[EventType.FAILED].function(JobEvent(what=EventType.FAILED, detail={"attemptsMade": 3}, **common))
     assert capsys.readouterr().out == "image.resize 7 no 3\n"
 
 
 def test_the_table_has_every_happening_in_its_order() -> None:
     (table,) = (part for part in (DOCS / "hooks.md").read_text().split("\n## ") if part.startswith("What happens"))
-    assert re.findall(r"^\| `([a-z ]+)` \|", table, re.MULTILINE)[1:] == list(What)
+    assert re.findall(r"^\| `([a-z ]+)` \|", table, re.MULTILINE)[1:] == list(EventType)

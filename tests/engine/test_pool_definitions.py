@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import Happening, What
 from chalicelib.core.job import Job, JobError
+from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.lanes import Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import Fixed
@@ -114,14 +114,14 @@ def test_events_are_told_with_what_yao_documents(define: Define) -> None:
     assert {hook.type for hook in registry.hooks} == {"pools.example"}
     given = {"target_id": "7", "target_type": ID_TARGET}
     told = {
-        What.CREATE: ({}, {}),
-        What.PROGRESS: ({}, {"current": 1, "total": 4, "percent": 25, "message": "one", "data": None}),
-        What.COMPLETE: (given, {}),
-        What.FAILED: ({"error": JobError("ValueError", "no good")}, {}),
+        EventType.CREATE: ({}, {}),
+        EventType.PROGRESS: ({}, {"current": 1, "total": 4, "percent": 25, "message": "one", "data": None}),
+        EventType.COMPLETE: (given, {}),
+        EventType.FAILED: ({"error": JobError("ValueError", "no good")}, {}),
     }
     assert set(functions) == set(told)
     for what, (more, detail) in told.items():
-        happening = Happening(
+        event = JobEvent(
             what=what,
             job=job_of("pools.example", **more),
             sequence="1",
@@ -129,7 +129,7 @@ def test_events_are_told_with_what_yao_documents(define: Define) -> None:
             detail=detail,
             read_output=lambda _: {"ok": True},
         )
-        functions[what](happening)
+        functions[what](event)
     script = import_module(registry.pools["example"].process.__module__)
     assert script.told == [
         ("add", 12),

@@ -37,8 +37,8 @@ from chalicelib.api.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.decisions import Succeeded
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import What
 from chalicelib.core.job import Job, from_envelope
+from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.pausing import pause, type_target
@@ -546,7 +546,7 @@ def let_time_pass(at_work: Installation) -> None:
 def tell_hooks(at_work: Installation) -> None:
     """A webhook that may not be called is told of outputs of every size; a hook in code reads one, and publishes."""
     outside = at_work.service.yard
-    completed = frozenset({What.COMPLETE})
+    completed = frozenset({EventType.COMPLETE})
     made = Webhook(id="w", url="https://127.0.0.1/", events=completed, secret="s", created_at_ms=1)  # noqa: S106
     outside.directory.put_webhook(made)
     with at_work.telling():

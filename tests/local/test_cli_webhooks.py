@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chalicelib import settings
-from chalicelib.core.happenings import What
+from chalicelib.core.job_events import EventType
 from chalicelib.local.cli import main
 from chalicelib.settings import Settings
 from tests.support.yards import Bench, moto_bench
@@ -37,7 +37,7 @@ def test_one_is_added_shown_and_removed_and_its_secret_is_told_once(bench: Bench
     webhook_id, secret = added.stdout.split()
     (kept,) = bench.yard.directory.webhooks()
     assert (kept.id, kept.url, kept.secret) == (webhook_id, URL, secret)
-    assert (kept.events, kept.types) == ({What.COMPLETE, What.FAILED_ATTEMPT}, {"resize"})
+    assert (kept.events, kept.types) == ({EventType.COMPLETE, EventType.FAILED_ATTEMPT}, {"resize"})
     assert added.stderr.splitlines() == [
         "Keep the secret: it is never shown again.",
         "It is told only where code declares hooks, or TASKYARD_HOOKS=on is deployed.",

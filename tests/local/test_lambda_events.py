@@ -104,7 +104,7 @@ class TestSqs:
     def test_the_example_of_hooks_holds_a_letter(self) -> None:
         (message,) = received(example("sqs-hooks.json"))
         letter = Addressed.from_text(message.text)
-        assert (letter.recipient, letter.happening.what, letter.happening.type) == ("code", "complete", "order.created")
+        assert (letter.recipient, letter.event.what, letter.event.type) == ("code", "complete", "order.created")
         (record,) = example("sqs-hooks.json")["Records"]
         attributes, sent = record["attributes"], letter.letter()
         assert (attributes["MessageGroupId"], attributes["MessageDeduplicationId"]) == (sent.group, sent.id)

@@ -14,7 +14,7 @@ from chalicelib.services.consumer import Consumer
 from chalicelib.services.current import at_work
 from chalicelib.services.messages import NewMessage
 from chalicelib.services.records import Message, moment_of
-from chalicelib.services.words import Happening, Status
+from chalicelib.services.words import Status, TraceEventType
 from tests.services.handlers.publishers import published
 from tests.support.yards import START_MS, Bench
 
@@ -31,7 +31,7 @@ def refused(**fields: Any) -> tuple[str | None, str | None]:
     return error.value.field, error.value.expected
 
 
-def trace_of(message: Message) -> list[Happening]:
+def trace_of(message: Message) -> list[TraceEventType]:
     return [told.event for told in traces.get(message.trace_id)]
 
 

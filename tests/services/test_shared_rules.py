@@ -39,7 +39,7 @@ LINES = [
 
 def test_the_words_are_those_of_the_api() -> None:
     assert records.STATUS_OF == words.STATUS_OF
-    assert records.EVENT_OF == words.HAPPENING_OF
+    assert records.EVENT_OF == words.TRACE_EVENT_OF
     assert {status: words.states_of(status) for status in words.Status} == records.STATES_OF
 
 

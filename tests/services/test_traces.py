@@ -9,7 +9,7 @@ import pytest
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.services import messages, traces
 from chalicelib.services.records import TraceEvent, moment_of
-from chalicelib.services.words import Happening
+from chalicelib.services.words import TraceEventType
 from tests.support.yards import Bench
 
 pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it acts on
@@ -27,7 +27,7 @@ def test_the_documented_story(bench: Bench, topic: str) -> None:
         trace_id=made.trace_id,
         message_id=made.id,
         topic=topic,
-        event=Happening.PROCESSING,
+        event=TraceEventType.PROCESSING,
         detail={},
         created_at=moment_of(bench.clock.ms - 10),
     )
@@ -62,7 +62,7 @@ def test_events_newest_message_first_and_only_what_is_asked_for_is_read(bench: B
         (made[0], "PUBLISHED"),
     ]
     assert [event.message_id for event in islice(traces.list(topic=topic, event="PUBLISHED"), 2)] == made[:0:-1]
-    assert [event.event for event in traces.list(message_id=made[0], event=Happening.COMPLETED)] == ["COMPLETED"]
+    assert [event.event for event in traces.list(message_id=made[0], event=TraceEventType.COMPLETED)] == ["COMPLETED"]
     assert [event.event for event in traces.list(message_id=made[0], topic="another")] == []
 
 

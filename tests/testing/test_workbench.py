@@ -16,7 +16,7 @@ from pydantic import BaseModel
 import chalicelib.tasks
 from chalicelib import aws
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound
-from chalicelib.core.happenings import Happening
+from chalicelib.core.job_events import JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.context import Context, Reject
@@ -88,8 +88,8 @@ def slow(_: Any) -> None:
 
 
 @on("complete", "mail.send")
-def hear(happening: Happening) -> None:
-    told.append(f"{happening.what} {happening.job_id} {happening.output()['attempt']}")
+def hear(event: JobEvent) -> None:
+    told.append(f"{event.what} {event.job_id} {event.output()['attempt']}")
 
 
 HANDLERS = (ship, send_mail, export, approve, strict, slow, hear)
@@ -124,7 +124,7 @@ def test_a_flow_from_a_message_to_a_hook(bench: Workbench) -> None:
     assert told == [f"complete {mail.id} 2"]
     assert bench.now == AT + timedelta(seconds=30)
     assert (bench.depth(), bench.depth("order.created"), bench.messages()) == (0, 0, [bench.message(message.id)])
-    assert [each.what.value for each in bench.happenings if each.job_id == mail.id] == [
+    assert [each.what.value for each in bench.events if each.job_id == mail.id] == [
         *("create", "enqueue", "start", "progress", "failed attempt", "start", "complete")
     ]
 
@@ -175,7 +175,7 @@ def test_one_call_of_one_handler(bench: Workbench) -> None:
     assert bench.call(ship, {"order": 1, "email": "eve"}).status == "success"
 
     assert [left.type for left in bench.tasks()] == ["mail.send"]  # what the last call created, and no call's own job
-    assert {each.type for each in bench.happenings} == {"mail.send"}
+    assert {each.type for each in bench.events} == {"mail.send"}
     with pytest.raises(InvalidInput, match=r"no handler of the workbench.*got len"):
         bench.call(len)
 
@@ -225,7 +225,7 @@ def test_each_bench_is_new_costs_no_template_and_leaves_the_process_as_it_was(mo
         Workbench(send_mail).__enter__()
     monkeypatch.setattr(clouds.stack, "apply", lambda *_: pytest.fail("the template was applied again"))
     with Workbench(strict) as second:
-        assert (second.tasks(), second.messages(), second.objects, second.happenings) == ([], [], [], [])
+        assert (second.tasks(), second.messages(), second.objects, second.events) == ([], [], [], [])
         assert messages.poll("polled.topic") == []
         assert second.create("strict", 1).id == 1
         with pytest.raises(NotFound):

@@ -13,13 +13,13 @@ from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent
-from chalicelib.services.words import HAPPENING_OF, STATUS_OF, Status, retry_count_of, states_of
+from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, retry_count_of, states_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 STATES_OF: Mapping[str, tuple[State, ...]] = {status: states_of(status) for status in Status}
-EVENT_OF = HAPPENING_OF
+EVENT_OF = TRACE_EVENT_OF
 
 
 class MessageRecord(AnswerModel):

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from chalicelib.core.happenings import Happening, What
+from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import on, task
 
@@ -27,14 +27,14 @@ def hooked(given: Any, context: Context) -> Any:
 @on("start", "hooked")
 @on("progress", "hooked")
 @on("complete", "hooked")
-def note(happening: Happening) -> None:
+def note(event: JobEvent) -> None:
     """Append what happened, with the output if there is one, to a file in the folder that is the task's target.
 
     The first time that a task starts, the whole process dies.
     """
-    folder = Path(happening.job.target_id or "")
+    folder = Path(event.job.target_id or "")
     with (folder / TOLD).open("a", encoding="utf-8") as file:
-        file.write(f"{happening.what}: {happening.output()}\n")
-    if happening.what is What.START and not (folder / DIED).exists():
+        file.write(f"{event.what}: {event.output()}\n")
+    if event.what is EventType.START and not (folder / DIED).exists():
         (folder / DIED).touch()
         os.kill(os.getpid(), signal.SIGKILL)

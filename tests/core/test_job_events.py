@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.happenings import Happening, What, happenings_of
 from chalicelib.core.job import MANUAL, Job, JobError, Progress
+from chalicelib.core.job_events import EventType, JobEvent, events_of
 from chalicelib.core.states import Kind, State
 
 NOW_MS = 1_750_000_000_000
@@ -46,8 +46,8 @@ SECOND_RUN = replace(RETRIED, state=State.RUNNING, attempts=2, lease="b", update
 FINISHING = replace(RUNNING, state=State.PENDING, finishing=True, output="1")
 
 
-def told(before: Job | None, after: Job | None) -> list[Happening]:
-    return happenings_of(before, after, SEQUENCE, STREAM_MS)
+def told(before: Job | None, after: Job | None) -> list[JobEvent]:
+    return events_of(before, after, SEQUENCE, STREAM_MS)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,8 @@ def test_an_output_is_read_only_where_one_can_be() -> None:
     "document", [None, 7, "text", {}, {"what": "nothing"}, {"what": "start", "sequence": "1", "at_ms": 1}]
 )
 def test_a_foreign_document_is_no_happening(document: Any) -> None:
-    with pytest.raises(InvalidInput, match="this is no happening"):
-        Happening.from_document(document)
+    with pytest.raises(InvalidInput, match="this is no event"):
+        JobEvent.from_document(document)
 
 
 JOBS = st.builds(
@@ -171,15 +171,15 @@ JOBS = st.builds(
 def test_any_change_tells_each_thing_once_in_order_and_survives_the_journey(
     before: Job | None, after: Job | None, sequence: str
 ) -> None:
-    found = happenings_of(before, after, sequence, STREAM_MS)
-    order = list(What)
+    found = events_of(before, after, sequence, STREAM_MS)
+    order = list(EventType)
     positions = [order.index(each.what) for each in found]
     assert positions == sorted(set(positions))
     assert len({each.id for each in found}) == len(found)
     assert all(len(each.id) <= 128 and each.id.isascii() for each in found)  # what SQS takes as a deduplication id
     assert (found == []) or not (before is None and after is None)
     for each in found:
-        assert Happening.from_document(json.loads(json.dumps(each.to_document()))) == each
+        assert JobEvent.from_document(json.loads(json.dumps(each.to_document()))) == each
 
 
 def test_nothing_that_stays_as_it_is_tells_anything() -> None:

@@ -1,7 +1,7 @@
 """What happens to a job, in the words of those who want to be told (kue's events, and the pools' of Yao).
 
-A happening is read off a change of the job's record, so whoever is told learns what the ledger says, and nothing that
-was only meant to be. One change may hold several; they are told in the order of ``What``.
+An event is read off a change of the job's record, so whoever is told learns what the ledger says, and nothing that
+was only meant to be. One change may hold several; they are told in the order of ``EventType``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from chalicelib.core.job import SYSTEM, Job, JobError, Progress, from_document, 
 from chalicelib.core.states import Kind, State
 
 
-class What(StrEnum):
-    """The kinds of happenings, in the order in which those of one change are told."""
+class EventType(StrEnum):
+    """The kinds of events, in the order in which those of one change are told."""
 
     CREATE = "create"  # it was accepted (a pool's ``add``)
     PROMOTION = "promotion"  # its delay is over
@@ -36,7 +36,7 @@ OutputReader = Callable[[Job], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class JobEvent:
     """Something that happened to a job. ``job`` is its record right after; of one that was removed, right before.
 
     Input, options and context are not in it, nor its trace.
@@ -48,7 +48,7 @@ class Happening:
         complete         completedBy, msg: where somebody completed it and said so
     """
 
-    what: What
+    what: EventType
     job: Job
     sequence: str
     at_ms: int  # milliseconds since 1970
@@ -101,7 +101,7 @@ class Happening:
         Raises ``NotFound`` once a larger one was deleted with its job, ``LookupError`` where nothing can be read.
         """
         if self.read_output is None:
-            raise LookupError("outputs cannot be read here: this happening was not delivered to a hook")
+            raise LookupError("outputs cannot be read here: this event was not delivered to a hook")
         return self.read_output(self.job)
 
     def to_document(self) -> dict[str, Any]:
@@ -115,25 +115,25 @@ class Happening:
         }
 
     @classmethod
-    def from_document(cls, document: Any) -> Happening:
-        """The happening that ``to_document`` wrote; raises ``InvalidInput`` for anything else."""
+    def from_document(cls, document: Any) -> JobEvent:
+        """The event that ``to_document`` wrote; raises ``InvalidInput`` for anything else."""
         try:
             return cls(
-                what=What(document["what"]),
+                what=EventType(document["what"]),
                 job=from_document(document["job"]),
                 sequence=document["sequence"],
                 at_ms=document["at_ms"],
                 detail=document["detail"],
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidInput("this is no happening", expected="one that Taskyard wrote") from error
+            raise InvalidInput("this is no event", expected="one that Taskyard wrote") from error
 
 
-def happenings_of(before: Job | None, after: Job | None, sequence: str, at_ms: int) -> list[Happening]:
+def events_of(before: Job | None, after: Job | None, sequence: str, at_ms: int) -> list[JobEvent]:
     """What the change from ``before`` to ``after`` tells, in the order in which it is told.
 
     ``None`` is no record: not yet, or nothing but a tombstone. ``at_ms`` says when the record went away, which it
-    cannot say itself; every other happening has the record's own time.
+    cannot say itself; every other event has the record's own time.
 
     The end of a delay is told where the ledger shows it: when the clock or somebody promotes the job, or, as SQS ends
     shorter delays by itself and says nothing, when the first attempt begins.
@@ -141,33 +141,33 @@ def happenings_of(before: Job | None, after: Job | None, sequence: str, at_ms: i
     if after is None:
         if before is None:
             return []
-        return [Happening(what=What.REMOVE, job=_snapshot(before), sequence=sequence, at_ms=at_ms)]
+        return [JobEvent(what=EventType.REMOVE, job=_snapshot(before), sequence=sequence, at_ms=at_ms)]
     job = _snapshot(after)
     return [
-        Happening(
+        JobEvent(
             what=what,
             job=job,
             sequence=sequence,
-            at_ms=after.created_at_ms if what is What.CREATE else after.updated_at_ms,
+            at_ms=after.created_at_ms if what is EventType.CREATE else after.updated_at_ms,
             detail=detail,
         )
         for what, detail in _told(before, after)
     ]
 
 
-Told = tuple[What, Mapping[str, Any]]
+Told = tuple[EventType, Mapping[str, Any]]
 
 
 def _told(before: Job | None, after: Job) -> Iterator[Told]:
     if before is None:
-        yield What.CREATE, {}
+        yield EventType.CREATE, {}
     yield from _queued(before, after)
     if _starts(before, after):
-        yield What.START, {}
+        yield EventType.START, {}
     if after.progress is not None and (before is None or after.progress != before.progress):
-        yield What.PROGRESS, _progress(after.progress)
+        yield EventType.PROGRESS, _progress(after.progress)
     if after.state is State.PENDING and before is not None and after.failures > before.failures:
-        yield What.FAILED_ATTEMPT, _failed_attempt(after)
+        yield EventType.FAILED_ATTEMPT, _failed_attempt(after)
     if before is None or before.state is not after.state:
         yield from _ended(after)
 
@@ -179,8 +179,8 @@ def _queued(before: Job | None, after: Job) -> Iterator[Told]:
     if not _is_queued(after) or (before is not None and not before.state.terminal and _is_queued(before)):
         return
     if _was_delayed(before, after):
-        yield What.PROMOTION, {}
-    yield What.ENQUEUE, {}
+        yield EventType.PROMOTION, {}
+    yield EventType.ENQUEUE, {}
 
 
 def _is_queued(job: Job) -> bool:
@@ -209,12 +209,12 @@ def _starts(before: Job | None, after: Job) -> bool:
 def _ended(after: Job) -> Iterator[Told]:
     match after.state:
         case State.FAILED:
-            yield What.FAILED, {"error": _error(after.error), "attemptsMade": after.tries}
+            yield EventType.FAILED, {"error": _error(after.error), "attemptsMade": after.tries}
         case State.SUCCESS:
             said = {"completedBy": after.completed_by, "msg": after.msg}
-            yield What.COMPLETE, {name: value for name, value in said.items() if value is not None}
+            yield EventType.COMPLETE, {name: value for name, value in said.items() if value is not None}
         case State.CANCELED:
-            yield What.CANCEL, {}
+            yield EventType.CANCEL, {}
 
 
 def _progress(progress: Progress) -> dict[str, Any]:
