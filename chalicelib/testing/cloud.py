@@ -1,14 +1,15 @@
 """AWS in this process: moto with the tables, queues and bucket of one installation, and an SQS that obeys a clock.
 
 Moto takes a tenth of a second to carry out the template. What it made is kept, so the next cloud of the same template
-gets the same tables, queues and bucket, emptied, in a few milliseconds. So are the clients.
+gets the same tables, queues and bucket, emptied, in a few milliseconds. So are the clients. They are known by their
+names until a cloud ends: a transaction that moto refuses puts copies in the place of its tables.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -61,6 +62,24 @@ class _Made:
     buckets: Mapping[str, Any]
     stacks: Mapping[str, Any]
 
+    @classmethod
+    def now(cls) -> _Made:
+        """What there is at this moment."""
+        return cls(dict(tables()), dict(queues()), dict(buckets()), dict(_stacks()))
+
+    def again(self) -> _Made | None:
+        """What goes by these names by now; ``None`` if something is gone."""
+        now = _Made.now()
+        try:
+            return _Made(
+                {name: now.tables[name] for name in self.tables},
+                {name: now.queues[name] for name in self.queues},
+                {name: now.buckets[name] for name in self.buckets},
+                {name: now.stacks[name] for name in self.stacks},
+            )
+        except KeyError:
+            return None
+
 
 _kept: dict[str, _Made] = {}  # by the template's text
 _client = lru_cache(maxsize=16)(aws.client.__wrapped__)
@@ -76,16 +95,17 @@ def cloud(chosen: Settings, consumed: Queues, now_ms: Callable[[], int], late_ms
     """
     text = json.dumps(wanted := template(chosen, consumed))
     with _environment(), patch.object(aws, "client", _client), mock_aws(), _obeying(now_ms, late_ms):
-        there_before = dict(queues())
-        if text in _kept:
-            _install(_kept[text])
+        if (kept := _kept.pop(text, None)) is not None:
+            _install(kept)
         else:
             stack.apply(chosen, wanted)
-            _kept[text] = _Made(dict(tables()), dict(queues()), dict(buckets()), dict(_stacks()))
+        made = _Made.now()
         try:
             yield
         finally:
-            empty({**_kept[text].queues, **there_before})
+            empty(made.queues)
+            if (left := made.again()) is not None:
+                _kept[text] = left
 
 
 def tables() -> dict[str, Any]:
@@ -124,7 +144,7 @@ def shown_at_ms(name: str) -> list[int]:
     return times
 
 
-def empty(lasting: Mapping[str, Any]) -> None:
+def empty(lasting: Collection[str]) -> None:
     """Take away all items, messages and objects, and every queue but the ``lasting`` ones."""
     for table in tables().values():
         table.items.clear()

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 import chalicelib.tasks
 from chalicelib import aws
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound
 from chalicelib.core.job_events import JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.webhooks import Webhook
@@ -233,6 +233,18 @@ def test_each_bench_is_new_costs_no_template_and_leaves_the_process_as_it_was(mo
     assert (aws.client, os.environ["AWS_ENDPOINT_URL"]) == (client, "http://127.0.0.1:1")
     with pytest.raises(InvalidInput, match="the workbench is not open"):
         second.run()
+
+
+def test_a_bench_is_new_whatever_the_one_before_refused_or_changed() -> None:
+    with Workbench(strict, slow) as first:
+        first.create("strict", 1)
+        first.create("slow")
+        with pytest.raises(Full, match="as many tasks of the type slow are unfinished as may be"):
+            first.create("slow")  # a transaction, after which moto has other tables than before
+        first.yard.jobs.table.client.delete_table(TableName=first.yard.settings.directory_table)
+    with Workbench(strict, slow) as second:
+        assert (second.tasks(), second.events, second.depth()) == ([], [], 0)
+        assert second.create("slow").id == 1
 
 
 def test_a_flow_that_feeds_itself_for_ever_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
