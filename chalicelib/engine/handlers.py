@@ -10,8 +10,9 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from chalicelib.core.errors import InvalidInput
@@ -20,14 +21,25 @@ from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
 from chalicelib.core.retry import Backoff, Named, checked
+from chalicelib.engine.importing import place_in_file
 
 DEFAULT_POOL = "default"
 DEFAULT_SCRIPT = "index"
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MARK = "__taskyard__"
+SOURCE = "__taskyard_source__"  # on a function that Taskyard itself makes: the user's function that it calls
 TIMEOUT_MIN_S = 0.001
 TIMEOUT_MAX_S = 86_400  # as of a task's own time-out
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+WRITE = {
+    "task": 'write @task("the.type")',
+    "subscribe": 'write @subscribe("the.topic")',
+    "on_success": 'write @on_success("the.type")',
+    "on": 'write @on("failed"), or @on("failed", "the.type")',
+    "backoff": 'write @backoff("the_name")',
+}
+"""How each decorator is to be written, for the errors of those that are not."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -123,8 +135,10 @@ def task(
     if not isinstance(script, str) or SCRIPT_NAME.fullmatch(script) is None:
         expected = "1 to 64 letters, digits, _ and -"
         raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
-    options = _options(_line("pool", pool), lanes, timeout_s, max_attempts, backoff)
-    return marking(Mark("task", _line("type", type), {**options, "script": script, "limit": _limit(concurrency, size)}))
+    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff)
+    return marking(
+        Mark("task", _line("task", "type", type), {**options, "script": script, "limit": _limit(concurrency, size)})
+    )
 
 
 def subscribe(
@@ -140,7 +154,7 @@ def subscribe(
     A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
     that have not.
     """
-    _line("topic", topic)
+    _line("subscribe", "topic", topic)
     return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff)))
 
 
@@ -151,7 +165,7 @@ def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as
     crash. If it raises, the task becomes failed and keeps its output (fastify-task's completion handler). It is called
     whether a handler, a person or a callback completed the task.
     """
-    return marking(Mark("on_success", _line("type", type)))
+    return marking(Mark("on_success", _line("on_success", "type", type)))
 
 
 def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  # noqa: A002  # as above
@@ -161,7 +175,8 @@ def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  #
     remove, and others. The function takes the ``JobEvent``. It is told at least once and, for one job, in order; what
     it raises is logged and changes nothing.
     """
-    return marking(Mark("hook", type or "", {"what": _what(what), "type": type}))
+    kind = None if type is None else _line("on", "type", type)
+    return marking(Mark("hook", kind or "", {"what": _what(what), "type": kind}))
 
 
 def backoff(name: str) -> Callable[[Function], Function]:
@@ -170,7 +185,7 @@ def backoff(name: str) -> Callable[[Function], Function]:
     If it has a second parameter, that is the job's own delay in milliseconds, 0 if it has none. Where it raises, or
     answers no number, the wait is that of a task or message without any backoff.
     """
-    return marking(Mark("backoff", _line("name", name)))
+    return marking(Mark("backoff", _line("backoff", "name", name)))
 
 
 def marking(mark: Mark) -> Callable[[Function], Function]:
@@ -183,6 +198,12 @@ def marking(mark: Mark) -> Callable[[Function], Function]:
     return decorate
 
 
+def marks_of(value: Any) -> tuple[Mark, ...]:
+    """What is declared with a function; nothing for any other value."""
+    marks: tuple[Mark, ...] = vars(value).get(MARK, ()) if callable(value) and hasattr(value, "__dict__") else ()
+    return marks
+
+
 def _options(
     queue: str,
     lanes: Sequence[Band],
@@ -190,8 +211,10 @@ def _options(
     max_attempts: int | None,
     backoff: Backoff | str | None,
 ) -> dict[str, Any]:
-    if not 1 <= len(set(lanes)) <= len(Band):
-        raise InvalidInput("a queue has one to five lanes", field="lanes", got=lanes)
+    if not _are_bands(lanes):
+        expected = f"one to five of {', '.join(map(str, Band))}"
+        remedy = "write lanes=(Band.HIGH, Band.NORMAL)"
+        raise InvalidInput("a queue has one to five lanes", field="lanes", expected=expected, got=lanes, remedy=remedy)
     if timeout_s is not None and not _is_timeout(timeout_s):
         expected = f"{TIMEOUT_MIN_S} to {TIMEOUT_MAX_S} seconds"
         raise InvalidInput("this is no time-out", field="timeout_s", expected=expected, got=timeout_s)
@@ -202,6 +225,11 @@ def _options(
         "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
         "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
     }
+
+
+def _are_bands(lanes: Any) -> bool:
+    is_list = isinstance(lanes, Collection) and not isinstance(lanes, str) and len(lanes) > 0
+    return is_list and all(isinstance(lane, str) and lane in {*Band} for lane in lanes)
 
 
 def _limit(concurrency: int | None, size: int | None) -> Limit | None:
@@ -222,21 +250,34 @@ def _is_timeout(value: float) -> bool:
     return is_number and TIMEOUT_MIN_S <= value <= TIMEOUT_MAX_S
 
 
-def _line(name: str, value: object) -> str:
+def _line(decorator: str, name: str, value: object) -> str:
     """What a job can be called: a name that no client could give would be found by none."""
+    _refuse_bare(decorator, name, value)
     if not isinstance(value, str) or not 1 <= len(value) <= TOPIC_MAX_CHARS or _CONTROL.search(value):
         expected = f"1 to {TOPIC_MAX_CHARS} characters on one line"
-        raise InvalidInput("this cannot be a name", field=name, expected=expected, got=value)
+        raise InvalidInput("this cannot be a name", field=name, expected=expected, got=value, remedy=WRITE[decorator])
     return value
 
 
-def _what(word: str) -> EventType:
-    try:
-        return EventType(word)
-    except ValueError as error:
+def _refuse_bare(decorator: str, name: str, value: object) -> None:
+    """Raise ``InvalidInput`` where a decorator was given the function itself, for want of parentheses."""
+    if callable(value) and not isinstance(value, str):
         raise InvalidInput(
-            "nothing of this name happens to a job", field="what", expected=" or ".join(EventType), got=word
-        ) from error
+            f"@{decorator} stands without its parentheses", field=name, got=f"@{decorator}", remedy=WRITE[decorator]
+        )
+
+
+def _what(word: object) -> EventType:
+    _refuse_bare("on", "what", word)
+    if not isinstance(word, str) or word not in {*EventType}:
+        raise InvalidInput(
+            "nothing of this name happens to a job",
+            field="what",
+            expected=" or ".join(EventType),
+            got=word,
+            remedy=WRITE["on"],
+        )
+    return EventType(word)
 
 
 def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
@@ -245,27 +286,30 @@ def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
     Raises ``InvalidInput`` for a function that cannot be one.
     """
     parameters = positional_parameters(function, "a handler takes the input and, if it likes, the context", most=2)
-    annotation = typing.get_type_hints(function).get(parameters[0])
+    annotation = _annotation(function, parameters[0])
     model = annotation if hasattr(annotation, "model_validate") else None
     return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
 
 
 def positional_parameters(function: Callable[..., Any], rule: str, most: int) -> list[str]:
     """The names of a plain function's parameters; raises ``InvalidInput`` unless it has one to ``most``."""
-    everything = inspect.signature(function).parameters.values()
+    if isinstance(function, type):
+        remedy = "declare a function that does it"
+        raise InvalidInput(rule, field=_name(function), expected="a function", got="a class", remedy=remedy)
+    everything = _signature(function).parameters.values()
     parameters = [p.name for p in everything if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in everything if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     if required or not 1 <= len(parameters) <= most:
         raise InvalidInput(
             rule,
-            field=function.__qualname__,
+            field=_name(function),
             expected="one parameter" if most == 1 else "one or two parameters",
             got=len(parameters),
         )
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
         raise InvalidInput(
             "a handler is a plain function",
-            field=function.__qualname__,
+            field=_name(function),
             expected="def that returns its result",
             got="async def" if inspect.iscoroutinefunction(function) else "a generator",
             remedy="call asyncio.run inside it",
@@ -273,6 +317,44 @@ def positional_parameters(function: Callable[..., Any], rule: str, most: int) ->
     return parameters
 
 
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """What a function is called with: a wrapper that takes anything (``*args``) is asked what it wraps."""
+    own = inspect.signature(function, follow_wrapped=False)
+    takes_anything = any(p.kind is p.VAR_POSITIONAL for p in own.parameters.values())
+    wrapped = getattr(function, "__wrapped__", None)
+    return _signature(wrapped) if takes_anything and wrapped is not None else own
+
+
+def _annotation(function: Callable[..., Any], parameter: str) -> Any:
+    """What a parameter is annotated with, ``None`` if nothing; raises ``InvalidInput`` for a name that is not there."""
+    inner = inspect.unwrap(function)
+    annotation = getattr(inner, "__annotations__", {}).get(parameter)
+    try:
+        holder = SimpleNamespace(__annotations__={parameter: annotation})
+        return typing.get_type_hints(holder, getattr(inner, "__globals__", {})).get(parameter)
+    except NameError as error:
+        raise InvalidInput(
+            f"the annotation of {parameter} cannot be read",
+            field=label_of(function),
+            expected="a name that is there when the module runs",
+            got=str(error),
+            remedy="import it outside of `if TYPE_CHECKING`",
+        ) from error
+
+
 def label_of(function: Any) -> str:
     """Which function this is: its module and its name there."""
-    return f"{function.__module__}.{function.__qualname__}"
+    return f"{function.__module__}.{_name(function)}"
+
+
+def place_of(function: Any) -> str:
+    """Where a function is written, ``file:line``; of what another decorator has wrapped, the function inside."""
+    inner = inspect.unwrap(getattr(function, SOURCE, function))
+    code = getattr(getattr(inner, "func", inner), "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+    return "" if code is None else place_in_file(code.co_filename, code.co_firstlineno)
+
+
+def _name(function: Any) -> str:
+    """A function's name in its module; a ``partial`` or an instance that is called has that of its class."""
+    name: str = getattr(function, "__qualname__", type(function).__qualname__)
+    return name

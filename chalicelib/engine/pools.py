@@ -43,7 +43,7 @@ from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.lanes import Band
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX
 from chalicelib.core.retry import DELAY_MAX_MS, Fixed
-from chalicelib.engine.handlers import Mark, marking, on, task
+from chalicelib.engine.handlers import SOURCE, Mark, marking, on, task
 
 if TYPE_CHECKING:  # which imports the registry, which imports this
     from chalicelib.engine.context import Context
@@ -341,6 +341,7 @@ def error_text(job: Job) -> str:
 def _named(function: Any, pool: Pool, event: str) -> Any:
     """``function`` under a name that survives a restart and is no other's."""
     function.__qualname__ = f"{pool.type}.{event}"
+    setattr(function, SOURCE, pool.process if event == "process" else pool.events[event])
     return function
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
-from pkgutil import walk_packages
 from types import ModuleType
 from typing import Any
 
@@ -15,19 +14,21 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import BackoffFunction
+from chalicelib.engine.declared import declarations
 from chalicelib.engine.handlers import (
     DEFAULT_POOL,
     DEFAULT_SCRIPT,
-    MARK,
     Handler,
     Hook,
     Mark,
     handler_of,
     label_of,
+    marks_of,
+    place_of,
     positional_parameters,
 )
-from chalicelib.engine.pools import Pool, pools_in
-from chalicelib.engine.scripts import scripts_in
+from chalicelib.engine.importing import told_by_place
+from chalicelib.engine.pools import Pool
 from chalicelib.settings import Settings
 
 _BACKOFF_RULE = "a backoff function takes the number of the retry and, if it likes, the job's delay in ms"
@@ -53,23 +54,24 @@ class Registry:
 
     @classmethod
     def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
-        """The registry of all that the modules of ``packages`` declare; imports them. A package may be one module."""
-        functions: list[Any] = []
-        for package in packages:
-            functions += [value for module in _modules(package) for value in _declared_in(module)]
-            functions += [*scripts_in(package), *pools_in(package)]
-        return cls.of(functions)
+        """The registry of all that ``declarations`` finds in ``packages``; raises as it does, and as ``of``."""
+        return cls.of(declarations(packages))
 
     @classmethod
     def of(cls, functions: Iterable[Any]) -> Registry:
         """The registry of what is declared among ``functions``; the rest is passed over.
 
-        Raises ``InvalidInput`` where two declarations contradict each other.
+        Raises ``InvalidInput``, naming file and line, for a function that cannot be what it is declared as, and where
+        two declarations contradict each other.
         """
         gathering = _Gathering()
         for function in functions:
-            for mark in vars(function).get(MARK, ()) if callable(function) and hasattr(function, "__dict__") else ():
-                gathering.take(function, mark)
+            for mark in marks_of(function):
+                try:
+                    gathering.take(function, mark)
+                except InvalidInput as error:
+                    error.message = f"{error.message} ({place_of(function)})"
+                    raise
         return gathering.registry()
 
     def handler(self, type: str, script: str | None) -> Handler | None:  # noqa: A002  # every dialect's word for it
@@ -108,17 +110,12 @@ def registry() -> Registry:
 def registry_of(chosen: Settings) -> Registry:
     """The handlers that the packages of some settings declare; imports them.
 
-    Raises ``InvalidInput`` where one cannot be imported, or two contradict each other.
+    Raises ``InvalidInput`` naming file and line where one cannot be imported, or two contradict each other.
     """
-    try:
-        return Registry.of_packages([import_module(name.strip()) for name in chosen.handlers.split(",")])
-    except (ImportError, SyntaxError) as error:
-        raise InvalidInput(
-            "a handler module does not import",
-            field="TASKYARD_HANDLERS",
-            got=f"{type(error).__name__}: {error}",
-            remedy="mend the module, or what it imports",
-        ) from error
+    names = [name.strip() for name in chosen.handlers.split(",")]
+    with told_by_place(names):
+        packages = [import_module(name) for name in names]
+    return Registry.of_packages(packages)
 
 
 def declared_queues() -> Mapping[str, tuple[Band, ...]]:
@@ -211,20 +208,10 @@ class _Gathering:
             )
 
 
-def _modules(package: ModuleType) -> list[ModuleType]:
-    """The modules of a package, at any depth; a single module is its own."""
-    if not hasattr(package, "__path__"):
-        return [package]
-    return [import_module(found.name) for found in walk_packages(package.__path__, f"{package.__name__}.")]
-
-
-def _declared_in(module: ModuleType) -> list[Any]:
-    """What a module defines itself, and does not import."""
-    return [value for value in vars(module).values() if getattr(value, "__module__", "") == module.__name__]
-
-
 def _refuse_twins(problem: str, name: str, known: Mapping[Any, Any], key: Any, second: Any) -> None:
     """Raise ``InvalidInput`` if ``key`` is known already: nobody could tell which is meant."""
     if key in known:
-        labels = [label_of(found) for found in (known[key], second)]
-        raise InvalidInput(problem, field=name, expected="one", got=" and ".join(labels))
+        first = known[key]
+        raise InvalidInput(
+            f"{problem}: {label_of(first)} ({place_of(first)}) and {label_of(second)}", field=name, expected="one"
+        )

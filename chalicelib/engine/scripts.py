@@ -44,7 +44,11 @@ def _handler_in(package: ModuleType, file: Path) -> Any:
     run = getattr(_loaded(f"{package.__name__}.{_plain(kind)}.{_plain(script)}", file), RUN, None)
     if not callable(run):
         raise InvalidInput(
-            "a script has no function to run", field=str(file), expected=f"def {RUN}(input, context)", got="none"
+            "a script has no function to run",
+            field=str(file),
+            expected=f"def {RUN}(input, context)",
+            got="none",
+            remedy="write it, or put an __init__.py into the folder if it is a package",
         )
     # A decorated ``run`` brings options of its own: @task(type, script=...).
     return run if getattr(run, MARK, ()) else task(kind, script=script)(run)

@@ -16,6 +16,7 @@ from chalicelib.local.cli_common import choose_installation, explained, parsed, 
 from chalicelib.local.cli_cost import cost
 from chalicelib.local.cli_deploy import deploy, destroy
 from chalicelib.local.cli_doctor import doctor
+from chalicelib.local.cli_handlers import handlers
 from chalicelib.local.cli_keys import keys
 from chalicelib.local.cli_messages import dlq, messages, publish
 from chalicelib.local.cli_pause import pause, paused, resume
@@ -53,7 +54,8 @@ def main() -> None:
 
 
 for command in (
-    publish, messages, tasks, dlq, keys, webhooks, pause, resume, paused, deploy, destroy, doctor, rebuild, cost,
+    publish, messages, tasks, handlers, dlq, keys, webhooks, pause, resume, paused,
+    deploy, destroy, doctor, rebuild, cost,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -52,17 +52,13 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
             listener = resources.enter_context(_listen(port))
             log = _log(logs, complaints, resources.enter_context(_log_file(logs)))
             origins(settings.current().cors_origins)  # the API would refuse them again and again
-            queues = _declared_queues()
+            queues = declared_queues()
         except (TaskyardError, OSError) as error:
             complaints.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
         supervisor = Supervisor(plan, listener, queues, log)
         banner = partial(_show_banner, plan, listener, queues)
         return _Session(supervisor, banner, complaints, plan.shutdown_timeout_s).run()
-
-
-class NoHandlers(TaskyardError):
-    """The modules that declare handlers cannot be imported."""
 
 
 class PortTaken(TaskyardError):
@@ -156,17 +152,6 @@ def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Seque
         ("stop", "Ctrl-C"),
     ):
         console.print(Text.assemble(f"  {label:<9}", (text, "cyan")), soft_wrap=True)
-
-
-def _declared_queues() -> Mapping[str, Sequence[Band]]:
-    try:
-        return declared_queues()
-    except (ImportError, SyntaxError) as error:
-        packages = settings.current().handlers
-        raise NoHandlers(
-            f"the handlers in {packages} cannot be imported: {type(error).__name__}: {error}",
-            remedy="mend the module, or name other packages with TASKYARD_HANDLERS",
-        ) from error
 
 
 def _listen(port: int) -> socket.socket:

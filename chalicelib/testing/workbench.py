@@ -25,6 +25,7 @@ from chalicelib.core.job_events import JobEvent, events_of
 from chalicelib.core.states import Kind
 from chalicelib.engine import hooks
 from chalicelib.engine.context import Context
+from chalicelib.engine.declared import declarations
 from chalicelib.engine.handlers import Handler
 from chalicelib.engine.projecting import Change
 from chalicelib.engine.registry import Registry, registry
@@ -314,19 +315,7 @@ def _registry_of(declared: tuple[Declared, ...]) -> Registry:
         return registry()
     modules = [each for each in declared if isinstance(each, ModuleType)]
     functions = [each for each in declared if not isinstance(each, ModuleType)]
-    return Registry.of([*_functions_of(Registry.of_packages(modules)), *functions])
-
-
-def _functions_of(found: Registry) -> list[Any]:
-    """The functions that a registry was made of."""
-    handlers = [*found.scripts.values(), *(each for topic in found.subscribers.values() for each in topic)]
-    functions = [
-        *(handler.function for handler in handlers),
-        *found.completions.values(),
-        *found.backoffs.values(),
-        *(hook.function for hook in found.hooks),
-    ]
-    return list({id(function): function for function in functions}.values())
+    return Registry.of([*declarations(modules), *functions])
 
 
 def _id(which: Which) -> int:

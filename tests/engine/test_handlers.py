@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from chalicelib.core.errors import InvalidInput, shown
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.retry import Exponential, Fixed, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import DEFAULT_POOL, Handler, backoff, on_success, subscribe, task
+from chalicelib.engine.handlers import DEFAULT_POOL, Handler, backoff, on, on_success, place_of, subscribe, task
 from chalicelib.engine.publish import publish
 from chalicelib.engine.registry import Registry
 from tests.support.yards import Bench, moto_bench
@@ -86,6 +86,11 @@ def refusal(declare: Callable[[], object]) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
         declare()
     return refused.value
+
+
+def line_of(function: Any) -> int:
+    line: int = function.__code__.co_firstlineno
+    return line
 
 
 def registered_or_refused(*functions: Any, field: str, then: Callable[[Registry], bool]) -> bool:
@@ -216,12 +221,13 @@ def test_two_handlers_of_one_task_type() -> None:
         pass
 
     error = refusal(lambda: Registry.of([echo, other]))
-    assert (error.message, error.field, error.expected, error.got) == (
-        "two handlers declare one task type",
+    first, second = (f"{__name__}.{function.__qualname__} ({place_of(function)})" for function in (echo, other))
+    assert (error.message, error.field, error.expected) == (
+        f"two handlers declare one task type: {first} and {second}",
         "parcels.echo",
         "one",
-        shown(f"{__name__}.echo and {__name__}.{other.__qualname__}"),
     )
+    assert place_of(echo) == f"tests/engine/test_handlers.py:{line_of(echo)}"
 
 
 @pytest.mark.parametrize("swapped", [False, True])
@@ -231,7 +237,9 @@ def test_handlers_of_one_queue_with_different_lanes(swapped: bool) -> None:
         pass
 
     error = refusal(lambda: Registry.of([other, weigh] if swapped else [weigh, other]))
-    assert (error.message, error.field) == ("handlers of one queue declare different lanes", "parcels")
+    second = weigh if swapped else other
+    assert error.message == f"handlers of one queue declare different lanes ({place_of(second)})"
+    assert error.field == "parcels"
     assert {error.expected, error.got} == {"critical, low", "low"}
 
 
@@ -249,7 +257,7 @@ def test_two_backoff_functions_of_one_name() -> None:
     def hasty(_retry: int) -> float:
         return 0.0
 
-    assert refusal(lambda: Registry.of([patient, hasty])).got is not None
+    assert "patient (" in refusal(lambda: Registry.of([patient, hasty])).message
 
 
 def test_lanes_that_the_default_pool_does_not_have_are_not_passed_over() -> None:
@@ -368,6 +376,86 @@ def test_options_out_of_range_are_refused_where_they_are_written(
 )
 def test_what_only_a_task_declares_is_checked_too(options: dict[str, Any], field: str) -> None:
     assert refusal(lambda: task("odd", **options)).field == field
+
+
+@pytest.mark.parametrize(
+    ("decorator", "remedy"),
+    [
+        (task, 'write @task("the.type")'),
+        (subscribe, 'write @subscribe("the.topic")'),
+        (on_success, 'write @on_success("the.type")'),
+        (on, 'write @on("failed"), or @on("failed", "the.type")'),
+        (backoff, 'write @backoff("the_name")'),
+    ],
+)
+def test_a_decorator_without_parentheses_says_what_to_write(decorator: Any, remedy: str) -> None:
+    error = refusal(lambda: decorator(echo))
+    assert error.message == f"@{decorator.__name__} stands without its parentheses"
+    assert error.remedy == remedy
+    assert refusal(lambda: decorator(["one", "two"])).remedy == remedy
+
+
+def test_a_hook_is_declared_for_a_type() -> None:
+    error = refusal(lambda: on("failed", 7))  # type: ignore[arg-type]
+    assert (error.field, error.remedy) == ("type", 'write @on("failed"), or @on("failed", "the.type")')
+
+
+@pytest.mark.parametrize("lanes", ["high", ("high", "soon"), 5, None, [[]]])
+def test_lanes_are_bands(lanes: Any) -> None:
+    error = refusal(lambda: task("odd", lanes=lanes))
+    assert (error.field, error.expected) == ("lanes", "one to five of low, normal, medium, high, critical")
+    assert error.remedy == "write lanes=(Band.HIGH, Band.NORMAL)"
+
+
+def test_a_class_is_no_handler() -> None:
+    error = refusal(lambda: Registry.of([task("odd")(Tool)]))
+    assert (error.field, error.expected, error.got) == ("Tool", "a function", "a class")
+
+
+class Tool:
+    """Called as a function is."""
+
+    def __call__(self, value: Any, context: Context) -> Any:
+        return [value, context]
+
+
+def test_what_is_called_as_a_function_may_be_a_handler() -> None:
+    tool: Any = Tool()
+    registry = Registry.of([task("tool")(tool), task("part")(partial(echo))])
+    assert registry.tasks["tool"].wants_context is True
+    assert registry.tasks["part"].wants_context is False
+    assert registry.tasks["tool"].label == f"{__name__}.Tool"
+
+
+def test_a_wrapper_that_gives_more_is_called_with_what_it_takes_itself() -> None:
+    def with_tools(function: Callable[..., Any]) -> Callable[[Any], Any]:
+        @wraps(function)
+        def given(value: Any) -> Any:
+            return function(value, None, "tools")
+
+        return given
+
+    @task("tooled")
+    @with_tools
+    def tooled(value: Parcel, _context: Any, tools: str) -> list[Any]:
+        return [value, tools]
+
+    handler = Registry.of([tooled]).tasks["tooled"]
+    assert (handler.wants_context, handler.input_model) == (False, Parcel)
+    assert handler.function(1) == [1, "tools"]
+
+
+def test_an_annotation_that_is_not_there_when_the_module_runs() -> None:
+    def typed(value: "Missing", context: "Absent") -> None:  # type: ignore[name-defined]  # noqa: F821, UP037
+        pass
+
+    error = refusal(lambda: Registry.of([task("typed")(typed)]))
+    assert (error.got, error.remedy) == ("name 'Missing' is not defined", "import it outside of `if TYPE_CHECKING`")
+
+    def untyped(value: Any, context: "Absent") -> None:  # type: ignore[name-defined]  # noqa: F821, UP037
+        pass
+
+    assert Registry.of([task("untyped")(untyped)]).tasks["untyped"].wants_context is True
 
 
 @pytest.mark.parametrize("name", ["", "x" * 401, "two\nlines", 7, None, echo], ids=lambda name: repr(name)[:20])

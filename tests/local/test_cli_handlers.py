@@ -1,0 +1,107 @@
+"""`taskyard handlers`: what is declared, and where."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chalicelib import settings
+from chalicelib.local.cli import main
+
+NAME = "handlers_to_list"
+CODE = """from chalicelib.core.lanes import Band
+from chalicelib.core.retry import Fixed
+from chalicelib.engine.handlers import backoff, on, on_success, subscribe, task
+
+
+@task("mail.send", pool="mail", lanes=(Band.LOW, Band.HIGH), timeout_s=1.5, max_attempts=5, concurrency=2, size=9)
+def send(mail):
+    return mail
+
+
+@subscribe("mail.sent", backoff=Fixed(250))
+def sent(mail):
+    pass
+
+
+@on_success("mail.send")
+def done(result):
+    pass
+
+
+@on("failed")
+def failed(happening):
+    pass
+
+
+@backoff("patient")
+def patient(retry):
+    return retry
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setenv("TASKYARD_STAGE", "local")
+    monkeypatch.setenv("TASKYARD_INDEX_SHARDS", "1")
+    monkeypatch.setenv("TASKYARD_HANDLERS", NAME)
+    settings.current.cache_clear()
+    yield tmp_path
+    settings.current.cache_clear()
+    sys.modules.pop(NAME, None)
+
+
+def listed(*options: str) -> Result:
+    return CliRunner().invoke(main, ["handlers", *options])
+
+
+def test_lists_everything_with_its_place(folder: Path) -> None:
+    (folder / f"{NAME}.py").write_text(CODE)
+    found = json.loads(listed("--json").stdout)
+    assert [(row["kind"], row["name"], row["function"], row["where"]) for row in found] == [
+        ("task", "mail.send", f"{NAME}.send", f"{NAME}.py:6"),
+        ("subscriber", "mail.sent", f"{NAME}.sent", f"{NAME}.py:11"),
+        ("on_success", "mail.send", f"{NAME}.done", f"{NAME}.py:16"),
+        ("on failed", None, f"{NAME}.failed", f"{NAME}.py:21"),
+        ("backoff", "patient", f"{NAME}.patient", f"{NAME}.py:26"),
+    ]
+    assert {key: found[0][key] for key in ("script", "queue", "lanes", "concurrency", "size")} == {
+        "script": "index",
+        "queue": "mail",
+        "lanes": ["high", "low"],
+        "concurrency": 2,
+        "size": 9,
+    }
+    assert (found[0]["timeoutMs"], found[0]["maxAttempts"], found[0]["backoff"]) == (1_500, 5, None)
+    assert (found[1]["timeoutMs"], found[1]["maxAttempts"]) == (3_600_000, None)
+    assert found[1]["backoff"] == {"type": "fixed", "delay_ms": 250}
+
+
+def test_shows_people_a_table(folder: Path) -> None:
+    (folder / f"{NAME}.py").write_text(CODE)
+    rows = [" ".join(line.split()) for line in listed().stdout.splitlines()]
+    assert rows[1] == "task mail.send index handlers_to_list.py:6 mail high, low 2 9 1.5 s 5"
+    assert rows[4] == "on failed * handlers_to_list.py:21"
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_definition_of_a_pool_is_shown_by_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKYARD_HANDLERS", "chalicelib.tasks")
+    found = {row["name"]: row for row in json.loads(listed("--json").stdout) if row["kind"] == "task"}
+    assert found["pools.csv_summary"]["where"].partition(":")[0].endswith("chalicelib/tasks/scripts/csv_summary.py")
+    assert (found["pools.csv_summary"]["concurrency"], found["pools.csv_summary"]["size"]) == (2, 500)
+
+
+def test_what_cannot_be_loaded_is_told_with_its_line(folder: Path) -> None:
+    (folder / f"{NAME}.py").write_text("\nx = 1 +\n")
+    result = listed()
+    assert result.exit_code == 2
+    assert f"{NAME}.py:2: SyntaxError: invalid syntax" in result.stderr
