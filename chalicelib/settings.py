@@ -67,7 +67,8 @@ class Settings:
     idempotency_ttl_s: int = 86_400
     tombstone_ttl_s: int = 15 * 86_400  # SQS keeps a message for at most 14 days
     retention_completed_s: int = 0  # how long the clock keeps jobs that succeeded; 0: for ever
-    retention_failed_s: int = 0  # likewise of those that failed or were canceled
+    retention_failed_s: int = 0  # likewise of failed tasks, replayed dead letters and what was canceled
+    retention_unreplayed_s: int = 0  # likewise of dead letters that were not replayed
     index_shards: int = 4  # partitions of each index key; may be raised, never lowered
     cors_origins: str = ""  # comma-separated origins, or "*"; empty: no cross-origin use
     handlers: str = "chalicelib.tasks"  # comma-separated packages whose modules declare handlers
@@ -180,6 +181,7 @@ class Settings:
         _expect(self.tombstone_ttl_s >= 14 * 86_400, "TOMBSTONE_TTL_S", "1209600 or more", self.tombstone_ttl_s)
         _expect(self.retention_completed_s >= 0, "RETENTION_COMPLETED_S", "0 or more", self.retention_completed_s)
         _expect(self.retention_failed_s >= 0, "RETENTION_FAILED_S", "0 or more", self.retention_failed_s)
+        _expect(self.retention_unreplayed_s >= 0, "RETENTION_UNREPLAYED_S", "0 or more", self.retention_unreplayed_s)
         _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
         _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)

@@ -16,6 +16,7 @@ from chalicelib.api import body, query
 from chalicelib.api.exchange import Caller, Incoming
 from chalicelib.api.models import INPUT_CONFIG
 from chalicelib.api.problems import BadRequest, rejected
+from chalicelib.core.errors import InvalidInput
 
 BODY, QUERY, PATH, CALLER = "body", "query", "path", "caller"
 
@@ -128,8 +129,10 @@ def _body(part: Part, content: bytes, content_type: str | None) -> Any:
     if part.is_optional:
         return None
     if part.is_model:
-        return part.checked({})  # names what is missing, and serves routes whose every field is optional
-    raise BadRequest("the body is empty", field="body", expected="JSON")
+        part.checked({})  # names what is missing, if anything is
+    raise InvalidInput(
+        "the request has no body", field="body", expected="JSON", got="nothing", remedy="send {} for an empty object"
+    )
 
 
 def _decoded(value: str) -> str:

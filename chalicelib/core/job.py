@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.core import retry
@@ -167,8 +167,30 @@ class Job:
         return self.finishing or (self.runner == SYSTEM and not self.held)
 
     @property
+    def story(self) -> Story:
+        """What is told of it."""
+        return Story(**{name: getattr(self, name) for name in STORY_FIELDS})
+
+    @property
     def events(self) -> list[TraceEvent]:
         """The newest events of its story, oldest first."""
+        return self.story.events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What is told of a message, even after it was deleted: its newest events."""
+
+    id: int
+    kind: Kind
+    type: str
+    created_at_ms: int
+    trace_id: str
+    trace: tuple[str, ...] = ()
+
+    @property
+    def events(self) -> list[TraceEvent]:
+        """The newest events, oldest first."""
         return [TraceEvent.from_line(line) for line in self.trace]
 
 
@@ -176,13 +198,16 @@ class Job:
 class Tombstone:
     """What remains of a deleted job until SQS can no longer redeliver it.
 
-    ``leftovers`` are the places where the job kept large things that are not known to be deleted yet.
+    ``leftovers`` are the places where the job kept large things that are not known to be deleted yet; of a message its
+    ``story`` is kept, too.
     """
 
     id: int
     leftovers: tuple[str, ...] = ()
+    story: Story | None = field(default=None, compare=False)
 
 
+STORY_FIELDS = ("id", "kind", "type", "created_at_ms", "trace_id", "trace")
 ORDER_FIELDS = (
     "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id",

@@ -5,7 +5,7 @@ Each call is bounded and keeps nothing in mind: what is removed has left the lis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,8 +14,10 @@ from itertools import islice
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import READ_CHUNK, Wanted, labels_of
+from chalicelib.settings import Settings
+from chalicelib.store.job_lists import READ_CHUNK, WINDOW, Wanted, labels_of
 
+UNREPLAYED = (State.FAILED.value,)  # the label of a dead letter that was not replayed
 PARALLEL_REMOVALS = 8
 SKIPS_MAX = 1_000  # jobs looked at in vain: done more recently than they are old
 EXPIRED_MAX = 10_000  # removals of one kind and outcome in one run of the clock
@@ -61,29 +63,45 @@ def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds
     return Removed(removed, None)
 
 
+def messages_to_remove(topic: str | None, states: Sequence[State], *, include_unreplayed: bool) -> Wanted:
+    """The messages in some final ``states``; dead letters that were not replayed only where they are asked for."""
+    kept = () if include_unreplayed else UNREPLAYED
+    return Wanted(Kind.MESSAGE, topic, tuple(label for label in labels_of(*states) if label not in kept))
+
+
+def unreplayed(yard: Yard, topic: str | None) -> int:
+    """How many dead letters were not replayed; 10,000 stands for more."""
+    return min(yard.lists.count(Wanted(Kind.MESSAGE, topic, UNREPLAYED)), WINDOW)
+
+
 Step = Callable[[Yard, Callable[[], bool]], int]
 
 
 def retention(yard: Yard) -> dict[str, Step]:
     """The step that the clock's run has where the settings let jobs expire; otherwise none."""
-    expires = yard.settings.retention_completed_s or yard.settings.retention_failed_s
-    return {"expired_removed": remove_expired} if expires else {}
+    return {"expired_removed": remove_expired} if any(keep_s for _, _, keep_s in _retentions(yard.settings)) else {}
 
 
 def remove_expired(yard: Yard, enough_time: Callable[[], bool]) -> int:
     """Remove jobs, tasks and messages alike, that were done longer ago than the settings keep them."""
     started_ms = yard.now_ms()
     bounds = Bounds(EXPIRED_MAX, lambda: enough_time() and yard.now_ms() - started_ms < RETENTION_BUDGET_MS)
-    kept_s = {
-        labels_of(State.SUCCESS): yard.settings.retention_completed_s,
-        labels_of(State.FAILED, State.CANCELED): yard.settings.retention_failed_s,
-    }
     removed = 0
-    for labels, keep_s in kept_s.items():
-        for kind in Kind if keep_s else ():
-            if bounds.going_on():
-                removed += _remove_expired(yard, Wanted(kind, labels=labels), started_ms - keep_s * 1_000, bounds)
+    for kind, labels, keep_s in _retentions(yard.settings):
+        if keep_s and bounds.going_on():
+            removed += _remove_expired(yard, Wanted(kind, labels=labels), started_ms - keep_s * 1_000, bounds)
     return removed
+
+
+def _retentions(settings: Settings) -> list[tuple[Kind, tuple[str, ...], int]]:
+    """What is kept for how long, in seconds; 0: for ever. A dead letter that nobody replayed is of a message."""
+    failed_s, failed = settings.retention_failed_s, labels_of(State.FAILED, State.CANCELED)
+    return [
+        *((kind, labels_of(State.SUCCESS), settings.retention_completed_s) for kind in Kind),
+        (Kind.TASK, failed, failed_s),
+        (Kind.MESSAGE, tuple(label for label in failed if label not in UNREPLAYED), failed_s),
+        (Kind.MESSAGE, UNREPLAYED, settings.retention_unreplayed_s),
+    ]
 
 
 def _remove_expired(yard: Yard, wanted: Wanted, before_ms: int, bounds: Bounds) -> int:

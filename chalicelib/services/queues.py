@@ -10,12 +10,11 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import repairing
 from chalicelib.engine.depth import Depth, depth_of
-from chalicelib.engine.tidying import Bounds, remove_old
+from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_old, unreplayed
 from chalicelib.services import checks, installation
 from chalicelib.services.consumer import STOP_WITHIN_S, Consumer
 from chalicelib.services.serving import Function
 from chalicelib.services.words import Status, states_of
-from chalicelib.store.job_lists import Wanted, labels_of
 
 REMOVALS_AT_ONCE = 1_000
 
@@ -78,10 +77,14 @@ def recover_locked(topic: str | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """How many messages a cleanup removed, and whether it ended before all were."""
+    """How many messages a cleanup removed, and whether it ended before all were.
+
+    ``kept``: with FAILED, how many dead letters of any age were not replayed and therefore stay, counted up to 10,000.
+    """
 
     deleted: int
     has_more: bool
+    kept: int = 0
 
 
 def cleanup(
@@ -89,22 +92,26 @@ def cleanup(
     status: Status | str = Status.COMPLETED,
     older_than: datetime | None = None,
     topic: str | None = None,
+    include_unreplayed: bool = False,
     going_on: Callable[[], bool] = lambda: True,
 ) -> Cleaned:
     """Remove messages that are COMPLETED or FAILED, the oldest first, with their payloads.
 
+    Dead letters that were not replayed stay unless ``include_unreplayed``; traces are told for 15 days more.
     ``older_than``: only what last changed before this aware time; everything of the status unless told. It goes on
     until none is left or ``going_on`` says no, which is asked every 100 messages: in a Lambda function let it look at
     the time that remains. Raises ``InvalidInput``.
     """
     if status not in (Status.COMPLETED, Status.FAILED):
         raise InvalidInput("only what is done is removed", field="status", expected="COMPLETED or FAILED", got=status)
-    yard = installation.yard()
+    yard, chosen = installation.yard(), checks.maybe_topic(topic)
     before_ms = None if older_than is None else checks.at_ms("older_than", older_than)
-    wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic), labels_of(*states_of(Status(status))))
+    wanted = messages_to_remove(chosen, states_of(Status(status)), include_unreplayed=include_unreplayed)
     deleted, place = 0, None
     while True:
         removed = remove_old(yard, wanted, before_ms, Bounds(REMOVALS_AT_ONCE, going_on), place)
         deleted, place = deleted + removed.count, removed.place
         if place is None or not going_on():
-            return Cleaned(deleted, has_more=place is not None)
+            break
+    kept = unreplayed(yard, chosen) if status == Status.FAILED and not include_unreplayed else 0
+    return Cleaned(deleted, has_more=place is not None, kept=kept)

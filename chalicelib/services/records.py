@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from chalicelib.core.errors import TaskyardError
-from chalicelib.core.job import Job, JobError
+from chalicelib.core.job import Job, JobError, Story
 from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent as StoredEvent
@@ -254,12 +254,12 @@ def context_of(payloads: PayloadStore, job: Job, body: Mapping[str, Any], *, in_
     return payloads.context(job) if job.context is not None or not in_list else None
 
 
-def trace_event_of(job: Job, event: StoredEvent) -> TraceEvent:
-    """An event of a record's story."""
+def trace_event_of(story: Story, event: StoredEvent) -> TraceEvent:
+    """An event of a message's story."""
     return TraceEvent(
-        trace_id=job.trace_id,
-        message_id=job.id,
-        topic=job.type,
+        trace_id=story.trace_id,
+        message_id=story.id,
+        topic=story.type,
         event=TRACE_EVENT_OF[event.event],
         detail=dict(event.detail),
         created_at=moment_of(event.at_ms),

@@ -21,10 +21,10 @@ from itertools import islice
 from typing import Any
 
 from chalicelib.core.ids import job_id_in
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind, State
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import REPLAYED, position_of
+from chalicelib.store.ledger import DELETED_LABELS, REPLAYED, position_of
 from chalicelib.store.table import Table, chunks
 
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at
@@ -35,6 +35,7 @@ OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them ar
 STREAM_CHUNK_MAX = 1_000
 PARALLEL_READS = 12  # of the 32 connections that a client keeps
 LABELS = (*(state.value for state in State), REPLAYED)
+TOLD_LABELS = (*LABELS, *DELETED_LABELS.values())  # of all messages whose story can be told
 # A list over several labels reads them in the order of a job's life, so that one that moves on meanwhile is met
 # before or after its move; pending comes again in the end, for what went back there.
 LIFE: tuple[tuple[str, ...], ...] = (
@@ -42,6 +43,7 @@ LIFE: tuple[tuple[str, ...], ...] = (
     (State.RUNNING, State.WAITING),
     (State.SUCCESS, State.FAILED, State.CANCELED),
     (REPLAYED, State.PENDING),
+    tuple(DELETED_LABELS.values()),
 )
 FIRST_POSITION = "0"
 LAST_POSITION = "9"
@@ -167,6 +169,18 @@ class JobLists:
         while found := list(islice(rows, chunk)):
             yield from self._current(wanted, found)
 
+    def stories(
+        self, wanted: Wanted, behind: str | None = None, chunk: int = READ_CHUNK
+    ) -> Iterator[tuple[str, Story | None]]:
+        """Every position of a list with the story there, as ``walk`` does it with jobs; labels may be ``TOLD_LABELS``.
+
+        What has left the list meanwhile is told, too: what a story says does not depend on where it is listed.
+        """
+        rows = self._read(wanted, behind, chunk + 2)
+        while found := list(islice(rows, chunk)):
+            by_id = {story.id: story for story in self.jobs.stories([job_id for _, job_id in found])}
+            yield from ((position, by_id.get(job_id)) for position, job_id in found)
+
     def ids(self, wanted: Wanted, page_size: int = READ_CHUNK) -> Iterator[int]:
         """The ids of a list, read as they are consumed, in pages of at most ``page_size``."""
         size = max(1, min(page_size, STREAM_CHUNK_MAX))
@@ -194,7 +208,10 @@ class JobLists:
     # -- other finds --------------------------------------------------------------------------
 
     def with_trace(self, trace_id: str) -> list[int]:
-        """The ids of the first 1,000 jobs that were published with a trace id of the client's, oldest first."""
+        """The ids of the first 1,000 jobs that were published with a trace id of the client's, oldest first.
+
+        Those of deleted messages are among them for as long as their tombstones stand.
+        """
         rows = self.table.query_all("{trace_key} = :trace", {":trace": trace_id}, index="by_trace")
         return [row["job"] for row in islice(rows, TRACE_MAX_JOBS)]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Limit, Occupancy
-from chalicelib.core.states import State
+from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
 from chalicelib.store.clauses import (
     ABSENT,
@@ -523,6 +523,7 @@ class JobStore(Ledger):
     def entomb(self, job: Job, expires_at_s: int, removal: str = "") -> Tombstone:
         """Replace a finished job by a tombstone, so that no late delivery can bring it back; then delete its parts.
 
+        A message's tombstone keeps its trace, and where the trace is found.
         The tombstone names what is left in the bucket until ``seal`` says that nothing is. May be repeated: by its
         ``removal``, which nobody else has, a repeated write knows its own tombstone from another's.
         Raises ``JobRefused`` unless the job is as it was seen, or has this very tombstone.
@@ -532,6 +533,7 @@ class JobStore(Ledger):
         leftovers = places or [BODY_PART]
         grave = {
             **state_key(job.id),
+            **self.remembrance(job),
             "state": DELETED,
             "expires_at_s": expires_at_s,
             "leftovers": leftovers,
@@ -544,7 +546,7 @@ class JobStore(Ledger):
             ours = isinstance(ledger, Tombstone) and (refused.old or {}).get("removal", "") == removal
             if not ours:  # otherwise our own write, whose answer was lost
                 raise JobRefused(str(refused), ledger) from refused
-        tombstone = Tombstone(job.id, tuple(leftovers))
+        tombstone = Tombstone(job.id, tuple(leftovers), job.story if job.kind is Kind.MESSAGE else None)
         self.delete_parts(job.id)
         if not any(place.startswith(OBJECT_PLACE) for place in leftovers):
             self.seal(tombstone)

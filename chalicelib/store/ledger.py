@@ -17,7 +17,8 @@ Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by
     due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
 
 Beside the record a state item holds ``seal``: by which a settle by id knows its own work (see ``sealed``).
-``label`` is the state, or ``replayed`` for a dead letter that was replayed.
+``label`` is the state, or ``replayed`` for a dead letter that was replayed. The tombstone of a message keeps its story
+and its place in the indexes, under a label of its own (``DELETED_LABELS``), so that its trace is found as before.
 
 The transitions, each one conditional write, are in ``jobs.py``; what else is kept beside a record, in ``notes.py``.
 """
@@ -32,8 +33,8 @@ from typing import Any
 from chalicelib.core.decisions import LEASE_MARGIN_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.ids import job_id_in
-from chalicelib.core.job import Job, Tombstone, from_document, to_document
-from chalicelib.core.states import State
+from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone, from_document, to_document
+from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, TraceEvent, newest
 from chalicelib.store.clauses import holds_lease, in_state, slot_fence
 from chalicelib.store.occupancies import Action, Count, Occupancies
@@ -45,6 +46,7 @@ OBJECT_PLACE = "s3:"
 CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
+DELETED_LABELS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
 SEAL_MARK = "."  # between a lease and what seals it; neither has one
 
 _log = logging.getLogger(__name__)
@@ -122,9 +124,16 @@ class Ledger:
 
     def find_many(self, job_ids: Sequence[int]) -> list[Job]:
         """The jobs that exist, in the order of ``job_ids``; one that cannot be read is logged and left out."""
-        items = self.table.get_many([state_key(job_id) for job_id in dict.fromkeys(job_ids)])
-        by_id = {job.id: job for item in items if isinstance(job := decoded_or_none(item), Job)}
+        by_id = {found.id: found for found in self._records(job_ids) if isinstance(found, Job)}
         return [by_id[job_id] for job_id in job_ids if job_id in by_id]
+
+    def stories(self, job_ids: Sequence[int]) -> list[Story]:
+        """What is told of the jobs that exist, and of deleted messages, in no order."""
+        return [found.story for found in self._records(job_ids) if found.story is not None]
+
+    def _records(self, job_ids: Sequence[int]) -> list[Job | Tombstone]:
+        items = self.table.get_many([state_key(job_id) for job_id in dict.fromkeys(job_ids)])
+        return [found for item in items if (found := decoded_or_none(item)) is not None]
 
     def children(self, parent_id: int) -> list[int]:
         """The ids of the children that wait, or waited, for a job."""
@@ -150,6 +159,14 @@ class Ledger:
             **(self._wake(job.id, job.wake_at_ms) if job.wake_at_ms is not None else {}),
             **({} if job_id_in(job.trace_id) == job.id else {"trace_key": job.trace_id}),
         }
+
+    def remembrance(self, job: Job) -> dict[str, Any]:
+        """What the tombstone of a message keeps of it, as it is stored; of a task nothing."""
+        if job.kind is not Kind.MESSAGE:
+            return {}
+        item = self.item(job)
+        kept = {name: item[name] for name in (*STORY_FIELDS, "position", "trace_key") if name in item}
+        return {**kept, **self._labels(job, DELETED_LABELS[job.state])}
 
     def shard_of(self, job_id: int) -> int:
         """The index partition of a job."""
@@ -305,7 +322,7 @@ def state_key(job_id: int) -> dict[str, Any]:
     return {"job": job_id, "part": STATE_PART}
 
 
-def position_of(job: Job) -> str:
+def position_of(job: Job | Story) -> str:
     """Where a job stands in every list: by its creation time, then its id."""
     return f"{job.created_at_ms:013d}-{job.id:016d}"
 
@@ -315,8 +332,16 @@ def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
     if item is None:
         return None
     if item.get("state") == DELETED:
-        return Tombstone(item["job"], tuple(item.get("leftovers", ())))
+        return Tombstone(item["job"], tuple(item.get("leftovers", ())), _story_in(item))
     return record_of(item)
+
+
+def _story_in(item: Mapping[str, Any]) -> Story | None:
+    """The story that a tombstone keeps, if it keeps one."""
+    if "trace_id" not in item:
+        return None
+    kept = {name: item[name] for name in STORY_FIELDS if name in item}
+    return Story(**{**kept, "id": item["job"], "kind": Kind(item["kind"]), "trace": tuple(item.get("trace", ()))})
 
 
 def decoded_or_none(item: Mapping[str, Any]) -> Job | Tombstone | None:

@@ -156,12 +156,15 @@ class TestPages:
         place(api.yard, replace(newer, trace=(*newer.trace, line)))
         assert events(api, topic=topic, cursor=cursor) == [(str(newer.id), "PUBLISHED"), *self.everything([older])]
 
-    def test_a_message_that_was_removed_meanwhile_is_passed_over(self, api: Service, topic: str) -> None:
+    def test_a_message_that_is_removed_meanwhile_is_told_of_still(self, api: Service, topic: str) -> None:
         older, newer = told(api, topic, *self.WORDS[:3]), told(api, topic, *self.WORDS[:3])
         cursor = api.get("/mq/trace/list", {"topic": topic, "perPage": 2}).json["nextCursor"]
         gone = place(api.yard, replace(newer, state=State.SUCCESS))
         api.yard.jobs.entomb(gone, 1)
-        assert events(api, topic=topic, cursor=cursor) == self.everything([older])
+        assert events(api, topic=topic, cursor=cursor) == self.everything([newer])[2:] + self.everything([older])
+        assert events(api, topic=topic) == self.everything([older, newer])
+        assert events(api, topic=topic, messageId=str(newer.id)) == self.everything([newer])
+        assert events(api, topic=topic, event="CANCELED") == []
 
     def test_one_answer_looks_at_so_many_messages(
         self, api: Service, topic: str, monkeypatch: pytest.MonkeyPatch

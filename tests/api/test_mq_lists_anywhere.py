@@ -65,9 +65,10 @@ def test_lists_cleanup_and_depth(anywhere: Service) -> None:
     assert dead == [message["id"] for page in pages for message in page if message["status"] == "FAILED"]
     assert len(dead) == 7
     assert anywhere.get("/mq/queue/depth", {"topic": "everywhere"}).json["depth"] == 6
-    for status, number in (("COMPLETED", 7), ("FAILED", 7)):
-        reply = anywhere.post("/mq/queue/cleanup", {"topic": "everywhere", "status": status})
-        assert reply.json == {"deleted": number, "hasMore": False, "nextCursor": None}
+    for number, body in ((7, {}), (0, {"status": "FAILED"}), (7, {"status": "FAILED", "includeUnreplayed": True})):
+        reply = anywhere.post("/mq/queue/cleanup", {"topic": "everywhere", **body})
+        kept = 0 if number else 7
+        assert reply.json == {"deleted": number, "kept": kept, "hasMore": False, "nextCursor": None}
     left = anywhere.get("/mq/message/list", {"topic": "everywhere"}).json
     assert ({message["status"] for message in left["pageData"]}, left["totalCount"]) == ({"PENDING"}, 6)
     assert parts_of(anywhere.yard, int(dead[0])).keys() == {"state"}

@@ -18,7 +18,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
 from tests.support.lambda_shapes import Time, sqs_event
 from tests.support.ledger import job_of, parts_of, place
-from tests.support.mq import HOUR_MS, ODD_TOPICS, dead_letter, listed, poll, problem, publish
+from tests.support.mq import HOUR_MS, ODD_TOPICS, dead_letter, listed, poll, problem, publish, trace
 from tests.support.service import Service
 
 
@@ -109,10 +109,10 @@ class TestCleanup:
         assert [key for key in in_bucket if done[2]["id"] in key] == [
             f"bodies/{done[2]['id']}/{birth(api, done[2])}.json"
         ]
-        assert clean(api, topic=topic) == {"deleted": 3, "hasMore": False, "nextCursor": None}
+        assert clean(api, topic=topic) == {"deleted": 3, "kept": 0, "hasMore": False, "nextCursor": None}
         assert ids(api, topic) == [dead, kept["id"]]
         for message in done:
-            assert api.get("/mq/trace/detail", {"traceId": message["traceId"]}).status == 404
+            assert [event for event, _ in trace(api, message["traceId"])] == ["PUBLISHED", "PROCESSING", "COMPLETED"]
             assert api.yard.jobs.ledger(int(message["id"])) == Tombstone(int(message["id"]))
             assert parts_of(api.yard, int(message["id"])).keys() == {"state"}
         assert [key for key in objects(api) if done[2]["id"] in key] == []
@@ -129,16 +129,47 @@ class TestCleanup:
         assert api.yard.jobs.ledger(int(record["id"])) == Tombstone(int(record["id"]))
         assert ids(api, topic) == []
 
-    def test_failed_are_dead_letters_replayed_or_not_and_canceled(self, api: Service, topic: str) -> None:
-        letters = [dead_letter(api, topic)["id"] for _ in range(2)]
-        successor = api.post("/mq/dlq/replay", {"id": letters[0]}).json["messageId"]
-        canceled = place(api.yard, job_of(api.yard, type=topic, state=State.CANCELED))
+    def test_failed_are_dead_letters_that_were_replayed_and_what_was_canceled(self, api: Service, topic: str) -> None:
+        letters = [dead_letter(api, topic) for _ in range(2)]
+        successor = api.post("/mq/dlq/replay", {"ids": [letters[0]["id"]]}).json[0]["messageId"]
+        place(api.yard, job_of(api.yard, type=topic, state=State.CANCELED))
         kept = place(api.yard, job_of(api.yard, type=topic, state=State.SUCCESS))
-        assert clean(api, topic=topic, status="FAILED")["deleted"] == 3
-        assert set(ids(api, topic)) == {successor, str(kept.id)}
+        assert clean(api, topic=topic, status="FAILED") == {
+            "deleted": 2,
+            "kept": 1,
+            "hasMore": False,
+            "nextCursor": None,
+        }
+        assert set(ids(api, topic)) == {successor, str(kept.id), letters[1]["id"]}
+        assert [letter["id"] for letter in api.get("/mq/dlq/list", {"topic": topic}).json["pageData"]] == [
+            letters[1]["id"]
+        ]
+        gone = clean(api, topic=topic, status="FAILED", includeUnreplayed=True)
+        assert (gone["deleted"], gone["kept"]) == (1, 0)
         assert api.get("/mq/dlq/list", {"topic": topic}).json["pageData"] == []
-        assert api.post("/mq/dlq/replay", {"id": letters[1]}).status == 404
-        assert str(canceled.id) not in ids(api, topic)
+        assert api.post("/mq/dlq/replay", {"id": letters[1]["id"]}).status == 404
+        told = ["PUBLISHED", "PROCESSING", "MOVED_TO_DLQ"]
+        assert [[event for event, _ in trace(api, letter["traceId"])] for letter in letters] == [told, told]
+
+    def test_a_trace_id_of_the_client_s_outlives_its_message(self, api: Service, topic: str) -> None:
+        own = f"ours {topic}"
+        publish(api, topic, traceId=own)
+        (message,) = poll(api, topic)
+        api.post("/mq/message/complete", {"id": message["id"]})
+        before = trace(api, own)
+        assert clean(api, topic=topic)["deleted"] == 1
+        assert trace(api, own) == before
+        assert listed(api, traceId=own) == []
+        events = api.get("/mq/trace/list", {"topic": topic, "event": "COMPLETED"}).json
+        assert ([entry["messageId"] for entry in events["pageData"]], events["totalCount"]) == ([message["id"]], 1)
+
+    def test_without_a_body_nothing_is_removed(self, api: Service, topic: str) -> None:
+        done = completed(api, topic)
+        reply = api.post("/mq/queue/cleanup")
+        assert (reply.status, reply.json["message"]) == (422, "the request has no body")
+        assert ids(api, topic) == [done["id"]]
+        for path in ("/mq/dlq/replay", "/api/task/cancel", "/api/task/retry", "/api/task/complete"):
+            assert api.post(path).status == 422, path
 
     def test_older_than(self, api: Service, topic: str) -> None:
         """It is the last change that counts, not the creation."""

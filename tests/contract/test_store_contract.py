@@ -21,6 +21,7 @@ from tests.support.ledger import (
     NOW,
     Membership,
     difference,
+    grave_of,
     job_of,
     labels,
     lines,
@@ -353,9 +354,17 @@ class TestTombstones:
 
         assert yard.jobs.entomb(job, 1_234) == Tombstone(job.id, ("item",))
 
-        grave = {"job": job.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
-        assert parts_of(yard, job.id) == {"state": grave}
-        becomes(Membership((), (), None, by_trace=False), lambda: membership(yard, job))
+        assert parts_of(yard, job.id) == {"state": {**grave_of(yard, job, 1_234), "trace_key": job.trace_id}}
+        gone = ("deleted-success",)
+        becomes(Membership(gone, gone, None, by_trace=True), lambda: membership(yard, job))
+        assert yard.jobs.find_many([job.id]) == []
+        assert yard.jobs.stories([job.id]) == [job.story]
+
+    def test_a_task_leaves_no_story(self, yard: Yard) -> None:
+        task = place(yard, job_of(yard, kind=Kind.TASK, state=State.FAILED))
+        yard.jobs.entomb(task, 1_234)
+        assert stored(yard, task.id) == {"job": task.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
+        assert yard.jobs.stories([task.id]) == []
 
     def test_what_is_left_in_the_bucket_is_told_until_it_is_gone(self, yard: Yard) -> None:
         places = (f"s3:bodies/1/{BIRTH}.json", f"s3:outputs/1/{OLD}.json")
@@ -367,7 +376,7 @@ class TestTombstones:
         assert yard.jobs.find(job.id) is None
         for _ in range(2):
             yard.jobs.seal(tombstone)
-            assert stored(yard, job.id) == {"job": job.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
+            assert stored(yard, job.id) == grave_of(yard, job, 1_234)
 
     def test_only_a_tombstone_is_sealed(self, yard: Yard) -> None:
         live = place(yard, job_of(yard))
@@ -383,9 +392,7 @@ class TestTombstones:
         yard.jobs.entomb(job, 1_234)
         yard.jobs.table.put({"job": job.id, "part": "body", "text": "left"})
         yard.jobs.entomb(job, 5_678)
-        assert parts_of(yard, job.id) == {
-            "state": {"job": job.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
-        }
+        assert parts_of(yard, job.id) == {"state": grave_of(yard, job, 1_234)}
 
     @pytest.mark.parametrize("override", [{"state": State.PENDING}, {"birth": OTHER}, {"delivery": 2}])
     def test_a_job_that_moved_on_is_not_deleted(self, yard: Yard, override: dict[str, Any]) -> None:

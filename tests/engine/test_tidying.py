@@ -20,7 +20,7 @@ from chalicelib.engine.tidying import Bounds, Removed, remove_expired, remove_ol
 from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import position_of
-from tests.support.ledger import job_of, parts_of, place
+from tests.support.ledger import grave_of, job_of, parts_of, place
 from tests.support.steps import a_message, before, counting, failing, using
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, START_MS
@@ -29,7 +29,9 @@ DAY_MS = 86_400_000
 DAY_S = 86_400
 EVER = Bounds(10_000, lambda: True)
 DONE = labels_of(State.SUCCESS)
-KEPT = replace(SETTINGS, retention_completed_s=7 * DAY_S, retention_failed_s=30 * DAY_S)
+KEPT = replace(
+    SETTINGS, retention_completed_s=7 * DAY_S, retention_failed_s=30 * DAY_S, retention_unreplayed_s=90 * DAY_S
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +75,11 @@ def test_nothing_expires_unless_the_settings_say_so(w: World) -> None:
 
 
 def test_what_is_done_for_longer_than_it_is_kept_is_removed(k: World) -> None:
-    week, month = 7 * DAY_MS, 30 * DAY_MS
+    week, month, quarter = 7 * DAY_MS, 30 * DAY_MS, 90 * DAY_MS
     young = [
         done(k, week),
-        done(k, month, State.FAILED),
+        done(k, month, State.FAILED, kind=Kind.TASK),
+        done(k, quarter, State.FAILED),
         done(k, month, State.CANCELED, kind=Kind.TASK),
         done(k, 400 * DAY_MS, updated_at_ms=k.clock.ms - week),
         *(done(k, 400 * DAY_MS, state) for state in (State.PENDING, State.WAITING)),
@@ -84,25 +87,39 @@ def test_what_is_done_for_longer_than_it_is_kept_is_removed(k: World) -> None:
     old = [
         done(k, week + 1),
         done(k, week + 1, kind=Kind.TASK),
-        done(k, month + 1, State.FAILED),
+        done(k, month + 1, State.FAILED, kind=Kind.TASK),
+        done(k, month + 1, State.CANCELED),
         done(k, month + 1, State.CANCELED, kind=Kind.TASK),
+        done(k, quarter + 1, State.FAILED),
     ]
     replayed = done(k, month + 1, State.FAILED)
     k.yard.jobs.together([k.yard.jobs.replaying(replayed, 1, k.clock.ms - month - 1)])
     ticked = k.tick()
     assert ticked is not None
-    assert ticked["expired_removed"] == 5
+    assert ticked["expired_removed"] == 7
     assert left(k) == {job.id for job in young}
     graves = {record.id for record in k.records() if isinstance(record, Tombstone)}
     assert graves == {job.id for job in (*old, replayed)}
 
 
-@pytest.mark.parametrize(("completed_s", "failed_s", "stays"), [(DAY_S, 0, State.FAILED), (0, DAY_S, State.SUCCESS)])
-def test_one_outcome_may_be_kept_for_ever(k: World, completed_s: int, failed_s: int, stays: State) -> None:
-    jobs = {state: done(k, 400 * DAY_MS, state) for state in (State.SUCCESS, State.FAILED)}
-    yard = replace(k.yard, settings=replace(KEPT, retention_completed_s=completed_s, retention_failed_s=failed_s))
-    assert remove_expired(yard, yes) == 1
-    assert left(k) == {jobs[stays].id}
+@pytest.mark.parametrize(
+    ("setting", "removed"),
+    [
+        ("retention_completed_s", {"success"}),
+        ("retention_failed_s", {"failed task", "canceled"}),
+        ("retention_unreplayed_s", {"dead letter"}),
+    ],
+)
+def test_what_no_setting_names_is_kept_for_ever(k: World, setting: str, removed: set[str]) -> None:
+    jobs = {
+        "success": done(k, 400 * DAY_MS),
+        "failed task": done(k, 400 * DAY_MS, State.FAILED, kind=Kind.TASK),
+        "canceled": done(k, 400 * DAY_MS, State.CANCELED),
+        "dead letter": done(k, 400 * DAY_MS, State.FAILED),
+    }
+    yard = replace(k.yard, settings=replace(SETTINGS, **{setting: DAY_S}))
+    assert remove_expired(yard, yes) == len(removed)
+    assert left(k) == {job.id for name, job in jobs.items() if name not in removed}
 
 
 def test_a_run_of_the_clock_is_bounded_and_the_next_goes_on(k: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,14 +169,8 @@ def test_everything_goes_but_the_tombstone(w: World, size: int) -> None:
     output = w.yard.payloads.store_output(replace(job, lease="l1"), f'"{"y" * size}"')
     place(w.yard, replace(job, state=State.SUCCESS, output=output.text, output_at=output.place))
     assert remove_old(w.yard, Wanted(Kind.MESSAGE, labels=DONE), None, EVER) == Removed(1, None)
-    assert parts_of(w.yard, job.id) == {
-        "state": {
-            "job": job.id,
-            "part": "state",
-            "state": "deleted",
-            "expires_at_s": START_MS // 1_000 + w.yard.settings.tombstone_ttl_s,
-        }
-    }
+    expires_at_s = START_MS // 1_000 + w.yard.settings.tombstone_ttl_s
+    assert parts_of(w.yard, job.id) == {"state": grave_of(w.yard, replace(job, state=State.SUCCESS), expires_at_s)}
     assert w.objects() == []
 
 

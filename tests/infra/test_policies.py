@@ -74,7 +74,7 @@ from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 DEV = Settings(stage="dev", bucket="objects")
 SILENT = replace(DEV, metrics="off")
-RETAINING = replace(DEV, retention_completed_s=3_600, retention_failed_s=7_200)
+RETAINING = replace(DEV, retention_completed_s=3_600, retention_failed_s=7_200, retention_unreplayed_s=7_200)
 ALL = replace(RETAINING, metrics="queue")  # everything that settings may add to a role
 LONGEST = replace(ALL, prefix="p" * 16, stage="s" * 12, tracing="on").checked()
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -572,7 +572,8 @@ def do_and_look(at_work: Installation) -> None:
 def clean_up(at_work: Installation) -> None:
     """Removal of messages of every size that succeeded or failed; the tasks are left to retention."""
     for status in ("COMPLETED", "FAILED"):
-        assert at_work.post("/mq/queue/cleanup", {"status": status})["deleted"] > 0
+        body = {"status": status, "includeUnreplayed": True}
+        assert at_work.post("/mq/queue/cleanup", body)["deleted"] > 0
 
 
 WORK = (

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.engine import tidying
-from chalicelib.services import messages, queues
+from chalicelib.services import dead_letters, messages, queues, traces
 from chalicelib.services.queues import Cleaned
 from chalicelib.services.records import Message, moment_of
 from chalicelib.services.words import Status
@@ -53,11 +53,18 @@ def test_what_was_done_before_a_time_is_removed(bench: Bench, topic: str) -> Non
     assert [m.id for m in messages.list(topic=topic)] == [waiting.id]
 
 
-def test_dead_letters_are_removed_by_their_own_status(topic: str) -> None:
-    messages.publish(topic, {}, max_retries=1)
-    messages.fail(messages.poll(topic)[0])
-    assert queues.cleanup(topic=topic).deleted == 0
-    assert queues.cleanup(status="FAILED", topic=topic).deleted == 1
+def test_dead_letters_are_removed_once_they_were_replayed_or_by_name(topic: str) -> None:
+    for _ in range(2):
+        messages.publish(topic, {}, max_retries=1)
+        (letter,) = messages.poll(topic)
+        messages.fail(letter)
+    replayed = dead_letters.replay(letter)
+    messages.complete(messages.poll(topic)[0])
+    assert queues.cleanup(topic=topic) == Cleaned(1, has_more=False)
+    assert queues.cleanup(status="FAILED", topic=topic) == Cleaned(1, has_more=False, kept=1)
+    assert queues.cleanup(status="FAILED", topic=topic, include_unreplayed=True) == Cleaned(1, has_more=False)
+    assert [event.event for event in traces.get(letter.trace_id)] == ["PUBLISHED", "PROCESSING", "MOVED_TO_DLQ"]
+    assert [event.event for event in traces.list(message_id=replayed.id)] == ["COMPLETED", "PROCESSING", "REPLAYED"]
 
 
 def test_a_cleanup_ends_when_its_caller_says_so(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:

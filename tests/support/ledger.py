@@ -12,7 +12,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import LABELS
+from chalicelib.store.job_lists import TOLD_LABELS
 from chalicelib.store.ledger import position_of, state_key
 from tests.support.yards import START_MS
 
@@ -57,6 +57,23 @@ def parts_of(yard: Yard, job_id: int) -> dict[str, dict[str, Any]]:
     return {row["part"]: row for row in rows}
 
 
+def grave_of(yard: Yard, job: Job, expires_at_s: int) -> dict[str, Any]:
+    """The tombstone of a message, with nothing left over: what its trace is found by, and the trace."""
+    return {
+        "job": job.id,
+        "part": "state",
+        "state": "deleted",
+        "expires_at_s": expires_at_s,
+        "kind": "message",
+        "type": job.type,
+        "created_at_ms": job.created_at_ms,
+        "trace_id": job.trace_id,
+        "trace": list(job.trace),
+        "position": position_of(job),
+        **labels(yard, job, f"deleted-{job.state}"),
+    }
+
+
 def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> dict[str, Any]:
     """What an item has now where that is not what it had; ``None`` for an attribute that is gone."""
     was, now = before or {}, after or {}
@@ -97,9 +114,7 @@ def membership(yard: Yard, job: Job) -> Membership:
     def under(index: str, key: str, prefix: str) -> tuple[str, ...]:
         place_there = position_of(job)
         return tuple(
-            label
-            for label in (*LABELS, "deleted")
-            if shown(index, key, f"{prefix}#{label}#{shard}", "position", place_there)
+            label for label in TOLD_LABELS if shown(index, key, f"{prefix}#{label}#{shard}", "position", place_there)
         )
 
     waking = table.query_all("{wake_key} = :key", {":key": f"due#{shard}"}, index="due")

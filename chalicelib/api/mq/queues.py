@@ -11,10 +11,8 @@ from chalicelib.api.mq.records import STATES_OF
 from chalicelib.api.paging import POSITION, Cursor, cursor_in
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, to_ms
-from chalicelib.core.states import Kind
 from chalicelib.engine.depth import depth_of
-from chalicelib.engine.tidying import Bounds, remove_old
-from chalicelib.store.job_lists import Wanted, labels_of
+from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_old, unreplayed
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -45,7 +43,10 @@ class CleanupBody(ApiModel):
     """What to remove."""
 
     status: Literal["COMPLETED", "FAILED"] = Field(
-        default="COMPLETED", description="FAILED: dead letters, replayed ones included, and canceled messages"
+        default="COMPLETED", description="FAILED: dead letters that were replayed, and canceled messages"
+    )
+    include_unreplayed: bool = Field(
+        default=False, description="With FAILED: dead letters that were not replayed, too; nothing brings them back"
     )
     older_than: Moment | None = Field(
         default=None, description="Only what last changed before this time; everything of the status unless told"
@@ -65,6 +66,10 @@ class Cleaned(AnswerModel):
     """What was removed."""
 
     deleted: int
+    kept: int = Field(
+        description="With FAILED: dead letters of any age that were not replayed, and therefore stay; counted up to "
+        "10,000"
+    )
     has_more: bool = Field(description="There may be more to remove: repeat the request")
     next_cursor: str | None = Field(description="Where the next request may go on; it need not")
 
@@ -85,16 +90,18 @@ def clean_up(yard: Yard, body: CleanupBody) -> Cleaned:
     """Remove messages that are done, the oldest first, with their payloads.
 
     One request removes about 1,000 or works for 20 seconds, whichever ends first; hasMore says whether to repeat
-    it. A removed message is gone from lists and traces at once and cannot come back.
+    it. A removed message is gone from lists at once and cannot come back; its trace is shown for 15 days more.
+    A dead letter that was not replayed stays unless `includeUnreplayed` is true.
     """
     started_ms = yard.now_ms()
     removed = remove_old(
         yard,
-        Wanted(Kind.MESSAGE, body.topic, labels_of(*STATES_OF[body.status])),
+        messages_to_remove(body.topic, STATES_OF[body.status], include_unreplayed=body.include_unreplayed),
         to_ms(body.older_than) if body.older_than is not None else None,
         Bounds(REMOVALS_MAX, lambda: yard.now_ms() - started_ms < CLEANUP_BUDGET_MS),
         str(cursor_in(body.cursor, body.filters, POSITION).place) if body.cursor is not None else None,
     )
     place = removed.place
     following = None if place is None else Cursor(place, 0, exact=False).to_text(body.filters)
-    return Cleaned(deleted=removed.count, has_more=place is not None, next_cursor=following)
+    kept = unreplayed(yard, body.topic) if body.status == "FAILED" and not body.include_unreplayed else 0
+    return Cleaned(deleted=removed.count, kept=kept, has_more=place is not None, next_cursor=following)

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from chalicelib.api.models import AnswerModel
 from chalicelib.api.shapes import iso
-from chalicelib.core.ids import job_id_in
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, Story
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent
 from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, retry_count_of, states_of
@@ -103,20 +102,12 @@ def record(job: Job, payload: Any, options: Any) -> MessageRecord:
     )
 
 
-def trace_record(job: Job, event: TraceEvent) -> TraceRecord:
+def trace_record(story: Story, event: TraceEvent) -> TraceRecord:
     return TraceRecord(
-        trace_id=job.trace_id,
-        message_id=str(job.id),
-        topic=job.type,
+        trace_id=story.trace_id,
+        message_id=str(story.id),
+        topic=story.type,
         event=EVENT_OF[event.event],
         detail=dict(event.detail) or None,
         created_at=iso(event.at_ms) or "",
     )
-
-
-def with_trace(yard: Yard, trace_id: str) -> list[Job]:
-    """The jobs with a trace id, oldest first: one made here names its job; those the client chose are indexed."""
-    own = job_id_in(trace_id)
-    ids = dict.fromkeys([*([own] if own is not None else []), *yard.lists.with_trace(trace_id)])
-    jobs = [job for job in yard.jobs.find_many(list(ids)) if job.trace_id == trace_id]
-    return sorted(jobs, key=lambda job: (job.created_at_ms, job.id))

@@ -31,11 +31,12 @@ class Recovered(AnswerModel):
 
 
 @router.post("/mq/queue/recover-locked", scope="message")
-def recover_locked_messages(yard: Yard, body: RecoverBody) -> Recovered:
+def recover_locked_messages(yard: Yard, body: RecoverBody | None) -> Recovered:
     """Make messages PENDING at once whose lock ran out, the oldest first.
 
     They come back by themselves, too: with the next poll after the lock has run out. At most 1,000 are recovered by
     one request; if there may be more, ask again.
     """
+    topic = None if body is None else body.topic
     stop_at_ms = yard.now_ms() + RECOVERING_MAX_MS
-    return Recovered(recovered=recover_locked(yard, body.topic, lambda: yard.now_ms() < stop_at_ms))
+    return Recovered(recovered=recover_locked(yard, topic, lambda: yard.now_ms() < stop_at_ms))

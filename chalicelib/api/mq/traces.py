@@ -1,4 +1,4 @@
-"""What happened to messages: ``/mq/trace``."""
+"""What happened to messages, those included that were deleted lately: ``/mq/trace``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import Field
 
 from chalicelib.api.models import ApiModel, Id, Name, Topic
-from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_record, with_trace
+from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_record
 from chalicelib.api.paging import Cursor, ListAnswer, Paging, cursor_in
 from chalicelib.api.routes import Router
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
-from chalicelib.core.job import Job
+from chalicelib.core.job import Story
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent
-from chalicelib.store.job_lists import LABELS, READ_CHUNK, Wanted
+from chalicelib.engine.stories import with_trace
+from chalicelib.store.job_lists import READ_CHUNK, TOLD_LABELS, Wanted
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
-from chalicelib.store.ledger import REPLAYED, position_of
+from chalicelib.store.ledger import DELETED_LABELS, REPLAYED, position_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -45,9 +46,9 @@ EventWord = Literal[
 ]
 # Events that end a message's life: who has such a one stands under these labels, and has one of it.
 ENDS: Mapping[str, tuple[str, ...]] = {
-    "COMPLETED": (State.SUCCESS.value,),
-    "MOVED_TO_DLQ": (State.FAILED.value, REPLAYED),
-    "CANCELED": (State.CANCELED.value,),
+    "COMPLETED": (State.SUCCESS.value, DELETED_LABELS[State.SUCCESS]),
+    "MOVED_TO_DLQ": (State.FAILED.value, REPLAYED, DELETED_LABELS[State.FAILED]),
+    "CANCELED": (State.CANCELED.value, DELETED_LABELS[State.CANCELED]),
 }
 NO_TRACE = {404: "There is no trace with this id"}
 
@@ -86,7 +87,7 @@ class EventPage(ListAnswer):
 class Told(NamedTuple):
     """An event of a message, and its place in the list."""
 
-    job: Job
+    story: Story
     event: TraceEvent
     place: str
 
@@ -104,10 +105,11 @@ def trace_detail(yard: Yard, query: TraceQuery) -> list[TraceRecord]:
 def list_events(yard: Yard, query: EventQuery) -> EventPage:
     """List events, the newest message first, and of a message the newest event.
 
-    A message keeps its newest 20 events. An answer looks at 500 messages, and with a filter at up to 10,000, for up
-    to 10 seconds, until its page is full; totalIsExact is false where there are more. nextCursor goes on through all
-    of them: after 10,000 in vain a page may be short, even empty, before the end. COMPLETED, MOVED_TO_DLQ and CANCELED
-    are looked for only where messages have ended so, and counted up to 10,000.
+    A message keeps its newest 20 events, and they are told for 15 days after it was deleted. An answer looks at 500
+    messages, and with a filter at up to 10,000, for up to 10 seconds, until its page is full; totalIsExact is false
+    where there are more. nextCursor goes on through all of them: after 10,000 in vain a page may be short, even empty,
+    before the end. COMPLETED, MOVED_TO_DLQ and CANCELED are looked for only where messages have ended so, and counted
+    up to 10,000.
     """
     if query.cursor is None:
         return _numbered(yard, query)
@@ -123,11 +125,11 @@ def trace_by_path(yard: Yard, path: TracePath) -> list[TraceRecord]:
 
 
 def _story(yard: Yard, trace_id: str) -> list[TraceRecord]:
-    jobs = [job for job in with_trace(yard, trace_id) if job.kind is Kind.MESSAGE]
-    if not jobs:
+    stories = with_trace(yard, trace_id)
+    if not stories:
         raise NotFound("there is no trace with this id", field="traceId", got=trace_id)
-    told = [(event, job) for job in jobs for event in job.events]
-    return [trace_record(job, event) for event, job in sorted(told, key=lambda entry: entry[0].at_ms)]
+    told = [(event, story) for story in stories for event in story.events]
+    return [trace_record(story, event) for event, story in sorted(told, key=lambda entry: entry[0].at_ms)]
 
 
 @dataclass(slots=True)
@@ -155,11 +157,11 @@ def _numbered(yard: Yard, query: EventQuery) -> EventPage:
     end = query.offset + query.per_page
     told: list[Told] = []
     look, last, more = _Look.begin(yard), "", False
-    for at, job in _messages(yard, query, None, READ_CHUNK):
+    for at, story in _messages(yard, query, None, READ_CHUNK):
         if look.looked >= WINDOW and (len(told) > end or look.spent):
             more = True
             break
-        told += _told(job, query)
+        told += _told(story, query)
         look.looked, last = look.looked + 1, at
     page = told[query.offset : end]
     place = page[-1].place if told[end:] else f"{last}/0" if more else None
@@ -180,8 +182,8 @@ def _behind(yard: Yard, query: EventQuery, place: str) -> tuple[list[Told], str 
     position, _, older = place.partition("/")
     told: list[Told] = []
     look = _Look.begin(yard)
-    for at, job in _messages(yard, query, place, min(query.per_page + 1, READ_CHUNK)):
-        told += _told(job, query, int(older) if at == position else None)
+    for at, story in _messages(yard, query, place, min(query.per_page + 1, READ_CHUNK)):
+        told += _told(story, query, int(older) if at == position else None)
         look.looked += 1
         if len(told) > query.per_page:
             return told[: query.per_page], told[query.per_page - 1].place
@@ -190,51 +192,54 @@ def _behind(yard: Yard, query: EventQuery, place: str) -> tuple[list[Told], str 
     return told, None
 
 
-def _messages(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterable[tuple[str, Job | None]]:
+def _messages(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterable[tuple[str, Story | None]]:
     """The messages that the query may be about, newest first, from ``place`` on, with their positions."""
     if query.message_id is not None:
         return _only(yard, query, place)
     return _all(yard, query, place, chunk)
 
 
-def _only(yard: Yard, query: EventQuery, place: str | None) -> Iterator[tuple[str, Job | None]]:
+def _only(yard: Yard, query: EventQuery, place: str | None) -> Iterator[tuple[str, Story | None]]:
     job_id = parse_job_id(query.message_id or "")
-    job = yard.jobs.find(job_id) if job_id is not None else None
-    if job is not None and job.kind is Kind.MESSAGE and query.topic in (None, job.type):
-        position = position_of(job)
-        if place is None or place.startswith(f"{position}/"):
-            yield position, job
+    for story in yard.jobs.stories([job_id] if job_id is not None else []):
+        position = position_of(story)
+        if _is_of(query, story) and (place is None or place.startswith(f"{position}/")):
+            yield position, story
 
 
-def _all(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterator[tuple[str, Job | None]]:
+def _all(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterator[tuple[str, Story | None]]:
     wanted = _wanted(query)
     if place is None:
-        yield from yard.lists.walk(wanted, chunk=chunk)
+        yield from yard.lists.stories(wanted, chunk=chunk)
         return
     position, _, older = place.partition("/")
     if int(older) > 0:  # the answer before ended within this message
-        job = yard.jobs.find(int(position.partition("-")[2]))
-        yield position, job if job is not None and wanted.holds(job) else None
-    yield from yard.lists.walk(wanted, position, chunk)
+        found = yard.jobs.stories([int(position.partition("-")[2])])
+        yield position, next((story for story in found if _is_of(query, story)), None)
+    yield from yard.lists.stories(wanted, position, chunk)
 
 
 def _wanted(query: EventQuery) -> Wanted:
     """Where messages are listed that may have what is asked for."""
-    return Wanted(Kind.MESSAGE, query.topic, ENDS.get(query.event or "", LABELS))
+    return Wanted(Kind.MESSAGE, query.topic, ENDS.get(query.event or "", TOLD_LABELS))
 
 
-def _told(job: Job | None, query: EventQuery, older_than: int | None = None) -> list[Told]:
+def _is_of(query: EventQuery, story: Story) -> bool:
+    return story.kind is Kind.MESSAGE and query.topic in (None, story.type)
+
+
+def _told(story: Story | None, query: EventQuery, older_than: int | None = None) -> list[Told]:
     """The events of a message that the query is about, the newest first; of its first ``older_than`` where told."""
-    if job is None:
+    if story is None:
         return []
-    position = position_of(job)
-    told = [Told(job, event, f"{position}/{number}") for number, event in enumerate(job.events[:older_than])]
+    position = position_of(story)
+    told = [Told(story, event, f"{position}/{number}") for number, event in enumerate(story.events[:older_than])]
     return [entry for entry in reversed(told) if query.event in (None, EVENT_OF[entry.event.event])]
 
 
 def _page(query: EventQuery, told: list[Told], total: int, exact: bool, place: str | None) -> EventPage:
     return EventPage(
-        page_data=[trace_record(entry.job, entry.event) for entry in told],
+        page_data=[trace_record(entry.story, entry.event) for entry in told],
         total_count=total,
         total_is_exact=exact,
         next_cursor=None if place is None else Cursor(place, total, exact).to_text(query.filters),
