@@ -6,14 +6,18 @@ Models are built at first use (``defer_build``): importing fifty of them costs a
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.naming import instead_of
 
 NAME_MAX_CHARS = 256
+UNKNOWN_NAMES = "unknown_names"  # the type of that error; its context names them
 TEXT_MAX_CHARS = 6 * 1024 * 1024  # what one request can hold; a bound also makes pydantic check the encoding
 
 INPUT_CONFIG = ConfigDict(
@@ -29,25 +33,34 @@ _Item = TypeVar("_Item")
 
 
 class ApiModel(BaseModel):
-    """A request or a part of one: camelCase outside, snake_case inside, unknown fields ignored.
+    """A request or a part of one: camelCase outside, snake_case inside.
 
-    A ``str`` field refuses text that UTF-8 cannot hold and a ``float`` field what JSON cannot; an ``Any`` field
-    takes whatever JSON there is. A request must use the outer names; the inner ones serve the code.
+    A field that there is not is refused with the name that was probably meant: ignored, it would leave a wish
+    unheard. ``ELSEWHERE`` says what to write instead of names that other systems have. A ``str`` field refuses text
+    that UTF-8 cannot hold and a ``float`` field what JSON cannot; an ``Any`` field takes whatever JSON there is.
     """
 
-    model_config = ConfigDict(
-        **INPUT_CONFIG,
-        alias_generator=to_camel,
-        defer_build=True,
-        extra="ignore",
-        populate_by_name=True,
-    )
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+
+    model_config = ConfigDict(**INPUT_CONFIG, alias_generator=to_camel, defer_build=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, given: Any) -> Any:
+        if isinstance(given, dict) and cls.model_config.get("extra") == "forbid":
+            known = [to_camel(name) for name in cls.model_fields]
+            expected = {name: cls.ELSEWHERE.get(name) or instead_of(name, known) for name in given if name not in known}
+            if expected:
+                raise PydanticCustomError(UNKNOWN_NAMES, "names that there are", {"expected": expected})
+        return given
 
 
 class AnswerModel(ApiModel):
     """An answer or a part of one. What is stored must be shown, so odd text and numbers pass."""
 
     model_config = ConfigDict(
+        extra="ignore",
+        populate_by_name=True,
         str_max_length=None,
         allow_inf_nan=True,
         json_schema_serialization_defaults_required=True,  # an answer has all its fields, null where unset

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from chalicelib.api import redaction
 from chalicelib.api.exchange import Answer
-from chalicelib.api.models import AnswerModel
+from chalicelib.api.models import UNKNOWN_NAMES, AnswerModel
 from chalicelib.core.errors import (
     Conflict,
     Full,
@@ -176,20 +177,29 @@ def rejected(where: str, value: object, error: ValidationError) -> TaskyardError
 
     A body that is no object where one is needed is a ``BadRequest``; everything else is ``InvalidFields``.
     """
-    found = error.errors(include_url=False, include_context=False)
+    found = error.errors(include_url=False)
     if where == "body" and len(found) == 1 and not found[0]["loc"] and found[0]["type"] in _WHOLE:
         expected = "a JSON list" if found[0]["type"] == "list_type" else "a JSON object"
         return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
     details: dict[str, Detail] = {}
-    for entry in found:
-        is_missing = entry["type"] == "missing"
-        name = _path(entry["loc"], value, to_absent=is_missing) or where
-        detail = Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
+    for detail in (detail for entry in found for detail in _found(entry, where, value)):
         known = details.get(detail.field)  # each member of a union says what it expected
         if known is not None and detail.expected not in known.expected:
             detail = replace(known, expected=f"{known.expected} or {detail.expected}")
         details[detail.field] = detail
     return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details))
+
+
+def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
+    """What one of pydantic's errors says, field by field."""
+    if entry["type"] == UNKNOWN_NAMES:
+        place = _path(entry["loc"], value, to_absent=False)
+        for name, expected in entry["ctx"]["expected"].items():
+            yield Detail(f"{place}.{shown(name)}" if place else shown(name), expected, shown(name))
+        return
+    is_missing = entry["type"] == "missing"
+    name = _path(entry["loc"], value, to_absent=is_missing) or where
+    yield Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
 
 
 def _detail(name: str, message: str, got: object) -> Detail:

@@ -5,6 +5,9 @@ The edge maps each class to one HTTP status (see ``api/problems.py``); nothing b
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 SHOWN_VALUE_CHARS = 120
 
 
@@ -64,6 +67,17 @@ class TooLarge(TaskyardError):
 
 class Unavailable(TaskyardError):
     """AWS did not answer in time; the same request may succeed later."""
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Let an error be told by where its field stands: ``next.type`` for the ``type`` of what is within ``next``."""
+    try:
+        yield
+    except TaskyardError as error:
+        if error.field is not None:
+            error.field = f"{place}.{error.field}"
+        raise
 
 
 def shown(value: object) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, shown
+from chalicelib.core.naming import instead_of
 
 DELAY_MAX_MS = 30 * 24 * 3_600_000
 AMOUNT_MAX_MS = 2**53 - 1  # what JSON and DynamoDB hold exactly; no wait is longer than DELAY_MAX_MS
@@ -102,8 +103,11 @@ def wished(wish: object, delay_ms: int) -> Backoff:
         return Named(wish)
     if isinstance(wish, Fixed | Linear | Exponential | Named):
         return checked(wish)
-    if not isinstance(wish, Mapping) or wish.keys() - {"delay", "type"}:
+    if not isinstance(wish, Mapping):
         raise _no_backoff("a Backoff, True, a dict with delay and type, or the name of a function", wish)
+    for name in wish.keys() - {"delay", "type"}:
+        expected = instead_of(name, ("delay", "type"))
+        raise InvalidInput("there is no such field", field=f"backoff.{shown(name)}", expected=expected, got=name)
     own_ms, kind = wish.get("delay"), wish.get("type", "fixed")
     if own_ms is not None and not (_is_amount(own_ms) and own_ms <= DELAY_MAX_MS):
         raise _no_backoff(f"a delay of whole milliseconds, 0 to {DELAY_MAX_MS}", wish)

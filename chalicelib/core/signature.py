@@ -65,13 +65,13 @@ def without_secrets(wish: Any) -> Any:
     return {name: told.get(name, value) for name, value in wish.items()}
 
 
-def check_secret_in(context: Mapping[str, Any] | None, where: str = "context") -> None:
-    """Raise ``InvalidInput`` for a context with a secret that nobody could sign with; ``where`` is its name."""
+def check_secret_in(context: Mapping[str, Any] | None) -> None:
+    """Raise ``InvalidInput`` for a context with a secret that nobody could sign with."""
     secret = None if context is None else context.get("secret")
     if secret is not None and (not isinstance(secret, str) or not secret):
         raise InvalidInput(
             "this is no secret to sign with",
-            field=f"{where}.secret",
+            field="context.secret",
             expected="text of at least one character",
             got="an empty text" if secret == "" else type(secret).__name__,
             remedy="leave it out for a task without one",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from chalicelib.core.decisions import wake_for_send
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
@@ -42,10 +42,11 @@ def check(yard: Yard, draft: Draft) -> Handler | None:
     """
     handler = _check_one(yard, draft)
     follower = follower_of(draft, None)
-    for _ in range(CHAIN_MAX_TASKS):
+    for place in range(1, CHAIN_MAX_TASKS + 1):
         if follower is None:
             return handler
-        _check_one(yard, follower)
+        with within(".".join(["next"] * place)):
+            _check_one(yard, follower)
         follower = follower_of(follower, None)
     raise InvalidInput("this chain is too long", field="next", expected=f"at most {CHAIN_MAX_TASKS} tasks")
 

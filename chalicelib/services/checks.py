@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.documents import fault_of
-from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.errors import InvalidInput, NotFound, shown
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.naming import instead_of
 from chalicelib.engine.polling import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
@@ -61,6 +62,14 @@ def document(field: str, value: object) -> dict[str, Any]:
     if fault is not None:
         raise InvalidInput("this is no JSON that everybody reads", field=field, expected=fault[1], got=fault[0])
     return dict(value)
+
+
+def known_names(given: Mapping[Any, Any], known: Collection[str]) -> None:
+    """Raise ``InvalidInput`` for the first name in ``given`` that is not ``known``."""
+    for name in given:
+        if name not in known:
+            expected = instead_of(name, known)
+            raise InvalidInput("there is no such field", field=shown(name), expected=expected, got=name)
 
 
 def text(field: str, value: object) -> str:

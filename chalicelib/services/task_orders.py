@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.retry import Backoff, wished
@@ -68,8 +68,15 @@ WORDS = {
 
 
 def wish_of(given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
-    """What follows a task, as the engine keeps it. Raises ``InvalidInput``."""
-    task = _next_task(given)
+    """What follows a task, as the engine keeps it. Raises ``InvalidInput``, whose field begins with ``next``."""
+    if not isinstance(given, NextTask | Mapping):
+        expected = "a NextTask, or a dict in the words of fastify-task"
+        raise InvalidInput("this is no task", field="next", expected=expected, got=type(given).__name__)
+    with within("next"):
+        return _wish(given if isinstance(given, NextTask) else _next_task(given))
+
+
+def _wish(task: NextTask) -> dict[str, Any]:
     told = {
         "type": checks.name("type", task.type),
         "targetId": checks.maybe_name("target_id", task.target_id),
@@ -88,19 +95,11 @@ def wish_of(given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
     return wish if task.input is Follows.OUTPUT else {**wish, "input": task.input}
 
 
-def _next_task(given: object) -> NextTask:
+def _next_task(given: Mapping[str, Any]) -> NextTask:
     """What a mapping in fastify-task's words describes; of them, only the input may be ``None`` and count."""
-    if isinstance(given, NextTask):
-        return given
-    if not isinstance(given, Mapping):
-        expected = "a NextTask, or a dict in the words of fastify-task"
-        raise InvalidInput("this is no task", field="next", expected=expected, got=type(given).__name__)
-    unknown = [name for name in given if name not in WORDS]
-    if unknown:
-        expected = " or ".join(WORDS)
-        raise InvalidInput("a task has no such field", field=f"next.{unknown[0]}", expected=expected, got=unknown[0])
+    checks.known_names(given, WORDS)
     if given.get("type") is None:
-        raise InvalidInput("the next task needs a type", field="next.type", expected="a name", got=None)
+        raise InvalidInput("the next task needs a type", field="type", expected="a name", got=None)
     return NextTask(**{WORDS[word]: value for word, value in given.items() if value is not None or word == "input"})
 
 

@@ -65,8 +65,35 @@ class TestPublish:
         }
         assert listed(api, topic=topic) == [record]
 
-    def test_unknown_fields_are_ignored(self, api: Service, topic: str) -> None:
-        assert publish(api, topic, wish="none", status="COMPLETED", id="7")["status"] == "PENDING"
+    @pytest.mark.parametrize(
+        ("field", "expected"),
+        [
+            ("maxRetry", "maxRetries"),
+            ("trace_id", "traceId"),
+            ("execute-at", "executeAt"),
+            (
+                "wish",
+                "topic or payload or priority or executeAt or maxRetries or traceId or meta or idempotencyKey",
+            ),
+        ],
+    )
+    def test_a_field_that_there_is_not_is_refused_with_the_one_meant(
+        self, api: Service, topic: str, field: str, expected: str
+    ) -> None:
+        reply = api.post("/mq/message/publish", {"topic": topic, "payload": {"any": {"thing": 1}}, field: 9})
+        assert reply.status == 422
+        assert reply.json["details"] == [{"field": field, "expected": expected, "got": field}]
+        assert listed(api, topic=topic) == []
+
+    def test_an_entry_with_a_field_that_there_is_not_is_told_in_its_result(self, api: Service, topic: str) -> None:
+        entries = [{"topic": topic, "payload": {}}, {"topic": topic, "payload": {}, "maxRetry": 1}]
+        results = api.post("/mq/message/publish-batch", {"messages": entries}).json["results"]
+        assert [result["success"] for result in results] == [True, False]
+        assert results[1]["error"] == "maxRetry in the entry: expected maxRetries, got maxRetry"
+
+    def test_a_misspelt_query_is_refused(self, api: Service, topic: str) -> None:
+        reply = api.get("/mq/message/list", {"topic": topic, "curentPage": "2"})
+        assert (reply.status, reply.json["details"][0]["expected"]) == (422, "currentPage")
 
     @pytest.mark.parametrize("name", ODD_TOPICS)
     def test_an_odd_topic_goes_all_the_way(self, api: Service, name: str) -> None:

@@ -168,11 +168,12 @@ class TestIds:
         path = f"{LOG}?taskId={task_id}" if in_query else LOG
         assert api.post(path, {"message": "here", **({} if in_query else {"id": int(task_id)})}).status == 200
         assert detail(api, task_id)["log"][0]["message"] == "here"
+        assert api.post(LOG, {"taskId": task_id, "message": "alias"}).status == 200
         assert api.post(f"{CALLBACK}?taskId={task_id}", {"id": task_id, "code": 0}).json == {}
 
     def test_one_of_them(self, api: Service) -> None:
         for path, body, got in ((LOG, {}, "neither"), (f"{LOG}?taskId=2", {"id": "1"}, "two of them")):
-            assert problem(api.post(path, body)) == (422, "id", "id in the body, or taskId in the query", got)
+            assert problem(api.post(path, body)) == (422, "id", "id or taskId in the body, or taskId in the query", got)
 
 
 class TestNext:

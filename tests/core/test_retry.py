@@ -212,7 +212,6 @@ def test_kues_forms(wish: Any, meant: Backoff) -> None:
     [
         (False, "a Backoff, True, a dict with delay and type, or the name of a function"),
         (7, "a Backoff, True, a dict with delay and type, or the name of a function"),
-        ({"dealy": 1}, "a Backoff, True, a dict with delay and type, or the name of a function"),
         ({"delay": -1}, "a delay of whole milliseconds, 0 to 2592000000"),
         ({"delay": MONTH_MS + 1}, "a delay of whole milliseconds, 0 to 2592000000"),
         ({"delay": True}, "a delay of whole milliseconds, 0 to 2592000000"),
@@ -226,3 +225,9 @@ def test_any_other_wish_is_refused(wish: Any, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         wished(wish, 3_000)
     assert (refused.value.field, refused.value.expected) == ("backoff", expected)
+
+
+def test_an_unknown_name_in_a_wish_is_refused_with_the_one_meant() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        wished({"dealy": 1}, 3_000)
+    assert (refused.value.field, refused.value.expected, refused.value.got) == ("backoff.dealy", "delay", "dealy")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -13,7 +13,7 @@ from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Whole
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.api.tasks.records import TaskRecord, whole_record
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
@@ -37,6 +37,12 @@ TimeoutMs = Annotated[int, Field(ge=0, le=TIMEOUT_MAX_MS), NOT_BOOLEAN]
 
 class Order(ApiModel):
     """What every task may be told."""
+
+    ELSEWHERE: ClassVar = {
+        "targetName": "input.name, where filter.targetName looks for it",
+        "attempts": "maxRetries, which does not count the first attempt",
+        "ttl": "timeout",
+    }
 
     type: Name = Field(description="What kind of work", examples=["text.statistics"])
     runner_type: Literal["manual", "system"] = Field(default="manual", description="system: a handler runs it")
@@ -123,11 +129,12 @@ def _wish(follow_up: FollowUp) -> dict[str, Any]:
     return wish if follow_up.next is None else {**wish, "next": _wish(follow_up.next)}
 
 
-def _check_secrets(order: Order, where: str = "") -> None:
+def _check_secrets(order: Order) -> None:
     """Raise ``InvalidInput`` for a secret that nobody could sign with, of the task or of what follows it."""
-    check_secret_in(order.context, f"{where}context")
+    check_secret_in(order.context)
     if order.next is not None:
-        _check_secrets(order.next, f"{where}next.")
+        with within("next"):
+            _check_secrets(order.next)
 
 
 def _parent_id(text: Id | None) -> int | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
-from pydantic.alias_generators import to_camel
 
 from chalicelib.api.models import AnswerModel, ApiModel, Name
 from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
@@ -32,19 +31,7 @@ if TYPE_CHECKING:
 router = Router("Tasks")  # a section of the documentation that creating.py describes
 
 
-class Conditions(ApiModel):
-    """What a list is narrowed down by. One that there is not is refused: without it, too much would be shown."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_known(cls, given: Any) -> Any:
-        known = [to_camel(name) for name in cls.model_fields]
-        if isinstance(given, dict) and not given.keys() <= set(known):
-            raise ValueError(f"nothing but {', '.join(known)}")
-        return given
-
-
-class TimeSpan(Conditions):
+class TimeSpan(ApiModel):
     """A span of time, both ends included."""
 
     start_time: Moment | None = None
@@ -64,7 +51,7 @@ class TimeSpan(Conditions):
         )
 
 
-class TaskFilter(Conditions):
+class TaskFilter(ApiModel):
     """Which tasks; all conditions hold together."""
 
     id: str | None = None

@@ -42,6 +42,7 @@ class SignedBody(ApiModel):
     """What every signed request names."""
 
     id: Id | None = Field(default=None, description="The task; may be in the query, as taskId", examples=["1024"])
+    task_id: Id | None = Field(default=None, description="The same as id")
     signature: str | None = Field(
         default=None,
         description="Hex HMAC-SHA256, with context.secret as its key, over id, | and what is told; needed where the "
@@ -134,12 +135,12 @@ def _admitted(yard: Yard, body: SignedBody, query: AliasQuery, caller: Caller, t
 
 def _named(body: SignedBody, query: AliasQuery) -> str:
     """The id as the request names it. Raises ``InvalidInput`` where it names none, or two."""
-    given = {str(name) for name in (body.id, query.task_id) if name is not None}
+    given = {str(name) for name in (body.id, body.task_id, query.task_id) if name is not None}
     if len(given) == 1:
         return given.pop()
     raise InvalidInput(
         "the request must name one task",
         field="id",
-        expected="id in the body, or taskId in the query",
+        expected="id or taskId in the body, or taskId in the query",
         got="two of them" if given else "neither",
     )
