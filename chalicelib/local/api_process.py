@@ -1,29 +1,32 @@
 """The API's process: the Chalice app behind `gateway`, on a socket that its parent listens on.
 
-    python -m chalicelib.local.api_process FD
+    python -m chalicelib.local.api_process FD [EMULATOR_URL]
 
+EMULATOR_URL is that of an embedded emulator with a data folder, which /health then asks whether it can keep the data.
 It says ``{"ready": true}`` on its channel when it serves, answers what is under way when it is told to end (SIGTERM),
 and ends at once with its parent.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
 import signal
-import sys
 import time
 from functools import partial
 from typing import cast
 
 from chalicelib import settings
+from chalicelib.engine import health
 from chalicelib.local import channel as channels
 from chalicelib.local import functions
 from chalicelib.local.channel import Channel
 from chalicelib.local.child_logging import log_as_json
 from chalicelib.local.gateway import Gateway
 from chalicelib.local.lambda_context import LambdaContext
+from chalicelib.local.save_watch import expect_saved
 
 KEEP_ALIVE_S = 75.0
 DRAIN_LIMIT_S = 5.0
@@ -31,10 +34,16 @@ DRAIN_LIMIT_S = 5.0
 
 def main() -> None:
     """Serve until told to end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("listening_fd", type=int)
+    parser.add_argument("emulator_url", nargs="?")
+    arguments = parser.parse_args()
+    if arguments.emulator_url is not None:
+        health.beside["data"] = partial(expect_saved, arguments.emulator_url)
     channel = channels.from_standard_input()
     channels.exit_at_end(channel)
     log_as_json()
-    asyncio.run(_run(channel, int(sys.argv[1])))
+    asyncio.run(_run(channel, arguments.listening_fd))
 
 
 async def _run(channel: Channel, listening_fd: int) -> None:

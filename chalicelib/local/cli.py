@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TextIO
@@ -114,6 +115,7 @@ def up(
 def emulator(port: int, data_dir: Path | None) -> None:
     """Run the AWS emulator alone, until Ctrl-C: somewhere to `taskyard deploy` to without an account."""
     from chalicelib.local.emulator import Emulator
+    from chalicelib.local.save_watch import SaveWatch
 
     with explained():
         asked_to_end = Event()
@@ -121,6 +123,8 @@ def emulator(port: int, data_dir: Path | None) -> None:
             signal.signal(number, lambda *_: asked_to_end.set())
         with Emulator.start(data_dir, port=port) as running:
             show_text(f"AWS emulator at {running.endpoint_url}; deploy with --endpoint-url {running.endpoint_url}")
+            if data_dir is not None:
+                SaveWatch(running.endpoint_url, partial(click.echo, err=True)).start()
             while not asked_to_end.wait(1):
                 if not running.alive():
                     raise Unavailable("the emulator has ended unasked")

@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
-from chalicelib.local.emulator_state import LoadWatch, Snapshot, StateSaver
+from chalicelib.local.emulator_saving import SaveGate, StateSaver
+from chalicelib.local.emulator_state import LoadWatch, Snapshot
 from chalicelib.local.guard import AsgiApp, LoopbackGuard, WriteCounter
 
 EXIT_DEADLINE_S = 30  # from being told to stop until the kernel ends the process, saved or not
@@ -105,7 +106,8 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
 
     counter = WriteCounter(ministack)
     saver = StateSaver(Snapshot(home.state), counter) if home else None
-    load = LoadWatch(LoopbackGuard(counter, port), on_failure=lambda: _leave(1, scratch))
+    gated = SaveGate(counter, saver) if saver else counter
+    load = LoadWatch(LoopbackGuard(gated, port), on_failure=lambda: _leave(1, scratch))
     tasks = {
         asyncio.create_task(_stop_requested()),
         asyncio.create_task(_serve(load, listening_fd)),

@@ -1,8 +1,8 @@
-"""What the embedded emulator keeps in a folder: loading it, mending it, saving it.
+"""What the embedded emulator keeps in a folder: loading it, mending it, writing it.
 
 MiniStack keeps its state in memory and saves it only when it stops, one file a service. Here it is also
-saved while it runs, so that a kill -9 costs seconds. All services are saved in one step of the event
-loop, between two requests, and their files take effect together: a restart never finds a job in the tables
+saved while it runs (`emulator_saving`), so that a kill -9 costs seconds. All services are saved in one step of the
+event loop, between two requests, and their files take effect together: a restart never finds a job in the tables
 whose message is missing from the queues. S3 objects are written before their request is answered, so they
 are never older than the tables that point to them. Nothing forces the disk (fsync): a power cut may cost
 more than a kill.
@@ -10,21 +10,16 @@ more than a kill.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from chalicelib.local.guard import AsgiApp, Message, Receive, Scope, Send, WriteCounter
-
-SAVE_PAUSE_S = 1.0  # between two saves, at least
-PAUSE_PER_SAVING = 9  # s of pause for each s of saving: at most a tenth of the time goes into it
+from chalicelib.local.guard import AsgiApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("taskyard.emulator")
 
@@ -124,38 +119,7 @@ def _service(name: str) -> Any:
     return sys.modules.get(f"ministack.services.{name}")
 
 
-class StateSaver:
-    """Saves MiniStack's state while it runs and when it stops. Belongs to the event loop's thread."""
-
-    def __init__(self, snapshot: Snapshot, counter: WriteCounter) -> None:
-        self._snapshot = snapshot
-        self._counter = counter
-        self._saved_writes = 0
-        self._saving_s = 0.0
-
-    async def save_periodically(self) -> NoReturn:
-        """Save soon after every change, but for at most a tenth of the time."""
-        while True:
-            await asyncio.sleep(max(SAVE_PAUSE_S, self._saving_s * PAUSE_PER_SAVING))
-            if self._counter.writes != self._saved_writes:
-                self.save()
-
-    def save(self) -> bool:
-        """Save everything now; False, with the reason in the log, if that failed and the last save counts."""
-        started_s = time.monotonic()
-        writes = self._counter.writes
-        try:
-            self._snapshot.write(_state_files())
-        except Exception:  # a full disk, or one of MiniStack's threads changed what was being written
-            logger.exception("Expected to save the state, got an error; the last save counts until the next.")
-            return False
-        finally:
-            self._saving_s = time.monotonic() - started_s
-        self._saved_writes = writes
-        return True
-
-
-def _state_files() -> dict[str, str]:
+def state_files() -> dict[str, str]:
     """The state of every service in use, by file name, in the format that MiniStack loads."""
     from ministack.app import _build_persistence_save_dict
     from ministack.core.persistence import _json_default, _state_format_version
@@ -210,13 +174,17 @@ class Snapshot:
         self._committed = folder.with_name(f"{folder.name}.committed")
 
     def write(self, texts: Mapping[str, str]) -> None:
-        """Replace the files of these names. Raises OSError."""
+        """Replace the files of these names. Raises OSError, with the files as they were and nothing left beside."""
         self.install()
         shutil.rmtree(self._unfinished, ignore_errors=True)
-        self._unfinished.mkdir()
-        for name, text in texts.items():
-            (self._unfinished / name).write_text(text)
-        self._unfinished.rename(self._committed)
+        try:
+            self._unfinished.mkdir()
+            for name, text in texts.items():
+                (self._unfinished / name).write_text(text)
+            self._unfinished.rename(self._committed)
+        except OSError:
+            shutil.rmtree(self._unfinished, ignore_errors=True)  # a full disk is not kept full
+            raise
         self.install()
 
     def install(self) -> None:

@@ -9,7 +9,7 @@ Origin or Sec-Fetch-Site header or by a foreign Host header. AWS SDKs, curl and 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,7 +102,7 @@ class WriteCounter:
         self.writes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_read(scope):
+        if scope["type"] != "http" or is_read(scope):
             await self._app(scope, receive, send)
             return
         answered_bytes = 0
@@ -115,19 +115,20 @@ class WriteCounter:
         try:
             await self._app(scope, receive, count_and_send)
         finally:
-            if not (_action(scope) == "ReceiveMessage" and answered_bytes <= _EMPTY_JSON_BYTES):
+            if not (action_of(scope) == "ReceiveMessage" and answered_bytes <= _EMPTY_JSON_BYTES):
                 self.writes += 1
 
 
-def _is_read(scope: Scope) -> bool:
-    action = _action(scope)
+def is_read(scope: Scope) -> bool:
+    """Whether a request changes nothing; when in doubt it does."""
+    action = action_of(scope)
     if action:
         return action.startswith(_READ_ACTIONS)
     # A GET of the query protocol (?Action=DeleteQueue) writes all the same.
     return scope["method"] in _READ_METHODS and b"Action=" not in scope["query_string"]
 
 
-def _action(scope: Scope) -> str:
+def action_of(scope: Scope) -> str:
     """The operation that a JSON protocol request names ("DynamoDB_20120810.PutItem": PutItem), or ""."""
     targets = _values(scope["headers"], b"x-amz-target")
     return targets[0].rpartition(".")[2] if targets else ""
@@ -143,11 +144,16 @@ def _shown(values: list[str]) -> str:
 
 async def _send_refusal(refusal: Refusal, send: Send) -> None:
     message = f"Expected {refusal.expected}; got {refusal.got}. {refusal.remedy}"
-    body = json.dumps({"message": message, **asdict(refusal)}).encode()
+    await send_json(403, {"message": message, **asdict(refusal)}, send)
+
+
+async def send_json(status: int, document: Mapping[str, Any], send: Send) -> None:
+    """Answer a request with a JSON document."""
+    body = json.dumps(document).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-content-type-options", b"nosniff"),
     ]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

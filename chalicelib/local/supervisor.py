@@ -32,10 +32,11 @@ from chalicelib.engine.handlers import DEFAULT_POOL
 from chalicelib.local import functions, stack, target
 from chalicelib.local.children import Child, Output
 from chalicelib.local.clock_source import ClockSource
-from chalicelib.local.emulator import Emulator
+from chalicelib.local.emulator import Emulator, EmulatorHome
 from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
 from chalicelib.local.queues import OrderedQueues, Queue
+from chalicelib.local.save_watch import SaveWatch
 from chalicelib.local.sqs_source import SqsSource
 from chalicelib.local.stream_source import StreamSource
 from chalicelib.queue.sqs import SqsTransport
@@ -86,6 +87,7 @@ class Supervisor:
         self._sources: list[SqsSource | ClockSource] = []
         self._stream: StreamSource | None = None
         self._mark: Path | None = None
+        self._save_watch: SaveWatch | None = None
 
     def start(self) -> None:
         """Start everything and wait until the API and the workers are ready; raises ``TaskyardError``."""
@@ -93,6 +95,7 @@ class Supervisor:
         chosen = settings.current()
         if self._plan.data_dir is not None:
             self._resume(chosen, self._plan.data_dir)
+            self._watch_saving()
         api = self._start_api()
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
         outputs = stack.apply(chosen, template(chosen, self._queues)).outputs
@@ -122,7 +125,11 @@ class Supervisor:
             self._output.notice("the newest changes are not counted")
         if self._projector is not None:
             self._projector.stop(CHILDREN_LIMIT_S)
+        if self._save_watch is not None:
+            self._save_watch.stop()
         saved = self._emulator is None or self._emulator.stop()
+        if not saved and self._plan.data_dir is not None:
+            self._output.notice(f"the newest changes are not saved: see {EmulatorHome(self._plan.data_dir).log}")
         if counted and saved and self._mark is not None:
             self._mark.unlink(missing_ok=True)
         return counted and saved
@@ -152,6 +159,11 @@ class Supervisor:
         mark.touch()
         self._mark = mark
 
+    def _watch_saving(self) -> None:
+        if self._emulator is not None:
+            self._save_watch = SaveWatch(self._emulator.endpoint_url, self._output.notice)
+            self._save_watch.start()
+
     def _count_anew(self, chosen: Settings) -> None:
         """Make the counters from the ledger: what the stream held when the last run was killed is lost."""
         from chalicelib.engine.rebuilding import rebuild_counters
@@ -164,7 +176,10 @@ class Supervisor:
 
     def _start_api(self) -> Child:
         descriptor = self._listener.fileno()
-        api = Child(API, "chalicelib.local.api_process", [str(descriptor)], self._output, inherited=[descriptor])
+        arguments = [str(descriptor)]
+        if self._emulator is not None and self._plan.data_dir is not None:
+            arguments.append(self._emulator.endpoint_url)
+        api = Child(API, "chalicelib.local.api_process", arguments, self._output, inherited=[descriptor])
         self._children.append(api)
         api.start()
         return api

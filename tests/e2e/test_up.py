@@ -17,12 +17,14 @@ import botocore.session
 import pytest
 
 from chalicelib.local.emulator import PROJECT_ROOT, Emulator
+from chalicelib.local.save_watch import REFUSED, SAVED_AGAIN
 from tests.support.processes import is_running
 from tests.support.up import Service, running
 from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
 LOGS = "logs.jsonl"
+FAILURE = "FileExistsError: [Errno 17] File exists"
 COMMAND_TIMEOUT_S = 60
 
 
@@ -253,6 +255,7 @@ class TestEnds:
         until(lambda: not any(is_running(pid) for pid in pids))
         with running(tmp_path, "--data-dir", str(data), TASKYARD_HANDLERS=HANDLERS) as service:
             assert service.task(task_id)["status"] == "success"
+            _accepts_nothing_without_its_folder(service, data / "state")
 
     def test_a_second_ctrl_c_ends_it_at_once(self, tmp_path: Path) -> None:
         started = tmp_path / "on"
@@ -316,6 +319,28 @@ class TestEnds:
         with running(tmp_path, folder=tmp_path, **settings) as service:
             task_id = service.create("greet", "Ada")
             becomes("hello Ada", lambda: service.task(task_id)["output"])
+
+
+def _accepts_nothing_without_its_folder(service: Service, state: Path) -> None:
+    """Data that cannot be saved is told, refused after a while, and accepted again once it can be."""
+    away = state.rename(state.with_name("away"))
+    state.write_text("a file where the folder was")
+    until(lambda: _publish(service)[0] == 503)
+    health, dependencies = service.call("GET", "/health")
+    assert (health, dependencies["dependencies"]["data"]["status"]) == (503, "failing")
+    assert f"File exists: '{state}'" in dependencies["dependencies"]["data"]["detail"]
+    until(lambda: REFUSED in words(service.log))
+    assert f"up: the data cannot be saved, what is accepted now is in memory only: {FAILURE}" in words(service.log)
+    state.unlink()
+    away.rename(state)
+    until(lambda: SAVED_AGAIN in words(service.log))
+    assert service.get("/health")["dependencies"]["data"]["detail"] == "saved"
+    accepted = _publish(service)[1]["id"]
+    until(lambda: f'"{accepted}"' in _saved_tables(state.parent))
+
+
+def _publish(service: Service) -> tuple[int, Any]:
+    return service.call("POST", "/mq/message/publish", {"topic": "polled.only", "payload": {}})
 
 
 def _saved_tables(data: Path) -> str:

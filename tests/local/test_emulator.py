@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import http.client
 import io
 import json
@@ -22,10 +23,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from chalicelib.local import emulator_state
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
-from chalicelib.local.emulator_state import LoadWatch, Snapshot, StateSaver
-from chalicelib.local.guard import WriteCounter
+from chalicelib.local.emulator_state import LoadWatch, Snapshot
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
@@ -552,6 +551,16 @@ class TestSnapshot:
         Snapshot(folder).write({"b.json": "newer"})
         assert self.content(folder) == {"a.json": "old", "b.json": "newer", "c.json": "old"}
 
+    def test_that_finds_the_disk_full_changes_nothing_and_takes_no_room(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cut_short(monkeypatch, "write_text", after=1, by=OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(OSError, match="No space left"):
+            Snapshot(folder).write({"a.json": "new", "b.json": "new"})
+        monkeypatch.undo()
+        assert set(self.content(folder).values()) == {"old"}
+        assert [file.name for file in folder.parent.iterdir()] == ["state"]
+
     @pytest.mark.parametrize("moved", [0, 1, 2])
     def test_that_is_cut_short_while_it_is_installed_is_completed(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, moved: int
@@ -568,14 +577,14 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
-def cut_short(monkeypatch: pytest.MonkeyPatch, method: str, after: int) -> None:
-    """Let a method of Path work so many times and then end the process."""
+def cut_short(monkeypatch: pytest.MonkeyPatch, method: str, after: int, by: Exception | None = None) -> None:
+    """Let a method of Path work so many times and then raise; by default, as if the process ended."""
     original = getattr(Path, method)
     left = iter(range(after))
 
     def killing(self: Path, *arguments: Any) -> Any:
         if next(left, None) is None:
-            raise Killed
+            raise by or Killed
         return original(self, *arguments)
 
     monkeypatch.setattr(Path, method, killing)
@@ -591,23 +600,3 @@ def test_a_start_that_fails_is_not_served(caplog: pytest.LogCaptureFixture) -> N
     asyncio.run(load({"type": "lifespan"}, fails, fails))
     assert (failures, load.done) == (["told"], False)
     assert "no idea what this file is" in caplog.text
-
-
-def test_a_failed_save_is_told_and_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    attempts = iter([OSError("no space left"), {"a.json": "saved"}])
-
-    def state_files() -> dict[str, str]:
-        result = next(attempts)
-        if isinstance(result, OSError):
-            raise result
-        return result
-
-    monkeypatch.setattr(emulator_state, "_state_files", state_files)
-    folder = tmp_path / "state"
-    saver = StateSaver(Snapshot(folder), WriteCounter(fails))
-    assert saver.save() is False
-    assert "no space left" in caplog.text
-    assert saver.save() is True
-    assert (folder / "a.json").read_text() == "saved"

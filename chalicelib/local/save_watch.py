@@ -1,0 +1,72 @@
+"""Whether the embedded emulator can keep its data, as other processes learn of it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.local.emulator_saving import STATUS_PATH, Saving
+
+LOOK_PAUSE_S = 1.0
+ANSWER_LIMIT_S = 10.0  # an emulator that saves answers afterwards
+SAVED_AGAIN = "the data is saved again; everything is accepted"
+REFUSED = "nothing more is accepted until the data can be saved again"
+
+
+def saving(endpoint_url: str) -> Saving:
+    """How saving goes, by an embedded emulator with a data folder. Raises ``OSError`` or ``HTTPException``."""
+    connection = http.client.HTTPConnection(urlsplit(endpoint_url).netloc, timeout=ANSWER_LIMIT_S)
+    try:
+        connection.request("GET", STATUS_PATH)
+        return Saving(**json.load(connection.getresponse()))
+    finally:
+        connection.close()
+
+
+def expect_saved(endpoint_url: str) -> str:
+    """The dependency ``data`` of /health; raises ``Unavailable`` with the reason while the data cannot be saved."""
+    if failure := saving(endpoint_url).failure:
+        raise Unavailable(_failing(failure))
+    return "saved"
+
+
+class SaveWatch:
+    """Tells once when the data cannot be saved, when changes are refused for it, and when it is saved again."""
+
+    def __init__(self, endpoint_url: str, tell: Callable[[str], None]) -> None:
+        self._endpoint_url = endpoint_url
+        self._tell = tell
+        self._told = SAVED_AGAIN
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="save-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more; waits for nothing."""
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(LOOK_PAUSE_S):
+            try:
+                self.look()
+            except (OSError, http.client.HTTPException):  # it saves, or ends: who started it watches over that
+                continue
+
+    def look(self) -> None:
+        """Look once. Raises ``OSError`` or ``HTTPException``."""
+        found = saving(self._endpoint_url)
+        said = SAVED_AGAIN if found.failure is None else REFUSED if found.refusing else _failing(found.failure)
+        if said != self._told:
+            self._tell(said)
+        self._told = said
+
+
+def _failing(failure: str) -> str:
+    return f"the data cannot be saved, what is accepted now is in memory only: {failure}"
