@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from chalicelib.core.job_events import JobEvent
     from chalicelib.core.lanes import Band
     from chalicelib.core.retry import Exponential, Fixed, Linear
-    from chalicelib.engine.context import Context, HandlerTimeout, JobCanceled, LeaseLost, Reject
+    from chalicelib.engine.context import Context, JobCanceled, LeaseLost
+    from chalicelib.engine.failures import Reject
     from chalicelib.engine.handlers import backoff, on, on_success, subscribe, task
+    from chalicelib.engine.interruptions import HandlerTimeout
 
 _HOME = {
     "Band": "core.lanes",
@@ -32,14 +34,14 @@ _HOME = {
     "Exponential": "core.retry",
     "Fixed": "core.retry",
     "Full": "core.errors",
-    "HandlerTimeout": "engine.context",
+    "HandlerTimeout": "engine.interruptions",
     "InvalidInput": "core.errors",
     "JobCanceled": "engine.context",
     "JobEvent": "core.job_events",
     "LeaseLost": "engine.context",
     "Linear": "core.retry",
     "NotFound": "core.errors",
-    "Reject": "engine.context",
+    "Reject": "engine.failures",
     "TaskyardError": "core.errors",
     "TooLarge": "core.errors",
     "Unavailable": "core.errors",

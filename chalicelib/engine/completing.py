@@ -17,7 +17,7 @@ from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.engine import logbook
 from chalicelib.engine.chaining import follower
-from chalicelib.engine.context import storable
+from chalicelib.engine.failures import storable
 from chalicelib.engine.lifecycle import find
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.settling import after_success, recording

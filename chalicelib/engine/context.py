@@ -7,16 +7,17 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
-from chalicelib.core.decisions import Failed, Parked
+from chalicelib.core.decisions import Parked
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import Job, JobError, Progress
+from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind
 from chalicelib.engine import logbook, pausing
+from chalicelib.engine.failures import Reject, storable
+from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import to_json
@@ -40,35 +41,12 @@ class LeaseLost(Exception):
     """Another worker has taken the job over; whatever this one still does is not recorded."""
 
 
-class Reject(Exception):
-    """Raise it from a handler when no retry can help: the job becomes a dead letter at once."""
-
-
 class PollFailed(Exception):
     """What a handler polls for has failed."""
 
 
 class PolledTooOften(Reject):
     """What a handler polls for did not come to an end within the polls it has."""
-
-
-class PollAgain(BaseException):
-    """Not yet: this run ends here, and the handler is called again. Not an ``Exception``, as ``HandlerTimeout``."""
-
-    def __init__(self, wait_ms: int) -> None:
-        super().__init__(f"again in {wait_ms} ms")
-        self.wait_ms = wait_ms
-
-
-class HandlerTimeout(BaseException):
-    """The attempt overran its time. Not an ``Exception``, so that a handler's own ``except`` does not swallow it.
-
-    ``where``: what was interrupted.
-    """
-
-    def __init__(self, message: str, where: str | None = None) -> None:
-        super().__init__(message)
-        self.where = where
 
 
 @dataclass(slots=True)
@@ -87,6 +65,7 @@ class Context:
     hold: Callable[[], int]  # keeps the message hidden and answers until when
     log: Logger = logger
     ended_because: type[JobCanceled] | type[LeaseLost] | None = field(default=None)
+    interruption: Interruption | None = field(default=None, init=False)  # what has ended the run from outside
     succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
     parked: Parked | None = field(default=None)
     _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
@@ -219,7 +198,7 @@ class Context:
                 raise PollFailed(storable(answer.get("message") or "what was polled for has failed"))
         if self._looks - self._looks_before >= max_poll_times:
             raise PolledTooOften(f"polled {max_poll_times} times without an end")
-        raise PollAgain(round(poll_interval_ms))
+        raise self.interrupted_by(PollAgain(round(poll_interval_ms)))
 
     def _polled(self, found: Mapping[str, Any]) -> Any:
         """A poll has come to its end; the next one of this handler has looks of its own."""
@@ -291,6 +270,16 @@ class Context:
         if self.ended_because is not None:
             raise self.ended_because(f"job {self.job.id} is no longer this worker's")
 
+    def interrupted_by(self, interruption: Interruption) -> Interruption:
+        """What ends the run, to be raised: it is remembered, so whatever the handler does with it, the run ends so."""
+        self.interruption = interruption
+        return interruption
+
+    def raise_if_interrupted(self) -> None:
+        """Raise what has ended the run, where the handler has swallowed or wrapped it."""
+        if self.interruption is not None:
+            raise self.interruption
+
     def note_refusal(self, refused: JobRefused) -> None:
         """Remember why the ledger no longer listens to this run."""
         canceled = isinstance(refused.ledger, Job) and refused.ledger.lease == self.job.lease
@@ -302,29 +291,6 @@ class Context:
         except JobRefused as refused:
             self.note_refusal(refused)
         self.raise_if_void()
-
-
-def failure_of(error: BaseException) -> Failed:
-    """How an exception is recorded: its class, its text, and the line of the user's code that raised it."""
-    where = None
-    trace = error.__traceback__
-    while trace is not None:
-        where = place_of(trace.tb_frame, trace.tb_lineno)
-        trace = trace.tb_next
-    return Failed(JobError(type(error).__name__, text_of(error)[:500], where), final=isinstance(error, Reject))
-
-
-def text_of(error: BaseException) -> str:
-    """What an exception says, whatever its class does when it is asked."""
-    try:
-        return storable(str(error))
-    except Exception:  # user code
-        return "the exception has no text: its __str__ raises"
-
-
-def storable(text: object) -> str:
-    """Text that UTF-8, and so the ledger and the log, can hold; what it cannot is shown as an escape."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _progress(current: float, total: float, message: str, data: str | None) -> Progress:
@@ -351,8 +317,3 @@ def _check_range(name: str, value: float, least: float, most: float) -> None:
 def _check_number(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidInput("progress is told in numbers", field=name, expected="a finite number", got=value)
-
-
-def place_of(frame: FrameType, line: int) -> str:
-    """A line of code as an error names it: ``file:line function``."""
-    return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{line} {frame.f_code.co_name}"

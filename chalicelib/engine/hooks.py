@@ -25,6 +25,7 @@ from chalicelib.core.webhooks import (
     Webhook,
     signature,
 )
+from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers import Hook
 from chalicelib.engine.projecting import Change
 from chalicelib.engine.registry import Registry
@@ -237,8 +238,8 @@ def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:
             continue
         try:
             hook.function(event)
-        except Exception:  # user code
-            logger.exception("a hook failed", extra={"hook": hook.label, "event": event.id})
+        except BaseException as error:  # user code
+            log_failure("a hook failed", error, hook=hook.label, event=event.id)
 
 
 def document_of(event: JobEvent) -> dict[str, Any]:

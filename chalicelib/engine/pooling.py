@@ -11,9 +11,11 @@ from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, Tasky
 from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.drafts import Draft
+from chalicelib.engine.failures import log_failure
+from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.pools import ID_TARGET, Pool, error_text, id_of, running_in
 from chalicelib.engine.publish import publish
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused
 
 FULL = 0  # what ``add`` answers where the pool has no room; no job has this id
@@ -98,10 +100,10 @@ def look(yard: Yard, name: str, number: int) -> PoolJob:
 def _next_id(pool: Pool) -> int | None:
     try:
         return pool.next_id()
-    except TaskyardError:
+    except (TaskyardError, Interruption):
         raise
-    except Exception as error:  # user code
-        logger.exception("event.next failed", extra={"pool": pool.name})
+    except BaseException as error:  # user code
+        log_failure("event.next failed", error, pool=pool.name)
         raise Unavailable(
             f"event.next of the pool {pool.name} failed, so the job has no id", remedy="look into the log"
         ) from error

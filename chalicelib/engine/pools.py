@@ -28,7 +28,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
@@ -280,16 +280,28 @@ def _callable_as(file: Path, field: str, name: str, function: Process) -> Proces
 # -- what is declared ---------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The input of a pool's task, parsed as that of any other: by what looks like a pydantic model."""
+
+    args: Sequence[Any]
+
+    @classmethod
+    def model_validate(cls, value: Any) -> _Order:
+        """Raises ``InvalidInput`` for an input that no pool has made."""
+        args = value.get("args") if isinstance(value, dict) else None
+        if not isinstance(args, list):
+            raise InvalidInput("a job of a pool has arguments", field="input.args", expected="a list")
+        return cls(args)
+
+
 def _handler(pool: Pool) -> Any:
     """The handler of the pool's tasks."""
 
-    def run(order: Any, context: Any) -> Any:
-        args = order.get("args") if isinstance(order, dict) else None
-        if not isinstance(args, list):
-            raise InvalidInput(f"a job of the pool {pool.name} has no arguments", field="args", expected="a list")
+    def run(order: _Order, context: Any) -> Any:
         token = _running.set(context)
         try:
-            return pool.process(id_of(context.job), *args)
+            return pool.process(id_of(context.job), *order.args)
         finally:
             _running.reset(token)
 

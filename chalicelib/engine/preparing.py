@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.errors import InvalidInput, within
@@ -14,7 +15,9 @@ from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named, checked
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.drafts import CHAIN_MAX_TASKS, Draft, follower_of
+from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers import DEFAULT_POOL, Handler
+from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.yard import Yard
 from chalicelib.store.payloads import to_json
 
@@ -67,8 +70,25 @@ def _check_one(yard: Yard, draft: Draft) -> Handler | None:
     if handler is None:
         raise _nothing_runs(yard, draft)
     if not draft.input_follows:
-        handler.parse(draft.input)
+        _expect_input(handler, draft.input)
     return handler
+
+
+def _expect_input(handler: Handler, value: Any) -> None:
+    """Raise ``InvalidInput`` for an input that the handler cannot take, or that its model breaks on."""
+    try:
+        handler.parse(value)
+    except (InvalidInput, Interruption):
+        raise
+    except BaseException as error:  # user code: a validator
+        log_failure("the model of an input fails", error, handler=handler.label)
+        raise InvalidInput(
+            f"the model of {handler.name} fails on this input",
+            field="input",
+            expected="what its validators can check",
+            got=type(error).__name__,
+            remedy="look into the log, and let the validator raise a ValueError",
+        ) from error
 
 
 def _nothing_runs(yard: Yard, draft: Draft) -> InvalidInput:

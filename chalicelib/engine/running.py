@@ -6,8 +6,8 @@ import inspect
 import json
 import signal
 import threading
-import traceback
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
@@ -17,23 +17,15 @@ from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Succe
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
-from chalicelib.engine.context import (
-    Context,
-    HandlerTimeout,
-    JobCanceled,
-    LeaseLost,
-    PollAgain,
-    failure_of,
-    place_of,
-    storable,
-)
+from chalicelib.engine.context import Context, JobCanceled, LeaseLost
+from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failure, place_of
 from chalicelib.engine.handlers import Handler, label_of
-from chalicelib.engine.shutting_down import Shutdown, interruptible
+from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAgain, Shutdown
+from chalicelib.engine.shutting_down import interruptible
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.payloads import to_json
 
 SHUT_DOWN = JobError("Shutdown", "shutdown")  # kue's word for it
-HANDLER_FAILURES = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)  # a handler may raise anything
 
 
 def handlers_of(yard: Yard, job: Job) -> tuple[Handler, ...]:
@@ -71,9 +63,9 @@ def run(yard: Yard, context: Context) -> Outcome:
     Whatever they do, the answer is an outcome.
     """
     try:
-        with _interrupted_at(context), interruptible():
+        with _interrupted_at(context), interruptible(context.interrupted_by):
             if context.job.finishing:
-                return _completed(context, Succeeded(), yard.payloads.output(context.job))
+                return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
             handlers = handlers_of(yard, context.job)
             return _perform(context, handlers) if handlers else Failed(no_handler(yard, context.job), final=True)
     except PollAgain as again:
@@ -125,39 +117,58 @@ def _perform(context: Context, handlers: Sequence[Handler]) -> Outcome:
     if not failures:
         if context.parked is not None:
             return context.parked
-        return _completed(context, Succeeded(output), None if output is None else json.loads(output))
+        return _completed(context, Succeeded(output), lambda: None if output is None else json.loads(output))
     return Failed(failures[0].error, all(failure.final for failure in failures), remembered(context))
 
 
-def _completed(context: Context, success: Succeeded, result: Any) -> Outcome:
+def _completed(context: Context, success: Succeeded, result: Callable[[], Any]) -> Outcome:
     """Call the completion handler of the task's type, if it has one: a success only stands if that succeeds."""
     function = context.yard.handlers.completions.get(context.job.type)
     if function is None or context.job.kind is not Kind.TASK:
         return success
-    try:
-        context.raise_if_void()
-        function(*(result, context)[: len(inspect.signature(function).parameters)])
-    except HANDLER_FAILURES as error:
-        logger.error("completion handler failed", extra={"handler": label_of(function), "exception": _traceback(error)})
-        return replace(failure_of(error), final=True, output=success.output)
-    return success
+    given = (result(), context)[: len(inspect.signature(function).parameters)]
+
+    def complete() -> Succeeded:
+        function(*given)
+        return success
+
+    ended = _contained(context, label_of(function), complete)
+    return replace(ended, final=True, output=success.output) if isinstance(ended, Failed) else ended
 
 
 def _call(context: Context, handler: Handler) -> Succeeded | Failed:
-    try:
-        context.raise_if_void()  # what is canceled or lost starts nothing more
-        value = handler.parse(context.input)
+    """Call a handler with the job's input. One that it cannot take is final: no retry mends it."""
+
+    def call() -> Succeeded | Failed:
+        try:
+            value = handler.parse(context.input)
+        except InvalidInput as error:
+            text = _without_values(error)
+            logger.error("input refused", extra={"handler": handler.label, "error": text})
+            return Failed(JobError("InvalidInput", text[:MESSAGE_MAX_CHARS]), final=True)
         result = handler.function(value, context) if handler.wants_context else handler.function(value)
         return Succeeded(None if result is None else to_json(_plain(result), "output"))
-    except InvalidInput as error:
-        return Failed(JobError("InvalidInput", _without_values(error)[:500]), final=True)
+
+    return _contained(context, handler.label, call)
+
+
+def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed]) -> Succeeded | Failed:
+    """What ``do``, which calls user code, comes to. Whatever that raises is a failure of this job alone.
+
+    What interrupts the run is raised, even if the user's code has swallowed or wrapped it.
+    """
+    try:
+        context.raise_if_void()  # what is canceled or lost starts nothing more
+        return do()
+    except Interruption:
+        raise
     except (JobCanceled, LeaseLost) as error:
         return failure_of(error)
-    except HandlerTimeout:
-        raise
-    except HANDLER_FAILURES as error:
-        logger.error("handler failed", extra={"handler": handler.label, "exception": _traceback(error)})
+    except BaseException as error:
+        log_failure("handler failed", error, handler=label)
         return failure_of(error)
+    finally:
+        context.raise_if_interrupted()
 
 
 def _without_values(error: InvalidInput) -> str:
@@ -168,10 +179,6 @@ def _without_values(error: InvalidInput) -> str:
 def _plain(result: Any) -> Any:
     """A handler may return a pydantic model."""
     return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
-
-
-def _traceback(error: BaseException) -> str:
-    return storable("".join(traceback.format_exception(error))).rstrip()
 
 
 @contextmanager
@@ -187,12 +194,14 @@ def _interrupted_at(context: Context) -> Iterator[None]:
 
     def interrupt(_signal: int, frame: FrameType | None) -> None:
         where = None if frame is None else place_of(frame, frame.f_lineno)
-        raise HandlerTimeout(f"job {context.job.id} overran its time", where)
+        raise context.interrupted_by(HandlerTimeout(f"job {context.job.id} overran its time", where))
 
-    before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, max(remaining_ms, 1) / 1_000)
+    before, since_s = signal.signal(signal.SIGALRM, interrupt), time.monotonic()
+    outer_s, _ = signal.setitimer(signal.ITIMER_REAL, max(remaining_ms, 1) / 1_000)  # of a run within which this one is
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if outer_s:
+            signal.setitimer(signal.ITIMER_REAL, max(outer_s - (time.monotonic() - since_s), 0.001))

@@ -27,6 +27,7 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.admission import freed
 from chalicelib.engine.chaining import follower
 from chalicelib.engine.children import release_children
+from chalicelib.engine.failures import log_failure
 from chalicelib.engine.preparing import Prepared
 from chalicelib.engine.removing import remove_seen
 from chalicelib.engine.running import handlers_of, wait_limit_of
@@ -110,8 +111,8 @@ def _wait_safely(yard: Yard, job: Job, retry: int) -> int:
     try:
         registered = partial(yard.handlers.wait_function, delay_ms=delay_ms)
         return wait_before(backoff_of(yard, job), registered)(retry)
-    except Exception:  # user code, or a name that is no longer registered
-        logger.exception("backoff function failed; the default is used")
+    except BaseException as error:  # user code, or a name that is no longer registered
+        log_failure("backoff function failed; the default is used", error)
         return _default_backoff(job).wait_ms(retry)
 
 

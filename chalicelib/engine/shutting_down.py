@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-
-class Shutdown(BaseException):
-    """The process ends, and the handler with it. Not an ``Exception``, so that a handler's own does not swallow it."""
-
+from chalicelib.engine.interruptions import Interruption, Shutdown
 
 stopping = threading.Event()
 """Set once this process shall begin nothing more."""
 
-_running = threading.Event()
+_runs: list[Callable[[Interruption], Interruption]] = []
+"""What the main thread runs, by how it learns of its end; a handler may run another task: the last is at work."""
 
 
 def interrupt() -> None:
@@ -23,15 +21,21 @@ def interrupt() -> None:
     Raises ``Shutdown`` in the handler. Between handlers nothing is interrupted: what is being recorded is recorded.
     """
     stopping.set()
-    if _running.is_set():
-        raise Shutdown
+    if _runs:
+        raise _runs[-1](Shutdown("the worker shuts down"))
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """The block is a handler's run: ``interrupt`` may end it."""
-    _running.set()
+def interruptible(told: Callable[[Interruption], Interruption]) -> Iterator[None]:
+    """The block is a handler's run, which ``interrupt`` may end: ``told`` hears of it, and answers what is raised.
+
+    Only the main thread can be interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _runs.append(told)
     try:
         yield
     finally:
-        _running.clear()
+        _runs.pop()

@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.job import Job
 from chalicelib.engine import polling
-from chalicelib.engine.context import failure_of
-from chalicelib.engine.running import HANDLER_FAILURES
+from chalicelib.engine.failures import failure_of, log_failure
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.services.current import at_work
 from chalicelib.services.locks import LockKeeper
@@ -141,8 +140,8 @@ class TopicThreads:
             try:
                 function(message)
                 succeeded.append(label)
-            except HANDLER_FAILURES as error:  # whatever it is, it must not end this thread
-                logger.error("consumer function failed", extra={"function": label, "job_id": job.id}, exc_info=True)
+            except BaseException as error:  # whatever it is, it must not end this thread
+                log_failure("consumer function failed", error, function=label, job_id=job.id)
                 failures.append(failure_of(error))
         if not failures:
             return Succeeded()

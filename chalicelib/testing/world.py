@@ -19,6 +19,7 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.states import State
 from chalicelib.engine import hooks
+from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS
 from chalicelib.engine.yard import Yard, build
@@ -43,8 +44,8 @@ QUEUE_ARN = f"arn:aws:sqs:{cloud.REGION}:{cloud.ACCOUNT}"
 Function = Callable[[Yard, Mapping[str, Any], Any], Any]
 
 
-class WorkerDied(BaseException):
-    """The process ends here, as by kill -9. Not an ``Exception``: neither a handler nor the service outlives it."""
+class WorkerDied(Interruption):
+    """The process ends here, as by kill -9: neither a handler nor the service outlives it."""
 
 
 class Restless(TaskyardError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -174,10 +175,13 @@ def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
     assert received(w) == []
 
 
-def test_what_a_hook_raises_is_logged_and_changes_nothing_else(w: World, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("not my day"), asyncio.CancelledError(), SystemExit(1)])
+def test_what_a_hook_raises_is_logged_and_changes_nothing_else(
+    w: World, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
     @on("create")
     def broken(_: JobEvent) -> None:
-        raise ValueError("not my day")
+        raise error
 
     using(w, handler, broken, noting)
     job = a_task(w)

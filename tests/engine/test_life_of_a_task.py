@@ -164,7 +164,7 @@ def test_a_message_is_replaced_before_its_polls_wear_it_out(w: World) -> None:
         ({"result": "pending", "progress": "half"}, {}, "progress"),
     ],
 )
-def test_a_poll_that_is_none_fails_for_good(w: World, answer: Any, options: dict[str, Any], field: str) -> None:
+def test_a_poll_that_is_none_fails_and_says_where(w: World, answer: Any, options: dict[str, Any], field: str) -> None:
     @task("t")
     def handler(_: Any, context: Context) -> None:
         context.polling(lambda: answer, **options)
@@ -174,8 +174,9 @@ def test_a_poll_that_is_none_fails_for_good(w: World, answer: Any, options: dict
     w.go_on()
     dead = w.job(job.id)
     assert dead.error is not None
-    assert (dead.state, dead.error.type, dead.attempts) == (State.FAILED, "InvalidInput", 1)
+    assert (dead.state, dead.error.type, dead.attempts) == (State.FAILED, "InvalidInput", 3)
     assert field in dead.error.message
+    assert dead.error.where == f"test_life_of_a_task.py:{handler.__code__.co_firstlineno + 2} handler"
 
 
 # -- parking and completion ---------------------------------------------------------------------------

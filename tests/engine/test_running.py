@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
-from chalicelib.core.job import Job
+from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
+from chalicelib.core.job import Job, JobError
 from chalicelib.core.retry import Exponential, Fixed, Linear, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
 from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.handlers import backoff, subscribe, task
+from chalicelib.engine.handlers import backoff, on_success, subscribe, task
+from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.lifecycle import retry
 from tests.support.steps import (
     LEASE_MS,
@@ -103,6 +107,7 @@ def test_a_message_is_retried_after_doubling_waits_up_to_a_minute(w: World) -> N
         (None, Exponential(1_000, cap_ms=3_000), [1_000, 2_000, 3_000, 3_000]),
         (None, Named("squares"), [1_000, 4_000, 9_000, 16_000]),
         (None, Named("broken"), [5_000, 10_000, 20_000, 40_000]),  # a user's function must not stop the settling
+        (None, Named("abandons"), [5_000, 10_000, 20_000, 40_000]),
         (None, Named("wordy"), [5_000, 10_000, 20_000, 40_000]),
         (Named("gone"), None, [5_000, 10_000, 20_000, 40_000]),
     ],
@@ -122,11 +127,15 @@ def test_a_task_is_retried_by_its_own_or_its_handlers_backoff(
     def broken(number: int) -> float:
         raise ZeroDivisionError(number)
 
+    @backoff("abandons")
+    def abandons(number: int) -> float:
+        raise Abandoned(number)
+
     @backoff("wordy")
     def wordy(number: int) -> str:
         return f"{number} seconds"
 
-    using(w, handler, squares, broken, wordy)
+    using(w, handler, squares, broken, abandons, wordy)
     job = a_task(w, backoff=wished)
     assert waits_ms(w, job, 5) == waits
 
@@ -194,8 +203,51 @@ def test_reject_is_final(w: World) -> None:
     assert (dead.error.type, dead.error.message) == ("Reject", "the address does not exist")
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), MemoryError("full"), RecursionError("deep"), StopIteration(1)])
-def test_whatever_a_handler_raises_is_one_failed_attempt(w: World, error: BaseException) -> None:
+class Abandoned(BaseException):
+    """Of a library that knows no better."""
+
+
+class Speechless(BaseException):
+    """Raises whenever it is asked for a text."""
+
+    def __str__(self) -> str:
+        raise Abandoned
+
+    __repr__ = __str__
+
+
+def nested(depth: int) -> BaseException:
+    """A group in a group, and so on, deeper than Python recurses."""
+    error: BaseException = ValueError("the innermost")
+    for _ in range(depth):
+        error = BaseExceptionGroup("outer", [error])
+    return error
+
+
+ENDINGS: list[tuple[BaseException, str, str]] = [
+    (SystemExit(3), "SystemExit", "3"),
+    (SystemExit(0), "SystemExit", "0"),
+    (KeyboardInterrupt(), "KeyboardInterrupt", ""),
+    (GeneratorExit(), "GeneratorExit", ""),
+    (MemoryError("full"), "MemoryError", "full"),
+    (RecursionError("deep"), "RecursionError", "deep"),
+    (StopIteration(1), "StopIteration", "1"),
+    (asyncio.CancelledError("not me"), "CancelledError", "not me"),
+    (Abandoned("ship"), "Abandoned", "ship"),
+    (Speechless(), "Speechless", "the exception has no text: its __str__ raises"),
+    (
+        ExceptionGroup("two of three", [ValueError("no paper"), ExceptionGroup("in it", [KeyError("ink")])]),
+        "ExceptionGroup",
+        "two of three (2 sub-exceptions); ValueError: no paper; KeyError: 'ink'",
+    ),
+    (nested(2_000), "ExceptionGroup", "outer (1 sub-exception); ValueError: the innermost"),
+]
+
+
+@pytest.mark.parametrize(("error", "kind", "text"), ENDINGS, ids=[f"{kind}-{text[:9]}" for _, kind, text in ENDINGS])
+def test_whatever_a_handler_raises_is_one_failed_attempt(
+    w: World, caplog: pytest.LogCaptureFixture, error: BaseException, kind: str, text: str
+) -> None:
     @task("t")
     def handler(what: str) -> None:
         if what == "bad":
@@ -203,19 +255,104 @@ def test_whatever_a_handler_raises_is_one_failed_attempt(w: World, error: BaseEx
 
     using(w, handler)
     bad, good = a_task(w, input="bad", priority=1), a_task(w, input="good")
-    assert len(work(w)) == 1
+    assert work(w) == [message_of(w, bad).id]
     failed = w.job(bad.id)
-    assert (failed.state, failed.attempts) == (State.PENDING, 1)
-    assert failed.error is not None
-    assert failed.error.type == type(error).__name__
+    assert (failed.state, failed.attempts, failed.failures) == (State.PENDING, 1, 1)
+    place = f"test_running.py:{handler.__code__.co_firstlineno + 3} handler"
+    assert failed.error == JobError(kind, text, place)
+    assert w.job(good.id).state is State.SUCCESS  # in the same batch
+    (told,) = [record for record in caplog.records if record.message == "handler failed"]
+    assert "in handler" in vars(told)["exception"]
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError(), Abandoned("ship"), Speechless(), SystemExit(1)])
+def test_whatever_a_completion_handler_raises_fails_its_task_alone(w: World, ending: BaseException) -> None:
+    @task("t")
+    def handler(what: str) -> str:
+        return what
+
+    @on_success("t")
+    def completed(what: str) -> None:
+        if what == "bad":
+            raise ending
+
+    using(w, handler, completed)
+    bad, good = a_task(w, input="bad", priority=1), a_task(w, input="good")
+    assert work(w) == []
+    failed = w.job(bad.id)
+    assert (failed.state, failed.error and failed.error.type) == (State.FAILED, type(ending).__name__)
+    assert w.yard.payloads.output(failed) == "bad"
     assert w.job(good.id).state is State.SUCCESS
+
+
+def test_a_group_of_nothing_but_rejects_is_final(w: World) -> None:
+    @task("t")
+    def handler(_: Any) -> None:
+        raise ExceptionGroup("of a task group", [Reject("no such address"), Reject("nor this one")])
+
+    using(w, handler)
+    job = a_task(w)
+    assert work(w) == []
+    assert (w.job(job.id).state, w.job(job.id).attempts) == (State.FAILED, 1)
+
+
+@pytest.mark.parametrize("swallowing", ["suppress", "wrap", "group", "asyncio"])
+def test_what_interrupts_a_run_ends_it_though_the_handler_swallows_or_wraps_it(w: World, swallowing: str) -> None:
+    later: list[str] = []
+
+    async def in_a_task(do: Callable[[], object]) -> None:
+        do()
+
+    def handle(do: Callable[[], object]) -> None:
+        try:
+            if swallowing == "asyncio":
+                asyncio.run(in_a_task(do))
+            do()
+        except BaseException as error:
+            if swallowing == "wrap":
+                raise ValueError("wrapped") from error
+            if swallowing == "group":
+                raise BaseExceptionGroup("grouped", [error]) from None
+
+    @task("polls")
+    def polls(_: Any, context: Context) -> None:
+        handle(lambda: context.polling(lambda: {"result": "pending"}, poll_interval_ms=5_000))
+
+    @task("late")
+    def late(_: Any) -> str:
+        handle(signal.pause)
+        return "as if nothing had happened"
+
+    @subscribe("news")
+    def first(_: Any) -> None:
+        handle(signal.pause)
+
+    @subscribe("news")
+    def second(_: Any) -> None:
+        later.append("second")
+
+    using(w, polls, late, first, second)
+    polling, overrun, message = (
+        a_task(w, type="polls"),
+        a_task(w, type="late", timeout_ms=50),
+        a_message(w, timeout_ms=50),
+    )
+    work(w)
+    work(w, "news")
+    again = w.job(polling.id)
+    assert (again.state, again.poll_count, again.failures) == (State.PENDING, 1, 0)
+    assert again.due_at_ms == START_MS + 5_000
+    for job in (w.job(overrun.id), w.job(message.id)):
+        assert (job.state, job.failures) == (State.PENDING, 1)
+        assert (job.error and job.error.message) == "attempt 1 overran its time"
+    assert later == []
 
 
 def test_a_dying_process_costs_only_the_job_it_hit(w: World) -> None:
     runs: list[str] = []
 
-    class Killed(BaseException):
-        pass
+    class Killed(Interruption):
+        """As kill -9: neither a handler nor the service outlives it."""
 
     @task("t")
     def handler(what: str, context: Context) -> None:
@@ -273,7 +410,7 @@ def test_a_typed_input_arrives_as_its_model(w: World) -> None:
     assert seen == [Order(number=7, day=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))]
 
 
-def test_an_input_that_no_retry_can_mend_is_a_dead_letter_at_once(w: World) -> None:
+def test_an_input_that_no_retry_can_mend_is_a_dead_letter_at_once(w: World, caplog: pytest.LogCaptureFixture) -> None:
     @subscribe("news", max_attempts=5)
     def handler(order: Order) -> None:
         raise AssertionError(order)
@@ -288,6 +425,75 @@ def test_an_input_that_no_retry_can_mend_is_a_dead_letter_at_once(w: World) -> N
     assert "input.number" in dead.error.message
     assert "a valid integer" in dead.error.message
     assert "many" not in dead.error.message  # errors are listed and logged; what came is in the payload
+    assert [record.message for record in caplog.records] == ["input refused", "dead letter"]
+    assert "many" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidInput("no such topic", field="topic", got="x"), NotFound("there is no task 7"), TooLarge("too much")],
+)
+def test_what_a_service_refuses_within_a_handler_is_an_ordinary_failure(
+    w: World, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    @task("t", max_attempts=2, backoff=Fixed(0))
+    def handler(_: Any) -> None:
+        raise error
+
+    using(w, handler)
+    job = a_task(w)
+    w.go_on()
+    dead = w.job(job.id)
+    assert (dead.state, dead.attempts, dead.failures) == (State.FAILED, 2, 2)
+    place = f"test_running.py:{handler.__code__.co_firstlineno + 2} handler"
+    assert dead.error == JobError(type(error).__name__, str(error), place)
+    told = [vars(record)["exception"] for record in caplog.records if record.message == "handler failed"]
+    assert [text.splitlines()[-1] for text in told] == [f"chalicelib.core.errors.{type(error).__name__}: {error}"] * 2
+
+
+def test_the_place_of_a_failure_is_the_users_line_not_the_services(w: World) -> None:
+    @task("t")
+    def handler(_: Any, context: Context) -> None:
+        context.progress(float("nan"))
+
+    using(w, handler)
+    job = a_task(w)
+    work(w)
+    failed = w.job(job.id)
+    place = f"test_running.py:{handler.__code__.co_firstlineno + 2} handler"
+    assert (failed.state, failed.error and failed.error.where) == (State.PENDING, place)
+
+
+class Checked(BaseModel):
+    """Whose validator breaks on what it does not expect."""
+
+    number: int
+
+    @field_validator("number")
+    @classmethod
+    def _check(cls, number: int) -> int:
+        if number < 0:
+            raise Abandoned("negative")
+        return number
+
+
+def test_a_validator_that_breaks_is_an_ordinary_failure_and_refuses_a_publish(w: World) -> None:
+    @subscribe("news", max_attempts=2, backoff=Fixed(0))
+    def reader(_: Checked) -> None: ...
+
+    @task("t")
+    def handler(_: Checked) -> None: ...
+
+    using(w, reader, handler)
+    job = a_message(w, input={"number": -1})
+    w.go_on()
+    dead = w.job(job.id)
+    assert (dead.state, dead.attempts) == (State.FAILED, 2)
+    assert dead.error is not None
+    assert (dead.error.type, dead.error.message) == ("Abandoned", "negative")
+    assert (dead.error.where or "").endswith(" _check")
+    with pytest.raises(InvalidInput, match=r"input: the model of t fails on this input; .*got Abandoned"):
+        a_task(w, input={"number": -1})
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -382,19 +588,19 @@ def test_a_pydantic_output_is_stored_as_json(w: World) -> None:
 
 
 @pytest.mark.parametrize("output", [object(), {1, 2}, float("nan"), {"a": float("inf")}, b"bytes"])
-def test_an_output_that_is_no_json_is_a_dead_letter(w: World, output: Any) -> None:
+def test_an_output_that_is_no_json_is_a_failure(w: World, output: Any) -> None:
     @task("t")
     def handler(_: Any) -> Any:
         return output
 
     using(w, handler)
     job = a_task(w)
-    assert work(w) == []
-    dead = w.job(job.id)
-    assert (dead.state, dead.attempts) == (State.FAILED, 1)
-    assert dead.error is not None
-    assert dead.error.type == "InvalidInput"
-    assert "this output cannot be written as JSON" in dead.error.message
+    assert len(work(w)) == 1
+    failed = w.job(job.id)
+    assert (failed.state, failed.attempts) == (State.PENDING, 1)
+    assert failed.error is not None
+    assert failed.error.type == "InvalidInput"
+    assert "this output cannot be written as JSON" in failed.error.message
 
 
 def test_an_output_above_the_limit_is_a_dead_letter(w: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -142,7 +143,7 @@ def test_what_no_retry_can_help_is_a_dead_letter_at_once(consume: Callable[..., 
     assert messages.get(sent).retry_count == 1
 
 
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
 def test_nothing_that_a_function_raises_ends_the_consumer(
     consume: Callable[..., Consumer], topic: str, error: type[BaseException]
 ) -> None:
