@@ -112,10 +112,15 @@ def registry_of(chosen: Settings) -> Registry:
 
     Raises ``InvalidInput`` naming file and line where one cannot be imported, or two contradict each other.
     """
-    names = [name.strip() for name in chosen.handlers.split(",")]
+    names = names_of(chosen)
     with told_by_place(names):
         packages = [import_module(name) for name in names]
     return Registry.of_packages(packages)
+
+
+def names_of(chosen: Settings) -> list[str]:
+    """The packages, or single modules, that settings name as those with handlers."""
+    return [name.strip() for name in chosen.handlers.split(",")]
 
 
 def declared_queues() -> Mapping[str, tuple[Band, ...]]:

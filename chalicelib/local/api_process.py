@@ -1,9 +1,9 @@
 """The API's process: the Chalice app behind `gateway`, on a socket that its parent listens on.
 
-    python -m chalicelib.local.api_process FD [EMULATOR_URL]
+    python -m chalicelib.local.api_process FD [EMULATOR_URL] [--standby]
 
 EMULATOR_URL is that of an embedded emulator with a data folder, which /health then asks whether it can keep the data.
-It says ``{"ready": true}`` on its channel when it serves, answers what is under way when it is told to end (SIGTERM),
+It greets on its channel when it serves (see ``standby``), answers what is under way when it is told to end (SIGTERM),
 and ends at once with its parent.
 """
 
@@ -15,13 +15,14 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 from chalicelib import settings
 from chalicelib.engine import health
 from chalicelib.local import channel as channels
-from chalicelib.local import functions
+from chalicelib.local import functions, standby
 from chalicelib.local.channel import Channel
 from chalicelib.local.child_logging import log_as_json
 from chalicelib.local.gateway import Gateway
@@ -37,22 +38,24 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("listening_fd", type=int)
     parser.add_argument("emulator_url", nargs="?")
+    parser.add_argument(standby.STANDBY, action="store_true")
     arguments = parser.parse_args()
     if arguments.emulator_url is not None:
         health.beside["data"] = partial(expect_saved, arguments.emulator_url)
     channel = channels.from_standard_input()
-    channels.exit_at_end(channel)
     log_as_json()
-    asyncio.run(_run(channel, arguments.listening_fd))
+    ready = standby.greeting(channel, functions.API)
+    channels.exit_at_end(channel)
+    asyncio.run(_run(channel, arguments.listening_fd, ready))
 
 
-async def _run(channel: Channel, listening_fd: int) -> None:
+async def _run(channel: Channel, listening_fd: int, ready: Mapping[str, Any]) -> None:
     timeout_s = functions.limits(settings.current())[functions.API].timeout_s
     gateway = Gateway(functions.load(functions.API), "api", timeout_s, partial(_context, timeout_s))
     told_to_end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
     serving = asyncio.create_task(_serve(gateway, listening_fd))
-    channel.send({"ready": True})
+    channel.send(ready)
     await asyncio.wait({serving, asyncio.create_task(told_to_end.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()  # raises: a server that nobody told to end has failed

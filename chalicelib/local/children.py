@@ -2,6 +2,9 @@
 
 A child is a module of this project with a channel to its parent (see `channel`). It greets when it is ready, and ends
 when the channel does, so nothing is left behind even when the parent is killed.
+
+A child may be renewed: another process, prepared beforehand (see `standby`), loads the handlers as they are saved now
+and takes over, and the one before it ends what it has begun.
 """
 
 from __future__ import annotations
@@ -11,13 +14,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from chalicelib.core.errors import TaskyardError
 from chalicelib.local.channel import Channel, pair
 from chalicelib.local.emulator import PROJECT_ROOT
+from chalicelib.local.standby import LOAD, STANDBY
 
 GREETING_LIMIT_S = 60.0  # generous: on a busy machine, importing the app takes seconds
 FIRST_PAUSE_S = 0.5  # before a child that never got ready is started again
@@ -36,7 +42,11 @@ class Output(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+class NotLoaded(TaskyardError):
+    """The handlers, as they are saved now, do not load."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Incarnation:
     """One process of a child."""
 
@@ -68,11 +78,60 @@ class Child:
         self._stopping = threading.Event()
         self._current: Incarnation | None = None
         self._ready = False
-        self._thread = threading.Thread(target=self._keep, name=f"{name}-keeper", daemon=True)
+        self._next: Incarnation | None = None  # stands by
+        self._retired: list[Incarnation] = []  # end what they have begun
+        self._keepers: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start it, without waiting until it is ready."""
-        self._thread.start()
+        self._begin_keeping(None)
+
+    def prepare(self) -> None:
+        """Start the process that will stand by for the next renewal, without waiting for it."""
+        with self._changed:
+            if self._next is None:
+                self._next = self._launch(STANDBY)
+
+    def load(self) -> Any:
+        """Let the process that stands by load the handlers; answers its greeting. Nothing has changed yet.
+
+        One that is not prepared is started now. Raises ``NotLoaded``, which leaves the present process as it is.
+        """
+        self.prepare()
+        incarnation = self._next
+        if incarnation is None:
+            raise NotLoaded(f"{self.name} is stopped")
+        try:
+            incarnation.channel.send(LOAD)
+            answer = incarnation.channel.receive(GREETING_LIMIT_S)
+        except (EOFError, OSError) as error:  # a TimeoutError is an OSError
+            answer = {"broken": f"{self.name} ended, or took longer than {GREETING_LIMIT_S:g} s, as it loaded: {error}"}
+        if "broken" in answer:
+            incarnation.kill()
+            incarnation.process.wait()
+            self._next = None
+            raise NotLoaded(answer["broken"])
+        return answer
+
+    def switch(self) -> None:
+        """Let the process that has loaded the handlers take over; the one before it ends what it has begun."""
+        with self._changed:
+            incarnation, self._next = self._next, None
+            if incarnation is None:
+                return
+            before, self._current, self._ready = self._current, incarnation, True
+            if before is not None:
+                self._retired.append(before)
+            self._changed.notify_all()
+        if self._stopping.is_set():
+            incarnation.kill()
+        self._begin_keeping(incarnation)
+        if before is not None:
+            before.process.terminate()
+
+    def is_retired(self, incarnation: Incarnation) -> bool:
+        """Whether another process has taken over from this one."""
+        return incarnation in self._retired
 
     def ready(self, timeout_s: float) -> Incarnation | None:
         """The running process once it is ready; None if that takes longer than ``timeout_s``, or it was stopped."""
@@ -92,34 +151,49 @@ class Child:
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()
-            current = self._current
-        if current is not None:
-            current.process.terminate()
-            try:
-                current.process.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                current.kill()
-        if self._thread.ident is not None:
-            self._thread.join()
+            current, waiting = self._current, self._next
+        if waiting is not None:
+            waiting.kill()
+            waiting.process.wait()
+        give_up_at_s = time.monotonic() + grace_s
+        for each in (current, *self._retired):
+            if each is not None:
+                each.process.terminate()
+                try:
+                    each.process.wait(max(0.0, give_up_at_s - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    each.kill()
+        for keeper in self._keepers:
+            keeper.join()
 
     def kill(self) -> None:
-        """End the process at once; waits for nothing. For a parent that ends itself next."""
-        current = self._current
-        if current is not None:
-            current.kill()
+        """End every process at once; waits for nothing. For a parent that ends itself next."""
+        for each in (self._current, self._next, *self._retired):
+            if each is not None:
+                each.kill()
 
     # -- the keeper's thread ------------------------------------------------------------------------
 
-    def _keep(self) -> None:
+    def _begin_keeping(self, incarnation: Incarnation | None) -> None:
+        keeper = threading.Thread(target=self._keep, args=(incarnation,), name=f"{self.name}-keeper", daemon=True)
+        self._keepers.append(keeper)
+        keeper.start()
+
+    def _keep(self, renewed: Incarnation | None) -> None:
+        """See to it that there is a process, the first being ``renewed`` if that is one; until it is renewed again."""
         pause_s = 0.0
-        while not self._stopping.wait(pause_s):
-            incarnation = self._spawn()
+        while renewed is not None or not self._stopping.wait(pause_s):
+            incarnation = renewed or self._spawn()
             if incarnation is None:
                 return
-            was_ready = self._greeted(incarnation)
+            was_ready = renewed is not None or self._greeted(incarnation)
+            renewed = None
             code = incarnation.process.wait()
             incarnation.kill()  # a program that a handler left running; Lambda would end it, too
             with self._changed:
+                if incarnation in self._retired:
+                    self._retired.remove(incarnation)
+                    return
                 self._ready, self._current = False, None
                 self._changed.notify_all()
             pause_s = 0.0 if was_ready else min(max(2 * pause_s, FIRST_PAUSE_S), LONGEST_PAUSE_S)
@@ -129,12 +203,17 @@ class Child:
     def _spawn(self) -> Incarnation | None:
         """A new process, unless the child was stopped in the meantime."""
         with self._changed:
+            self._current = self._launch()
+            return self._current
+
+    def _launch(self, *more: str) -> Incarnation | None:
+        with self._changed:
             if self._stopping.is_set():
                 return None
             channel, far_end = pair()
             with far_end:
                 process = subprocess.Popen(  # noqa: S603 - nothing in the command comes from outside
-                    self._command,
+                    [*self._command, *more],
                     cwd=PROJECT_ROOT,
                     env=self._environment,
                     stdin=far_end.fileno(),
@@ -143,9 +222,8 @@ class Child:
                     pass_fds=self._inherited,
                     start_new_session=True,  # Ctrl-C reaches the parent only, which winds up in order
                 )
-            self._current = Incarnation(process, channel)
         threading.Thread(target=self._relay, args=(process,), name=f"{self.name}-output", daemon=True).start()
-        return self._current
+        return Incarnation(process, channel)
 
     def _greeted(self, incarnation: Incarnation) -> bool:
         """Whether the process says that it is ready; one that does not in time is killed."""

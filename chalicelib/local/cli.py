@@ -80,6 +80,7 @@ for command in (
     metavar="SECONDS",
     help="How long running handlers may go on at the end; then they are interrupted, and run again.",
 )
+@click.option("--reload", is_flag=True, help="Let saved handlers take over at once; what runs ends on the old code.")
 @click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
 def up(
     port: int,
@@ -89,6 +90,7 @@ def up(
     log_level: str,
     logs: str | None,
     shutdown_timeout: float,
+    reload: bool,
     clock_interval: float,
 ) -> None:
     """Run the whole service on this machine, until Ctrl-C."""
@@ -104,6 +106,7 @@ def up(
         endpoint_url=endpoint_url,
         data_dir=data_dir,
         clock_interval_s=clock_interval,
+        reload=reload,
         shutdown_timeout_s=shutdown_timeout,
     )
     sys.exit(run(plan, port, log_level, logs))

@@ -6,7 +6,7 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
-from chalicelib.local.children import Child
+from chalicelib.local.children import Child, Incarnation
 from chalicelib.local.function_process import INTERRUPT, WIND_UP
 from chalicelib.local.lambda_events import Event
 
@@ -23,6 +23,7 @@ class Environment:
     def __init__(self, child: Child, timeout_s: int) -> None:
         self.child = child
         self._timeout_s = timeout_s
+        self._serving: Incarnation | None = None  # what does the present invocation; another may have taken over since
 
     @property
     def name(self) -> str:
@@ -42,26 +43,35 @@ class Environment:
         self._order(INTERRUPT)
 
     def _order(self, order: str) -> None:
-        incarnation = self.child.ready(0)
+        incarnation = self._serving or self.child.ready(0)
         if incarnation is not None:
             with suppress(OSError):  # it has just ended, so there is nothing left to wind up
                 incarnation.channel.send({"order": order})
 
     def invoke(self, event: Event) -> Any:
         """What the function returns for ``event``; raises ``InvocationFailed``."""
-        incarnation = self.child.ready(START_LIMIT_S)
-        if incarnation is None:
-            raise InvocationFailed("its process did not start")
         request = {"request_id": str(uuid.uuid4()), "event": event, "timeout_ms": self._timeout_s * 1_000}
         try:
-            incarnation.channel.send(request)
-            answer = incarnation.channel.receive(self._timeout_s)
-        except TimeoutError as error:
-            self.child.give_up(incarnation)
-            raise InvocationFailed(f"it took longer than {self._timeout_s} s and was killed") from error
-        except (EOFError, OSError) as error:
-            self.child.give_up(incarnation)
-            raise InvocationFailed("its process ended") from error
+            answer = self._answer(request)
+        finally:
+            self._serving = None
         if "error" in answer:
             raise InvocationFailed("it raised {type}: {message}".format_map(answer["error"]))
         return answer["result"]
+
+    def _answer(self, request: Any) -> Any:
+        while True:
+            self._serving = incarnation = self.child.ready(START_LIMIT_S)
+            if incarnation is None:
+                raise InvocationFailed("its process did not start")
+            try:
+                incarnation.channel.send(request)
+                return incarnation.channel.receive(self._timeout_s)
+            except TimeoutError as error:
+                self.child.give_up(incarnation)
+                raise InvocationFailed(f"it took longer than {self._timeout_s} s and was killed") from error
+            except (EOFError, OSError) as error:
+                if self.child.is_retired(incarnation):  # it was renewed before it could take the event
+                    continue
+                self.child.give_up(incarnation)
+                raise InvocationFailed("its process ended") from error

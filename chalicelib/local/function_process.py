@@ -1,8 +1,8 @@
 """An execution environment: a process that holds one Lambda function and is asked to call it, again and again.
 
-    python -m chalicelib.local.function_process NAME
+    python -m chalicelib.local.function_process NAME [--standby]
 
-It says ``{"ready": true}`` on its channel once the app is imported. Then each request
+It greets on its channel once the app is imported (see ``standby``). Then each request
 ``{"request_id", "event", "timeout_ms"}`` is answered by ``{"result"}``, or by ``{"error": {"type", "message"}}``
 when the function raises. The function runs in the main thread, because only there a signal can interrupt it; the
 channel is read beside it, so that the process ends with its parent, at once.
@@ -26,7 +26,7 @@ from typing import Any
 from chalicelib import settings
 from chalicelib.engine import shutting_down
 from chalicelib.local import channel as channels
-from chalicelib.local import functions
+from chalicelib.local import functions, standby
 from chalicelib.local.channel import Channel
 from chalicelib.local.child_logging import log_as_json
 
@@ -44,12 +44,13 @@ def main() -> None:
     log_as_json()
     name = sys.argv[1]
     function = functions.load(name)
+    ready = standby.greeting(channel, name)
     requests: queue.SimpleQueue[Document] = queue.SimpleQueue()
     busy, ending = threading.Event(), threading.Event()
     signal.signal(INTERRUPT_SIGNAL, lambda *_: shutting_down.interrupt())
     signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
-    channel.send({"ready": True})
+    channel.send(ready)
     while not ending.is_set():
         request = requests.get()
         busy.set()

@@ -61,6 +61,13 @@ def load(name: str) -> Function:
     return handlers[name]
 
 
+def routes() -> Any:
+    """The API's routes, made now if they are not yet."""
+    import app
+
+    return app.app.routes
+
+
 def called(name: str, event: Event) -> Any:
     """What a function returns for ``event``, called in this process; whatever it raises is raised.
 

@@ -23,6 +23,7 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received, Transport
 
 WAIT_S = 1  # of a long poll: stopping takes up to this long
 ERROR_PAUSE_S = 1.0
+POLLERS_MAX = 1_000  # threads for long polls; there are as many as queues
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class OrderedQueues:
     ) -> None:
         self._sqs = sqs
         self._transport = transport
-        self._ranks = [list(rank) for rank in ranks if rank]
+        self._ranks = [list(rank) for rank in ranks]
         self._hide_s = hide_s
         self._most = most
         self._stopping = threading.Event()
@@ -83,8 +84,16 @@ class OrderedQueues:
         self._seekers = 0
         self._polled: set[Queue] = set()
         self._arrived: dict[Queue, list[Message]] = {}
-        queues = sum(len(rank) for rank in ranks)
-        self._pollers = ThreadPoolExecutor(queues, thread_name_prefix="long-poll")
+        self._pollers = ThreadPoolExecutor(POLLERS_MAX, thread_name_prefix="long-poll")
+
+    def extend(self, ranks: Sequence[Sequence[Queue]]) -> None:
+        """Read further queues, too: those of ``ranks``, of which there are as many as before, that are not read yet."""
+        with self._changed:
+            self._ranks = [
+                [*known, *(queue for queue in more if queue not in known)]
+                for known, more in zip(self._ranks, ranks, strict=True)
+            ]
+            self._changed.notify_all()
 
     def next_batch(self) -> Batch | None:
         """Messages of the first queue that holds any; waits for them. None once reading was stopped."""
@@ -129,7 +138,7 @@ class OrderedQueues:
     def _sweep(self) -> bool:
         """Ask one queue after the other, without waiting; true at the first that holds messages."""
         for rank in self._ranks:
-            rank.append(rank.pop(0))
+            rank[:] = [*rank[1:], *rank[:1]]
             for queue in rank:
                 if queue in self._arrived or self._keep(queue, self._receive(queue, wait_s=0)):
                     return True

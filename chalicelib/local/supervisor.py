@@ -14,9 +14,11 @@ the API ends, the stream is read to its end, the emulator saves.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,17 +27,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from chalicelib import aws, settings
 from chalicelib.core.errors import TaskyardError
-from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, sqs_name
+from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, soonest_first, sqs_name
 from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.registry import names_of
 from chalicelib.local import functions, stack, target
-from chalicelib.local.children import Child, Output
+from chalicelib.local.children import Child, NotLoaded, Output
 from chalicelib.local.clock_source import ClockSource
 from chalicelib.local.emulator import Emulator, EmulatorHome
 from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
 from chalicelib.local.queues import OrderedQueues, Queue
+from chalicelib.local.reloading import Reloader, handler_folders
 from chalicelib.local.save_watch import SaveWatch
 from chalicelib.local.sqs_source import SqsSource
 from chalicelib.local.stream_source import StreamSource
@@ -52,6 +58,8 @@ CHILDREN_LIMIT_S = 6.0  # for the API to answer what is under way
 STREAM_LIMIT_S = 5.0  # for the projector to catch up
 IN_USE_MARK = "up.running"
 
+logger = logging.getLogger(__name__)
+
 
 class NotStarted(TaskyardError):
     """A process did not become ready."""
@@ -65,6 +73,7 @@ class Plan:
     endpoint_url: str | None  # None: the embedded emulator
     data_dir: Path | None  # None: it keeps nothing
     clock_interval_s: float
+    reload: bool = False  # whether saved handlers take over at once
     shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S  # how long running handlers may go on before they are interrupted
 
 
@@ -88,6 +97,10 @@ class Supervisor:
         self._stream: StreamSource | None = None
         self._mark: Path | None = None
         self._save_watch: SaveWatch | None = None
+        self._prompt: list[Child] = []  # children that are renewed at once, a worker first
+        self._lanes: OrderedQueues | None = None  # what feeds the workers
+        self._reloader: Reloader | None = None
+        self._renewing = threading.Lock()
 
     def start(self) -> None:
         """Start everything and wait until the API and the workers are ready; raises ``TaskyardError``."""
@@ -104,6 +117,43 @@ class Supervisor:
         for child in (api, *(worker.child for worker in workers)):
             if child.ready(READY_LIMIT_S) is None:
                 raise NotStarted(f"{child.name} did not start", remedy="what it wrote above says why")
+        self._prompt = [*(worker.child for worker in workers), api]
+        if self._plan.reload:
+            self._start_reloader(chosen)
+
+    def reload(self) -> None:
+        """Let the handlers as they are saved now take over, and with them new queues; what runs ends on the old code.
+
+        If they do not load, it is told why, and the old ones go on.
+        """
+        began_s = time.monotonic()
+        first, *others = self._prompt
+        try:
+            self._consume(first.load()["queues"])
+        except (TaskyardError, BotoCoreError, ClientError) as error:
+            self._output.notice(f"{error}; the handlers go on as they were")
+            return
+        first.switch()
+        _together([partial(self._renew, child) for child in others])
+        self._output.notice(f"the saved handlers have taken over, in {time.monotonic() - began_s:.2f} s")
+        for child in self._prompt:
+            child.prepare()
+        threading.Thread(target=self._renew_the_rest, name="renewal", daemon=True).start()
+
+    def _renew_the_rest(self) -> None:
+        """Renew the processes that nobody waits for, one after the other: they start from nothing."""
+        with self._renewing:
+            for child in self._children:
+                if child not in self._prompt:
+                    self._renew(child)
+
+    def _renew(self, child: Child) -> None:
+        try:
+            child.load()
+        except NotLoaded:  # saved again meanwhile; the reload that this brings tells why
+            logger.info("%s goes on with the old handlers", child.name, exc_info=True)
+        else:
+            child.switch()
 
     def failure(self) -> str | None:
         """Why this cannot go on, if it cannot."""
@@ -111,10 +161,14 @@ class Supervisor:
             return "the emulator has ended unasked"
         if not all(source.alive() for source in (*self._sources, *filter(None, [self._stream]))):
             return "an event source has failed"
+        if self._reloader is not None and not self._reloader.alive():
+            return "the handlers cannot be watched any more"
         return None
 
     def stop(self) -> bool:
         """Wind up in order; false if something is lost. What was not started is passed over."""
+        if self._reloader is not None:
+            self._reloader.stop()
         interrupt_at_s = time.monotonic() + self._plan.shutdown_timeout_s
         give_up_at_s = interrupt_at_s + settings.current().stop_grace_s + SETTLING_LIMIT_S
         if not _together([partial(source.stop, interrupt_at_s, give_up_at_s) for source in self._sources]):
@@ -198,9 +252,9 @@ class Supervisor:
         transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
         letters = [[_queue(sqs, chosen.dead_letter_queue, outputs["DeadLetterQueueArn"])]]
         letters_hidden_s = functions.limits(chosen)[DEAD_LETTERS].timeout_s
-        lanes = _lanes(sqs, chosen, self._queues, outputs)
+        self._lanes = OrderedQueues(sqs, transport, _lanes(sqs, chosen, self._queues, outputs), chosen.lease_s)
         self._sources = [
-            SqsSource(OrderedQueues(sqs, transport, lanes, chosen.lease_s), workers),
+            SqsSource(self._lanes, workers),
             SqsSource(OrderedQueues(sqs, transport, letters, letters_hidden_s), [dead_letters]),
             ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s),
         ]
@@ -211,6 +265,26 @@ class Supervisor:
             self._sources.append(SqsSource(read, [self._start_function(chosen, HOOKS)], eager=True))
         for source in self._sources:
             source.start()
+
+    def _start_reloader(self, chosen: Settings) -> None:
+        """Watch the handlers; what will take over when they are saved stands by."""
+        for child in self._prompt:
+            child.prepare()
+        self._reloader = Reloader(handler_folders(names_of(chosen)), self.reload)
+        self._reloader.start()
+
+    def _consume(self, declared: Mapping[str, Sequence[str]]) -> None:
+        """Let the workers be fed from newly declared lanes, too. None is taken away: it may hold messages."""
+        merged = {
+            queue: tuple(soonest_first([*self._queues.get(queue, ()), *map(Band, declared.get(queue, ()))]))
+            for queue in {*self._queues, *declared}
+        }
+        if self._lanes is None or merged == {queue: tuple(bands) for queue, bands in self._queues.items()}:
+            return
+        chosen = settings.current()
+        outputs = stack.apply(chosen, template(chosen, merged)).outputs
+        self._lanes.extend(_lanes(aws.client("sqs"), chosen, merged, outputs))
+        self._queues = merged
 
     def _start_stream(self, chosen: Settings) -> None:
         """Let the jobs table's stream feed the projector."""

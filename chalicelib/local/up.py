@@ -46,6 +46,9 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
     os.environ["TASKYARD_LOG_LEVEL"] = log_level
     target.choose_local_stage()
     target.find_handlers_here()
+    if plan.reload:  # a file saved twice within a second may be taken for its own byte code
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     complaints = Console(stderr=True)
     with ExitStack() as resources:
         try:

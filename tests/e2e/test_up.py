@@ -308,17 +308,55 @@ class TestEnds:
                 until(lambda: "Ctrl-C" in words(service.log))
             assert ("1 jobs were counted anew" in words(service.log)) is expected
 
-    def test_handlers_of_the_current_folder_are_found(self, tmp_path: Path) -> None:
+    def test_handlers_of_the_current_folder_are_found_and_found_again_when_they_are_saved(self, tmp_path: Path) -> None:
         package = tmp_path / "my_handlers"
         package.mkdir()
-        (package / "greeting.py").write_text(
-            "from chalicelib.engine.handlers import task\n\n\n"
-            "@task('greet')\ndef greet(name):\n    return 'hello ' + name\n"
-        )
+        go_on = tmp_path / "go-on"
+        greeting = """
+import time
+from pathlib import Path
+from chalicelib import subscribe, task
+
+
+@task("greet")
+def greet(name):
+    while name == "slow" and not Path({go_on!r}).exists():
+        time.sleep(0.01)
+    return "WORD " + name
+"""
+        more = """
+@subscribe("greeted")
+def greeted(name):
+    print("heard of", name)
+"""
+
+        def save(text: str) -> None:
+            (package / "greeting.py").write_text(text.replace("{go_on!r}", repr(str(go_on))))
+
+        save(greeting)
         settings = {"TASKYARD_HANDLERS": "my_handlers", "PYTHONPATH": str(PROJECT_ROOT)}
-        with running(tmp_path, folder=tmp_path, **settings) as service:
-            task_id = service.create("greet", "Ada")
-            becomes("hello Ada", lambda: service.task(task_id)["output"])
+        with running(tmp_path, "--reload", folder=tmp_path, **settings) as service:
+
+            def greets(word: str) -> None:
+                task_id = service.create("greet", "Ada")
+                becomes(f"{word} Ada", lambda: service.task(task_id)["output"])
+
+            greets("WORD")
+            slow = service.create("greet", "slow")
+            becomes("running", lambda: service.task(slow)["status"])
+
+            save(greeting.replace("WORD", "hello") + more)  # with a topic that had no lane
+            until(lambda: "the saved handlers have taken over" in words(service.log))
+            greets("hello")
+            service.post("/mq/message/publish", {"topic": "greeted", "payload": {"name": "Ada"}})
+            until(lambda: "heard of {'name': 'Ada'}" in words(service.log))
+
+            save("x = (\n")
+            until(lambda: "the handlers go on as they were" in words(service.log))
+            assert "my_handlers/greeting.py:1: SyntaxError" in words(service.log)
+            greets("hello")
+            go_on.touch()
+            becomes("WORD slow", lambda: service.task(slow)["output"])
 
 
 def _accepts_nothing_without_its_folder(service: Service, state: Path) -> None:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from chalicelib.local.children import Child
+from chalicelib.local.children import Child, NotLoaded
 from chalicelib.local.emulator import PROJECT_ROOT
 from chalicelib.local.environments import Environment, InvocationFailed
 from tests.support.processes import is_running
@@ -100,6 +102,50 @@ class TestChild:
 
     def test_one_that_was_never_started_can_be_stopped(self, heard: Heard) -> None:
         Child("unborn", STUB, [], heard).stop(0)
+
+    def test_one_that_is_renewed_goes_over_to_the_process_that_stood_by(self, child: Child, heard: Heard) -> None:
+        environment = Environment(child, timeout_s=10)
+        before = environment.invoke({})["pid"]
+        child.prepare()
+        assert child.load() == {"ready": True, "queues": {}}
+        assert environment.invoke({})["pid"] == before
+        child.switch()
+        assert environment.invoke({})["pid"] != before
+        until(lambda: not is_running(before))
+        assert heard.notices == []
+
+    def test_what_the_old_process_has_begun_it_ends(self, child: Child, tmp_path: Path) -> None:
+        environment = Environment(child, timeout_s=10)
+        begun, go_on = tmp_path / "begun", tmp_path / "go-on"
+        before = pid_of(child)
+        with ThreadPoolExecutor(1) as other:
+            running = other.submit(environment.invoke, {"touch": str(begun), "await": str(go_on)})
+            until(begun.exists)
+            child.load()
+            child.switch()
+            go_on.touch()
+            assert running.result()["pid"] == before
+        assert environment.invoke({})["pid"] != before
+
+    def test_one_whose_successor_does_not_load_stays(self, child: Child) -> None:
+        before = pid_of(child)
+        child._environment = {**child._environment, "STUB_IS_BROKEN": "no such module"}
+        with pytest.raises(NotLoaded, match="no such module"):
+            child.load()
+        assert pid_of(child) == before
+        child._environment = {**os.environ}
+        child.load()
+        child.switch()
+        assert pid_of(child) != before
+
+    def test_stopping_ends_the_process_that_stands_by_too(self, child: Child) -> None:
+        child.prepare()
+        waiting = child._next
+        assert waiting is not None
+        child.stop(READY_S)
+        assert not is_running(waiting.process.pid)
+        with pytest.raises(NotLoaded):
+            child.load()
 
     def test_it_ends_when_its_parent_is_killed(self) -> None:
         script = """

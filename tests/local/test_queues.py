@@ -132,6 +132,17 @@ class TestWaiting:
         sqs.put("low", "l")
         assert texts(asked.result(DEADLINE_S)) == ["l"]
 
+    def test_a_queue_that_is_added_later_is_read_in_its_rank(
+        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
+    ) -> None:
+        (batch,) = waiting(workers, queues, sqs)
+        queues.extend([[queue("high")], [queue("new")], [queue("b")], []])
+        sqs.put("new", "first")
+        assert texts(batch.result()) == ["first"]
+        sqs.put("a", "third")
+        sqs.put("new", "second")
+        assert [texts(queues.next_batch()) for _ in range(2)] == [["second"], ["third"]]
+
     def test_those_who_wait_share_a_batch(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:
         asked = waiting(workers, queues, sqs, 3)
         sqs.put("a", *map(str, range(10)))

@@ -1,0 +1,51 @@
+"""A process that stands by: it has imported everything but the handlers, and loads those when it is told to.
+
+Importing the service takes most of a second, importing a few modules of handlers a few milliseconds. So whoever waits
+for a saved handler need only wait for the latter.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+from chalicelib.engine.registry import Registry, registry
+from chalicelib.engine.yard import build
+from chalicelib.local import channel as channels
+from chalicelib.local import functions
+from chalicelib.local.channel import Channel
+
+STANDBY = "--standby"  # the last argument of such a process
+READY = {"ready": True}
+LOAD = {"order": "load"}
+
+
+def greeting(channel: Channel, name: str) -> dict[str, Any]:
+    """What the process of a function says once it can serve.
+
+    One that stands by waits for ``LOAD`` first. Its greeting holds the ``queues`` that are declared now, with their
+    bands; if the handlers do not load, it says ``{"broken": the reason}`` and ends.
+    """
+    if STANDBY not in sys.argv:
+        return READY
+    _import_the_rest(name)
+    try:
+        channel.receive()
+    except (EOFError, OSError):  # the parent has ended, or does not need it any more
+        os._exit(channels.EXIT_CODE)
+    try:
+        declared = registry()
+    except BaseException as error:  # user code; the parent tells it
+        channel.send({"broken": str(error)})
+        os._exit(channels.EXIT_CODE)
+    return {**READY, "queues": declared.queues}
+
+
+def _import_the_rest(name: str) -> None:
+    if name == functions.API:
+        _ = functions.routes()
+    else:
+        import_module(f"chalicelib.functions.{name}")
+    build(Registry())  # the clients of AWS are kept
