@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from chalicelib.core.ids import job_id_in
@@ -50,7 +50,6 @@ LAST_POSITION = "9"
 KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key"}
 
 Row = tuple[str, int]  # a position and the job's id
-_StreamPage = tuple[list[Row], dict[str, Any] | None]  # and the key to go on after
 Place = str | int
 """Where a walk goes on: behind a position, or, in a list with another order, at the number of an entry."""
 
@@ -184,7 +183,9 @@ class JobLists:
     def ids(self, wanted: Wanted, page_size: int = READ_CHUNK) -> Iterator[int]:
         """The ids of a list, read as they are consumed, in pages of at most ``page_size``."""
         size = max(1, min(page_size, STREAM_CHUNK_MAX))
-        streams = [self._rows(stream, wanted, size) for stream in _streams(wanted, self.jobs.shards)]
+        streams = [
+            chain.from_iterable(self._pages(stream, wanted, size)) for stream in _streams(wanted, self.jobs.shards)
+        ]
         return (job_id for _, job_id in _merged(streams, wanted))
 
     def count(self, wanted: Wanted) -> int:
@@ -283,10 +284,10 @@ class JobLists:
         seen: set[_Stream] = set()
         with ThreadPoolExecutor(PARALLEL_READS) as readers:
             for stage in _stages(wanted, self.jobs.shards, behind):
-                read = partial(self._next_page, wanted=wanted, size=size, after=None)
-                for stream, first in zip(stage, readers.map(read, stage), strict=True):
+                pages = [self._pages(stream, wanted, size) for stream in stage]
+                for stream, first, others in zip(stage, readers.map(next, pages), pages, strict=True):
                     # A second look adds what has come; going on is left to the first.
-                    streams.append(first[0] if stream in seen else self._rows(stream, wanted, size, first))
+                    streams.append(first if stream in seen else chain(first, chain.from_iterable(others)))
                     seen.add(stream)
         return _merged(streams, wanted, behind)
 
@@ -299,24 +300,12 @@ class JobLists:
         since, until = _span(wanted, behind)
         return [(position_of(job), job.id)] if since <= position_of(job) <= until else []
 
-    def _next_page(self, stream: _Stream, wanted: Wanted, size: int, after: dict[str, Any] | None) -> _StreamPage:
-        rows, last = self.table.query(
-            stream.condition,
-            stream.values,
-            index=stream.index,
-            ascending=not wanted.descending,
-            limit=size,
-            after=after,
+    def _pages(self, stream: _Stream, wanted: Wanted, size: int) -> Iterator[list[Row]]:
+        """A stream's rows, page by page as they are consumed."""
+        pages = self.table.pages(
+            stream.condition, stream.values, index=stream.index, ascending=not wanted.descending, page_size=size
         )
-        return [(row["position"], row["job"]) for row in rows], last
-
-    def _rows(self, stream: _Stream, wanted: Wanted, size: int, first: _StreamPage | None = None) -> Iterator[Row]:
-        """A stream's rows, page by page as they are consumed; the ``first`` page may have been read already."""
-        rows, after = first or self._next_page(stream, wanted, size, None)
-        yield from rows
-        while after is not None:
-            rows, after = self._next_page(stream, wanted, size, after)
-            yield from rows
+        return ([(row["position"], row["job"]) for row in page] for page in pages)
 
     def _count(self, stream: _Stream, enough: int) -> int:
         return self.table.count(stream.condition, stream.values, index=stream.index, enough=enough)

@@ -54,13 +54,17 @@ class Notes:
 
     def log(self, job_id: int) -> list[LogEntry]:
         """The 100 newest entries, the newest first."""
-        rows, _ = self._parts(job_id, "log#", ascending=False, limit=LOG_MAX_ENTRIES)
+        rows = self._newest(job_id, LOG_MAX_ENTRIES)
         return [LogEntry(int(row["part"].split("#")[1]), **json.loads(row["entry"])) for row in rows]
 
     def trim_log(self, job_id: int) -> None:
         """Delete what is older than the 100 newest entries."""
-        rows, _ = self._parts(job_id, "log#", ascending=False, limit=LOG_MAX_ENTRIES + LOG_TRIM_ENTRIES)
+        rows = self._newest(job_id, LOG_MAX_ENTRIES + LOG_TRIM_ENTRIES)
         self.table.delete_many([{"job": job_id, "part": row["part"]} for row in rows[LOG_MAX_ENTRIES:]])
+
+    def _newest(self, job_id: int, most: int) -> list[dict[str, Any]]:
+        condition, values = "{job} = :job AND begins_with({part}, :prefix)", {":job": job_id, ":prefix": "log#"}
+        return self.table.first(condition, values, most, ascending=False, consistent=True)
 
     # -- polls --------------------------------------------------------------------------------
 
@@ -94,17 +98,6 @@ class Notes:
         except Refused as refused:
             return str((refused.old or {})["value"])
         return value
-
-    def _parts(
-        self, job_id: int, prefix: str, *, ascending: bool, limit: int
-    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        return self.table.query(
-            "{job} = :job AND begins_with({part}, :prefix)",
-            {":job": job_id, ":prefix": prefix},
-            ascending=ascending,
-            limit=limit,
-            consistent=True,
-        )
 
 
 def _polls(job: Job) -> str:

@@ -68,7 +68,7 @@ class Shelves:
     def first(self, shelf: str, most: int) -> list[Entry]:
         """The next ``most`` of a shelf, in order, as of the last write."""
         condition, values = "{kind} = :kind", {":kind": SHELF + shelf}
-        rows, _ = self.table.query(condition, values, limit=most, consistent=True)
+        rows = self.table.first(condition, values, most, consistent=True)
         return [Entry(shelf, row["name"], row["job"], row["delivery"]) for row in rows]
 
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
@@ -103,7 +104,7 @@ class Table:
     def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """The item as of the last write, or ``None``, by a query: for functions that may not get items of the table."""
         condition = " AND ".join(f"{{{name}}} = :{name}" for name in self.key)
-        items, _ = self.query(condition, {f":{name}": key[name] for name in self.key}, consistent=True)
+        items = self.first(condition, {f":{name}": key[name] for name in self.key}, 1, consistent=True)
         return items[0] if items else None
 
     def get_many(self, keys: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -147,38 +148,51 @@ class Table:
             else:
                 raise TimeoutError(f"DynamoDB left deletes of {self.name} undone {BATCH_ROUNDS} times")
 
-    def query(
+    def pages(
         self,
         condition: str,
         values: Mapping[str, Any],
         *,
         index: str | None = None,
         ascending: bool = True,
-        limit: int | None = None,
-        after: Mapping[str, Any] | None = None,
+        page_size: int | None = None,
         consistent: bool = False,
-    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-        """One page of a query, and the key to continue ``after`` (``None`` at the end)."""
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The items of a query as DynamoDB cuts them into pages, each fetched as it is consumed.
+
+        A page ends after ``page_size`` items or 1 MB, whichever comes first, and may be empty: only the last one tells
+        that there is no more.
+        """
         parameters = self._query(condition, values, index)
         parameters |= {"ScanIndexForward": ascending, "ConsistentRead": consistent}
-        if limit is not None:
-            parameters["Limit"] = limit
-        if after is not None:
-            parameters["ExclusiveStartKey"] = item_to_wire(after)
-        answer = self.client.query(**parameters)
-        last = answer.get("LastEvaluatedKey")
-        return [item_from_wire(item) for item in answer["Items"]], item_from_wire(last) if last else None
+        if page_size is not None:
+            parameters["Limit"] = page_size
+        while True:
+            answer = self.client.query(**parameters)
+            yield [item_from_wire(item) for item in answer["Items"]]
+            if "LastEvaluatedKey" not in answer:
+                return
+            parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def query_all(
         self, condition: str, values: Mapping[str, Any], *, index: str | None = None, consistent: bool = False
     ) -> Iterator[dict[str, Any]]:
         """Every item of a query, fetched page by page as it is consumed."""
-        after: dict[str, Any] | None = None
-        while True:
-            items, after = self.query(condition, values, index=index, after=after, consistent=consistent)
-            yield from items
-            if after is None:
-                return
+        return chain.from_iterable(self.pages(condition, values, index=index, consistent=consistent))
+
+    def first(
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        most: int,
+        *,
+        index: str | None = None,
+        ascending: bool = True,
+        consistent: bool = False,
+    ) -> list[dict[str, Any]]:
+        """The first ``most`` items of a query, or all if there are fewer, however large they are."""
+        pages = self.pages(condition, values, index=index, ascending=ascending, page_size=most, consistent=consistent)
+        return list(islice(chain.from_iterable(pages), most))
 
     def count(self, condition: str, values: Mapping[str, Any], *, index: str | None = None, enough: int) -> int:
         """How many items a query has; counting ends once ``enough`` are seen."""

@@ -89,7 +89,7 @@ def requests(yard: Yard) -> Iterator[list[str]]:
 
 
 class Meddling(Table):
-    """A table where something happens right after the query with a number, counted from 0."""
+    """A table where something happens right after the page of a query with a number, counted from 0."""
 
     @classmethod
     def of(cls, table: Table, number: int, happens: Callable[[], None]) -> Meddling:
@@ -98,12 +98,12 @@ class Meddling(Table):
         made.__dict__.update(calls=itertools.count(), number=number, happens=happens)
         return made
 
-    def query(self, *given: Any, **named: Any) -> Any:
-        answer = super().query(*given, **named)
+    def pages(self, *given: Any, **named: Any) -> Any:
         meddling = self.__dict__
-        if next(meddling["calls"]) == meddling["number"]:
-            meddling["happens"]()
-        return answer
+        for page in super().pages(*given, **named):
+            if next(meddling["calls"]) == meddling["number"]:
+                meddling["happens"]()
+            yield page
 
 
 def page(yard: Yard, wanted: Wanted, offset: int = 0, limit: int = 100) -> tuple[list[int], int, bool]:

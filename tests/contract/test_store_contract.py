@@ -452,13 +452,24 @@ class TestTheTable:
             table.put({"job": job_id, "part": f"p{number}"})
         condition, values = "{job} = :job", {":job": job_id}
 
-        pages, after = [], None
-        while True:
-            rows, after = table.query(condition, values, limit=3, after=after, ascending=False, consistent=True)
-            pages.append([row["part"] for row in rows])
-            if after is None:
-                break
+        pages = table.pages(condition, values, page_size=3, ascending=False, consistent=True)
+        found = [[row["part"] for row in page] for page in pages]
 
-        assert [page for page in pages if page] == [["p6", "p5", "p4"], ["p3", "p2", "p1"], ["p0"]]
+        assert [page for page in found if page] == [["p6", "p5", "p4"], ["p3", "p2", "p1"], ["p0"]]
         assert table.count(condition, values, enough=100) == 7
         assert table.count(condition, values, enough=5) == 5
+
+    def test_the_first_items_of_a_query_are_that_many_however_large(self, yard: Yard) -> None:
+        table, job_id = yard.jobs.table, yard.ids.new()
+        for number in range(12):
+            table.put({"job": job_id, "part": f"p{number:02d}", "text": "x" * 200_000})
+        condition, values = "{job} = :job", {":job": job_id}
+
+        def parts(most: int) -> list[str]:
+            found = table.first(condition, values, most, ascending=False, consistent=True)
+            return [row["part"] for row in found]
+
+        assert parts(11) == [f"p{number:02d}" for number in range(11, 0, -1)]
+        assert parts(50) == [f"p{number:02d}" for number in range(11, -1, -1)]
+        assert len(list(table.query_all(condition, values))) == 12
+        assert table.count(condition, values, enough=100) == 12

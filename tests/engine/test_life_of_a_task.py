@@ -447,6 +447,16 @@ def test_a_log_keeps_its_newest_hundred_entries(w: World) -> None:
         logbook.write(w.yard, job.id, "x" * 40_000)
 
 
+def test_a_log_of_large_entries_keeps_its_newest_hundred_too(w: World) -> None:
+    job = a_task(w, runner=MANUAL)
+    for n in range(140):
+        w.clock.move(1)
+        logbook.write(w.yard, job.id, f"line {n}", "x" * 30_000)
+    w.yard.notes.trim_log(job.id)
+    assert [entry.message for entry in logbook.read(w.yard, job.id)] == [f"line {n}" for n in range(139, 39, -1)]
+    assert sum(row["part"].startswith("log#") for row in w.items("jobs")) == 100
+
+
 def test_a_handler_logs_and_its_steps_stay_done_across_retries_but_not_a_new_life(w: World) -> None:
     done: list[str] = []
 

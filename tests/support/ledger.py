@@ -109,7 +109,7 @@ def membership(yard: Yard, job: Job) -> Membership:
 
     def shown(index: str, key: str, value: str, order: str, place_there: Any) -> bool:
         condition = f"{{{key}}} = :key AND {{{order}}} = :place"
-        return bool(table.query(condition, {":key": value, ":place": place_there}, index=index)[0])
+        return bool(table.first(condition, {":key": value, ":place": place_there}, 1, index=index))
 
     def under(index: str, key: str, prefix: str) -> tuple[str, ...]:
         place_there = position_of(job)

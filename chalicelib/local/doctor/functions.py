@@ -156,18 +156,24 @@ def _role(installation: Installation, function: Function) -> Iterator[Observatio
     iam = aws.client("iam")
     properties = installation.properties(role_id(function))
     role = installation.facts[role_id(function)]
-    inline = set(iam.list_role_policies(RoleName=role)["PolicyNames"])
+    inline = set(_all_of(iam, "list_role_policies", "PolicyNames", role))
     for wanted in properties["Policies"]:
         yield _policy(installation, role, wanted, there=wanted["PolicyName"] in inline)
     for name in sorted(inline - {wanted["PolicyName"] for wanted in properties["Policies"]}):
         remove = installation.aws("iam", "delete-role-policy", "--role-name", role, "--policy-name", name)
         yield _extra(f"policy {name}", remove)
-    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+    for attached in _all_of(iam, "list_attached_role_policies", "AttachedPolicies", role):
         arn = attached["PolicyArn"]
         yield _extra(
             f"policy {attached['PolicyName']}",
             installation.aws("iam", "detach-role-policy", "--role-name", role, "--policy-arn", arn),
         )
+
+
+def _all_of(iam: Any, operation: str, what: str, role: str) -> list[Any]:
+    """What IAM lists of a role, which may come in pages of any size."""
+    listed: list[Any] = iam.get_paginator(operation).paginate(RoleName=role).build_full_result()[what]
+    return listed
 
 
 def _policy(installation: Installation, role: str, wanted: Mapping[str, Any], *, there: bool) -> Observation:

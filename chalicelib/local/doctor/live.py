@@ -124,7 +124,7 @@ def _overdue(installation: Installation) -> Iterator[Observation]:
     now_ms = installation.now_ms()
     waiting = []
     for shard in range(installation.settings.index_shards):
-        first, _ = ledger.query("{wake_key} = :key", {":key": f"due#{shard}"}, index="due", limit=1)
+        first = ledger.first("{wake_key} = :key", {":key": f"due#{shard}"}, 1, index="due")
         waiting += [(item["wake_at_ms"], item["job"]) for item in first]
     wake_at_ms, job = min(waiting, default=(now_ms, None))
     late_ms = now_ms - wake_at_ms

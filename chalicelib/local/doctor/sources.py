@@ -150,7 +150,8 @@ def _rule(installation: Installation, logical_id: str) -> Iterator[Observation]:
         found.get("ScheduleExpression"),
         _put_rule(installation, logical_id),
     )
-    there = {target["Arn"] for target in events.list_targets_by_rule(Rule=name).get("Targets", ())}
+    listed = events.get_paginator("list_targets_by_rule").paginate(Rule=name).build_full_result()
+    there = {target["Arn"] for target in listed["Targets"]}
     for target in expected["Targets"]:
         yield compared(
             "target",

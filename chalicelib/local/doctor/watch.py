@@ -43,8 +43,8 @@ def looks(installation: Installation) -> Iterator[Look]:
 def _log_group(installation: Installation, logical_id: str) -> Iterator[Observation]:
     expected = installation.properties(logical_id)
     name, days = expected["LogGroupName"], expected["RetentionInDays"]
-    groups = aws.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-    found = next((group for group in groups if group["logGroupName"] == name), None)
+    pages = aws.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
     if found is None:
         create = installation.aws("logs", "create-log-group", "--log-group-name", name)
         yield compared("existence", "it exists", "missing", f"{create}, then look again", emulated=False)
