@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from chalicelib.api.models import AnswerModel, ApiModel
 from chalicelib.api.problems import BadRequest
 from chalicelib.core.job import Job
-from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, WINDOW, JobLists, Place, Wanted
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, Place, Wanted
 from chalicelib.store.payloads import PayloadStore, answered_bytes
 from chalicelib.store.table import chunks
 
@@ -28,8 +28,7 @@ PAGE_MAX = 100_000
 BODIES_MAX_BYTES = 4 * 1024 * 1024  # of the 6 MB that Lambda can answer
 BODIES_AT_ONCE = 32  # up to 8 MB read for one page where bodies are as large as they can be outside the bucket
 CHECK_BYTES = 9
-CURSOR_MAX_CHARS = 256
-POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
+CURSOR_MAX_CHARS = 2_048  # a name that a list is sorted by may have 256 characters of four bytes
 EXPECTED = "the nextCursor of an answer to the same list with the same filters"
 
 
@@ -83,14 +82,15 @@ class Cursor:
 
     def to_text(self, filters: str) -> str:
         """What a client gets to see."""
-        content = json.dumps([self.place, self.total, self.exact], separators=(",", ":")).encode()
+        shown = [self.place, self.total, self.exact]
+        content = json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(_check(content, filters) + content).decode().rstrip("=")
 
 
-def cursor_in(text: str, filters: str, places: re.Pattern[str] | None) -> Cursor:
+def cursor_in(text: str, filters: str, places: re.Pattern[str]) -> Cursor:
     """The cursor that ``to_text`` wrote for a list with these ``filters``; raises ``BadRequest`` for anything else.
 
-    ``places`` is the form of its places; ``None`` where they are numbers of entries.
+    ``places`` is the form of its places.
     """
     try:
         if len(text) > CURSOR_MAX_CHARS:
@@ -100,7 +100,7 @@ def cursor_in(text: str, filters: str, places: re.Pattern[str] | None) -> Cursor
         if check != _check(content, filters):
             raise ValueError("of another list, or changed")
         place, total, exact = json.loads(content)
-        if not (_is_place(place, places) and type(total) is int and type(exact) is bool):
+        if not (isinstance(place, str) and places.fullmatch(place) and type(total) is int and type(exact) is bool):
             raise ValueError("made by hand")
     except (ValueError, TypeError, RecursionError) as error:
         raise BadRequest("this cursor does not belong to this list", field="cursor", expected=EXPECTED, got=text) from (
@@ -125,7 +125,7 @@ def listed(lists: JobLists, wanted: Wanted, query: Paging) -> Listed:
         page = lists.page(wanted, query.offset, query.per_page)
         jobs, total, exact, place = page.jobs, page.total, page.exact, page.next
     else:
-        cursor = cursor_in(query.cursor, query.filters, POSITION if wanted.order is None else None)
+        cursor = cursor_in(query.cursor, query.filters, wanted.places)
         stretch = lists.stretch(wanted, query.per_page, cursor.place)
         jobs, total, exact, place = stretch.jobs, cursor.total, cursor.exact, stretch.next
     following = None if place is None else Cursor(place, total, exact).to_text(query.filters)
@@ -150,9 +150,3 @@ def bodies_of(payloads: PayloadStore, jobs: list[Job]) -> dict[int, dict[str, An
 
 def _check(content: bytes, filters: str) -> bytes:
     return hashlib.sha256(b"\n".join((filters.encode(), content))).digest()[:CHECK_BYTES]
-
-
-def _is_place(place: object, places: re.Pattern[str] | None) -> bool:
-    if places is None:
-        return type(place) is int and 0 <= place <= WINDOW
-    return isinstance(place, str) and places.fullmatch(place) is not None

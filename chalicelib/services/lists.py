@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,7 +13,6 @@ from chalicelib.services import checks
 from chalicelib.services.records import Page
 from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, Wanted
 
-POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
 MARK_CHARS = 12
 
 Item = TypeVar("Item")
@@ -54,8 +52,8 @@ def page_of(
 
 def _place(cursor: str, wanted: Wanted) -> str:
     """The place that a cursor of this very list names. Raises ``InvalidInput``."""
-    place, _, mark = cursor.partition(".") if isinstance(cursor, str) else ("", "", "")
-    if POSITION.fullmatch(place) is None or mark != _mark(wanted):
+    place, _, mark = cursor.rpartition(".") if isinstance(cursor, str) else ("", "", "")
+    if wanted.places.fullmatch(place) is None or mark != _mark(wanted):
         raise InvalidInput(
             "this is no cursor of this list",
             field="cursor",
@@ -67,5 +65,6 @@ def _place(cursor: str, wanted: Wanted) -> str:
 
 def _mark(wanted: Wanted) -> str:
     """What tells the cursors of one list from those of others."""
-    asked = (wanted.kind, wanted.type, wanted.labels, wanted.since_ms, wanted.until_ms, wanted.trace_id)
+    order = (wanted.order.name, wanted.descending) if wanted.order else wanted.descending
+    asked = (wanted.kind, wanted.type, wanted.labels, wanted.since_ms, wanted.until_ms, wanted.trace_id, order)
     return hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:MARK_CHARS]

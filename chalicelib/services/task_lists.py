@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import LABELS, JobPage, Wanted, labels_of
+from chalicelib.store.job_lists import LABELS, JobPage, Order, Wanted, labels_of
+from chalicelib.store.ledger import position_of
 
 Test = Callable[[Job], bool]
 
-SORT_KEYS: Mapping[str, Callable[[Job], Any]] = {
-    "id": lambda job: job.id,
+SORT_KEYS: Mapping[str, Callable[[Job], str]] = {
+    "id": lambda job: _sortable(job.id),
     "targetId": lambda job: job.target_id or "",
     "targetType": lambda job: job.target_type or "",
     "type": lambda job: job.type,
     "status": lambda job: job.state.value,
     "runnerType": lambda job: job.runner,
-    "createdAt": lambda job: (job.created_at_ms, job.id),
-    "updatedAt": lambda job: job.updated_at_ms,
-    "startTime": lambda job: job.created_at_ms if job.start_at_ms is None else job.start_at_ms,
-    "completedAt": lambda job: job.completed_at_ms or 0,
+    "createdAt": position_of,
+    "updatedAt": lambda job: _sortable(job.updated_at_ms),
+    "startTime": lambda job: _sortable(job.created_at_ms if job.start_at_ms is None else job.start_at_ms),
+    "completedAt": lambda job: _sortable(job.completed_at_ms or 0),
 }
 NEWEST_FIRST = ("createdAt", True)
 
@@ -73,7 +73,7 @@ def wanted_tasks(yard: Yard, filters: TaskFilters, order: tuple[str, bool] = NEW
         since_ms=filters.created.since_ms,
         until_ms=filters.created.until_ms,
         matches=(lambda job: all(test(job) for test in tests)) if tests else None,
-        order=None if key == "createdAt" else SORT_KEYS[key],
+        order=None if key == "createdAt" else Order(key, SORT_KEYS[key]),
         descending=descending,
     )
 
@@ -84,6 +84,11 @@ def page_of_one(yard: Yard, job_id: int | None, wanted: Wanted, offset: int = 0)
     span = Span(wanted.since_ms, wanted.until_ms)
     found = [job] if job is not None and wanted.holds(job) and span.holds(job.created_at_ms) else []
     return JobPage(found[offset:], len(found), exact=True)
+
+
+def _sortable(number: int) -> str:
+    """An id or a time (0 to 2^53) as a text that sorts like it."""
+    return f"{number:016d}"
 
 
 def _tests(yard: Yard, filters: TaskFilters) -> list[Test]:

@@ -164,7 +164,7 @@ def list(  # noqa: A001  # fastify-task's word for it
     ``target_name``: part of ``input["name"]``, upper and lower case alike. ``sort``: id, targetId, targetType, type,
     status, runnerType, createdAt, updatedAt, startTime or completedAt. An index answers for ``id``, ``type``,
     ``status`` and the creation; other conditions and orders look at the newest 10,000. For ``page`` and ``cursor`` see
-    ``messages.list``; only a list by creation has cursors. Raises ``InvalidInput``.
+    ``messages.list``. Raises ``InvalidInput``.
     """
     if sort not in SORT_KEYS:
         raise InvalidInput("this is no sort key", field="sort", expected=" or ".join(SORT_KEYS), got=sort)
@@ -187,12 +187,9 @@ def list(  # noqa: A001  # fastify-task's word for it
         found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
         items = [_listed(yard, job, yard.payloads.body(job)) for job in found.jobs]
         return Page(items=items, total_count=found.total, total_is_exact=True, next_cursor=None)
-    if wanted.order is not None and cursor is not None:
-        raise InvalidInput("only a list by creation has cursors", field="cursor", expected="a page instead", got=cursor)
-    shown = page_of(
+    return page_of(
         yard, wanted, lambda job, body: _listed(yard, job, body), page=page, per_page=per_page, cursor=cursor
     )
-    return shown if wanted.order is None else replace(shown, next_cursor=None)
 
 
 def complete(

@@ -5,7 +5,8 @@ A list merges one index stream per label and shard. There are two ways through i
     page(offset)   counts the list and skips ``offset`` entries: what is published meanwhile moves the pages on
     stretch(place) goes on behind the place where an answer ended: reads what it shows, however deep, counts nothing
 
-What no index can answer (a filter on another field, another order) looks at 10,000 jobs at most, and says so.
+What no index can answer (a filter on another field, another order) looks at 10,000 jobs at most, and says so. In
+another order, too, a place is that of the job shown last: who goes on there neither misses nor sees again what stayed.
 Indexes lag behind the ledger by a moment, so every job is read as of now, and one that has left the list since the
 index was written gives its room to the next.
 """
@@ -13,11 +14,13 @@ index was written gives its room to the next.
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
+from operator import itemgetter
 from typing import Any
 
 from chalicelib.core.ids import job_id_in
@@ -49,17 +52,28 @@ FIRST_POSITION = "0"
 LAST_POSITION = "9"
 KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key"}
 
+POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
+PLACE_IN_ORDER = re.compile(rf"{POSITION.pattern}/.*", re.DOTALL)
+
 Row = tuple[str, int]  # a position and the job's id
-Place = str | int
-"""Where a walk goes on: behind a position, or, in a list with another order, at the number of an entry."""
+Place = str
+"""Behind which job a walk goes on: its position, and in another order ``<position>/<what it is sorted by>``."""
+_Rank = tuple[str, str]  # what a job is sorted by, then its position
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Another order than by age: by the text that ``key`` makes of a job, and where that is the same, by age."""
+
+    name: str
+    key: Callable[[Job], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
 
-    ``trace_id`` finds those that share it. ``matches`` is a filter that no index answers; ``order`` another order
-    than newest first, as a sort key.
+    ``trace_id`` finds those that share it. ``matches`` is a filter that no index answers.
     """
 
     kind: Kind
@@ -69,7 +83,7 @@ class Wanted:
     until_ms: int | None = None
     trace_id: str | None = None
     matches: Callable[[Job], bool] | None = None
-    order: Callable[[Job], Any] | None = None
+    order: Order | None = None
     descending: bool = True
 
     def holds(self, job: Job) -> bool:
@@ -86,6 +100,11 @@ class Wanted:
     def indexed(self) -> bool:
         """Whether the indexes alone say what belongs to the list, and in what order."""
         return self.matches is None and self.order is None and self.trace_id is None
+
+    @property
+    def places(self) -> re.Pattern[str]:
+        """The form of the places in the list."""
+        return POSITION if self.order is None else PLACE_IN_ORDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +155,15 @@ class JobLists:
     def page(self, wanted: Wanted, offset: int, limit: int) -> JobPage:
         """The jobs ``offset`` to ``offset + limit`` of a list, and how many it has."""
         if not wanted.indexed:
-            return self._searched(wanted, offset, limit)
+            found, unseen = self._searched(wanted)
+            cut = _cut(wanted, found[offset:], limit, unseen)
+            return JobPage(cut.jobs, len(found), unseen is None, cut.next)
         with ThreadPoolExecutor(1) as beside:
             counting = beside.submit(self.count, wanted)
             rows = self._read(wanted, None, offset + limit + 1)
-            found = self._filled(wanted, islice(rows, offset, None), limit)
+            filled = self._filled(wanted, islice(rows, offset, None), limit)
             total = counting.result()
-        return JobPage(found.jobs, min(total, WINDOW), total <= WINDOW, found.next)
+        return JobPage(filled.jobs, min(total, WINDOW), total <= WINDOW, filled.next)
 
     def stretch(self, wanted: Wanted, limit: int, place: Place | None = None) -> Stretch:
         """At most ``limit`` jobs from a list's beginning, or behind a place that an answer for the same list named.
@@ -151,11 +172,13 @@ class JobLists:
         filter that no index answers, fewer than ``limit`` may be found among the 10,000 that are looked at, and the
         list still goes on.
         """
-        if wanted.order is not None:
-            page = self._searched(wanted, int(place or 0), limit)
-            return Stretch(page.jobs, page.next)
-        behind = None if place is None else str(place)
-        return self._filled(wanted, self._read(wanted, behind, limit + 2), limit)
+        if wanted.order is None:
+            return self._filled(wanted, self._read(wanted, place, limit + 2), limit)
+        found, unseen = self._searched(wanted)
+        if place is not None:
+            behind = _rank_at(place)
+            found = [entry for entry in found if (entry[0] < behind if wanted.descending else entry[0] > behind)]
+        return _cut(wanted, found, limit, unseen)
 
     def walk(
         self, wanted: Wanted, behind: str | None = None, chunk: int = READ_CHUNK
@@ -243,31 +266,19 @@ class JobLists:
             place = chunk[-1][0]
         return Stretch(jobs, place if next(rows, None) is not None else None)
 
-    def _searched(self, wanted: Wanted, offset: int, limit: int) -> JobPage:
-        """A page of what no index answers: filter and sort the newest 10,000."""
+    def _searched(self, wanted: Wanted) -> tuple[list[tuple[_Rank, Job]], str | None]:
+        """What no index answers, filtered and in order: of the newest 10,000, and the position that ends those."""
         newest = replace(wanted, descending=True)
         rows = list(islice(self._read(newest, None, STREAM_CHUNK_MAX), WINDOW + 1))
-        looked, more = rows[:WINDOW], len(rows) > WINDOW
+        key = (lambda _: "") if wanted.order is None else wanted.order.key
         found = [
-            (position, job)
-            for chunk in chunks(looked, READ_CHUNK)
+            ((key(job), position), job)
+            for chunk in chunks(rows[:WINDOW], READ_CHUNK)
             for position, job in self._current(wanted, chunk)
             if job is not None
         ]
-        if wanted.order is not None:
-            order = wanted.order
-            found.sort(key=lambda entry: order(entry[1]), reverse=wanted.descending)
-        elif not wanted.descending:
-            found.reverse()
-        page, rest = found[offset : offset + limit], found[offset + limit :]
-        place: Place | None = None
-        if wanted.order is not None:
-            place = offset + limit if rest else None
-        elif rest:
-            place = page[-1][0]
-        elif more and wanted.descending:
-            place = looked[-1][0]
-        return JobPage([job for _, job in page], len(found), not more, place)
+        found.sort(key=itemgetter(0), reverse=wanted.descending)
+        return found, rows[WINDOW - 1][0] if len(rows) > WINDOW else None
 
     def _current(self, wanted: Wanted, rows: Sequence[Row]) -> list[tuple[str, Job | None]]:
         """The rows with their jobs as of now, ``None`` for those that do not belong to the list (any more)."""
@@ -309,6 +320,20 @@ class JobLists:
 
     def _count(self, stream: _Stream, enough: int) -> int:
         return self.table.count(stream.condition, stream.values, index=stream.index, enough=enough)
+
+
+def _cut(wanted: Wanted, found: Sequence[tuple[_Rank, Job]], limit: int, unseen: str | None) -> Stretch:
+    """The first ``limit`` of what was found; by age, a list goes on behind what was looked at."""
+    jobs = [job for _, job in found[:limit]]
+    if len(found) > limit:
+        order, position = found[limit - 1][0]
+        return Stretch(jobs, position if wanted.order is None else f"{position}/{order}")
+    return Stretch(jobs, unseen if wanted.order is None and wanted.descending else None)
+
+
+def _rank_at(place: Place) -> _Rank:
+    position, _, order = place.partition("/")
+    return order, position
 
 
 def label_of(job: Job) -> str:

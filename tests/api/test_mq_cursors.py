@@ -11,6 +11,7 @@ import pytest
 from chalicelib.api import paging
 from chalicelib.api.mq.listing import MessageQuery
 from chalicelib.api.paging import Cursor
+from chalicelib.services.task_lists import SORT_KEYS
 from chalicelib.store import job_lists
 from tests.support.mq import dead_letter, problem, publish
 from tests.support.service import Service
@@ -113,6 +114,28 @@ class TestWalks:
         assert walk(api, "/api/task/list", **query) == [expected[:3], expected[3:6], expected[6:]]
         odd = [found for found in expected if ids.index(found) % 2]
         assert walk(api, "/api/task/list", **query, **{"filter.targetName": "ODD1"}) == [odd]
+
+    @pytest.mark.parametrize("direction", ["ASC", "DESC"])
+    @pytest.mark.parametrize("key", sorted(SORT_KEYS))
+    def test_tasks_that_are_completed_and_created_meanwhile(
+        self, api: Service, topic: str, key: str, direction: str
+    ) -> None:
+        def create(n: int) -> str:
+            body = {"type": topic, "targetId": f"t{n % 5}", "targetType": f"🜁.{n % 3}/", "runnerType": "manual"}
+            api.clock.move(1)
+            made: str = api.post("/api/task/create", body).json["id"]
+            return made
+
+        there = [create(n) for n in range(12)]
+        query = {"filter.type": topic, "filter.status": "pending", f"sort.{key}": direction, "perPage": 3}
+        met: list[str] = []
+        for n, page in enumerate(pages(api, "/api/task/list", **query)):
+            met += [entry["id"] for entry in page["pageData"]]
+            for done in met[n::3]:
+                api.post("/api/task/complete", {"id": done})
+            create(n)
+        assert len(set(met)) == len(met)
+        assert set(there) <= set(met)
 
 
 class TestWhatIsNoCursor:

@@ -17,7 +17,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
-from chalicelib.store.job_lists import LABELS, JobLists, JobPage, Place, Stretch, Wanted, labels_of
+from chalicelib.store.job_lists import LABELS, JobLists, JobPage, Order, Place, Stretch, Wanted, labels_of
 from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
@@ -25,6 +25,7 @@ from tests.support.ledger import NOW, job_of, labels, place
 from tests.support.waiting import becomes
 
 DAY_MS = 86_400_000
+BY_PRIORITY = Order("priority", lambda job: f"{job.priority + 50:02d}")
 numbers = itertools.count(1)
 
 
@@ -218,7 +219,7 @@ class TestFiltersAndOrders:
     @pytest.mark.parametrize("descending", [True, False])
     def test_another_order(self, yard: Yard, topic: str, descending: bool) -> None:
         jobs = [make(yard, topic, NOW + age, priority=(age * 5) % 7) for age in range(7)]
-        wanted = Wanted(Kind.MESSAGE, topic, order=lambda job: job.priority, descending=descending)
+        wanted = Wanted(Kind.MESSAGE, topic, order=BY_PRIORITY, descending=descending)
         by_priority = [job.id for job in sorted(jobs, key=lambda job: job.priority, reverse=descending)]
         becomes((by_priority, 7, True), lambda: page(yard, wanted))
         assert page(yard, wanted, 2, 3) == (by_priority[2:5], 7, True)
@@ -228,7 +229,7 @@ class TestFiltersAndOrders:
         becomes(8, lambda: yard.lists.count(Wanted(Kind.MESSAGE, topic)))
         monkeypatch.setattr(job_lists, "WINDOW", 5)
         newest = [job.id for job in jobs[3:]]
-        wanted = Wanted(Kind.MESSAGE, topic, order=lambda job: job.priority)
+        wanted = Wanted(Kind.MESSAGE, topic, order=BY_PRIORITY)
         assert page(yard, wanted) == (newest, 5, False)
         assert page(yard, replace(wanted, order=None, matches=lambda job: job.id in {jobs[0].id, jobs[4].id})) == (
             [jobs[4].id],
@@ -288,7 +289,7 @@ class TestStretches:
                 replace(wanted, matches=lambda job: job.id in odd, descending=False),
                 [j for j in ids[::-1] if j in odd],
             ),
-            "an order": (replace(wanted, order=lambda job: job.priority), by_priority),
+            "an order": (replace(wanted, order=BY_PRIORITY), by_priority),
         }
         for name, (listed, expected) in lists.items():
             for size in (1, 3, 4, 12):
@@ -302,7 +303,7 @@ class TestStretches:
         for listed in (
             wanted,
             replace(wanted, matches=lambda _: True),
-            replace(wanted, order=lambda job: job.created_at_ms),
+            replace(wanted, order=Order("position", position_of)),
         ):
             second = yard.lists.page(listed, 2, 3)
             assert [job.id for job in second.jobs] == ids[2:5]
@@ -403,9 +404,9 @@ class TestWhatMoved:
             found = JobLists(table, yard.jobs).stretch(wanted, 10)
             assert [found.id for found in found.jobs] == [job.id, stays.id], calls
 
-    @pytest.mark.parametrize("search", [None, lambda job: job.id])
+    @pytest.mark.parametrize("search", [None, Order("id", lambda job: str(job.id))])
     def test_an_index_that_lags_shows_nothing_that_is_not_so(
-        self, yard: Yard, topic: str, search: Callable[[Job], Any] | None
+        self, yard: Yard, topic: str, search: Order | None
     ) -> None:
         stays, moves, goes = (make(yard, topic, NOW + age) for age in range(3))
         wanted = Wanted(Kind.MESSAGE, topic, ("pending",), order=search)
@@ -457,10 +458,11 @@ class TestWalkingWhileOthersWork:
     @given(data=st.data())
     def test_what_stays_is_met_exactly_once(self, yard: Yard, data: st.DataObject) -> None:
         topic = f"walk-{next(numbers)}"
-        wanted = Wanted(Kind.MESSAGE, topic, descending=data.draw(st.booleans()))
+        order = data.draw(st.sampled_from([None, BY_PRIORITY]))
+        wanted = Wanted(Kind.MESSAGE, topic, order=order, descending=data.draw(st.booleans()))
         size = data.draw(st.integers(1, 4))
         ages = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=12))
-        there = {job.id: job for age in ages for job in [make(yard, topic, NOW + age)]}
+        there = {job.id: job for age in ages for job in [make(yard, topic, NOW + age, priority=-age % 3)]}
         becomes(len(there), lambda: yard.lists.count(wanted))
         stayed = set(there)
         met: list[int] = []
@@ -478,7 +480,7 @@ class TestWalkingWhileOthersWork:
         """Something is published, moves on, goes back, or is removed."""
         what = data.draw(st.sampled_from(["publish", "success", "running", "pending", "remove"]))
         if what == "publish":
-            job = make(yard, topic, NOW + data.draw(st.integers(0, 20)))
+            job = make(yard, topic, NOW + data.draw(st.integers(0, 20)), priority=data.draw(st.integers(0, 2)))
             there[job.id] = job
         elif there:
             chosen = there[data.draw(st.sampled_from(sorted(there)))]

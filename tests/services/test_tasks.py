@@ -223,7 +223,14 @@ class TestList:
         page = tasks.list(type=topic, per_page=2)
         assert (page.total_count, [task.input for task in page]) == (3, [{"name": "Report 2"}, {"name": "Report 1"}])
         assert found(per_page=2, cursor=page.next_cursor) == found(per_page=2, page=2) == [first]
-        assert tasks.list(type=topic, sort="targetId", per_page=2).next_cursor is None
+        by_target = tasks.list(type=topic, sort="targetId", descending=False, per_page=2)
+        walk = {"sort": "targetId", "descending": False, "cursor": by_target.next_cursor}
+        assert [*by_target.items, *tasks.list(type=topic, **walk).items] == tasks.list(
+            type=topic, sort="targetId", descending=False
+        ).items
+        for other in ({"sort": "targetId"}, {"sort": "type", "descending": False}, {}):
+            with pytest.raises(InvalidInput, match="this is no cursor of this list"):
+                tasks.list(type=topic, cursor=by_target.next_cursor, **other)
         assert tasks.list(id=first).items[0].status == "success"
         assert (found(id=first, page=2), tasks.list(id=first, page=2).total_count) == ([], 1)
 

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from chalicelib.api.models import AnswerModel, ApiModel, Topic
 from chalicelib.api.mq.records import STATES_OF
-from chalicelib.api.paging import POSITION, Cursor, cursor_in
+from chalicelib.api.paging import Cursor, cursor_in
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, to_ms
 from chalicelib.engine.depth import depth_of
 from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_old, unreplayed
+from chalicelib.store.job_lists import POSITION
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -99,7 +100,7 @@ def clean_up(yard: Yard, body: CleanupBody) -> Cleaned:
         messages_to_remove(body.topic, STATES_OF[body.status], include_unreplayed=body.include_unreplayed),
         to_ms(body.older_than) if body.older_than is not None else None,
         Bounds(REMOVALS_MAX, lambda: yard.now_ms() - started_ms < CLEANUP_BUDGET_MS),
-        str(cursor_in(body.cursor, body.filters, POSITION).place) if body.cursor is not None else None,
+        cursor_in(body.cursor, body.filters, POSITION).place if body.cursor is not None else None,
     )
     place = removed.place
     following = None if place is None else Cursor(place, 0, exact=False).to_text(body.filters)

@@ -114,7 +114,7 @@ def list_events(yard: Yard, query: EventQuery) -> EventPage:
     if query.cursor is None:
         return _numbered(yard, query)
     cursor = cursor_in(query.cursor, query.filters, PLACE)
-    told, place = _behind(yard, query, str(cursor.place))
+    told, place = _behind(yard, query, cursor.place)
     return _page(query, told, cursor.total, cursor.exact, place)
 
 
