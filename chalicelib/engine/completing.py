@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.decisions import wake_for_send
+from chalicelib.core.documents import jsonable, to_json
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import LIVE, Kind, State
@@ -23,7 +24,6 @@ from chalicelib.engine.sending import send_marked
 from chalicelib.engine.settling import after_success, recording
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import Completed, JobRefused, StoredOutput
-from chalicelib.store.payloads import to_json
 
 RACE_TRIES = 4
 ERROR_MAX_CHARS = 500
@@ -127,7 +127,7 @@ def _complete(yard: Yard, job_id: int, completion: Completion, kind: Kind, from_
                 return yard.jobs.complete(job, by, _error(completion.error), stored, yard.now_ms())
             if kind is Kind.TASK and job.type in yard.handlers.completions:
                 return _finish_later(yard, job, by, stored)
-            return _succeed(yard, job, by, stored, completion.output)
+            return _succeed(yard, job, by, stored, jsonable(completion.output, "output"))
         except JobRefused:
             continue  # it moved in between: look again
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
@@ -159,7 +159,11 @@ def _expect_live(job: Job, states: frozenset[State]) -> None:
 
 def _error(error: Any) -> JobError:
     text = (
-        error if isinstance(error, str) else json.dumps(error, ensure_ascii=False) if error is not None else NO_REASON
+        error
+        if isinstance(error, str)
+        else json.dumps(jsonable(error, "error"), ensure_ascii=False)
+        if error is not None
+        else NO_REASON
     )
     text = storable(text)
     return JobError(COMPLETED_ERROR, text if len(text) <= ERROR_MAX_CHARS else f"{text[: ERROR_MAX_CHARS - 1]}…")

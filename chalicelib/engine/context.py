@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from aws_lambda_powertools import Logger
 
 from chalicelib.core.decisions import Parked
+from chalicelib.core.documents import jsonable, to_json
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind
@@ -20,7 +21,6 @@ from chalicelib.engine.failures import Reject, storable
 from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.ledger import JobRefused
-from chalicelib.store.payloads import to_json
 
 PROGRESS_DATA_MAX_BYTES = 400
 POLL_TIMES = 20  # fastify-task: maxPollTimes
@@ -119,11 +119,11 @@ class Context:
         """Record how far the work is; one DynamoDB write a call.
 
         Raises ``JobCanceled`` or ``LeaseLost`` when the run is void, and ``InvalidInput`` for numbers that are none
-        and ``data`` that is no JSON. Data above 400 bytes is left out.
+        and ``data`` that has no form in JSON. Data above 400 bytes is left out.
         """
         _check_number("current", current)
         _check_number("total", total)
-        text = None if data is None else to_json(data, "progress data")
+        text = None if data is None else to_json(data, "data")
         if text is not None and len(text) > PROGRESS_DATA_MAX_BYTES:
             text = json.dumps({"omitted": f"{len(text)} bytes"})
         self.raise_if_void()
@@ -135,13 +135,12 @@ class Context:
     def write_log(self, message: str = "", data: Any = None) -> None:
         """Add an entry to the job's log, of which the newest 100 are kept; one DynamoDB write a call.
 
-        Raises ``InvalidInput`` for ``data`` that is no JSON, and ``TooLarge`` beyond 32 KB.
+        Raises ``InvalidInput`` for ``data`` that has no form in JSON, and ``TooLarge`` beyond 32 KB.
         """
-        to_json(data, "log data")
         logbook.write(self.yard, self.job.id, storable(message), data)
 
     def step(self, name: str, do: Callable[[], T]) -> T:
-        """What ``do`` returns, a JSON value, done once in the life of the job: later runs get what the first left.
+        """What ``do`` returns, as JSON has it, done once in the life of the job: later runs get what the first left.
 
         It stays done across polls, retries and crashes, until somebody retries the job by request. A crash between
         doing and remembering does it again. ``name`` is the step's own among those of the job.
@@ -151,7 +150,7 @@ class Context:
         done = self.yard.notes.step(self.job, name)
         if done is None:
             self.raise_if_void()
-            done = self.yard.notes.note_step(self.job, name, to_json(do(), "step's result"))
+            done = self.yard.notes.note_step(self.job, name, to_json(do(), "result"))
         value: T = json.loads(done)
         return value
 
@@ -192,7 +191,7 @@ class Context:
         self._note_poll(answer)
         match answer.get("result"):
             case "success":
-                text = to_json({"data": answer.get("data"), "looks": self._looks}, "poll result")
+                text = to_json({"data": answer.get("data"), "looks": self._looks}, "polling")
                 return self._polled(json.loads(self.yard.notes.note_step(self.job, stage, text)))
             case "failed":
                 raise PollFailed(storable(answer.get("message") or "what was polled for has failed"))
@@ -211,8 +210,7 @@ class Context:
         progress, message = answer.get("progress"), storable(answer.get("message") or "")
         if progress is not None:
             _check_number("progress", progress)
-        result = {**answer, "time": self.yard.now_ms()}
-        to_json(result, "poll result")
+        result = {**jsonable(answer, "polling"), "time": self.yard.now_ms()}
         report = None if progress is None else _progress(progress, 100, message, None)
         action = self.yard.notes.noting_poll(self.job, self._looks, result)
         self._fenced(lambda: self.yard.jobs.report_poll(self.job, report, action, self.yard.now_ms()))

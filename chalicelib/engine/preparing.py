@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.decisions import wake_for_send
+from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
@@ -19,7 +20,6 @@ from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.yard import Yard
-from chalicelib.store.payloads import to_json
 
 DEFAULT_TASK_ATTEMPTS = 3
 LATEST_START_MS = 366 * 86_400_000 * 10
@@ -111,7 +111,8 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
     now_ms = yard.now_ms()
     job_id, birth = yard.ids.new(), yard.token()
     content = {"input": draft.input, "options": draft.options, "context": draft.context, "next": draft.next}
-    text = to_json({name: value for name, value in content.items() if value is not None}, "payload")
+    members = [f'"{name}":{to_json(value, name)}' for name, value in content.items() if value is not None]
+    text = f"{{{','.join(members)}}}"
     body = yard.payloads.place_body(job_id, birth, text)
     asked_ms = _asked_ms(draft, now_ms)
     max_attempts = draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft)

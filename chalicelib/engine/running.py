@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Succeeded
+from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
@@ -23,7 +24,6 @@ from chalicelib.engine.handlers import Handler, label_of
 from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAgain, Shutdown
 from chalicelib.engine.shutting_down import interruptible
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.store.payloads import to_json
 
 SHUT_DOWN = JobError("Shutdown", "shutdown")  # kue's word for it
 
@@ -147,7 +147,7 @@ def _call(context: Context, handler: Handler) -> Succeeded | Failed:
             logger.error("input refused", extra={"handler": handler.label, "error": text})
             return Failed(JobError("InvalidInput", text[:MESSAGE_MAX_CHARS]), final=True)
         result = handler.function(value, context) if handler.wants_context else handler.function(value)
-        return Succeeded(None if result is None else to_json(_plain(result), "output"))
+        return Succeeded(None if result is None else to_json(result, "output"))
 
     return _contained(context, handler.label, call)
 
@@ -174,11 +174,6 @@ def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed
 def _without_values(error: InvalidInput) -> str:
     """What is wrong, but not what came instead: errors are listed and logged, and a payload may hold secrets."""
     return str(InvalidInput(error.message, field=error.field, expected=error.expected, remedy=error.remedy))
-
-
-def _plain(result: Any) -> Any:
-    """A handler may return a pydantic model."""
-    return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib.core.documents import fault_of
+from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput, NotFound, shown
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
@@ -55,13 +55,11 @@ def lock_ms(value: object) -> int:
 
 
 def document(field: str, value: object) -> dict[str, Any]:
-    """A JSON object, as the HTTP API takes it. Raises ``InvalidInput``."""
-    if not isinstance(value, Mapping):
+    """What JSON writes as an object, as a reader will see it. Raises ``InvalidInput``."""
+    found = jsonable(value, field)
+    if not isinstance(found, dict):
         raise InvalidInput("this is no JSON object", field=field, expected="a dict", got=type(value).__name__)
-    fault = fault_of(value)
-    if fault is not None:
-        raise InvalidInput("this is no JSON that everybody reads", field=field, expected=fault[1], got=fault[0])
-    return dict(value)
+    return found
 
 
 def known_names(given: Mapping[Any, Any], known: Collection[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
@@ -92,7 +93,7 @@ def _wish(task: NextTask) -> dict[str, Any]:
         "next": None if task.next is None else wish_of(task.next),
     }
     wish = {name: value for name, value in told.items() if value is not None}
-    return wish if task.input is Follows.OUTPUT else {**wish, "input": task.input}
+    return wish if task.input is Follows.OUTPUT else {**wish, "input": jsonable(task.input, "next.input")}
 
 
 def _next_task(given: Mapping[str, Any]) -> NextTask:

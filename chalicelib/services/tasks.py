@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import MANUAL, Job
@@ -91,12 +92,13 @@ def create(
     """Create a task and answer its record.
 
     ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (``index`` unless told), or
-    ``manual``, completed by a person. ``input``: any JSON value. ``delay_s`` (0 to ten years): not before so many
-    seconds from now. ``context``: kept with it; its ``secret`` is what ``callback_with_signature`` and the like are
-    signed with, and is never shown. ``priority`` (-1000 to 1000): larger is sooner. ``max_retries`` (0 to 99),
-    ``backoff`` and ``timeout_ms`` (of an attempt, or of the wait of a parked task; 0: none) are those of the handler
-    unless told; the backoff may be one of kue's forms, too: ``True`` (``delay_s`` again before each retry), ``{"delay":
-    ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
+    ``manual``, completed by a person. ``input``: any value that JSON has a form for (docs/handlers.md). ``delay_s``
+    (0 to ten years): not before so many seconds from now. ``context``: kept with it; its ``secret`` is what
+    ``callback_with_signature`` and the like are signed with, and is never shown. ``priority`` (-1000 to 1000): larger
+    is sooner. ``max_retries`` (0 to 99), ``backoff`` and ``timeout_ms`` (of an attempt, or of the wait of a parked
+    task; 0: none) are those of the handler unless told; the backoff may be one of kue's forms, too: ``True``
+    (``delay_s`` again before each retry), ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a
+    function declared with ``@backoff``.
     ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
     ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
     ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
@@ -110,7 +112,7 @@ def create(
     draft = Draft(
         kind=Kind.TASK,
         type=checks.name("type", type),
-        input=input,
+        input=jsonable(input, "input"),
         options=task_orders.maybe_document("options", options),
         context=task_orders.context(context),
         priority=task_orders.priority(priority),

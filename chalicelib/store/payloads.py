@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
+from chalicelib.core.errors import NotFound, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.store.ledger import BODY_PART, OBJECT_PLACE, StoredOutput
 from chalicelib.store.table import Table
@@ -160,11 +160,3 @@ class PayloadStore:
 def answered_bytes(text: str) -> int:
     """What JSON text takes in an answer: Lambda hands answers on as a JSON string, which escapes them once more."""
     return len(text) + text.count('"') + text.count("\\")
-
-
-def to_json(value: Any, what: str) -> str:
-    """``value`` as compact ASCII JSON; raises ``InvalidInput`` where JSON has no form for it."""
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"this {what} cannot be written as JSON", field=what, got=str(error)) from error

@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Parked, Succeeded
+from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
@@ -99,9 +100,9 @@ def _claimed(yard: Yard, handler: Handler, kind: Kind, value: Any, given: Circum
     draft = Draft(
         kind=kind,
         type=handler.name,
-        input=value,
-        options=given.options,
-        context=given.context,
+        input=jsonable(value, "input"),
+        options=jsonable(given.options, "options"),
+        context=jsonable(given.context, "context"),
         script=handler.script if kind is Kind.TASK else None,
         timeout_ms=None if given.timeout_s is None else max(1, round(given.timeout_s * 1_000)),
     )

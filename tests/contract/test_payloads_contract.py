@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
+from chalicelib.core.documents import to_json
+from chalicelib.core.errors import NotFound, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import StoredOutput
@@ -18,7 +19,6 @@ from chalicelib.store.payloads import (
     PayloadStore,
     StoredBody,
     answered_bytes,
-    to_json,
 )
 from tests.support.backends import Ground
 from tests.support.ledger import BIRTH, job_of, parts_of
@@ -200,10 +200,3 @@ class TestDeleting:
         assert objects_below(yard, f"bodies/{other.id}/") == [f"bodies/{other.id}/{BIRTH}.json"]
         yard.payloads.delete_objects(places)
         yard.payloads.delete_objects([])
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, b"x", object()])
-def test_what_json_has_no_form_for_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidInput) as error:
-        to_json({"a": value}, "payload")
-    assert error.value.field == "payload"

@@ -482,10 +482,10 @@ def test_progress_data_that_is_no_json_is_refused(w: World) -> None:
         try:
             context.progress(1, 2, "", object())
         except InvalidInput as error:
-            ends.append(error.message)
+            ends.append(f"{error.field}: {error.message}")
 
     using(w, handler)
     job = a_task(w)
     work(w)
-    assert ends == ["this progress data cannot be written as JSON"]
+    assert ends == ["data: an object cannot be written as JSON"]
     assert (w.job(job.id).state, w.job(job.id).progress) == (State.SUCCESS, None)

@@ -185,11 +185,11 @@ def test_a_body_above_the_limit_is_refused(w: World) -> None:
     assert (w.jobs(), w.messages(), w.objects()) == ([], [], [])
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), {1}, b"x"])
+@pytest.mark.parametrize("value", [float("nan"), object(), {1: int}, b"\xff"])
 def test_a_body_that_is_no_json_is_refused(w: World, value: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         a_task(w, input=value)
-    assert refused.value.field == "payload"
+    assert (refused.value.field or "").startswith("input")
     assert (w.jobs(), w.messages()) == ([], [])
 
 

@@ -390,6 +390,9 @@ def test_a_long_story_keeps_its_newest_events(w: World) -> None:
 # -- the handler and its input ------------------------------------------------------------------------
 
 
+DAY = datetime(2026, 1, 2, tzinfo=UTC)
+
+
 class Order(BaseModel):
     """A typed input."""
 
@@ -587,20 +590,51 @@ def test_a_pydantic_output_is_stored_as_json(w: World) -> None:
     assert w.yard.payloads.output(w.job(job.id)) == {"number": 3, "day": "2026-01-02T00:00:00Z"}
 
 
-@pytest.mark.parametrize("output", [object(), {1, 2}, float("nan"), {"a": float("inf")}, b"bytes"])
-def test_an_output_that_is_no_json_is_a_failure(w: World, output: Any) -> None:
+def test_an_output_that_has_no_form_in_json_is_an_ordinary_failure_that_names_its_place(
+    w: World, caplog: pytest.LogCaptureFixture
+) -> None:
     @task("t")
     def handler(_: Any) -> Any:
-        return output
+        return {"rows": [1, {"at": object()}]}
 
     using(w, handler)
     job = a_task(w)
-    assert len(work(w)) == 1
-    failed = w.job(job.id)
-    assert (failed.state, failed.attempts) == (State.PENDING, 1)
-    assert failed.error is not None
-    assert failed.error.type == "InvalidInput"
-    assert "this output cannot be written as JSON" in failed.error.message
+    w.go_on()
+    dead = w.job(job.id)
+    assert (dead.state, dead.attempts) == (State.FAILED, 3)
+    assert dead.error is not None
+    assert dead.error.type == "InvalidInput"
+    assert dead.error.message.startswith("output.rows[1].at: an object cannot be written as JSON; expected ")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["handler failed"] * 3
+
+
+def test_what_a_handler_hands_out_takes_the_form_of_json_everywhere(w: World) -> None:
+    seen: list[Any] = []
+
+    @task("t")
+    def handler(_: Any, context: Context) -> Any:
+        seen.append(context.step("day", lambda: DAY))
+        context.progress(1, 2, "", {"day": DAY})
+        context.write_log("a line", {"day": DAY})
+        found = context.polling(lambda: {"result": "success", "data": [DAY]})
+        return {"day": DAY, "found": found, "order": Order(number=1, day=DAY), "tags": {"b", "a"}}
+
+    @on_success("t")
+    def completed(result: Any) -> None:
+        seen.append(result["tags"])
+
+    using(w, handler, completed)
+    job = a_task(w, next={"type": "t", "input": {"day": DAY}, "runnerType": "manual"})
+    work(w)
+    done, day = w.job(job.id), "2026-01-02T00:00:00Z"
+    output = {"day": day, "found": [day], "order": {"number": 1, "day": day}, "tags": ["a", "b"]}
+    assert w.yard.payloads.output(done) == output
+    assert seen == [day, ["a", "b"]]
+    assert done.progress is not None
+    assert done.progress.data == f'{{"day":"{day}"}}'
+    assert [entry.data for entry in w.yard.notes.log(job.id)] == [{"day": day}]
+    (follower,) = [each for each in w.jobs() if each.id != job.id]
+    assert w.yard.payloads.body(follower)["input"] == {"day": day}
 
 
 def test_an_output_above_the_limit_is_a_dead_letter(w: World) -> None:
