@@ -270,6 +270,11 @@ def wake_for_child(created_at_ms: int, now_ms: int) -> int:
     return now_ms + min(max(now_ms - created_at_ms, 60_000), 3_600_000)
 
 
+def aside_ms(times: int) -> int:
+    """How long what the clock could not do, ``times`` (from 1) in a row, is set aside: 1, 2, 4, ... 32, 60 minutes."""
+    return min(60_000 << min(times - 1, 6), 3_600_000)
+
+
 def lap_wait_ms(lap: int) -> int:
     """How long lap ``lap`` (from 1) from the dead-letter queue waits: 2, 4, 8, 15, 15 minutes."""
     return min((1 << lap) * 60_000, SQS_DELAY_MAX_MS)

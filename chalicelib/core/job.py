@@ -123,6 +123,7 @@ class Job:
     laps: int = 0  # how often it came back from the dead-letter queue unstarted
     sent_at_ms: int | None = None
     wake_at_ms: int | None = None  # when the clock looks after it, if nothing else has by then
+    set_aside: int = 0  # how often in a row the clock could not do then what was to be done
     replayed_at_ms: int | None = None
     replayed_as: int | None = None
     slot: bool = False  # it holds one of its type's running slots, until its run is over, whoever ended the job

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.shelving import send_next, send_next_safely, shelve
+from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.shelves import of_type
@@ -53,10 +54,11 @@ def leave(yard: Yard, job: Job) -> None:
         return
 
 
-def fill_slots(yard: Yard, enough_time: Callable[[], bool]) -> int:
+def fill_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """What the clock does: nothing stays on a shelf while slots are free. Answers how many jobs it sent."""
-    sent = 0
-    for type_ in yard.occupancies.types():
+
+    def fill(type_: str) -> int:
         free = yard.occupancies.of(type_).free(yard.handlers.limit_of(type_))
-        sent += send_next(yard, of_type(type_), free, enough_time)
-    return sent
+        return send_next(yard, of_type(type_), free, enough_time)
+
+    return sweep(yard.occupancies.types(), fill, named=of_type, enough_time=enough_time, passed=passed)

@@ -6,14 +6,15 @@ from dataclasses import replace
 from typing import Any, TypeGuard
 
 from chalicelib.core.decisions import wake_for_child, wake_for_send
-from chalicelib.core.errors import Conflict, NotFound, TaskyardError
+from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.drafts import Draft
 from chalicelib.engine.preparing import Prepared, check, prepare, unsent
-from chalicelib.engine.sending import send_marked
-from chalicelib.engine.yard import Yard
+from chalicelib.engine.sending import AWS_FAILURES, send_marked
+from chalicelib.engine.sweeping import sweep
+from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
@@ -50,12 +51,13 @@ def cancel_matching(yard: Yard, target_id: str, target_type: str, type: str) -> 
 
     Reads the index of the type's tasks that are not done.
     """
-    canceled = 0
     wanted = Wanted(Kind.TASK, type, labels_of(*sorted(LIVE)), descending=False)
-    for _, job in yard.lists.walk(wanted):
-        if job is not None and (job.target_id, job.target_type) == (target_id, target_type):
-            canceled += cancel(yard, job.id, Kind.TASK).state is State.CANCELED
-    return canceled
+    about = (
+        job.id
+        for _, job in yard.lists.walk(wanted)
+        if job is not None and (job.target_id, job.target_type) == (target_id, target_type)
+    )
+    return sweep(about, lambda job_id: cancel(yard, job_id, Kind.TASK).state is State.CANCELED, named=_named)
 
 
 def promote(yard: Yard, job_id: int, kind: Kind) -> Job:
@@ -86,19 +88,14 @@ def reset_running(yard: Yard) -> int:
 
     Their handlers learn of it at the next heartbeat or progress call, and record nothing more.
     """
-    reset = 0
-    wanted = Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False)
-    for _, job in yard.lists.walk(wanted):
-        if job is None:
-            continue  # it has ended in between
+
+    def reset(job: Job) -> int:
         now_ms = yard.now_ms()
-        try:
-            sent_back = yard.jobs.reset(job, wake_for_send(now_ms, now_ms), now_ms)
-        except JobRefused:
-            continue  # so has it
-        send_marked(yard, sent_back)
-        reset += 1
-    return reset
+        send_marked(yard, yard.jobs.reset(job, wake_for_send(now_ms, now_ms), now_ms))
+        return 1
+
+    running = yard.lists.walk(Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False))
+    return sweep((job for _, job in running if job is not None), reset, named=lambda job: _named(job.id))
 
 
 def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
@@ -161,7 +158,14 @@ def replay_many(yard: Yard, job_ids: list[int], kind: Kind | None = Kind.MESSAGE
             results.append(replay(yard, job_id, kind))
         except TaskyardError as error:
             results.append(error)
+        except AWS_FAILURES as error:
+            logger.exception("a dead letter was not replayed", extra={"job_id": job_id, "error": str(error)})
+            results.append(Unavailable("AWS does not answer", field="id", got=str(job_id), remedy="try again"))
     return results
+
+
+def _named(job_id: int) -> str:
+    return f"job {job_id}"
 
 
 def _successor(yard: Yard, dead: Job) -> Prepared:

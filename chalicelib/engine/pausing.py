@@ -15,6 +15,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.engine.claiming import recorded
 from chalicelib.engine.shelving import send_next, shelve
+from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard
 from chalicelib.store.pauses import Pause
 from chalicelib.store.shelves import of_pause
@@ -61,9 +62,16 @@ def paused(yard: Yard) -> list[Pause]:
     return yard.pauses.all(consistent=True)
 
 
-def finish_resuming(yard: Yard, enough_time: Callable[[], bool]) -> int:
+def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """What the clock does: send what a resume left on its shelf."""
-    return sum(_empty(yard, pause.target, enough_time) for pause in yard.pauses.all() if pause.resuming)
+    targets = (pause.target for pause in yard.pauses.all() if pause.resuming)
+    return sweep(
+        targets,
+        lambda target: _empty(yard, target, enough_time),
+        named=of_pause,
+        enough_time=enough_time,
+        passed=passed,
+    )
 
 
 def held_up_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002

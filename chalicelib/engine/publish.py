@@ -20,7 +20,7 @@ from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.drafts import Draft
 from chalicelib.engine.preparing import Prepared, check, due_at_ms, is_limited, prepare, unsent
-from chalicelib.engine.sending import AWS_FAILURES, parcel_of, send_all, send_marked
+from chalicelib.engine.sending import AWS_FAILURES, send, send_all, send_marked
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.directory import IdempotencyKey, Outbox
 from chalicelib.store.ledger import JobRefused
@@ -101,7 +101,7 @@ def _start(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
 def _queue_first(yard: Yard, prepared: Prepared) -> Job:
     """Send, then record. Once the message is sent the job is accepted: its claim makes a record that is lost."""
     try:
-        yard.transport.send(parcel_of(yard, prepared.travelling, yard.now_ms()))
+        send(yard, prepared.travelling, yard.now_ms())
     except AWS_FAILURES as error:
         raise Unavailable("SQS did not take the message", remedy="try again") from error
     try:
@@ -273,5 +273,5 @@ def _start_together(yard: Yard, group: Sequence[Prepared]) -> Unavailable | None
         if not send_all(yard, [prepared.travelling for prepared in group]):
             yard.directory.close_outbox(outbox.name)
     except AWS_FAILURES:
-        logger.warning("a bulk is recorded but not all sent; the clock will send it", extra={"outbox": outbox.name})
+        logger.warning("a bulk is sent but not noted as sent; the clock will look", extra={"outbox": outbox.name})
     return None

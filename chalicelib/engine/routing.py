@@ -6,18 +6,44 @@ every band: it gets each at first use, and the directory remembers which it has,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, lane_for, soonest_first
 from chalicelib.engine.yard import Yard
+from chalicelib.queue.contract import NoQueue
+
+Answer = TypeVar("Answer")
 
 BANDS_FRESH_MS = 2_000  # how long polls that find something may miss that another process opened a lane
 
 
 def lane_of(yard: Yard, queue: str, priority: int) -> Lane:
     """The lane of a job, opened if need be."""
-    lane = lane_for(queue, priority, yard.handlers.queues.get(queue, SOONEST_FIRST))
-    if queue not in yard.handlers.queues and lane.band not in yard.known_bands.get(queue, (0, ()))[1]:
-        _open(yard, lane)
+    lane = lane_named(yard, queue, priority)
+    _open_once(yard, lane)
     return lane
+
+
+def lane_named(yard: Yard, queue: str, priority: int) -> Lane:
+    """The lane of a job, which may not be open yet."""
+    return lane_for(queue, priority, yard.handlers.queues.get(queue, SOONEST_FIRST))
+
+
+def on_lane(yard: Yard, lane: Lane, send: Callable[[], Answer]) -> Answer:
+    """What ``send`` to a lane answers. The lane is opened if need be.
+
+    The queue of a polled topic that somebody deleted is made anew, as at first use; one of a consumed queue is
+    infra's to make, so there ``NoQueue`` is raised.
+    """
+    _open_once(yard, lane)
+    try:
+        return send()
+    except NoQueue:
+        if lane.queue in yard.handlers.queues:
+            raise
+        _open(yard, lane)
+        return send()
 
 
 def lanes_to_poll(yard: Yard, topic: str) -> list[Lane]:
@@ -36,6 +62,11 @@ def open_lanes(yard: Yard, topic: str) -> list[Lane]:
     bands = tuple(soonest_first(yard.directory.bands_of(topic)))
     _remember(yard, topic, bands)
     return [Lane(topic, band) for band in bands]
+
+
+def _open_once(yard: Yard, lane: Lane) -> None:
+    if lane.queue not in yard.handlers.queues and lane.band not in yard.known_bands.get(lane.queue, (0, ()))[1]:
+        _open(yard, lane)
 
 
 def _open(yard: Yard, lane: Lane) -> None:

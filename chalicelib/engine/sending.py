@@ -6,25 +6,33 @@ cleared. Whoever dies in between, the clock repeats from the second step; a dupl
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import Job, to_envelope
-from chalicelib.engine.routing import lane_of
+from chalicelib.core.lanes import Lane
+from chalicelib.engine.routing import lane_named, on_lane
 from chalicelib.engine.yard import Yard, logger
-from chalicelib.queue.contract import Parcel
+from chalicelib.queue.contract import NoQueue, Parcel
 from chalicelib.store.ledger import JobRefused
 
 SQS_DELAY_MAX_S = 900
-AWS_FAILURES = (ClientError, BotoCoreError)  # what a call raises once botocore has given up
+AWS_FAILURES = (ClientError, BotoCoreError, NoQueue)  # what a call raises once botocore has given up
 
 
 def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:
     """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
     delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), SQS_DELAY_MAX_S)
-    return Parcel(lane_of(yard, job.queue, job.priority), to_envelope(job), delay_s)
+    return Parcel(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s)
+
+
+def send(yard: Yard, job: Job, now_ms: int) -> None:
+    """Send a job's message. Raises one of ``AWS_FAILURES``."""
+    parcel = parcel_of(yard, job, now_ms)
+    on_lane(yard, parcel.lane, lambda: yard.transport.send(parcel))
 
 
 def send_marked(yard: Yard, job: Job) -> None:
@@ -37,17 +45,30 @@ def send_marked(yard: Yard, job: Job) -> None:
     if not job.travels or beyond_sqs(job.due_at_ms, now_ms):
         return
     try:
-        yard.transport.send(parcel_of(yard, job, now_ms))
+        send(yard, job, now_ms)
         mark_sent(yard, job, now_ms)
     except AWS_FAILURES as error:
         logger.warning("left to the clock to send", extra={"job_id": job.id, "error": str(error)})
 
 
 def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
-    """Send jobs in batches of ten; answers those that SQS did not accept."""
-    now_ms = yard.now_ms()
-    refused = yard.transport.send_many([parcel_of(yard, job, now_ms) for job in jobs])
-    return [jobs[position] for position in refused]
+    """Send jobs in batches of ten; answers those that SQS did not accept, or perhaps did not.
+
+    A lane that takes nothing keeps no other lane's jobs from being sent.
+    """
+    by_lane: defaultdict[Lane, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_lane[lane_named(yard, job.queue, job.priority)].append(job)
+    return [job for lane, waiting in by_lane.items() for job in _send_to(yard, lane, waiting)]
+
+
+def _send_to(yard: Yard, lane: Lane, jobs: Sequence[Job]) -> Sequence[Job]:
+    parcels = [parcel_of(yard, job, yard.now_ms()) for job in jobs]
+    try:
+        return [jobs[position] for position in on_lane(yard, lane, lambda: yard.transport.send_many(parcels))]
+    except AWS_FAILURES as error:
+        logger.warning("a lane takes nothing now", extra={"lane": str(lane), "jobs": len(jobs), "error": str(error)})
+        return jobs
 
 
 def mark_sent(yard: Yard, job: Job, now_ms: int) -> None:

@@ -7,7 +7,7 @@ and takes its entry, in one transaction; then it is sent as whatever the ledger 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chalicelib.core.decisions import wake_for_send
@@ -47,7 +47,7 @@ def send_next(yard: Yard, shelf: str, most: int | None, enough_time: Callable[[]
         entries = yard.shelves.first(shelf, AT_ONCE if most is None else min(most - sent, AT_ONCE))
         if not entries:
             break
-        sent += sum(_send(yard, entry) for entry in entries)
+        sent += _send_all(yard, entries)
     return sent
 
 
@@ -57,6 +57,19 @@ def send_next_safely(yard: Yard, shelf: str, most: int) -> None:
         send_next(yard, shelf, most)
     except AWS_FAILURES as error:
         logger.warning("a shelf is left to the clock", extra={"shelf": shelf, "error": str(error)})
+
+
+def _send_all(yard: Yard, entries: Sequence[Entry]) -> int:
+    """Send the jobs of entries; answers how many. Raises what failed for one, once all had their turn."""
+    sent, failures = 0, []
+    for entry in entries:
+        try:
+            sent += _send(yard, entry)
+        except Exception as error:  # the others shall go all the same
+            failures.append(error)
+    if failures:
+        raise failures[0]
+    return sent
 
 
 def _send(yard: Yard, entry: Entry) -> bool:

@@ -12,7 +12,7 @@ from chalicelib.core.lanes import Lane
 from chalicelib.engine.claiming import claim, opened
 from chalicelib.engine.unreadable import bury_unreadable
 from chalicelib.engine.yard import Yard
-from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received
+from chalicelib.queue.contract import BATCH_MAX_MESSAGES, NoQueue, Received
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import OBJECT_PLACE
 from chalicelib.store.payloads import answered_bytes
@@ -60,7 +60,7 @@ class Hand:
         while not self.full:
             try:
                 messages, until_ms = self._received(source, wait_s)
-            except LookupError:  # SQS does not show the new queue yet
+            except NoQueue:  # SQS does not show the new queue yet
                 return False
             if not messages:
                 break

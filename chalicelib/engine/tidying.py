@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.removing import remove_seen
-from chalicelib.engine.yard import Yard
+from chalicelib.engine.sweeping import FAILURES_IN_A_ROW, PassedOver
+from chalicelib.engine.yard import Yard, logger
 from chalicelib.settings import Settings
 from chalicelib.store.job_lists import READ_CHUNK, WINDOW, Wanted, labels_of
 
@@ -36,17 +39,22 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one call may do: ``most`` removals, while ``going_on`` says yes. Both are looked at every 100 jobs."""
+    """How much one call may do: ``most`` removals, while ``going_on`` says yes. Both are looked at every 100 jobs.
+
+    ``passed`` counts the jobs that could not be removed.
+    """
 
     most: int
     going_on: Callable[[], bool]
+    passed: PassedOver = field(default_factory=PassedOver)
 
 
 def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds, behind: str | None = None) -> Removed:
     """Remove the jobs of a list that last changed before a time (any time: ``None``), the oldest first.
 
     ``wanted`` may name labels of finished jobs only. A job's parts and objects go with it; a tombstone stays until
-    SQS has forgotten the job. One that is run again meanwhile stays.
+    SQS has forgotten the job. One that is run again meanwhile stays. So does one that cannot be removed, which is
+    logged; where that are ten of a hundred and no other can, the error is raised.
     """
     until_ms = wanted.until_ms if before_ms is None else before_ms
     entries = yard.lists.walk(replace(wanted, until_ms=until_ms, descending=False), behind)
@@ -54,8 +62,13 @@ def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds
     with ThreadPoolExecutor(PARALLEL_REMOVALS) as removers:
         while chunk := list(islice(entries, READ_CHUNK)):
             old = [job for _, job in chunk if job is not None and (before_ms is None or job.updated_at_ms < before_ms)]
-            removed += sum(removers.map(partial(remove_seen, yard), old))
-            skipped += len(chunk) - len(old)
+            removals = list(removers.map(partial(_remove, yard), old))
+            failures = [removal for removal in removals if isinstance(removal, Exception)]
+            if FAILURES_IN_A_ROW <= len(failures) == len(old):
+                raise failures[0]
+            bounds.passed.count += len(failures)
+            removed += removals.count(True)
+            skipped += len(chunk) - len(old) + len(failures)
             if len(chunk) < READ_CHUNK:
                 break
             if removed >= bounds.most or skipped >= SKIPS_MAX or not bounds.going_on():
@@ -74,7 +87,23 @@ def unreplayed(yard: Yard, topic: str | None) -> int:
     return min(yard.lists.count(Wanted(Kind.MESSAGE, topic, UNREPLAYED)), WINDOW)
 
 
-Step = Callable[[Yard, Callable[[], bool]], int]
+def remove_as_told(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds, behind: str | None) -> Removed:
+    """The same for a client. Raises ``Unavailable`` where none could be removed though there were some."""
+    removed = remove_old(yard, wanted, before_ms, bounds, behind)
+    if bounds.passed.count and not removed.count:
+        raise Unavailable(f"{bounds.passed.count} jobs could not be removed", remedy="the log says why; try again")
+    return removed
+
+
+def _remove(yard: Yard, job: Job) -> bool | Exception:
+    try:
+        return remove_seen(yard, job)
+    except Exception as error:  # the others shall be removed all the same
+        logger.exception("passed over", extra={"item": f"job {job.id}", "error": str(error)})
+        return error
+
+
+Step = Callable[[Yard, Callable[[], bool], PassedOver], int]
 
 
 def retention(yard: Yard) -> dict[str, Step]:
@@ -82,10 +111,11 @@ def retention(yard: Yard) -> dict[str, Step]:
     return {"expired_removed": remove_expired} if any(keep_s for _, _, keep_s in _retentions(yard.settings)) else {}
 
 
-def remove_expired(yard: Yard, enough_time: Callable[[], bool]) -> int:
+def remove_expired(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """Remove jobs, tasks and messages alike, that were done longer ago than the settings keep them."""
     started_ms = yard.now_ms()
-    bounds = Bounds(EXPIRED_MAX, lambda: enough_time() and yard.now_ms() - started_ms < RETENTION_BUDGET_MS)
+    in_time = lambda: enough_time() and yard.now_ms() - started_ms < RETENTION_BUDGET_MS  # noqa: E731
+    bounds = Bounds(EXPIRED_MAX, in_time, passed or PassedOver())
     removed = 0
     for kind, labels, keep_s in _retentions(yard.settings):
         if keep_s and bounds.going_on():

@@ -40,6 +40,10 @@ class Received:
     trace_header: str | None = None
 
 
+class NoQueue(LookupError):
+    """The lane has no queue, or none any more."""
+
+
 class Transport(Protocol):
     """The contract that ``tests/contract`` holds every transport to."""
 
@@ -48,7 +52,10 @@ class Transport(Protocol):
         ...
 
     def send(self, parcel: Parcel) -> None:
-        """Send one text. Once this returns the message is durable; if it raises, it may be all the same."""
+        """Send one text. Once this returns the message is durable; if it raises, it may be all the same.
+
+        This and all the others raise ``NoQueue`` where there is no such queue.
+        """
         ...
 
     def send_many(self, parcels: Sequence[Parcel]) -> list[int]:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from chalicelib import settings
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Lane, sqs_name
-from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, Parcel, Received
+from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, NoQueue, Parcel, Received
 
 T = TypeVar("T")
 VISIBILITY_MAX_S = 43_200  # the SQS limit, counted from the receive
@@ -58,10 +58,13 @@ class SqsTransport:
         return sqs_name(self.base_name, lane)
 
     def send(self, parcel: Parcel) -> None:
-        """Send one text; raises ``LookupError`` when the lane has no queue."""
-        url = self._url(self.source_of(parcel.lane))
-        self.client.send_message(
-            QueueUrl=url, MessageBody=parcel.text, DelaySeconds=parcel.delay_s, **self._system_attributes()
+        """Send one text."""
+        self._call(
+            self.client.send_message,
+            self.source_of(parcel.lane),
+            MessageBody=parcel.text,
+            DelaySeconds=parcel.delay_s,
+            **self._system_attributes(),
         )
 
     def send_many(self, parcels: Sequence[Parcel]) -> list[int]:
@@ -73,9 +76,10 @@ class SqsTransport:
         return refused
 
     def receive(self, source: str, most: int, hide_s: int, wait_s: int) -> list[Received]:
-        """Up to ``most`` messages of one queue; raises ``LookupError`` when there is no such queue."""
-        answer = self.client.receive_message(
-            QueueUrl=self._url(source),
+        """Up to ``most`` messages of one queue."""
+        answer = self._call(
+            self.client.receive_message,
+            source,
             MaxNumberOfMessages=most,
             VisibilityTimeout=hide_s,
             WaitTimeSeconds=wait_s,
@@ -104,27 +108,28 @@ class SqsTransport:
 
     def depth(self, source: str) -> int:
         """About how many messages a queue holds, hidden and delayed ones included."""
-        answer = self.client.get_queue_attributes(QueueUrl=self._url(source), AttributeNames=list(DEPTH_ATTRIBUTES))
+        answer = self._call(self.client.get_queue_attributes, source, AttributeNames=list(DEPTH_ATTRIBUTES))
         return sum(int(answer["Attributes"][name]) for name in DEPTH_ATTRIBUTES)
 
     def open_lane(self, lane: Lane) -> None:
         """Make a lane's queue, with the attributes that infra gave the pattern's; harmless if it is there."""
-        attributes = self.client.get_queue_attributes(
-            QueueUrl=self._url(self.source_of(self.pattern)), AttributeNames=["All"]
-        )["Attributes"]
+        pattern = self.source_of(self.pattern)
+        attributes = self._call(self.client.get_queue_attributes, pattern, AttributeNames=["All"])["Attributes"]
         copied = {name: attributes[name] for name in COPIED_ATTRIBUTES if name in attributes}
         answer = self.client.create_queue(QueueName=self.source_of(lane), Attributes=copied)
         self._urls[self.source_of(lane)] = answer["QueueUrl"]
 
-    def _url(self, source: str) -> str:
-        if source not in self._urls:
-            try:
+    def _call(self, operation: Any, source: str, **parameters: Any) -> Any:
+        """Call an operation on a queue; raises ``NoQueue`` where there is none, or none any more."""
+        try:
+            if source not in self._urls:
                 self._urls[source] = self.client.get_queue_url(QueueName=source)["QueueUrl"]
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in MISSING:
-                    raise
-                raise LookupError(f"there is no queue {source}") from error
-        return self._urls[source]
+            return operation(QueueUrl=self._urls[source], **parameters)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in MISSING:
+                raise
+            self._urls.pop(source, None)
+            raise NoQueue(f"there is no queue {source}") from error
 
     def _send_batch(self, source: str, positions: Sequence[int], parcels: Sequence[Parcel]) -> list[int]:
         system_attributes = self._system_attributes()
@@ -132,7 +137,7 @@ class SqsTransport:
             {"Id": str(i), "MessageBody": parcels[i].text, "DelaySeconds": parcels[i].delay_s, **system_attributes}
             for i in positions
         ]
-        answer = self.client.send_message_batch(QueueUrl=self._url(source), Entries=entries)
+        answer = self._call(self.client.send_message_batch, source, Entries=entries)
         return [int(entry["Id"]) for entry in answer.get("Failed", [])]
 
     def _system_attributes(self) -> dict[str, Any]:
@@ -147,7 +152,7 @@ class SqsTransport:
             for start in range(0, len(group), BATCH_MAX_MESSAGES):
                 batch = group[start : start + BATCH_MAX_MESSAGES]
                 entries = [{"Id": str(i), "ReceiptHandle": message.receipt, **extra} for i, message in enumerate(batch)]
-                answer = call(QueueUrl=self._url(source), Entries=entries)
+                answer = self._call(call, source, Entries=entries)
                 lasting = [entry for entry in answer.get("Failed", []) if entry["Code"] not in GONE]
                 if lasting:
                     raise Unavailable(f"SQS did not settle {len(lasting)} messages of {source}", got=lasting[0]["Code"])

@@ -10,7 +10,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import repairing
 from chalicelib.engine.depth import Depth, depth_of
-from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_old, unreplayed
+from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_as_told, unreplayed
 from chalicelib.services import checks, installation
 from chalicelib.services.consumer import STOP_WITHIN_S, Consumer
 from chalicelib.services.serving import Function
@@ -109,7 +109,7 @@ def cleanup(
     wanted = messages_to_remove(chosen, states_of(Status(status)), include_unreplayed=include_unreplayed)
     deleted, place = 0, None
     while True:
-        removed = remove_old(yard, wanted, before_ms, Bounds(REMOVALS_AT_ONCE, going_on), place)
+        removed = remove_as_told(yard, wanted, before_ms, Bounds(REMOVALS_AT_ONCE, going_on), place)
         deleted, place = deleted + removed.count, removed.place
         if place is None or not going_on():
             break

@@ -27,7 +27,7 @@ from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind, State
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import DELETED_LABELS, REPLAYED, position_of
+from chalicelib.store.ledger import ASIDE, DELETED_LABELS, REPLAYED, position_of
 from chalicelib.store.table import Table, chunks
 
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at
@@ -241,8 +241,15 @@ class JobLists:
 
     def due(self, shard: int, now_ms: int) -> Iterator[int]:
         """The ids of one shard's jobs whose wake-up call has come, the longest overdue first."""
+        return self._woken(f"due#{shard}", now_ms)
+
+    def due_again(self, now_ms: int) -> Iterator[int]:
+        """The same of the jobs that were set aside, of all shards."""
+        return self._woken(ASIDE, now_ms)
+
+    def _woken(self, key: str, now_ms: int) -> Iterator[int]:
         rows = self.table.query_all(
-            "{wake_key} = :key AND {wake_at_ms} <= :now", {":key": f"due#{shard}", ":now": now_ms}, index="due"
+            "{wake_key} = :key AND {wake_at_ms} <= :now", {":key": key, ":now": now_ms}, index="due"
         )
         return (row["job"] for row in rows)
 

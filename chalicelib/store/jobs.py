@@ -36,9 +36,11 @@ from chalicelib.store.clauses import (
     woken_by,
 )
 from chalicelib.store.ledger import (
+    ASIDE,
     BODY_PART,
     CHILD_PREFIX,
     DELETED,
+    NO_WAKE,
     OBJECT_PLACE,
     REPLAYED,
     STATE_PART,
@@ -303,7 +305,7 @@ class JobStore(Ledger):
             job_id,
             Change(
                 (in_state(State.PENDING), same_delivery(delivery)),
-                sets={"sent_at_ms": now_ms, "wake_key": None, "wake_at_ms": None},
+                sets={"sent_at_ms": now_ms, **NO_WAKE},
             ),
         )
 
@@ -313,9 +315,15 @@ class JobStore(Ledger):
 
     def forget_wake(self, seen: Job) -> None:
         """Drop the wake-up call of a job that needs none any more."""
-        self._change(
-            seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets={"wake_key": None, "wake_at_ms": None})
-        )
+        self._change(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=NO_WAKE))
+
+    def set_aside(self, seen: Job, wake_at_ms: int) -> None:
+        """The clock could not do what was to be done: it looks again then, and other jobs come first.
+
+        Raises ``JobRefused`` where somebody else has moved the job.
+        """
+        sets = {"wake_key": ASIDE, "wake_at_ms": wake_at_ms, "set_aside": seen.set_aside + 1}
+        self._change(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=sets))
 
     def resend(self, seen: Job, now_ms: int, wake_at_ms: int, due_at_ms: int | None = None) -> Job:
         """pending -> pending with a new delivery, not yet sent: whatever was sent before is void."""
@@ -361,9 +369,7 @@ class JobStore(Ledger):
         Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
         """
         fence = (in_state(State.PENDING), same_birth(seen.birth), same_delivery(seen.delivery))
-        self._change(
-            seen.id, Change(fence, sets={"delivery": seen.delivery + 1, "wake_key": None, "wake_at_ms": None}), beside
-        )
+        self._change(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **NO_WAKE}), beside)
 
     def unshelve(self, job_id: int, delivery: int, wake_at_ms: int, *beside: Wire) -> Job:
         """A job that was shelved under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.
@@ -579,8 +585,7 @@ class JobStore(Ledger):
             "source": lease.source,
             "receipt": lease.receipt,
             "seal": None,
-            "wake_key": None,
-            "wake_at_ms": None,
+            **NO_WAKE,
             **({"slot": True} if job.limited else {}),
         }
 

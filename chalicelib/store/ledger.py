@@ -15,6 +15,7 @@ Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by
     by_type    type_key   = <kind>#<type>#<label>#<shard>   position
     by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
     due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
+               wake_key   = aside                           wake_at_ms   where it looked, and could not do its part
 
 Beside the record a state item holds ``seal``: by which a settle by id knows its own work (see ``sealed``).
 ``label`` is the state, or ``replayed`` for a dead letter that was replayed. The tombstone of a message keeps its story
@@ -47,6 +48,8 @@ CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
 DELETED_LABELS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
+ASIDE = "aside"
+NO_WAKE: Mapping[str, Any] = {"wake_key": None, "wake_at_ms": None, "set_aside": None}
 SEAL_MARK = "."  # between a lease and what seals it; neither has one
 
 _log = logging.getLogger(__name__)
@@ -151,12 +154,13 @@ class Ledger:
         document = to_document(job)
         document.pop("id")
         document.pop("wake_at_ms", None)
+        document.pop("set_aside", None)
         return {
             **state_key(job.id),
             **document,
             "position": position_of(job),
             **self._labels(job, job.state.value),
-            **(self._wake(job.id, job.wake_at_ms) if job.wake_at_ms is not None else {}),
+            **({} if job.wake_at_ms is None else {"wake_key": self._due_key(job.id), "wake_at_ms": job.wake_at_ms}),
             **({} if job_id_in(job.trace_id) == job.id else {"trace_key": job.trace_id}),
         }
 
@@ -180,7 +184,10 @@ class Ledger:
         }
 
     def _wake(self, job_id: int, wake_at_ms: int) -> dict[str, Any]:
-        return {"wake_key": f"due#{self.shard_of(job_id)}", "wake_at_ms": wake_at_ms}
+        return {"wake_key": self._due_key(job_id), "wake_at_ms": wake_at_ms, "set_aside": None}
+
+    def _due_key(self, job_id: int) -> str:
+        return f"due#{self.shard_of(job_id)}"
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -271,8 +278,7 @@ class Ledger:
             "lease_until_ms": None,
             "source": None,
             "receipt": None,
-            "wake_key": None,
-            "wake_at_ms": None,
+            **NO_WAKE,
             **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
         }
         return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends), beside)

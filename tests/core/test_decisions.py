@@ -26,6 +26,7 @@ from chalicelib.core.decisions import (
     TakeOver,
     Verdict,
     after_attempt,
+    aside_ms,
     beyond_sqs,
     lap_wait_ms,
     on_delivery,
@@ -359,6 +360,13 @@ def test_a_hidden_message_has_90_seconds_to_come_back(due_in_ms: int, wake_in_ms
 )
 def test_a_waiting_child_is_looked_at_as_late_again_as_it_is_old(age_ms: int, wake_in_ms: int) -> None:
     assert wake_for_child(NOW_MS - age_ms, NOW_MS) == NOW_MS + wake_in_ms
+
+
+@given(st.integers(1, 10**6))
+def test_what_the_clock_cannot_do_rests_ever_longer_up_to_an_hour(times: int) -> None:
+    assert aside_ms(1) == MINUTE_MS
+    assert MINUTE_MS <= aside_ms(times) <= aside_ms(times + 1) <= min(2 * aside_ms(times), 60 * MINUTE_MS)
+    assert aside_ms(times) == 60 * MINUTE_MS or times <= 6
 
 
 def test_the_laps_from_the_dead_letter_queue() -> None:

@@ -99,11 +99,11 @@ def test_messages_in_the_dead_letter_queue(patient: Patient) -> None:
     assert found.remedy.endswith(log_of("dead_letters"))
 
 
-def put_waiting_job(job: int, wake_at_ms: int) -> None:
+def put_waiting_job(job: int, wake_at_ms: int, key: str = "due#0") -> None:
     item = {
         "job": {"N": str(job)},
         "part": {"S": "state"},
-        "wake_key": {"S": "due#0"},
+        "wake_key": {"S": key},
         "wake_at_ms": {"N": str(wake_at_ms)},
     }
     aws.client("dynamodb").put_item(TableName=SETTINGS.jobs_table, Item=item)
@@ -114,6 +114,14 @@ def test_a_job_that_the_clock_does_not_come_to(patient: Patient) -> None:
     put_waiting_job(8, patient.now_ms - CLOCK_LATE_MS - 500)
     found = patient.problem(alive=True)
     assert told(found) == ("warn", "jobs to send", "longest overdue", "job 7, for 181 s")
+    assert found.remedy.endswith(log_of("clock"))
+
+
+def test_jobs_that_the_clock_could_not_send(patient: Patient) -> None:
+    for job in range(7):
+        put_waiting_job(job, patient.now_ms + job, "aside")
+    found = patient.problem(alive=True)
+    assert told(found) == ("warn", "jobs set aside", "jobs", "job 0, job 1, job 2, job 3, job 4")
     assert found.remedy.endswith(log_of("clock"))
 
 

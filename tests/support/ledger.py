@@ -13,7 +13,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import TOLD_LABELS
-from chalicelib.store.ledger import position_of, state_key
+from chalicelib.store.ledger import ASIDE, position_of, state_key
 from tests.support.yards import START_MS
 
 BIRTH = "b1b1b1b1b1b1b1b1"
@@ -117,7 +117,11 @@ def membership(yard: Yard, job: Job) -> Membership:
             label for label in TOLD_LABELS if shown(index, key, f"{prefix}#{label}#{shard}", "position", place_there)
         )
 
-    waking = table.query_all("{wake_key} = :key", {":key": f"due#{shard}"}, index="due")
+    waking = [
+        row
+        for key in (f"due#{shard}", ASIDE)
+        for row in table.query_all("{wake_key} = :key", {":key": key}, index="due")
+    ]
     return Membership(
         by_state=under("by_state", "state_key", str(job.kind)),
         by_type=under("by_type", "type_key", f"{job.kind}#{job.type}"),

@@ -29,6 +29,7 @@ NOTHING_DONE = {  # what a tick of the clock answers that found nothing to do
     "leases_recovered": 0,
     "slots_filled": 0,
     "resumed_sent": 0,
+    "passed_over": 0,
 }
 
 

@@ -11,7 +11,7 @@ from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import JobStore, Lease
-from chalicelib.store.ledger import StoredOutput
+from chalicelib.store.ledger import ASIDE, StoredOutput
 from tests.support.ledger import NOW, labels, lines, wake
 
 OLD, NEW, OTHER = "0ld0ld0ld0ld0ld0", "new1new1new1new1", "0ther0ther0ther0"
@@ -358,6 +358,16 @@ CASES = [
         start={"wake_at_ms": NOW - 5},
         act=lambda s: s.jobs.wake_later(s.seen, NOW + 60_000),
         sets={"wake_at_ms": NOW + 60_000},
+        refusals={"another wake-up call": {"wake_at_ms": NOW - 4}, "none": {"wake_at_ms": None}},
+        label="pending",
+        wake_in_ms=60_000,
+        answers=False,
+    ),
+    Case(
+        name="set aside",
+        start={"wake_at_ms": NOW - 5},
+        act=lambda s: s.jobs.set_aside(s.seen, NOW + 60_000),
+        sets={"wake_key": ASIDE, "wake_at_ms": NOW + 60_000, "set_aside": 1},
         refusals={"another wake-up call": {"wake_at_ms": NOW - 4}, "none": {"wake_at_ms": None}},
         label="pending",
         wake_in_ms=60_000,

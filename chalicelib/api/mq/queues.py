@@ -12,7 +12,7 @@ from chalicelib.api.paging import Cursor, cursor_in
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, to_ms
 from chalicelib.engine.depth import depth_of
-from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_old, unreplayed
+from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_as_told, unreplayed
 from chalicelib.store.job_lists import POSITION
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def clean_up(yard: Yard, body: CleanupBody) -> Cleaned:
     A dead letter that was not replayed stays unless `includeUnreplayed` is true.
     """
     started_ms = yard.now_ms()
-    removed = remove_old(
+    removed = remove_as_told(
         yard,
         messages_to_remove(body.topic, STATES_OF[body.status], include_unreplayed=body.include_unreplayed),
         to_ms(body.older_than) if body.older_than is not None else None,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from chalicelib import aws
 from chalicelib.engine.health import CLOCK_LATE_MS
@@ -18,6 +19,7 @@ from chalicelib.local.doctor.findings import Level, Look, Observation, compared,
 from chalicelib.local.doctor.installation import Installation
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
 from chalicelib.store.directory import Directory
+from chalicelib.store.ledger import ASIDE
 from chalicelib.store.table import Table
 from infra.functions import Function, function_name
 from infra.queues import DEAD_LETTER_QUEUE
@@ -27,6 +29,7 @@ OVERDUE_AFTER_MS = CLOCK_LATE_MS  # three ticks of a clock that runs have passed
 PROJECTOR_LATE_MS = 300_000
 METRIC_SPAN = timedelta(minutes=15)
 METRIC_PERIOD_S = 300
+SET_ASIDE_SHOWN = 5
 
 
 def looks(installation: Installation) -> Iterator[Look]:
@@ -36,6 +39,7 @@ def looks(installation: Installation) -> Iterator[Look]:
         "projector": _projector,
         "dead-letter queue": _dead_letters,
         "jobs to send": _overdue,
+        "jobs set aside": _set_aside,
         "access keys": _keys,
     }
     for subject, question in questions.items():
@@ -118,14 +122,25 @@ def _dead_letters(installation: Installation) -> Iterator[Observation]:
     )
 
 
+def _set_aside(installation: Installation) -> Iterator[Observation]:
+    """The jobs for which the clock could not do its part, and that it tries again ever later."""
+    first = [f"job {item['job']}" for item in _woken(installation, ASIDE, SET_ASIDE_SHOWN)]
+    log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
+    remedy = f"see why, under the words passed over: {_tail(installation, log)}"
+    yield compared("jobs", "none", ", ".join(first) or "none", remedy, emulated=False, level=Level.WARN)
+
+
+def _woken(installation: Installation, key: str, limit: int) -> list[dict[str, Any]]:
+    ledger = Table(aws.client("dynamodb"), installation.settings.jobs_table, ("job", "part"))
+    return ledger.first("{wake_key} = :key", {":key": key}, limit, index="due")
+
+
 def _overdue(installation: Installation) -> Iterator[Observation]:
     """The longest overdue job that the clock must send or recover: the first item of each shard of the index."""
-    ledger = Table(aws.client("dynamodb"), installation.settings.jobs_table, ("job", "part"))
     now_ms = installation.now_ms()
     waiting = []
     for shard in range(installation.settings.index_shards):
-        first = ledger.first("{wake_key} = :key", {":key": f"due#{shard}"}, 1, index="due")
-        waiting += [(item["wake_at_ms"], item["job"]) for item in first]
+        waiting += [(item["wake_at_ms"], item["job"]) for item in _woken(installation, f"due#{shard}", 1)]
     wake_at_ms, job = min(waiting, default=(now_ms, None))
     late_ms = now_ms - wake_at_ms
     if late_ms <= OVERDUE_AFTER_MS:
