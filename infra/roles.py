@@ -58,7 +58,7 @@ from infra.functions import Function, log_group_id
 from infra.queues import lane_id
 
 POLICIES = Path(__file__).parent / "policies"
-HANDLERS = POLICIES / "handlers.json"
+HANDLERS = Path("infra", "policies", "handlers.json")  # of the project in the current folder, or of Taskyard's own
 ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 # What a function may beside its own file, where the settings say so.
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
@@ -107,14 +107,15 @@ def _role(settings: Settings, function: Function) -> Fragment:
     }
 
 
-def policy(settings: Settings, function: Function, handlers: Path = HANDLERS) -> Fragment:
+def policy(settings: Settings, function: Function, handlers: Path | None = None) -> Fragment:
     """The policy document of a function, with the resources of the template that holds it.
 
-    ``handlers`` is the file, there or not, of what handlers and hooks need. Raises ``InvalidInput`` for a file
-    that is no policy document, and where two statements have one name.
+    ``handlers`` is the file, there or not, of what handlers and hooks need; by default the project's. Raises
+    ``InvalidInput`` for a file that is no policy document, and where two statements have one name.
     """
     chosen = [name for name, is_chosen in CHOSEN.get(function, {}).items() if is_chosen(settings)]
     statements = [each for name in [*chosen, f"{function}.json"] for each in _read(POLICIES / name)]
+    handlers = handlers or next(filter(Path.exists, (HANDLERS, POLICIES / HANDLERS.name)), HANDLERS)
     if function in RUNNING_HANDLERS and handlers.exists():
         statements += _read(handlers)
     _check_names(statements, function)

@@ -153,6 +153,21 @@ def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> 
 
 
 @main.command()
+@click.argument("name")
+def new(name: str) -> None:
+    """Write a project into the new folder NAME: handlers, a test, settings, what deploying needs.
+
+    NAME is that of its handler package, too.
+    """
+    from chalicelib.local.new_project import new_project
+
+    with explained():
+        for file in new_project(name, Path(name)):
+            show_text(f"{name}/{file}")
+        show_text(f"the next two commands are in {name}/README.md")
+
+
+@main.command()
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--stage", default="dev", show_default=True, help="A stage of .chalice/config.json.")
 def package(out: Path, stage: str) -> None:
@@ -165,6 +180,7 @@ def package(out: Path, stage: str) -> None:
     from chalicelib.local.package import package as build
 
     with explained():
+        target.find_handlers_here()
         report = build(out, stage, merged=everything(stage))
     show_text(f"{report.archive}: {report.archive_bytes / 1e6:.1f} MB")
     show_text(f"{report.template}: {len(report.functions)} functions, {len(report.routes)} routes")

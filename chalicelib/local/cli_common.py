@@ -19,7 +19,7 @@ from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.local import target
 from chalicelib.local.client import Refused, Service, Unreachable
 from chalicelib.local.localstack import resolved
-from chalicelib.local.stages import choose_stage, is_declared
+from chalicelib.local.stages import choose_local_stage, choose_stage, is_declared
 from chalicelib.local.tables import complain
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -101,7 +101,7 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
     """
     endpoint_url = resolved(endpoint_url)
     if stage is None or stage == target.LOCAL_STAGE:
-        target.choose_local_stage()
+        choose_local_stage()
     elif is_declared(stage):
         choose_stage(stage)
     else:

@@ -45,10 +45,10 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
         from chalicelib.engine.registry import registry
         from chalicelib.local.deployment.deploy import Way
         from chalicelib.local.deployment.deploy import deploy as run
-        from chalicelib.local.stages import PROJECT
+        from chalicelib.local.stages import project_here
 
         chosen = decided(settings.current(), registry())
-        done = run(PROJECT, chosen, registry().queues, Way(way), force=force, say=show_text)
+        done = run(project_here(), chosen, registry().queues, Way(way), force=force, say=show_text)
         sound = _examined()
         show_text("deployed" if done.changed else "nothing to change")
         show_text(f"API {done.api_url}")
@@ -76,14 +76,14 @@ def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes
         from chalicelib.engine.registry import registry
         from chalicelib.local.deployment.destroy import Data
         from chalicelib.local.deployment.destroy import destroy as run
-        from chalicelib.local.stages import PROJECT
+        from chalicelib.local.stages import project_here
 
         if not yes:
             what = "and ALL ITS JOBS" if data else "but not its data"
             click.confirm(f"Destroy {settings.current().base_name}, {what}?", abort=True)
         fate = Data.DELETED if data else Data.RELEASED if release else Data.KEPT
         chosen = decided(settings.current(), registry())
-        run(PROJECT, chosen, registry().queues, fate, show_text)
+        run(project_here(), chosen, registry().queues, fate, show_text)
 
 
 def _examined() -> bool:

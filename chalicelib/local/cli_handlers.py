@@ -15,7 +15,7 @@ from chalicelib.engine.handlers import Handler, label_of, place_of
 from chalicelib.engine.registry import Registry, registry_of
 from chalicelib.local import target
 from chalicelib.local.cli_common import explained, json_option
-from chalicelib.local.stages import choose_stage
+from chalicelib.local.stages import choose_local_stage, choose_stage
 from chalicelib.local.tables import present, show_rows
 from chalicelib.settings import Settings
 
@@ -47,7 +47,7 @@ def handlers(stage: str | None, as_json: bool) -> None:
     """
     with explained():
         if stage is None:
-            target.choose_local_stage()
+            choose_local_stage()
         else:
             choose_stage(stage)
         target.find_handlers_here()

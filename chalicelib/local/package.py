@@ -26,9 +26,8 @@ from chalicelib.local.package_checks import (
     size_problems,
     template_problems,
 )
-from chalicelib.local.stages import CONFIG, PROJECT, config_of, settings_of
+from chalicelib.local.stages import CONFIG, config_of, project_here, settings_of
 from chalicelib.local.staging import (
-    LIBRARY,
     REQUIREMENTS,
     UNKNOWN_YET,
     handler_packages,
@@ -57,13 +56,15 @@ class PackageReport:
     routes: tuple[str, ...]
 
 
-def package(out_dir: Path, stage: str, *, project: Path = PROJECT, merged: Fragment | None = None) -> PackageReport:
+def package(out_dir: Path, stage: str, *, project: Path | None = None, merged: Fragment | None = None) -> PackageReport:
     """Build and check the package of ``stage``, a stage of ``.chalice/config.json``, into ``out_dir``.
 
+    ``project`` is the one here by default; one that has no ``chalicelib`` of its own gets Taskyard's.
     ``merged`` is merged into Chalice's template: see ``everything``. The Lambda runtime is the version of the
     Python that runs this. Raises ``PackageRefused`` with everything that is wrong, ``InvalidInput`` for a stage that
     is not declared and for ``local``, which is never deployed.
     """
+    project = project or project_here()
     _expect_whole(project)
     chosen = settings_of(stage, project)
     with tempfile.TemporaryDirectory(prefix="taskyard-package-") as scratch:
@@ -103,9 +104,8 @@ def everything(stage: str) -> Fragment:
 
 
 def _expect_whole(project: Path) -> None:
-    for needed in ("app.py", REQUIREMENTS, CONFIG, LIBRARY):
-        if not (project / needed).exists():
-            raise PackageRefused(f"{project} holds no {needed}", remedy="package a checkout of Taskyard")
+    if not (project / CONFIG).exists():
+        raise PackageRefused(f"{project} holds no {CONFIG}", remedy="package a project: `taskyard new` writes one")
 
 
 def _refuse_if(problems: Sequence[str]) -> None:

@@ -14,18 +14,28 @@ from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.local.target import LOCAL_STAGE
-from chalicelib.settings import Settings, read
+from chalicelib.local.target import choose_local_stage as choose_local
+from chalicelib.settings import Settings, current, read
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[2]  # Taskyard's own: a checkout, or where it is installed
 CONFIG = ".chalice/config.json"
 REGION_VARIABLES = ("TASKYARD_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 Config = Mapping[str, Any]
 
 
-def config_of(project: Path = PROJECT) -> dict[str, Any]:
-    """The project's Chalice configuration; raises ``InvalidInput`` when it is no JSON object."""
-    text = (project / CONFIG).read_text()
+def project_here() -> Path:
+    """The project that a command works on: the current folder if it is one, else Taskyard's own."""
+    here = Path.cwd()
+    return here if (here / CONFIG).is_file() else PROJECT
+
+
+def config_of(project: Path | None = None) -> dict[str, Any]:
+    """A project's Chalice configuration, that of the one here by default.
+
+    Raises ``InvalidInput`` when it is no JSON object.
+    """
+    text = ((project or project_here()) / CONFIG).read_text()
     try:
         config = json.loads(text)
     except ValueError as error:
@@ -75,7 +85,7 @@ def _unknown(variable: str) -> bool:
     return variable.startswith(prefix) and variable.removeprefix(prefix).lower() not in Settings.__slots__
 
 
-def is_declared(stage: str, project: Path = PROJECT) -> bool:
+def is_declared(stage: str, project: Path | None = None) -> bool:
     """Whether the project configures ``stage``."""
     return stage in config_of(project).get("stages", {})
 
@@ -86,7 +96,7 @@ def variables_of(stage: str, config: Config) -> dict[str, str]:
     return {**config.get("environment_variables", {}), **of_stage.get("environment_variables", {})}
 
 
-def settings_of(stage: str, project: Path = PROJECT) -> Settings:
+def settings_of(stage: str, project: Path | None = None) -> Settings:
     """The settings of a stage's code, in the region that the shell names.
 
     Raises ``InvalidInput`` when the stage is not declared, or a setting is wrong.
@@ -114,7 +124,19 @@ def function_config(config: Config, stage: str, function: str, name: str) -> Any
     return None
 
 
-def choose_stage(stage: str, project: Path = PROJECT, environment: MutableMapping[str, str] = os.environ) -> None:
+def choose_local_stage(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Settings of this process: those of the stage on this machine, and of the project here where the shell is silent.
+
+    What a project's configuration says above its stages holds for this one, too.
+    """
+    choose_local(environment)
+    config = config_of()
+    for name, value in config.get("environment_variables", {}).items():
+        environment.setdefault(name, value)
+    current.cache_clear()
+
+
+def choose_stage(stage: str, project: Path | None = None, environment: MutableMapping[str, str] = os.environ) -> None:
     """Settings of this process: those of a stage, whatever the shell says. Raises as ``expect_declared`` does."""
     config = config_of(project)
     expect_declared(stage, config)

@@ -15,11 +15,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from chalicelib.core.errors import TaskyardError
-from chalicelib.local.stages import CONFIG, Config, config_of, expect_declared
+from chalicelib.local.stages import CONFIG, PROJECT, Config, config_of, expect_declared
 from chalicelib.settings import Settings
 from infra.functions import Function
 
@@ -55,19 +56,33 @@ def stage_project(project: Path, staged: Path, settings: Settings, given: Given)
     """
     config = config_of(project)
     expect_declared(settings.stage, config)
-    library = project / LIBRARY
+    home = project if (project / LIBRARY).is_dir() else PROJECT
+    library = home / LIBRARY
 
     def left_out(folder: str, names: list[str]) -> set[str]:
         caches = {name for name in names if name in LEFT_OUT or name.endswith(".pyc")}
         return caches | LEFT_OUT_OF_LIBRARY if Path(folder) == library else caches
 
     shutil.copytree(library, staged / LIBRARY, ignore=left_out)
-    for name in ("app.py", REQUIREMENTS):
-        shutil.copy(project / name, staged / name)
+    shutil.copy(home / "app.py", staged / "app.py")
+    (staged / REQUIREMENTS).write_text(requirements_of(project, home))
     for package in handler_packages(settings):
         _copy_package(package, project, staged / VENDOR, left_out)
     (staged / CONFIG).parent.mkdir()
     (staged / CONFIG).write_text(json.dumps(staged_config(config, settings, given), indent=2, sort_keys=True))
+
+
+def requirements_of(project: Path, home: Path = PROJECT) -> str:
+    """The requirements file of a project's package: Taskyard's own, then what the project adds to it.
+
+    ``home`` is where Taskyard lies; as an installed package it has no such file, and its metadata say the same.
+    """
+    if (home / REQUIREMENTS).exists():
+        own = (home / REQUIREMENTS).read_text()
+    else:
+        own = "\n".join(each for each in metadata.requires("taskyard") or () if "extra ==" not in each) + "\n"
+    added = project / REQUIREMENTS
+    return own + (added.read_text() if project != home and added.exists() else "")
 
 
 def handler_packages(settings: Settings) -> list[str]:

@@ -27,6 +27,7 @@ from chalicelib.engine.registry import declared_queues
 from chalicelib.local import target
 from chalicelib.local.emulator import HOST
 from chalicelib.local.logs import Log, NoticeHandler
+from chalicelib.local.stages import choose_local_stage
 from chalicelib.local.supervisor import Plan, Supervisor
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -44,7 +45,7 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
     error).
     """
     os.environ["TASKYARD_LOG_LEVEL"] = log_level
-    target.choose_local_stage()
+    choose_local_stage()
     target.find_handlers_here()
     if plan.reload:  # a file saved twice within a second may be taken for its own byte code
         sys.dont_write_bytecode = True

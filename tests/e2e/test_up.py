@@ -17,6 +17,7 @@ import botocore.session
 import pytest
 
 from chalicelib.local.emulator import PROJECT_ROOT, Emulator
+from chalicelib.local.new_project import new_project
 from chalicelib.local.save_watch import REFUSED, SAVED_AGAIN
 from tests.support.processes import is_running
 from tests.support.up import Service, running
@@ -308,9 +309,10 @@ class TestEnds:
                 until(lambda: "Ctrl-C" in words(service.log))
             assert ("1 jobs were counted anew" in words(service.log)) is expected
 
-    def test_handlers_of_the_current_folder_are_found_and_found_again_when_they_are_saved(self, tmp_path: Path) -> None:
-        package = tmp_path / "my_handlers"
-        package.mkdir()
+    def test_handlers_of_a_new_project_are_found_and_found_again_when_they_are_saved(self, tmp_path: Path) -> None:
+        project = tmp_path / "project"
+        new_project("my_handlers", project)
+        package = project / "my_handlers"
         go_on = tmp_path / "go-on"
         greeting = """
 import time
@@ -334,8 +336,7 @@ def greeted(name):
             (package / "greeting.py").write_text(text.replace("{go_on!r}", repr(str(go_on))))
 
         save(greeting)
-        settings = {"TASKYARD_HANDLERS": "my_handlers", "PYTHONPATH": str(PROJECT_ROOT)}
-        with running(tmp_path, "--reload", folder=tmp_path, **settings) as service:
+        with running(tmp_path, "--reload", folder=project, PYTHONPATH=str(PROJECT_ROOT)) as service:
 
             def greets(word: str) -> None:
                 task_id = service.create("greet", "Ada")

@@ -162,7 +162,7 @@ def test_only_declared_stages_are_packaged(stage: str, problem: str, project: Pa
 
 
 def test_what_is_no_project_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PackageRefused, match=r"holds no app\.py"):
+    with pytest.raises(PackageRefused, match=r"holds no \.chalice/config\.json"):
         package(tmp_path / "out", "dev", project=tmp_path)
 
 
