@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -65,37 +66,46 @@ def promote(yard: Yard, job_id: int, kind: Kind) -> Job:
 
     Raises ``NotFound``, and ``Conflict`` for a job that is not pending.
     """
+    job = find(yard, job_id, kind)
+    if job.state is not State.PENDING:
+        raise Conflict(
+            "only a pending job can be promoted", field="id", expected=State.PENDING.value, got=job.state.value
+        )
+    return start_now(yard, job)
+
+
+def start_now(yard: Yard, job: Job) -> Job:
+    """Let a job that was pending start now. Answers it as it stands, if a worker or a cancellation was faster."""
     for _ in range(RACE_TRIES):
-        job = find(yard, job_id, kind)
         now_ms = yard.now_ms()
-        if job.state is not State.PENDING:
-            raise Conflict(
-                "only a pending job can be promoted", field="id", expected=State.PENDING.value, got=job.state.value
-            )
-        if job.due_at_ms <= now_ms:
-            return job
+        if job.state is not State.PENDING or job.due_at_ms <= now_ms:
+            break
         try:
-            promoted = yard.jobs.promote(job, wake_for_send(now_ms, now_ms), now_ms)
+            job = yard.jobs.promote(job, wake_for_send(now_ms, now_ms), now_ms)
         except JobRefused:
-            continue  # it moved in between: look again
-        send_marked(yard, promoted)
-        return promoted
-    raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
+            job = find(yard, job.id, job.kind)  # it moved in between: look again
+            continue
+        send_marked(yard, job)
+    return job
 
 
-def reset_running(yard: Yard) -> int:
-    """Send every running task back to its lane, whoever runs it; answers how many those were (fastify-task: resetAll).
+def reset_running(yard: Yard, sparing: Collection[int] = ()) -> int:
+    """Send every running task back to its lane, whoever runs it, but those with the ids ``sparing``; answers how many.
 
-    Their handlers learn of it at the next heartbeat or progress call, and record nothing more.
+    Their handlers learn of it at the next heartbeat or progress call, and record nothing more (fastify-task: resetAll).
+    One that runs again meanwhile is not reset again.
     """
+    done: set[int] = set()
 
     def reset(job: Job) -> int:
         now_ms = yard.now_ms()
         send_marked(yard, yard.jobs.reset(job, wake_for_send(now_ms, now_ms), now_ms))
+        done.add(job.id)
         return 1
 
-    running = yard.lists.walk(Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False))
-    return sweep((job for _, job in running if job is not None), reset, named=lambda job: _named(job.id))
+    walked = yard.lists.walk(Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False))
+    running = (job for _, job in walked if job is not None and job.id not in sparing and job.id not in done)
+    return sweep(running, reset, named=lambda job: _named(job.id))
 
 
 def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
@@ -115,7 +125,8 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
             if not _is_restarted(refused.ledger, job):
                 continue  # it moved in between: look again
             restarted = refused.ledger
-        send_marked(yard, restarted)
+        if restarted.state is State.PENDING:
+            send_marked(yard, restarted)
         return restarted
     raise Conflict(
         "only a failed or canceled job can be retried",
@@ -141,7 +152,9 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
         )
     except TransactionRefused as refused:
         met = refused.old[-1] or {}
-        if met.get("replayed_as") != successor.job.id:  # otherwise our own write, whose answer was lost
+        if met.get("replayed_as") is None:  # somebody runs it again, or has deleted it
+            raise NotFound(f"there is no dead letter {job_id} any more", field="id", got=str(job_id)) from refused
+        if met["replayed_as"] != successor.job.id:  # otherwise our own write, whose answer was lost
             raise Conflict("this dead letter was replayed already", field="id", got=str(job_id)) from refused
     except JobRefused as refused:
         if not (isinstance(refused.ledger, Job) and refused.ledger.birth == successor.job.birth):
@@ -192,11 +205,13 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
 
 
 def _is_restarted(ledger: Job | Tombstone | None, seen: Job) -> TypeGuard[Job]:
-    """Whether what was refused is done already: our own write, whose answer was lost, or a twin of it."""
+    """Whether what was refused is done already, by our own write, whose answer was lost, or by a twin of it.
+
+    A worker may have begun since, or even ended.
+    """
     return (
         isinstance(ledger, Job)
         and seen.state in (State.FAILED, State.CANCELED)
-        and ledger.state is State.PENDING
         and (ledger.birth, ledger.delivery) == (seen.birth, seen.delivery + 1)
     )
 

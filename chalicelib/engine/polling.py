@@ -15,7 +15,7 @@ from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.lifecycle import find
+from chalicelib.engine.lifecycle import RACE_TRIES, find
 from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.sending import AWS_FAILURES
@@ -171,6 +171,22 @@ def hand_in(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
         raise refusal(refused.ledger, job) from refused
 
 
+def hand_in_for(yard: Yard, job: Job, outcome: Outcome, lock_token: str | None) -> tuple[Job, Job, Fate]:
+    """``hand_in`` for whoever holds a message: under ``lock_token``, if one is given. Answers the job as held, too.
+
+    Without a token a delivery that began since ``job`` was read is settled as well as the one before it.
+    """
+    for _ in range(RACE_TRIES):
+        held(job, lock_token)
+        try:
+            return job, *hand_in(yard, job, outcome)
+        except InOtherHands as refused:
+            if lock_token is not None:
+                raise
+            job = refused.job
+    raise InOtherHands(job)
+
+
 def refusal(ledger: Job | Tombstone | None, seen: Job) -> NotInHand:
     """Why a job that was ``seen`` in hand is not any more."""
     job = ledger if isinstance(ledger, Job) else seen
@@ -208,7 +224,7 @@ def _refuse_subscribed(yard: Yard, topic: str) -> None:
 
 
 def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome, lock_token: str | None) -> Job:
-    job = held(find(yard, job_id, Kind.MESSAGE), lock_token)
-    settled, fate = hand_in(yard, job, outcome)
-    tidy(yard, [(job, fate)])
+    job = find(yard, job_id, Kind.MESSAGE)
+    held_job, settled, fate = hand_in_for(yard, job, outcome, lock_token)
+    tidy(yard, [(held_job, fate)])
     return settled

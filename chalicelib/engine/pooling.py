@@ -13,6 +13,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.drafts import Draft
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.interruptions import Interruption
+from chalicelib.engine.lifecycle import RACE_TRIES
 from chalicelib.engine.pools import ID_TARGET, Pool, error_text, id_of, running_in
 from chalicelib.engine.publish import publish
 from chalicelib.engine.yard import Yard
@@ -81,13 +82,16 @@ def report(yard: Yard, name: str, number: int, current: float, total: float, mes
         context.progress(current, total, message)
         return
     progress = Progress(_finite("current", current), _finite("total", total), message[:MESSAGE_MAX_CHARS])
-    job = _find(yard, pool, number)
-    if job.state is not State.RUNNING:
-        raise _not_running(job)
-    try:
-        yard.jobs.report_progress(job.id, job.lease or "", progress, yard.now_ms())
-    except JobRefused as refused:
-        raise _not_running(refused.ledger if isinstance(refused.ledger, Job) else job) from refused
+    for _ in range(RACE_TRIES):
+        job = _find(yard, pool, number)
+        if job.state is not State.RUNNING:
+            raise _not_running(job)
+        try:
+            yard.jobs.report_progress(job.id, job.lease or "", progress, yard.now_ms())
+        except JobRefused:
+            continue  # it moved in between, perhaps to its next attempt: look again
+        return
+    raise Conflict("the job keeps changing", field="id", got=str(number), remedy="try again")
 
 
 def look(yard: Yard, name: str, number: int) -> PoolJob:

@@ -25,6 +25,9 @@ from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAg
 from chalicelib.engine.shutting_down import interruptible
 from chalicelib.engine.yard import Yard, logger
 
+running_here: set[int] = set()
+"""The ids of the jobs that this process runs: a handler may run another task."""
+
 SHUT_DOWN = JobError("Shutdown", "shutdown")  # kue's word for it
 
 
@@ -63,7 +66,7 @@ def run(yard: Yard, context: Context) -> Outcome:
     Whatever they do, the answer is an outcome.
     """
     try:
-        with _interrupted_at(context), interruptible(context.interrupted_by):
+        with _known_here(context.job.id), _interrupted_at(context), interruptible(context.interrupted_by):
             if context.job.finishing:
                 return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
             handlers = handlers_of(yard, context.job)
@@ -174,6 +177,15 @@ def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed
 def _without_values(error: InvalidInput) -> str:
     """What is wrong, but not what came instead: errors are listed and logged, and a payload may hold secrets."""
     return str(InvalidInput(error.message, field=error.field, expected=error.expected, remedy=error.remedy))
+
+
+@contextmanager
+def _known_here(job_id: int) -> Iterator[None]:
+    running_here.add(job_id)
+    try:
+        yield
+    finally:
+        running_here.discard(job_id)
 
 
 @contextmanager

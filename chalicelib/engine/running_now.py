@@ -10,7 +10,7 @@ from chalicelib.engine.admission import leave
 from chalicelib.engine.claiming import claim
 from chalicelib.engine.context import Context
 from chalicelib.engine.keeper import Keeper
-from chalicelib.engine.lifecycle import find, promote
+from chalicelib.engine.lifecycle import find, start_now
 from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import settle
@@ -31,7 +31,7 @@ def run_now(yard: Yard, job_id: int) -> Job:
         return job
     with Keeper(yard, []) as keeper:
         lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
-        claimed = claim(yard, promote(yard, job_id, Kind.TASK), lease)
+        claimed = claim(yard, start_now(yard, job), lease)
         if not isinstance(claimed, Job):
             return find(yard, job_id, Kind.TASK)  # a worker was faster, or no slot is free
         context = Context(

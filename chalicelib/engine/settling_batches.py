@@ -13,7 +13,7 @@ from chalicelib.core.decisions import Outcome
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
-from chalicelib.engine.polling import hand_in, held, tidy
+from chalicelib.engine.polling import hand_in_for, tidy
 from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.settling import Fate
 from chalicelib.engine.yard import Yard, logger
@@ -45,8 +45,8 @@ def settle_batch(yard: Yard, reports: Sequence[Report]) -> list[Job | TaskyardEr
         if firsts[report.job_id] != position:
             return Conflict("an earlier entry of this batch is about the same message", field="id", got=report.job_id)
         try:
-            job = held(_found(jobs, report.job_id), report.lock_token)
-            record, fate = hand_in(yard, job, report.outcome)
+            found = _found(jobs, report.job_id)
+            job, record, fate = hand_in_for(yard, found, report.outcome, report.lock_token)
         except TaskyardError as refused:
             return refused
         except AWS_FAILURES as error:

@@ -29,6 +29,7 @@ from chalicelib.engine import completing, lifecycle, logbook, publish, repairing
 from chalicelib.engine.completing import Completion
 from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import Draft
+from chalicelib.engine.running import running_here
 from chalicelib.engine.running_now import run_now
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation, task_orders
@@ -364,9 +365,9 @@ def reset_all() -> int:
     """Send every running task back to be run again, whoever runs it; answers how many.
 
     What their workers still do is not recorded. A task whose worker died comes back by itself; this is for workers
-    that are known to be gone.
+    that are known to be gone. So what the calling process runs, such as the handler that calls this, goes on.
     """
-    return lifecycle.reset_running(installation.yard())
+    return lifecycle.reset_running(installation.yard(), sparing=frozenset(running_here))
 
 
 def _published_once(yard: Yard, draft: Draft, once: Once) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,15 +15,18 @@ from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import logbook, shutting_down
+from chalicelib.engine import logbook, running_now, shutting_down
+from chalicelib.engine.claiming import claim
 from chalicelib.engine.completing import Completion, callback, complete, process_next
 from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import CHAIN_MAX_TASKS, Draft
 from chalicelib.engine.handlers import on_success, subscribe, task
-from chalicelib.engine.lifecycle import cancel, cancel_matching, promote, reset_running, retry
+from chalicelib.engine.lifecycle import cancel, cancel_matching, promote, replay, reset_running, retry
 from chalicelib.engine.publish import publish
 from chalicelib.engine.running_now import run_now
-from tests.support.steps import a_message, a_task, using, work
+from chalicelib.services import installation, tasks
+from chalicelib.store.jobs import Lease
+from tests.support.steps import LEASE_MS, a_message, a_task, using, work
 from tests.support.worlds import World
 from tests.support.yards import Exited, events_of
 
@@ -530,6 +534,106 @@ def test_all_tasks_about_a_target_are_canceled_together(w: World) -> None:
     assert cancel_matching(w.yard, "7", "doc", "x") == 2
     assert [w.job(job.id).state for job in mine] == [State.SUCCESS, State.CANCELED, State.CANCELED]
     assert {w.job(job.id).state for job in others} == {State.PENDING}
+
+
+def test_a_task_resets_all_but_itself(w: World) -> None:
+    counts: list[int] = []
+
+    @task("t")
+    def handler(what: str) -> None:
+        if what == "resets":
+            with installation.using(w.yard):
+                counts.append(tasks.reset_all())
+
+    using(w, handler)
+    abandoned, resets = a_task(w, input="abandoned"), a_task(w, input="resets")
+    lease = Lease("0" * 16, w.clock.ms + LEASE_MS, "gone")
+    assert isinstance(claim(w.yard, w.job(abandoned.id), lease), Job)
+    w.deliver()
+    assert counts == [1]
+    assert [w.job(job.id).attempts for job in (abandoned, resets)] == [2, 1]
+    assert w.job(resets.id).state is State.SUCCESS
+    w.go_on()
+    assert w.job(abandoned.id).state is State.SUCCESS
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], object]) -> None:
+    """``act`` happens once, right before ``owner.name`` does."""
+    original, acted = getattr(owner, name), []
+
+    def after(*given: Any, **more: Any) -> Any:
+        if not acted:
+            acted.append(act)
+            act()
+        return original(*given, **more)
+
+    monkeypatch.setattr(owner, name, after)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 60_000])
+def test_who_waits_for_a_task_has_its_result_though_a_worker_is_faster(
+    w: World, monkeypatch: pytest.MonkeyPatch, delay_ms: int
+) -> None:
+    @task("t")
+    def handler(_: Any) -> str:
+        return "done"
+
+    using(w, handler)
+    job = a_task(w, delay_ms=delay_ms)
+
+    def worker() -> None:
+        w.clock.move(delay_ms)
+        work(w)
+
+    meanwhile(monkeypatch, running_now, "held_up_by", worker)
+    with installation.using(w.yard):
+        assert tasks.wait_complete(job.id) == "done"
+    assert w.job(job.id).attempts == 1
+
+
+def test_a_promotion_meets_a_cancellation(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    @task("t")
+    def handler(_: Any) -> None: ...
+
+    using(w, handler)
+    job = a_task(w, delay_ms=60_000)
+    meanwhile(monkeypatch, type(w.yard.jobs), "promote", lambda: cancel(w.yard, job.id, Kind.TASK))
+    assert promote(w.yard, job.id, Kind.TASK).state is State.CANCELED
+
+
+def test_of_two_retries_at_once_both_succeed_though_a_worker_has_ended_it(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @task("t", max_attempts=1)
+    def handler(_: Any, context: Context) -> None:
+        if context.job.attempts == 1:
+            raise RuntimeError("no")
+
+    using(w, handler)
+    job = a_task(w)
+    work(w)
+
+    def another() -> None:
+        retry(w.yard, job.id, Kind.TASK)
+        w.deliver()
+
+    meanwhile(monkeypatch, type(w.yard.jobs), "restart", another)
+    assert retry(w.yard, job.id, Kind.TASK).state is State.SUCCESS
+    assert (w.job(job.id).attempts, w.messages()) == (2, [])
+
+
+def test_a_dead_letter_that_is_retried_meanwhile_is_none_any_more(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    @task("t", max_attempts=1)
+    def handler(_: Any) -> None:
+        raise RuntimeError("no")
+
+    using(w, handler)
+    job = a_task(w)
+    work(w)
+    meanwhile(monkeypatch, type(w.yard.jobs), "together", lambda: retry(w.yard, job.id, Kind.TASK))
+    with pytest.raises(NotFound, match="there is no dead letter"):
+        replay(w.yard, job.id, Kind.TASK)
+    assert w.job(job.id).state is State.PENDING
 
 
 def test_all_running_tasks_are_reset(w: World) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
+from chalicelib.core.decisions import Succeeded
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.lanes import Band
@@ -18,7 +19,7 @@ from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
 from chalicelib.engine.lifecycle import cancel
 from chalicelib.engine.pausing import held_up_by
-from chalicelib.engine.polling import InOtherHands, NotInHand, complete, extend, fail, poll
+from chalicelib.engine.polling import InOtherHands, NotInHand, complete, extend, fail, hand_in_for, poll
 from chalicelib.engine.routing import BANDS_FRESH_MS
 from chalicelib.engine.yard import Yard
 from tests.support.steps import (
@@ -468,6 +469,16 @@ def test_the_token_of_a_lock_that_was_taken_over_is_void(w: World) -> None:
     with pytest.raises(NotInHand) as refused:
         complete(w.yard, holder.id, holder.lease)
     assert not isinstance(refused.value, InOtherHands)
+
+
+def test_a_report_without_a_token_settles_the_delivery_that_began_meanwhile(w: World) -> None:
+    late = in_hand(w)
+    w.clock.move(LEASE_MS + 1)
+    (holder,) = polled(w)
+    with pytest.raises(InOtherHands):
+        hand_in_for(w.yard, late, Succeeded(), late.lease)
+    settled_as, settled, _ = hand_in_for(w.yard, late, Succeeded(), None)
+    assert (settled_as.lease, settled.state) == (holder.lease, State.SUCCESS)
 
 
 def test_a_lock_that_ran_out_opens_as_long_as_nobody_took_over(w: World) -> None:
