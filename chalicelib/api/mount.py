@@ -15,6 +15,7 @@ from typing import Any
 
 from chalice.app import Chalice, Request, Response
 
+from chalicelib import aws
 from chalicelib.api import body, cors, paths, problems, redaction
 from chalicelib.api.access import ANONYMOUS, Authenticate, Identity
 from chalicelib.api.description import description
@@ -25,6 +26,7 @@ from chalicelib.core.errors import InvalidInput, NotFound, TaskyardError
 from chalicelib.settings import Settings
 
 BODY_MARGIN_BYTES = 65_536  # what a request may hold beside its payload
+BUDGET_S = 28.5  # for calls to AWS: API Gateway ends every request after 29 s, with a 504
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 # The request being served. Chalice keeps it on the app object, where threads of a local server would mix it up.
@@ -94,7 +96,8 @@ class _Edge:
         def view(**_variables: str) -> Response:
             request = _current.get()
             try:
-                return _response(self._answer(route, request))
+                with aws.answering_within(BUDGET_S):
+                    return _response(self._answer(route, request))
             except Exception as error:
                 return _failure(error, request, route.style)
 
@@ -166,10 +169,12 @@ class _Lazy:
 
 
 def _failure(error: Exception, request: Incoming, style: ProblemStyle) -> Response:
+    what = f"{request.method} {request.route}"
     if isinstance(error, TaskyardError):
         problem = problems.told(error)
+    elif aws.is_outage(error):
+        problem = problems.outage(error, what, request.request_id)
     else:
-        what = f"{request.method} {request.route}"
         problem = problems.unexpected(error, what, request.request_id, redaction.secrets_of(request))
     return _response(style.render(problem))
 

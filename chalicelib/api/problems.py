@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from chalicelib.api import redaction
 from chalicelib.api.exchange import Answer
 from chalicelib.api.models import UNKNOWN_NAMES, AnswerModel
+from chalicelib.aws import code_of
 from chalicelib.core.errors import (
     Conflict,
     Full,
@@ -163,6 +164,12 @@ def told(error: TaskyardError) -> Problem:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     details = error.details if isinstance(error, InvalidFields) else _details(error)
     return Problem(status, _message(error), details, error.remedy, _headers(error))
+
+
+def outage(error: Exception, request: str, request_id: str) -> Problem:
+    """The problem behind a failure of AWS, which is for the log to tell whole and for the client to wait out."""
+    _log.warning("%s was not served, request id %s: %s", request, request_id, " ".join(str(error).split()))
+    return told(Unavailable(f"AWS does not serve this now: {code_of(error)}", remedy="send the same request again"))
 
 
 def unexpected(error: Exception, request: str, request_id: str, secrets: Iterable[str]) -> Problem:

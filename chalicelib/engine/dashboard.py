@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
+from chalicelib.aws import threads
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.histogram import percentile_ms
 from chalicelib.core.job import Job
@@ -235,7 +235,7 @@ def _oldest_ready_ages_ms(yard: Yard, standings: Mapping[str, Standing]) -> dict
     depths = {name: _depth(standing) for name, standing in standings.items()}
     deep = sorted((name for name, depth in depths.items() if depth), key=lambda name: (-depths[name], name))
     looked_at = deep[:OLDEST_TOPICS_MAX]
-    with ThreadPoolExecutor(PARALLEL_READS) as readers:
+    with threads(PARALLEL_READS) as readers:
         oldest = dict(zip(looked_at, readers.map(lambda name: _oldest(yard, name), looked_at), strict=True))
         now_ms = yard.now_ms()
         all_seen = {name for name, ids in oldest.items() if len(ids) < OLDEST_LOOKED_AT}

@@ -136,7 +136,7 @@ def send(yard: Yard, changes: Sequence[Change]) -> int:
 
 def queue_of(chosen: Settings) -> HooksQueue:
     """The queue of an installation."""
-    client = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)  # the one that the transport has, too
+    client = aws.client("sqs")  # the one that the transport has, too
     return HooksQueue(client, chosen.hooks_queue)
 
 

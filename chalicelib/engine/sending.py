@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from chalicelib import aws
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.core.lanes import Lane
@@ -20,7 +19,7 @@ from chalicelib.queue.contract import NoQueue, Parcel
 from chalicelib.store.ledger import JobRefused
 
 SQS_DELAY_MAX_S = 900
-AWS_FAILURES = (ClientError, BotoCoreError, NoQueue)  # what a call raises once botocore has given up
+AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has given up
 
 
 def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:

@@ -6,9 +6,9 @@ One read of all records, one conditional write each (several at a time), and the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from chalicelib.aws import threads
 from chalicelib.core.decisions import Outcome
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job
@@ -55,7 +55,7 @@ def settle_batch(yard: Yard, reports: Sequence[Report]) -> list[Job | TaskyardEr
         fates.append((job, fate))
         return record
 
-    with ThreadPoolExecutor(PARALLEL_WRITES) as writers:
+    with threads(PARALLEL_WRITES) as writers:
         answers = list(writers.map(settled, range(len(reports))))
     tidy(yard, fates)
     return answers

@@ -6,11 +6,11 @@ Each call is bounded and keeps nothing in mind: what is removed has left the lis
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 
+from chalicelib.aws import threads
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
@@ -59,7 +59,7 @@ def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds
     until_ms = wanted.until_ms if before_ms is None else before_ms
     entries = yard.lists.walk(replace(wanted, until_ms=until_ms, descending=False), behind)
     removed = skipped = 0
-    with ThreadPoolExecutor(PARALLEL_REMOVALS) as removers:
+    with threads(PARALLEL_REMOVALS) as removers:
         while chunk := list(islice(entries, READ_CHUNK)):
             old = [job for _, job in chunk if job is not None and (before_ms is None or job.updated_at_ms < before_ms)]
             removals = list(removers.map(partial(_remove, yard), old))

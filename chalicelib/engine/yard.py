@@ -9,9 +9,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
@@ -33,6 +34,9 @@ from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.shelves import Shelves
 from chalicelib.store.table import Table
+
+if TYPE_CHECKING:
+    from chalicelib.engine.health import Examined
 
 logger = Logger(service="taskyard", level=settings.current().log_level)
 
@@ -81,6 +85,7 @@ class Yard:
     exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
+    health: list[Examined] = field(default_factory=list)  # the newest; see health.py
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
 
     def token(self) -> str:
@@ -95,12 +100,16 @@ def build(
     now_ms: Callable[[], int] | None = None,
     random_bytes: RandomBytes = os.urandom,
     exit_process: Callable[[int], None] = os._exit,
+    limits: Mapping[str, Any] = MappingProxyType({}),
 ) -> Yard:
-    """The yard that ``chosen`` (by default this process's settings) describes, on AWS or an emulator."""
+    """The yard that ``chosen`` (by default this process's settings) describes, on AWS or an emulator.
+
+    ``limits`` are those of its AWS clients, where they are not to be as by default; see ``aws.client``.
+    """
     chosen = chosen or settings.current()
-    dynamodb = aws.client("dynamodb")
-    sqs = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)
-    objects = aws.LazyClient("s3")
+    dynamodb = aws.client("dynamodb", **limits)
+    sqs = aws.client("sqs", **limits)
+    objects = aws.LazyClient("s3", **limits)
     ledger = Table(dynamodb, chosen.jobs_table, ("job", "part"))
     directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
     jobs = JobStore(ledger, chosen.index_shards, Occupancies(directory.table))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Lane
 
 MESSAGE_MAX_BYTES = 1_048_576  # the SQS limit of a message, and of a batch of ten together
@@ -40,7 +41,7 @@ class Received:
     trace_header: str | None = None
 
 
-class NoQueue(LookupError):
+class NoQueue(Unavailable):
     """The lane has no queue, or none any more."""
 
 

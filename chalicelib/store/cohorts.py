@@ -24,12 +24,12 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
+from chalicelib.aws import threads
 from chalicelib.core.projection import CohortKey, Effects
 from chalicelib.core.states import State
 from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, Cohort, Took
@@ -97,7 +97,7 @@ class Cohorts:
         """
         days = [_Day(day_ms) for day_ms in range(since_ms - since_ms % DAY_MS, until_ms + 1, DAY_MS)]
         months = [list(found) for _, found in groupby(days, lambda day: day.view)]
-        with ThreadPoolExecutor(PARALLEL_READS) as readers:
+        with threads(PARALLEL_READS) as readers:
             rows = [row for found in readers.map(self._of_month, months) for row in found]
         wanted = [row for row in rows if only_type in (None, row["type"]) and only_runner in (None, row["runner"])]
         by_day = groupby(sorted(wanted, key=_group), _group)

@@ -16,13 +16,13 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
+from chalicelib.aws import threads
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind, State
@@ -158,7 +158,7 @@ class JobLists:
             found, unseen = self._searched(wanted)
             cut = _cut(wanted, found[offset:], limit, unseen)
             return JobPage(cut.jobs, len(found), unseen is None, cut.next)
-        with ThreadPoolExecutor(1) as beside:
+        with threads(1) as beside:
             counting = beside.submit(self.count, wanted)
             rows = self._read(wanted, None, offset + limit + 1)
             filled = self._filled(wanted, islice(rows, offset, None), limit)
@@ -219,7 +219,7 @@ class JobLists:
         """
         uncounted = _streams(wanted, self.jobs.shards)
         total = share = 0
-        with ThreadPoolExecutor(PARALLEL_READS) as readers:
+        with threads(PARALLEL_READS) as readers:
             while uncounted:
                 share = max(2 * share, -(-(WINDOW + 1 - total) // len(uncounted)))
                 counts = list(readers.map(partial(self._count, enough=share), uncounted))
@@ -300,7 +300,7 @@ class JobLists:
         size = max(1, min(rows, STREAM_CHUNK_MAX))
         streams: list[Iterable[Row]] = [self._own(wanted, behind)] if wanted.trace_id is not None else []
         seen: set[_Stream] = set()
-        with ThreadPoolExecutor(PARALLEL_READS) as readers:
+        with threads(PARALLEL_READS) as readers:
             for stage in _stages(wanted, self.jobs.shards, behind):
                 pages = [self._pages(stream, wanted, size) for stream in stage]
                 for stream, first, others in zip(stage, readers.map(next, pages), pages, strict=True):

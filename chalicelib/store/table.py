@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.store.wire import Wire, item_from_wire, item_to_wire, to_wire
 
 TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
@@ -119,7 +120,7 @@ class Table:
                 if not wanted:
                     break
             else:
-                raise TimeoutError(f"DynamoDB left keys of {self.name} unread {BATCH_ROUNDS} times")
+                raise Unavailable(f"DynamoDB left keys of {self.name} unread {BATCH_ROUNDS} times")
         return found
 
     def put(self, item: Mapping[str, Any], *clauses: Clause) -> None:
@@ -146,7 +147,7 @@ class Table:
                 if not wanted:
                     break
             else:
-                raise TimeoutError(f"DynamoDB left deletes of {self.name} undone {BATCH_ROUNDS} times")
+                raise Unavailable(f"DynamoDB left deletes of {self.name} undone {BATCH_ROUNDS} times")
 
     def pages(
         self,

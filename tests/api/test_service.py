@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote, urlencode
 
+import botocore.client
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import aws
-from chalicelib.api import mq, service, tasks
+from chalicelib.api import mount, mq, service, tasks
 from chalicelib.core.access import SCOPES, AccessKey, digest_of, new_key
+from chalicelib.engine import health
 from chalicelib.local.emulator import Emulator
 from tests.support.service import Reply, Service
 from tests.support.service import service as installation
@@ -59,6 +64,36 @@ SCOPE_OF = {
     ("GET", "/health"): None,
 }
 SIGNED = {("POST", f"/api/task/{name}") for name in ("next", "log", "callback")}  # see test_tasks_signed.py
+OUTAGES = (
+    ClientError({"Error": {"Code": "ThrottlingException", "Message": "a\nb"}}, "Any"),
+    ClientError({"Error": {"Code": "500"}, "ResponseMetadata": {"HTTPStatusCode": 500}}, "Any"),
+    ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "no table"}}, "Any"),
+    ClientError({"Error": {"Code": "ExpiredTokenException", "Message": "old"}}, "Any"),
+    EndpointConnectionError(endpoint_url="https://nobody.test"),
+    ReadTimeoutError(endpoint_url="https://nobody.test"),
+    NoCredentialsError(),
+)
+OUTAGE_BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/mq/message/publish"): {"topic": "t", "payload": {}},
+    ("POST", "/mq/message/publish-batch"): {"messages": [{"topic": "t", "payload": {}}, {"topic": "u", "payload": {}}]},
+    ("GET", "/mq/message/poll?topic=t"): None,
+    ("POST", "/mq/message/complete"): {"id": "1"},
+    ("POST", "/mq/message/complete-batch"): {"messages": [{"id": "1"}, {"id": "2"}]},
+    ("GET", "/mq/message/list"): None,
+    ("GET", "/mq/dlq/list"): None,
+    ("POST", "/mq/dlq/replay"): {"ids": ["1", "2"]},
+    ("GET", "/mq/trace/list"): None,
+    ("GET", "/mq/queue/depth"): None,
+    ("POST", "/mq/queue/cleanup"): {},
+    ("GET", "/mq/dashboard"): None,
+    ("GET", "/mq/dashboard/sse"): None,
+    ("GET", "/mq/metrics"): None,
+    ("POST", "/api/task/create"): {"type": "t", "targetId": "1", "targetType": "t"},
+    ("GET", "/api/task/list"): None,
+    ("GET", "/api/task/statistics"): None,
+    ("POST", "/api/task/retry"): {"taskIds": ["1", "2"]},
+    ("POST", "/api/task/callback"): {"id": "1", "code": 0},
+}
 GUARDED = {route: scope for route, scope in SCOPE_OF.items() if scope is not None and route not in SIGNED}
 
 
@@ -116,21 +151,86 @@ class TestHealth:
         }
         assert late.json["dependencies"]["ledger"]["status"] == "ok"
         api.tick()
+        api.clock.move(1_000)
         assert api.get("/health").status == 200
+
+    def test_what_was_found_holds_for_a_second(self, api: Service) -> None:
+        api.clock.move(1_000)
+        assert api.get("/health").status == 200
+        with patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=AssertionError("AWS was asked")):
+            api.clock.move(999)
+            assert api.get("/health").status == 200
+            api.clock.move(1)
+            assert api.get("/health").status == 503
+
+    def test_what_hangs_is_named_while_the_others_have_answered(
+        self, api: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        released, calling = Event(), botocore.client.BaseClient._make_api_call
+
+        def hanging(self: Any, operation: str, parameters: Any) -> Any:
+            assert operation != "HeadBucket" or released.wait(60)
+            return calling(self, operation, parameters)
+
+        monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", hanging)
+        monkeypatch.setattr(health, "ANSWER_MAX_S", 0.5)
+        api.clock.move(1_000)
+        reply = api.get("/health")
+        released.set()
+        assert reply.status == 503
+        assert reply.json["dependencies"]["bucket"] == {
+            "status": "failing",
+            "tookMs": 500,
+            "detail": "no answer within 0.5 s",
+        }
+        api.clock.move(1_000)
 
     def test_what_does_not_answer_is_named_and_nothing_more_is_said(self, api: Service) -> None:
         bucket = api.yard.settings.objects_bucket
         aws.client("s3").delete_bucket(Bucket=bucket)
         aws.client("dynamodb").delete_table(TableName=api.yard.settings.insights_table)
+        api.clock.move(1_000)
         reply = api.get("/health")
         assert (reply.status, reply.json["status"]) == (503, "degraded")
         failing = {name for name, state in reply.json["dependencies"].items() if state["status"] == "failing"}
         assert failing == {"bucket", "insights"}
         assert bucket not in reply.text
-        assert {reply.json["dependencies"][name]["detail"] for name in failing} <= {
-            "ClientError",
-            "ResourceNotFoundException",
+        assert {name: reply.json["dependencies"][name]["detail"] for name in failing} == {
+            "bucket": "404",
+            "insights": "ResourceNotFoundException",
         }
+
+
+class TestOutages:
+    """Whatever route: when AWS does not serve, the client is told to come back, and the log in one line."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def api() -> Iterator[Service]:
+        """An installation of its own, whose clients are made."""
+        with installation() as made:
+            message_id = made.post("/mq/message/publish", {"topic": "t", "payload": {}}).json["id"]
+            made.post("/mq/message/complete-batch", {"messages": [{"id": message_id}]})
+            yield made
+
+    @pytest.mark.parametrize("route", OUTAGE_BODIES, ids="{0[0]} {0[1]}".format)
+    def test_a_route_answers_503(self, api: Service, route: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
+        for failure in OUTAGES:
+            with patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=failure):
+                reply = api.get(route[1]) if OUTAGE_BODIES[route] is None else api.post(route[1], OUTAGE_BODIES[route])
+            assert (reply.status, reply.headers["retry-after"]) == (503, "1"), failure
+            assert reply.json["error"] == "Service Unavailable"
+        assert all(record.exc_info is None and "\n" not in record.getMessage() for record in caplog.records)
+
+    def test_a_request_whose_time_is_up_is_answered_503(self, api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mount, "BUDGET_S", aws.READ_TIMEOUT_S)
+        reply = api.get("/mq/message/list")
+        assert (reply.status, reply.json["message"]) == (503, "AWS does not serve this now: OutOfTime")
+
+    def test_a_mistake_of_ours_is_none_of_aws(self, api: Service) -> None:
+        mistake = ClientError({"Error": {"Code": "ValidationException", "Message": "no such attribute"}}, "Query")
+        with patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=mistake):
+            assert api.get("/mq/message/list").status == 500
 
 
 class TestLocalStage:

@@ -103,8 +103,7 @@ class Meter:
     def install(self) -> None:
         """Count what the clients of the current bench ask for."""
         for service in ("dynamodb", "sqs", "s3"):
-            timeout_s = aws.LONG_POLL_READ_TIMEOUT_S if service == "sqs" else aws.READ_TIMEOUT_S
-            client = aws.client(service, read_timeout_s=timeout_s) if service == "sqs" else aws.client(service)
+            client = aws.client(service)
             events = client.meta.events
             events.register("provide-client-params.dynamodb", self._ask_for_capacity)
             events.register("provide-client-params.sqs", self._weigh)

@@ -20,7 +20,7 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers import DEFAULT_POOL
 from chalicelib.local.emulator import Emulator
-from chalicelib.queue.contract import MESSAGE_MAX_BYTES, Parcel, Received
+from chalicelib.queue.contract import MESSAGE_MAX_BYTES, NoQueue, Parcel, Received
 from chalicelib.queue.sqs import COPIED_ATTRIBUTES, VISIBILITY_MAX_S, SqsTransport, packed
 from tests.support import backends
 from tests.support.backends import Difference, Ground
@@ -317,7 +317,7 @@ class TestMissingQueues:
             lambda: transport.delete([message]),
             lambda: transport.depth(name),
         ):
-            with pytest.raises(LookupError, match=f"there is no queue {name}"):
+            with pytest.raises(NoQueue, match=f"there is no queue {name}"):
                 operation()
 
 

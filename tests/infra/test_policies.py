@@ -530,7 +530,7 @@ def let_time_pass(at_work: Installation) -> None:
     for topic in ("later", "scripted.topic"):
         at_work.post("/mq/message/publish", {"topic": topic, **later})
     at_work.create("scripted", BESIDE, delay=HOUR_MS / 1_000)
-    with failing(aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S), "SendMessageBatch"):
+    with failing(aws.client("sqs"), "SendMessageBatch"):
         at_work.post("/mq/message/publish-batch", {"messages": [{"topic": "bulk", "payload": {}}] * 2})
     parent = at_work.create("scripted", "a parent that is never run")
     at_work.create("scripted", "a child", parentTaskId=parent)

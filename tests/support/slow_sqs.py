@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.core.lanes import Lane
 from chalicelib.engine.yard import Yard
-from chalicelib.queue.contract import Received
+from chalicelib.queue.contract import NoQueue, Received
 from chalicelib.queue.sqs import SqsTransport
 from tests.support.yards import MovableClock
 
@@ -33,7 +33,7 @@ class SlowSqs:
         while True:
             try:
                 messages = self.inner.receive(source, most, hide_s, 0)
-            except LookupError:
+            except NoQueue:
                 self.missing += 1
                 raise
             if messages or self.clock.ms >= ends_ms:

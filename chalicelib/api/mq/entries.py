@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from chalicelib.api.problems import rejected
-from chalicelib.core.errors import TaskyardError
+from chalicelib.core.errors import TaskyardError, Unavailable
 
 BATCH_MAX = 100
 
@@ -38,3 +38,9 @@ Entry = Annotated[_Item, WrapValidator(_read)]
 def entries_of(batch: Sequence[_Item]) -> list[_Item | Unreadable]:
     """A batch as it was read."""
     return list(batch)
+
+
+def require_service(outcomes: Sequence[object]) -> None:
+    """Raise ``Unavailable`` if that is what became of every entry: then the whole batch is to be sent again."""
+    if outcomes and all(isinstance(outcome, Unavailable) for outcome in outcomes):
+        raise next(outcome for outcome in outcomes if isinstance(outcome, Unavailable))

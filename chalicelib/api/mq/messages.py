@@ -10,7 +10,7 @@ from pydantic import Field
 
 from chalicelib.api.exchange import ANSWER_MAX_BYTES, Caller, json_text
 from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Topic, Whole
-from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of
+from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
 from chalicelib.api.routes import Router
@@ -124,11 +124,11 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
     entries = entries_of(body.messages)
     readable = [entry for entry in entries if not isinstance(entry, Unreadable)]
     _require_room_in_answer(readable)
-    outcomes = iter(publish_many(yard, _drafts(entries, idempotency_key_of(None, caller.headers))))
+    outcomes = publish_many(yard, _drafts(entries, idempotency_key_of(None, caller.headers)))
+    require_service(outcomes)
+    told = iter(outcomes)
     return PublishResults(
-        results=[
-            _published(entry, entry.error if isinstance(entry, Unreadable) else next(outcomes)) for entry in entries
-        ]
+        results=[_published(entry, entry.error if isinstance(entry, Unreadable) else next(told)) for entry in entries]
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Text
-from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of
+from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout, LockToken
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.routes import Router
@@ -150,7 +150,9 @@ def _answered(yard: Yard, given: str | int, act: Callable[[int], Job]) -> Messag
 
 def _results(yard: Yard, entries: Sequence[tuple[CompleteBody | Unreadable, Outcome]]) -> SettleResults:
     read = [_report(entry, outcome) for entry, outcome in entries]
-    settled = iter(settle_batch(yard, [report for report in read if isinstance(report, Report)]))
+    found = settle_batch(yard, [report for report in read if isinstance(report, Report)])
+    require_service(found)
+    settled = iter(found)
     outcomes = [next(settled) if isinstance(report, Report) else report for report in read]
     return SettleResults(
         results=[_result(entry, outcome) for (entry, _), outcome in zip(entries, outcomes, strict=True)]
