@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
+from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
 from chalicelib.local.guard import AsgiApp, LoopbackGuard, WriteCounter
@@ -104,6 +105,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     """Serve MiniStack until told to stop, then save and end the process."""
     from ministack.app import app as ministack
 
+    limit()
     counter = WriteCounter(ministack)
     saver = StateSaver(Snapshot(home.state), counter) if home else None
     gated = SaveGate(counter, saver) if saver else counter
