@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -297,6 +298,13 @@ def test_a_queue_that_is_gone(patient: Patient) -> None:
     assert (found.level, found.area, found.subject, found.found) == (Level.WRONG, "queues", ORDERS_LANE, "missing")
     assert found.remedy.startswith(f"aws sqs create-queue --queue-name {ORDERS_LANE} ")
     assert '"VisibilityTimeout":"330"' in found.remedy
+
+
+def test_a_queue_that_was_never_deployed(patient: Patient) -> None:
+    checkout = replace(patient.checkout, consumed={**ORDERS, "bills": (Band.HIGH,)})
+    problems = examine(checkout, alive=False).problems
+    missing = {(found.area, found.remedy) for found in problems if found.found == "missing"}
+    assert missing == {("queues", "taskyard deploy --stage dev"), ("alarms", "taskyard deploy --stage dev")}
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import ClientError
 
 from chalicelib.local import stack
 from chalicelib.local.deployment import one_stack
@@ -43,6 +45,7 @@ class Installation:
     stacks: Mapping[str, Described]  # those that exist, of the three that may
     outputs: Mapping[str, str]
     resources: Mapping[str, Fragment]
+    held: frozenset[str]  # the logical ids that the stacks have; what may not be seen of them counts as there
     facts: Mapping[str, str]  # see ``resolving``
     endpoint_url: str | None  # of an emulator; None is AWS
     now_ms: Callable[[], int]
@@ -71,6 +74,14 @@ class Installation:
     def deploy_anew(self) -> str:
         """The commands that make everything but the data anew."""
         return f"{self._taskyard('destroy', '--release')}, then {self.deploy}"
+
+    def remake(self, logical_id: str, command: str) -> str:
+        """How to get a resource that is missing: by ``command`` if it was deleted behind its stack's back.
+
+        What a stack has never had is deployed: made by hand it would be outside, and CloudFormation would refuse to
+        make it.
+        """
+        return command if logical_id in self.held else self.deploy
 
     def _taskyard(self, command: str, *options: str) -> str:
         where = ["--endpoint-url", self.endpoint_url] if self.endpoint_url else []
@@ -110,10 +121,19 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
         stacks=stacks,
         outputs=outputs,
         resources=resources,
+        held=_held(stacks, resources),
         facts=facts,
         endpoint_url=account.endpoint_url,
         now_ms=now_ms,
     )
+
+
+def _held(stacks: Iterable[str], resources: Iterable[str]) -> frozenset[str]:
+    try:
+        templates = [stack.deployed(name) for name in stacks]
+    except ClientError:  # the look at the stacks tells it
+        return frozenset(resources)
+    return frozenset(key for template in templates if template is not None for key in template["Resources"])
 
 
 def stack_names(settings: Settings) -> tuple[str, str, str]:

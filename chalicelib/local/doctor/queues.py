@@ -40,7 +40,7 @@ def looks(installation: Installation) -> Iterator[Look]:
             area=AREA,
             subject=name,
             question=partial(_queue, installation, name, properties),
-            when_missing=create,
+            when_missing=installation.remake(logical_id, create),
         )
     yield Look(area=AREA, subject="lanes of old", question=partial(_left_behind, installation))
 

@@ -33,7 +33,7 @@ def looks(installation: Installation) -> Iterator[Look]:
             area=CLOCK,
             subject=installation.facts[logical_id],
             question=partial(_rule, installation, logical_id),
-            when_missing=f"{_put_rule(installation, logical_id)}, then look again",
+            when_missing=installation.remake(logical_id, f"{_put_rule(installation, logical_id)}, then look again"),
         )
     for logical_id in installation.of_type("AWS::Lambda::Permission"):
         yield Look(area=CLOCK, subject=logical_id, question=partial(_permission, installation, logical_id))

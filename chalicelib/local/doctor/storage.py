@@ -39,7 +39,7 @@ def looks(installation: Installation) -> Iterator[Look]:
                 when_missing=remedy,
             )
     for logical_id in installation.of_type("AWS::S3::Bucket"):
-        lost = f"{_create_bucket(installation, logical_id)}, then look again"
+        lost = installation.remake(logical_id, f"{_create_bucket(installation, logical_id)}, then look again")
         for question, remedy in ((_bucket, lost), (_public_access, None), (_encryption, None)):
             yield Look(
                 area=BUCKET,

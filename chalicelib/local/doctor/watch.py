@@ -36,7 +36,7 @@ def looks(installation: Installation) -> Iterator[Look]:
             area=DASHBOARDS,
             subject=installation.resources[logical_id]["Properties"]["DashboardName"],
             question=partial(_dashboard, installation, logical_id),
-            when_missing=_put_dashboard(installation, logical_id),
+            when_missing=installation.remake(logical_id, _put_dashboard(installation, logical_id)),
         )
 
 
@@ -47,7 +47,8 @@ def _log_group(installation: Installation, logical_id: str) -> Iterator[Observat
     found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
     if found is None:
         create = installation.aws("logs", "create-log-group", "--log-group-name", name)
-        yield compared("existence", "it exists", "missing", f"{create}, then look again", emulated=False)
+        remedy = installation.remake(logical_id, f"{create}, then look again")
+        yield compared("existence", "it exists", "missing", remedy, emulated=False)
         return
     yield compared(
         "retention in days",
@@ -70,17 +71,20 @@ def _looks_at_alarms(installation: Installation, question: Question) -> Iterator
 
 def _alarms(installation: Installation, logical_ids: Sequence[str]) -> Iterator[Observation]:
     declared, found = _described(installation, logical_ids)
-    for expected in declared:
+    for logical_id, expected in zip(logical_ids, declared, strict=True):
         name = expected["AlarmName"]
-        yield from about(name, _alarm(installation, expected, found.get(name)))
+        yield from about(name, _alarm(installation, logical_id, expected, found.get(name)))
 
 
-def _alarm(installation: Installation, expected: Properties, alarm: Properties | None) -> Iterator[Observation]:
+def _alarm(
+    installation: Installation, logical_id: str, expected: Properties, alarm: Properties | None
+) -> Iterator[Observation]:
     if alarm is None:
         command = "put-composite-alarm" if "AlarmRule" in expected else "put-metric-alarm"
         put = installation.aws("cloudwatch", command, "--cli-input-json", as_json(expected))
         missing = None if installation.emulated else "missing"  # CloudFormation of some emulators makes no alarms
-        yield compared("existence", "it exists", missing, put, emulated=installation.emulated)
+        remedy = installation.remake(logical_id, put)
+        yield compared("existence", "it exists", missing, remedy, emulated=installation.emulated)
         return
     yield ok("existence", "it exists")
     yield compared(
