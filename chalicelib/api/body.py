@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from chalicelib.api.exchange import JSON, Incoming
-from chalicelib.api.problems import BadRequest, UnsupportedMediaType
+from chalicelib.api.problems import BadRequest, UnsupportedEncoding, UnsupportedMediaType
 from chalicelib.core.documents import DEPTH_MAX, INTEGER_MAX_CHARS
 from chalicelib.core.errors import TooLarge
 
@@ -28,12 +28,13 @@ def raw(request: Incoming, limit_bytes: int) -> bytes:
     return content
 
 
-def parsed(content: bytes, content_type: str | None) -> Any:
-    """The JSON value in ``content``.
+def parsed(content: bytes, content_type: str | None, content_encoding: str | None = None) -> Any:
+    """The JSON value in ``content``, whose type and encoding are as declared.
 
     Refused as ``BadRequest``: what is no UTF-8 or no JSON, NaN and infinities, numbers beyond a double, an object
     that names a member twice, more than 100 levels. Refused as ``UnsupportedMediaType``: any other declared type.
     """
+    _require_plain(content_encoding)
     _require_json(content_type)
     try:
         value = json.loads(
@@ -53,6 +54,17 @@ def parsed(content: bytes, content_type: str | None) -> Any:
     if content.count(b"[") + content.count(b"{") > DEPTH_MAX:
         _require_shallow(value)
     return value
+
+
+def _require_plain(content_encoding: str | None) -> None:
+    if (content_encoding or "identity").strip().lower() != "identity":
+        raise UnsupportedEncoding(
+            "the body is compressed, and this API reads none that is",
+            field="content-encoding",
+            expected="no such header",
+            got=content_encoding,
+            remedy="send the body as it is",
+        )
 
 
 def _require_json(content_type: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, get_args, get_type_hints
@@ -89,7 +89,7 @@ class Inputs:
         if self.query is not None:
             arguments[QUERY] = self.query.checked(query.nested(request.query))
         if self.body is not None:
-            arguments[BODY] = _body(self.body, caller.raw_body, request.headers.get("content-type"))
+            arguments[BODY] = _body(self.body, caller.raw_body, request.headers)
         if self.wants_caller:
             arguments[CALLER] = caller
         return arguments
@@ -123,9 +123,9 @@ def _hints(handler: Callable[..., Any], wanted: set[str]) -> dict[str, Any]:
     return get_type_hints(holder, globalns=handler.__globals__, include_extras=True)
 
 
-def _body(part: Part, content: bytes, content_type: str | None) -> Any:
+def _body(part: Part, content: bytes, headers: Mapping[str, str]) -> Any:
     if content:
-        return part.checked(body.parsed(content, content_type))
+        return part.checked(body.parsed(content, headers.get("content-type"), headers.get("content-encoding")))
     if part.is_optional:
         return None
     if part.is_model:

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
-from chalicelib.core.naming import instead_of
+from chalicelib.core.naming import NAME, instead_of
 
 NAME_MAX_CHARS = 256
 UNKNOWN_NAMES = "unknown_names"  # the type of that error; its context names them
@@ -26,8 +26,7 @@ INPUT_CONFIG = ConfigDict(
     hide_input_in_errors=True,  # the text of a ValidationError may end in a log
 )
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"  # tab and line breaks are all right
 
 _Item = TypeVar("_Item")
 
@@ -67,9 +66,9 @@ class AnswerModel(ApiModel):
     )
 
 
-def _without(forbidden: re.Pattern[str], description: str) -> AfterValidator:
+def _matching(pattern: str, description: str) -> AfterValidator:
     def checked(text: str) -> str:
-        if forbidden.search(text):
+        if not re.fullmatch(pattern, text):
             raise ValueError(description)
         try:
             text.encode("utf-8")
@@ -93,18 +92,24 @@ def _as_list(value: Any) -> Any:
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_MAX_CHARS),
-    _without(_CONTROL, "a name without control characters"),
+    _matching(NAME, "a name without control characters, not all blank"),
+    Field(json_schema_extra={"pattern": NAME}),
 ]
-"""What something is called (a topic, a type, a key): 1 to 256 characters on one line."""
+"""What something is called (a topic, a type, a key): 1 to 256 characters on one line, not all blank."""
 
 Topic = Annotated[
     str,
     StringConstraints(min_length=1, max_length=TOPIC_MAX_CHARS),
-    _without(_CONTROL, "a topic without control characters"),
+    _matching(NAME, "a topic without control characters, not all blank"),
+    Field(json_schema_extra={"pattern": NAME}),
 ]
-"""A topic: 1 to 400 characters on one line."""
+"""A topic: 1 to 400 characters on one line, not all blank."""
 
-Text = Annotated[str, _without(_CONTROL_IN_TEXT, "text without control characters other than tab and line breaks")]
+Text = Annotated[
+    str,
+    _matching(TEXT, "text without control characters other than tab and line breaks"),
+    Field(json_schema_extra={"pattern": TEXT}),
+]
 """What a person reads (an error, a remark): any text, line breaks included."""
 
 NOT_BOOLEAN = BeforeValidator(_no_boolean)

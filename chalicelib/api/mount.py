@@ -53,13 +53,14 @@ def mount(
     edge = _Edge(routes, _Lazy(provider), settings, authenticate)
     app.register_middleware(edge.serve, "http")
     for route in routes:
-        _register(app, route.method, route.path, edge.view(route), name=route.operation)
+        methods = ["GET", "HEAD"] if route.answers_head else [route.method]
+        _register(app, methods, route.path, edge.view(route), name=route.operation)
     for path in dict.fromkeys(route.path for route in routes):
-        _register(app, "OPTIONS", path, edge.preflight([route for route in routes if route.path == path]), name=path)
+        _register(app, ["OPTIONS"], path, edge.preflight([route for route in routes if route.path == path]), name=path)
 
 
-def _register(app: Chalice, method: str, path: str, view: Callable[..., Response], *, name: str) -> None:
-    app.route(path, methods=[method], name=name, content_types=[], cors=False)(view)
+def _register(app: Chalice, methods: list[str], path: str, view: Callable[..., Response], *, name: str) -> None:
+    app.route(path, methods=methods, name=name, content_types=[], cors=False)(view)
 
 
 class _Edge:
@@ -68,7 +69,8 @@ class _Edge:
     def __init__(
         self, routes: Sequence[Route], service: Callable[[], Any], settings: Settings, authenticate: Authenticate
     ) -> None:
-        self._public = {(route.method, route.path) for route in routes if route.scope is None}
+        public = [route for route in routes if route.scope is None]
+        self._public = {(method, route.path) for route in public for method in (route.method, "HEAD")}
         self._service = service
         self._authenticate = authenticate
         self._origins = cors.origins(settings.cors_origins)

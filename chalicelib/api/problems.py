@@ -66,6 +66,10 @@ class UnsupportedMediaType(TaskyardError):
     """The body is of a type that no route reads."""
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body is compressed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detail:
     """One field that is wrong. ``field`` is a dotted path in the caller's own names."""
@@ -267,6 +271,8 @@ def _headers(error: TaskyardError) -> dict[str, str]:
             return {"WWW-Authenticate": 'Bearer realm="taskyard"'}
         case Forbidden(scope=str(scope)):
             return {"WWW-Authenticate": f'Bearer realm="taskyard", error="insufficient_scope", scope="{scope}"'}
+        case UnsupportedEncoding():
+            return {"Accept-Encoding": "identity"}
         case Full() | Unavailable():
             return {"Retry-After": str(RETRY_AFTER_S)}
         case _:

@@ -35,6 +35,7 @@ class Declaration(TypedDict, total=False):
     answers: Mapping[int, Any]  # other statuses: a model, or a sentence (about an error, from 400 on)
     headers: Mapping[str, str]  # request headers that are read, each with what it does
     signed: bool  # a signature in the request may stand for the key: the handler decides by both
+    takes: bool  # asking changes something, though it is a GET: so no HEAD, which must be safe
     summary: str  # the docstring's first line unless told
 
 
@@ -54,10 +55,16 @@ class Route:
     answers: Mapping[int, Any]
     headers: Mapping[str, str]
     signed: bool
+    takes: bool
     tag: str
     summary: str
     description: str
     style: ProblemStyle
+
+    @property
+    def answers_head(self) -> bool:
+        """Whether a ``HEAD`` is answered as a ``GET`` would be; the gateway leaves out the body."""
+        return self.method == "GET" and not self.takes
 
     def answered(self, result: Any) -> Answer:
         """The handler's ``result`` as an answer; ``None`` becomes an empty one."""
@@ -119,6 +126,7 @@ class Router:
                     answers=declaration.get("answers", {}),
                     headers=declaration.get("headers", {}),
                     signed=declaration.get("signed", False),
+                    takes=declaration.get("takes", False),
                     tag=self.tag,
                     summary=declaration.get("summary", summary.removesuffix(".")),
                     description=description.strip(),

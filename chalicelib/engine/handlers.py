@@ -20,6 +20,7 @@ from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
+from chalicelib.core.naming import is_name
 from chalicelib.core.retry import Backoff, Named, checked
 from chalicelib.engine.importing import place_in_file
 
@@ -30,7 +31,6 @@ MARK = "__taskyard__"
 SOURCE = "__taskyard_source__"  # on a function that Taskyard itself makes: the user's function that it calls
 TIMEOUT_MIN_S = 0.001
 TIMEOUT_MAX_S = 86_400  # as of a task's own time-out
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 WRITE = {
     "task": 'write @task("the.type")',
@@ -253,8 +253,8 @@ def _is_timeout(value: float) -> bool:
 def _line(decorator: str, name: str, value: object) -> str:
     """What a job can be called: a name that no client could give would be found by none."""
     _refuse_bare(decorator, name, value)
-    if not isinstance(value, str) or not 1 <= len(value) <= TOPIC_MAX_CHARS or _CONTROL.search(value):
-        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line"
+    if not isinstance(value, str) or not is_name(value, TOPIC_MAX_CHARS):
+        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line, not all blank"
         raise InvalidInput("this cannot be a name", field=name, expected=expected, got=value, remedy=WRITE[decorator])
     return value
 

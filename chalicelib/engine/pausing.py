@@ -13,6 +13,7 @@ from chalicelib.core.decisions import wake_for_return
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.naming import is_name
 from chalicelib.engine.claiming import recorded
 from chalicelib.engine.shelving import send_next, shelve
 from chalicelib.engine.sweeping import PassedOver, sweep
@@ -128,8 +129,7 @@ def is_paused_here(yard: Yard, type: str, queue: str) -> bool:  # noqa: A002
 
 
 def _name(field: str, name: str) -> str:
-    if not 1 <= len(name) <= TOPIC_MAX_CHARS:
-        raise InvalidInput(
-            "this cannot be paused", field=field, expected=f"1 to {TOPIC_MAX_CHARS} characters", got=name
-        )
+    if not is_name(name, TOPIC_MAX_CHARS):
+        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line, not all blank"
+        raise InvalidInput("this cannot be paused", field=field, expected=expected, got=name)
     return name

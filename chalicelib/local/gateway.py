@@ -11,6 +11,7 @@ import asyncio
 import base64
 import json
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ from chalicelib.local.lambda_events import Event, HttpRequest, http_event
 
 REQUEST_MAX_BYTES = 10 * 1024 * 1024
 THREADS = 256  # requests at a time: a poll that waits has one for up to 20 s, and costs nothing else meanwhile
+ABSOLUTE = re.compile(r"https?://(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 JSON = ("content-type", "application/json")
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,10 @@ class Response:
     status: int
     headers: Sequence[tuple[str, str]]  # names in lower case
     body: bytes
+
+
+class ClientGone(Exception):
+    """A client has closed its connection within its request."""
 
 
 @dataclass(slots=True)
@@ -120,7 +126,9 @@ class Gateway:
         self._in_flight += 1
         self._idle.clear()
         try:
-            await _send(await self._answer(scope, receive), send)
+            await _send(await self._answer(scope, receive), send, with_body=scope["method"] != "HEAD")
+        except ClientGone:
+            return  # what came of its request is not run: nobody knows what was meant to follow
         finally:
             self._in_flight -= 1
             if self._in_flight == 0:
@@ -132,7 +140,7 @@ class Gateway:
         body = await _body(receive)  # whatever the answer is: unread, it would cost the client its connection
         if body is None:
             return _problem(413, "Payload Too Large", f"a request holds at most {REQUEST_MAX_BYTES} bytes")
-        path = scope["raw_path"].decode("latin-1")
+        path, headers = _target(scope)
         found = self._resources.find(path)
         if found is None:
             return _problem(404, "Not Found", f"there is no route {scope['method']} {shown(path)}; see /docs")
@@ -147,7 +155,7 @@ class Gateway:
             resource=found[0],
             path_parameters=found[1],
             query=query,
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+            headers=headers,
             body=body,
             source_ip=scope["client"][0] if scope["client"] else "",
             received_at_s=time.time(),
@@ -177,12 +185,25 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
+def _target(scope: Scope) -> tuple[str, list[tuple[str, str]]]:
+    """The path and the headers of a request. Of an absolute target the host stands for the header (RFC 9112, 3.2.2)."""
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    path = scope["raw_path"].decode("latin-1")
+    absolute = ABSOLUTE.fullmatch(path)
+    if absolute is None:
+        return path, headers
+    others = [(name, value) for name, value in headers if name.lower() != "host"]
+    return absolute["path"] or "/", [("host", absolute["host"]), *others]
+
+
 async def _body(receive: Receive) -> bytes | None:
-    """The request's body, or None if it is too large."""
+    """The request's body, or None if it is too large. Raises ``ClientGone`` where it does not come whole."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
         chunk = message.get("body", b"")
         size += len(chunk)
         if size <= REQUEST_MAX_BYTES:
@@ -207,9 +228,10 @@ def _problem(status: int, error: str, message: str) -> Response:
     return Response(status, [JSON], json.dumps(document).encode())
 
 
-async def _send(response: Response, send: Send) -> None:
+async def _send(response: Response, send: Send, *, with_body: bool) -> None:
+    """Answer; to a ``HEAD``, with all but the body."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     if response.status != 204:
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    await send({"type": "http.response.body", "body": response.body if with_body else b""})

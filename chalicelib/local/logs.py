@@ -17,7 +17,7 @@ LOUD = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 SHOWN_KEYS = ("job_id", "type", "handler", "step", "error")
 SHOWN_CHARS = 400
 SUPERVISOR = "up"
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a payload's words must not steer the terminal
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # a payload's words must not steer the terminal, nor make a line
 
 
 class Log:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +10,12 @@ from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput, NotFound, shown
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
-from chalicelib.core.naming import instead_of
+from chalicelib.core.naming import instead_of, is_name
 from chalicelib.engine.polling import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
 NAME_MAX_CHARS = 256
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def topic(value: object) -> str:
@@ -99,16 +97,7 @@ def job_id(value: object, what: str) -> int:
 
 
 def _line(field: str, value: object, most_chars: int) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= most_chars or not _on_one_line(value):
-        raise InvalidInput(
-            "this cannot be a name", field=field, expected=f"1 to {most_chars} characters on one line", got=value
-        )
+    if not isinstance(value, str) or not is_name(value, most_chars):
+        expected = f"1 to {most_chars} characters on one line, not all blank"
+        raise InvalidInput("this cannot be a name", field=field, expected=expected, got=value)
     return value
-
-
-def _on_one_line(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return CONTROL.search(text) is None

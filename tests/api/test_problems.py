@@ -92,7 +92,7 @@ def details_of(app: Chalice, body: str | bytes) -> list[tuple[str, str, str]]:
         ("", [("topic", "a value", "nothing")]),
         ("{}", [("topic", "a value", "nothing")]),
         ('{"topic": ""}', [("topic", "text of at least 1 character", "an empty text")]),
-        ('{"topic": "a\\nb"}', [("topic", "a name without control characters", "a\nb")]),
+        ('{"topic": "a\\nb"}', [("topic", "a name without control characters, not all blank", "a\nb")]),
         ('{"topic": "\\ud800"}', [("topic", "text that UTF-8 can hold", "\ud800")]),
         (
             '{"topic": "a", "remark": "\\u0000"}',
@@ -311,3 +311,10 @@ def test_secrets_are_found_by_name_at_any_depth() -> None:
 
 def test_very_short_secrets_do_not_shred_a_text() -> None:
     assert blanked("a key of four: abcd", iter(["a", "abcd"])) == "a key of four: [redacted]"
+
+
+def test_a_compressed_body_is_refused_with_what_is_accepted(app: Chalice) -> None:
+    reply = call(app, "POST", "/jobs", body='{"topic": "a"}', headers={"Content-Encoding": "gzip"})
+    assert (reply.status, reply.headers["Accept-Encoding"]) == (415, "identity")
+    assert reply.json["details"] == [{"field": "content-encoding", "expected": "no such header", "got": "gzip"}]
+    assert call(app, "POST", "/jobs", body='{"topic": "a"}', headers={"Content-Encoding": "Identity"}).status == 200

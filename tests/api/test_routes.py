@@ -335,7 +335,7 @@ def test_chalice_would_deploy_it(app: Chalice) -> None:
     validate_routes(app.routes)
     validate_route_content_types(app.routes, app.api.binary_types)
     paths = CFNSwaggerGenerator().generate_swagger(app)["paths"]
-    assert set(paths["/notes"]) == {"get", "post", "options"}
+    assert set(paths["/notes"]) == {"get", "head", "post", "options"}
     assert paths["/notes"]["options"]["x-amazon-apigateway-integration"]["type"] == "aws_proxy"
     assert paths["/notes"]["post"]["summary"] == "Make a note"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.core.naming import instead_of
+from chalicelib.core.naming import instead_of, is_name
 
 KNOWN = ("type", "runnerType", "maxRetries", "scriptName")
 
@@ -36,3 +36,24 @@ def test_where_there_are_no_names_none_is_expected() -> None:
 def test_whatever_came_something_is_expected(name: str, known: list[str]) -> None:
     answer = instead_of(name, known)
     assert answer in {*known, " or ".join(known) or "no names at all"}
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        ("a", True),
+        (" a ", True),
+        ("заказ", True),
+        ("x" * 9, True),
+        ("x" * 10, False),
+        ("", False),
+        (" ", False),
+        ("\u3000\u00a0", False),
+        ("a\nb", False),
+        ("a\u2028", False),
+        ("\ud800", False),
+        (7, False),
+    ],
+)
+def test_what_something_may_be_called(value: object, is_one: bool) -> None:
+    assert is_name(value, 9) is is_one

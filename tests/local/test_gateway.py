@@ -80,6 +80,15 @@ def sample_app() -> Any:
         request: Any = app.current_request
         return Response(request.raw_body[::-1], headers={"Content-Type": "application/x-sample", "X-One": "1"})
 
+    @app.route("/both", methods=["GET", "HEAD"])
+    def both() -> Any:
+        return {"some": "thing"}
+
+    @app.route("/host")
+    def host() -> Any:
+        request: Any = app.current_request
+        return {"host": request.headers["host"]}
+
     @app.route("/many")
     def many() -> Any:
         return Response("", headers={"Set-Cookie": ["a=1", "b=2"]}, status_code=204)
@@ -174,6 +183,35 @@ class TestRequests:
     def test_a_query_that_is_not_utf_8_is_refused(self, query: str) -> None:
         reply = answer("GET", f"/echo/x?{query}")
         assert (reply.status, reply.json["error"]) == (400, "Bad Request")
+
+    def test_a_head_is_answered_with_all_but_the_body(self) -> None:
+        reply, got = answer("HEAD", "/both"), answer("GET", "/both")
+        assert (reply.status, reply.body, reply.headers) == (200, b"", got.headers)
+        assert reply.headers["content-length"] == str(len(got.body))
+        refused = answer("HEAD", "/many")
+        assert (refused.status, refused.body, refused.headers["allow"]) == (405, b"", "GET")
+
+    def test_an_absolute_target_leads_where_its_path_does(self) -> None:
+        assert answer("GET", "http://127.0.0.1:8000/echo/x?y=1").json["query"] == {"y": "1"}
+        assert answer("GET", "HTTP://other.test/host").json == {"host": "other.test"}
+        assert answer("GET", "http://other.test").json["message"] == "there is no route GET /; see /docs"
+
+    @pytest.mark.parametrize("came", [b"", b'{"half'])
+    def test_a_request_that_does_not_come_whole_is_not_run(self, came: bytes) -> None:
+        ran: list[None] = []
+        app, sent = gateway(stub_app(lambda: ran.append(None))), []
+        messages = [{"type": "http.request", "body": came, "more_body": True}, {"type": "http.disconnect"}]
+
+        async def receive() -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "raw_path": b"/stub", "query_string": b"", "headers": []}
+        asyncio.run(app({**scope, "client": None}, receive, send))
+        asyncio.run(app.drain())
+        assert (ran, sent) == ([], [])
 
     def test_a_request_has_an_upper_bound(self) -> None:
         assert answer("POST", "/echo/x", b" " * REQUEST_MAX_BYTES).status == 200

@@ -78,3 +78,12 @@ def test_notices_are_shown_and_kept(log: Log, screen: io.StringIO, file: io.Stri
 def test_without_a_file_nothing_is_kept_and_without_a_screen_nothing_is_shown() -> None:
     Log(None, None).line("api", line("ERROR", "boom"))
     Log(None, None).notice("boom")
+
+
+def test_no_line_can_be_forged(log: Log, screen: io.StringIO) -> None:
+    log.line("worker-1", json.dumps({"level": "ERROR", "message": "failed", "error": "x\nup: all is well\r\x85"}))
+    log.notice("a\nb")
+    assert screen.getvalue().splitlines() == [
+        r"worker-1: failed (error x\nup: all is well\r\x85)",
+        r"up: a\nb",
+    ]

@@ -132,7 +132,7 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
     )
 
 
-@router.get("/mq/message/poll", scope="message", answers={409: "The topic has subscribers"})
+@router.get("/mq/message/poll", scope="message", takes=True, answers={409: "The topic has subscribers"})
 def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMessage]:
     """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
 
