@@ -16,6 +16,7 @@ UNSENT_GRACE_MS = 20_000  # how long a sender has before the clock sends in its 
 MISSED_GRACE_MS = 90_000  # how long after its time a hidden message may fail to come back
 LEASE_MARGIN_MS = 1_000  # what a message of a leased job is hidden beyond the lease
 LAPS_MAX = 5
+SPARED_MAX = 20  # attempts not charged because what they need could not be read: three hours of them
 POLLS_A_MESSAGE = 100  # after so many polls a new message stands for the job, far below the queues' receive count
 
 NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {LAPS_MAX} times without being run")
@@ -148,6 +149,13 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """What the attempt needs could not be read now, so no handler was called: later, not charged, up to 20 times."""
+
+    error: JobError
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """The handler waits for a callback; ``context`` (JSON text) replaces the job's, if it is given."""
 
@@ -161,7 +169,7 @@ class Again:
     wait_ms: int
 
 
-Outcome = Succeeded | Failed | Interrupted | Parked | Again
+Outcome = Succeeded | Failed | Interrupted | Unread | Parked | Again
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +235,21 @@ def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[in
             return Retry(error, now_ms + wait, wait > SQS_DELAY_MAX_MS, subscribers)
         case Interrupted(error):
             return Retry(error, now_ms, resend=False, succeeded_subscribers=job.succeeded_subscribers, charged=False)
+        case Unread(error) if job.spared >= SPARED_MAX:
+            return after_attempt(job, Failed(error, succeeded_subscribers=job.succeeded_subscribers), now_ms, wait_ms)
+        case Unread(error):
+            due_at_ms = now_ms + unread_wait_ms(job.spared)
+            return Retry(error, due_at_ms, False, job.succeeded_subscribers, charged=False)
         case Again(poll_wait_ms):
             worn_out = (job.polled + 1) % POLLS_A_MESSAGE == 0
             return PollLater(now_ms + poll_wait_ms, resend=worn_out or poll_wait_ms > SQS_DELAY_MAX_MS)
         case Parked(context):
             return Park(context)
+
+
+def unread_wait_ms(spared: int) -> int:
+    """How long a job waits whose payload could not be read, ``spared`` times before: 5, 10, 20, ... 640, 900 s."""
+    return min(5_000 << min(spared, 8), SQS_DELAY_MAX_MS)
 
 
 def wait_before(backoff: Backoff, functions: Callable[[str], Callable[[int], float]]) -> Callable[[int], int]:

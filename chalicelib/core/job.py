@@ -149,6 +149,11 @@ class Job:
         return self.attempts - (self.attempt_limit - self.max_attempts)
 
     @property
+    def spared(self) -> int:
+        """How many attempts since then were not charged to it, about: polls of a life before count against them."""
+        return max(0, self.attempt_limit - self.max_attempts - self.round - self.polled)
+
+    @property
     def retries(self) -> int:
         """How often it was tried again since then, a retry that waits included: never more often than it may be."""
         begun = self.tries if self.state is State.PENDING else self.tries - 1

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from chalicelib.core.decisions import Drop, Hide, Outcome, wake_for_return
+from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Unread, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.engine.admission import leave
@@ -21,7 +23,7 @@ from chalicelib.engine.pausing import HANDED_BACK_S, hold_up, is_paused_here
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import ComeBack, Done, Fate, settle, settle_late
 from chalicelib.engine.shutting_down import stopping
-from chalicelib.engine.unreadable import bury_unreadable
+from chalicelib.engine.unreadable import attempted, bury_unreadable
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.settings import SETTLING_RESERVE_S
@@ -131,10 +133,15 @@ def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: Remain
                 recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
             return ComeBack(-(-wait_ms // 1_000))
     logger.append_keys(attempt=job.attempts)
-    context = _context(yard, keeper, job, lease, remaining_ms)
-    keeper.watch(context, entry.message)
-    outcome = _traced_run(yard, context, entry.message)
-    keeper.unwatch()
+    outcome: Outcome
+    match attempted(partial(yard.payloads.body, job)):
+        case Failed() | Unread() as unreadable:
+            outcome = unreadable
+        case body:
+            context = _context(yard, keeper, job, body, lease, remaining_ms)
+            keeper.watch(context, entry.message)
+            outcome = _traced_run(yard, context, entry.message)
+            keeper.unwatch()
     try:
         return settle(yard, job, outcome)[1]
     except JobRefused as refused:
@@ -154,13 +161,15 @@ def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
     return outcome
 
 
-def _context(yard: Yard, keeper: Keeper, job: Job, lease: Lease, remaining_ms: RemainingMs) -> Context:
+def _context(
+    yard: Yard, keeper: Keeper, job: Job, body: dict[str, Any], lease: Lease, remaining_ms: RemainingMs
+) -> Context:
     """The run's context; its deadline is the job's time-out or the function's end, whichever comes first."""
     now_ms = yard.now_ms()
     function_end_ms = now_ms + remaining_ms() - FUNCTION_RESERVE_MS - round(yard.settings.stop_grace_s * 1_000)
     timeout_ms = timeout_of(yard, job)
     deadline_ms = function_end_ms if timeout_ms is None else min(now_ms + timeout_ms, function_end_ms)
-    return Context(yard, job, yard.payloads.body(job), lease.until_ms, deadline_ms, keeper.hold)
+    return Context(yard, job, body, lease.until_ms, deadline_ms, keeper.hold)
 
 
 def _noted(yard: Yard, entry: Opened, fate: ComeBack) -> ComeBack:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from chalicelib import aws
-from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job_events import EventType, JobEvent, events_of
 from chalicelib.core.webhooks import (
     EVENT_HEADER,
@@ -36,6 +36,7 @@ from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import OBJECT_PLACE
+from chalicelib.store.payloads import PayloadLost
 
 IN_CODE = "code"  # the recipient that all hooks in code are together; a webhook's id is never that
 REMEMBERED_MS = 30_000  # how long the webhooks are remembered by whoever sends
@@ -279,5 +280,5 @@ def _output(event: JobEvent) -> dict[str, Any]:
         return {"output": None, "outputLeftOut": True}
     try:
         return {"output": event.output(), "outputLeftOut": False}
-    except NotFound:
+    except PayloadLost:
         return {"output": None, "outputLeftOut": True}

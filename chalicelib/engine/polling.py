@@ -10,6 +10,7 @@ import hmac
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
@@ -21,6 +22,7 @@ from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.settling import ComeBack, Fate, settle
 from chalicelib.engine.taking import Hand, soonest
+from chalicelib.engine.unreadable import attempted
 from chalicelib.engine.waiting import Sleep, wait_for_messages
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
@@ -79,7 +81,8 @@ def poll(
 
     Lanes are drained strictly in order. When all are empty, waits up to ``wait_s`` seconds (0 to 20) for the first
     message on any of them. When AWS stops answering in the middle, what is in hand by then is answered, as it would
-    be lost to the client for a lease. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a
+    be lost to the client for a lease. A message whose payload is gone becomes a dead letter instead, and one whose
+    payload cannot be read now comes later. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a
     queue. A paused topic shows nothing until it is resumed.
     """
     _refuse_subscribed(yard, topic)
@@ -97,7 +100,19 @@ def poll(
         if not hand.taken:
             raise
         logger.exception("a poll ended early", extra={"topic": topic, "taken": len(hand.taken)})
-    return sorted(hand.taken, key=soonest)
+    return [readable for job in sorted(hand.taken, key=soonest) if (readable := _readable(yard, job)) is not None]
+
+
+def _readable(yard: Yard, job: Job) -> Job | None:
+    """A taken message with its body at hand. One that has none is settled at once, so that the others are answered."""
+    found = attempted(partial(yard.payloads.at_hand, job))
+    if isinstance(found, Job):
+        return found
+    try:
+        tidy(yard, [(job, hand_in(yard, job, found)[1])])
+    except (NotInHand, *AWS_FAILURES) as error:  # its lease ends, and it is polled again
+        logger.warning("an unreadable message was not settled", extra={"job_id": job.id, "error": str(error)})
+    return None
 
 
 def _awaited(yard: Yard, topic: str, ends_ms: int, sleep: Sleep) -> bool:

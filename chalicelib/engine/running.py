@@ -23,7 +23,9 @@ from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failur
 from chalicelib.engine.handlers import Handler, label_of
 from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAgain, Shutdown
 from chalicelib.engine.shutting_down import interruptible
+from chalicelib.engine.unreadable import without
 from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 running_here: set[int] = set()
 """The ids of the jobs that this process runs: a handler may run another task."""
@@ -73,6 +75,8 @@ def run(yard: Yard, context: Context) -> Outcome:
             return _perform(context, handlers) if handlers else Failed(no_handler(yard, context.job), final=True)
     except PollAgain as again:
         return Again(again.wait_ms)
+    except (PayloadLost, PayloadUnread) as error:
+        return without(error)
     except Shutdown:
         logger.warning("handler interrupted: the worker shuts down", extra={"type": context.job.type})
         return Interrupted(SHUT_DOWN)
@@ -163,7 +167,7 @@ def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed
     try:
         context.raise_if_void()  # what is canceled or lost starts nothing more
         return do()
-    except Interruption:
+    except (Interruption, PayloadLost, PayloadUnread):
         raise
     except (JobCanceled, LeaseLost) as error:
         return failure_of(error)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
+from chalicelib.core.decisions import Failed, Outcome, Unread
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.admission import leave
@@ -14,6 +16,7 @@ from chalicelib.engine.lifecycle import find, start_now
 from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.settling import settle
+from chalicelib.engine.unreadable import attempted
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused
@@ -34,12 +37,15 @@ def run_now(yard: Yard, job_id: int) -> Job:
         claimed = claim(yard, start_now(yard, job), lease)
         if not isinstance(claimed, Job):
             return find(yard, job_id, Kind.TASK)  # a worker was faster, or no slot is free
-        context = Context(
-            yard, claimed, yard.payloads.body(claimed), lease.until_ms, _deadline_ms(yard, claimed), keeper.hold
-        )
-        keeper.watch(context, None)
-        outcome = run(yard, context)
-        keeper.unwatch()
+        outcome: Outcome
+        match attempted(partial(yard.payloads.body, claimed)):
+            case Failed() | Unread() as unreadable:
+                outcome = unreadable
+            case body:
+                context = Context(yard, claimed, body, lease.until_ms, _deadline_ms(yard, claimed), keeper.hold)
+                keeper.watch(context, None)
+                outcome = run(yard, context)
+                keeper.unwatch()
         try:
             return settle(yard, claimed, outcome)[0]
         except JobRefused:

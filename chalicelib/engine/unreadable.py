@@ -1,9 +1,14 @@
-"""Messages that nobody can read: each becomes one dead letter at first sight, never a crash loop."""
+"""What cannot be read. A foreign message becomes one dead letter at first sight, never a crash loop; of a job whose
+payload is gone, or is no JSON, the attempt is the last; one whose payload AWS does not hand out now is run later.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
+from chalicelib.core.decisions import Failed, Unread
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
@@ -12,12 +17,28 @@ from chalicelib.engine.preparing import prepare
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.ledger import JobRefused
+from chalicelib.store.payloads import PayloadLost, PayloadUnread
 from chalicelib.store.table import TransactionRefused
 
+Found = TypeVar("Found")
 UNREADABLE_TYPE = "unreadable"
 KEPT_CHARS = 100_000
 CHAR_MAX_BYTES = 14  # of one character in ASCII JSON, its two backslashes counted twice
 BESIDE_BYTES = 1_000  # what the rest of the payload takes, generously
+
+
+def attempted(read: Callable[[], Found]) -> Found | Failed | Unread:
+    """What an attempt needs, or how it ends without."""
+    try:
+        return read()
+    except (PayloadLost, PayloadUnread) as error:
+        return without(error)
+
+
+def without(error: PayloadLost | PayloadUnread) -> Failed | Unread:
+    """How an attempt ends that lacks what it needs: for good, or until later."""
+    told = JobError(type(error).__name__, str(error))
+    return Failed(told, final=True) if isinstance(error, PayloadLost) else Unread(told)
 
 
 def bury_unreadable(yard: Yard, message: Received) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.yard import Yard
+from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.job_lists import LABELS, JobPage, Order, Wanted, labels_of
 from chalicelib.store.ledger import position_of
+from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 Test = Callable[[Job], bool]
 
@@ -109,6 +110,10 @@ def _tests(yard: Yard, filters: TaskFilters) -> list[Test]:
 
 
 def _target_name(yard: Yard, job: Job) -> str:
-    given = yard.payloads.body(job).get("input")
+    try:
+        given = yard.payloads.body(job).get("input")
+    except (PayloadLost, PayloadUnread) as error:
+        logger.error("not searched", extra={"job_id": job.id, "error": str(error)})
+        return ""
     name = given.get("name") if isinstance(given, dict) else None
     return name if isinstance(name, str) else ""

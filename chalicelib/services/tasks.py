@@ -188,7 +188,8 @@ def list(  # noqa: A001  # fastify-task's word for it
     if id is not None:
         size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
         found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
-        items = [_listed(yard, job, yard.payloads.body(job)) for job in found.jobs]
+        bodies = yard.payloads.bodies(found.jobs)
+        items = [_listed(yard, job, bodies[job.id]) for job in found.jobs]
         return Page(items=items, total_count=found.total, total_is_exact=True, next_cursor=None)
     return page_of(
         yard, wanted, lambda job, body: _listed(yard, job, body), page=page, per_page=per_page, cursor=cursor

@@ -8,11 +8,14 @@ every Unicode text, valid or not, survives.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.core.errors import NotFound, TooLarge
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.core.errors import NotFound, TooLarge, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.store.ledger import BODY_PART, OBJECT_PLACE, StoredOutput
 from chalicelib.store.table import Table
@@ -22,6 +25,16 @@ ITEM_MAX_BYTES = 256 * 1024  # below the 400 KB of a DynamoDB item, and of an SQ
 ITEM_PLACE = "item"
 OUTPUT = "output"
 CONTEXT = "context"
+
+_log = logging.getLogger(__name__)
+
+
+class PayloadLost(NotFound):
+    """What the ledger points to is gone, or is no JSON: no further try can find it. The text says which."""
+
+
+class PayloadUnread(Unavailable):
+    """AWS did not hand it out now; a later try may find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +67,39 @@ class PayloadStore:
         return StoredBody(None, self._put_object(f"bodies/{job_id}/{birth}.json", text))
 
     def body(self, job: Job) -> dict[str, Any]:
-        """The job's ``{input, options, context}``; empty where it was written without any."""
-        text = job.body
-        if text is None and job.body_at is not None:
-            text = self._read(job, BODY_PART, job.body_at)
-        document: dict[str, Any] = json.loads(text) if text is not None else {}
-        return document
+        """The job's ``{input, options, context}``; empty where it was written without any.
+
+        Raises ``PayloadLost`` or ``PayloadUnread``, as do the other reads of one job.
+        """
+        return self._opened(job, self._body_text(job))
+
+    def at_hand(self, job: Job) -> Job:
+        """``job`` with its body in it, wherever that is kept: reading it again costs no request and cannot fail."""
+        text = self._body_text(job)
+        self._opened(job, text)
+        return replace(job, body=text)
 
     def bodies(self, jobs: list[Job]) -> dict[int, dict[str, Any] | None]:
-        """The bodies of a page of jobs by id, in as few reads as can be; ``None`` for one in the bucket."""
+        """The bodies of a page of jobs by id, in as few reads as can be.
+
+        ``None`` for one in the bucket, and for one that is gone or is no JSON, which is logged.
+        """
         beside = [job for job in jobs if job.body is None and job.body_at == ITEM_PLACE]
         items = self.table.get_many([{"job": job.id, "part": BODY_PART} for job in beside]) if beside else []
         texts = {item["job"]: item["text"] for item in items}
         texts |= {job.id: job.body for job in jobs if job.body is not None}
-        in_bucket = {job.id for job in jobs if (job.body_at or "").startswith(OBJECT_PLACE)}
-        return {
-            job.id: None if job.id in in_bucket else json.loads(texts[job.id]) if job.id in texts else {}
-            for job in jobs
-        }
+        return {job.id: self._listed(job, texts.get(job.id)) for job in jobs}
+
+    def _listed(self, job: Job, text: str | None) -> dict[str, Any] | None:
+        if text is None and job.body_at is not None and job.body_at != ITEM_PLACE:
+            return None
+        try:
+            if text is None and job.body_at is not None:
+                raise self._gone(job, BODY_PART, job.body_at)
+            return self._opened(job, text)
+        except PayloadLost as lost:
+            _log.error("left out of a list: %s", lost)
+            return None
 
     def store_output(self, job: Job, text: str, token: str | None = None) -> StoredOutput:
         """Write an attempt's output; a large one under a key with the lease, before the settle that points to it.
@@ -89,24 +117,24 @@ class PayloadStore:
         text = job.context
         if text is None and job.context_at is not None:
             text = self._read(job, job.context_at, job.context_at)
-        return self.body(job).get("context") if text is None else json.loads(text)
+        return self.body(job).get("context") if text is None else self._parsed(job, CONTEXT, text)
 
     def output(self, job: Job) -> Any:
         """What the job's handler returned, or ``None``."""
         text = job.output
         if text is None and job.output_at is not None:
             text = self._read(job, job.output_at, job.output_at)
-        return None if text is None else json.loads(text)
+        return None if text is None else self._parsed(job, OUTPUT, text)
 
     def inline_context(self, job: Job, body: dict[str, Any]) -> Any:
         """The job's context as far as its record and its ``body`` hold it: what a list shows without further reads."""
         if job.context is not None:
-            return json.loads(job.context)
+            return self._parsed(job, CONTEXT, job.context)
         return body.get("context") if job.context_at is None else None
 
     def inline_output(self, job: Job) -> Any:
         """The output if the record itself holds it, else ``None``: what a list shows without further reads."""
-        return None if job.output is None else json.loads(job.output)
+        return None if job.output is None else self._parsed(job, OUTPUT, job.output)
 
     def delete_objects(self, places: Sequence[str]) -> None:
         """Delete what is in the bucket among ``places``, there or not."""
@@ -140,17 +168,45 @@ class PayloadStore:
         return f"{OBJECT_PLACE}{key}"
 
     def _read(self, job: Job, part: str, place: str) -> str:
-        text = self._object_text(place) if place.startswith(OBJECT_PLACE) else self._item_text(job, part)
+        try:
+            text = self._object_text(place) if place.startswith(OBJECT_PLACE) else self._item_text(job, part)
+        except (ClientError, BotoCoreError) as error:
+            why = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+            raise PayloadUnread(
+                f"the {part} of job {job.id} cannot be read now", got=why, remedy="try again"
+            ) from error
         if text is None:
-            raise NotFound(f"the {part} of job {job.id} is gone", remedy="somebody has deleted it from table or bucket")
+            raise self._gone(job, part, place)
         return text
+
+    def _body_text(self, job: Job) -> str | None:
+        if job.body is not None or job.body_at is None:
+            return job.body
+        return self._read(job, BODY_PART, job.body_at)
+
+    def _gone(self, job: Job, part: str, place: str) -> PayloadLost:
+        where = f"{self.bucket}/{place.removeprefix(OBJECT_PLACE)}" if place.startswith(OBJECT_PLACE) else "the table"
+        return PayloadLost(f"the {part} of job {job.id} is gone from {where}", remedy="restore it there, if you can")
+
+    def _opened(self, job: Job, text: str | None) -> dict[str, Any]:
+        document = {} if text is None else self._parsed(job, BODY_PART, text)
+        if not isinstance(document, dict):
+            raise PayloadLost(f"the {BODY_PART} of job {job.id} is not one that Taskyard wrote")
+        return document
+
+    @staticmethod
+    def _parsed(job: Job, what: str, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PayloadLost(f"the {what} of job {job.id} is no JSON") from error
 
     def _object_text(self, place: str) -> str | None:
         try:
             answer = self.objects.get_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
         except self.objects.exceptions.NoSuchKey:
             return None
-        return str(answer["Body"].read().decode())
+        return str(answer["Body"].read().decode("utf-8", "replace"))
 
     def _item_text(self, job: Job, part: str) -> str | None:
         item = self.table.get({"job": job.id, "part": part})

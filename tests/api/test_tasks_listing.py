@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.testing import cloud
 from tests.support.service import Service
 from tests.support.tasks import POOL, as_listed, create, detail, ids, listed, problem
 
@@ -28,6 +29,20 @@ class TestDetail:
         shown = detail(api, task["id"])
         assert (shown["input"], shown["context"], shown["omitted"]) == (text, {"n": 1}, ["output"])
         assert (shown["status"], shown["output"]) == ("success", {"omitted": "2400004 bytes"})
+
+    def test_what_cannot_be_read_is_named_and_all_else_is_told(self, api: Service, kind: str) -> None:
+        lost = create(api, kind, input="x" * 300_000)["id"]
+        broken = create(api, kind, input="y" * 1_000)["id"]
+        for bucket in cloud.buckets().values():
+            bucket.keys.clear()
+        api.yard.jobs.table.put({"job": int(broken), "part": "body", "text": "{"})
+        left_out = ["input", "options", "next", "context"]
+        for task_id in (lost, broken):
+            shown = detail(api, task_id)
+            assert (shown["status"], shown["input"], shown["omitted"]) == ("pending", None, left_out)
+        page = api.get("/api/task/list", {"filter.type": kind}).json["pageData"]
+        assert [(task["id"], task["omitted"]) for task in page] == [(broken, left_out), (lost, left_out)]
+        assert listed(api, {"filter.type": kind, "filter.targetName": "name"}) == []
 
     def test_a_message_is_no_task(self, api: Service, kind: str) -> None:
         message = api.post("/mq/message/publish", {"topic": kind, "payload": {}}).json

@@ -28,6 +28,11 @@ from tests.support.yards import START_MS, events_of
 # -- one run ------------------------------------------------------------------------------------------
 
 
+def url_of(w: World) -> str:
+    """The queue of the normal lane of ``default``."""
+    return str(w.sqs.get_queue_url(QueueName=name_of(w))["QueueUrl"])
+
+
 def test_a_success_is_told_in_full(w: World) -> None:
     @task("t")
     def handler(value: Any, context: Context) -> Any:
@@ -152,7 +157,7 @@ def test_a_duplicate_in_the_same_batch_runs_nothing(w: World) -> None:
 
     using(w, handler)
     job = a_task(w)
-    w.sqs.send_message(QueueUrl=w.yard.transport._url(name_of(w)), MessageBody=message_of(w, job).body)
+    w.sqs.send_message(QueueUrl=url_of(w), MessageBody=message_of(w, job).body)
     assert work(w) == []
     assert runs == [job.id]
     assert w.messages() == []
@@ -165,7 +170,7 @@ def test_a_duplicate_of_a_job_that_waits_for_its_retry_waits_with_it(w: World) -
 
     using(w, handler)
     job = a_task(w)
-    w.sqs.send_message(QueueUrl=w.yard.transport._url(name_of(w)), MessageBody=message_of(w, job).body)
+    w.sqs.send_message(QueueUrl=url_of(w), MessageBody=message_of(w, job).body)
     back = work(w)
     assert sorted(back) == sorted(message.id for message in w.messages())
     assert {int(message.visible_at) for message in w.messages()} == {START_MS + 5_000}
@@ -473,7 +478,7 @@ def test_an_older_delivery_is_void_and_a_newer_one_waits(w: World) -> None:
 def test_the_worker_reads_the_event_of_an_event_source_mapping(w: World) -> None:
     using(w)
     foreign(w, "text")
-    url = w.yard.transport._url(name_of(w))
+    url = url_of(w)
     answer = w.sqs.receive_message(QueueUrl=url, MessageSystemAttributeNames=["ApproximateReceiveCount"])
     (message,) = received(sqs_event(name_of(w), answer["Messages"]))
     assert message == Received(

@@ -12,7 +12,9 @@ from chalicelib.api.shapes import iso
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent
+from chalicelib.engine.yard import logger
 from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, retry_count_of, states_of
+from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -66,7 +68,11 @@ class TraceRecord(AnswerModel):
 
 
 def whole_record(yard: Yard, job: Job) -> MessageRecord:
-    return listed(job, yard.payloads.body(job))
+    try:
+        return listed(job, yard.payloads.body(job))
+    except (PayloadLost, PayloadUnread) as error:  # the rest of it is true all the same
+        logger.error("left out of an answer", extra={"job_id": job.id, "error": str(error)})
+        return record(job, {"omitted": error.message}, None)
 
 
 def polled_record(yard: Yard, job: Job) -> PolledMessage:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -16,7 +18,9 @@ from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.engine import logbook
 from chalicelib.engine.handlers import DEFAULT_SCRIPT
+from chalicelib.engine.yard import logger
 from chalicelib.services.records import context_of
+from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -26,6 +30,22 @@ LISTS = ("poll_results", "log")
 LARGE = ("input", "output", "context", "options", "next", *LISTS)
 SMALL_MAX_BYTES = 128 * 1024  # what all other fields of a task, its names and its remarks, come to at most
 LARGE_MAX_BYTES = ANSWER_MAX_BYTES - SMALL_MAX_BYTES
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """The names of the fields of a task whose values could not be read."""
+
+    names: list[str] = field(default_factory=list)
+
+    def unless_read(self, names: Sequence[str], read: Callable[[], Any]) -> Any:
+        """What ``read`` answers; ``None`` where AWS does not have it, or does not hand it out now."""
+        try:
+            return read()
+        except (PayloadLost, PayloadUnread) as error:
+            logger.error("left out of an answer", extra={"fields": names, "error": str(error)})
+            self.names += names
+            return None
 
 
 class TaskBody(ApiModel):
@@ -106,7 +126,9 @@ class TaskRecord(AnswerModel):
     created_at: str
     updated_at: str
     omitted: list[str] = Field(
-        default_factory=list, description="The fields whose values did not fit into one answer (6 MB), largest first"
+        default_factory=list,
+        description="The fields whose values could not be read, and those that did not fit into one answer (6 MB), "
+        "largest first",
     )
 
 
@@ -127,10 +149,16 @@ def detail_record(yard: Yard, job: Job) -> TaskDetail:
 
 
 def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:
-    """A task as lists show it: with what its record and its ``body`` hold, if that was read."""
+    """A task as lists show it: with what its record and its ``body`` hold, if that was read.
+
+    Without a body its fields are null and named.
+    """
+    left_out = LeftOut([] if body is not None else _of_body(job))
     content = body or {}
-    context = context_of(yard.payloads, job, content, in_list=True)
-    return TaskRecord(**_fields(yard, job, content, context, yard.payloads.inline_output(job)), poll_results=None)
+    context = left_out.unless_read(("context",), lambda: context_of(yard.payloads, job, content, in_list=True))
+    output = left_out.unless_read(("output",), lambda: yard.payloads.inline_output(job))
+    fields = _fields(yard, job, content, context, output)
+    return TaskRecord(**fields, poll_results=None, omitted=[to_camel(name) for name in left_out.names])
 
 
 def log_records(entries: list[LogEntry]) -> list[LogRecord]:
@@ -138,9 +166,18 @@ def log_records(entries: list[LogEntry]) -> list[LogRecord]:
     return [LogRecord(data=entry.data, message=entry.message, time=iso(entry.time_ms) or "") for entry in entries]
 
 
+def _of_body(job: Job) -> list[str]:
+    """The fields that a task's body tells: its context only until another has replaced it."""
+    replaced = job.context is not None or job.context_at is not None
+    return ["input", "options", "next", *([] if replaced else ["context"])]
+
+
 def _whole(yard: Yard, job: Job) -> dict[str, Any]:
-    body = yard.payloads.body(job)
-    fields = _fields(yard, job, body, context_of(yard.payloads, job, body), yard.payloads.output(job))
+    left_out = LeftOut()
+    body = left_out.unless_read(_of_body(job), lambda: yard.payloads.body(job)) or {}
+    context = left_out.unless_read(("context",), lambda: context_of(yard.payloads, job, body))
+    output = left_out.unless_read(("output",), lambda: yard.payloads.output(job))
+    fields = {**_fields(yard, job, body, context, output), "omitted": left_out.names}
     polls = yard.notes.poll_results(job) if job.poll_count else []
     return {**fields, "poll_results": [{**found, "time": iso(found["time"])} for found in polls]}
 
@@ -148,11 +185,11 @@ def _whole(yard: Yard, job: Job) -> dict[str, Any]:
 def _fitting(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a task without what one answer cannot hold, largest first; what is missing is named.
 
-    In place of a value stands its size; of a list, nothing does.
+    In place of a value stands its size; of a list, nothing does. What could not be read was left out before.
     """
     sizes_bytes = {name: _sent_bytes(fields[name]) for name in LARGE if name in fields}
     left_bytes = sum(sizes_bytes.values())
-    omitted: dict[str, Any] = {}
+    omitted: dict[str, Any] = dict.fromkeys(fields["omitted"])
     for name in sorted(sizes_bytes, key=sizes_bytes.__getitem__, reverse=True):
         if left_bytes <= LARGE_MAX_BYTES:
             break
