@@ -100,3 +100,7 @@ def hooks(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 load_ahead(app, os.environ.get("_HANDLER", ""))
+if os.environ.get("_HANDLER") == "app.worker":
+    from chalicelib.engine.watchdog import watch_this_process
+
+    watch_this_process()

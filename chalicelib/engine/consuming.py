@@ -15,6 +15,7 @@ from typing import Any
 from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Unread, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
+from chalicelib.engine import watchdog
 from chalicelib.engine.admission import leave
 from chalicelib.engine.claiming import claim, opened, recorded
 from chalicelib.engine.context import Context
@@ -50,7 +51,7 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
     ``remaining_ms`` tells how long the function may still run.
     """
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
-    with Keeper(yard, messages) as keeper:
+    with Keeper(yard, messages) as keeper, watchdog.watching(yard, lambda: keeper.hidden_until_ms):
         readable, come_back = _opened(yard, keeper, messages)
         for position, entry in enumerate(_in_order(readable)):
             if not keeper.take(entry.message):
@@ -140,6 +141,7 @@ def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: Remain
         case body:
             context = _context(yard, keeper, job, body, lease, remaining_ms)
             keeper.watch(context, entry.message)
+            watchdog.note(job)
             outcome = _traced_run(yard, context, entry.message)
             keeper.unwatch()
     try:

@@ -24,7 +24,7 @@ import time
 from typing import Any
 
 from chalicelib import settings
-from chalicelib.engine import shutting_down
+from chalicelib.engine import shutting_down, watchdog
 from chalicelib.local import channel as channels
 from chalicelib.local import functions, standby
 from chalicelib.local.channel import Channel
@@ -44,6 +44,8 @@ def main() -> None:
     log_as_json()
     name = sys.argv[1]
     function = functions.load(name)
+    if name == functions.WORKER:
+        watchdog.watch_this_process()
     ready = standby.greeting(channel, name)
     requests: queue.SimpleQueue[Document] = queue.SimpleQueue()
     busy, ending = threading.Event(), threading.Event()

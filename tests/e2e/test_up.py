@@ -154,6 +154,17 @@ class TestFeeding:
             until(lambda: "it took longer than 6 s and was killed" in words(service.log))
             until(lambda: len(service.workers()) == 2)
 
+            file = tmp_path / "runs"
+            again = service.create("hold", {"file": str(file), "s": 4})
+            becomes({"attempt": 2}, lambda: service.task(again)["output"])
+            assert file.read_text().split("\n") == ["begin 1", "begin 2", "end 2", ""]  # none beside the other
+            assert "a handler held the interpreter until its lease was nearly over" in words(service.log)
+            last = service.create("hold", {"file": str(file), "s": 4}, maxRetries=0)
+            becomes("failed", lambda: service.task(last)["status"])
+            error = service.task(last)["error"]
+            assert (error["type"], error["where"].split(":")[0]) == ("InterpreterHeld", "local_jobs.py")
+            assert file.read_text().split("\n") == ["begin 1", "begin 2", "end 2", "begin 1", ""]
+
 
 class TestHttp:
     @pytest.mark.parametrize(

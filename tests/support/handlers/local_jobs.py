@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from typing import Any
 
+from chalicelib.core.retry import Fixed
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import task
 
@@ -15,6 +17,17 @@ def note_down(given: dict[str, str]) -> None:
     """Append a word to a file."""
     with open(given["file"], "a", encoding="utf-8") as file:
         file.write(given["word"] + "\n")
+
+
+@task("hold", max_attempts=2, backoff=Fixed(0))
+def hold(given: dict[str, Any], context: Context) -> dict[str, int]:
+    """Keep the interpreter to itself, in one call in C, at the first attempt; tell when it begins and ends."""
+    with open(given["file"], "a", encoding="utf-8", buffering=1) as file:
+        file.write(f"begin {context.attempt}\n")
+        if context.attempt == 1:
+            ctypes.PyDLL(None).usleep(given["s"] * 1_000_000)  # as any extension that does not release the GIL
+        file.write(f"end {context.attempt}\n")
+    return {"attempt": context.attempt}
 
 
 @task("freeze")
