@@ -26,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
 
+from chalicelib.local import emulator_indexes
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
@@ -106,6 +107,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     from ministack.app import app as ministack
 
     limit()
+    emulator_indexes.install()
     counter = WriteCounter(ministack)
     saver = StateSaver(Snapshot(home.state), counter) if home else None
     gated = SaveGate(counter, saver) if saver else counter

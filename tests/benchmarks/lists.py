@@ -1,12 +1,13 @@
-"""What polls and lists take with few and with many messages stored, on DynamoDB Local.
+"""What polls and lists take with few and with many messages stored, on DynamoDB Local or the embedded emulator.
 
-    python -m tests.benchmarks.lists                    1,000 and 200,000 messages
-    python -m tests.benchmarks.lists 1000 20000         other numbers
+    python -m tests.benchmarks.lists                        1,000 and 200,000 messages
+    python -m tests.benchmarks.lists 1000 20000             other numbers
+    python -m tests.benchmarks.lists embedded 100 10000     on the embedded emulator, as under `taskyard up`; tasks, too
 
 Uses the DynamoDB Local at TASKYARD_TEST_DYNAMODB_LOCAL_URL, or has one installed and started as docs/emulators.md
 says; queues are an embedded emulator's. Messages are stored by BatchWriteItem in the ledger's own form. Each row is
-the median of several calls of the route's function; requests and read units are DynamoDB's. Prints figures; asserts
-nothing.
+the median of several calls of the route's function; requests and read units are DynamoDB Local's. Prints figures;
+asserts nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from chalicelib.api.mq import dead_letters, listing, queues, traces
 from chalicelib.api.paging import Cursor, Paging
+from chalicelib.api.tasks import listing as tasks_listing
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
@@ -48,6 +50,7 @@ from tests.support.yards import SETTINGS, START_MS, Bench, environment
 
 STORED = (1_000, 200_000)
 TOPICS = 5
+TARGETS = 20  # that the tasks are about
 LISTED = "bench.topic.0"  # one fifth of what is stored
 POLLED = "bench.polled"
 # Of twenty stored messages. Most of an old installation's are done.
@@ -72,32 +75,35 @@ class Figures:
 
 def main() -> None:
     """Print the figures for each number of stored messages, and how they grow."""
-    numbers = [int(text) for text in sys.argv[1:]] or list(STORED)
-    with installation() as (bench, meter):
-        store = Store(bench.yard)
+    embedded = sys.argv[1:2] == ["embedded"]
+    numbers = [int(text) for text in sys.argv[2 if embedded else 1 :]] or list(STORED)
+    with installation(embedded) as (bench, meter):
+        store = Store(bench.yard, Kind.TASK if embedded else Kind.MESSAGE)
         found: dict[str, list[Figures]] = {}
         for number in numbers:
             began_s = time.monotonic()
             store.fill(number)
             out(f"{number} messages stored after {time.monotonic() - began_s:.0f} s")
-            for name, scenario in scenarios(bench, store).items():
+            chosen = of_tasks(bench) if embedded else of_messages(bench, store)
+            for name, scenario in chosen.items():
                 found.setdefault(name, []).append(measured(meter, scenario))
     report(numbers, found)
 
 
 @contextmanager
-def installation() -> Iterator[tuple[Bench, Meter]]:
-    """An installation whose tables are DynamoDB Local's, and a meter of its requests."""
+def installation(embedded: bool) -> Iterator[tuple[Bench, Meter]]:
+    """An installation whose tables are DynamoDB Local's or the embedded emulator's, and a meter of its requests."""
     chosen = replace(SETTINGS, index_shards=DEFAULTS.index_shards)
     with (
-        dynamodb_local() as url,
+        nullcontext("") if embedded else dynamodb_local() as url,
         environment({DYNAMODB_LOCAL_VARIABLE: url}),
         backends.embedded_emulator() as emulator,
-        backends.ground("dynamodb_local", emulator, chosen) as ground,
+        backends.ground("ministack" if embedded else "dynamodb_local", emulator, chosen) as ground,
     ):
         meter = Meter()
         bench = ground.bench()
-        meter.install()
+        if not embedded:  # whose capacity figures are not DynamoDB's, and whose counts read nothing unless asked
+            meter.install()
         yield bench, meter
 
 
@@ -115,10 +121,11 @@ def dynamodb_local() -> Iterator[str]:
 
 
 class Store:
-    """The stored messages: how many there are, and where the list of one topic is 90 % read."""
+    """The stored jobs of a kind: how many there are, and where the list of one topic is 90 % read."""
 
-    def __init__(self, yard: Yard) -> None:
+    def __init__(self, yard: Yard, kind: Kind) -> None:
         self._yard = yard
+        self._kind = kind
         self.listed: list[Job] = []
         self._states = itertools.cycle(STATES)
         self._stored = 0
@@ -142,6 +149,9 @@ class Store:
         lines = tuple(TraceEvent(word, at_ms + n).to_line() for n, word in enumerate(STORY))
         job = job_of(
             self._yard,
+            kind=self._kind,
+            target_id=str(number % TARGETS),
+            target_type="order",
             type=topic,
             queue=topic,
             state=next(self._states),
@@ -161,8 +171,23 @@ class Store:
             wanted = table.client.batch_write_item(RequestItems=wanted)["UnprocessedItems"]
 
 
-def scenarios(bench: Bench, store: Store) -> dict[str, Scenario]:
-    """What is measured, by name."""
+def of_tasks(bench: Bench) -> dict[str, Scenario]:
+    """What is measured of tasks, by name."""
+    yard = bench.yard
+
+    def tasks(**query: Any) -> Scenario:
+        return lambda: tasks_listing.list_tasks(yard, tasks_listing.ListQuery(**query))
+
+    return {
+        "task/list": tasks(),
+        "task/list, a type and a status": tasks(filter={"type": LISTED, "status": "success"}),
+        "task/list, a targetId": tasks(filter={"targetId": "7"}),
+        "task/list, sorted by targetType": tasks(sort={"targetType": "ASC"}),
+    }
+
+
+def of_messages(bench: Bench, store: Store) -> dict[str, Scenario]:
+    """What is measured of messages, by name."""
     yard = bench.yard
 
     def messages(**query: Any) -> Scenario:
