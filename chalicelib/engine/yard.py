@@ -21,6 +21,7 @@ from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers import DEFAULT_POOL
 from chalicelib.engine.registry import Registry
+from chalicelib.engine.shared_answers import SharedAnswers
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
@@ -83,6 +84,7 @@ class Yard:
     random_bytes: RandomBytes
     worker_name: str
     exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
+    shared: SharedAnswers = field(default_factory=SharedAnswers)
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     health: list[Examined] = field(default_factory=list)  # the newest; see health.py

@@ -296,6 +296,18 @@ class TestEvents:
             api.clock.move(5_000)
         assert ids == [f"id: {api.clock.ms - 10_000}", f"id: {api.clock.ms - 5_000}"]
 
+    def test_all_viewers_share_what_was_worked_out_within_a_second(
+        self, api: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api.yard.shared, "fresh_ms", 1_000)
+        api.clock.move(10_000)
+        event, shown = api.get("/mq/dashboard/sse").text, dashboard(api)
+        api.clock.move(999)
+        assert (api.get("/mq/dashboard/sse").text, dashboard(api)) == (event, shown)
+        assert dashboard(api, window=120_000)["timestamp"] == api.clock.ms
+        api.clock.move(1)
+        assert dashboard(api)["timestamp"] == api.clock.ms
+
     def test_what_breaks_lines_does_not_break_the_event(self, api: Service) -> None:
         for topic in ODD_TOPICS:
             publish(api, topic)

@@ -25,7 +25,7 @@ from chalicelib import settings
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.engine import yard as yards
-from chalicelib.engine.registry import registry
+from chalicelib.engine.registry import Registry, registry
 from chalicelib.engine.routing import lane_of
 from chalicelib.engine.yard import Yard, build
 from chalicelib.local import stack
@@ -149,10 +149,17 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
         chosen = settings.current()
         stack.apply(chosen, template(chosen, registry().queues))
         module = _imported()
-        with patch.object(yards, "build", lambda handlers: build(handlers, now_ms=clock)):
+        with patch.object(yards, "build", lambda handlers: _built(handlers, clock)):
             # A folder without .chalice/config.json, whose variables belong to deployed stages.
             yield Service(module, clock, Client(module.app, project_dir=str(APP_FILE.parent / "tests")))
     _forget()
+
+
+def _built(handlers: Registry, clock: MovableClock) -> Yard:
+    """A yard whose clock stands still between two requests: what one changes, the next is to see."""
+    yard = build(handlers, now_ms=clock)
+    yard.shared.fresh_ms = 0
+    return yard
 
 
 @contextmanager

@@ -179,7 +179,7 @@ class DashboardData(AnswerModel):
 @router.get("/mq/dashboard", scope="dashboard")
 def show_dashboard(yard: Yard, query: DashboardQuery) -> DashboardData:
     """How the topics are doing, now and lately."""
-    return _data(dashboard.look(yard, query.window, query.step, query.topic))
+    return _shown(yard, query)
 
 
 @router.get("/mq/dashboard/sse", scope="dashboard", answer=str, content_type=EVENTS)
@@ -190,12 +190,18 @@ def dashboard_events(yard: Yard, query: EventsQuery) -> Answer:
     (`EventSource`) connect again by themselves after `interval`; each event, called `dashboard`, tells all.
     A browser's own `EventSource` sends no `Authorization` header: where a key is needed, use a client that does.
     """
-    shown = _data(dashboard.look(yard, query.window, query.step, query.topic))
+    shown = _shown(yard, query)
     # JSON escapes line breaks, so that the data is one line, as the format needs it.
     text = f"retry: {query.interval}\nid: {shown.timestamp}\nevent: dashboard\ndata: {json_text(shown)}\n\n"
     # A proxy that keeps or transforms an event spoils it: HTML Living Standard, "Server-sent events".
     headers = {"Cache-Control": "no-cache, no-store, no-transform", "X-Accel-Buffering": "no"}
     return Answer(body=text, content_type=EVENTS, headers=headers)
+
+
+def _shown(yard: Yard, query: DashboardQuery) -> DashboardData:
+    """What is shown of a time; viewers who ask for the same within a second share it."""
+    asked = (query.window, query.step, query.topic)
+    return yard.shared.get((DashboardData, *asked), lambda: _data(dashboard.look(yard, *asked)), yard.now_ms)
 
 
 def _data(seen: Dashboard) -> DashboardData:
