@@ -278,12 +278,9 @@ class JobLists:
         newest = replace(wanted, descending=True)
         rows = list(islice(self._read(newest, None, STREAM_CHUNK_MAX), WINDOW + 1))
         key = (lambda _: "") if wanted.order is None else wanted.order.key
-        found = [
-            ((key(job), position), job)
-            for chunk in chunks(rows[:WINDOW], READ_CHUNK)
-            for position, job in self._current(wanted, chunk)
-            if job is not None
-        ]
+        with threads(PARALLEL_READS) as readers:
+            read = readers.map(partial(self._current, wanted), chunks(rows[:WINDOW], READ_CHUNK))
+            found = [((key(job), position), job) for some in read for position, job in some if job is not None]
         found.sort(key=itemgetter(0), reverse=wanted.descending)
         return found, rows[WINDOW - 1][0] if len(rows) > WINDOW else None
 
