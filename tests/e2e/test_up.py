@@ -384,7 +384,7 @@ def _accepts_nothing_without_its_folder(service: Service, state: Path) -> None:
     state.unlink()
     away.rename(state)
     until(lambda: SAVED_AGAIN in words(service.log))
-    assert service.get("/health")["dependencies"]["data"]["detail"] == "saved"
+    becomes("saved", lambda: service.call("GET", "/health")[1]["dependencies"]["data"]["detail"])
     accepted = _publish(service)[1]["id"]
     until(lambda: f'"{accepted}"' in _saved_tables(state.parent))
 
