@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar
@@ -15,11 +16,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Answer:
-    """What was worked out, and when that was done; whoever works on it holds ``working``."""
+    """What comes of some work, and when that was done."""
 
-    working: Lock = field(default_factory=Lock)
+    coming: Future[Any] = field(default_factory=Future)
     done_ms: int | None = None
-    value: Any = None
 
 
 @dataclass(slots=True)
@@ -33,20 +33,30 @@ class SharedAnswers:
     def get(self, asked: Hashable, work: Callable[[], T], now_ms: Callable[[], int]) -> T:
         """The answer to what is ``asked``: that of a moment ago, or what ``work`` returns now.
 
-        Who asks while another works on it waits for that. What ``work`` raises is raised, and not kept.
+        Who asks while another works on it waits for that. What ``work`` raises is raised to all of them, and not kept.
         """
-        answer = self._answer_to(asked)
-        with answer.working:
-            if answer.done_ms is None or now_ms() - answer.done_ms >= self.fresh_ms:
-                answer.value = work()
-                answer.done_ms = now_ms()
-            value: T = answer.value
-            return value
+        answer, is_new = self._answer_to(asked, now_ms())
+        if is_new:
+            try:
+                answer.coming.set_result(work())
+            except BaseException as error:
+                self._forget(asked, answer)
+                answer.coming.set_exception(error)
+            answer.done_ms = now_ms()
+        found: T = answer.coming.result()
+        return found
 
-    def _answer_to(self, asked: Hashable) -> _Answer:
+    def _answer_to(self, asked: Hashable, at_ms: int) -> tuple[_Answer, bool]:
+        """The answer that there is or will be, or a new one, which whoever gets it has to work out."""
         with self._lock:
             known = self._answers.pop(asked, None)
-            answer = self._answers[asked] = known or _Answer()
+            is_new = known is None or (known.done_ms is not None and at_ms - known.done_ms >= self.fresh_ms)
+            answer = self._answers[asked] = _Answer() if known is None or is_new else known
             while len(self._answers) > KEPT_MAX:
                 del self._answers[next(iter(self._answers))]  # the one that was asked for longest ago
-            return answer
+            return answer, is_new
+
+    def _forget(self, asked: Hashable, answer: _Answer) -> None:
+        with self._lock:
+            if self._answers.get(asked) is answer:
+                del self._answers[asked]

@@ -66,6 +66,32 @@ def test_an_error_is_told_and_not_kept() -> None:
     assert shared.get("a", lambda: 5, CLOCK) == 5
 
 
+def test_an_error_is_told_to_all_who_waited() -> None:
+    began, may_end = Event(), Event()
+    shared = SharedAnswers()
+
+    def fails() -> int:
+        began.set()
+        assert may_end.wait(10)
+        raise ConnectionError("AWS is away")
+
+    with ThreadPoolExecutor(3) as viewers:
+        first = viewers.submit(shared.get, "a", fails, CLOCK)
+        assert began.wait(10)
+        second = viewers.submit(waits, shared, may_end)
+        assert isinstance(first.exception(10), ConnectionError)
+        assert second.exception(10) is first.exception()
+    assert shared.get("a", lambda: 5, CLOCK) == 5
+
+
+def waits(shared: SharedAnswers, let_end: Event) -> int:
+    """Asks for what is being worked out, and lets that end once it is known to be waited for."""
+    answer, is_new = shared._answer_to("a", CLOCK())
+    assert not is_new
+    let_end.set()
+    return int(answer.coming.result(10))
+
+
 def test_so_many_are_kept_and_those_asked_for_longest_ago_go() -> None:
     work = Work()
     shared = SharedAnswers()
