@@ -1,7 +1,7 @@
 """The embedded emulator's indexes, kept in order: a query reads what it shows, however much its partition holds.
 
 MiniStack sorts the whole partition of an index for each query and tries the key condition on every item of it, which
-takes 50 µs each, and a list of tasks makes some thirty queries. Here it is given the items between the query's bounds,
+takes 50 µs each, and a list of tasks makes some sixty queries. Here it is given the items between the query's bounds,
 behind its ExclusiveStartKey and up to its Limit, and does with them as ever. A COUNT is the difference of two places in
 the order; it is not cut at 1 MB. A query of any other form than ours is left alone.
 
