@@ -9,9 +9,11 @@ letter that cannot be delivered holds back that group alone.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 from chalicelib import aws
@@ -29,10 +31,11 @@ from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers import Hook
 from chalicelib.engine.projecting import Change
 from chalicelib.engine.registry import Registry
+from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import HooksQueue, Letter
-from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post
+from chalicelib.queue.webhooks import TIMEOUT_S, NoAnswer, NotTaken, post
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import OBJECT_PLACE
@@ -44,6 +47,7 @@ REMEMBERED_LOCALLY_MS = 1_000
 DELIVERY_RESERVE_MS = round(TIMEOUT_S * 1_000) + 5_000  # what must be left of an invocation to begin with a letter
 FIRST_WAIT_S = 10
 LONGEST_WAIT_S = 3_600
+RECIPIENTS_AT_ONCE = 10  # as many as a batch of the queue has letters
 
 Post = Callable[..., None]  # chalicelib.queue.webhooks.post
 
@@ -156,30 +160,73 @@ def _events(changes: Iterable[Change]) -> Iterator[JobEvent]:
 
 
 def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[], int], call: Post = post) -> list[str]:
-    """Deliver letters in their order; answers the ids of the messages that must come back.
+    """Deliver letters; answers the ids of the messages that must come back.
 
-    Of a group whose first letter could not be delivered, no later one is tried: all come back once that one does.
+    Those of one recipient one after the other, in their order; of several webhooks at a time, so that none waits for
+    another. Of a group whose first letter could not be delivered, no later one is tried: all come back once that one
+    does. Nor is any of a webhook that has not answered in time.
     """
     teller = _Teller(yard, call)
+    by_recipient: dict[str, list[_Opened]] = {}
+    for message in messages:
+        opened = _Opened(message, _addressed(message))
+        by_recipient.setdefault(opened.recipient, []).append(opened)
+    code = by_recipient.pop(IN_CODE, [])
+    deliver_to = partial(_deliver_in_order, teller, remaining_ms)
+    with ThreadPoolExecutor(RECIPIENTS_AT_ONCE) as posters:
+        posting = [posters.submit(deliver_to, of_webhook) for of_webhook in by_recipient.values()]
+        come_back = set(deliver_to(code))  # hooks in code are called by the main thread
+        come_back.update(*(each.result() for each in posting))
+    return [message.message_id for message in messages if message.message_id in come_back]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A message and the letter in it; ``None`` for a foreign one, which is a group of its own."""
+
+    message: Received
+    addressed: Addressed | None
+
+    @property
+    def recipient(self) -> str:
+        return IN_CODE if self.addressed is None else self.addressed.recipient
+
+    @property
+    def group(self) -> str:
+        return self.message.message_id if self.addressed is None else self.addressed.group
+
+
+def _deliver_in_order(teller: _Teller, remaining_ms: Callable[[], int], letters: Sequence[_Opened]) -> list[str]:
+    """Deliver the letters of one recipient; answers the ids of the messages that must come back."""
     held: set[str] = set()
     come_back: list[str] = []
-    for message in messages:
-        addressed = _opened(message)
-        group = addressed.group if addressed is not None else message.message_id
+    silent = False
+    for letter in letters:
+        message = letter.message
         problem: str | None = "another comes first, or too little time is left"
         wait_s = 0
-        if group not in held and remaining_ms() >= DELIVERY_RESERVE_MS:
-            problem, wait_s = teller.tell(addressed), wait_before(message.receive_count)
+        if silent:
+            problem, wait_s = "the webhook has not answered another in time", wait_before(message.receive_count)
+        elif letter.group not in held and remaining_ms() >= DELIVERY_RESERVE_MS:
+            problem, silent = teller.told(letter.addressed)
+            wait_s = wait_before(message.receive_count)
         if problem is None:
             continue
-        logger.warning("not told, and tried again", extra={"group": group, "wait_s": wait_s, "why": problem})
-        held.add(group)
+        logger.warning("not told, and tried again", extra={"group": letter.group, "wait_s": wait_s, "why": problem})
+        held.add(letter.group)
         come_back.append(message.message_id)
-        queue_of(yard.settings).hide(message.receipt, wait_s)
+        _hide(teller.yard, message, wait_s)
     return come_back
 
 
-def _opened(message: Received) -> Addressed | None:
+def _hide(yard: Yard, message: Received, wait_s: int) -> None:
+    try:
+        queue_of(yard.settings).hide(message.receipt, wait_s)
+    except AWS_FAILURES as error:  # it comes back when its time in this invocation's hands is over
+        logger.warning("a letter is not hidden", extra={"message_id": message.message_id, "error": str(error)})
+
+
+def _addressed(message: Received) -> Addressed | None:
     try:
         return Addressed.from_text(message.text)
     except InvalidInput:
@@ -198,6 +245,17 @@ class _Teller:
     yard: Yard
     call: Post
     _webhooks: dict[str, Webhook] | None = None  # as they are now, once one is to be told
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def told(self, addressed: Addressed | None) -> tuple[str | None, bool]:
+        """Tell the recipient; answers why it could not be told, if so, and whether it has not answered in time."""
+        try:
+            return self.tell(addressed), False
+        except NoAnswer as silent:
+            return str(silent), True
+        except Exception as error:  # AWS's, or ours: it concerns this letter alone
+            logger.exception("a letter was not delivered")
+            return type(error).__name__, False
 
     def tell(self, addressed: Addressed | None) -> str | None:
         """Tell the recipient; answers why it could not be told, without a secret, or ``None``."""
@@ -207,13 +265,17 @@ class _Teller:
         if addressed.recipient == IN_CODE:
             _tell_hooks(self.yard.handlers.hooks, event)
             return None
-        if self._webhooks is None:
-            self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
-        webhook = self._webhooks.get(addressed.recipient)
+        webhook = self._known().get(addressed.recipient)
         if webhook is None:
             logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
             return None
         return self._post(webhook, event)
+
+    def _known(self) -> dict[str, Webhook]:
+        with self._lock:
+            if self._webhooks is None:
+                self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
+            return self._webhooks
 
     def _post(self, webhook: Webhook, event: JobEvent) -> str | None:
         body = json.dumps(document_of(event), separators=(",", ":")).encode()
@@ -227,6 +289,8 @@ class _Teller:
         }
         try:
             self.call(webhook.url, body, headers, local=self.yard.settings.local)
+        except NoAnswer as silent:
+            raise NoAnswer(f"webhook {webhook.id}: {silent}") from None
         except NotTaken as refused:
             return f"webhook {webhook.id}: {refused}"
         return None

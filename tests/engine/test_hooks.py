@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ from chalicelib.functions import hooks as hooks_function
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import Letter, rows
-from chalicelib.queue.webhooks import NotTaken
+from chalicelib.queue.webhooks import NoAnswer, NotTaken
 from chalicelib.settings import Settings
 from infra.queues import HOOKS_RECEIVE_COUNT, HOOKS_VISIBILITY_S
 from tests.support.steps import a_task, using, work
@@ -361,6 +362,31 @@ def test_a_batch_stops_where_a_group_fails_or_the_time_is_short(w: World, monkey
     foreign = Received("q", "m", batch[1].receipt, '{"to":"w1"}')
     assert hooks.deliver(w.yard, [foreign], lambda: 60_000) == ["m"]
     assert hooks.deliver(w.yard, batch[1:2], lambda: hooks.DELIVERY_RESERVE_MS - 1) == [batch[1].message_id]
+
+
+def test_one_that_does_not_answer_is_tried_once_and_keeps_no_other_waiting(w: World) -> None:
+    healthy_told, tried = threading.Event(), []
+
+    def post(url: str, *_: Any, **__: Any) -> None:
+        if url != URL:
+            healthy_told.set()
+            return
+        assert healthy_told.wait(30), "the other webhook has waited for this one"
+        tried.append(url)
+        raise NoAnswer("no answer")
+
+    webhook(w, events=frozenset({EventType.CREATE}))
+    webhook(w, "w2", url="https://b.example/", events=frozenset({EventType.CREATE}))
+    using(w, handler)
+    for _ in range(2):
+        a_task(w)
+    w.project()
+    batch = [Received("q", m["MessageId"], m["ReceiptHandle"], m["Body"]) for m in received(w)]
+    silent = [m.message_id for m in batch if json.loads(m.text)["to"] == "w1"]
+    assert hooks.deliver(w.yard, batch, lambda: 60_000, post) == silent
+    assert (len(batch), len(silent), tried) == (4, 2, [URL])
+    hidden_ms = {m.id: int(m.visible_at) - w.clock.ms for m in w.messages(w.yard.settings.hooks_queue)}
+    assert [hidden_ms[message_id] for message_id in silent] == [10_000, 10_000]
 
 
 def test_webhooks_are_remembered_for_half_a_minute_by_whoever_sends_and_looked_up_by_whoever_tells(
