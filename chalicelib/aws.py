@@ -22,6 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib import settings
+from chalicelib.clocks import TIMEKEEPERS, ledger_clock
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5  # beyond the 2 s for which a poll lets SQS hold a ReceiveMessage
@@ -131,6 +132,8 @@ def client(
     call_s = connect_timeout_s + read_timeout_s
     made.meta.events.register_first(f"before-send.{service}", partial(_not_too_late, call_s))
     made.meta.events.register_first(f"needs-retry.{service}", partial(_no_wait_too_late, call_s))
+    if service in TIMEKEEPERS:
+        ledger_clock.watch(made, service)
     return made
 
 

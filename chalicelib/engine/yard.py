@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger
 
 from chalicelib import aws, settings
+from chalicelib.clocks import ledger_clock
 from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers import DEFAULT_POOL
@@ -132,13 +132,8 @@ def build(
         objects=objects,
         handlers=handlers,
         ids=JobIds(directory.take_id_block),
-        now_ms=now_ms or wall_clock_ms,
+        now_ms=now_ms or ledger_clock,
         random_bytes=random_bytes,
         worker_name=f"{socket.gethostname()}-{os.getpid()}",
         exit_process=exit_process,
     )
-
-
-def wall_clock_ms() -> int:
-    """Now, in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000

@@ -11,6 +11,7 @@ from threading import Timer
 
 import pytest
 
+from chalicelib.clocks import wall_clock_ms
 from chalicelib.core.decisions import Succeeded
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band
@@ -22,7 +23,7 @@ from chalicelib.engine.registry import Registry
 from chalicelib.engine.repairing import recover_locked
 from chalicelib.engine.routing import lane_of
 from chalicelib.engine.settling_batches import Report, settle_batch
-from chalicelib.engine.yard import Yard, build, wall_clock_ms
+from chalicelib.engine.yard import Yard, build
 from tests.support.backends import Ground
 from tests.support.waiting import becomes, until
 from tests.support.yards import events_of

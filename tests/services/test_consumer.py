@@ -17,10 +17,11 @@ from unittest.mock import patch
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from chalicelib.clocks import wall_clock_ms
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.engine import polling
 from chalicelib.engine.context import Reject
-from chalicelib.engine.yard import Yard, wall_clock_ms
+from chalicelib.engine.yard import Yard
 from chalicelib.services import dead_letters, installation, messages, queues, traces
 from chalicelib.services.consumer import Consumer, Options
 from chalicelib.services.locks import LockKeeper

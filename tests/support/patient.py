@@ -15,9 +15,9 @@ from typing import Any
 from moto import mock_aws
 
 from chalicelib import aws
+from chalicelib.clocks import wall_clock_ms
 from chalicelib.core.access import AccessKey
 from chalicelib.core.lanes import Band, Lane, sqs_name
-from chalicelib.engine.yard import wall_clock_ms
 from chalicelib.local import stack
 from chalicelib.local.doctor.examination import Report, examine
 from chalicelib.local.doctor.findings import Finding

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from chalicelib import aws
-from chalicelib.engine.yard import wall_clock_ms
+from chalicelib.clocks import wall_clock_ms
 from chalicelib.local.doctor import api, functions, live, queues, sources, stacks, storage, watch
 from chalicelib.local.doctor.findings import Finding, Level
 from chalicelib.local.doctor.installation import Checkout, found
