@@ -177,7 +177,7 @@ class TestCreate:
             ({"next": {"type": "worked", "next": 5}}, "next.next"),
             ({"next": {"type": "worked", "next": {"type": "nobody.runs.it"}}}, "next.next.type"),
             ({"remove_on_complete": "no"}, "remove_on_complete"),
-            ({"input": {1, 2}}, "payload"),
+            ({"input": {"rows": [int]}}, "input.rows[0]"),
         ],
         ids=str,
     )
