@@ -5,9 +5,11 @@ Models are built at first use (``defer_build``): importing fifty of them costs a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -53,6 +55,15 @@ class ApiModel(BaseModel):
                 raise PydanticCustomError(UNKNOWN_NAMES, "names that there are", {"expected": expected})
         return given
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, given: Any) -> Any:
+        """A null where a field may be left out, and has no null of its own, is as good as nothing."""
+        nulls = _never_null(cls) if isinstance(given, dict) else None
+        if not nulls:
+            return given
+        return {name: value for name, value in given.items() if value is not None or name not in nulls}
+
 
 class AnswerModel(ApiModel):
     """An answer or a part of one. What is stored must be shown, so odd text and numbers pass."""
@@ -63,6 +74,19 @@ class AnswerModel(ApiModel):
         str_max_length=None,
         allow_inf_nan=True,
         json_schema_serialization_defaults_required=True,  # an answer has all its fields, null where unset
+    )
+
+
+@cache
+def _never_null(model: type[ApiModel]) -> frozenset[str]:
+    """The outer names of a request's fields that have a default and take no null; of an answer none."""
+    if issubclass(model, AnswerModel):
+        return frozenset()
+    optional = {name: found for name, found in model.model_fields.items() if not found.is_required()}
+    return frozenset(
+        to_camel(name)
+        for name, found in optional.items()
+        if found.annotation is not Any and type(None) not in get_args(found.annotation)
     )
 
 
@@ -83,6 +107,16 @@ def _no_boolean(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("a number or text, not true or false")
     return value
+
+
+def _as_text(value: Any) -> Any:
+    """An object as its JSON text; that stands for what a client's language calls an error."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else value
+
+
+def _digits(value: Any) -> Any:
+    """A whole number as its digits."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _as_list(value: Any) -> Any:
@@ -111,6 +145,15 @@ Text = Annotated[
     Field(json_schema_extra={"pattern": TEXT}),
 ]
 """What a person reads (an error, a remark): any text, line breaks included."""
+
+Reason = Annotated[
+    Text,
+    BeforeValidator(_as_text, json_schema_input_type=str | dict[str, Any]),
+]
+"""Why something failed: a text, or an object, which is kept as its JSON text."""
+
+Target = Annotated[Name, BeforeValidator(_digits, json_schema_input_type=str | int)]
+"""What a task is about: a name, or a number, which is kept as its digits."""
 
 NOT_BOOLEAN = BeforeValidator(_no_boolean)
 """Refuses JavaScript's ``true``. It stands behind bounds, so that JSON Schema calls those minimum and maximum."""

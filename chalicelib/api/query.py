@@ -3,6 +3,7 @@
     filter.status=failed  filter[status]=failed        {"filter": {"status": "failed"}}
     filter[createdAt][startTime]=2026-01-01            {"filter": {"createdAt": {"startTime": "2026-01-01"}}}
     sort[createdAt]=DESC                               {"sort": {"createdAt": "DESC"}}
+    topic=&status=                                     {}: an empty value is none
     ids=1&ids=2  ids[]=1&ids[]=2                       {"ids": ["1", "2"]}
 
 Names are only ever keys of a ``dict``; nothing in them is looked up, imported or evaluated.
@@ -41,7 +42,8 @@ def nested(flat: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     if count > VALUES_MAX:
         raise BadRequest("the query has too many values", field="query", expected=f"at most {VALUES_MAX}", got=count)
     tree: dict[str, Any] = {}
-    for key, values in flat.items():
+    for key, given in flat.items():
+        values = [value for value in given if value]
         if not values:
             continue
         leaf = _leaf(tree, key)

@@ -78,6 +78,7 @@ class Job:
     backoff: retry.Backoff | None = None  # None: as the handler declares
     body: str | None = None  # JSON text of {input, options, context}, where it is small
     body_at: str | None = None  # otherwise its place: "item" or "s3:<key>"
+    body_bytes: int | None = None  # what a body in the bucket takes in an answer
     target_id: str | None = None
     target_type: str | None = None
     runner: str = SYSTEM  # SYSTEM: a handler runs it; MANUAL: a person completes it
@@ -216,8 +217,8 @@ class Tombstone:
 STORY_FIELDS = ("id", "kind", "type", "created_at_ms", "trace_id", "trace")
 ORDER_FIELDS = (
     "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
-    "timeout_ms", "backoff", "body", "body_at", "target_id", "target_type", "runner", "script", "parent_id",
-    "replay_of", "created_by", "chained", "remove_on_complete", "limited",
+    "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
+    "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "limited",
 )  # fmt: skip
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
 _FLAGS = ("chained", "remove_on_complete", "limited")

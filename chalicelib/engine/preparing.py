@@ -134,6 +134,7 @@ def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
         backoff=draft.backoff or _chosen_backoff(yard, draft),
         body=body.text if body.place is None else None,
         body_at=body.place,
+        body_bytes=body.bytes,
         target_id=draft.target_id,
         target_type=draft.target_type,
         runner=draft.runner,

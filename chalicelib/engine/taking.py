@@ -85,7 +85,7 @@ class Hand:
         waiting = self._readable(messages)
         while waiting:
             message, envelope = waiting[0]
-            size_bytes = self._size_bytes(message.text)
+            size_bytes = self._size_bytes(message.text, envelope)
             if self.full or (self.taken and size_bytes > self._room_bytes):
                 self._closed = True
                 self.yard.transport.hide([message for message, _ in waiting], 0)
@@ -95,7 +95,7 @@ class Hand:
             job = self._claimed(message, envelope, lease)
             if job is not None:
                 self.taken.append(job)
-                self._room_bytes -= self._size_bytes(to_envelope(job))
+                self._room_bytes -= self._size_bytes(to_envelope(job), job)
 
     def _readable(self, messages: Iterable[Received]) -> list[tuple[Received, Job]]:
         """Messages with the jobs that travel in them, the soonest first; a foreign text becomes a dead letter."""
@@ -120,7 +120,8 @@ class Hand:
                 return None
         return verdict
 
-    def _size_bytes(self, envelope: str) -> int:
-        """What a message takes in an answer; one whose body is in the bucket may be as large as any."""
-        in_bucket = f'"body_at":"{OBJECT_PLACE}' in envelope
-        return self.yard.settings.payload_max_bytes if in_bucket else answered_bytes(envelope)
+    def _size_bytes(self, text: str, job: Job) -> int:
+        """What a message takes in an answer: as much as its envelope, and what is in the bucket on top."""
+        if not (job.body_at or "").startswith(OBJECT_PLACE):
+            return answered_bytes(text)
+        return answered_bytes(text) + (job.body_bytes or self.yard.settings.payload_max_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.core.job import Job
@@ -26,7 +26,7 @@ SORT_KEYS: Mapping[str, Callable[[Job], str]] = {
     "startTime": lambda job: _sortable(job.created_at_ms if job.start_at_ms is None else job.start_at_ms),
     "completedAt": lambda job: _sortable(job.completed_at_ms or 0),
 }
-NEWEST_FIRST = ("createdAt", True)
+NEWEST_FIRST = (("createdAt", True),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,12 @@ class TaskFilters:
     completed: Span | None = None  # of what is done
 
 
-def wanted_tasks(yard: Yard, filters: TaskFilters, order: tuple[str, bool] = NEWEST_FIRST) -> Wanted:
+def wanted_tasks(yard: Yard, filters: TaskFilters, order: Sequence[tuple[str, bool]] = NEWEST_FIRST) -> Wanted:
     """The list that ``filters`` describe: what an index answers, and a test for what none does.
 
-    ``order`` is one of ``SORT_KEYS``, and whether the largest comes first.
+    ``order`` is one or more of ``SORT_KEYS``, each with whether the largest comes first; a later one decides where
+    those before are the same.
     """
-    key, descending = order
     tests = _tests(yard, filters)
     return Wanted(
         Kind.TASK,
@@ -74,9 +74,32 @@ def wanted_tasks(yard: Yard, filters: TaskFilters, order: tuple[str, bool] = NEW
         since_ms=filters.created.since_ms,
         until_ms=filters.created.until_ms,
         matches=(lambda job: all(test(job) for test in tests)) if tests else None,
-        order=None if key == "createdAt" else Order(key, SORT_KEYS[key]),
-        descending=descending,
+        order=_order(order),
+        descending=order[0][1],
     )
+
+
+def _order(keys: Sequence[tuple[str, bool]]) -> Order | None:
+    """The order by one key, or by several, in the direction of the first."""
+    (first, descending), *others = keys
+    if not others:
+        return None if first == "createdAt" else Order(first, SORT_KEYS[first])
+
+    def key(job: Job) -> str:
+        texts = [(SORT_KEYS[name](job), direction is descending) for name, direction in keys]
+        return "".join(_ended(text) if same else _opposite(text) for text, same in texts)
+
+    return Order(",".join(f"{name} {'DESC' if largest_first else 'ASC'}" for name, largest_first in keys), key)
+
+
+def _ended(text: str) -> str:
+    """A text that sorts as it did, whatever is written behind it; names have no such character."""
+    return f"{text}\0"
+
+
+def _opposite(text: str) -> str:
+    """A text that sorts the other way round, whatever is written behind it."""
+    return bytes(255 - byte for byte in _ended(text).encode("utf-8", "surrogatepass")).hex()
 
 
 def page_of_one(yard: Yard, job_id: int | None, wanted: Wanted, offset: int = 0) -> JobPage:

@@ -184,7 +184,7 @@ def list(  # noqa: A001  # fastify-task's word for it
         if completed_from is None and completed_until is None
         else _span("completed", completed_from, completed_until),
     )
-    wanted = wanted_tasks(yard, filters, (sort, descending))
+    wanted = wanted_tasks(yard, filters, [(sort, descending)])
     if id is not None:
         size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
         found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)

@@ -39,10 +39,14 @@ class PayloadUnread(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """A body's place (``place`` is ``None`` for the record itself) and its text where SQS may carry it."""
+    """A body's place (``place`` is ``None`` for the record itself) and its text where SQS may carry it.
+
+    Of one in the bucket, ``answered_bytes`` is told instead.
+    """
 
     text: str | None
     place: str | None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class PayloadStore:
             return StoredBody(text, None)
         if len(text) <= ITEM_MAX_BYTES:
             return StoredBody(text, ITEM_PLACE)
-        return StoredBody(None, self._put_object(f"bodies/{job_id}/{birth}.json", text))
+        return StoredBody(None, self._put_object(f"bodies/{job_id}/{birth}.json", text), answered_bytes(text))
 
     def body(self, job: Job) -> dict[str, Any]:
         """The job's ``{input, options, context}``; empty where it was written without any.

@@ -278,10 +278,14 @@ class TestEvents:
         shown = dashboard(api)
         reply = api.get("/mq/dashboard/sse")
         assert reply.status == 200
-        retry, id_, event, data, *rest = reply.text.split("\n")
-        assert (retry, id_, event) == ("retry: 5000", f"id: {api.clock.ms}", "event: dashboard")
+        retry, id_, data, *rest = reply.text.split("\n")
+        assert (retry, id_) == ("retry: 5000", f"id: {api.clock.ms}")
         assert json.loads(data.removeprefix("data: ")) == shown
         assert rest == ["", ""]
+
+    def test_an_event_has_a_name_where_one_is_asked_for(self, api: Service) -> None:
+        assert api.get("/mq/dashboard/sse", {"event": "dashboard"}).text.split("\n")[2] == "event: dashboard"
+        assert problem(api.get("/mq/dashboard/sse", {"event": "a\nb"}))[:2] == (422, "event")
 
     def test_the_headers_keep_it_from_being_kept(self, api: Service) -> None:
         headers = api.get("/mq/dashboard/sse").headers
@@ -313,7 +317,7 @@ class TestEvents:
             publish(api, topic)
         project(api)
         text = api.get("/mq/dashboard/sse", {"topic": ODD_TOPICS[3]}).text
-        assert [line.partition(":")[0] for line in text.splitlines()] == ["retry", "id", "event", "data", ""]
+        assert [line.partition(":")[0] for line in text.splitlines()] == ["retry", "id", "data", ""]
 
     def test_the_interval(self, api: Service) -> None:
         assert api.get("/mq/dashboard/sse", {"interval": 1_000}).text.startswith("retry: 1000\n")

@@ -48,7 +48,7 @@ class TestDeadLetters:
         for n in range(4):
             letters.append(dead_letter(api, topic, {"n": n})["id"])
             api.clock.move(1)
-        successor = api.post("/mq/dlq/replay", {"id": letters[1]}).json["messageId"]
+        successor = api.post("/mq/dlq/replay", {"id": letters[1]}).json["id"]
         replayed_at = api.now()
         api.clock.move(1)
 
@@ -82,12 +82,22 @@ class TestReplay:
         api.clock.move(100)
         reply = api.post(f"/mq/dlq/replay/{dead['id']}") if by_path else api.post("/mq/dlq/replay", {"id": dead["id"]})
         assert reply.status == 200
-        new_id = reply.json["messageId"]
-        assert reply.json == {"id": dead["id"], "success": True, "messageId": new_id, "error": None}
+        new_id, new_trace = reply.json["id"], reply.json["traceId"]
         assert new_id != dead["id"]
+        assert reply.json == {
+            **dead,
+            "id": new_id,
+            "traceId": new_trace,
+            "status": "PENDING",
+            "retryCount": 0,
+            "error": None,
+            "createdAt": api.now(),
+            "updatedAt": api.now(),
+            "deadLetterId": dead["id"],
+        }
 
         (taken,) = poll(api, topic)
-        assert taken["traceId"] != dead["traceId"]
+        assert taken["traceId"] == new_trace != dead["traceId"]
         assert taken == {
             **dead,
             "id": new_id,
@@ -107,7 +117,7 @@ class TestReplay:
 
     def test_once_only(self, api: Service, topic: str) -> None:
         dead = dead_letter(api, topic)
-        successor = api.post("/mq/dlq/replay", {"id": dead["id"]}).json["messageId"]
+        successor = api.post("/mq/dlq/replay", {"id": dead["id"]}).json["id"]
         told = f"dead letter {dead['id']} was replayed already, as message {successor}"
         for again in (
             api.post("/mq/dlq/replay", {"id": dead["id"]}),
@@ -133,7 +143,7 @@ class TestReplay:
 
     def test_several_in_order(self, api: Service, topic: str) -> None:
         first, second, third = (dead_letter(api, topic, {"n": n})["id"] for n in range(3))
-        earlier = api.post("/mq/dlq/replay", {"id": second}).json["messageId"]
+        earlier = api.post("/mq/dlq/replay", {"id": second}).json["id"]
         live = publish(api, f"{topic}.live")["id"]
         reply = api.post("/mq/dlq/replay", {"ids": [third, second, "nonsense", live, int(first), third]})
         assert reply.status == 200

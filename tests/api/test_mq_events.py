@@ -72,7 +72,7 @@ class TestEvents:
     def test_newest_message_first_and_newest_event_first(self, api: Service, topic: str) -> None:
         dead = dead_letter(api, topic)["id"]
         api.clock.move(1)
-        replayed = api.post("/mq/dlq/replay", {"id": dead}).json["messageId"]
+        replayed = api.post("/mq/dlq/replay", {"id": dead}).json["id"]
         poll(api, topic)
         assert events(api, topic=topic) == [
             (replayed, "PROCESSING"),
@@ -114,7 +114,7 @@ class TestEvents:
             ({"event": "DONE"}, "event", WORDS),
             ({"event": "published"}, "event", None),
             ({"perPage": 101}, "perPage", "less than or equal to 100"),
-            ({"topic": ""}, "topic", "text of at least 1 character"),
+            ({"topic": "x" * 401}, "topic", "text of at most 400 characters"),
         ],
         ids=str,
     )

@@ -6,11 +6,21 @@ from typing import Any
 
 import pytest
 
-from tests.support.mq import HOUR_MS, listed, poll, problem, publish
+from tests.support.mq import HOUR_MS, dead_letter, listed, poll, problem, publish
 from tests.support.service import Service
 
 
 class TestList:
+    def test_an_empty_value_is_no_filter(self, api: Service, topic: str) -> None:
+        record = publish(api, topic)
+        assert listed(api, topic=topic, status="", traceId="", perPage="", currentPage="") == [record]
+        assert record in listed(api, topic="")
+        letter = dead_letter(api, f"{topic}.dead")["id"]
+        found = api.get("/mq/dlq/list", {"topic": f"{topic}.dead", "replayed": ""}).json["pageData"]
+        assert [entry["id"] for entry in found] == [letter]
+        events = api.get("/mq/trace/list", {"topic": topic, "event": "", "messageId": ""}).json["pageData"]
+        assert [entry["event"] for entry in events] == ["PUBLISHED"]
+
     def test_pages_newest_first(self, api: Service, topic: str) -> None:
         records = []
         for n in range(23):
@@ -88,8 +98,8 @@ class TestList:
             ({"perPage": "many"}, "perPage"),
             ({"currentPage": 0}, "currentPage"),
             ({"currentPage": 100_001}, "currentPage"),
-            ({"topic": ""}, "topic"),
-            ({"traceId": ""}, "traceId"),
+            ({"topic": "x" * 401}, "topic"),
+            ({"traceId": "x" * 257}, "traceId"),
         ],
         ids=str,
     )

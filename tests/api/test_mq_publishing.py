@@ -32,7 +32,7 @@ class TestPublish:
             "lockedAt": None,
             "lockExpiresAt": None,
             "traceId": record["traceId"],
-            "options": None,
+            "options": {},
             "error": None,
             "createdAt": api.now(),
             "updatedAt": api.now(),
@@ -233,7 +233,7 @@ class TestIdempotency:
     def test_what_is_null_is_absent(self, api: Service, topic: str) -> None:
         names = ("priority", "executeAt", "maxRetries", "traceId", "meta", "idempotencyKey")
         record = publish(api, topic, **dict.fromkeys(names))
-        assert (record["priority"], record["maxRetries"], record["options"]) == (0, 3, None)
+        assert (record["priority"], record["maxRetries"], record["options"]) == (0, 3, {})
 
     @pytest.mark.parametrize("change", [{"payload": {"n": 2}}, {"priority": 1}, {"meta": {}}, {"maxRetries": 2}])
     def test_another_request_with_the_key_is_refused(self, api: Service, topic: str, change: dict[str, Any]) -> None:

@@ -117,7 +117,7 @@ class TestSubscribers:
             if letter["id"] == record["id"]
         ]
         assert (letter["errorMessage"], letter["retryCount"]) == ("no good", 3)
-        replayed = api.post(f"/mq/dlq/replay/{record['id']}").json["messageId"]
+        replayed = api.post(f"/mq/dlq/replay/{record['id']}").json["id"]
         for wait_ms in (1_001, 2_001, 0):
             api.work(self.TOPIC)
             api.clock.move(wait_ms)

@@ -127,7 +127,7 @@ class TestCreate:
             ({"type": "x" * 257}, ("type", "text of at most 256 characters", ANY)),
             ({"type": "  "}, ("type", "a name without control characters, not all blank", "  ")),
             ({"targetId": ""}, ("targetId", "text of at least 1 character", "an empty text")),
-            ({"targetId": 7}, ("targetId", "a valid string", "7")),
+            ({"targetId": 7.5}, ("targetId", "a valid string", "7.5")),
             ({"targetType": "a\x00b"}, ("targetType", "a name without control characters, not all blank", ANY)),
             ({"runnerType": "robot"}, ("runnerType", "'manual' or 'system'", "robot")),
             ({"delay": -1}, ("delay", "greater than or equal to 0", "-1")),
@@ -286,3 +286,12 @@ class TestSecrets:
 def test_times_are_written_as_javascript_does(api: Service, kind: str) -> None:
     api.clock.ms = 1_800_000_000_007
     assert create(api, kind)["createdAt"] == "2027-01-15T08:00:00.007Z" == written(1_800_000_000_007)
+
+
+def test_null_is_as_good_as_nothing_where_a_field_may_be_left_out(api: Service, kind: str) -> None:
+    usual = {"runnerType": "manual", "priority": 0, "removeOnComplete": False, "maxRetries": 2, "options": None}
+    task = create(api, kind, **dict.fromkeys([*usual, "delay", "timeout", "next", "userId"]))
+    assert {name: task[name] for name in usual} == usual
+    follows = create(api, kind, next={"type": "flow.reported", "runnerType": None, "delay": None})
+    assert follows["next"] == {"type": "flow.reported"}
+    assert problem(api.post("/api/task/create", {"type": kind, "targetId": None, "targetType": "t"}))[1] == "targetId"

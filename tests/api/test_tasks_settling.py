@@ -253,3 +253,15 @@ class TestRetry:
     @pytest.mark.parametrize("task_ids", [[], ["1"] * 101, "1", [None]])
     def test_one_to_a_hundred_ids(self, api: Service, task_ids: Any) -> None:
         assert problem(api.post("/api/task/retry", {"taskIds": task_ids}))[0] == 422
+
+
+def test_an_error_may_be_an_object_and_a_target_a_number(api: Service, kind: str) -> None:
+    task = create(api, kind, target_id=42)  # type: ignore[arg-type]
+    assert task["targetId"] == "42"
+    reply = api.post("/api/task/complete", {"id": task["id"], "status": "failed", "error": {"message": "no"}})
+    assert reply.json == {}
+    assert detail(api, task["id"])["error"]["message"] == '{"message":"no"}'
+    waiting = create(api, kind, target_id="42")
+    api.post("/api/task/cancel", {"targetId": 42, "targetType": "document", "type": kind})
+    assert detail(api, waiting["id"])["status"] == "canceled"
+    assert problem(api.post("/api/task/create", {"type": kind, "targetId": True, "targetType": "t"}))[1] == "targetId"

@@ -172,8 +172,9 @@ class TestIds:
         assert api.post(f"{CALLBACK}?taskId={task_id}", {"id": task_id, "code": 0}).json == {}
 
     def test_one_of_them(self, api: Service) -> None:
+        expected = "id or taskId in the body, or taskId in the query"
         for path, body, got in ((LOG, {}, "neither"), (f"{LOG}?taskId=2", {"id": "1"}, "two of them")):
-            assert problem(api.post(path, body)) == (422, "id", "id or taskId in the body, or taskId in the query", got)
+            assert problem(api.post(path, body)) == (422, "id", expected, got)
 
 
 class TestNext:
@@ -301,3 +302,17 @@ class TestCallback:
 def entry_of(n: int) -> LogEntry:
     """A log entry of a moment of its own."""
     return LogEntry(1_000 + n, str(n), None)
+
+
+def test_a_log_is_shown_where_users_of_fastify_task_look_for_it_and_taskid_names_its_task(api: Service) -> None:
+    task_id = str(create(api, "by.hand", options={"color": "red"}, context={"secret": SECRET})["id"])
+    assert detail(api, task_id)["options"] == {"color": "red"}
+    told = {"data": {"n": 1}, "message": "first"}
+    body = {"taskId": task_id, **told, "signature": sign(SECRET, task_id, told)}
+    assert anonymously(api, LOG, body).json == {}
+    shown = detail(api, task_id)
+    assert shown["log"] == [{**told, "time": api.now()}]
+    assert shown["options"] == {"color": "red", "logs": shown["log"]}
+    both = anonymously(api, LOG, {**body, "id": "1"})
+    assert (both.status, both.json["details"][0]["field"]) == (422, "id")
+    assert api.post(NEXT, {"taskId": task_id, "result": DONE}).status == 401

@@ -79,7 +79,7 @@ class TestBodies:
         job, place = placed(yard, text)
         key = f"bodies/{job.id}/{BIRTH}.json"
         assert place == f"s3:{key}"
-        assert yard.payloads.place_body(job.id, BIRTH, text) == StoredBody(None, f"s3:{key}")
+        assert yard.payloads.place_body(job.id, BIRTH, text) == StoredBody(None, f"s3:{key}", answered_bytes(text))
         found = yard.objects.get_object(Bucket=yard.payloads.bucket, Key=key)
         assert (found["Body"].read().decode(), found["ContentType"]) == (text, "application/json")
         assert yard.payloads.body(yard.jobs.find(job.id) or job) == json.loads(text)

@@ -81,6 +81,7 @@ orders: dict[str, st.SearchStrategy[Any]] = {
     "backoff": st.none() | backoffs,
     "body": st.none() | st.just('{"input":null}') | names,
     "body_at": st.none() | st.just("item") | names,
+    "body_bytes": st.none() | st.integers(1, 10**7),
     "target_id": st.none() | names,
     "target_type": st.none() | names,
     "runner": st.sampled_from((SYSTEM, MANUAL)),

@@ -74,10 +74,8 @@ def test_a_failing_subscriber_is_retried_with_the_documented_backoff_buried_and_
     dead = service.get("/mq/dlq/list?topic=always.fails&replayed=false")["pageData"]
     assert [(letter["id"], letter["errorMessage"]) for letter in dead] == [(message["id"], "no luck with 1")]
     replayed = service.post("/mq/dlq/replay", {"id": message["id"]})
-    assert replayed["success"] is True
-    again = until(
-        lambda: _having(service.get("/mq/message/list?topic=always.fails")["pageData"], replayed["messageId"])
-    )
+    assert (replayed["status"], replayed["deadLetterId"]) == ("PENDING", message["id"])
+    again = until(lambda: _having(service.get("/mq/message/list?topic=always.fails")["pageData"], replayed["id"]))
     story = until(lambda: _ended(service, again["traceId"], "MOVED_TO_DLQ"))
     assert story[0]["event"] == "REPLAYED"
     assert story[0]["detail"] == {"originalId": message["id"], "deadLetterId": message["id"]}

@@ -169,8 +169,9 @@ class TestDeadLetters:
             api.post("/mq/dlq/replay", {"id": one["id"]}),
             api.post(f"/mq/dlq/replay/{other['id']}", {}),
         ):
-            assert replayed["success"] is True
-            again = until(lambda wanted=replayed: _found(api, "dlq.single", wanted["messageId"]))
+            assert replayed["deadLetterId"] in (one["id"], other["id"])
+            again = until(lambda wanted=replayed: _found(api, "dlq.single", wanted["id"]))
+            assert again["traceId"] == replayed["traceId"]
             assert events(api, again["traceId"])[0] == "REPLAYED"
         letters = api.get("/mq/dlq/list?topic=dlq.single&replayed=true")
         assert (letters["totalCount"], {letter["replayed"] for letter in letters["pageData"]}) == (2, {True})

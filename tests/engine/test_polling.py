@@ -128,6 +128,16 @@ def test_a_limit_of_payloads_does_not_limit_polls(w: World) -> None:
     assert len(poll(small, "notes", 10, LEASE_MS, "c")) == 3
 
 
+def test_what_is_in_the_bucket_is_taken_for_as_large_as_it_is(w: World) -> None:
+    """Of nine with 700 KB, seven fit into one answer; the next poll has the rest, and nobody is charged for it."""
+    for _ in range(9):
+        a_message(w, "notes", input="x" * 700_000)
+    first = len(polled(w))
+    w.clock.move(1)
+    assert (first, len(polled(w))) == (7, 2)
+    assert [job.attempts for job in w.jobs()] == [1] * 9
+
+
 def test_a_topic_with_subscribers_is_not_polled(w: World) -> None:
     @subscribe("news")
     def listener(_: Any) -> None: ...

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from chalicelib.api.exchange import Answer, json_text
-from chalicelib.api.models import AnswerModel, ApiModel, Topic, Whole
+from chalicelib.api.models import AnswerModel, ApiModel, Name, Topic, Whole
 from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
 from chalicelib.api.routes import Router
 from chalicelib.core.projection import Measure, Quantity
@@ -72,6 +72,9 @@ class EventsQuery(DashboardQuery):
         ge=INTERVAL_MIN_MS,
         le=INTERVAL_MAX_MS,
         description="After how many ms the client comes back for the next event",
+    )
+    event: Name | None = Field(
+        default=None, description="What to call the events; default: without a name, so that `onmessage` gets them"
     )
 
 
@@ -187,12 +190,13 @@ def dashboard_events(yard: Yard, query: EventsQuery) -> Answer:
     """The same as one server-sent event, and when to come back for the next.
 
     API Gateway cannot hold a stream open, so the answer ends after one event. Clients of server-sent events
-    (`EventSource`) connect again by themselves after `interval`; each event, called `dashboard`, tells all.
+    (`EventSource`) connect again by themselves after `interval`; each event tells all.
     A browser's own `EventSource` sends no `Authorization` header: where a key is needed, use a client that does.
     """
     shown = _shown(yard, query)
     # JSON escapes line breaks, so that the data is one line, as the format needs it.
-    text = f"retry: {query.interval}\nid: {shown.timestamp}\nevent: dashboard\ndata: {json_text(shown)}\n\n"
+    name = "" if query.event is None else f"event: {query.event}\n"
+    text = f"retry: {query.interval}\nid: {shown.timestamp}\n{name}data: {json_text(shown)}\n\n"
     # A proxy that keeps or transforms an event spoils it: HTML Living Standard, "Server-sent events".
     headers = {"Cache-Control": "no-cache, no-store, no-transform", "X-Accel-Buffering": "no"}
     return Answer(body=text, content_type=EVENTS, headers=headers)

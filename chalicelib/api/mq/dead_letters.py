@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic
+from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.problems import BadRequest
 from chalicelib.api.routes import Router
@@ -78,8 +79,14 @@ class DeadLetterPage(ListAnswer):
     page_data: list[DeadLetter]
 
 
+class ReplayedMessage(MessageRecord):
+    """The message that a replay made."""
+
+    dead_letter_id: str = Field(description="The dead letter that was replayed", examples=["1023"])
+
+
 class ReplayResult(AnswerModel):
-    """What became of one dead letter."""
+    """What became of one of several dead letters."""
 
     id: str
     success: bool
@@ -109,29 +116,35 @@ def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
 
 
 @router.post("/mq/dlq/replay", scope="dlq:manage", answers=NOT_REPLAYED)
-def replay(yard: Yard, body: ReplayBody) -> ReplayResult | list[ReplayResult] | TopicReplay:
+def replay(yard: Yard, body: ReplayBody) -> ReplayedMessage | list[ReplayResult] | TopicReplay:
     """Replay one dead letter, several, or those of a topic: each becomes a new message with a trace of its own.
 
-    For several the answer lists, in order, what became of each. Of a topic the oldest 100 that were not replayed
-    yet are; the answer counts them, and says whether to repeat the request.
+    For one the answer is the new message. For several it lists, in order, what became of each. Of a topic the oldest
+    100 that were not replayed yet are; the answer counts them, and says whether to repeat the request.
     """
     if body.topic is not None:
         return _replay_topic(yard, body.topic)
     if body.ids is None:
-        return _replay_one(yard, str(body.id))
+        return _replayed(yard, str(body.id))
     return [_replay_result(yard, str(text)) for text in body.ids]
 
 
 @router.post("/mq/dlq/replay/{id}", scope="dlq:manage", answers=NOT_REPLAYED)
-def replay_by_path(yard: Yard, path: ReplayPath) -> ReplayResult:
-    """Replay one dead letter."""
-    return _replay_one(yard, path.id)
+def replay_by_path(yard: Yard, path: ReplayPath) -> ReplayedMessage:
+    """Replay one dead letter; the answer is the new message."""
+    return _replayed(yard, path.id)
 
 
-def _replay_one(yard: Yard, text: str) -> ReplayResult:
+def _replayed(yard: Yard, text: str) -> ReplayedMessage:
+    job = _replay(yard, text)
+    return ReplayedMessage(**dict(whole_record(yard, job)), dead_letter_id=str(job_id_of(text, "dead letter")))
+
+
+def _replay(yard: Yard, text: str) -> Job:
+    """The message that a replay made. Raises ``NotFound``, and ``BadRequest`` for what was replayed already."""
     job_id = job_id_of(text, "dead letter")
     try:
-        job = lifecycle.replay(yard, job_id)
+        return lifecycle.replay(yard, job_id)
     except Conflict as conflict:
         dead = yard.jobs.find(job_id)
         successor = dead.replayed_as if dead is not None else None
@@ -142,12 +155,11 @@ def _replay_one(yard: Yard, text: str) -> ReplayResult:
             got=text,
             remedy="if the new message failed as well, replay that one",
         ) from conflict
-    return ReplayResult(id=text, success=True, message_id=str(job.id))
 
 
 def _replay_result(yard: Yard, text: str) -> ReplayResult:
     try:
-        return _replay_one(yard, text)
+        return ReplayResult(id=text, success=True, message_id=str(_replay(yard, text).id))
     except TaskyardError as error:
         return ReplayResult(id=text, success=False, error=error.message)
 

@@ -39,7 +39,7 @@ class MessageRecord(AnswerModel):
     locked_at: str | None
     lock_expires_at: str | None = Field(description="Until when the consumer holds it; past: recoverable")
     trace_id: str
-    options: Any = Field(description="The publisher's meta")
+    options: Any = Field(description="The publisher's meta; {} where it gave none")
     error: str | None = Field(description="Why the newest delivery failed")
     created_at: str
     updated_at: str
@@ -80,11 +80,16 @@ def polled_record(yard: Yard, job: Job) -> PolledMessage:
 
 
 def listed(job: Job, body: dict[str, Any] | None) -> MessageRecord:
-    content = body or {}
-    return record(job, content.get("input"), content.get("options"))
+    if body is None:
+        return _record(job, None, None)
+    return record(job, body.get("input"), body.get("options"))
 
 
-def record(job: Job, payload: Any, options: Any) -> MessageRecord:
+def record(job: Job, payload: Any, meta: Any) -> MessageRecord:
+    return _record(job, payload, {} if meta is None else meta)
+
+
+def _record(job: Job, payload: Any, options: Any) -> MessageRecord:
     running = job.state is State.RUNNING
     waits_for_retry = job.state is State.PENDING and job.failures > 0
     return MessageRecord(

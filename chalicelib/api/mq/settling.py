@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Id, Text
+from chalicelib.api.models import AnswerModel, ApiModel, Id, Reason
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout, LockToken
 from chalicelib.api.mq.records import MessageRecord, whole_record
@@ -49,7 +49,9 @@ class CompleteBody(ApiModel):
 class FailBody(CompleteBody):
     """A message that could not be worked on."""
 
-    error: Text | None = Field(default=None, description="Why", examples=["payment service unavailable"])
+    error: Reason | None = Field(
+        default=None, description="Why; an object is kept as its JSON text", examples=["payment service unavailable"]
+    )
 
 
 class ExtendBody(ApiModel):

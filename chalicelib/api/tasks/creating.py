@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from chalicelib.api.backoffs import BackoffWish, backoff_of
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Whole
+from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Target, Whole
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.api.tasks.records import TaskRecord, whole_record
@@ -61,7 +61,7 @@ class Order(ApiModel):
 class FollowUp(Order):
     """A task that is created once another has succeeded; without an input of its own it gets the other's output."""
 
-    target_id: Name | None = Field(default=None, description="That of the task before, unless told")
+    target_id: Target | None = Field(default=None, description="That of the task before, unless told")
     target_type: Name | None = Field(default=None, description="That of the task before, unless told")
     priority: Whole | None = Field(
         default=None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="That of the task before, unless told"
@@ -72,7 +72,7 @@ class FollowUp(Order):
 class CreateBody(Order):
     """A task to be created."""
 
-    target_id: Name = Field(description="What it is about", examples=["readme"])
+    target_id: Target = Field(description="What it is about; a number is kept as its digits", examples=["readme"])
     target_type: Name = Field(description="What sort of thing that is", examples=["document"])
     priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
     user_id: Name | None = Field(default=None, description="Who asks for it: createdUserId")

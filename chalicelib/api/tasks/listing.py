@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from chalicelib.api.models import AnswerModel, ApiModel, Name
 from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
@@ -23,7 +24,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import lifecycle, logbook
-from chalicelib.services.task_lists import EVER, SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
+from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -65,12 +66,19 @@ class TaskFilter(ApiModel):
     completed_at: TimeSpan | None = None
 
 
+Direction = Annotated[
+    Literal["ASC", "DESC"], BeforeValidator(lambda given: given.upper() if isinstance(given, str) else given)
+]
+
+
 class ListQuery(Paging):
     """Which tasks to list, and in what order."""
 
     filter: TaskFilter = Field(default_factory=TaskFilter)
-    sort: dict[str, Literal["ASC", "DESC"]] = Field(
-        default_factory=dict, max_length=1, description=f"One of {', '.join(SORT_KEYS)}: ASC or DESC"
+    sort: dict[str, Direction] = Field(
+        default_factory=dict,
+        max_length=len(SORT_KEYS),
+        description=f"By which of {', '.join(SORT_KEYS)}: ASC or DESC; the first counts most",
     )
 
 
@@ -132,8 +140,8 @@ def _filters(chosen: TaskFilter) -> TaskFilters:
     )
 
 
-def _order(sort: dict[str, Literal["ASC", "DESC"]]) -> tuple[str, bool]:
-    key, direction = next(iter(sort.items()), ("createdAt", "DESC"))
-    if key not in SORT_KEYS:
-        raise InvalidInput("this is no sort key", field="sort", expected=" or ".join(SORT_KEYS), got=key)
-    return key, direction == "DESC"
+def _order(sort: Mapping[str, str]) -> list[tuple[str, bool]]:
+    for key in sort:
+        if key not in SORT_KEYS:
+            raise InvalidInput("this is no sort key", field="sort", expected=" or ".join(SORT_KEYS), got=key)
+    return [(key, direction == "DESC") for key, direction in sort.items()] or list(NEWEST_FIRST)

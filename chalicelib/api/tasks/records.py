@@ -105,7 +105,7 @@ class TaskRecord(AnswerModel):
     output: Any = Field(description="null in lists where it is not small")
     error: TaskError | None
     context: Any = Field(description="Without its secret")
-    options: Any
+    options: Any = Field(description="In the detail of a task with a log: `logs` is that log")
     priority: int
     max_retries: int
     retry_count: int = Field(description="How often it was tried again, a retry that waits included")
@@ -144,8 +144,10 @@ def whole_record(yard: Yard, job: Job) -> TaskRecord:
 
 
 def detail_record(yard: Yard, job: Job) -> TaskDetail:
-    """All of a task."""
-    return TaskDetail(**_fitting({**_whole(yard, job), "log": log_records(logbook.read(yard, job.id))}))
+    """All of a task. Its log is at ``options.logs``, too, where users of fastify-task look for it."""
+    fields, log = _whole(yard, job), log_records(logbook.read(yard, job.id))
+    options = {**(fields["options"] or {}), "logs": log} if log else fields["options"]
+    return TaskDetail(**_fitting({**fields, "options": options, "log": log}))
 
 
 def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.models import ApiModel, Id, Name, Text
+from chalicelib.api.models import ApiModel, Id, Name, Reason, Target, Text
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import job_id_of
 from chalicelib.api.tasks.records import Done, TaskBody
@@ -28,7 +28,7 @@ class CompleteBody(TaskBody):
     """How a task went."""
 
     status: Literal["success", "failed"]
-    error: Text | None = Field(default=None, description="Why it failed")
+    error: Reason | None = Field(default=None, description="Why it failed; an object is kept as its JSON text")
     msg: Text | None = Field(default=None, description="What there is to say about it")
     output: Any = Field(default=None, description="What came of it")
     user_id: Name | None = Field(default=None, description="Who completed it: completedUserId")
@@ -38,7 +38,7 @@ class CancelBody(ApiModel):
     """One task, or all of a type that are about one target."""
 
     id: Id | None = None
-    target_id: Name | None = None
+    target_id: Target | None = None
     target_type: Name | None = None
     type: Name | None = None
 
