@@ -46,6 +46,11 @@ Command = Callable[..., None]
 url_option = click.option(
     "--url", envvar="TASKYARD_URL", default=DEFAULT_URL, show_default=True, help="Of the API. Or TASKYARD_URL."
 )
+idempotency_key_option = click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Requests with one key are one, for 24 h; line N of a file: KEY#N.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON, for programs.")
 
 

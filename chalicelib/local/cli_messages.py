@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from chalicelib.local.cli_common import REFUSED, calls_service, parsed
+from chalicelib.local.cli_common import REFUSED, calls_service, idempotency_key_option, parsed
 from chalicelib.local.client import BATCH_MAX, Document, Service, batches
 from chalicelib.local.tables import complain, present, show_page, show_record, show_rows, show_text
 
@@ -64,6 +64,8 @@ def mq(path: str) -> str:
 @click.option("--at", metavar="TIME", help="Start no earlier than TIME, as ISO 8601.")
 @click.option("--max-retries", type=int, help="How many deliveries may fail, the last one included.")
 @click.option("--trace-id", help="Your own trace id.")
+@click.option("--meta", metavar="JSON", help="More about the message: an object, shown as options.")
+@idempotency_key_option
 @calls_service
 def publish(
     service: Service,
@@ -76,6 +78,8 @@ def publish(
     at: str | None,
     max_retries: int | None,
     trace_id: str | None,
+    meta: str | None,
+    idempotency_key: str | None,
 ) -> None:
     """Publish PAYLOAD, a JSON object, to TOPIC; or one message for each line of a file, or (-) of standard input."""
     if delay is not None and at is not None:
@@ -88,6 +92,8 @@ def publish(
         "executeAt": at if delay is None else _in(delay),
         "maxRetries": max_retries,
         "traceId": trace_id,
+        "meta": None if meta is None else parsed(meta, "--meta"),
+        "idempotencyKey": idempotency_key,
     }
     if payload == STDIN:
         lines = sys.stdin
@@ -209,9 +215,13 @@ def replay(service: Service, as_json: bool, ids: tuple[str, ...], everything: bo
 
 
 def _publish_all(service: Service, as_json: bool, common: Document, lines: Iterable[str]) -> None:
-    """Publish a message a line. Nothing is published when a line cannot be read."""
+    """Publish a message a line. Nothing is published when a line cannot be read.
+
+    Of an idempotency key, each line has one of its own: ``key#1`` that of the first.
+    """
+    key = common.pop("idempotencyKey", None)
     contents = [
-        (number, {**common, "payload": parsed(line, f"line {number}")})
+        (number, {**common, "payload": parsed(line, f"line {number}"), **_key_of_line(key, number)})
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
@@ -229,6 +239,10 @@ def _publish_all(service: Service, as_json: bool, common: Document, lines: Itera
         complain(reason)
     if refused:
         sys.exit(REFUSED)
+
+
+def _key_of_line(key: str | None, number: int) -> Document:
+    return {} if key is None else {"idempotencyKey": f"{key}#{number}"}
 
 
 def _not_replayed(service: Service, topic: str | None) -> list[str]:

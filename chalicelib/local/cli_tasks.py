@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chalicelib.local.cli_common import calls_service, parsed
+from chalicelib.local.cli_common import calls_service, idempotency_key_option, parsed
 from chalicelib.local.client import Service
 from chalicelib.local.tables import present, show_page, show_record, show_rows, show_text
 
@@ -45,6 +45,13 @@ def tasks() -> None:
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
 @click.option("--max-retries", type=int, help="How often it is tried again after the first failure.")
 @click.option("--timeout", type=int, metavar="MS", help="Milliseconds an attempt may take.")
+@click.option("--script", help="Which of the type's handlers.")
+@click.option("--options", metavar="JSON", help="An object that is kept with the task.")
+@click.option("--context", metavar="JSON", help="An object; its secret is never shown.")
+@click.option("--parent", metavar="ID", help="Start only after this task has succeeded.")
+@click.option("--next", "next_", metavar="JSON", help="The task that its success creates: an object.")
+@click.option("--user", help="Who asks for it.")
+@idempotency_key_option
 @calls_service
 def create(
     service: Service,
@@ -58,6 +65,13 @@ def create(
     delay: float | None,
     max_retries: int | None,
     timeout: int | None,
+    script: str | None,
+    options: str | None,
+    context: str | None,
+    parent: str | None,
+    next_: str | None,
+    user: str | None,
+    idempotency_key: str | None,
 ) -> None:
     """Create a task of TYPE with INPUT, any JSON value."""
     body = {
@@ -70,6 +84,13 @@ def create(
         "delay": delay,
         "maxRetries": max_retries,
         "timeout": timeout,
+        "scriptName": script,
+        "options": None if options is None else parsed(options, "--options"),
+        "context": None if context is None else parsed(context, "--context"),
+        "parentTaskId": parent,
+        "next": None if next_ is None else parsed(next_, "--next"),
+        "userId": user,
+        "idempotencyKey": idempotency_key,
     }
     present(service.post(task("create"), body), as_json, show_record)
 
@@ -165,7 +186,7 @@ def log(service: Service, as_json: bool, id: str, message: str | None, data: str
 @calls_service
 def promote(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
     """End the delay of a task: it starts now."""
-    answer = service.post("/api/task/promote", {"id": id})
+    answer = service.post(task("promote"), {"id": id})
     present(answer, as_json, lambda _: show_text(f"task {id} is due now"))
 
 

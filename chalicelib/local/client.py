@@ -32,6 +32,10 @@ class Unreachable(Exception):
     """There was no answer."""
 
 
+class Unanswered(Unreachable):
+    """The request was sent, and no answer came: what it asked for may have been done."""
+
+
 class Service:
     """One installation, by the URL of its API and an access key, if it needs one. Not for several threads."""
 
@@ -58,7 +62,7 @@ class Service:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """The answer to a ``POST`` of JSON, without what is None in it; raises as ``get`` does."""
         given = {name: value for name, value in body.items() if value is not None}
-        return self._call("POST", path, json.dumps(given).encode(), refusable=True)
+        return self._call("POST", path, given, refusable=True)
 
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Document]:
         """All items of a list, page by page."""
@@ -69,21 +73,29 @@ class Service:
             if (cursor := answer["nextCursor"]) is None:
                 return
 
-    def _call(self, method: str, path: str, body: bytes | None, refusable: bool) -> Any:
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None, refusable: bool) -> Any:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
-            self._connection.request(method, self._base_path + path, body, headers)
-            answer = self._connection.getresponse()
-            text = answer.read()
+            content = None if body is None else json.dumps(body).encode()
+            self._connection.request(method, self._base_path + path, content, headers)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unreachable(
                 f"nothing answers at {self.url} ({error or type(error).__name__}); start it with `taskyard up`, "
                 "or say where it is with --url or TASKYARD_URL"
+            ) from error
+        try:
+            answer = self._connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Unanswered(
+                f"{self.url} took the request and did not answer ({error or type(error).__name__})"
+                + ("" if body is None else f"; {_how_to_go_on(body)}")
             ) from error
         document = _parsed(text)
         if refusable and answer.status >= http.HTTPStatus.BAD_REQUEST:
@@ -104,6 +116,16 @@ def batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
         room -= size
     if group:
         yield group
+
+
+def _how_to_go_on(body: Mapping[str, Any]) -> str:
+    """What to do about a request that may have been carried out."""
+    if all("idempotencyKey" in entry for entry in body.get("messages", [body])):
+        return "it may have been done: repeat it with the same --idempotency-key, and it is done once"
+    return (
+        "it may have been done: look (`taskyard messages list`, `taskyard tasks list`) before you repeat it; what is "
+        "sent with an --idempotency-key can be repeated without looking"
+    )
 
 
 def _parsed(text: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,6 +58,7 @@ class TestPublish:
     def test_sends_all_that_can_be_said(self, service: StubService) -> None:
         service.answers["POST /mq/message/publish"] = (200, MESSAGE)
         options = ["--at", "2030-01-01T00:00:00Z", "--max-retries", "0", "--trace-id", "t", "--priority", "-1"]
+        options += ["--meta", '{"m": 1}', "--idempotency-key", "k"]
         assert run("publish", "t", "{}", *options, "--url", service.url).exit_code == 0
         assert service.asked[0].body == {
             "topic": "t",
@@ -65,7 +67,17 @@ class TestPublish:
             "executeAt": "2030-01-01T00:00:00Z",
             "maxRetries": 0,
             "traceId": "t",
+            "meta": {"m": 1},
+            "idempotencyKey": "k",
         }
+
+    def test_each_line_has_a_key_of_its_own(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish-batch"] = (200, accepted)
+        run("publish", "t", "-", "--idempotency-key", "k", "--url", service.url, stdin='{"n": 1}\n\n{"n": 3}\n')
+        assert service.asked[0].body["messages"] == [
+            {"topic": "t", "payload": {"n": 1}, "idempotencyKey": "k#1"},
+            {"topic": "t", "payload": {"n": 3}, "idempotencyKey": "k#3"},
+        ]
 
     def test_a_delay_is_told_as_a_time(self, service: StubService) -> None:
         service.answers["POST /mq/message/publish"] = (200, MESSAGE)
@@ -144,6 +156,25 @@ class TestTasks:
             {"type": "text.statistics", "input": {"text": "a"}, "runnerType": "system", "delay": 1.5, **common},
             {"type": "review", "runnerType": "manual", **common, "targetId": "4"},
         ]
+
+    def test_create_sends_all_that_can_be_said(self, service: StubService) -> None:
+        service.answers["POST /api/task/create"] = (200, TASK)
+        options = ["--script", "pages", "--options", '{"o": 1}', "--context", '{"c": 2}', "--parent", "7"]
+        options += ["--next", '{"type": "report"}', "--user", "ann", "--idempotency-key", "k"]
+        assert run("tasks", "create", "review", *options, "--url", service.url).exit_code == 0
+        assert service.asked[0].body == {
+            "type": "review",
+            "runnerType": "system",
+            "targetId": "cli",
+            "targetType": "cli",
+            "scriptName": "pages",
+            "options": {"o": 1},
+            "context": {"c": 2},
+            "parentTaskId": "7",
+            "next": {"type": "report"},
+            "userId": "ann",
+            "idempotencyKey": "k",
+        }
 
     def test_list_shows_a_row_each(self, service: StubService) -> None:
         service.answers["GET /api/task/list"] = (200, {"pageData": [TASK], "totalCount": 31})
@@ -313,6 +344,21 @@ class TestEnds:
         assert result.exit_code == 3
         assert NOBODY in result.stderr
         assert "taskyard up" in result.stderr
+
+    def test_a_request_that_was_not_answered_may_have_been_carried_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(client, "TIMEOUT_S", 0.05)
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and never says a word
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            plain, keyed = (
+                run("publish", "t", "--url", url),
+                run("publish", "t", "--idempotency-key", "k", "--url", url),
+            )
+            asked = run("tasks", "list", "--url", url)
+        assert [result.exit_code for result in (plain, keyed, asked)] == [3, 3, 3]
+        assert all(f"{url} took the request and did not answer" in r.stderr for r in (plain, keyed, asked))
+        assert "it may have been done: look (`taskyard messages list`" in plain.stderr
+        assert "repeat it with the same --idempotency-key" in keyed.stderr
+        assert "may have been done" not in asked.stderr
 
     def test_a_url_must_be_one(self) -> None:
         result = run("tasks", "list", "--url", "localhost:8000")

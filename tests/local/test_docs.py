@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import botocore.session
@@ -17,6 +18,7 @@ from chalicelib.core.job import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
 from chalicelib.local.cli import main
 from chalicelib.settings import Settings
+from infra.functions import Function
 from infra.queues import lanes_of
 from infra.watch import DASHBOARD, alarms_of, watch
 
@@ -54,6 +56,15 @@ def test_the_commands_that_are_shown_are_accepted(page: Path) -> None:
     for words in shown(page.read_text(), "taskyard"):
         command, rest = named(words)
         command.make_context("taskyard", rest)
+
+
+def test_there_are_as_many_alarms_and_functions_as_is_told() -> None:
+    told = re.search(r"(\d+) alarms \((\d+) without hooks\)", (ROOT / "README.md").read_text())
+    assert told is not None
+    without = replace(STAGED, hooks="off")
+    assert [int(number) for number in told.groups()] == [len(alarms_of(each, [])) for each in (STAGED, without)]
+    assert len(Function) == 6
+    assert "All end with the same: six functions," in (ROOT / "docs" / "deploying.md").read_text()
 
 
 def test_the_commands_that_are_named_exist(page: Path) -> None:
