@@ -72,7 +72,7 @@ def whole_record(yard: Yard, job: Job) -> MessageRecord:
         return listed(job, yard.payloads.body(job))
     except (PayloadLost, PayloadUnread) as error:  # the rest of it is true all the same
         logger.error("left out of an answer", extra={"job_id": job.id, "error": str(error)})
-        return record(job, {"omitted": error.message}, None)
+        return _record(job, {"omitted": error.message}, None)
 
 
 def polled_record(yard: Yard, job: Job) -> PolledMessage:
