@@ -313,6 +313,6 @@ def test_a_log_is_shown_where_users_of_fastify_task_look_for_it_and_taskid_names
     shown = detail(api, task_id)
     assert shown["log"] == [{**told, "time": api.now()}]
     assert shown["options"] == {"color": "red", "logs": shown["log"]}
-    both = anonymously(api, LOG, {**body, "id": "1"})
+    both = anonymously(api, LOG, {**body, "id": "987654321"})
     assert (both.status, both.json["details"][0]["field"]) == (422, "id")
     assert api.post(NEXT, {"taskId": task_id, "result": DONE}).status == 401
