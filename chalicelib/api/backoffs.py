@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from chalicelib.api.models import ApiModel, Name, Whole
+from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Name
 from chalicelib.core.retry import DELAY_MAX_MS, Backoff, wished
 
 
 class BackoffForm(ApiModel):
     """A wait that stays the same, or one that doubles."""
 
-    delay: Whole | None = Field(default=None, ge=0, le=DELAY_MAX_MS, description="Milliseconds; else the job's delay")
+    delay: Annotated[int, Field(ge=0, le=DELAY_MAX_MS), NOT_BOOLEAN] | None = Field(
+        default=None, description="Milliseconds; else the job's delay"
+    )
     type: Literal["fixed", "exponential"] = "fixed"
 
 

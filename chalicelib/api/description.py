@@ -13,15 +13,18 @@ OPENAPI_PATH = "/openapi.json"
 DOCS_PATH = "/docs"
 
 
-def description(routers: Sequence[Router]) -> Router:
-    """The routes that describe ``routers``; the sequence is read when they are first called."""
+def description(routers: Sequence[Router], *, keyless: bool) -> Router:
+    """The routes that describe ``routers``; the sequence is read when they are first called.
+
+    ``keyless``: nobody needs an access key.
+    """
     router = Router("documentation", "This description, for programs and for people.")
 
     @lru_cache(maxsize=1)
     def document() -> dict[str, Any]:
         from chalicelib.api import openapi
 
-        return openapi.document(routers)
+        return openapi.document(routers, keyless=keyless)
 
     @router.get(OPENAPI_PATH, scope=None)
     def openapi_json(caller: Caller) -> dict[str, Any]:

@@ -11,14 +11,24 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN, TOPIC_MAX_CHARS
 from chalicelib.core.naming import NAME, instead_of
 
 NAME_MAX_CHARS = 256
+NULL: JsonValue = {"type": "null"}
 UNKNOWN_NAMES = "unknown_names"  # the type of that error; its context names them
 TEXT_MAX_CHARS = 6 * 1024 * 1024  # what one request can hold; a bound also makes pydantic check the encoding
 
@@ -88,6 +98,19 @@ def _never_null(model: type[ApiModel]) -> frozenset[str]:
         for name, found in optional.items()
         if found.annotation is not Any and type(None) not in get_args(found.annotation)
     )
+
+
+def either(*groups: tuple[str, ...]) -> ConfigDict:
+    """In JSON Schema, what a model's own validator demands: all fields of one of ``groups``, and none of the others."""
+    every = dict.fromkeys(name for group in groups for name in group)
+    choices: list[JsonValue] = [
+        {
+            "required": list(group),
+            "properties": {name: {"not": NULL} if name in group else NULL for name in every},
+        }
+        for group in groups
+    ]
+    return ConfigDict(json_schema_extra={"oneOf": choices})
 
 
 def _matching(pattern: str, description: str) -> AfterValidator:
@@ -163,6 +186,9 @@ Id = Annotated[str | int, NOT_BOOLEAN]
 
 Whole = Annotated[int, NOT_BOOLEAN]
 """A whole number; JavaScript's ``true`` is none."""
+
+Priority = Annotated[int, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX), NOT_BOOLEAN]
+"""Larger is sooner."""
 
 Many = Annotated[list[_Item], BeforeValidator(_as_list)]
 """A list in a query string, where one value looks like no list: ``ids=1`` as well as ``ids=1&ids=2``."""

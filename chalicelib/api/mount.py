@@ -47,7 +47,7 @@ def mount(
     for routes that API Gateway could not hold and ``InvalidInput`` for settings that make no sense.
     """
     mounted = [*routers]
-    mounted.append(description(mounted))
+    mounted.append(description(mounted, keyless=settings.local))
     routes = [route for router in mounted for route in router.routes]
     paths.check(routes)
     edge = _Edge(routes, _Lazy(provider), settings, authenticate)

@@ -50,13 +50,16 @@ _BODIED = {
 }
 
 
-def document(routers: Sequence[Router]) -> dict[str, Any]:
-    """What ``routers`` declare, without ``servers``, which depends on where it is asked for."""
+def document(routers: Sequence[Router], *, keyless: bool = False) -> dict[str, Any]:
+    """What ``routers`` declare, without ``servers``, which depends on where it is asked for.
+
+    ``keyless``: access keys may be left out.
+    """
     routes = [route for router in routers for route in router.routes]
     schemas = _Schemas(routes)
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, keyless=keyless)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Taskyard", "version": API_VERSION, "description": _DESCRIPTION},
@@ -151,7 +154,7 @@ def _references(part: Any) -> Iterator[str]:
             yield from _references(inner)
 
 
-def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
+def _operation(route: Route, schemas: _Schemas, *, keyless: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "tags": [route.tag],
@@ -164,8 +167,9 @@ def _operation(route: Route, schemas: _Schemas) -> dict[str, Any]:
     if route.scope is not None:
         operation["security"] = [{SECURITY_SCHEME: [route.scope]}]
         operation["x-scope"] = route.scope
+        if keyless or route.signed:  # a signature is in the body, which no security scheme can say
+            operation["security"].append({})
     if route.signed:
-        operation["security"].append({})  # the signature is in the body, which no security scheme can say
         operation["x-signed"] = True
     if route.inputs.body is not None:
         operation["requestBody"] = _request_body(route, route.inputs.body, schemas)

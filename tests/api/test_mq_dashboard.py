@@ -196,7 +196,7 @@ class TestDashboard:
             ({"window": MINUTE_MS - 1}, "window", "greater than or equal to 60000"),
             ({"window": DAY_MS + 1}, "window", "less than or equal to 86400000"),
             ({"window": "five"}, "window", "a valid integer"),
-            ({"step": 30_000}, "step", "greater than or equal to 60000"),
+            ({"step": 30_000}, "step", "a multiple of 60000"),
             ({"step": 90_000}, "step", "a multiple of 60000"),
             ({"step": 0}, "step", "greater than or equal to 60000"),
             ({"step": 2 * DAY_MS}, "step", "less than or equal to 86400000"),

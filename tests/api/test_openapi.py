@@ -11,11 +11,11 @@ from pydantic import Field
 
 from chalicelib.api import openapi
 from chalicelib.api.exchange import Answer
-from chalicelib.api.models import AnswerModel, ApiModel, Many, Name
+from chalicelib.api.models import AnswerModel, ApiModel, Many, Name, either
 from chalicelib.api.problems import ProblemStyle
 from chalicelib.api.routes import Router
 from chalicelib.api.samples import sample
-from tests.support.edge import app_of, call
+from tests.support.edge import REMOTE, app_of, call
 
 
 class Span(ApiModel):
@@ -150,7 +150,7 @@ def test_an_operation_says_who_may_call_and_what_it_does(api: dict[str, Any]) ->
         "tags": ["items"],
         "summary": "Make an item",
         "description": "It is `made` at once.",
-        "security": [{"accessKey": ["message"]}],
+        "security": [{"accessKey": ["message"]}, {}],
         "x-scope": "message",
     }
     assert api["components"]["securitySchemes"]["accessKey"]["scheme"] == "bearer"
@@ -162,6 +162,27 @@ def test_an_operation_says_who_may_call_and_what_it_does(api: dict[str, Any]) ->
         {"name": "legacy", "description": ""},
         {"name": "documentation", "description": "This description, for programs and for people."},
     ]
+
+
+def test_where_a_key_is_needed_the_document_says_so() -> None:
+    document = call(app_of(items, settings=REMOTE), "GET", "/openapi.json").json
+    assert document["paths"]["/items"]["post"]["security"] == [{"accessKey": ["message"]}]
+    assert document["paths"]["/items/metrics"]["get"]["security"] == []
+
+
+def test_one_of_several_groups_of_fields_is_told() -> None:
+    class Wish(ApiModel):
+        model_config = either(("id",), ("kind", "place"))
+
+        id: str | None = None
+        kind: str | None = None
+        place: str | None = None
+
+    wish = Draft202012Validator(Wish.model_json_schema())
+    for good in ({"id": "1"}, {"kind": "a", "place": "b"}, {"id": "1", "kind": None}):
+        assert wish.is_valid(good)
+    for bad in ({}, {"id": None}, {"kind": "a"}, {"id": "1", "kind": "a"}, {"id": "1", "other": 1}):
+        assert not wish.is_valid(bad)
 
 
 def test_a_body_has_its_schema_and_an_example(api: dict[str, Any]) -> None:
@@ -251,7 +272,7 @@ def test_answers_have_all_their_fields(api: dict[str, Any]) -> None:
 def test_the_document_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
     real = openapi.document
-    monkeypatch.setattr(openapi, "document", lambda routers: made.append(routers) or real(routers))
+    monkeypatch.setattr(openapi, "document", lambda routers, **given: made.append(routers) or real(routers, **given))
     app = app_of(items)
     for stage in ("/a", "/b", "/a"):
         assert call(app, "GET", "/openapi.json", stage=stage).status == 200

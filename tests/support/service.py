@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,15 +150,15 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
         chosen = settings.current()
         stack.apply(chosen, template(chosen, registry().queues))
         module = _imported()
-        with patch.object(yards, "build", lambda handlers: _built(handlers, clock)):
+        with patch.object(yards, "build", partial(_built, clock=clock)):
             # A folder without .chalice/config.json, whose variables belong to deployed stages.
             yield Service(module, clock, Client(module.app, project_dir=str(APP_FILE.parent / "tests")))
     _forget()
 
 
-def _built(handlers: Registry, clock: MovableClock) -> Yard:
+def _built(handlers: Registry, *given: Any, clock: MovableClock, **named: Any) -> Yard:
     """A yard whose clock stands still between two requests: what one changes, the next is to see."""
-    yard = build(handlers, now_ms=clock)
+    yard = build(handlers, *given, **{"now_ms": clock, **named})
     yard.shared.fresh_ms = 0
     return yard
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from chalicelib.api.exchange import Answer, json_text
-from chalicelib.api.models import AnswerModel, ApiModel, Name, Topic, Whole
+from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Topic, Whole
 from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
 from chalicelib.api.routes import Router
 from chalicelib.core.projection import Measure, Quantity
@@ -53,11 +53,8 @@ class DashboardQuery(ApiModel):
         le=DAY_MS,
         description="Over how many ms rates, ratios and percentiles are taken, rounded up to begin with a minute",
     )
-    step: Whole | None = Field(
+    step: Annotated[int, Field(ge=MINUTE_MS, le=DAY_MS, multiple_of=MINUTE_MS), NOT_BOOLEAN] | None = Field(
         default=None,
-        ge=MINUTE_MS,
-        le=DAY_MS,
-        multiple_of=MINUTE_MS,
         description="How many ms a point of the series covers: whole minutes; unless told one, or more where the "
         f"series would have more than {dashboard.POINTS_MAX} points. They are as long as the window, at least an hour",
     )
@@ -76,6 +73,17 @@ class EventsQuery(DashboardQuery):
     event: Name | None = Field(
         default=None, description="What to call the events; default: without a name, so that `onmessage` gets them"
     )
+
+
+class DashboardEvent(AnswerModel):
+    """One server-sent event."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+    event: str = Field(default="", description="The name that was asked for, if one was")
+    id: str
+    retry: int = Field(description="After how many ms the client comes back for the next")
+    data: str = Field(description="What `/mq/dashboard` answers, as JSON text")
 
 
 class Amounts(AnswerModel):
@@ -185,7 +193,7 @@ def show_dashboard(yard: Yard, query: DashboardQuery) -> DashboardData:
     return _shown(yard, query)
 
 
-@router.get("/mq/dashboard/sse", scope="dashboard", answer=str, content_type=EVENTS)
+@router.get("/mq/dashboard/sse", scope="dashboard", answer=DashboardEvent, content_type=EVENTS)
 def dashboard_events(yard: Yard, query: EventsQuery) -> Answer:
     """The same as one server-sent event, and when to come back for the next.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic
+from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic, either
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.problems import BadRequest
@@ -38,6 +38,8 @@ class DeadLetterQuery(Paging):
 
 class ReplayBody(ApiModel):
     """One dead letter, several, or those of a topic."""
+
+    model_config = either(("id",), ("ids",), ("topic",))
 
     id: Id | None = None
     ids: list[Id] | None = Field(default=None, min_length=1, max_length=REPLAYS_MAX)

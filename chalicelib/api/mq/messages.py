@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from chalicelib.api.exchange import ANSWER_MAX_BYTES, Caller, json_text
-from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Topic, Whole
+from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, Whole
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
@@ -17,7 +17,6 @@ from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, idempotency_key_of, to_ms
 from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import ATTEMPTS_MAX, Job
-from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
 from chalicelib.engine import polling
 from chalicelib.engine.drafts import Draft
@@ -43,9 +42,7 @@ class PublishBody(ApiModel):
 
     topic: Topic = Field(description="Where to", examples=["order.created"])
     payload: dict[str, Any] = Field(description="The content", examples=[{"orderId": "123", "amount": 99.9}])
-    priority: Whole | None = Field(
-        default=None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner; 0 unless told", examples=[10]
-    )
+    priority: Priority | None = Field(default=None, description="Larger is sooner; 0 unless told", examples=[10])
     execute_at: Moment | None = Field(default=None, description="Not before this time; in the past: now")
     max_retries: Deliveries | None = Field(
         default=None, description="How many deliveries may fail, the last one included; 3 unless told"

@@ -9,14 +9,13 @@ from pydantic import Field, StringConstraints
 
 from chalicelib.api.backoffs import BackoffWish, backoff_of
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Target, Whole
+from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Priority, Target
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.api.tasks.records import TaskRecord, whole_record
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
-from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.signature import check_secret_in
 from chalicelib.core.states import Kind
 from chalicelib.engine.drafts import Draft
@@ -63,9 +62,7 @@ class FollowUp(Order):
 
     target_id: Target | None = Field(default=None, description="That of the task before, unless told")
     target_type: Name | None = Field(default=None, description="That of the task before, unless told")
-    priority: Whole | None = Field(
-        default=None, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="That of the task before, unless told"
-    )
+    priority: Priority | None = Field(default=None, description="That of the task before, unless told")
     runner_type: Literal["manual", "system"] = Field(default="system", description="system: a handler runs it")
 
 
@@ -74,7 +71,7 @@ class CreateBody(Order):
 
     target_id: Target = Field(description="What it is about; a number is kept as its digits", examples=["readme"])
     target_type: Name = Field(description="What sort of thing that is", examples=["document"])
-    priority: Whole = Field(default=0, ge=PRIORITY_MIN, le=PRIORITY_MAX, description="Larger is sooner")
+    priority: Priority = Field(default=0, description="Larger is sooner")
     user_id: Name | None = Field(default=None, description="Who asks for it: createdUserId")
     backoff: BackoffWish | None = None
     remove_on_complete: bool = Field(default=False, description="Delete it once it has succeeded")
@@ -85,7 +82,11 @@ class CreateBody(Order):
 @router.post(
     "/api/task/create",
     scope="task",
-    answers={409: "The idempotency key was used with another request", 413: "The input is too large"},
+    answers={
+        409: "The idempotency key was used with another request",
+        413: "The input is too large",
+        429: "As many tasks of the type are unfinished as may be",
+    },
     headers={"Idempotency-Key": "Two requests with one key are one task"},
 )
 def create_task(yard: Yard, body: CreateBody, caller: Caller) -> TaskRecord:

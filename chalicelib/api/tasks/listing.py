@@ -12,6 +12,7 @@ from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, job_id_of, to_ms
 from chalicelib.api.tasks.records import (
+    NO_TASK,
     LogRecord,
     TaskDetail,
     TaskQuery,
@@ -94,7 +95,7 @@ class TaskLog(AnswerModel):
     log: list[LogRecord] = Field(description="The 100 newest entries, newest first")
 
 
-@router.get("/api/task/detail", scope="task")
+@router.get("/api/task/detail", scope="task", answers=NO_TASK)
 def task_detail(yard: Yard, query: TaskQuery) -> TaskDetail:
     """Show one task, with its log and what its polls found."""
     return detail_record(yard, lifecycle.find(yard, job_id_of(query.id, "task"), Kind.TASK))
@@ -112,7 +113,7 @@ def list_tasks(yard: Yard, query: ListQuery) -> TaskPage:
     return TaskPage(page_data=records, total_count=page.total, total_is_exact=page.exact, next_cursor=page.next_cursor)
 
 
-@router.get("/api/task/log", scope="task")
+@router.get("/api/task/log", scope="task", answers=NO_TASK)
 def task_log(yard: Yard, query: TaskQuery) -> TaskLog:
     """Show what was logged of one task."""
     job = lifecycle.find(yard, job_id_of(query.id, "task"), Kind.TASK)

@@ -32,6 +32,9 @@ SMALL_MAX_BYTES = 128 * 1024  # what all other fields of a task, its names and i
 LARGE_MAX_BYTES = ANSWER_MAX_BYTES - SMALL_MAX_BYTES
 
 
+NO_TASK = {404: "There is no such task"}
+
+
 @dataclass(slots=True)
 class LeftOut:
     """The names of the fields of a task whose values could not be read."""

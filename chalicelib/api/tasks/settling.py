@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.models import ApiModel, Id, Name, Reason, Target, Text
+from chalicelib.api.models import ApiModel, Id, Name, Reason, Target, Text, either
 from chalicelib.api.routes import Router
 from chalicelib.api.shapes import job_id_of
-from chalicelib.api.tasks.records import Done, TaskBody
+from chalicelib.api.tasks.records import NO_TASK, Done, TaskBody
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.states import Kind
 from chalicelib.engine import lifecycle
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 BULK_MAX = 100
-IS_DONE = {409: "The task is success, failed or canceled already"}
+IS_DONE = {**NO_TASK, 409: "The task is success, failed or canceled already"}
 
 router = Router("Tasks")
 
@@ -37,6 +37,8 @@ class CompleteBody(TaskBody):
 class CancelBody(ApiModel):
     """One task, or all of a type that are about one target."""
 
+    model_config = either(("id",), ("targetId", "targetType", "type"))
+
     id: Id | None = None
     target_id: Target | None = None
     target_type: Name | None = None
@@ -52,6 +54,8 @@ class CancelBody(ApiModel):
 
 class RetryBody(ApiModel):
     """One task, or several."""
+
+    model_config = either(("id",), ("taskIds",))
 
     id: Id | None = None
     task_ids: list[Id] | None = Field(default=None, min_length=1, max_length=BULK_MAX)
@@ -76,7 +80,7 @@ def complete_task(yard: Yard, body: CompleteBody) -> Done:
     return Done()
 
 
-@router.post("/api/task/cancel", scope="task")
+@router.post("/api/task/cancel", scope="task", answers=NO_TASK)
 def cancel_task(yard: Yard, body: CancelBody) -> Done:
     """Cancel a task that is not done, or all of a type about one target; what is done stays as it is."""
     if body.target_id is not None and body.target_type is not None and body.type is not None:
@@ -86,14 +90,14 @@ def cancel_task(yard: Yard, body: CancelBody) -> Done:
     return Done()
 
 
-@router.post("/api/task/promote", scope="task", answers={409: "The task is not pending"})
+@router.post("/api/task/promote", scope="task", answers={**NO_TASK, 409: "The task is not pending"})
 def promote_task(yard: Yard, body: TaskBody) -> Done:
     """End a task's delay: it starts now. One that is due already stays as it is."""
     lifecycle.promote(yard, job_id_of(str(body.id), "task"), Kind.TASK)
     return Done()
 
 
-@router.post("/api/task/retry", scope="task", answers={409: "A task is neither failed nor canceled"})
+@router.post("/api/task/retry", scope="task", answers={**NO_TASK, 409: "A task is neither failed nor canceled"})
 def retry_task(yard: Yard, body: RetryBody) -> Done:
     """Run failed or canceled tasks again. Of several, those that can be retried are, even where others cannot."""
     if body.task_ids is None:

@@ -14,7 +14,7 @@ from chalicelib.api.exchange import Caller
 from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Text
 from chalicelib.api.problems import Unauthorized
 from chalicelib.api.routes import Router
-from chalicelib.api.tasks.records import Done
+from chalicelib.api.tasks.records import NO_TASK, Done
 from chalicelib.core import access
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
@@ -76,7 +76,7 @@ class CallbackBody(SignedBody):
     message: Text | None = None
 
 
-@router.post("/api/task/next", scope=SCOPE, signed=True, answers={409: "The task does not wait"})
+@router.post("/api/task/next", scope=SCOPE, signed=True, answers={**NO_TASK, 409: "The task does not wait"})
 def process_next(yard: Yard, body: NextBody, query: AliasQuery, caller: Caller) -> Done:
     """End a task that waits, with the result that it waits for.
 
@@ -87,7 +87,7 @@ def process_next(yard: Yard, body: NextBody, query: AliasQuery, caller: Caller) 
     return Done()
 
 
-@router.post("/api/task/log", scope=SCOPE, signed=True)
+@router.post("/api/task/log", scope=SCOPE, signed=True, answers=NO_TASK)
 def log(yard: Yard, body: LogBody, query: AliasQuery, caller: Caller) -> Done:
     """Add an entry to a task's log, which keeps the newest 100."""
     told = {**_sent(body, "data"), "message": body.message}
@@ -96,7 +96,7 @@ def log(yard: Yard, body: LogBody, query: AliasQuery, caller: Caller) -> Done:
     return Done()
 
 
-@router.post("/api/task/callback", scope=SCOPE, signed=True, answers={409: "The task is done already"})
+@router.post("/api/task/callback", scope=SCOPE, signed=True, answers={**NO_TASK, 409: "The task is done already"})
 def callback(yard: Yard, body: CallbackBody, query: AliasQuery, caller: Caller) -> Done:
     """Say how a task went that is not done: code 0 is success, any other a failure with the message as its error.
 
