@@ -17,6 +17,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind
 from chalicelib.engine import logbook, pausing
+from chalicelib.engine.awaiting import RunningCoroutine
 from chalicelib.engine.failures import Reject, storable
 from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.yard import Yard, logger
@@ -66,6 +67,7 @@ class Context:
     log: Logger = logger
     ended_because: type[JobCanceled] | type[LeaseLost] | None = field(default=None)
     interruption: Interruption | None = field(default=None, init=False)  # what has ended the run from outside
+    coroutine: RunningCoroutine | None = field(default=None, init=False)  # of a handler that is one, while it runs
     succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
     parked: Parked | None = field(default=None)
     _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
@@ -273,6 +275,12 @@ class Context:
         self.interruption = interruption
         return interruption
 
+    def interrupt(self, interruption: Interruption) -> None:
+        """End the run from outside, by a signal in its thread: raises ``interruption``, or cancels what is awaited."""
+        if self.coroutine is None:
+            raise self.interrupted_by(interruption)
+        self.coroutine.interrupt(self.interrupted_by(interruption))
+
     def raise_if_interrupted(self) -> None:
         """Raise what has ended the run, where the handler has swallowed or wrapped it."""
         if self.interruption is not None:
@@ -282,6 +290,9 @@ class Context:
         """Remember why the ledger no longer listens to this run."""
         canceled = isinstance(refused.ledger, Job) and refused.ledger.lease == self.job.lease
         self.ended_because = JobCanceled if canceled else LeaseLost
+        coroutine = self.coroutine
+        if coroutine is not None:
+            coroutine.cancel_from_beside()
 
     def _fenced(self, write: Callable[[], None]) -> None:
         try:

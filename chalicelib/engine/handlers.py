@@ -122,8 +122,9 @@ def task(
 ) -> Callable[[Function], Function]:
     """Declare the handler of a task type.
 
-    The function takes the input (a plain JSON value, or a pydantic model if its first parameter is annotated
-    with one) and, if it has a second parameter, the ``Context`` of the run. What it returns is the output.
+    The function, which may be ``async``, takes the input (a plain JSON value, or a pydantic model if its first
+    parameter is annotated with one) and, if it has a second parameter, the ``Context`` of the run. What it returns is
+    the output.
 
     A type may have several handlers; a task's ``scriptName`` says which runs it, ``index`` if it names none.
     ``pool`` is the queue that the type shares with others; ``lanes`` its priority bands (one to five);
@@ -292,7 +293,7 @@ def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
 
 
 def positional_parameters(function: Callable[..., Any], rule: str, most: int) -> list[str]:
-    """The names of a plain function's parameters; raises ``InvalidInput`` unless it has one to ``most``."""
+    """The names of a function's parameters; raises ``InvalidInput`` unless it has one to ``most``."""
     if isinstance(function, type):
         remedy = "declare a function that does it"
         raise InvalidInput(rule, field=_name(function), expected="a function", got="a class", remedy=remedy)
@@ -306,13 +307,10 @@ def positional_parameters(function: Callable[..., Any], rule: str, most: int) ->
             expected="one parameter" if most == 1 else "one or two parameters",
             got=len(parameters),
         )
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        expected = "def or async def that returns its result"
         raise InvalidInput(
-            "a handler is a plain function",
-            field=_name(function),
-            expected="def that returns its result",
-            got="async def" if inspect.iscoroutinefunction(function) else "a generator",
-            remedy="call asyncio.run inside it",
+            "this is no function to be called", field=_name(function), expected=expected, got="a generator"
         )
     return parameters
 

@@ -27,6 +27,7 @@ from chalicelib.core.webhooks import (
     Webhook,
     signature,
 )
+from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers import Hook
 from chalicelib.engine.projecting import Change
@@ -302,7 +303,7 @@ def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:
         if not wants(hook, event):
             continue
         try:
-            hook.function(event)
+            awaited(hook.function(event))
         except BaseException as error:  # user code
             log_failure("a hook failed", error, hook=hook.label, event=event.id)
 

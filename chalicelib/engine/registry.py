@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
+from inspect import iscoroutinefunction
 from types import ModuleType
 from typing import Any
 
@@ -158,6 +159,7 @@ class _Gathering:
                 self.pools[mark.name] = mark.options["pool"]
             case "backoff":
                 positional_parameters(function, _BACKOFF_RULE, most=2)
+                _refuse_coroutine(function)
                 _refuse_twins("two functions are one backoff", mark.name, self.backoffs, mark.name, function)
                 self.backoffs[mark.name] = function
 
@@ -211,6 +213,11 @@ class _Gathering:
                 expected=", ".join(declared),
                 got=", ".join(handler.bands),
             )
+
+
+def _refuse_coroutine(function: Any) -> None:
+    if iscoroutinefunction(function):
+        raise InvalidInput(_BACKOFF_RULE, field=label_of(function), expected="a plain function", got="async def")
 
 
 def _refuse_twins(problem: str, name: str, known: Mapping[Any, Any], key: Any, second: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import signal
@@ -18,6 +19,7 @@ from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
+from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.context import Context, JobCanceled, LeaseLost
 from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failure, place_of
 from chalicelib.engine.handlers import Handler, label_of
@@ -68,7 +70,7 @@ def run(yard: Yard, context: Context) -> Outcome:
     Whatever they do, the answer is an outcome.
     """
     try:
-        with _known_here(context.job.id), _interrupted_at(context), interruptible(context.interrupted_by):
+        with _known_here(context.job.id), _interrupted_at(context), interruptible(context.interrupt):
             if context.job.finishing:
                 return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
             handlers = handlers_of(yard, context.job)
@@ -136,7 +138,7 @@ def _completed(context: Context, success: Succeeded, result: Callable[[], Any]) 
     given = (result(), context)[: len(inspect.signature(function).parameters)]
 
     def complete() -> Succeeded:
-        function(*given)
+        _result(context, function(*given))
         return success
 
     ended = _contained(context, label_of(function), complete)
@@ -153,10 +155,20 @@ def _call(context: Context, handler: Handler) -> Succeeded | Failed:
             text = _without_values(error)
             logger.error("input refused", extra={"handler": handler.label, "error": text})
             return Failed(JobError("InvalidInput", text[:MESSAGE_MAX_CHARS]), final=True)
-        result = handler.function(value, context) if handler.wants_context else handler.function(value)
+        given = (value, context) if handler.wants_context else (value,)
+        result = _result(context, handler.function(*given))
         return Succeeded(None if result is None else to_json(result, "output"))
 
     return _contained(context, handler.label, call)
+
+
+def _result(context: Context, returned: Any) -> Any:
+    """What a call of user code has come to: a coroutine is awaited. Raises what it raises."""
+    try:
+        return awaited(returned, context)
+    except asyncio.CancelledError:
+        context.raise_if_void()  # it was canceled because the run is
+        raise
 
 
 def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed]) -> Succeeded | Failed:
@@ -204,8 +216,10 @@ def _interrupted_at(context: Context) -> Iterator[None]:
         return
 
     def interrupt(_signal: int, frame: FrameType | None) -> None:
-        where = None if frame is None else place_of(frame, frame.f_lineno)
-        raise context.interrupted_by(HandlerTimeout(f"job {context.job.id} overran its time", where))
+        waits_at = context.coroutine.waits_at() if context.coroutine is not None else None
+        at_work = None if frame is None else (frame, frame.f_lineno)
+        where = place_of(*place) if (place := waits_at or at_work) is not None else None
+        context.interrupt(HandlerTimeout(f"job {context.job.id} overran its time", where))
 
     before, since_s = signal.signal(signal.SIGALRM, interrupt), time.monotonic()
     outer_s, _ = signal.setitimer(signal.ITIMER_REAL, max(remaining_ms, 1) / 1_000)  # of a run within which this one is

@@ -11,30 +11,31 @@ from chalicelib.engine.interruptions import Interruption, Shutdown
 stopping = threading.Event()
 """Set once this process shall begin nothing more."""
 
-_runs: list[Callable[[Interruption], Interruption]] = []
-"""What the main thread runs, by how it learns of its end; a handler may run another task: the last is at work."""
+_runs: list[Callable[[Interruption], None]] = []
+"""What the main thread runs, by how it is ended; a handler may run another task: the last is at work."""
 
 
 def interrupt() -> None:
     """End the handler that runs, if one does; to be called in the main thread, by a signal's handler.
 
-    Raises ``Shutdown`` in the handler. Between handlers nothing is interrupted: what is being recorded is recorded.
+    Raises ``Shutdown`` in the handler, or cancels what it awaits. Between handlers nothing is interrupted: what is
+    being recorded is recorded.
     """
     stopping.set()
     if _runs:
-        raise _runs[-1](Shutdown("the worker shuts down"))
+        _runs[-1](Shutdown("the worker shuts down"))
 
 
 @contextmanager
-def interruptible(told: Callable[[Interruption], Interruption]) -> Iterator[None]:
-    """The block is a handler's run, which ``interrupt`` may end: ``told`` hears of it, and answers what is raised.
+def interruptible(end: Callable[[Interruption], None]) -> Iterator[None]:
+    """The block is a handler's run, which ``interrupt`` may end, by ``end``.
 
     Only the main thread can be interrupted.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _runs.append(told)
+    _runs.append(end)
     try:
         yield
     finally:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from inspect import isawaitable
 from typing import Any
 
 from chalicelib.engine.context import Context
@@ -78,6 +79,13 @@ class Deaths:
         def with_deaths(*given: Any) -> Any:
             self._strike(At.START, handler.name)
             result = function(*given)
+            if isawaitable(result):
+                return to_its_end(result)
+            self._strike(At.END, handler.name)
+            return result
+
+        async def to_its_end(awaitable: Awaitable[Any]) -> Any:
+            result = await awaitable
             self._strike(At.END, handler.name)
             return result
 

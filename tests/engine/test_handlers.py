@@ -323,16 +323,6 @@ def test_a_handler_that_needs_more_than_it_is_given_is_refused() -> None:
     assert refusal(lambda: Registry.of([odd])).field is not None
 
 
-def test_a_coroutine_function_is_refused() -> None:
-    """Nobody would await it: every run would end as a dead letter."""
-
-    @task("odd")
-    async def odd(_value: Any) -> None:
-        pass
-
-    assert refusal(lambda: Registry.of([odd])).field is not None
-
-
 @pytest.mark.parametrize(
     ("options", "field", "got"),
     [
