@@ -98,7 +98,7 @@ def details_of(app: Chalice, body: str | bytes) -> list[tuple[str, str, str]]:
             '{"topic": "a", "remark": "\\u0000"}',
             [("remark", "text without control characters other than tab and line breaks", "\x00")],
         ),
-        ('{"topic": "a", "id": null}', [("id", "a valid string or a valid integer", "null")]),
+        ('{"topic": "a", "id": []}', [("id", "a valid string or a valid integer", "a list of 0")]),
         (
             '{"topic": "a", "words": [1, true]}',
             [("words.0", "a valid string", "1"), ("words.1", "a valid string", "true")],
