@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from chalicelib.api.listener import Listener
 from chalicelib.core.errors import TooLarge
 
 JSON = "application/json"
@@ -35,6 +36,7 @@ class Incoming:
     path: Mapping[str, str]  # values still percent-encoded, as a REST API leaves them
     body: str | bytes | None = field(repr=False)
     body_is_base64: bool
+    listener: Listener = field(default_factory=Listener, repr=False)
 
     def content(self) -> bytes:
         """The body as the client sent it; raises ``ValueError`` where the gateway's encoding of it is broken."""
@@ -54,6 +56,7 @@ class Caller:
     request_id: str
     raw_body: bytes = field(repr=False)  # as sent, for signatures over it
     url_path: str  # see Incoming
+    listener: Listener = field(default_factory=Listener, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Answer:
         return text
 
 
-def incoming(event: Mapping[str, Any]) -> Incoming:
+def incoming(event: Mapping[str, Any], listener: Listener) -> Incoming:
     """The request in an event of an API Gateway REST API with Lambda proxy integration."""
     context = event["requestContext"]
     return Incoming(
@@ -91,6 +94,7 @@ def incoming(event: Mapping[str, Any]) -> Incoming:
         path=event.get("pathParameters") or {},
         body=event.get("body"),
         body_is_base64=bool(event.get("isBase64Encoded")),
+        listener=listener,
     )
 
 

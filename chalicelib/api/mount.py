@@ -20,6 +20,7 @@ from chalicelib.api import body, cors, paths, problems, redaction
 from chalicelib.api.access import ANONYMOUS, Authenticate, Identity
 from chalicelib.api.description import description
 from chalicelib.api.exchange import Answer, Caller, Incoming, incoming
+from chalicelib.api.listener import Listener
 from chalicelib.api.problems import STANDARD, Forbidden, Problem, ProblemStyle, Unauthorized
 from chalicelib.api.routes import Route, Router
 from chalicelib.core.errors import InvalidInput, NotFound, TaskyardError
@@ -81,7 +82,8 @@ class _Edge:
         """Chalice's middleware, around everything that it does itself."""
         if chalice_request is None:
             return _response(STANDARD.render(problems.told(NotFound("this is no HTTP request"))))
-        request = incoming(chalice_request.to_original_event())
+        listener = getattr(chalice_request.lambda_context, "listener", None)  # Lambda's own context has none
+        request = incoming(chalice_request.to_original_event(), listener or Listener())
         token = _current.set(request)
         try:
             self._refuse_foreign_pages(request)
@@ -126,6 +128,7 @@ class _Edge:
             request_id=request.request_id,
             raw_body=body.raw(request, self._body_limit_bytes),
             url_path=request.url_path,
+            listener=request.listener,
         )
         arguments = route.inputs.read(request, caller)
         service = [self._service()] if route.inputs.wants_service else []

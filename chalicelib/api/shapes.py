@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from chalicelib.api.models import NAME_MAX_CHARS
+from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
 
@@ -68,8 +69,5 @@ def to_ms(moment: datetime) -> int:
 
 
 def iso(at_ms: int | None) -> str | None:
-    """A point in time as JavaScript writes it: ``2026-01-31T12:00:00.000Z``."""
-    if at_ms is None:
-        return None
-    moment = datetime.fromtimestamp(at_ms / 1_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03d}Z"
+    """A point in time as JavaScript writes it; see ``core.trace.iso``."""
+    return None if at_ms is None else trace.iso(at_ms)

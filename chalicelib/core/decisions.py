@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chalicelib.core.job import Job, JobError, Tombstone
+from chalicelib.core.job import SILENT_LOCKS_MAX, Job, JobError, Tombstone
 from chalicelib.core.retry import Backoff, Named, bounded_ms
 from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
@@ -22,6 +22,10 @@ POLLS_A_MESSAGE = 100  # after so many polls a new message stands for the job, f
 NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {LAPS_MAX} times without being run")
 WAITED_TOO_LONG = JobError("Timeout", "nobody called back within the task's time-out")
 ATTEMPTS_USED_UP = JobError("LeaseLost", "the worker of the last attempt vanished, and no attempt is left")
+NEVER_HEARD_OF = JobError(
+    "LockLost",
+    f"{SILENT_LOCKS_MAX} polls took the message whose clients were not heard of again before the lock ran out",
+)
 
 
 # -- a delivery meets the ledger ----------------------------------------------------------------------
@@ -61,6 +65,7 @@ class GiveUp:
     """The lease of the last attempt has run out: a dead letter, without running again."""
 
     job: Job
+    error: JobError = ATTEMPTS_USED_UP
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     if ledger.state is State.RUNNING:
         if not ledger.lease_expired(now_ms):
             return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "leased")
-        return GiveUp(ledger) if ledger.attempts_used_up else TakeOver(ledger)
+        return on_lost_lease(ledger)
     if not ledger.travels:
         return Drop("waits for its parent, or for a person")
     if ledger.due_at_ms > now_ms:
@@ -116,6 +121,17 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     if ledger.run_goes_on and (ledger.lease_until_ms or 0) >= now_ms:
         return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
     return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS or ledger.run_goes_on else None)
+
+
+def on_lost_lease(job: Job) -> TakeOver | GiveUp:
+    """What becomes of a running job whose lease ran out.
+
+    A worker that vanished may have died of its job, so it is charged the attempt. A client that polled and gave no sign
+    may never have got the answer, so it is not; but the 20th such lock is the last.
+    """
+    if job.silent:
+        return GiveUp(job, NEVER_HEARD_OF) if job.silences + 1 >= SILENT_LOCKS_MAX else TakeOver(job)
+    return GiveUp(job) if job.attempts_used_up else TakeOver(job)
 
 
 # -- an attempt ends ----------------------------------------------------------------------------------

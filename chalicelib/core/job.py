@@ -18,9 +18,10 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
 from chalicelib.core.limits import Occupancy, share
 from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import TraceEvent
+from chalicelib.core.trace import TraceEvent, events_in
 
 ATTEMPTS_MAX = 100  # far below the queues' receive count, so that redrive never decides
+SILENT_LOCKS_MAX = 20  # of a message's polls, beyond its attempts, may end without any sign of the client
 ENVELOPE_VERSION = 1
 
 MANUAL = "manual"
@@ -106,6 +107,8 @@ class Job:
     worker: str | None = None
     receipt: str | None = None  # a polled job's SQS receipt handle
     source: str | None = None  # and the SQS queue it came from
+    heard: bool = False  # whoever runs it has extended the lease
+    silences: int = 0  # polls since the publish or the explicit retry whose lock ran out without a sign of the client
     first_started_at_ms: int | None = None
     started_at_ms: int | None = None
     completed_at_ms: int | None = None
@@ -133,6 +136,11 @@ class Job:
     def lease_expired(self, now_ms: int) -> bool:
         """Whether the job runs with a lease that has run out, so that another worker may take it over."""
         return self.state is State.RUNNING and (self.lease_until_ms or 0) < now_ms
+
+    @property
+    def silent(self) -> bool:
+        """Whether a client has polled it of whom nothing was heard since, perhaps because the answer never arrived."""
+        return self.receipt is not None and not self.heard
 
     @property
     def run_goes_on(self) -> bool:
@@ -198,7 +206,7 @@ class Story:
     @property
     def events(self) -> list[TraceEvent]:
         """The newest events, oldest first."""
-        return [TraceEvent.from_line(line) for line in self.trace]
+        return events_in(self.trace, SILENT_LOCKS_MAX)
 
 
 @dataclass(frozen=True, slots=True)

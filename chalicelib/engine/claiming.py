@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chalicelib.core.decisions import (
-    ATTEMPTS_USED_UP,
     Claim,
     Drop,
     GiveUp,
@@ -63,8 +62,8 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
                     return _with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
-                case GiveUp(job):
-                    freed(yard, job, yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms))
+                case GiveUp(job, error):
+                    freed(yard, job, yard.jobs.give_up(job, error, now_ms))
                     return Drop("attempts used up")
                 case Claim(crowded):
                     seen = crowded

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from chalicelib.core.decisions import Failed, Outcome, Succeeded
+from chalicelib.core.decisions import Failed, Interrupted, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
@@ -21,7 +21,7 @@ from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.routing import lanes_to_poll
 from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.settling import ComeBack, Fate, settle
-from chalicelib.engine.taking import Hand, soonest
+from chalicelib.engine.taking import Hand, always, soonest
 from chalicelib.engine.unreadable import attempted
 from chalicelib.engine.waiting import Sleep, wait_for_messages
 from chalicelib.engine.yard import Yard, logger
@@ -34,6 +34,7 @@ WAIT_MAX_S = 20  # the SQS limit of a long poll; API Gateway ends every request 
 TAKING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
 PAUSED_TURN_S = 1  # how long a poll of a paused topic sleeps before it looks again
 REASON_MAX_CHARS = 500
+CLIENT_GONE = JobError("ClientGone", "the client that polled it closed the connection before the answer")
 NO_REASON = "the consumer gave no reason"
 
 
@@ -76,6 +77,7 @@ def poll(
     consumer: str,
     wait_s: int = 0,
     sleep: Sleep = time.sleep,
+    awaited: Callable[[], bool] = always,
 ) -> list[Job]:
     """Up to ``limit`` running messages of a topic, in hand for ``lease_ms``; larger priorities first, then older.
 
@@ -83,12 +85,13 @@ def poll(
     message on any of them. When AWS stops answering in the middle, what is in hand by then is answered, as it would
     be lost to the client for a lease. A message whose payload is gone becomes a dead letter instead, and one whose
     payload cannot be read now comes later. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a
-    queue. A paused topic shows nothing until it is resumed.
+    queue. A paused topic shows nothing until it is resumed. Once the answer is not ``awaited`` any more nothing is
+    taken; what was taken before is returned, to be handed back.
     """
     _refuse_subscribed(yard, topic)
     ends_ms = yard.now_ms() + wait_s * 1_000
-    hand = Hand(yard, limit, lease_ms, consumer, ends_ms + TAKING_MAX_MS)
-    if not _awaited(yard, topic, ends_ms, sleep):
+    hand = Hand(yard, limit, lease_ms, consumer, ends_ms + TAKING_MAX_MS, awaited)
+    if not _resumed(yard, topic, ends_ms, sleep, awaited):
         return []
     try:
         lanes = lanes_to_poll(yard, topic)
@@ -115,13 +118,24 @@ def _readable(yard: Yard, job: Job) -> Job | None:
     return None
 
 
-def _awaited(yard: Yard, topic: str, ends_ms: int, sleep: Sleep) -> bool:
+def _resumed(yard: Yard, topic: str, ends_ms: int, sleep: Sleep, awaited: Callable[[], bool]) -> bool:
     """Wait, until ``ends_ms`` at the latest, while a topic is paused; answers whether it may be polled."""
     while held_up_by(yard, topic, topic) is not None:
-        if yard.now_ms() >= ends_ms:
+        if yard.now_ms() >= ends_ms or not awaited():
             return False
         sleep(PAUSED_TURN_S)
     return True
+
+
+def hand_back(yard: Yard, jobs: Sequence[Job]) -> None:
+    """Show again, at once, messages that were polled for a client who did not get them; no attempt is charged."""
+    fates: list[tuple[Job, Fate]] = []
+    for job in jobs:
+        try:
+            fates.append((job, hand_in(yard, job, Interrupted(CLIENT_GONE))[1]))
+        except NotInHand:
+            continue  # somebody settled it by its id meanwhile
+    tidy(yard, fates)
 
 
 def complete(yard: Yard, job_id: int, lock_token: str | None = None) -> Job:
@@ -155,7 +169,7 @@ def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
     except JobRefused as refused:
         raise refusal(refused.ledger, job) from refused
     tidy(yard, [(job, ComeBack(-(-lease_ms // 1_000)))])
-    return replace(job, lease_until_ms=until_ms)
+    return replace(job, lease_until_ms=until_ms, heard=True)
 
 
 def failure(error: str) -> Failed:

@@ -8,13 +8,15 @@ from functools import partial
 from itertools import chain, islice
 
 from chalicelib.core.decisions import (
-    ATTEMPTS_USED_UP,
     HANDOVER_MS,
     LEASE_MARGIN_MS,
     UNSENT_GRACE_MS,
     WAITED_TOO_LONG,
+    GiveUp,
+    TakeOver,
     aside_ms,
     beyond_sqs,
+    on_lost_lease,
     wake_for_send,
 )
 from chalicelib.core.errors import Unavailable
@@ -241,10 +243,11 @@ def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
 
 def _released(yard: Yard, job: Job, now_ms: int) -> Job:
     """A job whose lease ran out, to be sent again, or a dead letter. Raises ``JobRefused``."""
-    if job.attempts_used_up:
-        released = yard.jobs.give_up(job, ATTEMPTS_USED_UP, now_ms)
-    else:
-        released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
+    match on_lost_lease(job):
+        case GiveUp(_, error):
+            released = yard.jobs.give_up(job, error, now_ms)
+        case TakeOver():
+            released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
     freed(yard, job, released)
     return released
 

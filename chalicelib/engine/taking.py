@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from chalicelib.core.decisions import Drop, Hide
@@ -27,11 +27,17 @@ def soonest(job: Job) -> tuple[int, int, int]:
     return (-job.priority, job.created_at_ms, job.id)
 
 
+def always() -> bool:
+    """The client waits for ever: behind API Gateway nobody can tell."""
+    return True
+
+
 @dataclass(slots=True)
 class Hand:
     """What one poll has taken so far: at most ``limit`` messages, leased for ``lease_ms`` to ``consumer``.
 
-    Nothing more is taken from ``ends_ms`` on (milliseconds since 1970), nor once the answer has no room for more.
+    Nothing more is taken from ``ends_ms`` on (milliseconds since 1970), nor once the answer has no room for more, nor
+    when nobody waits for it.
     """
 
     yard: Yard
@@ -39,6 +45,7 @@ class Hand:
     lease_ms: int
     consumer: str
     ends_ms: int
+    awaited: Callable[[], bool] = always  # whether the client still waits for what is taken
     taken: list[Job] = field(default_factory=list)
     _room_bytes: int = field(init=False)
     _closed: bool = field(default=False, init=False)
@@ -49,7 +56,8 @@ class Hand:
     @property
     def full(self) -> bool:
         """Whether nothing more is to be taken."""
-        return self._closed or len(self.taken) >= self.limit or self.yard.now_ms() >= self.ends_ms
+        over = self._closed or len(self.taken) >= self.limit or self.yard.now_ms() >= self.ends_ms
+        return over or not self.awaited()
 
     def take_from(self, lane: Lane, wait_s: int = 0) -> bool:
         """Claim what a lane shows until the hand is full; a receive that brings nothing ends it.

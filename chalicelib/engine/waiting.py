@@ -31,7 +31,7 @@ def wait_for_messages(hand: Hand, topic: str, lanes: Collection[Lane], ends_ms: 
     ``lanes`` have been looked at just now. A topic without a lane is slept over by ``sleep``, a second a time.
     """
     turn = 0
-    while not hand.taken and (left_ms := ends_ms - hand.yard.now_ms()) > 0:
+    while not hand.taken and hand.awaited() and (left_ms := ends_ms - hand.yard.now_ms()) > 0:
         left_s = -(-left_ms // 1_000)
         known = open_lanes(hand.yard, topic)
         if not known:

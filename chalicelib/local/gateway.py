@@ -1,8 +1,8 @@
 """API Gateway on this machine: HTTP requests become proxy events, what the app answers becomes HTTP.
 
-An ASGI application around a Chalice app. It keeps API Gateway's limits (10 MB a request, 29 s an answer) and, like
-it, leaves everything else to the app. Where API Gateway would say "Missing Authentication Token" to a path that leads
-nowhere, this says 404.
+An ASGI application around a Chalice app, which it tells when a client has gone. It keeps API Gateway's limits (10 MB a
+request, 29 s an answer) and, like it, leaves everything else to the app. Where API Gateway would say "Missing
+Authentication Token" to a path that leads nowhere, this says 404.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
+from chalicelib.api.listener import Listener
 from chalicelib.core.errors import shown
 from chalicelib.local.guard import POLICY_VIOLATION, Receive, Scope, Send
 from chalicelib.local.lambda_context import LambdaContext
@@ -126,7 +127,7 @@ class Gateway:
         self._in_flight += 1
         self._idle.clear()
         try:
-            await _send(await self._answer(scope, receive), send, with_body=scope["method"] != "HEAD")
+            await self._attend(scope, receive, send)
         except ClientGone:
             return  # what came of its request is not run: nobody knows what was meant to follow
         finally:
@@ -134,10 +135,22 @@ class Gateway:
             if self._in_flight == 0:
                 self._idle.set()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+    async def _attend(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and take back what its answer would have given to a client that did not wait for it."""
+        body = await _body(receive)  # whatever the answer is: unread, it would cost the client its connection
+        listener = Listener()
+        watching = asyncio.create_task(_watch(receive, listener))
+        try:
+            answer = await self._answer(scope, body, listener)
+            await _send(answer, send, listener, with_body=scope["method"] != "HEAD")
+        finally:
+            watching.cancel()
+        if not listener.is_there():
+            await asyncio.get_running_loop().run_in_executor(self._threads, _take_back, listener)
+
+    async def _answer(self, scope: Scope, body: bytes | None, listener: Listener) -> Response:
         if self._stopping:
             return _problem(503, "Service Unavailable", "Taskyard is stopping")
-        body = await _body(receive)  # whatever the answer is: unread, it would cost the client its connection
         if body is None:
             return _problem(413, "Payload Too Large", f"a request holds at most {REQUEST_MAX_BYTES} bytes")
         path, headers = _target(scope)
@@ -160,16 +173,16 @@ class Gateway:
             source_ip=scope["client"][0] if scope["client"] else "",
             received_at_s=time.time(),
         )
-        return await self._invoke(request)
+        return await self._invoke(request, listener)
 
-    async def _invoke(self, request: HttpRequest) -> Response:
+    async def _invoke(self, request: HttpRequest, listener: Listener) -> Response:
         event = http_event(request, self._stage, self._app.api.binary_types)
-        calling = asyncio.get_running_loop().run_in_executor(
-            self._threads, self._app, event, self._context_of(request.request_id)
-        )
+        context = replace(self._context_of(request.request_id), listener=listener)
+        calling = asyncio.get_running_loop().run_in_executor(self._threads, self._app, event, context)
         try:
             return _response(await asyncio.wait_for(calling, self._timeout_s))
         except TimeoutError:
+            listener.leave()
             return _problem(504, "Gateway Timeout", f"no answer within {self._timeout_s:g} s")
         except Exception:
             logger.exception("request %s failed", request.request_id)
@@ -212,6 +225,20 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(chunks) if size <= REQUEST_MAX_BYTES else None
 
 
+async def _watch(receive: Receive, listener: Listener) -> None:
+    """Wait until the client has gone; after the whole answer that means nothing any more."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    listener.leave()
+
+
+def _take_back(listener: Listener) -> None:
+    try:
+        listener.give_back()
+    except Exception:  # nobody waits to hear of it, and locks end by themselves
+        logger.exception("what a client did not wait for was not taken back")
+
+
 def _response(answer: Event) -> Response:
     body = answer.get("body") or ""
     content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
@@ -228,10 +255,19 @@ def _problem(status: int, error: str, message: str) -> Response:
     return Response(status, [JSON], json.dumps(document).encode())
 
 
-async def _send(response: Response, send: Send, *, with_body: bool) -> None:
-    """Answer; to a ``HEAD``, with all but the body."""
+async def _send(response: Response, send: Send, listener: Listener, *, with_body: bool) -> None:
+    """Answer; to a ``HEAD``, with all but the body.
+
+    Who is gone before the last byte has not got it; who is gone after it, nobody can tell.
+    """
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     if response.status != 204:
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body if with_body else b""})
+    last = response.body if with_body else b""
+    if listener.matters:
+        await send({"type": "http.response.body", "body": last[:-1], "more_body": True})
+        await asyncio.sleep(0)  # the watch sees what the sending met
+        last = last[-1:]
+    listener.reached()
+    await send({"type": "http.response.body", "body": last})

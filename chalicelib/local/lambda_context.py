@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from chalicelib.api.listener import Listener
 
 FUNCTION_VERSION = "$LATEST"
 
@@ -21,6 +23,7 @@ class LambdaContext:
     function_version: str = FUNCTION_VERSION
     identity: None = None
     client_context: None = None
+    listener: Listener = field(default_factory=Listener)  # beyond Lambda's: this server sees its connections
 
     @property
     def log_group_name(self) -> str:

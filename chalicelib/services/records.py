@@ -30,7 +30,7 @@ class Message:
     topic: str
     payload: Any  # None in lists where it is kept in the bucket (above 256 KB): messages.get reads it
     status: Status
-    retry_count: int  # how many deliveries failed or lost their lock
+    retry_count: int  # how many deliveries failed, or lost their lock after a sign of the client
     max_retries: int  # how many may, the last one included
     priority: int
     execute_at: datetime | None  # the start that was asked for

@@ -11,6 +11,7 @@ EXISTS = Clause("exists", "attribute_exists({job})")
 NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
 UNHELD = Clause("unheld", "attribute_not_exists({held})")
 ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
+UNHEARD = Clause("unheard of", "attribute_not_exists({heard})")
 HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
 NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
 

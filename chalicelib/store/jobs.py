@@ -15,13 +15,14 @@ from typing import Any
 from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Limit, Occupancy
 from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
+from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
 from chalicelib.store.clauses import (
     ABSENT,
     ATTEMPTS_LEFT,
     EXISTS,
     HAS_SLOT,
     NOT_REPLAYED,
+    UNHEARD,
     UNHELD,
     as_is,
     as_seen,
@@ -135,7 +136,7 @@ class JobStore(Ledger):
             room_in_trace(TRACE_MAX_EVENTS - 1) if seen is None else as_seen(seen),
             *slot_fence(envelope, inherits, now_ms),
         )
-        sets, appends = self._told(seen, TraceEvent(Event.STARTED, now_ms))
+        sets, appends = self._told(seen, _started(envelope, lease, now_ms))
         change = Change(
             fence,
             sets={**self._running(envelope, lease, now_ms), **sets},
@@ -168,20 +169,21 @@ class JobStore(Ledger):
             receipt=lease.receipt,
             started_at_ms=now_ms,
             first_started_at_ms=now_ms,
-            trace=(*envelope.trace, TraceEvent(Event.STARTED, now_ms).to_line()),
+            trace=(*envelope.trace, _started(envelope, lease, now_ms).to_line()),
         )
         self.record(job, body)
         return job
 
     def take_over(self, seen: Job, lease: Lease, now_ms: int) -> Job:
         """running with an expired lease -> running under a new one. Raises ``JobRefused`` if it was extended."""
-        recovered = TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts})
-        sets, appends = self._told(seen, recovered, TraceEvent(Event.STARTED, now_ms))
-        fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), ATTEMPTS_LEFT)
+        recovered, uncharged = _recovery(seen, now_ms)
+        sets, appends = self._told(seen, recovered, _started(seen, lease, now_ms))
+        budget = UNHEARD if seen.silent else ATTEMPTS_LEFT
+        fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), budget)
         change = Change(
             (*fence, *slot_fence(seen, seen.slot)),
             sets={**self._running(seen, lease, now_ms), **sets},
-            adds={"attempts": 1},
+            adds={"attempts": 1, **uncharged},
             appends=appends,
         )
         return self._change(seen.id, change)
@@ -190,7 +192,8 @@ class JobStore(Ledger):
 
     def extend_lease(self, job_id: int, lease: str, until_ms: int) -> None:
         """Keep the lease until ``until_ms``; raises ``JobRefused`` when the job was canceled or taken over."""
-        self._change(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets={"lease_until_ms": until_ms}))
+        sets = {"lease_until_ms": until_ms, "heard": True}
+        self._change(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets=sets))
 
     def keep_slot(self, job_id: int, lease: str, until_ms: int) -> None:
         """A run goes on whose job somebody has ended: keep its slot until ``until_ms``. Raises ``JobRefused``."""
@@ -250,8 +253,11 @@ class JobStore(Ledger):
             "succeeded_subscribers": list(succeeded_subscribers) or None,
             "delivery": job.delivery + 1 if resend else job.delivery,
         }
-        kind, adds = (Event.FAILED, {"failures": 1}) if charged else (Event.INTERRUPTED, {"attempt_limit": 1})
-        event = TraceEvent(kind, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
+        if charged:
+            event, adds = failed(now_ms, job.attempts, error.message, due_at_ms), {"failures": 1}
+        else:
+            told = {"attempt": job.attempts, "error": error.message[:80]}
+            event, adds = TraceEvent(Event.INTERRUPTED, now_ms, told), {"attempt_limit": 1}
         return self._settle(job, State.PENDING, sets, event, now_ms, adds=adds, wake_at_ms=wake_at_ms)
 
     def poll_later(self, job: Job, due_at_ms: int, wake_at_ms: int, *, resend: bool, now_ms: int) -> Job:
@@ -352,13 +358,16 @@ class JobStore(Ledger):
 
     def recover(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """running with a lease that ran out and nobody took over -> pending, with a new delivery not yet sent."""
+        recovered, uncharged = _recovery(seen, now_ms)
+        unheard = (UNHEARD,) if seen.silent else ()
         return self._end(
             seen,
             State.PENDING,
-            (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms)),
+            (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), *unheard),
             {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "lease_until_ms": None},
-            TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts}),
+            recovered,
             now_ms,
+            adds=uncharged,
             wake_at_ms=wake_at_ms,
             run_ends=True,
         )
@@ -498,6 +507,7 @@ class JobStore(Ledger):
                 "attempt_limit": seen.attempts + seen.max_attempts,
                 "failures": 0,
                 "poll_count": None,
+                "silences": None,
                 "round": seen.attempts,
                 "laps": 0,
                 "error": None,
@@ -584,10 +594,24 @@ class JobStore(Ledger):
             "worker": lease.worker,
             "source": lease.source,
             "receipt": lease.receipt,
+            "heard": None,
             "seal": None,
             **NO_WAKE,
             **({"slot": True} if job.limited else {}),
         }
+
+
+def _started(job: Job, lease: Lease, now_ms: int) -> TraceEvent:
+    """How a run is told to begin: of a message with its consumer."""
+    return started(now_ms, lease.worker if job.kind is Kind.MESSAGE else None)
+
+
+def _recovery(seen: Job, now_ms: int) -> tuple[TraceEvent, dict[str, int]]:
+    """How a lease that ran out is told, and what to add so that one without a sign of its client costs no attempt."""
+    if not seen.silent:
+        return TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts}), {}
+    told = TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts, "silent": seen.silences + 1})
+    return told, {"attempt_limit": 1, "silences": 1}
 
 
 def _stored(output: StoredOutput | None) -> dict[str, Any]:

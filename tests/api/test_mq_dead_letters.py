@@ -113,7 +113,7 @@ class TestReplay:
             "updatedAt": api.now(),
         }
         detail = {"originalId": dead["id"], "deadLetterId": dead["id"]}
-        assert trace(api, taken["traceId"]) == [("REPLAYED", detail), ("PROCESSING", None)]
+        assert trace(api, taken["traceId"]) == [("REPLAYED", detail), ("PROCESSING", {"consumerId": "local"})]
 
     def test_once_only(self, api: Service, topic: str) -> None:
         dead = dead_letter(api, topic)

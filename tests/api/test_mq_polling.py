@@ -87,17 +87,19 @@ class TestPoll:
         api.clock.move(5_001)
         assert listed(api, topic=topic)[0]["lockExpiresAt"] == first["lockExpiresAt"] < api.now()
         (second,) = poll(api, topic, consumerId="two")
-        assert (second["id"], second["consumerId"], second["retryCount"]) == (record["id"], "two", 1)
+        assert (second["id"], second["consumerId"], second["retryCount"]) == (record["id"], "two", 0)
         assert trace(api, record["traceId"]) == [
             ("PUBLISHED", None),
-            ("PROCESSING", None),
-            ("LOCK_RECOVERED", {"attempt": 1}),
-            ("PROCESSING", None),
+            ("PROCESSING", {"consumerId": "one"}),
+            ("LOCK_RECOVERED", {"attempt": 1, "consumerId": "one", "silent": 1, "silentMax": 20}),
+            ("PROCESSING", {"consumerId": "two"}),
         ]
 
     def test_a_lock_that_ran_out_on_the_last_delivery_is_a_dead_letter(self, api: Service, topic: str) -> None:
         record = publish(api, topic, maxRetries=1)
-        poll(api, topic, lockTimeout=5_000)
+        (polled,) = poll(api, topic, lockTimeout=5_000)
+        token = {"id": record["id"], "lockToken": polled["lockToken"], "lockTimeout": 5_000}
+        assert api.post("/mq/message/extend", token).status == 200
         api.clock.move(5_001)
         assert poll(api, topic) == []
         (message,) = listed(api, topic=topic)
@@ -184,19 +186,20 @@ class TestFail:
 
     def test_the_third_failure_is_the_last(self, api: Service, topic: str) -> None:
         record = publish(api, topic)
-        states = []
+        states, waits = [], []
         for wait_ms in (2_000, 3_000, 0):
             poll(api, topic)
+            waits.append(api.now(1_000 * 2 ** len(waits)))
             states.append(api.post("/mq/message/fail", {"id": record["id"], "error": "no"}).json["status"])
             api.clock.move(wait_ms)
         assert states == ["PENDING", "PENDING", "FAILED"]
         assert trace(api, record["traceId"]) == [
             ("PUBLISHED", None),
-            ("PROCESSING", None),
-            ("FAILED", {"attempt": 1, "error": "no"}),
-            ("PROCESSING", None),
-            ("FAILED", {"attempt": 2, "error": "no"}),
-            ("PROCESSING", None),
+            ("PROCESSING", {"consumerId": "local"}),
+            ("FAILED", {"attempt": 1, "error": "no", "nextRetryAt": waits[0]}),
+            ("PROCESSING", {"consumerId": "local"}),
+            ("FAILED", {"attempt": 2, "error": "no", "nextRetryAt": waits[1]}),
+            ("PROCESSING", {"consumerId": "local"}),
             ("MOVED_TO_DLQ", {"attempt": 3, "error": "no"}),
         ]
         assert poll(api, topic) == []

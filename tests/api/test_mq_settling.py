@@ -27,6 +27,12 @@ def in_hand(api: Service, topic: str, number: int = 1, **fields: Any) -> list[di
     return messages
 
 
+def extended(api: Service, message: dict[str, Any], lock_ms: int) -> None:
+    """A sign of life from who polled a message."""
+    body = {"id": message["id"], "lockToken": message["lockToken"], "lockTimeout": lock_ms}
+    assert api.post("/mq/message/extend", body).status == 200
+
+
 class TestLockToken:
     def test_it_settles(self, api: Service, topic: str) -> None:
         first, second = in_hand(api, topic, 2)
@@ -281,27 +287,28 @@ class TestRecovery:
         api.clock.move(30_001)
         assert api.post("/mq/queue/recover-locked", {"topic": topic}).json == {"recovered": 1}
         (recovered,) = listed(api, topic=topic)
-        assert (recovered["status"], recovered["retryCount"], recovered["consumerId"]) == ("PENDING", 1, None)
+        assert (recovered["status"], recovered["retryCount"], recovered["consumerId"]) == ("PENDING", 0, None)
         assert listed(api, topic=f"{topic}.b")[0]["status"] == "PROCESSING"
         late = api.post("/mq/message/complete", {"id": message["id"], "lockToken": message["lockToken"]})
         assert problem(late) == (409, "id", "a message that is PROCESSING", "PENDING")
         (again,) = poll(api, topic)
-        assert (again["id"], again["retryCount"]) == (message["id"], 1)
+        assert (again["id"], again["retryCount"]) == (message["id"], 0)
         assert trace(api, message["traceId"]) == [
             ("PUBLISHED", None),
-            ("PROCESSING", None),
-            ("LOCK_RECOVERED", {"attempt": 1}),
-            ("PROCESSING", None),
+            ("PROCESSING", {"consumerId": "local"}),
+            ("LOCK_RECOVERED", {"attempt": 1, "consumerId": "local", "silent": 1, "silentMax": 20}),
+            ("PROCESSING", {"consumerId": "local"}),
         ]
         assert api.post("/mq/queue/recover-locked").json["recovered"] >= 1  # of all topics
         assert listed(api, topic=f"{topic}.b")[0]["status"] == "PENDING"
         assert other["id"] == listed(api, topic=f"{topic}.b")[0]["id"]
 
-    def test_every_lock_that_runs_out_is_a_delivery_used_up(self, api: Service, topic: str) -> None:
+    def test_every_extended_lock_that_runs_out_is_a_delivery_used_up(self, api: Service, topic: str) -> None:
         publish(api, topic, maxRetries=3)
         counts = []
         for _ in range(3):
             (message,) = poll(api, topic, lockTimeout=1_000)
+            extended(api, message, 1_000)
             counts.append(message["retryCount"])
             api.clock.move(2_001)
         assert poll(api, topic) == []
@@ -310,6 +317,7 @@ class TestRecovery:
 
     def test_the_last_delivery_is_a_dead_letter(self, api: Service, topic: str) -> None:
         (message,) = in_hand(api, topic, maxRetries=1)
+        extended(api, message, 30_000)
         api.clock.move(30_001)
         assert api.post("/mq/queue/recover-locked", {"topic": topic}).json == {"recovered": 1}
         (dead,) = listed(api, topic=topic)

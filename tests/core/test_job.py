@@ -115,6 +115,8 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     "worker": st.none() | names,
     "receipt": st.none() | names,
     "source": st.none() | names,
+    "heard": st.booleans(),
+    "silences": st.integers(0, 20),
     "first_started_at_ms": st.none() | times,
     "started_at_ms": st.none() | times,
     "completed_at_ms": st.none() | times,

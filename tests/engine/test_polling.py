@@ -9,19 +9,32 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
-from chalicelib.core.decisions import Succeeded
+from chalicelib.core.decisions import NEVER_HEARD_OF, Succeeded
 from chalicelib.core.errors import Conflict, NotFound
-from chalicelib.core.job import Job, JobError
+from chalicelib.core.job import SILENT_LOCKS_MAX, Job, JobError
 from chalicelib.core.lanes import Band
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import Event
 from chalicelib.engine.context import Context
 from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.lifecycle import cancel
+from chalicelib.engine.lifecycle import cancel, retry
 from chalicelib.engine.pausing import held_up_by
-from chalicelib.engine.polling import InOtherHands, NotInHand, complete, extend, fail, hand_in_for, poll
+from chalicelib.engine.polling import (
+    CLIENT_GONE,
+    InOtherHands,
+    NotInHand,
+    complete,
+    extend,
+    fail,
+    hand_back,
+    hand_in_for,
+    poll,
+)
+from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS, recover_expired, recover_locked
 from chalicelib.engine.routing import BANDS_FRESH_MS
 from chalicelib.engine.yard import Yard
+from chalicelib.services.words import retry_count_of
 from tests.support.steps import (
     a_message,
     a_task,
@@ -251,6 +264,44 @@ def test_what_is_in_hand_is_answered_though_aws_stops_answering(w: World) -> Non
         polled(w)
 
 
+# -- the client goes away -----------------------------------------------------------------------------
+
+
+def test_a_poll_that_nobody_awaits_takes_nothing(w: World) -> None:
+    a_message(w, "notes")
+    assert poll(w.yard, "notes", 10, LEASE_MS, "client 7", 20, awaited=lambda: False) == []
+    (job,) = polled(w)
+    assert events_of(job) == ["published", "started"]
+
+
+def test_a_poll_stops_waiting_once_its_client_has_gone(w: World) -> None:
+    complete(w.yard, in_hand(w).id)
+    looks = iter([True] * 4)
+    with counting(w) as calls:
+        assert poll(w.yard, "notes", 10, LEASE_MS, "client 7", 20, awaited=lambda: next(looks, False)) == []
+    assert calls["ReceiveMessage"] <= 2
+
+
+def test_what_is_handed_back_is_shown_at_once_and_costs_nothing(w: World) -> None:
+    job = in_hand(w, max_attempts=1)
+    w.clock.move(5_000)
+    hand_back(w.yard, [job])
+    back = w.job(job.id)
+    assert (back.state, back.failures, back.silences, retry_count_of(back)) == (State.PENDING, 0, 0, 0)
+    assert back.events[-1].detail == {"attempt": 1, "error": CLIENT_GONE.message}
+    (again,) = polled(w)
+    assert again.id == job.id
+    assert events_of(again) == ["published", "started", "interrupted", "started"]
+    assert fail(w.yard, again.id, "really").state is State.FAILED
+
+
+def test_what_was_settled_meanwhile_is_not_handed_back(w: World) -> None:
+    job = in_hand(w)
+    complete(w.yard, job.id)
+    hand_back(w.yard, [job])
+    assert w.job(job.id).state is State.SUCCESS
+
+
 # -- the lease runs out -------------------------------------------------------------------------------
 
 
@@ -265,8 +316,45 @@ def test_a_client_that_vanishes_loses_the_message_to_the_next(w: World) -> None:
     assert events_of(again) == ["published", "started", "recovered", "started"]
 
 
-def test_after_the_last_attempt_it_is_a_dead_letter(w: World) -> None:
+def test_a_client_that_gives_no_sign_costs_no_attempt_but_the_twentieth_is_the_last(w: World) -> None:
     job = in_hand(w, max_attempts=1)
+    for silent in range(1, SILENT_LOCKS_MAX):
+        w.clock.move(LEASE_MS + 1)
+        (again,) = polled(w)
+        assert (again.silences, again.attempts, again.tries, retry_count_of(again)) == (silent, silent + 1, 1, 0)
+        recovered = [event for event in again.events if event.event is Event.RECOVERED][-1]
+        told = {"attempt": silent, "consumerId": "client 7", "silent": silent, "silentMax": SILENT_LOCKS_MAX}
+        assert recovered.detail == told
+    w.clock.move(LEASE_MS + 1)
+    assert polled(w) == []
+    dead = w.job(job.id)
+    assert (dead.state, dead.error, retry_count_of(dead)) == (State.FAILED, NEVER_HEARD_OF, 1)
+    assert w.messages() == []
+
+
+@pytest.mark.parametrize("how", [recover_expired, lambda yard, enough: recover_locked(yard, None, enough)])
+def test_whoever_recovers_charges_a_silent_client_no_attempt(w: World, how: Callable[..., int]) -> None:
+    job = in_hand(w, max_attempts=1)
+    w.clock.move(LEASE_MS + LEASE_REPAIR_GRACE_MS + 1)
+    assert how(w.yard, lambda: True) == 1
+    back = w.job(job.id)
+    assert (back.state, back.silences, retry_count_of(back)) == (State.PENDING, 1, 0)
+    (again,) = polled(w)
+    assert fail(w.yard, again.id, "really").state is State.FAILED
+
+
+def test_an_explicit_retry_begins_with_no_silent_client(w: World) -> None:
+    job = in_hand(w, max_attempts=2)
+    w.clock.move(LEASE_MS + 1)
+    (again,) = polled(w)
+    cancel(w.yard, job.id, Kind.MESSAGE)
+    assert again.silences == 1
+    assert retry(w.yard, job.id, Kind.MESSAGE).silences == 0
+
+
+def test_after_the_last_attempt_of_a_client_that_was_heard_it_is_a_dead_letter(w: World) -> None:
+    job = in_hand(w, max_attempts=1)
+    extend(w.yard, job.id, job.lease or "", LEASE_MS)
     w.clock.move(LEASE_MS + 1)
     assert polled(w) == []
     dead = w.job(job.id)
@@ -506,7 +594,7 @@ def test_an_extended_lock_holds_from_now_on(w: World) -> None:
     w.clock.move(20_000)
     extended = extend(w.yard, job.id, job.lease, 45_001)
     assert extended == w.job(job.id)
-    assert extended == replace(job, lease_until_ms=w.clock.ms + 45_001)
+    assert extended == replace(job, lease_until_ms=w.clock.ms + 45_001, heard=True)
     assert message_of(w, job).visible_at == w.clock.ms + 46_000
     w.clock.move(45_001)
     assert polled(w) == []

@@ -18,7 +18,7 @@ from chalicelib.core.errors import InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.retry import Exponential, Fixed, Linear, Named
 from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import TRACE_MAX_EVENTS
+from chalicelib.core.trace import TRACE_MAX_EVENTS, iso
 from chalicelib.engine.context import Context, Reject
 from chalicelib.engine.handlers import backoff, on_success, subscribe, task
 from chalicelib.engine.interruptions import Interruption
@@ -59,7 +59,8 @@ def test_a_failure_is_told_in_full(w: World) -> None:
     assert failed.wake_at_ms == failed.due_at_ms + 90_000
     assert hidden_for_ms(w, job) == 2_000  # never early: whole seconds, rounded up
     assert events_of(failed) == ["published", "started", "failed"]
-    assert failed.events[-1].detail == {"attempt": 1, "error": "no paper"}
+    told = {"attempt": 1, "error": "no paper", "nextRetryAt": iso(failed.due_at_ms)}
+    assert failed.events[-1].detail == told
 
 
 def test_the_last_failure_is_a_dead_letter(w: World) -> None:

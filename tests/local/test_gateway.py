@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import threading
 import time
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 from chalice.app import Chalice, Response
 
-from chalicelib.local.gateway import REQUEST_MAX_BYTES, Gateway, Resources
+from chalicelib.api.listener import Listener
+from chalicelib.local.gateway import REQUEST_MAX_BYTES, Gateway, Resources, _take_back
 from chalicelib.local.lambda_context import LambdaContext
+from tests.support.waiting import becomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ async def call(
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return messages.pop(0)
+        return messages.pop(0) if messages else await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -248,6 +251,87 @@ class TestTrouble:
         assert [reply.status for reply in asyncio.run(all_at_once())] == [200] * 200
 
 
+class TestAClientThatGoes:
+    """What a poll took is handed back exactly where its answer did not reach the client."""
+
+    async def scenario(self, *, gone_while: str, seconds: float = 5) -> tuple[list[str], list[dict[str, Any]]]:
+        """What the app saw and undid, and what was sent to a client that goes ``while`` something is done."""
+        seen: list[str] = []
+        sent: list[dict[str, Any]] = []
+        working, gone, told = threading.Event(), asyncio.Event(), threading.Event()
+
+        def work(listener: Listener) -> None:
+            working.set()
+            if gone_while == "working":
+                assert told.wait(5)
+            elif gone_while == "overdue":
+                while listener.is_there():
+                    pass
+            seen.append("awaited" if listener.is_there() else "left")
+            listener.otherwise(lambda: seen.append("undone"))
+
+        requests = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive() -> Any:
+            if requests:
+                return requests.pop()
+            await gone.wait()
+            told.set()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if gone_while == "sending" and message["type"] == "http.response.body" and len(sent) == 2:
+                gone.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "raw_path": b"/stub",
+            "query_string": b"",
+            "headers": [],
+            "client": None,
+        }
+        serving = asyncio.create_task(gateway(stub_app(work), timeout_s=seconds)(scope, receive, send))
+        await asyncio.to_thread(working.wait)
+        if gone_while == "working":
+            gone.set()
+        await serving
+        if gone_while == "later":
+            gone.set()
+            await asyncio.sleep(0)
+        return seen, sent
+
+    def test_while_the_app_works(self) -> None:
+        seen, _ = asyncio.run(self.scenario(gone_while="working"))
+        assert seen == ["left", "undone"]
+
+    def test_before_the_last_byte(self) -> None:
+        seen, sent = asyncio.run(self.scenario(gone_while="sending"))
+        assert seen == ["awaited", "undone"]
+        assert [(part["body"], part.get("more_body", False)) for part in sent[1:]] == [(b"{", True), (b"}", False)]
+
+    def test_with_the_whole_answer(self) -> None:
+        seen, sent = asyncio.run(self.scenario(gone_while="later"))
+        assert (seen, b"".join(part["body"] for part in sent[1:])) == (["awaited"], b"{}")
+
+    def test_with_504_instead_of_the_answer(self) -> None:
+        seen, sent = asyncio.run(self.scenario(gone_while="overdue", seconds=0.05))
+        assert sent[0]["status"] == 504
+        becomes(["left", "undone"], lambda: seen)
+
+    def test_what_cannot_be_taken_back_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        def fail() -> None:
+            raise RuntimeError("no SQS")
+
+        listener = Listener()
+        listener.otherwise(fail)
+        listener.leave()
+        _take_back(listener)
+        assert "no SQS" in caplog.text
+        assert listener.matters is False
+
+
 def test_draining_waits_for_answers_under_way_and_refuses_new_requests() -> None:
     entered, released = threading.Event(), threading.Event()
 
@@ -271,15 +355,18 @@ def test_draining_waits_for_answers_under_way_and_refuses_new_requests() -> None
     assert (under_way.status, new.status, waited) == (200, 503, True)
 
 
-def stub_app(work: Callable[[], object]) -> Any:
-    """An app with one route that does ``work``, below everything that Chalice would do."""
+def stub_app(work: Callable[..., object]) -> Any:
+    """An app with one route that does ``work`` (for a listener), below everything that Chalice would do."""
 
     class Stub:
         routes = {"/stub": {"GET": None}}  # noqa: RUF012 - read only
         api = Chalice("stub").api
 
-        def __call__(self, event: Any, context: Any) -> Any:  # noqa: ARG002
-            work()
+        def __call__(self, _event: Any, context: Any) -> Any:
+            if inspect.signature(work).parameters:
+                work(context.listener)
+            else:
+                work()
             return {"statusCode": 200, "headers": {}, "multiValueHeaders": {}, "body": "{}"}
 
     return Stub()

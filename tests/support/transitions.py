@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.core.states import State
-from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent
+from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import JobStore, Lease
 from chalicelib.store.ledger import ASIDE, StoredOutput
@@ -114,7 +114,7 @@ CASES = [
             **s.claimed(),
             **s.wake(None),
             "first_started_at_ms": NOW,
-            "trace": s.told(TraceEvent(Event.STARTED, NOW)),
+            "trace": s.told(started(NOW, "w-2")),
         },
         refusals={
             **not_in(State.PENDING),
@@ -143,7 +143,7 @@ CASES = [
         sets=lambda s: {
             **s.claimed(),
             **POLLED,
-            "trace": s.told(TraceEvent(Event.STARTED, NOW)),
+            "trace": s.told(started(NOW, "w-2")),
         },
         refusals={},
         label="running",
@@ -154,7 +154,7 @@ CASES = [
         act=lambda s: s.jobs.claim(s.seen, lease_at(), NOW, s.seen),
         sets=lambda s: {
             **s.claimed(),
-            "trace": s.told(TraceEvent(Event.STARTED, NOW))[1:],
+            "trace": s.told(started(NOW, "w-2"))[1:],
         },
         refusals={
             **not_in(State.PENDING),
@@ -167,13 +167,33 @@ CASES = [
         label="running",
     ),
     Case(
-        name="take over",
-        start=abandoned(**POLLED),
+        name="take over from a client that gave no sign",
+        start=abandoned(**POLLED, attempts=3, silences=4),
         act=lambda s: s.jobs.take_over(s.seen, lease_at(), NOW),
         sets=lambda s: {
             **s.claimed(),
             **UNPOLLED,
-            "trace": s.told(TraceEvent(Event.RECOVERED, NOW, {"attempt": 1}), TraceEvent(Event.STARTED, NOW)),
+            "attempt_limit": 4,
+            "silences": 5,
+            "trace": s.told(TraceEvent(Event.RECOVERED, NOW, {"attempt": 3, "silent": 5}), started(NOW, "w-2")),
+        },
+        refusals={
+            **not_in(State.RUNNING),
+            "another lease": {"lease": OTHER},
+            "the lease holds": {"lease_until_ms": NOW},
+            "a sign": {"heard": True},
+        },
+        label="running",
+    ),
+    Case(
+        name="take over",
+        start=abandoned(**POLLED, heard=True),
+        act=lambda s: s.jobs.take_over(s.seen, lease_at(), NOW),
+        sets=lambda s: {
+            **s.claimed(),
+            **UNPOLLED,
+            "heard": None,
+            "trace": s.told(TraceEvent(Event.RECOVERED, NOW, {"attempt": 1}), started(NOW, "w-2")),
         },
         refusals={
             **not_in(State.RUNNING),
@@ -187,7 +207,7 @@ CASES = [
         name="extend the lease",
         start=running(),
         act=lambda s: s.jobs.extend_lease(s.seen.id, OLD, NOW + 2 * LEASE_MS),
-        sets={"lease_until_ms": NOW + 2 * LEASE_MS},
+        sets={"lease_until_ms": NOW + 2 * LEASE_MS, "heard": True},
         refusals={**not_in(State.RUNNING), "another lease": {"lease": OTHER}},
         label="running",
         answers=False,
@@ -241,7 +261,7 @@ CASES = [
             s.seen, ERROR, NOW + 2_000, NOW + 92_000, resend=False, succeeded_subscribers=["a.b"], now_ms=NOW
         ),
         sets=lambda s: {
-            **s.moved(State.PENDING, TraceEvent(Event.FAILED, NOW, {"attempt": 1, "error": "no good"})),
+            **s.moved(State.PENDING, failed(NOW, 1, "no good", NOW + 2_000)),
             **UNPOLLED,
             **s.wake(NOW + 92_000),
             "due_at_ms": NOW + 2_000,
@@ -264,7 +284,7 @@ CASES = [
             s.seen, ERROR, NOW + 1_000_000, NOW + 280_000, resend=True, succeeded_subscribers=[], now_ms=NOW
         ),
         sets=lambda s: {
-            **s.moved(State.PENDING, TraceEvent(Event.FAILED, NOW, {"attempt": 1, "error": "no good"})),
+            **s.moved(State.PENDING, failed(NOW, 1, "no good", NOW + 1_000_000)),
             **s.wake(NOW + 280_000),
             "due_at_ms": NOW + 1_000_000,
             "error": ERROR.to_document(),
@@ -423,11 +443,13 @@ CASES = [
     ),
     Case(
         name="recover",
-        start=abandoned(**POLLED),
+        start=abandoned(**POLLED, attempts=3),
         act=lambda s: s.jobs.recover(s.seen, NOW + 20_000, NOW),
         sets=lambda s: {
-            **s.moved(State.PENDING, TraceEvent(Event.RECOVERED, NOW, {"attempt": 1})),
+            **s.moved(State.PENDING, TraceEvent(Event.RECOVERED, NOW, {"attempt": 3, "silent": 1})),
             **UNPOLLED,
+            "attempt_limit": 4,
+            "silences": 1,
             "delivery": 2,
             "due_at_ms": NOW,
             **s.wake(NOW + 20_000),
@@ -436,6 +458,7 @@ CASES = [
             **not_in(State.RUNNING),
             "another lease": {"lease": OTHER},
             "the lease holds": {"lease_until_ms": NOW},
+            "a sign": {"heard": True},
         },
         label="pending",
         wake_in_ms=20_000,

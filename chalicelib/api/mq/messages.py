@@ -133,7 +133,10 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
 def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMessage]:
     """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
 
-    A client that says nothing loses its messages when their locks run out: the next poll brings them to another.
+    A client that says nothing loses its messages when their locks run out: the next poll brings them to another. Let
+    your client's own time-out be longer than `wait`, by 5 seconds or more: a client that is gone when a message comes
+    keeps it from the others for a lock (`taskyard up` notices, API Gateway cannot); the 20th such lock of a message is
+    its last.
     """
     jobs = polling.poll(
         yard,
@@ -142,7 +145,9 @@ def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMe
         query.lock_timeout or yard.settings.poll_lease_ms,
         query.consumer_id or caller.name,
         query.wait,
+        awaited=caller.listener.is_there,
     )
+    caller.listener.otherwise(lambda: polling.hand_back(yard, jobs))
     return [polled_record(yard, job) for job in jobs]
 
 

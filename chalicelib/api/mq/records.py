@@ -30,7 +30,9 @@ class MessageRecord(AnswerModel):
     topic: str = Field(examples=["order.created"])
     payload: Any = Field(description="null in lists where it is kept in the bucket (above 256 KB)")
     status: str = Field(description="PENDING, PROCESSING, COMPLETED or FAILED", examples=["PENDING"])
-    retry_count: int = Field(description="How many deliveries failed, or were not settled before their lock ran out")
+    retry_count: int = Field(
+        description="How many deliveries failed, or lost their lock after it was extended: silent ones do not count"
+    )
     max_retries: int
     priority: int
     execute_at: str | None
