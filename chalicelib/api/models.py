@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN, TOPIC_MAX_CHARS
 from chalicelib.core.naming import NAME, instead_of
+from chalicelib.core.texts import readable
 
 NAME_MAX_CHARS = 256
 NULL: JsonValue = {"type": "null"}
@@ -38,7 +39,6 @@ INPUT_CONFIG = ConfigDict(
     hide_input_in_errors=True,  # the text of a ValidationError may end in a log
 )
 
-TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"  # tab and line breaks are all right
 
 _Item = TypeVar("_Item")
 
@@ -142,6 +142,10 @@ def _digits(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _made_readable(value: Any) -> Any:
+    return readable(value) if isinstance(value, str) else value
+
+
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
@@ -162,12 +166,8 @@ Topic = Annotated[
 ]
 """A topic: 1 to 400 characters on one line, not all blank."""
 
-Text = Annotated[
-    str,
-    _matching(TEXT, "text without control characters other than tab and line breaks"),
-    Field(json_schema_extra={"pattern": TEXT}),
-]
-"""What a person reads (an error, a remark): any text, line breaks included."""
+Text = Annotated[str, BeforeValidator(_made_readable)]
+"""What a person reads (an error, a remark): any text, line breaks included, made readable and never refused."""
 
 Reason = Annotated[
     Text,

@@ -16,9 +16,9 @@ from chalicelib.core.documents import jsonable, to_json
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import LIVE, Kind, State
+from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
 from chalicelib.engine.chaining import follower
-from chalicelib.engine.failures import storable
 from chalicelib.engine.lifecycle import find
 from chalicelib.engine.sending import send_marked
 from chalicelib.engine.settling import after_success, recording
@@ -115,7 +115,7 @@ def _finite(text: str) -> float:
 
 
 def _complete(yard: Yard, job_id: int, completion: Completion, kind: Kind, from_states: frozenset[State]) -> Job:
-    msg = None if completion.msg is None else completion.msg[:MSG_MAX_CHARS]
+    msg = None if completion.msg is None else readable(completion.msg, MSG_MAX_CHARS)
     by = Completed(yard.token(), completion.user, msg)
     output = None if completion.output is None else to_json(completion.output, "output")
     for _ in range(RACE_TRIES):
@@ -165,5 +165,5 @@ def _error(error: Any) -> JobError:
         if error is not None
         else NO_REASON
     )
-    text = storable(text)
+    text = readable(text)
     return JobError(COMPLETED_ERROR, text if len(text) <= ERROR_MAX_CHARS else f"{text[: ERROR_MAX_CHARS - 1]}…")

@@ -16,9 +16,10 @@ from chalicelib.core.documents import jsonable, to_json
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind
+from chalicelib.core.texts import readable
 from chalicelib.engine import logbook, pausing
 from chalicelib.engine.awaiting import RunningCoroutine
-from chalicelib.engine.failures import Reject, storable
+from chalicelib.engine.failures import Reject
 from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.store.ledger import JobRefused
@@ -139,7 +140,7 @@ class Context:
 
         Raises ``InvalidInput`` for ``data`` that has no form in JSON, and ``TooLarge`` beyond 32 KB.
         """
-        logbook.write(self.yard, self.job.id, storable(message), data)
+        logbook.write(self.yard, self.job.id, message, data)
 
     def step(self, name: str, do: Callable[[], T]) -> T:
         """What ``do`` returns, as JSON has it, done once in the life of the job: later runs get what the first left.
@@ -196,7 +197,7 @@ class Context:
                 text = to_json({"data": answer.get("data"), "looks": self._looks}, "polling")
                 return self._polled(json.loads(self.yard.notes.note_step(self.job, stage, text)))
             case "failed":
-                raise PollFailed(storable(answer.get("message") or "what was polled for has failed"))
+                raise PollFailed(readable(answer.get("message") or "what was polled for has failed"))
         if self._looks - self._looks_before >= max_poll_times:
             raise PolledTooOften(f"polled {max_poll_times} times without an end")
         raise self.interrupted_by(PollAgain(round(poll_interval_ms)))
@@ -209,7 +210,7 @@ class Context:
     def _note_poll(self, answer: Mapping[str, Any]) -> None:
         """Count a look and keep what it found."""
         self._looks_here += 1
-        progress, message = answer.get("progress"), storable(answer.get("message") or "")
+        progress, message = answer.get("progress"), readable(answer.get("message") or "")
         if progress is not None:
             _check_number("progress", progress)
         result = {**jsonable(answer, "polling"), "time": self.yard.now_ms()}
@@ -303,7 +304,7 @@ class Context:
 
 
 def _progress(current: float, total: float, message: str, data: str | None) -> Progress:
-    return Progress(current, total, storable(message)[:200], data)
+    return Progress(current, total, readable(message, 200), data)
 
 
 def _poll_answer(answer: object) -> Mapping[str, Any]:

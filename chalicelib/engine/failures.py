@@ -9,6 +9,7 @@ from types import FrameType
 
 from chalicelib.core.decisions import Failed
 from chalicelib.core.job import JobError
+from chalicelib.core.texts import readable
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.yard import logger
 
@@ -37,7 +38,7 @@ def text_of(error: BaseException) -> str:
             text = "; ".join(
                 [text, *(f"{type(each).__name__}: {each}" for each in islice(_leaves(error), LEAVES_TOLD))]
             )
-        return storable(text)
+        return readable(text)
     except Interruption:
         raise
     except BaseException:  # user code
@@ -47,12 +48,12 @@ def text_of(error: BaseException) -> str:
 def traceback_of(error: BaseException) -> str:
     """The traceback of an exception as text for the log, as far as its class lets it be written."""
     try:
-        return storable("".join(traceback.format_exception(error))).rstrip()
+        return readable("".join(traceback.format_exception(error))).rstrip()
     except Interruption:
         raise
     except BaseException:  # user code
         lines = traceback.format_tb(error.__traceback__)
-        return storable("".join([*lines, f"{type(error).__name__}: {text_of(error)}"]))
+        return readable("".join([*lines, f"{type(error).__name__}: {text_of(error)}"]))
 
 
 def log_failure(message: str, error: BaseException, **about: object) -> None:
@@ -83,11 +84,6 @@ def _where(error: BaseException) -> str | None:
 
 def _is_own(module: str) -> bool:
     return module.startswith("chalicelib.") and not module.startswith("chalicelib.tasks.")
-
-
-def storable(text: object) -> str:
-    """Text that UTF-8, and so the ledger and the log, can hold; what it cannot is shown as an escape."""
-    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def place_of(frame: FrameType, line: int) -> str:

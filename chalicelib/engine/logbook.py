@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from chalicelib.core.documents import jsonable
+from chalicelib.core.texts import readable
 from chalicelib.engine.yard import Yard
 from chalicelib.store.notes import LogEntry
 
@@ -17,7 +18,7 @@ _numbers = itertools.count()  # what one process writes within a millisecond sta
 def write(yard: Yard, job_id: int, message: str = "", data: Any = None) -> None:
     """Add an entry to the log of a job that exists. Raises ``InvalidInput``, and ``TooLarge`` beyond 32 KB."""
     place = f"{next(_numbers) % 1_000_000:06d}-{yard.token()}"
-    yard.notes.write_log(job_id, LogEntry(yard.now_ms(), message, jsonable(data, "data")), place)
+    yard.notes.write_log(job_id, LogEntry(yard.now_ms(), readable(message), jsonable(data, "data")), place)
     if yard.random_bytes(1)[0] % TRIMMED_ONE_IN == 0:
         yard.notes.trim_log(job_id)
 

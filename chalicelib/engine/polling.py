@@ -16,6 +16,7 @@ from chalicelib.core.decisions import Failed, Interrupted, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
+from chalicelib.core.texts import readable
 from chalicelib.engine.lifecycle import RACE_TRIES, find
 from chalicelib.engine.pausing import held_up_by
 from chalicelib.engine.routing import lanes_to_poll
@@ -103,7 +104,7 @@ def poll(
         if not hand.taken:
             raise
         logger.exception("a poll ended early", extra={"topic": topic, "taken": len(hand.taken)})
-    return [readable for job in sorted(hand.taken, key=soonest) if (readable := _readable(yard, job)) is not None]
+    return [whole for job in sorted(hand.taken, key=soonest) if (whole := _readable(yard, job)) is not None]
 
 
 def _readable(yard: Yard, job: Job) -> Job | None:
@@ -174,7 +175,7 @@ def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
 
 def failure(error: str) -> Failed:
     """What a client's report of a failure says."""
-    return Failed(JobError("ConsumerError", error[:REASON_MAX_CHARS]))
+    return Failed(JobError("ConsumerError", readable(error, REASON_MAX_CHARS)))
 
 
 def held(job: Job, lock_token: str | None) -> Job:

@@ -216,6 +216,12 @@ class TestFail:
         poll(api, topic)
         assert api.post("/mq/message/fail", {"id": record["id"]}).json["error"] == "the consumer gave no reason"
 
+    def test_a_reason_is_made_readable_and_never_refused(self, api: Service, topic: str) -> None:
+        record = publish(api, topic)
+        poll(api, topic)
+        told = api.post("/mq/message/fail", {"id": record["id"], "error": "\x1b[31mno paper\x1b[0m\x00\n"}).json
+        assert (told["status"], told["error"]) == ("PENDING", "no paper\ufffd\n")
+
     def test_a_reason_may_be_long_and_of_many_lines(self, api: Service, topic: str) -> None:
         record = publish(api, topic, maxRetries=1)
         poll(api, topic)

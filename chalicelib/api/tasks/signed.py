@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Text
+from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id
 from chalicelib.api.problems import Unauthorized
 from chalicelib.api.routes import Router
 from chalicelib.api.tasks.records import NO_TASK, Done
@@ -65,7 +65,7 @@ class LogBody(SignedBody):
     """Something to remember. Signed as `JSON.stringify({data, message})`, without what is absent."""
 
     data: Any = None
-    message: Text | None = Field(default="", description="Signed as an empty text where it is absent")
+    message: str | None = Field(default="", description="Signed as it is, and as an empty text where it is absent")
 
 
 class CallbackBody(SignedBody):
@@ -73,7 +73,7 @@ class CallbackBody(SignedBody):
 
     code: Annotated[int | float, NOT_BOOLEAN] = Field(description="0 is success")
     data: Any = None
-    message: Text | None = None
+    message: str | None = None  # made readable once the signature is checked
 
 
 @router.post("/api/task/next", scope=SCOPE, signed=True, answers={**NO_TASK, 409: "The task does not wait"})
