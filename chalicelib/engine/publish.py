@@ -138,7 +138,7 @@ def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared, heir_of: int | N
     actions = yard.jobs.recording(job, prepared.body, yard.handlers.limit_of(job.type))
     count_position, key_position = len(actions) - 1, len(actions)
     if key is not None:
-        actions.append(yard.directory.reserving(key, job.id, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
+        actions.append(yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
     alias_position = len(actions)
     if draft.alias is not None:
         actions.append(yard.directory.aliasing(job.type, draft.alias, job.id, heir_of))
@@ -150,7 +150,7 @@ def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared, heir_of: int | N
         _own(job, refused)
     except TransactionRefused as refused:
         if key is not None and refused.refused[key_position]:
-            return _first_of_its_key(yard, draft, key, refused.old[key_position] or {}, job)
+            return _first_of_its_key(yard, draft, key, refused.old[key_position] or {}, prepared)
         if job.limited and refused.refused[count_position]:
             raise _full(yard, job) from refused
         if draft.alias is not None and refused.refused[alias_position]:
@@ -197,8 +197,8 @@ def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
     return replace(prepared, job=replace(prepared.job, held=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
 
 
-def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: dict[str, Any], job: Job) -> Job:
-    """The job that an idempotency key stands for already."""
+def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: dict[str, Any], again: Prepared) -> Job:
+    """The job that an idempotency key stands for already; one that was removed since, as it was accepted."""
     if binding.get("fingerprint") != key.fingerprint and not draft.first_wins:
         raise Conflict(
             "this idempotency key was used with another request",
@@ -206,18 +206,27 @@ def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: di
             expected="the same request as the first time",
             remedy="use a new key for a new request",
         )
-    if binding["job"] == job.id:  # our own write, whose answer was lost
-        return job
-    found = yard.jobs.find(binding["job"])
-    if found is None:
-        raise Conflict(
-            "what was made under this idempotency key was deleted since",
-            field="idempotencyKey",
-            expected="a key of something that is still there, or a new one",
-            got=key.key,
-            remedy="use a new key",
-        )
-    return found
+    if binding["job"] == again.job.id:  # our own write, whose answer was lost
+        return again.job
+    return yard.jobs.find(binding["job"]) or _as_accepted(draft, binding, again)
+
+
+def _as_accepted(draft: Draft, binding: dict[str, Any], again: Prepared) -> Job:
+    """The record of a removed job at its acceptance: what the same request makes now, with what its key remembers."""
+    job = again.job
+    at_ms = binding.get("created_at_ms", job.created_at_ms)
+    start_at_ms = job.start_at_ms if draft.delay_ms is None else at_ms + draft.delay_ms
+    return replace(
+        job,
+        id=binding["job"],
+        created_at_ms=at_ms,
+        updated_at_ms=at_ms,
+        start_at_ms=start_at_ms,
+        due_at_ms=max(start_at_ms or at_ms, at_ms),
+        trace_id=binding.get("trace_id", job.trace_id),
+        body=again.body or job.body,
+        body_at=job.body_at if again.body is None else None,
+    )
 
 
 def _idempotency_key(draft: Draft) -> IdempotencyKey | None:

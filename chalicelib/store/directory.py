@@ -23,6 +23,7 @@ from typing import Any
 
 from chalicelib.core.access import AccessKey
 from chalicelib.core.ids import ID_BLOCK
+from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
 from chalicelib.core.webhooks import Webhook
@@ -87,11 +88,15 @@ class Directory:
 
     # -- idempotency --------------------------------------------------------------------------
 
-    def reserving(self, key: IdempotencyKey, job_id: int, now_s: int, ttl_s: int) -> Wire:
-        """The action that binds a key to its job; refused while an earlier binding is in force."""
+    def reserving(self, key: IdempotencyKey, job: Job, now_s: int, ttl_s: int) -> Wire:
+        """The action that binds a key to its job; refused while an earlier binding is in force.
+
+        It remembers of the acceptance what the same request could not tell again once the job is removed.
+        """
         free = Clause("free or expired", "attribute_not_exists({name}) OR {expires_at_s} < :now", {":now": now_s})
-        item = {**key.item_key(), "job": job_id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
-        return self.table.putting(item, free)
+        item = {**key.item_key(), "job": job.id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
+        first = {"created_at_ms": job.created_at_ms, "trace_id": job.trace_id}
+        return self.table.putting({**item, **first}, free)
 
     # -- aliases ------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import pytest
 
 from chalicelib.core.access import AccessKey, digest_of
 from chalicelib.core.ids import ID_BLOCK
+from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band
 from chalicelib.core.projection import MINUTE_MS, CountKey, Effects, Group, Measure, MinuteKey
 from chalicelib.core.states import State
@@ -68,15 +69,15 @@ class TestIds:
 
 
 class TestIdempotency:
-    def reserve(self, yard: Yard, key: IdempotencyKey, job_id: int, now_s: int, ttl_s: int = 60) -> None:
-        yard.jobs.together(
-            [*yard.jobs.recording(job_of(yard, id=job_id)), yard.directory.reserving(key, job_id, now_s, ttl_s)]
-        )
+    def reserve(self, yard: Yard, key: IdempotencyKey, job_id: int, now_s: int, ttl_s: int = 60) -> Job:
+        job = job_of(yard, id=job_id)
+        yard.jobs.together([*yard.jobs.recording(job), yard.directory.reserving(key, job, now_s, ttl_s)])
+        return job
 
     def test_the_second_is_refused_by_the_key_and_told_whose_it_is(self, yard: Yard) -> None:
         key = IdempotencyKey("message", next(names), "print-1")
         first, second = yard.ids.new(), yard.ids.new()
-        self.reserve(yard, key, first, NOW_S)
+        accepted = self.reserve(yard, key, first, NOW_S)
 
         with pytest.raises(TransactionRefused) as refused:
             self.reserve(yard, replace(key, fingerprint="print-2"), second, NOW_S + 60)
@@ -88,6 +89,8 @@ class TestIdempotency:
             "job": first,
             "fingerprint": "print-1",
             "expires_at_s": NOW_S + 60,
+            "created_at_ms": accepted.created_at_ms,
+            "trace_id": accepted.trace_id,
         }
         assert stored(yard, second) is None
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, newest
+from chalicelib.core.trace import (
+    HOLDER_MAX_CHARS,
+    TRACE_MAX_EVENTS,
+    Event,
+    TraceEvent,
+    events_in,
+    failed,
+    newest,
+    started,
+)
 
 details = st.dictionaries(
     st.text(max_size=8),
@@ -43,6 +52,22 @@ def test_a_line_comes_back_as_the_same_event(event: TraceEvent) -> None:
 def test_a_foreign_line_is_an_error(line: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         TraceEvent.from_line(line)
+
+
+def test_details_are_filled_in_from_what_is_stored() -> None:
+    recovered = TraceEvent(Event.RECOVERED, 2, {"attempt": 1, "silent": 4})
+    lines = [event.to_line() for event in (started(1, "one" * 20), recovered, failed(3, 2, "no", 1_769_860_800_005))]
+    holder = {"consumerId": ("one" * 20)[:HOLDER_MAX_CHARS]}
+    assert [event.detail for event in events_in(lines, 20)] == [
+        holder,
+        {"attempt": 1, "silent": 4, "silentMax": 20, **holder},
+        {"attempt": 2, "error": "no", "nextRetryAt": "2026-01-31T12:00:00.005Z"},
+    ]
+
+
+def test_lines_of_an_earlier_version_tell_what_they_told() -> None:
+    lines = ["1 started", '2 recovered {"attempt":1}', "3 started", '4 failed {"attempt":2,"error":"no"}']
+    assert [event.detail for event in events_in(lines, 20)] == [{}, {"attempt": 1}, {}, {"attempt": 2, "error": "no"}]
 
 
 @pytest.mark.parametrize(

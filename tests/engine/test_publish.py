@@ -459,13 +459,21 @@ def test_a_key_holds_for_its_kind_and_for_a_day(w: World) -> None:
     assert a_task(w, idempotency_key="k").id == second.id
 
 
-def test_the_key_of_a_job_that_was_removed_is_not_reused(w: World) -> None:
-    job = a_task(w, idempotency_key="k")
+@pytest.mark.parametrize("wishes", [{"input": 1}, {"input": "x" * 5_000}, {"delay_ms": 2_000}, {"trace_id": "mine"}])
+def test_the_key_of_a_job_that_was_removed_tells_its_acceptance(w: World, wishes: dict[str, Any]) -> None:
+    job = a_task(w, idempotency_key="k", **wishes)
+    w.clock.move(2_000)
     work(w)
     remove(w.yard, job.id, Kind.TASK)
+    w.clock.move(60_000)
+    again = a_task(w, idempotency_key="k", **wishes)
+    told = ("id", "state", "created_at_ms", "updated_at_ms", "start_at_ms", "due_at_ms", "trace_id", "attempts")
+    assert [getattr(again, name) for name in told] == [getattr(job, name) for name in told]
+    assert w.yard.payloads.body(again).get("input") == wishes.get("input")
+    assert (w.jobs(), w.messages()) == ([], [])
     with pytest.raises(Conflict) as refused:
-        a_task(w, idempotency_key="k")
-    assert refused.value.message == "what was made under this idempotency key was deleted since"
+        a_task(w, idempotency_key="k", priority=3)
+    assert refused.value.message == "this idempotency key was used with another request"
 
 
 def test_a_keyed_job_that_sqs_does_not_take_is_accepted_all_the_same(w: World) -> None:

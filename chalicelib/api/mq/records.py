@@ -64,8 +64,15 @@ class TraceRecord(AnswerModel):
     trace_id: str
     message_id: str
     topic: str
-    event: str = Field(examples=["PUBLISHED"])
-    detail: Any
+    event: str = Field(
+        description="REQUEUED: came back from SQS's dead-letter queue; INTERRUPTED: given up uncharged, because a "
+        "worker shut down, a client was gone before the answer, or it was reset; PROMOTED: its delay was ended",
+        examples=["PUBLISHED"],
+    )
+    detail: Any = Field(
+        description="consumerId of PROCESSING, and of LOCK_RECOVERED who held it before; nextRetryAt of FAILED; silent "
+        "of silentMax locks without a sign of the client"
+    )
     created_at: str
 
 
