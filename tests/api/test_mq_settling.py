@@ -295,8 +295,8 @@ class TestRecovery:
         assert (again["id"], again["retryCount"]) == (message["id"], 0)
         assert trace(api, message["traceId"]) == [
             ("PUBLISHED", None),
-            ("PROCESSING", {"consumerId": "local"}),
-            ("LOCK_RECOVERED", {"attempt": 1, "consumerId": "local", "silent": 1, "silentMax": 20}),
+            ("PROCESSING", {"consumerId": "worker 1"}),
+            ("LOCK_RECOVERED", {"attempt": 1, "consumerId": "worker 1", "silent": 1, "silentMax": 20}),
             ("PROCESSING", {"consumerId": "local"}),
         ]
         assert api.post("/mq/queue/recover-locked").json["recovered"] >= 1  # of all topics
