@@ -274,14 +274,6 @@ def test_a_poll_that_nobody_awaits_takes_nothing(w: World) -> None:
     assert events_of(job) == ["published", "started"]
 
 
-def test_a_poll_stops_waiting_once_its_client_has_gone(w: World) -> None:
-    complete(w.yard, in_hand(w).id)
-    looks = iter([True] * 4)
-    with counting(w) as calls:
-        assert poll(w.yard, "notes", 10, LEASE_MS, "client 7", 20, awaited=lambda: next(looks, False)) == []
-    assert calls["ReceiveMessage"] <= 2
-
-
 def test_what_is_handed_back_is_shown_at_once_and_costs_nothing(w: World) -> None:
     job = in_hand(w, max_attempts=1)
     w.clock.move(5_000)
