@@ -281,6 +281,7 @@ def test_what_is_handed_back_is_shown_at_once_and_costs_nothing(w: World) -> Non
     back = w.job(job.id)
     assert (back.state, back.failures, back.silences, retry_count_of(back)) == (State.PENDING, 0, 0, 0)
     assert back.events[-1].detail == {"attempt": 1, "error": CLIENT_GONE.message}
+    w.clock.move(1)
     (again,) = polled(w)
     assert again.id == job.id
     assert events_of(again) == ["published", "started", "interrupted", "started"]
