@@ -9,11 +9,10 @@ letter that cannot be delivered holds back that group alone.
 from __future__ import annotations
 
 import json
-import threading
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from chalicelib import aws
@@ -48,7 +47,6 @@ REMEMBERED_LOCALLY_MS = 1_000
 DELIVERY_RESERVE_MS = round(TIMEOUT_S * 1_000) + 5_000  # what must be left of an invocation to begin with a letter
 FIRST_WAIT_S = 10
 LONGEST_WAIT_S = 3_600
-RECIPIENTS_AT_ONCE = 10  # as many as a batch of the queue has letters
 
 Post = Callable[..., None]  # chalicelib.queue.webhooks.post
 
@@ -161,62 +159,28 @@ def _events(changes: Iterable[Change]) -> Iterator[JobEvent]:
 
 
 def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[], int], call: Post = post) -> list[str]:
-    """Deliver letters; answers the ids of the messages that must come back.
+    """Deliver letters in their order; answers the ids of the messages that must come back.
 
-    Those of one recipient one after the other, in their order; of several webhooks at a time, so that none waits for
-    another. Of a group whose first letter could not be delivered, no later one is tried: all come back once that one
-    does. Nor is any of a webhook that has not answered in time.
+    Of a group whose first letter could not be delivered, no later one is tried: all come back once that one does.
+    Nor is any of a webhook that has not answered in time, for a while.
     """
     teller = _Teller(yard, call)
-    by_recipient: dict[str, list[_Opened]] = {}
-    for message in messages:
-        opened = _Opened(message, _addressed(message))
-        by_recipient.setdefault(opened.recipient, []).append(opened)
-    code = by_recipient.pop(IN_CODE, [])
-    deliver_to = partial(_deliver_in_order, teller, remaining_ms)
-    with ThreadPoolExecutor(RECIPIENTS_AT_ONCE) as posters:
-        posting = [posters.submit(deliver_to, of_webhook) for of_webhook in by_recipient.values()]
-        come_back = set(deliver_to(code))  # hooks in code are called by the main thread
-        come_back.update(*(each.result() for each in posting))
-    return [message.message_id for message in messages if message.message_id in come_back]
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A message and the letter in it; ``None`` for a foreign one, which is a group of its own."""
-
-    message: Received
-    addressed: Addressed | None
-
-    @property
-    def recipient(self) -> str:
-        return IN_CODE if self.addressed is None else self.addressed.recipient
-
-    @property
-    def group(self) -> str:
-        return self.message.message_id if self.addressed is None else self.addressed.group
-
-
-def _deliver_in_order(teller: _Teller, remaining_ms: Callable[[], int], letters: Sequence[_Opened]) -> list[str]:
-    """Deliver the letters of one recipient; answers the ids of the messages that must come back."""
     held: set[str] = set()
     come_back: list[str] = []
-    silent = False
-    for letter in letters:
-        message = letter.message
+    for message in messages:
+        addressed = _addressed(message)
+        group = message.message_id if addressed is None else addressed.group
         problem: str | None = "another comes first, or too little time is left"
         wait_s = 0
-        if silent:
-            problem, wait_s = "the webhook has not answered another in time", wait_before(message.receive_count)
-        elif letter.group not in held and remaining_ms() >= DELIVERY_RESERVE_MS:
-            problem, silent = teller.told(letter.addressed)
-            wait_s = wait_before(message.receive_count)
+        if group not in held and remaining_ms() >= DELIVERY_RESERVE_MS:
+            problem = teller.told(addressed)
+            wait_s = max(wait_before(message.receive_count), teller.left_alone_s(addressed))
         if problem is None:
             continue
-        logger.warning("not told, and tried again", extra={"group": letter.group, "wait_s": wait_s, "why": problem})
-        held.add(letter.group)
+        logger.warning("not told, and tried again", extra={"group": group, "wait_s": wait_s, "why": problem})
+        held.add(group)
         come_back.append(message.message_id)
-        _hide(teller.yard, message, wait_s)
+        _hide(yard, message, wait_s)
     return come_back
 
 
@@ -246,17 +210,22 @@ class _Teller:
     yard: Yard
     call: Post
     _webhooks: dict[str, Webhook] | None = None  # as they are now, once one is to be told
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def told(self, addressed: Addressed | None) -> tuple[str | None, bool]:
-        """Tell the recipient; answers why it could not be told, if so, and whether it has not answered in time."""
+    def told(self, addressed: Addressed | None) -> str | None:
+        """Tell the recipient, unless it is left alone; answers why it was not told, or ``None``."""
+        if self.left_alone_s(addressed):
+            return "the webhook has not answered in time of late"
         try:
-            return self.tell(addressed), False
-        except NoAnswer as silent:
-            return str(silent), True
+            return self.tell(addressed)
         except Exception as error:  # AWS's, or ours: it concerns this letter alone
             logger.exception("a letter was not delivered")
-            return type(error).__name__, False
+            return type(error).__name__
+
+    def left_alone_s(self, addressed: Addressed | None) -> int:
+        """How many more seconds the recipient is left alone, because it has not answered in time."""
+        if addressed is None:
+            return 0
+        return math.ceil(self.yard.silences.left_ms(addressed.recipient, self.yard.now_ms()) / 1_000)
 
     def tell(self, addressed: Addressed | None) -> str | None:
         """Tell the recipient; answers why it could not be told, without a secret, or ``None``."""
@@ -266,17 +235,13 @@ class _Teller:
         if addressed.recipient == IN_CODE:
             _tell_hooks(self.yard.handlers.hooks, event)
             return None
-        webhook = self._known().get(addressed.recipient)
+        if self._webhooks is None:
+            self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
+        webhook = self._webhooks.get(addressed.recipient)
         if webhook is None:
             logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
             return None
         return self._post(webhook, event)
-
-    def _known(self) -> dict[str, Webhook]:
-        with self._lock:
-            if self._webhooks is None:
-                self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
-            return self._webhooks
 
     def _post(self, webhook: Webhook, event: JobEvent) -> str | None:
         body = json.dumps(document_of(event), separators=(",", ":")).encode()
@@ -288,13 +253,16 @@ class _Teller:
             WEBHOOK_HEADER: webhook.id,
             SIGNATURE_HEADER: signature(webhook.secret, self.yard.now_ms() // 1_000, body),
         }
+        problem = None
         try:
             self.call(webhook.url, body, headers, local=self.yard.settings.local)
         except NoAnswer as silent:
-            raise NoAnswer(f"webhook {webhook.id}: {silent}") from None
+            self.yard.silences.unanswered(webhook.id, self.yard.now_ms())
+            return f"webhook {webhook.id}: {silent}"
         except NotTaken as refused:
-            return f"webhook {webhook.id}: {refused}"
-        return None
+            problem = f"webhook {webhook.id}: {refused}"
+        self.yard.silences.answered(webhook.id)
+        return problem
 
 
 def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:

@@ -22,6 +22,7 @@ from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers import DEFAULT_POOL
 from chalicelib.engine.registry import Registry
 from chalicelib.engine.shared_answers import SharedAnswers
+from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
@@ -89,6 +90,7 @@ class Yard:
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     health: list[Examined] = field(default_factory=list)  # the newest; see health.py
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
+    silences: Silences = field(default_factory=Silences)
 
     def token(self) -> str:
         """A new birth or lease."""

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -364,29 +363,40 @@ def test_a_batch_stops_where_a_group_fails_or_the_time_is_short(w: World, monkey
     assert hooks.deliver(w.yard, batch[1:2], lambda: hooks.DELIVERY_RESERVE_MS - 1) == [batch[1].message_id]
 
 
-def test_one_that_does_not_answer_is_tried_once_and_keeps_no_other_waiting(w: World) -> None:
-    healthy_told, tried = threading.Event(), []
+def test_one_that_does_not_answer_is_left_alone_by_all_invocations_and_keeps_no_other_waiting(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, tried = True, []
 
     def post(url: str, *_: Any, **__: Any) -> None:
-        if url != URL:
-            healthy_told.set()
-            return
-        assert healthy_told.wait(30), "the other webhook has waited for this one"
-        tried.append(url)
-        raise NoAnswer("no answer")
+        tried.append((w.clock.ms - begun_ms, url))
+        if silent and url == URL:
+            w.clock.move(10_000)
+            raise NoAnswer("no answer")
 
+    monkeypatch.setattr(hooks.deliver, "__defaults__", (post,))
     webhook(w, events=frozenset({EventType.CREATE}))
-    webhook(w, "w2", url="https://b.example/", events=frozenset({EventType.CREATE}))
+    other = "https://b.example/"
+    webhook(w, "w2", url=other, events=frozenset({EventType.CREATE}))
     using(w, handler)
-    for _ in range(2):
+    for _ in range(12):
         a_task(w)
     w.project()
-    batch = [Received("q", m["MessageId"], m["ReceiptHandle"], m["Body"]) for m in received(w)]
-    silent = [m.message_id for m in batch if json.loads(m.text)["to"] == "w1"]
-    assert hooks.deliver(w.yard, batch, lambda: 60_000, post) == silent
-    assert (len(batch), len(silent), tried) == (4, 2, [URL])
-    hidden_ms = {m.id: int(m.visible_at) - w.clock.ms for m in w.messages(w.yard.settings.hooks_queue)}
-    assert [hidden_ms[message_id] for message_id in silent] == [10_000, 10_000]
+    begun_ms = w.clock.ms
+    while deliver(w) is not None:
+        continue
+    assert sorted(at_ms for at_ms, url in tried if url == other)[1:] == [10_000] * 11
+    assert [at_ms for at_ms, url in tried if url == URL] == [0]
+    for _ in range(3):  # each time one is tried, and the others come back
+        w.clock.move(hooks.LONGEST_WAIT_S * 1_000)
+        while deliver(w) is not None:
+            continue
+    assert len([url for _, url in tried if url == URL]) == 4
+    silent = False
+    w.clock.move(hooks.LONGEST_WAIT_S * 1_000)
+    while deliver(w) is not None:
+        continue
+    assert [url for _, url in tried].count(URL) == 4 + 12
 
 
 def test_webhooks_are_remembered_for_half_a_minute_by_whoever_sends_and_looked_up_by_whoever_tells(
