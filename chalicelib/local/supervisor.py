@@ -37,6 +37,8 @@ from chalicelib.engine.registry import names_of
 from chalicelib.local import functions, stack, target
 from chalicelib.local.children import Child, NotLoaded, Output
 from chalicelib.local.clock_source import ClockSource
+from chalicelib.local.deployment.account import Account
+from chalicelib.local.deployment.adopt import adopt
 from chalicelib.local.emulator import Emulator, EmulatorHome
 from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
@@ -88,7 +90,9 @@ class Supervisor:
     ) -> None:
         self._plan = plan
         self._listener = listener
-        self._queues = queues
+        self._queues: Mapping[str, Sequence[Band]] = {
+            queue: tuple(soonest_first(bands)) for queue, bands in queues.items()
+        }
         self._output = output
         self._emulator: Emulator | None = None
         self._children: list[Child] = []
@@ -97,7 +101,7 @@ class Supervisor:
         self._stream: StreamSource | None = None
         self._mark: Path | None = None
         self._save_watch: SaveWatch | None = None
-        self._prompt: list[Child] = []  # children that are renewed at once, a worker first
+        self._prompt: list[Child] = []  # children that are renewed at once, the workers first
         self._lanes: OrderedQueues | None = None  # what feeds the workers
         self._reloader: Reloader | None = None
         self._renewing = threading.Lock()
@@ -111,7 +115,7 @@ class Supervisor:
             self._watch_saving()
         api = self._start_api()
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
-        outputs = stack.apply(chosen, template(chosen, self._queues)).outputs
+        outputs = _applied(chosen, self._queues)
         self._start_sources(chosen, outputs, workers)
         self._start_stream(chosen)
         for child in (api, *(worker.child for worker in workers)):
@@ -124,17 +128,22 @@ class Supervisor:
     def reload(self) -> None:
         """Let the handlers as they are saved now take over, and with them new queues; what runs ends on the old code.
 
-        If they do not load, it is told why, and the old ones go on.
+        The workers come first, then the API, then new lanes: no worker gets a job that it has no handler for yet. If
+        the handlers do not load, it is told why, and the old ones go on.
         """
         began_s = time.monotonic()
         first, *others = self._prompt
         try:
-            self._consume(first.load()["queues"])
+            queues = self._and_queues(first.load()["queues"])
+            outputs = {} if queues == self._queues else _applied(settings.current(), queues)
         except (TaskyardError, BotoCoreError, ClientError) as error:
             self._output.notice(f"{error}; the handlers go on as they were")
             return
-        first.switch()
-        _together([partial(self._renew, child) for child in others])
+        all_loaded = _together([partial(self._loads, child) for child in others])
+        for child in self._prompt:
+            child.switch()
+        if outputs and all_loaded:
+            self._consume(queues, outputs)
         self._output.notice(f"the saved handlers have taken over, in {time.monotonic() - began_s:.2f} s")
         for child in self._prompt:
             child.prepare()
@@ -144,16 +153,16 @@ class Supervisor:
         """Renew the processes that nobody waits for, one after the other: they start from nothing."""
         with self._renewing:
             for child in self._children:
-                if child not in self._prompt:
-                    self._renew(child)
+                if child not in self._prompt and self._loads(child):
+                    child.switch()
 
-    def _renew(self, child: Child) -> None:
+    def _loads(self, child: Child) -> bool:
         try:
             child.load()
         except NotLoaded:  # saved again meanwhile; the reload that this brings tells why
             logger.info("%s goes on with the old handlers", child.name, exc_info=True)
-        else:
-            child.switch()
+            return False
+        return True
 
     def failure(self) -> str | None:
         """Why this cannot go on, if it cannot."""
@@ -224,7 +233,7 @@ class Supervisor:
         from chalicelib.engine.registry import registry
         from chalicelib.engine.yard import build
 
-        stack.apply(chosen, template(chosen, self._queues))
+        _applied(chosen, self._queues)
         jobs = rebuild_counters(build(registry()))
         self._output.notice(f"the last run did not end in order: {jobs} jobs were counted anew")
 
@@ -273,18 +282,18 @@ class Supervisor:
         self._reloader = Reloader(handler_folders(names_of(chosen)), self.reload)
         self._reloader.start()
 
-    def _consume(self, declared: Mapping[str, Sequence[str]]) -> None:
-        """Let the workers be fed from newly declared lanes, too. None is taken away: it may hold messages."""
-        merged = {
+    def _and_queues(self, declared: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[Band]]:
+        """The queues that there are, and those declared now. None is taken away: it may hold messages."""
+        return {
             queue: tuple(soonest_first([*self._queues.get(queue, ()), *map(Band, declared.get(queue, ()))]))
             for queue in {*self._queues, *declared}
         }
-        if self._lanes is None or merged == {queue: tuple(bands) for queue, bands in self._queues.items()}:
-            return
-        chosen = settings.current()
-        outputs = stack.apply(chosen, template(chosen, merged)).outputs
-        self._lanes.extend(_lanes(aws.client("sqs"), chosen, merged, outputs))
-        self._queues = merged
+
+    def _consume(self, queues: Mapping[str, Sequence[Band]], outputs: Mapping[str, str]) -> None:
+        """Let the workers be fed from the lanes of all queues."""
+        if self._lanes is not None:
+            self._lanes.extend(_lanes(aws.client("sqs"), settings.current(), queues, outputs))
+            self._queues = queues
 
     def _start_stream(self, chosen: Settings) -> None:
         """Let the jobs table's stream feed the projector."""
@@ -293,6 +302,14 @@ class Supervisor:
         table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
         self._stream = StreamSource(aws.client("dynamodbstreams"), table["LatestStreamArn"], projector)
         self._stream.start()
+
+
+def _applied(chosen: Settings, queues: Mapping[str, Sequence[Band]]) -> Mapping[str, str]:
+    """The outputs of the stack, made or changed. Lanes that a topic has from being polled keep what is in them."""
+    wanted, name = template(chosen, queues), stack.stack_name(chosen)
+    if stack.find(name) is not None:
+        adopt(wanted, name, Account.current(chosen), upload=None)
+    return stack.apply(chosen, wanted).outputs
 
 
 def _lanes(

@@ -359,11 +359,13 @@ def greeted(name):
             slow = service.create("greet", "slow")
             becomes("running", lambda: service.task(slow)["status"])
 
-            save(greeting.replace("WORD", "hello") + more)  # with a topic that had no lane
+            service.post("/mq/message/publish", {"topic": "greeted", "payload": {"name": "Eve"}})  # to be polled, yet
+            save(greeting.replace("WORD", "hello") + more)
             until(lambda: "the saved handlers have taken over" in words(service.log))
             greets("hello")
             service.post("/mq/message/publish", {"topic": "greeted", "payload": {"name": "Ada"}})
-            until(lambda: "heard of {'name': 'Ada'}" in words(service.log))
+            for name in ("Ada", "Eve"):
+                until(lambda name=name: f"heard of {{'name': {name!r}}}" in words(service.log))
 
             save("x = (\n")
             until(lambda: "the handlers go on as they were" in words(service.log))

@@ -27,7 +27,7 @@ DEADLINE_S = 300.0
 MISSING = (404, 400)  # what asking for a missing bucket, table or queue answers
 
 
-def adopt(template: Fragment, name: str, account: Account, upload: stack.Upload) -> list[str]:
+def adopt(template: Fragment, name: str, account: Account, upload: stack.Upload | None) -> list[str]:
     """Import into the stack ``name`` what exists of the data in ``template`` and is not in the stack, made if need be.
 
     Answers the names of what was taken over. Raises ``StackFailed`` when CloudFormation refuses.
@@ -97,7 +97,9 @@ def _without_redrive(resource: Fragment) -> Fragment:
     return {**resource, "Properties": properties}
 
 
-def _import(name: str, body: Fragment, template: Fragment, found: Mapping[str, str], upload: stack.Upload) -> None:
+def _import(
+    name: str, body: Fragment, template: Fragment, found: Mapping[str, str], upload: stack.Upload | None
+) -> None:
     cloudformation = aws.client("cloudformation")
     resources = [
         {
