@@ -16,11 +16,13 @@ UPLOAD_ABANDONED_AFTER_DAYS = 1
 
 Keys = tuple[tuple[str, str], tuple[str, str]]  # partition and sort key, each as name and type (S or N)
 
-# What each index answers: jobs of a state, of a type or of a trace in their order; what the clock must look at.
+# What each index answers: jobs of a state, of a type, of a trace or about a target
+# in their order; what the clock must look at.
 JOBS_INDEXES: Mapping[str, Keys] = {
     "by_state": (("state_key", "S"), ("position", "S")),
     "by_type": (("type_key", "S"), ("position", "S")),
     "by_trace": (("trace_key", "S"), ("position", "S")),
+    "by_target": (("target_id", "S"), ("position", "S")),
     "due": (("wake_key", "S"), ("wake_at_ms", "N")),
 }
 

@@ -50,14 +50,11 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
 def cancel_matching(yard: Yard, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # as the dialects say
     """Cancel every task of a type about a target that is not done; answers how many those were.
 
-    Reads the index of the type's tasks that are not done.
+    Reads the records of all tasks about the target.
     """
-    wanted = Wanted(Kind.TASK, type, labels_of(*sorted(LIVE)), descending=False)
-    about = (
-        job.id
-        for _, job in yard.lists.walk(wanted)
-        if job is not None and (job.target_id, job.target_type) == (target_id, target_type)
-    )
+    wanted = Wanted(Kind.TASK, type, labels_of(*sorted(LIVE)), target_id=target_id, descending=False)
+    found = (job for _, job in yard.lists.walk(wanted) if job is not None)
+    about = (job.id for job in found if job.target_type == target_type)
     return sweep(about, lambda job_id: cancel(yard, job_id, Kind.TASK).state is State.CANCELED, named=_named)
 
 

@@ -73,6 +73,7 @@ def wanted_tasks(yard: Yard, filters: TaskFilters, order: Sequence[tuple[str, bo
         LABELS if filters.status is None else labels_of(filters.status),
         since_ms=filters.created.since_ms,
         until_ms=filters.created.until_ms,
+        target_id=filters.target_id,
         matches=(lambda job: all(test(job) for test in tests)) if tests else None,
         order=_order(order),
         descending=order[0][1],
@@ -117,8 +118,6 @@ def _sortable(number: int) -> str:
 
 def _tests(yard: Yard, filters: TaskFilters) -> list[Test]:
     tests: list[Test] = []
-    if filters.target_id is not None:
-        tests.append(lambda job: job.target_id == filters.target_id)
     if filters.target_type is not None:
         tests.append(lambda job: job.target_type == filters.target_type)
     if filters.runner is not None:

@@ -166,8 +166,8 @@ def list(  # noqa: A001  # fastify-task's word for it
 
     ``target_name``: part of ``input["name"]``, upper and lower case alike. ``sort``: id, targetId, targetType, type,
     status, runnerType, createdAt, updatedAt, startTime or completedAt. An index answers for ``id``, ``type``,
-    ``status`` and the creation; other conditions and orders look at the newest 10,000. For ``page`` and ``cursor`` see
-    ``messages.list``. Raises ``InvalidInput``.
+    ``status``, ``target_id`` (by itself) and the creation; other conditions and orders look at the newest 10,000, with
+    a ``target_id`` at those about it. For ``page`` and ``cursor`` see ``messages.list``. Raises ``InvalidInput``.
     """
     if sort not in SORT_KEYS:
         raise InvalidInput("this is no sort key", field="sort", expected=" or ".join(SORT_KEYS), got=sort)

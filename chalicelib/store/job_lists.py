@@ -50,7 +50,7 @@ LIFE: tuple[tuple[str, ...], ...] = (
 )
 FIRST_POSITION = "0"
 LAST_POSITION = "9"
-KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key"}
+KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key", "by_target": "target_id"}
 
 POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
 PLACE_IN_ORDER = re.compile(rf"{POSITION.pattern}/.*", re.DOTALL)
@@ -73,7 +73,8 @@ class Order:
 class Wanted:
     """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
 
-    ``trace_id`` finds those that share it. ``matches`` is a filter that no index answers.
+    ``trace_id`` finds those that share it, ``target_id`` those that are about it: the index of either answers that
+    alone, and what else is asked for is looked up in the records. ``matches`` is a filter that no index answers.
     """
 
     kind: Kind
@@ -82,6 +83,7 @@ class Wanted:
     since_ms: int | None = None
     until_ms: int | None = None
     trace_id: str | None = None
+    target_id: str | None = None
     matches: Callable[[Job], bool] | None = None
     order: Order | None = None
     descending: bool = True
@@ -92,6 +94,7 @@ class Wanted:
             job.kind is self.kind
             and self.type in (None, job.type)
             and self.trace_id in (None, job.trace_id)
+            and self.target_id in (None, job.target_id)
             and label_of(job) in self.labels
             and (self.matches is None or self.matches(job))
         )
@@ -99,7 +102,9 @@ class Wanted:
     @property
     def indexed(self) -> bool:
         """Whether the indexes alone say what belongs to the list, and in what order."""
-        return self.matches is None and self.order is None and self.trace_id is None
+        if self.matches is not None or self.order is not None or self.trace_id is not None:
+            return False
+        return self.target_id is None or (self.type is None and self.labels == LABELS)
 
     @property
     def places(self) -> re.Pattern[str]:
@@ -371,6 +376,9 @@ def _stages(wanted: Wanted, shards: int, behind: str | None) -> Iterator[list[_S
         return
     if wanted.trace_id is not None:
         yield [_Stream("by_trace", wanted.trace_id, since, until)]
+        return
+    if wanted.target_id is not None:
+        yield [_Stream("by_target", wanted.target_id, since, until)]
         return
     index = "by_state" if wanted.type is None else "by_type"
     head = wanted.kind if wanted.type is None else f"{wanted.kind}#{wanted.type}"

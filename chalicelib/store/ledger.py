@@ -14,6 +14,7 @@ Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by
     by_state   state_key  = <kind>#<label>#<shard>          position
     by_type    type_key   = <kind>#<type>#<label>#<shard>   position
     by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
+    by_target  target_id  = as in the record                position     only of tasks; no transition changes it
     due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
                wake_key   = aside                           wake_at_ms   where it looked, and could not do its part
 

@@ -326,6 +326,38 @@ class TestStretches:
         assert page(yard, replace(wanted, labels=("success",))) == ([], 0, True)
         assert page(yard, replace(wanted, since_ms=NOW + 2, until_ms=NOW + 3))[0] == [others[2].id, others[1].id]
 
+    def test_a_target_is_a_list_too(self, yard: Yard, topic: str) -> None:
+        def about(target: str, age: int, **fields: Any) -> Job:
+            return make(yard, f"{topic}.{age % 2}", NOW + age, kind=Kind.TASK, target_id=target, **fields)
+
+        states = itertools.cycle(State)
+        jobs = [about(topic, age, state=next(states), target_type=f"t{age % 3}") for age in range(6)]
+        about(f"{topic}#0", 7)
+        ids = [job.id for job in reversed(jobs)]
+        wanted = Wanted(Kind.TASK, target_id=topic)
+        becomes((ids, 6, True), lambda: page(yard, wanted))
+        for size in (1, 4, 6):
+            assert list(walked(yard, wanted, size)) == chunked(ids, size)
+        assert page(yard, replace(wanted, descending=False), 1, 2) == ([jobs[1].id, jobs[2].id], 6, True)
+        assert page(yard, replace(wanted, type=f"{topic}.1")) == ([jobs[n].id for n in (5, 3, 1)], 3, True)
+        assert page(yard, replace(wanted, labels=(jobs[4].state.value,))) == ([jobs[4].id], 1, True)
+        assert page(yard, replace(wanted, matches=lambda job: job.target_type == "t2"))[0] == [jobs[5].id, jobs[2].id]
+        assert page(yard, replace(wanted, since_ms=NOW + 2, until_ms=NOW + 3)) == ([jobs[3].id, jobs[2].id], 2, True)
+        yard.jobs.entomb(jobs[2], NOW // 1_000 + 60)
+        becomes(ids[:3] + ids[4:], lambda: list(yard.lists.ids(wanted)))
+
+    def test_a_list_about_a_target_reads_nothing_else(self, yard: Yard, topic: str) -> None:
+        for age in range(12):
+            make(yard, topic, NOW + age, kind=Kind.TASK, target_id=f"{topic}-{age % 4}")
+        wanted = Wanted(Kind.TASK, topic, ("pending",), target_id=f"{topic}-3")
+        becomes(3, lambda: len(page(yard, wanted)[0]))
+        with requests(yard) as seen:
+            yard.lists.page(wanted, 0, 10)
+        assert Counter(seen) == {"Query": 1, "BatchGetItem": 1}
+        with requests(yard) as seen:
+            yard.lists.page(replace(wanted, type=None, labels=LABELS), 0, 10)
+        assert Counter(seen) == {"Query": 2, "BatchGetItem": 1}
+
     def test_a_filter_that_finds_little_goes_on_in_bounded_steps(
         self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -781,6 +781,7 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("dynamodb:GetItem", DIRECTORY),
         ("dynamodb:Query", f"{JOBS}/index/by_type"),
         ("dynamodb:Query", f"{JOBS}/index/by_trace"),
+        ("dynamodb:Query", f"{JOBS}/index/by_target"),
         ("dynamodb:PutItem", INSIGHTS),
         ("s3:GetObject", BODY),
         ("s3:PutObject", BODY),

@@ -69,13 +69,14 @@ def test_every_table_is_paid_by_request_and_forgets_what_has_expired() -> None:
         assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at_s", "Enabled": True}
 
 
-def test_jobs_have_four_indexes_of_keys_only_and_a_stream_of_both_images() -> None:
+def test_jobs_have_five_indexes_of_keys_only_and_a_stream_of_both_images() -> None:
     jobs = of_type(template(DEV, {}), "AWS::DynamoDB::Table")["JobsTable"]
 
     assert {index["IndexName"]: keys(index) for index in jobs["GlobalSecondaryIndexes"]} == {
         "by_state": ["state_key", "position"],
         "by_type": ["type_key", "position"],
         "by_trace": ["trace_key", "position"],
+        "by_target": ["target_id", "position"],
         "due": ["wake_key", "wake_at_ms"],
     }
     assert {index["Projection"]["ProjectionType"] for index in jobs["GlobalSecondaryIndexes"]} == {"KEYS_ONLY"}

@@ -316,7 +316,7 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
     names = {
         "QueueName": {each["Properties"]["QueueName"] for each in resources if each["Type"] == "AWS::SQS::Queue"},
         "TableName": {each["Properties"]["TableName"] for each in resources if each["Type"] == "AWS::DynamoDB::Table"},
-        "GlobalSecondaryIndexName": {"by_state", "by_type", "by_trace", "due"},
+        "GlobalSecondaryIndexName": {"by_state", "by_type", "by_trace", "by_target", "due"},
         "FunctionName": {function_name(DEV, function) for function in Function},
         "ApiName": {DEV.base_name},
         "stage": {DEV.base_name},
@@ -429,7 +429,7 @@ def test_the_dashboard_has_a_graph_of_everything_that_matters() -> None:
         "Functions at a time": 5,
         "Lag of the change stream": 1,
         "Capacity units that tables consume": 6,
-        "Requests that tables throttled": 10,
+        "Requests that tables throttled": 11,
         "Requests a minute": 3,
     }
     hooked = graphs(replace(DEV, hooks="on"))

@@ -23,6 +23,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import SOONEST_FIRST, Band
 from chalicelib.engine import polling
+from chalicelib.engine.publish import publish
 from chalicelib.engine.repairing import HOUR_MS, MINUTE_MS
 from chalicelib.functions import clock
 from chalicelib.local import cost_figures as figures
@@ -307,6 +308,7 @@ class Measurements:
     """Each scenario, measured once."""
 
     published: dict[int, Measured]
+    about_a_target: Measured
     in_bulk: dict[int, Measured]
     succeeded: dict[int, Measured]
     polled: dict[int, Measured]
@@ -353,6 +355,8 @@ def measured() -> Measurements:
                 complete = partial(polling.complete, bench.yard)
                 completed[size_bytes] = aws_calls.reporting(bench, meter, ids, complete)
                 stored[size_bytes] = aws_calls.stored_bytes(bench, ids[0])
+            with meter.measuring(1) as about_a_target:
+                publish(bench.yard, replace(aws_calls.task_draft(payload(100)), target_id="7", target_type="t"))
             for size_bytes, _ in every_size():  # last, as nobody works on them
                 in_bulk[size_bytes] = aws_calls.publishing_in_bulk(bench, meter, payload(size_bytes), BULK)
         with aws_calls.metered_bench(emulator) as (bench, meter):
@@ -363,8 +367,8 @@ def measured() -> Measurements:
             with meter.measuring(BATCH) as polled_again:
                 _poll_until(bench, BATCH)
     return Measurements(
-        published, in_bulk, succeeded, polled, completed, stored, failed, after_failure, failed_by_client,
-        polled_again, tick, told_ticks, tick_of_the_hour, projected,
+        published, about_a_target, in_bulk, succeeded, polled, completed, stored, failed, after_failure,
+        failed_by_client, polled_again, tick, told_ticks, tick_of_the_hour, projected,
     )  # fmt: skip
 
 
@@ -414,6 +418,9 @@ class TestTheFiguresAreStillTrue:
         assert found.each("s3.") == payloads.get(Item.OBJECT_PUT, 0)
         envelope_bytes = found.sent_bytes / found.jobs - (0 if place is Place.OBJECT else size_bytes)
         assert envelope_bytes == pytest.approx(figures.ENVELOPE_BYTES, rel=0.1)
+
+    def test_the_target_of_a_task_is_one_write_unit(self, measured: Measurements) -> None:
+        assert measured.about_a_target.write_units == figures.PUBLISHED_WRITE_UNITS[Place.RECORD] + 1
 
     @pytest.mark.parametrize(("size_bytes", "place"), every_size())
     def test_a_publish_in_bulk(self, measured: Measurements, size_bytes: int, place: Place) -> None:

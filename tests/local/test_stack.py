@@ -16,14 +16,19 @@ from moto import mock_aws
 from chalicelib import aws
 from chalicelib.core.errors import InvalidInput, Unavailable
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane, sqs_name
+from chalicelib.core.states import Kind
+from chalicelib.engine.registry import Registry
+from chalicelib.engine.yard import build
 from chalicelib.local import stack
 from chalicelib.local.emulator import Emulator
 from chalicelib.local.stack import Change, StackFailed
 from chalicelib.settings import Settings
+from chalicelib.store.job_lists import Wanted
 from infra.fragment import Fragment
 from infra.queues import lane_id
 from infra.storage import JOBS_INDEXES
 from infra.template import template
+from tests.support.ledger import job_of, place
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 LOCAL = Settings()
@@ -99,6 +104,21 @@ def test_the_tables_are_what_the_template_says() -> None:
     assert jobs["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     for table in (LOCAL.jobs_table, LOCAL.directory_table, LOCAL.insights_table):
         assert expiry(table) == ("ENABLED", "expires_at_s")
+
+
+@pytest.mark.usefixtures("on_ministack")
+def test_an_index_that_is_new_shows_what_was_stored_before_it() -> None:
+    before = template(LOCAL, {})
+    jobs = before["Resources"]["JobsTable"]["Properties"]
+    jobs["GlobalSecondaryIndexes"] = [i for i in jobs["GlobalSecondaryIndexes"] if i["IndexName"] != "by_target"]
+    jobs["AttributeDefinitions"] = [a for a in jobs["AttributeDefinitions"] if a["AttributeName"] != "target_id"]
+    stack.apply(LOCAL, before)
+    yard = build(Registry.of([]), LOCAL)
+    job = place(yard, job_of(yard, kind=Kind.TASK, target_id="7"))
+
+    stack.apply(LOCAL, template(LOCAL, {}))
+
+    assert list(yard.lists.ids(Wanted(Kind.TASK, target_id="7"))) == [job.id]
 
 
 @pytest.mark.usefixtures("emulated")

@@ -105,7 +105,8 @@ def task_detail(yard: Yard, query: TaskQuery) -> TaskDetail:
 def list_tasks(yard: Yard, query: ListQuery) -> TaskPage:
     """List tasks, newest first unless another order is asked for.
 
-    Id, type, status and creation time are answered by an index; other filters and orders look at the newest 10,000.
+    An index answers for id, type, status, target id and creation time, for a target id by itself; other filters and
+    orders look at the newest 10,000, with a target id at those about it.
     """
     page = _page(yard, query)
     bodies = bodies_of(yard.payloads, page.jobs)
