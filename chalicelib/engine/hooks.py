@@ -35,7 +35,7 @@ from chalicelib.engine.sending import AWS_FAILURES
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import HooksQueue, Letter
-from chalicelib.queue.webhooks import TIMEOUT_S, NoAnswer, NotTaken, post
+from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import OBJECT_PLACE
@@ -162,7 +162,7 @@ def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[],
     """Deliver letters in their order; answers the ids of the messages that must come back.
 
     Of a group whose first letter could not be delivered, no later one is tried: all come back once that one does.
-    Nor is any of a webhook that has not answered in time, for a while.
+    Nor is any of a webhook that was waited for in vain, for a while.
     """
     teller = _Teller(yard, call)
     held: set[str] = set()
@@ -214,7 +214,7 @@ class _Teller:
     def told(self, addressed: Addressed | None) -> str | None:
         """Tell the recipient, unless it is left alone; answers why it was not told, or ``None``."""
         if self.left_alone_s(addressed):
-            return "the webhook has not answered in time of late"
+            return "the webhook was waited for in vain a while ago"
         try:
             return self.tell(addressed)
         except Exception as error:  # AWS's, or ours: it concerns this letter alone
@@ -222,7 +222,7 @@ class _Teller:
             return type(error).__name__
 
     def left_alone_s(self, addressed: Addressed | None) -> int:
-        """How many more seconds the recipient is left alone, because it has not answered in time."""
+        """How many more seconds the recipient is left alone."""
         if addressed is None:
             return 0
         return math.ceil(self.yard.silences.left_ms(addressed.recipient, self.yard.now_ms()) / 1_000)
@@ -253,16 +253,14 @@ class _Teller:
             WEBHOOK_HEADER: webhook.id,
             SIGNATURE_HEADER: signature(webhook.secret, self.yard.now_ms() // 1_000, body),
         }
-        problem = None
+        began_ms = self.yard.now_ms()
         try:
             self.call(webhook.url, body, headers, local=self.yard.settings.local)
-        except NoAnswer as silent:
-            self.yard.silences.unanswered(webhook.id, self.yard.now_ms())
-            return f"webhook {webhook.id}: {silent}"
         except NotTaken as refused:
-            problem = f"webhook {webhook.id}: {refused}"
-        self.yard.silences.answered(webhook.id)
-        return problem
+            self.yard.silences.in_vain(webhook.id, began_ms, self.yard.now_ms())
+            return f"webhook {webhook.id}: {refused}"
+        self.yard.silences.taken(webhook.id)
+        return None
 
 
 def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:

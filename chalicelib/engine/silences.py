@@ -1,20 +1,24 @@
-"""Who has not answered in time of late, as one process knows it, and is left alone for a while.
+"""Whom to leave alone for a while, as one process knows it, because waiting for them was in vain.
 
-Waiting for an answer that does not come costs whoever else is to be told. So it is waited for again only after 10 s,
-20 s, 40 s and so on up to 5 minutes, until there is one: who stays silent takes a thirtieth of its time in the end.
+What an exchange took that came to nothing, others have waited, too. So its recipient is left alone for 3 times as long,
+then 6, 12, 24 and at most 30 times, until it takes something: who never answers gets a thirtieth of the time at last.
+Who refuses at once has cost nothing, and is not left alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-FIRST_MS = 10_000
-LONGEST_MS = 300_000
+FIRST_TIMES = 3
+MOST_TIMES = 30
 
 
-def length_ms(in_a_row: int) -> int:
-    """How long the silence number ``in_a_row``, from 1, is respected: 10, 20, 40, ... 300 s."""
-    return min(FIRST_MS << min(in_a_row - 1, 10), LONGEST_MS)
+def length_ms(in_a_row: int, took_ms: int) -> int:
+    """How long to leave somebody alone after the vain exchange number ``in_a_row``, from 1.
+
+    Of 10 s each: 30, 60, 120, 240, 300, 300, ... s.
+    """
+    return max(0, took_ms) * min(FIRST_TIMES << min(in_a_row - 1, MOST_TIMES), MOST_TIMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class _Silence:
 
 @dataclass(slots=True)
 class Silences:
-    """The silences by recipient. Times are in milliseconds since 1970."""
+    """Until when to leave whom alone. Times are in milliseconds since 1970."""
 
     _of: dict[str, _Silence] = field(default_factory=dict)
 
@@ -34,12 +38,12 @@ class Silences:
         silence = self._of.get(recipient)
         return 0 if silence is None else max(0, silence.ends_ms - now_ms)
 
-    def unanswered(self, recipient: str, now_ms: int) -> None:
-        """A recipient has not answered in time."""
+    def in_vain(self, recipient: str, began_ms: int, now_ms: int) -> None:
+        """An exchange came to nothing."""
         before = self._of.get(recipient)
         in_a_row = 1 if before is None else before.in_a_row + 1
-        self._of[recipient] = _Silence(in_a_row, now_ms + length_ms(in_a_row))
+        self._of[recipient] = _Silence(in_a_row, now_ms + length_ms(in_a_row, now_ms - began_ms))
 
-    def answered(self, recipient: str) -> None:
-        """A recipient has answered, whatever it said."""
+    def taken(self, recipient: str) -> None:
+        """A recipient has taken something."""
         self._of.pop(recipient, None)

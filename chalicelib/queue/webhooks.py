@@ -29,10 +29,6 @@ class NotTaken(Exception):
     """The webhook has not taken the request; the text says why, and tells neither its URL nor its secret."""
 
 
-class NoAnswer(NotTaken):
-    """It has not even answered in time."""
-
-
 def post(
     url: str, body: bytes, headers: Mapping[str, str], *, local: bool, resolve: Resolve = socket.getaddrinfo
 ) -> None:
@@ -51,7 +47,7 @@ def post(
         connection.request("POST", target, body, {**headers, "Host": _host_header(host, parts.port)})
         status = connection.getresponse().status
     except (HTTPException, OSError, ValueError) as error:
-        raise NoAnswer(f"no answer within {TIMEOUT_S:g} s, or none that is HTTP: {type(error).__name__}") from None
+        raise NotTaken(f"no answer within {TIMEOUT_S:g} s, or none that is HTTP: {type(error).__name__}") from None
     finally:
         connection.close()
     if not 200 <= status < 300:

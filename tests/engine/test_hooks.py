@@ -29,7 +29,7 @@ from chalicelib.functions import hooks as hooks_function
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import Letter, rows
-from chalicelib.queue.webhooks import NoAnswer, NotTaken
+from chalicelib.queue.webhooks import NotTaken
 from chalicelib.settings import Settings
 from infra.queues import HOOKS_RECEIVE_COUNT, HOOKS_VISIBILITY_S
 from tests.support.steps import a_task, using, work
@@ -372,7 +372,7 @@ def test_one_that_does_not_answer_is_left_alone_by_all_invocations_and_keeps_no_
         tried.append((w.clock.ms - begun_ms, url))
         if silent and url == URL:
             w.clock.move(10_000)
-            raise NoAnswer("no answer")
+            raise NotTaken("no answer")
 
     monkeypatch.setattr(hooks.deliver, "__defaults__", (post,))
     webhook(w, events=frozenset({EventType.CREATE}))

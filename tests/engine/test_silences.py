@@ -1,26 +1,34 @@
-"""Who has not answered in time is left alone for ever longer, until there is an answer."""
+"""Who lets others wait in vain is left alone for ever longer, until it takes something."""
 
 from __future__ import annotations
+
+import pytest
 
 from chalicelib.engine.silences import Silences, length_ms
 
 
-def test_lengths() -> None:
-    assert [length_ms(in_a_row) // 1_000 for in_a_row in (1, 2, 3, 4, 5, 6, 7, 1_000)] == [
-        *(10, 20, 40, 80, 160),
-        *(300, 300, 300),
-    ]
+@pytest.mark.parametrize(
+    ("took_ms", "lengths_ms"),
+    [
+        (10_000, [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]),
+        (100, [300, 600, 1_200, 2_400, 3_000, 3_000]),
+        (0, [0, 0, 0, 0, 0, 0]),
+        (-1, [0, 0, 0, 0, 0, 0]),  # the clock was put right meanwhile
+    ],
+)
+def test_lengths(took_ms: int, lengths_ms: list[int]) -> None:
+    assert [length_ms(in_a_row, took_ms) for in_a_row in (1, 2, 3, 4, 5, 1_000)] == lengths_ms
 
 
-def test_a_silence_ends_by_time_grows_when_repeated_and_is_forgotten_with_an_answer() -> None:
+def test_it_ends_by_time_grows_when_repeated_and_is_forgotten_once_something_is_taken() -> None:
     silences = Silences()
     assert silences.left_ms("w", 0) == 0
-    silences.unanswered("w", 1_000)
-    assert [silences.left_ms("w", at_ms) for at_ms in (1_000, 10_999, 11_000, 99_000)] == [10_000, 1, 0, 0]
-    assert silences.left_ms("another", 1_000) == 0
-    silences.unanswered("w", 11_000)
-    assert silences.left_ms("w", 11_000) == 20_000
-    silences.answered("w")
-    assert silences.left_ms("w", 11_000) == 0
-    silences.unanswered("w", 12_000)
-    assert silences.left_ms("w", 12_000) == 10_000
+    silences.in_vain("w", 1_000, 2_000)
+    assert [silences.left_ms("w", at_ms) for at_ms in (2_000, 4_999, 5_000, 99_000)] == [3_000, 1, 0, 0]
+    assert silences.left_ms("another", 2_000) == 0
+    silences.in_vain("w", 5_000, 6_000)
+    assert silences.left_ms("w", 6_000) == 6_000
+    silences.taken("w")
+    assert silences.left_ms("w", 6_000) == 0
+    silences.in_vain("w", 7_000, 8_000)
+    assert silences.left_ms("w", 8_000) == 3_000
