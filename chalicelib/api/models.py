@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PlainValidator,
     StringConstraints,
     model_validator,
 )
@@ -142,6 +143,12 @@ def _digits(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a valid string")
+    return value
+
+
 def _made_readable(value: Any) -> Any:
     return readable(value) if isinstance(value, str) else value
 
@@ -168,6 +175,9 @@ Topic = Annotated[
 
 Text = Annotated[str, BeforeValidator(_made_readable)]
 """What a person reads (an error, a remark): any text, line breaks included, made readable and never refused."""
+
+TextAsSent = Annotated[str, PlainValidator(_text, json_schema_input_type=str)]
+"""Such a text before it is made readable, even one that no UTF-8 can hold: to check its signature."""
 
 Reason = Annotated[
     Text,

@@ -252,6 +252,23 @@ class TestLog:
         reply = anonymously(api, LOG, {**body, "id": task_id, "signature": sign(SECRET, task_id, signed)})
         assert reply.json == {}
 
+    @pytest.mark.parametrize(
+        ("message", "shown"),
+        [("\x1b[31mred\x1b[0m\x00", "red\ufffd"), ("half \ud83d", "half \\ud83d"), ("a\nb", "a\nb")],
+    )
+    def test_no_text_is_refused_and_each_is_signed_as_it_is_sent(self, api: Service, message: str, shown: str) -> None:
+        task_id = manual(api)
+        for path, told in ((LOG, {"message": message}), (CALLBACK, {"code": 1, "message": message})):
+            reply = anonymously(api, path, {**told, "id": task_id, "signature": sign(SECRET, task_id, told)})
+            assert (reply.status, reply.json) == (200, {})
+        task = detail(api, task_id)
+        assert [entry["message"] for entry in task["log"]] == [shown, shown]
+        assert (task["error"]["message"], task["msg"]) == (shown, shown)
+
+    def test_what_is_no_text_is(self, api: Service) -> None:
+        task_id = manual(api, None)
+        assert problem(api.post(LOG, {"id": task_id, "message": 5})) == (422, "message", "a valid string", "5")
+
 
 class TestCallback:
     @pytest.mark.parametrize(

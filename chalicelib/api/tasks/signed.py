@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id
+from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, TextAsSent
 from chalicelib.api.problems import Unauthorized
 from chalicelib.api.routes import Router
 from chalicelib.api.tasks.records import NO_TASK, Done
@@ -55,7 +55,7 @@ class SignedBody(ApiModel):
 class NextBody(SignedBody):
     """How it went elsewhere."""
 
-    result: str = Field(
+    result: TextAsSent = Field(
         description="JSON text {code, data, message}; code 0 is success. It is signed as it is",
         examples=['{"code":0,"data":{"output":"done"}}'],
     )
@@ -65,7 +65,9 @@ class LogBody(SignedBody):
     """Something to remember. Signed as `JSON.stringify({data, message})`, without what is absent."""
 
     data: Any = None
-    message: str | None = Field(default="", description="Signed as it is, and as an empty text where it is absent")
+    message: TextAsSent | None = Field(
+        default="", description="Signed as it is, and as an empty text where it is absent"
+    )
 
 
 class CallbackBody(SignedBody):
@@ -73,7 +75,7 @@ class CallbackBody(SignedBody):
 
     code: Annotated[int | float, NOT_BOOLEAN] = Field(description="0 is success")
     data: Any = None
-    message: str | None = None  # made readable once the signature is checked
+    message: TextAsSent | None = None
 
 
 @router.post("/api/task/next", scope=SCOPE, signed=True, answers={**NO_TASK, 409: "The task does not wait"})
