@@ -3,8 +3,8 @@
     python -m chalicelib.local.api_process FD [EMULATOR_URL] [--standby]
 
 EMULATOR_URL is that of an embedded emulator with a data folder, which /health then asks whether it can keep the data.
-It greets on its channel when it serves (see ``standby``), answers what is under way when it is told to end (SIGTERM),
-and ends at once with its parent.
+It greets on its channel when it serves (see ``standby``) and ends at once with its parent. Told to end (SIGTERM), it
+leaves new connections to whoever else listens on the socket, and answers what is under way or comes on open ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import signal
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from chalicelib import settings
 from chalicelib.engine import health
@@ -29,8 +29,11 @@ from chalicelib.local.gateway import Gateway
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.save_watch import expect_saved
 
+if TYPE_CHECKING:
+    from hypercorn.config import Config
+
 KEEP_ALIVE_S = 75.0
-DRAIN_LIMIT_S = 5.0
+QUIET_S = 0.3  # a connection that was accepted last brings its request within that
 
 
 def main() -> None:
@@ -52,27 +55,36 @@ def main() -> None:
 async def _run(channel: Channel, listening_fd: int, ready: Mapping[str, Any]) -> None:
     timeout_s = functions.limits(settings.current())[functions.API].timeout_s
     gateway = Gateway(functions.load(functions.API), "api", timeout_s, partial(_context, timeout_s))
+    config = _config(listening_fd)
     told_to_end = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
-    serving = asyncio.create_task(_serve(gateway, listening_fd))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
+    serving = asyncio.create_task(_serve(gateway, config))
     channel.send(ready)
     await asyncio.wait({serving, asyncio.create_task(told_to_end.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()  # raises: a server that nobody told to end has failed
-    await asyncio.wait({asyncio.create_task(gateway.drain())}, timeout=DRAIN_LIMIT_S)
-    os._exit(0)  # idle connections and overdue requests are not waited for
+    loop.remove_reader(listening_fd)
+    config.keep_alive_max_requests = 0  # the answers say that their connection is closed
+    await gateway.drain(QUIET_S)
+    os._exit(0)  # idle connections are not waited for
 
 
-async def _serve(gateway: Gateway, listening_fd: int) -> None:
-    from hypercorn.asyncio import serve
+def _config(listening_fd: int) -> Config:
     from hypercorn.config import Config
-    from hypercorn.typing import ASGIFramework
 
     config = Config()
     config.bind = [f"fd://{listening_fd}"]
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.include_server_header = False
     config.errorlog = logging.getLogger(__name__)
+    return config
+
+
+async def _serve(gateway: Gateway, config: Config) -> None:
+    from hypercorn.asyncio import serve
+    from hypercorn.typing import ASGIFramework
+
     await serve(cast(ASGIFramework, gateway), config, shutdown_trigger=asyncio.Event().wait, mode="asgi")
 
 

@@ -104,8 +104,8 @@ class Gateway:
         self._context_of = context_of
         self._resources = Resources(app.routes)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._begun = 0  # requests, ever
         self._in_flight = 0
-        self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -118,12 +118,16 @@ class Gateway:
             case _:
                 await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
-    async def drain(self) -> None:
-        """Answer new requests with 503, and return when those under way are answered."""
-        self._stopping = True
-        await self._idle.wait()
+    async def drain(self, quiet_s: float) -> None:
+        """Return when all requests are answered, and none has come for ``quiet_s`` seconds."""
+        begun = -1
+        while begun != self._begun:
+            begun = self._begun
+            await self._idle.wait()
+            await asyncio.sleep(quiet_s)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._begun += 1
         self._in_flight += 1
         self._idle.clear()
         try:
@@ -149,8 +153,6 @@ class Gateway:
             await asyncio.get_running_loop().run_in_executor(self._threads, _take_back, listener)
 
     async def _answer(self, scope: Scope, body: bytes | None, listener: Listener) -> Response:
-        if self._stopping:
-            return _problem(503, "Service Unavailable", "Taskyard is stopping")
         if body is None:
             return _problem(413, "Payload Too Large", f"a request holds at most {REQUEST_MAX_BYTES} bytes")
         path, headers = _target(scope)
