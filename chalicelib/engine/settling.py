@@ -73,8 +73,9 @@ def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job,
         case Park(context):
             return _park(yard, job, context, now_ms), Done()
         case Bury(error, output):
+            buried = _bury(yard, job, error, output, now_ms)
             logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
-            return _bury(yard, job, error, output, now_ms), Done()
+            return buried, Done()
 
 
 def settle_late(refused: JobRefused, job: Job) -> Fate:

@@ -22,7 +22,7 @@ from chalicelib.core.trace import TRACE_MAX_EVENTS, iso
 from chalicelib.engine.context import Context, Reject
 from chalicelib.engine.handlers import backoff, on_success, subscribe, task
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.lifecycle import retry
+from chalicelib.engine.lifecycle import cancel, retry
 from tests.support.steps import (
     LEASE_MS,
     NOTHING_DONE,
@@ -453,6 +453,21 @@ def test_what_a_service_refuses_within_a_handler_is_an_ordinary_failure(
     assert dead.error == JobError(type(error).__name__, str(error), place)
     told = [vars(record)["exception"] for record in caplog.records if record.message == "handler failed"]
     assert [text.splitlines()[-1] for text in told] == [f"chalicelib.core.errors.{type(error).__name__}: {error}"] * 2
+
+
+def test_an_attempt_that_is_no_longer_the_workers_is_told_as_no_dead_letter(
+    w: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    @task("t", max_attempts=1)
+    def handler(_: Any, context: Context) -> None:
+        cancel(w.yard, context.job.id, Kind.TASK)
+        context.progress(1, 2)
+
+    using(w, handler)
+    job = a_task(w)
+    work(w)
+    assert w.job(job.id).state is State.CANCELED
+    assert "dead letter" not in [record.message for record in caplog.records]
 
 
 def test_the_place_of_a_failure_is_the_users_line_not_the_services(w: World) -> None:
