@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind
-from chalicelib.engine.stories import with_trace
+from chalicelib.engine.stories import WINDOW, newest_first, with_trace
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.records import TraceEvent, trace_event_of
 from chalicelib.services.words import TraceEventType
 from chalicelib.store.job_lists import TOLD_LABELS, Wanted
-
-READ_CHUNK = 20
 
 
 def get(trace_id: str) -> tuple[TraceEvent, ...]:
@@ -32,26 +31,27 @@ def get(trace_id: str) -> tuple[TraceEvent, ...]:
 def list(  # noqa: A001  # fastify-mq's word for it
     *, topic: str | None = None, message_id: int | str | None = None, event: TraceEventType | str | None = None
 ) -> Iterator[TraceEvent]:
-    """Events, the newest message first, and of a message the newest event; all conditions hold together.
+    """Events by their time, the newest first: those of the newest 500 messages, then of the 500 before, and so on.
 
-    They are read as they are asked for (``itertools.islice`` ends it), however many there are. Raises
+    All conditions hold together. Events are read as they are asked for (``itertools.islice`` ends it). Raises
     ``InvalidInput``, and ``NotFound`` for a message id that there is none of.
     """
     yard = installation.yard()
     wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic), TOLD_LABELS)
     wished = None if event is None else _event_type(event)
-    stories = _walked(yard, wanted) if message_id is None else iter([_story(yard, message_id)])
-    return (
-        told
-        for story in stories
-        if wanted.type in (None, story.type)
-        for told in (trace_event_of(story, event) for event in reversed(story.events))
-        if wished in (None, told.event)
+    windows: Iterable[Sequence[Story]] = _windows(yard, wanted) if message_id is None else [[_story(yard, message_id)]]
+    told = (
+        trace_event_of(each.story, each.event)
+        for stories in windows
+        for each in newest_first(story for story in stories if wanted.type in (None, story.type))
     )
+    return (each for each in told if wished in (None, each.event))
 
 
-def _walked(yard: Yard, wanted: Wanted) -> Iterator[Story]:
-    return (story for _, story in yard.lists.stories(wanted, chunk=READ_CHUNK) if story is not None)
+def _windows(yard: Yard, wanted: Wanted) -> Iterator[Sequence[Story]]:
+    stories = (story for _, story in yard.lists.stories(wanted) if story is not None)
+    while window := tuple(islice(stories, WINDOW)):
+        yield window
 
 
 def _story(yard: Yard, message_id: int | str) -> Story:

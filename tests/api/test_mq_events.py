@@ -69,7 +69,22 @@ class TestEvents:
             "nextCursor": None,
         }
 
-    def test_newest_message_first_and_newest_event_first(self, api: Service, topic: str) -> None:
+    def test_in_the_order_of_time_whichever_message_is_older(self, api: Service, topic: str) -> None:
+        first = publish(api, topic)["id"]
+        api.clock.move(1)
+        second = publish(api, topic, priority=10)["id"]
+        api.clock.move(1)
+        poll(api, topic, limit=1)
+        api.clock.move(1)
+        poll(api, topic, limit=1)
+        assert events(api, topic=topic) == [
+            (first, "PROCESSING"),
+            (second, "PROCESSING"),
+            (second, "PUBLISHED"),
+            (first, "PUBLISHED"),
+        ]
+
+    def test_newest_event_first(self, api: Service, topic: str) -> None:
         dead = dead_letter(api, topic)["id"]
         api.clock.move(1)
         replayed = api.post("/mq/dlq/replay", {"id": dead}).json["id"]
@@ -128,7 +143,9 @@ class TestPages:
     WORDS = (Event.PUBLISHED, Event.STARTED, Event.FAILED, Event.STARTED, Event.SUCCEEDED)
 
     def everything(self, jobs: list[Job]) -> list[Seen]:
-        return [(str(job.id), EVENT_OF[event.event]) for job in reversed(jobs) for event in reversed(job.events)]
+        """What happened to messages of one window, the newest event first."""
+        happened = [(event.at_ms, job.id, n, event) for job in jobs for n, event in enumerate(job.events)]
+        return [(str(job_id), EVENT_OF[event.event]) for _, job_id, _, event in sorted(happened, reverse=True)]
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
     def test_by_cursor_and_by_number(self, api: Service, topic: str, size: int) -> None:
@@ -154,17 +171,27 @@ class TestPages:
         told(api, topic, Event.PUBLISHED)
         line = TraceEvent(Event.STARTED, api.clock.ms).to_line()
         place(api.yard, replace(newer, trace=(*newer.trace, line)))
-        assert events(api, topic=topic, cursor=cursor) == [(str(newer.id), "PUBLISHED"), *self.everything([older])]
+        assert events(api, topic=topic, cursor=cursor) == self.everything([older, newer])[2:]
 
     def test_a_message_that_is_removed_meanwhile_is_told_of_still(self, api: Service, topic: str) -> None:
         older, newer = told(api, topic, *self.WORDS[:3]), told(api, topic, *self.WORDS[:3])
         cursor = api.get("/mq/trace/list", {"topic": topic, "perPage": 2}).json["nextCursor"]
         gone = place(api.yard, replace(newer, state=State.SUCCESS))
         api.yard.jobs.entomb(gone, 1)
-        assert events(api, topic=topic, cursor=cursor) == self.everything([newer])[2:] + self.everything([older])
+        assert events(api, topic=topic, cursor=cursor) == self.everything([older, newer])[2:]
         assert events(api, topic=topic) == self.everything([older, newer])
         assert events(api, topic=topic, messageId=str(newer.id)) == self.everything([newer])
         assert events(api, topic=topic, event="CANCELED") == []
+
+    @pytest.mark.parametrize("size", [1, 4, 100])
+    def test_window_by_window(self, api: Service, topic: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(traces, "WINDOW", 3)
+        jobs = [told(api, topic, *self.WORDS[: 1 + n % 5]) for n in range(8)]
+        expected = [seen for window in (jobs[5:], jobs[2:5], jobs[:2]) for seen in self.everything(window)]
+        chunks = [expected[start : start + size] for start in range(0, len(expected), size)]
+        assert walk(api, topic=topic, perPage=size) == chunks
+        numbers = range(1, len(chunks) + 1)
+        assert [events(api, topic=topic, perPage=size, currentPage=number) for number in numbers] == chunks
 
     def test_one_answer_looks_at_so_many_messages(
         self, api: Service, topic: str, monkeypatch: pytest.MonkeyPatch

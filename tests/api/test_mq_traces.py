@@ -34,7 +34,7 @@ class TestTrace:
                 "messageId": record["id"],
                 "topic": topic,
                 "event": "PROCESSING",
-                "detail": None,
+                "detail": {"consumerId": "local"},
                 "createdAt": api.now(),
             },
         ]
@@ -180,7 +180,7 @@ class TestRareEvents:
     def test_an_answer_gives_up_in_the_end_and_says_where_to_go_on(
         self, api: Service, filled: str, bound: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        bounds = {"LOOKED_MAX": 4} if bound == "count" else {"READ_CHUNK": 4, "BUDGET_MS": 0}
+        bounds = {"LOOKED_MAX": 4} if bound == "count" else {"WINDOW": 4, "BUDGET_MS": 0}
         for name, value in bounds.items():
             monkeypatch.setattr(traces, name, value)
         events, total, exact, cursor = self.page(api, topic=filled, event="FAILED")

@@ -216,7 +216,7 @@ def of_messages(bench: Bench, store: Store) -> dict[str, Scenario]:
         "dlq/list, a topic": lambda: dead_letters.list_dead_letters(yard, dead_letters.DeadLetterQuery(topic=LISTED)),
         "trace/list, a topic": lambda: traces.list_events(yard, events),
         "trace/list by cursor, 90 % deep, a topic": lambda: traces.list_events(
-            yard, traces.EventQuery(topic=LISTED, cursor=deep(events, f"{position}/0"))
+            yard, traces.EventQuery(topic=LISTED, cursor=deep(events, position))
         ),
         "queue/depth, a topic": lambda: queues.queue_depth(yard, queues.DepthQuery(topic=LISTED)),
     }

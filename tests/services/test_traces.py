@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("bench")  # the installation that all of it
 def test_the_documented_story(bench: Bench, topic: str) -> None:
     made = messages.publish(topic, {})
     bench.clock.move(10)
-    (polled,) = messages.poll(topic)
+    (polled,) = messages.poll(topic, consumer_id="till 3")
     bench.clock.move(10)
     messages.complete(polled)
     told = traces.get(made.trace_id)
@@ -28,7 +28,7 @@ def test_the_documented_story(bench: Bench, topic: str) -> None:
         message_id=made.id,
         topic=topic,
         event=TraceEventType.PROCESSING,
-        detail={},
+        detail={"consumerId": "till 3"},
         created_at=moment_of(bench.clock.ms - 10),
     )
 
@@ -46,19 +46,20 @@ def test_messages_with_one_trace_id_tell_one_story(bench: Bench, topic: str) -> 
     ]
 
 
-def test_events_newest_message_first_and_only_what_is_asked_for_is_read(bench: Bench, topic: str) -> None:
+def test_events_by_their_time_and_only_what_is_asked_for_is_read(bench: Bench, topic: str) -> None:
     made = []
     for n in range(3):
         bench.clock.move(1)
         made.append(messages.publish(topic, {"n": n}).id)
+    bench.clock.move(1)
     (polled,) = messages.poll(topic, 1)
     messages.complete(polled)
     told = [(event.message_id, event.event) for event in traces.list(topic=topic)]
     assert told == [
-        (made[2], "PUBLISHED"),
-        (made[1], "PUBLISHED"),
         (made[0], "COMPLETED"),
         (made[0], "PROCESSING"),
+        (made[2], "PUBLISHED"),
+        (made[1], "PUBLISHED"),
         (made[0], "PUBLISHED"),
     ]
     assert [event.message_id for event in islice(traces.list(topic=topic, event="PUBLISHED"), 2)] == made[:0:-1]

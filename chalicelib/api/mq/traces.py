@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
@@ -17,19 +18,18 @@ from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import TraceEvent
-from chalicelib.engine.stories import with_trace
-from chalicelib.store.job_lists import READ_CHUNK, TOLD_LABELS, Wanted
+from chalicelib.engine.stories import WINDOW, Told, newest_first, with_trace
+from chalicelib.store.job_lists import TOLD_LABELS, Wanted
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
 from chalicelib.store.ledger import DELETED_LABELS, REPLAYED, position_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-WINDOW = 500  # messages that a numbered page looks at in any case, to count their events
 LOOKED_MAX = 10_000  # messages that an answer looks at for a page that is not full: no index shows their events
 BUDGET_MS = 10_000  # for how long it does so; API Gateway ends every request after 29 s
-PLACE = re.compile(r"([0-9]{13}-[0-9]{16})/([0-9]{1,3})")  # a message's position, and how many older events it has
+# A message's position, behind which the list goes on; or the positions around a window, and an event's place within.
+PLACE = re.compile(r"\d{13}-\d{16}|(\d{13}-\d{16})?/\d{13}-\d{16}/\d{13}-\d{16}-\d{3}", re.ASCII)
 EventWord = Literal[
     "PUBLISHED",
     "PROCESSING",
@@ -76,7 +76,7 @@ class EventQuery(Paging):
 
 
 class EventPage(ListAnswer):
-    """A page of events: the newest message first, and of a message the newest event."""
+    """A page of events, the newest first among those of the newest 500 messages, then of the 500 before, and so on."""
 
     page_data: list[TraceRecord]
     total_is_exact: bool = Field(
@@ -84,12 +84,20 @@ class EventPage(ListAnswer):
     )
 
 
-class Told(NamedTuple):
-    """An event of a message, and its place in the list."""
+class Window(NamedTuple):
+    """Some messages that follow each other in the list of messages, and what is told of them, the newest first.
 
-    story: Story
-    event: TraceEvent
-    place: str
+    They stand behind position ``start``, up to and including position ``end``. ``last``: no message follows.
+    """
+
+    start: str
+    end: str
+    told: list[Told]
+    last: bool
+
+    def place_of(self, told: Told) -> str:
+        """Where the list goes on behind an event."""
+        return f"{self.start}/{self.end}/{told.place}"
 
 
 @router.get("/mq/trace/detail", scope="trace", answers=NO_TRACE)
@@ -103,7 +111,7 @@ def trace_detail(yard: Yard, query: TraceQuery) -> list[TraceRecord]:
 
 @router.get("/mq/trace/list", scope="trace")
 def list_events(yard: Yard, query: EventQuery) -> EventPage:
-    """List events, the newest message first, and of a message the newest event.
+    """List events by their time, the newest first: those of the newest 500 messages, then of the 500 before, and so on.
 
     A message keeps its newest 20 events, and they are told for 15 days after it was deleted. An answer looks at 500
     messages, and with a filter at up to 10,000, for up to 10 seconds, until its page is full; totalIsExact is false
@@ -114,8 +122,8 @@ def list_events(yard: Yard, query: EventQuery) -> EventPage:
     if query.cursor is None:
         return _numbered(yard, query)
     cursor = cursor_in(query.cursor, query.filters, PLACE)
-    told, place = _behind(yard, query, cursor.place)
-    return _page(query, told, cursor.total, cursor.exact, place)
+    told, place, _ = _read(_Look.begin(yard, query), cursor.place, query.per_page)
+    return _page(query, told[: query.per_page], cursor.total, cursor.exact, place)
 
 
 @router.get("/mq/trace/{traceId}", scope="trace", answers=NO_TRACE)
@@ -137,36 +145,51 @@ class _Look:
     """How far one answer has looked, and when it gives up on a page that is not full (milliseconds since 1970)."""
 
     yard: Yard
+    query: EventQuery
     gives_up_at_ms: int
     looked: int = 0
 
     @classmethod
-    def begin(cls, yard: Yard) -> _Look:
+    def begin(cls, yard: Yard, query: EventQuery) -> _Look:
         """Nothing is looked at yet."""
-        return cls(yard, yard.now_ms() + BUDGET_MS)
+        return cls(yard, query, yard.now_ms() + BUDGET_MS)
 
     @property
     def spent(self) -> bool:
-        """Whether it has looked at enough; the time is asked for once for each chunk that is read."""
-        late = self.looked % READ_CHUNK == 0 and self.yard.now_ms() >= self.gives_up_at_ms
-        return self.looked >= LOOKED_MAX or late
+        """Whether it has looked at enough."""
+        return self.looked >= LOOKED_MAX or self.yard.now_ms() >= self.gives_up_at_ms
+
+    def windows(self, start: str, end: str | None) -> Iterator[Window]:
+        """The windows behind ``start``; the first one goes to ``end``, if that is given."""
+        if end is not None:
+            yield self._window(start, takewhile(lambda at: at[0] >= end, _messages(self.yard, self.query, start)), end)
+            start = end
+        messages = iter(_messages(self.yard, self.query, start))
+        while True:
+            window = self._window(start, islice(messages, WINDOW))
+            yield window
+            if window.last:
+                return
+            start = window.end
+
+    def _window(self, start: str, messages: Iterable[tuple[str, Story | None]], end: str | None = None) -> Window:
+        seen = list(messages)
+        self.looked += len(seen)
+        told = [
+            entry
+            for entry in newest_first(story for _, story in seen if story is not None)
+            if self.query.event in (None, EVENT_OF[entry.event.event])
+        ]
+        if end is not None:
+            return Window(start, end, told, last=False)
+        return Window(start, seen[-1][0] if seen else start, told, last=len(seen) < WINDOW)
 
 
 def _numbered(yard: Yard, query: EventQuery) -> EventPage:
     """A page by its number."""
-    end = query.offset + query.per_page
-    told: list[Told] = []
-    look, last, more = _Look.begin(yard), "", False
-    for at, story in _messages(yard, query, None, READ_CHUNK):
-        if look.looked >= WINDOW and (len(told) > end or look.spent):
-            more = True
-            break
-        told += _told(story, query)
-        look.looked, last = look.looked + 1, at
-    page = told[query.offset : end]
-    place = page[-1].place if told[end:] else f"{last}/0" if more else None
-    total, exact = (len(told), True) if not more else _counted(yard, query, len(told))
-    return _page(query, page, total, exact, place)
+    told, place, is_all = _read(_Look.begin(yard, query), "", query.offset + query.per_page)
+    total, exact = (len(told), True) if is_all else _counted(yard, query, len(told))
+    return _page(query, told[query.offset :][: query.per_page], total, exact, place)
 
 
 def _counted(yard: Yard, query: EventQuery, told: int) -> tuple[int, bool]:
@@ -177,46 +200,34 @@ def _counted(yard: Yard, query: EventQuery, told: int) -> tuple[int, bool]:
     return max(told, min(count, COUNTED_MAX)), count <= COUNTED_MAX
 
 
-def _behind(yard: Yard, query: EventQuery, place: str) -> tuple[list[Told], str | None]:
-    """The events behind a place, and the place where the list goes on."""
-    position, _, older = place.partition("/")
-    told: list[Told] = []
-    look = _Look.begin(yard)
-    for at, story in _messages(yard, query, place, min(query.per_page + 1, READ_CHUNK)):
-        told += _told(story, query, int(older) if at == position else None)
-        look.looked += 1
-        if len(told) > query.per_page:
-            return told[: query.per_page], told[query.per_page - 1].place
-        if look.spent:
-            return told, f"{at}/0"
-    return told, None
+def _read(look: _Look, place: str, most: int) -> tuple[list[Told], str | None, bool]:
+    """The events behind a place (empty: all), window by window until there are more than ``most``.
+
+    Also the place behind the first ``most``, ``None`` at the list's end, and whether all there are were read.
+    """
+    start, _, rest = place.partition("/")
+    end, _, shown = rest.partition("/")
+    told: list[tuple[Window, Told]] = []
+    for window in look.windows(start, end or None):
+        told += [(window, entry) for entry in window.told if window.end != end or entry.place < shown]
+        if len(told) > most or window.last or look.spent:
+            break
+    if len(told) > most:
+        last_shown = told[most - 1]
+        goes_on: str | None = last_shown[0].place_of(last_shown[1])
+    else:
+        goes_on = None if window.last else window.end
+    return [entry for _, entry in told], goes_on, window.last
 
 
-def _messages(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterable[tuple[str, Story | None]]:
-    """The messages that the query may be about, newest first, from ``place`` on, with their positions."""
-    if query.message_id is not None:
-        return _only(yard, query, place)
-    return _all(yard, query, place, chunk)
-
-
-def _only(yard: Yard, query: EventQuery, place: str | None) -> Iterator[tuple[str, Story | None]]:
-    job_id = parse_job_id(query.message_id or "")
-    for story in yard.jobs.stories([job_id] if job_id is not None else []):
-        position = position_of(story)
-        if _is_of(query, story) and (place is None or place.startswith(f"{position}/")):
-            yield position, story
-
-
-def _all(yard: Yard, query: EventQuery, place: str | None, chunk: int) -> Iterator[tuple[str, Story | None]]:
-    wanted = _wanted(query)
-    if place is None:
-        yield from yard.lists.stories(wanted, chunk=chunk)
-        return
-    position, _, older = place.partition("/")
-    if int(older) > 0:  # the answer before ended within this message
-        found = yard.jobs.stories([int(position.partition("-")[2])])
-        yield position, next((story for story in found if _is_of(query, story)), None)
-    yield from yard.lists.stories(wanted, position, chunk)
+def _messages(yard: Yard, query: EventQuery, start: str) -> Iterable[tuple[str, Story | None]]:
+    """The messages behind a position (empty: all) that the query may be about, newest first, with their positions."""
+    if query.message_id is None:
+        return yard.lists.stories(_wanted(query), start or None)
+    job_id = parse_job_id(query.message_id)
+    found = yard.jobs.stories([job_id] if job_id is not None else [])
+    of_it = [(position_of(story), story) for story in found if _is_of(query, story)]
+    return [(position, story) for position, story in of_it if not start or position < start]
 
 
 def _wanted(query: EventQuery) -> Wanted:
@@ -226,15 +237,6 @@ def _wanted(query: EventQuery) -> Wanted:
 
 def _is_of(query: EventQuery, story: Story) -> bool:
     return story.kind is Kind.MESSAGE and query.topic in (None, story.type)
-
-
-def _told(story: Story | None, query: EventQuery, older_than: int | None = None) -> list[Told]:
-    """The events of a message that the query is about, the newest first; of its first ``older_than`` where told."""
-    if story is None:
-        return []
-    position = position_of(story)
-    told = [Told(story, event, f"{position}/{number}") for number, event in enumerate(story.events[:older_than])]
-    return [entry for entry in reversed(told) if query.event in (None, EVENT_OF[entry.event.event])]
 
 
 def _page(query: EventQuery, told: list[Told], total: int, exact: bool, place: str | None) -> EventPage:
