@@ -24,6 +24,7 @@ LANE_CONCURRENCY_MIN = 2
 LANE_CONCURRENCY_MAX = 1_000
 METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
+CONSOLE = ("off", "on")
 WATCH = ("off", "on")
 HOOKS = ("auto", "off", "on")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -77,6 +78,7 @@ class Settings:
     lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; see LANE_CONCURRENCY
     metrics: str = "total"  # what the projector and the clock tell CloudWatch: "off", "total", or by "queue" as well
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
+    console: str = "on"  # whether what a handler prints and logs is kept with its task, too
     watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
@@ -187,6 +189,7 @@ class Settings:
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
         _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
         _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
+        _expect(self.console in CONSOLE, "CONSOLE", " or ".join(CONSOLE), self.console)
         _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
         _expect(
             not self.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", self.alarm_topic),

@@ -187,6 +187,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         lane_concurrency="low=3",
         metrics="off",
         tracing="on",
+        console="off",
         watch="off",
         hooks="on",
         alarm_topic="arn:aws:sns:eu-central-1:123456789012:pager",

@@ -17,7 +17,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind
 from chalicelib.core.texts import readable
-from chalicelib.engine import logbook, pausing
+from chalicelib.engine import console, logbook, pausing
 from chalicelib.engine.awaiting import RunningCoroutine
 from chalicelib.engine.failures import Reject
 from chalicelib.engine.interruptions import Interruption, PollAgain
@@ -71,12 +71,14 @@ class Context:
     coroutine: RunningCoroutine | None = field(default=None, init=False)  # of a handler that is one, while it runs
     succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
     parked: Parked | None = field(default=None)
+    printed: console.Console = field(init=False)  # what the handler prints and logs
     _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
     _looks_here: int = field(default=0, init=False)  # how often it has looked
     _looks_before: int = field(default=0, init=False)  # looks that belong to polls which have come to their end
 
     def __post_init__(self) -> None:
         self.succeeded = list(self.job.succeeded_subscribers)
+        self.printed = console.Console(self.job.attempts, self.yard.now_ms)
 
     @property
     def attempt(self) -> int:
@@ -141,6 +143,11 @@ class Context:
         Raises ``InvalidInput`` for ``data`` that has no form in JSON, and ``TooLarge`` beyond 32 KB.
         """
         logbook.write(self.yard, self.job.id, message, data)
+
+    def keep_printed(self) -> None:
+        """Keep with the task what was printed and logged; of a run that another has taken over, nothing is kept."""
+        if self.ended_because is not LeaseLost:
+            console.keep(self.yard, self.job, self.printed)
 
     def step(self, name: str, do: Callable[[], T]) -> T:
         """What ``do`` returns, as JSON has it, done once in the life of the job: later runs get what the first left.

@@ -149,6 +149,7 @@ class Keeper:
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
         try:
             _, fate = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
+            context.keep_printed()
             if message is not None and isinstance(fate, ComeBack) and fate.hide_s is not None:
                 self._yard.transport.hide([message], fate.hide_s)
         except Exception:  # the process ends all the same; the lease then ends by itself

@@ -20,6 +20,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
 from chalicelib.engine.awaiting import awaited
+from chalicelib.engine.console import listening
 from chalicelib.engine.context import Context, JobCanceled, LeaseLost
 from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failure, place_of
 from chalicelib.engine.handlers import Handler, label_of
@@ -70,7 +71,12 @@ def run(yard: Yard, context: Context) -> Outcome:
     Whatever they do, the answer is an outcome.
     """
     try:
-        with _known_here(context.job.id), _interrupted_at(context), interruptible(context.interrupt):
+        with (
+            _heard(context),
+            _known_here(context.job.id),
+            _interrupted_at(context),
+            interruptible(context.interrupt),
+        ):
             if context.job.finishing:
                 return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
             handlers = handlers_of(yard, context.job)
@@ -193,6 +199,19 @@ def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed
 def _without_values(error: InvalidInput) -> str:
     """What is wrong, but not what came instead: errors are listed and logged, and a payload may hold secrets."""
     return str(InvalidInput(error.message, field=error.field, expected=error.expected, remedy=error.remedy))
+
+
+@contextmanager
+def _heard(context: Context) -> Iterator[None]:
+    """What the block prints and logs is kept with the task, however it ends."""
+    if context.job.kind is not Kind.TASK or context.yard.settings.console == "off":
+        yield
+        return
+    try:
+        with listening(context.printed):
+            yield
+    finally:
+        context.keep_printed()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ COLUMNS = {
     "COMPLETED": "completedAt",
     "ERROR": "error",
 }
+CONSOLE_COLUMNS = {"TIME": "time", "ATTEMPT": "attempt", "SOURCE": "source", "TEXT": "text"}
 LOG_COLUMNS = {"TIME": "time", "MESSAGE": "message", "DATA": "data"}
 STATES = ("pending", "running", "waiting", "success", "failed", "canceled")
 
@@ -114,8 +115,8 @@ def list_tasks(
 @click.argument("id")
 @calls_service
 def show(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
-    """Show one task."""
-    present(service.get(task("detail"), {"id": id}), as_json, show_record)
+    """Show one task, and what its handler printed and logged."""
+    present(service.get(task("detail"), {"id": id}), as_json, _show_detail)
 
 
 @tasks.command()
@@ -197,6 +198,13 @@ def retry(service: Service, as_json: bool, ids: tuple[str, ...]) -> None:
     """Run failed or canceled tasks again."""
     answer = service.post(task("retry"), {"id": ids[0]} if len(ids) == 1 else {"taskIds": list(ids)})
     present(answer, as_json, lambda _: show_text(f"to be run again: {', '.join(ids)}"))
+
+
+def _show_detail(shown: dict[str, Any]) -> None:
+    lines = shown.pop("console", [])
+    show_record(shown)
+    if lines:
+        show_rows(lines, CONSOLE_COLUMNS)
 
 
 def _show_page(answer: dict[str, Any]) -> None:

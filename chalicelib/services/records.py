@@ -104,6 +104,16 @@ class LogEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleLine:
+    """A line that a task's handler printed or logged."""
+
+    time: datetime
+    attempt: int  # in which run, from 1
+    source: str  # "stdout", "stderr" or "log"
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """A task as it stood when it was read."""
 
@@ -140,6 +150,7 @@ class Task:
     updated_at: datetime
     poll_results: tuple[Mapping[str, Any], ...] | None = None  # oldest first, with a time; of tasks.detail alone
     log: tuple[LogEntry, ...] | None = None  # newest first; likewise
+    console: tuple[ConsoleLine, ...] | None = None  # what its handler printed and logged, oldest first; likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.retry import Backoff
 from chalicelib.core.signature import secret_in, verify
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import completing, lifecycle, logbook, publish, repairing
+from chalicelib.engine import completing, console, lifecycle, logbook, publish, repairing
 from chalicelib.engine.completing import Completion
 from chalicelib.engine.context import Context
 from chalicelib.engine.drafts import Draft
@@ -36,7 +36,7 @@ from chalicelib.services import checks, installation, task_orders
 from chalicelib.services.current import at_work
 from chalicelib.services.lists import page_of
 from chalicelib.services.once import Once
-from chalicelib.services.records import LogEntry, Page, Task, context_of, moment_of, task_of
+from chalicelib.services.records import ConsoleLine, LogEntry, Page, Task, context_of, moment_of, task_of
 from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
 from chalicelib.services.task_orders import NextTask
 from chalicelib.services.task_statistics import statistics as statistics
@@ -136,11 +136,11 @@ def create(
 
 
 def detail(task: Which) -> Task:
-    """A task as it stands now, with its log and what its polls found. Raises ``NotFound``."""
+    """A task as it stands now, with its log, what its polls found and its handler printed. Raises ``NotFound``."""
     yard = installation.yard()
     job = _find(yard, task)
     polls = tuple({**found, "time": moment_of(found["time"])} for found in yard.notes.poll_results(job))
-    return replace(_record(yard, job), poll_results=polls, log=_log(yard, job))
+    return replace(_record(yard, job), poll_results=polls, log=_log(yard, job), console=_console(yard, job))
 
 
 def list(  # noqa: A001  # fastify-task's word for it
@@ -402,6 +402,13 @@ def _listed(yard: Yard, job: Job, body: Mapping[str, Any] | None) -> Task:
 def _log(yard: Yard, job: Job) -> tuple[LogEntry, ...]:
     entries = logbook.read(yard, job.id)
     return tuple(LogEntry(time=moment_of(e.time_ms), message=e.message, data=e.data) for e in entries)
+
+
+def _console(yard: Yard, job: Job) -> tuple[ConsoleLine, ...]:
+    return tuple(
+        ConsoleLine(time=moment_of(line.time_ms), attempt=line.attempt, source=line.source, text=line.text)
+        for line in console.read(yard, job)
+    )
 
 
 def _retried(task: Which) -> Task | TaskyardError:

@@ -1,9 +1,10 @@
-"""What is kept beside a job's record, an item each: its log, the results of its polls, and the steps it has done.
+"""What is kept beside a job's record: its log, what its handler printed, the results of its polls, its done steps.
 
 Key layout, in the jobs table (``store/ledger.py``)::
 
     job    part                              what
     123    log#<time in ms>#<place>          entry: {data, message} as JSON text
+    123    console#<attempt modulo 4>        attempt; lines: [[time in ms, source, text], ...] as JSON text
     123    poll#<round>#<number>             entry: {result, message, progress, data, time_ms} as JSON text
     123    step#<round>#<name's digest>      value: JSON text
 
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from chalicelib.core.errors import TooLarge
@@ -24,6 +27,8 @@ from chalicelib.store.wire import Wire
 
 LOG_MAX_ENTRIES = 100  # fastify-task keeps as many
 LOG_TRIM_ENTRIES = 200  # of how many surplus entries one trimming takes care
+CONSOLE_MAX_BYTES = 8 * 1024  # of what one attempt printed and logged, the newest
+CONSOLE_MAX_ATTEMPTS = 4  # of a task, the newest
 ENTRY_MAX_BYTES = 32 * 1024
 STEP_MAX_BYTES = 256 * 1024
 
@@ -37,6 +42,16 @@ class LogEntry:
     time_ms: int
     message: str
     data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleLine:
+    """A line that a handler printed or logged in an attempt; ``source``: stdout, stderr or log."""
+
+    time_ms: int
+    attempt: int
+    source: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,24 @@ class Notes:
     def _newest(self, job_id: int, most: int) -> list[dict[str, Any]]:
         condition, values = "{job} = :job AND begins_with({part}, :prefix)", {":job": job_id, ":prefix": "log#"}
         return self.table.first(condition, values, most, ascending=False, consistent=True)
+
+    # -- the console --------------------------------------------------------------------------
+
+    def write_console(self, job_id: int, attempt: int, lines: Sequence[ConsoleLine]) -> None:
+        """Keep the newest 8 KB of what an attempt printed, in place of what the fourth one before it did."""
+        part = f"console#{attempt % CONSOLE_MAX_ATTEMPTS}"
+        self.table.put({"job": job_id, "part": part, "attempt": attempt, "lines": _newest_as_json(lines)})
+
+    def console(self, job_id: int) -> list[ConsoleLine]:
+        """What the newest attempts printed, the oldest line first."""
+        rows = self.table.query_all(
+            "{job} = :job AND begins_with({part}, :prefix)", {":job": job_id, ":prefix": "console#"}, consistent=True
+        )
+        return [
+            ConsoleLine(time_ms, row["attempt"], source, text)
+            for row in sorted(rows, key=itemgetter("attempt"))
+            for time_ms, source, text in json.loads(row["lines"])
+        ]
 
     # -- polls --------------------------------------------------------------------------------
 
@@ -98,6 +131,15 @@ class Notes:
         except Refused as refused:
             return str((refused.old or {})["value"])
         return value
+
+
+def _newest_as_json(lines: Sequence[ConsoleLine]) -> str:
+    """The last lines that fit, as they are stored."""
+    texts = [json.dumps([line.time_ms, line.source, line.text], ensure_ascii=False) for line in lines]
+    left_bytes, first = CONSOLE_MAX_BYTES - len("[]"), len(texts)
+    while first > 0 and (size := len(texts[first - 1].encode()) + len(",")) <= left_bytes:
+        left_bytes, first = left_bytes - size, first - 1
+    return f"[{','.join(texts[first:])}]"
 
 
 def _polls(job: Job) -> str:

@@ -24,7 +24,7 @@ from chalicelib.engine.running import run, timeout_of
 from chalicelib.engine.yard import Yard
 from chalicelib.services.current import at_work
 from chalicelib.store.jobs import Lease
-from chalicelib.store.notes import LogEntry
+from chalicelib.store.notes import ConsoleLine, LogEntry
 from chalicelib.testing.world import World
 
 
@@ -43,8 +43,8 @@ class Call:
     """How a call went.
 
     ``status`` is success, failed (``final``: no retry would help), waiting (it has parked its task), polling (it looks
-    again in ``again_in_ms``) or interrupted. ``error`` is ``Class: text``. ``progress`` and ``log`` are in the order of
-    the calls; ``heartbeats`` counts those that the handler made itself.
+    again in ``again_in_ms``) or interrupted. ``error`` is ``Class: text``. ``progress``, ``log`` and ``console`` (what
+    it printed and logged) are in the order of the calls; ``heartbeats`` counts those that the handler made itself.
     """
 
     status: str = "running"
@@ -54,6 +54,7 @@ class Call:
     again_in_ms: int | None = None
     progress: list[Report] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
+    console: list[ConsoleLine] = field(default_factory=list)
     heartbeats: int = 0
     outcome: Outcome | None = field(default=None, repr=False)  # as the engine gets it
 
@@ -79,8 +80,9 @@ def call(world: World, handler: Handler, kind: Kind, value: Any, given: Circumst
         if given.canceled:
             yard.jobs.cancel(job, yard.now_ms())
         with at_work(yard, job.id), _recorded(made):
-            _note(made, run(yard, _context(yard, job)))
-        made.log = logbook.read(yard, job.id)[::-1]
+            context = _context(yard, job)
+            _note(made, run(yard, context))
+        made.log, made.console = logbook.read(yard, job.id)[::-1], context.printed.lines()
     finally:
         world.forget(job)
     return made

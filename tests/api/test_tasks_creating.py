@@ -60,7 +60,7 @@ class TestCreate:
             "updatedAt": api.now(),
         }
         assert isinstance(task["id"], str)
-        assert detail(api, task["id"]) == {**task, "log": []}
+        assert detail(api, task["id"]) == {**task, "log": [], "console": []}
         assert listed(api, {"filter.type": kind}) == [as_listed(task)]
         assert api.receive(POOL) == []  # nothing was sent
 
@@ -110,7 +110,7 @@ class TestCreate:
                 "next": {"type": kind, "runnerType": "manual", "context": {}},
             },
         }
-        assert detail(api, task["id"]) == {**task, "log": []}
+        assert detail(api, task["id"]) == {**task, "log": [], "console": []}
         assert api.job(task["id"]).backoff == Exponential(2_000, cap_ms=30 * 24 * HOUR_MS)
 
     @pytest.mark.parametrize("given", [None, 0, False, "", [], "text", 1.5, [1, {"a": None}], {}], ids=str)

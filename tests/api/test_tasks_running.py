@@ -29,6 +29,7 @@ class TestRuns:
             "createdAt": created_at,
             "updatedAt": api.now(),
             "log": [],
+            "console": [],
         }
 
     @pytest.mark.parametrize("size", [10, 3_000, 300_000])

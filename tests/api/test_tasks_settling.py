@@ -27,6 +27,7 @@ class TestComplete:
             "completedAt": api.now(),
             "updatedAt": api.now(),
             "log": [],
+            "console": [],
         }
         assert problem(api.post("/api/task/complete", body)) == (409, "id", "pending or running or waiting", "success")
 
@@ -43,6 +44,7 @@ class TestComplete:
             "completedAt": api.now(),
             "updatedAt": api.now(),
             "log": [],
+            "console": [],
         }
         api.post("/api/task/retry", {"id": task["id"]})
         again = detail(api, task["id"])
@@ -129,7 +131,14 @@ class TestCancel:
         api.clock.move(10)
         reply = api.post("/api/task/cancel", {"id": task["id"]})
         assert (reply.status, reply.json) == (200, {})
-        canceled = {**task, "status": "canceled", "completedAt": api.now(), "updatedAt": api.now(), "log": []}
+        canceled = {
+            **task,
+            "status": "canceled",
+            "completedAt": api.now(),
+            "updatedAt": api.now(),
+            "log": [],
+            "console": [],
+        }
         assert detail(api, task["id"]) == canceled
         assert api.work(POOL) == []
         assert detail(api, task["id"]) == canceled

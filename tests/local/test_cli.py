@@ -200,6 +200,15 @@ class TestTasks:
         assert "too long" in run("tasks", "show", "9", "--url", service.url).stdout
         assert service.asked[0].query == {"id": ["9"]}
 
+    def test_show_ends_with_what_the_handler_printed(self, service: StubService) -> None:
+        line = {"time": "2026-03-01T12:00:00.000Z", "attempt": 2, "source": "stdout", "text": "[bold]asked[/bold] 1"}
+        service.answers["GET /api/task/detail"] = (200, {**TASK, "console": [line]})
+        *_, heading, row = run("tasks", "show", "9", "--url", service.url).stdout.splitlines()
+        assert heading.split() == ["TIME", "ATTEMPT", "SOURCE", "TEXT"]
+        assert row.split() == ["2026-03-01T12:00:00.000Z", "2", "stdout", "[bold]asked[/bold]", "1"]
+        answer = json.loads(run("tasks", "show", "9", "--json", "--url", service.url).stdout)
+        assert answer["console"] == [line]
+
     def test_cancel_and_retry(self, service: StubService) -> None:
         service.answers |= {"POST /api/task/cancel": (200, {}), "POST /api/task/retry": (200, {})}
         for arguments in (["cancel", "9"], ["retry", "9"], ["retry", "9", "10"]):

@@ -38,7 +38,9 @@ def listed(api: Service, query: dict[str, Any] | None = None, **more: Any) -> li
 
 def as_listed(task: dict[str, Any]) -> dict[str, Any]:
     """A small task as lists show it, from a record of it."""
-    return {**{name: value for name, value in task.items() if name != "log"}, "pollResults": None}
+    of_lists = {name: value for name, value in task.items() if name not in ("log", "console")}
+    options = {name: value for name, value in (task["options"] or {}).items() if name != "logs"} or None
+    return {**of_lists, "options": options, "pollResults": None}
 
 
 def ids(tasks: list[dict[str, Any]]) -> list[str]:

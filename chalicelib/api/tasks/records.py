@@ -16,7 +16,7 @@ from chalicelib.api.shapes import iso
 from chalicelib.core.job import Job
 from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
-from chalicelib.engine import logbook
+from chalicelib.engine import console, logbook
 from chalicelib.engine.handlers import DEFAULT_SCRIPT
 from chalicelib.engine.yard import logger
 from chalicelib.services.records import context_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
     from chalicelib.store.notes import LogEntry
 
-LISTS = ("poll_results", "log")
+LISTS = ("poll_results", "log", "console")
 LARGE = ("input", "output", "context", "options", "next", *LISTS)
 SMALL_MAX_BYTES = 128 * 1024  # what all other fields of a task, its names and its remarks, come to at most
 LARGE_MAX_BYTES = ANSWER_MAX_BYTES - SMALL_MAX_BYTES
@@ -91,6 +91,15 @@ class LogRecord(AnswerModel):
     time: str
 
 
+class ConsoleRecord(AnswerModel):
+    """A line that a task's handler printed or logged."""
+
+    attempt: int = Field(description="In which run, from 1")
+    source: str = Field(description="stdout, stderr or log")
+    text: str
+    time: str
+
+
 class TaskRecord(AnswerModel):
     """A task as it stands."""
 
@@ -136,13 +145,16 @@ class TaskRecord(AnswerModel):
 
 
 class TaskDetail(TaskRecord):
-    """A task as it stands, with its log."""
+    """A task as it stands, with its log and what its handler printed."""
 
     log: list[LogRecord] = Field(description="The 100 newest entries, newest first")
+    console: list[ConsoleRecord] = Field(
+        description="What its handler printed and logged: the newest 8 KB of each of the newest attempts, oldest first"
+    )
 
 
 def whole_record(yard: Yard, job: Job) -> TaskRecord:
-    """All of a task but its log."""
+    """All of a task but its log and what its handler printed."""
     return TaskRecord(**_fitting(_whole(yard, job)))
 
 
@@ -150,7 +162,7 @@ def detail_record(yard: Yard, job: Job) -> TaskDetail:
     """All of a task. Its log is at ``options.logs``, too, where users of fastify-task look for it."""
     fields, log = _whole(yard, job), log_records(logbook.read(yard, job.id))
     options = {**(fields["options"] or {}), "logs": log} if log else fields["options"]
-    return TaskDetail(**_fitting({**fields, "options": options, "log": log}))
+    return TaskDetail(**_fitting({**fields, "options": options, "log": log, "console": _console(yard, job)}))
 
 
 def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:
@@ -169,6 +181,13 @@ def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskReco
 def log_records(entries: list[LogEntry]) -> list[LogRecord]:
     """A log, as it is shown."""
     return [LogRecord(data=entry.data, message=entry.message, time=iso(entry.time_ms) or "") for entry in entries]
+
+
+def _console(yard: Yard, job: Job) -> list[ConsoleRecord]:
+    return [
+        ConsoleRecord(attempt=line.attempt, source=line.source, text=line.text, time=iso(line.time_ms) or "")
+        for line in console.read(yard, job)
+    ]
 
 
 def _of_body(job: Job) -> list[str]:
