@@ -612,7 +612,7 @@ def worked() -> Installation:
 
 
 def paths_of(routes: Mapping[str, Mapping[str, Any]]) -> set[tuple[str, str]]:
-    """Method and path of each route; not of the preflights, which ask nothing of AWS, nor of HEAD, which asks as GET."""
+    """Method and path of each route; not of preflights, which ask AWS nothing, nor of HEAD, which asks as GET does."""
     beside = {"OPTIONS", "HEAD"}
     return {(method, path) for path, by_method in routes.items() for method in by_method if method not in beside}
 
