@@ -28,13 +28,15 @@ from chalicelib.local.standby import LOAD, STANDBY
 GREETING_LIMIT_S = 60.0  # generous: on a busy machine, importing the app takes seconds
 FIRST_PAUSE_S = 0.5  # before a child that never got ready is started again
 LONGEST_PAUSE_S = 10.0
+CHUNK_BYTES = 65_536  # what a pipe holds
+LAST_WORDS_LIMIT_S = 2.0  # to read what an ended process has written; a program of its own may hold the pipe for ever
 
 
 class Output(Protocol):
     """Where children's words go."""
 
-    def line(self, name: str, text: str) -> None:
-        """A child wrote a line."""
+    def lines(self, name: str, texts: Sequence[str]) -> None:
+        """A child wrote lines, in this order."""
         ...
 
     def notice(self, text: str) -> None:
@@ -52,6 +54,7 @@ class Incarnation:
 
     process: subprocess.Popen[bytes]
     channel: Channel
+    relay: threading.Thread  # hands on what it writes
 
     def kill(self) -> None:
         """End it at once, with what it has started; harmless if it has ended."""
@@ -190,6 +193,7 @@ class Child:
             renewed = None
             code = incarnation.process.wait()
             incarnation.kill()  # a program that a handler left running; Lambda would end it, too
+            incarnation.relay.join(LAST_WORDS_LIMIT_S)
             with self._changed:
                 if incarnation in self._retired:
                     self._retired.remove(incarnation)
@@ -222,8 +226,9 @@ class Child:
                     pass_fds=self._inherited,
                     start_new_session=True,  # Ctrl-C reaches the parent only, which winds up in order
                 )
-        threading.Thread(target=self._relay, args=(process,), name=f"{self.name}-output", daemon=True).start()
-        return Incarnation(process, channel)
+        relay = threading.Thread(target=self._relay, args=(process,), name=f"{self.name}-output", daemon=True)
+        relay.start()
+        return Incarnation(process, channel, relay)
 
     def _greeted(self, incarnation: Incarnation) -> bool:
         """Whether the process says that it is ready; one that does not in time is killed."""
@@ -241,9 +246,14 @@ class Child:
 
     def _relay(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        with process.stdout as lines:
-            for line in lines:
-                self._output.line(self.name, line.decode(errors="replace").rstrip("\n"))
+        begun = b""  # of a line that is not ended yet
+        with process.stdout as stream:
+            while chunk := os.read(stream.fileno(), CHUNK_BYTES):
+                *lines, begun = (begun + chunk).split(b"\n")
+                if lines:
+                    self._output.lines(self.name, [line.decode(errors="replace") for line in lines])
+        if begun:
+            self._output.lines(self.name, [begun.decode(errors="replace")])
 
     def _report(self, pid: int, code: int, pause_s: float) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -6,9 +6,9 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -31,34 +31,63 @@ class Log:
         self._console = console
         self._file = file
         self._lock = threading.Lock()
+        self._prefixes: dict[str, str] = {}  # by process, as the console shows them
 
-    def line(self, name: str, text: str) -> None:
-        """A process wrote a line."""
-        record = _parsed(text)
-        self._write(name, record or {"message": text})
-        if record is None:
-            self._show(name, text)
-        elif record.get("level") in LOUD:
-            self._show(name, _gist(record), LOUD[record["level"]])
+    def lines(self, name: str, texts: Sequence[str]) -> None:
+        """A process wrote lines. All of them are one write: who prints much waits for its reader."""
+        records = [_parsed(text) for text in texts]
+        both = list(zip(texts, records, strict=True))
+        self._keep(_kept(name, record or {"message": text}) for text, record in both)
+        self._show(self._line(name, text, record) for text, record in both)
 
     def notice(self, text: str) -> None:
         """Something that whoever runs the supervisor should know."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._write(SUPERVISOR, {"level": "WARNING", "message": text, "timestamp": moment})
-        self._show(SUPERVISOR, text, LOUD["WARNING"])
+        self.lines(SUPERVISOR, [json.dumps({"level": "WARNING", "message": text, "timestamp": moment})])
 
-    def _write(self, name: str, record: Mapping[str, Any]) -> None:
+    def _keep(self, lines: Iterable[str]) -> None:
         if self._file is not None:
-            with self._lock:
-                self._file.write(json.dumps({"process": name, **record}) + "\n")
-                self._file.flush()
+            _write(self._file, lines, self._lock)
 
-    def _show(self, name: str, text: str, style: str = "") -> None:
+    def _show(self, lines: Iterable[str]) -> None:
         if self._console is not None:
-            plain = CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
-            shown = plain if len(plain) <= SHOWN_CHARS else f"{plain[:SHOWN_CHARS]}…"
-            with self._lock:
-                self._console.print(Text.assemble((f"{name}: ", "dim"), (shown, style)), soft_wrap=True)
+            _write(self._console.file, lines, self._lock)
+
+    def _line(self, name: str, text: str, record: Mapping[str, Any] | None) -> str:
+        """What the console shows of a line; nothing of one that is for the file alone."""
+        if record is None:
+            return f"{self._prefix(name)}{_shown(text)}\n"
+        if record.get("level") not in LOUD:
+            return ""
+        return f"{self._prefix(name)}{self._styled(_shown(_gist(record)), LOUD[record['level']])}\n"
+
+    def _prefix(self, name: str) -> str:
+        if name not in self._prefixes:
+            self._prefixes[name] = self._styled(f"{name}: ", "dim")
+        return self._prefixes[name]
+
+    def _styled(self, text: str, style: str) -> str:
+        assert self._console is not None  # noqa: S101 - only then is anything shown
+        with self._console.capture() as captured:
+            self._console.print(Text(text, style), soft_wrap=True, end="")
+        return captured.get()
+
+
+def _kept(name: str, record: Mapping[str, Any]) -> str:
+    return json.dumps({"process": name, **record}) + "\n"
+
+
+def _shown(text: str) -> str:
+    plain = CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    return plain if len(plain) <= SHOWN_CHARS else f"{plain[:SHOWN_CHARS]}…"
+
+
+def _write(file: TextIO | IO[str], lines: Iterable[str], lock: threading.Lock) -> None:
+    text = "".join(lines)
+    if text:
+        with lock:
+            file.write(text)
+            file.flush()
 
 
 def _parsed(text: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,11 +27,11 @@ class Heard:
     """Remembers what children said and what was said of them."""
 
     def __init__(self) -> None:
-        self.lines: list[tuple[str, str]] = []
+        self.written: list[tuple[str, str]] = []
         self.notices: list[str] = []
 
-    def line(self, name: str, text: str) -> None:
-        self.lines.append((name, text))
+    def lines(self, name: str, texts: Sequence[str]) -> None:
+        self.written += [(name, text) for text in texts]
 
     def notice(self, text: str) -> None:
         self.notices.append(text)
@@ -64,7 +64,7 @@ def pid_of(child: Child) -> int:
 class TestChild:
     def test_its_words_go_to_the_output(self, environment: Environment, heard: Heard) -> None:
         environment.invoke({"say": "hello"})
-        until(lambda: ("stub", "hello") in heard.lines)
+        until(lambda: ("stub", "hello") in heard.written)
 
     def test_one_that_is_killed_is_replaced_at_once(self, child: Child, heard: Heard) -> None:
         first = pid_of(child)
@@ -84,7 +84,7 @@ class TestChild:
             "it is started again in 1 s",
         ]
         assert "ended with exit code 3" in heard.notices[0]
-        assert ("broken", "no such module") in heard.lines
+        assert ("broken", "no such module") in heard.written
 
     def test_stopping_ends_the_process_and_starts_no_other(self, child: Child, heard: Heard) -> None:
         pid = pid_of(child)

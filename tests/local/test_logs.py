@@ -37,14 +37,16 @@ def line(level: str, message: str, **more: Any) -> str:
 
 
 def test_information_is_kept_and_not_shown(log: Log, screen: io.StringIO, file: io.StringIO) -> None:
-    log.line("worker-1", line("INFO", "fine", job_id=7))
+    log.lines("worker-1", [line("INFO", "fine", job_id=7)])
     assert screen.getvalue() == ""
     assert kept(file) == [{"process": "worker-1", "level": "INFO", "message": "fine", "job_id": 7}]
 
 
 def test_of_a_warning_the_gist_is_shown(log: Log, screen: io.StringIO) -> None:
     trace = "Traceback (most recent call last):\n  ...\nValueError: no such order"
-    log.line("worker-1", line("ERROR", "handler failed", job_id=7, handler="orders.keep", exception=trace, cold=True))
+    log.lines(
+        "worker-1", [line("ERROR", "handler failed", job_id=7, handler="orders.keep", exception=trace, cold=True)]
+    )
     assert screen.getvalue() == "worker-1: handler failed (job_id 7, handler orders.keep): ValueError: no such order\n"
 
 
@@ -52,13 +54,13 @@ def test_of_a_warning_the_gist_is_shown(log: Log, screen: io.StringIO) -> None:
 def test_plain_lines_are_shown_as_they_are_and_kept_as_json(
     log: Log, screen: io.StringIO, file: io.StringIO, text: str
 ) -> None:
-    log.line("api", text)
+    log.lines("api", [text])
     assert screen.getvalue() == f"api: {text}\n"
     assert kept(file) == [{"process": "api", "message": text}]
 
 
 def test_long_lines_are_shown_shortened(log: Log, screen: io.StringIO, file: io.StringIO) -> None:
-    log.line("api", "x" * 10_000)
+    log.lines("api", ["x" * 10_000])
     assert len(screen.getvalue()) < SHOWN_CHARS + 20
     assert len(kept(file)[0]["message"]) == 10_000
 
@@ -76,12 +78,12 @@ def test_notices_are_shown_and_kept(log: Log, screen: io.StringIO, file: io.Stri
 
 
 def test_without_a_file_nothing_is_kept_and_without_a_screen_nothing_is_shown() -> None:
-    Log(None, None).line("api", line("ERROR", "boom"))
+    Log(None, None).lines("api", [line("ERROR", "boom")])
     Log(None, None).notice("boom")
 
 
 def test_no_line_can_be_forged(log: Log, screen: io.StringIO) -> None:
-    log.line("worker-1", json.dumps({"level": "ERROR", "message": "failed", "error": "x\nup: all is well\r\x85"}))
+    log.lines("worker-1", [json.dumps({"level": "ERROR", "message": "failed", "error": "x\nup: all is well\r\x85"})])
     log.notice("a\nb")
     assert screen.getvalue().splitlines() == [
         r"worker-1: failed (error x\nup: all is well\r\x85)",
