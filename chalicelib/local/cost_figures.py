@@ -29,7 +29,7 @@ INDEX_ENTRIES_BYTES = 160
 FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short traceback
 
 # A tick of the clock with nothing to do. Each query finds nothing, and costs half a read unit.
-TICK_QUERIES = 3  # bulks, limited types, pauses
+TICK_QUERIES = 4  # bulks, limited types, pauses, what was set aside
 TICK_QUERIES_A_SHARD = 3
 TICK_QUERIES_A_SHARD_ONCE_AN_HOUR = 2
 TICK_GETS_ONCE_AN_HOUR = 1  # which costs a read unit
