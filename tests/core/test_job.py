@@ -117,6 +117,7 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     "source": st.none() | names,
     "heard": st.booleans(),
     "silences": st.integers(0, 20),
+    "set_aside": st.integers(0, 9),
     "first_started_at_ms": st.none() | times,
     "started_at_ms": st.none() | times,
     "completed_at_ms": st.none() | times,

@@ -459,6 +459,10 @@ def one_successor_each(play: Play) -> None:
 def replaying_all(play: Play) -> None:
     ids = [job.id for job in play.world.jobs()]
     answers = play.ask(lambda yard: replay_many(yard, ids, Kind.TASK), VAGUE) or []
+    in_doubt = [job_id for job_id, answer in zip(ids, answers, strict=False) if isinstance(answer, Unavailable)]
+    if in_doubt:
+        play.doubts += 1
+        play.ask(lambda yard: replay_many(yard, in_doubt, Kind.TASK), VAGUE)
     assert all(isinstance(answer, Job) or play.doubts for answer in answers)
 
 

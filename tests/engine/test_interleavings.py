@@ -912,7 +912,7 @@ def test_a_heartbeat_just_in_time_keeps_the_job() -> None:
         verdict = claim(yard, job, Lease("second", until_ms, "B"))
         assert racing.other is None
         assert verdict == Hide(LEASE_MS + 1_000, "leased")
-        assert yard.jobs.find(job.id) == replace(first, lease_until_ms=until_ms)
+        assert yard.jobs.find(job.id) == replace(first, lease_until_ms=until_ms, heard=True)
 
 
 def test_a_child_whose_parent_is_removed_before_it_was_released_still_ends() -> None:

@@ -499,8 +499,16 @@ def test_a_lock_in_force_is_left_alone(w: World) -> None:
     assert w.job(job.id) == job
 
 
+def give_sign(w: World, polled: Job) -> None:
+    """Whoever holds a polled message extends its lock, by a moment: from now on, its loss costs a delivery."""
+    ledger = w.job(polled.id)
+    w.yard.jobs.extend_lease(ledger.id, ledger.lease or "", w.clock.ms + 1)
+    w.clock.move(2)
+
+
 def test_the_last_allowed_delivery_is_a_dead_letter(w: World) -> None:
     (job,) = abandoned(w, max_attempts=1)
+    give_sign(w, job)
     assert recover_locked(w.yard, None, enough) == 1
     dead = w.job(job.id)
     assert (dead.state, dead.attempts, dead.failures) == (State.FAILED, 1, 1)
@@ -512,10 +520,12 @@ def test_the_last_allowed_delivery_is_a_dead_letter(w: World) -> None:
 def test_deliveries_are_counted_whoever_recovers_them(w: World) -> None:
     """Three deliveries are allowed: one recovered by request, one by the next poll, and the last by the clock."""
     (job,) = abandoned(w)
+    give_sign(w, job)
     assert recover_locked(w.yard, "notes", enough) == 1
     for expected in (2, 3):
         (again,) = poll(w.yard, "notes", 1, 30_000, "client")
         assert (again.attempts, again.failures) == (expected, 0)
+        give_sign(w, again)
         w.clock.move(30_001)
     w.clock.move(MINUTE_MS)
     assert recover_expired(w.yard, enough) == 1
