@@ -162,7 +162,7 @@ def test_what_dynamodb_stores_comes_back_as_the_same_job(job: Job) -> None:
         shards=4,
         occupancies=Occupancies(Table(None, "directory", ("kind", "name"))),
     ).item(job)
-    assert record_of(item_from_wire(item_to_wire(item))) == job
+    assert record_of(item_from_wire(item_to_wire(item))) == replace(job, set_aside=0)  # who writes it moves it
 
 
 def test_what_has_its_default_is_not_stored_unless_a_condition_compares_it() -> None:
