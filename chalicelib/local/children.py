@@ -246,14 +246,18 @@ class Child:
 
     def _relay(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        begun = b""  # of a line that is not ended yet
+        begun: list[bytes] = []  # the pieces of a line that is not ended yet
         with process.stdout as stream:
             while chunk := os.read(stream.fileno(), CHUNK_BYTES):
-                *lines, begun = (begun + chunk).split(b"\n")
-                if lines:
+                piece, *others = chunk.split(b"\n")
+                begun.append(piece)
+                if others:
+                    *whole, rest = others
+                    lines = [b"".join(begun), *whole]
+                    begun = [rest]
                     self._output.lines(self.name, [line.decode(errors="replace") for line in lines])
-        if begun:
-            self._output.lines(self.name, [begun.decode(errors="replace")])
+        if last := b"".join(begun):
+            self._output.lines(self.name, [last.decode(errors="replace")])
 
     def _report(self, pid: int, code: int, pause_s: float) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
