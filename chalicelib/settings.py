@@ -279,6 +279,12 @@ def read(environment: Mapping[str, str]) -> Settings:
     return replace(DEFAULTS, **values).checked()
 
 
+def log_level(environment: Mapping[str, str]) -> str:
+    """The level that ``environment`` asks for, or the default where it names none: ``read`` is who refuses it."""
+    asked = environment.get(f"{VARIABLE_PREFIX}LOG_LEVEL")
+    return asked if asked in LOG_LEVELS else DEFAULTS.log_level
+
+
 def misspelt(environment: Mapping[str, str]) -> list[str]:
     """What in ``environment`` looks like a setting and is none, each as a sentence."""
     known = [name.upper() for name in Settings.__slots__]

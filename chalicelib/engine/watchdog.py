@@ -12,6 +12,7 @@ environment, whose files outlive a process). That worker logs it and charges the
 from __future__ import annotations
 
 import faulthandler
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from chalicelib import settings
 from chalicelib.core.decisions import Failed
 from chalicelib.core.job import Job, JobError
 from chalicelib.engine.settling import settle
@@ -38,8 +40,14 @@ _OWN = re.compile(r"/chalicelib/(?!tasks/)")
 
 
 def folder() -> Path:
-    """Where the processes of this user on this machine leave word."""
-    return Path(tempfile.gettempdir()) / f"taskyard-watchdog-{os.getuid()}"
+    """Where the workers of one installation leave word, as this user on this machine.
+
+    Another installation's workers, which do not know the job, do not find it there.
+    """
+    chosen = settings.current()
+    installation = f"{chosen.base_name} {chosen.region} {os.environ.get('AWS_ENDPOINT_URL', '')}"
+    digest = hashlib.sha256(installation.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"taskyard-watchdog-{os.getuid()}-{digest}"
 
 
 class Watchdog:

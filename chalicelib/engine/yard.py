@@ -40,7 +40,7 @@ from chalicelib.store.table import Table
 if TYPE_CHECKING:
     from chalicelib.engine.health import Examined
 
-logger = Logger(service="taskyard", level=settings.current().log_level)
+logger = Logger(service="taskyard", level=settings.log_level(os.environ))
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("listening_fd", type=int)
     parser.add_argument("emulator_url", nargs="?")
-    parser.add_argument(standby.STANDBY, action="store_true")
+    parser.add_argument(channels.STANDBY, action="store_true")
     arguments = parser.parse_args()
     if arguments.emulator_url is not None:
         health.beside["data"] = partial(expect_saved, arguments.emulator_url)

@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 EXIT_CODE = 0  # of a child whose parent is gone: there is nobody to tell anything else
+STANDBY = "--standby"  # the last argument of a process that waits for LOAD before it loads the handlers (`standby`)
+LOAD = {"order": "load"}
 
 
 class Channel:

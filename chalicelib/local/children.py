@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chalicelib.core.errors import TaskyardError
-from chalicelib.local.channel import Channel, pair
+from chalicelib.local.channel import LOAD, STANDBY, Channel, pair
 from chalicelib.local.emulator import PROJECT_ROOT
-from chalicelib.local.standby import LOAD, STANDBY
 
 GREETING_LIMIT_S = 60.0  # generous: on a busy machine, importing the app takes seconds
 FIRST_PAUSE_S = 0.5  # before a child that never got ready is started again

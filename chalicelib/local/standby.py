@@ -15,11 +15,9 @@ from chalicelib.engine.registry import Registry, registry
 from chalicelib.engine.yard import build
 from chalicelib.local import channel as channels
 from chalicelib.local import functions
-from chalicelib.local.channel import Channel
+from chalicelib.local.channel import STANDBY, Channel
 
-STANDBY = "--standby"  # the last argument of such a process
 READY = {"ready": True}
-LOAD = {"order": "load"}
 
 
 def greeting(channel: Channel, name: str) -> dict[str, Any]:

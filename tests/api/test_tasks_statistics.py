@@ -110,10 +110,9 @@ def test_what_is_wrong_is_told(worked: Service) -> None:
     for query, field in (
         ({"range": "2d"}, "range"),
         ({"runnerType": "robot"}, "runnerType"),
-        ({"type": ""}, "type"),
     ):
         assert problem(worked.get("/api/task/statistics", query))[:2] == (422, field)
-    for zone in ("Mars/Olympus", "../../etc/passwd", "Europe", "", "a" * 5_000):
+    for zone in ("Mars/Olympus", "../../etc/passwd", "Europe", "a" * 5_000):
         status, field, expected, _ = problem(worked.get("/api/task/statistics", {"timezone": zone}))
         assert (status, field) == (422, "timezone")
         assert expected == "a name of the IANA database, such as UTC or Europe/Berlin"

@@ -156,7 +156,7 @@ class TestOneLife:
         published = publish(bench.yard, message(topic, content, options={"o": 1}))
         assert worker.job(published) == published
         assert (published.state, published.attempts, events_of(published)) == (State.PENDING, 0, ["published"])
-        start_ms = bench.clock.ms
+        worker_name, start_ms = bench.yard.worker_name, bench.clock.ms
         bench.clock.move(5)
 
         assert worker.work() == []
@@ -168,14 +168,14 @@ class TestOneLife:
             state=State.SUCCESS,
             attempts=1,
             lease=job.lease,
-            worker=bench.yard.worker_name,
+            worker=worker_name,
             updated_at_ms=start_ms + 5,
             started_at_ms=start_ms + 5,
             first_started_at_ms=start_ms + 5,
             completed_at_ms=start_ms + 5,
             output=job.output,
             output_at=job.output_at,
-            trace=(*published.trace, f"{start_ms + 5} started", f"{start_ms + 5} succeeded"),
+            trace=(*published.trace, f'{start_ms + 5} started {{"by":"{worker_name}"}}', f"{start_ms + 5} succeeded"),
         )
         assert bench.yard.payloads.output(job) == {"echo": content}
         assert bench.yard.payloads.body(job) == {"input": content, "options": {"o": 1}}

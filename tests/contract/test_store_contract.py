@@ -232,7 +232,7 @@ class TestRecords:
             worker="w-2",
             source="some-lane",
             receipt="some-handle",
-            trace=(*envelope.trace, f"{NOW} started"),
+            trace=(*envelope.trace, f'{NOW} started {{"by":"w-2"}}'),
         )
         assert yard.jobs.find(job.id) == job
         assert parts_of(yard, job.id)[BODY_PART]["text"] == "x" * 400
@@ -325,7 +325,7 @@ class TestTheTrace:
         buried = yard.jobs.bury(place(yard, job_of(yard, **running(), trace=full)), ERROR, NOW)
 
         recovered = f'{NOW} recovered {{"attempt":1}}'
-        assert taken.trace == (*full[2:], recovered, f"{NOW} started")
+        assert taken.trace == (*full[2:], recovered, f'{NOW} started {{"by":"w-2"}}')
         assert buried.trace == (*full[1:], f'{NOW} dead {{"attempt":1,"error":"no good"}}')
         assert len(taken.trace) == len(buried.trace) == TRACE_MAX_EVENTS
 

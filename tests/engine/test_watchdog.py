@@ -124,6 +124,15 @@ def test_a_successor_with_the_same_number_finds_the_word(left: Path) -> None:
     assert [path.name for path in left.iterdir()] == [str(os.getpid())]
 
 
+def test_a_word_is_for_workers_of_the_same_installation(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(left, an_ended_process(), 7)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        watchdog.Watchdog()
+        assert list(watchdog.last_words()) == []
+    assert [word.job_id for word in watchdog.last_words()] == [7]
+
+
 def test_what_runs_or_ended_otherwise_leaves_no_word(left: Path) -> None:
     running = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:

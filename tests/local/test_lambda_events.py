@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from chalicelib.api.exchange import incoming
+from chalicelib.api.listener import Listener
 from chalicelib.core.job import from_envelope
 from chalicelib.core.states import State
 from chalicelib.engine.hooks import Addressed
@@ -197,7 +198,7 @@ def request(**changed: Any) -> HttpRequest:
 
 class TestHttp:
     def test_the_edge_reads_it(self) -> None:
-        read = incoming(http_event(request(), "api", []))
+        read = incoming(http_event(request(), "api", []), Listener())
         assert (read.method, read.route, read.url_path, read.request_id) == (
             "POST",
             "/jobs/{id}",
@@ -226,14 +227,14 @@ class TestHttp:
 
     def test_what_is_no_text_travels_in_base64(self) -> None:
         event = http_event(request(body=b"\xff\x00"), "api", [])
-        assert incoming(event).content() == b"\xff\x00"
+        assert incoming(event, Listener()).content() == b"\xff\x00"
 
     def test_the_example_has_this_shape(self) -> None:
         event = example("api-gateway-publish.json")
         made = http_event(request(), "api", [])
         assert event.keys() == made.keys()
         assert event["requestContext"].keys() == made["requestContext"].keys()
-        assert json.loads(incoming(event).content())["topic"] == "order.created"
+        assert json.loads(incoming(event, Listener()).content())["topic"] == "order.created"
 
 
 class TestContext:
