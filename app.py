@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Chalice
 
 from chalicelib import settings
-from chalicelib.api.late import LateChalice
-from chalicelib.api.loading import load_ahead
+from chalicelib.http.late import LateChalice
+from chalicelib.http.loading import load_ahead
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @lru_cache(maxsize=1)
 def yard() -> Yard:
     """This process's yard, made at the first event."""
-    from chalicelib.engine.registry import registry
+    from chalicelib.engine.handlers.registry import registry
     from chalicelib.engine.yard import build
 
     return build(registry())
@@ -30,10 +30,11 @@ def yard() -> Yard:
 
 def declare_routes(api: Chalice) -> None:
     """Serve the dialects."""
-    from chalicelib.api import mq, pools, service, tasks
-    from chalicelib.api.access import RememberedKeys, authenticate
-    from chalicelib.api.mount import mount
+    from chalicelib.api import mq, pools, tasks
     from chalicelib.functions.logs import logged_request
+    from chalicelib.http import service
+    from chalicelib.http.access import RememberedKeys, authenticate
+    from chalicelib.http.mount import mount
 
     api.register_middleware(logged_request, "http")
     chosen = settings.current()
@@ -101,6 +102,6 @@ def hooks(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 load_ahead(app, os.environ.get("_HANDLER", ""))
 if os.environ.get("_HANDLER") == "app.worker":
-    from chalicelib.engine.watchdog import watch_this_process
+    from chalicelib.engine.worker.watchdog import watch_this_process
 
     watch_this_process()

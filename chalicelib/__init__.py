@@ -22,34 +22,34 @@ if TYPE_CHECKING:
     from chalicelib.core.job_events import JobEvent
     from chalicelib.core.lanes import Band
     from chalicelib.core.retry import Exponential, Fixed, Linear
-    from chalicelib.engine.context import Context, JobCanceled, LeaseLost
     from chalicelib.engine.failures import Reject
-    from chalicelib.engine.handlers import backoff, on, on_success, subscribe, task
+    from chalicelib.engine.handlers.declare import backoff, on, on_success, subscribe, task
     from chalicelib.engine.interruptions import HandlerTimeout
+    from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost
 
 _HOME = {
     "Band": "core.lanes",
     "Conflict": "core.errors",
-    "Context": "engine.context",
+    "Context": "engine.worker.context",
     "Exponential": "core.retry",
     "Fixed": "core.retry",
     "Full": "core.errors",
     "HandlerTimeout": "engine.interruptions",
     "InvalidInput": "core.errors",
-    "JobCanceled": "engine.context",
+    "JobCanceled": "engine.worker.context",
     "JobEvent": "core.job_events",
-    "LeaseLost": "engine.context",
+    "LeaseLost": "engine.worker.context",
     "Linear": "core.retry",
     "NotFound": "core.errors",
     "Reject": "engine.failures",
     "TaskyardError": "core.errors",
     "TooLarge": "core.errors",
     "Unavailable": "core.errors",
-    "backoff": "engine.handlers",
-    "on": "engine.handlers",
-    "on_success": "engine.handlers",
-    "subscribe": "engine.handlers",
-    "task": "engine.handlers",
+    "backoff": "engine.handlers.declare",
+    "on": "engine.handlers.declare",
+    "on_success": "engine.handlers.declare",
+    "subscribe": "engine.handlers.declare",
+    "task": "engine.handlers.declare",
 }
 
 __all__ = [

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane, soonest_first, sqs_name
-from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.settings import Settings
 from infra.fragment import Fragment, attribute
 

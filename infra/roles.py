@@ -51,7 +51,7 @@ from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function, log_group_id

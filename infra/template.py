@@ -5,7 +5,7 @@
 - ``events_template``: what stands after the functions: their event sources and the clock's rule.
 - ``additions``: both, as an addition to the template that `chalice package` makes: one stack of everything.
 
-``python -m infra.template`` prints the first as JSON, ready for ``cfn-lint``; ``chalicelib.local.stack`` applies the
+``python -m infra.template`` prints the first as JSON, ready for ``cfn-lint``; ``infra.deploy.stack`` applies the
 same dicts. Concrete names come from ``Settings`` and ``core.lanes``, the names the running service uses; logical ids
 follow from what they stand for, so they survive a changed order.
 """
@@ -146,8 +146,8 @@ def _parsed_queue(text: str) -> tuple[str, tuple[Band, ...]]:
 
 def _declared(chosen: Settings) -> tuple[Settings, Queues]:
     # Imported late: with --queues the template needs none of the handlers that the registry collects.
-    from chalicelib.engine.hooks import decided
-    from chalicelib.engine.registry import registry
+    from chalicelib.engine.handlers.registry import registry
+    from chalicelib.engine.projections.events import decided
 
     return decided(chosen, registry()), registry().queues
 

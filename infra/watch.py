@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from chalicelib.core.cloudwatch import KIND, METRICS, MQ_DEPTH, MQ_OLDEST_AGE, NAMESPACE, STAGE, Unit
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.projection import Measure
 from chalicelib.core.states import Kind
-from chalicelib.core.telling import KIND, METRICS, MQ_DEPTH, MQ_OLDEST_AGE, NAMESPACE, STAGE, Unit
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function, function_name

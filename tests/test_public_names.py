@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SAMPLES = sorted((ROOT / "chalicelib" / "tasks").rglob("*.py"))
 OFFERED = re.compile(r"chalicelib|chalicelib\.services(\.\w+)?|chalicelib\.testing")
-BY_OPERATORS = {"chalicelib.local.stages"}  # scripts that work on a deployed stage choose it there
+BY_OPERATORS = {"infra.deploy.stages"}  # scripts that work on a deployed stage choose it there
 
 
 @pytest.mark.parametrize("name", chalicelib.__all__)

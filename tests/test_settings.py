@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.retry import MESSAGE_BACKOFF
-from chalicelib.engine.consuming import FUNCTION_RESERVE_MS
+from chalicelib.engine.worker.consume import FUNCTION_RESERVE_MS
 from chalicelib.settings import DEFAULTS, Settings, current, misspelt, read
 
 DAY_S = 86_400

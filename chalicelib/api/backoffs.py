@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Name
 from chalicelib.core.retry import DELAY_MAX_MS, Backoff, wished
+from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name
 
 
 class BackoffForm(ApiModel):

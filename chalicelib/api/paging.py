@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from chalicelib.api.models import AnswerModel, ApiModel
-from chalicelib.api.problems import BadRequest
 from chalicelib.core.job import Job
+from chalicelib.http.models import AnswerModel, ApiModel
+from chalicelib.http.problems import BadRequest
 from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, Place, Wanted
 from chalicelib.store.payloads import PayloadStore, answered_bytes
 from chalicelib.store.table import chunks

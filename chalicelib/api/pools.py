@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Name, Text
-from chalicelib.api.routes import Router
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
-from chalicelib.engine import pooling
+from chalicelib.engine.commands import pools
+from chalicelib.http.models import AnswerModel, ApiModel, Name, Text
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -73,19 +73,19 @@ def add(yard: Yard, path: PoolPath, body: AddBody) -> Added:
     Its process is called with the job's id and `args`, once one of the pool's workers is free. The answer's `id` is 0
     where as many jobs are unfinished as the pool's `size` allows.
     """
-    return Added(id=pooling.add(yard, path.name, body.args))
+    return Added(id=pools.add(yard, path.name, body.args))
 
 
 @router.post("/pools/{name}/progress", scope="task", answers={404: "There is no such job", 409: "It is not running"})
 def progress(yard: Yard, path: PoolPath, body: ProgressBody) -> None:
     """Tell how far a running job is; the pool's event.progress is told."""
-    pooling.report(yard, path.name, _number(body.id), body.current, body.total, body.message)
+    pools.report(yard, path.name, _number(body.id), body.current, body.total, body.message)
 
 
 @router.get("/pools/{name}/jobs/{id}", scope="task", answers={404: "There is no such job"})
 def get_job(yard: Yard, path: JobPath) -> PoolJob:
     """A job of a pool as it stands."""
-    found = pooling.look(yard, path.name, _number(path.id))
+    found = pools.look(yard, path.name, _number(path.id))
     return PoolJob(
         id=found.id,
         status=found.status,

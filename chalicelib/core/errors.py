@@ -1,6 +1,6 @@
 """What may be wrong with a request, told as: what was expected, what came, what to do about it.
 
-The edge maps each class to one HTTP status (see ``api/problems.py``); nothing below the edge knows of HTTP.
+The edge maps each class to one HTTP status (see ``http/problems.py``); nothing below the edge knows of HTTP.
 """
 
 from __future__ import annotations

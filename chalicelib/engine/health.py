@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.aws import code_of
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.engine.yard import Yard, build, logger
 
 CLOCK_LATE_MS = 180_000  # three ticks missed

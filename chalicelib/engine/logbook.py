@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.core.documents import jsonable
 from chalicelib.core.texts import readable
 from chalicelib.engine.yard import Yard
-from chalicelib.store.notes import LogEntry
+from chalicelib.store.job_details import LogEntry
 
 TRIMMED_ONE_IN = 16  # writes: the surplus stays small, and few writes pay for it
 

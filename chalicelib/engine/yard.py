@@ -19,23 +19,23 @@ from chalicelib import aws, settings
 from chalicelib.clocks import ledger_clock
 from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.engine.handlers import DEFAULT_POOL
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
+from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.shared_answers import SharedAnswers
 from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
+from chalicelib.store.concurrency import Occupancies
 from chalicelib.store.directory import Directory
 from chalicelib.store.insights import Insights
+from chalicelib.store.job_details import Notes
 from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.notes import Notes
-from chalicelib.store.occupancies import Occupancies
 from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
-from chalicelib.store.shelves import Shelves
 from chalicelib.store.table import Table
+from chalicelib.store.wait_lists import Shelves
 
 if TYPE_CHECKING:
     from chalicelib.engine.health import Examined

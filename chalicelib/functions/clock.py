@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.engine.repairing import tick
+from chalicelib.engine.clock.leases import tick
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext
 from chalicelib.functions.logs import logged
@@ -25,7 +25,9 @@ def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict
 
 def _tell_topics(yard: Yard) -> None:
     """Tell CloudWatch how deep the topics are, and how old their oldest messages."""
-    from chalicelib.engine.dashboard import topics_of  # imported late: a deployment without this needs neither
+    from chalicelib.engine.projections.dashboard import (
+        topics_of,  # imported late: a deployment without this needs neither
+    )
     from chalicelib.functions.metrics import tell_topics
 
     tell_topics(yard.settings, topics_of(yard))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.engine.redriving import redrive
+from chalicelib.engine.worker.redrive import redrive
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, batch_response, received
 from chalicelib.functions.logs import logged

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from chalicelib.core.job import Job
-from chalicelib.engine.projecting import Change
+from chalicelib.engine.projections.project import Change
 from chalicelib.engine.yard import logger
 from chalicelib.queue.contract import Received
+from chalicelib.store.attribute_values import item_from_wire
 from chalicelib.store.ledger import STATE_PART, Unreadable, decoded
-from chalicelib.store.wire import item_from_wire
 
 NO_SHARD = "the only shard"  # where the stream's events do not name one, as on emulators
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 
-from chalicelib.core.telling import (
+from chalicelib.core.cloudwatch import (
     KIND,
     MQ_DEPTH,
     MQ_OLDEST_AGE,
@@ -26,8 +26,8 @@ from chalicelib.core.telling import (
     mq_totals,
     reports_of,
 )
-from chalicelib.engine.dashboard import Topic
-from chalicelib.engine.projecting import Change
+from chalicelib.engine.projections.dashboard import Topic
+from chalicelib.engine.projections.project import Change
 from chalicelib.settings import Settings
 
 TOPICS_TOLD_MAX = 100  # of how many topics, the deepest first, the clock tells: each is two metrics to be paid for

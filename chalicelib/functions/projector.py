@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from chalicelib.engine.hooks import send
-from chalicelib.engine.projecting import Tell, project, tell_nobody
+from chalicelib.engine.projections.events import send
+from chalicelib.engine.projections.project import Tell, project, tell_nobody
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, changes_by_shard
 from chalicelib.functions.logs import logged

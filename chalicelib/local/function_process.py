@@ -24,7 +24,7 @@ import time
 from typing import Any
 
 from chalicelib import settings
-from chalicelib.engine import shutting_down, watchdog
+from chalicelib.engine.worker import shutdown, watchdog
 from chalicelib.local import channel as channels
 from chalicelib.local import functions, standby
 from chalicelib.local.channel import Channel
@@ -49,7 +49,7 @@ def main() -> None:
     ready = standby.greeting(channel, name)
     requests: queue.SimpleQueue[Document] = queue.SimpleQueue()
     busy, ending = threading.Event(), threading.Event()
-    signal.signal(INTERRUPT_SIGNAL, lambda *_: shutting_down.interrupt())
+    signal.signal(INTERRUPT_SIGNAL, lambda *_: shutdown.interrupt())
     signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
     channel.send(ready)
@@ -74,14 +74,14 @@ def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:
 
 
 def _obey(order: str) -> None:
-    shutting_down.stopping.set()
+    shutdown.stopping.set()
     main_thread = threading.main_thread().ident
     if order == INTERRUPT and main_thread is not None:
         signal.pthread_kill(main_thread, INTERRUPT_SIGNAL)  # to that thread: only so does it end a sleep
 
 
 def _terminate(busy: threading.Event, ending: threading.Event) -> None:
-    shutting_down.stopping.set()
+    shutdown.stopping.set()
     ending.set()
     if not busy.is_set():
         sys.exit(channels.EXIT_CODE)

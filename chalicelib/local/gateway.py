@@ -20,8 +20,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
-from chalicelib.api.listener import Listener
 from chalicelib.core.errors import shown
+from chalicelib.http.listener import Listener
 from chalicelib.local.guard import POLICY_VIOLATION, Receive, Scope, Send
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import Event, HttpRequest, http_event

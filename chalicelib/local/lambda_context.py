@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from chalicelib.api.listener import Listener
+from chalicelib.http.listener import Listener
 
 FUNCTION_VERSION = "$LATEST"
 

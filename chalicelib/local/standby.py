@@ -11,7 +11,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from chalicelib.engine.registry import Registry, registry
+from chalicelib.engine.handlers.registry import Registry, registry
 from chalicelib.engine.yard import build
 from chalicelib.local import channel as channels
 from chalicelib.local import functions

@@ -32,13 +32,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib import aws, settings
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, soonest_first, sqs_name
-from chalicelib.engine.handlers import DEFAULT_POOL
-from chalicelib.engine.registry import names_of
-from chalicelib.local import functions, stack, target
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
+from chalicelib.engine.handlers.registry import names_of
+from chalicelib.local import functions
 from chalicelib.local.children import Child, NotLoaded, Output
 from chalicelib.local.clock_source import ClockSource
-from chalicelib.local.deployment.account import Account
-from chalicelib.local.deployment.adopt import adopt
 from chalicelib.local.emulator import Emulator, EmulatorHome
 from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
@@ -49,6 +47,9 @@ from chalicelib.local.sqs_source import SqsSource
 from chalicelib.local.stream_source import StreamSource
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
+from infra.deploy import stack, target
+from infra.deploy.account import Account
+from infra.deploy.adopt import adopt
 from infra.events import HOOKS_BATCH_SIZE
 from infra.queues import HOOKS_QUEUE, HOOKS_VISIBILITY_S, lane_id, lanes_of
 from infra.template import template
@@ -229,8 +230,8 @@ class Supervisor:
 
     def _count_anew(self, chosen: Settings) -> None:
         """Make the counters from the ledger: what the stream held when the last run was killed is lost."""
-        from chalicelib.engine.rebuilding import rebuild_counters
-        from chalicelib.engine.registry import registry
+        from chalicelib.engine.handlers.registry import registry
+        from chalicelib.engine.projections.rebuild import rebuild_counters
         from chalicelib.engine.yard import build
 
         _applied(chosen, self._queues)

@@ -20,15 +20,15 @@ from rich.console import Console
 from rich.text import Text
 
 from chalicelib import settings
-from chalicelib.api.cors import origins
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.lanes import Band
-from chalicelib.engine.registry import declared_queues
-from chalicelib.local import target
+from chalicelib.engine.handlers.registry import declared_queues
+from chalicelib.http.cors import origins
 from chalicelib.local.emulator import HOST
 from chalicelib.local.logs import Log, NoticeHandler
-from chalicelib.local.stages import choose_local_stage
 from chalicelib.local.supervisor import Plan, Supervisor
+from infra.deploy import target
+from infra.deploy.stages import choose_local_stage
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KILLED_EXIT_CODE = 130  # what a shell says of a program that Ctrl-C ended

@@ -11,7 +11,7 @@ from chalicelib.core.errors import InvalidInput, NotFound, shown
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.naming import instead_of, is_name
-from chalicelib.engine.polling import LOCK_MAX_MS, LOCK_MIN_MS
+from chalicelib.engine.polling.poll import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
 NAME_MAX_CHARS = 256

@@ -23,8 +23,8 @@ from types import TracebackType
 
 from chalicelib.core.decisions import Interrupted
 from chalicelib.core.errors import Conflict, InvalidInput
-from chalicelib.engine import polling
-from chalicelib.engine.running import SHUT_DOWN
+from chalicelib.engine.polling import poll
+from chalicelib.engine.worker.run import SHUT_DOWN
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.services import checks, installation
 from chalicelib.services.locks import LockKeeper
@@ -160,12 +160,12 @@ def _hand_back(serving: _Serving) -> int:
     for job in serving.keeper.held():
         serving.keeper.let_go(job)
         try:
-            fates.append((job, polling.hand_in(serving.yard, job, Interrupted(SHUT_DOWN))[1]))
-        except polling.NotInHand:
+            fates.append((job, poll.hand_in(serving.yard, job, Interrupted(SHUT_DOWN))[1]))
+        except poll.NotInHand:
             continue  # it was settled, or lost, in this very moment
         except Exception:  # its lock ends, and it is delivered again
             logger.exception("message comes back", extra={"job_id": job.id})
-    polling.tidy(serving.yard, fates)
+    poll.tidy(serving.yard, fates)
     return len(fates)
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import lifecycle
+from chalicelib.engine.commands import lifecycle
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
 from chalicelib.services.records import DeadLetter, Message, Page, Replay, dead_letter_of, message_of

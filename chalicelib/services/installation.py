@@ -49,7 +49,9 @@ def _default() -> Yard:
     with _lock:
         if not _of_process:
             _expect_credentials()
-            from chalicelib.engine.registry import registry  # imports the handlers, which may import this package
+            from chalicelib.engine.handlers.registry import (
+                registry,  # imports the handlers, which may import this package
+            )
 
             _of_process.append(build(registry()))
         return _of_process[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job
-from chalicelib.engine import polling
+from chalicelib.engine.polling import poll
 from chalicelib.engine.yard import Yard, logger
 
 EXTENSIONS_PER_LOCK = 3
@@ -86,7 +86,7 @@ class LockKeeper:
             self.let_go(job)
             return
         try:
-            polling.extend(self._yard, job.id, job.lease or "", self.lock_ms)
+            poll.extend(self._yard, job.id, job.lease or "", self.lock_ms)
             held.extended_at_ms = now_ms
         except Conflict:  # settled meanwhile, or another consumer has it
             self.let_go(job)

@@ -25,12 +25,13 @@ from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
-from chalicelib.engine import lifecycle, polling
-from chalicelib.engine import publish as publishing
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.polling import NO_REASON
-from chalicelib.engine.settling_batches import Report, settle_batch
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling import poll as polling
+from chalicelib.engine.polling.poll import NO_REASON
+from chalicelib.engine.polling.settle_many import Report, settle_batch
+from chalicelib.engine.publish import publish as publishing
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.engine.context import Context
+from chalicelib.engine.worker.context import Context
 from chalicelib.services import current
 
 

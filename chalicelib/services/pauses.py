@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.engine import pausing
+from chalicelib.engine.worker import pause as pausing
 from chalicelib.services import installation
 from chalicelib.services.records import EPOCH, MILLISECOND
 

@@ -5,7 +5,7 @@
     job_id = pools.pool("csv_summary").add("city,people\\nBerlin,3700000\\n")
     pools.pool("csv_summary").get(job_id)["status"]  # WAITING, RUNNING, SUCCESS or FAILURE
 
-How pools are defined: ``chalicelib/engine/pools.py``, and ``docs/yao-pools.md``.
+How pools are defined: ``chalicelib/engine/handlers/pool_files.py``, and ``docs/yao-pools.md``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.engine import pooling
+from chalicelib.engine.commands import pools
 from chalicelib.services import checks, installation
 
 
@@ -30,7 +30,7 @@ class PoolOfTasks:
         ``args`` are plain JSON values. Raises ``InvalidInput`` for others, ``TooLarge``, ``Conflict`` where
         ``event.next`` gave an id that is taken, and ``Unavailable``.
         """
-        return pooling.add(installation.yard(), self.name, args)
+        return pools.add(installation.yard(), self.name, args)
 
     def progress(self, id: int, current: float, total: float, message: str = "") -> None:  # noqa: A002  # Yao's word
         """Tell that a running job is at ``current`` of ``total``; ``event.progress`` is told.
@@ -39,7 +39,7 @@ class PoolOfTasks:
         ``Context.progress`` does. Elsewhere ``Conflict`` for a job that is not running. Raises ``NotFound`` and
         ``InvalidInput``, too.
         """
-        pooling.report(installation.yard(), self.name, checks.job_id(id, "job"), current, total, message)
+        pools.report(installation.yard(), self.name, checks.job_id(id, "job"), current, total, message)
 
     def get(self, id: int) -> dict[str, Any]:  # noqa: A002  # as above
         """A job as ``{id, status, current, total, message, response}``; raises ``NotFound``.
@@ -47,9 +47,9 @@ class PoolOfTasks:
         ``status`` is WAITING, RUNNING, SUCCESS or FAILURE; ``response`` what the process returned, the error's text
         after a failure, ``None`` before either.
         """
-        return dataclasses.asdict(pooling.look(installation.yard(), self.name, checks.job_id(id, "job")))
+        return dataclasses.asdict(pools.look(installation.yard(), self.name, checks.job_id(id, "job")))
 
 
 def pool(name: str) -> PoolOfTasks:
     """The pool that ``pools/<name>.json`` defines; raises ``NotFound`` naming those there are."""
-    return PoolOfTasks(pooling.pool_of(installation.yard(), name).name)
+    return PoolOfTasks(pools.pool_of(installation.yard(), name).name)

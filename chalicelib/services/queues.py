@@ -8,9 +8,9 @@ from datetime import datetime
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import repairing
-from chalicelib.engine.depth import Depth, depth_of
-from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_as_told, unreplayed
+from chalicelib.engine.clock import leases
+from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_as_told, unreplayed
+from chalicelib.engine.projections.depth import Depth, depth_of
 from chalicelib.services import checks, installation
 from chalicelib.services.consumer import STOP_WITHIN_S, Consumer
 from chalicelib.services.serving import Function
@@ -68,9 +68,9 @@ def recover_locked(topic: str | None = None) -> int:
     """
     yard, chosen = installation.yard(), checks.maybe_topic(topic)
     total = 0
-    while recovered := repairing.recover_locked(yard, chosen, lambda: True):
+    while recovered := leases.recover_locked(yard, chosen, lambda: True):
         total += recovered
-        if recovered < repairing.RECOVERED_MAX:
+        if recovered < leases.RECOVERED_MAX:
             break
     return total
 

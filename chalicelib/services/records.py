@@ -12,7 +12,7 @@ from chalicelib.core.job import Job, JobError, Story
 from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent as StoredEvent
-from chalicelib.engine.handlers import DEFAULT_SCRIPT
+from chalicelib.engine.handlers.declare import DEFAULT_SCRIPT
 from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, TraceEventType, retry_count_of
 from chalicelib.store.payloads import PayloadStore
 

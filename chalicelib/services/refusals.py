@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.core.errors import Conflict
 from chalicelib.core.states import State
-from chalicelib.engine.polling import InOtherHands, NotInHand
+from chalicelib.engine.polling.poll import InOtherHands, NotInHand
 from chalicelib.services.words import STATUS_OF
 
 

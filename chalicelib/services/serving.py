@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.job import Job
-from chalicelib.engine import polling
 from chalicelib.engine.failures import failure_of, log_failure
+from chalicelib.engine.polling import poll
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.services.current import at_work
 from chalicelib.services.locks import LockKeeper
@@ -100,7 +100,7 @@ class TopicThreads:
         return places
 
     def _take(self, most: int) -> list[Job]:
-        jobs = polling.poll(self._yard, self._topic, most, self._keeper.lock_ms, self._yard.worker_name, self._wait_s)
+        jobs = poll.poll(self._yard, self._topic, most, self._keeper.lock_ms, self._yard.worker_name, self._wait_s)
         for job in jobs:
             self._keeper.hold(job)
         if not jobs and self._wait_s == 0:
@@ -122,11 +122,11 @@ class TopicThreads:
             outcome = self._outcome(job)
         self._keeper.let_go(job)  # an extension that came after the end would put off the next delivery
         try:
-            _, fate = polling.hand_in(self._yard, job, outcome)
-        except polling.NotInHand as refused:
+            _, fate = poll.hand_in(self._yard, job, outcome)
+        except poll.NotInHand as refused:
             logger.warning("end not recorded: the lock was lost", extra={"job_id": job.id, "reason": refused.message})
             return
-        polling.tidy(self._yard, [(job, fate)])
+        poll.tidy(self._yard, [(job, fate)])
 
     def _outcome(self, job: Job) -> Outcome:
         """Call every function that has not succeeded yet; one that fails does not stop the others."""

@@ -15,7 +15,7 @@ from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.retry import Backoff, wished
 from chalicelib.core.signature import check_secret_in
-from chalicelib.engine.scripts import SCRIPT_NAME
+from chalicelib.engine.handlers.script_files import SCRIPT_NAME
 from chalicelib.services import checks
 
 DELAY_MAX_S = 10 * 365 * 86_400

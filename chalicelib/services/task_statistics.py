@@ -5,7 +5,7 @@ from __future__ import annotations
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import MANUAL, SYSTEM
 from chalicelib.core.statistics import Span, Statistics
-from chalicelib.engine import statistics as engine
+from chalicelib.engine.projections import statistics as engine
 from chalicelib.services import checks, installation
 
 

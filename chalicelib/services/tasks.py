@@ -25,12 +25,17 @@ from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.retry import Backoff
 from chalicelib.core.signature import secret_in, verify
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import completing, console, lifecycle, logbook, publish, repairing
-from chalicelib.engine.completing import Completion
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.running import running_here
-from chalicelib.engine.running_now import run_now
+from chalicelib.engine import logbook
+from chalicelib.engine.clock import leases
+from chalicelib.engine.commands import complete as completing
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.complete import Completion
+from chalicelib.engine.commands.run_now import run_now
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish import publish
+from chalicelib.engine.worker import console
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.run import running_here
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation, task_orders
 from chalicelib.services.current import at_work
@@ -359,7 +364,7 @@ def runner(going_on: Callable[[], bool] = lambda: True) -> Mapping[str, int]:
     Where the clock function is deployed, nobody needs to call it. It goes on until nothing is left or ``going_on``
     says no; answers how many jobs each step touched.
     """
-    return repairing.tick(installation.yard(), going_on)
+    return leases.tick(installation.yard(), going_on)
 
 
 def reset_all() -> int:

@@ -8,7 +8,7 @@ from itertools import islice
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind
-from chalicelib.engine.stories import WINDOW, newest_first, with_trace
+from chalicelib.engine.projections.stories import WINDOW, newest_first, with_trace
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.records import TraceEvent, trace_event_of

@@ -27,8 +27,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
 from chalicelib.core.webhooks import Webhook
+from chalicelib.store.attribute_values import Wire
 from chalicelib.store.table import Change, Clause, Refused, Table
-from chalicelib.store.wire import Wire
 
 BAND_PREFIX = "band_"
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")

@@ -7,7 +7,7 @@ Key layout::
     counters        <slot>|<group digest>                  group, a number for every state, and what has happened
                                                            since ever: total_<measure>, and histogram buckets
     minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
-    tasks#<month>   see store/cohorts.py                   the statistics of tasks
+    tasks#<month>   see store/task_statistics.py                   the statistics of tasks
 
 A batch of stream records moves its shard's watermark and adds to sums in one transaction, so a batch delivered twice
 counts once. Readers add the slots up. A shard has one of eight slots: shards that count at the same time seldom meet
@@ -30,9 +30,9 @@ from zlib import crc32
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
-from chalicelib.store.cohorts import Cohorts, rows_in
+from chalicelib.store.attribute_values import Wire
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
-from chalicelib.store.wire import Wire
+from chalicelib.store.task_statistics import Cohorts, rows_in
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
 ROWS_MAX = TRANSACTION_MAX_ITEMS - 1  # beside the watermark

@@ -16,6 +16,7 @@ from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Limit, Occupancy
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
+from chalicelib.store.attribute_values import Wire
 from chalicelib.store.clauses import (
     ABSENT,
     ATTEMPTS_LEFT,
@@ -36,6 +37,7 @@ from chalicelib.store.clauses import (
     slot_fence,
     woken_by,
 )
+from chalicelib.store.concurrency import Action, Count
 from chalicelib.store.ledger import (
     ASIDE,
     BODY_PART,
@@ -52,9 +54,7 @@ from chalicelib.store.ledger import (
     decoded,
     state_key,
 )
-from chalicelib.store.occupancies import Action, Count
 from chalicelib.store.table import Change, Clause, Refused
-from chalicelib.store.wire import Wire
 
 RESET_SEAL = "reset"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes

@@ -39,7 +39,7 @@ from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone, from_docume
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, TraceEvent, newest
 from chalicelib.store.clauses import holds_lease, in_state, slot_fence
-from chalicelib.store.occupancies import Action, Count, Occupancies
+from chalicelib.store.concurrency import Action, Count, Occupancies
 from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
 
 STATE_PART = "state"

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chalicelib.store.attribute_values import Wire
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Refused, Table
-from chalicelib.store.wire import Wire
 
 KIND = "pause"
 IN_FORCE = Clause("in force", "attribute_exists({name}) AND attribute_not_exists({resuming})")

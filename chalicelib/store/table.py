@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.store.wire import Wire, item_from_wire, item_to_wire, to_wire
+from chalicelib.store.attribute_values import Wire, item_from_wire, item_to_wire, to_wire
 
 TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
 BATCH_GET_MAX_KEYS = 100  # the DynamoDB limit

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.engine.projecting import Change
+from chalicelib.engine.projections.project import Change
 
 VANISHED = "LeaseLost: the worker vanished"
 

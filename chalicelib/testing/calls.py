@@ -15,16 +15,16 @@ from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine import logbook
-from chalicelib.engine.claiming import claim
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import Handler
-from chalicelib.engine.preparing import check, prepare
-from chalicelib.engine.running import run, timeout_of
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.prepare import check, prepare
+from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.run import run, timeout_of
 from chalicelib.engine.yard import Yard
 from chalicelib.services.current import at_work
+from chalicelib.store.job_details import ConsoleLine, LogEntry
 from chalicelib.store.jobs import Lease
-from chalicelib.store.notes import ConsoleLine, LogEntry
 from chalicelib.testing.world import World
 
 

@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 from chalicelib import aws
 from chalicelib.core.errors import TaskyardError
-from chalicelib.local import stack
 from chalicelib.settings import Settings
+from infra.deploy import stack
 from infra.template import Queues, template
 
 

@@ -10,9 +10,9 @@ from enum import StrEnum
 from inspect import isawaitable
 from typing import Any
 
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import Handler
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.worker.context import Context
 from chalicelib.testing.world import WorkerDied
 
 

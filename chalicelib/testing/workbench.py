@@ -23,12 +23,12 @@ from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.job import SYSTEM, Job
 from chalicelib.core.job_events import JobEvent, events_of
 from chalicelib.core.states import Kind
-from chalicelib.engine import hooks
-from chalicelib.engine.context import Context
-from chalicelib.engine.declared import declarations
-from chalicelib.engine.handlers import Handler
-from chalicelib.engine.projecting import Change
-from chalicelib.engine.registry import Registry, registry
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.handlers.declared import declarations
+from chalicelib.engine.handlers.registry import Registry, registry
+from chalicelib.engine.projections import events as hooks
+from chalicelib.engine.projections.project import Change
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions.events import changes_by_shard
 from chalicelib.services import installation, messages, pools, tasks

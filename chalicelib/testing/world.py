@@ -18,10 +18,10 @@ from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.states import State
-from chalicelib.engine import hooks
+from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.registry import Registry
-from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.projections import events
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock, dead_letters, projector, worker
 from chalicelib.functions.events import LambdaContext, batch_response, received
@@ -29,9 +29,9 @@ from chalicelib.local.lambda_events import scheduled_event, sqs_event
 from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.services.current import at_work
+from chalicelib.store.attribute_values import item_from_wire
 from chalicelib.store.ledger import STATE_PART, decoded
-from chalicelib.store.shelves import SHELF, of_pause, of_type
-from chalicelib.store.wire import item_from_wire
+from chalicelib.store.wait_lists import SHELF, of_pause, of_type
 from chalicelib.testing import cloud
 from chalicelib.testing.clock import MovableClock
 
@@ -240,7 +240,7 @@ class World:
 
     def _tell(self, yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         """The function of hooks, whose posts go nowhere."""
-        return batch_response(hooks.deliver(yard, received(event), context.get_remaining_time_in_millis, self._post))
+        return batch_response(events.deliver(yard, received(event), context.get_remaining_time_in_millis, self._post))
 
     def _post(self, url: str, body: bytes, headers: Mapping[str, str], *, local: bool) -> None:
         del local

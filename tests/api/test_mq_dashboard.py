@@ -21,7 +21,7 @@ from chalicelib.core.exposition import Family, MetricType, Sample, exposition
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import Bucket, Group, Measure, minute_of
 from chalicelib.core.states import State
-from chalicelib.engine.dashboard import OLDEST_TOPICS_MAX, SPAN_MIN_MS, Topic
+from chalicelib.engine.projections.dashboard import OLDEST_TOPICS_MAX, SPAN_MIN_MS, Topic
 from chalicelib.store.insights import Insights, Standing
 from tests.support.service import Reply, Service, service
 

@@ -11,9 +11,10 @@ from chalicelib import aws
 from chalicelib.api.mq import queues
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import State
-from chalicelib.engine import depth as depths
-from chalicelib.engine import lifecycle, tidying
-from chalicelib.engine.rebuilding import rebuild_counters
+from chalicelib.engine.clock import retention
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.projections import depth as depths
+from chalicelib.engine.projections.rebuild import rebuild_counters
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
 from tests.support.lambda_shapes import Time, sqs_event
@@ -195,7 +196,7 @@ class TestCleanup:
         for _ in range(25):
             place(api.yard, job_of(api.yard, type=topic, state=State.SUCCESS))
         live = publish(api, topic)
-        monkeypatch.setattr(tidying, "READ_CHUNK", 5)
+        monkeypatch.setattr(retention, "READ_CHUNK", 5)
         monkeypatch.setattr(queues, "REMOVALS_MAX", 8)
         answers = []
         while not answers or answers[-1]["hasMore"]:
@@ -208,7 +209,7 @@ class TestCleanup:
     ) -> None:
         for _ in range(12):
             place(api.yard, job_of(api.yard, type=topic, state=State.SUCCESS))
-        monkeypatch.setattr(tidying, "READ_CHUNK", 4)
+        monkeypatch.setattr(retention, "READ_CHUNK", 4)
         monkeypatch.setattr(queues, "CLEANUP_BUDGET_MS", 0)
         assert [clean(api, topic=topic)["deleted"] for _ in range(4)] == [4, 4, 4, 0]
 
@@ -232,8 +233,8 @@ class TestCleanup:
             )
             for n in range(3)
         ]
-        monkeypatch.setattr(tidying, "READ_CHUNK", 3)
-        monkeypatch.setattr(tidying, "SKIPS_MAX", 3)
+        monkeypatch.setattr(retention, "READ_CHUNK", 3)
+        monkeypatch.setattr(retention, "SKIPS_MAX", 3)
         body = {"topic": topic, "olderThan": api.now(-5)}
         first = clean(api, **body)
         assert (first["deleted"], first["hasMore"]) == (0, True)

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.api.mq import traces
 from chalicelib.core.states import Kind
-from chalicelib.engine import lifecycle
+from chalicelib.engine.commands import lifecycle
 from tests.support.mq import dead_letter, listed, poll, publish, trace
 from tests.support.service import Service
 

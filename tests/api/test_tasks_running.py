@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.engine.claiming import claim, opened
+from chalicelib.engine.worker.claim import claim, opened
 from chalicelib.store.jobs import Lease
 from tests.support.service import Service
 from tests.support.tasks import POOL, as_listed, create, detail, ids, listed, system

@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.signature import sign
-from chalicelib.store.notes import LogEntry
+from chalicelib.store.job_details import LogEntry
 from tests.support.service import Reply, Service, service
 from tests.support.tasks import POOL, create, detail, problem, system
 

@@ -49,7 +49,7 @@ def worked(api: Service) -> Iterator[Service]:
     create(api, "by.hand")
     canceled = create(api, "by.hand")
     api.clock.move(2_000)
-    with patch("chalicelib.engine.keeper.TICK_S", 3_600.0):
+    with patch("chalicelib.engine.worker.heartbeat.TICK_S", 3_600.0):
         api.work(POOL)
     assert api.post("/api/task/cancel", {"id": canceled["id"]}).status == 200
     api.clock.move(THREE_HOURS_MS + 600_000)

@@ -4,7 +4,7 @@
 
 Starts an embedded emulator of its own, counts every request at the client and adds up the capacity that the tables
 report (the emulator counts writes as DynamoDB does: by size, index entry and transaction). Prints figures; asserts
-nothing. ``taskyard cost`` computes with the same figures, written down in ``chalicelib/local/cost_figures.py``; a test
+nothing. ``taskyard cost`` computes with the same figures, written down in ``infra/cost/figures.py``; a test
 measures them again with the functions here.
 """
 
@@ -25,15 +25,15 @@ from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import polling
-from chalicelib.engine.consuming import consume
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.projecting import Change, project, tell_nobody
-from chalicelib.engine.publish import publish, publish_many
-from chalicelib.engine.repairing import tick
-from chalicelib.engine.routing import lanes_to_poll
+from chalicelib.engine.clock.leases import tick
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling import poll
+from chalicelib.engine.projections.project import Change, project, tell_nobody
+from chalicelib.engine.publish.lanes import lanes_to_poll
+from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.worker.consume import consume
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import logger
 from chalicelib.functions.metrics import tell as telling
 from chalicelib.local.emulator import Emulator
@@ -157,8 +157,8 @@ def metered_bench(emulator: Emulator) -> Iterator[tuple[Bench, Meter]]:
         publish(bench.yard, Draft(kind=Kind.TASK, type="bench.task"))
         bench.work(LANE)
         publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=BODY))
-        for job in polling.poll(bench.yard, POLLED_TOPIC, 1, 30_000, "bench"):
-            polling.complete(bench.yard, job.id)
+        for job in poll.poll(bench.yard, POLLED_TOPIC, 1, 30_000, "bench"):
+            poll.complete(bench.yard, job.id)
         yield bench, meter
 
 
@@ -210,7 +210,7 @@ def polling_once(bench: Bench, meter: Meter, body: Any = BODY) -> tuple[Measured
     for _ in range(BATCH):
         publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=body))
     with meter.measuring(BATCH) as measured:
-        jobs = polling.poll(bench.yard, POLLED_TOPIC, BATCH, 30_000, "bench")
+        jobs = poll.poll(bench.yard, POLLED_TOPIC, BATCH, 30_000, "bench")
         for job in jobs:
             bench.yard.payloads.body(job)
     return measured, [job.id for job in jobs]
@@ -328,10 +328,10 @@ def main() -> None:
         show("the attempt after it", "none", succeeded)
         polled, ids = polling_once(bench, meter)
         show("poll of 10", "0.1 + 1 requests", polled)
-        completed = reporting(bench, meter, ids, lambda job_id: polling.complete(bench.yard, job_id))
+        completed = reporting(bench, meter, ids, lambda job_id: poll.complete(bench.yard, job_id))
         show("complete", "2 requests and a delete", completed)
         _, ids = polling_once(bench, meter)
-        refused = reporting(bench, meter, ids, lambda job_id: polling.fail(bench.yard, job_id, "as asked"))
+        refused = reporting(bench, meter, ids, lambda job_id: poll.fail(bench.yard, job_id, "as asked"))
         show("fail", "2 requests and a hide", refused)
         show("a tick of the clock", "none", ticking(bench, meter))
         show("a batch of 100 changes projected", "none", projecting(bench, meter))

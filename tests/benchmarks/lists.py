@@ -31,14 +31,14 @@ from chalicelib.api.tasks import listing as tasks_listing
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine import polling
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import publish
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling import poll as polling
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.settings import DEFAULTS
+from chalicelib.store.attribute_values import item_to_wire
 from chalicelib.store.ledger import position_of
 from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS, chunks
-from chalicelib.store.wire import item_to_wire
 from tests.benchmarks.aws_calls import BATCH, BODY, Measured, Meter, out
 from tests.emulators import servers
 from tests.emulators.install import cache_folder, install

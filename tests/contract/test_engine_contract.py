@@ -19,20 +19,21 @@ from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane
 from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import lifecycle, polling
-from chalicelib.engine.claiming import claim
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.publish import publish, publish_many
-from chalicelib.engine.repairing import LEASE_REPAIR_GRACE_MS, STALE_AFTER_MS, tick
-from chalicelib.engine.settling import settle
+from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS, STALE_AFTER_MS, tick
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling import poll
+from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.context import Context, Reject
+from chalicelib.engine.worker.settle import settle
 from chalicelib.functions import dead_letters, projector
 from chalicelib.queue.contract import Received
+from chalicelib.store.attribute_values import item_from_wire
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused, decoded
-from chalicelib.store.wire import item_from_wire
 from tests.support.backends import Ground
 from tests.support.hands import Hands
 from tests.support.lambda_shapes import StreamReader, Time, sqs_event, stream_event
@@ -453,13 +454,13 @@ class TestPolling:
             bench.clock.move(1)
 
         taken: list[Job] = []
-        until(lambda: taken.extend(polling.poll(bench.yard, topic, 2, 30_000, "c-1")) or len(taken) >= 2)
+        until(lambda: taken.extend(poll.poll(bench.yard, topic, 2, 30_000, "c-1")) or len(taken) >= 2)
         assert [job.priority for job in taken] == [12, 11]
         rest: list[Job] = []
-        until(lambda: rest.extend(polling.poll(bench.yard, topic, 10, 30_000, "c-2")) or len(rest) >= 3)
+        until(lambda: rest.extend(poll.poll(bench.yard, topic, 10, 30_000, "c-2")) or len(rest) >= 3)
         assert [job.priority for job in sorted(rest, key=lambda j: (-j.priority, j.created_at_ms))] == [0, 0, -3]
         assert {job.id for job in (*taken, *rest)} == set(jobs)
-        assert polling.poll(bench.yard, topic, 10, 30_000, "c-3") == []
+        assert poll.poll(bench.yard, topic, 10, 30_000, "c-3") == []
 
         for job in (*taken, *rest):
             assert (job.state, job.worker, job.lease_until_ms) == (
@@ -467,10 +468,10 @@ class TestPolling:
                 "c-1" if job in taken else "c-2",
                 bench.clock.ms + 30_000,
             )
-            done = polling.complete(bench.yard, job.id)
+            done = poll.complete(bench.yard, job.id)
             assert (done.state, done.receipt, done.source) == (State.SUCCESS, None, None)
-            with pytest.raises(polling.NotInHand) as refused:
-                polling.complete(bench.yard, job.id)
+            with pytest.raises(poll.NotInHand) as refused:
+                poll.complete(bench.yard, job.id)
             assert refused.value.job == done
         for band in DEFAULT_BANDS:
             source = bench.yard.transport.source_of(Lane(topic, band))
@@ -481,19 +482,19 @@ class TestPolling:
         published = publish(bench.yard, message(topic, max_attempts=2))
         lane = Hands(bench, Lane(topic, Band.NORMAL))
 
-        (job,) = until(lambda: polling.poll(bench.yard, topic, 10, 30_000, "c-1"))
+        (job,) = until(lambda: poll.poll(bench.yard, topic, 10, 30_000, "c-1"))
         held = Received(job.source or "", "", job.receipt or "", "")
-        failed = polling.fail(bench.yard, job.id, "payment is down")
+        failed = poll.fail(bench.yard, job.id, "payment is down")
         assert (failed.state, failed.failures, failed.due_at_ms) == (State.PENDING, 1, bench.clock.ms + 1_000)
-        assert polling.poll(bench.yard, topic, 10, 30_000, "c-1") == []
-        with pytest.raises(polling.NotInHand):
-            polling.fail(bench.yard, job.id, "twice")
+        assert poll.poll(bench.yard, topic, 10, 30_000, "c-1") == []
+        with pytest.raises(poll.NotInHand):
+            poll.fail(bench.yard, job.id, "twice")
 
         bench.clock.move(1_000)
         bench.yard.transport.hide([held], 0)
-        (job,) = until(lambda: polling.poll(bench.yard, topic, 10, 30_000, "c-1"))
+        (job,) = until(lambda: poll.poll(bench.yard, topic, 10, 30_000, "c-1"))
         assert job.attempts == 2
-        dead = polling.fail(bench.yard, job.id, "payment is down")
+        dead = poll.fail(bench.yard, job.id, "payment is down")
         assert dead.error is not None
         assert (dead.id, dead.state, dead.error.message) == (published.id, State.FAILED, "payment is down")
         assert events_of(dead) == ["published", "started", "failed", "started", "dead"]
@@ -502,27 +503,27 @@ class TestPolling:
     def test_a_lock_that_ran_out_is_recovered_by_the_next_poll(self, ground: Ground, topic: str) -> None:
         bench = ground.bench()
         published = publish(bench.yard, message(topic))
-        (first,) = until(lambda: polling.poll(bench.yard, topic, 10, 1_000, "c-1"))  # SQS shows it again in 1 s
+        (first,) = until(lambda: poll.poll(bench.yard, topic, 10, 1_000, "c-1"))  # SQS shows it again in 1 s
         bench.clock.move(1_001)
-        (second,) = until(lambda: polling.poll(bench.yard, topic, 10, 30_000, "c-2"))
+        (second,) = until(lambda: poll.poll(bench.yard, topic, 10, 30_000, "c-2"))
         assert (second.id, second.attempts, second.worker) == (published.id, 2, "c-2")
         with pytest.raises(JobRefused):
             settle(bench.yard, first, Succeeded("1"))
-        done = polling.complete(bench.yard, published.id)
+        done = poll.complete(bench.yard, published.id)
         assert events_of(done) == ["published", "started", "recovered", "started", "succeeded"]
 
     def test_any_topic_can_be_polled(self, ground: Ground, topic: str) -> None:
         odd = f"{topic} заказ/创建 \U0001f4e6 {'x' * 300}"
         bench = ground.bench()
         published = publish(bench.yard, message(odd, {"text": "ünï"}))
-        (job,) = until(lambda: polling.poll(bench.yard, odd, 1, 30_000, "c"))
+        (job,) = until(lambda: poll.poll(bench.yard, odd, 1, 30_000, "c"))
         assert (job.id, job.type) == (published.id, odd)
         assert bench.yard.payloads.body(job) == {"input": {"text": "ünï"}}
 
     def test_a_topic_with_subscribers_is_not_polled(self, ground: Ground, topic: str) -> None:
         bench = ground.bench(subscriber(topic, failing))
         with pytest.raises(Conflict):
-            polling.poll(bench.yard, topic, 1, 30_000, "c")
+            poll.poll(bench.yard, topic, 1, 30_000, "c")
 
 
 class TestLater:

@@ -16,13 +16,13 @@ from chalicelib.core.decisions import Succeeded
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.polling import NotInHand, complete, extend, failure, poll
-from chalicelib.engine.publish import publish, publish_many
-from chalicelib.engine.registry import Registry
-from chalicelib.engine.repairing import recover_locked
-from chalicelib.engine.routing import lane_of
-from chalicelib.engine.settling_batches import Report, settle_batch
+from chalicelib.engine.clock.leases import recover_locked
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling.poll import NotInHand, complete, extend, failure, poll
+from chalicelib.engine.polling.settle_many import Report, settle_batch
+from chalicelib.engine.publish.lanes import lane_of
+from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.yard import Yard, build
 from tests.support.backends import Ground
 from tests.support.waiting import becomes, until

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from chalicelib import aws
-from chalicelib.local import stack
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
+from infra.deploy import stack
 from infra.events import event_sources
 from tests.support import backends
 from tests.support.waiting import until

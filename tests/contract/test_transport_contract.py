@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from chalicelib import aws
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.engine.handlers import DEFAULT_POOL
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.local.emulator import Emulator
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES, NoQueue, Parcel, Received
 from chalicelib.queue.sqs import COPIED_ATTRIBUTES, VISIBILITY_MAX_S, SqsTransport, packed

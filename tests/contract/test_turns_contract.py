@@ -9,10 +9,10 @@ import pytest
 
 from chalicelib.core.limits import Limit, Occupancy
 from chalicelib.engine.yard import Yard
-from chalicelib.store.occupancies import Count
+from chalicelib.store.concurrency import Count
 from chalicelib.store.pauses import Pause
-from chalicelib.store.shelves import of_type
 from chalicelib.store.table import TransactionRefused
+from chalicelib.store.wait_lists import of_type
 from tests.support.backends import Ground
 from tests.support.ledger import NOW, job_of
 

@@ -30,15 +30,15 @@ from chalicelib.core.lanes import Lane
 from chalicelib.core.retry import Exponential, Fixed, Linear, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.publish import publish
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.context import Context
+from chalicelib.store.attribute_values import Wire, item_from_wire, item_to_wire
+from chalicelib.store.concurrency import Occupancies
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import record_of, state_key
-from chalicelib.store.occupancies import Occupancies
 from chalicelib.store.table import Table
-from chalicelib.store.wire import Wire, item_from_wire, item_to_wire
 from tests.support.yards import Bench, moto_bench
 
 WRITE_UNIT_BYTES = 1_024

@@ -27,7 +27,7 @@ CLOCK_DEADLINE_S = 75  # EventBridge's shortest rate is a minute
 STAGED = Settings(stage=STAGE)
 FUNCTIONS = {function_name(STAGED, function) for function in Function}
 QUEUES = 8  # the lanes of `default` and `order.created`, three each, that of the example pool, the dead-letter queue
-LATE_HANDLER = """from chalicelib.engine.handlers import subscribe
+LATE_HANDLER = """from chalicelib.engine.handlers.declare import subscribe
 
 
 @subscribe("subscribed.late")

@@ -21,7 +21,7 @@ import pytest
 
 from chalicelib import settings
 from chalicelib.core.errors import Conflict
-from chalicelib.engine.registry import registry_of
+from chalicelib.engine.handlers.registry import registry_of
 from chalicelib.engine.yard import build
 from chalicelib.local import access_keys
 from chalicelib.services import dead_letters, installation, messages, queues, traces

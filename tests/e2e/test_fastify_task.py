@@ -18,7 +18,7 @@ import pytest
 from chalicelib import settings
 from chalicelib.core.errors import Conflict
 from chalicelib.core.signature import sign
-from chalicelib.engine.registry import registry_of
+from chalicelib.engine.handlers.registry import registry_of
 from chalicelib.engine.yard import build
 from chalicelib.services import installation, tasks
 from tests.support.service import service as deployed_app

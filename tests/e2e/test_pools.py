@@ -15,7 +15,7 @@ import pytest
 
 from chalicelib.core.limits import NOTHING, Occupancy
 from chalicelib.settings import Settings
-from chalicelib.store.occupancies import Occupancies
+from chalicelib.store.concurrency import Occupancies
 from chalicelib.store.table import Table
 from tests.support.pool_handlers.scripts.witness import NOTES
 from tests.support.up import Service, running

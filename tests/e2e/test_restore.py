@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from chalicelib import aws
+from chalicelib.cli.rebuild import expect_at_rest
 from chalicelib.core.errors import Conflict
 from chalicelib.core.states import State
-from chalicelib.local.cli_rebuild import expect_at_rest
 from chalicelib.settings import Settings
 from chalicelib.store.insights import Insights
 from chalicelib.store.table import Table

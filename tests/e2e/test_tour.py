@@ -44,7 +44,7 @@ def _run(service: Service, folder: Path, awaited: str, commands: str) -> str:
     """Run one block of the tour in ``folder``, against ``service``; answers what it printed."""
     if awaited:
         until(lambda: [e for e in service.events(TOUR_TRACE) if e["event"] == awaited])
-    programs = {"taskyard": f"{sys.executable} -m chalicelib.local.cli", "python": sys.executable}
+    programs = {"taskyard": f"{sys.executable} -m chalicelib.cli.main", "python": sys.executable}
     script = re.sub(r"\.venv/bin/(\w+)", lambda found: programs[found[1]], commands)
     script = script.replace("http://127.0.0.1:8000", service.url)
     environment = {**os.environ, "TASKYARD_URL": service.url, "PYTHONPATH": str(README.parent)}

@@ -16,8 +16,8 @@ from typing import Any
 import botocore.session
 import pytest
 
+from chalicelib.cli.new_project import new_project
 from chalicelib.local.emulator import PROJECT_ROOT, Emulator
-from chalicelib.local.new_project import new_project
 from chalicelib.local.save_watch import REFUSED, SAVED_AGAIN
 from tests.support.processes import is_running
 from tests.support.up import Service, running
@@ -38,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def taskyard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chalicelib.local.cli", *arguments]
+    command = [sys.executable, "-m", "chalicelib.cli.main", *arguments]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
     return subprocess.run(
         command,

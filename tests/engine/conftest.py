@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.engine import keeper
-from chalicelib.engine.handlers import subscribe
+from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.engine.worker import heartbeat
 from tests.support.worlds import World, wiped, world
 
 SILENT_S = 3_600.0  # a heartbeat that no test lives to see
@@ -29,13 +29,13 @@ def ground() -> Iterator[World]:
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heartbeat never looks at the clock."""
-    monkeypatch.setattr(keeper, "TICK_S", SILENT_S)
+    monkeypatch.setattr(heartbeat, "TICK_S", SILENT_S)
 
 
 @pytest.fixture
 def beating(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """The heartbeat looks at the clock all the time."""
-    monkeypatch.setattr(keeper, "TICK_S", QUICK_S)
+    monkeypatch.setattr(heartbeat, "TICK_S", QUICK_S)
 
 
 @pytest.fixture

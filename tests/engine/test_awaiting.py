@@ -16,10 +16,10 @@ from chalicelib import Context, on, on_success, subscribe, task
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job_events import JobEvent
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import shutting_down
-from chalicelib.engine.handlers import backoff
-from chalicelib.engine.lifecycle import cancel
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.commands.lifecycle import cancel
+from chalicelib.engine.handlers.declare import backoff
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.worker import shutdown
 from chalicelib.services import tasks
 from chalicelib.testing import Workbench
 from tests.support.steps import a_message, a_task, using, work
@@ -156,12 +156,12 @@ def test_a_shutdown_ends_its_wait_uncharged(w: World) -> None:
 
     using(w, handler)
     job = a_task(w)
-    before = signal.signal(signal.SIGUSR1, lambda *_: shutting_down.interrupt())
+    before = signal.signal(signal.SIGUSR1, lambda *_: shutdown.interrupt())
     try:
         work(w)
     finally:
         signal.signal(signal.SIGUSR1, before)
-        shutting_down.stopping.clear()
+        shutdown.stopping.clear()
     found = w.job(job.id)
     assert (found.state, found.failures, found.error and found.error.message) == (State.PENDING, 0, "shutdown")
 

@@ -14,9 +14,9 @@ from chalicelib import aws
 from chalicelib.clocks import TIMEKEEPERS, LedgerClock, wall_clock_ms
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.engine.handlers import task
-from chalicelib.engine.polling import poll
-from chalicelib.engine.repairing import recover_expired, send_due
+from chalicelib.engine.clock.leases import recover_expired, send_due
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.yard import Yard
 from tests.support.steps import a_message, a_task, counting, using
 from tests.support.worlds import World, envelopes

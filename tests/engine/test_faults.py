@@ -17,18 +17,18 @@ from chalicelib.core.errors import Conflict, NotFound, Unavailable
 from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.lifecycle import cancel, replay, replay_many, retry
-from chalicelib.engine.pausing import held_up_by
-from chalicelib.engine.polling import NotInHand, complete, extend, fail, failure, poll
-from chalicelib.engine.preparing import check, prepare, unsent
-from chalicelib.engine.publish import publish, publish_many
-from chalicelib.engine.registry import Registry
-from chalicelib.engine.removing import remove
-from chalicelib.engine.repairing import recover_locked
-from chalicelib.engine.settling_batches import Report, settle_batch
+from chalicelib.engine.clock.leases import recover_locked
+from chalicelib.engine.commands.lifecycle import cancel, replay, replay_many, retry
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling.poll import NotInHand, complete, extend, fail, failure, poll
+from chalicelib.engine.polling.settle_many import Report, settle_batch
+from chalicelib.engine.publish.prepare import check, prepare, unsent
+from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.worker.context import Context, Reject
+from chalicelib.engine.worker.pause import held_up_by
+from chalicelib.engine.worker.remove import remove
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
 from tests.support.faults import (

@@ -46,21 +46,22 @@ from chalicelib.core.projection import Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
-from chalicelib.engine import lifecycle, polling
-from chalicelib.engine.claiming import claim, opened, recorded
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import subscribe, task
-from chalicelib.engine.publish import publish, publish_many
-from chalicelib.engine.removing import remove
-from chalicelib.engine.routing import BANDS_FRESH_MS
-from chalicelib.engine.settling import ComeBack, settle, settle_late
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling import poll as polling
+from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
+from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.worker.claim import claim, opened, recorded
+from chalicelib.engine.worker.context import Context, Reject
+from chalicelib.engine.worker.remove import remove
+from chalicelib.engine.worker.settle import ComeBack, settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
+from chalicelib.store.attribute_values import item_from_wire
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import STATE_PART, JobRefused, StoredOutput, decoded
-from chalicelib.store.wire import item_from_wire
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world
 from tests.support.yards import START_MS, Exited, moto_bench

@@ -15,15 +15,17 @@ from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import logbook, running_now, shutting_down
-from chalicelib.engine.claiming import claim
-from chalicelib.engine.completing import Completion, callback, complete, process_next
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import CHAIN_MAX_TASKS, Draft
-from chalicelib.engine.handlers import on_success, subscribe, task
-from chalicelib.engine.lifecycle import cancel, cancel_matching, promote, replay, reset_running, retry
-from chalicelib.engine.publish import publish
-from chalicelib.engine.running_now import run_now
+from chalicelib.engine import logbook
+from chalicelib.engine.commands import run_now as running_now
+from chalicelib.engine.commands.complete import Completion, callback, complete, process_next
+from chalicelib.engine.commands.lifecycle import cancel, cancel_matching, promote, replay, reset_running, retry
+from chalicelib.engine.commands.run_now import run_now
+from chalicelib.engine.handlers.declare import on_success, subscribe, task
+from chalicelib.engine.new_job import CHAIN_MAX_TASKS, Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker import shutdown
+from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.context import Context
 from chalicelib.services import installation, tasks
 from chalicelib.store.jobs import Lease
 from tests.support.steps import LEASE_MS, a_message, a_task, using, work
@@ -682,15 +684,15 @@ def test_a_task_may_be_run_here_and_now(w: World) -> None:
 
 def test_a_worker_that_shuts_down_hands_its_job_on_uncharged(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     stopping = threading.Event()
-    for module in ("shutting_down", "consuming"):
-        monkeypatch.setattr(f"chalicelib.engine.{module}.stopping", stopping)
+    for module in ("shutdown", "consume"):
+        monkeypatch.setattr(f"chalicelib.engine.worker.{module}.stopping", stopping)
     runs: list[int] = []
 
     @task("t", max_attempts=1)
     def handler(_: Any) -> str:
         runs.append(len(runs))
         if len(runs) == 1:
-            shutting_down.interrupt()
+            shutdown.interrupt()
         return "done"
 
     using(w, handler)
@@ -704,7 +706,7 @@ def test_a_worker_that_shuts_down_hands_its_job_on_uncharged(w: World, monkeypat
     stopping.clear()
     w.go_on()
     assert [w.job(job.id).state for job in (first, second)] == [State.SUCCESS] * 2
-    shutting_down.interrupt()  # between handlers it interrupts nothing
+    shutdown.interrupt()  # between handlers it interrupts nothing
     assert stopping.is_set()
 
 

@@ -15,12 +15,12 @@ from chalicelib.core.errors import Conflict, Full, NotFound
 from chalicelib.core.limits import Occupancy
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import lifecycle
-from chalicelib.engine.completing import Completion, complete
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import task
-from chalicelib.engine.publish import publish
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.complete import Completion, complete
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.store.jobs import Lease
 from tests.support.faults import (
     VAGUE,

@@ -20,9 +20,9 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.job import Job, JobError, to_envelope
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.handlers import task
-from chalicelib.engine.lifecycle import replay_many
-from chalicelib.engine.polling import poll
+from chalicelib.engine.commands.lifecycle import replay_many
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.polling.poll import poll
 from chalicelib.store.payloads import PayloadLost
 from chalicelib.testing import cloud
 from tests.support.ledger import job_of, place

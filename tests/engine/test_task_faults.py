@@ -17,12 +17,12 @@ import pytest
 from chalicelib.core.job import MANUAL
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.completing import Completion, callback, complete, process_next
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import on_success, task
-from chalicelib.engine.lifecycle import promote, reset_running
-from chalicelib.engine.publish import publish
+from chalicelib.engine.commands.complete import Completion, callback, complete, process_next
+from chalicelib.engine.commands.lifecycle import promote, reset_running
+from chalicelib.engine.handlers.declare import on_success, task
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.context import Context
 from chalicelib.store.jobs import Lease
 from tests.support.faults import VAGUE, Fault, Play, Run, Scenario, acted, faults_of, run_of, stage, verify
 from tests.support.worlds import envelopes

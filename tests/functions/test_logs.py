@@ -13,9 +13,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from pydantic import BaseModel
 
-from chalicelib.engine import keeper, yard
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import subscribe, task
+from chalicelib.engine import yard
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker import heartbeat
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard, logger
 from chalicelib.functions import clock, dead_letters, logs, projector, worker
 from chalicelib.functions.logs import ColdStart, logged
@@ -109,9 +110,9 @@ def test_every_line_of_a_run_names_job_trace_and_attempt(w: World, lines: Callab
 def test_the_heartbeat_names_the_job_too(
     w: World, lines: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "TICK_S", 0.002)
+    monkeypatch.setattr(heartbeat, "TICK_S", 0.002)
     logged_failure = threading.Event()
-    monkeypatch.setattr(keeper.logger, "exception", _then(keeper.logger.exception, logged_failure.set))
+    monkeypatch.setattr(heartbeat.logger, "exception", _then(heartbeat.logger.exception, logged_failure.set))
 
     @task("t")
     def handler(_: Any) -> None:

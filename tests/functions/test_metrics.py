@@ -12,12 +12,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from chalicelib.core.cloudwatch import METRICS
 from chalicelib.core.states import Kind
-from chalicelib.core.telling import METRICS
-from chalicelib.engine.dashboard import Topic
-from chalicelib.engine.handlers import task
-from chalicelib.engine.lifecycle import cancel
-from chalicelib.engine.polling import complete, fail, poll
+from chalicelib.engine.commands.lifecycle import cancel
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.polling.poll import complete, fail, poll
+from chalicelib.engine.projections.dashboard import Topic
 from chalicelib.functions import clock, projector
 from chalicelib.functions.metrics import TOPICS_TOLD_MAX, tell_topics
 from chalicelib.settings import Settings

@@ -12,9 +12,9 @@ import pytest
 
 from chalicelib import aws
 from chalicelib.core.lanes import Band
-from chalicelib.local import stack
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
+from infra.deploy import stack
 from infra.functions import Function, function_name
 from infra.roles import role_id
 from infra.template import events_template, template

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from chalicelib.api.mq.metrics import families
-from chalicelib.core import telling
+from chalicelib.core import cloudwatch
+from chalicelib.core.cloudwatch import NAMESPACE, STAGE, TOPIC
 from chalicelib.core.exposition import MetricType
-from chalicelib.core.telling import NAMESPACE, STAGE, TOPIC
-from chalicelib.engine.dashboard import Topic
+from chalicelib.engine.projections.dashboard import Topic
 
 FOLDER = Path(__file__).parents[2] / "infra" / "grafana"
 PROMETHEUS, CLOUDWATCH = "mq-dashboard.json", "mq-dashboard-cloudwatch.json"
@@ -29,7 +29,7 @@ UNITS = {
     "Consumed vs Failed Comparison": "mps",
 }
 GRID_COLUMNS = 24
-TOLD = {telling.MQ_CONSUMED.name, telling.MQ_FAILED.name, telling.MQ_DLQ.name, telling.MQ_DEPTH.name}
+TOLD = {cloudwatch.MQ_CONSUMED.name, cloudwatch.MQ_FAILED.name, cloudwatch.MQ_DLQ.name, cloudwatch.MQ_DEPTH.name}
 EXPOSED = {family.name: family.type for family in families({"t": Topic(0, Counter(), 0)})}
 GRAFANA_VARIABLES = {"__rate_interval", "__all"}
 
@@ -150,7 +150,7 @@ class TestBoth:
         _, document = dashboard
         (topic,) = [v for v in document["templating"]["list"] if v["name"] == "topic"]
         assert (topic["multi"], topic["includeAll"]) == (True, True)
-        assert telling.MQ_DEPTH.name in json.dumps(topic["query"])
+        assert cloudwatch.MQ_DEPTH.name in json.dumps(topic["query"])
 
 
 class TestPrometheus:

@@ -33,7 +33,6 @@ from moto.dynamodb.responses import DynamoHandler
 
 from chalicelib import aws
 from chalicelib import settings as service_settings
-from chalicelib.api.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.decisions import Succeeded
 from chalicelib.core.errors import InvalidInput
@@ -41,15 +40,16 @@ from chalicelib.core.job import Job, from_envelope
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.core.webhooks import Webhook
-from chalicelib.engine.pausing import pause, type_target
-from chalicelib.engine.registry import registry
-from chalicelib.engine.settling import settle
-from chalicelib.local import stack
+from chalicelib.engine.handlers.registry import registry
+from chalicelib.engine.worker.pause import pause, type_target
+from chalicelib.engine.worker.settle import settle
+from chalicelib.http.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.queue import hooks as hooks_queue
 from chalicelib.services import dead_letters, messages
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
 from chalicelib.store.jobs import Lease
+from infra.deploy import stack
 from infra.functions import Function, function_name
 from infra.roles import ROLE_POLICIES_MAX_CHARS, policy, role_id
 from infra.template import template

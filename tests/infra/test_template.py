@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, QUEUE_NAME_MAX_CHARS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.local.functions import limits
-from chalicelib.local.stages import config_of, function_config
 from chalicelib.settings import Settings
+from infra.deploy.stages import config_of, function_config
 from infra.queues import HOOKS_RECEIVE_COUNT, HOOKS_TIMEOUT_S, lane_id, lanes_of
 from infra.template import events_template, main, template
 

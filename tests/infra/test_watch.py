@@ -14,16 +14,16 @@ import pytest
 from cfnlint.api import lint
 
 from chalicelib import aws
+from chalicelib.core.cloudwatch import MQ_COUNTS, MQ_METRICS
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, sqs_name
 from chalicelib.core.states import Kind, State
-from chalicelib.core.telling import MQ_COUNTS, MQ_METRICS
-from chalicelib.engine.dashboard import Topic
-from chalicelib.engine.projecting import Change
+from chalicelib.engine.projections.dashboard import Topic
+from chalicelib.engine.projections.project import Change
 from chalicelib.functions import metrics
-from chalicelib.local import stack
 from chalicelib.local.emulator import REGION, Emulator
 from chalicelib.settings import Settings
+from infra.deploy import stack
 from infra.functions import Function, function_name
 from infra.queues import lanes_of
 from infra.template import template

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chalicelib import settings
-from chalicelib.local.cli import main
+from chalicelib.cli.main import main
 
 NAME = "handlers_to_list"
 CODE = """from chalicelib.core.lanes import Band

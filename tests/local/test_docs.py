@@ -14,9 +14,9 @@ import click
 import pytest
 from botocore import xform_name
 
+from chalicelib.cli.main import main
 from chalicelib.core.job import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
-from chalicelib.local.cli import main
 from chalicelib.settings import Settings
 from infra.functions import Function
 from infra.queues import lanes_of

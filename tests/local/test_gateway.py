@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from chalice.app import Chalice, Response
 
-from chalicelib.api.listener import Listener
+from chalicelib.http.listener import Listener
 from chalicelib.local.gateway import REQUEST_MAX_BYTES, Gateway, Resources, _take_back
 from chalicelib.local.lambda_context import LambdaContext
 from tests.support.waiting import becomes

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.api.exchange import incoming
-from chalicelib.api.listener import Listener
 from chalicelib.core.job import from_envelope
 from chalicelib.core.states import State
-from chalicelib.engine.hooks import Addressed
+from chalicelib.engine.projections.events import Addressed
 from chalicelib.functions.events import changes_by_shard, received
+from chalicelib.http.exchange import incoming
+from chalicelib.http.listener import Listener
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import HttpRequest, http_event, scheduled_event, sqs_event, stream_event
 

@@ -14,11 +14,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chalicelib import settings
+from chalicelib.cli.main import main
+from chalicelib.cli.new_project import new_project
 from chalicelib.core.errors import InvalidInput
-from chalicelib.local.cli import main
-from chalicelib.local.new_project import new_project
-from chalicelib.local.stages import CONFIG, PROJECT, choose_local_stage, project_here
-from chalicelib.local.staging import requirements_of
+from infra.deploy.stages import CONFIG, PROJECT, choose_local_stage, project_here
+from infra.deploy.staging import requirements_of
 from infra.functions import Function
 from infra.roles import policy
 
@@ -67,7 +67,7 @@ def test_it_passes_its_own_test_and_is_clean(shop: Path) -> None:
     assert "2 passed" in run_in(shop, "pytest", "-p", "no:cacheprovider")
     run_in(shop, "ruff", "check", "--no-cache", ".")
     run_in(shop, "ruff", "format", "--no-cache", "--check", ".")
-    listed = json.loads(run_in(shop, "chalicelib.local.cli", "handlers", "--json"))
+    listed = json.loads(run_in(shop, "chalicelib.cli.main", "handlers", "--json"))
     assert [(row["name"], row["where"].partition(":")[0]) for row in listed] == [
         ("order.confirm", "shop/orders.py"),
         ("order.placed", "shop/orders.py"),
@@ -75,7 +75,7 @@ def test_it_passes_its_own_test_and_is_clean(shop: Path) -> None:
 
 
 def test_it_is_packaged_with_its_handlers_and_lanes(shop: Path) -> None:
-    run_in(shop, "chalicelib.local.cli", "package", "build")
+    run_in(shop, "chalicelib.cli.main", "package", "build")
     names = ZipFile(shop / "build" / "deployment.zip").namelist()
     assert {"app.py", "chalicelib/__init__.py", "shop/orders.py"} <= set(names)
     assert not [name for name in names if name.startswith(("chalicelib/local/", "tests/"))]

@@ -12,9 +12,9 @@ import pytest
 
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.handlers import subscribe
-from chalicelib.engine.publish import publish
+from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
 from chalicelib.services import dead_letters, installation, messages
 from chalicelib.services.records import moment_of
 from tests.services.handlers.publishers import published

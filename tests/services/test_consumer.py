@@ -19,8 +19,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.clocks import wall_clock_ms
 from chalicelib.core.errors import Conflict, InvalidInput
-from chalicelib.engine import polling
-from chalicelib.engine.context import Reject
+from chalicelib.engine.polling import poll
+from chalicelib.engine.worker.context import Reject
 from chalicelib.engine.yard import Yard
 from chalicelib.services import dead_letters, installation, messages, queues, traces
 from chalicelib.services.consumer import Consumer, Options
@@ -189,8 +189,8 @@ def test_a_message_that_came_back_to_the_same_process_keeps_its_lock_when_its_fi
 ) -> None:
     keeper = LockKeeper(yard, SHORT_LOCK_MS, 0)
     messages.publish(topic, {})
-    (first,) = until(lambda: polling.poll(yard, topic, 1, SHORT_LOCK_MS, "first"))
-    (again,) = until(lambda: polling.poll(yard, topic, 1, SHORT_LOCK_MS, "again"))
+    (first,) = until(lambda: poll.poll(yard, topic, 1, SHORT_LOCK_MS, "first"))
+    (again,) = until(lambda: poll.poll(yard, topic, 1, SHORT_LOCK_MS, "again"))
     keeper.hold(first)
     keeper.hold(again)
     keeper.start()
@@ -311,14 +311,14 @@ def test_functions_act_on_the_installation_of_their_consumer(consume: Callable[.
 def test_a_poll_that_fails_is_tried_again(consume: Callable[..., Consumer], topic: str) -> None:
     sent = messages.publish(topic, {})
     answers = iter([EndpointConnectionError(endpoint_url="https://sqs.example")])
-    asked = polling.poll
+    asked = poll.poll
 
     def unreliable(*arguments: Any) -> Any:
         for error in answers:
             raise error
         return asked(*arguments)
 
-    with patch.object(polling, "poll", unreliable):
+    with patch.object(poll, "poll", unreliable):
         consume(topic, lambda _: None)
         becomes(Status.COMPLETED, lambda: status_of(sent))
 

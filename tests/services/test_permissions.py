@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib import aws
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.services import dead_letters, installation, messages, queues, tasks, traces
 from chalicelib.services.messages import NewMessage

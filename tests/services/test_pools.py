@@ -11,16 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from chalicelib.api import pools as routes
+from chalicelib.cli.pause import pause as pause_command
+from chalicelib.cli.pause import paused as paused_command
+from chalicelib.cli.pause import resume as resume_command
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from chalicelib.core.job import from_envelope
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
-from chalicelib.engine import lifecycle
-from chalicelib.engine.registry import Registry
-from chalicelib.engine.removing import remove
-from chalicelib.local.cli_pause import pause as pause_command
-from chalicelib.local.cli_pause import paused as paused_command
-from chalicelib.local.cli_pause import resume as resume_command
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.worker.remove import remove
 from chalicelib.services import installation, pauses
 from chalicelib.services.pools import pool
 from chalicelib.store.jobs import Lease
@@ -154,7 +154,7 @@ def test_the_same_over_http(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_pool_is_paused_and_resumed_by_services_and_commands(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.local.cli_keys.choose_installation", lambda *_: None)
+    monkeypatch.setattr("chalicelib.cli.keys.choose_installation", lambda *_: None)
     pauses.pause("pools.lone")
     bench.clock.move(1)
     command = CliRunner().invoke(pause_command, ["--queue", "orders"])

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.core.errors import InvalidInput, NotFound
-from chalicelib.engine import tidying
+from chalicelib.engine.clock import retention
 from chalicelib.services import dead_letters, messages, queues, traces
 from chalicelib.services.queues import Cleaned
 from chalicelib.services.records import Message, moment_of
@@ -68,7 +68,7 @@ def test_dead_letters_are_removed_once_they_were_replayed_or_by_name(topic: str)
 
 
 def test_a_cleanup_ends_when_its_caller_says_so(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tidying, "READ_CHUNK", 2)
+    monkeypatch.setattr(retention, "READ_CHUNK", 2)
     for _ in range(3):
         done(topic)
     assert queues.cleanup(topic=topic, going_on=lambda: False) == Cleaned(2, has_more=True)

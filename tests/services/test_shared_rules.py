@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from chalicelib.api import models, paging
+from chalicelib.api import paging
 from chalicelib.api.mq import locks, messages, records, settling
 from chalicelib.core.errors import InvalidInput
+from chalicelib.http import models
 from chalicelib.services import checks, lists, words
 from chalicelib.services import messages as services
 from tests.support.mq import ODD_TOPICS

@@ -14,7 +14,7 @@ from chalicelib.core.job import JobError
 from chalicelib.core.retry import Exponential, Fixed
 from chalicelib.core.signature import sign
 from chalicelib.core.states import State
-from chalicelib.engine.claiming import claim
+from chalicelib.engine.worker.claim import claim
 from chalicelib.services import tasks
 from chalicelib.services.records import LogEntry, Task, moment_of
 from chalicelib.services.task_orders import NextTask

@@ -25,12 +25,12 @@ from moto import mock_aws
 
 from chalicelib import aws
 from chalicelib.core.lanes import Lane
-from chalicelib.engine.handlers import DEFAULT_POOL
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
+from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
-from chalicelib.local import localstack, stack
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
+from infra.deploy import localstack, stack
 from infra.template import template
 from tests.support.yards import CREDENTIALS, SETTINGS, START_MS, Bench, MovableClock, environment, forget_clients
 

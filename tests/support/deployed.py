@@ -54,7 +54,7 @@ class Checkout:
     def command(self, *arguments: str, at_endpoint: bool = True) -> list[str]:
         """The command line that runs a command of this checkout on the emulator."""
         where = ["--endpoint-url", self.endpoint_url] if at_endpoint else []
-        return [sys.executable, "-m", "chalicelib.local.cli", *arguments, *where]
+        return [sys.executable, "-m", "chalicelib.cli.main", *arguments, *where]
 
     def taskyard(
         self, *arguments: str, check: bool = True, at_endpoint: bool = True

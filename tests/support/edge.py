@@ -9,9 +9,9 @@ from typing import Any
 
 from chalice.app import Chalice
 
-from chalicelib.api.access import Lookup, authenticate
-from chalicelib.api.mount import mount
-from chalicelib.api.routes import Router
+from chalicelib.http.access import Lookup, authenticate
+from chalicelib.http.mount import mount
+from chalicelib.http.routes import Router
 from chalicelib.settings import Settings
 
 LOCAL = Settings()

@@ -34,14 +34,14 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.projection import CountKey, effects_of
 from chalicelib.core.states import State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
-from chalicelib.engine.context import Context
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import publish
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
+from chalicelib.store.attribute_values import item_from_wire
 from chalicelib.store.ledger import STATE_PART, decoded
-from chalicelib.store.shelves import SHELF
-from chalicelib.store.wire import item_from_wire
+from chalicelib.store.wait_lists import SHELF
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import Exited
 

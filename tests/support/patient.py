@@ -18,14 +18,14 @@ from chalicelib import aws
 from chalicelib.clocks import wall_clock_ms
 from chalicelib.core.access import AccessKey
 from chalicelib.core.lanes import Band, Lane, sqs_name
-from chalicelib.local import stack
-from chalicelib.local.doctor.examination import Report, examine
-from chalicelib.local.doctor.findings import Finding
-from chalicelib.local.doctor.installation import Checkout
-from chalicelib.local.stages import config_of
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
 from chalicelib.store.table import Table
+from infra.deploy import stack
+from infra.deploy.stages import config_of
+from infra.doctor.examination import Report, examine
+from infra.doctor.findings import Finding
+from infra.doctor.installation import Checkout
 from infra.functions import SENDING, Function, function_name
 from infra.roles import role_id
 from infra.template import events_template, template

@@ -26,11 +26,11 @@ from chalicelib import settings
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.engine import yard as yards
-from chalicelib.engine.registry import Registry, registry
-from chalicelib.engine.routing import lane_of
+from chalicelib.engine.handlers.registry import Registry, registry
+from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.yard import Yard, build
-from chalicelib.local import stack
 from chalicelib.queue.contract import Received
+from infra.deploy import stack
 from infra.template import template
 from tests.support.lambda_shapes import Time, sqs_event
 from tests.support.yards import CREDENTIALS, START_MS, MovableClock, environment, forget_clients

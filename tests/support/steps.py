@@ -14,10 +14,10 @@ from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
-from chalicelib.engine.claiming import claim
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import publish
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.claim import claim
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import Lease
 from tests.support.worlds import World

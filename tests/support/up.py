@@ -81,7 +81,7 @@ def running(
     """
     log = tmp_path / "up.log"
     port = _free_port()
-    command = [sys.executable, "-m", "chalicelib.local.cli", "up", "--port", str(port), *options]
+    command = [sys.executable, "-m", "chalicelib.cli.main", "up", "--port", str(port), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, cwd=folder, env={**_environment(), **environment}

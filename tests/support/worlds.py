@@ -18,8 +18,8 @@ from chalicelib import aws
 from chalicelib.core.job import Job, from_envelope
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.states import State
-from chalicelib.engine.polling import complete, poll
-from chalicelib.engine.registry import Registry
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.yard import build
 from chalicelib.functions import projector
 from chalicelib.local import lambda_events

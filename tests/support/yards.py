@@ -14,15 +14,15 @@ from moto import mock_aws
 from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
-from chalicelib.engine.consuming import consume
-from chalicelib.engine.registry import Registry
-from chalicelib.engine.routing import lane_of
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.publish.lanes import lane_of
+from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.yard import Yard, build
-from chalicelib.local import stack
 from chalicelib.queue.contract import Received
 from chalicelib.settings import Settings
 from chalicelib.testing.clock import START_MS, MovableClock
 from chalicelib.testing.world import WorkerDied as Exited
+from infra.deploy import stack
 from infra.template import template
 
 __all__ = ["START_MS", "Bench", "Exited", "MovableClock", "endpoint_bench", "environment", "moto_bench"]

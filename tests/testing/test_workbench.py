@@ -19,8 +19,8 @@ from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound
 from chalicelib.core.job_events import JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.webhooks import Webhook
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.handlers import on, subscribe, task
+from chalicelib.engine.handlers.declare import on, subscribe, task
+from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.services import messages, tasks
 from chalicelib.testing import Posted, Restless, Workbench, workbench_fixture
 from chalicelib.testing import cloud as clouds

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import ConfigDict, Field
 
-from chalicelib.api.exchange import Answer, json_text
-from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Topic, Whole
 from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
-from chalicelib.api.routes import Router
 from chalicelib.core.projection import Measure, Quantity
-from chalicelib.engine import dashboard
-from chalicelib.engine.dashboard import Dashboard, Flow, Point
+from chalicelib.engine.projections import dashboard
+from chalicelib.engine.projections.dashboard import Dashboard, Flow, Point
+from chalicelib.http.exchange import Answer, json_text
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Topic, Whole
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -34,7 +34,7 @@ SERIES: Mapping[str, Measure | None] = {
     "failure_rate": Measure.FAILED,
     "dlq_rate": Measure.DEAD,
 }
-# What Lambda can answer is shared out between the present and the series; see api/exchange.py for the whole.
+# What Lambda can answer is shared out between the present and the series; see http/exchange.py for the whole.
 CURRENT_MAX_BYTES = 2_800_000
 SERIES_MAX_BYTES = 2_800_000
 NUMBERS_OF_TOPIC = 11  # under how many names the present has a topic

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.models import AnswerModel, ApiModel, Id, Topic, either
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
-from chalicelib.api.problems import BadRequest
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import iso, job_id_of
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import lifecycle
+from chalicelib.engine.commands import lifecycle
+from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic, either
+from chalicelib.http.problems import BadRequest
+from chalicelib.http.routes import Router
 from chalicelib.services.words import retry_count_of
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.ledger import REPLAYED

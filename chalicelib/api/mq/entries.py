@@ -8,8 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from chalicelib.api.problems import rejected
 from chalicelib.core.errors import TaskyardError, Unavailable
+from chalicelib.http.problems import rejected
 
 BATCH_MAX = 100
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 
 from chalicelib.core.projection import Measure
-from chalicelib.engine.dashboard import Topic
+from chalicelib.engine.projections.dashboard import Topic
 
 CALLED_BUSY = (Measure.PUBLISHED, Measure.SUCCEEDED, Measure.FAILED, Measure.DEAD)
 

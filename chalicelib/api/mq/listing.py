@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from chalicelib.api.models import Name, Topic
 from chalicelib.api.mq import records
 from chalicelib.api.mq.records import STATES_OF, MessageRecord
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
-from chalicelib.api.routes import Router
 from chalicelib.core.states import Kind
+from chalicelib.http.models import Name, Topic
+from chalicelib.http.routes import Router
 from chalicelib.store.job_lists import LABELS, Wanted, labels_of
 
 if TYPE_CHECKING:

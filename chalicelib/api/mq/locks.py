@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from chalicelib.api.models import NOT_BOOLEAN, Name
-from chalicelib.engine.polling import LOCK_MAX_MS, LOCK_MIN_MS
+from chalicelib.engine.polling.poll import LOCK_MAX_MS, LOCK_MIN_MS
+from chalicelib.http.models import NOT_BOOLEAN, Name
 
 LockTimeout = Annotated[int, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS), NOT_BOOLEAN]
 """How long a message is in hand: 1 second to 12 hours, in milliseconds."""

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from chalicelib.api.exchange import ANSWER_MAX_BYTES, Caller, json_text
-from chalicelib.api.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, Whole
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, idempotency_key_of, to_ms
 from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
-from chalicelib.engine import polling
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import publish, publish_many
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.polling import poll
+from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.http.exchange import ANSWER_MAX_BYTES, Caller, json_text
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, Whole
+from chalicelib.http.routes import Router
 from chalicelib.settings import MQ_POLL_MAX
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class PollQuery(ApiModel):
     wait: Whole = Field(
         default=0,
         ge=0,
-        le=polling.WAIT_MAX_S,
+        le=poll.WAIT_MAX_S,
         description="For how many seconds to wait for a message if there is none now; the first one ends the wait",
         examples=[20],
     )
@@ -138,7 +138,7 @@ def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMe
     keeps it from the others for a lock (`taskyard up` notices, API Gateway cannot); the 20th such lock of a message is
     its last.
     """
-    jobs = polling.poll(
+    jobs = poll.poll(
         yard,
         query.topic,
         query.limit or yard.settings.mq_poll_limit,
@@ -147,7 +147,7 @@ def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMe
         query.wait,
         awaited=caller.listener.is_there,
     )
-    caller.listener.otherwise(lambda: polling.hand_back(yard, jobs))
+    caller.listener.otherwise(lambda: poll.hand_back(yard, jobs))
     return [polled_record(yard, job) for job in jobs]
 
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from chalicelib.api.exchange import Answer
-from chalicelib.api.models import ApiModel, Topic
 from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
-from chalicelib.api.routes import Router
+from chalicelib.core.cloudwatch import MQ_CONSUMED, MQ_DEPTH, MQ_DLQ, MQ_FAILED, MQ_OLDEST_AGE
 from chalicelib.core.exposition import CONTENT_TYPE, Family, MetricType, Sample, exposition, histogram_samples
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import Measure
-from chalicelib.core.telling import MQ_CONSUMED, MQ_DEPTH, MQ_DLQ, MQ_FAILED, MQ_OLDEST_AGE
-from chalicelib.engine import dashboard
-from chalicelib.engine.dashboard import Topic as Standing
+from chalicelib.engine.projections import dashboard
+from chalicelib.engine.projections.dashboard import Topic as Standing
+from chalicelib.http.exchange import Answer
+from chalicelib.http.models import ApiModel, Topic
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -35,7 +35,7 @@ HISTOGRAMS = (
 VALUES = 2 + len(COUNTERS)  # lines of a topic beside its histograms
 HISTOGRAM_LINES = len(BUCKETS) + 2  # with the sum and the count
 LINE_MAX_BYTES = 80  # of a line beside the topic's name
-# What Lambda can answer is shared out; see api/exchange.py for the whole.
+# What Lambda can answer is shared out; see http/exchange.py for the whole.
 VALUES_MAX_BYTES = 3_000_000
 TIMES_MAX_BYTES = 2_800_000
 

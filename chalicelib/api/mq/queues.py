@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Topic
 from chalicelib.api.mq.records import STATES_OF
 from chalicelib.api.paging import Cursor, cursor_in
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, to_ms
-from chalicelib.engine.depth import depth_of
-from chalicelib.engine.tidying import Bounds, messages_to_remove, remove_as_told, unreplayed
+from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_as_told, unreplayed
+from chalicelib.engine.projections.depth import depth_of
+from chalicelib.http.models import AnswerModel, ApiModel, Topic
+from chalicelib.http.routes import Router
 from chalicelib.store.job_lists import POSITION
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Topic
-from chalicelib.api.routes import Router
-from chalicelib.engine.repairing import recover_locked
+from chalicelib.engine.clock.leases import recover_locked
+from chalicelib.http.models import AnswerModel, ApiModel, Topic
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

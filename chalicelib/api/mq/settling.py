@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Id, Reason
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout, LockToken
 from chalicelib.api.mq.records import MessageRecord, whole_record
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import job_id_of
 from chalicelib.core.decisions import Outcome, Succeeded
 from chalicelib.core.errors import TaskyardError, shown
 from chalicelib.core.job import Job
-from chalicelib.engine import polling
-from chalicelib.engine.polling import NO_REASON
-from chalicelib.engine.settling_batches import Report, settle_batch
+from chalicelib.engine.polling import poll
+from chalicelib.engine.polling.poll import NO_REASON
+from chalicelib.engine.polling.settle_many import Report, settle_batch
+from chalicelib.http.models import AnswerModel, ApiModel, Id, Reason
+from chalicelib.http.routes import Router
 from chalicelib.services.refusals import told
 from chalicelib.services.words import STATUS_OF
 
@@ -97,13 +97,13 @@ def complete_message(yard: Yard, body: CompleteBody) -> MessageRecord:
 
     Of two requests at the same moment one is answered with 200, the other with 409.
     """
-    return _answered(yard, body.id, lambda job_id: polling.complete(yard, job_id, body.lock_token))
+    return _answered(yard, body.id, lambda job_id: poll.complete(yard, job_id, body.lock_token))
 
 
 @router.post("/mq/message/fail", scope="message", answers=NOT_IN_HAND)
 def fail_message(yard: Yard, body: FailBody) -> MessageRecord:
     """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter."""
-    return _answered(yard, body.id, lambda job_id: polling.fail(yard, job_id, body.error or NO_REASON, body.lock_token))
+    return _answered(yard, body.id, lambda job_id: poll.fail(yard, job_id, body.error or NO_REASON, body.lock_token))
 
 
 @router.post("/mq/message/extend", scope="message", answers=NOT_IN_HAND)
@@ -113,7 +113,7 @@ def extend_lock(yard: Yard, body: ExtendBody) -> MessageRecord:
     Works after the lock ran out, too, as long as nobody else has polled the message.
     """
     lock_ms = body.lock_timeout or yard.settings.poll_lease_ms
-    return _answered(yard, body.id, lambda job_id: polling.extend(yard, job_id, body.lock_token, lock_ms))
+    return _answered(yard, body.id, lambda job_id: poll.extend(yard, job_id, body.lock_token, lock_ms))
 
 
 @router.post("/mq/message/complete-batch", scope="message")
@@ -136,7 +136,7 @@ def fail_messages(yard: Yard, body: FailBatchBody) -> SettleResults:
     return _results(
         yard,
         [
-            (entry, polling.failure(NO_REASON if isinstance(entry, Unreadable) else entry.error or NO_REASON))
+            (entry, poll.failure(NO_REASON if isinstance(entry, Unreadable) else entry.error or NO_REASON))
             for entry in entries_of(body.messages)
         ],
     )
@@ -146,7 +146,7 @@ def _answered(yard: Yard, given: str | int, act: Callable[[int], Job]) -> Messag
     """The record that ``act`` makes of the message with an id as it was ``given``."""
     try:
         return whole_record(yard, act(job_id_of(str(given), "message")))
-    except polling.NotInHand as refused:
+    except poll.NotInHand as refused:
         raise told(refused) from refused
 
 
@@ -174,7 +174,7 @@ def _report(entry: CompleteBody | Unreadable, outcome: Outcome) -> Report | Task
 def _result(entry: CompleteBody | Unreadable, outcome: Job | TaskyardError) -> SettleResult:
     named = _id_named_by(entry)
     if isinstance(outcome, TaskyardError):
-        error = told(outcome) if isinstance(outcome, polling.NotInHand) else outcome
+        error = told(outcome) if isinstance(outcome, poll.NotInHand) else outcome
         return SettleResult(id=named, success=False, error=error.message)
     return SettleResult(id=named, success=True, status=STATUS_OF[outcome.state])
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
-from chalicelib.api.models import ApiModel, Id, Name, Topic
 from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_record
 from chalicelib.api.paging import Cursor, ListAnswer, Paging, cursor_in
-from chalicelib.api.routes import Router
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.stories import WINDOW, Told, newest_first, with_trace
+from chalicelib.engine.projections.stories import WINDOW, Told, newest_first, with_trace
+from chalicelib.http.models import ApiModel, Id, Name, Topic
+from chalicelib.http.routes import Router
 from chalicelib.store.job_lists import TOLD_LABELS, Wanted
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
 from chalicelib.store.ledger import DELETED_LABELS, REPLAYED, position_of

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from chalicelib.api.backoffs import BackoffWish, backoff_of
-from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, Name, Priority, Target
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.api.tasks.records import TaskRecord, whole_record
 from chalicelib.core.errors import InvalidInput, within
@@ -18,8 +15,11 @@ from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.signature import check_secret_in
 from chalicelib.core.states import Kind
-from chalicelib.engine.drafts import Draft
-from chalicelib.engine.publish import publish
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.publish import publish
+from chalicelib.http.exchange import Caller
+from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Id, Name, Priority, Target
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

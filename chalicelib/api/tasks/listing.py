@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from chalicelib.api.models import AnswerModel, ApiModel, Name
 from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import Moment, job_id_of, to_ms
 from chalicelib.api.tasks.records import (
     NO_TASK,
@@ -24,7 +22,10 @@ from chalicelib.api.tasks.records import (
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import lifecycle, logbook
+from chalicelib.engine import logbook
+from chalicelib.engine.commands import lifecycle
+from chalicelib.http.models import AnswerModel, ApiModel, Name
+from chalicelib.http.routes import Router
 from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
 
 if TYPE_CHECKING:

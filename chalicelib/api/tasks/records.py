@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from chalicelib.api.exchange import ANSWER_MAX_BYTES, json_text
-from chalicelib.api.models import AnswerModel, ApiModel, Id
 from chalicelib.api.shapes import iso
 from chalicelib.core.job import Job
 from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
-from chalicelib.engine import console, logbook
-from chalicelib.engine.handlers import DEFAULT_SCRIPT
+from chalicelib.engine import logbook
+from chalicelib.engine.handlers.declare import DEFAULT_SCRIPT
+from chalicelib.engine.worker import console
 from chalicelib.engine.yard import logger
+from chalicelib.http.exchange import ANSWER_MAX_BYTES, json_text
+from chalicelib.http.models import AnswerModel, ApiModel, Id
 from chalicelib.services.records import context_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
-    from chalicelib.store.notes import LogEntry
+    from chalicelib.store.job_details import LogEntry
 
 LISTS = ("poll_results", "log", "console")
 LARGE = ("input", "output", "context", "options", "next", *LISTS)

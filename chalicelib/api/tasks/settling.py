@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.models import ApiModel, Id, Name, Reason, Target, Text, either
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import job_id_of
 from chalicelib.api.tasks.records import NO_TASK, Done, TaskBody
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.states import Kind
-from chalicelib.engine import lifecycle
-from chalicelib.engine.completing import Completion, complete
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.complete import Completion, complete
+from chalicelib.http.models import ApiModel, Id, Name, Reason, Target, Text, either
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

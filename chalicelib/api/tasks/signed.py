@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from chalicelib.api.exchange import Caller
-from chalicelib.api.models import NOT_BOOLEAN, ApiModel, Id, TextAsSent
-from chalicelib.api.problems import Unauthorized
-from chalicelib.api.routes import Router
 from chalicelib.api.tasks.records import NO_TASK, Done
 from chalicelib.core import access
 from chalicelib.core.errors import InvalidInput, NotFound
@@ -21,7 +17,12 @@ from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Job
 from chalicelib.core.signature import secret_in, verify
 from chalicelib.core.states import Kind
-from chalicelib.engine import completing, logbook
+from chalicelib.engine import logbook
+from chalicelib.engine.commands import complete
+from chalicelib.http.exchange import Caller
+from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Id, TextAsSent
+from chalicelib.http.problems import Unauthorized
+from chalicelib.http.routes import Router
 from chalicelib.store.payloads import PayloadLost
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def process_next(yard: Yard, body: NextBody, query: AliasQuery, caller: Caller) 
     With code 0 it succeeds and the whole result is its output; with any other it fails, and so it does if the result
     is no JSON.
     """
-    completing.process_next(yard, _admitted(yard, body, query, caller, body.result).id, body.result)
+    complete.process_next(yard, _admitted(yard, body, query, caller, body.result).id, body.result)
     return Done()
 
 
@@ -105,7 +106,7 @@ def callback(yard: Yard, body: CallbackBody, query: AliasQuery, caller: Caller) 
     What is told is logged first.
     """
     job = _admitted(yard, body, query, caller, _sent(body, "code", "data", "message"))
-    completing.callback(yard, job.id, body.code, body.data, body.message)
+    complete.callback(yard, job.id, body.code, body.data, body.message)
     return Done()
 
 

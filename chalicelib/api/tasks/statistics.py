@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from chalicelib.api.models import AnswerModel, ApiModel, Name
-from chalicelib.api.routes import Router
 from chalicelib.api.shapes import iso
 from chalicelib.core.states import State
 from chalicelib.core.statistics import Span, Statistics, Tally
-from chalicelib.engine import statistics
+from chalicelib.engine.projections import statistics
+from chalicelib.http.models import AnswerModel, ApiModel, Name
+from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

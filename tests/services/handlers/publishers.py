@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import subscribe
+from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.engine.worker.context import Context
 from chalicelib.services import messages
 
 published: list[int] = []

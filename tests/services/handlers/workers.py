@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import on_success, task
+from chalicelib.engine.handlers.declare import on_success, task
+from chalicelib.engine.worker.context import Context
 from chalicelib.services import tasks
 
 ended: list[Any] = []

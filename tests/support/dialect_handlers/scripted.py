@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.core.retry import Fixed
-from chalicelib.engine.context import Context, Reject
-from chalicelib.engine.handlers import subscribe, task
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker.context import Context, Reject
 
 
 def obey(script: Any, context: Context) -> Any:

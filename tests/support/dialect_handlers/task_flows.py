@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import backoff, on_success, task
+from chalicelib.engine.handlers.declare import backoff, on_success, task
+from chalicelib.engine.worker.context import Context
 
 
 @task("flow.parked")

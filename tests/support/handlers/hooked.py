@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.core.job_events import EventType, JobEvent
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import on, task
+from chalicelib.engine.handlers.declare import on, task
+from chalicelib.engine.worker.context import Context
 
 TOLD = "told"
 DIED = "died"

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from chalicelib.core.retry import Fixed
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import task
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.worker.context import Context
 
 
 @task("note.down")

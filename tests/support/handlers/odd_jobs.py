@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chalicelib.engine.context import Context
-from chalicelib.engine.handlers import subscribe, task
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker.context import Context
 
 PAUSE_S = 0.05
 

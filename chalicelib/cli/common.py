@@ -1,0 +1,152 @@
+"""What the commands share: where the service is, how they end, how JSON is read."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from chalicelib import settings
+from chalicelib.cli.http_client import Refused, Service, Unreachable
+from chalicelib.cli.output import complain
+from chalicelib.core.errors import InvalidInput, TaskyardError
+from infra.deploy import target
+from infra.deploy.localstack import resolved
+from infra.deploy.stages import choose_local_stage, choose_stage, is_declared
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+REFUSED = 1
+USAGE = 2
+UNREACHABLE = 3
+TABLE_OPERATIONS = frozenset(
+    {
+        "GetItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "Query",
+        "Scan",
+        "BatchGetItem",
+        "BatchWriteItem",
+        "TransactWriteItems",
+    }
+)
+"""The calls that DynamoDB answers with ``ResourceNotFoundException`` where there is no such table."""
+
+Command = Callable[..., None]
+
+url_option = click.option(
+    "--url", envvar="TASKYARD_URL", default=DEFAULT_URL, show_default=True, help="Of the API. Or TASKYARD_URL."
+)
+idempotency_key_option = click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Requests with one key are one, for 24 h; line N of a file: KEY#N.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON, for programs.")
+
+
+def calls_service(command: Command) -> Command:
+    """Give a command ``--url`` and ``--json``, and call it with the ``service`` and ``as_json`` that they mean.
+
+    The access key comes from ``TASKYARD_KEY``: a key on the command line would be seen by everybody on the machine.
+    """
+
+    @url_option
+    @json_option
+    @functools.wraps(command)
+    def run(url: str, **given: Any) -> None:
+        with explained():
+            command(service=Service(url, os.environ.get("TASKYARD_KEY")), **given)
+
+    return run
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End with the exit code for what went wrong: 1 refused, 2 a wrong command line, 3 nobody answers."""
+    try:
+        yield
+    except Refused as refused:
+        complain(str(refused))
+        for detail in refused.details:
+            complain("  {field}: expected {expected}, got {got}".format_map(detail))
+        if refused.remedy:
+            complain(f"  {refused.remedy}")
+        sys.exit(REFUSED)
+    except Unreachable as error:
+        complain(str(error))
+        sys.exit(UNREACHABLE)
+    except InvalidInput as error:
+        complain(str(error))
+        sys.exit(USAGE)
+    except (TaskyardError, BotoCoreError, ClientError) as error:
+        complain(str(error))
+        if _lacks_table(error):
+            complain(f"  {_how_to_deploy()}")
+        sys.exit(REFUSED)
+    except ResponseParserError as error:
+        complain(f"what answers there is not AWS, nor an emulator of it: {error}")
+        sys.exit(UNREACHABLE)
+
+
+def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -> None:
+    """Settle which installation's AWS resources this process works on.
+
+    Where neither a stage nor an endpoint is named, it is the local one whose API is at ``url``. Raises
+    ``Unreachable`` when nothing answers there, ``InvalidInput`` when what answers is not on this machine.
+    """
+    endpoint_url = resolved(endpoint_url)
+    if stage is None or stage == target.LOCAL_STAGE:
+        choose_local_stage()
+    elif is_declared(stage):
+        choose_stage(stage)
+    else:
+        os.environ["TASKYARD_STAGE"] = stage
+    if endpoint_url is not None:
+        target.choose_endpoint(endpoint_url)
+    elif stage is None or stage == target.LOCAL_STAGE:
+        target.choose_emulator(_local_endpoint(url))
+
+
+def parsed(text: str, what: str) -> Any:
+    """The JSON in ``text``; raises click's ``UsageError`` naming what it should have been."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{what} is no JSON: {error}") from error
+
+
+def _lacks_table(error: Exception) -> bool:
+    return (
+        isinstance(error, ClientError)
+        and error.response["Error"]["Code"] == "ResourceNotFoundException"
+        and error.operation_name in TABLE_OPERATIONS
+    )
+
+
+def _how_to_deploy() -> str:
+    stage = settings.current().stage
+    if stage == target.LOCAL_STAGE:
+        return "the stage local has no tables there: start it with `taskyard up`"
+    return f"the stage {stage} is not deployed in this account and region: `taskyard deploy --stage {stage}`"
+
+
+def _local_endpoint(url: str) -> str:
+    health = Service(url).get("/health", refusable=False)
+    endpoint = health.get("endpoint") if isinstance(health, dict) else None
+    if endpoint is None:
+        raise InvalidInput(
+            f"the service at {url} does not run on this machine",
+            expected="one started by `taskyard up`",
+            remedy="name its --stage, and have AWS credentials for it",
+        )
+    return str(endpoint)

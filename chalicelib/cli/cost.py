@@ -1,0 +1,178 @@
+"""The command that says what a deployment costs. It asks nobody: no AWS credentials, no network.
+
+What computes is imported late: the engine reads this process's settings as it is imported, and other commands choose
+theirs before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chalicelib.cli.common import explained, json_option
+from chalicelib.cli.output import present, show_rows, show_text
+from infra.cost.prices import MILLION, PRICES, PRICES_OF, REGION
+from infra.deploy import target
+from infra.deploy.stages import config_of, settings_of
+from infra.functions import Function
+
+if TYPE_CHECKING:
+    from infra.cost.estimate import Bill, Deployment, Line, Load
+
+COLUMNS = {
+    "SERVICE": "service",
+    "FOR": "for",
+    "AMOUNT": "amount",
+    "UNIT": "unit",
+    "PRICE": "price",
+    "USD": "usd",
+    "SMALLER BY": "smaller",
+}
+NOT_COUNTED = (
+    "taxes, discounts, data sent out of AWS, cold starts, looking up access keys, reading lists, "
+    "the index entry of a task's target (a write unit and some 160 bytes), what handlers ask of AWS"
+)
+
+
+@click.command()
+@click.option("--stage", default="dev", show_default=True, help="A stage of .chalice/config.json.")
+@click.option("--jobs", type=click.IntRange(0), default=MILLION, show_default=True, help="How many, within a month.")
+@click.option("--payload-bytes", type=int, default=1_024, show_default=True, help="Of a job's payload as JSON.")
+@click.option("--attempts", type=float, default=1.0, show_default=True, help="How many a job takes, on average.")
+@click.option("--run-ms", type=float, default=100.0, show_default=True, help="What a handler takes for one.")
+@click.option(
+    "--memory-mb", type=click.IntRange(128, 10_240), help="Of the worker; by default what .chalice/config.json says."
+)
+@click.option("--polled", is_flag=True, help="Clients poll the jobs; no worker runs them.")
+@click.option("--bulk", is_flag=True, help="Jobs are published in bulk.")
+@click.option("--arm", is_flag=True, help="As if the functions ran on arm64.")
+@click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account every month.")
+@json_option
+def cost(
+    stage: str,
+    jobs: int,
+    payload_bytes: int,
+    attempts: float,
+    run_ms: float,
+    memory_mb: int | None,
+    polled: bool,
+    bulk: bool,
+    arm: bool,
+    free_tier: bool,
+    as_json: bool,
+) -> None:
+    """Say what a stage costs: a month in which nobody uses it, and what jobs add.
+
+    Computed from the template that is deployed, from measured requests for each job and from AWS list prices.
+    """
+    from infra.cost.estimate import Load, bills
+
+    with explained():
+        deployed = replace(_deployed(stage), arm=arm)
+        if memory_mb is not None:
+            deployed = replace(deployed, memory_mb={**deployed.memory_mb, Function.WORKER: memory_mb})
+        load = Load(jobs=jobs, payload_bytes=payload_bytes, attempts=attempts, run_ms=run_ms, polled=polled, bulk=bulk)
+        idle, added = bills(deployed, load, free_tier=free_tier)
+        present(_answer(deployed, load, idle, added), as_json, _show)
+
+
+def _deployed(stage: str) -> Deployment:
+    from chalicelib.engine.handlers.registry import registry_of
+    from chalicelib.engine.projections.events import decided
+    from infra.cost.estimate import deployment
+
+    settings = settings_of(stage)
+    target.find_handlers_here()
+    declared = registry_of(settings)
+    return deployment(decided(settings, declared), declared.queues, config_of())
+
+
+def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[str, Any]:
+    lines = (*idle.lines, *added.lines)
+    return {
+        "stage": deployed.settings.stage,
+        "region": deployed.settings.region,
+        "pricesOf": PRICES_OF.isoformat(),
+        "pricesIn": REGION,
+        "idleMonth": _json_bill(idle),
+        "jobs": {**_camel_keys(asdict(load)), **_json_bill(added)},
+        "memoryMb": dict(deployed.memory_mb),
+        "assumed": _camel_keys(asdict(deployed.pace)),
+        "notCounted": NOT_COUNTED,
+        "doubts": {item: PRICES[item].doubt for item in {line.usage.item for line in lines} if PRICES[item].doubt},
+    }
+
+
+def _json_bill(bill: Bill) -> dict[str, Any]:
+    return {"usd": round(bill.usd, 4), "lines": [_json_line(line) for line in bill.lines]}
+
+
+def _json_line(line: Line) -> dict[str, Any]:
+    return {
+        "item": line.usage.item,
+        "service": line.price.service,
+        "for": line.usage.what,
+        "amount": line.usage.amount,
+        "free": line.free,
+        "unit": line.price.unit,
+        "usdEach": line.price.usd_each,
+        "usd": round(line.usd, 6),
+        "smaller": line.usage.smaller or None,
+        "source": line.price.source,
+    }
+
+
+def _show(answer: dict[str, Any]) -> None:
+    jobs = answer["jobs"]
+    show_text(f"An idle month of stage {answer['stage']}\n")
+    _show_bill(answer["idleMonth"])
+    how = "polled" if jobs["polled"] else "run"
+    show_text(
+        f"\n{jobs['jobs']:,} jobs more, {'published in bulk, ' if jobs['bulk'] else ''}{how}: "
+        f"payload {jobs['payloadBytes']:,} bytes, {jobs['attempts']:g} attempts a job"
+        + (f", {jobs['runMs']:g} ms each at {answer['memoryMb'][Function.WORKER]:,} MB\n" if how == "run" else "\n")
+    )
+    _show_bill(jobs)
+    show_text(
+        f"\nList prices of {answer['pricesIn']}, read {answer['pricesOf']}. Assumed: batches are full, "
+        f"{answer['assumed']['requestMs']:g} ms a request to AWS, {answer['assumed']['invocationMs']:g} ms an "
+        f"invocation beside. Not counted: {answer['notCounted']}."
+    )
+    if answer["region"] != answer["pricesIn"]:
+        show_text(f"The stage is in {answer['region']}, where prices differ.")
+    for item, doubt in sorted(answer["doubts"].items()):
+        show_text(f"Not certain ({item}): {doubt}.")
+
+
+def _show_bill(bill: dict[str, Any]) -> None:
+    lines = sorted(bill["lines"], key=lambda line: -line["usd"])
+    rows = [_row(line) for line in lines]
+    show_rows([*rows, {"service": "total", "usd": f"{bill['usd']:.2f}"}], COLUMNS)
+
+
+def _row(line: dict[str, Any]) -> dict[str, Any]:
+    price = PRICES[line["item"]]
+    free = f", {_amount(line['free'])} free" if line["free"] else ""
+    per = "" if price.per == 1 else " a million" if price.per == MILLION else f" per {price.per:,}"
+    return {
+        **line,
+        "amount": f"{_amount(line['amount'])}{free}",
+        "price": f"{price.usd:g}{per}" if price.usd else "free",
+        "usd": f"{line['usd']:.2f}",
+    }
+
+
+def _amount(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 100 or amount == int(amount) else f"{amount:,.2f}"
+
+
+def _camel_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {_camel(name): value for name, value in values.items()}
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

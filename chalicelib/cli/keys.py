@@ -1,0 +1,107 @@
+"""Commands for access keys. They work on the directory table itself, so they need AWS access and no key."""
+
+from __future__ import annotations
+
+import functools
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import click
+
+from chalicelib.cli.common import Command, choose_installation, explained, json_option, url_option
+from chalicelib.cli.output import present, show_rows, show_text
+from chalicelib.core.access import AccessKey
+
+COLUMNS = {"ID": "id", "LABEL": "label", "SCOPES": "scopes", "CREATED": "created", "REVOKED": "revoked"}
+
+
+def works_on_aws(command: Command) -> Command:
+    """Give a command ``--stage``, ``--endpoint-url``, ``--url`` and ``--json``, and settle what they mean."""
+
+    @click.option(
+        "--stage",
+        envvar="TASKYARD_STAGE",
+        help="Of the installation, or TASKYARD_STAGE; by default the one that `taskyard up` runs at --url.",
+    )
+    @click.option(
+        "--endpoint-url",
+        envvar="AWS_ENDPOINT_URL",
+        help="Of AWS, or AWS_ENDPOINT_URL; by default AWS itself with --stage, else what --url tells.",
+    )
+    @url_option
+    @json_option
+    @functools.wraps(command)
+    def run(stage: str | None, endpoint_url: str | None, url: str, **given: Any) -> None:
+        with explained():
+            choose_installation(stage, endpoint_url, url)
+            command(**given)
+
+    return run
+
+
+def not_empty(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """A text with something in it; raises click's ``BadParameter``."""
+    if not value.strip():
+        raise click.BadParameter("expected a name, got an empty text")
+    return value
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke access keys."""
+
+
+@keys.command()
+@click.option("--label", required=True, callback=not_empty, help="Whose it is; appears in logs.")
+@click.option("--scope", "scopes", multiple=True, required=True, help="What it opens; may be repeated; * is all.")
+@works_on_aws
+def create(as_json: bool, label: str, scopes: tuple[str, ...]) -> None:
+    """Make a key and show it, this once."""
+    from chalicelib.local import access_keys
+
+    made = {"key": access_keys.create(label, scopes, _now_ms()), "label": label, "scopes": sorted(scopes)}
+    present(made, as_json, lambda _: show_text(str(made["key"])))
+    click.echo("Keep it: it is not stored and cannot be shown again.", err=True)
+
+
+@keys.command("list")
+@works_on_aws
+def list_keys(as_json: bool) -> None:
+    """List all keys, oldest first."""
+    from chalicelib.local import access_keys
+
+    rows = [_shown(key) for key in access_keys.listed()]
+    present(rows, as_json, partial(show_rows, columns=COLUMNS))
+
+
+@keys.command()
+@click.argument("key", callback=not_empty)
+@works_on_aws
+def revoke(as_json: bool, key: str) -> None:
+    """End the life of a key, named by its id or its label. It opens nothing after 30 seconds."""
+    from chalicelib.local import access_keys
+
+    row = _shown(access_keys.revoke(key, _now_ms()))
+    present(row, as_json, lambda _: show_text(f"{row['id']} ({row['label']}) is revoked"))
+
+
+def _shown(key: AccessKey) -> dict[str, Any]:
+    from chalicelib.local.access_keys import id_of
+
+    return {
+        "id": id_of(key),
+        "label": key.name,
+        "scopes": ", ".join(sorted(key.scopes)),
+        "created": _time(key.created_at_ms),
+        "revoked": _time(key.revoked_at_ms),
+    }
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="seconds")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

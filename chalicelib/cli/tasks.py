@@ -1,0 +1,212 @@
+"""Commands for tasks."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from chalicelib.cli.common import calls_service, idempotency_key_option, parsed
+from chalicelib.cli.http_client import Service
+from chalicelib.cli.output import present, show_page, show_record, show_rows, show_text
+
+COLUMNS = {
+    "ID": "id",
+    "TYPE": "type",
+    "STATUS": "status",
+    "PROGRESS": "progress",
+    "ATTEMPTS": "attempts",
+    "CREATED": "createdAt",
+    "COMPLETED": "completedAt",
+    "ERROR": "error",
+}
+CONSOLE_COLUMNS = {"TIME": "time", "ATTEMPT": "attempt", "SOURCE": "source", "TEXT": "text"}
+LOG_COLUMNS = {"TIME": "time", "MESSAGE": "message", "DATA": "data"}
+STATES = ("pending", "running", "waiting", "success", "failed", "canceled")
+
+
+def task(path: str) -> str:
+    """A path of the task routes, behind the prefix that the service was given (``TASKYARD_TASK_PREFIX``)."""
+    return f"{os.environ.get('TASKYARD_TASK_PREFIX', '/api/task')}/{path}"
+
+
+@click.group()
+def tasks() -> None:
+    """Create tasks, look at them, say how they went, cancel them, run them again."""
+
+
+@tasks.command()
+@click.argument("type")
+@click.argument("input", required=False)
+@click.option("--target-id", default="cli", show_default=True, help="What the task is about.")
+@click.option("--target-type", default="cli", show_default=True, help="What sort of thing that is.")
+@click.option("--manual", is_flag=True, help="A person completes it; no handler runs it.")
+@click.option("--priority", type=int, help="Larger is sooner.")
+@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
+@click.option("--max-retries", type=int, help="How often it is tried again after the first failure.")
+@click.option("--timeout", type=int, metavar="MS", help="Milliseconds an attempt may take.")
+@click.option("--script", help="Which of the type's handlers.")
+@click.option("--options", metavar="JSON", help="An object that is kept with the task.")
+@click.option("--context", metavar="JSON", help="An object; its secret is never shown.")
+@click.option("--parent", metavar="ID", help="Start only after this task has succeeded.")
+@click.option("--next", "next_", metavar="JSON", help="The task that its success creates: an object.")
+@click.option("--user", help="Who asks for it.")
+@idempotency_key_option
+@calls_service
+def create(
+    service: Service,
+    as_json: bool,
+    type: str,  # noqa: A002 - the name that the command line shows
+    input: str | None,  # noqa: A002 - as above
+    target_id: str,
+    target_type: str,
+    manual: bool,
+    priority: int | None,
+    delay: float | None,
+    max_retries: int | None,
+    timeout: int | None,
+    script: str | None,
+    options: str | None,
+    context: str | None,
+    parent: str | None,
+    next_: str | None,
+    user: str | None,
+    idempotency_key: str | None,
+) -> None:
+    """Create a task of TYPE with INPUT, any JSON value."""
+    body = {
+        "type": type,
+        "input": None if input is None else parsed(input, "INPUT"),
+        "targetId": target_id,
+        "targetType": target_type,
+        "runnerType": "manual" if manual else "system",
+        "priority": priority,
+        "delay": delay,
+        "maxRetries": max_retries,
+        "timeout": timeout,
+        "scriptName": script,
+        "options": None if options is None else parsed(options, "--options"),
+        "context": None if context is None else parsed(context, "--context"),
+        "parentTaskId": parent,
+        "next": None if next_ is None else parsed(next_, "--next"),
+        "userId": user,
+        "idempotencyKey": idempotency_key,
+    }
+    present(service.post(task("create"), body), as_json, show_record)
+
+
+@tasks.command("list")
+@click.option("--type", "type_")
+@click.option("--status", type=click.Choice(STATES))
+@click.option("--target-id")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@calls_service
+def list_tasks(
+    service: Service, as_json: bool, type_: str | None, status: str | None, target_id: str | None, page: int
+) -> None:
+    """List tasks, newest first."""
+    query = {"filter.type": type_, "filter.status": status, "filter.targetId": target_id, "currentPage": page}
+    answer = service.get(task("list"), query)
+    present(answer, as_json, _show_page)
+
+
+@tasks.command()
+@click.argument("id")
+@calls_service
+def show(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
+    """Show one task, and what its handler printed and logged."""
+    present(service.get(task("detail"), {"id": id}), as_json, _show_detail)
+
+
+@tasks.command()
+@click.argument("id", required=False)
+@click.option("--target-id", help="All that are about this target, instead of ID.")
+@click.option("--target-type", help="What sort of thing that is.")
+@click.option("--type", "type_", help="And of this type.")
+@calls_service
+def cancel(
+    service: Service,
+    as_json: bool,
+    id: str | None,  # noqa: A002 - as above
+    target_id: str | None,
+    target_type: str | None,
+    type_: str | None,
+) -> None:
+    """Cancel a task that is not done, or all of a type about one target."""
+    target = {"targetId": target_id, "targetType": target_type, "type": type_}
+    if (id is None) != all(target.values()) or any(target.values()) != all(target.values()):
+        raise click.UsageError("name an ID, or --target-id, --target-type and --type together")
+    answer = service.post(task("cancel"), {"id": id} if id is not None else target)
+    which = f"task {id} is" if id is not None else f"tasks of type {type_} about {target_type} {target_id} are"
+    present(answer, as_json, lambda _: show_text(f"{which} canceled, unless done already"))
+
+
+@tasks.command()
+@click.argument("id")
+@click.option("--failed", is_flag=True, help="It has failed; otherwise it has succeeded.")
+@click.option("--output", metavar="JSON", help="What came of it.")
+@click.option("--error", metavar="TEXT", help="Why it failed.")
+@click.option("--msg", metavar="TEXT", help="What there is to say about it.")
+@click.option("--user-id", help="Who completed it.")
+@calls_service
+def complete(
+    service: Service,
+    as_json: bool,
+    id: str,  # noqa: A002 - as above
+    failed: bool,
+    output: str | None,
+    error: str | None,
+    msg: str | None,
+    user_id: str | None,
+) -> None:
+    """Say how a task went that is not done."""
+    status = "failed" if failed else "success"
+    told = {"output": None if output is None else parsed(output, "--output"), "error": error, "msg": msg}
+    answer = service.post(task("complete"), {"id": id, "status": status, **told, "userId": user_id})
+    present(answer, as_json, lambda _: show_text(f"task {id}: {status}"))
+
+
+@tasks.command()
+@click.argument("id")
+@click.argument("message", required=False)
+@click.option("--data", metavar="JSON", help="What belongs to the message.")
+@calls_service
+def log(service: Service, as_json: bool, id: str, message: str | None, data: str | None) -> None:  # noqa: A002
+    """Show a task's log; with MESSAGE or data, add an entry to it."""
+    if message is None and data is None:
+        answer = service.get(task("log"), {"id": id})
+        present(answer, as_json, lambda shown: show_rows(shown["log"], LOG_COLUMNS))
+        return
+    entry = {"message": message or "", "data": None if data is None else parsed(data, "--data")}
+    present(service.post(task("log"), {"id": id, **entry}), as_json, lambda _: show_text(f"logged for task {id}"))
+
+
+@tasks.command()
+@click.argument("id")
+@calls_service
+def promote(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
+    """End the delay of a task: it starts now."""
+    answer = service.post(task("promote"), {"id": id})
+    present(answer, as_json, lambda _: show_text(f"task {id} is due now"))
+
+
+@tasks.command()
+@click.argument("ids", nargs=-1, required=True)
+@calls_service
+def retry(service: Service, as_json: bool, ids: tuple[str, ...]) -> None:
+    """Run failed or canceled tasks again."""
+    answer = service.post(task("retry"), {"id": ids[0]} if len(ids) == 1 else {"taskIds": list(ids)})
+    present(answer, as_json, lambda _: show_text(f"to be run again: {', '.join(ids)}"))
+
+
+def _show_detail(shown: dict[str, Any]) -> None:
+    lines = shown.pop("console", [])
+    show_record(shown)
+    if lines:
+        show_rows(lines, CONSOLE_COLUMNS)
+
+
+def _show_page(answer: dict[str, Any]) -> None:
+    rows = [{**shown, "error": (shown["error"] or {}).get("message")} for shown in answer["pageData"]]
+    show_page({**answer, "pageData": rows}, COLUMNS)

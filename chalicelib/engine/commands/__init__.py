@@ -1,0 +1,1 @@
+"""What people and other systems ask of a job that is there already."""

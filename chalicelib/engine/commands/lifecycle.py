@@ -1,0 +1,224 @@
+"""What people ask of a job: cancel it, run it again or at once, replay a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any, TypeGuard
+
+from chalicelib.core.decisions import wake_for_child, wake_for_send
+from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
+from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.states import LIVE, Kind, State
+from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.prepare import Prepared, check, prepare, unsent
+from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
+from chalicelib.engine.sweeping import sweep
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.job_lists import Wanted, labels_of
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.table import TransactionRefused
+
+RACE_TRIES = 4
+
+
+def find(yard: Yard, job_id: int, kind: Kind) -> Job:
+    """The job of a kind with an id; raises ``NotFound``."""
+    job = yard.jobs.find(job_id)
+    if job is None or job.kind is not kind:
+        raise NotFound(f"there is no {kind} {job_id}", field="id", got=str(job_id))
+    return job
+
+
+def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
+    """Cancel a job that is not done; one that is done stays as it is (fastify-task: a no-op).
+
+    A running handler learns of it at its next heartbeat or progress call. Raises ``NotFound``.
+    """
+    for _ in range(RACE_TRIES):
+        job = find(yard, job_id, kind)
+        if job.state.terminal:
+            return job
+        try:
+            return yard.jobs.cancel(job, yard.now_ms())
+        except JobRefused:
+            continue  # it moved in between: look again
+    raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
+
+
+def cancel_matching(yard: Yard, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # as the dialects say
+    """Cancel every task of a type about a target that is not done; answers how many those were.
+
+    Reads the records of all tasks about the target.
+    """
+    wanted = Wanted(Kind.TASK, type, labels_of(*sorted(LIVE)), target_id=target_id, descending=False)
+    found = (job for _, job in yard.lists.walk(wanted) if job is not None)
+    about = (job.id for job in found if job.target_type == target_type)
+    return sweep(about, lambda job_id: cancel(yard, job_id, Kind.TASK).state is State.CANCELED, named=_named)
+
+
+def promote(yard: Yard, job_id: int, kind: Kind) -> Job:
+    """Let a delayed job start now; one that is due already stays as it is.
+
+    Raises ``NotFound``, and ``Conflict`` for a job that is not pending.
+    """
+    job = find(yard, job_id, kind)
+    if job.state is not State.PENDING:
+        raise Conflict(
+            "only a pending job can be promoted", field="id", expected=State.PENDING.value, got=job.state.value
+        )
+    return start_now(yard, job)
+
+
+def start_now(yard: Yard, job: Job) -> Job:
+    """Let a job that was pending start now. Answers it as it stands, if a worker or a cancellation was faster."""
+    for _ in range(RACE_TRIES):
+        now_ms = yard.now_ms()
+        if job.state is not State.PENDING or job.due_at_ms <= now_ms:
+            break
+        try:
+            job = yard.jobs.promote(job, wake_for_send(now_ms, now_ms), now_ms)
+        except JobRefused:
+            job = find(yard, job.id, job.kind)  # it moved in between: look again
+            continue
+        send_marked(yard, job)
+    return job
+
+
+def reset_running(yard: Yard, sparing: Collection[int] = ()) -> int:
+    """Send every running task back to its lane, whoever runs it, but those with the ids ``sparing``; answers how many.
+
+    Their handlers learn of it at the next heartbeat or progress call, and record nothing more (fastify-task: resetAll).
+    One that runs again meanwhile is not reset again.
+    """
+    done: set[int] = set()
+
+    def reset(job: Job) -> int:
+        now_ms = yard.now_ms()
+        send_marked(yard, yard.jobs.reset(job, wake_for_send(now_ms, now_ms), now_ms))
+        done.add(job.id)
+        return 1
+
+    walked = yard.lists.walk(Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False))
+    running = (job for _, job in walked if job is not None and job.id not in sparing and job.id not in done)
+    return sweep(running, reset, named=lambda job: _named(job.id))
+
+
+def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
+    """Run a failed or canceled job again, with as many attempts as at first.
+
+    Raises ``NotFound``, and ``Conflict`` for a job in another state or a dead letter that was replayed.
+    """
+    for _ in range(RACE_TRIES):
+        job = find(yard, job_id, kind)
+        if job.state not in (State.FAILED, State.CANCELED) or job.replayed_at_ms is not None:
+            break
+        now_ms = yard.now_ms()
+        held = job.held and not _parent_succeeded(yard, job)
+        try:
+            restarted = yard.jobs.restart(job, _restart_wake_ms(job, held, now_ms), now_ms, held=held)
+        except JobRefused as refused:
+            if not _is_restarted(refused.ledger, job):
+                continue  # it moved in between: look again
+            restarted = refused.ledger
+        if restarted.state is State.PENDING:
+            send_marked(yard, restarted)
+        return restarted
+    raise Conflict(
+        "only a failed or canceled job can be retried",
+        field="id",
+        expected=f"{State.FAILED} or {State.CANCELED}, and not replayed",
+        got="replayed" if job.replayed_at_ms is not None else job.state.value,
+    )
+
+
+def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
+    """Publish a dead letter anew, as a job with an id and a trace of its own; answers that job.
+
+    Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already.
+    """
+    dead = yard.jobs.find(job_id)
+    if dead is None or dead.state is not State.FAILED or (kind is not None and dead.kind is not kind):
+        raise NotFound(f"there is no dead letter {job_id}", field="id", got=str(job_id))
+    successor = _successor(yard, dead)
+    now_ms = yard.now_ms()
+    try:
+        yard.jobs.together(
+            [*yard.jobs.recording(successor.job, successor.body), yard.jobs.replaying(dead, successor.job.id, now_ms)]
+        )
+    except TransactionRefused as refused:
+        met = refused.old[-1] or {}
+        if met.get("replayed_as") is None:  # somebody runs it again, or has deleted it
+            raise NotFound(f"there is no dead letter {job_id} any more", field="id", got=str(job_id)) from refused
+        if met["replayed_as"] != successor.job.id:  # otherwise our own write, whose answer was lost
+            raise Conflict("this dead letter was replayed already", field="id", got=str(job_id)) from refused
+    except JobRefused as refused:
+        if not (isinstance(refused.ledger, Job) and refused.ledger.birth == successor.job.birth):
+            raise
+    send_marked(yard, successor.travelling)
+    return successor.job
+
+
+def replay_many(yard: Yard, job_ids: list[int], kind: Kind | None = Kind.MESSAGE) -> list[Job | TaskyardError]:
+    """Replay dead letters one by one; answers, in order, the new job or what was wrong."""
+    results: list[Job | TaskyardError] = []
+    for job_id in job_ids:
+        try:
+            results.append(replay(yard, job_id, kind))
+        except TaskyardError as error:
+            results.append(error)
+        except AWS_FAILURES as error:
+            logger.exception("a dead letter was not replayed", extra={"job_id": job_id, "error": str(error)})
+            results.append(Unavailable("AWS does not answer", field="id", got=str(job_id), remedy="try again"))
+    return results
+
+
+def _named(job_id: int) -> str:
+    return f"job {job_id}"
+
+
+def _successor(yard: Yard, dead: Job) -> Prepared:
+    body: dict[str, Any] = yard.payloads.body(dead)
+    detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
+    draft = Draft(
+        kind=dead.kind,
+        type=dead.type,
+        priority=dead.priority,
+        max_attempts=dead.max_attempts,
+        timeout_ms=dead.timeout_ms,
+        backoff=dead.backoff,
+        runner=dead.runner,
+        script=dead.script,
+        target_id=dead.target_id,
+        target_type=dead.target_type,
+        replay_of=dead.id,
+        created_by=dead.created_by,
+        remove_on_complete=dead.remove_on_complete,
+        first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
+        **body,
+    )
+    return unsent(prepare(yard, draft, check(yard, draft)), yard.now_ms())
+
+
+def _is_restarted(ledger: Job | Tombstone | None, seen: Job) -> TypeGuard[Job]:
+    """Whether what was refused is done already, by our own write, whose answer was lost, or by a twin of it.
+
+    A worker may have begun since, or even ended.
+    """
+    return (
+        isinstance(ledger, Job)
+        and seen.state in (State.FAILED, State.CANCELED)
+        and (ledger.birth, ledger.delivery) == (seen.birth, seen.delivery + 1)
+    )
+
+
+def _parent_succeeded(yard: Yard, job: Job) -> bool:
+    parent = yard.jobs.find(job.parent_id) if job.parent_id is not None else None
+    return parent is not None and parent.state is State.SUCCESS
+
+
+def _restart_wake_ms(job: Job, held: bool, now_ms: int) -> int | None:
+    if held:
+        return wake_for_child(job.created_at_ms, now_ms)
+    return wake_for_send(now_ms, now_ms) if replace(job, held=False).travels else None

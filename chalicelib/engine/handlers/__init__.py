@@ -1,0 +1,1 @@
+"""Handlers: how users declare them, and how they are found."""

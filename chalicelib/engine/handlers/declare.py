@@ -1,0 +1,358 @@
+"""How users say what runs: ``@task``, ``@subscribe``, ``@on_success``, ``@on`` and ``@backoff``.
+
+The decorators only mark a function; nothing is global. ``registry.py`` gathers the marks of the modules of packages
+(``chalicelib.tasks``), so a handler is found by where it lives, and a test may make a registry of its own from
+whatever functions it likes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import ATTEMPTS_MAX
+from chalicelib.core.job_events import EventType
+from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
+from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
+from chalicelib.core.naming import is_name
+from chalicelib.core.retry import Backoff, Named, checked
+from chalicelib.engine.handlers.importing import place_in_file
+
+DEFAULT_POOL = "default"
+DEFAULT_SCRIPT = "index"
+SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MARK = "__taskyard__"
+SOURCE = "__taskyard_source__"  # on a function that Taskyard itself makes: the user's function that it calls
+TIMEOUT_MIN_S = 0.001
+TIMEOUT_MAX_S = 86_400  # as of a task's own time-out
+
+WRITE = {
+    "task": 'write @task("the.type")',
+    "subscribe": 'write @subscribe("the.topic")',
+    "on_success": 'write @on_success("the.type")',
+    "on": 'write @on("failed"), or @on("failed", "the.type")',
+    "backoff": 'write @backoff("the_name")',
+}
+"""How each decorator is to be written, for the errors of those that are not."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One declared handler. ``name`` is what a task calls its type, or a message its topic."""
+
+    name: str
+    queue: str
+    bands: tuple[Band, ...]
+    function: Callable[..., Any]
+    timeout_ms: int | None
+    max_attempts: int | None
+    backoff: Backoff | None
+    input_model: Any  # a pydantic model, or None for plain JSON
+    wants_context: bool
+    script: str = DEFAULT_SCRIPT  # which of the handlers of a task type
+    limit: Limit | None = None  # of a task type, across all workers of a deployment
+
+    @property
+    def label(self) -> str:
+        """Which function this is, in words that survive a restart."""
+        return label_of(self.function)
+
+    def parse(self, value: Any) -> Any:
+        """The job's input as the handler takes it; raises ``InvalidInput`` naming the first field at fault."""
+        if self.input_model is None:
+            return value
+        from pydantic import ValidationError
+
+        try:
+            return self.input_model.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            absent = first["type"] == "missing"
+            raise InvalidInput(
+                f"{self.name} cannot take this input",
+                field=".".join(str(step) for step in ("input", *first["loc"])),
+                expected="a value" if absent else first["msg"].removeprefix("Input should be "),
+                got="none" if absent else first["input"],
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A function that is told of what happens to jobs: of one type (or topic), or of all if ``type`` is ``None``."""
+
+    what: EventType
+    type: str | None
+    function: Callable[..., Any]
+
+    @property
+    def label(self) -> str:
+        """Which function this is, in words that survive a restart."""
+        return label_of(self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a decorator notes on a function: its role (``task``, ``subscriber``, ``on_success``, ``hook``,
+    ``backoff``, ``pool``), the name it is declared for, and the options given with it."""
+
+    role: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def task(
+    type: str,  # noqa: A002  # the word of every dialect for it
+    *,
+    script: str = DEFAULT_SCRIPT,
+    pool: str = DEFAULT_POOL,
+    lanes: Sequence[Band] = DEFAULT_BANDS,
+    timeout_s: float | None = None,
+    max_attempts: int | None = None,
+    backoff: Backoff | str | None = None,
+    concurrency: int | None = None,
+    size: int | None = None,
+) -> Callable[[Function], Function]:
+    """Declare the handler of a task type.
+
+    The function, which may be ``async``, takes the input (a plain JSON value, or a pydantic model if its first
+    parameter is annotated with one) and, if it has a second parameter, the ``Context`` of the run. What it returns is
+    the output.
+
+    A type may have several handlers; a task's ``scriptName`` says which runs it, ``index`` if it names none.
+    ``pool`` is the queue that the type shares with others; ``lanes`` its priority bands (one to five);
+    ``timeout_s`` the seconds an attempt may take (0.001 to a day); ``max_attempts`` (1 to 100) and ``backoff`` (one of
+    ``core.retry``, or the name of a function declared with ``@backoff``) hold where a job names none of its own.
+    ``concurrency`` (1 to 1,000) is how many tasks of the type run at the same time in the whole deployment, ``size``
+    (1 to 1,000,000) how many may be unfinished; ``None`` is no limit.
+    """
+    if not isinstance(script, str) or SCRIPT_NAME.fullmatch(script) is None:
+        expected = "1 to 64 letters, digits, _ and -"
+        raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
+    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff)
+    return marking(
+        Mark("task", _line("task", "type", type), {**options, "script": script, "limit": _limit(concurrency, size)})
+    )
+
+
+def subscribe(
+    topic: str,
+    *,
+    lanes: Sequence[Band] = DEFAULT_BANDS,
+    timeout_s: float | None = None,
+    max_attempts: int | None = None,
+    backoff: Backoff | str | None = None,
+) -> Callable[[Function], Function]:
+    """Declare a subscriber of a topic; the parameters are those of ``task``.
+
+    A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
+    that have not.
+    """
+    _line("subscribe", "topic", topic)
+    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff)))
+
+
+def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as above
+    """Declare what is called once a task of a type has its result, before the task counts as done.
+
+    The function takes the result and, if it has a second parameter, the ``Context``. It may be called again after a
+    crash. If it raises, the task becomes failed and keeps its output (fastify-task's completion handler). It is called
+    whether a handler, a person or a callback completed the task.
+    """
+    return marking(Mark("on_success", _line("on_success", "type", type)))
+
+
+def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  # noqa: A002  # as above
+    """Declare a function that is told when something happens to a job of a type or topic; ``None``: of any.
+
+    ``what`` is a word of ``core.job_events.EventType``: enqueue, promotion, progress, failed attempt, failed, complete,
+    remove, and others. The function takes the ``JobEvent``. It is told at least once and, for one job, in order; what
+    it raises is logged and changes nothing.
+    """
+    kind = None if type is None else _line("on", "type", type)
+    return marking(Mark("hook", kind or "", {"what": _what(what), "type": kind}))
+
+
+def backoff(name: str) -> Callable[[Function], Function]:
+    """Register a backoff function: from the number of the retry (from 1) to the wait before it, in milliseconds.
+
+    If it has a second parameter, that is the job's own delay in milliseconds, 0 if it has none. Where it raises, or
+    answers no number, the wait is that of a task or message without any backoff.
+    """
+    return marking(Mark("backoff", _line("backoff", "name", name)))
+
+
+def marking(mark: Mark) -> Callable[[Function], Function]:
+    """The decorator that notes a mark on a function."""
+
+    def decorate(function: Function) -> Function:
+        setattr(function, MARK, (*getattr(function, MARK, ()), mark))
+        return function
+
+    return decorate
+
+
+def marks_of(value: Any) -> tuple[Mark, ...]:
+    """What is declared with a function; nothing for any other value."""
+    marks: tuple[Mark, ...] = vars(value).get(MARK, ()) if callable(value) and hasattr(value, "__dict__") else ()
+    return marks
+
+
+def _options(
+    queue: str,
+    lanes: Sequence[Band],
+    timeout_s: float | None,
+    max_attempts: int | None,
+    backoff: Backoff | str | None,
+) -> dict[str, Any]:
+    if not _are_bands(lanes):
+        expected = f"one to five of {', '.join(map(str, Band))}"
+        remedy = "write lanes=(Band.HIGH, Band.NORMAL)"
+        raise InvalidInput("a queue has one to five lanes", field="lanes", expected=expected, got=lanes, remedy=remedy)
+    if timeout_s is not None and not _is_timeout(timeout_s):
+        expected = f"{TIMEOUT_MIN_S} to {TIMEOUT_MAX_S} seconds"
+        raise InvalidInput("this is no time-out", field="timeout_s", expected=expected, got=timeout_s)
+    return {
+        "queue": queue,
+        "bands": tuple(soonest_first(lanes)),
+        "timeout_ms": None if timeout_s is None else round(timeout_s * 1_000),
+        "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
+        "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
+    }
+
+
+def _are_bands(lanes: Any) -> bool:
+    is_list = isinstance(lanes, Collection) and not isinstance(lanes, str) and len(lanes) > 0
+    return is_list and all(isinstance(lane, str) and lane in {*Band} for lane in lanes)
+
+
+def _limit(concurrency: int | None, size: int | None) -> Limit | None:
+    _whole("concurrency", concurrency, CONCURRENCY_MAX)
+    _whole("size", size, SIZE_MAX)
+    return None if concurrency is None and size is None else Limit(concurrency, size)
+
+
+def _whole(name: str, value: object, most: int) -> int | None:
+    """A whole number from 1, if one is given; neither a bool nor a fraction nor a text, which would pass for one."""
+    if value is None or (type(value) is int and 1 <= value <= most):
+        return value
+    raise InvalidInput("this value is out of range", field=name, expected=f"a whole number from 1 to {most}", got=value)
+
+
+def _is_timeout(value: float) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and TIMEOUT_MIN_S <= value <= TIMEOUT_MAX_S
+
+
+def _line(decorator: str, name: str, value: object) -> str:
+    """What a job can be called: a name that no client could give would be found by none."""
+    _refuse_bare(decorator, name, value)
+    if not isinstance(value, str) or not is_name(value, TOPIC_MAX_CHARS):
+        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line, not all blank"
+        raise InvalidInput("this cannot be a name", field=name, expected=expected, got=value, remedy=WRITE[decorator])
+    return value
+
+
+def _refuse_bare(decorator: str, name: str, value: object) -> None:
+    """Raise ``InvalidInput`` where a decorator was given the function itself, for want of parentheses."""
+    if callable(value) and not isinstance(value, str):
+        raise InvalidInput(
+            f"@{decorator} stands without its parentheses", field=name, got=f"@{decorator}", remedy=WRITE[decorator]
+        )
+
+
+def _what(word: object) -> EventType:
+    _refuse_bare("on", "what", word)
+    if not isinstance(word, str) or word not in {*EventType}:
+        raise InvalidInput(
+            "nothing of this name happens to a job",
+            field="what",
+            expected=" or ".join(EventType),
+            got=word,
+            remedy=WRITE["on"],
+        )
+    return EventType(word)
+
+
+def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
+    """The handler that a ``task`` or ``subscriber`` mark makes of a function.
+
+    Raises ``InvalidInput`` for a function that cannot be one.
+    """
+    parameters = positional_parameters(function, "a handler takes the input and, if it likes, the context", most=2)
+    annotation = _annotation(function, parameters[0])
+    model = annotation if hasattr(annotation, "model_validate") else None
+    return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
+
+
+def positional_parameters(function: Callable[..., Any], rule: str, most: int) -> list[str]:
+    """The names of a function's parameters; raises ``InvalidInput`` unless it has one to ``most``."""
+    if isinstance(function, type):
+        remedy = "declare a function that does it"
+        raise InvalidInput(rule, field=_name(function), expected="a function", got="a class", remedy=remedy)
+    everything = _signature(function).parameters.values()
+    parameters = [p.name for p in everything if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in everything if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    if required or not 1 <= len(parameters) <= most:
+        raise InvalidInput(
+            rule,
+            field=_name(function),
+            expected="one parameter" if most == 1 else "one or two parameters",
+            got=len(parameters),
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        expected = "def or async def that returns its result"
+        raise InvalidInput(
+            "this is no function to be called", field=_name(function), expected=expected, got="a generator"
+        )
+    return parameters
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """What a function is called with: a wrapper that takes anything (``*args``) is asked what it wraps."""
+    own = inspect.signature(function, follow_wrapped=False)
+    takes_anything = any(p.kind is p.VAR_POSITIONAL for p in own.parameters.values())
+    wrapped = getattr(function, "__wrapped__", None)
+    return _signature(wrapped) if takes_anything and wrapped is not None else own
+
+
+def _annotation(function: Callable[..., Any], parameter: str) -> Any:
+    """What a parameter is annotated with, ``None`` if nothing; raises ``InvalidInput`` for a name that is not there."""
+    inner = inspect.unwrap(function)
+    annotation = getattr(inner, "__annotations__", {}).get(parameter)
+    try:
+        holder = SimpleNamespace(__annotations__={parameter: annotation})
+        return typing.get_type_hints(holder, getattr(inner, "__globals__", {})).get(parameter)
+    except NameError as error:
+        raise InvalidInput(
+            f"the annotation of {parameter} cannot be read",
+            field=label_of(function),
+            expected="a name that is there when the module runs",
+            got=str(error),
+            remedy="import it outside of `if TYPE_CHECKING`",
+        ) from error
+
+
+def label_of(function: Any) -> str:
+    """Which function this is: its module and its name there."""
+    return f"{function.__module__}.{_name(function)}"
+
+
+def place_of(function: Any) -> str:
+    """Where a function is written, ``file:line``; of what another decorator has wrapped, the function inside."""
+    inner = inspect.unwrap(getattr(function, SOURCE, function))
+    code = getattr(getattr(inner, "func", inner), "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+    return "" if code is None else place_in_file(code.co_filename, code.co_firstlineno)
+
+
+def _name(function: Any) -> str:
+    """A function's name in its module; a ``partial`` or an instance that is called has that of its class."""
+    name: str = getattr(function, "__qualname__", type(function).__qualname__)
+    return name

@@ -1,0 +1,229 @@
+"""The handlers of this installation: everything that the modules of ``TASKYARD_HANDLERS`` declare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import import_module
+from inspect import iscoroutinefunction
+from types import ModuleType
+from typing import Any
+
+from chalicelib import settings
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.lanes import DEFAULT_BANDS, Band
+from chalicelib.core.limits import Limit
+from chalicelib.core.retry import BackoffFunction
+from chalicelib.engine.handlers.declare import (
+    DEFAULT_POOL,
+    DEFAULT_SCRIPT,
+    Handler,
+    Hook,
+    Mark,
+    handler_of,
+    label_of,
+    marks_of,
+    place_of,
+    positional_parameters,
+)
+from chalicelib.engine.handlers.declared import declarations
+from chalicelib.engine.handlers.importing import told_by_place
+from chalicelib.engine.handlers.pool_files import Pool
+from chalicelib.settings import Settings
+
+_BACKOFF_RULE = "a backoff function takes the number of the retry and, if it likes, the job's delay in ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Everything that is declared.
+
+    ``scripts`` are the handlers of task types, by type and script name; ``tasks`` the first of each type, which speaks
+    for the type; ``subscribers`` those of topics; ``completions`` what is called with a type's results; ``queues`` the
+    lanes of every consumed queue; ``pools`` those that definition files declare, by name.
+    """
+
+    tasks: Mapping[str, Handler] = field(default_factory=dict)
+    subscribers: Mapping[str, tuple[Handler, ...]] = field(default_factory=dict)
+    backoffs: Mapping[str, BackoffFunction] = field(default_factory=dict)
+    queues: Mapping[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
+    scripts: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
+    completions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    hooks: tuple[Hook, ...] = ()
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    @classmethod
+    def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
+        """The registry of all that ``declarations`` finds in ``packages``; raises as it does, and as ``of``."""
+        return cls.of(declarations(packages))
+
+    @classmethod
+    def of(cls, functions: Iterable[Any]) -> Registry:
+        """The registry of what is declared among ``functions``; the rest is passed over.
+
+        Raises ``InvalidInput``, naming file and line, for a function that cannot be what it is declared as, and where
+        two declarations contradict each other.
+        """
+        gathering = _Gathering()
+        for function in functions:
+            for mark in marks_of(function):
+                try:
+                    gathering.take(function, mark)
+                except InvalidInput as error:
+                    error.message = f"{error.message} ({place_of(function)})"
+                    raise
+        return gathering.registry()
+
+    def handler(self, type: str, script: str | None) -> Handler | None:  # noqa: A002  # every dialect's word for it
+        """What runs a task of a type and a script name (``None``: index); ``None`` if nothing does."""
+        return self.scripts.get((type, script or DEFAULT_SCRIPT))
+
+    def limit_of(self, type: str) -> Limit | None:  # noqa: A002  # as above
+        """The limit of a task type, if it has one."""
+        handler = self.tasks.get(type)
+        return handler.limit if handler is not None else None
+
+    def backoff_function(self, name: str) -> BackoffFunction:
+        """The function registered as ``name``; raises ``InvalidInput`` if there is none."""
+        if name not in self.backoffs:
+            raise InvalidInput(
+                "no such backoff function is registered",
+                field="backoff",
+                expected=" or ".join(sorted(self.backoffs)) or "one declared with @backoff(name)",
+                got=name,
+            )
+        return self.backoffs[name]
+
+    def wait_function(self, name: str, delay_ms: int) -> Callable[[int], float]:
+        """The function registered as ``name``, for a job that was published with a delay; raises as above."""
+        function = self.backoff_function(name)
+        more = (delay_ms,) if len(positional_parameters(function, _BACKOFF_RULE, most=2)) == 2 else ()
+        return lambda retry: function(retry, *more)
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """The declared handlers, collected at first use."""
+    return registry_of(settings.current())
+
+
+def registry_of(chosen: Settings) -> Registry:
+    """The handlers that the packages of some settings declare; imports them.
+
+    Raises ``InvalidInput`` naming file and line where one cannot be imported, or two contradict each other.
+    """
+    names = names_of(chosen)
+    with told_by_place(names):
+        packages = [import_module(name) for name in names]
+    return Registry.of_packages(packages)
+
+
+def names_of(chosen: Settings) -> list[str]:
+    """The packages, or single modules, that settings name as those with handlers."""
+    return [name.strip() for name in chosen.handlers.split(",")]
+
+
+def declared_queues() -> Mapping[str, tuple[Band, ...]]:
+    """The queues that have consumers here, with their lanes: what infra makes SQS queues for."""
+    return registry().queues
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """The marks met so far, by what they declare."""
+
+    scripts: dict[tuple[str, str], Handler] = field(default_factory=dict)
+    subscribers: dict[str, tuple[Handler, ...]] = field(default_factory=dict)
+    completions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    backoffs: dict[str, BackoffFunction] = field(default_factory=dict)
+    hooks: list[Hook] = field(default_factory=list)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    queues: dict[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
+
+    def take(self, function: Any, mark: Mark) -> None:
+        """Add what one mark declares; raises ``InvalidInput`` where it contradicts what is known."""
+        match mark.role:
+            case "task":
+                self._take_task(handler_of(function, mark))
+            case "subscriber":
+                self._take_subscriber(handler_of(function, mark))
+            case "on_success":
+                positional_parameters(function, "it takes the result and, if it likes, the context", most=2)
+                _refuse_twins("two functions complete one task type", mark.name, self.completions, mark.name, function)
+                self.completions[mark.name] = function
+            case "hook":
+                positional_parameters(function, "a hook takes the event", most=1)
+                self.hooks.append(Hook(function=function, **mark.options))
+            case "pool":
+                self.pools[mark.name] = mark.options["pool"]
+            case "backoff":
+                positional_parameters(function, _BACKOFF_RULE, most=2)
+                _refuse_coroutine(function)
+                _refuse_twins("two functions are one backoff", mark.name, self.backoffs, mark.name, function)
+                self.backoffs[mark.name] = function
+
+    def registry(self) -> Registry:
+        """All that was met."""
+        tasks: dict[str, Handler] = {}
+        for (name, script), handler in self.scripts.items():
+            if name not in tasks or script == DEFAULT_SCRIPT:
+                tasks[name] = handler
+        return Registry(
+            tasks,
+            self.subscribers,
+            self.backoffs,
+            self.queues,
+            self.scripts,
+            self.completions,
+            tuple(self.hooks),
+            self.pools,
+        )
+
+    def _take_task(self, handler: Handler) -> None:
+        key = (handler.name, handler.script)
+        known = {key: found.function for key, found in self.scripts.items()}
+        _refuse_twins("two handlers declare one task type", handler.name, known, key, handler.function)
+        for (name, _), other in self.scripts.items():
+            if name == handler.name and (other.queue, other.limit) != (handler.queue, handler.limit):
+                raise InvalidInput(
+                    "the scripts of one task type declare different pools or limits",
+                    field=handler.name,
+                    expected=f"{other.queue}, {other.limit}",
+                    got=f"{handler.queue}, {handler.limit}",
+                )
+        self._declare_queue(handler)
+        self.scripts[key] = handler
+
+    def _take_subscriber(self, handler: Handler) -> None:
+        known = self.subscribers.get(handler.name, ())
+        twins = {other.label: other.function for other in known}
+        _refuse_twins(
+            "two subscribers of one topic have one name", handler.name, twins, handler.label, handler.function
+        )
+        self._declare_queue(handler)
+        self.subscribers[handler.name] = (*known, handler)
+
+    def _declare_queue(self, handler: Handler) -> None:
+        declared = self.queues.setdefault(handler.queue, handler.bands)
+        if declared != handler.bands:
+            raise InvalidInput(
+                "handlers of one queue declare different lanes",
+                field=handler.queue,
+                expected=", ".join(declared),
+                got=", ".join(handler.bands),
+            )
+
+
+def _refuse_coroutine(function: Any) -> None:
+    if iscoroutinefunction(function):
+        raise InvalidInput(_BACKOFF_RULE, field=label_of(function), expected="a plain function", got="async def")
+
+
+def _refuse_twins(problem: str, name: str, known: Mapping[Any, Any], key: Any, second: Any) -> None:
+    """Raise ``InvalidInput`` if ``key`` is known already: nobody could tell which is meant."""
+    if key in known:
+        first = known[key]
+        raise InvalidInput(
+            f"{problem}: {label_of(first)} ({place_of(first)}) and {label_of(second)}", field=name, expected="one"
+        )

@@ -1,0 +1,1 @@
+"""Polling: a client receives messages, works on them itself and says how it went."""

@@ -1,0 +1,1 @@
+"""What is derived from the ledger's change stream, and how it is read."""

@@ -1,0 +1,1 @@
+"""Publishing: from a new job to a message on its lane."""

@@ -1,0 +1,68 @@
+"""What cannot be read. A foreign message becomes one dead letter at first sight, never a crash loop; of a job whose
+payload is gone, or is no JSON, the attempt is the last; one whose payload AWS does not hand out now is run later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from chalicelib.core.decisions import Failed, Unread
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.prepare import prepare
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import Received
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.payloads import PayloadLost, PayloadUnread
+from chalicelib.store.table import TransactionRefused
+
+Found = TypeVar("Found")
+UNREADABLE_TYPE = "unreadable"
+KEPT_CHARS = 100_000
+CHAR_MAX_BYTES = 14  # of one character in ASCII JSON, its two backslashes counted twice
+BESIDE_BYTES = 1_000  # what the rest of the payload takes, generously
+
+
+def attempted(read: Callable[[], Found]) -> Found | Failed | Unread:
+    """What an attempt needs, or how it ends without."""
+    try:
+        return read()
+    except (PayloadLost, PayloadUnread) as error:
+        return without(error)
+
+
+def without(error: PayloadLost | PayloadUnread) -> Failed | Unread:
+    """How an attempt ends that lacks what it needs: for good, or until later."""
+    told = JobError(type(error).__name__, str(error))
+    return Failed(told, final=True) if isinstance(error, PayloadLost) else Unread(told)
+
+
+def bury_unreadable(yard: Yard, message: Received) -> None:
+    """Record a foreign message as a dead letter of the topic ``unreadable``; once, however often it is seen."""
+    logger.warning("unreadable message", extra={"message_id": message.message_id, "source": message.source})
+    job, body = _dead_letter(yard, message)
+    expires_at_s = yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s
+    note = yard.directory.noting_unreadable(message.message_id, job.id, expires_at_s)
+    try:
+        yard.jobs.together([*yard.jobs.recording(job, body), note])
+    except (TransactionRefused, JobRefused):
+        logger.info("unreadable message was recorded before", extra={"message_id": message.message_id})
+
+
+def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
+    kept_chars = min(KEPT_CHARS, (yard.settings.payload_max_bytes - BESIDE_BYTES) // CHAR_MAX_BYTES)
+    content = {"messageId": message.message_id, "source": message.source, "text": message.text[:kept_chars]}
+    prepared = prepare(yard, Draft(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1), None)
+    now_ms = yard.now_ms()
+    buried = replace(
+        prepared.job,
+        state=State.FAILED,
+        completed_at_ms=now_ms,
+        error=JobError("Unreadable", "the SQS message was not written by Taskyard"),
+        trace=(*prepared.job.trace, TraceEvent(Event.DEAD, now_ms).to_line()),
+    )
+    return buried, prepared.body

@@ -1,0 +1,201 @@
+"""From what a client asked for to a new job: what can never run is refused, what was left open is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.core.decisions import wake_for_send
+from chalicelib.core.documents import to_json
+from chalicelib.core.errors import InvalidInput, within
+from chalicelib.core.ids import trace_id_of
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
+from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named, checked
+from chalicelib.core.states import Kind
+from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.failures import log_failure
+from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
+from chalicelib.engine.interruptions import Interruption
+from chalicelib.engine.new_job import CHAIN_MAX_TASKS, Draft, follower_of
+from chalicelib.engine.yard import Yard
+
+DEFAULT_TASK_ATTEMPTS = 3
+LATEST_START_MS = 366 * 86_400_000 * 10
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A new job, and its body's text where that goes beside the record."""
+
+    job: Job
+    body: str | None
+
+    @property
+    def travelling(self) -> Job:
+        """The job as its envelope carries it: with the body's text."""
+        return self.job if self.body is None else replace(self.job, body=self.body)
+
+
+def check(yard: Yard, draft: Draft) -> Handler | None:
+    """The handler that will run the draft, if one function alone does.
+
+    Raises ``InvalidInput`` naming the first thing that can never work, in the draft or in the chain behind it.
+    """
+    handler = _check_one(yard, draft)
+    follower = follower_of(draft, None)
+    for place in range(1, CHAIN_MAX_TASKS + 1):
+        if follower is None:
+            return handler
+        with within(".".join(["next"] * place)):
+            _check_one(yard, follower)
+        follower = follower_of(follower, None)
+    raise InvalidInput("this chain is too long", field="next", expected=f"at most {CHAIN_MAX_TASKS} tasks")
+
+
+def _check_one(yard: Yard, draft: Draft) -> Handler | None:
+    _expect(
+        PRIORITY_MIN <= draft.priority <= PRIORITY_MAX, "priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}", draft.priority
+    )
+    attempts = draft.max_attempts
+    _expect(
+        attempts is None or 1 <= attempts <= ATTEMPTS_MAX, "maxRetries", f"at most {ATTEMPTS_MAX} attempts", attempts
+    )
+    if draft.backoff is not None and isinstance(chosen := checked(draft.backoff), Named):
+        yard.handlers.backoff_function(chosen.name)
+    if draft.kind is Kind.MESSAGE or draft.runner == MANUAL:
+        return None
+    handler = yard.handlers.handler(draft.type, draft.script)
+    if handler is None:
+        raise _nothing_runs(yard, draft)
+    if not draft.input_follows:
+        _expect_input(handler, draft.input)
+    return handler
+
+
+def _expect_input(handler: Handler, value: Any) -> None:
+    """Raise ``InvalidInput`` for an input that the handler cannot take, or that its model breaks on."""
+    try:
+        handler.parse(value)
+    except (InvalidInput, Interruption):
+        raise
+    except BaseException as error:  # user code: a validator
+        log_failure("the model of an input fails", error, handler=handler.label)
+        raise InvalidInput(
+            f"the model of {handler.name} fails on this input",
+            field="input",
+            expected="what its validators can check",
+            got=type(error).__name__,
+            remedy="look into the log, and let the validator raise a ValueError",
+        ) from error
+
+
+def _nothing_runs(yard: Yard, draft: Draft) -> InvalidInput:
+    if draft.type not in yard.handlers.tasks:
+        return InvalidInput(
+            "no handler is registered for this task type",
+            field="type",
+            expected=" or ".join(sorted(yard.handlers.tasks)) or "a type declared with @task",
+            got=draft.type,
+            remedy="declare it with @task in chalicelib/tasks, or create it with runnerType manual",
+        )
+    known = sorted(script for kind, script in yard.handlers.scripts if kind == draft.type)
+    return InvalidInput(
+        f"{draft.type} has no such script", field="scriptName", expected=" or ".join(known), got=draft.script
+    )
+
+
+def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
+    """The new job of a checked draft, its body put where it belongs if that is the bucket."""
+    now_ms = yard.now_ms()
+    job_id, birth = yard.ids.new(), yard.token()
+    content = {"input": draft.input, "options": draft.options, "context": draft.context, "next": draft.next}
+    members = [f'"{name}":{to_json(value, name)}' for name, value in content.items() if value is not None]
+    text = f"{{{','.join(members)}}}"
+    body = yard.payloads.place_body(job_id, birth, text)
+    asked_ms = _asked_ms(draft, now_ms)
+    max_attempts = draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft)
+    job = Job(
+        id=job_id,
+        birth=birth,
+        kind=draft.kind,
+        type=draft.type,
+        queue=draft.type if draft.kind is Kind.MESSAGE else handler.queue if handler else DEFAULT_POOL,
+        created_at_ms=now_ms,
+        updated_at_ms=now_ms,
+        due_at_ms=due_at_ms(draft, now_ms),
+        trace_id=draft.trace_id or trace_id_of(job_id, yard.random_bytes),
+        priority=draft.priority,
+        start_at_ms=asked_ms,
+        max_attempts=max_attempts,
+        attempt_limit=max_attempts,
+        timeout_ms=draft.timeout_ms,
+        backoff=draft.backoff or _chosen_backoff(yard, draft),
+        body=body.text if body.place is None else None,
+        body_at=body.place,
+        body_bytes=body.bytes,
+        target_id=draft.target_id,
+        target_type=draft.target_type,
+        runner=draft.runner,
+        script=draft.script,
+        parent_id=draft.parent_id,
+        replay_of=draft.replay_of,
+        created_by=draft.created_by,
+        chained=draft.next is not None,
+        remove_on_complete=draft.remove_on_complete,
+        limited=is_limited(yard, draft),
+        trace=((draft.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
+    )
+    return Prepared(job, body.text if body.place is not None else None)
+
+
+def unsent(prepared: Prepared, now_ms: int) -> Prepared:
+    """The job marked for the clock, in case its sender dies."""
+    job = prepared.job
+    return replace(prepared, job=replace(job, wake_at_ms=wake_for_send(job.due_at_ms, now_ms) if job.travels else None))
+
+
+def _declared_attempts(yard: Yard, draft: Draft) -> int:
+    """The most generous of what the topic's subscribers declare, or the default of the kind."""
+    if draft.kind is Kind.TASK:
+        return DEFAULT_TASK_ATTEMPTS
+    declared = [h.max_attempts for h in yard.handlers.subscribers.get(draft.type, ()) if h.max_attempts is not None]
+    return max(declared, default=yard.settings.mq_max_retries)
+
+
+def _chosen_backoff(yard: Yard, draft: Draft) -> Backoff | None:
+    """The backoff that the settings choose for messages, unless a subscriber declares one or it is the default."""
+    declared = any(handler.backoff is not None for handler in yard.handlers.subscribers.get(draft.type, ()))
+    chosen = yard.settings.message_backoff
+    return None if draft.kind is Kind.TASK or declared or chosen == MESSAGE_BACKOFF else chosen
+
+
+def is_limited(yard: Yard, draft: Draft) -> bool:
+    """Whether the job counts in the occupancy of its type: one that a worker runs, of a type with a limit."""
+    return draft.kind is Kind.TASK and draft.runner != MANUAL and yard.handlers.limit_of(draft.type) is not None
+
+
+def _asked_ms(draft: Draft, now_ms: int) -> int | None:
+    """The start that was asked for, in the past perhaps."""
+    if draft.due_at_ms is not None:
+        return draft.due_at_ms
+    return None if draft.delay_ms is None else now_ms + draft.delay_ms
+
+
+def due_at_ms(draft: Draft, now_ms: int) -> int:
+    """When the job may start, in milliseconds since 1970; raises ``InvalidInput`` for a start beyond ten years."""
+    asked_ms = _asked_ms(draft, now_ms)
+    if asked_ms is not None and asked_ms - now_ms > LATEST_START_MS:
+        told = _moment(draft.due_at_ms) if draft.due_at_ms is not None else f"a delay of {draft.delay_ms} ms"
+        _expect(False, "executeAt", "a start within ten years", told)
+    return max(asked_ms or now_ms, now_ms)
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
+
+
+def _expect(holds: bool, field_name: str, expected: str, got: object) -> None:
+    if not holds:
+        raise InvalidInput("this value is out of range", field=field_name, expected=expected, got=got)

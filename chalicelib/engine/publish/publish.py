@@ -1,0 +1,286 @@
+"""Publishing: from what a client asked for to a job on its way.
+
+A plain first publish is queue first, ledger second: two calls, and whichever of them is lost, the job is not.
+Whatever needs the ledger's word first (an idempotency key, a parent, a start beyond 15 minutes, a bulk) is
+recorded as unsent, then sent. A manual task is only recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from chalicelib.core.decisions import beyond_sqs, wake_for_child
+from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, Unavailable
+from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.new_job import Draft
+from chalicelib.engine.publish.prepare import Prepared, check, due_at_ms, is_limited, prepare, unsent
+from chalicelib.engine.publish.send import AWS_FAILURES, send, send_all, send_marked
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.directory import IdempotencyKey, Outbox
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.table import TransactionRefused
+
+NEW_ID_TRIES = 3
+BULK_MAX_ACTIONS = 99  # a transaction holds 100, one of which is the outbox marker
+BULK_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
+RECORD_BYTES = 1_500  # what a record takes in a transaction beside its body, generously
+
+
+def publish(yard: Yard, draft: Draft) -> Job:
+    """Accept one job and answer its record.
+
+    Raises ``InvalidInput`` for what can never run, ``TooLarge``, ``Conflict`` for an idempotency key used with
+    another request, and ``Unavailable`` when AWS does not answer (the job may or may not be accepted).
+    """
+    handler = check(yard, draft)
+    for _ in range(NEW_ID_TRIES):
+        try:
+            with _answering():
+                return _start(yard, draft, prepare(yard, draft, handler))
+        except _IdTaken as taken:
+            logger.warning("job id is taken, taking another", extra={"job_id": taken.job_id})
+    raise Unavailable("no free job id was found", remedy="look at the id block in the directory table")
+
+
+def publish_many(yard: Yard, drafts: Sequence[Draft]) -> list[Job | TaskyardError]:
+    """Accept many jobs in few calls; answers, in order, each job's record or why it was not accepted."""
+    results: list[Job | TaskyardError | None] = [None] * len(drafts)
+    bulk: list[tuple[int, Prepared]] = []
+    for position, draft in enumerate(drafts):
+        try:
+            if _needs_own_transaction(yard, draft):
+                results[position] = publish(yard, draft)
+            else:
+                handler = check(yard, draft)
+                with _answering():
+                    bulk.append((position, prepare(yard, draft, handler)))
+        except TaskyardError as error:
+            results[position] = error
+    for group in _transactions(bulk):
+        outcome = _start_together(yard, [prepared for _, prepared in group])
+        for position, prepared in group:
+            results[position] = outcome or prepared.job
+    return [result for result in results if result is not None]
+
+
+# -- one job ------------------------------------------------------------------------------------------
+
+
+class _IdTaken(Exception):
+    """Another job has the id."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Say ``Unavailable`` where AWS does not answer."""
+    try:
+        yield
+    except AWS_FAILURES as error:
+        logger.warning("AWS does not answer a publisher", extra={"error": str(error)})
+        raise Unavailable("AWS did not take the job", remedy="try again") from error
+
+
+def _start(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
+    if draft.idempotency_key is not None or draft.parent_id is not None or prepared.job.limited:
+        return _ledger_first(yard, draft, prepared)
+    if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
+        return _record(yard, unsent(prepared, yard.now_ms()))
+    return _queue_first(yard, prepared)
+
+
+def _queue_first(yard: Yard, prepared: Prepared) -> Job:
+    """Send, then record. Once the message is sent the job is accepted: its claim makes a record that is lost."""
+    try:
+        send(yard, prepared.travelling, yard.now_ms())
+    except AWS_FAILURES as error:
+        raise Unavailable("SQS did not take the message", remedy="try again") from error
+    try:
+        return _record(yard, prepared)
+    except AWS_FAILURES:
+        logger.warning("the record was not written; the claim will write it", extra={"job_id": prepared.job.id})
+        return prepared.job
+
+
+def _record(yard: Yard, prepared: Prepared) -> Job:
+    try:
+        yard.jobs.record(prepared.job, prepared.body)
+    except JobRefused as refused:
+        return _own(prepared.job, refused)
+    return prepared.job
+
+
+def _own(job: Job, refused: JobRefused) -> Job:
+    """The ledger's record, if it is this job: a consumer, or our own first try, was faster."""
+    if isinstance(refused.ledger, Job) and refused.ledger.birth == job.birth:
+        return refused.ledger
+    raise _IdTaken(job.id) from refused
+
+
+def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared, heir_of: int | None = None) -> Job:
+    """Record, together with what else must hold; then send; then clear the mark.
+
+    That is the idempotency key, the alias (which a removed job, ``heir_of``, may still have), the room in a limited
+    type, and the parent's edge.
+    """
+    key = _idempotency_key(draft)
+    prepared = _under_parent(yard, draft, prepared)
+    job = prepared.job
+    actions = yard.jobs.recording(job, prepared.body, yard.handlers.limit_of(job.type))
+    count_position, key_position = len(actions) - 1, len(actions)
+    if key is not None:
+        actions.append(yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
+    alias_position = len(actions)
+    if draft.alias is not None:
+        actions.append(yard.directory.aliasing(job.type, draft.alias, job.id, heir_of))
+    if job.held and job.parent_id is not None:
+        actions += yard.jobs.adopting(job.parent_id, job.id)
+    try:
+        yard.jobs.together(actions)
+    except JobRefused as refused:
+        _own(job, refused)
+    except TransactionRefused as refused:
+        if key is not None and refused.refused[key_position]:
+            return _first_of_its_key(yard, draft, key, refused.old[key_position] or {}, prepared)
+        if job.limited and refused.refused[count_position]:
+            raise _full(yard, job) from refused
+        if draft.alias is not None and refused.refused[alias_position]:
+            holder: int = (refused.old[alias_position] or {})["job"]
+            if holder == heir_of or yard.jobs.find(holder) is not None:
+                raise _alias_taken(draft) from refused
+            return _ledger_first(yard, draft, prepared, heir_of=holder)
+        return _ledger_first(yard, draft, replace(prepared, job=replace(job, held=False)), heir_of)  # the parent ended
+    send_marked(yard, prepared.travelling)
+    return job
+
+
+def _full(yard: Yard, job: Job) -> Full:
+    limit = yard.handlers.limit_of(job.type)
+    return Full(
+        f"as many tasks of the type {job.type} are unfinished as may be",
+        expected=f"fewer than {limit.size}" if limit is not None else None,
+        remedy="try again once one of them is done",
+    )
+
+
+def _alias_taken(draft: Draft) -> Conflict:
+    return Conflict(
+        f"another job of the type {draft.type} has this id",
+        field="id",
+        expected="a number that no job has",
+        got=str(draft.alias),
+        remedy="let event.next answer each number once",
+    )
+
+
+def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
+    """The job waiting for its parent, if that has not succeeded yet; otherwise ready to be sent."""
+    now_ms = yard.now_ms()
+    if draft.parent_id is None:
+        return unsent(prepared, now_ms)
+    parent = yard.jobs.find(draft.parent_id)
+    if parent is None or parent.kind is not Kind.TASK:
+        raise InvalidInput(
+            "there is no such parent", field="parentTaskId", expected="the id of a task", got=draft.parent_id
+        )
+    if parent.state is State.SUCCESS:
+        return unsent(replace(prepared, job=replace(prepared.job, held=False)), now_ms)
+    return replace(prepared, job=replace(prepared.job, held=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
+
+
+def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: dict[str, Any], again: Prepared) -> Job:
+    """The job that an idempotency key stands for already; one that was removed since, as it was accepted."""
+    if binding.get("fingerprint") != key.fingerprint and not draft.first_wins:
+        raise Conflict(
+            "this idempotency key was used with another request",
+            field="idempotencyKey",
+            expected="the same request as the first time",
+            remedy="use a new key for a new request",
+        )
+    if binding["job"] == again.job.id:  # our own write, whose answer was lost
+        return again.job
+    return yard.jobs.find(binding["job"]) or _as_accepted(draft, binding, again)
+
+
+def _as_accepted(draft: Draft, binding: dict[str, Any], again: Prepared) -> Job:
+    """The record of a removed job at its acceptance: what the same request makes now, with what its key remembers."""
+    job = again.job
+    at_ms = binding.get("created_at_ms", job.created_at_ms)
+    start_at_ms = job.start_at_ms if draft.delay_ms is None else at_ms + draft.delay_ms
+    return replace(
+        job,
+        id=binding["job"],
+        created_at_ms=at_ms,
+        updated_at_ms=at_ms,
+        start_at_ms=start_at_ms,
+        due_at_ms=max(start_at_ms or at_ms, at_ms),
+        trace_id=binding.get("trace_id", job.trace_id),
+        body=again.body or job.body,
+        body_at=job.body_at if again.body is None else None,
+    )
+
+
+def _idempotency_key(draft: Draft) -> IdempotencyKey | None:
+    if draft.idempotency_key is None:
+        return None
+    wish = {name: getattr(draft, name) for name in Draft.__slots__ if name not in ("idempotency_key", "first_wins")}
+    fingerprint = hashlib.sha256(json.dumps(wish, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+    return IdempotencyKey(draft.kind.value, draft.idempotency_key, fingerprint)
+
+
+# -- many jobs ----------------------------------------------------------------------------------------
+
+
+def _needs_own_transaction(yard: Yard, draft: Draft) -> bool:
+    return (
+        draft.idempotency_key is not None
+        or draft.parent_id is not None
+        or is_limited(yard, draft)
+        or draft.runner == MANUAL
+        or beyond_sqs(due_at_ms(draft, yard.now_ms()), yard.now_ms())
+    )
+
+
+def _transactions(bulk: Iterable[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepared]]]:
+    """``bulk`` in groups that one transaction holds, by count and by bytes."""
+    group: list[tuple[int, Prepared]] = []
+    actions = size = 0
+    for position, prepared in bulk:
+        needed = 1 if prepared.body is None else 2
+        weight = RECORD_BYTES + len(prepared.body or "")
+        if group and (actions + needed > BULK_MAX_ACTIONS or size + weight > BULK_MAX_BYTES):
+            yield group
+            group, actions, size = [], 0, 0
+        group.append((position, prepared))
+        actions, size = actions + needed, size + weight
+    if group:
+        yield group
+
+
+def _start_together(yard: Yard, group: Sequence[Prepared]) -> Unavailable | None:
+    """Record a group and its outbox marker, all or none; send; drop the marker. Answers why it was not accepted."""
+    outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [prepared.job.id for prepared in group])
+    actions = [action for prepared in group for action in yard.jobs.recording(prepared.job, prepared.body)]
+    try:
+        yard.jobs.together([*actions, yard.directory.opening_outbox(outbox)])
+    except JobRefused as refused:
+        if not (isinstance(refused.ledger, Job) and refused.ledger.birth == group[0].job.birth):
+            return Unavailable("a job id is taken", remedy="try again")
+    except (*AWS_FAILURES, TransactionRefused) as error:
+        logger.warning("a bulk was not recorded", extra={"jobs": len(group), "error": str(error)})
+        return Unavailable("DynamoDB did not take the jobs", remedy="try again")
+    try:
+        if not send_all(yard, [prepared.travelling for prepared in group]):
+            yard.directory.close_outbox(outbox.name)
+    except AWS_FAILURES:
+        logger.warning("a bulk is sent but not noted as sent; the clock will look", extra={"outbox": outbox.name})
+    return None

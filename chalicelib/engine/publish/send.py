@@ -1,0 +1,78 @@
+"""Sending what the ledger says is to be sent.
+
+A ledger-first send has three steps: the transition marked the record unsent, the message is sent, the mark is
+cleared. Whoever dies in between, the clock repeats from the second step; a duplicate is harmless.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from chalicelib import aws
+from chalicelib.core.decisions import beyond_sqs
+from chalicelib.core.job import Job, to_envelope
+from chalicelib.core.lanes import Lane
+from chalicelib.engine.publish.lanes import lane_named, on_lane
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import NoQueue, Parcel
+from chalicelib.store.ledger import JobRefused
+
+SQS_DELAY_MAX_S = 900
+AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has given up
+
+
+def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:
+    """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
+    delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), SQS_DELAY_MAX_S)
+    return Parcel(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s)
+
+
+def send(yard: Yard, job: Job, now_ms: int) -> None:
+    """Send a job's message. Raises one of ``AWS_FAILURES``."""
+    parcel = parcel_of(yard, job, now_ms)
+    on_lane(yard, parcel.lane, lambda: yard.transport.send(parcel))
+
+
+def send_marked(yard: Yard, job: Job) -> None:
+    """Send a job that its transition marked unsent, and clear the mark.
+
+    One whose start is beyond SQS's 15 minutes, or that travels not at all, is left to the clock; so is one that AWS
+    does not take now, because the ledger has accepted it already.
+    """
+    now_ms = yard.now_ms()
+    if not job.travels or beyond_sqs(job.due_at_ms, now_ms):
+        return
+    try:
+        send(yard, job, now_ms)
+        mark_sent(yard, job, now_ms)
+    except AWS_FAILURES as error:
+        logger.warning("left to the clock to send", extra={"job_id": job.id, "error": str(error)})
+
+
+def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
+    """Send jobs in batches of ten; answers those that SQS did not accept, or perhaps did not.
+
+    A lane that takes nothing keeps no other lane's jobs from being sent.
+    """
+    by_lane: defaultdict[Lane, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_lane[lane_named(yard, job.queue, job.priority)].append(job)
+    return [job for lane, waiting in by_lane.items() for job in _send_to(yard, lane, waiting)]
+
+
+def _send_to(yard: Yard, lane: Lane, jobs: Sequence[Job]) -> Sequence[Job]:
+    parcels = [parcel_of(yard, job, yard.now_ms()) for job in jobs]
+    try:
+        return [jobs[position] for position in on_lane(yard, lane, lambda: yard.transport.send_many(parcels))]
+    except AWS_FAILURES as error:
+        logger.warning("a lane takes nothing now", extra={"lane": str(lane), "jobs": len(jobs), "error": str(error)})
+        return jobs
+
+
+def mark_sent(yard: Yard, job: Job, now_ms: int) -> None:
+    """Clear the unsent mark; if the job was claimed meanwhile, the claim has cleared it already."""
+    try:
+        yard.jobs.sent(job.id, job.delivery, now_ms)
+    except JobRefused:
+        return

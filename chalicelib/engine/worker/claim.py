@@ -1,0 +1,100 @@
+"""Claiming: the right to run a job, taken just before its handler starts.
+
+One conditional write does it in the normal case. When it is refused, the record that stood in the way decides
+what the message is (see ``core.decisions.on_delivery``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chalicelib.core.decisions import (
+    Claim,
+    Drop,
+    GiveUp,
+    Hide,
+    Own,
+    Record,
+    TakeOver,
+    on_delivery,
+)
+from chalicelib.core.job import Job, from_envelope
+from chalicelib.engine.worker.concurrency import freed, turn_away
+from chalicelib.engine.yard import Yard
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.payloads import ITEM_PLACE
+from chalicelib.store.table import TransactionRefused
+
+CLAIM_TRIES = 4
+CONTENDED = Hide(1_000, "contended")
+
+
+def opened(text: str) -> Job:
+    """The travelling job in a message; raises ``InvalidInput`` for a foreign text."""
+    return from_envelope(text)
+
+
+def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
+    """The running job, its body at hand where the message carried it; or what its message is instead."""
+    seen: Job | None = None
+    for _ in range(CLAIM_TRIES):
+        now_ms = yard.now_ms()
+        try:
+            limit = yard.handlers.limit_of(envelope.type) if envelope.limited else None
+            return _with_body(yard.jobs.claim(envelope, lease, now_ms, seen, limit), envelope)
+        except JobRefused as refused:
+            ledger = refused.ledger
+        except TransactionRefused:  # of a limited type alone
+            if turn_away(yard, envelope):
+                return Drop("no slot is free")
+            continue
+        verdict = on_delivery(ledger, envelope, now_ms, lease.token)
+        try:
+            match verdict:
+                case Own(job):
+                    return _with_body(job, envelope)
+                case Record():
+                    record, body = _split(envelope)
+                    if envelope.limited:  # it is counted first, then claimed like any other
+                        yard.jobs.record(record, body)
+                        continue
+                    return _with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
+                case TakeOver(job):
+                    return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
+                case GiveUp(job, error):
+                    freed(yard, job, yard.jobs.give_up(job, error, now_ms))
+                    return Drop("attempts used up")
+                case Claim(crowded):
+                    seen = crowded
+                case Drop() | Hide():
+                    return verdict
+        except JobRefused:
+            continue  # somebody moved it in between: look again
+    return CONTENDED
+
+
+def recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:
+    """Make sure that a job which goes back unstarted is on the ledger, and that the clock looks after it."""
+    try:
+        yard.jobs.remind(envelope.id, envelope.birth, envelope.delivery, wake_at_ms)
+    except JobRefused as refused:
+        if refused.ledger is not None:
+            return  # it moved on: whoever moved it looks after it
+        record, body = _split(envelope)
+        try:
+            yard.jobs.record(replace(record, wake_at_ms=wake_at_ms), body)
+        except JobRefused:
+            return  # the publisher was faster after all
+
+
+def _split(envelope: Job) -> tuple[Job, str | None]:
+    """The record that an envelope makes, and the body's text that goes beside it."""
+    if envelope.body_at == ITEM_PLACE:
+        return replace(envelope, body=None), envelope.body
+    return envelope, None
+
+
+def _with_body(job: Job, envelope: Job) -> Job:
+    """The claimed job with the body that travelled in the message, which saves reading it."""
+    return job if job.body is not None or envelope.body is None else replace(job, body=envelope.body)

@@ -1,0 +1,64 @@
+"""Admission to a limited task type: who runs now, who waits on the shelf, and who sends the next one.
+
+A slot is taken by the claim and freed by whatever ends the attempt, each in the transaction that changes the job.
+Somebody who ends a job while it runs (cancel, completion by a person) frees nothing: the process goes on until it
+notices. Its worker frees the slot then, or the clock does once the worker's lease is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
+from chalicelib.engine.publish.wait_list import send_next, send_next_safely, shelve
+from chalicelib.engine.sweeping import PassedOver, sweep
+from chalicelib.engine.yard import Yard
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.wait_lists import of_type
+
+FREE_TRIES = 4
+
+
+def turn_away(yard: Yard, job: Job) -> bool:
+    """Shelve a job for which no slot is free; answers whether its message has served.
+
+    Otherwise a slot was freed in between: claim again.
+    """
+    limit = yard.handlers.limit_of(job.type)
+    if limit is None or limit.concurrency is None:  # no limit any more
+        return False
+    return shelve(yard, job, of_type(job.type), yard.occupancies.full(job.type, limit.concurrency))
+
+
+def freed(yard: Yard, before: Job, after: Job) -> None:
+    """Send the next job of a type, if the change from ``before`` to ``after`` has freed a slot of it."""
+    if before.slot and not after.slot:
+        send_next_safely(yard, of_type(before.type), 1)
+
+
+def leave(yard: Yard, job: Job) -> None:
+    """The run of ``job`` is over, though somebody else has ended the job before: free the slot that it holds still."""
+    if not job.limited:
+        return
+    for _ in range(FREE_TRIES):
+        ledger = yard.jobs.find(job.id)
+        if ledger is None or ledger.birth != job.birth or ledger.lease != job.lease or not ledger.slot:
+            return
+        if ledger.state is State.RUNNING:
+            return  # it is run still, under this very lease
+        try:
+            freed(yard, ledger, yard.jobs.free_slot(ledger))
+        except JobRefused:
+            continue  # it moved in between: look again
+        return
+
+
+def fill_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
+    """What the clock does: nothing stays on a shelf while slots are free. Answers how many jobs it sent."""
+
+    def fill(type_: str) -> int:
+        free = yard.occupancies.of(type_).free(yard.handlers.limit_of(type_))
+        return send_next(yard, of_type(type_), free, enough_time)
+
+    return sweep(yard.occupancies.types(), fill, named=of_type, enough_time=enough_time, passed=passed)

@@ -1,0 +1,193 @@
+"""Consuming a batch of messages: claim, run and settle one after the other.
+
+What must come back is hidden and reported; a crash costs only the job it hits. Whatever comes back is also known
+to the clock, so that nothing depends on the report being honoured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Unread, wake_for_return
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.job import Job
+from chalicelib.engine.publish.malformed import attempted, bury_unreadable
+from chalicelib.engine.worker import watchdog
+from chalicelib.engine.worker.claim import claim, opened, recorded
+from chalicelib.engine.worker.concurrency import leave
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.heartbeat import Keeper
+from chalicelib.engine.worker.pause import HANDED_BACK_S, hold_up, is_paused_here
+from chalicelib.engine.worker.run import run, timeout_of
+from chalicelib.engine.worker.settle import ComeBack, Done, Fate, settle, settle_late
+from chalicelib.engine.worker.shutdown import stopping
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import Received
+from chalicelib.settings import SETTLING_RESERVE_S
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import JobRefused
+
+FUNCTION_RESERVE_MS = SETTLING_RESERVE_S * 1_000
+START_SHARE = 4  # a job starts only while a quarter of the function's time is left
+
+RemainingMs = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A message and the travelling job in it."""
+
+    message: Received
+    envelope: Job
+
+
+def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs) -> list[str]:
+    """Work on a batch; answers the ids of the messages that must come back. All others may be deleted.
+
+    ``remaining_ms`` tells how long the function may still run.
+    """
+    enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
+    with Keeper(yard, messages) as keeper, watchdog.watching(yard, lambda: keeper.hidden_until_ms):
+        readable, come_back = _opened(yard, keeper, messages)
+        for position, entry in enumerate(_in_order(readable)):
+            if not keeper.take(entry.message):
+                fate: Fate = _noted(yard, entry, ComeBack(None))
+            elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
+                fate = _noted(yard, entry, ComeBack(0))
+            else:
+                fate = _safely(yard, keeper, entry, remaining_ms)
+            if isinstance(fate, ComeBack):  # what has served stays hidden until the function returns
+                keeper.let_go(entry.message)
+                _hide(yard, entry.message, fate)
+                come_back.append(entry.message.message_id)
+    return come_back
+
+
+def _opened(yard: Yard, keeper: Keeper, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:
+    """The readable messages; the others become dead letters. Also the ids of those that could not be made such."""
+    readable: list[Opened] = []
+    come_back: list[str] = []
+    for message in messages:
+        try:
+            readable.append(Opened(message, opened(message.text)))
+        except InvalidInput:
+            if not _buried(yard, message):
+                keeper.let_go(message)
+                come_back.append(message.message_id)
+    return readable, come_back
+
+
+def _buried(yard: Yard, message: Received) -> bool:
+    """Make a dead letter of an unreadable message; answers whether AWS let it."""
+    try:
+        bury_unreadable(yard, message)
+    except Exception:  # it costs this message a redelivery and the others nothing
+        logger.exception("unreadable message goes back", extra={"message_id": message.message_id})
+        return False
+    return True
+
+
+def _in_order(readable: Sequence[Opened]) -> list[Opened]:
+    """Larger priorities first, then older ones."""
+    return sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
+
+
+def _safely(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+    """One message; an AWS call that fails for good costs this message a redelivery and the others nothing."""
+    with _named(entry.envelope):
+        try:
+            return _consume_one(yard, keeper, entry, remaining_ms)
+        except Exception:
+            logger.exception("message goes back")
+            return ComeBack(None)
+        finally:
+            keeper.unwatch()
+
+
+@contextmanager
+def _named(envelope: Job) -> Iterator[None]:
+    """Every line logged meanwhile, by the heartbeat too, says which job it is about, and since the claim which attempt.
+
+    One job is worked on at a time, so the keys are the process's.
+    """
+    with logger.append_context_keys(job_id=envelope.id, trace_id=envelope.trace_id, attempt=None):
+        yield
+
+
+def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+    if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
+        return _noted(yard, entry, ComeBack(HANDED_BACK_S))
+    if hold_up(yard, entry.envelope):
+        return Done()
+    lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
+    job = claim(yard, entry.envelope, lease)
+    match job:
+        case Drop(reason):
+            logger.debug("message dropped", extra={"reason": reason})
+            return Done()
+        case Hide(wait_ms, reason):
+            if reason == "not due":
+                recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
+            return ComeBack(-(-wait_ms // 1_000))
+    logger.append_keys(attempt=job.attempts)
+    outcome: Outcome
+    match attempted(partial(yard.payloads.body, job)):
+        case Failed() | Unread() as unreadable:
+            outcome = unreadable
+        case body:
+            context = _context(yard, keeper, job, body, lease, remaining_ms)
+            keeper.watch(context, entry.message)
+            watchdog.note(job)
+            outcome = _traced_run(yard, context, entry.message)
+            keeper.unwatch()
+    try:
+        return settle(yard, job, outcome)[1]
+    except JobRefused as refused:
+        leave(yard, job)
+        return settle_late(refused, job)
+
+
+def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
+    """The run, and its segment in the trace that the message came with, if X-Ray is to follow jobs."""
+    if yard.settings.tracing == "off" or message.trace_header is None:
+        return run(yard, context)
+    from chalicelib.engine.worker import tracing  # imported late: few installations trace
+
+    started_ms = yard.now_ms()
+    outcome = run(yard, context)
+    tracing.tell_run(yard, message.trace_header, context.job, started_ms, outcome)
+    return outcome
+
+
+def _context(
+    yard: Yard, keeper: Keeper, job: Job, body: dict[str, Any], lease: Lease, remaining_ms: RemainingMs
+) -> Context:
+    """The run's context; its deadline is the job's time-out or the function's end, whichever comes first."""
+    now_ms = yard.now_ms()
+    function_end_ms = now_ms + remaining_ms() - FUNCTION_RESERVE_MS - round(yard.settings.stop_grace_s * 1_000)
+    timeout_ms = timeout_of(yard, job)
+    deadline_ms = function_end_ms if timeout_ms is None else min(now_ms + timeout_ms, function_end_ms)
+    return Context(yard, job, body, lease.until_ms, deadline_ms, keeper.hold)
+
+
+def _noted(yard: Yard, entry: Opened, fate: ComeBack) -> ComeBack:
+    """Another worker shall start this job: let the clock look after it, should its message get lost on the way."""
+    try:
+        recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
+    except Exception:  # the message itself comes back all the same
+        logger.exception("hand-back not noted", extra={"job_id": entry.envelope.id})
+    return fate
+
+
+def _hide(yard: Yard, message: Received, fate: ComeBack) -> None:
+    """Hide a message until it shall come back; if that fails, it comes back when its lease ends."""
+    if fate.hide_s is None:
+        return
+    try:
+        yard.transport.hide([message], fate.hide_s)
+    except Exception:
+        logger.exception("message not hidden", extra={"message_id": message.message_id})

@@ -1,0 +1,159 @@
+"""The heartbeat: while a batch is worked on, its messages stay hidden and the running job keeps its lease.
+
+A thread does it every third of a lease, and is joined before the function returns. It also shares out the rest of
+the batch when one job takes long, so that no job waits behind another while other workers are free. And it is the
+last resort against a handler that will not stop: once the grace after its deadline is over, the thread settles the
+attempt and ends the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from chalicelib.core.decisions import Failed
+from chalicelib.core.job import JobError
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.run import remembered
+from chalicelib.engine.worker.settle import ComeBack, settle
+from chalicelib.engine.worker.shutdown import stopping
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.queue.contract import Received
+
+BEATS_PER_LEASE = 3
+TICK_S = 0.25
+SHARE_AFTER_MS = 2_000  # how long a job may keep the rest of its batch waiting
+STUCK_EXIT_CODE = 70
+
+
+class Keeper:
+    """Holds the messages of one batch. Use as a context manager around the work on them."""
+
+    def __init__(self, yard: Yard, messages: Sequence[Received]) -> None:
+        self._yard = yard
+        self._held = {message.message_id: message for message in messages}
+        self._waiting = dict(self._held)  # those that nobody has begun with
+        self._running: tuple[Context, Received | None] | None = None
+        self._running_since_ms = 0
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._beat_at_ms = 0
+        self.hidden_until_ms = 0
+
+    def __enter__(self) -> Keeper:
+        self.hold()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def hold(self) -> int:
+        """Hide all held messages for one lease from now; answers until when, in ms since 1970.
+
+        The time is read before the call, so the ledger's lease never outlives the hiding.
+        """
+        with self._lock:
+            lease_s = self._yard.settings.lease_s
+            self._beat_at_ms = self._yard.now_ms()
+            if self._held:
+                self._yard.transport.hide(list(self._held.values()), lease_s)
+            self.hidden_until_ms = self._beat_at_ms + lease_s * 1_000
+            return self.hidden_until_ms
+
+    def held_until_ms(self) -> int:
+        """Until when the messages are hidden; hidden anew first, if no beat came for half a lease.
+
+        That happens when SQS did not answer, or when a handler kept the interpreter to itself.
+        """
+        with self._lock:
+            silent_ms = self._yard.now_ms() - self._beat_at_ms
+            return self.hold() if silent_ms * 2 >= self._yard.settings.lease_s * 1_000 else self.hidden_until_ms
+
+    def take(self, message: Received) -> bool:
+        """Begin with a message; false when it was shared out, and is no longer this worker's."""
+        with self._lock:
+            self._waiting.pop(message.message_id, None)
+            return message.message_id in self._held
+
+    def let_go(self, message: Received) -> None:
+        """The message's fate is decided: hold it no longer."""
+        with self._lock:
+            self._held.pop(message.message_id, None)
+            self._waiting.pop(message.message_id, None)
+            self._running = None
+
+    def watch(self, context: Context, message: Received | None) -> None:
+        """Keep the lease of the run that begins now; ``message`` is what brought the job, if one did."""
+        with self._lock:
+            self._running = (context, message)
+            self._running_since_ms = self._yard.now_ms()
+
+    def unwatch(self) -> None:
+        """The run has ended; from here on only the main thread settles it."""
+        with self._lock:
+            self._running = None
+
+    def _beat(self) -> None:
+        beat_ms = self._yard.settings.lease_s * 1_000 // BEATS_PER_LEASE
+        while not self._stop.wait(min(TICK_S, beat_ms / 1_000)):
+            with self._lock:
+                running = self._running
+                if running is not None and self._is_stuck(running[0]):
+                    self._end_stuck(*running)
+                if running is not None and self._keeps_others_waiting():
+                    self._share_out()
+                if self._yard.now_ms() - self._beat_at_ms >= beat_ms:
+                    self._extend(running[0] if running else None)
+
+    def _extend(self, context: Context | None) -> None:
+        try:
+            if context is None:
+                self.hold()
+            elif context.cancelled:
+                context.keep_slot(self.hold())
+            else:
+                context.extend()
+        except Exception:  # the next beat may succeed; if none does, the lease simply ends
+            logger.exception("heartbeat failed")
+
+    def _keeps_others_waiting(self) -> bool:
+        too_long = self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS
+        return bool(self._waiting) and (too_long or stopping.is_set())
+
+    def _share_out(self) -> None:
+        """Show the messages that nobody has begun with to other workers, at once."""
+        try:
+            self._yard.transport.hide(list(self._waiting.values()), 0)
+        except Exception:  # they wait for this worker, as they would have anyway; the next tick tries again
+            logger.exception("batch not shared out")
+            return
+        for message_id in self._waiting:
+            del self._held[message_id]
+        self._waiting.clear()
+
+    def _is_stuck(self, context: Context) -> bool:
+        if context.deadline_ms is None:
+            return False
+        grace_ms = round(self._yard.settings.stop_grace_s * 1_000)
+        return self._yard.now_ms() > context.deadline_ms + grace_ms
+
+    def _end_stuck(self, context: Context, message: Received | None) -> None:
+        job = context.job
+        error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
+        logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
+        try:
+            _, fate = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
+            context.keep_printed()
+            if message is not None and isinstance(fate, ComeBack) and fate.hide_s is not None:
+                self._yard.transport.hide([message], fate.hide_s)
+        except Exception:  # the process ends all the same; the lease then ends by itself
+            logger.exception("the stuck attempt was not recorded")
+        finally:
+            self._running = None
+            self._yard.exit_process(STUCK_EXIT_CODE)

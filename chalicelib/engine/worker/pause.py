@@ -1,0 +1,135 @@
+"""Pausing a task type, a topic or a queue: its jobs do not begin until it is resumed. What runs goes on.
+
+**For the whole deployment** a pause is kept in the directory; workers and polls look there every five seconds. A job
+that comes up meanwhile is put on the pause's shelf, and resuming sends the shelf, in order; the clock finishes what a
+crashed resume left. **In one process**, for a while (kue's ``ctx.pause``), messages are handed back to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chalicelib.core.decisions import wake_for_return
+from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.job import Job
+from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.naming import is_name
+from chalicelib.engine.publish.wait_list import send_next, shelve
+from chalicelib.engine.sweeping import PassedOver, sweep
+from chalicelib.engine.worker.claim import recorded
+from chalicelib.engine.yard import Yard
+from chalicelib.store.pauses import Pause
+from chalicelib.store.wait_lists import of_pause
+
+FRESH_MS = 5_000  # how long a process may miss that something was paused or resumed
+HERE_MAX_MS = 900_000
+HANDED_BACK_S = 2  # how long a message is hidden that this process does not take now
+TYPE, QUEUE = "type#", "queue#"
+
+
+def type_target(type: str) -> str:  # noqa: A002  # every dialect's word for it
+    """What is paused when a task type or topic is; raises ``InvalidInput`` for what can be none."""
+    return TYPE + _name("type", type)
+
+
+def queue_target(queue: str) -> str:
+    """What is paused when a queue is: a pool with all its task types, or a topic. Raises ``InvalidInput``."""
+    return QUEUE + _name("queue", queue)
+
+
+# -- the whole deployment -----------------------------------------------------------------------------
+
+
+def pause(yard: Yard, target: str) -> None:
+    """Begin no more jobs of a target, from within five seconds on; harmless if it is paused already."""
+    yard.pauses.begin(target, yard.now_ms())
+    yard.known_pauses.forget()
+
+
+def resume(yard: Yard, target: str, enough_time: Callable[[], bool] = lambda: True) -> int:
+    """Let the jobs of a target begin again; answers how many were sent that had waited.
+
+    What there is no ``enough_time`` for, or a crash prevents, the clock sends. Raises ``NotFound`` for a target that
+    is not paused.
+    """
+    if not yard.pauses.end(target):
+        raise NotFound("this is not paused", field="target", got=target.partition("#")[2])
+    yard.known_pauses.forget()
+    return _empty(yard, target, enough_time)
+
+
+def paused(yard: Yard) -> list[Pause]:
+    """What is paused, and what is being resumed, oldest first."""
+    return yard.pauses.all(consistent=True)
+
+
+def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
+    """What the clock does: send what a resume left on its shelf."""
+    targets = (pause.target for pause in yard.pauses.all() if pause.resuming)
+    return sweep(
+        targets,
+        lambda target: _empty(yard, target, enough_time),
+        named=of_pause,
+        enough_time=enough_time,
+        passed=passed,
+    )
+
+
+def held_up_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
+    """The target whose pause holds up the jobs of a type or topic in a queue, as this process knows it."""
+    in_force = yard.known_pauses.targets(yard.now_ms(), FRESH_MS, lambda: _in_force(yard))
+    return next((target for target in (TYPE + type, QUEUE + queue) if target in in_force), None)
+
+
+def hold_up(yard: Yard, envelope: Job) -> bool:
+    """Shelve a job that a pause holds up; answers whether its message has served. Otherwise it may begin."""
+    target = held_up_by(yard, envelope.type, envelope.queue)
+    if target is None:
+        return False
+    shelf, reason = of_pause(target), yard.pauses.in_force(target)
+    if shelve(yard, envelope, shelf, reason):
+        return True
+    now_ms = yard.now_ms()
+    recorded(yard, envelope, wake_for_return(now_ms, now_ms))  # its publisher may have died before it could
+    return shelve(yard, envelope, shelf, reason)
+
+
+def _empty(yard: Yard, target: str, enough_time: Callable[[], bool]) -> int:
+    sent = send_next(yard, of_pause(target), None, enough_time)
+    if not yard.shelves.first(of_pause(target), 1):
+        yard.pauses.forget(target)
+    return sent
+
+
+def _in_force(yard: Yard) -> frozenset[str]:
+    return frozenset(pause.target for pause in yard.pauses.all() if not pause.resuming)
+
+
+# -- this process -------------------------------------------------------------------------------------
+
+
+def pause_here(yard: Yard, target: str, for_ms: int) -> None:
+    """Take no jobs of a target in this process for ``for_ms`` (1 ms to 15 minutes). Raises ``InvalidInput``."""
+    if isinstance(for_ms, bool) or not isinstance(for_ms, int) or not 1 <= for_ms <= HERE_MAX_MS:
+        raise InvalidInput(
+            "a process pauses for a while", field="for_ms", expected=f"1 to {HERE_MAX_MS} milliseconds", got=for_ms
+        )
+    yard.paused_here[target] = yard.now_ms() + for_ms
+
+
+def resume_here(yard: Yard, target: str) -> None:
+    """Take jobs of a target in this process again; harmless if it does."""
+    yard.paused_here.pop(target, None)
+
+
+def is_paused_here(yard: Yard, type: str, queue: str) -> bool:  # noqa: A002
+    """Whether this process takes no jobs of a type, or of a queue, now."""
+    now_ms = yard.now_ms()
+    return any(yard.paused_here.get(target, now_ms) > now_ms for target in (TYPE + type, QUEUE + queue))
+
+
+def _name(field: str, name: str) -> str:
+    if not is_name(name, TOPIC_MAX_CHARS):
+        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line, not all blank"
+        raise InvalidInput("this cannot be paused", field=field, expected=expected, got=name)
+    return name

@@ -1,0 +1,208 @@
+"""Settling: record how an attempt ended, and say what becomes of its message."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from chalicelib.core.decisions import (
+    Bury,
+    Finish,
+    Outcome,
+    Park,
+    PollLater,
+    Retry,
+    Settlement,
+    after_attempt,
+    wait_before,
+    wake_for_return,
+    wake_for_send,
+)
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
+from chalicelib.core.states import Kind
+from chalicelib.engine.failures import log_failure
+from chalicelib.engine.publish.children import release_children
+from chalicelib.engine.publish.follow_up import follower
+from chalicelib.engine.publish.prepare import Prepared
+from chalicelib.engine.publish.send import send_marked
+from chalicelib.engine.worker.concurrency import freed
+from chalicelib.engine.worker.remove import remove_seen
+from chalicelib.engine.worker.run import handlers_of, wait_limit_of
+from chalicelib.engine.yard import Yard, logger
+from chalicelib.store.concurrency import Action
+from chalicelib.store.ledger import OBJECT_PLACE, JobRefused, StoredOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The message has served: delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComeBack:
+    """The message must come back after ``hide_s`` seconds; ``None``: it is no longer this worker's to hide."""
+
+    hide_s: int | None
+
+
+Fate = Done | ComeBack
+
+
+def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
+    """Record the end of an attempt of ``job``, fenced by its lease; answers the record and the message's fate.
+
+    Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
+    """
+    settled, fate = _recorded(yard, job, outcome, yard.now_ms())
+    freed(yard, job, settled)
+    return settled, fate
+
+
+def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Fate]:
+    match _decide(yard, job, outcome, now_ms):
+        case Finish(output):
+            return _finish(yard, job, output, now_ms)
+        case Retry() as retry:
+            return _retry(yard, job, retry, now_ms)
+        case PollLater() as poll:
+            return _poll_later(yard, job, poll, now_ms)
+        case Park(context):
+            return _park(yard, job, context, now_ms), Done()
+        case Bury(error, output):
+            buried = _bury(yard, job, error, output, now_ms)
+            logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
+            return buried, Done()
+
+
+def settle_late(refused: JobRefused, job: Job) -> Fate:
+    """What becomes of the message of an attempt that was no longer this worker's to settle."""
+    ledger = refused.ledger
+    logger.info("attempt not recorded: the job moved on", extra={"job_id": job.id, "attempt": job.attempts})
+    if isinstance(ledger, Job) and not ledger.state.terminal and ledger.birth == job.birth:
+        return ComeBack(None)  # someone else runs it, on this very message perhaps
+    return Done()
+
+
+def backoff_of(yard: Yard, job: Job) -> Backoff:
+    """The backoff of a job: its own, its handler's, or its kind's default."""
+    if job.backoff is not None:
+        return job.backoff
+    declared = [handler.backoff for handler in handlers_of(yard, job) if handler.backoff is not None]
+    if declared:
+        return declared[0]
+    return _default_backoff(job)
+
+
+def _default_backoff(job: Job) -> Exponential:
+    return MESSAGE_BACKOFF if job.kind is Kind.MESSAGE else TASK_BACKOFF
+
+
+def _decide(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> Settlement:
+    return after_attempt(job, outcome, now_ms, partial(_wait_safely, yard, job))
+
+
+def _wait_safely(yard: Yard, job: Job, retry: int) -> int:
+    """The wait before a retry. A backoff may be the user's function: one that is gone, raises, or answers what is no
+    number, must not cost the attempt its end."""
+    delay_ms = max((job.start_at_ms or 0) - job.created_at_ms, 0)
+    try:
+        registered = partial(yard.handlers.wait_function, delay_ms=delay_ms)
+        return wait_before(backoff_of(yard, job), registered)(retry)
+    except BaseException as error:  # user code, or a name that is no longer registered
+        log_failure("backoff function failed; the default is used", error)
+        return _default_backoff(job).wait_ms(retry)
+
+
+def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Fate]:
+    try:
+        stored = None if job.finishing else _stored(yard, job, output)
+        following = follower(yard, job, _value(yard, job, output))
+    except TaskyardError as error:  # too large: running again would make the same
+        return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms), Done()
+    settled = yard.jobs.succeed(job, stored, now_ms, *recording(yard, following))
+    after_success(yard, settled, following)
+    return settled, Done()
+
+
+def recording(yard: Yard, following: Prepared | None) -> list[Action]:
+    """The actions that record the task which follows, if one does."""
+    return [] if following is None else yard.jobs.recording(following.job, following.body)
+
+
+def after_success(yard: Yard, settled: Job, following: Prepared | None) -> None:
+    """What a recorded success sets going. What a crash leaves undone of it, the clock does."""
+    if following is not None:
+        send_marked(yard, following.travelling)
+    if settled.has_children:
+        release_children(yard, settled)
+    if settled.remove_on_complete and not _keeps_something(settled):
+        remove_seen(yard, settled)
+
+
+def _keeps_something(job: Job) -> bool:
+    """Whether its removal is left to the clock: who hears of it may still want a large output, and only the clock
+    may delete objects."""
+    objects = (place for place in (job.body_at, job.context_at) if place is not None and place.startswith(OBJECT_PLACE))
+    return job.output_at is not None or any(objects)
+
+
+def _value(yard: Yard, job: Job, output: str | None) -> Any:
+    """The output as a value, where a task that follows needs it."""
+    if not job.chained:
+        return None
+    return yard.payloads.output(job) if job.finishing else json.loads(output or "null")
+
+
+def _stored(yard: Yard, job: Job, output: str | None) -> StoredOutput:
+    return StoredOutput() if output is None else yard.payloads.store_output(job, output)
+
+
+def _bury(yard: Yard, job: Job, error: JobError, output: str | None, now_ms: int) -> Job:
+    try:
+        stored = None if output is None else yard.payloads.store_output(job, output)
+    except TaskyardError:  # it failed in any case, and its error says more
+        stored = None
+    return yard.jobs.bury(job, error, now_ms, stored)
+
+
+def _park(yard: Yard, job: Job, context: str | None, now_ms: int) -> Job:
+    try:
+        stored = None if context is None else yard.payloads.store_context(job, context)
+    except TaskyardError as error:  # too large: running again would make the same
+        return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms)
+    limit_ms = wait_limit_of(yard, job)
+    return yard.jobs.park(job, stored, None if limit_ms is None else now_ms + limit_ms, now_ms)
+
+
+def _poll_later(yard: Yard, job: Job, poll: PollLater, now_ms: int) -> tuple[Job, Fate]:
+    wake = wake_for_send if poll.resend else wake_for_return
+    settled = yard.jobs.poll_later(job, poll.due_at_ms, wake(poll.due_at_ms, now_ms), resend=poll.resend, now_ms=now_ms)
+    if poll.resend:
+        send_marked(yard, settled)
+        return settled, Done()
+    return settled, ComeBack(_seconds_until(poll.due_at_ms, now_ms))
+
+
+def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Fate]:
+    wake = wake_for_send if retry.resend else wake_for_return
+    settled = yard.jobs.retry_later(
+        job,
+        retry.error,
+        retry.due_at_ms,
+        wake(retry.due_at_ms, now_ms),
+        resend=retry.resend,
+        succeeded_subscribers=retry.succeeded_subscribers,
+        now_ms=now_ms,
+        charged=retry.charged,
+    )
+    if retry.resend:
+        return settled, Done()
+    return settled, ComeBack(_seconds_until(retry.due_at_ms, now_ms))
+
+
+def _seconds_until(due_at_ms: int, now_ms: int) -> int:
+    return -(-(due_at_ms - now_ms) // 1_000)

@@ -1,0 +1,101 @@
+"""Who may call: access keys in the ``Authorization`` header, each with its scopes."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from chalicelib.core import access
+from chalicelib.core.access import AccessKey
+from chalicelib.http.problems import Forbidden, Unauthorized
+from chalicelib.settings import Settings
+
+REMEMBERED_S = 30.0
+REMEMBERED_KEYS = 256
+
+Lookup = Callable[[str], AccessKey | None]
+"""From a key's digest to what is stored of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller's name and what it may do."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+Authenticate = Callable[[Mapping[str, str], str | None], Identity]
+"""From a request's headers (names in lower case) and the scope it needs to its caller, or an error."""
+
+ANONYMOUS = Identity("anonymous", frozenset())
+LOCAL = Identity("local", frozenset({access.EVERYTHING}))
+
+
+def authenticate(headers: Mapping[str, str], scope: str | None, lookup: Lookup, settings: Settings) -> Identity:
+    """Who sent ``headers``, if they may do what needs ``scope``; a route with no scope is open to all.
+
+    Stage local needs no key. Elsewhere ``Unauthorized`` is raised for a missing, unknown or revoked key, always in
+    the same words, and ``Forbidden`` for one without the scope. The key itself goes nowhere but into its digest.
+    """
+    if scope is None:
+        return ANONYMOUS
+    if settings.local:
+        return LOCAL
+    key = _key_in_force(headers.get("authorization", ""), lookup)
+    if key is None:
+        raise Unauthorized(
+            "an access key is needed",
+            remedy="send the header Authorization: Bearer <key> with a key that is in force",
+        )
+    if not access.allows(key.scopes, scope):
+        raise Forbidden(f"this access key lacks the scope {scope}", scope=scope)
+    return Identity(key.name, key.scopes)
+
+
+def _key_in_force(authorization: str, lookup: Lookup) -> AccessKey | None:
+    scheme, _, presented = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not access.is_key(presented):
+        return None
+    digest = access.digest_of(presented)
+    stored = lookup(digest)
+    if stored is None or stored.revoked or not hmac.compare_digest(stored.digest, digest):
+        return None
+    return stored
+
+
+class RememberedKeys:
+    """A look-up that asks for the same key at most once in 30 s, so that a request seldom pays for it.
+
+    A revoked key therefore works for up to 30 s more in a process that has just seen it. Only keys that exist are
+    remembered: a new key works at once, and a flood of wrong ones cannot push the right ones out.
+    """
+
+    def __init__(
+        self, lookup: Lookup, *, clock_s: Callable[[], float] = time.monotonic, keep_s: float = REMEMBERED_S
+    ) -> None:
+        self._lookup = lookup
+        self._clock_s = clock_s
+        self._keep_s = keep_s
+        self._lock = Lock()
+        self._known: OrderedDict[str, tuple[float, AccessKey]] = OrderedDict()  # digest: when it was read, the key
+
+    def __call__(self, digest: str) -> AccessKey | None:
+        """What is stored of the key with ``digest``."""
+        with self._lock:
+            read_s, known = self._known.get(digest, (0.0, None))
+        now_s = self._clock_s()
+        if known is not None and now_s - read_s < self._keep_s:
+            return known
+        found = self._lookup(digest)
+        with self._lock:
+            self._known.pop(digest, None)
+            if found is not None:
+                self._known[digest] = (now_s, found)
+                if len(self._known) > REMEMBERED_KEYS:
+                    self._known.popitem(last=False)
+        return found

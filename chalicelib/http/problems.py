@@ -1,0 +1,279 @@
+"""What a client is told when a request cannot be served: one mapping from exceptions to statuses and bodies."""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from chalicelib.aws import code_of
+from chalicelib.core.errors import (
+    Conflict,
+    Full,
+    InvalidInput,
+    NotFound,
+    TaskyardError,
+    TooLarge,
+    Unavailable,
+    shown,
+)
+from chalicelib.http import redaction
+from chalicelib.http.exchange import Answer
+from chalicelib.http.models import UNKNOWN_NAMES, AnswerModel
+
+DETAILS_MAX = 20
+RETRY_AFTER_S = 1
+
+_log = logging.getLogger(__name__)
+
+_PHRASES = (  # pydantic's sentences, cut down to what was expected
+    (re.compile(r"^(?:Input should be|Value error,) "), ""),
+    (re.compile(r"^String should have "), "text of "),
+    (re.compile(r"^String should match pattern "), "text matching "),
+    (re.compile(r"^(?:List|Set|Tuple) should have "), "a list of "),
+    (re.compile(r"^Dictionary should have "), "an object of "),
+    (re.compile(r"a valid dictionary(?: or instance of \w+)?$"), "an object"),
+    (re.compile(r"a valid string, unable to parse raw data.*$"), "text that UTF-8 can hold"),
+    (re.compile(r"(?: after validation, not|, unable to parse) .*$"), ""),
+)
+_WHOLE = frozenset({"model_type", "model_attributes_type", "dict_type", "list_type"})
+
+
+class BadRequest(TaskyardError):
+    """The request cannot be read: not JSON, not UTF-8, a malformed query key."""
+
+
+class Unauthorized(TaskyardError):
+    """No access key, or none that is in force."""
+
+
+class Forbidden(TaskyardError):
+    """The access key, or the web page behind the request, may not do this."""
+
+    def __init__(self, message: str, *, scope: str | None = None, **explanation: Any) -> None:
+        super().__init__(message, **explanation)
+        self.scope = scope
+
+
+class UnsupportedMediaType(TaskyardError):
+    """The body is of a type that no route reads."""
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body is compressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One field that is wrong. ``field`` is a dotted path in the caller's own names."""
+
+    field: str
+    expected: str
+    got: str
+
+
+class InvalidFields(InvalidInput):
+    """What pydantic found wrong with the body, the query or the path."""
+
+    def __init__(self, where: str, details: tuple[Detail, ...], count: int) -> None:
+        first = details[0]
+        place = f"the {where}" if first.field == where else f"{first.field} in the {where}"
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        super().__init__(f"{place}: expected {first.expected}, got {first.got}{more}")
+        self.details = details
+
+
+STATUS: Mapping[type[TaskyardError], int] = {
+    BadRequest: 400,
+    TaskyardError: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    UnsupportedMediaType: 415,
+    InvalidInput: 422,
+    Full: 429,
+    Unavailable: 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a request was not served, before a dialect gives it its shape."""
+
+    status: int
+    message: str
+    details: tuple[Detail, ...] = ()
+    remedy: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def error(self) -> str:
+        """The status in words."""
+        return HTTPStatus(self.status).phrase
+
+
+class DetailBody(AnswerModel):
+    """One field that is wrong."""
+
+    field: str = Field(description="Where, as a dotted path", examples=["options.priority"])
+    expected: str = Field(description="What would have been right", examples=["a valid integer"])
+    got: str = Field(description="What came, shortened; secrets are blanked", examples=["high"])
+
+
+class ProblemBody(AnswerModel):
+    """Why a request was not served."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+    status_code: int = Field(description="The HTTP status", examples=[422])
+    error: str = Field(description="The status in words", examples=["Unprocessable Entity"])
+    message: str = Field(
+        description="What is wrong", examples=["options.priority in the body: expected a valid integer, got high"]
+    )
+    details: list[DetailBody] | None = Field(default=None, description="The fields that are wrong, at most 20")
+    remedy: str | None = Field(default=None, description="What to do about it", examples=["omit it for priority 0"])
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemStyle:
+    """How a dialect tells of problems: the answer, and its model for the OpenAPI document."""
+
+    render: Callable[[Problem], Answer]
+    model: Any
+
+
+def _standard(problem: Problem) -> Answer:
+    body: dict[str, Any] = {"statusCode": problem.status, "error": problem.error, "message": problem.message}
+    if problem.details:
+        body["details"] = [{"field": d.field, "expected": d.expected, "got": d.got} for d in problem.details]
+    if problem.remedy is not None:
+        body["remedy"] = problem.remedy
+    return Answer(problem.status, body, problem.headers)
+
+
+STANDARD = ProblemStyle(_standard, ProblemBody)
+
+
+def told(error: TaskyardError) -> Problem:
+    """The problem that ``error`` explains."""
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    details = error.details if isinstance(error, InvalidFields) else _details(error)
+    return Problem(status, _message(error), details, error.remedy, _headers(error))
+
+
+def outage(error: Exception, request: str, request_id: str) -> Problem:
+    """The problem behind a failure of AWS, which is for the log to tell whole and for the client to wait out."""
+    _log.warning("%s was not served, request id %s: %s", request, request_id, " ".join(str(error).split()))
+    return told(Unavailable(f"AWS does not serve this now: {code_of(error)}", remedy="send the same request again"))
+
+
+def unexpected(error: Exception, request: str, request_id: str, secrets: Iterable[str]) -> Problem:
+    """The problem behind an exception nobody foresaw: logged in full but for ``secrets``, told not at all."""
+    text = "".join(traceback.format_exception(error))
+    _log.error("%s failed, request id %s\n%s", request, request_id, redaction.blanked(text, secrets))
+    return Problem(500, "something went wrong here", remedy=f"report it with the request id {request_id}")
+
+
+def rejected(where: str, value: object, error: ValidationError) -> TaskyardError:
+    """What pydantic found wrong with ``value``, which came as ``where`` (body, query or path).
+
+    A body that is no object where one is needed is a ``BadRequest``; everything else is ``InvalidFields``.
+    """
+    found = error.errors(include_url=False)
+    if where == "body" and len(found) == 1 and not found[0]["loc"] and found[0]["type"] in _WHOLE:
+        expected = "a JSON list" if found[0]["type"] == "list_type" else "a JSON object"
+        return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
+    details: dict[str, Detail] = {}
+    for detail in (detail for entry in found for detail in _found(entry, where, value)):
+        known = details.get(detail.field)  # each member of a union says what it expected
+        if known is not None and detail.expected not in known.expected:
+            detail = replace(known, expected=f"{known.expected} or {detail.expected}")
+        details[detail.field] = detail
+    return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details))
+
+
+def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
+    """What one of pydantic's errors says, field by field."""
+    if entry["type"] == UNKNOWN_NAMES:
+        place = _path(entry["loc"], value, to_absent=False)
+        for name, expected in entry["ctx"]["expected"].items():
+            yield Detail(f"{place}.{shown(name)}" if place else shown(name), expected, shown(name))
+        return
+    is_missing = entry["type"] == "missing"
+    name = _path(entry["loc"], value, to_absent=is_missing) or where
+    yield Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
+
+
+def _detail(name: str, message: str, got: object) -> Detail:
+    return Detail(name, _expected(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(got))
+
+
+def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> str:
+    """``location`` as a dotted path through ``value``, without the steps that pydantic adds for its own unions."""
+    steps = []
+    for index, step in enumerate(location):
+        inside = (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int))
+        if inside:
+            value = value[step]
+        if inside or (to_absent and index == len(location) - 1):
+            steps.append(str(step))
+    return ".".join(steps)
+
+
+def _expected(message: str) -> str:
+    for pattern, phrase in _PHRASES:
+        message = pattern.sub(phrase, message)
+    return message
+
+
+def _described(value: object) -> str:
+    """``value`` in JSON's words; of objects and lists only that they are one, as they may hold secrets."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case "":
+            return "an empty text"
+        case list():
+            return f"a list of {len(value)}"
+        case dict():
+            return "an object"
+        case _:
+            return shown(value)
+
+
+def _details(error: TaskyardError) -> tuple[Detail, ...]:
+    if error.field is None or error.expected is None:
+        return ()
+    got = error.got if error.got is not None else "nothing"
+    return (Detail(error.field, error.expected, redaction.REDACTED if redaction.is_sensitive(error.field) else got),)
+
+
+def _message(error: TaskyardError) -> str:
+    if error.field is None and error.expected is not None:
+        return f"{error.message}; expected {error.expected}" + (f", got {error.got}" if error.got is not None else "")
+    return error.message
+
+
+def _headers(error: TaskyardError) -> dict[str, str]:
+    match error:
+        case Unauthorized():
+            return {"WWW-Authenticate": 'Bearer realm="taskyard"'}
+        case Forbidden(scope=str(scope)):
+            return {"WWW-Authenticate": f'Bearer realm="taskyard", error="insufficient_scope", scope="{scope}"'}
+        case UnsupportedEncoding():
+            return {"Accept-Encoding": "identity"}
+        case Full() | Unavailable():
+            return {"Retry-After": str(RETRY_AFTER_S)}
+        case _:
+            return {}

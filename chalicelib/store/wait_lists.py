@@ -1,0 +1,80 @@
+"""Shelves: pending jobs that no message stands for, because their turn has not come. In the directory table.
+
+Key layout::
+
+    kind                      name                                    what
+    shelf#type#<type>         <priority>-<created>-<id>, in order     job, delivery
+    shelf#paused#<target>     the same                                job, delivery
+
+A shelf is read from the table itself and not from an index, so whoever frees a slot sees what was shelved a
+moment before. An entry is an invitation, the job's record is the truth: one whose job has moved on since (canceled,
+promoted, sent anew: its ``delivery`` tells) is void, and whoever comes upon it takes it away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib.core.job import Job
+from chalicelib.core.limits import order_of
+from chalicelib.store.attribute_values import Wire
+from chalicelib.store.table import Clause, Refused, Table
+
+SHELF = "shelf#"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A job on a shelf, as it was put there."""
+
+    shelf: str
+    place: str
+    job_id: int
+    delivery: int
+
+
+def of_type(type: str) -> str:  # noqa: A002  # every dialect's word for it
+    """The shelf of the jobs that wait for a slot of their type."""
+    return f"type#{type}"
+
+
+def of_pause(target: str) -> str:
+    """The shelf of the jobs that a pause of ``target`` holds up."""
+    return f"paused#{target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shelves:
+    """The access patterns of the shelves."""
+
+    table: Table
+
+    def putting(self, shelf: str, job: Job) -> Wire:
+        """The action that puts a job on a shelf, under the delivery it has then."""
+        place = order_of(job.priority, job.created_at_ms, job.id)
+        return self.table.putting({"kind": SHELF + shelf, "name": place, "job": job.id, "delivery": job.delivery})
+
+    def taking(self, entry: Entry) -> Wire:
+        """The action that takes an entry from its shelf; refused if it was taken, or is another by now."""
+        return self.table.deleting(_key(entry), _as_put(entry))
+
+    def discard(self, entry: Entry) -> None:
+        """Take away an entry that is void; harmless if somebody did."""
+        try:
+            self.table.delete(_key(entry), _as_put(entry))
+        except Refused:
+            return
+
+    def first(self, shelf: str, most: int) -> list[Entry]:
+        """The next ``most`` of a shelf, in order, as of the last write."""
+        condition, values = "{kind} = :kind", {":kind": SHELF + shelf}
+        rows = self.table.first(condition, values, most, consistent=True)
+        return [Entry(shelf, row["name"], row["job"], row["delivery"]) for row in rows]
+
+
+def _key(entry: Entry) -> dict[str, str]:
+    return {"kind": SHELF + entry.shelf, "name": entry.place}
+
+
+def _as_put(entry: Entry) -> Clause:
+    return Clause("as it was put", "{delivery} = :put", {":put": entry.delivery})

@@ -1,0 +1,96 @@
+"""What a piece of work takes of AWS, measured: the figures that ``taskyard cost`` multiplies with prices.
+
+``python -m tests.benchmarks.aws_calls`` measures them on the embedded emulator, which counts capacity as DynamoDB does;
+``tests/infra/test_cost.py`` measures each of them again and fails where one has moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from chalicelib.store.payloads import INLINE_MAX_BYTES, ITEM_MAX_BYTES
+
+MESSAGES_A_BATCH = 10  # the SQS limit of a send, and what one poll of a client brings unless it says otherwise
+
+# A body is {"input": <payload>}; in its item there are keys and attribute names around it, in its message the record.
+BODY_OVERHEAD_BYTES = 10
+ITEM_OVERHEAD_BYTES = 20
+ENVELOPE_BYTES = 320
+
+# A job that is done, in the table: its record, and two index entries of their keys. DynamoDB adds 100 bytes to every
+# item and entry when it bills storage (Amazon DynamoDB Developer Guide, "Estimate your DynamoDB table size").
+STORAGE_OVERHEAD_BYTES = 100
+RECORD_BYTES = 480
+INDEX_ENTRIES = 2
+INDEX_ENTRIES_BYTES = 160
+
+FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short traceback
+
+# A tick of the clock with nothing to do. Each query finds nothing, and costs half a read unit.
+TICK_QUERIES = 4  # bulks, limited types, pauses, what was set aside
+TICK_QUERIES_A_SHARD = 3
+TICK_QUERIES_A_SHARD_ONCE_AN_HOUR = 2
+TICK_GETS_ONCE_AN_HOUR = 1  # which costs a read unit
+TICK_WRITES = 1
+EMPTY_QUERY_READ_UNITS = 0.5
+TICK_QUERIES_OF_TOPICS = 1  # unless TASKYARD_METRICS is off; read consistently, so that an empty one costs a whole unit
+EMPTY_CONSISTENT_QUERY_READ_UNITS = 1.0
+
+# A batch of changes projected, when all are of one type and one minute.
+PROJECTED_TABLE_REQUESTS = 2
+PROJECTED_WRITE_UNITS = 8  # of tasks; of messages 6, which are in no statistics
+PROJECTED_READ_UNITS = 1
+TOLD_BYTES: Mapping[str, int] = {"off": 0, "total": 1_055, "queue": 1_098}  # to CloudWatch, by TASKYARD_METRICS
+
+CHANGES_PUBLISHED = 1
+CHANGES_AN_ATTEMPT = 2  # the claim and the end
+
+
+class Place(Enum):
+    """Where a job's body is."""
+
+    RECORD = auto()
+    ITEM = auto()
+    OBJECT = auto()
+
+
+def place_of(payload_bytes: int) -> Place:
+    """Where the body of a payload of so many bytes of JSON goes."""
+    body_bytes = payload_bytes + BODY_OVERHEAD_BYTES
+    if body_bytes <= INLINE_MAX_BYTES:
+        return Place.RECORD
+    return Place.ITEM if body_bytes <= ITEM_MAX_BYTES else Place.OBJECT
+
+
+# Publishing one job: write units of its record and index entries. Beside an item it is written in a transaction.
+PUBLISHED_WRITE_UNITS: Mapping[Place, int] = {Place.RECORD: 3, Place.ITEM: 4, Place.OBJECT: 3}
+# In bulk every record is written in a transaction, with one marker for all of them that is deleted when all are sent.
+PUBLISHED_IN_BULK_WRITE_UNITS = 4
+MARKER_WRITE_UNITS = 3
+MARKER_TABLE_REQUESTS = 2
+BODY_WRITE_UNITS_A_KB = 2  # for each started KB of an item with a body, always in a transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one attempt takes, beside receiving its message and reading its body."""
+
+    batch_requests: int  # to SQS, for a whole batch of messages
+    requests: int  # to SQS, for each job
+    table_requests: int
+    write_units: int
+    read_units: int = 0
+    log_bytes: int = 0
+
+
+# A worker: the lease of a batch is set at the start, its messages are deleted in the end.
+SUCCEEDED = Attempt(batch_requests=2, requests=0, table_requests=2, write_units=10)
+# A failure hides its message for the backoff. The entry in the clock's index is written here and removed by the next
+# attempt, which is counted here, too.
+FAILED = Attempt(batch_requests=1, requests=1, table_requests=2, write_units=12, log_bytes=FAILURE_LOG_BYTES)
+# A client: its poll, and its report.
+POLLED = Attempt(batch_requests=0, requests=0, table_requests=1, write_units=5)
+COMPLETED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=5, read_units=1)
+FAILED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=7, read_units=1)

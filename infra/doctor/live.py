@@ -1,0 +1,182 @@
+"""Whether the installation is alive: what its clock, its queues, its ledger and its stream tell now.
+
+How far the projector is behind is told by Lambda's metric IteratorAge, the age of the newest record that it was
+handed: one call, and true whether the projector is slow, failing or retried. The tables cannot tell it as cheaply:
+the projector keeps sequence numbers, which are no times, and comparing counters with the ledger means counting it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from chalicelib import aws
+from chalicelib.engine.health import CLOCK_LATE_MS
+from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
+from chalicelib.store.directory import Directory
+from chalicelib.store.ledger import ASIDE
+from chalicelib.store.table import Table
+from infra.doctor import watch
+from infra.doctor.findings import Level, Look, Observation, compared, ok
+from infra.doctor.installation import Installation
+from infra.functions import Function, function_name
+from infra.queues import DEAD_LETTER_QUEUE
+
+AREA = "live"
+OVERDUE_AFTER_MS = CLOCK_LATE_MS  # three ticks of a clock that runs have passed it by
+PROJECTOR_LATE_MS = 300_000
+METRIC_SPAN = timedelta(minutes=15)
+METRIC_PERIOD_S = 300
+SET_ASIDE_SHOWN = 5
+
+
+def looks(installation: Installation) -> Iterator[Look]:
+    """A look at each thing that should move, and at the alarms."""
+    questions = {
+        "clock": _clock,
+        "projector": _projector,
+        "dead-letter queue": _dead_letters,
+        "jobs to send": _overdue,
+        "jobs set aside": _set_aside,
+        "access keys": _keys,
+    }
+    for subject, question in questions.items():
+        yield Look(area=AREA, subject=subject, question=partial(question, installation))
+    yield from watch.ringing(installation)
+
+
+def _clock(installation: Installation) -> Iterator[Observation]:
+    last_ms = _directory(installation).last_tick_ms()
+    now_ms = installation.now_ms()
+    log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
+    remedy = f"mend what is wrong with its rule; if nothing is, see {_tail(installation, log)}"
+    expected = f"within {CLOCK_LATE_MS // 1_000} s"
+    if last_ms is not None and now_ms - last_ms <= CLOCK_LATE_MS:
+        yield ok("last run", f"{(now_ms - last_ms) // 1_000} s ago")
+        return
+    found = "never" if last_ms is None else f"{(now_ms - last_ms) // 1_000} s ago"
+    young = now_ms - _changed_ms(installation) <= CLOCK_LATE_MS
+    yield Observation(
+        level=Level.WARN if last_ms is None and young else Level.WRONG,
+        what="last run",
+        expected=expected,
+        found=found,
+        remedy="look again in three minutes" if last_ms is None and young else remedy,
+    )
+
+
+def _changed_ms(installation: Installation) -> int:
+    """When a stack of the installation last changed."""
+    times = [stack.get("LastUpdatedTime") or stack["CreationTime"] for stack in installation.stacks.values()]
+    return int(max(times).timestamp() * 1_000)
+
+
+def _projector(installation: Installation) -> Iterator[Observation]:
+    now = datetime.fromtimestamp(installation.now_ms() / 1_000, UTC)
+    function = function_name(installation.settings, Function.PROJECTOR)
+    points = aws.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda",
+        MetricName="IteratorAge",
+        Dimensions=[{"Name": "FunctionName", "Value": function}],
+        StartTime=now - METRIC_SPAN,
+        EndTime=now,
+        Period=METRIC_PERIOD_S,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    expected = f"at most {PROJECTOR_LATE_MS // 1_000} s"
+    if not points and installation.emulated:
+        yield compared("stream lag", expected, None, "", emulated=True)
+        return
+    if not points:
+        yield ok("stream lag", "nothing changed lately")
+        return
+    late_ms = max(points, key=lambda point: point["Timestamp"])["Maximum"]
+    if late_ms <= PROJECTOR_LATE_MS:
+        yield ok("stream lag", f"{late_ms / 1_000:.0f} s")
+        return
+    yield Observation(
+        level=Level.WRONG,
+        what="stream lag",
+        expected=expected,
+        found=f"{late_ms / 1_000:.0f} s",
+        remedy=f"see why the projector does not keep up, within the 24 h that the stream keeps: "
+        f"{_tail(installation, f'/aws/lambda/{function}')}",
+    )
+
+
+def _dead_letters(installation: Installation) -> Iterator[Observation]:
+    sqs = aws.client("sqs")
+    url = sqs.get_queue_url(QueueName=installation.facts[DEAD_LETTER_QUEUE])["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(DEPTH_ATTRIBUTES))["Attributes"]
+    messages = sum(int(attributes[name]) for name in DEPTH_ATTRIBUTES)
+    log = f"/aws/lambda/{function_name(installation.settings, Function.DEAD_LETTERS)}"
+    yield compared(
+        "messages",
+        0,
+        messages,
+        f"they leave by themselves while its mapping works; if they stay, see {_tail(installation, log)}",
+        emulated=False,
+        level=Level.WARN,
+    )
+
+
+def _set_aside(installation: Installation) -> Iterator[Observation]:
+    """The jobs for which the clock could not do its part, and that it tries again ever later."""
+    first = [f"job {item['job']}" for item in _woken(installation, ASIDE, SET_ASIDE_SHOWN)]
+    log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
+    remedy = f"see why, under the words passed over: {_tail(installation, log)}"
+    yield compared("jobs", "none", ", ".join(first) or "none", remedy, emulated=False, level=Level.WARN)
+
+
+def _woken(installation: Installation, key: str, limit: int) -> list[dict[str, Any]]:
+    ledger = Table(aws.client("dynamodb"), installation.settings.jobs_table, ("job", "part"))
+    return ledger.first("{wake_key} = :key", {":key": key}, limit, index="due")
+
+
+def _overdue(installation: Installation) -> Iterator[Observation]:
+    """The longest overdue job that the clock must send or recover: the first item of each shard of the index."""
+    now_ms = installation.now_ms()
+    waiting = []
+    for shard in range(installation.settings.index_shards):
+        waiting += [(item["wake_at_ms"], item["job"]) for item in _woken(installation, f"due#{shard}", 1)]
+    wake_at_ms, job = min(waiting, default=(now_ms, None))
+    late_ms = now_ms - wake_at_ms
+    if late_ms <= OVERDUE_AFTER_MS:
+        yield ok("longest overdue", "none is late")
+        return
+    log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
+    yield Observation(
+        level=Level.WARN,
+        what="longest overdue",
+        expected=f"at most {OVERDUE_AFTER_MS // 1_000} s",
+        found=f"job {job}, for {late_ms // 1_000} s",
+        remedy=f"the clock does not come to it: see {_tail(installation, log)}",
+    )
+
+
+def _keys(installation: Installation) -> Iterator[Observation]:
+    if installation.settings.local:
+        return
+    in_force = sum(not key.revoked for key in _directory(installation).access_keys())
+    stage = installation.settings.stage
+    yield (
+        ok("in force", in_force)
+        if in_force
+        else Observation(
+            level=Level.WARN,
+            what="in force",
+            expected="at least one",
+            found="none: nobody can call the API",
+            remedy=f"taskyard keys create --stage {stage} --label NAME --scope '*'",
+        )
+    )
+
+
+def _directory(installation: Installation) -> Directory:
+    return Directory(Table(aws.client("dynamodb"), installation.settings.directory_table, ("kind", "name")))
+
+
+def _tail(installation: Installation, log: str) -> str:
+    return installation.aws("logs", "tail", log, "--since", "1h")

@@ -1,0 +1,75 @@
+"""Looking: asking a question, and telling what AWS refused to answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import chain
+
+from botocore.exceptions import ClientError
+
+from chalicelib.core.errors import shown
+from infra.doctor.findings import Finding, Level, Look, Observation
+
+LOOKS_AT_ONCE = 8  # Lambda's control plane takes 15 requests a second: AWS Lambda Developer Guide, "Lambda quotas"
+DENIED = re.compile("AccessDenied|Unauthorized|Forbidden|^403$|AuthorizationError")
+MISSING = re.compile("NotFound|NonExistent|NoSuch|DoesNotExist|QueueDoesNotExist|^404$")
+DENIED_ACTION = re.compile(r"not authorized to perform:? (\S+)")
+
+
+def all_of(looks: Iterable[Look]) -> list[Finding]:
+    """What all looks find, in their order; they are taken many at a time."""
+    with ThreadPoolExecutor(LOOKS_AT_ONCE) as lookers:
+        return list(chain.from_iterable(lookers.map(_findings, looks)))
+
+
+def missing(error: ClientError) -> bool:
+    """Whether AWS says that there is no such thing."""
+    return MISSING.search(error.response["Error"]["Code"]) is not None
+
+
+def _findings(look: Look) -> list[Finding]:
+    found = []
+    for observation in _observations(look):
+        told = asdict(observation)
+        found.append(Finding(area=look.area, **{**told, "subject": observation.subject or look.subject}))
+    return found
+
+
+def _observations(look: Look) -> Iterator[Observation]:
+    try:
+        yield from look.question()
+    except ClientError as error:
+        if not missing(error):
+            yield _untold(error)
+        elif look.when_missing is not None:
+            yield Observation(
+                level=Level.WRONG, what="existence", expected="it exists", found="missing", remedy=look.when_missing
+            )
+    except Exception as error:  # an answer that lacks what AWS promises must not hide what else is wrong
+        yield Observation(
+            level=Level.UNKNOWN,
+            what="answer",
+            expected="one that can be read",
+            found=shown(f"{type(error).__name__}: {error}"),
+        )
+
+
+def _untold(error: ClientError) -> Observation:
+    message = error.response["Error"].get("Message") or "no message"
+    code = error.response["Error"]["Code"]
+    if DENIED.search(code):
+        named = DENIED_ACTION.search(message)
+        action = named[1] if named else error.operation_name
+        return Observation(
+            level=Level.UNKNOWN,
+            what=error.operation_name,
+            expected="leave to look",
+            found="access denied",
+            remedy=f"allow the action {action} to whoever runs this command",
+        )
+    return Observation(
+        level=Level.UNKNOWN, what=error.operation_name, expected="an answer", found=shown(f"{code}: {message}")
+    )

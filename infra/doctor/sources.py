@@ -1,0 +1,232 @@
+"""What calls the functions: event source mappings and the clock's rule."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib import aws
+from infra.doctor.findings import Level, Look, Observation, about, compared, ok
+from infra.doctor.installation import Installation, as_json
+from infra.doctor.looking import missing
+from infra.functions import Function, function_name
+
+SOURCES = "event sources"
+CLOCK = "clock"
+MAPPING_TYPE = "AWS::Lambda::EventSourceMapping"
+IDENTITY = ("EventSourceArn", "FunctionName", "StartingPosition")  # what cannot be changed later
+SETTLING = ("Creating", "Enabling", "Updating")
+FAILED_RESULTS = ("PROBLEM", "FAILED")  # how LastProcessingResult begins on AWS, on MiniStack
+
+Properties = Mapping[str, Any]
+
+
+def looks(installation: Installation) -> Iterator[Look]:
+    """One look at all mappings, for which a few calls do, and one each at the clock's rule and its permission."""
+    yield Look(area=SOURCES, subject="mappings", question=partial(_sources, installation))
+    for logical_id in installation.of_type("AWS::Events::Rule"):
+        yield Look(
+            area=CLOCK,
+            subject=installation.facts[logical_id],
+            question=partial(_rule, installation, logical_id),
+            when_missing=installation.remake(logical_id, f"{_put_rule(installation, logical_id)}, then look again"),
+        )
+    for logical_id in installation.of_type("AWS::Lambda::Permission"):
+        yield Look(area=CLOCK, subject=logical_id, question=partial(_permission, installation, logical_id))
+
+
+# -- event sources --------------------------------------------------------------------------------
+
+
+def _sources(installation: Installation) -> Iterator[Observation]:
+    pages = aws.client("lambda").get_paginator("list_event_source_mappings").paginate()
+    found = [mapping for page in pages for mapping in page.get("EventSourceMappings", ())]
+    declared = {key: installation.properties(key) for key in installation.of_type(MAPPING_TYPE)}
+    for logical_id, expected in declared.items():
+        of_source = [mapping for mapping in found if mapping.get("EventSourceArn") == expected["EventSourceArn"]]
+        yield from about(logical_id, _source(installation, expected, of_source))
+    pairs = {(expected["EventSourceArn"], expected["FunctionName"]) for expected in declared.values()}
+    for function in Function:
+        arn = installation.facts[f"{function.logical_id}.Arn"]
+        others = [
+            mapping
+            for mapping in found
+            if mapping["FunctionArn"] == arn and (mapping.get("EventSourceArn"), arn) not in pairs
+        ]
+        yield from about(function_name(installation.settings, function), _undeclared(installation, others))
+
+
+def _source(installation: Installation, expected: Properties, found: Sequence[Properties]) -> Iterator[Observation]:
+    """A declared mapping, among all mappings of its source."""
+    own = next((mapping for mapping in found if mapping["FunctionArn"] == expected["FunctionName"]), None)
+    if own is None:
+        create = installation.aws("lambda", "create-event-source-mapping", "--cli-input-json", as_json(expected))
+        yield compared("mapping", "one", "none", create, emulated=False)
+        return
+    yield ok("mapping", "one")
+    yield from _mapping(installation, expected, own)
+    if ":sqs:" in expected["EventSourceArn"]:  # a message goes to one consumer only; a stream may have two
+        yield from (_rival(installation, mapping) for mapping in found if mapping is not own)
+
+
+def _mapping(installation: Installation, expected: Properties, found: Properties) -> Iterator[Observation]:
+    update = partial(installation.aws, "lambda", "update-event-source-mapping", "--uuid", found["UUID"])
+    state = found.get("State")
+    yield compared(
+        "state",
+        "Enabled",
+        state,
+        "look again in a minute" if state in SETTLING else update("--enabled"),
+        emulated=installation.emulated,
+        level=Level.WARN if state in SETTLING else Level.WRONG,
+    )
+    for name, wanted in expected.items():
+        if name in IDENTITY:
+            continue
+        there = found.get(name)
+        if installation.emulated and not there:  # none of these may be nothing, so the emulator has dropped it
+            there = None
+        yield compared(
+            name, wanted, there, update("--cli-input-json", as_json({name: wanted})), emulated=installation.emulated
+        )
+    result = found.get("LastProcessingResult") or "none yet"
+    log = f"/aws/lambda/{expected['FunctionName'].rpartition(':')[2]}"
+    yield compared(
+        "last result",
+        "no failure",
+        result if result.startswith(FAILED_RESULTS) else "no failure",
+        f"see why: {installation.aws('logs', 'tail', log, '--since', '1h')}",
+        emulated=False,
+        level=Level.WARN,  # one batch may fail, and its messages come back; alarms tell when it goes on
+    )
+
+
+def _rival(installation: Installation, mapping: Properties) -> Observation:
+    return Observation(
+        level=Level.WRONG,
+        what="consumers",
+        expected="one function",
+        found=f"also {mapping['FunctionArn'].rpartition(':')[2]}",
+        remedy=_delete(installation, mapping),
+    )
+
+
+def _undeclared(installation: Installation, found: Sequence[Properties]) -> Iterator[Observation]:
+    """Mappings of a function from sources that the template does not give it."""
+    if not found:
+        yield ok("undeclared sources", "none")
+    for mapping in found:
+        yield Observation(
+            level=Level.WRONG,
+            what="undeclared sources",
+            expected="none",
+            found=f"fed from {mapping.get('EventSourceArn', 'elsewhere').rpartition(':')[2]}",
+            remedy=_delete(installation, mapping),
+        )
+
+
+def _delete(installation: Installation, mapping: Properties) -> str:
+    return installation.aws("lambda", "delete-event-source-mapping", "--uuid", mapping["UUID"])
+
+
+# -- the clock ------------------------------------------------------------------------------------
+
+
+def _rule(installation: Installation, logical_id: str) -> Iterator[Observation]:
+    expected = installation.properties(logical_id)
+    events, name = aws.client("events"), expected["Name"]
+    found = events.describe_rule(Name=name)
+    compare = partial(compared, emulated=installation.emulated)
+    yield compare(
+        "state", expected["State"], found.get("State"), installation.aws("events", "enable-rule", "--name", name)
+    )
+    yield compare(
+        "schedule",
+        expected["ScheduleExpression"],
+        found.get("ScheduleExpression"),
+        _put_rule(installation, logical_id),
+    )
+    listed = events.get_paginator("list_targets_by_rule").paginate(Rule=name).build_full_result()
+    there = {target["Arn"] for target in listed["Targets"]}
+    for target in expected["Targets"]:
+        yield compared(
+            "target",
+            target["Arn"],
+            target["Arn"] if target["Arn"] in there else "missing",
+            installation.aws("events", "put-targets", "--rule", name, "--targets", as_json([target])),
+            emulated=False,
+        )
+
+
+def _put_rule(installation: Installation, logical_id: str) -> str:
+    properties = installation.resources[logical_id]["Properties"]
+    return installation.aws(
+        "events",
+        "put-rule",
+        "--name",
+        properties["Name"],
+        "--schedule-expression",
+        properties["ScheduleExpression"],
+        "--state",
+        properties["State"],
+    )
+
+
+def _permission(installation: Installation, logical_id: str) -> Iterator[Observation]:
+    expected = installation.properties(logical_id)
+    allowed = any(
+        may_invoke(statement, expected["Principal"], lambda arn: arn == expected["SourceArn"])
+        for statement in invocation_policy(expected["FunctionName"])
+    )
+    yield compared(
+        "leave to invoke",
+        expected["Principal"],
+        expected["Principal"] if allowed else "missing",
+        installation.aws(
+            "lambda",
+            "add-permission",
+            "--function-name",
+            expected["FunctionName"],
+            "--statement-id",
+            logical_id,
+            "--action",
+            expected["Action"],
+            "--principal",
+            expected["Principal"],
+            "--source-arn",
+            expected["SourceArn"],
+        ),
+        emulated=False,
+    )
+
+
+def invocation_policy(function: str) -> list[dict[str, Any]]:
+    """Who may invoke a function, as statements of its resource policy; none where it has no policy."""
+    try:
+        document = json.loads(aws.client("lambda").get_policy(FunctionName=function)["Policy"])
+    except ClientError as error:
+        if not missing(error):
+            raise
+        return []
+    statements: list[dict[str, Any]] = document["Statement"]
+    return statements
+
+
+def may_invoke(statement: Properties, principal: str, is_source: Callable[[str], bool]) -> bool:
+    """Whether a statement lets ``principal`` invoke on behalf of a source that ``is_source``, or of any."""
+    who = statement.get("Principal")
+    service = who.get("Service") if isinstance(who, dict) else who
+    conditions = statement.get("Condition", {})
+    sources = [
+        value for operator in conditions.values() for key, value in operator.items() if key.lower() == "aws:sourcearn"
+    ]
+    return (
+        statement.get("Effect") == "Allow"
+        and service == principal
+        and statement.get("Action") in ("lambda:InvokeFunction", "lambda:*", "*")
+        and all(is_source(source) for source in sources)
+    )

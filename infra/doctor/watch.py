@@ -1,0 +1,141 @@
+"""What watches the installation: log groups, alarms, dashboards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from chalicelib import aws
+from chalicelib.store.table import chunks
+from infra.doctor.findings import Level, Look, Observation, about, compared, ok
+from infra.doctor.installation import Installation, as_json
+
+LOGS = "logs"
+ALARMS = "alarms"
+DASHBOARDS = "dashboards"
+ALARM_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
+DASHBOARD_TYPE = "AWS::CloudWatch::Dashboard"
+ALARMS_PER_CALL = 100  # Amazon CloudWatch API Reference, "DescribeAlarms"
+
+Properties = Mapping[str, Any]
+Question = Callable[[Installation, Sequence[str]], Iterator[Observation]]
+
+
+def looks(installation: Installation) -> Iterator[Look]:
+    """Looks at the log groups, the alarms (many at once) and the dashboards of the template."""
+    for logical_id in installation.of_type("AWS::Logs::LogGroup"):
+        yield Look(
+            area=LOGS,
+            subject=installation.facts[logical_id],
+            question=partial(_log_group, installation, logical_id),
+        )
+    yield from _looks_at_alarms(installation, _alarms)
+    for logical_id in installation.of_type(DASHBOARD_TYPE):
+        yield Look(
+            area=DASHBOARDS,
+            subject=installation.resources[logical_id]["Properties"]["DashboardName"],
+            question=partial(_dashboard, installation, logical_id),
+            when_missing=installation.remake(logical_id, _put_dashboard(installation, logical_id)),
+        )
+
+
+def _log_group(installation: Installation, logical_id: str) -> Iterator[Observation]:
+    expected = installation.properties(logical_id)
+    name, days = expected["LogGroupName"], expected["RetentionInDays"]
+    pages = aws.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
+    if found is None:
+        create = installation.aws("logs", "create-log-group", "--log-group-name", name)
+        remedy = installation.remake(logical_id, f"{create}, then look again")
+        yield compared("existence", "it exists", "missing", remedy, emulated=False)
+        return
+    yield compared(
+        "retention in days",
+        days,
+        found.get("retentionInDays", "kept for ever"),
+        installation.aws("logs", "put-retention-policy", "--log-group-name", name, "--retention-in-days", str(days)),
+        emulated=False,
+    )
+
+
+def ringing(installation: Installation) -> Iterator[Look]:
+    """Looks at whether an alarm rings now."""
+    yield from _looks_at_alarms(installation, _ringing)
+
+
+def _looks_at_alarms(installation: Installation, question: Question) -> Iterator[Look]:
+    for some in chunks(list(installation.of_type(*ALARM_TYPES)), ALARMS_PER_CALL):
+        yield Look(area=ALARMS, subject="alarms", question=partial(question, installation, some))
+
+
+def _alarms(installation: Installation, logical_ids: Sequence[str]) -> Iterator[Observation]:
+    declared, found = _described(installation, logical_ids)
+    for logical_id, expected in zip(logical_ids, declared, strict=True):
+        name = expected["AlarmName"]
+        yield from about(name, _alarm(installation, logical_id, expected, found.get(name)))
+
+
+def _alarm(
+    installation: Installation, logical_id: str, expected: Properties, alarm: Properties | None
+) -> Iterator[Observation]:
+    if alarm is None:
+        command = "put-composite-alarm" if "AlarmRule" in expected else "put-metric-alarm"
+        put = installation.aws("cloudwatch", command, "--cli-input-json", as_json(expected))
+        missing = None if installation.emulated else "missing"  # CloudFormation of some emulators makes no alarms
+        remedy = installation.remake(logical_id, put)
+        yield compared("existence", "it exists", missing, remedy, emulated=installation.emulated)
+        return
+    yield ok("existence", "it exists")
+    yield compared(
+        "actions",
+        "enabled",
+        "enabled" if alarm.get("ActionsEnabled", True) else "disabled",
+        installation.aws("cloudwatch", "enable-alarm-actions", "--alarm-names", expected["AlarmName"]),
+        emulated=False,
+        level=Level.WARN,
+    )
+
+
+def _ringing(installation: Installation, logical_ids: Sequence[str]) -> Iterator[Observation]:
+    declared, found = _described(installation, logical_ids)
+    for expected in declared:
+        name = expected["AlarmName"]
+        alarm = found.get(name, {})
+        ringing = alarm.get("StateValue") == "ALARM"
+        state = compared(
+            "state",
+            "no alarm",
+            f"ALARM: {alarm.get('StateReason', '')}" if ringing else "no alarm",
+            str(expected.get("AlarmDescription", "")),
+            emulated=False,
+        )
+        yield from about(name, [state])
+
+
+def _described(
+    installation: Installation, logical_ids: Sequence[str]
+) -> tuple[list[Properties], dict[str, Properties]]:
+    """The alarms as they are declared, and by their names as they are found."""
+    declared: list[Properties] = [installation.properties(logical_id) for logical_id in logical_ids]
+    described = aws.client("cloudwatch").describe_alarms(
+        AlarmNames=[expected["AlarmName"] for expected in declared],
+        AlarmTypes=["MetricAlarm", "CompositeAlarm"],
+        MaxRecords=ALARMS_PER_CALL,
+    )
+    alarms = [*described.get("MetricAlarms", ()), *described.get("CompositeAlarms", ())]
+    return declared, {alarm["AlarmName"]: alarm for alarm in alarms}
+
+
+def _dashboard(installation: Installation, logical_id: str) -> Iterator[Observation]:
+    name = installation.resources[logical_id]["Properties"]["DashboardName"]
+    aws.client("cloudwatch").get_dashboard(DashboardName=name)
+    yield ok("existence", name)
+
+
+def _put_dashboard(installation: Installation, logical_id: str) -> str:
+    name = installation.resources[logical_id]["Properties"]["DashboardName"]
+    put = installation.aws(
+        "cloudwatch", "put-dashboard", "--dashboard-name", name, "--dashboard-body", "file://body.json"
+    )
+    return f"the template holds its body (`python -m infra.template`): {put}"

@@ -1,0 +1,404 @@
+"""The commands as their users see them: what they send, what they show, how they end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chalicelib.cli import http_client
+from chalicelib.cli.main import main
+from tests.support.stub_service import Asked, StubService, stub_service
+
+NOBODY = "http://127.0.0.1:1"
+MESSAGE = {"id": "7", "topic": "order.created", "status": "PENDING", "traceId": "t-1", "error": None}
+TASK = {"id": "9", "type": "text.statistics", "status": "failed", "error": {"type": "E", "message": "too long"}}
+PROBLEM = {
+    "statusCode": 422,
+    "message": "priority in the body: expected a valid integer, got high",
+    "details": [{"field": "priority", "expected": "a valid integer", "got": "high"}],
+    "remedy": "omit it",
+}
+
+
+@pytest.fixture
+def service() -> Iterator[StubService]:
+    with stub_service() as stub:
+        yield stub
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASKYARD_URL", raising=False)
+    monkeypatch.delenv("TASKYARD_KEY", raising=False)
+
+
+def run(*arguments: str, stdin: str | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, input=stdin)
+
+
+def accepted(asked: Asked) -> Any:
+    return {"results": [{"success": True, "message": MESSAGE} for _ in asked.body["messages"]]}
+
+
+class TestPublish:
+    def test_sends_one_message_and_shows_its_record(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish"] = (200, MESSAGE)
+        result = run("publish", "order.created", '{"orderId": "1"}', "--priority", "5", "--url", service.url)
+        assert result.exit_code == 0
+        assert "order.created" in result.stdout
+        assert service.asked[0].body == {"topic": "order.created", "payload": {"orderId": "1"}, "priority": 5}
+
+    def test_sends_all_that_can_be_said(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish"] = (200, MESSAGE)
+        options = ["--at", "2030-01-01T00:00:00Z", "--max-retries", "0", "--trace-id", "t", "--priority", "-1"]
+        options += ["--meta", '{"m": 1}', "--idempotency-key", "k"]
+        assert run("publish", "t", "{}", *options, "--url", service.url).exit_code == 0
+        assert service.asked[0].body == {
+            "topic": "t",
+            "payload": {},
+            "priority": -1,
+            "executeAt": "2030-01-01T00:00:00Z",
+            "maxRetries": 0,
+            "traceId": "t",
+            "meta": {"m": 1},
+            "idempotencyKey": "k",
+        }
+
+    def test_each_line_has_a_key_of_its_own(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish-batch"] = (200, accepted)
+        run("publish", "t", "-", "--idempotency-key", "k", "--url", service.url, stdin='{"n": 1}\n\n{"n": 3}\n')
+        assert service.asked[0].body["messages"] == [
+            {"topic": "t", "payload": {"n": 1}, "idempotencyKey": "k#1"},
+            {"topic": "t", "payload": {"n": 3}, "idempotencyKey": "k#3"},
+        ]
+
+    def test_a_delay_is_told_as_a_time(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish"] = (200, MESSAGE)
+        before = datetime.now(UTC)
+        run("publish", "t", "--delay", "90", "--url", service.url)
+        start = datetime.fromisoformat(service.asked[0].body["executeAt"])
+        assert timedelta(seconds=89) < start - before < timedelta(seconds=120)
+
+    def test_json_only_on_demand(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish"] = (200, MESSAGE)
+        assert json.loads(run("publish", "t", "{}", "--json", "--url", service.url).stdout) == MESSAGE
+
+    def test_a_line_is_a_message(self, service: StubService, tmp_path: Path) -> None:
+        service.answers["POST /mq/message/publish-batch"] = (200, accepted)
+        file = tmp_path / "lines.jsonl"
+        file.write_text("".join(json.dumps({"n": number}) + "\n\n" for number in range(250)))
+        result = run("publish", "t", "--file", str(file), "--priority", "2", "--url", service.url)
+        assert result.stdout == "250 of 250 messages published to t\n"
+        sent = [message for asked in service.asked for message in asked.body["messages"]]
+        assert sent == [{"topic": "t", "priority": 2, "payload": {"n": number}} for number in range(250)]
+        assert [len(asked.body["messages"]) for asked in service.asked] == [100, 100, 50]
+
+    def test_reads_lines_from_standard_input(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish-batch"] = (200, accepted)
+        for way in (["-"], ["--file", "-"]):
+            result = run("publish", "t", *way, "--url", service.url, stdin='{"a": 1}\n{"a": 2}')
+            assert result.stdout == "2 of 2 messages published to t\n"
+
+    def test_says_which_lines_were_refused(self, service: StubService) -> None:
+        results = [{"success": True, "message": MESSAGE}, {"success": False, "error": "too large"}]
+        service.answers["POST /mq/message/publish-batch"] = (200, {"results": results})
+        result = run("publish", "t", "-", "--url", service.url, stdin="{}\n\n{}\n")
+        assert (result.exit_code, result.stderr) == (1, "line 3: too large\n")
+        assert result.stdout == "1 of 2 messages published to t\n"
+        with_json = run("publish", "t", "-", "--json", "--url", service.url, stdin="{}\n{}\n")
+        assert (with_json.exit_code, json.loads(with_json.stdout)) == (1, results)
+
+    def test_publishes_nothing_when_a_line_is_no_json(self, service: StubService) -> None:
+        result = run("publish", "t", "-", "--url", service.url, stdin="{}\n{oops\n")
+        assert result.exit_code == 2
+        assert "line 2 is no JSON" in result.stderr
+        assert service.asked == []
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["publish"],
+            ["publish", "t", "{oops"],
+            ["publish", "t", "{}", "--file", "-"],
+            ["publish", "t", "--delay", "1", "--at", "2030-01-01"],
+            ["publish", "t", "--delay", "-1"],
+            ["publish", "t", "--priority", "high"],
+        ],
+    )
+    def test_a_wrong_command_line_sends_nothing(self, service: StubService, arguments: list[str]) -> None:
+        assert run(*arguments, *(["--url", service.url] if len(arguments) > 1 else [])).exit_code == 2
+        assert service.asked == []
+
+
+class TestBatches:
+    def test_are_packed_by_bytes_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http_client, "BATCH_MAX_BYTES", 100)
+        documents = [{"text": "x" * size} for size in (40, 40, 300, 1)]
+        assert [len(batch) for batch in http_client.batches(documents)] == [1, 1, 1, 1]
+        assert [len(batch) for batch in http_client.batches([{}] * 3)] == [3]
+        assert list(http_client.batches([])) == []
+
+
+class TestTasks:
+    def test_create_runs_a_handler_unless_told_otherwise(self, service: StubService) -> None:
+        service.answers["POST /api/task/create"] = (200, TASK)
+        run("tasks", "create", "text.statistics", '{"text": "a"}', "--delay", "1.5", "--url", service.url)
+        run("tasks", "create", "review", "--manual", "--target-id", "4", "--url", service.url)
+        common = {"targetId": "cli", "targetType": "cli"}
+        assert [asked.body for asked in service.asked] == [
+            {"type": "text.statistics", "input": {"text": "a"}, "runnerType": "system", "delay": 1.5, **common},
+            {"type": "review", "runnerType": "manual", **common, "targetId": "4"},
+        ]
+
+    def test_create_sends_all_that_can_be_said(self, service: StubService) -> None:
+        service.answers["POST /api/task/create"] = (200, TASK)
+        options = ["--script", "pages", "--options", '{"o": 1}', "--context", '{"c": 2}', "--parent", "7"]
+        options += ["--next", '{"type": "report"}', "--user", "ann", "--idempotency-key", "k"]
+        assert run("tasks", "create", "review", *options, "--url", service.url).exit_code == 0
+        assert service.asked[0].body == {
+            "type": "review",
+            "runnerType": "system",
+            "targetId": "cli",
+            "targetType": "cli",
+            "scriptName": "pages",
+            "options": {"o": 1},
+            "context": {"c": 2},
+            "parentTaskId": "7",
+            "next": {"type": "report"},
+            "userId": "ann",
+            "idempotencyKey": "k",
+        }
+
+    def test_list_shows_a_row_each(self, service: StubService) -> None:
+        service.answers["GET /api/task/list"] = (200, {"pageData": [TASK], "totalCount": 31})
+        result = run("tasks", "list", "--status", "failed", "--type", "text.statistics", "--url", service.url)
+        heading, row, total = result.stdout.splitlines()
+        assert heading.split()[:3] == ["ID", "TYPE", "STATUS"]
+        assert row.split()[:3] == ["9", "text.statistics", "failed"]
+        assert row.endswith("too long")
+        assert total == "1 of 31"
+        assert service.asked[0].query == {
+            "filter.type": ["text.statistics"],
+            "filter.status": ["failed"],
+            "currentPage": ["1"],
+        }
+
+    def test_list_answers_json(self, service: StubService) -> None:
+        answer = {"pageData": [TASK], "totalCount": 31}
+        service.answers["GET /api/task/list"] = (200, answer)
+        assert json.loads(run("tasks", "list", "--json", "--url", service.url).stdout) == answer
+
+    def test_show(self, service: StubService) -> None:
+        service.answers["GET /api/task/detail"] = (200, TASK)
+        assert "too long" in run("tasks", "show", "9", "--url", service.url).stdout
+        assert service.asked[0].query == {"id": ["9"]}
+
+    def test_show_ends_with_what_the_handler_printed(self, service: StubService) -> None:
+        line = {"time": "2026-03-01T12:00:00.000Z", "attempt": 2, "source": "stdout", "text": "[bold]asked[/bold] 1"}
+        service.answers["GET /api/task/detail"] = (200, {**TASK, "console": [line]})
+        *_, heading, row = run("tasks", "show", "9", "--url", service.url).stdout.splitlines()
+        assert heading.split() == ["TIME", "ATTEMPT", "SOURCE", "TEXT"]
+        assert row.split() == ["2026-03-01T12:00:00.000Z", "2", "stdout", "[bold]asked[/bold]", "1"]
+        answer = json.loads(run("tasks", "show", "9", "--json", "--url", service.url).stdout)
+        assert answer["console"] == [line]
+
+    def test_cancel_and_retry(self, service: StubService) -> None:
+        service.answers |= {"POST /api/task/cancel": (200, {}), "POST /api/task/retry": (200, {})}
+        for arguments in (["cancel", "9"], ["retry", "9"], ["retry", "9", "10"]):
+            assert run("tasks", *arguments, "--url", service.url).exit_code == 0
+        assert [asked.body for asked in service.asked] == [{"id": "9"}, {"id": "9"}, {"taskIds": ["9", "10"]}]
+
+    def test_cancel_all_about_a_target(self, service: StubService) -> None:
+        service.answers["POST /api/task/cancel"] = (200, {})
+        about = ["--target-id", "4", "--target-type", "document", "--type", "review"]
+        assert "review about document 4" in run("tasks", "cancel", *about, "--url", service.url).stdout
+        for wrong in ([], ["9", *about], about[:4]):
+            assert run("tasks", "cancel", *wrong, "--url", service.url).exit_code == 2
+        assert [asked.body for asked in service.asked] == [
+            {"targetId": "4", "targetType": "document", "type": "review"}
+        ]
+
+    def test_complete(self, service: StubService) -> None:
+        service.answers["POST /api/task/complete"] = (200, {})
+        for options in (["--output", '{"n": 1}', "--msg", "by hand", "--user-id", "u"], ["--failed", "--error", "no"]):
+            assert run("tasks", "complete", "9", *options, "--url", service.url).exit_code == 0
+        assert [asked.body for asked in service.asked] == [
+            {"id": "9", "status": "success", "output": {"n": 1}, "msg": "by hand", "userId": "u"},
+            {"id": "9", "status": "failed", "error": "no"},
+        ]
+
+    def test_log(self, service: StubService) -> None:
+        entry = {"time": "2026-01-01T00:00:00.000Z", "message": "half way", "data": {"n": 1}}
+        service.answers |= {"GET /api/task/log": (200, {"log": [entry]}), "POST /api/task/log": (200, {})}
+        shown = run("tasks", "log", "9", "--url", service.url)
+        assert (shown.exit_code, "half way" in shown.stdout) == (0, True)
+        run("tasks", "log", "9", "half way", "--data", '{"n": 1}', "--url", service.url)
+        assert (service.asked[0].query, service.asked[1].body) == (
+            {"id": ["9"]},
+            {"id": "9", "message": "half way", "data": {"n": 1}},
+        )
+
+    def test_they_go_where_the_routes_are(self, service: StubService, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TASKYARD_TASK_PREFIX", "/tasks/v1")
+        service.answers["GET /tasks/v1/detail"] = (200, TASK)
+        assert run("tasks", "show", "9", "--url", service.url).exit_code == 0
+
+
+class TestMessages:
+    def test_list(self, service: StubService) -> None:
+        service.answers["GET /mq/message/list"] = (200, {"pageData": [MESSAGE], "totalCount": 1})
+        result = run("messages", "list", "--topic", "order.created", "--status", "PENDING", "--url", service.url)
+        assert result.stdout.splitlines()[1].split()[:3] == ["7", "order.created", "PENDING"]
+        assert service.asked[0].query["status"] == ["PENDING"]
+
+    def test_poll_and_settle(self, service: StubService) -> None:
+        taken = {**MESSAGE, "lockToken": "secret-1", "lockExpiresAt": "2026-01-01T00:00:30.000Z"}
+        service.answers |= {
+            "GET /mq/message/poll": (200, [taken]),
+            "POST /mq/message/complete": (200, MESSAGE),
+            "POST /mq/message/fail": (200, MESSAGE),
+        }
+        shown = run("messages", "poll", "t", "--limit", "2", "--wait", "5", "--url", service.url)
+        assert (shown.exit_code, "secret-1" in shown.stdout) == (0, True)
+        assert run("messages", "complete", "7", "--lock-token", "secret-1", "--url", service.url).exit_code == 0
+        assert run("messages", "fail", "7", "--error", "no stock", "--url", service.url).exit_code == 0
+        assert service.asked[0].query == {"topic": ["t"], "limit": ["2"], "wait": ["5"]}
+        assert [asked.body for asked in service.asked[1:]] == [
+            {"id": "7", "lockToken": "secret-1"},
+            {"id": "7", "error": "no stock"},
+        ]
+
+    def test_trace_and_depth(self, service: StubService) -> None:
+        event = {"createdAt": "now", "messageId": "7", "topic": "t", "event": "PUBLISHED", "detail": None}
+        service.answers |= {
+            "GET /mq/trace/detail": (200, [event]),
+            "GET /mq/queue/depth": (200, {"depth": 41, "isExact": True, "byTopic": None}),
+        }
+        assert "PUBLISHED" in run("messages", "trace", "tour 1", "--url", service.url).stdout
+        assert "41" in run("messages", "depth", "--topic", "t", "--url", service.url).stdout
+        assert [asked.query for asked in service.asked] == [{"traceId": ["tour 1"]}, {"topic": ["t"]}]
+
+
+class TestDeadLetters:
+    def test_list_can_be_limited_to_those_not_replayed(self, service: StubService) -> None:
+        service.answers["GET /mq/dlq/list"] = (200, {"pageData": [], "totalCount": 0})
+        for option, wanted in (("--replayed", ["true"]), ("--not-replayed", ["false"])):
+            run("dlq", "list", option, "--url", service.url)
+            assert service.asked.pop().query["replayed"] == wanted
+        run("dlq", "list", "--url", service.url)
+        assert "replayed" not in service.asked.pop().query
+
+    def test_replay_by_id(self, service: StubService) -> None:
+        results = [
+            {"id": "1", "success": True, "messageId": "5"},
+            {"id": "2", "success": False, "error": "it was replayed already"},
+        ]
+        service.answers["POST /mq/dlq/replay"] = (200, results)
+        result = run("dlq", "replay", "1", "2", "--url", service.url)
+        assert result.exit_code == 1
+        assert "it was replayed already" in result.stdout
+        assert service.asked[0].body == {"ids": ["1", "2"]}
+
+    def test_replay_of_all_reads_every_page_first(self, service: StubService) -> None:
+        pages = [[{"id": str(number)} for number in range(start, end)] for start, end in ((0, 100), (100, 150))]
+        service.answers["GET /mq/dlq/list"] = [
+            (200, {"pageData": page, "totalCount": 150, "nextCursor": cursor})
+            for page, cursor in zip(pages, ("c1", None), strict=True)
+        ]
+        service.answers["POST /mq/dlq/replay"] = (
+            200,
+            lambda asked: [{"id": name, "success": True} for name in asked.body["ids"]],
+        )
+        result = run("dlq", "replay", "--all", "--topic", "t", "--json", "--url", service.url)
+        assert result.exit_code == 0
+        assert [entry["id"] for entry in json.loads(result.stdout)] == [str(number) for number in range(150)]
+        assert [asked.method for asked in service.asked] == ["GET", "GET", "POST", "POST"]
+        assert service.asked[1].query == {
+            "topic": ["t"],
+            "replayed": ["false"],
+            "perPage": ["100"],
+            "cursor": ["c1"],
+        }
+
+    @pytest.mark.parametrize("arguments", [[], ["1", "--all"], ["1", "--topic", "t"]])
+    def test_replay_needs_to_know_which(self, service: StubService, arguments: list[str]) -> None:
+        assert run("dlq", "replay", *arguments, "--url", service.url).exit_code == 2
+
+
+class TestEnds:
+    def test_a_refusal_is_explained(self, service: StubService) -> None:
+        service.answers["POST /mq/message/publish"] = (422, PROBLEM)
+        result = run("publish", "t", "{}", "--json", "--url", service.url)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.splitlines() == [
+            "priority in the body: expected a valid integer, got high",
+            "  priority: expected a valid integer, got high",
+            "  omit it",
+        ]
+
+    def test_an_answer_that_is_no_json_is_a_refusal_too(self, service: StubService) -> None:
+        service.answers["GET /api/task/list"] = (502, b"<html>bad gateway</html>")
+        result = run("tasks", "list", "--url", service.url)
+        assert (result.exit_code, result.stderr) == (1, "the service answered 502\n")
+
+    def test_nobody_answers(self) -> None:
+        result = run("tasks", "list", "--url", NOBODY)
+        assert result.exit_code == 3
+        assert NOBODY in result.stderr
+        assert "taskyard up" in result.stderr
+
+    def test_a_request_that_was_not_answered_may_have_been_carried_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http_client, "TIMEOUT_S", 0.05)
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and never says a word
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            plain, keyed = (
+                run("publish", "t", "--url", url),
+                run("publish", "t", "--idempotency-key", "k", "--url", url),
+            )
+            asked = run("tasks", "list", "--url", url)
+        assert [result.exit_code for result in (plain, keyed, asked)] == [3, 3, 3]
+        assert all(f"{url} took the request and did not answer" in r.stderr for r in (plain, keyed, asked))
+        assert "it may have been done: look (`taskyard messages list`" in plain.stderr
+        assert "repeat it with the same --idempotency-key" in keyed.stderr
+        assert "may have been done" not in asked.stderr
+
+    def test_a_url_must_be_one(self) -> None:
+        result = run("tasks", "list", "--url", "localhost:8000")
+        assert result.exit_code == 2
+        assert "expected http://HOST:PORT" in result.stderr
+
+    def test_url_and_key_come_from_the_environment(self, service: StubService, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TASKYARD_URL", f"{service.url}/stage/")
+        monkeypatch.setenv("TASKYARD_KEY", "ty_secret")
+        service.answers["GET /stage/api/task/list"] = (200, {"pageData": [], "totalCount": 0})
+        assert run("tasks", "list").exit_code == 0
+        assert service.asked[0].headers["authorization"] == "Bearer ty_secret"
+
+    def test_without_a_key_none_is_sent(self, service: StubService) -> None:
+        run("tasks", "list", "--url", service.url)
+        assert "authorization" not in service.asked[0].headers
+
+
+class TestWhichInstallation:
+    def test_a_service_elsewhere_is_not_taken_for_a_local_one(self, service: StubService) -> None:
+        service.answers["GET /health"] = (200, {"status": "ok", "stage": "dev", "endpoint": None})
+        result = run("keys", "list", "--url", service.url)
+        assert result.exit_code == 2
+        assert "does not run on this machine" in result.stderr
+
+    @pytest.mark.parametrize("arguments", [["keys", "list"], ["invoke", "clock", "-"]])
+    def test_nobody_answers(self, arguments: list[str]) -> None:
+        assert run(*arguments, "--url", NOBODY, stdin="{}").exit_code == 3
+
+
+def test_tells_its_version() -> None:
+    result = run("--version")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("taskyard")

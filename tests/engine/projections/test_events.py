@@ -1,0 +1,433 @@
+"""Hooks and webhooks, from the change of a job's record to whoever is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.job import Job
+from chalicelib.core.job_events import EventType, JobEvent
+from chalicelib.core.retry import Fixed
+from chalicelib.core.states import Kind
+from chalicelib.core.webhooks import Webhook
+from chalicelib.engine.commands.lifecycle import cancel, promote
+from chalicelib.engine.handlers.declare import on, task
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.projections import events
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.remove import remove
+from chalicelib.functions import hooks as hooks_function
+from chalicelib.functions import projector
+from chalicelib.queue.contract import Received
+from chalicelib.queue.hooks import Letter, rows
+from chalicelib.queue.webhooks import NotTaken
+from chalicelib.settings import Settings
+from infra.queues import HOOKS_RECEIVE_COUNT, HOOKS_VISIBILITY_S
+from tests.support.steps import a_task, using, work
+from tests.support.worlds import World, sqs_event
+
+URL = "https://hooks.example/in?token=t0ken"
+SECRET = "whsec_of-a-test"  # noqa: S105
+told: list[JobEvent] = []
+posted: list[tuple[str, bytes, dict[str, str]]] = []
+
+
+@task("t", backoff=Fixed(1_000))
+def handler(what: Any, context: Context) -> Any:
+    context.progress(1, 4, "begun", {"page": 1})
+    if what == "fail" or (what == "once" and context.attempt == 1):
+        raise RuntimeError("no luck")
+    return {"answer": "x" * (1_000 if what == "large" else 1)}
+
+
+@task("other")
+def other(_: Any) -> None:
+    return None
+
+
+def noting(event: JobEvent) -> None:
+    told.append(event)
+
+
+for each_what in EventType:
+    noting = on(each_what.value, "t")(noting)
+
+
+@pytest.fixture
+def w(w: World) -> Iterator[World]:
+    told.clear()
+    posted.clear()
+    events._remembered.cache_clear()
+    using(w, handler, other, noting)
+    yield w
+    events._remembered.cache_clear()
+
+
+def webhook(w: World, webhook_id: str = "w1", **fields: Any) -> Webhook:
+    made = Webhook(**{"id": webhook_id, "url": URL, "secret": SECRET, "created_at_ms": w.clock.ms, **fields})
+    w.yard.directory.put_webhook(made)
+    events._remembered.cache_clear()
+    return made
+
+
+def queue_url(w: World, name: str) -> str:
+    return str(w.sqs.get_queue_url(QueueName=name)["QueueUrl"])
+
+
+def received(w: World, most: int = 10, name: str | None = None) -> list[Any]:
+    """What the queue of hooks shows now."""
+    url = queue_url(w, name or w.yard.settings.hooks_queue)
+    answer = w.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=most, MessageSystemAttributeNames=["All"])
+    return list(answer.get("Messages", []))
+
+
+def deliver(w: World) -> bool | None:
+    """The next letter; answers whether it was taken, ``None`` if there is none."""
+    name = w.yard.settings.hooks_queue
+    messages = received(w, most=1)
+    if not messages:
+        return None
+    response = w.invoke(hooks_function.handle, sqs_event(name, messages))
+    back = {failure["itemIdentifier"] for failure in response["batchItemFailures"]}
+    w.settle(queue_url(w, name), messages, back)
+    return not back
+
+
+def announced(w: World) -> None:
+    """Everything that happened, told as far as it can be."""
+    w.project()
+    while deliver(w) is not None:
+        continue
+
+
+def names(job: Job, found: list[JobEvent] | None = None) -> list[str]:
+    return [each.what.value for each in (told if found is None else found) if each.job_id == job.id]
+
+
+def posts(job: Job) -> list[str]:
+    bodies = [json.loads(body) for _, body, _ in posted]
+    return [body["event"] for body in bodies if body["job"]["id"] == str(job.id)]
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, refuse: Any = lambda _url: False) -> None:
+    """Webhooks take what is posted, unless ``refuse`` says so."""
+
+    def post(url: str, body: bytes, headers: dict[str, str], *, local: bool) -> None:
+        assert local
+        if refuse(url):
+            raise NotTaken("it answered 500")
+        posted.append((url, body, headers))
+
+    monkeypatch.setattr(events.deliver, "__defaults__", (post,))
+
+
+# -- hooks in code ------------------------------------------------------------------------------------
+
+
+def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
+    large, once, failing, canceled = (a_task(w, input=what, max_attempts=2) for what in ("large", "once", "fail", "c"))
+    delayed, pushed = (a_task(w, input="x", delay_ms=60_000) for _ in range(2))
+    unheard = a_task(w, type="other")
+    fleeting = a_task(w, input="x", remove_on_complete=True)
+    cancel(w.yard, canceled.id, Kind.TASK)
+    promote(w.yard, pushed.id, Kind.TASK)
+    work(w)
+    w.clock.move(1_001)
+    work(w)
+    w.clock.move(60_000)
+    work(w)
+    announced(w)
+    remove(w.yard, once.id, Kind.TASK)
+    announced(w)
+    ran = ["start", "progress"]
+    assert names(large) == ["create", "enqueue", *ran, "complete"]
+    assert names(once) == ["create", "enqueue", *ran, "failed attempt", "start", "complete", "remove"]
+    assert names(failing) == ["create", "enqueue", *ran, "failed attempt", "start", "failed"]
+    assert names(canceled) == ["create", "enqueue", "cancel"]
+    assert names(delayed) == ["create", "promotion", "enqueue", *ran, "complete"]
+    assert names(pushed) == ["create", "promotion", "enqueue", *ran, "complete"]
+    assert names(unheard) == []
+    assert names(fleeting) == ["create", "enqueue", *ran, "complete", "remove"]
+    by_name = {(each.job_id, each.what): each for each in told}
+    assert by_name[large.id, EventType.COMPLETE].output() == {"answer": "x" * 1_000}
+    assert by_name[once.id, EventType.REMOVE].job.state == "success"
+    assert by_name[failing.id, EventType.FAILED].error is not None
+    assert by_name[failing.id, EventType.FAILED].detail["error"] == {"type": "RuntimeError", "message": "no luck"}
+    assert by_name[failing.id, EventType.FAILED_ATTEMPT].detail["attemptsRemaining"] == 1
+    assert by_name[large.id, EventType.PROGRESS].detail == {
+        "current": 1,
+        "total": 4,
+        "percent": 25.0,
+        "message": "begun",
+        "data": {"page": 1},
+    }
+    w.project()
+    w.project()  # the whole stream again: counted, so not told again
+    assert received(w) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("not my day"), asyncio.CancelledError(), SystemExit(1)])
+def test_what_a_hook_raises_is_logged_and_changes_nothing_else(
+    w: World, caplog: pytest.LogCaptureFixture, error: BaseException
+) -> None:
+    @on("create")
+    def broken(_: JobEvent) -> None:
+        raise error
+
+    using(w, handler, broken, noting)
+    job = a_task(w)
+    with caplog.at_level(logging.ERROR):
+        announced(w)
+    assert names(job) == ["create", "enqueue"]
+    (line,) = [record for record in caplog.records if record.getMessage() == "a hook failed"]
+    assert vars(line)["hook"].endswith("broken")
+    assert vars(line)["event"] == told[0].id
+
+
+def test_what_dies_is_told_again_and_what_is_sent_again_at_once_is_not(w: World) -> None:
+    job = a_task(w)
+    w.project()
+    assert events.send(w.yard, changes(w.stream())) == 2
+    assert len(w.messages(w.yard.settings.hooks_queue)) == 2  # SQS knows them already
+    assert len(received(w, most=1)) == 1  # whoever has it, dies
+    assert received(w) == []  # what is behind it waits
+    w.clock.move(HOOKS_VISIBILITY_S * 1_000 + 1)
+    announced(w)
+    assert names(job) == ["create", "enqueue"]
+
+
+def changes(records: list[dict[str, Any]]) -> list[Any]:
+    from chalicelib.functions.events import NO_SHARD, changes_by_shard
+
+    return changes_by_shard({"Records": records})[NO_SHARD]
+
+
+def test_what_could_not_be_sent_is_not_counted_either(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_task(w)
+    refused = {"Failed": [{"Id": "0", "Code": "InternalError", "SenderFault": False}]}
+    client = events.queue_of(w.yard.settings).client
+    with monkeypatch.context() as broken:
+        broken.setattr(client, "send_message_batch", lambda **_: refused)
+        with pytest.raises(Unavailable, match="did not take 1 events of 1; got InternalError"):
+            projector.handle(w.yard, {"Records": w.stream()}, None)  # type: ignore[arg-type]
+    assert w.yard.insights.counters() == {}
+    announced(w)
+    assert [each.what for each in told] == [EventType.CREATE, EventType.ENQUEUE]
+
+
+def test_no_batch_holds_two_letters_of_a_group() -> None:
+    letters = [Letter(group, f"{group}{number}", "") for number, group in enumerate("aabacb")]
+    assert [[letter.id for letter in row] for row in rows(letters)] == [["a0", "b2", "c4"], ["a1", "b5"], ["a3"]]
+    assert list(rows([])) == []
+
+
+# -- webhooks -----------------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_told_what_it_asked_for_signed(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch)
+    webhook(w, events=frozenset({EventType.COMPLETE}), types=frozenset({"t"}))
+    webhook(w, "w2", url="https://b.example/", types=frozenset({"other"}))
+    job, another = a_task(w, input="x", target_id="7", target_type="u", created_by="ann"), a_task(w, type="other")
+    work(w)
+    announced(w)
+    assert posts(job) == ["complete"]
+    assert posts(another) == ["create", "enqueue", "start", "complete"]
+    _, body, headers = next(post for post in posted if post[0] == URL)
+    settled = w.job(job.id)
+    (complete,) = [each for each in told if each.what is EventType.COMPLETE]
+    assert json.loads(body) == {
+        "id": complete.id,
+        "event": "complete",
+        "atMs": settled.completed_at_ms,
+        "attempt": 1,
+        "detail": {},
+        "output": {"answer": "x"},
+        "outputLeftOut": False,
+        "job": {
+            "id": str(job.id),
+            "kind": "task",
+            "type": "t",
+            "queue": "default",
+            "state": "success",
+            "priority": 0,
+            "targetId": "7",
+            "targetType": "u",
+            "parentId": None,
+            "traceId": job.trace_id,
+            "maxAttempts": 3,
+            "createdBy": "ann",
+            "createdAtMs": job.created_at_ms,
+            "dueAtMs": job.due_at_ms,
+            "startedAtMs": settled.started_at_ms,
+            "completedAtMs": settled.completed_at_ms,
+        },
+    }
+    at_s = w.clock.ms // 1_000
+    expected = hmac.new(SECRET.encode(), f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
+    assert headers == {
+        "Content-Type": "application/json",
+        "User-Agent": "taskyard",
+        "Taskyard-Event": "complete",
+        "Taskyard-Event-Id": complete.id,
+        "Taskyard-Webhook": "w1",
+        "Taskyard-Signature": f"t={at_s},v1={expected}",
+    }
+
+
+@pytest.mark.parametrize(("stored", "left_out"), [("item", True), ("s3:outputs/1/a.json", True)])
+def test_an_output_that_is_gone_or_too_large_is_left_out(w: World, stored: str, left_out: bool) -> None:
+    job = replace(a_task(w), output_at=stored)
+    event = JobEvent(what=EventType.COMPLETE, job=job, sequence="1", at_ms=0, read_output=w.yard.payloads.output)
+    found = events.document_of(event)
+    assert (found["output"], found["outputLeftOut"]) == (None, left_out)
+
+
+def test_a_webhook_that_fails_holds_back_its_own_letters_of_that_job_and_nothing_else(
+    w: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    down = {URL}
+    answering(monkeypatch, refuse=lambda url: url in down)
+    webhook(w)
+    webhook(w, "w2", url="https://b.example/")
+    job = a_task(w)
+    with caplog.at_level(logging.WARNING):
+        announced(w)
+    assert names(job) == ["create", "enqueue"]
+    assert posts(job) == ["create", "enqueue"]
+    assert {url for url, _, _ in posted} == {"https://b.example/"}
+    for wait_s in (10, 20, 40):
+        w.clock.move(wait_s * 1_000 - 2)
+        assert received(w) == [], wait_s
+        w.clock.move(3)
+        with caplog.at_level(logging.WARNING):
+            assert deliver(w) is False
+    down.clear()
+    posted.clear()
+    w.clock.move(80_001)
+    while deliver(w):
+        continue
+    assert posts(job) == ["create", "enqueue"]
+    logged = " ".join(str(vars(record)) for record in caplog.records)
+    assert "webhook w1: it answered 500" in logged
+    assert SECRET not in logged
+    assert "t0ken" not in logged
+
+
+def test_what_nobody_takes_ends_in_the_dead_queue_and_what_is_behind_it_gets_its_chance(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    answering(monkeypatch, refuse=lambda url: tried.append(url) or True)  # type: ignore[func-returns-value]
+    webhook(w, events=frozenset({EventType.CREATE, EventType.ENQUEUE}))
+    using(w, handler)
+    a_task(w)
+    w.project()
+    waited_s = 0
+    for receive in range(1, HOOKS_RECEIVE_COUNT):
+        assert deliver(w) is False
+        waited_s += events.wait_before(receive)
+        w.clock.move(events.wait_before(receive) * 1_000 + 1)
+    assert deliver(w) is False
+    assert (len(tried), waited_s) == (HOOKS_RECEIVE_COUNT, 23_110)  # 6.4 hours
+    w.clock.move(events.wait_before(HOOKS_RECEIVE_COUNT) * 1_000 + 1)
+    (second,) = received(w, most=1)
+    assert second["Attributes"]["ApproximateReceiveCount"] == "1"
+    (dead,) = received(w, name=w.yard.settings.hooks_dead_queue)
+    assert [events.Addressed.from_text(each["Body"]).event.what for each in (dead, second)] == ["create", "enqueue"]
+
+
+def test_a_batch_stops_where_a_group_fails_or_the_time_is_short(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, refuse=lambda url: url == URL)
+    webhook(w, events=frozenset({EventType.CREATE, EventType.ENQUEUE}))
+    using(w, handler)
+    jobs = [a_task(w) for _ in range(2)]
+    w.project()
+    messages = received(w)
+    batch = [Received("q", m["MessageId"], m["ReceiptHandle"], m["Body"]) for m in messages]
+    assert events.deliver(w.yard, batch, lambda: 60_000) == [message.message_id for message in batch]
+    assert len(batch) == 2 * len(jobs)
+    hidden_ms = {m.id: int(m.visible_at) - w.clock.ms for m in w.messages(w.yard.settings.hooks_queue)}
+    assert [hidden_ms[message.message_id] for message in batch] == [10_000, 10_000, 0, 0]
+    foreign = Received("q", "m", batch[1].receipt, '{"to":"w1"}')
+    assert events.deliver(w.yard, [foreign], lambda: 60_000) == ["m"]
+    assert events.deliver(w.yard, batch[1:2], lambda: events.DELIVERY_RESERVE_MS - 1) == [batch[1].message_id]
+
+
+def test_one_that_does_not_answer_is_left_alone_by_all_invocations_and_keeps_no_other_waiting(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, tried = True, []
+
+    def post(url: str, *_: Any, **__: Any) -> None:
+        tried.append((w.clock.ms - begun_ms, url))
+        if silent and url == URL:
+            w.clock.move(10_000)
+            raise NotTaken("no answer")
+
+    monkeypatch.setattr(events.deliver, "__defaults__", (post,))
+    webhook(w, events=frozenset({EventType.CREATE}))
+    other = "https://b.example/"
+    webhook(w, "w2", url=other, events=frozenset({EventType.CREATE}))
+    using(w, handler)
+    for _ in range(12):
+        a_task(w)
+    w.project()
+    begun_ms = w.clock.ms
+    while deliver(w) is not None:
+        continue
+    assert sorted(at_ms for at_ms, url in tried if url == other)[1:] == [10_000] * 11
+    assert [at_ms for at_ms, url in tried if url == URL] == [0]
+    for _ in range(3):  # each time one is tried, and the others come back
+        w.clock.move(events.LONGEST_WAIT_S * 1_000)
+        while deliver(w) is not None:
+            continue
+    assert len([url for _, url in tried if url == URL]) == 4
+    silent = False
+    w.clock.move(events.LONGEST_WAIT_S * 1_000)
+    while deliver(w) is not None:
+        continue
+    assert [url for _, url in tried].count(URL) == 4 + 12
+
+
+def test_webhooks_are_remembered_for_half_a_minute_by_whoever_sends_and_looked_up_by_whoever_tells(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch)
+    queue = events.queue_of(w.yard.settings)
+    monkeypatch.setattr(events, "queue_of", lambda _: queue)  # whatever the stage
+    made = webhook(w, events=frozenset({EventType.CREATE}))
+    using(w, handler)
+    deployed = replace(w.yard, settings=replace(w.yard.settings, hooks="on", stage="dev"))
+    a_task(w)
+    sent = [events.send(deployed, changes(w.stream()))]
+    w.yard.directory.delete_webhook(made.id)
+    sent.append(events.send(deployed, changes(w.stream())))
+    w.clock.move(events.REMEMBERED_MS)
+    sent.append(events.send(deployed, changes(w.stream())))
+    assert sent == [1, 1, 0]
+    event = events._events(changes(w.stream())[:1])
+    letter = events.Addressed(made.id, next(iter(event))).letter()
+    assert events.deliver(w.yard, [Received("q", "m", "r", letter.text)], lambda: 60_000) == []
+    assert posted == []
+
+
+def test_who_decides_whether_anybody_is_told() -> None:
+    declares, silent = Registry.of([noting]), Registry.of([handler])
+    dev = Settings(stage="dev")
+    expected = {"auto": (True, False), "on": (True, True), "off": (False, False)}
+    for chosen, (with_hooks, without) in expected.items():
+        settings = replace(dev, hooks=chosen)
+        assert (events.are_on(settings, declares), events.are_on(settings, silent)) == (with_hooks, without)
+        assert events.decided(settings, silent).hooks == ("on" if without else "off")
+    assert events.are_on(Settings(), silent)  # where it costs nothing
+    assert not events.are_on(Settings(hooks="off"), declares)
