@@ -30,9 +30,8 @@ def yard() -> Yard:
 
 def declare_routes(api: Chalice) -> None:
     """Serve the dialects."""
-    from chalicelib.api import mq, pools, tasks
+    from chalicelib.api import mq, pools, service, tasks
     from chalicelib.functions.logs import logged_request
-    from chalicelib.http import service
     from chalicelib.http.access import RememberedKeys, authenticate
     from chalicelib.http.mount import mount
 

@@ -46,6 +46,12 @@ Command = Callable[..., None]
 url_option = click.option(
     "--url", envvar="TASKYARD_URL", default=DEFAULT_URL, show_default=True, help="Of the API. Or TASKYARD_URL."
 )
+stage_option = click.option("--stage", required=True, help="A stage of .chalice/config.json.")
+endpoint_option = click.option(
+    "--endpoint-url",
+    envvar="AWS_ENDPOINT_URL",
+    help="An emulator instead of AWS: its URL, or the word localstack. Or AWS_ENDPOINT_URL.",
+)
 idempotency_key_option = click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -150,3 +156,17 @@ def _local_endpoint(url: str) -> str:
             remedy="name its --stage, and have AWS credentials for it",
         )
     return str(endpoint)
+
+
+def choose_deployed(stage: str, endpoint_url: str | None) -> None:
+    """Let this process work on a deployed stage, with the settings that its code has, on AWS or on an emulator.
+
+    Raises ``InvalidInput`` when the stage is not declared or is ``local``.
+    """
+    choose_stage(stage)
+    endpoint_url = resolved(endpoint_url)
+    if endpoint_url is not None:
+        target.choose_endpoint(endpoint_url)
+    target.find_handlers_here()
+    settings.current.cache_clear()
+    settings.current()

@@ -6,19 +6,10 @@ import sys
 
 import click
 
-from chalicelib.cli.common import REFUSED, explained
+from chalicelib.cli.common import REFUSED, choose_deployed, endpoint_option, explained, stage_option
 from chalicelib.cli.output import show_text
-from infra.deploy import target
-from infra.deploy.localstack import resolved
 
 WAYS = ("chalice", "stack")
-
-stage_option = click.option("--stage", required=True, help="A stage of .chalice/config.json.")
-endpoint_option = click.option(
-    "--endpoint-url",
-    envvar="AWS_ENDPOINT_URL",
-    help="An emulator instead of AWS: its URL, or the word localstack. Or AWS_ENDPOINT_URL.",
-)
 
 
 @click.command()
@@ -95,20 +86,3 @@ def _examined() -> bool:
     report = examine(checkout_here(), alive=False)
     show(report, [problem for problem in report.problems if problem.level is not Level.UNKNOWN])
     return report.healthy
-
-
-def choose_deployed(stage: str, endpoint_url: str | None) -> None:
-    """Let this process work on a deployed stage, with the settings that its code has, on AWS or on an emulator.
-
-    Raises ``InvalidInput`` when the stage is not declared or is ``local``.
-    """
-    from chalicelib import settings
-    from infra.deploy.stages import choose_stage
-
-    choose_stage(stage)
-    endpoint_url = resolved(endpoint_url)
-    if endpoint_url is not None:
-        target.choose_endpoint(endpoint_url)
-    target.find_handlers_here()
-    settings.current.cache_clear()
-    settings.current()

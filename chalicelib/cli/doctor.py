@@ -12,8 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from chalicelib.cli.common import REFUSED, explained, json_option
-from chalicelib.cli.deploy import choose_deployed, endpoint_option, stage_option
+from chalicelib.cli.common import REFUSED, choose_deployed, endpoint_option, explained, json_option, stage_option
 from chalicelib.cli.output import show_json
 
 if TYPE_CHECKING:  # the libraries of AWS are loaded when a command runs, not when it is listed

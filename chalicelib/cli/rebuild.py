@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chalicelib.cli.common import explained
-from chalicelib.cli.deploy import choose_deployed, endpoint_option, stage_option
+from chalicelib.cli.common import choose_deployed, endpoint_option, explained, stage_option
 from chalicelib.cli.output import show_text
 
 if TYPE_CHECKING:  # the libraries of AWS are loaded when a command runs, not when it is listed

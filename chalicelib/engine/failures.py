@@ -11,7 +11,7 @@ from chalicelib.core.decisions import Failed
 from chalicelib.core.job import JobError
 from chalicelib.core.texts import readable
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.yard import logger
+from chalicelib.logger import logger
 
 MESSAGE_MAX_CHARS = 500
 LEAVES_TOLD = 5  # of a group of exceptions

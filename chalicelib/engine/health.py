@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +12,10 @@ from chalicelib.aws import code_of
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
-from chalicelib.engine.yard import Yard, build, logger
+from chalicelib.engine.yard import Yard, build
+from chalicelib.logger import logger
 
 CLOCK_LATE_MS = 180_000  # three ticks missed
-FRESH_MS = 1_000  # how long an examination speaks for the next: many may ask, one asks AWS
 ANSWER_MAX_S = 1.8  # who has not answered by then is told of as failing
 LIMITS: Mapping[str, Any] = MappingProxyType({"connect_timeout_s": 0.8, "read_timeout_s": 0.9, "attempts": 1})
 
@@ -24,8 +23,6 @@ Question = Callable[[], str]  # returns a word about a dependency, raises Unavai
 
 # What a runtime asks beside, by the dependency's name: `taskyard up`, whether its emulator can keep the data.
 beside: dict[str, Question] = {}
-
-_one_at_a_time = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +34,9 @@ class Dependency:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What was found, and when (milliseconds since 1970)."""
-
-    at_ms: int
-    found: Mapping[str, Dependency]
-
-
 def examine(yard: Yard) -> Mapping[str, Dependency]:
     """Ask every dependency, all at once, or tell what was found within the last second; within 2 s in any case."""
-    with _one_at_a_time:
-        if not yard.health or abs(yard.now_ms() - yard.health[0].at_ms) >= FRESH_MS:
-            yard.health[:] = [Examined(yard.now_ms(), _asked(yard))]
-        return yard.health[0].found
+    return yard.shared.get(examine, lambda: _asked(yard), yard.now_ms)
 
 
 def _asked(yard: Yard) -> Mapping[str, Dependency]:

@@ -50,7 +50,7 @@ class SharedAnswers:
         """The answer that there is or will be, or a new one, which whoever gets it has to work out."""
         with self._lock:
             known = self._answers.pop(asked, None)
-            is_new = known is None or (known.done_ms is not None and at_ms - known.done_ms >= self.fresh_ms)
+            is_new = known is None or (known.done_ms is not None and abs(at_ms - known.done_ms) >= self.fresh_ms)
             answer = self._answers[asked] = _Answer() if known is None or is_new else known
             while len(self._answers) > KEPT_MAX:
                 del self._answers[next(iter(self._answers))]  # the one that was asked for longest ago

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from chalicelib.core.errors import TaskyardError
-from chalicelib.engine.yard import logger
+from chalicelib.logger import logger
 from chalicelib.store.ledger import JobRefused
 
 FAILURES_IN_A_ROW = 10

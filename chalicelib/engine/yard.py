@@ -11,9 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
-
-from aws_lambda_powertools import Logger
+from typing import Any
 
 from chalicelib import aws, settings
 from chalicelib.clocks import ledger_clock
@@ -36,11 +34,6 @@ from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.table import Table
 from chalicelib.store.wait_lists import Shelves
-
-if TYPE_CHECKING:
-    from chalicelib.engine.health import Examined
-
-logger = Logger(service="taskyard", level=settings.log_level(os.environ))
 
 
 @dataclass(slots=True)
@@ -88,7 +81,6 @@ class Yard:
     shared: SharedAnswers = field(default_factory=SharedAnswers)
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
-    health: list[Examined] = field(default_factory=list)  # the newest; see health.py
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
     silences: Silences = field(default_factory=Silences)
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from chalicelib.core.job import Job
 from chalicelib.engine.projections.project import Change
-from chalicelib.engine.yard import logger
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import item_from_wire
 from chalicelib.store.ledger import STATE_PART, Unreadable, decoded

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from chalice.app import Request, Response
 
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext
+from chalicelib.logger import logger
 
 Answer = TypeVar("Answer")
 Handle = Callable[[Yard, Mapping[str, Any], LambdaContext], Answer]

@@ -7,7 +7,7 @@ import sys
 
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
 
-from chalicelib.engine.yard import logger
+from chalicelib.logger import logger
 
 
 def log_as_json() -> None:

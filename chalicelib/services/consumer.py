@@ -25,7 +25,8 @@ from chalicelib.core.decisions import Interrupted
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.engine.polling import poll
 from chalicelib.engine.worker.run import SHUT_DOWN
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.services import checks, installation
 from chalicelib.services.locks import LockKeeper
 from chalicelib.services.serving import Function, TopicThreads, label_of

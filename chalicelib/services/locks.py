@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job
 from chalicelib.engine.polling import poll
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 
 EXTENSIONS_PER_LOCK = 3
 LOOK_S = 0.25  # between two looks at whether locks are to be extended

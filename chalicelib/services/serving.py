@@ -12,7 +12,8 @@ from chalicelib.core.decisions import Failed, Outcome, Succeeded
 from chalicelib.core.job import Job
 from chalicelib.engine.failures import failure_of, log_failure
 from chalicelib.engine.polling import poll
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.services.current import at_work
 from chalicelib.services.locks import LockKeeper
 from chalicelib.services.records import Message, message_of

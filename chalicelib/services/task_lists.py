@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.job_lists import LABELS, JobPage, Order, Wanted, labels_of
 from chalicelib.store.ledger import position_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread

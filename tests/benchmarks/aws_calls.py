@@ -34,9 +34,9 @@ from chalicelib.engine.publish.lanes import lanes_to_poll
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.yard import logger
 from chalicelib.functions.metrics import tell as telling
 from chalicelib.local.emulator import Emulator
+from chalicelib.logger import logger
 from infra.storage import JOBS_INDEXES
 from tests.support.yards import Bench, endpoint_bench
 

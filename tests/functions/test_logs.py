@@ -13,13 +13,13 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from pydantic import BaseModel
 
-from chalicelib.engine import yard
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.worker import heartbeat
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
 from chalicelib.functions import clock, dead_letters, logs, projector, worker
 from chalicelib.functions.logs import ColdStart, logged
+from chalicelib.logger import logger
 from tests.support.service import Service, service
 from tests.support.steps import a_message, a_task, failing, name_of, stolen, using
 from tests.support.worlds import World, sqs_event, wiped, world
@@ -88,7 +88,7 @@ def test_every_line_of_a_run_names_job_trace_and_attempt(w: World, lines: Callab
     @task("t", max_attempts=1)
     def handler(_: Any, context: Context) -> None:
         context.log.info("from the handler")
-        yard.logger.info("from somewhere below")
+        logger.info("from somewhere below")
         raise RuntimeError("no")
 
     using(w, handler)

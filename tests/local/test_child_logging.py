@@ -10,7 +10,7 @@ from chalicelib.local.emulator import PROJECT_ROOT
 
 SCRIPT = """
 import logging
-from chalicelib.engine.yard import logger
+from chalicelib.logger import logger
 from chalicelib.local.child_logging import log_as_json
 log_as_json()
 logger.warning("dead letter", extra={"job_id": 7})

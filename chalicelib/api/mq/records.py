@@ -11,8 +11,8 @@ from chalicelib.api.shapes import iso
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent
-from chalicelib.engine.yard import logger
 from chalicelib.http.models import AnswerModel
+from chalicelib.logger import logger
 from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, retry_count_of, states_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 

@@ -17,9 +17,9 @@ from chalicelib.core.states import State
 from chalicelib.engine import logbook
 from chalicelib.engine.handlers.declare import DEFAULT_SCRIPT
 from chalicelib.engine.worker import console
-from chalicelib.engine.yard import logger
 from chalicelib.http.exchange import ANSWER_MAX_BYTES, json_text
 from chalicelib.http.models import AnswerModel, ApiModel, Id
+from chalicelib.logger import logger
 from chalicelib.services.records import context_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 

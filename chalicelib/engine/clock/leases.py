@@ -32,7 +32,8 @@ from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.concurrency import fill_slots, freed
 from chalicelib.engine.worker.pause import finish_resuming
 from chalicelib.engine.worker.remove import remove_seen
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.directory import Outbox
 from chalicelib.store.job_lists import Wanted
 from chalicelib.store.ledger import JobRefused

@@ -16,7 +16,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.sweeping import FAILURES_IN_A_ROW, PassedOver
 from chalicelib.engine.worker.remove import remove_seen
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.settings import Settings
 from chalicelib.store.job_lists import READ_CHUNK, WINDOW, Wanted, labels_of
 

@@ -15,7 +15,8 @@ from chalicelib.engine.new_job import Draft
 from chalicelib.engine.publish.prepare import Prepared, check, prepare, unsent
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.sweeping import sweep
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.job_lists import Wanted, labels_of
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused

@@ -12,10 +12,11 @@ from chalicelib.core.job import Job, Progress
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import RACE_TRIES
 from chalicelib.engine.failures import log_failure
-from chalicelib.engine.handlers.pool_files import ID_TARGET, Pool, error_text, id_of, running_in
+from chalicelib.engine.handlers.pool_files import ID_TARGET, Pool, error_text, id_of
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import Draft
 from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.context import current_run
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused
 
@@ -77,8 +78,8 @@ def report(yard: Yard, name: str, number: int, current: float, total: float, mes
     within a process whose run is void, ``JobCanceled`` or ``LeaseLost``.
     """
     pool = pool_of(yard, name)
-    context = running_in(pool, number)
-    if context is not None:
+    context = current_run.get()
+    if context is not None and context.job.type == pool.type and id_of(context.job) == number:
         context.progress(current, total, message)
         return
     progress = Progress(_finite("current", current), _finite("total", total), message[:MESSAGE_MAX_CHARS])

@@ -29,12 +29,11 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT, parse_job_id
@@ -44,9 +43,6 @@ from chalicelib.core.lanes import Band
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX
 from chalicelib.core.retry import DELAY_MAX_MS, Fixed
 from chalicelib.engine.handlers.declare import SOURCE, Mark, marking, on, task
-
-if TYPE_CHECKING:  # which imports the registry, which imports this
-    from chalicelib.engine.worker.context import Context
 
 FOLDER = "pools"
 SUFFIXES = (".json", ".yao")
@@ -61,7 +57,6 @@ _COMMENT_OR_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 Process = Callable[..., Any]
-_running: ContextVar[Context | None] = ContextVar("_running", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +101,6 @@ def id_of(job: Job) -> int:
     """The number by which a pool's clients know a job: the one that ``event.next`` gave, or the job's own id."""
     given = job.target_id if job.target_type == ID_TARGET else None
     return (parse_job_id(given) if given is not None else None) or job.id
-
-
-def running_in(pool: Pool, number: int) -> Context | None:
-    """The run of a pool's job, if the code that asks is that run's process."""
-    context = _running.get()
-    is_own = context is not None and context.job.type == pool.type and id_of(context.job) == number
-    return context if is_own else None
 
 
 def pools_in(package: ModuleType) -> list[Any]:
@@ -299,11 +287,7 @@ def _handler(pool: Pool) -> Any:
     """The handler of the pool's tasks."""
 
     def run(order: _Order, context: Any) -> Any:
-        token = _running.set(context)
-        try:
-            return pool.process(id_of(context.job), *order.args)
-        finally:
-            _running.reset(token)
+        return pool.process(id_of(context.job), *order.args)
 
     declare = task(
         pool.type,

@@ -25,7 +25,8 @@ from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.worker.pause import held_up_by
 from chalicelib.engine.worker.settle import ComeBack, Fate, settle
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.ledger import JobRefused, sealed
 

@@ -16,7 +16,8 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.polling.poll import hand_in_for, tidy
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.worker.settle import Fate
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 
 PARALLEL_WRITES = 8
 

@@ -32,7 +32,8 @@ from chalicelib.engine.handlers.declare import Hook
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.projections.project import Change
 from chalicelib.engine.publish.send import AWS_FAILURES
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import HooksQueue, Letter
 from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post

@@ -14,7 +14,8 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.new_job import Draft
 from chalicelib.engine.publish.prepare import prepare
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import PayloadLost, PayloadUnread

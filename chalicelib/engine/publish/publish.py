@@ -21,7 +21,8 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.new_job import Draft
 from chalicelib.engine.publish.prepare import Prepared, check, due_at_ms, is_limited, prepare, unsent
 from chalicelib.engine.publish.send import AWS_FAILURES, send, send_all, send_marked
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.directory import IdempotencyKey, Outbox
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused

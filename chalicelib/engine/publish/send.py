@@ -14,7 +14,8 @@ from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.engine.publish.lanes import lane_named, on_lane
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import NoQueue, Parcel
 from chalicelib.store.ledger import JobRefused
 

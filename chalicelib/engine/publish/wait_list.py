@@ -13,7 +13,8 @@ from dataclasses import replace
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.attribute_values import Wire
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused

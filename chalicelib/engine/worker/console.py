@@ -19,7 +19,8 @@ from typing import Any, TextIO
 
 from chalicelib.core.job import Job
 from chalicelib.core.texts import readable
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.job_details import CONSOLE_MAX_BYTES, ConsoleLine
 
 WRITES_KEPT = 1_024  # in memory; a print is two

@@ -25,7 +25,8 @@ from chalicelib.engine.worker.pause import HANDED_BACK_S, hold_up, is_paused_her
 from chalicelib.engine.worker.run import run, timeout_of
 from chalicelib.engine.worker.settle import ComeBack, Done, Fate, settle, settle_late
 from chalicelib.engine.worker.shutdown import stopping
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.settings import SETTLING_RESERVE_S
 from chalicelib.store.jobs import Lease

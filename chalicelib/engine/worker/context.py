@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,7 +24,8 @@ from chalicelib.engine.failures import Reject
 from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.worker import console
 from chalicelib.engine.worker import pause as pausing
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.ledger import JobRefused
 
 PROGRESS_DATA_MAX_BYTES = 400
@@ -32,6 +34,8 @@ POLL_TIMES_MAX = 10_000
 POLL_INTERVAL_MS = 10_000  # fastify-task: pollInterval
 POLL_INTERVAL_MAX_MS = 86_400_000
 POLL_ANSWER = frozenset({"result", "data", "message", "progress"})
+
+current_run: ContextVar[Context | None] = ContextVar("current_run", default=None)  # of the code that asks
 
 Look = Callable[[], Mapping[str, Any]]
 T = TypeVar("T")

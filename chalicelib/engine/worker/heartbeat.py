@@ -18,7 +18,8 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.run import remembered
 from chalicelib.engine.worker.settle import ComeBack, settle
 from chalicelib.engine.worker.shutdown import stopping
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 
 BEATS_PER_LEASE = 3

@@ -15,7 +15,8 @@ from chalicelib.core.states import State
 from chalicelib.engine.publish.malformed import bury_unreadable
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.claim import opened, recorded
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.ledger import JobRefused
 

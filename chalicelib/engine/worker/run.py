@@ -25,9 +25,10 @@ from chalicelib.engine.handlers.declare import Handler, label_of
 from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAgain, Shutdown
 from chalicelib.engine.publish.malformed import without
 from chalicelib.engine.worker.console import listening
-from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost
+from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, current_run
 from chalicelib.engine.worker.shutdown import interruptible
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 running_here: set[int] = set()
@@ -73,7 +74,7 @@ def run(yard: Yard, context: Context) -> Outcome:
     try:
         with (
             _heard(context),
-            _known_here(context.job.id),
+            _known_here(context),
             _interrupted_at(context),
             interruptible(context.interrupt),
         ):
@@ -215,12 +216,14 @@ def _heard(context: Context) -> Iterator[None]:
 
 
 @contextmanager
-def _known_here(job_id: int) -> Iterator[None]:
-    running_here.add(job_id)
+def _known_here(context: Context) -> Iterator[None]:
+    running_here.add(context.job.id)
+    outer = current_run.set(context)
     try:
         yield
     finally:
-        running_here.discard(job_id)
+        current_run.reset(outer)
+        running_here.discard(context.job.id)
 
 
 @contextmanager

@@ -32,7 +32,8 @@ from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.concurrency import freed
 from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.worker.run import handlers_of, wait_limit_of
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.concurrency import Action
 from chalicelib.store.ledger import OBJECT_PLACE, JobRefused, StoredOutput
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from chalicelib.core.decisions import Failed, Outcome
 from chalicelib.core.job import Job
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 
 DAEMON_VARIABLE = "AWS_XRAY_DAEMON_ADDRESS"  # host:port, or tcp:host:port udp:host:port
 DAEMON_HEADER = b'{"format":"json","version":1}\n'

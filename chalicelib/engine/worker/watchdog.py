@@ -27,7 +27,8 @@ from chalicelib import settings
 from chalicelib.core.decisions import Failed
 from chalicelib.core.job import Job, JobError
 from chalicelib.engine.worker.settle import settle
-from chalicelib.engine.yard import Yard, logger
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.ledger import JobRefused
 
 TURNS_PER_LEASE = 6  # how often the timer is set anew
