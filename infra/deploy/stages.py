@@ -75,7 +75,7 @@ def expect_declared(stage: str, config: Config) -> None:
         raise InvalidInput(
             f"the stage {stage} of {CONFIG} sets what is no setting",
             field=unknown[0],
-            expected="a setting that README.md lists",
+            expected="a setting that docs/reference.md lists",
             got=", ".join(unknown),
         )
 

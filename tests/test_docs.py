@@ -1,4 +1,4 @@
-"""What the pages tell people to type and to look at is there: commands, settings, links, alarms, graphs."""
+"""What the pages tell people to type and to look at is there: commands, settings, paths, links, alarms, graphs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from pkgutil import resolve_name
 
 import botocore.session
 import click
@@ -17,14 +18,17 @@ from botocore import xform_name
 from chalicelib.cli.main import main
 from chalicelib.core.job import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
+from chalicelib.core.states import MOVES
 from chalicelib.settings import Settings
 from infra.functions import Function
 from infra.queues import lanes_of
 from infra.watch import DASHBOARD, alarms_of, watch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+CONCEPTS = (ROOT / "docs" / "concepts.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 STAGED = Settings(stage="dev", hooks="on")
 LANES = lanes_of({"orders": (Band.HIGH,)})
 
@@ -33,8 +37,13 @@ COMMENT = re.compile(r"(^|\s)# .*$", re.MULTILINE)  # the pages have no such thi
 ASSIGNMENT = re.compile(r"\w+=.*")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"TASKYARD_[A-Z0-9_]+[A-Z0-9]")
+PATH = re.compile(r"(?:chalicelib|infra|tests|docs|events|\.chalice)/[\w./-]*|app\.py|requirements[\w.-]*")
+MODULE = re.compile(r"\b(?:chalicelib|infra|tests)(?:\.\w+)+")
+# Files that users make.
+WRITTEN_BY_USERS = {"infra/policies/handlers.json", "chalicelib/tasks/greeting.py"}
 
 SHELL_WORDS = {"do", "done", "in", "then"}
+SETTINGS = {f"TASKYARD_{name.upper()}" for name in Settings.__slots__}
 NO_SETTINGS = {"TASKYARD_URL", "TASKYARD_KEY", "TASKYARD_TEST_DYNAMODB_LOCAL_URL"}
 
 AWS_EVERYWHERE = {"query", "output", "region", "endpoint-url"}
@@ -58,11 +67,11 @@ def test_the_commands_that_are_shown_are_accepted(page: Path) -> None:
         command.make_context("taskyard", rest)
 
 
-def test_there_are_as_many_alarms_and_functions_as_is_told() -> None:
-    told = re.search(r"(\d+) alarms \((\d+) without hooks\)", (ROOT / "README.md").read_text())
-    assert told is not None
+def test_there_are_as_many_alarms_and_functions_as_the_pages_say() -> None:
+    stated = re.search(r"(\d+) alarms \((\d+) without hooks\)", (ROOT / "docs" / "reference.md").read_text())
+    assert stated is not None
     without = replace(STAGED, hooks="off")
-    assert [int(number) for number in told.groups()] == [len(alarms_of(each, [])) for each in (STAGED, without)]
+    assert [int(number) for number in stated.groups()] == [len(alarms_of(each, [])) for each in (STAGED, without)]
     assert len(Function) == 6
     assert "All end with the same: six functions," in (ROOT / "docs" / "deploying.md").read_text()
 
@@ -86,8 +95,32 @@ def test_the_commands_of_the_aws_cli_exist(page: Path) -> None:
 
 
 def test_the_settings_exist(page: Path) -> None:
-    settings = {f"TASKYARD_{name.upper()}" for name in Settings.__slots__}
-    assert set(VARIABLE.findall(page.read_text())) <= settings | NO_SETTINGS
+    assert set(VARIABLE.findall(page.read_text())) <= SETTINGS | NO_SETTINGS
+
+
+def test_every_setting_is_in_the_table_of_settings() -> None:
+    (table,) = (part for part in REFERENCE.split("\n## ") if part.startswith("Settings\n"))
+    listed = {name for row in re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE) for name in inline(row)}
+    assert listed == SETTINGS - {"TASKYARD_REGION"}  # which is AWS_REGION
+
+
+def test_the_paths_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text()
+    words = {word for code in inline(text) for word in code.split()}
+    paths = {word.rstrip("/") for word in words if PATH.fullmatch(word)}
+    assert [path for path in sorted(paths - WRITTEN_BY_USERS) if not (ROOT / path).exists()] == []
+    for code in inline(text):
+        for name in MODULE.findall(code):
+            resolve_name(name)  # raises, with the name, if it is neither a module nor in one
+
+
+def test_the_diagram_of_states_has_the_moves_of_the_engine() -> None:
+    (diagram,) = re.findall(r"```mermaid\n(.*?)```", CONCEPTS, re.DOTALL)
+    arrows = re.findall(r"(\w+|\[\*\]) --> (\w+): (\w)", diagram)
+    moves = {(before, after) for before, after, _ in arrows if before != "[*]"}
+    assert moves == {(before, after) for before, reached in MOVES.items() for after in reached}
+    letters = re.findall(r"^\| ([A-Z]) \|", CONCEPTS, re.MULTILINE)
+    assert letters == sorted({letter for *_, letter in arrows})
 
 
 def test_the_links_lead_somewhere(page: Path) -> None:
