@@ -62,5 +62,5 @@ def test_the_example_of_the_services_runs_and_all_are_python() -> None:
     assert isinstance(output, dict)
     assert output["words"] == 6
     exec(chained, names)  # noqa: S102  # likewise
-    wishes = [task.next for task in tasks.list(type="text.statistics", status="pending")]
-    assert wishes == [{"type": "report.approve", "runnerType": "manual", "delay": 60}] * 2
+    following = [task.next for task in tasks.list(type="text.statistics", status="pending")]
+    assert following == [{"type": "report.approve", "runnerType": "manual", "delay": 60}] * 2
