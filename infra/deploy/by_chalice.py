@@ -18,8 +18,9 @@ from chalicelib.core.errors import TaskyardError
 from chalicelib.settings import Settings
 from infra.deploy import Say
 from infra.deploy.account import Account
+from infra.deploy.archive import lay_archive
 from infra.deploy.code import CodeBucket, digest_of
-from infra.deploy.stages import config_of
+from infra.deploy.stages import architecture_of, config_of
 from infra.deploy.staging import Given, run_chalice, stage_project
 from infra.functions import Function, function_name
 
@@ -62,6 +63,7 @@ def deploy_functions(
         digest = _digest(staged)
         if not force and known.digest == digest and _stands(known, settings):
             return known, False
+        lay_archive(project, staged, architecture_of(settings.stage, config_of(project)))
         record_file = _stage_record(staged, settings, _record(known, project, settings, account))
         timeout = str(CHALICE_CALL_TIMEOUT_S)
         told = run_chalice(staged, settings, ["deploy", "--stage", settings.stage, "--connection-timeout", timeout])

@@ -6,17 +6,17 @@ compared with its source (PEP 552, unchecked): both come in one archive and neit
 
 from __future__ import annotations
 
-import compileall
-import py_compile
+import importlib.util
+import marshal
 import sys
-import tempfile
-from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from pathlib import Path, PurePosixPath
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from chalicelib.core.errors import TaskyardError
 
 LAMBDA_FOLDER = "/var/task"  # where the archive lies on Lambda, and what tracebacks shall show
-CACHE = "__pycache__"
+UNCHECKED_HASH = (0b01).to_bytes(4, "little")
+READABLE = 0o644 << 16  # by Lambda's user, who is not the one that unpacks
 
 
 class BytecodeRefused(TaskyardError):
@@ -24,24 +24,28 @@ class BytecodeRefused(TaskyardError):
 
 
 def add_bytecode(archive: Path) -> None:
-    """Compile every module in ``archive`` for the version of the Python that runs this, and add the result to it.
+    """Compile each module in ``archive`` that has no byte code there, for the version of the Python that runs this.
 
     Raises ``BytecodeRefused`` when one does not compile.
     """
-    with tempfile.TemporaryDirectory(prefix="taskyard-bytecode-") as folder:
-        with ZipFile(archive) as zipped:
-            zipped.extractall(folder)
-        compiled = compileall.compile_dir(
-            folder,
-            maxlevels=sys.maxsize,
-            quiet=2,
-            force=True,
-            stripdir=folder,
-            prependdir=LAMBDA_FOLDER,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
-        if not compiled:
-            raise BytecodeRefused("a module of the package does not compile", remedy=f"see `compileall {archive}`")
-        with ZipFile(archive, "a", ZIP_DEFLATED) as zipped:
-            for file in sorted(Path(folder).rglob(f"{CACHE}/*.pyc")):
-                zipped.write(file, file.relative_to(folder))
+    with ZipFile(archive, "a", ZIP_DEFLATED) as zipped:
+        held = dict.fromkeys(zipped.namelist())
+        for source in held:
+            if source.endswith(".py") and cached(source) not in held:
+                entry = ZipInfo(cached(source), zipped.getinfo(source).date_time)
+                entry.external_attr, entry.compress_type = READABLE, ZIP_DEFLATED
+                zipped.writestr(entry, _compiled(source, zipped.read(source)))
+
+
+def cached(source: str) -> str:
+    """Where Python looks for the byte code of ``source``, both as paths in the archive."""
+    path = PurePosixPath(source)
+    return str(path.parent / "__pycache__" / f"{path.stem}.{sys.implementation.cache_tag}.pyc")
+
+
+def _compiled(source: str, text: bytes) -> bytes:
+    try:
+        code = compile(text, f"{LAMBDA_FOLDER}/{source}", "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError) as error:
+        raise BytecodeRefused(f"{source} does not compile: {error}") from error
+    return importlib.util.MAGIC_NUMBER + UNCHECKED_HASH + importlib.util.source_hash(text) + marshal.dumps(code)

@@ -2,7 +2,7 @@
 
 ``python -m infra.deploy.package OUT`` leaves ``deployment.zip`` and ``sam.json`` in OUT, or nothing at all when
 a check fails. The template holds the whole installation: Chalice's functions and routes, and all that infra defines.
-No AWS account is needed; pip fetches wheels for Lambda's platform, whatever this machine's is.
+No AWS account is needed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 from chalicelib.core.errors import TaskyardError
 from chalicelib.engine.handlers.registry import registry_of
 from chalicelib.engine.projections.events import decided
-from infra.deploy.bytecode import add_bytecode
+from infra.deploy.archive import lay_archive
 from infra.deploy.package_checks import archive_problems, functions_of, routes_of, size_problems, template_problems
-from infra.deploy.stages import CONFIG, config_of, project_here, settings_of
+from infra.deploy.stages import CONFIG, architecture_of, config_of, project_here, settings_of
 from infra.deploy.staging import REQUIREMENTS, UNKNOWN_YET, handler_packages, run_chalice, stage_project
 from infra.fragment import Fragment
 from infra.template import additions
@@ -61,6 +61,7 @@ def package(out_dir: Path, stage: str, *, project: Path | None = None, merged: F
         stage_project(project, staged, chosen, UNKNOWN_YET)
         merged_file = Path(scratch, "merged.json")
         merged_file.write_text(json.dumps(merged or {}))
+        lay_archive(project, staged, architecture_of(stage, config_of(project)))
         run_chalice(staged, chosen, ["package", "--stage", stage, "--merge-template", str(merged_file), str(built)])
         template = json.loads((built / TEMPLATE).read_text())
         _refuse_if(
@@ -69,10 +70,9 @@ def package(out_dir: Path, stage: str, *, project: Path | None = None, merged: F
                 *archive_problems(
                     built / ARCHIVE, (staged / REQUIREMENTS).read_text(), template, handler_packages(chosen)
                 ),
+                *size_problems(built / ARCHIVE),
             ]
         )
-        add_bytecode(built / ARCHIVE)
-        _refuse_if(list(size_problems(built / ARCHIVE)))
         out_dir.mkdir(parents=True, exist_ok=True)
         archive_file, template_file = (Path(shutil.copy(built / name, out_dir)) for name in (ARCHIVE, TEMPLATE))
     return PackageReport(

@@ -16,6 +16,7 @@ from chalice.utils import to_cfn_resource_name
 
 from chalicelib import settings
 from chalicelib.core.errors import InvalidInput
+from infra.deploy.bytecode import cached
 from infra.deploy.package_imports import missing_imports
 
 # A cold start loads the whole archive. Lambda itself takes 50 MB sent with the call, 250 MB unzipped
@@ -116,7 +117,7 @@ def route_problems(paths: Iterable[str]) -> Iterator[str]:
 
 
 def size_problems(archive: Path) -> Iterator[str]:
-    """What is wrong with the size of the archive, byte code included."""
+    """What is wrong with the size of the archive."""
     if archive.stat().st_size > ARCHIVE_MAX_BYTES:
         yield f"the archive has {archive.stat().st_size} bytes, more than {ARCHIVE_MAX_BYTES}"
 
@@ -142,7 +143,8 @@ def archive_problems(
 def _content_problems(names: Iterable[str]) -> Iterator[str]:
     held = set(names)
     yield from (f"the archive lacks {name}" for name in NEEDED if name not in held)
-    unwanted = {name for name in held if name.startswith(NEVER_PACKAGED) or "__pycache__/" in name}
+    sourceless = {name for name in held if name.endswith(".pyc")} - set(map(cached, held))
+    unwanted = sourceless | {name for name in held if name.startswith(NEVER_PACKAGED)}
     yield from (f"the archive holds {name}" for name in sorted(unwanted))
 
 

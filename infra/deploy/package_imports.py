@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 # AWS Lambda Developer Guide, "Runtime-included SDK versions": boto3 and botocore, with what they depend on.
 IN_LAMBDA_RUNTIME = frozenset({"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"})
+BEARS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 STAYS_OUT = ("chalicelib.cli.", "chalicelib.local.", "chalicelib.testing.")
 
 
@@ -38,6 +39,11 @@ class _Imports(ast.NodeVisitor):
     def __init__(self, package: str) -> None:
         self._package = package
         self.found: list[tuple[str, int]] = []
+
+    def generic_visit(self, node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, BEARS_STATEMENTS):  # an expression, which holds no import, takes longest to walk
+                self.visit(child)
 
     def visit_Import(self, node: ast.Import) -> None:
         self.found += [(alias.name, node.lineno) for alias in node.names]

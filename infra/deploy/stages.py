@@ -19,6 +19,7 @@ from infra.deploy.target import choose_local_stage as choose_local
 
 PROJECT = Path(__file__).resolve().parents[2]  # Taskyard's own: a checkout, or where it is installed
 CONFIG = ".chalice/config.json"
+ARCHITECTURES = ("x86_64", "arm64")
 REGION_VARIABLES = ("TASKYARD_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 Config = Mapping[str, Any]
@@ -122,6 +123,20 @@ def function_config(config: Config, stage: str, function: str, name: str) -> Any
         if place.get(name) is not None:
             return place[name]
     return None
+
+
+def architecture_of(stage: str, config: Config) -> str:
+    """What the functions of a stage run on, by default ``x86_64`` as with Chalice. Raises ``InvalidInput``."""
+    of_stage = config.get("stages", {}).get(stage, {})
+    architecture = of_stage.get("lambda_architecture") or config.get("lambda_architecture") or ARCHITECTURES[0]
+    if architecture not in ARCHITECTURES:
+        raise InvalidInput(
+            f"stage {stage} of {CONFIG} asks for functions that Lambda has not",
+            field="lambda_architecture",
+            expected=" or ".join(ARCHITECTURES),
+            got=architecture,
+        )
+    return str(architecture)
 
 
 def choose_local_stage(environment: MutableMapping[str, str] = os.environ) -> None:

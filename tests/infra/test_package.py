@@ -14,6 +14,7 @@ import pytest
 
 from chalicelib import settings
 from chalicelib.core.errors import InvalidInput
+from infra.deploy.archive import KEPT
 from infra.deploy.bytecode import BytecodeRefused, add_bytecode
 from infra.deploy.package import ARCHIVE, PackageRefused, main, package
 from infra.deploy.package_checks import archive_problems, route_problems, size_problems, template_problems
@@ -114,6 +115,74 @@ def test_byte_code_is_used_as_it_is_and_shows_where_lambda_keeps_the_source(proj
     assert compiled[:4] == importlib.util.MAGIC_NUMBER
     assert int.from_bytes(compiled[4:8], "little") == 0b01  # by hash, and not to be checked
     assert marshal.loads(compiled[16:]).co_filename == "/var/task/chalicelib/thing.py"  # noqa: S302  # our own
+
+
+def wheel_in(folder: Path, version: str) -> Path:
+    """A wheel of a package `tiny`, which tells its version."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"tiny-{version}-py3-none-any.whl"
+    with ZipFile(path, "w") as zipped:
+        zipped.writestr("tiny/__init__.py", f"VERSION = {version!r}\n")
+        zipped.writestr(
+            f"tiny-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: tiny\nVersion: {version}\n"
+        )
+        zipped.writestr(
+            f"tiny-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        zipped.writestr(f"tiny-{version}.dist-info/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for all the packages there are."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
+    return tmp_path / "wheels"
+
+
+def packaged(project: Path, out: Path, requirements: str) -> ZipFile:
+    (project / "requirements.txt").write_text(requirements)
+    return ZipFile(package(out, "dev", project=project).archive)
+
+
+def test_what_pinned_requirements_name_is_fetched_once(project: Path, wheels: Path, tmp_path: Path) -> None:
+    first = wheel_in(wheels, "1.0")
+    built = packaged(project, tmp_path / "out", "tiny==1.0  # small\n")
+    assert {"tiny/__init__.py", cached("tiny/__init__.py"), "tiny-1.0.dist-info/METADATA"} < set(built.namelist())
+    assert {entry.external_attr >> 16 & 0o444 for entry in built.infolist()} == {0o444}  # Lambda's user reads them
+    first.unlink()
+    again = packaged(project, tmp_path / "out", "# the same\ntiny==1.0\n")
+    assert again.namelist() == built.namelist()
+
+    wheel_in(wheels, "1.1")
+    assert packaged(project, tmp_path / "out", "tiny==1.1\n").read("tiny/__init__.py") == b"VERSION = '1.1'\n"
+    assert len(list((project / KEPT).iterdir())) == 2
+
+
+def test_what_open_requirements_name_is_fetched_each_time(project: Path, wheels: Path, tmp_path: Path) -> None:
+    for version in ("1.0", "1.1"):
+        wheel_in(wheels, version)
+        built = packaged(project, tmp_path / "out", "tiny>=1.0\n")
+        assert built.read("tiny/__init__.py").decode() == f"VERSION = {version!r}\n"
+    assert not (project / KEPT).exists()
+
+
+def test_a_requirement_that_cannot_be_had_is_told(project: Path, wheels: Path, tmp_path: Path) -> None:
+    wheel_in(wheels, "1.0")
+    with pytest.raises(ChaliceFailed, match=r"packages of requirements\.txt cannot be had: .*tiny==2\.0"):
+        packaged(project, tmp_path / "out", "tiny==2.0\n")
+    (wheels / "tiny-1.0-py3-none-any.whl").rename(wheels / "tiny-1.0-cp39-cp39-win_amd64.whl")
+    with pytest.raises(ChaliceFailed, match=r"packages of requirements\.txt cannot be had"):
+        packaged(project, tmp_path / "out", "tiny==1.0\n")
+    assert not (tmp_path / "out").exists()
+    assert list((project / KEPT).iterdir()) == []
+
+
+def test_the_architecture_is_one_that_lambda_has(project: Path, tmp_path: Path) -> None:
+    (project / CONFIG).write_text(json.dumps({**CONFIGURATION, "lambda_architecture": "mips"}))
+    with pytest.raises(InvalidInput, match=r"lambda_architecture: .*expected x86_64 or arm64; got mips"):
+        package(tmp_path / "out", "dev", project=project)
 
 
 def test_a_module_that_does_not_compile_is_told(tmp_path: Path) -> None:
@@ -257,6 +326,8 @@ def test_compiled_code_for_another_machine_is_refused(tag: str, fits: bool, tmp_
         ("import os, json, botocore.session, pydantic.main", []),
         ("from . import sibling\nfrom .core import job\nfrom chalicelib.core.job import Job", []),
         ("import click", ["click"]),
+        ("match 1:\n    case 1:\n        import click", ["click"]),
+        ("try:\n    pass\nexcept ValueError:\n    import click\nelse:\n    import rich", ["click", "rich"]),
         ("def late():\n    from infra.template import template", ["infra.template.template"]),
         ("from chalicelib import local", ["chalicelib.local"]),
         ("from infra.deploy.stack import apply", ["infra.deploy.stack.apply"]),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chalicelib.local.emulator import Emulator
+from infra.deploy.archive import KEPT
 from tests.support.client import Client
 from tests.support.processes import descendants
 
@@ -86,6 +87,9 @@ def checkout(folder: Path, endpoint_url: str, **variables: str) -> Checkout:
             shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, copy)
+    kept = REPOSITORY / KEPT  # what the requirements name is the same for every copy
+    kept.mkdir(exist_ok=True)
+    (folder / KEPT).symlink_to(kept)
     shutil.copytree(HANDLERS, folder / "test_handlers", ignore=shutil.ignore_patterns("__pycache__"))
     config_file = folder / ".chalice" / "config.json"
     config = json.loads(config_file.read_text())
