@@ -20,20 +20,20 @@ class Lack:
     told: str  # to people
 
 
-_EXPIRY = Lack("nothing", "left out without a word; Taskyard sets it by API afterwards, so items do expire")
-_BACKUPS = Lack("nothing", "left out without a word: DescribeContinuousBackups answers `DISABLED`")
-_LIFECYCLE = Lack("NoSuchLifecycleConfiguration", "left out without a word: S3 answers `NoSuchLifecycleConfiguration`")
+_EXPIRY = Lack("nothing", "left out silently; Taskyard sets it by API afterwards, so items do expire")
+_BACKUPS = Lack("nothing", "left out silently: DescribeContinuousBackups returns `DISABLED`")
+_LIFECYCLE = Lack("NoSuchLifecycleConfiguration", "left out silently: S3 returns `NoSuchLifecycleConfiguration`")
 NOT_MADE: Mapping[str, Mapping[Part, Lack]] = {
     "moto": {
         Part.EXPIRY: _EXPIRY,
         Part.BACKUPS: _BACKUPS,
         Part.PRIVACY: Lack(
             "NoSuchPublicAccessBlockConfiguration",
-            "left out without a word: S3 answers `NoSuchPublicAccessBlockConfiguration`",
+            "left out silently: S3 returns `NoSuchPublicAccessBlockConfiguration`",
         ),
         Part.OWNERSHIP: Lack(
             "OwnershipControlsNotFoundError",
-            "left out without a word: S3 answers `OwnershipControlsNotFoundError`",
+            "left out silently: S3 returns `OwnershipControlsNotFoundError`",
         ),
         Part.LIFECYCLE: _LIFECYCLE,
         Part.POLICIES: Lack("Resource", "the ARN of a log group lacks the `:*` at its end"),
@@ -45,12 +45,12 @@ NOT_MADE: Mapping[str, Mapping[Part, Lack]] = {
         Part.EXPIRY: _EXPIRY,
         Part.BACKUPS: _BACKUPS,
         Part.LIFECYCLE: _LIFECYCLE,
-        Part.WINDOW: Lack("nothing", "left out without a word"),
+        Part.WINDOW: Lack("nothing", "left out silently"),
     },
     "localstack": {
         Part.BACKUPS: _BACKUPS,
         Part.LIFECYCLE: _LIFECYCLE,
-        Part.LOG_RETENTION: Lack("nothing", "left out without a word: a log group has no `retentionInDays`"),
+        Part.LOG_RETENTION: Lack("nothing", "left out silently: a log group has no `retentionInDays`"),
         Part.DASHBOARD: Lack(
             "InvalidParameterValue",
             'left out with a warning: `No resource provider found for "AWS::CloudWatch::Dashboard"`',

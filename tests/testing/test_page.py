@@ -18,6 +18,6 @@ def test_the_example_of_the_page() -> None:
     tests = [value for name, value in page.items() if name.startswith("test_")]
     assert len(tests) == 4
     for test in tests:
-        page["told"].clear()
+        page["DELIVERED"].clear()
         with Workbench(page["welcome"], page["send_mail"], page["note"]) as bench:
             test(bench)

@@ -68,6 +68,6 @@ def test_the_hooks_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert capsys.readouterr().out == "image.resize 7 no 3\n"
 
 
-def test_the_table_has_every_happening_in_its_order() -> None:
-    (table,) = (part for part in (DOCS / "hooks.md").read_text().split("\n## ") if part.startswith("What happens"))
+def test_the_table_has_every_event_in_its_order() -> None:
+    (table,) = (part for part in (DOCS / "hooks.md").read_text().split("\n## ") if part.startswith("Events\n"))
     assert re.findall(r"^\| `([a-z ]+)` \|", table, re.MULTILINE)[1:] == list(EventType)
