@@ -39,3 +39,13 @@ def test_the_handlers_of_the_page(page: dict[str, Any]) -> None:
         assert (done.status, done.output) == ("success", {"url": "https://x/export-2026"})
         assert (done.poll_count, page["EXPORTS"]) == (3, {"export-2026": 3})
         assert page["FAILED"] == []
+
+
+def test_the_subscribers_of_the_page(page: dict[str, Any]) -> None:
+    with Workbench(page["keep_receipt"], page["notify_warehouse"]) as bench:
+        message = bench.publish("order.paid", {"id": "7"})
+        bench.run()
+        assert bench.message(message).status == "PENDING"
+        bench.advance(seconds=1)
+        assert bench.message(message).status == "COMPLETED"
+        assert page["RECEIPTS"] == ["7"]  # the retry ran the other subscriber alone
