@@ -29,6 +29,7 @@ from typing import NoReturn, cast
 from chalicelib.local import emulator_indexes
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_apis import import_apis
+from chalicelib.local.emulator_code import share_code
 from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
@@ -110,6 +111,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     limit()
     emulator_indexes.install()
     import_apis()
+    share_code()
     counter = WriteCounter(ministack)
     saver = StateSaver(Snapshot(home.state), counter) if home else None
     gated = SaveGate(counter, saver) if saver else counter
