@@ -25,3 +25,8 @@ def pytest_collection_finish() -> None:
     """What importing has made stays: the collector need not look at it."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole installations first: they take longest, and no worker shall be left with them in the end."""
+    items.sort(key=lambda item: "/e2e/" not in item.path.as_posix())

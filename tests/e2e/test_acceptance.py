@@ -20,27 +20,22 @@ from typing import Any
 import pytest
 
 from tests.support.client import Client
-from tests.support.deployed import deployed
+from tests.support.deployed import LEASE_S
 from tests.support.endpoint import client
 from tests.support.up import running
 from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
 README = Path(__file__).parents[2] / "README.md"
-LEASE_S = 4
 
 
 @pytest.fixture(scope="module", params=["up", "deployed"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp(request.param)
     if request.param == "up":
-        with running(folder, TASKYARD_HANDLERS=HANDLERS, TASKYARD_CLOCK_INTERVAL_S="1") as found:
+        with running(tmp_path_factory.mktemp("up"), TASKYARD_HANDLERS=HANDLERS, TASKYARD_CLOCK_INTERVAL_S="1") as found:
             yield found
     else:
-        with deployed(folder, TASKYARD_LEASE_S=str(LEASE_S)) as installation:
-            first = installation.create("text.statistics", {"text": "Lambda starts its first worker"})
-            until(lambda: installation.task(first)["status"] == "success", 30)
-            yield installation
+        yield request.getfixturevalue("installation")
 
 
 def test_the_readmes_words_are_counted_as_wc_does_within_3_s(service: Client) -> None:

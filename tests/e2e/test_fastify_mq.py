@@ -29,7 +29,7 @@ from chalicelib.services.consumer import Consumer
 from chalicelib.services.records import Message
 from tests.support.service import Service as App
 from tests.support.service import service as deployed_app
-from tests.support.up import Service, running
+from tests.support.up import Service
 from tests.support.waiting import becomes, until
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
@@ -42,13 +42,6 @@ MESSAGE_FIELDS = {
 }  # fmt: skip
 DEAD_LETTER_FIELDS = {"originalId", "topic", "payload", "errorMessage", "replayed", "replayedAt"}
 TRACE_FIELDS = {"traceId", "messageId", "topic", "event", "detail"}
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("fastify-mq")
-    with running(folder, TASKYARD_HANDLERS=HANDLERS, TASKYARD_CLOCK_INTERVAL_S="1") as found:
-        yield found
 
 
 @pytest.fixture

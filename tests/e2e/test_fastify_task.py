@@ -22,7 +22,7 @@ from chalicelib.engine.handlers.registry import registry_of
 from chalicelib.engine.yard import build
 from chalicelib.services import installation, tasks
 from tests.support.service import service as deployed_app
-from tests.support.up import Service, running
+from tests.support.up import Service
 from tests.support.waiting import becomes, until
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
@@ -33,13 +33,6 @@ MODEL = {
     "id", "type", "scriptName", "targetId", "targetType", "runnerType", "startTime", "completedAt", "input", "output",
     "error", "status", "context", "pollResults", "pollCount", "progress", "msg", "options",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("fastify-task")
-    with running(folder, TASKYARD_HANDLERS=HANDLERS, TASKYARD_CLOCK_INTERVAL_S="1") as found:
-        yield found
 
 
 @pytest.fixture

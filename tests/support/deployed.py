@@ -20,6 +20,7 @@ from tests.support.processes import descendants
 REPOSITORY = Path(__file__).parents[2]
 HANDLERS = REPOSITORY / "tests" / "support" / "handlers"
 STAGE = "dev"
+LEASE_S = 4  # of an installation whose workers are killed
 DEPLOYED = ("app.py", "requirements.txt", "chalicelib", "infra", ".chalice/config.json")
 COMMAND_TIMEOUT_S = 300  # on a busy machine, a deployment takes minutes
 
@@ -106,7 +107,6 @@ def deployed(folder: Path, **variables: str) -> Iterator[Deployed]:
     """An installation in one stack on a fresh emulator, with an access key for everything."""
     with Emulator.start(log_path=folder / "emulator.log") as emulator:
         source = checkout(folder / "project", emulator.endpoint_url, **variables)
-        told = source.deploy("--way", "stack").stdout
-        url = told.split()[-1]
+        url = source.deploy("--way", "stack").stdout.split()[-1]
         key = source.taskyard("keys", "create", "--stage", STAGE, "--label", "tests", "--scope", "*").stdout.strip()
         yield Deployed(url, emulator.endpoint_url, emulator, source.project, headers={"Authorization": f"Bearer {key}"})

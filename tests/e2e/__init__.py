@@ -1,0 +1,1 @@
+"""Tests of whole installations: fixtures of scope "package" are shared by all of this folder."""
