@@ -133,6 +133,11 @@ def test_the_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target.read_text()), link
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    linked = {link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text())}
+    assert {f"docs/{page.name}" for page in PAGES[1:]} <= linked
+
+
 def test_every_alarm_is_explained() -> None:
     names = [alarm.name for alarm in alarms_of(STAGED, LANES)]
     (table,) = (part for part in OPERATIONS.split("\n## ") if part.startswith("What does this alarm mean?"))
