@@ -107,12 +107,12 @@ def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
 
 def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     """Every alarm of an installation."""
-    of_told_metrics = () if settings.metrics == "off" else (_dead_letters, _failures)
+    of_shown_metrics = () if settings.metrics == "off" else (_dead_letters, _failures)
     return [
         _dead_letter_queue(settings),
-        *(alarm(settings, kind) for alarm in of_told_metrics for kind in Kind),
+        *(alarm(settings, kind) for alarm in of_shown_metrics for kind in Kind),
         *([] if settings.metrics == "off" else [_oldest_message(settings)]),
-        *([_untold(settings)] if settings.hooks == "on" else []),
+        *([_unchecked(settings)] if settings.hooks == "on" else []),
         *(_errors(settings, function) for function in _called(settings)),
         *(_throttles(settings, function) for function in THROTTLED),
         _stream_lag(settings),
@@ -135,7 +135,7 @@ def _dead_letter_queue(settings: Settings) -> Alarm:
     )
 
 
-def _untold(settings: Settings) -> Alarm:
+def _unchecked(settings: Settings) -> Alarm:
     return Alarm(
         logical_id="HooksDeadQueueAlarm",
         name="hooks-dead-queue",
@@ -153,7 +153,7 @@ def _dead_letters(settings: Settings, kind: Kind) -> Alarm:
         name=f"{kind.value}-dead-letters",
         meaning=f"A {kind.value} has used up its attempts or was rejected by its handler.",
         first="list the failed ones with their errors (taskyard dlq list, taskyard tasks list); mend; replay or retry",
-        metric=_told(settings, kind, Measure.DEAD, "Sum"),
+        metric=_reported(settings, kind, Measure.DEAD, "Sum"),
         threshold=0,
     )
 
@@ -164,7 +164,7 @@ def _failures(settings: Settings, kind: Kind) -> Alarm:
         name=f"{kind.value}-failures",
         meaning=f"More than half of the attempts at {kind.value}s have failed for ten minutes.",
         first=f"read why in the log of {function_name(settings, Function.WORKER)}; retries go on meanwhile",
-        metric=_told(settings, kind, Measure.FAILED, "Average"),
+        metric=_reported(settings, kind, Measure.FAILED, "Average"),
         threshold=FAILURES_MAX_SHARE,
         spans=2,
     )
@@ -178,7 +178,7 @@ def _oldest_message(settings: Settings) -> Alarm:
         meaning="A message of some topic has been ready for more than half an hour, and nobody has taken it.",
         first="see in GET /mq/dashboard which topic it is (oldestReadyAgeMs), and whether its consumers poll or it is "
         "paused",
-        metric=_told_of_topics(settings, MQ_OLDEST_AGE.name),
+        metric=_of_topics(settings, MQ_OLDEST_AGE.name),
         threshold=READY_AGE_MAX_S,
     )
 
@@ -314,7 +314,7 @@ def _work(settings: Settings) -> list[Graph]:
         *(
             Graph(
                 f"{kind.value.capitalize()}s a minute",
-                [(None, _told(settings, kind, measure, "Sum")) for measure in counts],
+                [(None, _reported(settings, kind, measure, "Sum")) for measure in counts],
             )
             for kind in Kind
         ),
@@ -322,7 +322,7 @@ def _work(settings: Settings) -> list[Graph]:
             Graph(
                 title,
                 [
-                    (f"{kind.value} {percentile}", _told(settings, kind, measure, percentile))
+                    (f"{kind.value} {percentile}", _reported(settings, kind, measure, percentile))
                     for kind in Kind
                     for percentile in ("p50", "p95", "p99")
                 ],
@@ -334,7 +334,7 @@ def _work(settings: Settings) -> list[Graph]:
             )
         ),
         *(
-            Graph(title, [("all topics", _told_of_topics(settings, metric.name))], unit=unit)
+            Graph(title, [("all topics", _of_topics(settings, metric.name))], unit=unit)
             for title, metric, unit in (
                 ("Messages pending", MQ_DEPTH, "messages"),
                 ("Age of the oldest ready message", MQ_OLDEST_AGE, "s"),
@@ -472,12 +472,12 @@ def _rows(graph: Graph) -> list[list[Any]]:
 # -- metrics ------------------------------------------------------------------------------------------
 
 
-def _told(settings: Settings, kind: Kind, measure: Measure, statistic: str) -> Metric:
+def _reported(settings: Settings, kind: Kind, measure: Measure, statistic: str) -> Metric:
     """What the projector tells (``chalicelib/functions/metrics.py``)."""
     return Metric(NAMESPACE, METRICS[measure].name, {STAGE: settings.base_name, KIND: kind.value}, statistic)
 
 
-def _told_of_topics(settings: Settings, name: str) -> Metric:
+def _of_topics(settings: Settings, name: str) -> Metric:
     """How all topics stand together, as the clock tells it every minute (``chalicelib/functions/metrics.py``)."""
     return Metric(NAMESPACE, name, {STAGE: settings.base_name}, "Maximum")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from chalicelib.core.retry import DELAY_MAX_MS, Backoff, wished
+from chalicelib.core.retry import DELAY_MAX_MS, Backoff, backoff_from
 from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name
 
 
@@ -19,12 +19,12 @@ class BackoffForm(ApiModel):
     type: Literal["fixed", "exponential"] = "fixed"
 
 
-def _kind(wish: object) -> str:
+def _kind(request: object) -> str:
     """Which of its forms a wish has, so that an error speaks of that one alone."""
-    return "flag" if isinstance(wish, bool) else "form" if isinstance(wish, dict | BackoffForm) else "name"
+    return "flag" if isinstance(request, bool) else "form" if isinstance(request, dict | BackoffForm) else "name"
 
 
-BackoffWish = Annotated[
+BackoffRequest = Annotated[
     Annotated[Literal[True], Tag("flag")] | Annotated[BackoffForm, Tag("form")] | Annotated[Name, Tag("name")],
     Discriminator(_kind),
     Field(
@@ -35,8 +35,10 @@ BackoffWish = Annotated[
 ]
 
 
-def backoff_of(wish: bool | BackoffForm | str | None, delay_ms: int) -> Backoff | None:
+def backoff_of(request: bool | BackoffForm | str | None, delay_ms: int) -> Backoff | None:
     """What a wish means for a job with a delay; ``None`` where there is no wish."""
-    if wish is None:
+    if request is None:
         return None
-    return wished({"delay": wish.delay, "type": wish.type} if isinstance(wish, BackoffForm) else wish, delay_ms)
+    return backoff_from(
+        {"delay": request.delay, "type": request.type} if isinstance(request, BackoffForm) else request, delay_ms
+    )

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from chalicelib.core.job import Job
 from chalicelib.http.models import AnswerModel, ApiModel
 from chalicelib.http.problems import BadRequest
-from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, Place, Wanted
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, JobQuery, Position
 from chalicelib.store.payloads import PayloadStore, answered_bytes
 from chalicelib.store.table import chunks
 
@@ -76,21 +76,21 @@ class ListAnswer(AnswerModel):
 class Cursor:
     """A place in a list, and what the first page of the list counted."""
 
-    place: Place
+    position: Position
     total: int
     exact: bool
 
     def to_text(self, filters: str) -> str:
         """What a client gets to see."""
-        shown = [self.place, self.total, self.exact]
+        shown = [self.position, self.total, self.exact]
         content = json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(_check(content, filters) + content).decode().rstrip("=")
 
 
-def cursor_in(text: str, filters: str, places: re.Pattern[str]) -> Cursor:
+def cursor_in(text: str, filters: str, positions: re.Pattern[str]) -> Cursor:
     """The cursor that ``to_text`` wrote for a list with these ``filters``; raises ``BadRequest`` for anything else.
 
-    ``places`` is the form of its places.
+    ``positions`` is the form of its places.
     """
     try:
         if len(text) > CURSOR_MAX_CHARS:
@@ -99,14 +99,16 @@ def cursor_in(text: str, filters: str, places: re.Pattern[str]) -> Cursor:
         check, content = written[:CHECK_BYTES], written[CHECK_BYTES:]
         if check != _check(content, filters):
             raise ValueError("of another list, or changed")
-        place, total, exact = json.loads(content)
-        if not (isinstance(place, str) and places.fullmatch(place) and type(total) is int and type(exact) is bool):
+        position, total, exact = json.loads(content)
+        if not (
+            isinstance(position, str) and positions.fullmatch(position) and type(total) is int and type(exact) is bool
+        ):
             raise ValueError("made by hand")
     except (ValueError, TypeError, RecursionError) as error:
         raise BadRequest("this cursor does not belong to this list", field="cursor", expected=EXPECTED, got=text) from (
             error
         )
-    return Cursor(place, total, exact)
+    return Cursor(position, total, exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,16 @@ class Listed:
     next_cursor: str | None
 
 
-def listed(lists: JobLists, wanted: Wanted, query: Paging) -> Listed:
-    """The part of the list ``wanted`` that ``query`` asks for."""
+def listed(lists: JobLists, job_query: JobQuery, query: Paging) -> Listed:
+    """The part of the list ``job_query`` that ``query`` asks for."""
     if query.cursor is None:
-        page = lists.page(wanted, query.offset, query.per_page)
-        jobs, total, exact, place = page.jobs, page.total, page.exact, page.next
+        page = lists.page(job_query, query.offset, query.per_page)
+        jobs, total, exact, position = page.jobs, page.total, page.exact, page.next
     else:
-        cursor = cursor_in(query.cursor, query.filters, wanted.places)
-        stretch = lists.stretch(wanted, query.per_page, cursor.place)
-        jobs, total, exact, place = stretch.jobs, cursor.total, cursor.exact, stretch.next
-    following = None if place is None else Cursor(place, total, exact).to_text(query.filters)
+        cursor = cursor_in(query.cursor, query.filters, job_query.positions)
+        cursor_page = lists.cursor_page(job_query, query.per_page, cursor.position)
+        jobs, total, exact, position = cursor_page.jobs, cursor.total, cursor.exact, cursor_page.next
+    following = None if position is None else Cursor(position, total, exact).to_text(query.filters)
     return Listed(jobs, total, exact, following)
 
 

@@ -72,13 +72,13 @@ def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes
         if not yes:
             what = "and ALL ITS JOBS" if data else "but not its data"
             click.confirm(f"Destroy {settings.current().base_name}, {what}?", abort=True)
-        fate = Data.DELETED if data else Data.RELEASED if release else Data.KEPT
+        disposition = Data.DELETED if data else Data.RELEASED if release else Data.KEPT
         chosen = decided(settings.current(), registry())
-        run(project_here(), chosen, registry().queues, fate, show_text)
+        run(project_here(), chosen, registry().queues, disposition, show_text)
 
 
 def _examined() -> bool:
-    """Show what is not as this checkout wants it, as far as it can be seen; answers whether nothing is wrong."""
+    """Show what is not as this checkout wants it, as far as it can be seen; returns whether nothing is wrong."""
     from chalicelib.cli.doctor import checkout_here, show
     from infra.doctor.examination import examine
     from infra.doctor.findings import Level

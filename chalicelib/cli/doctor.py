@@ -73,12 +73,12 @@ def show(report: Report, findings: Iterable[Finding]) -> None:
     for area, group in by_area.items():
         console.print(Text(area, "bold"))
         for finding in group:
-            console.print(_told(finding), soft_wrap=True)
+            console.print(_rendered(finding), soft_wrap=True)
     counts = ", ".join(f"{report.counts[level]} {level}" for level in reversed(Level) if report.counts[level])
     console.print(Text(f"{report.installation}: {counts}"), soft_wrap=True)
 
 
-def _told(finding: Finding) -> Text:
+def _rendered(finding: Finding) -> Text:
     text = Text("  ")
     text.append(finding.level.ljust(LEVEL_CHARS), STYLES[finding.level])
     text.append(f"{finding.subject}: {finding.what}: ")

@@ -83,11 +83,11 @@ def _runs(handler: Handler, chosen: Settings) -> Row:
         "size": limit.size,
         "timeoutMs": handler.timeout_ms or chosen.default_timeout_ms or None,
         "maxAttempts": handler.max_attempts,
-        "backoff": None if handler.backoff is None else _told(handler.backoff),
+        "backoff": None if handler.backoff is None else _rendered(handler.backoff),
     }
 
 
-def _told(backoff: Backoff) -> Row:
+def _rendered(backoff: Backoff) -> Row:
     return {"type": type(backoff).__name__.lower(), **asdict(backoff)}
 
 

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")  # as long as the prefix of AWS reso
 
 
 def new_project(name: str, folder: Path) -> list[Path]:
-    """Write a project of the handler package ``name`` into ``folder``; answers its files, as seen from there.
+    """Write a project of the handler package ``name`` into ``folder``; returns its files, as seen from there.
 
     Raises ``InvalidInput`` for a name that no package of a project can have, and for a folder that holds anything.
     """

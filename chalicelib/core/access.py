@@ -55,8 +55,8 @@ def digest_of(key: str) -> str:
 
 def allows(scopes: Iterable[str], scope: str) -> bool:
     """Whether a holder of ``scopes`` may do what needs ``scope``; no scope implies another, except ``*`` all."""
-    held = frozenset(scopes)
-    return scope in held or EVERYTHING in held
+    granted = frozenset(scopes)
+    return scope in granted or EVERYTHING in granted
 
 
 def checked_scopes(names: Iterable[str]) -> frozenset[str]:

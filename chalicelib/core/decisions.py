@@ -15,11 +15,11 @@ HANDOVER_MS = 12 * 60_000  # how long before its time the clock hands a long-del
 UNSENT_GRACE_MS = 20_000  # how long a sender has before the clock sends in its place
 MISSED_GRACE_MS = 90_000  # how long after its time a hidden message may fail to come back
 LEASE_MARGIN_MS = 1_000  # what a message of a leased job is hidden beyond the lease
-LAPS_MAX = 5
+REQUEUES_MAX = 5
 SPARED_MAX = 20  # attempts not charged because what they need could not be read: three hours of them
 POLLS_A_MESSAGE = 100  # after so many polls a new message stands for the job, far below the queues' receive count
 
-NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {LAPS_MAX} times without being run")
+NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {REQUEUES_MAX} times without being run")
 WAITED_TOO_LONG = JobError("Timeout", "nobody called back within the task's time-out")
 ATTEMPTS_USED_UP = JobError("LeaseLost", "the worker of the last attempt vanished, and no attempt is left")
 NEVER_HEARD_OF = JobError(
@@ -61,7 +61,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class Abandoned:
     """The lease of the last attempt has run out: a dead letter, without running again."""
 
     job: Job
@@ -83,7 +83,7 @@ class Hide:
     reason: str
 
 
-Verdict = Claim | Record | TakeOver | Own | GiveUp | Drop | Hide
+Verdict = Claim | Record | TakeOver | Own | Abandoned | Drop | Hide
 
 
 def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, lease: str) -> Verdict:
@@ -96,7 +96,7 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     if ledger is None:
         early_ms = envelope.due_at_ms - now_ms
         return Hide(early_ms, "not due") if early_ms > 0 else Record()
-    if ledger.birth != envelope.birth:
+    if ledger.uid != envelope.uid:
         return Drop("another job has this id")
     if ledger.state is State.RUNNING and ledger.lease == lease:
         return Own(ledger)
@@ -117,21 +117,21 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     if ledger.due_at_ms > now_ms:
         return Hide(ledger.due_at_ms - now_ms, "not due")
     if ledger.attempts_used_up:
-        return GiveUp(ledger)
+        return Abandoned(ledger)
     if ledger.run_goes_on and (ledger.lease_until_ms or 0) >= now_ms:
         return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
     return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS or ledger.run_goes_on else None)
 
 
-def on_lost_lease(job: Job) -> TakeOver | GiveUp:
+def on_lost_lease(job: Job) -> TakeOver | Abandoned:
     """What becomes of a running job whose lease ran out.
 
     A worker that vanished may have died of its job, so it is charged the attempt. A client that polled and gave no sign
     may never have got the answer, so it is not; but the 20th such lock is the last.
     """
     if job.silent:
-        return GiveUp(job, NEVER_HEARD_OF) if job.silences + 1 >= SILENT_LOCKS_MAX else TakeOver(job)
-    return GiveUp(job) if job.attempts_used_up else TakeOver(job)
+        return Abandoned(job, NEVER_HEARD_OF) if job.silences + 1 >= SILENT_LOCKS_MAX else TakeOver(job)
+    return Abandoned(job) if job.attempts_used_up else TakeOver(job)
 
 
 # -- an attempt ends ----------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class DeadLetter:
     """Record the failure as the last: a dead letter."""
 
     error: JobError
@@ -233,7 +233,7 @@ class Park:
     context: str | None
 
 
-Settlement = Finish | Retry | Bury | PollLater | Park
+Settlement = Finish | Retry | DeadLetter | PollLater | Park
 
 
 def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[int], int]) -> Settlement:
@@ -246,7 +246,7 @@ def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[in
             return Finish(output)
         case Failed(error, final, subscribers, output):
             if final or job.attempts_used_up:
-                return Bury(error, output)
+                return DeadLetter(error, output)
             wait = wait_ms(job.tries)
             return Retry(error, now_ms + wait, wait > SQS_DELAY_MAX_MS, subscribers)
         case Interrupted(error):
@@ -309,6 +309,6 @@ def aside_ms(times: int) -> int:
     return min(60_000 << min(times - 1, 6), 3_600_000)
 
 
-def lap_wait_ms(lap: int) -> int:
-    """How long lap ``lap`` (from 1) from the dead-letter queue waits: 2, 4, 8, 15, 15 minutes."""
-    return min((1 << lap) * 60_000, SQS_DELAY_MAX_MS)
+def requeue_wait_ms(requeue: int) -> int:
+    """How long lap ``requeue`` (from 1) from the dead-letter queue waits: 2, 4, 8, 15, 15 minutes."""
+    return min((1 << requeue) * 60_000, SQS_DELAY_MAX_MS)

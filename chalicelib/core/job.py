@@ -16,7 +16,7 @@ from typing import Any
 from chalicelib.core import retry
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
-from chalicelib.core.limits import Occupancy, share
+from chalicelib.core.limits import Concurrency, share
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent, events_in
 
@@ -66,7 +66,7 @@ class Job:
 
     # -- the order -------------------------------------------------------------------------------
     id: int
-    birth: str  # random; two records with one id but different births are different jobs
+    uid: str  # random; two records with one id but different births are different jobs
     kind: Kind
     type: str  # a task's type, a message's topic
     queue: str  # the pool of a task's type, or the topic
@@ -101,7 +101,7 @@ class Job:
     failures: int = 0  # since the publish or the explicit retry
     poll_count: int = 0  # polls made since the publish or the explicit retry
     polled: int = 0  # runs that ended in another poll, ever: the next run goes on with their attempt
-    round: int = 0  # how many attempts had been begun when it was last retried by request: what tells its lives apart
+    epoch: int = 0  # how many attempts had been begun when it was last retried by request: what tells its lives apart
     lease: str | None = None  # the newest lease, kept after settling so that a repeated settle knows itself
     lease_until_ms: int | None = None
     worker: str | None = None
@@ -122,9 +122,9 @@ class Job:
     context_at: str | None = None  # otherwise its place, as of an output
     progress: Progress | None = None
     succeeded_subscribers: tuple[str, ...] = ()
-    held: bool = False  # a child whose parent has not succeeded yet
+    blocked: bool = False  # a child whose parent has not succeeded yet
     has_children: bool = False
-    laps: int = 0  # how often it came back from the dead-letter queue unstarted
+    requeue_count: int = 0  # how often it came back from the dead-letter queue unstarted
     sent_at_ms: int | None = None
     wake_at_ms: int | None = None  # when the clock looks after it, if nothing else has by then
     set_aside: int = 0  # how often in a row the clock could not do then what was to be done
@@ -148,7 +148,7 @@ class Job:
         return self.slot and self.state is not State.RUNNING
 
     @property
-    def occupancy(self) -> Occupancy:
+    def concurrency_share(self) -> Concurrency:
         """What it adds to the occupancy of its type."""
         return share(self.state, limited=self.limited, slot=self.slot)
 
@@ -160,7 +160,7 @@ class Job:
     @property
     def spared(self) -> int:
         """How many attempts since then were not charged to it, about: polls of a life before count against them."""
-        return max(0, self.attempt_limit - self.max_attempts - self.round - self.polled)
+        return max(0, self.attempt_limit - self.max_attempts - self.epoch - self.polled)
 
     @property
     def retries(self) -> int:
@@ -179,7 +179,7 @@ class Job:
 
         One that has its output travels in any case: a worker calls the completion handler.
         """
-        return self.finishing or (self.runner == SYSTEM and not self.held)
+        return self.finishing or (self.runner == SYSTEM and not self.blocked)
 
     @property
     def story(self) -> Story:
@@ -213,21 +213,23 @@ class Story:
 class Tombstone:
     """What remains of a deleted job until SQS can no longer redeliver it.
 
-    ``leftovers`` are the places where the job kept large things that are not known to be deleted yet; of a message its
+    ``unpurged`` are the places where the job kept large things that are not known to be deleted yet; of a message its
     ``story`` is kept, too.
     """
 
     id: int
-    leftovers: tuple[str, ...] = ()
+    unpurged: tuple[str, ...] = ()
     story: Story | None = field(default=None, compare=False)
 
 
 STORY_FIELDS = ("id", "kind", "type", "created_at_ms", "trace_id", "trace")
 ORDER_FIELDS = (
-    "id", "birth", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
+    "id", "uid", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
     "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "limited",
 )  # fmt: skip
+# The names in the ledger and in messages, where they are others than here: both outlive a deployment.
+STORED_AS = {"uid": "birth", "blocked": "held", "requeue_count": "laps", "epoch": "round"}
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
 _FLAGS = ("chained", "remove_on_complete", "limited")
 # Written even where they have their default, because the transitions' conditions compare them.
@@ -244,13 +246,14 @@ def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, An
     for name in fields or _DEFAULTS:
         value = getattr(job, name)
         if value != _DEFAULTS[name] or name in CONDITION_FIELDS:
-            document[name] = _to_plain(value)
+            document[STORED_AS.get(name, name)] = _to_plain(value)
     return document
 
 
 def from_document(document: Mapping[str, Any]) -> Job:
     """The record that ``to_document`` wrote; unknown attributes (index keys) are passed over."""
-    values = {name: document[name] for name in _DEFAULTS if name in document}
+    stored = {name: STORED_AS.get(name, name) for name in _DEFAULTS}
+    values = {name: document[key] for name, key in stored.items() if key in document}
     values["kind"] = Kind(values["kind"])
     values["state"] = State(values.get("state", State.PENDING))
     for name in ("trace", "succeeded_subscribers"):
@@ -279,7 +282,8 @@ def from_envelope(text: str) -> Job:
         if document["v"] != ENVELOPE_VERSION:
             raise ValueError("unknown version")
         # Only what travels is taken from it: a message says nothing about how far the work has come.
-        job = from_document({name: document[name] for name in TRAVELLING_FIELDS if name in document})
+        travelling = {STORED_AS.get(name, name) for name in TRAVELLING_FIELDS}
+        job = from_document({name: value for name, value in document.items() if name in travelling})
         _check_order(job)
     except Exception as error:  # whatever is wrong with foreign text, the answer is the same
         raise InvalidInput(

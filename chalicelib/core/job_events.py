@@ -151,14 +151,14 @@ def events_of(before: Job | None, after: Job | None, sequence: str, at_ms: int) 
             at_ms=after.created_at_ms if what is EventType.CREATE else after.updated_at_ms,
             detail=detail,
         )
-        for what, detail in _told(before, after)
+        for what, detail in _event(before, after)
     ]
 
 
-Told = tuple[EventType, Mapping[str, Any]]
+StoryEvent = tuple[EventType, Mapping[str, Any]]
 
 
-def _told(before: Job | None, after: Job) -> Iterator[Told]:
+def _event(before: Job | None, after: Job) -> Iterator[StoryEvent]:
     if before is None:
         yield EventType.CREATE, {}
     yield from _queued(before, after)
@@ -172,7 +172,7 @@ def _told(before: Job | None, after: Job) -> Iterator[Told]:
         yield from _ended(after)
 
 
-def _queued(before: Job | None, after: Job) -> Iterator[Told]:
+def _queued(before: Job | None, after: Job) -> Iterator[StoryEvent]:
     """The job may be run from now on, for the first time since it was accepted or explicitly retried."""
     if after.state not in (State.PENDING, State.RUNNING) or after.runner != SYSTEM or after.finishing:
         return
@@ -185,7 +185,7 @@ def _queued(before: Job | None, after: Job) -> Iterator[Told]:
 
 def _is_queued(job: Job) -> bool:
     """Whether nothing but a worker is missing, or has been since the publish or the newest explicit retry."""
-    return not job.held and (job.attempts > job.round or not _is_delayed(job))
+    return not job.blocked and (job.attempts > job.epoch or not _is_delayed(job))
 
 
 def _is_delayed(job: Job) -> bool:
@@ -206,7 +206,7 @@ def _starts(before: Job | None, after: Job) -> bool:
     return before is None or after.lease != before.lease
 
 
-def _ended(after: Job) -> Iterator[Told]:
+def _ended(after: Job) -> Iterator[StoryEvent]:
     match after.state:
         case State.FAILED:
             yield EventType.FAILED, {"error": _error(after.error), "attemptsMade": after.tries}

@@ -29,20 +29,20 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Occupancy:
+class Concurrency:
     """How many jobs of a type hold a running slot, and how many are not done; also a change of these numbers."""
 
     running: int = 0
     unfinished: int = 0
 
-    def __add__(self, other: Occupancy) -> Occupancy:
-        return Occupancy(self.running + other.running, self.unfinished + other.unfinished)
+    def __add__(self, other: Concurrency) -> Concurrency:
+        return Concurrency(self.running + other.running, self.unfinished + other.unfinished)
 
-    def __sub__(self, other: Occupancy) -> Occupancy:
-        return Occupancy(self.running - other.running, self.unfinished - other.unfinished)
+    def __sub__(self, other: Concurrency) -> Concurrency:
+        return Concurrency(self.running - other.running, self.unfinished - other.unfinished)
 
     def __bool__(self) -> bool:
-        return self != Occupancy()
+        return self != Concurrency()
 
     def free(self, limit: Limit | None) -> int | None:
         """How many more may begin to run under ``limit``; ``None``: any number."""
@@ -51,15 +51,15 @@ class Occupancy:
         return max(0, limit.concurrency - self.running)
 
 
-NOTHING = Occupancy()
+NOTHING = Concurrency()
 
 
-def share(state: State, *, limited: bool, slot: bool) -> Occupancy:
+def share(state: State, *, limited: bool, slot: bool) -> Concurrency:
     """What one job adds to the occupancy of its type: of a job that is not ``limited``, or not there, nothing.
 
     A job that is done may hold its slot still: its worker has not noticed yet that somebody else ended it.
     """
-    return Occupancy(running=int(slot), unfinished=int(not state.terminal)) if limited else NOTHING
+    return Concurrency(running=int(slot), unfinished=int(not state.terminal)) if limited else NOTHING
 
 
 def order_of(priority: int, created_at_ms: int, job_id: int) -> str:

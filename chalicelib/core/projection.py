@@ -79,7 +79,7 @@ class MinuteKey:
 
 
 @dataclass(frozen=True, slots=True)
-class CohortKey:
+class TaskAmountKey:
     """One amount of the tasks of a type and a runner that were created in the quarter of an hour at ``quarter_ms``."""
 
     type: str
@@ -88,7 +88,7 @@ class CohortKey:
     amount: Amount
 
 
-Effects = Counter[CountKey | MinuteKey | CohortKey]
+Effects = Counter[CountKey | MinuteKey | TaskAmountKey]
 
 
 def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
@@ -96,7 +96,7 @@ def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     total: Effects = Counter()
     for before, after in changes:
         _count_states(total, before, after)
-        _count_cohort(total, before, after)
+        _count_task_amounts(total, before, after)
         if after is not None:
             _count_backlog(total, before, after)
             for sample in samples_of(before, after):
@@ -116,7 +116,7 @@ def _count_states(total: Effects, before: Job | None, after: Job | None) -> None
         total[counted(after)] += 1
 
 
-def _count_cohort(total: Effects, before: Job | None, after: Job | None) -> None:
+def _count_task_amounts(total: Effects, before: Job | None, after: Job | None) -> None:
     """Move a task from amount to amount in the quarter of its creation.
 
     The statistics remember a task that is deleted once it is done; one deleted before would never be done.
@@ -126,7 +126,7 @@ def _count_cohort(total: Effects, before: Job | None, after: Job | None) -> None
         return
     for known, sign in ((before, -1), (after, 1)):
         if known is not None:
-            for key, amount in in_cohort(known).items():
+            for key, amount in task_amounts(known).items():
                 total[key] += sign * amount
 
 
@@ -170,11 +170,11 @@ def counted(job: Job) -> CountKey:
     return CountKey(group_of(job), job.state)
 
 
-def in_cohort(task: Job) -> dict[CohortKey, int]:
+def task_amounts(task: Job) -> dict[TaskAmountKey, int]:
     """What a task adds to the statistics as it stands."""
     quarter_ms = quarter_of(task.created_at_ms)
     return {
-        CohortKey(task.type, task.runner, quarter_ms, amount): number for amount, number in amounts_of(task).items()
+        TaskAmountKey(task.type, task.runner, quarter_ms, amount): number for amount, number in amounts_of(task).items()
     }
 
 

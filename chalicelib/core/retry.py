@@ -90,29 +90,29 @@ def checked(backoff: object) -> Backoff:
     raise _no_backoff("Fixed, Linear or Exponential with whole milliseconds from 0, or Named", backoff)
 
 
-def wished(wish: object, delay_ms: int) -> Backoff:
+def backoff_from(request: object, delay_ms: int) -> Backoff:
     """What a client's wish means for a job with a delay: a backoff, or one of kue's forms.
 
     ``True``: the job's delay before each retry. ``{"delay": ms, "type": "fixed" or "exponential"}``: both may be left
     out, for the job's delay and for fixed. A text: the function registered under this name. Kue's exponential wait
     before retry n is delay * 2^n: 2, 4, 8 s for a delay of one second, at most 30 days. Raises ``InvalidInput``.
     """
-    if wish is True:
+    if request is True:
         return Fixed(delay_ms)
-    if isinstance(wish, str):
-        return Named(wish)
-    if isinstance(wish, Fixed | Linear | Exponential | Named):
-        return checked(wish)
-    if not isinstance(wish, Mapping):
-        raise _no_backoff("a Backoff, True, a dict with delay and type, or the name of a function", wish)
-    for name in wish.keys() - {"delay", "type"}:
+    if isinstance(request, str):
+        return Named(request)
+    if isinstance(request, Fixed | Linear | Exponential | Named):
+        return checked(request)
+    if not isinstance(request, Mapping):
+        raise _no_backoff("a Backoff, True, a dict with delay and type, or the name of a function", request)
+    for name in request.keys() - {"delay", "type"}:
         expected = instead_of(name, ("delay", "type"))
         raise InvalidInput("there is no such field", field=f"backoff.{shown(name)}", expected=expected, got=name)
-    own_ms, kind = wish.get("delay"), wish.get("type", "fixed")
+    own_ms, kind = request.get("delay"), request.get("type", "fixed")
     if own_ms is not None and not (_is_amount(own_ms) and own_ms <= DELAY_MAX_MS):
-        raise _no_backoff(f"a delay of whole milliseconds, 0 to {DELAY_MAX_MS}", wish)
+        raise _no_backoff(f"a delay of whole milliseconds, 0 to {DELAY_MAX_MS}", request)
     if kind not in ("fixed", "exponential"):
-        raise _no_backoff("the type fixed or exponential", wish)
+        raise _no_backoff("the type fixed or exponential", request)
     wait_ms = delay_ms if own_ms is None else own_ms
     return Fixed(wait_ms) if kind == "fixed" else Exponential(2 * wait_ms, cap_ms=DELAY_MAX_MS)
 

@@ -57,12 +57,12 @@ def without_secret(context: Any) -> Any:
     return context
 
 
-def without_secrets(wish: Any) -> Any:
+def without_secrets(request: Any) -> Any:
     """A chain of tasks to come, as it may be shown: no context with its secret."""
-    if not isinstance(wish, Mapping):
-        return wish
-    told = {"context": without_secret(wish.get("context")), "next": without_secrets(wish.get("next"))}
-    return {name: told.get(name, value) for name, value in wish.items()}
+    if not isinstance(request, Mapping):
+        return request
+    told = {"context": without_secret(request.get("context")), "next": without_secrets(request.get("next"))}
+    return {name: told.get(name, value) for name, value in request.items()}
 
 
 def check_secret_in(context: Mapping[str, Any] | None) -> None:

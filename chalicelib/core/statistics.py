@@ -59,7 +59,7 @@ class Span(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Cohort:
+class TaskDay:
     """The tasks of a type and a runner that were created in one day of UTC, as they stand now.
 
     ``amounts`` has a number for each of the day's 96 quarters of an hour; an amount that is missing is nought in all.
@@ -136,19 +136,21 @@ def local_day(at_ms: int, zone: tzinfo) -> date:
     return datetime.fromtimestamp(at_ms / 1_000, zone).date()
 
 
-def reckon(cohorts: Iterable[Cohort], zone: tzinfo, first: date, last: date) -> Statistics:
-    """The statistics of the local days from ``first`` to ``last``; what ``cohorts`` holds beyond them is left out."""
+def reckon(task_days: Iterable[TaskDay], zone: tzinfo, first: date, last: date) -> Statistics:
+    """The statistics of the local days from ``first`` to ``last``; what ``task_days`` holds beyond them is left out."""
     places = _Places(zone, first, last)
     by_type: defaultdict[str, Tally] = defaultdict(Tally)
     by_runner: defaultdict[str, Tally] = defaultdict(Tally)
     whole = Tally()
     merged: defaultdict[int, dict[State, list[int]]] = defaultdict(dict)
-    for cohort in cohorts:
-        amounts = Counter({amount: places.sum_of(cohort.day_ms, counts) for amount, counts in cohort.amounts.items()})
+    for task_day in task_days:
+        amounts = Counter(
+            {amount: places.sum_of(task_day.day_ms, counts) for amount, counts in task_day.amounts.items()}
+        )
         if any(amounts.values()):
-            for tally in (whole, by_type[cohort.type], by_runner[cohort.runner]):
+            for tally in (whole, by_type[task_day.type], by_runner[task_day.runner]):
                 tally.amounts.update(amounts)
-        _merge(merged[cohort.day_ms], cohort)
+        _merge(merged[task_day.day_ms], task_day)
     daily, hourly = _series(merged, places)
     return Statistics(_midnight_ms(first, zone), whole, dict(by_type), dict(by_runner), daily, hourly)
 
@@ -179,11 +181,11 @@ class _Places:
         return sum(compress(quarters, (place is not None for place in places)))
 
 
-def _merge(into: dict[State, list[int]], cohort: Cohort) -> None:
+def _merge(into: dict[State, list[int]], task_day: TaskDay) -> None:
     """Add a cohort's states to those of all cohorts of its day."""
     for state in State:
-        if state in cohort.amounts:
-            more = cohort.amounts[state]
+        if state in task_day.amounts:
+            more = task_day.amounts[state]
             before = into.get(state)
             into[state] = list(more) if before is None else [a + b for a, b in zip(before, more, strict=True)]
 

@@ -14,7 +14,7 @@ from chalicelib.engine.interruptions import Interruption
 from chalicelib.logger import logger
 
 MESSAGE_MAX_CHARS = 500
-LEAVES_TOLD = 5  # of a group of exceptions
+LEAVES_SHOWN = 5  # of a group of exceptions
 
 
 class Reject(Exception):
@@ -36,7 +36,7 @@ def text_of(error: BaseException) -> str:
         text = str(error)
         if isinstance(error, BaseExceptionGroup):
             text = "; ".join(
-                [text, *(f"{type(each).__name__}: {each}" for each in islice(_leaves(error), LEAVES_TOLD))]
+                [text, *(f"{type(each).__name__}: {each}" for each in islice(_leaves(error), LEAVES_SHOWN))]
             )
         return readable(text)
     except Interruption:

@@ -18,11 +18,11 @@ _numbers = itertools.count()  # what one process writes within a millisecond sta
 def write(yard: Yard, job_id: int, message: str = "", data: Any = None) -> None:
     """Add an entry to the log of a job that exists. Raises ``InvalidInput``, and ``TooLarge`` beyond 32 KB."""
     place = f"{next(_numbers) % 1_000_000:06d}-{yard.token()}"
-    yard.notes.write_log(job_id, LogEntry(yard.now_ms(), readable(message), jsonable(data, "data")), place)
+    yard.job_details.write_log(job_id, LogEntry(yard.now_ms(), readable(message), jsonable(data, "data")), place)
     if yard.random_bytes(1)[0] % TRIMMED_ONE_IN == 0:
-        yard.notes.trim_log(job_id)
+        yard.job_details.trim_log(job_id)
 
 
 def read(yard: Yard, job_id: int) -> list[LogEntry]:
     """The newest 100 entries, the newest first; none for a job without any."""
-    return yard.notes.log(job_id)
+    return yard.job_details.log(job_id)

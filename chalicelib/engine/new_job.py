@@ -13,14 +13,14 @@ from chalicelib.core.trace import TraceEvent
 
 CHAIN_MAX_TASKS = 20  # behind one another, as the first is created
 
-Wish = Mapping[str, Any]
+NextRequest = Mapping[str, Any]
 """A task in a chain, in fastify-task's words: ``type``, and of ``input``, ``targetId``, ``targetType``, ``runnerType``,
 ``priority``, ``maxRetries``, ``timeout`` (ms), ``delay`` (s), ``options``, ``context``, ``scriptName`` and ``next``
 whatever is not to be as by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class NewJob:
     """What a client asks for. ``None`` means: as the handler, or else the kind, has it by default."""
 
     kind: Kind
@@ -42,7 +42,7 @@ class Draft:
     parent_id: int | None = None
     created_by: str | None = None
     remove_on_complete: bool = False
-    next: Wish | None = None  # the task that its success starts
+    next: NextRequest | None = None  # the task that its success starts
     alias: int | None = None  # a number by which the users of its type know it; no other job's
     idempotency_key: str | None = None
     first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
@@ -51,31 +51,31 @@ class Draft:
     input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
 
 
-def follower_of(draft: Draft, output: Any) -> Draft | None:
-    """The task that the success of ``draft`` starts: about the same target, for the same user.
+def follower_of(new_job: NewJob, output: Any) -> NewJob | None:
+    """The task that the success of ``new_job`` starts: about the same target, for the same user.
 
     Where its wish names no input it gets the ``output``.
     """
-    wish = draft.next
-    if wish is None:
+    request = new_job.next
+    if request is None:
         return None
-    retries = wish.get("maxRetries")
-    return Draft(
+    retries = request.get("maxRetries")
+    return NewJob(
         kind=Kind.TASK,
-        type=wish["type"],
-        input=wish.get("input", output),
-        input_follows="input" not in wish,
-        options=wish.get("options"),
-        context=wish.get("context"),
-        priority=wish.get("priority", draft.priority),
-        delay_ms=round(wish["delay"] * 1_000) if wish.get("delay") else None,
+        type=request["type"],
+        input=request.get("input", output),
+        input_follows="input" not in request,
+        options=request.get("options"),
+        context=request.get("context"),
+        priority=request.get("priority", new_job.priority),
+        delay_ms=round(request["delay"] * 1_000) if request.get("delay") else None,
         max_attempts=None if retries is None else retries + 1,
-        timeout_ms=wish.get("timeout"),
-        trace_id=draft.trace_id,
-        runner=MANUAL if wish.get("runnerType") == "manual" else SYSTEM,
-        script=wish.get("scriptName"),
-        target_id=wish.get("targetId", draft.target_id),
-        target_type=wish.get("targetType", draft.target_type),
-        created_by=draft.created_by,
-        next=wish.get("next"),
+        timeout_ms=request.get("timeout"),
+        trace_id=new_job.trace_id,
+        runner=MANUAL if request.get("runnerType") == "manual" else SYSTEM,
+        script=request.get("scriptName"),
+        target_id=request.get("targetId", new_job.target_id),
+        target_type=request.get("targetType", new_job.target_type),
+        created_by=new_job.created_by,
+        next=request.get("next"),
     )

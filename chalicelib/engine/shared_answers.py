@@ -1,4 +1,4 @@
-"""Answers that many ask for at once: each is worked out once, and given to all who come meanwhile or a second later."""
+"""Returns that many ask for at once: each is worked out once, and given to all who come meanwhile or a second later."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def sweep(
     passed: PassedOver | None = None,
     set_aside: Callable[[Item], object] | None = None,
 ) -> int:
-    """``do`` it to each of ``items`` while there is ``enough_time``; answers the sum of what that answers.
+    """``do`` it to each of ``items`` while there is ``enough_time``; returns the sum of what that answers.
 
     What moved on meanwhile (``JobRefused``) needs no help. What fails is ``named`` in the log, and ``set_aside``, if
     that is given. Raises what that raises; without it, what failed last once ten in a row have.

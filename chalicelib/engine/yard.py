@@ -24,16 +24,16 @@ from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
-from chalicelib.store.concurrency import Occupancies
+from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
 from chalicelib.store.insights import Insights
-from chalicelib.store.job_details import Notes
+from chalicelib.store.job_details import JobDetails
 from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.table import Table
-from chalicelib.store.wait_lists import Shelves
+from chalicelib.store.wait_lists import WaitLists
 
 
 @dataclass(slots=True)
@@ -63,10 +63,10 @@ class Yard:
     jobs: JobStore
     lists: JobLists
     payloads: PayloadStore
-    notes: Notes
+    job_details: JobDetails
     directory: Directory
-    occupancies: Occupancies
-    shelves: Shelves
+    concurrency: ConcurrencyCounts
+    wait_lists: WaitLists
     pauses: Pauses
     insights: Insights
     transport: Transport
@@ -108,17 +108,17 @@ def build(
     objects = aws.LazyClient("s3", **limits)
     ledger = Table(dynamodb, chosen.jobs_table, ("job", "part"))
     directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
-    jobs = JobStore(ledger, chosen.index_shards, Occupancies(directory.table))
+    jobs = JobStore(ledger, chosen.index_shards, ConcurrencyCounts(directory.table))
     transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
     return Yard(
         settings=chosen,
         jobs=jobs,
         lists=JobLists(ledger, jobs),
         payloads=PayloadStore(ledger, objects, chosen.objects_bucket, chosen.payload_max_bytes),
-        notes=Notes(ledger),
+        job_details=JobDetails(ledger),
         directory=directory,
-        occupancies=jobs.occupancies,
-        shelves=Shelves(directory.table),
+        concurrency=jobs.concurrency,
+        wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
         insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
         transport=transport,

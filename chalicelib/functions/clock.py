@@ -15,19 +15,19 @@ RESERVE_MS = 5_000
 
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, int]:
-    """Send what is due or unsent and recover what was abandoned; answers how many jobs each step touched."""
+    """Send what is due or unsent and recover what was abandoned; returns how many jobs each step touched."""
     del event  # a tick is about now, whatever minute it was meant for
     touched = tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
     if yard.settings.metrics != "off" and not yard.settings.local:
-        _tell_topics(yard)
+        _report_topics(yard)
     return touched
 
 
-def _tell_topics(yard: Yard) -> None:
+def _report_topics(yard: Yard) -> None:
     """Tell CloudWatch how deep the topics are, and how old their oldest messages."""
     from chalicelib.engine.projections.dashboard import (
         topics_of,  # imported late: a deployment without this needs neither
     )
-    from chalicelib.functions.metrics import tell_topics
+    from chalicelib.functions.metrics import report_topics
 
-    tell_topics(yard.settings, topics_of(yard))
+    report_topics(yard.settings, topics_of(yard))

@@ -13,7 +13,7 @@ from chalicelib.core.job import Job
 from chalicelib.engine.projections.project import Change
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.attribute_values import item_from_wire
+from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.ledger import STATE_PART, Unreadable, decoded
 
 NO_SHARD = "the only shard"  # where the stream's events do not name one, as on emulators
@@ -77,5 +77,5 @@ def _time_ms(image: Mapping[str, Any]) -> int:
 
 
 def _job(image: Mapping[str, Any] | None) -> Job | None:
-    found = decoded(item_from_wire(image)) if image else None
+    found = decoded(from_attribute_values(image)) if image else None
     return found if isinstance(found, Job) else None

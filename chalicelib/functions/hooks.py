@@ -13,5 +13,5 @@ from chalicelib.functions.logs import logged
 
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Tell hooks and webhooks what an SQS event says; answers which messages must come back."""
+    """Tell hooks and webhooks what an SQS event says; returns which messages must come back."""
     return batch_response(deliver(yard, received(event), context.get_remaining_time_in_millis))

@@ -30,10 +30,10 @@ from chalicelib.engine.projections.dashboard import Topic
 from chalicelib.engine.projections.project import Change
 from chalicelib.settings import Settings
 
-TOPICS_TOLD_MAX = 100  # of how many topics, the deepest first, the clock tells: each is two metrics to be paid for
+TOPICS_SHOWN_MAX = 100  # of how many topics, the deepest first, the clock tells: each is two metrics to be paid for
 
 
-def tell(settings: Settings, changes: Sequence[Change]) -> None:
+def report(settings: Settings, changes: Sequence[Change]) -> None:
     """Tell what ``changes`` add up to, a line for each kind of job and, if settings say so, for each queue of it.
 
     One line more has what the message dialect's metrics gain, if they do.
@@ -48,7 +48,7 @@ def tell(settings: Settings, changes: Sequence[Change]) -> None:
         _print_mq(settings, totals)
 
 
-def tell_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
+def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
     """Tell how topics stand: all of them in one line, and a line for each if settings say so.
 
     A line has the depth and, where that is known, the age of the oldest message. Nothing is told where there never was
@@ -59,7 +59,7 @@ def tell_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
     _print_mq(settings, _gauges(topics.values()))
     if settings.metrics == "queue":
         deepest_first = sorted(topics, key=lambda name: (-topics[name].depth, name))
-        for name in [name for name in deepest_first if dimension_value(name).strip()][:TOPICS_TOLD_MAX]:
+        for name in [name for name in deepest_first if dimension_value(name).strip()][:TOPICS_SHOWN_MAX]:
             _print_mq(settings, _gauges([topics[name]]), dimension_value(name))
 
 

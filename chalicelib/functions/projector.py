@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib.engine.projections.events import send
-from chalicelib.engine.projections.project import Tell, project, tell_nobody
+from chalicelib.engine.projections.project import Notify, project, report_nothing
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, changes_by_shard
 from chalicelib.functions.logs import logged
@@ -22,19 +22,19 @@ from chalicelib.settings import Settings
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Count the changes of a stream event, tell CloudWatch, and send what hooks and webhooks are told.
 
-    Answers the (empty) state of the tumbling window.
+    Returns the (empty) state of the tumbling window.
     """
     del context  # one transaction for an ordinary batch
-    tell = _teller(yard.settings)
+    report = _reporter(yard.settings)
     for shard, changes in changes_by_shard(event).items():
-        project(yard, shard, changes, tell, partial(send, yard))
+        project(yard, shard, changes, report, partial(send, yard))
     return {"state": {}}
 
 
-def _teller(settings: Settings) -> Tell:
+def _reporter(settings: Settings) -> Notify:
     """Who hears of counted changes: CloudWatch, unless this is one machine or nobody wants metrics."""
     if settings.local or settings.metrics == "off":
-        return tell_nobody
+        return report_nothing
     from chalicelib.functions import metrics  # imported late: no other function tells
 
-    return partial(metrics.tell, settings)
+    return partial(metrics.report, settings)

@@ -13,5 +13,5 @@ from chalicelib.functions.logs import logged
 
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Run the jobs of an SQS event; answers which messages must come back."""
+    """Run the jobs of an SQS event; returns which messages must come back."""
     return batch_response(consume(yard, received(event), context.get_remaining_time_in_millis))

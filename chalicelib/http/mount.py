@@ -81,13 +81,13 @@ class _Edge:
     def serve(self, chalice_request: Request | None, get_response: Callable[[Any], Response]) -> Response:
         """Chalice's middleware, around everything that it does itself."""
         if chalice_request is None:
-            return _response(STANDARD.render(problems.told(NotFound("this is no HTTP request"))))
+            return _response(STANDARD.render(problems.as_problem(NotFound("this is no HTTP request"))))
         listener = getattr(chalice_request.lambda_context, "listener", None)  # Lambda's own context has none
         request = incoming(chalice_request.to_original_event(), listener or Listener())
         token = _current.set(request)
         try:
             self._refuse_foreign_pages(request)
-            response = _retold(get_response(chalice_request))
+            response = _restated(get_response(chalice_request))
         except Exception as error:
             response = _failure(error, request, STANDARD)
         finally:
@@ -176,7 +176,7 @@ class _Lazy:
 def _failure(error: Exception, request: Incoming, style: ProblemStyle) -> Response:
     what = f"{request.method} {request.route}"
     if isinstance(error, TaskyardError):
-        problem = problems.told(error)
+        problem = problems.as_problem(error)
     elif aws.is_outage(error):
         problem = problems.outage(error, what, request.request_id)
     else:
@@ -184,7 +184,7 @@ def _failure(error: Exception, request: Incoming, style: ProblemStyle) -> Respon
     return _response(style.render(problem))
 
 
-def _retold(response: Response) -> Response:
+def _restated(response: Response) -> Response:
     """``response``, or the standard form of an error that Chalice answered by itself (405, above all)."""
     if isinstance(response.body, dict) and {"Code", "Message"} == response.body.keys():
         headers = {name: str(value) for name, value in response.headers.items()}

@@ -163,7 +163,7 @@ def _standard(problem: Problem) -> Answer:
 STANDARD = ProblemStyle(_standard, ProblemBody)
 
 
-def told(error: TaskyardError) -> Problem:
+def as_problem(error: TaskyardError) -> Problem:
     """The problem that ``error`` explains."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     details = error.details if isinstance(error, InvalidFields) else _details(error)
@@ -173,7 +173,9 @@ def told(error: TaskyardError) -> Problem:
 def outage(error: Exception, request: str, request_id: str) -> Problem:
     """The problem behind a failure of AWS, which is for the log to tell whole and for the client to wait out."""
     _log.warning("%s was not served, request id %s: %s", request, request_id, " ".join(str(error).split()))
-    return told(Unavailable(f"AWS does not serve this now: {code_of(error)}", remedy="send the same request again"))
+    return as_problem(
+        Unavailable(f"AWS does not serve this now: {code_of(error)}", remedy="send the same request again")
+    )
 
 
 def unexpected(error: Exception, request: str, request_id: str, secrets: Iterable[str]) -> Problem:

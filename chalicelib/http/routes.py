@@ -29,14 +29,14 @@ class Declaration(TypedDict, total=False):
     """What a route says of itself beyond its handler."""
 
     scope: Required[str | None]  # what an access key must hold; None: open to all
-    status: int  # of the answer, 200 unless told
+    status: int  # of the answer, default 200
     answer: Any  # its type, where the handler's return type does not say it
-    content_type: str  # JSON unless told; any other takes the handler's text as it is
+    content_type: str  # default JSON; any other takes the handler's text as it is
     answers: Mapping[int, Any]  # other statuses: a model, or a sentence (about an error, from 400 on)
     headers: Mapping[str, str]  # request headers that are read, each with what it does
     signed: bool  # a signature in the request may stand for the key: the handler decides by both
     takes: bool  # asking changes something, though it is a GET: so no HEAD, which must be safe
-    summary: str  # the docstring's first line unless told
+    summary: str  # default: the docstring's first line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def listed() -> list[AccessKey]:
 
 
 def revoke(wanted: str, now_ms: int) -> AccessKey:
-    """End the life of the key whose id begins with ``wanted``, or whose label it is; answers what it was.
+    """End the life of the key whose id begins with ``wanted``, or whose label it is; returns what it was.
 
     Raises ``NotFound`` when there is none in force, ``Conflict`` when there are several.
     """

@@ -56,12 +56,12 @@ async def _run(channel: Channel, listening_fd: int, ready: Mapping[str, Any]) ->
     timeout_s = functions.limits(settings.current())[functions.API].timeout_s
     gateway = Gateway(functions.load(functions.API), "api", timeout_s, partial(_context, timeout_s))
     config = _config(listening_fd)
-    told_to_end = asyncio.Event()
+    asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
+    loop.add_signal_handler(signal.SIGTERM, asked_to_end.set)
     serving = asyncio.create_task(_serve(gateway, config))
     channel.send(ready)
-    await asyncio.wait({serving, asyncio.create_task(told_to_end.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({serving, asyncio.create_task(asked_to_end.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()  # raises: a server that nobody told to end has failed
     loop.remove_reader(listening_fd)

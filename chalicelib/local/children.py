@@ -95,7 +95,7 @@ class Child:
                 self._next = self._launch(STANDBY)
 
     def load(self) -> Any:
-        """Let the process that stands by load the handlers; answers its greeting. Nothing has changed yet.
+        """Let the process that stands by load the handlers; returns its greeting. Nothing has changed yet.
 
         One that is not prepared is started now. Raises ``NotLoaded``, which leaves the present process as it is.
         """
@@ -141,7 +141,7 @@ class Child:
             self._changed.wait_for(lambda: self._ready or self._stopping.is_set(), timeout_s)
             return self._current if self._ready else None
 
-    def give_up(self, incarnation: Incarnation) -> None:
+    def dead_letter_abandoned(self, incarnation: Incarnation) -> None:
         """Kill a process, if it still runs, so that its successor is the next one to be ready."""
         with self._changed:
             if self._current is incarnation:

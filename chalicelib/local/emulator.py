@@ -59,7 +59,7 @@ class EmulatorHome:
 
     @property
     def log(self) -> Path:
-        """Where the emulator writes its log unless told otherwise."""
+        """Where the emulator writes its log by default."""
         return self.path / "emulator.log"
 
     def last_port(self) -> int | None:

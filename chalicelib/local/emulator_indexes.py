@@ -164,7 +164,7 @@ def install() -> None:
             answer.pop("LastEvaluatedKey", None)
         return ministack.json_response({**answer, "Count": count, "ScannedCount": count})
 
-    def holds(expr: str, item: Any, values: Any, names: Any, slot: str = "ConditionExpression") -> Any:
+    def evaluated(expr: str, item: Any, values: Any, names: Any, slot: str = "ConditionExpression") -> Any:
         """What lies between a query's bounds fulfils its key condition."""
         asked = _asked.get()
         if asked is not None and slot == "KeyConditionExpression" and item is not asked.behind:
@@ -173,6 +173,6 @@ def install() -> None:
 
     ministack._index_members = members_of
     ministack._query = queried
-    ministack._evaluate_condition = holds
+    ministack._evaluate_condition = evaluated
     for parse in ("_tokenize", "_condition_syntax_error"):
         setattr(ministack, parse, lru_cache(PARSED_MAX)(getattr(ministack, parse)))

@@ -171,16 +171,16 @@ class OrderedQueues:
             self._polled.discard(queue)
             wanted = self._seekers > 0 and not self._stopping.is_set()
             if wanted:
-                self._hold(queue, messages)
+                self._buffer(queue, messages)
             self._changed.notify_all()
         if messages and not wanted:
             self.give_back(Batch(queue, messages))
 
     def _keep(self, queue: Queue, messages: Sequence[Message]) -> bool:
         with self._changed:
-            return self._hold(queue, messages)
+            return self._buffer(queue, messages)
 
-    def _hold(self, queue: Queue, messages: Sequence[Message]) -> bool:
+    def _buffer(self, queue: Queue, messages: Sequence[Message]) -> bool:
         if messages:
             self._arrived.setdefault(queue, []).extend(messages)
         return bool(messages)

@@ -37,9 +37,9 @@ def expect_saved(endpoint_url: str) -> str:
 class SaveWatch:
     """Tells once when the data cannot be saved, when changes are refused for it, and when it is saved again."""
 
-    def __init__(self, endpoint_url: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, endpoint_url: str, report: Callable[[str], None]) -> None:
         self._endpoint_url = endpoint_url
-        self._tell = tell
+        self._report = report
         self._told = SAVED_AGAIN
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="save-watch", daemon=True)
@@ -64,7 +64,7 @@ class SaveWatch:
         found = saving(self._endpoint_url)
         said = SAVED_AGAIN if found.failure is None else REFUSED if found.refusing else _failing(found.failure)
         if said != self._told:
-            self._tell(said)
+            self._report(said)
         self._told = said
 
 

@@ -55,7 +55,7 @@ from infra.queues import HOOKS_QUEUE, HOOKS_VISIBILITY_S, lane_id, lanes_of
 from infra.template import template
 
 READY_LIMIT_S = 60.0
-SHUTDOWN_TIMEOUT_S = 10.0  # for running handlers to end, unless told
+SHUTDOWN_TIMEOUT_S = 10.0  # for running handlers to end, by default
 SETTLING_LIMIT_S = 3.0  # for a worker to record that its handler was interrupted, beside the handler's own grace
 CHILDREN_LIMIT_S = 5.0  # for the API to answer what is under way
 STREAM_LIMIT_S = 5.0  # for the projector to catch up

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
-    """Run until a signal; answers the exit code: 0 after an orderly end, 1 when something failed.
+    """Run until a signal; returns the exit code: 0 after an orderly end, 1 when something failed.
 
     The API listens on ``port`` (0: any free one). All logs go to the file ``logs``, if it is not None ("-": standard
     error).
@@ -83,7 +83,7 @@ class _Session:
         self._stops_asked = 0
 
     def run(self) -> int:
-        """Start, wait, stop; answers the exit code."""
+        """Start, wait, stop; returns the exit code."""
         for each in STOP_SIGNALS:
             signal.signal(each, self._caught)
         try:

@@ -18,7 +18,7 @@ BATCH_MAX_MESSAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutgoingMessage:
     """A text to be sent on a lane, not to be received before ``delay_s`` seconds (0 to 900)."""
 
     lane: Lane
@@ -52,15 +52,15 @@ class Transport(Protocol):
         """The name of the queue behind a lane."""
         ...
 
-    def send(self, parcel: Parcel) -> None:
+    def send(self, outgoing: OutgoingMessage) -> None:
         """Send one text. Once this returns the message is durable; if it raises, it may be all the same.
 
         This and all the others raise ``NoQueue`` where there is no such queue.
         """
         ...
 
-    def send_many(self, parcels: Sequence[Parcel]) -> list[int]:
-        """Send texts in as few calls as possible; answers the positions of those that were not accepted."""
+    def send_many(self, outgoing: Sequence[OutgoingMessage]) -> list[int]:
+        """Send texts in as few calls as possible; returns the positions of those that were not accepted."""
         ...
 
     def receive(self, source: str, most: int, hide_s: int, wait_s: int) -> list[Received]:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from chalicelib import settings
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Lane, sqs_name
-from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, NoQueue, Parcel, Received
+from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, NoQueue, OutgoingMessage, Received
 
 T = TypeVar("T")
 VISIBILITY_MAX_S = 43_200  # the SQS limit, counted from the receive
@@ -57,22 +57,22 @@ class SqsTransport:
         """The SQS name of a lane's queue."""
         return sqs_name(self.base_name, lane)
 
-    def send(self, parcel: Parcel) -> None:
+    def send(self, outgoing: OutgoingMessage) -> None:
         """Send one text."""
         self._call(
             self.client.send_message,
-            self.source_of(parcel.lane),
-            MessageBody=parcel.text,
-            DelaySeconds=parcel.delay_s,
+            self.source_of(outgoing.lane),
+            MessageBody=outgoing.text,
+            DelaySeconds=outgoing.delay_s,
             **self._system_attributes(),
         )
 
-    def send_many(self, parcels: Sequence[Parcel]) -> list[int]:
-        """Send texts in batches of ten, packed by count and bytes; answers the positions not accepted."""
+    def send_many(self, outgoing: Sequence[OutgoingMessage]) -> list[int]:
+        """Send texts in batches of ten, packed by count and bytes; returns the positions not accepted."""
         refused: list[int] = []
-        for source, positions in _grouped(range(len(parcels)), lambda i: self.source_of(parcels[i].lane)):
-            for batch in packed(positions, lambda i: len(parcels[i].text)):
-                refused += self._send_batch(source, batch, parcels)
+        for source, positions in _grouped(range(len(outgoing)), lambda i: self.source_of(outgoing[i].lane)):
+            for batch in packed(positions, lambda i: len(outgoing[i].text)):
+                refused += self._send_batch(source, batch, outgoing)
         return refused
 
     def receive(self, source: str, most: int, hide_s: int, wait_s: int) -> list[Received]:
@@ -131,10 +131,10 @@ class SqsTransport:
             self._urls.pop(source, None)
             raise NoQueue(f"there is no queue {source}") from error
 
-    def _send_batch(self, source: str, positions: Sequence[int], parcels: Sequence[Parcel]) -> list[int]:
+    def _send_batch(self, source: str, positions: Sequence[int], outgoing: Sequence[OutgoingMessage]) -> list[int]:
         system_attributes = self._system_attributes()
         entries = [
-            {"Id": str(i), "MessageBody": parcels[i].text, "DelaySeconds": parcels[i].delay_s, **system_attributes}
+            {"Id": str(i), "MessageBody": outgoing[i].text, "DelaySeconds": outgoing[i].delay_s, **system_attributes}
             for i in positions
         ]
         answer = self._call(self.client.send_message_batch, source, Entries=entries)

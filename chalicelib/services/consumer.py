@@ -28,7 +28,7 @@ from chalicelib.engine.worker.run import SHUT_DOWN
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.services import checks, installation
-from chalicelib.services.locks import LockKeeper
+from chalicelib.services.locks import LockExtender
 from chalicelib.services.serving import Function, TopicThreads, label_of
 from chalicelib.settings import MQ_POLL_WAIT_MAX_S
 
@@ -102,14 +102,14 @@ class Consumer:
                 return
             yard = installation.yard()
             _refuse_deployed(yard, self._functions)
-            keeper = LockKeeper(yard, _lock_ms(yard, self._options), _timeout_ms(yard, self._options))
-            self._serving = _Serving(yard, keeper, _wait_s(yard, self._options))
-            keeper.start()
+            extender = LockExtender(yard, _lock_ms(yard, self._options), _timeout_ms(yard, self._options))
+            self._serving = _Serving(yard, extender, _wait_s(yard, self._options))
+            extender.start()
             for topic in self._functions:
                 self._open(self._serving, topic)
 
     def stop(self, within_s: float = STOP_WITHIN_S) -> bool:
-        """Poll no more, and wait up to ``within_s`` seconds for what is in hand; answers whether all of it was settled.
+        """Poll no more, and wait up to ``within_s`` seconds for what is in hand; returns whether all of it was settled.
 
         What was not is handed back with the reason "shutdown", and is there for other consumers at once, as after the
         shutdown of a worker. Its function goes on, as nobody can interrupt a thread, but what comes of it is not
@@ -124,7 +124,7 @@ class Consumer:
         for topic in serving.topics:
             topic.stop_polling()
         ended = all(topic.join(give_up_at_s) for topic in serving.topics)
-        serving.keeper.stop(give_up_at_s)
+        serving.extender.stop(give_up_at_s)
         if not ended:
             handed_back = _hand_back(serving)
             logger.warning(
@@ -136,7 +136,7 @@ class Consumer:
         threads = TopicThreads(
             serving.yard,
             topic,
-            serving.keeper,
+            serving.extender,
             lambda: self._functions[topic],
             concurrency=self._options.concurrency,
             wait_s=serving.wait_s,
@@ -150,24 +150,24 @@ class _Serving:
     """What a started consumer works with."""
 
     yard: Yard
-    keeper: LockKeeper
+    extender: LockExtender
     wait_s: int
     topics: list[TopicThreads] = field(default_factory=list)
 
 
 def _hand_back(serving: _Serving) -> int:
-    """Give what is in hand to other consumers; answers how many messages that were."""
-    fates = []
-    for job in serving.keeper.held():
-        serving.keeper.let_go(job)
+    """Give what is in hand to other consumers; returns how many messages that were."""
+    dispositions = []
+    for job in serving.extender.held_jobs():
+        serving.extender.let_go(job)
         try:
-            fates.append((job, poll.hand_in(serving.yard, job, Interrupted(SHUT_DOWN))[1]))
-        except poll.NotInHand:
+            dispositions.append((job, poll.settle_locked(serving.yard, job, Interrupted(SHUT_DOWN))[1]))
+        except poll.NotLocked:
             continue  # it was settled, or lost, in this very moment
         except Exception:  # its lock ends, and it is delivered again
             logger.exception("message comes back", extra={"job_id": job.id})
-    poll.tidy(serving.yard, fates)
-    return len(fates)
+    poll.settle_messages(serving.yard, dispositions)
+    return len(dispositions)
 
 
 def _refuse_deployed(yard: Yard, topics: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
 from chalicelib.services.records import DeadLetter, Message, Page, Replay, dead_letter_of, message_of
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.ledger import REPLAYED
 
 Which: TypeAlias = DeadLetter | Message | int | str
@@ -22,7 +22,7 @@ LABELS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (St
 
 
 def replay(dead_letter: Which) -> Message:
-    """Publish a dead letter anew; answers the new message, which has a trace of its own.
+    """Publish a dead letter anew; returns the new message, which has a trace of its own.
 
     Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already.
     """
@@ -39,11 +39,11 @@ def batch_replay(dead_letters: Sequence[Which]) -> Sequence[Replay]:
 def replay_topic(topic: str, most: int = REPLAYS_MAX) -> Sequence[Replay]:
     """Replay the oldest dead letters of a topic that were not replayed yet, up to ``most`` (1 to 100).
 
-    Answers what became of each; as many as ``most``: there may be more. Raises ``InvalidInput``.
+    Returns what became of each; as many as ``most``: there may be more. Raises ``InvalidInput``.
     """
-    wanted = Wanted(Kind.MESSAGE, checks.topic(topic), LABELS_OF[False], descending=False)
-    stretch = installation.yard().lists.stretch(wanted, checks.whole("most", most, 1, REPLAYS_MAX))
-    return [_replay(job.id) for job in stretch.jobs]
+    wanted = JobQuery(Kind.MESSAGE, checks.topic(topic), LABELS_OF[False], descending=False)
+    cursor_page = installation.yard().lists.cursor_page(wanted, checks.whole("most", most, 1, REPLAYS_MAX))
+    return [_replay(job.id) for job in cursor_page.jobs]
 
 
 def list(  # noqa: A001  # fastify-mq's word for it
@@ -58,7 +58,7 @@ def list(  # noqa: A001  # fastify-mq's word for it
 
     Raises ``InvalidInput``.
     """
-    wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic), LABELS_OF[replayed])
+    wanted = JobQuery(Kind.MESSAGE, checks.maybe_topic(topic), LABELS_OF[replayed])
     return page_of(installation.yard(), wanted, dead_letter_of, page=page, per_page=per_page, cursor=cursor)
 
 

@@ -11,7 +11,7 @@ from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks
 from chalicelib.services.records import Page
-from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, Wanted
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobQuery
 
 MARK_CHARS = 12
 
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 def page_of(
     yard: Yard,
-    wanted: Wanted,
+    query: JobQuery,
     shape: Callable[[Job, Mapping[str, Any] | None], Item],
     *,
     page: int,
@@ -34,37 +34,37 @@ def page_of(
     size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
     number = checks.whole("page", page, 1, OFFSET_MAX // size + 1)
     if cursor is None:
-        found = yard.lists.page(wanted, (number - 1) * size, size)
-        jobs, total, exact, place = found.jobs, found.total, found.exact, found.next
+        found = yard.lists.page(query, (number - 1) * size, size)
+        jobs, total, exact, position = found.jobs, found.total, found.exact, found.next
     else:
         if number != 1:
             raise InvalidInput("a page is found by its number or by a cursor", field="cursor", expected="one of them")
-        stretch = yard.lists.stretch(wanted, size, _place(cursor, wanted))
-        jobs, total, exact, place = stretch.jobs, None, False, stretch.next
+        cursor_page = yard.lists.cursor_page(query, size, _position(cursor, query))
+        jobs, total, exact, position = cursor_page.jobs, None, False, cursor_page.next
     bodies = yard.payloads.bodies(jobs)
     return Page(
         items=[shape(job, bodies[job.id]) for job in jobs],
         total_count=total,
         total_is_exact=exact,
-        next_cursor=None if place is None else f"{place}.{_mark(wanted)}",
+        next_cursor=None if position is None else f"{position}.{_mark(query)}",
     )
 
 
-def _place(cursor: str, wanted: Wanted) -> str:
+def _position(cursor: str, query: JobQuery) -> str:
     """The place that a cursor of this very list names. Raises ``InvalidInput``."""
-    place, _, mark = cursor.rpartition(".") if isinstance(cursor, str) else ("", "", "")
-    if wanted.places.fullmatch(place) is None or mark != _mark(wanted):
+    position, _, mark = cursor.rpartition(".") if isinstance(cursor, str) else ("", "", "")
+    if query.positions.fullmatch(position) is None or mark != _mark(query):
         raise InvalidInput(
             "this is no cursor of this list",
             field="cursor",
             expected="the next_cursor of a page of the same list with the same filters",
             got=cursor,
         )
-    return place
+    return position
 
 
-def _mark(wanted: Wanted) -> str:
+def _mark(query: JobQuery) -> str:
     """What tells the cursors of one list from those of others."""
-    order = (wanted.order.name, wanted.descending) if wanted.order else wanted.descending
-    asked = (wanted.kind, wanted.type, wanted.labels, wanted.since_ms, wanted.until_ms, wanted.trace_id, order)
+    order = (query.order.name, query.descending) if query.order else query.descending
+    asked = (query.kind, query.type, query.index_keys, query.since_ms, query.until_ms, query.trace_id, order)
     return hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:MARK_CHARS]

@@ -17,7 +17,7 @@ LOOK_S = 0.25  # between two looks at whether locks are to be extended
 
 
 @dataclass(slots=True)
-class _Held:
+class _LockedMessage:
     """A message in hand: when its lock was last extended, and from when on it is not any more (monotonic ms)."""
 
     job: Job
@@ -26,7 +26,7 @@ class _Held:
     lock: threading.RLock = field(default_factory=threading.RLock)  # held while the lock is extended
 
 
-class LockKeeper:
+class LockExtender:
     """Extends the locks of what it holds, every third of a lock, until it is let go or ``timeout_ms`` are over.
 
     ``lock_ms``: how long a lock is, in milliseconds. A ``timeout_ms`` of 0 is for ever.
@@ -36,7 +36,7 @@ class LockKeeper:
         self.lock_ms = lock_ms
         self._yard = yard
         self._timeout_ms = timeout_ms or float("inf")
-        self._held: dict[str, _Held] = {}  # by lease: a lost message may come back to this very process
+        self._entries: dict[str, _LockedMessage] = {}  # by lease: a lost message may come back to this very process
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="locks", daemon=True)
@@ -50,23 +50,23 @@ class LockKeeper:
         self._stopping.set()
         self._thread.join(max(0.0, give_up_at_s - time.monotonic()))
 
-    def hold(self, job: Job) -> None:
+    def add(self, job: Job) -> None:
         """Keep a message that has just been taken in hand."""
         now_ms = time.monotonic() * 1_000
         with self._lock:
-            self._held[job.lease or ""] = _Held(job, now_ms, now_ms + self._timeout_ms)
+            self._entries[job.lease or ""] = _LockedMessage(job, now_ms, now_ms + self._timeout_ms)
 
-    def held(self) -> list[Job]:
+    def held_jobs(self) -> list[Job]:
         """The messages in hand."""
         with self._lock:
-            return [held.job for held in self._held.values()]
+            return [entry.job for entry in self._entries.values()]
 
     def let_go(self, job: Job) -> None:
         """Extend the lock of a message no more; an extension under way is waited for."""
         with self._lock:
-            held = self._held.pop(job.lease or "", None)
-        if held is not None:
-            with held.lock:
+            entry = self._entries.pop(job.lease or "", None)
+        if entry is not None:
+            with entry.lock:
                 return
 
     def _keep(self) -> None:
@@ -74,21 +74,21 @@ class LockKeeper:
         while not self._stopping.wait(min(LOOK_S, beat_ms / 1_000)):
             now_ms = time.monotonic() * 1_000
             with self._lock:
-                due = [held for held in self._held.values() if now_ms - held.extended_at_ms >= beat_ms]
-            for held in due:
-                with held.lock:
-                    if (held.job.lease or "") in self._held:
-                        self._extend(held, now_ms)
+                due = [entry for entry in self._entries.values() if now_ms - entry.extended_at_ms >= beat_ms]
+            for entry in due:
+                with entry.lock:
+                    if (entry.job.lease or "") in self._entries:
+                        self._extend(entry, now_ms)
 
-    def _extend(self, held: _Held, now_ms: float) -> None:
-        job = held.job
-        if now_ms >= held.until_ms:
+    def _extend(self, entry: _LockedMessage, now_ms: float) -> None:
+        job = entry.job
+        if now_ms >= entry.until_ms:
             logger.warning("a function takes too long; its lock is left to end", extra={"job_id": job.id})
             self.let_go(job)
             return
         try:
             poll.extend(self._yard, job.id, job.lease or "", self.lock_ms)
-            held.extended_at_ms = now_ms
+            entry.extended_at_ms = now_ms
         except Conflict:  # settled meanwhile, or another consumer has it
             self.let_go(job)
         except Exception:  # the next look may succeed; if none does, the lock ends

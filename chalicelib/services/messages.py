@@ -26,7 +26,7 @@ from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.polling.poll import NO_REASON
 from chalicelib.engine.polling.settle_many import Report, settle_batch
@@ -37,10 +37,10 @@ from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
 from chalicelib.services.once import Once
 from chalicelib.services.records import Message, Page, message_of
-from chalicelib.services.refusals import told
+from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import Status, states_of
 from chalicelib.settings import MQ_POLL_MAX
-from chalicelib.store.job_lists import LABELS, Wanted, labels_of
+from chalicelib.store.job_lists import INDEX_KEYS, JobQuery, index_keys_of
 
 Which: TypeAlias = Message | int | str
 """A message, or its id as a number or as digits."""
@@ -99,9 +99,9 @@ def publish(
         within=within,
     )
     yard = installation.yard()
-    draft = _draft(wanted)
+    new_job = _new_job(wanted)
     try:
-        return _published(yard, draft, publishing.publish(yard, draft))
+        return _published(yard, new_job, publishing.publish(yard, new_job))
     except BaseException:
         _take_back(wanted)
         raise
@@ -110,11 +110,11 @@ def publish(
 def publish_many(wanted: Iterable[NewMessage]) -> Sequence[Message | TaskyardError]:
     """Publish many messages in few calls; answers, in order, each one's record or why it was not accepted."""
     yard = installation.yard()
-    drafts = [(each, _draft_or_error(each)) for each in wanted]
-    outcomes = iter(publishing.publish_many(yard, [draft for _, draft in drafts if isinstance(draft, Draft)]))
+    new_jobs = [(each, _new_job_or_error(each)) for each in wanted]
+    outcomes = iter(publishing.publish_many(yard, [new_job for _, new_job in new_jobs if isinstance(new_job, NewJob)]))
     return [
-        _published_or_error(yard, each, draft, next(outcomes)) if isinstance(draft, Draft) else draft
-        for each, draft in drafts
+        _published_or_error(yard, each, new_job, next(outcomes)) if isinstance(new_job, NewJob) else new_job
+        for each, new_job in new_jobs
     ]
 
 
@@ -128,9 +128,9 @@ def poll(
 ) -> Sequence[Message]:
     """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
 
-    ``limit``: 1 to 100, unless told ``TASKYARD_MQ_POLL_LIMIT`` (10). ``lock_timeout_ms``: for how long they are in
-    hand, 1 second to 12 hours, unless told ``TASKYARD_POLL_LEASE_MS`` (30 s). ``wait_s`` (0 to 20): how long to wait
-    for the first if there is none now. ``consumer_id``: who takes them, unless told this process.
+    ``limit``: 1 to 100, default ``TASKYARD_MQ_POLL_LIMIT`` (10). ``lock_timeout_ms``: for how long they are
+    locked, 1 second to 12 hours, default ``TASKYARD_POLL_LEASE_MS`` (30 s). ``wait_s`` (0 to 20): how long to wait
+    for the first if there is none now. ``consumer_id``: who receives them, default this process.
 
     Raises ``InvalidInput``, and ``Conflict`` for a topic with subscribers.
     """
@@ -144,7 +144,7 @@ def poll(
         yard.worker_name if consumer_id is None else checks.name("consumer_id", consumer_id),
         checks.whole("wait_s", wait_s, 0, polling.WAIT_MAX_S),
     )
-    return [message_of(job, yard.payloads.body(job), in_hand=True) for job in jobs]
+    return [message_of(job, yard.payloads.body(job), locked=True) for job in jobs]
 
 
 def complete(message: Which, lock_token: str | None = None) -> Message:
@@ -194,9 +194,9 @@ def extend(message: Which, lock_timeout_ms: int | None = None, lock_token: str |
     keep_ms = yard.settings.poll_lease_ms if lock_timeout_ms is None else checks.lock_ms(lock_timeout_ms)
     try:
         job = polling.extend(yard, _id(message), token, keep_ms)
-    except polling.NotInHand as refused:
-        raise told(refused) from refused
-    return message_of(job, yard.payloads.body(job), in_hand=True)
+    except polling.NotLocked as refused:
+        raise as_conflict(refused) from refused
+    return message_of(job, yard.payloads.body(job), locked=True)
 
 
 def get(message: Which) -> Message:
@@ -219,20 +219,20 @@ def list(  # noqa: A001  # fastify-mq's word for it
     What is published meanwhile moves the pages; ``cursor``, the ``next_cursor`` of the page before, does not move and
     costs the same however deep it is. Raises ``InvalidInput``.
     """
-    wanted = Wanted(
+    wanted = JobQuery(
         Kind.MESSAGE,
         checks.maybe_topic(topic),
-        LABELS if status is None else labels_of(*states_of(_status(status))),
+        INDEX_KEYS if status is None else index_keys_of(*states_of(_status(status))),
         trace_id=checks.maybe_name("trace_id", trace_id),
     )
     return page_of(installation.yard(), wanted, message_of, page=page, per_page=per_page, cursor=cursor)
 
 
-def _draft(wanted: NewMessage) -> Draft:
+def _new_job(wanted: NewMessage) -> NewJob:
     if wanted.once is not None and wanted.idempotency_key is not None:
         raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
     tries = wanted.max_retries
-    return Draft(
+    return NewJob(
         kind=Kind.MESSAGE,
         type=checks.topic(wanted.topic),
         input=checks.document("payload", wanted.payload),
@@ -246,20 +246,20 @@ def _draft(wanted: NewMessage) -> Draft:
     )
 
 
-def _draft_or_error(wanted: NewMessage) -> Draft | TaskyardError:
+def _new_job_or_error(wanted: NewMessage) -> NewJob | TaskyardError:
     if not isinstance(wanted, NewMessage):
         return InvalidInput("this is no message to be published", expected="a NewMessage", got=type(wanted).__name__)
     try:
-        return _draft(wanted)
+        return _new_job(wanted)
     except TaskyardError as error:
         return error
 
 
 def _published_or_error(
-    yard: Yard, wanted: NewMessage, draft: Draft, outcome: Job | TaskyardError
+    yard: Yard, wanted: NewMessage, new_job: NewJob, outcome: Job | TaskyardError
 ) -> Message | TaskyardError:
     if isinstance(outcome, Job):
-        return _published(yard, draft, outcome)
+        return _published(yard, new_job, outcome)
     _take_back(wanted)
     return outcome
 
@@ -276,18 +276,18 @@ def _key(wanted: NewMessage) -> str | None:
     return checks.maybe_name("idempotency_key", wanted.idempotency_key)
 
 
-def _published(yard: Yard, draft: Draft, job: Job) -> Message:
+def _published(yard: Yard, new_job: NewJob, job: Job) -> Message:
     """The record of what was published: under an idempotency key perhaps an earlier message."""
-    if draft.idempotency_key is not None:
+    if new_job.idempotency_key is not None:
         return _record(yard, job)
-    return message_of(job, {"input": draft.input, "options": draft.options})
+    return message_of(job, {"input": new_job.input, "options": new_job.options})
 
 
 def _settled(yard: Yard, act: Callable[[], Job]) -> Message:
     try:
         return _record(yard, act())
-    except polling.NotInHand as refused:
-        raise told(refused) from refused
+    except polling.NotLocked as refused:
+        raise as_conflict(refused) from refused
 
 
 def _settled_many(outcomes: Sequence[tuple[Which, Outcome]]) -> Sequence[Message | TaskyardError]:
@@ -299,8 +299,8 @@ def _settled_many(outcomes: Sequence[tuple[Which, Outcome]]) -> Sequence[Message
     return [
         message_of(each, bodies[each.id])
         if isinstance(each, Job)
-        else told(each)
-        if isinstance(each, polling.NotInHand)
+        else as_conflict(each)
+        if isinstance(each, polling.NotLocked)
         else each
         for each in found
     ]

@@ -38,7 +38,7 @@ def pause(type: str | None = None, *, queue: str | None = None) -> None:  # noqa
 
 
 def resume(type: str | None = None, *, queue: str | None = None) -> int:  # noqa: A002  # as above
-    """Let the jobs begin again; answers how many were sent that had waited.
+    """Let the jobs begin again; returns how many were sent that had waited.
 
     Raises ``InvalidInput``, and ``NotFound`` for what is not paused.
     """

@@ -25,7 +25,7 @@ class PoolOfTasks:
     name: str
 
     def add(self, *args: Any) -> int:
-        """Add a job whose process is called with its id and ``args``; answers the id, or 0 where the pool is full.
+        """Add a job whose process is called with its id and ``args``; returns the id, or 0 where the pool is full.
 
         ``args`` are plain JSON values. Raises ``InvalidInput`` for others, ``TooLarge``, ``Conflict`` where
         ``event.next`` gave an id that is taken, and ``Unavailable``.

@@ -9,7 +9,7 @@ from datetime import datetime
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock import leases
-from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_as_told, unreplayed
+from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_matching, unreplayed
 from chalicelib.engine.projections.depth import Depth, depth_of
 from chalicelib.services import checks, installation
 from chalicelib.services.consumer import STOP_WITHIN_S, Consumer
@@ -62,7 +62,7 @@ def counts(kind: Kind | str = Kind.TASK, type: str | None = None) -> dict[State,
 
 
 def recover_locked(topic: str | None = None) -> int:
-    """Make every message PENDING at once whose lock ran out; answers how many.
+    """Make every message PENDING at once whose lock ran out; returns how many.
 
     They come back by themselves, too: with the next poll after the lock has run out. Raises ``InvalidInput``.
     """
@@ -98,7 +98,7 @@ def cleanup(
     """Remove messages that are COMPLETED or FAILED, the oldest first, with their payloads.
 
     Dead letters that were not replayed stay unless ``include_unreplayed``; traces are told for 15 days more.
-    ``older_than``: only what last changed before this aware time; everything of the status unless told. It goes on
+    ``older_than``: only what last changed before this aware time; default everything of the status. It goes on
     until none is left or ``going_on`` says no, which is asked every 100 messages: in a Lambda function let it look at
     the time that remains. Raises ``InvalidInput``.
     """
@@ -109,7 +109,7 @@ def cleanup(
     wanted = messages_to_remove(chosen, states_of(Status(status)), include_unreplayed=include_unreplayed)
     deleted, place = 0, None
     while True:
-        removed = remove_as_told(yard, wanted, before_ms, Bounds(REMOVALS_AT_ONCE, going_on), place)
+        removed = remove_matching(yard, wanted, before_ms, Bounds(REMOVALS_AT_ONCE, going_on), place)
         deleted, place = deleted + removed.count, removed.place
         if place is None or not going_on():
             break

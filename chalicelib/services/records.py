@@ -173,8 +173,8 @@ class Page(Generic[Item]):
         return len(self.items)
 
 
-def message_of(job: Job, body: Mapping[str, Any] | None, *, in_hand: bool = False) -> Message:
-    """A record of the ledger as a message; ``in_hand``: for the client that has just polled it."""
+def message_of(job: Job, body: Mapping[str, Any] | None, *, locked: bool = False) -> Message:
+    """A record of the ledger as a message; ``locked``: for the client that has just polled it."""
     content = body or {}
     running = job.state is State.RUNNING
     return Message(
@@ -195,7 +195,7 @@ def message_of(job: Job, body: Mapping[str, Any] | None, *, in_hand: bool = Fals
         error=job.error.message if job.error is not None else None,
         created_at=moment_of(job.created_at_ms),
         updated_at=moment_of(job.updated_at_ms),
-        lock_token=job.lease if in_hand else None,
+        lock_token=job.lease if locked else None,
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from chalicelib.core.errors import Conflict
 from chalicelib.core.states import State
-from chalicelib.engine.polling.poll import InOtherHands, NotInHand
+from chalicelib.engine.polling.poll import LockMismatch, NotLocked
 from chalicelib.services.words import STATUS_OF
 
 
-def told(refused: NotInHand) -> Conflict:
+def as_conflict(refused: NotLocked) -> Conflict:
     """The engine's refusal as the dialect tells it."""
     job = refused.job
-    if isinstance(refused, InOtherHands):
+    if isinstance(refused, LockMismatch):
         return refused
     if job.state is State.RUNNING:
         return Conflict(

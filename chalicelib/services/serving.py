@@ -15,7 +15,7 @@ from chalicelib.engine.polling import poll
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.services.current import at_work
-from chalicelib.services.locks import LockKeeper
+from chalicelib.services.locks import LockExtender
 from chalicelib.services.records import Message, message_of
 
 LOOK_S = 0.25  # between two looks at whether to stop
@@ -37,7 +37,7 @@ class TopicThreads:
         self,
         yard: Yard,
         topic: str,
-        keeper: LockKeeper,
+        extender: LockExtender,
         functions: Callable[[], tuple[Function, ...]],
         *,
         concurrency: int,
@@ -45,7 +45,7 @@ class TopicThreads:
     ) -> None:
         self._yard = yard
         self._topic = topic
-        self._keeper = keeper
+        self._extender = extender
         self._functions = functions
         self._wait_s = wait_s
         self._idle = threading.Semaphore(concurrency)
@@ -67,7 +67,7 @@ class TopicThreads:
         self._stopping.set()
 
     def join(self, give_up_at_s: float) -> bool:
-        """Wait for all threads to end; answers whether they did."""
+        """Wait for all threads to end; returns whether they did."""
         threads = [self._poller, *self._workers]
         for thread in threads:
             thread.join(max(0.0, give_up_at_s - time.monotonic()))
@@ -101,9 +101,9 @@ class TopicThreads:
         return places
 
     def _take(self, most: int) -> list[Job]:
-        jobs = poll.poll(self._yard, self._topic, most, self._keeper.lock_ms, self._yard.worker_name, self._wait_s)
+        jobs = poll.poll(self._yard, self._topic, most, self._extender.lock_ms, self._yard.worker_name, self._wait_s)
         for job in jobs:
-            self._keeper.hold(job)
+            self._extender.add(job)
         if not jobs and self._wait_s == 0:
             self._stopping.wait(LOOK_S)
         return jobs
@@ -115,23 +115,23 @@ class TopicThreads:
             except Exception:  # its lock ends, and it is delivered again
                 logger.exception("message comes back", extra={"job_id": job.id, "topic": self._topic})
             finally:
-                self._keeper.let_go(job)
+                self._extender.let_go(job)
                 self._idle.release()
 
     def _consume(self, job: Job) -> None:
         with at_work(self._yard, job.id):
             outcome = self._outcome(job)
-        self._keeper.let_go(job)  # an extension that came after the end would put off the next delivery
+        self._extender.let_go(job)  # an extension that came after the end would put off the next delivery
         try:
-            _, fate = poll.hand_in(self._yard, job, outcome)
-        except poll.NotInHand as refused:
+            _, disposition = poll.settle_locked(self._yard, job, outcome)
+        except poll.NotLocked as refused:
             logger.warning("end not recorded: the lock was lost", extra={"job_id": job.id, "reason": refused.message})
             return
-        poll.tidy(self._yard, [(job, fate)])
+        poll.settle_messages(self._yard, [(job, disposition)])
 
     def _outcome(self, job: Job) -> Outcome:
         """Call every function that has not succeeded yet; one that fails does not stop the others."""
-        message = message_of(job, self._yard.payloads.body(job), in_hand=True)
+        message = message_of(job, self._yard.payloads.body(job), locked=True)
         succeeded = list(job.succeeded_subscribers)
         failures: list[Failed] = []
         for function in self._functions():

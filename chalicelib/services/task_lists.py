@@ -9,7 +9,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.job_lists import LABELS, JobPage, Order, Wanted, labels_of
+from chalicelib.store.job_lists import INDEX_KEYS, JobPage, JobQuery, Order, index_keys_of
 from chalicelib.store.ledger import position_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
@@ -37,7 +37,7 @@ class Span:
     since_ms: int | None = None
     until_ms: int | None = None
 
-    def holds(self, at_ms: int | None) -> bool:
+    def includes(self, at_ms: int | None) -> bool:
         """Whether a point in time lies in it; none does not."""
         if at_ms is None:
             return False
@@ -61,17 +61,17 @@ class TaskFilters:
     completed: Span | None = None  # of what is done
 
 
-def wanted_tasks(yard: Yard, filters: TaskFilters, order: Sequence[tuple[str, bool]] = NEWEST_FIRST) -> Wanted:
+def task_query(yard: Yard, filters: TaskFilters, order: Sequence[tuple[str, bool]] = NEWEST_FIRST) -> JobQuery:
     """The list that ``filters`` describe: what an index answers, and a test for what none does.
 
     ``order`` is one or more of ``SORT_KEYS``, each with whether the largest comes first; a later one decides where
     those before are the same.
     """
     tests = _tests(yard, filters)
-    return Wanted(
+    return JobQuery(
         Kind.TASK,
         filters.type,
-        LABELS if filters.status is None else labels_of(filters.status),
+        INDEX_KEYS if filters.status is None else index_keys_of(filters.status),
         since_ms=filters.created.since_ms,
         until_ms=filters.created.until_ms,
         target_id=filters.target_id,
@@ -104,11 +104,11 @@ def _opposite(text: str) -> str:
     return bytes(255 - byte for byte in _ended(text).encode("utf-8", "surrogatepass")).hex()
 
 
-def page_of_one(yard: Yard, job_id: int | None, wanted: Wanted, offset: int = 0) -> JobPage:
-    """The list ``wanted`` cut down to one task, read by its id, however old it is."""
+def page_of_one(yard: Yard, job_id: int | None, query: JobQuery, offset: int = 0) -> JobPage:
+    """The list ``query`` cut down to one task, read by its id, however old it is."""
     job = None if job_id is None else yard.jobs.find(job_id)
-    span = Span(wanted.since_ms, wanted.until_ms)
-    found = [job] if job is not None and wanted.holds(job) and span.holds(job.created_at_ms) else []
+    span = Span(query.since_ms, query.until_ms)
+    found = [job] if job is not None and query.includes(job) and span.includes(job.created_at_ms) else []
     return JobPage(found[offset:], len(found), exact=True)
 
 
@@ -125,7 +125,7 @@ def _tests(yard: Yard, filters: TaskFilters) -> list[Test]:
         tests.append(lambda job: job.runner == filters.runner)
     if filters.completed is not None:
         completed = filters.completed
-        tests.append(lambda job: completed.holds(job.completed_at_ms))
+        tests.append(lambda job: completed.includes(job.completed_at_ms))
     if filters.target_name is not None:
         part = filters.target_name.casefold()
         tests.append(lambda job: part in _target_name(yard, job).casefold())

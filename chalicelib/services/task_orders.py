@@ -13,7 +13,7 @@ from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
-from chalicelib.core.retry import Backoff, wished
+from chalicelib.core.retry import Backoff, backoff_from
 from chalicelib.core.signature import check_secret_in
 from chalicelib.engine.handlers.script_files import SCRIPT_NAME
 from chalicelib.services import checks
@@ -68,16 +68,16 @@ WORDS = {
 """fastify-task's words for the fields of ``NextTask``."""
 
 
-def wish_of(given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
+def next_request(given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
     """What follows a task, as the engine keeps it. Raises ``InvalidInput``, whose field begins with ``next``."""
     if not isinstance(given, NextTask | Mapping):
         expected = "a NextTask, or a dict in the words of fastify-task"
         raise InvalidInput("this is no task", field="next", expected=expected, got=type(given).__name__)
     with within("next"):
-        return _wish(given if isinstance(given, NextTask) else _next_task(given))
+        return _next_request(given if isinstance(given, NextTask) else _next_task(given))
 
 
-def _wish(task: NextTask) -> dict[str, Any]:
+def _next_request(task: NextTask) -> dict[str, Any]:
     told = {
         "type": checks.name("type", task.type),
         "targetId": checks.maybe_name("target_id", task.target_id),
@@ -90,10 +90,10 @@ def _wish(task: NextTask) -> dict[str, Any]:
         "priority": None if task.priority is None else priority(task.priority),
         "maxRetries": None if task.max_retries is None else attempts(task.max_retries) - 1,
         "timeout": timeout_ms(task.timeout_ms),
-        "next": None if task.next is None else wish_of(task.next),
+        "next": None if task.next is None else next_request(task.next),
     }
-    wish = {name: value for name, value in told.items() if value is not None}
-    return wish if task.input is Follows.OUTPUT else {**wish, "input": jsonable(task.input, "next.input")}
+    request = {name: value for name, value in told.items() if value is not None}
+    return request if task.input is Follows.OUTPUT else {**request, "input": jsonable(task.input, "next.input")}
 
 
 def _next_task(given: Mapping[str, Any]) -> NextTask:
@@ -167,7 +167,7 @@ def backoff(given: object, delay_s: float) -> Backoff | None:
     """What a wish for a backoff means for a task with a delay, if there is one. Raises ``InvalidInput``."""
     if given is None:
         return None
-    return wished(checks.name("backoff", given) if isinstance(given, str) else given, delay_ms(delay_s))
+    return backoff_from(checks.name("backoff", given) if isinstance(given, str) else given, delay_ms(delay_s))
 
 
 def maybe_document(field_name: str, given: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ from chalicelib.engine.commands import complete as completing
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion
 from chalicelib.engine.commands.run_now import run_now
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish import publish
 from chalicelib.engine.worker import console
 from chalicelib.engine.worker.context import Context
@@ -42,7 +42,7 @@ from chalicelib.services.current import at_work
 from chalicelib.services.lists import page_of
 from chalicelib.services.once import Once
 from chalicelib.services.records import ConsoleLine, LogEntry, Page, Task, context_of, moment_of, task_of
-from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
+from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, task_query
 from chalicelib.services.task_orders import NextTask
 from chalicelib.services.task_statistics import statistics as statistics
 from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX
@@ -97,12 +97,12 @@ def create(
 ) -> Task:
     """Create a task and answer its record.
 
-    ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (``index`` unless told), or
+    ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (default ``index``), or
     ``manual``, completed by a person. ``input``: any value that JSON has a form for (docs/handlers.md). ``delay_s``
     (0 to ten years): not before so many seconds from now. ``context``: kept with it; its ``secret`` is what
     ``callback_with_signature`` and the like are signed with, and is never shown. ``priority`` (-1000 to 1000): larger
     is sooner. ``max_retries`` (0 to 99), ``backoff`` and ``timeout_ms`` (of an attempt, or of the wait of a parked
-    task; 0: none) are those of the handler unless told; the backoff may be one of kue's forms, too: ``True``
+    task; 0: none) default to those of the handler; the backoff may be one of kue's forms, too: ``True``
     (``delay_s`` again before each retry), ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a
     function declared with ``@backoff``.
     ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
@@ -115,7 +115,7 @@ def create(
     if once is not None and idempotency_key is not None:
         raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
     own_key = None if once is None else Once(checks.name("once", once), within)
-    draft = Draft(
+    new_job = NewJob(
         kind=Kind.TASK,
         type=checks.name("type", type),
         input=jsonable(input, "input"),
@@ -133,18 +133,18 @@ def create(
         parent_id=None if parent is None else _id(parent),
         created_by=checks.maybe_name("user_id", user_id),
         remove_on_complete=task_orders.flag("remove_on_complete", remove_on_complete),
-        next=None if next is None else task_orders.wish_of(next),
+        next=None if next is None else task_orders.next_request(next),
         idempotency_key=checks.maybe_name("idempotency_key", idempotency_key),
     )
     yard = installation.yard()
-    return _record(yard, publish.publish(yard, draft) if own_key is None else _published_once(yard, draft, own_key))
+    return _record(yard, publish.publish(yard, new_job) if own_key is None else _published_once(yard, new_job, own_key))
 
 
 def detail(task: Which) -> Task:
     """A task as it stands now, with its log, what its polls found and its handler printed. Raises ``NotFound``."""
     yard = installation.yard()
     job = _find(yard, task)
-    polls = tuple({**found, "time": moment_of(found["time"])} for found in yard.notes.poll_results(job))
+    polls = tuple({**found, "time": moment_of(found["time"])} for found in yard.job_details.poll_results(job))
     return replace(_record(yard, job), poll_results=polls, log=_log(yard, job), console=_console(yard, job))
 
 
@@ -189,7 +189,7 @@ def list(  # noqa: A001  # fastify-task's word for it
         if completed_from is None and completed_until is None
         else _span("completed", completed_from, completed_until),
     )
-    wanted = wanted_tasks(yard, filters, [(sort, descending)])
+    wanted = task_query(yard, filters, [(sort, descending)])
     if id is not None:
         size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
         found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
@@ -234,7 +234,7 @@ def cancel(task: Which) -> Task:
 
 
 def cancel_matching(*, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # every dialect's word
-    """Cancel all tasks of a type about one target that are not done; answers how many. Raises ``InvalidInput``."""
+    """Cancel all tasks of a type about one target that are not done; returns how many. Raises ``InvalidInput``."""
     return lifecycle.cancel_matching(
         installation.yard(),
         checks.name("target_id", target_id),
@@ -362,13 +362,13 @@ def runner(going_on: Callable[[], bool] = lambda: True) -> Mapping[str, int]:
     """What the clock does every minute: send what is due or unsent, recover what was abandoned.
 
     Where the clock function is deployed, nobody needs to call it. It goes on until nothing is left or ``going_on``
-    says no; answers how many jobs each step touched.
+    says no; returns how many jobs each step touched.
     """
     return leases.tick(installation.yard(), going_on)
 
 
 def reset_all() -> int:
-    """Send every running task back to be run again, whoever runs it; answers how many.
+    """Send every running task back to be run again, whoever runs it; returns how many.
 
     What their workers still do is not recorded. A task whose worker died comes back by itself; this is for workers
     that are known to be gone. So what the calling process runs, such as the handler that calls this, goes on.
@@ -376,10 +376,10 @@ def reset_all() -> int:
     return lifecycle.reset_running(installation.yard(), sparing=frozenset(running_here))
 
 
-def _published_once(yard: Yard, draft: Draft, once: Once) -> Job:
+def _published_once(yard: Yard, new_job: NewJob, once: Once) -> Job:
     key = once.reserve()
     try:
-        return publish.publish(yard, replace(draft, idempotency_key=key, first_wins=True))
+        return publish.publish(yard, replace(new_job, idempotency_key=key, first_wins=True))
     except BaseException:
         once.release()
         raise

@@ -13,7 +13,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.records import TraceEvent, trace_event_of
 from chalicelib.services.words import TraceEventType
-from chalicelib.store.job_lists import TOLD_LABELS, Wanted
+from chalicelib.store.job_lists import STORY_INDEX_KEYS, JobQuery
 
 
 def get(trace_id: str) -> tuple[TraceEvent, ...]:
@@ -37,18 +37,18 @@ def list(  # noqa: A001  # fastify-mq's word for it
     ``InvalidInput``, and ``NotFound`` for a message id that there is none of.
     """
     yard = installation.yard()
-    wanted = Wanted(Kind.MESSAGE, checks.maybe_topic(topic), TOLD_LABELS)
-    wished = None if event is None else _event_type(event)
+    wanted = JobQuery(Kind.MESSAGE, checks.maybe_topic(topic), STORY_INDEX_KEYS)
+    backoff_from = None if event is None else _event_type(event)
     windows: Iterable[Sequence[Story]] = _windows(yard, wanted) if message_id is None else [[_story(yard, message_id)]]
     told = (
         trace_event_of(each.story, each.event)
         for stories in windows
         for each in newest_first(story for story in stories if wanted.type in (None, story.type))
     )
-    return (each for each in told if wished in (None, each.event))
+    return (each for each in told if backoff_from in (None, each.event))
 
 
-def _windows(yard: Yard, wanted: Wanted) -> Iterator[Sequence[Story]]:
+def _windows(yard: Yard, wanted: JobQuery) -> Iterator[Sequence[Story]]:
     stories = (story for _, story in yard.lists.stories(wanted) if story is not None)
     while window := tuple(islice(stories, WINDOW)):
         yield window

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-Wire = dict[str, Any]
+AttributeValues = dict[str, Any]
 
 
-def to_wire(value: Any) -> Wire:
+def to_attribute_value(value: Any) -> AttributeValues:
     """One value with its DynamoDB type; raises ``TypeError`` for a type that no table holds."""
     match value:
         case bool():
@@ -22,32 +22,32 @@ def to_wire(value: Any) -> Wire:
         case int():
             return {"N": str(value)}
         case list() | tuple():
-            return {"L": [to_wire(entry) for entry in value]}
+            return {"L": [to_attribute_value(entry) for entry in value]}
         case dict():
-            return {"M": item_to_wire(value)}
+            return {"M": to_attribute_values(value)}
     raise TypeError(f"no DynamoDB form for {type(value).__name__}")
 
 
-def from_wire(wire: Wire) -> Any:
+def from_attribute_value(attribute_value: AttributeValues) -> Any:
     """The value of one typed attribute."""
-    ((kind, value),) = wire.items()
+    ((kind, value),) = attribute_value.items()
     match kind:
         case "N":
             return int(value)
         case "L":
-            return [from_wire(entry) for entry in value]
+            return [from_attribute_value(entry) for entry in value]
         case "M":
-            return item_from_wire(value)
+            return from_attribute_values(value)
         case "S" | "BOOL":
             return value
     raise TypeError(f"unexpected DynamoDB type {kind}")
 
 
-def item_to_wire(item: Mapping[str, Any]) -> Wire:
+def to_attribute_values(item: Mapping[str, Any]) -> AttributeValues:
     """An item's attributes with their types; an attribute that is ``None`` is left out."""
-    return {name: to_wire(value) for name, value in item.items() if value is not None}
+    return {name: to_attribute_value(value) for name, value in item.items() if value is not None}
 
 
-def item_from_wire(wire: Mapping[str, Wire]) -> dict[str, Any]:
+def from_attribute_values(attribute_value: Mapping[str, AttributeValues]) -> dict[str, Any]:
     """The attributes of an item read from DynamoDB."""
-    return {name: from_wire(value) for name, value in wire.items()}
+    return {name: from_attribute_value(value) for name, value in attribute_value.items()}

@@ -9,7 +9,7 @@ from chalicelib.store.table import Clause
 ABSENT = Clause("absent", "attribute_not_exists({job})")
 EXISTS = Clause("exists", "attribute_exists({job})")
 NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
-UNHELD = Clause("unheld", "attribute_not_exists({held})")
+NOT_BLOCKED = Clause("unheld", "attribute_not_exists({held})")
 ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
 UNHEARD = Clause("unheard of", "attribute_not_exists({heard})")
 HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
@@ -32,9 +32,9 @@ def lease_ran_out(now_ms: int) -> Clause:
     return Clause("lease ran out", "{lease_until_ms} < :expiry", {":expiry": now_ms})
 
 
-def same_birth(birth: str) -> Clause:
+def same_uid(uid: str) -> Clause:
     """It is the same job, not another one with its id."""
-    return Clause("same birth", "{birth} = :birth", {":birth": birth})
+    return Clause("same birth", "{birth} = :birth", {":birth": uid})
 
 
 def same_delivery(delivery: int) -> Clause:

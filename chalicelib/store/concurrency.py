@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chalicelib.core.limits import NOTHING, Limit, Occupancy
-from chalicelib.store.attribute_values import Wire
+from chalicelib.core.limits import NOTHING, Concurrency, Limit
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Table, TransactionRefused
 
@@ -27,16 +27,16 @@ class Count:
     """A change of the occupancy of a type, as a part of a transaction; refused if it would exceed ``within``."""
 
     type: str
-    change: Occupancy
+    change: Concurrency
     within: Limit | None = None
 
 
-Action = Wire | Count
+Action = AttributeValues | Count
 """A part of a transaction: what a table does, or a change of an occupancy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Occupancies:
+class ConcurrencyCounts:
     """The access patterns of the occupancies."""
 
     table: Table
@@ -52,38 +52,40 @@ class Occupancies:
                 known = sums.get(action.type, Count(action.type, NOTHING))
                 sums[action.type] = Count(action.type, known.change + action.change, action.within or known.within)
         counts = [count for count in sums.values() if count.change]
-        wires = [action for action in actions if not isinstance(action, Count)]
+        writes = [action for action in actions if not isinstance(action, Count)]
         try:
-            self.table.transact([*wires, *(self.changing(count) for count in counts)])
+            self.table.transact([*writes, *(self.changing(count) for count in counts)])
         except TransactionRefused as refused:
-            fates = list(zip(refused.refused, refused.old, strict=True))
-            of_wires, of_types = (
-                iter(fates),
-                dict(zip((count.type for count in counts), fates[len(wires) :], strict=True)),
+            outcomes = list(zip(refused.refused, refused.old, strict=True))
+            of_writes, of_types = (
+                iter(outcomes),
+                dict(zip((count.type for count in counts), outcomes[len(writes) :], strict=True)),
             )
-            told = [of_types.get(a.type, (False, None)) if isinstance(a, Count) else next(of_wires) for a in actions]
-            raise TransactionRefused([bad for bad, _ in told], [old for _, old in told]) from refused
+            sorted_out = [
+                of_types.get(a.type, (False, None)) if isinstance(a, Count) else next(of_writes) for a in actions
+            ]
+            raise TransactionRefused([bad for bad, _ in sorted_out], [old for _, old in sorted_out]) from refused
 
-    def of(self, type: str) -> Occupancy:  # noqa: A002  # every dialect's word for it
+    def of(self, type: str) -> Concurrency:  # noqa: A002  # every dialect's word for it
         """The occupancy of a type as of the last write."""
         item = self.table.find(_key(type)) or {}
-        return Occupancy(item.get("running", 0), item.get("unfinished", 0))
+        return Concurrency(item.get("running", 0), item.get("unfinished", 0))
 
     def types(self) -> Iterator[str]:
         """Every type that ever had a limited job."""
         return (row["type"] for row in self.table.query_all("{kind} = :kind", {":kind": KIND}))
 
-    def changing(self, count: Count) -> Wire:
+    def changing(self, count: Count) -> AttributeValues:
         """The action that moves an occupancy; refused if a number that grows would exceed its bound."""
         adds = {"running": count.change.running, "unfinished": count.change.unfinished}
         clauses = tuple(_room(name, most) for name, most in _bounds(count.within) if adds[name] > 0)
         moved = {name: number for name, number in adds.items() if number}
         return self.table.updating(_key(count.type), Change(clauses, sets={"type": count.type}, adds=moved))
 
-    def full(self, type: str, concurrency: int) -> Wire:  # noqa: A002
+    def full(self, type: str, concurrency: int) -> AttributeValues:  # noqa: A002
         """The action that changes nothing, and is refused unless every slot of a type is taken."""
-        taken = Clause("no slot is free", "{running} >= :concurrency", {":concurrency": concurrency})
-        return self.table.checking(_key(type), taken)
+        full = Clause("no slot is free", "{running} >= :concurrency", {":concurrency": concurrency})
+        return self.table.checking(_key(type), full)
 
 
 def _key(type: str) -> dict[str, str]:  # noqa: A002

@@ -27,7 +27,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
 from chalicelib.core.webhooks import Webhook
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Clause, Refused, Table
 
 BAND_PREFIX = "band_"
@@ -88,7 +88,7 @@ class Directory:
 
     # -- idempotency --------------------------------------------------------------------------
 
-    def reserving(self, key: IdempotencyKey, job: Job, now_s: int, ttl_s: int) -> Wire:
+    def reserving(self, key: IdempotencyKey, job: Job, now_s: int, ttl_s: int) -> AttributeValues:
         """The action that binds a key to its job; refused while an earlier binding is in force.
 
         It remembers of the acceptance what the same request could not tell again once the job is removed.
@@ -105,7 +105,7 @@ class Directory:
         item = self.table.find(_alias_key(type, number))
         return item["job"] if item else None
 
-    def aliasing(self, type: str, number: int, job_id: int, instead_of: int | None = None) -> Wire:  # noqa: A002
+    def aliasing(self, type: str, number: int, job_id: int, instead_of: int | None = None) -> AttributeValues:  # noqa: A002
         """The action that makes a number a job's; refused if it is another's, except of the job ``instead_of``."""
         free = Clause("free", "attribute_not_exists({name}) OR {job} = :instead", {":instead": instead_of or job_id})
         return self.table.putting({**_alias_key(type, number), "job": job_id}, free)
@@ -119,7 +119,7 @@ class Directory:
 
     # -- outbox -------------------------------------------------------------------------------
 
-    def opening_outbox(self, outbox: Outbox) -> Wire:
+    def opening_outbox(self, outbox: Outbox) -> AttributeValues:
         """The action that marks a bulk of jobs as not yet sent."""
         return self.table.putting({"kind": "outbox", "name": outbox.name, "jobs": outbox.job_ids}, NOT_THERE)
 
@@ -136,7 +136,7 @@ class Directory:
 
     # -- unreadable messages ------------------------------------------------------------------
 
-    def noting_unreadable(self, message_id: str, job_id: int, expires_at_s: int) -> Wire:
+    def noting_unreadable(self, message_id: str, job_id: int, expires_at_s: int) -> AttributeValues:
         """The action that makes one dead letter, and no more, of an unreadable SQS message."""
         item = {"kind": "unreadable", "name": message_id, "job": job_id, "expires_at_s": expires_at_s}
         return self.table.putting(item, NOT_THERE)

@@ -30,9 +30,9 @@ from zlib import crc32
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
-from chalicelib.store.task_statistics import Cohorts, rows_in
+from chalicelib.store.task_statistics import TaskStatistics, rows_in
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
 ROWS_MAX = TRANSACTION_MAX_ITEMS - 1  # beside the watermark
@@ -58,7 +58,7 @@ class Insights:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self.cohorts = Cohorts(table)
+        self.task_days = TaskStatistics(table)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class Insights:
         """How many items ``effects`` touch; a transaction takes at most 99 beside the watermark."""
         return len(_rows(effects)) + len(rows_in(effects))
 
-    def _moving(self, shard: str, before: str | None, newest: str) -> Wire:
+    def _moving(self, shard: str, before: str | None, newest: str) -> AttributeValues:
         unmoved = (
             Clause("first batch", "attribute_not_exists({newest})")
             if before is None
@@ -90,7 +90,7 @@ class Insights:
         )
         return self._table.updating({"view": "watermarks", "key": shard}, Change((unmoved,), sets={"newest": newest}))
 
-    def _adding(self, shard: str, effects: Effects) -> Iterable[Wire]:
+    def _adding(self, shard: str, effects: Effects) -> Iterable[AttributeValues]:
         for (group, minute_ms), amounts in _rows(effects).items():
             if minute_ms is None:
                 key = _counters_key(shard, group)
@@ -100,7 +100,7 @@ class Insights:
                 expires_at_s = minute_ms // 1_000 + MINUTES_TTL_S
                 sets = {"group": asdict(group), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
             yield self._table.updating(key, Change((), sets=sets, adds=amounts))
-        yield from self.cohorts.adding(_slot(shard), effects)
+        yield from self.task_days.adding(_slot(shard), effects)
 
     def replace_counters(self, shard: str, effects: Effects) -> None:
         """Let the states be counted as in ``effects`` and not otherwise; nobody may be counting meanwhile.

@@ -22,7 +22,7 @@ from typing import Any
 
 from chalicelib.core.errors import TooLarge
 from chalicelib.core.job import Job
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Clause, Refused, Table
 
 LOG_MAX_ENTRIES = 100  # fastify-task keeps as many
@@ -55,7 +55,7 @@ class ConsoleLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Notes:
+class JobDetails:
     """The access patterns of what is kept beside the records."""
 
     table: Table
@@ -101,7 +101,7 @@ class Notes:
 
     # -- polls --------------------------------------------------------------------------------
 
-    def noting_poll(self, job: Job, number: int, result: dict[str, Any]) -> Wire:
+    def noting_poll(self, job: Job, number: int, result: dict[str, Any]) -> AttributeValues:
         """The action that keeps the result of poll ``number`` (from 1). Raises ``TooLarge`` beyond 32 KB."""
         text = _checked(json.dumps(result), ENTRY_MAX_BYTES, "poll result")
         return self.table.putting({"job": job.id, "part": f"{_polls(job)}{number:06d}", "entry": text})
@@ -121,7 +121,7 @@ class Notes:
         return None if item is None else str(item["value"])
 
     def note_step(self, job: Job, name: str, value: str) -> str:
-        """Keep what a step has left, unless it was done already; answers what is kept.
+        """Keep what a step has left, unless it was done already; returns what is kept.
 
         Raises ``TooLarge`` beyond 256 KB.
         """
@@ -143,11 +143,11 @@ def _newest_as_json(lines: Sequence[ConsoleLine]) -> str:
 
 
 def _polls(job: Job) -> str:
-    return f"poll#{job.round:06d}#"
+    return f"poll#{job.epoch:06d}#"
 
 
 def _step(job: Job, name: str) -> str:
-    return f"step#{job.round:06d}#{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+    return f"step#{job.epoch:06d}#{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
 
 
 def _checked(text: str, most_bytes: int, what: str) -> str:

@@ -27,7 +27,7 @@ from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind, State
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import ASIDE, DELETED_LABELS, REPLAYED, position_of
+from chalicelib.store.ledger import ASIDE, DELETED_INDEX_KEYS, REPLAYED, position_of
 from chalicelib.store.table import Table, chunks
 
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at
@@ -37,8 +37,8 @@ PER_PAGE_MAX = 100  # entries that a client gets at once
 OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
 STREAM_CHUNK_MAX = 1_000
 PARALLEL_READS = 12  # of the 32 connections that a client keeps
-LABELS = (*(state.value for state in State), REPLAYED)
-TOLD_LABELS = (*LABELS, *DELETED_LABELS.values())  # of all messages whose story can be told
+INDEX_KEYS = (*(state.value for state in State), REPLAYED)
+STORY_INDEX_KEYS = (*INDEX_KEYS, *DELETED_INDEX_KEYS.values())  # of all messages whose story can be told
 # A list over several labels reads them in the order of a job's life, so that one that moves on meanwhile is met
 # before or after its move; pending comes again in the end, for what went back there.
 LIFE: tuple[tuple[str, ...], ...] = (
@@ -46,17 +46,17 @@ LIFE: tuple[tuple[str, ...], ...] = (
     (State.RUNNING, State.WAITING),
     (State.SUCCESS, State.FAILED, State.CANCELED),
     (REPLAYED, State.PENDING),
-    tuple(DELETED_LABELS.values()),
+    tuple(DELETED_INDEX_KEYS.values()),
 )
 FIRST_POSITION = "0"
 LAST_POSITION = "9"
 KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key", "by_target": "target_id"}
 
 POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
-PLACE_IN_ORDER = re.compile(rf"{POSITION.pattern}/.*", re.DOTALL)
+POSITION_IN_ORDER = re.compile(rf"{POSITION.pattern}/.*", re.DOTALL)
 
 Row = tuple[str, int]  # a position and the job's id
-Place = str
+Position = str
 """Behind which job a walk goes on: its position, and in another order ``<position>/<what it is sorted by>``."""
 _Rank = tuple[str, str]  # what a job is sorted by, then its position
 
@@ -70,7 +70,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobQuery:
     """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
 
     ``trace_id`` finds those that share it, ``target_id`` those that are about it: the index of either answers that
@@ -79,7 +79,7 @@ class Wanted:
 
     kind: Kind
     type: str | None = None
-    labels: tuple[str, ...] = LABELS
+    index_keys: tuple[str, ...] = INDEX_KEYS
     since_ms: int | None = None
     until_ms: int | None = None
     trace_id: str | None = None
@@ -88,14 +88,14 @@ class Wanted:
     order: Order | None = None
     descending: bool = True
 
-    def holds(self, job: Job) -> bool:
+    def includes(self, job: Job) -> bool:
         """Whether a job belongs to the list as it stands."""
         return (
             job.kind is self.kind
             and self.type in (None, job.type)
             and self.trace_id in (None, job.trace_id)
             and self.target_id in (None, job.target_id)
-            and label_of(job) in self.labels
+            and index_key_of(job) in self.index_keys
             and (self.matches is None or self.matches(job))
         )
 
@@ -104,20 +104,20 @@ class Wanted:
         """Whether the indexes alone say what belongs to the list, and in what order."""
         if self.matches is not None or self.order is not None or self.trace_id is not None:
             return False
-        return self.target_id is None or (self.type is None and self.labels == LABELS)
+        return self.target_id is None or (self.type is None and self.index_keys == INDEX_KEYS)
 
     @property
-    def places(self) -> re.Pattern[str]:
+    def positions(self) -> re.Pattern[str]:
         """The form of the places in the list."""
-        return POSITION if self.order is None else PLACE_IN_ORDER
+        return POSITION if self.order is None else POSITION_IN_ORDER
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class CursorPage:
     """Some consecutive jobs of a list, and where it goes on; ``None`` at its end."""
 
     jobs: list[Job]
-    next: Place | None
+    next: Position | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class JobPage:
     jobs: list[Job]
     total: int
     exact: bool
-    next: Place | None = None
+    next: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,72 +157,72 @@ class JobLists:
 
     # -- pages --------------------------------------------------------------------------------
 
-    def page(self, wanted: Wanted, offset: int, limit: int) -> JobPage:
+    def page(self, query: JobQuery, offset: int, limit: int) -> JobPage:
         """The jobs ``offset`` to ``offset + limit`` of a list, and how many it has."""
-        if not wanted.indexed:
-            found, unseen = self._searched(wanted)
-            cut = _cut(wanted, found[offset:], limit, unseen)
+        if not query.indexed:
+            found, unseen = self._searched(query)
+            cut = _cut(query, found[offset:], limit, unseen)
             return JobPage(cut.jobs, len(found), unseen is None, cut.next)
         with threads(1) as beside:
-            counting = beside.submit(self.count, wanted)
-            rows = self._read(wanted, None, offset + limit + 1)
-            filled = self._filled(wanted, islice(rows, offset, None), limit)
+            counting = beside.submit(self.count, query)
+            rows = self._read(query, None, offset + limit + 1)
+            filled = self._filled(query, islice(rows, offset, None), limit)
             total = counting.result()
         return JobPage(filled.jobs, min(total, WINDOW), total <= WINDOW, filled.next)
 
-    def stretch(self, wanted: Wanted, limit: int, place: Place | None = None) -> Stretch:
+    def cursor_page(self, query: JobQuery, limit: int, position: Position | None = None) -> CursorPage:
         """At most ``limit`` jobs from a list's beginning, or behind a place that an answer for the same list named.
 
         The number of requests depends on the list's labels and shards alone, not on how deep the place is. With a
         filter that no index answers, fewer than ``limit`` may be found among the 10,000 that are looked at, and the
         list still goes on.
         """
-        if wanted.order is None:
-            return self._filled(wanted, self._read(wanted, place, limit + 2), limit)
-        found, unseen = self._searched(wanted)
-        if place is not None:
-            behind = _rank_at(place)
-            found = [entry for entry in found if (entry[0] < behind if wanted.descending else entry[0] > behind)]
-        return _cut(wanted, found, limit, unseen)
+        if query.order is None:
+            return self._filled(query, self._read(query, position, limit + 2), limit)
+        found, unseen = self._searched(query)
+        if position is not None:
+            behind = _rank_at(position)
+            found = [entry for entry in found if (entry[0] < behind if query.descending else entry[0] > behind)]
+        return _cut(query, found, limit, unseen)
 
     def walk(
-        self, wanted: Wanted, behind: str | None = None, chunk: int = READ_CHUNK
+        self, query: JobQuery, behind: str | None = None, chunk: int = READ_CHUNK
     ) -> Iterator[tuple[str, Job | None]]:
         """Every position of a list in turn, with its job, or ``None`` where that has left the list.
 
         Records are read ``chunk`` at a time (1 to 100), as they are consumed.
         """
-        rows = self._read(wanted, behind, chunk + 2)
+        rows = self._read(query, behind, chunk + 2)
         while found := list(islice(rows, chunk)):
-            yield from self._current(wanted, found)
+            yield from self._current(query, found)
 
     def stories(
-        self, wanted: Wanted, behind: str | None = None, chunk: int = READ_CHUNK
+        self, query: JobQuery, behind: str | None = None, chunk: int = READ_CHUNK
     ) -> Iterator[tuple[str, Story | None]]:
-        """Every position of a list with the story there, as ``walk`` does it with jobs; labels may be ``TOLD_LABELS``.
+        """As ``walk``, with stories in place of jobs; ``query.index_keys`` may be ``STORY_INDEX_KEYS``.
 
         What has left the list meanwhile is told, too: what a story says does not depend on where it is listed.
         """
-        rows = self._read(wanted, behind, chunk + 2)
+        rows = self._read(query, behind, chunk + 2)
         while found := list(islice(rows, chunk)):
             by_id = {story.id: story for story in self.jobs.stories([job_id for _, job_id in found])}
             yield from ((position, by_id.get(job_id)) for position, job_id in found)
 
-    def ids(self, wanted: Wanted, page_size: int = READ_CHUNK) -> Iterator[int]:
+    def ids(self, query: JobQuery, page_size: int = READ_CHUNK) -> Iterator[int]:
         """The ids of a list, read as they are consumed, in pages of at most ``page_size``."""
         size = max(1, min(page_size, STREAM_CHUNK_MAX))
         streams = [
-            chain.from_iterable(self._pages(stream, wanted, size)) for stream in _streams(wanted, self.jobs.shards)
+            chain.from_iterable(self._pages(stream, query, size)) for stream in _streams(query, self.jobs.shards)
         ]
-        return (job_id for _, job_id in _merged(streams, wanted))
+        return (job_id for _, job_id in _merged(streams, query))
 
-    def count(self, wanted: Wanted) -> int:
+    def count(self, query: JobQuery) -> int:
         """How many jobs the indexes show of a list; 10,001 for more than 10,000.
 
         The partitions share out what is to be counted, so that a long list costs no more than 10,000 entries and
         what the first rounds saw of them.
         """
-        uncounted = _streams(wanted, self.jobs.shards)
+        uncounted = _streams(query, self.jobs.shards)
         total = share = 0
         with threads(PARALLEL_READS) as readers:
             while uncounted:
@@ -260,70 +260,70 @@ class JobLists:
 
     # -- steps --------------------------------------------------------------------------------
 
-    def _filled(self, wanted: Wanted, rows: Iterator[Row], limit: int) -> Stretch:
+    def _filled(self, query: JobQuery, rows: Iterator[Row], limit: int) -> CursorPage:
         """The first ``limit`` jobs of ``rows`` that belong to the list; looks at 10,000 rows at most."""
         jobs: list[Job] = []
-        place: str | None = None
+        position: str | None = None
         looked = 0
         while len(jobs) < limit and looked < WINDOW:
-            chunk = list(islice(rows, limit - len(jobs) if wanted.indexed else READ_CHUNK))
+            chunk = list(islice(rows, limit - len(jobs) if query.indexed else READ_CHUNK))
             if not chunk:
-                return Stretch(jobs, None)
+                return CursorPage(jobs, None)
             looked += len(chunk)
-            found = [(position, job) for position, job in self._current(wanted, chunk) if job is not None]
-            taken = found[: limit - len(jobs)]
-            jobs += [job for _, job in taken]
-            if len(taken) < len(found):
-                return Stretch(jobs, taken[-1][0])
-            place = chunk[-1][0]
-        return Stretch(jobs, place if next(rows, None) is not None else None)
+            found = [(position, job) for position, job in self._current(query, chunk) if job is not None]
+            chosen = found[: limit - len(jobs)]
+            jobs += [job for _, job in chosen]
+            if len(chosen) < len(found):
+                return CursorPage(jobs, chosen[-1][0])
+            position = chunk[-1][0]
+        return CursorPage(jobs, position if next(rows, None) is not None else None)
 
-    def _searched(self, wanted: Wanted) -> tuple[list[tuple[_Rank, Job]], str | None]:
+    def _searched(self, query: JobQuery) -> tuple[list[tuple[_Rank, Job]], str | None]:
         """What no index answers, filtered and in order: of the newest 10,000, and the position that ends those."""
-        newest = replace(wanted, descending=True)
+        newest = replace(query, descending=True)
         rows = list(islice(self._read(newest, None, STREAM_CHUNK_MAX), WINDOW + 1))
-        key = (lambda _: "") if wanted.order is None else wanted.order.key
+        key = (lambda _: "") if query.order is None else query.order.key
         with threads(PARALLEL_READS) as readers:
-            read = readers.map(partial(self._current, wanted), chunks(rows[:WINDOW], READ_CHUNK))
+            read = readers.map(partial(self._current, query), chunks(rows[:WINDOW], READ_CHUNK))
             found = [((key(job), position), job) for some in read for position, job in some if job is not None]
-        found.sort(key=itemgetter(0), reverse=wanted.descending)
+        found.sort(key=itemgetter(0), reverse=query.descending)
         return found, rows[WINDOW - 1][0] if len(rows) > WINDOW else None
 
-    def _current(self, wanted: Wanted, rows: Sequence[Row]) -> list[tuple[str, Job | None]]:
+    def _current(self, query: JobQuery, rows: Sequence[Row]) -> list[tuple[str, Job | None]]:
         """The rows with their jobs as of now, ``None`` for those that do not belong to the list (any more)."""
         found = {job.id: job for job in self.jobs.find_many([job_id for _, job_id in rows])}
         return [
-            (position, job if (job := found.get(job_id)) is not None and wanted.holds(job) else None)
+            (position, job if (job := found.get(job_id)) is not None and query.includes(job) else None)
             for position, job_id in rows
         ]
 
-    def _read(self, wanted: Wanted, behind: str | None, rows: int) -> Iterator[Row]:
+    def _read(self, query: JobQuery, behind: str | None, rows: int) -> Iterator[Row]:
         """The list's rows behind a position, once each; ``rows`` of them need no second look at any stream."""
         size = max(1, min(rows, STREAM_CHUNK_MAX))
-        streams: list[Iterable[Row]] = [self._own(wanted, behind)] if wanted.trace_id is not None else []
+        streams: list[Iterable[Row]] = [self._own(query, behind)] if query.trace_id is not None else []
         seen: set[_Stream] = set()
         with threads(PARALLEL_READS) as readers:
-            for stage in _stages(wanted, self.jobs.shards, behind):
-                pages = [self._pages(stream, wanted, size) for stream in stage]
+            for stage in _stages(query, self.jobs.shards, behind):
+                pages = [self._pages(stream, query, size) for stream in stage]
                 for stream, first, others in zip(stage, readers.map(next, pages), pages, strict=True):
                     # A second look adds what has come; going on is left to the first.
                     streams.append(first if stream in seen else chain(first, chain.from_iterable(others)))
                     seen.add(stream)
-        return _merged(streams, wanted, behind)
+        return _merged(streams, query, behind)
 
-    def _own(self, wanted: Wanted, behind: str | None) -> list[Row]:
+    def _own(self, query: JobQuery, behind: str | None) -> list[Row]:
         """The job that a trace id made here names; the index does not hold it."""
-        job_id = job_id_in(wanted.trace_id or "")
+        job_id = job_id_in(query.trace_id or "")
         job = self.jobs.find(job_id) if job_id is not None else None
-        if job is None or job.trace_id != wanted.trace_id:
+        if job is None or job.trace_id != query.trace_id:
             return []
-        since, until = _span(wanted, behind)
+        since, until = _span(query, behind)
         return [(position_of(job), job.id)] if since <= position_of(job) <= until else []
 
-    def _pages(self, stream: _Stream, wanted: Wanted, size: int) -> Iterator[list[Row]]:
+    def _pages(self, stream: _Stream, query: JobQuery, size: int) -> Iterator[list[Row]]:
         """A stream's rows, page by page as they are consumed."""
         pages = self.table.pages(
-            stream.condition, stream.values, index=stream.index, ascending=not wanted.descending, page_size=size
+            stream.condition, stream.values, index=stream.index, ascending=not query.descending, page_size=size
         )
         return ([(row["position"], row["job"]) for row in page] for page in pages)
 
@@ -331,66 +331,70 @@ class JobLists:
         return self.table.count(stream.condition, stream.values, index=stream.index, enough=enough)
 
 
-def _cut(wanted: Wanted, found: Sequence[tuple[_Rank, Job]], limit: int, unseen: str | None) -> Stretch:
+def _cut(query: JobQuery, found: Sequence[tuple[_Rank, Job]], limit: int, unseen: str | None) -> CursorPage:
     """The first ``limit`` of what was found; by age, a list goes on behind what was looked at."""
     jobs = [job for _, job in found[:limit]]
     if len(found) > limit:
         order, position = found[limit - 1][0]
-        return Stretch(jobs, position if wanted.order is None else f"{position}/{order}")
-    return Stretch(jobs, unseen if wanted.order is None and wanted.descending else None)
+        return CursorPage(jobs, position if query.order is None else f"{position}/{order}")
+    return CursorPage(jobs, unseen if query.order is None and query.descending else None)
 
 
-def _rank_at(place: Place) -> _Rank:
-    position, _, order = place.partition("/")
+def _rank_at(position: Position) -> _Rank:
+    position, _, order = position.partition("/")
     return order, position
 
 
-def label_of(job: Job) -> str:
+def index_key_of(job: Job) -> str:
     """Under which label the indexes hold a job."""
     return REPLAYED if job.state is State.FAILED and job.replayed_at_ms is not None else job.state.value
 
 
-def labels_of(*states: State) -> tuple[str, ...]:
+def index_keys_of(*states: State) -> tuple[str, ...]:
     """The labels of some states: a failed job may have been replayed."""
     return (*(state.value for state in states), *((REPLAYED,) if State.FAILED in states else ()))
 
 
-def _span(wanted: Wanted, behind: str | None) -> tuple[str, str]:
+def _span(query: JobQuery, behind: str | None) -> tuple[str, str]:
     """The first and the last position that belong to the list, or to what is left of it ``behind`` a position."""
-    since = FIRST_POSITION if wanted.since_ms is None else f"{wanted.since_ms:013d}-"
-    until = LAST_POSITION if wanted.until_ms is None else f"{wanted.until_ms:013d}-{LAST_POSITION}"
+    since = FIRST_POSITION if query.since_ms is None else f"{query.since_ms:013d}-"
+    until = LAST_POSITION if query.until_ms is None else f"{query.until_ms:013d}-{LAST_POSITION}"
     if behind is None:
         return since, until
-    return (since, min(until, behind)) if wanted.descending else (max(since, behind), until)
+    return (since, min(until, behind)) if query.descending else (max(since, behind), until)
 
 
-def _streams(wanted: Wanted, shards: int, behind: str | None = None) -> list[_Stream]:
+def _streams(query: JobQuery, shards: int, behind: str | None = None) -> list[_Stream]:
     """Every stream that the list merges; none for an empty span."""
-    return list(dict.fromkeys(stream for stage in _stages(wanted, shards, behind) for stream in stage))
+    return list(dict.fromkeys(stream for stage in _stages(query, shards, behind) for stream in stage))
 
 
-def _stages(wanted: Wanted, shards: int, behind: str | None) -> Iterator[list[_Stream]]:
+def _stages(query: JobQuery, shards: int, behind: str | None) -> Iterator[list[_Stream]]:
     """The streams that the list merges, in the order in which they are to be read."""
-    since, until = _span(wanted, behind)
+    since, until = _span(query, behind)
     if since > until:  # DynamoDB refuses such a range
         return
-    if wanted.trace_id is not None:
-        yield [_Stream("by_trace", wanted.trace_id, since, until)]
+    if query.trace_id is not None:
+        yield [_Stream("by_trace", query.trace_id, since, until)]
         return
-    if wanted.target_id is not None:
-        yield [_Stream("by_target", wanted.target_id, since, until)]
+    if query.target_id is not None:
+        yield [_Stream("by_target", query.target_id, since, until)]
         return
-    index = "by_state" if wanted.type is None else "by_type"
-    head = wanted.kind if wanted.type is None else f"{wanted.kind}#{wanted.type}"
-    for stage in LIFE if len(wanted.labels) > 1 else (wanted.labels,):
-        labels = [str(label) for label in stage if label in wanted.labels]
-        yield [_Stream(index, f"{head}#{label}#{shard}", since, until) for label in labels for shard in range(shards)]
+    index = "by_state" if query.type is None else "by_type"
+    head = query.kind if query.type is None else f"{query.kind}#{query.type}"
+    for stage in LIFE if len(query.index_keys) > 1 else (query.index_keys,):
+        index_keys = [str(index_key) for index_key in stage if index_key in query.index_keys]
+        yield [
+            _Stream(index, f"{head}#{index_key}#{shard}", since, until)
+            for index_key in index_keys
+            for shard in range(shards)
+        ]
 
 
-def _merged(streams: Sequence[Iterable[Row]], wanted: Wanted, behind: str | None = None) -> Iterator[Row]:
+def _merged(streams: Sequence[Iterable[Row]], query: JobQuery, behind: str | None = None) -> Iterator[Row]:
     """The rows of all streams in the list's order, once each, without the one at ``behind``."""
     last = behind
-    for position, job_id in heapq.merge(*streams, reverse=wanted.descending):
+    for position, job_id in heapq.merge(*streams, reverse=query.descending):
         if position != last:
             yield position, job_id
         last = position

@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.job import Job, JobError, Progress, Tombstone
-from chalicelib.core.limits import Limit, Occupancy
+from chalicelib.core.limits import Concurrency, Limit
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.clauses import (
     ABSENT,
     ATTEMPTS_LEFT,
     EXISTS,
     HAS_SLOT,
+    NOT_BLOCKED,
     NOT_REPLAYED,
     UNHEARD,
-    UNHELD,
     as_is,
     as_seen,
     due_by,
@@ -32,8 +32,8 @@ from chalicelib.store.clauses import (
     in_state,
     lease_ran_out,
     room_in_trace,
-    same_birth,
     same_delivery,
+    same_uid,
     slot_fence,
     woken_by,
 )
@@ -56,7 +56,7 @@ from chalicelib.store.ledger import (
 )
 from chalicelib.store.table import Change, Clause, Refused
 
-RESET_SEAL = "reset"
+SETTLED_BY_RESET = "reset"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes
 
 
@@ -101,11 +101,11 @@ class JobStore(Ledger):
         actions: list[Action] = [self.table.putting(self.item(job), ABSENT)]
         if body is not None:
             actions.append(self.table.putting({"job": job.id, "part": BODY_PART, "text": body}))
-        if job.occupancy:
-            actions.append(Count(job.type, job.occupancy, within))
+        if job.concurrency_share:
+            actions.append(Count(job.type, job.concurrency_share, within))
         return actions
 
-    def adopting(self, parent_id: int, child_id: int) -> list[Wire]:
+    def adopting(self, parent_id: int, child_id: int) -> list[AttributeValues]:
         """The actions by which a child begins to wait for its parent; refused if that has succeeded, or is deleted."""
         over = {":success": State.SUCCESS.value, ":deleted": DELETED}
         waits = Clause("parent not done", "{state} <> :success AND {state} <> :deleted", over)
@@ -128,15 +128,15 @@ class JobStore(Ledger):
         inherits = seen is not None and seen.run_goes_on
         fence = (
             in_state(State.PENDING),
-            same_birth(envelope.birth),
+            same_uid(envelope.uid),
             same_delivery(envelope.delivery),
             due_by(now_ms),
-            UNHELD,
+            NOT_BLOCKED,
             ATTEMPTS_LEFT,
             room_in_trace(TRACE_MAX_EVENTS - 1) if seen is None else as_seen(seen),
             *slot_fence(envelope, inherits, now_ms),
         )
-        sets, appends = self._told(seen, _started(envelope, lease, now_ms))
+        sets, appends = self._traced(seen, _started(envelope, lease, now_ms))
         change = Change(
             fence,
             sets={**self._running(envelope, lease, now_ms), **sets},
@@ -146,7 +146,7 @@ class JobStore(Ledger):
         )
         takes = envelope.limited and not inherits
         claimed = self._change(
-            envelope.id, change, [Count(envelope.type, Occupancy(running=1), limit)] if takes else []
+            envelope.id, change, [Count(envelope.type, Concurrency(running=1), limit)] if takes else []
         )
         if claimed.lease != lease.token or claimed.state is not State.RUNNING:  # as read after the transaction
             raise JobRefused("the job moved on at once", claimed)
@@ -177,7 +177,7 @@ class JobStore(Ledger):
     def take_over(self, seen: Job, lease: Lease, now_ms: int) -> Job:
         """running with an expired lease -> running under a new one. Raises ``JobRefused`` if it was extended."""
         recovered, uncharged = _recovery(seen, now_ms)
-        sets, appends = self._told(seen, recovered, _started(seen, lease, now_ms))
+        sets, appends = self._traced(seen, recovered, _started(seen, lease, now_ms))
         budget = UNHEARD if seen.silent else ATTEMPTS_LEFT
         fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), budget)
         change = Change(
@@ -210,7 +210,7 @@ class JobStore(Ledger):
         fence = (in_state(State.RUNNING), holds_lease(lease))
         self._change(job_id, Change(fence, sets={"progress": progress.to_text(), "updated_at_ms": now_ms}))
 
-    def report_poll(self, job: Job, progress: Progress | None, result: Wire, now_ms: int) -> None:
+    def report_poll(self, job: Job, progress: Progress | None, result: AttributeValues, now_ms: int) -> None:
         """Count a poll and keep its ``result``; raises ``JobRefused`` when the job was canceled or taken over."""
         sets: dict[str, Any] = {"updated_at_ms": now_ms}
         if progress is not None:
@@ -256,8 +256,8 @@ class JobStore(Ledger):
         if charged:
             event, adds = failed(now_ms, job.attempts, error.message, due_at_ms), {"failures": 1}
         else:
-            told = {"attempt": job.attempts, "error": error.message[:80]}
-            event, adds = TraceEvent(Event.INTERRUPTED, now_ms, told), {"attempt_limit": 1}
+            detail = {"attempt": job.attempts, "error": error.message[:80]}
+            event, adds = TraceEvent(Event.INTERRUPTED, now_ms, detail), {"attempt_limit": 1}
         return self._settle(job, State.PENDING, sets, event, now_ms, adds=adds, wake_at_ms=wake_at_ms)
 
     def poll_later(self, job: Job, due_at_ms: int, wake_at_ms: int, *, resend: bool, now_ms: int) -> Job:
@@ -272,13 +272,13 @@ class JobStore(Ledger):
         event = TraceEvent(Event.PARKED, now_ms, {"attempt": job.attempts})
         return self._settle(job, State.WAITING, sets, event, now_ms, wake_at_ms=wake_at_ms)
 
-    def bury(self, job: Job, error: JobError, now_ms: int, output: StoredOutput | None = None) -> Job:
+    def dead_letter(self, job: Job, error: JobError, now_ms: int, output: StoredOutput | None = None) -> Job:
         """running -> failed, fenced by the lease: the record becomes a dead letter. It may have an output."""
         sets = {**_stored(output), "error": error.to_document(), "finishing": None, "completed_at_ms": now_ms}
         event = TraceEvent(Event.DEAD, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
         return self._settle(job, State.FAILED, sets, event, now_ms, adds={"failures": 1})
 
-    def give_up(self, seen: Job, error: JobError, now_ms: int) -> Job:
+    def dead_letter_abandoned(self, seen: Job, error: JobError, now_ms: int) -> Job:
         """running with an expired last lease, or pending -> failed, if it still is as it was ``seen``."""
         fence = holds_lease(seen.lease) if seen.lease else Clause("never leased", "attribute_not_exists({lease})")
         expiry = (lease_ran_out(now_ms),) if seen.state is State.RUNNING else ()
@@ -295,12 +295,12 @@ class JobStore(Ledger):
 
     # -- between attempts ---------------------------------------------------------------------
 
-    def remind(self, job_id: int, birth: str, delivery: int, wake_at_ms: int) -> None:
+    def remind(self, job_id: int, uid: str, delivery: int, wake_at_ms: int) -> None:
         """Let the clock look after a message that goes back unstarted, in case it is not redelivered."""
         self._change(
             job_id,
             Change(
-                (in_state(State.PENDING), same_birth(birth), same_delivery(delivery)),
+                (in_state(State.PENDING), same_uid(uid), same_delivery(delivery)),
                 sets=self._wake(job_id, wake_at_ms),
             ),
         )
@@ -350,7 +350,7 @@ class JobStore(Ledger):
             State.PENDING,
             (in_state(State.PENDING), same_delivery(seen.delivery)),
             {"delivery": seen.delivery + 1, "due_at_ms": due_at_ms},
-            TraceEvent(Event.REQUEUED, now_ms, {"lap": seen.laps + 1}),
+            TraceEvent(Event.REQUEUED, now_ms, {"lap": seen.requeue_count + 1}),
             now_ms,
             adds={"laps": 1},
             wake_at_ms=wake_at_ms,
@@ -372,23 +372,23 @@ class JobStore(Ledger):
             run_ends=True,
         )
 
-    def shelve(self, seen: Job, *beside: Wire) -> None:
+    def defer(self, seen: Job, *beside: AttributeValues) -> None:
         """pending -> pending with a new delivery that nobody sends; all or nothing with the actions ``beside`` it.
 
         Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
         """
-        fence = (in_state(State.PENDING), same_birth(seen.birth), same_delivery(seen.delivery))
+        fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery))
         self._change(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **NO_WAKE}), beside)
 
-    def unshelve(self, job_id: int, delivery: int, wake_at_ms: int, *beside: Wire) -> Job:
+    def release(self, job_id: int, delivery: int, wake_at_ms: int, *beside: AttributeValues) -> Job:
         """A job that was shelved under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.
 
-        Raises as ``shelve`` does.
+        Raises as ``defer`` does.
         """
         fence = (in_state(State.PENDING), same_delivery(delivery))
         return self._change(job_id, Change(fence, sets=self._wake(job_id, wake_at_ms)), beside)
 
-    def release(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
+    def unblock(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """A child whose parent succeeded stops waiting: a new delivery, not yet sent."""
         return self._end(
             seen,
@@ -443,7 +443,7 @@ class JobStore(Ledger):
             by, lambda: self._end(seen, State.PENDING, fence, sets, event, now_ms, wake_at_ms=wake_at_ms)
         )
 
-    def expire(self, seen: Job, error: JobError, now_ms: int) -> Job:
+    def dead_letter_overdue(self, seen: Job, error: JobError, now_ms: int) -> Job:
         """waiting, for too long -> failed."""
         return self._end(
             seen,
@@ -473,7 +473,7 @@ class JobStore(Ledger):
             seen,
             State.PENDING,
             (in_state(State.RUNNING), holds_lease(seen.lease or "")),
-            {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "seal": RESET_SEAL},
+            {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "seal": SETTLED_BY_RESET},
             TraceEvent(Event.INTERRUPTED, now_ms, {"attempt": seen.attempts}),
             now_ms,
             adds={"attempt_limit": 1},
@@ -491,7 +491,7 @@ class JobStore(Ledger):
             now_ms,
         )
 
-    def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, held: bool) -> Job:
+    def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, blocked: bool) -> Job:
         """failed or canceled -> pending with as many attempts as at first, and a new delivery not yet sent.
 
         The attempts go on being numbered, because a worker of an old one may still be busy.
@@ -501,7 +501,7 @@ class JobStore(Ledger):
             State.PENDING,
             (in_state(State.FAILED, State.CANCELED), NOT_REPLAYED, same_delivery(seen.delivery), as_seen(seen)),
             {
-                "held": held or None,
+                "held": blocked or None,
                 "delivery": seen.delivery + 1,
                 "due_at_ms": now_ms,
                 "attempt_limit": seen.attempts + seen.max_attempts,
@@ -523,7 +523,7 @@ class JobStore(Ledger):
             wake_at_ms=wake_at_ms,
         )
 
-    def replaying(self, seen: Job, successor_id: int, now_ms: int) -> Wire:
+    def replaying(self, seen: Job, successor_id: int, now_ms: int) -> AttributeValues:
         """The action that marks a dead letter as replayed by the job ``successor_id``; refused the second time."""
         change = Change(
             (in_state(State.FAILED), NOT_REPLAYED),
@@ -531,41 +531,41 @@ class JobStore(Ledger):
                 "replayed_at_ms": now_ms,
                 "replayed_as": successor_id,
                 "updated_at_ms": now_ms,
-                **self._labels(seen, REPLAYED),
+                **self._index_keys(seen, REPLAYED),
             },
         )
         return self.table.updating(state_key(seen.id), change)
 
-    def entomb(self, job: Job, expires_at_s: int, removal: str = "") -> Tombstone:
+    def delete(self, job: Job, expires_at_s: int, removal: str = "") -> Tombstone:
         """Replace a finished job by a tombstone, so that no late delivery can bring it back; then delete its parts.
 
         A message's tombstone keeps its trace, and where the trace is found.
-        The tombstone names what is left in the bucket until ``seal`` says that nothing is. May be repeated: by its
+        The tombstone names what is left in the bucket until ``purged`` says that nothing is. May be repeated: by its
         ``removal``, which nobody else has, a repeated write knows its own tombstone from another's.
         Raises ``JobRefused`` unless the job is as it was seen, or has this very tombstone.
         """
-        fence = (in_state(job.state), same_birth(job.birth), same_delivery(job.delivery))
+        fence = (in_state(job.state), same_uid(job.uid), same_delivery(job.delivery))
         places = [place for place in (job.body_at, job.output_at, job.context_at) if place is not None]
-        leftovers = places or [BODY_PART]
-        grave = {
+        unpurged = places or [BODY_PART]
+        tombstone_item = {
             **state_key(job.id),
             **self.remembrance(job),
             "state": DELETED,
             "expires_at_s": expires_at_s,
-            "leftovers": leftovers,
+            "leftovers": unpurged,
             **({"removal": removal} if removal else {}),
         }
         try:
-            self.table.put(grave, *fence)
+            self.table.put(tombstone_item, *fence)
         except Refused as refused:
             ledger = decoded(refused.old)
             ours = isinstance(ledger, Tombstone) and (refused.old or {}).get("removal", "") == removal
             if not ours:  # otherwise our own write, whose answer was lost
                 raise JobRefused(str(refused), ledger) from refused
-        tombstone = Tombstone(job.id, tuple(leftovers), job.story if job.kind is Kind.MESSAGE else None)
+        tombstone = Tombstone(job.id, tuple(unpurged), job.story if job.kind is Kind.MESSAGE else None)
         self.delete_parts(job.id)
-        if not any(place.startswith(OBJECT_PLACE) for place in leftovers):
-            self.seal(tombstone)
+        if not any(place.startswith(OBJECT_PLACE) for place in unpurged):
+            self.purged(tombstone)
         return tombstone
 
     def delete_parts(self, job_id: int) -> None:
@@ -573,7 +573,7 @@ class JobStore(Ledger):
         parts = self.table.query_all("{job} = :job", {":job": job_id}, consistent=True)
         self.table.delete_many([{"job": job_id, "part": row["part"]} for row in parts if row["part"] != STATE_PART])
 
-    def seal(self, tombstone: Tombstone) -> None:
+    def purged(self, tombstone: Tombstone) -> None:
         """Nothing of the job is left but its tombstone."""
         deleted = Clause("deleted", "{state} = :deleted", {":deleted": DELETED})
         try:
@@ -586,7 +586,7 @@ class JobStore(Ledger):
     def _running(self, job: Job, lease: Lease, now_ms: int) -> dict[str, Any]:
         return {
             "state": State.RUNNING.value,
-            **self._labels(job, State.RUNNING.value),
+            **self._index_keys(job, State.RUNNING.value),
             "updated_at_ms": now_ms,
             "started_at_ms": now_ms,
             "lease": lease.token,
@@ -610,8 +610,8 @@ def _recovery(seen: Job, now_ms: int) -> tuple[TraceEvent, dict[str, int]]:
     """How a lease that ran out is told, and what to add so that one without a sign of its client costs no attempt."""
     if not seen.silent:
         return TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts}), {}
-    told = TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts, "silent": seen.silences + 1})
-    return told, {"attempt_limit": 1, "silences": 1}
+    detail = TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts, "silent": seen.silences + 1})
+    return detail, {"attempt_limit": 1, "silences": 1}
 
 
 def _stored(output: StoredOutput | None) -> dict[str, Any]:

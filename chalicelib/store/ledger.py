@@ -11,18 +11,19 @@ Key layout::
 
 Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by age and is unique)::
 
-    by_state   state_key  = <kind>#<label>#<shard>          position
-    by_type    type_key   = <kind>#<type>#<label>#<shard>   position
+    by_state   state_key  = <kind>#<list>#<shard>           position
+    by_type    type_key   = <kind>#<type>#<list>#<shard>    position
     by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
     by_target  target_id  = as in the record                position     only of tasks; no transition changes it
     due        wake_key   = due#<shard>                     wake_at_ms   only while the clock must look
                wake_key   = aside                           wake_at_ms   where it looked, and could not do its part
 
-Beside the record a state item holds ``seal``: by which a settle by id knows its own work (see ``sealed``).
-``label`` is the state, or ``replayed`` for a dead letter that was replayed. The tombstone of a message keeps its story
-and its place in the indexes, under a label of its own (``DELETED_LABELS``), so that its trace is found as before.
+Beside the record a state item has ``seal``, the settle token: by which a settle by id knows its own work (see
+``with_settle_token``). ``<list>`` is the state, or ``replayed`` for a dead letter that was replayed. The tombstone of a
+message keeps its story and stays in the indexes, in a list of its own (``DELETED_INDEX_KEYS``), so that its trace is
+found as before.
 
-The transitions, each one conditional write, are in ``jobs.py``; what else is kept beside a record, in ``notes.py``.
+The transitions, each one conditional write, are in ``jobs.py``; what is kept beside a record, in ``job_details.py``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone, from_docume
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, TraceEvent, newest
 from chalicelib.store.clauses import holds_lease, in_state, slot_fence
-from chalicelib.store.concurrency import Action, Count, Occupancies
+from chalicelib.store.concurrency import Action, ConcurrencyCounts, Count
 from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
 
 STATE_PART = "state"
@@ -48,10 +49,10 @@ OBJECT_PLACE = "s3:"
 CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
-DELETED_LABELS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
+DELETED_INDEX_KEYS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
 ASIDE = "aside"
 NO_WAKE: Mapping[str, Any] = {"wake_key": None, "wake_at_ms": None, "set_aside": None}
-SEAL_MARK = "."  # between a lease and what seals it; neither has one
+SETTLE_MARK = "."  # between a lease and what seals it; neither has one
 
 _log = logging.getLogger(__name__)
 
@@ -66,36 +67,36 @@ class StoredOutput:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Who completed a job, and what they said. By its ``seal`` a repeated write knows its own work."""
+    """Who completed a job, and what they said. By its ``settle_token`` a repeated write knows its own work."""
 
-    seal: str
+    settle_token: str
     user: str | None = None
     msg: str | None = None
 
     def sets(self) -> dict[str, Any]:
         """The item's attributes for it."""
-        return {"seal": self.seal, "completed_by": self.user, "msg": self.msg}
+        return {"seal": self.settle_token, "completed_by": self.user, "msg": self.msg}
 
 
-def sealed(job: Job, seal: str) -> Job:
-    """``job`` for a settle that is told from every other under the same lease, by a ``seal`` nobody else has.
+def with_settle_token(job: Job, settle_token: str) -> Job:
+    """``job`` for a settle that is told from every other under the same lease, by a ``settle_token`` nobody else has.
 
     A worker alone knows its lease, so a settle that finds its lease's work done finds its own. A polled message is
     settled by id: two clients may read the same lease and settle at once, and only one may count it as done.
     """
-    return replace(job, lease=f"{job.lease}{SEAL_MARK}{seal}")
+    return replace(job, lease=f"{job.lease}{SETTLE_MARK}{settle_token}")
 
 
 class JobRefused(Exception):
     """A transition did not apply. ``ledger`` is the job as it stands, a tombstone, or ``None``.
 
-    ``seal`` is what its newest settle was sealed with, if it was.
+    ``settle_token`` is what its newest settle was sealed with, if it was.
     """
 
-    def __init__(self, message: str, ledger: Job | Tombstone | None, seal: str | None = None) -> None:
+    def __init__(self, message: str, ledger: Job | Tombstone | None, settle_token: str | None = None) -> None:
         super().__init__(message)
         self.ledger = ledger
-        self.seal = seal
+        self.settle_token = settle_token
 
 
 class Unreadable(TaskyardError):
@@ -113,7 +114,7 @@ class Ledger:
 
     table: Table
     shards: int
-    occupancies: Occupancies
+    concurrency: ConcurrencyCounts
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -160,7 +161,7 @@ class Ledger:
             **state_key(job.id),
             **document,
             "position": position_of(job),
-            **self._labels(job, job.state.value),
+            **self._index_keys(job, job.state.value),
             **({} if job.wake_at_ms is None else {"wake_key": self._due_key(job.id), "wake_at_ms": job.wake_at_ms}),
             **({} if job_id_in(job.trace_id) == job.id else {"trace_key": job.trace_id}),
         }
@@ -171,17 +172,17 @@ class Ledger:
             return {}
         item = self.item(job)
         kept = {name: item[name] for name in (*STORY_FIELDS, "position", "trace_key") if name in item}
-        return {**kept, **self._labels(job, DELETED_LABELS[job.state])}
+        return {**kept, **self._index_keys(job, DELETED_INDEX_KEYS[job.state])}
 
     def shard_of(self, job_id: int) -> int:
         """The index partition of a job."""
         return job_id % self.shards
 
-    def _labels(self, job: Job, label: str) -> dict[str, str]:
+    def _index_keys(self, job: Job, index_key: str) -> dict[str, str]:
         shard = self.shard_of(job.id)
         return {
-            "state_key": f"{job.kind}#{label}#{shard}",
-            "type_key": f"{job.kind}#{job.type}#{label}#{shard}",
+            "state_key": f"{job.kind}#{index_key}#{shard}",
+            "type_key": f"{job.kind}#{job.type}#{index_key}#{shard}",
         }
 
     def _wake(self, job_id: int, wake_at_ms: int) -> dict[str, Any]:
@@ -199,7 +200,7 @@ class Ledger:
         ``TransactionRefused`` when only a later one was.
         """
         try:
-            self.occupancies.transact(actions)
+            self.concurrency.transact(actions)
         except TransactionRefused as refused:
             if refused.refused[0]:
                 raise JobRefused(str(refused), decoded(refused.old[0])) from refused
@@ -219,18 +220,18 @@ class Ledger:
         """The end of an attempt: only the holder of its lease may write it.
 
         A repeated write, whose first answer was lost, finds its own work done and counts as done: the lease, the state
-        and the seal that it wrote, which is none unless the job is ``sealed``. Whoever else ends the attempt, under the
-        same lease, leaves a seal.
+        and the settle token that it wrote, which is none unless the job is ``with_settle_token``. Whoever else ends the
+        attempt, under the same lease, leaves a token.
         """
-        lease, _, seal = (job.lease or "").partition(SEAL_MARK)
+        lease, _, settle_token = (job.lease or "").partition(SETTLE_MARK)
         fence = (in_state(State.RUNNING), holds_lease(lease))
-        if seal:
-            sets = {**sets, "seal": seal}
+        if settle_token:
+            sets = {**sets, "seal": settle_token}
         try:
             return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside, run_ends=True)
         except JobRefused as refused:
             ledger = refused.ledger
-            is_ours = refused.seal == (seal or None)
+            is_ours = refused.settle_token == (settle_token or None)
             if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is state and is_ours:
                 return ledger
             raise
@@ -241,7 +242,7 @@ class Ledger:
         try:
             return write()
         except JobRefused as refused:
-            if refused.seal == by.seal and isinstance(refused.ledger, Job):
+            if refused.settle_token == by.settle_token and isinstance(refused.ledger, Job):
                 return refused.ledger
             raise
 
@@ -271,10 +272,10 @@ class Ledger:
             sets = {**sets, "slot": goes_on or None, "lease_until_ms": seen.lease_until_ms if goes_on else None}
         if goes_on and state.terminal and wake_at_ms is None:
             wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
-        story, appends = self._told(seen, event) if event else ({}, {})
+        story, appends = self._traced(seen, event) if event else ({}, {})
         base = {
             "state": state.value,
-            **self._labels(seen, state.value),
+            **self._index_keys(seen, state.value),
             "updated_at_ms": now_ms,
             "lease_until_ms": None,
             "source": None,
@@ -285,7 +286,7 @@ class Ledger:
         return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends), beside)
 
     @staticmethod
-    def _told(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    def _traced(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """What to set and what to append so that the trace tells ``events``.
 
         Appending keeps what another writer told meanwhile; a full trace is rewritten without its oldest lines.
@@ -298,16 +299,16 @@ class Ledger:
     @staticmethod
     def _counted(before: Job, after: Job) -> list[Action]:
         """What a change of a record does to the occupancy of its type, if anything."""
-        change = after.occupancy - before.occupancy
+        change = after.concurrency_share - before.concurrency_share
         return [Count(before.type, change)] if change else []
 
     def _change(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> Job:
-        """Write a change, all or nothing with the actions ``beside`` it; answers the record as it then is."""
+        """Write a change, all or nothing with the actions ``beside`` it; returns the record as it then is."""
         key = state_key(job_id)
         try:
             if not beside:
                 return record_of(self.table.update(key, change))
-            self.occupancies.transact([self.table.updating(key, change), *beside])
+            self.concurrency.transact([self.table.updating(key, change), *beside])
         except Refused as refused:
             raise _refusal(str(refused), refused.old) from refused
         except TransactionRefused as refused:

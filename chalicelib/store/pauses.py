@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Refused, Table
 
@@ -68,7 +68,7 @@ class Pauses:
         self.table.update(_key(target), change)
 
     def end(self, target: str) -> bool:
-        """The target begins to be resumed: nothing is shelved for it any more. Answers whether it was paused."""
+        """The target begins to be resumed: nothing is shelved for it any more. Returns whether it was paused."""
         there = Clause("there", "attribute_exists({name})")
         try:
             self.table.update(_key(target), Change((there,), sets={"resuming": True}))
@@ -83,7 +83,7 @@ class Pauses:
         except Refused:
             return
 
-    def in_force(self, target: str) -> Wire:
+    def in_force(self, target: str) -> AttributeValues:
         """The action that changes nothing, and is refused unless a target is paused."""
         return self.table.checking(_key(target), IN_FORCE)
 

@@ -58,7 +58,7 @@ class PayloadStore:
     bucket: str
     max_bytes: int
 
-    def place_body(self, job_id: int, birth: str, text: str) -> StoredBody:
+    def place_body(self, job_id: int, uid: str, text: str) -> StoredBody:
         """Decide where a new job's body goes, and put it there if that is the bucket.
 
         Raises ``TooLarge`` beyond the limit.
@@ -68,7 +68,7 @@ class PayloadStore:
             return StoredBody(text, None)
         if len(text) <= ITEM_MAX_BYTES:
             return StoredBody(text, ITEM_PLACE)
-        return StoredBody(None, self._put_object(f"bodies/{job_id}/{birth}.json", text), answered_bytes(text))
+        return StoredBody(None, self._put_object(f"bodies/{job_id}/{uid}.json", text), answered_bytes(text))
 
     def body(self, job: Job) -> dict[str, Any]:
         """The job's ``{input, options, context}``; empty where it was written without any.

@@ -16,7 +16,12 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.store.attribute_values import Wire, item_from_wire, item_to_wire, to_wire
+from chalicelib.store.attribute_values import (
+    AttributeValues,
+    from_attribute_values,
+    to_attribute_value,
+    to_attribute_values,
+)
 
 TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
 BATCH_GET_MAX_KEYS = 100  # the DynamoDB limit
@@ -99,8 +104,8 @@ class Table:
 
     def get(self, key: Mapping[str, Any], *, consistent: bool = True) -> dict[str, Any] | None:
         """The item, or ``None``; by default as of the last write."""
-        answer = self.client.get_item(TableName=self.name, Key=item_to_wire(key), ConsistentRead=consistent)
-        return item_from_wire(answer["Item"]) if "Item" in answer else None
+        answer = self.client.get_item(TableName=self.name, Key=to_attribute_values(key), ConsistentRead=consistent)
+        return from_attribute_values(answer["Item"]) if "Item" in answer else None
 
     def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """The item as of the last write, or ``None``, by a query: for functions that may not get items of the table."""
@@ -112,10 +117,10 @@ class Table:
         """The items that exist among ``keys``, in no order, as of the last write."""
         found: list[dict[str, Any]] = []
         for chunk in chunks(keys, BATCH_GET_MAX_KEYS):
-            wanted = {self.name: {"Keys": [item_to_wire(key) for key in chunk], "ConsistentRead": True}}
+            wanted = {self.name: {"Keys": [to_attribute_values(key) for key in chunk], "ConsistentRead": True}}
             for _ in range(BATCH_ROUNDS):
                 answer = self.client.batch_get_item(RequestItems=wanted)
-                found += [item_from_wire(item) for item in answer["Responses"].get(self.name, [])]
+                found += [from_attribute_values(item) for item in answer["Responses"].get(self.name, [])]
                 wanted = answer.get("UnprocessedKeys", {})
                 if not wanted:
                     break
@@ -125,23 +130,25 @@ class Table:
 
     def put(self, item: Mapping[str, Any], *clauses: Clause) -> None:
         """Write an item whole; raises ``Refused`` when a clause does not hold."""
-        parameters = _expressions({"Item": item_to_wire(item)}, clauses, {})
+        parameters = _expressions({"Item": to_attribute_values(item)}, clauses, {})
         self._conditional(self.client.put_item, clauses, parameters)
 
     def update(self, key: Mapping[str, Any], change: Change) -> dict[str, Any]:
         """Apply ``change`` and answer the whole new item; raises ``Refused`` when a clause does not hold."""
-        parameters = {"Key": item_to_wire(key), "ReturnValues": "ALL_NEW", **change.parameters()}
+        parameters = {"Key": to_attribute_values(key), "ReturnValues": "ALL_NEW", **change.parameters()}
         answer = self._conditional(self.client.update_item, change.clauses, parameters)
-        return item_from_wire(answer["Attributes"])
+        return from_attribute_values(answer["Attributes"])
 
     def delete(self, key: Mapping[str, Any], *clauses: Clause) -> None:
         """Delete an item, there or not; raises ``Refused`` when a clause does not hold."""
-        self._conditional(self.client.delete_item, clauses, _expressions({"Key": item_to_wire(key)}, clauses, {}))
+        self._conditional(
+            self.client.delete_item, clauses, _expressions({"Key": to_attribute_values(key)}, clauses, {})
+        )
 
     def delete_many(self, keys: Sequence[Mapping[str, Any]]) -> None:
         """Delete items, there or not."""
         for chunk in chunks(keys, BATCH_WRITE_MAX_ITEMS):
-            wanted = {self.name: [{"DeleteRequest": {"Key": item_to_wire(key)}} for key in chunk]}
+            wanted = {self.name: [{"DeleteRequest": {"Key": to_attribute_values(key)}} for key in chunk]}
             for _ in range(BATCH_ROUNDS):
                 wanted = self.client.batch_write_item(RequestItems=wanted).get("UnprocessedItems", {})
                 if not wanted:
@@ -170,7 +177,7 @@ class Table:
             parameters["Limit"] = page_size
         while True:
             answer = self.client.query(**parameters)
-            yield [item_from_wire(item) for item in answer["Items"]]
+            yield [from_attribute_values(item) for item in answer["Items"]]
             if "LastEvaluatedKey" not in answer:
                 return
             parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
@@ -208,23 +215,23 @@ class Table:
 
     # -- the actions of a transaction ---------------------------------------------------------
 
-    def putting(self, item: Mapping[str, Any], *clauses: Clause) -> Wire:
+    def putting(self, item: Mapping[str, Any], *clauses: Clause) -> AttributeValues:
         """A put as an action of ``transact``."""
-        return {"Put": self._action(_expressions({"Item": item_to_wire(item)}, clauses, {}))}
+        return {"Put": self._action(_expressions({"Item": to_attribute_values(item)}, clauses, {}))}
 
-    def updating(self, key: Mapping[str, Any], change: Change) -> Wire:
+    def updating(self, key: Mapping[str, Any], change: Change) -> AttributeValues:
         """An update as an action of ``transact``."""
-        return {"Update": self._action({"Key": item_to_wire(key), **change.parameters()})}
+        return {"Update": self._action({"Key": to_attribute_values(key), **change.parameters()})}
 
-    def deleting(self, key: Mapping[str, Any], *clauses: Clause) -> Wire:
+    def deleting(self, key: Mapping[str, Any], *clauses: Clause) -> AttributeValues:
         """A delete as an action of ``transact``."""
-        return {"Delete": self._action(_expressions({"Key": item_to_wire(key)}, clauses, {}))}
+        return {"Delete": self._action(_expressions({"Key": to_attribute_values(key)}, clauses, {}))}
 
-    def checking(self, key: Mapping[str, Any], *clauses: Clause) -> Wire:
+    def checking(self, key: Mapping[str, Any], *clauses: Clause) -> AttributeValues:
         """A look at an item that another action depends on, as an action of ``transact``."""
-        return {"ConditionCheck": self._action(_expressions({"Key": item_to_wire(key)}, clauses, {}))}
+        return {"ConditionCheck": self._action(_expressions({"Key": to_attribute_values(key)}, clauses, {}))}
 
-    def transact(self, actions: Iterable[Wire]) -> None:
+    def transact(self, actions: Iterable[AttributeValues]) -> None:
         """Do all of ``actions`` or none; raises ``TransactionRefused`` when a condition does not hold."""
         try:
             _past_conflicts(self.client.transact_write_items, TransactItems=list(actions))
@@ -235,7 +242,7 @@ class Table:
             refused = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
             if not any(refused):
                 raise  # a conflict or a limit, which says nothing about the conditions
-            old = [item_from_wire(item) if (item := reason.get("Item")) else None for reason in reasons]
+            old = [from_attribute_values(item) if (item := reason.get("Item")) else None for reason in reasons]
             raise TransactionRefused(refused, old) from error
 
     def _action(self, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -254,7 +261,7 @@ class Table:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
             old: Any = error.response.get("Item")
-            raise Refused(clauses, item_from_wire(old) if old else None) from error
+            raise Refused(clauses, from_attribute_values(old) if old else None) from error
         return answer
 
 
@@ -300,5 +307,7 @@ def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: 
     if attributes:
         parameters["ExpressionAttributeNames"] = {f"#{name}": name for name in sorted(attributes)}
     if all_values:
-        parameters["ExpressionAttributeValues"] = {name: to_wire(value) for name, value in all_values.items()}
+        parameters["ExpressionAttributeValues"] = {
+            name: to_attribute_value(value) for name, value in all_values.items()
+        }
     return parameters

@@ -30,10 +30,10 @@ from itertools import groupby
 from typing import Any
 
 from chalicelib.aws import threads
-from chalicelib.core.projection import CohortKey, Effects
+from chalicelib.core.projection import Effects, TaskAmountKey
 from chalicelib.core.states import State
-from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, Cohort, Took
-from chalicelib.store.attribute_values import Wire
+from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, TaskDay, Took
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Clause, Table, TransactionRefused
 
 KEPT_S = 400 * 86_400  # from the creation: a year and some days to look back from
@@ -75,13 +75,13 @@ class RowKey:
         return {"view": day.view, "key": f"{day.of_month}|{_digest(self.type, self.runner)}|{first:02d}|{slot}"}
 
 
-class Cohorts:
+class TaskStatistics:
     """The rows of the statistics."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def adding(self, slot: int, effects: Effects) -> Iterator[Wire]:
+    def adding(self, slot: int, effects: Effects) -> Iterator[AttributeValues]:
         """The actions of a transaction that add what ``effects`` mean for the statistics."""
         for row, numbers in rows_in(effects).items():
             sets = {"type": row.type, "runner": row.runner, "expires_at_s": row.start_ms // 1_000 + KEPT_S}
@@ -89,7 +89,7 @@ class Cohorts:
 
     def read(
         self, since_ms: int, until_ms: int, only_type: str | None = None, only_runner: str | None = None
-    ) -> list[Cohort]:
+    ) -> list[TaskDay]:
         """The cohorts of every day of UTC that has a part of a span, perhaps only those of one type or one runner.
 
         One query a month, side by side; a year of twenty types that are condensed takes two pages a month. What was
@@ -101,10 +101,10 @@ class Cohorts:
             rows = [row for found in readers.map(self._of_month, months) for row in found]
         wanted = [row for row in rows if only_type in (None, row["type"]) and only_runner in (None, row["runner"])]
         by_day = groupby(sorted(wanted, key=_group), _group)
-        return [_cohort(list(found)) for _, found in by_day]
+        return [_task_day(list(found)) for _, found in by_day]
 
     def condense(self, day_ms: int, going_on: Callable[[], bool]) -> int:
-        """Put the fresh rows of a day into condensed ones until ``going_on`` says no; answers how many there were.
+        """Put the fresh rows of a day into condensed ones until ``going_on`` says no; returns how many there were.
 
         A row that is added to meanwhile stays, with all of its type and runner, for another time.
         """
@@ -113,7 +113,7 @@ class Cohorts:
             if not going_on():
                 break
             fresh = [row for row in rows if _is_fresh(row)]
-            if fresh and self._rewrite(_cohort(rows), rows):
+            if fresh and self._rewrite(_task_day(rows), rows):
                 condensed += len(fresh)
         return condensed
 
@@ -126,12 +126,12 @@ class Cohorts:
         """The days up to this one are condensed."""
         self._table.update(CONDENSED_UNTIL, Change((), sets={"day_ms": day_ms}))
 
-    def replace(self, cohort: Cohort) -> None:
-        """Let a day of a type and a runner be as in ``cohort``; nobody may be counting meanwhile. May be repeated."""
-        digest = _digest(cohort.type, cohort.runner)
-        day = _Day(cohort.day_ms)
+    def replace(self, task_day: TaskDay) -> None:
+        """Let a day of a type and a runner be as in ``task_day``; nobody may be counting meanwhile. May be repeated."""
+        digest = _digest(task_day.type, task_day.runner)
+        day = _Day(task_day.day_ms)
         rows = list(self._query(day.view, f"{day.of_month}|{digest}", f"{day.of_month}|{digest}|~", consistent=True))
-        self._rewrite(cohort, rows)
+        self._rewrite(task_day, rows)
 
     def _groups(self, day_ms: int) -> Iterator[list[Row]]:
         """The rows of a day, those of one type and runner at a time."""
@@ -140,21 +140,21 @@ class Cohorts:
         for _, group in groupby(sorted(rows, key=_group), _group):
             yield list(group)
 
-    def _rewrite(self, cohort: Cohort, rows: Sequence[Row]) -> bool:
-        """Put ``cohort`` in place of ``rows``, all there are of it; answers whether they were still as they were read.
+    def _rewrite(self, task_day: TaskDay, rows: Sequence[Row]) -> bool:
+        """Put ``task_day`` in place of ``rows``, all there are of it; returns whether they were unchanged.
 
         At most 65 actions: eight rows of three hours in eight slots, and the condensed one.
         """
-        key = {"view": _Day(cohort.day_ms).view, "key": _condensed_key(cohort)}
+        key = {"view": _Day(task_day.day_ms).view, "key": _condensed_key(task_day)}
         whole = next((row for row in rows if not _is_fresh(row)), None)
         texts = {
-            LETTERS[amount]: _text(cohort.amounts[amount]) if any(cohort.amounts.get(amount, ())) else None
+            LETTERS[amount]: _text(task_day.amounts[amount]) if any(task_day.amounts.get(amount, ())) else None
             for amount in AMOUNTS
         }
         sets = {
-            "type": cohort.type,
-            "runner": cohort.runner,
-            "expires_at_s": cohort.day_ms // 1_000 + KEPT_S,
+            "type": task_day.type,
+            "runner": task_day.runner,
+            "expires_at_s": task_day.day_ms // 1_000 + KEPT_S,
             "updates": 1 if whole is None else whole["updates"] + 1,
             **texts,
         }
@@ -199,14 +199,14 @@ def rows_in(effects: Effects) -> dict[RowKey, Counter[str]]:
     """The numbers to add to the statistics, by the row they are added to."""
     rows: defaultdict[RowKey, Counter[str]] = defaultdict(Counter)
     for key, number in effects.items():
-        if isinstance(key, CohortKey):
+        if isinstance(key, TaskAmountKey):
             quarter = key.quarter_ms % DAY_MS // QUARTER_MS
             start_ms = key.quarter_ms - quarter % QUARTERS_A_ROW * QUARTER_MS
             rows[RowKey(key.type, key.runner, start_ms)][f"{LETTERS[key.amount]}{quarter}"] += number
     return dict(rows)
 
 
-def _cohort(rows: Sequence[Row]) -> Cohort:
+def _task_day(rows: Sequence[Row]) -> TaskDay:
     """What the rows of one day, type and runner add up to."""
     numbers: Numbers = {
         AMOUNT_OF[name]: _numbers(text)
@@ -221,7 +221,7 @@ def _cohort(rows: Sequence[Row]) -> Cohort:
                 quarters = numbers.setdefault(AMOUNT_OF[found["amount"]], [0] * QUARTERS_A_DAY)
                 quarters[int(found["quarter"])] += number
     first = rows[0]
-    return Cohort(first["type"], first["runner"], _day_ms(first), numbers)
+    return TaskDay(first["type"], first["runner"], _day_ms(first), numbers)
 
 
 def _text(quarters: Iterable[int]) -> str:
@@ -253,8 +253,8 @@ def _day_ms(row: Row) -> int:
     return int(datetime.fromisoformat(f"{month}-{of_month}T00:00:00+00:00").timestamp()) * 1_000
 
 
-def _condensed_key(cohort: Cohort) -> str:
-    return f"{_Day(cohort.day_ms).of_month}|{_digest(cohort.type, cohort.runner)}"
+def _condensed_key(task_day: TaskDay) -> str:
+    return f"{_Day(task_day.day_ms).of_month}|{_digest(task_day.type, task_day.runner)}"
 
 
 def _digest(task_type: str, runner: str) -> str:

@@ -17,18 +17,18 @@ from dataclasses import dataclass
 
 from chalicelib.core.job import Job
 from chalicelib.core.limits import order_of
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Clause, Refused, Table
 
-SHELF = "shelf#"
+WAIT_LIST = "shelf#"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A job on a shelf, as it was put there."""
 
-    shelf: str
-    place: str
+    wait_list: str
+    position: str
     job_id: int
     delivery: int
 
@@ -44,17 +44,19 @@ def of_pause(target: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelves:
+class WaitLists:
     """The access patterns of the shelves."""
 
     table: Table
 
-    def putting(self, shelf: str, job: Job) -> Wire:
+    def putting(self, wait_list: str, job: Job) -> AttributeValues:
         """The action that puts a job on a shelf, under the delivery it has then."""
-        place = order_of(job.priority, job.created_at_ms, job.id)
-        return self.table.putting({"kind": SHELF + shelf, "name": place, "job": job.id, "delivery": job.delivery})
+        position = order_of(job.priority, job.created_at_ms, job.id)
+        return self.table.putting(
+            {"kind": WAIT_LIST + wait_list, "name": position, "job": job.id, "delivery": job.delivery}
+        )
 
-    def taking(self, entry: Entry) -> Wire:
+    def taking(self, entry: Entry) -> AttributeValues:
         """The action that takes an entry from its shelf; refused if it was taken, or is another by now."""
         return self.table.deleting(_key(entry), _as_put(entry))
 
@@ -65,15 +67,15 @@ class Shelves:
         except Refused:
             return
 
-    def first(self, shelf: str, most: int) -> list[Entry]:
+    def first(self, wait_list: str, most: int) -> list[Entry]:
         """The next ``most`` of a shelf, in order, as of the last write."""
-        condition, values = "{kind} = :kind", {":kind": SHELF + shelf}
+        condition, values = "{kind} = :kind", {":kind": WAIT_LIST + wait_list}
         rows = self.table.first(condition, values, most, consistent=True)
-        return [Entry(shelf, row["name"], row["job"], row["delivery"]) for row in rows]
+        return [Entry(wait_list, row["name"], row["job"], row["delivery"]) for row in rows]
 
 
 def _key(entry: Entry) -> dict[str, str]:
-    return {"kind": SHELF + entry.shelf, "name": entry.place}
+    return {"kind": WAIT_LIST + entry.wait_list, "name": entry.position}
 
 
 def _as_put(entry: Entry) -> Clause:

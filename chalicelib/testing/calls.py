@@ -16,7 +16,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine import logbook
 from chalicelib.engine.handlers.declare import Handler
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import check, prepare
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context
@@ -99,7 +99,7 @@ def _with_only(yard: Yard, handler: Handler, kind: Kind) -> Yard:
 
 def _claimed(yard: Yard, handler: Handler, kind: Kind, value: Any, given: Circumstances) -> Job:
     """A job that was made for the call, running."""
-    draft = Draft(
+    new_job = NewJob(
         kind=kind,
         type=handler.name,
         input=jsonable(value, "input"),
@@ -108,7 +108,7 @@ def _claimed(yard: Yard, handler: Handler, kind: Kind, value: Any, given: Circum
         script=handler.script if kind is Kind.TASK else None,
         timeout_ms=None if given.timeout_s is None else max(1, round(given.timeout_s * 1_000)),
     )
-    prepared = prepare(yard, draft, check(yard, draft))
+    prepared = prepare(yard, new_job, check(yard, new_job))
     job = replace(
         prepared.job,
         attempts=given.attempt - 1,

@@ -9,7 +9,7 @@ START_MS = 1_750_000_000_000  # 2025-06-15 15:06:40 UTC
 
 @dataclass(slots=True)
 class MovableClock:
-    """Answers milliseconds since 1970; to be called where the service asks for the time."""
+    """Returns milliseconds since 1970; to be called where the service asks for the time."""
 
     ms: int = START_MS
 

@@ -105,16 +105,16 @@ class Workbench:
         target_id: str = "1",
         target_type: str = "test",
         runner_type: str = SYSTEM,
-        **wishes: Any,
+        **more: Any,
     ) -> Task:
         """Create a task; it runs when the bench does. The parameters, and what is raised: ``services.tasks.create``."""
         return tasks.create(
-            type, input=input, target_id=target_id, target_type=target_type, runner_type=runner_type, **wishes
+            type, input=input, target_id=target_id, target_type=target_type, runner_type=runner_type, **more
         )
 
-    def publish(self, topic: str, payload: Mapping[str, Any], **wishes: Any) -> Message:
+    def publish(self, topic: str, payload: Mapping[str, Any], **more: Any) -> Message:
         """Publish a message; the parameters are those of ``services.messages.publish``."""
-        return messages.publish(topic, payload, **wishes)
+        return messages.publish(topic, payload, **more)
 
     def pool(self, name: str) -> PoolOfTasks:
         """A pool by its name: ``services.pools.pool``."""
@@ -135,7 +135,7 @@ class Workbench:
     def run(self) -> list[Attempt]:
         """Run everything that is due at this moment, and what follows from it, until nothing is left to do now.
 
-        Answers the attempts that ended, in order. Raises ``Restless`` for a flow that feeds itself for ever.
+        Returns the attempts that ended, in order. Raises ``Restless`` for a flow that feeds itself for ever.
         """
         self._rest()
         return self._ended()
@@ -143,7 +143,7 @@ class Workbench:
     def advance(
         self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, ms: float = 0
     ) -> list[Attempt]:
-        """Let time pass and run everything at its moment; answers the attempts that ended, in order.
+        """Let time pass and run everything at its moment; returns the attempts that ended, in order.
 
         Retries, delays, leases and hidden messages obey the same clock. What is due already runs first.
         """
@@ -161,7 +161,7 @@ class Workbench:
     def finish(self, within: timedelta = timedelta(days=365)) -> list[Attempt]:
         """Let as much time pass as it takes until nothing will happen any more, at most ``within``.
 
-        Answers the attempts that ended. What waits for a person or a callback is not waited for.
+        Returns the attempts that ended. What waits for a person or a callback is not waited for.
         """
         until_ms = self._clock.ms + round(within / timedelta(milliseconds=1))
         self._rest()
@@ -231,7 +231,7 @@ class Workbench:
         canceled: bool = False,
         timeout_s: float | None = None,
     ) -> Call:
-        """Call one declared handler as a worker would, outside every queue; answers how it went.
+        """Call one declared handler as a worker would, outside every queue; returns how it went.
 
         ``input`` goes through the handler's model. ``attempt``, ``options`` and ``context`` are what its ``Context``
         tells. ``canceled``: the job was canceled just before, as the handler learns from ``progress`` or

@@ -29,9 +29,9 @@ from chalicelib.local.lambda_events import scheduled_event, sqs_event
 from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.services.current import at_work
-from chalicelib.store.attribute_values import item_from_wire
+from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.ledger import STATE_PART, decoded
-from chalicelib.store.wait_lists import SHELF, of_pause, of_type
+from chalicelib.store.wait_lists import WAIT_LIST, of_pause, of_type
 from chalicelib.testing import cloud
 from chalicelib.testing.clock import MovableClock
 
@@ -119,10 +119,10 @@ class World:
         """The function that a queue feeds."""
         if name == self.yard.settings.dead_letter_queue:
             return dead_letters.handle
-        return self._tell if name == self.yard.settings.hooks_queue else worker.handle
+        return self._report if name == self.yard.settings.hooks_queue else worker.handle
 
     def deliver_batch(self, name: str, remaining_ms: int | None = None) -> list[str] | None:
-        """One batch of a queue to its function; answers what came back, ``None`` if the function's process died."""
+        """One batch of a queue to its function; returns what came back, ``None`` if the function's process died."""
         url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
         answer = self.sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=BATCH_MAX_MESSAGES, MessageSystemAttributeNames=["All"]
@@ -152,7 +152,7 @@ class World:
         raise Restless(f"messages keep showing up: {BATCHES_MAX} batches, and more", got=self._restless_job())
 
     def tick(self) -> dict[str, int] | None:
-        """One minute's run of the clock function; answers what it touched."""
+        """One minute's run of the clock function; returns what it touched."""
         event = scheduled_event("clock", str(uuid.uuid4()), cloud.REGION, self.clock.ms / 1_000)
         ticked: dict[str, int] | None = self.invoke(clock.handle, event, FUNCTION_LIMIT_MS)
         return ticked
@@ -178,24 +178,26 @@ class World:
         times = [int(item["name"][:13]) + UNSENT_GRACE_MS + 1 for item in self.items("directory", "outbox")]
         for job in jobs.values():
             parent = jobs.get(job.parent_id or 0)
-            if job.wake_at_ms is not None and not (job.held and (parent is None or parent.state is not State.SUCCESS)):
+            if job.wake_at_ms is not None and not (
+                job.blocked and (parent is None or parent.state is not State.SUCCESS)
+            ):
                 times.append(job.wake_at_ms)
             if job.state is State.RUNNING:
                 times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
-        if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(SHELF)):
+        if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(WAIT_LIST)):
             times.append(self.clock.ms)
         return times
 
     def _may_leave(self, kind: str) -> bool:
         """Whether the clock would send something from the shelf of this kind of items."""
-        shelf = kind.removeprefix(SHELF)
+        wait_list = kind.removeprefix(WAIT_LIST)
         resumed = [of_pause(item["target"]) for item in self.items("directory", "pause") if item.get("resuming")]
-        if shelf in resumed:
+        if wait_list in resumed:
             return True
         types = {of_type(name): name for name in self.yard.handlers.tasks}
-        if shelf not in types:
+        if wait_list not in types:
             return False
-        return self.yard.occupancies.of(types[shelf]).free(self.yard.handlers.limit_of(types[shelf])) != 0
+        return self.yard.concurrency.of(types[wait_list]).free(self.yard.handlers.limit_of(types[wait_list])) != 0
 
     # -- the world as it is, read from moto's own memory ---------------------------------------
 
@@ -216,8 +218,8 @@ class World:
     def items(self, table: str, kind: str | None = None) -> list[dict[str, Any]]:
         """Everything in a table (``jobs``, ``directory`` or ``insights``); of the directory, perhaps one kind only."""
         rows = cloud.tables()[f"{self.yard.settings.base_name}-{table}"].items
-        wires = [item.to_json()["Attributes"] for items in rows.values() for item in items.values()]
-        found = [item_from_wire(wire) for wire in wires]
+        writes = [item.to_json()["Attributes"] for items in rows.values() for item in items.values()]
+        found = [from_attribute_values(attribute_value) for attribute_value in writes]
         return [item for item in found if kind is None or item["kind"] == kind]
 
     def stream(self) -> list[dict[str, Any]]:
@@ -238,7 +240,7 @@ class World:
         """The keys in the bucket."""
         return list(cloud.buckets()[self.yard.settings.objects_bucket].keys)
 
-    def _tell(self, yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
+    def _report(self, yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
         """The function of hooks, whose posts go nowhere."""
         return batch_response(events.deliver(yard, received(event), context.get_remaining_time_in_millis, self._post))
 

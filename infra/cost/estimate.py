@@ -388,9 +388,9 @@ def _projecting(deployed: Deployment, load: Load) -> Iterator[Usage]:
     changes = load.jobs * (figures.CHANGES_PUBLISHED + load.attempts * figures.CHANGES_AN_ATTEMPT)
     changes += load.jobs if load.place is Place.ITEM else 0
     batches = changes / STREAM_BATCH_SIZE
-    told_bytes = batches * figures.TOLD_BYTES[deployed.settings.metrics]
+    shown_bytes = batches * figures.SHOWN_BYTES[deployed.settings.metrics]
     yield from _invocations(
-        deployed, Function.PROJECTOR, batches, batches * figures.PROJECTED_TABLE_REQUESTS, told_bytes, what
+        deployed, Function.PROJECTOR, batches, batches * figures.PROJECTED_TABLE_REQUESTS, shown_bytes, what
     )
     yield Usage(Item.TABLE_WRITE, batches * figures.PROJECTED_WRITE_UNITS, what)
     yield Usage(Item.TABLE_READ, batches * figures.PROJECTED_READ_UNITS, what)

@@ -42,7 +42,7 @@ EMPTY_CONSISTENT_QUERY_READ_UNITS = 1.0
 PROJECTED_TABLE_REQUESTS = 2
 PROJECTED_WRITE_UNITS = 8  # of tasks; of messages 6, which are in no statistics
 PROJECTED_READ_UNITS = 1
-TOLD_BYTES: Mapping[str, int] = {"off": 0, "total": 1_055, "queue": 1_098}  # to CloudWatch, by TASKYARD_METRICS
+SHOWN_BYTES: Mapping[str, int] = {"off": 0, "total": 1_055, "queue": 1_098}  # to CloudWatch, by TASKYARD_METRICS
 
 CHANGES_PUBLISHED = 1
 CHANGES_AN_ATTEMPT = 2  # the claim and the end

@@ -30,13 +30,13 @@ MISSING = (404, 400)  # what asking for a missing bucket, table or queue answers
 def adopt(template: Fragment, name: str, account: Account, upload: stack.Upload | None) -> list[str]:
     """Import into the stack ``name`` what exists of the data in ``template`` and is not in the stack, made if need be.
 
-    Answers the names of what was taken over. Raises ``StackFailed`` when CloudFormation refuses.
+    Returns the names of what was taken over. Raises ``StackFailed`` when CloudFormation refuses.
     """
     deployed = stack.deployed(name)
     if deployed is None and stack.find(name) is not None:
         return []  # it is under way, or failed: deploying tells
-    held = deployed["Resources"] if deployed else {}
-    found = _existing({key: value for key, value in template["Resources"].items() if key not in held}, account)
+    present = deployed["Resources"] if deployed else {}
+    found = _existing({key: value for key, value in template["Resources"].items() if key not in present}, account)
     if not found:
         return []
     _import(name, _with_imported(template, deployed, found), template, found, upload)
@@ -47,7 +47,7 @@ def _existing(resources: Mapping[str, Fragment], account: Account) -> dict[str, 
     """The resources that are there and can be imported: logical id to what identifies them."""
     found = {}
     for logical_id, resource in resources.items():
-        look = LOOKS.get(resource["Type"])
+        look = CHECKS.get(resource["Type"])
         if look is None:
             continue
         _, identified = look
@@ -75,7 +75,7 @@ def _bucket(properties: Mapping[str, Any], account: Account) -> str:
 
 
 # By type: what identifies such a resource, and how it is found (AWS CloudFormation User Guide, "Resource import").
-LOOKS = {
+CHECKS = {
     "AWS::DynamoDB::Table": ("TableName", _table),
     "AWS::SQS::Queue": ("QueueUrl", _queue),
     "AWS::S3::Bucket": ("BucketName", _bucket),
@@ -86,10 +86,10 @@ def _with_imported(template: Fragment, deployed: stack.Template | None, found: M
     """What is deployed, and what is imported: an import may neither make or change anything else nor add outputs."""
     resources = {key: value for key, value in template["Resources"].items() if key in found}
     whole = dict(deployed) if deployed else {"AWSTemplateFormatVersion": template["AWSTemplateFormatVersion"]}
-    held = whole.get("Resources", {})
-    if DEAD_LETTER_QUEUE not in {**held, **found}:  # the lanes cannot refer to it before the deployment has made it
+    present = whole.get("Resources", {})
+    if DEAD_LETTER_QUEUE not in {**present, **found}:  # the lanes cannot refer to it before the deployment has made it
         resources = {key: _without_redrive(value) for key, value in resources.items()}
-    return {**whole, "Resources": {**held, **resources}}
+    return {**whole, "Resources": {**present, **resources}}
 
 
 def _without_redrive(resource: Fragment) -> Fragment:
@@ -105,7 +105,7 @@ def _import(
         {
             "ResourceType": (kind := template["Resources"][logical_id]["Type"]),
             "LogicalResourceId": logical_id,
-            "ResourceIdentifier": {LOOKS[kind][0]: identifier},
+            "ResourceIdentifier": {CHECKS[kind][0]: identifier},
         }
         for logical_id, identifier in found.items()
     ]

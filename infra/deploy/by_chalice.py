@@ -52,7 +52,7 @@ class Deployed:
 def deploy_functions(
     project: Path, settings: Settings, given: Given, bucket: CodeBucket, account: Account, *, force: bool, say: Say
 ) -> tuple[Deployed, bool]:
-    """Make or update the functions and the API; answers what is deployed now, and whether anything changed.
+    """Make or update the functions and the API; returns what is deployed now, and whether anything changed.
 
     A try that ended half-way is taken up where it stands. Raises ``ChaliceFailed``, ``ApiUnclear``.
     """
@@ -74,7 +74,7 @@ def deploy_functions(
 
 
 def delete_functions(project: Path, settings: Settings, given: Given, bucket: CodeBucket, account: Account) -> bool:
-    """Delete what Chalice made; answers whether there was anything. Raises ``ChaliceFailed``, ``ApiUnclear``."""
+    """Delete what Chalice made; returns whether there was anything. Raises ``ChaliceFailed``, ``ApiUnclear``."""
     record = _record(_known(bucket), project, settings, account)
     if not record:
         return False
@@ -97,7 +97,7 @@ def _record(known: Deployed, project: Path, settings: Settings, account: Account
 
 
 def _stage_record(staged: Path, settings: Settings, record: Mapping[str, Any]) -> Path:
-    """Lay the record, if there is any, where Chalice looks for it; answers the file, which Chalice writes anew."""
+    """Lay the record, if there is any, where Chalice looks for it; returns the file, which Chalice writes anew."""
     file = staged / ".chalice" / "deployed" / f"{settings.stage}.json"
     file.parent.mkdir()
     if record:

@@ -39,14 +39,14 @@ class CodeBucket:
         return cls(report.outputs["CodeBucketName"])
 
     def put_archive(self, archive: Path) -> str:
-        """Upload a Lambda archive unless its content is there already; answers its key, which names the content."""
+        """Upload a Lambda archive unless its content is there already; returns its key, which names the content."""
         key = f"code/{content_digest(archive)}.zip"
-        if not self._holds(key):
+        if not self._has(key):
             self._client.put_object(Bucket=self.name, Key=key, Body=archive.read_bytes())
         return key
 
     def put_template(self, body: str) -> str:
-        """Upload a template; answers the URL that CloudFormation reads it from."""
+        """Upload a template; returns the URL that CloudFormation reads it from."""
         key = f"templates/{hashlib.sha256(body.encode()).hexdigest()}.json"
         self._client.put_object(Bucket=self.name, Key=key, Body=body.encode(), ContentType="application/json")
         return self._url(key)
@@ -67,7 +67,7 @@ class CodeBucket:
     def _client(self) -> Any:
         return aws.client("s3", read_timeout_s=UPLOAD_TIMEOUT_S)
 
-    def _holds(self, key: str) -> bool:
+    def _has(self, key: str) -> bool:
         try:
             self._client.head_object(Bucket=self.name, Key=key)
         except ClientError as error:

@@ -141,18 +141,18 @@ def archive_problems(
 
 
 def _content_problems(names: Iterable[str]) -> Iterator[str]:
-    held = set(names)
-    yield from (f"the archive lacks {name}" for name in NEEDED if name not in held)
-    sourceless = {name for name in held if name.endswith(".pyc")} - set(map(cached, held))
-    unwanted = sourceless | {name for name in held if name.startswith(NEVER_PACKAGED)}
+    contents = set(names)
+    yield from (f"the archive lacks {name}" for name in NEEDED if name not in contents)
+    sourceless = {name for name in contents if name.endswith(".pyc")} - set(map(cached, contents))
+    unwanted = sourceless | {name for name in contents if name.startswith(NEVER_PACKAGED)}
     yield from (f"the archive holds {name}" for name in sorted(unwanted))
 
 
 def _requirement_problems(names: Iterable[str], requirements: str) -> Iterator[str]:
     """Requirements that are not in the archive: Chalice only warns when it finds no wheel for Lambda."""
-    held = {name.split("/")[0] for name in names}
+    contents = {name.split("/")[0] for name in names}
     for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", requirements, re.MULTILINE):
-        if f"{re.sub('[-.]', '_', name)}-{version}.dist-info" not in held:
+        if f"{re.sub('[-.]', '_', name)}-{version}.dist-info" not in contents:
             yield f"the archive lacks {name} {version}, which requirements.txt asks for"
 
 

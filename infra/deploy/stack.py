@@ -101,7 +101,7 @@ def apply(
 
 
 def remove(name: str, *, deadline_s: float = DEADLINE_S) -> bool:
-    """Delete a stack and wait until it is gone; answers whether there was one. What it retains stays.
+    """Delete a stack and wait until it is gone; returns whether there was one. What it retains stays.
 
     Raises ``StackFailed`` with the failing resource and AWS's reason, ``Unavailable`` when ``deadline_s`` pass.
     """
@@ -168,7 +168,7 @@ def sent(template: Template, upload: Upload | None) -> dict[str, str]:
 
 
 def _request(cloudformation: Any, name: str, sent: Mapping[str, str]) -> tuple[Change, str]:
-    """Ask for the stack, new or changed; answers what was asked for and the stack's id."""
+    """Ask for the stack, new or changed; returns what was asked for and the stack's id."""
     wanted = {"StackName": name, **sent, "Capabilities": CAPABILITIES}
     try:
         created = cloudformation.create_stack(**wanted, OnFailure="DELETE")
@@ -234,7 +234,7 @@ def _events_of_last_operation(cloudformation: Any, stack: Described) -> Iterator
 
 
 def _set_missing_expiry(template: Template) -> Iterator[str]:
-    """Set the expiry of each table that has none of those the template asks for; answers their names."""
+    """Set the expiry of each table that has none of those the template asks for; returns their names."""
     dynamodb = aws.client("dynamodb")
     for table, wanted in _expiries(template):
         set_already = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]

@@ -110,7 +110,7 @@ def staged_config(config: Config, settings: Settings, given: Given) -> dict[str,
 
 
 def run_chalice(staged: Path, settings: Settings, arguments: Sequence[str]) -> str:
-    """Run a command of Chalice in ``staged``, within ``CHALICE_TIMEOUT_S`` seconds; answers what it printed.
+    """Run a command of Chalice in ``staged``, within ``CHALICE_TIMEOUT_S`` seconds; returns what it printed.
 
     The Lambda runtime is the version of the Python that runs this. Raises ``ChaliceFailed`` with the end of the
     output.

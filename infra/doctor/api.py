@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from infra.doctor.findings import Level, Look, Observation, compared, names, ok
+from infra.doctor.findings import Check, Level, Observation, compared, names, ok
 from infra.doctor.installation import Installation, Routes
 from infra.doctor.sources import invocation_policy, may_invoke
 from infra.functions import Function, function_name
@@ -27,9 +27,9 @@ def application_routes() -> Routes:
     return frozenset((method, path) for path, methods in app.app.routes.items() for method in methods)
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """One look: whatever is to be seen needs the API's id."""
-    yield Look(area=AREA, subject=installation.settings.base_name, question=partial(_api, installation))
+    yield Check(area=AREA, subject=installation.settings.base_name, question=partial(_api, installation))
 
 
 def _api(installation: Installation) -> Iterator[Observation]:

@@ -54,7 +54,7 @@ def examine(checkout: Checkout, *, alive: bool = True, now_ms: Callable[[], int]
         aws.client(service)
     settings = checkout.settings
     if not installation.whole and stack_name(settings) not in installation.stacks:
-        return Report(settings.base_name, all_of(stacks.looks(installation)))
+        return Report(settings.base_name, all_of(stacks.checks(installation)))
     modules = (*STATIC, live) if alive else STATIC
-    looks = chain.from_iterable(module.looks(installation) for module in modules)
-    return Report(settings.base_name, all_of(list(looks)))
+    checks = chain.from_iterable(module.checks(installation) for module in modules)
+    return Report(settings.base_name, all_of(list(checks)))

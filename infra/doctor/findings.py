@@ -49,7 +49,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Check:
     """Something to look at: a few calls of AWS, independent of all others.
 
     ``question`` observes; whatever AWS refuses it is told as an observation. ``when_missing`` is the remedy where
@@ -64,7 +64,7 @@ class Look:
 
 def ok(what: str, found: object) -> Observation:
     """As it should be."""
-    return Observation(level=Level.OK, what=what, expected=told(found), found=told(found))
+    return Observation(level=Level.OK, what=what, expected=rendered(found), found=rendered(found))
 
 
 def compared(
@@ -79,9 +79,9 @@ def compared(
         return ok(what, found)
     if found is None and emulated:
         return Observation(
-            level=Level.UNKNOWN, what=what, expected=told(expected), found="the emulator does not tell it"
+            level=Level.UNKNOWN, what=what, expected=rendered(expected), found="the emulator does not tell it"
         )
-    return Observation(level=level, what=what, expected=told(expected), found=told(found), remedy=remedy)
+    return Observation(level=level, what=what, expected=rendered(expected), found=rendered(found), remedy=remedy)
 
 
 def about(subject: str, observations: Iterable[Observation]) -> Iterator[Observation]:
@@ -89,7 +89,7 @@ def about(subject: str, observations: Iterable[Observation]) -> Iterator[Observa
     return (replace(observation, subject=subject) for observation in observations)
 
 
-def told(value: object) -> str:
+def rendered(value: object) -> str:
     """A value as a person reads it."""
     if value is None:
         return "nothing"

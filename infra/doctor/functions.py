@@ -9,7 +9,7 @@ from typing import Any
 
 from chalicelib import aws
 from infra.deploy.stages import function_config, variables_of
-from infra.doctor.findings import Level, Look, Observation, compared, names, ok
+from infra.doctor.findings import Check, Level, Observation, compared, names, ok
 from infra.doctor.installation import Installation, as_json
 from infra.functions import SENDING, Function, function_name
 from infra.roles import role_id
@@ -20,7 +20,7 @@ ROLES = "roles"
 Question = Callable[[Installation, Function], Iterator[Observation]]
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """Looks at each function, and at its role."""
     for function in Function:
         name = function_name(installation.settings, function)
@@ -28,13 +28,13 @@ def looks(installation: Installation) -> Iterator[Look]:
         if function in SENDING:
             questions.append((_recursion, None))
         for question, remedy in questions:
-            yield Look(
+            yield Check(
                 area=FUNCTIONS,
                 subject=name,
                 question=partial(question, installation, function),
                 when_missing=remedy,
             )
-        yield Look(
+        yield Check(
             area=ROLES,
             subject=role_id(function),
             question=partial(_role, installation, function),

@@ -44,7 +44,7 @@ class Installation:
     stacks: Mapping[str, Described]  # those that exist, of the three that may
     outputs: Mapping[str, str]
     resources: Mapping[str, Fragment]
-    held: frozenset[str]  # the logical ids that the stacks have; what may not be seen of them counts as there
+    present: frozenset[str]  # the logical ids that the stacks have; what may not be seen of them counts as there
     facts: Mapping[str, str]  # see ``resolving``
     endpoint_url: str | None  # of an emulator; None is AWS
     now_ms: Callable[[], int]
@@ -80,7 +80,7 @@ class Installation:
         What a stack has never had is deployed: made by hand it would be outside, and CloudFormation would refuse to
         make it.
         """
-        return command if logical_id in self.held else self.deploy
+        return command if logical_id in self.present else self.deploy
 
     def _taskyard(self, command: str, *options: str) -> str:
         where = ["--endpoint-url", self.endpoint_url] if self.endpoint_url else []
@@ -120,14 +120,14 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
         stacks=stacks,
         outputs=outputs,
         resources=resources,
-        held=_held(stacks, resources),
+        present=_present(stacks, resources),
         facts=facts,
         endpoint_url=account.endpoint_url,
         now_ms=now_ms,
     )
 
 
-def _held(stacks: Iterable[str], resources: Iterable[str]) -> frozenset[str]:
+def _present(stacks: Iterable[str], resources: Iterable[str]) -> frozenset[str]:
     try:
         templates = [stack.deployed(name) for name in stacks]
     except ClientError:  # the look at the stacks tells it

@@ -19,7 +19,7 @@ from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import ASIDE
 from chalicelib.store.table import Table
 from infra.doctor import watch
-from infra.doctor.findings import Level, Look, Observation, compared, ok
+from infra.doctor.findings import Check, Level, Observation, compared, ok
 from infra.doctor.installation import Installation
 from infra.functions import Function, function_name
 from infra.queues import DEAD_LETTER_QUEUE
@@ -32,7 +32,7 @@ METRIC_PERIOD_S = 300
 SET_ASIDE_SHOWN = 5
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """A look at each thing that should move, and at the alarms."""
     questions = {
         "clock": _clock,
@@ -43,7 +43,7 @@ def looks(installation: Installation) -> Iterator[Look]:
         "access keys": _keys,
     }
     for subject, question in questions.items():
-        yield Look(area=AREA, subject=subject, question=partial(question, installation))
+        yield Check(area=AREA, subject=subject, question=partial(question, installation))
     yield from watch.ringing(installation)
 
 

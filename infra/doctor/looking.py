@@ -11,18 +11,18 @@ from itertools import chain
 from botocore.exceptions import ClientError
 
 from chalicelib.core.errors import shown
-from infra.doctor.findings import Finding, Level, Look, Observation
+from infra.doctor.findings import Check, Finding, Level, Observation
 
-LOOKS_AT_ONCE = 8  # Lambda's control plane takes 15 requests a second: AWS Lambda Developer Guide, "Lambda quotas"
+CHECKS_AT_ONCE = 8  # Lambda's control plane takes 15 requests a second: AWS Lambda Developer Guide, "Lambda quotas"
 DENIED = re.compile("AccessDenied|Unauthorized|Forbidden|^403$|AuthorizationError")
 MISSING = re.compile("NotFound|NonExistent|NoSuch|DoesNotExist|QueueDoesNotExist|^404$")
 DENIED_ACTION = re.compile(r"not authorized to perform:? (\S+)")
 
 
-def all_of(looks: Iterable[Look]) -> list[Finding]:
+def all_of(checks: Iterable[Check]) -> list[Finding]:
     """What all looks find, in their order; they are taken many at a time."""
-    with ThreadPoolExecutor(LOOKS_AT_ONCE) as lookers:
-        return list(chain.from_iterable(lookers.map(_findings, looks)))
+    with ThreadPoolExecutor(CHECKS_AT_ONCE) as lookers:
+        return list(chain.from_iterable(lookers.map(_findings, checks)))
 
 
 def missing(error: ClientError) -> bool:
@@ -30,20 +30,20 @@ def missing(error: ClientError) -> bool:
     return MISSING.search(error.response["Error"]["Code"]) is not None
 
 
-def _findings(look: Look) -> list[Finding]:
+def _findings(look: Check) -> list[Finding]:
     found = []
     for observation in _observations(look):
-        told = asdict(observation)
-        found.append(Finding(area=look.area, **{**told, "subject": observation.subject or look.subject}))
+        rendered = asdict(observation)
+        found.append(Finding(area=look.area, **{**rendered, "subject": observation.subject or look.subject}))
     return found
 
 
-def _observations(look: Look) -> Iterator[Observation]:
+def _observations(look: Check) -> Iterator[Observation]:
     try:
         yield from look.question()
     except ClientError as error:
         if not missing(error):
-            yield _untold(error)
+            yield _unchecked(error)
         elif look.when_missing is not None:
             yield Observation(
                 level=Level.WRONG, what="existence", expected="it exists", found="missing", remedy=look.when_missing
@@ -57,7 +57,7 @@ def _observations(look: Look) -> Iterator[Observation]:
         )
 
 
-def _untold(error: ClientError) -> Observation:
+def _unchecked(error: ClientError) -> Observation:
     message = error.response["Error"].get("Message") or "no message"
     code = error.response["Error"]["Code"]
     if DENIED.search(code):

@@ -14,7 +14,7 @@ from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
 from chalicelib.store.directory import Directory
 from chalicelib.store.table import Table
 from infra.deploy.stack import QUEUE_TYPE
-from infra.doctor.findings import Level, Look, Observation, about, compared, ok
+from infra.doctor.findings import Check, Level, Observation, about, compared, ok
 from infra.doctor.installation import Installation, as_json
 from infra.queues import DEAD_LETTER_QUEUE
 
@@ -23,7 +23,7 @@ PAGE = 1_000  # queues; without it, SQS tells no more than these and not that th
 UNDECLARED_LOOKED_AT_MAX = 200  # queues; each costs a call
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """A look at each declared queue, and one at all others of this installation."""
     for logical_id in installation.of_type(QUEUE_TYPE):
         properties = {**installation.properties(logical_id)}
@@ -36,13 +36,13 @@ def looks(installation: Installation) -> Iterator[Look]:
             "--attributes",
             as_json({key: attribute_text(value) for key, value in properties.items()}),
         )
-        yield Look(
+        yield Check(
             area=AREA,
             subject=name,
             question=partial(_queue, installation, name, properties),
             when_missing=installation.remake(logical_id, create),
         )
-    yield Look(area=AREA, subject="lanes of old", question=partial(_left_behind, installation))
+    yield Check(area=AREA, subject="lanes of old", question=partial(_left_behind, installation))
 
 
 def attribute_text(value: object) -> str:

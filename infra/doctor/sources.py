@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from infra.doctor.findings import Level, Look, Observation, about, compared, ok
+from infra.doctor.findings import Check, Level, Observation, about, compared, ok
 from infra.doctor.installation import Installation, as_json
 from infra.doctor.looking import missing
 from infra.functions import Function, function_name
@@ -25,18 +25,18 @@ FAILED_RESULTS = ("PROBLEM", "FAILED")  # how LastProcessingResult begins on AWS
 Properties = Mapping[str, Any]
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """One look at all mappings, for which a few calls do, and one each at the clock's rule and its permission."""
-    yield Look(area=SOURCES, subject="mappings", question=partial(_sources, installation))
+    yield Check(area=SOURCES, subject="mappings", question=partial(_sources, installation))
     for logical_id in installation.of_type("AWS::Events::Rule"):
-        yield Look(
+        yield Check(
             area=CLOCK,
             subject=installation.facts[logical_id],
             question=partial(_rule, installation, logical_id),
             when_missing=installation.remake(logical_id, f"{_put_rule(installation, logical_id)}, then look again"),
         )
     for logical_id in installation.of_type("AWS::Lambda::Permission"):
-        yield Look(area=CLOCK, subject=logical_id, question=partial(_permission, installation, logical_id))
+        yield Check(area=CLOCK, subject=logical_id, question=partial(_permission, installation, logical_id))
 
 
 # -- event sources --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib import aws
 from infra.deploy import stack
 from infra.deploy.stack import QUEUE_TYPE
-from infra.doctor.findings import Level, Look, Observation, compared, names, ok
+from infra.doctor.findings import Check, Level, Observation, compared, names, ok
 from infra.doctor.installation import Installation, stack_names
 from infra.fragment import Fragment
 from infra.template import events_template, template
@@ -20,11 +20,11 @@ COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 UNDONE = "UPDATE_ROLLBACK_COMPLETE"  # works as before the deployment that failed
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """A look at each stack that there should be."""
     whole, *parts = stack_names(installation.settings)
     for name in [whole] if installation.whole else parts:
-        yield Look(area=AREA, subject=name, question=partial(_stack, installation, name))
+        yield Check(area=AREA, subject=name, question=partial(_stack, installation, name))
 
 
 def _stack(installation: Installation, name: str) -> Iterator[Observation]:
@@ -50,8 +50,8 @@ def _state(installation: Installation, name: str) -> Observation:
 
 
 def _template(installation: Installation, name: str) -> Observation:
-    held = aws.client("cloudformation").get_template(StackName=name)["TemplateBody"]
-    deployed = (json.loads(held) if isinstance(held, str) else held)["Resources"]
+    present = aws.client("cloudformation").get_template(StackName=name)["TemplateBody"]
+    deployed = (json.loads(present) if isinstance(present, str) else present)["Resources"]
     differing = sorted(_differing(_expected(installation, name), deployed, whole=installation.whole))
     return compared(
         "template",
@@ -81,14 +81,14 @@ def _differing(expected: Fragment, deployed: Fragment, *, whole: bool) -> Iterat
     """The logical ids of what is not deployed as expected; lanes of old, and in one stack what Chalice makes, may be
     there besides."""
     for key, resource in expected.items():
-        if not (_holds(deployed.get(key), resource) if whole else deployed.get(key) == resource):
+        if not (_contains(deployed.get(key), resource) if whole else deployed.get(key) == resource):
             yield key
     if not whole:
         yield from (key for key, found in deployed.items() if key not in expected and found["Type"] != QUEUE_TYPE)
 
 
-def _holds(deployed: Any, expected: Any) -> bool:
+def _contains(deployed: Any, expected: Any) -> bool:
     """Whether ``deployed`` is ``expected``, with more fields perhaps."""
     if isinstance(expected, dict) and isinstance(deployed, dict):
-        return all(key in deployed and _holds(deployed[key], each) for key, each in expected.items())
+        return all(key in deployed and _contains(deployed[key], each) for key, each in expected.items())
     return bool(deployed == expected)

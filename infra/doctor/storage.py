@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from infra.doctor.findings import Look, Observation, compared, ok
+from infra.doctor.findings import Check, Observation, compared, ok
 from infra.doctor.installation import Installation, as_json
 from infra.doctor.looking import missing
 
@@ -22,7 +22,7 @@ ENCRYPTION_RULES = "ServerSideEncryptionConfiguration"
 Properties = Mapping[str, Any]
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """Three looks at each table and at the bucket."""
     for logical_id in installation.of_type("AWS::DynamoDB::Table"):
         name = installation.facts[logical_id]
@@ -32,7 +32,7 @@ def looks(installation: Installation) -> Iterator[Look]:
             f"without one: {installation.deploy_anew}"
         )
         for question, remedy in ((_table, lost), (_expiry, None), (_recovery, None)):
-            yield Look(
+            yield Check(
                 area=TABLES,
                 subject=name,
                 question=partial(question, installation, logical_id),
@@ -41,7 +41,7 @@ def looks(installation: Installation) -> Iterator[Look]:
     for logical_id in installation.of_type("AWS::S3::Bucket"):
         lost = installation.remake(logical_id, f"{_create_bucket(installation, logical_id)}, then look again")
         for question, remedy in ((_bucket, lost), (_public_access, None), (_encryption, None)):
-            yield Look(
+            yield Check(
                 area=BUCKET,
                 subject=installation.facts[logical_id],
                 question=partial(question, installation, logical_id),

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib import aws
 from chalicelib.store.table import chunks
-from infra.doctor.findings import Level, Look, Observation, about, compared, ok
+from infra.doctor.findings import Check, Level, Observation, about, compared, ok
 from infra.doctor.installation import Installation, as_json
 
 LOGS = "logs"
@@ -22,17 +22,17 @@ Properties = Mapping[str, Any]
 Question = Callable[[Installation, Sequence[str]], Iterator[Observation]]
 
 
-def looks(installation: Installation) -> Iterator[Look]:
+def checks(installation: Installation) -> Iterator[Check]:
     """Looks at the log groups, the alarms (many at once) and the dashboards of the template."""
     for logical_id in installation.of_type("AWS::Logs::LogGroup"):
-        yield Look(
+        yield Check(
             area=LOGS,
             subject=installation.facts[logical_id],
             question=partial(_log_group, installation, logical_id),
         )
-    yield from _looks_at_alarms(installation, _alarms)
+    yield from _alarm_checks(installation, _alarms)
     for logical_id in installation.of_type(DASHBOARD_TYPE):
-        yield Look(
+        yield Check(
             area=DASHBOARDS,
             subject=installation.resources[logical_id]["Properties"]["DashboardName"],
             question=partial(_dashboard, installation, logical_id),
@@ -59,14 +59,14 @@ def _log_group(installation: Installation, logical_id: str) -> Iterator[Observat
     )
 
 
-def ringing(installation: Installation) -> Iterator[Look]:
+def ringing(installation: Installation) -> Iterator[Check]:
     """Looks at whether an alarm rings now."""
-    yield from _looks_at_alarms(installation, _ringing)
+    yield from _alarm_checks(installation, _ringing)
 
 
-def _looks_at_alarms(installation: Installation, question: Question) -> Iterator[Look]:
+def _alarm_checks(installation: Installation, question: Question) -> Iterator[Check]:
     for some in chunks(list(installation.of_type(*ALARM_TYPES)), ALARMS_PER_CALL):
-        yield Look(area=ALARMS, subject="alarms", question=partial(question, installation, some))
+        yield Check(area=ALARMS, subject="alarms", question=partial(question, installation, some))
 
 
 def _alarms(installation: Installation, logical_ids: Sequence[str]) -> Iterator[Observation]:

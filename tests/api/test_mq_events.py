@@ -42,7 +42,7 @@ def walk(api: Service, **query: Any) -> list[list[Seen]]:
         cursor = {"cursor": reply.json["nextCursor"]}
 
 
-def told(api: Service, topic: str, *words: Event) -> Job:
+def with_events(api: Service, topic: str, *words: Event) -> Job:
     """A message with a story of one event a millisecond."""
     lines = tuple(TraceEvent(word, api.clock.ms + n).to_line() for n, word in enumerate(words))
     api.clock.move(1)
@@ -149,7 +149,7 @@ class TestPages:
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
     def test_by_cursor_and_by_number(self, api: Service, topic: str, size: int) -> None:
-        jobs = [told(api, topic, *self.WORDS[: 1 + n % 5]) for n in range(7)]
+        jobs = [with_events(api, topic, *self.WORDS[: 1 + n % 5]) for n in range(7)]
         expected = self.everything(jobs)
         chunks = [expected[start : start + size] for start in range(0, len(expected), size)]
         assert walk(api, topic=topic, perPage=size) == chunks
@@ -158,7 +158,7 @@ class TestPages:
         assert events(api, topic=topic, perPage=size, currentPage=len(chunks) + 1) == []
 
     def test_of_one_message(self, api: Service, topic: str) -> None:
-        job = told(api, topic, *self.WORDS * 4)
+        job = with_events(api, topic, *self.WORDS * 4)
         assert len(job.trace) == TRACE_MAX_EVENTS
         expected = self.everything([job])
         assert walk(api, messageId=job.id, perPage=8) == [expected[:8], expected[8:16], expected[16:]]
@@ -166,18 +166,18 @@ class TestPages:
         assert (len(page["pageData"]), page["totalCount"], page["totalIsExact"]) == (4, 20, True)
 
     def test_what_happens_meanwhile_moves_no_cursor(self, api: Service, topic: str) -> None:
-        older, newer = told(api, topic, *self.WORDS[:3]), told(api, topic, *self.WORDS[:3])
+        older, newer = with_events(api, topic, *self.WORDS[:3]), with_events(api, topic, *self.WORDS[:3])
         cursor = api.get("/mq/trace/list", {"topic": topic, "perPage": 2}).json["nextCursor"]
-        told(api, topic, Event.PUBLISHED)
+        with_events(api, topic, Event.PUBLISHED)
         line = TraceEvent(Event.STARTED, api.clock.ms).to_line()
         place(api.yard, replace(newer, trace=(*newer.trace, line)))
         assert events(api, topic=topic, cursor=cursor) == self.everything([older, newer])[2:]
 
     def test_a_message_that_is_removed_meanwhile_is_told_of_still(self, api: Service, topic: str) -> None:
-        older, newer = told(api, topic, *self.WORDS[:3]), told(api, topic, *self.WORDS[:3])
+        older, newer = with_events(api, topic, *self.WORDS[:3]), with_events(api, topic, *self.WORDS[:3])
         cursor = api.get("/mq/trace/list", {"topic": topic, "perPage": 2}).json["nextCursor"]
         gone = place(api.yard, replace(newer, state=State.SUCCESS))
-        api.yard.jobs.entomb(gone, 1)
+        api.yard.jobs.delete(gone, 1)
         assert events(api, topic=topic, cursor=cursor) == self.everything([older, newer])[2:]
         assert events(api, topic=topic) == self.everything([older, newer])
         assert events(api, topic=topic, messageId=str(newer.id)) == self.everything([newer])
@@ -186,7 +186,7 @@ class TestPages:
     @pytest.mark.parametrize("size", [1, 4, 100])
     def test_window_by_window(self, api: Service, topic: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(traces, "WINDOW", 3)
-        jobs = [told(api, topic, *self.WORDS[: 1 + n % 5]) for n in range(8)]
+        jobs = [with_events(api, topic, *self.WORDS[: 1 + n % 5]) for n in range(8)]
         expected = [seen for window in (jobs[5:], jobs[2:5], jobs[:2]) for seen in self.everything(window)]
         chunks = [expected[start : start + size] for start in range(0, len(expected), size)]
         assert walk(api, topic=topic, perPage=size) == chunks
@@ -196,7 +196,7 @@ class TestPages:
     def test_one_answer_looks_at_so_many_messages(
         self, api: Service, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        jobs = [told(api, topic, Event.PUBLISHED, *([Event.FAILED] if n in (1, 6) else [])) for n in range(8)]
+        jobs = [with_events(api, topic, Event.PUBLISHED, *([Event.FAILED] if n in (1, 6) else [])) for n in range(8)]
         monkeypatch.setattr(traces, "WINDOW", 3)
         monkeypatch.setattr(traces, "LOOKED_MAX", 3)
         first = api.get("/mq/trace/list", {"topic": topic, "event": "FAILED", "perPage": 5}).json

@@ -108,7 +108,7 @@ class TestCleanup:
         dead = dead_letter(api, topic)["id"]
         in_bucket = objects(api)
         assert [key for key in in_bucket if done[2]["id"] in key] == [
-            f"bodies/{done[2]['id']}/{birth(api, done[2])}.json"
+            f"bodies/{done[2]['id']}/{uid(api, done[2])}.json"
         ]
         assert clean(api, topic=topic) == {"deleted": 3, "kept": 0, "hasMore": False, "nextCursor": None}
         assert ids(api, topic) == [dead, kept["id"]]
@@ -344,5 +344,5 @@ def objects(api: Service) -> list[str]:
     return [entry["Key"] for entry in answer.get("Contents", [])]
 
 
-def birth(api: Service, message: dict[str, Any]) -> str:
-    return api.job(message["id"]).birth
+def uid(api: Service, message: dict[str, Any]) -> str:
+    return api.job(message["id"]).uid

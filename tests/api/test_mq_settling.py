@@ -18,7 +18,7 @@ from tests.support.service import Service, service
 SETTLING = ("complete", "fail", "extend")
 
 
-def in_hand(api: Service, topic: str, number: int = 1, **fields: Any) -> list[dict[str, Any]]:
+def locked(api: Service, topic: str, number: int = 1, **fields: Any) -> list[dict[str, Any]]:
     """Messages, polled."""
     for n in range(number):
         publish(api, topic, {"n": n}, **fields)
@@ -35,7 +35,7 @@ def extended(api: Service, message: dict[str, Any], lock_ms: int) -> None:
 
 class TestLockToken:
     def test_it_settles(self, api: Service, topic: str) -> None:
-        first, second = in_hand(api, topic, 2)
+        first, second = locked(api, topic, 2)
         assert first["lockToken"] != second["lockToken"]
         done = api.post("/mq/message/complete", {"id": first["id"], "lockToken": first["lockToken"]})
         assert (done.status, done.json["status"]) == (200, "COMPLETED")
@@ -44,7 +44,7 @@ class TestLockToken:
 
     @pytest.mark.parametrize("route", SETTLING)
     def test_another_s_is_a_conflict_that_changes_nothing(self, api: Service, topic: str, route: str) -> None:
-        ours, theirs = in_hand(api, topic, 2)
+        ours, theirs = locked(api, topic, 2)
         reply = api.post(f"/mq/message/{route}", {"id": ours["id"], "lockToken": theirs["lockToken"]})
         assert problem(reply) == (
             409,
@@ -61,7 +61,7 @@ class TestLockToken:
         ]
 
     def test_a_late_consumer_does_not_settle_for_the_next(self, api: Service, topic: str) -> None:
-        (late,) = in_hand(api, topic)
+        (late,) = locked(api, topic)
         api.clock.move(30_001)
         (holder,) = poll(api, topic, consumerId="worker 2")
         for route in SETTLING:
@@ -69,14 +69,14 @@ class TestLockToken:
         assert api.post("/mq/message/complete", {"id": holder["id"], "lockToken": holder["lockToken"]}).status == 200
 
     def test_without_one_whoever_holds_it_is_settled_for(self, api: Service, topic: str) -> None:
-        (late,) = in_hand(api, topic)
+        (late,) = locked(api, topic)
         api.clock.move(30_001)
         poll(api, topic, consumerId="worker 2")
         assert api.post("/mq/message/complete", {"id": late["id"]}).json["status"] == "COMPLETED"
 
     def test_it_is_shown_to_its_holder_alone(self, api: Service, topic: str, capfd: pytest.CaptureFixture[str]) -> None:
         own = f"trace of {topic}"
-        (message,) = in_hand(api, topic, traceId=own, idempotencyKey=f"key of {topic}", maxRetries=1)
+        (message,) = locked(api, topic, traceId=own, idempotencyKey=f"key of {topic}", maxRetries=1)
         token = message["lockToken"]
         told = [
             api.get("/mq/message/list", {"topic": topic}),
@@ -110,7 +110,7 @@ class TestLockToken:
     @pytest.mark.parametrize("route", SETTLING)
     @pytest.mark.parametrize("token", ["", 7, [], {}, True, "a\nb", "x" * 257])
     def test_what_is_none_is_told_but_not_told_back(self, api: Service, topic: str, route: str, token: Any) -> None:
-        (message,) = in_hand(api, topic)
+        (message,) = locked(api, topic)
         reply = api.post(f"/mq/message/{route}", {"id": message["id"], "lockToken": token})
         assert problem(reply) == (422, "lockToken", ANY, "[redacted]")
         assert listed(api, topic=topic)[0]["status"] == "PROCESSING"
@@ -118,7 +118,7 @@ class TestLockToken:
 
 class TestExtend:
     def test_the_lock_holds_from_now_on(self, api: Service, topic: str) -> None:
-        (message,) = in_hand(api, topic)
+        (message,) = locked(api, topic)
         api.clock.move(20_000)
         body = {"id": message["id"], "lockToken": message["lockToken"]}
         reply = api.post("/mq/message/extend", {**body, "lockTimeout": 60_000})
@@ -131,7 +131,7 @@ class TestExtend:
         assert [again["id"] for again in poll(api, topic)] == [message["id"]]
 
     def test_it_does_not_change_the_trace(self, api: Service, topic: str) -> None:
-        (message,) = in_hand(api, topic)
+        (message,) = locked(api, topic)
         before = trace(api, message["traceId"])
         api.post("/mq/message/extend", {"id": message["id"], "lockToken": message["lockToken"]})
         assert trace(api, message["traceId"]) == before
@@ -178,8 +178,8 @@ class TestBatches:
         assert poll(api, topic) == []
 
     def test_failed_with_their_own_reasons(self, api: Service, topic: str) -> None:
-        first, second, last = in_hand(api, topic, 3)
-        (dead,) = in_hand(api, f"{topic}.b", maxRetries=1)
+        first, second, last = locked(api, topic, 3)
+        (dead,) = locked(api, f"{topic}.b", maxRetries=1)
         entries = [
             {"id": first["id"], "error": "no paper"},
             {"id": int(second["id"])},
@@ -206,7 +206,7 @@ class TestBatches:
 
     def test_each_entry_is_told_for_itself(self, api: Service, topic: str) -> None:
         pending = publish(api, f"{topic}.b")
-        ours, theirs, over = in_hand(api, topic, 3)
+        ours, theirs, over = locked(api, topic, 3)
         api.post("/mq/message/complete", {"id": over["id"]})
         results = self.settle(
             api,
@@ -281,8 +281,8 @@ class TestBatches:
 
 class TestRecovery:
     def test_what_a_vanished_consumer_held_is_pending_at_once(self, api: Service, topic: str) -> None:
-        (message,) = in_hand(api, topic)
-        (other,) = in_hand(api, f"{topic}.b")
+        (message,) = locked(api, topic)
+        (other,) = locked(api, f"{topic}.b")
         assert api.post("/mq/queue/recover-locked", {"topic": topic}).json == {"recovered": 0}
         api.clock.move(30_001)
         assert api.post("/mq/queue/recover-locked", {"topic": topic}).json == {"recovered": 1}
@@ -316,7 +316,7 @@ class TestRecovery:
         assert (counts, dead["retryCount"], dead["id"]) == ([0, 1, 2], 3, message["id"])
 
     def test_the_last_delivery_is_a_dead_letter(self, api: Service, topic: str) -> None:
-        (message,) = in_hand(api, topic, maxRetries=1)
+        (message,) = locked(api, topic, maxRetries=1)
         extended(api, message, 30_000)
         api.clock.move(30_001)
         assert api.post("/mq/queue/recover-locked", {"topic": topic}).json == {"recovered": 1}
@@ -392,7 +392,7 @@ class TestNoInputMakesItFail:
 def stocked(api: Service) -> Service:
     """An installation whose first ids are messages: pending, in hand and done."""
     for topic in list(ODD_TOPICS.values())[:4]:
-        in_hand(api, topic, 3)
+        locked(api, topic, 3)
         publish(api, topic)
     api.post("/mq/message/complete", {"id": "2"})
     return api

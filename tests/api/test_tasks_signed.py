@@ -234,7 +234,7 @@ class TestLog:
     def test_the_newest_hundred(self, api: Service) -> None:
         task_id = manual(api, None)
         for n in range(103):
-            api.yard.notes.write_log(int(task_id), entry_of(n), f"{n:04d}")
+            api.yard.job_details.write_log(int(task_id), entry_of(n), f"{n:04d}")
         entries = api.get(LOG, {"id": task_id}).json["log"]
         assert [entry["message"] for entry in entries] == [str(n) for n in range(102, 2, -1)]
 

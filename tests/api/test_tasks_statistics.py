@@ -27,7 +27,7 @@ def project(api: Service) -> None:
     api.module.projector({"Records": [record.to_json() for record in shard.items]}, None)
 
 
-def told(api: Service, **query: Any) -> dict[str, Any]:
+def statistics_of(api: Service, **query: Any) -> dict[str, Any]:
     reply = api.get("/api/task/statistics", query)
     assert reply.status == 200, reply.text
     return dict(reply.json)
@@ -61,7 +61,7 @@ def worked(api: Service) -> Iterator[Service]:
 
 def test_everything_by_default(worked: Service) -> None:
     """Seven days of UTC, today the last of them."""
-    found = told(worked)
+    found = statistics_of(worked)
     daily, hourly = found.pop("daily"), found.pop("hourly")
     by_hand, scripted = counts(pending=2, canceled=1), counts(success=1, failed=1)
     assert found == {
@@ -88,7 +88,7 @@ def test_everything_by_default(worked: Service) -> None:
 
 def test_by_another_clock(worked: Service) -> None:
     """In Kathmandu, 5:45 ahead, the last task was created on the next day, two minutes past midnight."""
-    found = told(worked, range="1m", timezone="Asia/Kathmandu")
+    found = statistics_of(worked, range="1m", timezone="Asia/Kathmandu")
     assert (found["since"], len(found["daily"])) == ("2025-05-16T18:15:00.000Z", 31)
     assert occupied(found["daily"]) == [
         {"date": "2025-06-15", **counts(success=1, failed=1, canceled=1, pending=1)},
@@ -98,11 +98,11 @@ def test_by_another_clock(worked: Service) -> None:
 
 
 def test_of_one_type_or_runner(worked: Service) -> None:
-    assert told(worked, type="scripted")["byStatus"] == {**dict.fromkeys(STATES, 0), "success": 1, "failed": 1}
-    found = told(worked, runnerType="manual", range="1y")
+    assert statistics_of(worked, type="scripted")["byStatus"] == {**dict.fromkeys(STATES, 0), "success": 1, "failed": 1}
+    found = statistics_of(worked, runnerType="manual", range="1y")
     assert (found["total"], [entry["type"] for entry in found["byType"]], len(found["daily"])) == (3, ["by.hand"], 365)
     assert found["averageTotalMs"] is None
-    nothing = told(worked, type="never", range="3m")
+    nothing = statistics_of(worked, type="never", range="3m")
     assert (nothing["total"], nothing["byType"], len(nothing["daily"])) == (0, [], 92)
 
 

@@ -27,14 +27,14 @@ from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.leases import tick
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
-from chalicelib.engine.projections.project import Change, project, tell_nobody
+from chalicelib.engine.projections.project import Change, project, report_nothing
 from chalicelib.engine.publish.lanes import lanes_to_poll
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context
-from chalicelib.functions.metrics import tell as telling
+from chalicelib.functions.metrics import report as telling
 from chalicelib.local.emulator import Emulator
 from chalicelib.logger import logger
 from infra.storage import JOBS_INDEXES
@@ -154,17 +154,17 @@ def metered_bench(emulator: Emulator) -> Iterator[tuple[Bench, Meter]]:
     with endpoint_bench(emulator.endpoint_url, FUNCTIONS) as bench:
         meter = Meter()
         meter.install()
-        publish(bench.yard, Draft(kind=Kind.TASK, type="bench.task"))
+        publish(bench.yard, NewJob(kind=Kind.TASK, type="bench.task"))
         bench.work(LANE)
-        publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=BODY))
+        publish(bench.yard, NewJob(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=BODY))
         for job in poll.poll(bench.yard, POLLED_TOPIC, 1, 30_000, "bench"):
             poll.complete(bench.yard, job.id)
         yield bench, meter
 
 
-def task_draft(body: Any = BODY) -> Draft:
+def task_draft(body: Any = BODY) -> NewJob:
     """A job that a worker runs."""
-    return Draft(kind=Kind.TASK, type="bench.task", input=body)
+    return NewJob(kind=Kind.TASK, type="bench.task", input=body)
 
 
 def publishing(bench: Bench, meter: Meter, body: Any = BODY, jobs: int = JOBS) -> Measured:
@@ -208,7 +208,7 @@ def polling_once(bench: Bench, meter: Meter, body: Any = BODY) -> tuple[Measured
     """One poll that brings ten messages, their payloads read as the API does; also the ids of the messages."""
     lanes_to_poll(bench.yard, POLLED_TOPIC)  # a process remembers them for a while
     for _ in range(BATCH):
-        publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=body))
+        publish(bench.yard, NewJob(kind=Kind.MESSAGE, type=POLLED_TOPIC, input=body))
     with meter.measuring(BATCH) as measured:
         jobs = poll.poll(bench.yard, POLLED_TOPIC, BATCH, 30_000, "bench")
         for job in jobs:
@@ -245,9 +245,9 @@ def projecting(bench: Bench, meter: Meter, metrics: str = "off") -> Measured:
         project(bench.yard, NO_SHARD, [Change("0", None, job)])
     first = int(watermark or 0) + 1
     changes = [Change(str(first + number), *next(steps)) for number in range(JOBS)]
-    tell = tell_nobody if metrics == "off" else partial(telling, replace(bench.yard.settings, metrics=metrics))
+    report = report_nothing if metrics == "off" else partial(telling, replace(bench.yard.settings, metrics=metrics))
     with meter.measuring(1) as measured:
-        project(bench.yard, NO_SHARD, changes, tell)
+        project(bench.yard, NO_SHARD, changes, report)
     return measured
 
 

@@ -31,12 +31,12 @@ from chalicelib.api.tasks import listing as tasks_listing
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.settings import DEFAULTS
-from chalicelib.store.attribute_values import item_to_wire
+from chalicelib.store.attribute_values import to_attribute_values
 from chalicelib.store.ledger import position_of
 from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS, chunks
 from tests.benchmarks.aws_calls import BATCH, BODY, Measured, Meter, out
@@ -166,7 +166,9 @@ class Store:
 
     def _write(self, jobs: Sequence[Job]) -> None:
         table = self._yard.jobs.table
-        wanted: Any = {table.name: [{"PutRequest": {"Item": item_to_wire(self._yard.jobs.item(job))}} for job in jobs]}
+        wanted: Any = {
+            table.name: [{"PutRequest": {"Item": to_attribute_values(self._yard.jobs.item(job))}} for job in jobs]
+        }
         while wanted:
             wanted = table.client.batch_write_item(RequestItems=wanted)["UnprocessedItems"]
 
@@ -225,7 +227,7 @@ def of_messages(bench: Bench, store: Store) -> dict[str, Scenario]:
 def polling_ten(bench: Bench) -> Scenario:
     """Ten messages wait, and one poll takes them."""
     for _ in range(REPEATS * BATCH):
-        publish(bench.yard, Draft(kind=Kind.MESSAGE, type=POLLED, input=BODY))
+        publish(bench.yard, NewJob(kind=Kind.MESSAGE, type=POLLED, input=BODY))
 
     def poll() -> None:
         taken = until(lambda: polling.poll(bench.yard, POLLED, BATCH, 3_600_000, "bench"))

@@ -13,7 +13,7 @@ from tests.support.backends import Ground
 
 @pytest.fixture(scope="session")
 def embedded() -> Iterator[Callable[[], Emulator]]:
-    """Answers the one embedded emulator of a test run."""
+    """Returns the one embedded emulator of a test run."""
     with backends.embedded_emulator() as emulator:
         yield emulator
 

@@ -221,7 +221,7 @@ class TestInsights:
 
     @pytest.fixture
     def shard(self) -> Callable[[], str]:
-        """Answers a shard that no other test uses."""
+        """Returns a shard that no other test uses."""
         return lambda: f"shard-{next(names)}"
 
     def test_a_batch_counts_once(self, yard: Yard, group: Group, shard: Callable[[], str]) -> None:

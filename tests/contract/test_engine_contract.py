@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib import aws
-from chalicelib.core.decisions import HANDOVER_MS, LAPS_MAX, UNSENT_GRACE_MS, Drop, Hide, Succeeded
+from chalicelib.core.decisions import HANDOVER_MS, REQUEUES_MAX, UNSENT_GRACE_MS, Drop, Hide, Succeeded
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import MANUAL, Job, from_envelope, to_envelope
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane
@@ -22,7 +22,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS, STALE_AFTER_MS, tick
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.claim import claim
@@ -30,8 +30,8 @@ from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.settle import settle
 from chalicelib.functions import dead_letters, projector
 from chalicelib.queue.contract import Received
-from chalicelib.store.attribute_values import item_from_wire
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.attribute_values import from_attribute_values
+from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused, decoded
 from tests.support.backends import Ground
@@ -53,8 +53,8 @@ def topic() -> str:
     return f"engine.{next(numbers)}"
 
 
-def message(topic: str, content: Any = None, **fields: Any) -> Draft:
-    return Draft(kind=Kind.MESSAGE, type=topic, input=content if content is not None else {}, **fields)
+def message(topic: str, content: Any = None, **fields: Any) -> NewJob:
+    return NewJob(kind=Kind.MESSAGE, type=topic, input=content if content is not None else {}, **fields)
 
 
 def subscriber(topic: str, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -89,9 +89,9 @@ class TestManyAtOnce:
 
         bench = ground.bench(subscriber(topic, count))
         worker = hands(bench, topic)
-        drafts = [message(topic, {"n": n, "text": "x" * (500 if n % 3 == 0 else 1)}) for n in range(120)]
+        new_jobs = [message(topic, {"n": n, "text": "x" * (500 if n % 3 == 0 else 1)}) for n in range(120)]
 
-        published = publish_many(bench.yard, drafts)
+        published = publish_many(bench.yard, new_jobs)
 
         assert [bench.yard.payloads.body(job)["input"]["n"] for job in published if isinstance(job, Job)] == [
             *range(120)
@@ -109,7 +109,7 @@ class TestManyAtOnce:
         bench = ground.bench(subscriber(topic, lambda _value, _context: None))
         worker = hands(bench, topic)
         with monkeypatch.context() as broken:
-            broken.setattr(type(bench.yard.transport), "send_many", lambda _self, parcels: list(range(len(parcels))))
+            broken.setattr(type(bench.yard.transport), "send_many", lambda _self, outgoing: list(range(len(outgoing))))
             published = publish_many(bench.yard, [message(topic) for _ in range(3)])
         assert worker.depth() == 0
         (outbox,) = bench.yard.directory.open_outboxes(bench.clock.ms + HOUR_MS)
@@ -128,18 +128,18 @@ class TestManyAtOnce:
     def test_eight_requests_with_one_key_are_one_job(self, ground: Ground, topic: str) -> None:
         bench = ground.bench(subscriber(topic, lambda _value, _context: None))
         worker = hands(bench, topic)
-        draft = message(topic, {"n": 1}, idempotency_key=topic)
+        new_job = message(topic, {"n": 1}, idempotency_key=topic)
 
         with ThreadPoolExecutor(ground.threads()) as pool:
-            jobs = list(pool.map(lambda _: publish(bench.yard, draft), range(8)))
+            jobs = list(pool.map(lambda _: publish(bench.yard, new_job), range(8)))
 
         assert len({job.id for job in jobs}) == 1
         becomes(1, worker.depth)
-        assert publish(bench.yard, draft).id == jobs[0].id
+        assert publish(bench.yard, new_job).id == jobs[0].id
         with pytest.raises(Conflict):
-            publish(bench.yard, replace(draft, input={"n": 2}))
+            publish(bench.yard, replace(new_job, input={"n": 2}))
         bench.clock.move(bench.yard.settings.idempotency_ttl_s * 1_000 + 1_000)
-        assert publish(bench.yard, draft).id != jobs[0].id
+        assert publish(bench.yard, new_job).id != jobs[0].id
 
 
 class TestOneLife:
@@ -182,7 +182,7 @@ class TestOneLife:
         assert bench.yard.payloads.body(job) == {"input": content, "options": {"o": 1}}
         places = {0: (None, None), 1_000: ("item", f"output#{job.lease}")}
         assert (job.body_at, job.output_at) == places.get(
-            size, (f"s3:bodies/{job.id}/{job.birth}.json", f"s3:outputs/{job.id}/{job.lease}.json")
+            size, (f"s3:bodies/{job.id}/{job.uid}.json", f"s3:outputs/{job.id}/{job.lease}.json")
         )
         becomes(0, worker.depth)
 
@@ -196,9 +196,9 @@ class TestOneLife:
         assert worker.work() == []
 
         job = worker.job(published)
-        assert (job.state, job.birth, events_of(job)) == (
+        assert (job.state, job.uid, events_of(job)) == (
             State.SUCCESS,
-            published.birth,
+            published.uid,
             ["published", "started", "succeeded"],
         )
         assert bench.yard.payloads.body(job) == {"input": {"text": "x" * 1_000}}
@@ -230,15 +230,15 @@ class TestOneLife:
 
         bench = ground.bench(double)
         worker = hands(bench, topic)
-        published = publish(bench.yard, Draft(kind=Kind.TASK, type=topic, input=21))
+        published = publish(bench.yard, NewJob(kind=Kind.TASK, type=topic, input=21))
         worker.work()
         assert bench.yard.payloads.output(worker.job(published)) == 42
 
     def test_a_manual_task_sends_nothing(self, ground: Ground, topic: str) -> None:
         bench = ground.bench()
-        draft = Draft(kind=Kind.TASK, type=topic, input=1, runner=MANUAL)
+        new_job = NewJob(kind=Kind.TASK, type=topic, input=1, runner=MANUAL)
         before = bench.yard.transport.depth(bench.yard.transport.source_of(Lane("default", Band.NORMAL)))
-        published = publish(bench.yard, draft)
+        published = publish(bench.yard, new_job)
         assert bench.job(published.id).state is State.PENDING
         assert bench.yard.transport.depth(bench.yard.transport.source_of(Lane("default", Band.NORMAL))) == before
 
@@ -470,7 +470,7 @@ class TestPolling:
             )
             done = poll.complete(bench.yard, job.id)
             assert (done.state, done.receipt, done.source) == (State.SUCCESS, None, None)
-            with pytest.raises(poll.NotInHand) as refused:
+            with pytest.raises(poll.NotLocked) as refused:
                 poll.complete(bench.yard, job.id)
             assert refused.value.job == done
         for band in DEFAULT_BANDS:
@@ -487,7 +487,7 @@ class TestPolling:
         failed = poll.fail(bench.yard, job.id, "payment is down")
         assert (failed.state, failed.failures, failed.due_at_ms) == (State.PENDING, 1, bench.clock.ms + 1_000)
         assert poll.poll(bench.yard, topic, 10, 30_000, "c-1") == []
-        with pytest.raises(poll.NotInHand):
+        with pytest.raises(poll.NotLocked):
             poll.fail(bench.yard, job.id, "twice")
 
         bench.clock.move(1_000)
@@ -567,11 +567,11 @@ class TestLater:
         runs: list[int] = []
         bench = ground.bench(subscriber(topic, lambda _value, context: runs.append(context.attempt)))
         worker = hands(bench, topic)
-        draft = message(topic, idempotency_key=topic)
+        new_job = message(topic, idempotency_key=topic)
         with monkeypatch.context() as broken:
             broken.setattr(type(bench.yard.transport), "send", lambda *_: None)
             broken.setattr(type(bench.yard.jobs), "sent", lambda *_: None)
-            published = publish(bench.yard, draft)
+            published = publish(bench.yard, new_job)
         assert worker.job(published).wake_at_ms == bench.clock.ms + UNSENT_GRACE_MS
         assert worker.depth() == 0
 
@@ -602,16 +602,16 @@ class TestChildrenAndCancelling:
 
         bench = ground.bench(note)
         worker = hands(bench, topic)
-        parent = publish(bench.yard, Draft(kind=Kind.TASK, type=topic, input="parent"))
-        child = publish(bench.yard, Draft(kind=Kind.TASK, type=topic, input="child", parent_id=parent.id))
-        assert child.held
+        parent = publish(bench.yard, NewJob(kind=Kind.TASK, type=topic, input="parent"))
+        child = publish(bench.yard, NewJob(kind=Kind.TASK, type=topic, input="child", parent_id=parent.id))
+        assert child.blocked
         assert worker.depth() == 1
         worker.work()
         assert worker.job(parent).has_children
         worker.work()
         assert order == ["parent", "child"]
         assert worker.job(child).state is State.SUCCESS
-        assert not worker.job(child).held
+        assert not worker.job(child).blocked
 
     def test_a_canceled_job_does_not_run(self, ground: Ground, topic: str) -> None:
         runs: list[int] = []
@@ -625,8 +625,8 @@ class TestChildrenAndCancelling:
 
 
 class TestTheDeadLetterQueue:
-    def bury(self, bench: Bench, text: str) -> list[str]:
-        """Let a text come out of the dead-letter queue; answers what came back."""
+    def dead_letter(self, bench: Bench, text: str) -> list[str]:
+        """Let a text come out of the dead-letter queue; returns what came back."""
         name = bench.yard.settings.dead_letter_queue
         sqs = bench.yard.transport.client  # type: ignore[attr-defined]
         sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MessageBody=text)
@@ -640,16 +640,21 @@ class TestTheDeadLetterQueue:
         worker = hands(bench, topic)
         job = publish(bench.yard, message(topic))
         waits = []
-        for lap in range(1, LAPS_MAX + 1):
-            assert self.bury(bench, to_envelope(job)) == []
+        for requeue in range(1, REQUEUES_MAX + 1):
+            assert self.dead_letter(bench, to_envelope(job)) == []
             job = worker.job(job)
             waits.append((job.due_at_ms - bench.clock.ms) // 60_000)
-            assert (job.state, job.laps, job.delivery, job.wake_at_ms) == (State.PENDING, lap, lap + 1, None)
-            becomes(1 + lap, worker.depth)
+            assert (job.state, job.requeue_count, job.delivery, job.wake_at_ms) == (
+                State.PENDING,
+                requeue,
+                requeue + 1,
+                None,
+            )
+            becomes(1 + requeue, worker.depth)
             bench.clock.ms = job.due_at_ms
         assert waits == [2, 4, 8, 15, 15]
 
-        assert self.bury(bench, to_envelope(job)) == []
+        assert self.dead_letter(bench, to_envelope(job)) == []
 
         dead = worker.job(job)
         assert dead.error is not None
@@ -662,20 +667,20 @@ class TestTheDeadLetterQueue:
         job = publish(bench.yard, message(topic))
         worker.work()
         before = worker.job(job)
-        assert self.bury(bench, to_envelope(job)) == []
+        assert self.dead_letter(bench, to_envelope(job)) == []
         assert worker.job(job) == before
         becomes(0, worker.depth)
 
     def test_what_nobody_can_read_becomes_one_dead_letter(self, ground: Ground) -> None:
         bench = ground.bench()
         text = f"not ours: {bench.yard.token()}"
-        assert self.bury(bench, text) == []
+        assert self.dead_letter(bench, text) == []
         found = [job for job in self.unreadable(bench) if bench.yard.payloads.body(job)["input"]["text"] == text]
         assert [(job.state, events_of(job)) for job in found] == [(State.FAILED, ["published", "dead"])]
 
     @staticmethod
     def unreadable(bench: Bench) -> list[Job]:
-        return until(lambda: bench.yard.lists.page(Wanted(Kind.MESSAGE, "unreadable"), 0, 100).jobs)
+        return until(lambda: bench.yard.lists.page(JobQuery(Kind.MESSAGE, "unreadable"), 0, 100).jobs)
 
 
 class TestTheProjector:
@@ -689,7 +694,7 @@ class TestTheProjector:
         worker.again(1_000)
         lifecycle.replay(bench.yard, jobs[0].id)
         lifecycle.cancel(bench.yard, publish(bench.yard, message(topic, {"fails": False})).id, Kind.MESSAGE)
-        bench.yard.jobs.entomb(worker.job(jobs[1]), 9_999_999_999)
+        bench.yard.jobs.delete(worker.job(jobs[1]), 9_999_999_999)
 
         reader = StreamReader(bench.yard.settings.jobs_table)
         truth = ledger_counts(bench)
@@ -738,7 +743,7 @@ def ledger_counts(bench: Bench) -> dict[Group, Counter[State]]:
         .paginate(TableName=bench.yard.settings.jobs_table, ConsistentRead=True)
     )
     for item in itertools.chain.from_iterable(page["Items"] for page in pages):
-        plain = item_from_wire(item)
+        plain = from_attribute_values(item)
         job = decoded(plain) if plain["part"] == "state" else None
         if isinstance(job, Job):
             counts.setdefault(Group(job.kind.value, job.queue, job.type), Counter())[job.state] += 1

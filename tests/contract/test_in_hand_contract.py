@@ -18,8 +18,8 @@ from chalicelib.core.lanes import Band
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.leases import recover_locked
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.new_job import Draft
-from chalicelib.engine.polling.poll import NotInHand, complete, extend, failure, poll
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.polling.poll import NotLocked, complete, extend, failure, poll
 from chalicelib.engine.polling.settle_many import Report, settle_batch
 from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.publish.publish import publish, publish_many
@@ -46,17 +46,17 @@ def yard(ground: Ground) -> Yard:
     return build(Registry.of(()), ground.settings, now_ms=wall_clock_ms)
 
 
-def message(topic: str, **fields: object) -> Draft:
-    return Draft(kind=Kind.MESSAGE, type=topic, input={}, **fields)  # type: ignore[arg-type]
+def message(topic: str, **fields: object) -> NewJob:
+    return NewJob(kind=Kind.MESSAGE, type=topic, input={}, **fields)  # type: ignore[arg-type]
 
 
 @contextmanager
-def soon(yard: Yard, draft: Draft, after_s: float = 0.4) -> Iterator[list[float]]:
-    """Somebody publishes in a moment; answers when (monotonic seconds), once they have."""
+def soon(yard: Yard, new_job: NewJob, after_s: float = 0.4) -> Iterator[list[float]]:
+    """Somebody publishes in a moment; returns when (monotonic seconds), once they have."""
     published: list[float] = []
 
     def act() -> None:
-        publish(yard, draft)
+        publish(yard, new_job)
         published.append(time.monotonic())
 
     timer = Timer(after_s, act)
@@ -97,7 +97,7 @@ class TestWaiting:
         assert (second.id, second.attempts, second.failures) == (first.id, 2, 0)
         assert (second.started_at_ms or 0) > (first.lease_until_ms or 0)
         assert events_of(second) == ["published", "started", "recovered", "started"]
-        with pytest.raises(NotInHand):
+        with pytest.raises(NotLocked):
             complete(yard, first.id, first.lease)
         # It vanishes, too: as often as a client may vanish is a bound of its own, not max_attempts.
         (third,) = poll(yard, topic, 10, LOCK_MS, "a third", 15)
@@ -117,10 +117,10 @@ class TestReports:
         publish(yard, message(topic))
         (job,) = until(lambda: poll(yard, topic, 10, LOCK_MS, "c", 5))
 
-        def report(_: int) -> Job | NotInHand:
+        def report(_: int) -> Job | NotLocked:
             try:
                 return complete(yard, job.id, job.lease)
-            except NotInHand as refused:
+            except NotLocked as refused:
                 return refused
 
         with ThreadPoolExecutor(ground.threads()) as clients:

@@ -17,11 +17,11 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
-from chalicelib.store.job_lists import LABELS, JobLists, JobPage, Order, Place, Stretch, Wanted, labels_of
+from chalicelib.store.job_lists import INDEX_KEYS, CursorPage, JobLists, JobPage, JobQuery, Order, Place, index_keys_of
 from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
-from tests.support.ledger import NOW, job_of, labels, place
+from tests.support.ledger import NOW, index_keys, job_of, place
 from tests.support.waiting import becomes
 
 DAY_MS = 86_400_000
@@ -64,12 +64,12 @@ def chunked(ids: list[int], size: int) -> list[list[int]]:
     return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
-def walked(yard: Yard, wanted: Wanted, size: int) -> Iterator[list[int]]:
+def walked(yard: Yard, wanted: JobQuery, size: int) -> Iterator[list[int]]:
     """The ids on each page of a walk by place, to the end."""
-    found = yard.lists.stretch(wanted, size)
+    found = yard.lists.cursor_page(wanted, size)
     yield [job.id for job in found.jobs]
     while found.next is not None:
-        found = yard.lists.stretch(wanted, size, found.next)
+        found = yard.lists.cursor_page(wanted, size, found.next)
         yield [job.id for job in found.jobs]
 
 
@@ -107,7 +107,7 @@ class Meddling(Table):
             yield page
 
 
-def page(yard: Yard, wanted: Wanted, offset: int = 0, limit: int = 100) -> tuple[list[int], int, bool]:
+def page(yard: Yard, wanted: JobQuery, offset: int = 0, limit: int = 100) -> tuple[list[int], int, bool]:
     found = yard.lists.page(wanted, offset, limit)
     return [job.id for job in found.jobs], found.total, found.exact
 
@@ -118,7 +118,7 @@ class TestPages:
         jobs = [make(yard, topic, NOW + age // 2, state=next(states)) for age in range(13)]
         assert min(in_shards(jobs).values()) >= 6
         newest_first = [job.id for job in sorted(jobs, key=lambda j: (j.created_at_ms, j.id), reverse=True)]
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
 
         becomes((newest_first, 13, True), lambda: page(yard, wanted))
 
@@ -131,17 +131,19 @@ class TestPages:
 
     def test_each_page_holds_the_whole_records(self, yard: Yard, topic: str) -> None:
         jobs = [make(yard, topic, NOW + age, priority=age, body='{"input":1}') for age in range(3)]
-        becomes(JobPage(jobs[::-1], 3, True), lambda: yard.lists.page(Wanted(Kind.MESSAGE, topic), offset=0, limit=10))
+        becomes(
+            JobPage(jobs[::-1], 3, True), lambda: yard.lists.page(JobQuery(Kind.MESSAGE, topic), offset=0, limit=10)
+        )
 
     def test_a_stream_is_read_in_pages_of_any_size(self, yard: Yard, topic: str) -> None:
         jobs = [make(yard, topic, NOW + age) for age in range(9)]
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         becomes(9, lambda: yard.lists.count(wanted))
         for size in (1, 2, 100):
             assert list(yard.lists.ids(wanted, size)) == [job.id for job in reversed(jobs)]
 
     def test_an_empty_list(self, yard: Yard, topic: str) -> None:
-        assert page(yard, Wanted(Kind.MESSAGE, topic)) == ([], 0, True)
+        assert page(yard, JobQuery(Kind.MESSAGE, topic)) == ([], 0, True)
 
 
 class TestWhatIsWanted:
@@ -149,22 +151,24 @@ class TestWhatIsWanted:
         by_state = {state: make(yard, topic, NOW, state=state) for state in State}
         replayed = make(yard, topic, NOW, state=State.FAILED, replayed_at_ms=NOW, replayed_as=1)
         place(yard, replayed)
-        yard.jobs.table.update(state_key(replayed.id), Change((), sets=labels(yard, replayed, "replayed")))
+        yard.jobs.table.update(state_key(replayed.id), Change((), sets=index_keys(yard, replayed, "replayed")))
 
         def ids(*under: str) -> set[int]:
-            return set(page(yard, Wanted(Kind.MESSAGE, topic, under))[0])
+            return set(page(yard, JobQuery(Kind.MESSAGE, topic, under))[0])
 
         becomes({replayed.id}, lambda: ids("replayed"))
         for state, job in by_state.items():
             assert ids(state.value) == {job.id}
-        assert ids(*labels_of(State.FAILED)) == {by_state[State.FAILED].id, replayed.id}
-        assert ids(*labels_of(State.PENDING, State.RUNNING)) == {by_state[s].id for s in (State.PENDING, State.RUNNING)}
-        assert ids(*LABELS) == {job.id for job in (*by_state.values(), replayed)}
+        assert ids(*index_keys_of(State.FAILED)) == {by_state[State.FAILED].id, replayed.id}
+        assert ids(*index_keys_of(State.PENDING, State.RUNNING)) == {
+            by_state[s].id for s in (State.PENDING, State.RUNNING)
+        }
+        assert ids(*INDEX_KEYS) == {job.id for job in (*by_state.values(), replayed)}
 
     def test_a_span_includes_both_ends(self, yard: Yard, topic: str) -> None:
         for age in range(5):
             make(yard, topic, NOW + age)
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         becomes(5, lambda: yard.lists.count(wanted))
 
         def ages(**span: int) -> tuple[list[int], int]:
@@ -179,7 +183,7 @@ class TestWhatIsWanted:
 
     def test_a_span_that_ends_before_it_begins_is_empty(self, yard: Yard, topic: str) -> None:
         make(yard, topic, NOW + 2)
-        wanted = Wanted(Kind.MESSAGE, topic, since_ms=NOW + 3, until_ms=NOW + 1)
+        wanted = JobQuery(Kind.MESSAGE, topic, since_ms=NOW + 3, until_ms=NOW + 1)
         assert page(yard, wanted) == ([], 0, True)
         assert page(yard, replace(wanted, matches=lambda job: job.priority == 0)) == ([], 0, True)
 
@@ -191,9 +195,9 @@ class TestWhatIsWanted:
         message = make(yard, "type-0", day_ms)
         span = {"since_ms": day_ms, "until_ms": day_ms + DAY_MS}
 
-        becomes(([job.id for job in reversed(tasks)], 6, True), lambda: page(yard, Wanted(Kind.TASK, **span)))
-        assert page(yard, Wanted(Kind.TASK, None, ("waiting",), **span))[0] == [tasks[3].id, tasks[0].id]
-        assert page(yard, Wanted(Kind.MESSAGE, **span))[0] == [message.id]
+        becomes(([job.id for job in reversed(tasks)], 6, True), lambda: page(yard, JobQuery(Kind.TASK, **span)))
+        assert page(yard, JobQuery(Kind.TASK, None, ("waiting",), **span))[0] == [tasks[3].id, tasks[0].id]
+        assert page(yard, JobQuery(Kind.MESSAGE, **span))[0] == [message.id]
 
     @pytest.mark.parametrize(
         "odd",
@@ -204,13 +208,13 @@ class TestWhatIsWanted:
         strange = make(yard, f"{topic}{odd}"[:400], NOW)
         other = make(yard, f"{topic}{odd}"[:399] + "~", NOW)
         for job in (plain, strange, other):
-            becomes([job.id], lambda job=job: page(yard, Wanted(Kind.MESSAGE, job.type))[0])
+            becomes([job.id], lambda job=job: page(yard, JobQuery(Kind.MESSAGE, job.type))[0])
 
 
 class TestFiltersAndOrders:
     def test_a_filter_that_no_index_answers(self, yard: Yard, topic: str) -> None:
         jobs = [make(yard, topic, NOW + age, priority=age % 3) for age in range(9)]
-        wanted = Wanted(Kind.MESSAGE, topic, matches=lambda job: job.priority == 1)
+        wanted = JobQuery(Kind.MESSAGE, topic, matches=lambda job: job.priority == 1)
         matching = [jobs[7].id, jobs[4].id, jobs[1].id]
         becomes((matching, 3, True), lambda: page(yard, wanted))
         assert page(yard, wanted, 1, 1) == ([jobs[4].id], 3, True)
@@ -219,17 +223,17 @@ class TestFiltersAndOrders:
     @pytest.mark.parametrize("descending", [True, False])
     def test_another_order(self, yard: Yard, topic: str, descending: bool) -> None:
         jobs = [make(yard, topic, NOW + age, priority=(age * 5) % 7) for age in range(7)]
-        wanted = Wanted(Kind.MESSAGE, topic, order=BY_PRIORITY, descending=descending)
+        wanted = JobQuery(Kind.MESSAGE, topic, order=BY_PRIORITY, descending=descending)
         by_priority = [job.id for job in sorted(jobs, key=lambda job: job.priority, reverse=descending)]
         becomes((by_priority, 7, True), lambda: page(yard, wanted))
         assert page(yard, wanted, 2, 3) == (by_priority[2:5], 7, True)
 
     def test_only_the_newest_are_looked_at(self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
         jobs = [make(yard, topic, NOW + age, priority=-age) for age in range(8)]
-        becomes(8, lambda: yard.lists.count(Wanted(Kind.MESSAGE, topic)))
+        becomes(8, lambda: yard.lists.count(JobQuery(Kind.MESSAGE, topic)))
         monkeypatch.setattr(job_lists, "WINDOW", 5)
         newest = [job.id for job in jobs[3:]]
-        wanted = Wanted(Kind.MESSAGE, topic, order=BY_PRIORITY)
+        wanted = JobQuery(Kind.MESSAGE, topic, order=BY_PRIORITY)
         assert page(yard, wanted) == (newest, 5, False)
         assert page(yard, replace(wanted, order=None, matches=lambda job: job.id in {jobs[0].id, jobs[4].id})) == (
             [jobs[4].id],
@@ -243,7 +247,7 @@ class TestCounts:
         self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(job_lists, "WINDOW", 6)
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         for number in range(1, 10):
             make(yard, topic, NOW + number, state=State.PENDING if number % 2 else State.SUCCESS)
             becomes((min(number, 6), number <= 6), lambda: page(yard, wanted)[1:])
@@ -254,7 +258,7 @@ class TestCounts:
     ) -> None:
         jobs = [make(yard, topic, NOW + age, state=State.SUCCESS) for age in range(40)]
         assert min(in_shards(jobs).values()) > 15
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         becomes(40, lambda: yard.lists.count(wanted))
         monkeypatch.setattr(job_lists, "WINDOW", 10)
         asked: list[int] = []
@@ -273,7 +277,7 @@ class TestStretches:
         states = itertools.cycle((State.PENDING, State.SUCCESS, State.FAILED))
         jobs = [make(yard, topic, NOW + age // 2, state=next(states), priority=age % 3) for age in range(12)]
         ids = [job.id for job in sorted(jobs, key=lambda j: (j.created_at_ms, j.id), reverse=True)]
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         becomes(ids, lambda: page(yard, wanted)[0])
         by_priority = sorted(ids, key=lambda found: -next(job.priority for job in jobs if job.id == found))
         odd = {job.id for job in jobs if job.priority == 1}
@@ -281,7 +285,7 @@ class TestStretches:
             "newest": (wanted, ids),
             "oldest": (replace(wanted, descending=False), ids[::-1]),
             "some labels": (
-                replace(wanted, labels=("success", "failed")),
+                replace(wanted, index_keys=("success", "failed")),
                 [j for j in ids if state_of(jobs, j) != "pending"],
             ),
             "a filter": (replace(wanted, matches=lambda job: job.id in odd), [j for j in ids if j in odd]),
@@ -298,7 +302,7 @@ class TestStretches:
     def test_a_page_by_number_says_where_it_ends(self, yard: Yard, topic: str) -> None:
         jobs = [make(yard, topic, NOW + age) for age in range(7)]
         ids = [job.id for job in reversed(jobs)]
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         becomes(ids, lambda: page(yard, wanted)[0])
         for listed in (
             wanted,
@@ -307,7 +311,7 @@ class TestStretches:
         ):
             second = yard.lists.page(listed, 2, 3)
             assert [job.id for job in second.jobs] == ids[2:5]
-            third = yard.lists.stretch(listed, 3, second.next)
+            third = yard.lists.cursor_page(listed, 3, second.next)
             assert ([job.id for job in third.jobs], third.next) == (ids[5:], None)
             assert yard.lists.page(listed, 4, 3).next is None
 
@@ -317,13 +321,13 @@ class TestStretches:
         make(yard, topic, NOW + 9)
         make(yard, topic, NOW + 9, kind=Kind.TASK, trace_id=first.trace_id)
         ids = [job.id for job in (*others[::-1], first)]
-        wanted = Wanted(Kind.MESSAGE, trace_id=first.trace_id)
+        wanted = JobQuery(Kind.MESSAGE, trace_id=first.trace_id)
         becomes((ids, 6, True), lambda: page(yard, wanted))
         for size in (1, 2, 6):
             assert list(walked(yard, wanted, size)) == chunked(ids, size)
         assert page(yard, replace(wanted, type=f"{topic}.1"))[0] == [others[4].id, others[2].id, others[0].id]
         assert page(yard, replace(wanted, type=topic)) == ([first.id], 1, True)
-        assert page(yard, replace(wanted, labels=("success",))) == ([], 0, True)
+        assert page(yard, replace(wanted, index_keys=("success",))) == ([], 0, True)
         assert page(yard, replace(wanted, since_ms=NOW + 2, until_ms=NOW + 3))[0] == [others[2].id, others[1].id]
 
     def test_a_target_is_a_list_too(self, yard: Yard, topic: str) -> None:
@@ -334,71 +338,71 @@ class TestStretches:
         jobs = [about(topic, age, state=next(states), target_type=f"t{age % 3}") for age in range(6)]
         about(f"{topic}#0", 7)
         ids = [job.id for job in reversed(jobs)]
-        wanted = Wanted(Kind.TASK, target_id=topic)
+        wanted = JobQuery(Kind.TASK, target_id=topic)
         becomes((ids, 6, True), lambda: page(yard, wanted))
         for size in (1, 4, 6):
             assert list(walked(yard, wanted, size)) == chunked(ids, size)
         assert page(yard, replace(wanted, descending=False), 1, 2) == ([jobs[1].id, jobs[2].id], 6, True)
         assert page(yard, replace(wanted, type=f"{topic}.1")) == ([jobs[n].id for n in (5, 3, 1)], 3, True)
-        assert page(yard, replace(wanted, labels=(jobs[4].state.value,))) == ([jobs[4].id], 1, True)
+        assert page(yard, replace(wanted, index_keys=(jobs[4].state.value,))) == ([jobs[4].id], 1, True)
         assert page(yard, replace(wanted, matches=lambda job: job.target_type == "t2"))[0] == [jobs[5].id, jobs[2].id]
         assert page(yard, replace(wanted, since_ms=NOW + 2, until_ms=NOW + 3)) == ([jobs[3].id, jobs[2].id], 2, True)
-        yard.jobs.entomb(jobs[2], NOW // 1_000 + 60)
+        yard.jobs.delete(jobs[2], NOW // 1_000 + 60)
         becomes(ids[:3] + ids[4:], lambda: list(yard.lists.ids(wanted)))
 
     def test_a_list_about_a_target_reads_nothing_else(self, yard: Yard, topic: str) -> None:
         for age in range(12):
             make(yard, topic, NOW + age, kind=Kind.TASK, target_id=f"{topic}-{age % 4}")
-        wanted = Wanted(Kind.TASK, topic, ("pending",), target_id=f"{topic}-3")
+        wanted = JobQuery(Kind.TASK, topic, ("pending",), target_id=f"{topic}-3")
         becomes(3, lambda: len(page(yard, wanted)[0]))
         with requests(yard) as seen:
             yard.lists.page(wanted, 0, 10)
         assert Counter(seen) == {"Query": 1, "BatchGetItem": 1}
         with requests(yard) as seen:
-            yard.lists.page(replace(wanted, type=None, labels=LABELS), 0, 10)
+            yard.lists.page(replace(wanted, type=None, index_keys=INDEX_KEYS), 0, 10)
         assert Counter(seen) == {"Query": 2, "BatchGetItem": 1}
 
     def test_a_filter_that_finds_little_goes_on_in_bounded_steps(
         self, yard: Yard, topic: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         jobs = [make(yard, topic, NOW + age) for age in range(10)]
-        wanted = Wanted(Kind.MESSAGE, topic, matches=lambda job: job.id == jobs[0].id)
+        wanted = JobQuery(Kind.MESSAGE, topic, matches=lambda job: job.id == jobs[0].id)
         becomes(10, lambda: yard.lists.count(wanted))
         monkeypatch.setattr(job_lists, "WINDOW", 4)
         monkeypatch.setattr(job_lists, "READ_CHUNK", 2)
         first = yard.lists.page(wanted, 0, 5)
         assert (first.jobs, first.total, first.exact) == ([], 0, False)
-        second = yard.lists.stretch(wanted, 5, first.next)
-        assert second == Stretch([], position_of(jobs[2]))
-        assert yard.lists.stretch(wanted, 5, second.next) == Stretch([jobs[0]], None)
+        second = yard.lists.cursor_page(wanted, 5, first.next)
+        assert second == CursorPage([], position_of(jobs[2]))
+        assert yard.lists.cursor_page(wanted, 5, second.next) == CursorPage([jobs[0]], None)
 
     def test_a_page_at_any_depth_takes_the_same_requests(self, yard: Yard, topic: str) -> None:
         states = itertools.cycle((State.PENDING, State.SUCCESS, State.SUCCESS))
         jobs = [make(yard, topic, NOW + age, state=next(states)) for age in range(90)]
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         becomes(90, lambda: yard.lists.count(wanted))
-        streams = 2 * (len(LABELS) + 1)  # two shards; pending twice
+        streams = 2 * (len(INDEX_KEYS) + 1)  # two shards; pending twice
         for depth in (1, 40, 80):
             with requests(yard) as seen:
-                found = yard.lists.stretch(wanted, 10, position_of(jobs[90 - depth]))
+                found = yard.lists.cursor_page(wanted, 10, position_of(jobs[90 - depth]))
             assert [job.id for job in found.jobs] == [job.id for job in jobs[::-1][depth : depth + 10]]
             assert Counter(seen) == {"Query": streams, "BatchGetItem": 1}
         with requests(yard) as seen:
-            yard.lists.stretch(replace(wanted, labels=("success",)), 10, position_of(jobs[5]))
+            yard.lists.cursor_page(replace(wanted, index_keys=("success",)), 10, position_of(jobs[5]))
         assert Counter(seen) == {"Query": 2, "BatchGetItem": 1}
 
 
 class TestWhatMoved:
     def test_a_job_is_listed_where_it_is_now(self, yard: Yard, topic: str) -> None:
         job = make(yard, topic, NOW)
-        becomes([job.id], lambda: page(yard, Wanted(Kind.MESSAGE, topic, ("pending",)))[0])
+        becomes([job.id], lambda: page(yard, JobQuery(Kind.MESSAGE, topic, ("pending",)))[0])
         yard.jobs.cancel(job, NOW)
-        becomes([job.id], lambda: page(yard, Wanted(Kind.MESSAGE, topic, ("canceled",)))[0])
-        becomes(([], 0, True), lambda: page(yard, Wanted(Kind.MESSAGE, topic, ("pending",))))
+        becomes([job.id], lambda: page(yard, JobQuery(Kind.MESSAGE, topic, ("canceled",)))[0])
+        becomes(([], 0, True), lambda: page(yard, JobQuery(Kind.MESSAGE, topic, ("pending",))))
 
     def test_a_page_is_filled_while_there_are_more(self, yard: Yard, topic: str) -> None:
         jobs = [make(yard, topic, NOW + age) for age in range(12)]
-        wanted = Wanted(Kind.MESSAGE, topic, ("pending",))
+        wanted = JobQuery(Kind.MESSAGE, topic, ("pending",))
         becomes(12, lambda: yard.lists.count(wanted))
         for age in (11, 9, 8, 4, 0):  # the index still shows them
             yard.jobs.table.update(state_key(jobs[age].id), Change((), sets={"state": "running"}))
@@ -420,7 +424,7 @@ class TestWhatMoved:
         self, yard: Yard, topic: str, before: str, after: str
     ) -> None:
         """It moves after the first, the second ... request of the page."""
-        wanted = Wanted(Kind.MESSAGE, topic)
+        wanted = JobQuery(Kind.MESSAGE, topic)
         job = make(yard, topic, NOW, state=State(before))
         stays = make(yard, topic, NOW - 1)
         moved = (
@@ -428,12 +432,12 @@ class TestWhatMoved:
             if after == "replayed"
             else replace(job, state=State(after))
         )
-        labelled = {**yard.jobs.item(moved), **labels(yard, moved, after)}
+        labelled = {**yard.jobs.item(moved), **index_keys(yard, moved, after)}
         becomes(2, lambda: yard.lists.count(wanted))
-        for calls in range(2 * (len(LABELS) + 1)):
+        for calls in range(2 * (len(INDEX_KEYS) + 1)):
             place(yard, job)
             table = Meddling.of(yard.jobs.table, calls, lambda: yard.jobs.table.put(labelled))
-            found = JobLists(table, yard.jobs).stretch(wanted, 10)
+            found = JobLists(table, yard.jobs).cursor_page(wanted, 10)
             assert [found.id for found in found.jobs] == [job.id, stays.id], calls
 
     @pytest.mark.parametrize("search", [None, Order("id", lambda job: str(job.id))])
@@ -441,7 +445,7 @@ class TestWhatMoved:
         self, yard: Yard, topic: str, search: Order | None
     ) -> None:
         stays, moves, goes = (make(yard, topic, NOW + age) for age in range(3))
-        wanted = Wanted(Kind.MESSAGE, topic, ("pending",), order=search)
+        wanted = JobQuery(Kind.MESSAGE, topic, ("pending",), order=search)
         becomes(3, lambda: len(page(yard, wanted)[0]))
         for job, state in ((moves, "running"), (goes, "deleted")):
             yard.jobs.table.update(state_key(job.id), Change((), sets={"state": state}))
@@ -465,7 +469,7 @@ class TestTraces:
 
     def test_a_trace_made_here_needs_no_index(self, yard: Yard, topic: str) -> None:
         job = make(yard, topic, NOW)
-        becomes([job.id], lambda: page(yard, Wanted(Kind.MESSAGE, topic))[0])
+        becomes([job.id], lambda: page(yard, JobQuery(Kind.MESSAGE, topic))[0])
         assert yard.lists.with_trace(job.trace_id) == []
 
 
@@ -491,7 +495,7 @@ class TestWalkingWhileOthersWork:
     def test_what_stays_is_met_exactly_once(self, yard: Yard, data: st.DataObject) -> None:
         topic = f"walk-{next(numbers)}"
         order = data.draw(st.sampled_from([None, BY_PRIORITY]))
-        wanted = Wanted(Kind.MESSAGE, topic, order=order, descending=data.draw(st.booleans()))
+        wanted = JobQuery(Kind.MESSAGE, topic, order=order, descending=data.draw(st.booleans()))
         size = data.draw(st.integers(1, 4))
         ages = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=12))
         there = {job.id: job for age in ages for job in [make(yard, topic, NOW + age, priority=-age % 3)]}
@@ -500,7 +504,7 @@ class TestWalkingWhileOthersWork:
         met: list[int] = []
         behind: Place | None = None
         while met == [] or behind is not None:
-            found = yard.lists.stretch(wanted, size, behind)
+            found = yard.lists.cursor_page(wanted, size, behind)
             met += [job.id for job in found.jobs]
             behind = found.next
             for _ in range(data.draw(st.integers(0, 3))):
@@ -517,7 +521,7 @@ class TestWalkingWhileOthersWork:
         elif there:
             chosen = there[data.draw(st.sampled_from(sorted(there)))]
             if what == "remove":
-                yard.jobs.entomb(place(yard, replace(chosen, state=State.SUCCESS)), NOW)
+                yard.jobs.delete(place(yard, replace(chosen, state=State.SUCCESS)), NOW)
                 stayed.discard(there.pop(chosen.id).id)
             else:
                 there[chosen.id] = place(yard, replace(chosen, state=State(what)))

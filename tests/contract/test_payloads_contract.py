@@ -45,7 +45,7 @@ def of_size(size: int) -> str:
 def placed(yard: Yard, text: str) -> tuple[Job, str | None]:
     """A recorded job with a body, and the body's place."""
     job = job_of(yard)
-    body = yard.payloads.place_body(job.id, job.birth, text)
+    body = yard.payloads.place_body(job.id, job.uid, text)
     job = replace(job, body=body.text if body.place is None else None, body_at=body.place)
     yard.jobs.record(job, body.text if body.place == "item" else None)
     return job, body.place

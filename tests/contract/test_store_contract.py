@@ -22,8 +22,8 @@ from tests.support.ledger import (
     Membership,
     difference,
     grave_of,
+    index_keys,
     job_of,
-    labels,
     lines,
     membership,
     parts_of,
@@ -107,14 +107,14 @@ class TestTransitions:
     def test_a_tombstone_refuses_everything(self, yard: Yard, name: str) -> None:
         case = BY_NAME[name]
         scene = Scene(yard, job_of(yard, **case.start))
-        grave = {**state_key(scene.seen.id), "state": "deleted", "expires_at_s": 9}
-        yard.jobs.table.put(grave)
+        tombstone_item = {**state_key(scene.seen.id), "state": "deleted", "expires_at_s": 9}
+        yard.jobs.table.put(tombstone_item)
 
         with pytest.raises(JobRefused) as refused:
             case.act(scene)
 
         assert refused.value.ledger == Tombstone(scene.seen.id)
-        assert stored(yard, scene.seen.id) == grave
+        assert stored(yard, scene.seen.id) == tombstone_item
 
     @pytest.mark.parametrize("name", BY_NAME)
     def test_the_indexes_show_it_where_it_stands(self, yard: Yard, name: str) -> None:
@@ -154,7 +154,7 @@ class TestRecords:
             "attempts": 0,
             "trace": list(job.trace),
             "position": f"{job.created_at_ms:013d}-{job.id:016d}",
-            **labels(yard, job, "pending"),
+            **index_keys(yard, job, "pending"),
             **wake(yard, job, NOW + 20_000),
         }
         assert yard.jobs.find(job.id) == job
@@ -181,7 +181,7 @@ class TestRecords:
             succeeded_subscribers=("a", "b"),
             held=True,
             has_children=True,
-            laps=2,
+            requeue_count=2,
             sent_at_ms=NOW,
             replayed_at_ms=NOW,
             replayed_as=8,
@@ -195,7 +195,7 @@ class TestRecords:
     @pytest.mark.parametrize("body", [None, "x" * 1_000])
     def test_a_taken_id_is_refused_with_who_has_it(self, yard: Yard, body: str | None) -> None:
         first = place(yard, job_of(yard, attempts=2))
-        second = job_of(yard, id=first.id, birth=OTHER)
+        second = job_of(yard, id=first.id, uid=OTHER)
 
         with pytest.raises(JobRefused) as refused:
             yard.jobs.record(second, body)
@@ -205,7 +205,7 @@ class TestRecords:
 
     def test_a_tombstone_takes_the_id(self, yard: Yard) -> None:
         job = place(yard, job_of(yard, state=State.SUCCESS))
-        yard.jobs.entomb(job, 9)
+        yard.jobs.delete(job, 9)
         with pytest.raises(JobRefused) as refused:
             yard.jobs.record(job)
         assert refused.value.ledger == Tombstone(job.id)
@@ -250,7 +250,7 @@ class TestReading:
     def test_many_come_in_the_order_asked_for_without_those_that_are_not(self, yard: Yard) -> None:
         jobs = [place(yard, job_of(yard)) for _ in range(120)]
         gone = place(yard, job_of(yard, state=State.SUCCESS))
-        yard.jobs.entomb(gone, 9)
+        yard.jobs.delete(gone, 9)
         wanted = [job.id for job in reversed(jobs)]
 
         found = yard.jobs.find_many([gone.id, *wanted, (1 << 53) - 2, wanted[0]])
@@ -260,7 +260,7 @@ class TestReading:
 
     def test_a_deleted_job_is_not_found(self, yard: Yard) -> None:
         gone = place(yard, job_of(yard, state=State.SUCCESS))
-        yard.jobs.entomb(gone, 9)
+        yard.jobs.delete(gone, 9)
         assert yard.jobs.find(gone.id) is None
         assert yard.jobs.find((1 << 53) - 3) is None
 
@@ -275,7 +275,7 @@ class TestTheRaceForAnAttempt:
 
         for late in (
             lambda: yard.jobs.succeed(first, StoredOutput(text="1"), later_ms),
-            lambda: yard.jobs.bury(first, ERROR, later_ms),
+            lambda: yard.jobs.dead_letter(first, ERROR, later_ms),
             lambda: yard.jobs.retry_later(
                 first, ERROR, later_ms, later_ms, resend=False, succeeded_subscribers=(), now_ms=later_ms
             ),
@@ -298,7 +298,7 @@ class TestTheRaceForAnAttempt:
         job = place(yard, job_of(yard, **running()))
         acts: dict[str, Callable[[], Job]] = {
             "succeed": lambda: yard.jobs.succeed(job, StoredOutput(text="1"), NOW),
-            "bury": lambda: yard.jobs.bury(job, ERROR, NOW),
+            "bury": lambda: yard.jobs.dead_letter(job, ERROR, NOW),
             "retry_later": lambda: yard.jobs.retry_later(
                 job, ERROR, NOW, NOW, resend=False, succeeded_subscribers=(), now_ms=NOW
             ),
@@ -322,12 +322,12 @@ class TestTheTrace:
         full = lines(TRACE_MAX_EVENTS)
 
         taken = yard.jobs.take_over(place(yard, job_of(yard, **abandoned(), trace=full[1:])), lease_at(), NOW)
-        buried = yard.jobs.bury(place(yard, job_of(yard, **running(), trace=full)), ERROR, NOW)
+        dead = yard.jobs.dead_letter(place(yard, job_of(yard, **running(), trace=full)), ERROR, NOW)
 
         recovered = f'{NOW} recovered {{"attempt":1}}'
         assert taken.trace == (*full[2:], recovered, f'{NOW} started {{"by":"w-2"}}')
-        assert buried.trace == (*full[1:], f'{NOW} dead {{"attempt":1,"error":"no good"}}')
-        assert len(taken.trace) == len(buried.trace) == TRACE_MAX_EVENTS
+        assert dead.trace == (*full[1:], f'{NOW} dead {{"attempt":1,"error":"no good"}}')
+        assert len(taken.trace) == len(dead.trace) == TRACE_MAX_EVENTS
 
     def test_a_life_of_many_attempts_never_holds_more(self, yard: Yard) -> None:
         job = place(yard, job_of(yard, max_attempts=30, attempt_limit=30))
@@ -352,7 +352,7 @@ class TestTombstones:
             table.put({"job": job.id, "part": f"child#{child}"})
         becomes(Membership(("success",), ("success",), None, by_trace=True), lambda: membership(yard, job))
 
-        assert yard.jobs.entomb(job, 1_234) == Tombstone(job.id, ("item",))
+        assert yard.jobs.delete(job, 1_234) == Tombstone(job.id, ("item",))
 
         assert parts_of(yard, job.id) == {"state": {**grave_of(yard, job, 1_234), "trace_key": job.trace_id}}
         gone = ("deleted-success",)
@@ -362,7 +362,7 @@ class TestTombstones:
 
     def test_a_task_leaves_no_story(self, yard: Yard) -> None:
         task = place(yard, job_of(yard, kind=Kind.TASK, state=State.FAILED))
-        yard.jobs.entomb(task, 1_234)
+        yard.jobs.delete(task, 1_234)
         assert stored(yard, task.id) == {"job": task.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
         assert yard.jobs.stories([task.id]) == []
 
@@ -370,28 +370,28 @@ class TestTombstones:
         places = (f"s3:bodies/1/{BIRTH}.json", f"s3:outputs/1/{OLD}.json")
         job = place(yard, job_of(yard, state=State.FAILED, body_at=places[0], output_at=places[1]))
 
-        tombstone = yard.jobs.entomb(job, 1_234)
+        tombstone = yard.jobs.delete(job, 1_234)
 
         assert tombstone == yard.jobs.ledger(job.id) == Tombstone(job.id, places)
         assert yard.jobs.find(job.id) is None
         for _ in range(2):
-            yard.jobs.seal(tombstone)
+            yard.jobs.settle_token(tombstone)
             assert stored(yard, job.id) == grave_of(yard, job, 1_234)
 
     def test_only_a_tombstone_is_sealed(self, yard: Yard) -> None:
         live = place(yard, job_of(yard))
         before = stored(yard, live.id)
-        yard.jobs.seal(Tombstone(live.id))
+        yard.jobs.settle_token(Tombstone(live.id))
         assert stored(yard, live.id) == before
         missing = yard.ids.new()
-        yard.jobs.seal(Tombstone(missing))
+        yard.jobs.settle_token(Tombstone(missing))
         assert stored(yard, missing) is None
 
     def test_a_deletion_that_was_cut_short_is_finished_by_the_next(self, yard: Yard) -> None:
         job = place(yard, job_of(yard, state=State.SUCCESS))
-        yard.jobs.entomb(job, 1_234)
+        yard.jobs.delete(job, 1_234)
         yard.jobs.table.put({"job": job.id, "part": "body", "text": "left"})
-        yard.jobs.entomb(job, 5_678)
+        yard.jobs.delete(job, 5_678)
         assert parts_of(yard, job.id) == {"state": grave_of(yard, job, 1_234)}
 
     @pytest.mark.parametrize("override", [{"state": State.PENDING}, {"birth": OTHER}, {"delivery": 2}])
@@ -401,7 +401,7 @@ class TestTombstones:
         yard.jobs.table.put({"job": seen.id, "part": "body", "text": "x"})
 
         with pytest.raises(JobRefused) as refused:
-            yard.jobs.entomb(seen, 9)
+            yard.jobs.delete(seen, 9)
 
         assert refused.value.ledger == actual
         assert parts_of(yard, seen.id).keys() == {"state", "body"}

@@ -13,7 +13,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 from tests.support.backends import Ground
-from tests.support.ledger import Membership, difference, job_of, labels, membership, parts_of, place, stored
+from tests.support.ledger import Membership, difference, index_keys, job_of, membership, parts_of, place, stored
 from tests.support.waiting import becomes
 
 ERROR = JobError("ValueError", "no good")
@@ -47,7 +47,7 @@ class TestChildren:
 
     def test_nor_does_one_that_was_deleted(self, yard: Yard) -> None:
         parent = place(yard, job_of(yard, state=State.FAILED))
-        yard.jobs.entomb(parent, 9)
+        yard.jobs.delete(parent, 9)
         with pytest.raises(JobRefused) as refused:
             yard.jobs.together(yard.jobs.adopting(parent.id, 41))
         assert refused.value.ledger == Tombstone(parent.id)
@@ -71,7 +71,7 @@ class TestReplaying:
         yard.jobs.together([*yard.jobs.recording(successor), yard.jobs.replaying(dead, successor.id, now_ms)])
 
         assert difference(before, stored(yard, dead.id)) == {
-            **labels(yard, dead, "replayed"),
+            **index_keys(yard, dead, "replayed"),
             "replayed_at_ms": now_ms,
             "replayed_as": successor.id,
             "updated_at_ms": now_ms,

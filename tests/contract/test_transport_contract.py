@@ -20,7 +20,7 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.local.emulator import Emulator
-from chalicelib.queue.contract import MESSAGE_MAX_BYTES, NoQueue, Parcel, Received
+from chalicelib.queue.contract import MESSAGE_MAX_BYTES, NoQueue, OutgoingMessage, Received
 from chalicelib.queue.sqs import COPIED_ATTRIBUTES, VISIBILITY_MAX_S, SqsTransport, packed
 from tests.support import backends
 from tests.support.backends import Difference, Ground
@@ -95,7 +95,7 @@ def calls(transport: SqsTransport) -> Iterator[list[str]]:
 class TestSendAndReceive:
     def test_a_text_arrives_once_and_as_it_was(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         text = json.dumps({"v": 1, "text": 'ünï "quoted" \\ <&> \u2028 \U0001f4e6'})
-        transport.send(Parcel(lane, text))
+        transport.send(OutgoingMessage(lane, text))
         (message,) = transport.receive(source, 10, 60, 0)
         assert (message.source, message.text, message.receive_count) == (source, text, 1)
         assert message.message_id
@@ -103,15 +103,15 @@ class TestSendAndReceive:
         assert transport.receive(source, 10, 60, 0) == []
 
     def test_the_largest_text(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send(Parcel(lane, "x" * MESSAGE_MAX_BYTES))
+        transport.send(OutgoingMessage(lane, "x" * MESSAGE_MAX_BYTES))
         assert len(one(transport, source).text) == MESSAGE_MAX_BYTES
         with pytest.raises(ClientError):
-            transport.send(Parcel(lane, "x" * (MESSAGE_MAX_BYTES + 1)))
+            transport.send(OutgoingMessage(lane, "x" * (MESSAGE_MAX_BYTES + 1)))
         assert transport.depth(source) == 1
 
     def test_no_more_than_asked_for(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         sent = [f"text {number}" for number in range(12)]
-        assert transport.send_many([Parcel(lane, text) for text in sent]) == []
+        assert transport.send_many([OutgoingMessage(lane, text) for text in sent]) == []
         received = [transport.receive(source, most, 60, 0) for most in (1, 10, 10)]
         assert [len(messages) for messages in received] == [1, 10, 1]
         messages = list(itertools.chain(*received))
@@ -121,22 +121,27 @@ class TestSendAndReceive:
     def test_lanes_stay_apart(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         other = replace(lane, band=Band.LOW)
         transport.open_lane(other)
-        parcels = [Parcel(lane if number % 2 else other, str(number)) for number in range(6)]
-        assert transport.send_many(parcels) == []
+        outgoing = [OutgoingMessage(lane if number % 2 else other, str(number)) for number in range(6)]
+        assert transport.send_many(outgoing) == []
         assert drain(transport, source) == ["1", "3", "5"]
         assert drain(transport, transport.source_of(other)) == ["0", "2", "4"]
 
     def test_a_receive_waits_for_the_first(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(transport.receive, source, 10, 60, 20)
-            transport.send(Parcel(lane, "at last"))
+            transport.send(OutgoingMessage(lane, "at last"))
             assert texts(waiting.result(timeout=25)) == ["at last"]
 
 
 class TestDelays:
     def test_a_delayed_text_is_there_but_comes_later(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        assert transport.send_many([Parcel(lane, "soon", 1), Parcel(lane, "now"), Parcel(lane, "late", 900)]) == []
-        transport.send(Parcel(lane, "late too", 900))
+        assert (
+            transport.send_many(
+                [OutgoingMessage(lane, "soon", 1), OutgoingMessage(lane, "now"), OutgoingMessage(lane, "late", 900)]
+            )
+            == []
+        )
+        transport.send(OutgoingMessage(lane, "late too", 900))
         assert drain(transport, source) == ["now"]
         assert transport.depth(source) == 4
         assert one(transport, source).text == "soon"
@@ -147,7 +152,7 @@ class TestHiding:
     def test_a_message_in_hand_is_hidden_and_shown_at_will(
         self, transport: SqsTransport, lane: Lane, source: str
     ) -> None:
-        transport.send(Parcel(lane, "text"))
+        transport.send(OutgoingMessage(lane, "text"))
         first = one(transport, source, hide_s=600)
         assert transport.receive(source, 10, 60, 0) == []
         transport.hide([first], 0)
@@ -157,12 +162,12 @@ class TestHiding:
         assert one(transport, source).receive_count == 3
 
     def test_it_comes_back_when_its_time_is_over(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send(Parcel(lane, "text"))
+        transport.send(OutgoingMessage(lane, "text"))
         first = one(transport, source, hide_s=1)
         assert one(transport, source).message_id == first.message_id
 
     def test_hiding_anew_counts_from_now(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send(Parcel(lane, "text"))
+        transport.send(OutgoingMessage(lane, "text"))
         message = one(transport, source, hide_s=1)
         transport.hide([message], 600)
         assert transport.receive(source, 10, 60, 2) == []  # beyond the first time
@@ -172,7 +177,7 @@ class TestHiding:
     def test_more_than_sqs_allows_is_cut(
         self, ground: Ground, transport: SqsTransport, lane: Lane, source: str
     ) -> None:
-        transport.send(Parcel(lane, "text"))
+        transport.send(OutgoingMessage(lane, "text"))
         message = one(transport, source)
         if ground.differs(Difference.LONG_HIDE):
             with pytest.raises(ClientError, match="beyond the limit"):
@@ -182,7 +187,7 @@ class TestHiding:
         assert transport.receive(source, 10, 60, 0) == []
 
     def test_many_at_once(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send_many([Parcel(lane, str(number)) for number in range(12)])
+        transport.send_many([OutgoingMessage(lane, str(number)) for number in range(12)])
         messages = [*transport.receive(source, 10, 60, 0), *transport.receive(source, 10, 60, 0)]
         assert len(messages) == 12
         with calls(transport) as made:
@@ -193,7 +198,7 @@ class TestHiding:
 
 class TestDeleting:
     def test_it_is_gone(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send_many([Parcel(lane, str(number)) for number in range(12)])
+        transport.send_many([OutgoingMessage(lane, str(number)) for number in range(12)])
         messages = [*transport.receive(source, 10, 1, 0), *transport.receive(source, 10, 1, 0)]
         with calls(transport) as made:
             transport.delete(messages)
@@ -211,14 +216,14 @@ class TestDeleting:
     def test_messages_of_several_lanes(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         other = replace(lane, band=Band.LOW)
         transport.open_lane(other)
-        transport.send_many([Parcel(lane, "a"), Parcel(other, "b")])
+        transport.send_many([OutgoingMessage(lane, "a"), OutgoingMessage(other, "b")])
         transport.delete([one(transport, source), one(transport, transport.source_of(other))])
         assert transport.depth(source) == transport.depth(transport.source_of(other)) == 0
 
 
 class TestWhatIsAlreadyGone:
     def test_a_deleted_message_is_passed_over(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send_many([Parcel(lane, "a"), Parcel(lane, "b")])
+        transport.send_many([OutgoingMessage(lane, "a"), OutgoingMessage(lane, "b")])
         first, second = one(transport, source), one(transport, source)
         transport.delete([first])
         transport.delete([first])
@@ -228,7 +233,7 @@ class TestWhatIsAlreadyGone:
     def test_a_handle_that_sqs_never_gave_is_passed_over(
         self, transport: SqsTransport, lane: Lane, source: str
     ) -> None:
-        transport.send(Parcel(lane, "a"))
+        transport.send(OutgoingMessage(lane, "a"))
         real = one(transport, source)
         forged = replace(real, receipt="no-such-handle")
         transport.hide([forged, real], 0)
@@ -239,7 +244,7 @@ class TestWhatIsAlreadyGone:
     def test_a_stale_handle_is_passed_over(
         self, ground: Ground, transport: SqsTransport, lane: Lane, source: str
     ) -> None:
-        transport.send(Parcel(lane, "a"))
+        transport.send(OutgoingMessage(lane, "a"))
         stale = one(transport, source, hide_s=600)
         transport.hide([stale], 0)
         newer = one(transport, source, hide_s=600)
@@ -253,7 +258,7 @@ class TestWhatIsAlreadyGone:
             assert drain(transport, source) == ["a"]
 
     def test_hiding_with_a_stale_handle_breaks_nothing(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send(Parcel(lane, "a"))
+        transport.send(OutgoingMessage(lane, "a"))
         stale = one(transport, source, hide_s=600)
         transport.hide([stale], 0)
         newer = one(transport, source, hide_s=600)
@@ -264,7 +269,7 @@ class TestWhatIsAlreadyGone:
     def test_hiding_what_is_shown_already_breaks_nothing(
         self, transport: SqsTransport, lane: Lane, source: str
     ) -> None:
-        transport.send(Parcel(lane, "a"))
+        transport.send(OutgoingMessage(lane, "a"))
         message = one(transport, source)
         transport.hide([message], 0)
         transport.hide([message], 1)
@@ -289,7 +294,7 @@ class TestPacking:
     ) -> None:
         transport.depth(source)  # so that the queue's URL is known
         with calls(transport) as made:
-            assert transport.send_many([Parcel(lane, "x" * size) for size in sizes]) == []
+            assert transport.send_many([OutgoingMessage(lane, "x" * size) for size in sizes]) == []
         assert made == ["SendMessageBatch"] * batches
         assert transport.depth(source) == len(sizes)
 
@@ -310,8 +315,8 @@ class TestMissingQueues:
         name = transport.source_of(lane)
         message = Received(name, "id", "receipt", "text")
         for operation in (
-            lambda: transport.send(Parcel(lane, "x")),
-            lambda: transport.send_many([Parcel(lane, "x")]),
+            lambda: transport.send(OutgoingMessage(lane, "x")),
+            lambda: transport.send_many([OutgoingMessage(lane, "x")]),
             lambda: transport.receive(name, 1, 1, 0),
             lambda: transport.hide([message], 1),
             lambda: transport.delete([message]),
@@ -335,7 +340,7 @@ class TestOpeningLanes:
         assert int(policy["maxReceiveCount"]) == 1_000
 
     def test_twice_is_harmless(self, transport: SqsTransport, lane: Lane, source: str) -> None:
-        transport.send(Parcel(lane, "kept"))
+        transport.send(OutgoingMessage(lane, "kept"))
         transport.open_lane(lane)
         another_process = SqsTransport(transport.client, transport.base_name, PATTERN)
         another_process.open_lane(lane)
@@ -346,7 +351,7 @@ class TestOpeningLanes:
         lanes = [Lane(topic, Band.NORMAL), Lane(topic, Band.HIGH), Lane(f"{topic}-", Band.NORMAL)]
         for lane in lanes:
             transport.open_lane(lane)
-        transport.send_many([Parcel(lane, str(number)) for number, lane in enumerate(lanes)])
+        transport.send_many([OutgoingMessage(lane, str(number)) for number, lane in enumerate(lanes)])
         assert [drain(transport, transport.source_of(lane)) for lane in lanes] == [["0"], ["1"], ["2"]]
 
 
@@ -376,7 +381,7 @@ class TestRedrive:
 class TestDepth:
     def test_hidden_and_delayed_messages_count(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         assert transport.depth(source) == 0
-        transport.send_many([Parcel(lane, str(number), 900 if number < 2 else 0) for number in range(7)])
+        transport.send_many([OutgoingMessage(lane, str(number), 900 if number < 2 else 0) for number in range(7)])
         assert len(transport.receive(source, 3, 60, 0)) == 3
         becomes(7, lambda: transport.depth(source))
         transport.delete(transport.receive(source, 2, 60, 0))
@@ -389,8 +394,8 @@ class TestWhatSqsRefuses:
     def test_the_positions_of_refused_texts_are_told(self) -> None:
         transport = SqsTransport(Refusing({"0", "11"}), "base", PATTERN)
         lane, other = Lane("a", Band.HIGH), Lane("b", Band.HIGH)
-        parcels = [Parcel(other if number == 5 else lane, "x") for number in range(12)]
-        assert sorted(transport.send_many(parcels)) == [0, 11]
+        outgoing = [OutgoingMessage(other if number == 5 else lane, "x") for number in range(12)]
+        assert sorted(transport.send_many(outgoing)) == [0, 11]
 
     @pytest.mark.parametrize("code", ["InternalError", "RequestThrottled"])
     def test_a_message_that_was_not_settled_is_an_error(self, code: str) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.core.limits import Limit, Occupancy
+from chalicelib.core.limits import Concurrency, Limit
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Count
 from chalicelib.store.pauses import Pause
@@ -17,7 +17,7 @@ from tests.support.backends import Ground
 from tests.support.ledger import NOW, job_of
 
 names = (f"type-{number}" for number in itertools.count())
-ONE = Occupancy(running=1, unfinished=1)
+ONE = Concurrency(running=1, unfinished=1)
 
 
 @pytest.fixture
@@ -32,61 +32,61 @@ class TestOccupancies:
         changes = [
             Count(first, ONE),
             Count(second, ONE),
-            Count(first, Occupancy(running=-1, unfinished=2)),
-            Count(second, Occupancy(running=-1, unfinished=-1)),
+            Count(first, Concurrency(running=-1, unfinished=2)),
+            Count(second, Concurrency(running=-1, unfinished=-1)),
         ]
-        yard.occupancies.transact(changes)
-        assert yard.occupancies.of(first) == Occupancy(0, 3)
-        assert yard.occupancies.of(second) == Occupancy()
-        assert set(yard.occupancies.types()) >= {first}
+        yard.concurrency.transact(changes)
+        assert yard.concurrency.of(first) == Concurrency(0, 3)
+        assert yard.concurrency.of(second) == Concurrency()
+        assert set(yard.concurrency.types()) >= {first}
 
     def test_a_bound_holds_for_what_grows_and_says_which_action_was_refused(self, yard: Yard) -> None:
         name, limit = next(names), Limit(concurrency=1, size=2)
-        yard.occupancies.transact([Count(name, ONE, limit)])
+        yard.concurrency.transact([Count(name, ONE, limit)])
         job = job_of(yard)
-        actions = [*yard.jobs.recording(job), Count(name, Occupancy(unfinished=-1)), Count(name, ONE, limit)]
+        actions = [*yard.jobs.recording(job), Count(name, Concurrency(unfinished=-1)), Count(name, ONE, limit)]
         with pytest.raises(TransactionRefused) as refused:
-            yard.occupancies.transact(actions)
+            yard.concurrency.transact(actions)
         assert refused.value.refused == [False, True, True]
-        assert (yard.occupancies.of(name), yard.jobs.find(job.id)) == (ONE, None)
-        yard.occupancies.transact([Count(name, Occupancy(unfinished=1), limit)])
+        assert (yard.concurrency.of(name), yard.jobs.find(job.id)) == (ONE, None)
+        yard.concurrency.transact([Count(name, Concurrency(unfinished=1), limit)])
         with pytest.raises(TransactionRefused):
-            yard.occupancies.transact([Count(name, Occupancy(unfinished=1), limit)])
-        yard.occupancies.transact([Count(name, Occupancy(unfinished=1))])  # without a bound: an explicit retry
-        assert yard.occupancies.of(name) == Occupancy(1, 3)
+            yard.concurrency.transact([Count(name, Concurrency(unfinished=1), limit)])
+        yard.concurrency.transact([Count(name, Concurrency(unfinished=1))])  # without a bound: an explicit retry
+        assert yard.concurrency.of(name) == Concurrency(1, 3)
 
     def test_of_many_at_once_no_more_get_a_slot_than_there_are(self, ground: Ground, yard: Yard) -> None:
         name, limit = next(names), Limit(concurrency=3)
 
         def take(_: int) -> bool:
             try:
-                yard.occupancies.transact([Count(name, Occupancy(running=1), limit)])
+                yard.concurrency.transact([Count(name, Concurrency(running=1), limit)])
             except TransactionRefused:
                 return False
             return True
 
         with ThreadPoolExecutor(ground.threads()) as workers:
             assert sum(workers.map(take, range(16))) == 3
-        assert yard.occupancies.of(name) == Occupancy(3, 0)
-        yard.occupancies.transact([yard.occupancies.full(name, 3)])
+        assert yard.concurrency.of(name) == Concurrency(3, 0)
+        yard.concurrency.transact([yard.concurrency.full(name, 3)])
         with pytest.raises(TransactionRefused):
-            yard.occupancies.transact([yard.occupancies.full(name, 4)])
+            yard.concurrency.transact([yard.concurrency.full(name, 4)])
 
 
 class TestShelves:
     def test_the_first_comes_first_and_is_taken_once(self, yard: Yard) -> None:
-        shelf = of_type(next(names))
+        wait_list = of_type(next(names))
         jobs = [job_of(yard, priority=priority, created_at_ms=NOW - age) for priority, age in ((0, 2), (0, 9), (9, 1))]
-        yard.occupancies.transact([yard.shelves.putting(shelf, job) for job in jobs])
-        entries = yard.shelves.first(shelf, 10)
+        yard.concurrency.transact([yard.wait_lists.putting(wait_list, job) for job in jobs])
+        entries = yard.wait_lists.first(wait_list, 10)
         assert [entry.job_id for entry in entries] == [jobs[2].id, jobs[1].id, jobs[0].id]
-        assert yard.shelves.first(shelf, 1) == entries[:1]
-        yard.occupancies.transact([yard.shelves.taking(entries[0])])
+        assert yard.wait_lists.first(wait_list, 1) == entries[:1]
+        yard.concurrency.transact([yard.wait_lists.taking(entries[0])])
         with pytest.raises(TransactionRefused):
-            yard.occupancies.transact([yard.shelves.taking(entries[0])])
-        yard.shelves.discard(entries[0])
-        yard.shelves.discard(entries[1])
-        assert yard.shelves.first(shelf, 10) == entries[2:]
+            yard.concurrency.transact([yard.wait_lists.taking(entries[0])])
+        yard.wait_lists.discard(entries[0])
+        yard.wait_lists.discard(entries[1])
+        assert yard.wait_lists.first(wait_list, 10) == entries[2:]
 
 
 class TestPauses:
@@ -95,13 +95,13 @@ class TestPauses:
         assert not yard.pauses.end(target)
         yard.pauses.begin(target, NOW)
         yard.pauses.begin(target, NOW + 5)
-        yard.occupancies.transact([yard.pauses.in_force(target)])
+        yard.concurrency.transact([yard.pauses.in_force(target)])
         assert Pause(target, NOW) in yard.pauses.all(consistent=True)
         yard.pauses.forget(target)  # refused: it is in force
         assert yard.pauses.end(target)
         assert Pause(target, NOW, resuming=True) in yard.pauses.all(consistent=True)
         with pytest.raises(TransactionRefused):
-            yard.occupancies.transact([yard.pauses.in_force(target)])
+            yard.concurrency.transact([yard.pauses.in_force(target)])
         yard.pauses.forget(target)
         assert target not in {pause.target for pause in yard.pauses.all(consistent=True)}
 
@@ -109,12 +109,12 @@ class TestPauses:
 class TestAliases:
     def test_a_number_is_one_jobs_until_it_is_dropped_or_inherited(self, yard: Yard) -> None:
         name = next(names)
-        yard.occupancies.transact([yard.directory.aliasing(name, 7, 41)])
-        yard.occupancies.transact([yard.directory.aliasing(name, 7, 41)])  # again, after a lost answer
+        yard.concurrency.transact([yard.directory.aliasing(name, 7, 41)])
+        yard.concurrency.transact([yard.directory.aliasing(name, 7, 41)])  # again, after a lost answer
         with pytest.raises(TransactionRefused) as refused:
-            yard.occupancies.transact([yard.directory.aliasing(name, 7, 42)])
+            yard.concurrency.transact([yard.directory.aliasing(name, 7, 42)])
         assert (refused.value.old[0] or {})["job"] == 41
-        yard.occupancies.transact([yard.directory.aliasing(name, 7, 42, instead_of=41)])
+        yard.concurrency.transact([yard.directory.aliasing(name, 7, 42, instead_of=41)])
         yard.directory.drop_alias(name, 7, 41)  # it is another's by now
         assert yard.directory.aliased(name, 7) == 42
         yard.directory.drop_alias(name, 7, 42)

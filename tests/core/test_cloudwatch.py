@@ -14,7 +14,7 @@ from chalicelib.core.states import Kind, State
 NOON_MS = 1_750_000_020_000
 NEW = Job(
     id=1,
-    birth="b",
+    uid="b",
     kind=Kind.TASK,
     type="work",
     queue="default",
@@ -68,11 +68,11 @@ def test_kinds_are_told_apart_and_queues_where_that_is_wanted() -> None:
     other = replace(message, type="mail", queue="mail")
     changes = [(None, NEW), (None, message), (None, other), (None, other)]
 
-    def told(*, by_queue: bool) -> dict[tuple[str, str | None], int]:
+    def metrics_of(*, by_queue: bool) -> dict[tuple[str, str | None], int]:
         return {(r.kind, r.queue): counts(r)["published"] for r in reports_of(changes, by_queue=by_queue)}
 
-    assert told(by_queue=False) == {("task", None): 1, ("message", None): 3}
-    assert told(by_queue=True) == {("task", "default"): 1, ("message", "orders"): 1, ("message", "mail"): 2}
+    assert metrics_of(by_queue=False) == {("task", None): 1, ("message", None): 3}
+    assert metrics_of(by_queue=True) == {("task", "default"): 1, ("message", "orders"): 1, ("message", "mail"): 2}
 
 
 def test_what_tells_nothing_makes_no_report() -> None:

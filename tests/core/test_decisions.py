@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from chalicelib.core import decisions
 from chalicelib.core.decisions import (
-    Bury,
+    Abandoned,
     Claim,
+    DeadLetter,
     Drop,
     Failed,
     Finish,
-    GiveUp,
     Hide,
     Own,
     Record,
@@ -28,8 +28,8 @@ from chalicelib.core.decisions import (
     after_attempt,
     aside_ms,
     beyond_sqs,
-    lap_wait_ms,
     on_delivery,
+    requeue_wait_ms,
     wait_before,
     wake_for_child,
     wake_for_return,
@@ -46,7 +46,7 @@ ERROR = JobError("ValueError", "no")
 
 ENVELOPE = Job(
     id=7,
-    birth="0123456789abcdef",
+    uid="0123456789abcdef",
     kind=Kind.TASK,
     type="work",
     queue="default",
@@ -64,7 +64,7 @@ class Case(NamedTuple):
     """What may stand on the ledger when a message of delivery 2 arrives, tried with the lease ``MINE``."""
 
     state: State
-    same_birth: bool
+    same_uid: bool
     delivery: int
     lease: str | None
     lease_left_ms: int
@@ -77,7 +77,7 @@ class Case(NamedTuple):
         return replace(
             ENVELOPE,
             state=self.state,
-            birth=ENVELOPE.birth if self.same_birth else "ffffffffffffffff",
+            uid=ENVELOPE.uid if self.same_uid else "ffffffffffffffff",
             delivery=self.delivery,
             lease=self.lease,
             lease_until_ms=NOW_MS + self.lease_left_ms,
@@ -108,7 +108,7 @@ CASES = [
 def expected(case: Case) -> Verdict:
     """The rules of the design, each in its own words, in the order of their weight."""
     record = case.record()
-    if not case.same_birth:
+    if not case.same_uid:
         return Drop("another job has this id")
     if case.state is State.RUNNING and case.lease == MINE:
         return Own(record)
@@ -124,13 +124,13 @@ def expected(case: Case) -> Verdict:
         case State.RUNNING if case.lease_left_ms >= 0:
             return Hide(case.lease_left_ms + 1_000, "leased")
         case State.RUNNING:
-            return TakeOver(record) if case.attempts < 3 else GiveUp(record)
+            return TakeOver(record) if case.attempts < 3 else Abandoned(record)
     if case.travels != "yes":
         return Drop("waits for its parent, or for a person")
     if case.due_in_ms > 0:
         return Hide(case.due_in_ms, "not due")
     if case.attempts >= 3:
-        return GiveUp(record)
+        return Abandoned(record)
     return Claim(record if case.trace_length == 20 else None)
 
 
@@ -141,7 +141,7 @@ def test_every_combination_of_a_record_and_a_delivery() -> None:
 
 def test_the_combinations_meet_every_verdict() -> None:
     met = {type(expected(case)) for case in CASES}
-    assert met == {Claim, TakeOver, Own, GiveUp, Drop, Hide}
+    assert met == {Claim, TakeOver, Own, Abandoned, Drop, Hide}
     assert len(CASES) == 6 * 2 * 3 * 3 * 4 * 3 * 3 * 3 * 2
 
 
@@ -165,7 +165,7 @@ def test_only_a_free_or_an_abandoned_job_may_be_run(case: Case, drift_ms: int) -
     record, now_ms = case.record(), NOW_MS + drift_ms
     verdict = on_delivery(record, ENVELOPE, now_ms, MINE)
     if isinstance(verdict, Claim | TakeOver):
-        assert record.birth == ENVELOPE.birth
+        assert record.uid == ENVELOPE.uid
         assert record.delivery == ENVELOPE.delivery
         assert record.attempts < record.attempt_limit
         assert (record.state, isinstance(verdict, TakeOver)) in ((State.PENDING, False), (State.RUNNING, True))
@@ -181,7 +181,7 @@ def test_a_message_is_dropped_only_if_another_or_nobody_shall_run_the_job(case: 
     record = case.record()
     if isinstance(on_delivery(record, ENVELOPE, NOW_MS, MINE), Drop):
         assert (
-            record.birth != ENVELOPE.birth
+            record.uid != ENVELOPE.uid
             or record.delivery > ENVELOPE.delivery
             or record.state.terminal
             or record.state is State.WAITING
@@ -242,15 +242,15 @@ def test_success_is_recorded_whichever_attempt_it_was(output: str | None, attemp
 def test_with_three_attempts_the_third_failure_is_the_last() -> None:
     """fastify-mq: maxRetries counts deliveries."""
     settled = [after_attempt(running(attempt), Failed(ERROR), NOW_MS, lambda retry: retry) for attempt in (1, 2, 3)]
-    assert settled == [Retry(ERROR, NOW_MS + 1, False), Retry(ERROR, NOW_MS + 2, False), Bury(ERROR)]
+    assert settled == [Retry(ERROR, NOW_MS + 1, False), Retry(ERROR, NOW_MS + 2, False), DeadLetter(ERROR)]
 
 
 def test_a_single_attempt_is_never_repeated() -> None:
-    assert after_attempt(running(1, max_attempts=1), Failed(ERROR), NOW_MS, no_wait) == Bury(ERROR)
+    assert after_attempt(running(1, max_attempts=1), Failed(ERROR), NOW_MS, no_wait) == DeadLetter(ERROR)
 
 
 def test_a_final_failure_is_the_last_whatever_is_left() -> None:
-    assert after_attempt(running(1), Failed(ERROR, final=True), NOW_MS, no_wait) == Bury(ERROR)
+    assert after_attempt(running(1), Failed(ERROR, final=True), NOW_MS, no_wait) == DeadLetter(ERROR)
 
 
 def test_after_an_explicit_retry_attempts_and_backoff_begin_anew() -> None:
@@ -258,7 +258,7 @@ def test_after_an_explicit_retry_attempts_and_backoff_begin_anew() -> None:
         after_attempt(running(attempt, retried_at=3), Failed(ERROR), NOW_MS, Exponential(1_000).wait_ms)
         for attempt in (4, 5, 6)
     ]
-    assert settled == [Retry(ERROR, NOW_MS + 1_000, False), Retry(ERROR, NOW_MS + 2_000, False), Bury(ERROR)]
+    assert settled == [Retry(ERROR, NOW_MS + 1_000, False), Retry(ERROR, NOW_MS + 2_000, False), DeadLetter(ERROR)]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_failure_is_buried_exactly_when_no_attempt_is_left(
 ) -> None:
     job = running(attempts, max_attempts)
     settled = after_attempt(job, Failed(ERROR, final), NOW_MS, lambda _retry: wait_ms)
-    assert isinstance(settled, Bury) is (final or attempts >= max_attempts)
+    assert isinstance(settled, DeadLetter) is (final or attempts >= max_attempts)
     if isinstance(settled, Retry):
         assert settled.due_at_ms == NOW_MS + wait_ms
 
@@ -371,7 +371,7 @@ def test_what_the_clock_cannot_do_rests_ever_longer_up_to_an_hour(times: int) ->
 
 def test_the_laps_from_the_dead_letter_queue() -> None:
     """2, 4, 8, 15, 15 minutes: 44 minutes until a job counts as never started."""
-    waits = [lap_wait_ms(lap) for lap in range(1, decisions.LAPS_MAX + 1)]
+    waits = [requeue_wait_ms(requeue) for requeue in range(1, decisions.REQUEUES_MAX + 1)]
     assert [wait / MINUTE_MS for wait in waits] == [2, 4, 8, 15, 15]
     assert not any(beyond_sqs(NOW_MS + wait, NOW_MS) for wait in waits)
 

@@ -31,11 +31,11 @@ from chalicelib.core.retry import Exponential, Fixed, Linear, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
-from chalicelib.store.attribute_values import Wire, item_from_wire, item_to_wire
-from chalicelib.store.concurrency import Occupancies
+from chalicelib.store.attribute_values import AttributeValues, from_attribute_values, to_attribute_values
+from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import record_of, state_key
 from chalicelib.store.table import Table
@@ -46,7 +46,7 @@ NOW_MS = 1_750_000_000_000
 
 PLAIN = Job(
     id=7,
-    birth="0123456789abcdef",
+    uid="0123456789abcdef",
     kind=Kind.TASK,
     type="text.statistics",
     queue="default",
@@ -160,9 +160,11 @@ def test_what_dynamodb_stores_comes_back_as_the_same_job(job: Job) -> None:
     item = JobStore(
         Table(None, "jobs", ("job", "part")),
         shards=4,
-        occupancies=Occupancies(Table(None, "directory", ("kind", "name"))),
+        concurrency=ConcurrencyCounts(Table(None, "directory", ("kind", "name"))),
     ).item(job)
-    assert record_of(item_from_wire(item_to_wire(item))) == replace(job, set_aside=0)  # who writes it moves it
+    assert record_of(from_attribute_values(to_attribute_values(item))) == replace(
+        job, set_aside=0
+    )  # who writes it moves it
 
 
 def test_what_has_its_default_is_not_stored_unless_a_condition_compares_it() -> None:
@@ -236,7 +238,7 @@ def test_a_lease_has_run_out_once_its_end_is_past(state: State, lease_until_ms: 
     [(SYSTEM, False, True), (SYSTEM, True, False), (MANUAL, False, False), (MANUAL, True, False)],
 )
 def test_manual_tasks_and_waiting_children_do_not_travel(runner: str, held: bool, travels: bool) -> None:
-    assert replace(PLAIN, runner=runner, held=held).travels is travels
+    assert replace(PLAIN, runner=runner, blocked=held).travels is travels
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ FOREIGN = [
     *(altered(v=version) for version in (0, 2, "1", None)),
     *(altered(id=value) for value in (0, -1, 2**53, "7", 7.0, None, True, [])),
     *(altered(kind=value) for value in ("job", None, 1, [])),
-    *(altered(birth=value) for value in (None, 1, ["x"])),
+    *(altered(uid=value) for value in (None, 1, ["x"])),
     *(altered(type=value) for value in (None, 5, {}, "\ud800")),
     *(altered(queue=value) for value in (None, 5)),
     *(altered(trace_id=value) for value in (None, "", 5, "\udfff")),
@@ -366,10 +368,10 @@ def test_any_text_is_a_job_the_ledger_can_hold_or_refused(text: str) -> None:
     item = JobStore(
         Table(None, "jobs", ("job", "part")),
         shards=4,
-        occupancies=Occupancies(Table(None, "directory", ("kind", "name"))),
+        concurrency=ConcurrencyCounts(Table(None, "directory", ("kind", "name"))),
     ).item(job)
-    json.dumps(item_to_wire(item)).encode()
-    assert record_of(item_from_wire(item_to_wire(item))) == job
+    json.dumps(to_attribute_values(item)).encode()
+    assert record_of(from_attribute_values(to_attribute_values(item))) == job
     assert from_envelope(to_envelope(job)) == job
     assert (-job.priority, job.created_at_ms) <= (2**200, 2**200)  # it can be sorted among others
 
@@ -400,13 +402,15 @@ def bench() -> Iterator[Bench]:
 def stored_bytes(bench: Bench, job: Job) -> int:
     """The size of a record as DynamoDB counts it: names, values, and its index keys among them."""
     table = bench.yard.jobs.table
-    item = table.client.get_item(TableName=table.name, Key=item_to_wire(state_key(job.id)), ConsistentRead=True)["Item"]
+    item = table.client.get_item(TableName=table.name, Key=to_attribute_values(state_key(job.id)), ConsistentRead=True)[
+        "Item"
+    ]
     return sum(len(name.encode()) + value_bytes(value) for name, value in item.items())
 
 
-def value_bytes(wire: Wire) -> int:
+def value_bytes(attribute_value: AttributeValues) -> int:
     """Amazon DynamoDB Developer Guide, "DynamoDB item sizes and formats"."""
-    ((kind, value),) = wire.items()
+    ((kind, value),) = attribute_value.items()
     match kind:
         case "S":
             return len(value.encode())
@@ -431,19 +435,19 @@ def test_a_size_is_counted_as_dynamodb_counts_it() -> None:
 
 
 DRAFTS = [
-    Draft(kind=Kind.TASK, type="documents.export", max_attempts=5),
-    Draft(kind=Kind.MESSAGE, type="order.created", priority=10, options={}),
+    NewJob(kind=Kind.TASK, type="documents.export", max_attempts=5),
+    NewJob(kind=Kind.MESSAGE, type="order.created", priority=10, options={}),
 ]
 
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=["task", "message"])
 @pytest.mark.parametrize("failing", [False, True], ids=["at once", "after a failure"])
 def test_a_record_stays_within_one_write_unit_through_an_ordinary_life(
-    bench: Bench, draft: Draft, failing: bool
+    bench: Bench, new_job: NewJob, failing: bool
 ) -> None:
     word = "fails" if failing else "works"
-    bare = len(json.dumps({"input": "", **({} if draft.options is None else {"options": {}})}, separators=(",", ":")))
-    job = publish(bench.yard, replace(draft, input=word.ljust(300 - bare, "."), backoff=Fixed(0)))
+    bare = len(json.dumps({"input": "", **({} if new_job.options is None else {"options": {}})}, separators=(",", ":")))
+    job = publish(bench.yard, replace(new_job, input=word.ljust(300 - bare, "."), backoff=Fixed(0)))
     assert job.body is not None
     assert len(job.body) == 300
     sizes = [stored_bytes(bench, job)]
@@ -465,7 +469,7 @@ def test_a_running_record_stays_within_one_write_unit(bench: Bench) -> None:
         running.append(stored_bytes(bench, context.job))
 
     with moto_bench([observed]) as own:
-        job = publish(own.yard, Draft(kind=Kind.TASK, type="observed", input="." * 288))
+        job = publish(own.yard, NewJob(kind=Kind.TASK, type="observed", input="." * 288))
         bench.yard, bench.clock = own.yard, own.clock
         own.work(own.lane(job))
     assert len(job.body or "") == 300

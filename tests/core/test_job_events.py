@@ -18,7 +18,7 @@ SEQUENCE = "000000000000000000042"
 STREAM_MS = NOW_MS + 9_000
 NEW = Job(
     id=7,
-    birth="b",
+    uid="b",
     kind=Kind.TASK,
     type="resize",
     queue="default",
@@ -39,14 +39,14 @@ RESTARTED = replace(
     FAILED, state=State.PENDING, failures=0, error=None, attempt_limit=6, due_at_ms=FAILED.updated_at_ms
 )
 DONE = replace(RUNNING, state=State.SUCCESS, output='"out"', updated_at_ms=NOW_MS + 3_000)
-CHILD = replace(NEW, held=True)
+CHILD = replace(NEW, blocked=True)
 PERSONS = replace(NEW, runner=MANUAL)
 HALF = Progress(1, 2, "half", '{"page":1}')
 SECOND_RUN = replace(RETRIED, state=State.RUNNING, attempts=2, lease="b", updated_at_ms=NOW_MS + 9_500)
 FINISHING = replace(RUNNING, state=State.PENDING, finishing=True, output="1")
 
 
-def told(before: Job | None, after: Job | None) -> list[JobEvent]:
+def events_between(before: Job | None, after: Job | None) -> list[JobEvent]:
     return events_of(before, after, SEQUENCE, STREAM_MS)
 
 
@@ -68,7 +68,7 @@ def told(before: Job | None, after: Job | None) -> list[JobEvent]:
         (DELAYED, replace(DELAYED, state=State.CANCELED), ["cancel"]),
         # children and persons
         (None, CHILD, ["create"]),
-        (CHILD, replace(CHILD, held=False, delivery=2), ["enqueue"]),
+        (CHILD, replace(CHILD, blocked=False, delivery=2), ["enqueue"]),
         (None, PERSONS, ["create"]),
         (PERSONS, replace(PERSONS, state=State.SUCCESS, completed_by="ann", msg="ok"), ["complete"]),
         # attempts
@@ -88,18 +88,18 @@ def told(before: Job | None, after: Job | None) -> list[JobEvent]:
         (RUNNING, replace(RUNNING, state=State.CANCELED), ["cancel"]),
         # after the end
         (FAILED, RESTARTED, ["enqueue"]),
-        (FAILED, replace(RESTARTED, held=True), []),
+        (FAILED, replace(RESTARTED, blocked=True), []),
         (FAILED, replace(FAILED, replayed_at_ms=NOW_MS, replayed_as=8), []),
         (DONE, None, ["remove"]),
         (None, None, []),  # a tombstone's time is over
     ],
 )
 def test_what_a_change_tells(before: Job | None, after: Job | None, expected: list[str]) -> None:
-    assert [each.what.value for each in told(before, after)] == expected
+    assert [each.what.value for each in events_between(before, after)] == expected
 
 
 def test_the_fields_of_a_happening() -> None:
-    (attempt,) = told(RUNNING, RETRIED)
+    (attempt,) = events_between(RUNNING, RETRIED)
     assert attempt.id == f"7-{SEQUENCE}-failed-attempt"
     assert (attempt.job_id, attempt.kind, attempt.type, attempt.queue) == (7, Kind.TASK, "resize", "default")
     assert (attempt.at_ms, attempt.attempt, attempt.error) == (NOW_MS + 2_000, 1, ERROR)
@@ -109,28 +109,28 @@ def test_the_fields_of_a_happening() -> None:
         "attemptsRemaining": 2,
         "nextAttemptAtMs": NOW_MS + 9_000,
     }
-    (failed,) = told(RUNNING, FAILED)
+    (failed,) = events_between(RUNNING, FAILED)
     assert failed.detail == {"error": {"type": "ValueError", "message": "no"}, "attemptsMade": 3}
-    (progress,) = told(RUNNING, replace(RUNNING, progress=HALF))
+    (progress,) = events_between(RUNNING, replace(RUNNING, progress=HALF))
     assert progress.progress == HALF
     assert progress.detail == {"current": 1, "total": 2, "percent": 50.0, "message": "half", "data": {"page": 1}}
-    (complete,) = told(PERSONS, replace(PERSONS, state=State.SUCCESS, completed_by="ann", msg="ok"))
+    (complete,) = events_between(PERSONS, replace(PERSONS, state=State.SUCCESS, completed_by="ann", msg="ok"))
     assert complete.detail == {"completedBy": "ann", "msg": "ok"}
-    assert told(RUNNING, DONE)[0].detail == {}
-    (removed,) = told(DONE, None)
+    assert events_between(RUNNING, DONE)[0].detail == {}
+    (removed,) = events_between(DONE, None)
     assert (removed.at_ms, removed.job.output) == (STREAM_MS, '"out"')
-    created = told(None, RUNNING)[0]
+    created = events_between(None, RUNNING)[0]
     assert created.at_ms == NOW_MS
 
 
 def test_the_snapshot_holds_nothing_secret() -> None:
     seen = replace(RUNNING, lease="a", source="q", receipt="r", trace=("1 published",), body="{}", context="{}")
-    (started,) = told(NEW, seen)
+    (started,) = events_between(NEW, seen)
     assert started.job == replace(RUNNING, lease=None)
 
 
 def test_an_output_is_read_only_where_one_can_be() -> None:
-    (complete,) = told(RUNNING, DONE)
+    (complete,) = events_between(RUNNING, DONE)
     with pytest.raises(LookupError, match="not delivered to a hook"):
         complete.output()
     assert replace(complete, read_output=lambda job: job.output).output() == '"out"'
@@ -147,7 +147,7 @@ def test_a_foreign_document_is_no_happening(document: Any) -> None:
 JOBS = st.builds(
     Job,
     id=st.integers(1, 2**53 - 1),
-    birth=st.just("b"),
+    uid=st.just("b"),
     kind=st.sampled_from(Kind),
     type=st.text(min_size=1, max_size=5),
     queue=st.just("q"),
@@ -184,4 +184,4 @@ def test_any_change_tells_each_thing_once_in_order_and_survives_the_journey(
 
 def test_nothing_that_stays_as_it_is_tells_anything() -> None:
     same: list[Any] = [NEW, DELAYED, RUNNING, LATE, RETRIED, FAILED, RESTARTED, DONE, CHILD, FINISHING]
-    assert [told(job, job) for job in same] == [[]] * len(same)
+    assert [events_between(job, job) for job in same] == [[]] * len(same)

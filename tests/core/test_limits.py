@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.core.limits import NOTHING, Limit, Occupancy, order_of, share
+from chalicelib.core.limits import NOTHING, Concurrency, Limit, order_of, share
 from chalicelib.core.states import State
 
 stands = st.tuples(st.sampled_from(State), st.booleans(), st.booleans())
@@ -27,11 +27,11 @@ def test_a_job_counts_as_unfinished_until_it_is_done_and_as_running_while_it_hol
         ]
     }
     assert list(shares.values()) == [
-        Occupancy(0, 1),
-        Occupancy(1, 1),
-        Occupancy(0, 1),
-        Occupancy(1, 0),
-        Occupancy(1, 1),
+        Concurrency(0, 1),
+        Concurrency(1, 1),
+        Concurrency(0, 1),
+        Concurrency(1, 0),
+        Concurrency(1, 1),
         NOTHING,
         NOTHING,
     ]
@@ -42,22 +42,22 @@ def test_a_job_counts_as_unfinished_until_it_is_done_and_as_running_while_it_hol
 def test_the_changes_along_any_paths_add_up_to_the_shares_where_they_end(
     paths: list[list[tuple[State, bool, bool]]],
 ) -> None:
-    occupancy, ends = NOTHING, NOTHING
+    concurrency_share, ends = NOTHING, NOTHING
     for path in paths:
         limited = path[0][2]  # fixed when a job is published
         shares = [NOTHING, *(share(state, limited=limited, slot=slot) for state, slot, _ in path)]
         for before, after in pairwise(shares):
-            occupancy += after - before
+            concurrency_share += after - before
         ends += shares[-1]
-    assert occupancy == ends
-    assert (occupancy.running, occupancy.unfinished) >= (0, 0)
-    assert bool(occupancy) == (occupancy != NOTHING)
+    assert concurrency_share == ends
+    assert (concurrency_share.running, concurrency_share.unfinished) >= (0, 0)
+    assert bool(concurrency_share) == (concurrency_share != NOTHING)
 
 
 def test_how_many_more_may_run() -> None:
-    assert [Occupancy(running).free(Limit(3)) for running in (0, 2, 3, 5)] == [3, 1, 0, 0]
-    assert Occupancy(5).free(Limit(size=9)) is None
-    assert Occupancy(5).free(None) is None
+    assert [Concurrency(running).free(Limit(3)) for running in (0, 2, 3, 5)] == [3, 1, 0, 0]
+    assert Concurrency(5).free(Limit(size=9)) is None
+    assert Concurrency(5).free(None) is None
 
 
 @given(st.lists(st.tuples(st.integers(-1_000, 1_000), st.integers(0, 10**12), st.integers(1, 2**53 - 1))))

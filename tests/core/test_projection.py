@@ -15,7 +15,6 @@ from chalicelib.core.job import Job
 from chalicelib.core.projection import (
     TIMES,
     Bucket,
-    CohortKey,
     CountKey,
     Effects,
     Group,
@@ -23,6 +22,7 @@ from chalicelib.core.projection import (
     MinuteKey,
     Quantity,
     Sample,
+    TaskAmountKey,
     effects_of,
     group_of,
     samples_of,
@@ -40,7 +40,7 @@ GROUP = Group("task", "default", "work")
 
 NEW = Job(
     id=1,
-    birth="b",
+    uid="b",
     kind=Kind.TASK,
     type="work",
     queue="default",
@@ -77,7 +77,7 @@ def measured(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
 
 def in_statistics(changes: Iterable[tuple[Job | None, Job | None]]) -> dict[Amount, int]:
     """What changes of tasks of one type, created in one quarter of an hour, mean for the statistics."""
-    found = {key: amount for key, amount in effects_of(changes).items() if isinstance(key, CohortKey)}
+    found = {key: amount for key, amount in effects_of(changes).items() if isinstance(key, TaskAmountKey)}
     assert {(key.type, key.runner, key.quarter_ms) for key in found} <= {("work", "system", QUARTER_MS)}
     return {key.amount: amount for key, amount in found.items()}
 
@@ -116,7 +116,8 @@ def test_a_take_over_begins_another_attempt() -> None:
 
 
 @pytest.mark.parametrize(
-    "same", [RUNS, replace(RUNS, lease_until_ms=5), replace(RUNS, updated_at_ms=NOON_MS + 900), replace(RUNS, laps=1)]
+    "same",
+    [RUNS, replace(RUNS, lease_until_ms=5), replace(RUNS, updated_at_ms=NOON_MS + 900), replace(RUNS, requeue_count=1)],
 )
 def test_a_heartbeat_or_progress_is_not_counted(same: Job) -> None:
     assert measured([(RUNS, same)]) == {}
@@ -271,7 +272,7 @@ def test_the_statistics_remember_what_was_deleted_once_it_was_done() -> None:
 def test_messages_are_no_part_of_the_statistics() -> None:
     message = replace(NEW, kind=Kind.MESSAGE)
     changes = [(None, message), (message, replace(message, state=SUCCESS)), (message, None)]
-    assert not [key for change in changes for key in effects_of([change]) if isinstance(key, CohortKey)]
+    assert not [key for change in changes for key in effects_of([change]) if isinstance(key, TaskAmountKey)]
 
 
 # -- any life of any job ------------------------------------------------------------------------------
@@ -294,10 +295,10 @@ class Life:
             return
         self.now_ms += pause_ms
         deeds = {
-            PENDING: (self.claim, self.claim, self.cancel, self.give_up, self.wake),
-            RUNNING: (self.succeed, self.fail, self.bury, self.cancel, self.take_over, self.recover, self.park,
-                      self.give_up, self.wake),
-            WAITING: (self.succeed, self.bury, self.cancel),
+            PENDING: (self.claim, self.claim, self.cancel, self.dead_letter_abandoned, self.wake),
+            RUNNING: (self.succeed, self.fail, self.dead_letter, self.cancel, self.take_over, self.recover, self.park,
+                      self.dead_letter_abandoned, self.wake),
+            WAITING: (self.succeed, self.dead_letter, self.cancel),
             SUCCESS: (self.delete, self.wake),
             FAILED: (self.restart, self.delete, self.wake),
             CANCELED: (self.restart, self.delete),
@@ -335,13 +336,13 @@ class Life:
         job = self._current()
         self._to(job, state=PENDING, failures=job.failures + 1, due_at_ms=self.now_ms + 5)
 
-    def bury(self) -> None:
+    def dead_letter(self) -> None:
         self.tally["failed"] += 1
         self.tally["dead"] += 1
         job = self._current()
         self._to(job, state=FAILED, failures=job.failures + 1)
 
-    def give_up(self) -> None:
+    def dead_letter_abandoned(self) -> None:
         job = self._current()
         self.tally["dead"] += 1
         self.tally["failed"] += job.state is RUNNING
@@ -408,9 +409,9 @@ def test_counters_end_with_every_job_in_its_state_and_are_never_negative(led: li
 
 @given(st.lists(lives(), min_size=1, max_size=5), st.lists(st.integers(0, 4), max_size=60))
 def test_the_statistics_have_every_task_once_in_its_last_state(led: list[Life], order: list[int]) -> None:
-    found = Counter({k: n for k, n in effects_of(interleaved(led, order)).items() if isinstance(k, CohortKey)})
+    found = Counter({k: n for k, n in effects_of(interleaved(led, order)).items() if isinstance(k, TaskAmountKey)})
     lasting = [next(after for _, after in reversed(life.changes) if after is not None) for life in led]
-    assert found == Counter(CohortKey(job.type, job.runner, QUARTER_MS, job.state) for job in lasting)
+    assert found == Counter(TaskAmountKey(job.type, job.runner, QUARTER_MS, job.state) for job in lasting)
 
 
 @given(st.lists(lives(), min_size=1, max_size=5))

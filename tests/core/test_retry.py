@@ -19,11 +19,11 @@ from chalicelib.core.retry import (
     Fixed,
     Linear,
     Named,
+    backoff_from,
     bounded_ms,
     checked,
     from_document,
     to_document,
-    wished,
 )
 
 MONTH_MS = 2_592_000_000
@@ -203,8 +203,8 @@ def test_amounts_out_of_range_are_refused(given: Backoff) -> None:
     ],
     ids=repr,
 )
-def test_kues_forms(wish: Any, meant: Backoff) -> None:
-    assert wished(wish, 3_000) == meant
+def test_kues_forms(request: Any, meant: Backoff) -> None:
+    assert backoff_from(request, 3_000) == meant
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_kues_forms(wish: Any, meant: Backoff) -> None:
     ],
     ids=repr,
 )
-def test_any_other_wish_is_refused(wish: Any, expected: str) -> None:
+def test_any_other_wish_is_refused(request: Any, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        wished(wish, 3_000)
+        backoff_from(request, 3_000)
     assert (refused.value.field, refused.value.expected) == ("backoff", expected)
 
 
 def test_an_unknown_name_in_a_wish_is_refused_with_the_one_meant() -> None:
     with pytest.raises(InvalidInput) as refused:
-        wished({"dealy": 1}, 3_000)
+        backoff_from({"dealy": 1}, 3_000)
     assert (refused.value.field, refused.value.expected, refused.value.got) == ("backoff.dealy", "delay", "dealy")

@@ -17,9 +17,9 @@ from chalicelib.core.statistics import (
     QUARTER_MS,
     QUARTERS_A_DAY,
     Amount,
-    Cohort,
     Span,
     Statistics,
+    TaskDay,
     Took,
     local_day,
     reckon,
@@ -59,17 +59,17 @@ def ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1_000)
 
 
-def cohorts(tasks: list[Task]) -> list[Cohort]:
+def task_days(tasks: list[Task]) -> list[TaskDay]:
     found: defaultdict[tuple[str, str, int], dict[Amount, list[int]]] = defaultdict(dict)
     for task in tasks:
         day_ms = task.created_at_ms - task.created_at_ms % DAY_MS
         quarters = found[task.type, task.runner, day_ms].setdefault(task.state, [0] * QUARTERS_A_DAY)
         quarters[task.created_at_ms % DAY_MS // QUARTER_MS] += 1
-    return [Cohort(*group, amounts) for group, amounts in found.items()]
+    return [TaskDay(*group, amounts) for group, amounts in found.items()]
 
 
-def told(tasks: list[Task], zone: str, first: str, last: str) -> Statistics:
-    return reckon(cohorts(tasks), ZoneInfo(zone), date.fromisoformat(first), date.fromisoformat(last))
+def statistics_of(tasks: list[Task], zone: str, first: str, last: str) -> Statistics:
+    return reckon(task_days(tasks), ZoneInfo(zone), date.fromisoformat(first), date.fromisoformat(last))
 
 
 def every_quarter(since: str, until: str) -> list[Task]:
@@ -96,7 +96,7 @@ tasks = st.builds(
 @example([Task(ms("2026-03-08T04:59")), Task(ms("2026-03-08T05:00"))], "America/Havana", date(2026, 3, 8))
 def test_each_task_is_in_the_day_and_hour_that_its_clock_shows(made: list[Task], name: str, first: date) -> None:
     zone, last = ZoneInfo(name), first + timedelta(days=27)
-    found = reckon(cohorts(made), zone, first, last)
+    found = reckon(task_days(made), zone, first, last)
     local = [(task, datetime.fromtimestamp(task.created_at_ms / 1_000, zone)) for task in made]
     inside = [(task, moment) for task, moment in local if first <= moment.date() <= last]
     daily = {(day, state): tally[state] for day, tally in found.daily.items() for state in State if tally[state]}
@@ -135,13 +135,13 @@ def test_a_day_has_as_many_quarters_as_its_clock_shows(zone: str, day: str, hour
     that = date.fromisoformat(day)
     two_days = timedelta(days=2)
     made = every_quarter((that - two_days).isoformat(), (that + two_days).isoformat())
-    found = told(made, zone, day, day)
+    found = statistics_of(made, zone, day, day)
     assert found.daily[that].total == found.total.total == hours * 4
 
 
 def test_the_hour_that_is_twice_and_the_hour_that_is_not() -> None:
-    spring = told(every_quarter("2026-03-28", "2026-03-31"), "Europe/Berlin", "2026-03-29", "2026-03-29")
-    autumn = told(every_quarter("2026-10-24", "2026-10-27"), "Europe/Berlin", "2026-10-25", "2026-10-25")
+    spring = statistics_of(every_quarter("2026-03-28", "2026-03-31"), "Europe/Berlin", "2026-03-29", "2026-03-29")
+    autumn = statistics_of(every_quarter("2026-10-24", "2026-10-27"), "Europe/Berlin", "2026-10-25", "2026-10-25")
     assert [tally.total for tally in spring.hourly] == [4, 4, 0, *[4] * 21]
     assert [tally.total for tally in autumn.hourly] == [4, 4, 8, *[4] * 21]
 
@@ -158,7 +158,7 @@ def test_the_hour_that_is_twice_and_the_hour_that_is_not() -> None:
 )
 def test_a_range_begins_where_its_first_day_does(zone: str, day: str, since: str) -> None:
     """The quarter before is of the day before."""
-    found = told([Task(ms(since)), Task(ms(since) - 1)], zone, day, day)
+    found = statistics_of([Task(ms(since)), Task(ms(since) - 1)], zone, day, day)
     assert (found.since_ms, found.total.total) == (ms(since), 1)
     assert local_day(ms(since), ZoneInfo(zone)) == date.fromisoformat(day)
 
@@ -192,13 +192,15 @@ def test_averages_are_of_what_was_finished_within_the_range() -> None:
     def only(number: int, value: int) -> list[int]:
         return [value if quarter == number else 0 for quarter in range(QUARTERS_A_DAY)]
 
-    def cohort(quarter: int, day: str, **amounts: int) -> Cohort:
-        return Cohort("work", "system", ms(day), {_AMOUNTS[name]: only(quarter, n) for name, n in amounts.items()})
+    def task_day(quarter: int, day: str, **amounts: int) -> TaskDay:
+        return TaskDay("work", "system", ms(day), {_AMOUNTS[name]: only(quarter, n) for name, n in amounts.items()})
 
     made = [
-        cohort(74, "2026-03-14", success=3, failed=1, pending=9, started=3, waiting_ms=30, execution_ms=9, total_ms=84),
-        cohort(0, "2026-03-15", success=1, started=1, waiting_ms=2, execution_ms=1, total_ms=16),
-        cohort(72, "2026-03-14", success=1, started=1, waiting_ms=999, execution_ms=999, total_ms=999),
+        task_day(
+            74, "2026-03-14", success=3, failed=1, pending=9, started=3, waiting_ms=30, execution_ms=9, total_ms=84
+        ),
+        task_day(0, "2026-03-15", success=1, started=1, waiting_ms=2, execution_ms=1, total_ms=16),
+        task_day(72, "2026-03-14", success=1, started=1, waiting_ms=999, execution_ms=999, total_ms=999),
     ]
     found = reckon(made, ZoneInfo("Asia/Kathmandu"), date(2026, 3, 15), date(2026, 3, 15)).total
     assert (found.average_waiting_ms, found.average_execution_ms, found.average_total_ms) == (8.0, 2.5, 20.0)
@@ -206,7 +208,7 @@ def test_averages_are_of_what_was_finished_within_the_range() -> None:
 
 
 def test_there_is_no_average_of_nothing() -> None:
-    found = told([Task(ms("2026-03-15"), State.PENDING)], "UTC", "2026-03-15", "2026-03-15").total
+    found = statistics_of([Task(ms("2026-03-15"), State.PENDING)], "UTC", "2026-03-15", "2026-03-15").total
     assert (found.average_waiting_ms, found.average_execution_ms, found.average_total_ms) == (None, None, None)
 
 

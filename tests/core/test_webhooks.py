@@ -46,7 +46,7 @@ def test_a_webhook_does_not_show_its_secret() -> None:
     ],
 )
 def test_what_a_webhook_wants(events: tuple[EventType, ...], types: tuple[str, ...], wanted: bool) -> None:
-    job = Job(id=1, birth="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=1, trace_id="x")
+    job = Job(id=1, uid="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=1, trace_id="x")
     event = JobEvent(what=EventType.COMPLETE, job=job, sequence="1", at_ms=1)
     webhook = Webhook(
         id="w",

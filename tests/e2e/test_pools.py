@@ -13,9 +13,9 @@ from typing import Any
 import botocore.session
 import pytest
 
-from chalicelib.core.limits import NOTHING, Occupancy
+from chalicelib.core.limits import NOTHING, Concurrency
 from chalicelib.settings import Settings
-from chalicelib.store.concurrency import Occupancies
+from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.table import Table
 from tests.support.pool_handlers.scripts.witness import NOTES
 from tests.support.up import Service, running
@@ -27,24 +27,24 @@ DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def job_details(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which processes note what happens."""
     return tmp_path_factory.mktemp("notes")
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, notes: Path) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, job_details: Path) -> Iterator[Service]:
     variables = {
         "TASKYARD_HANDLERS": "chalicelib.tasks,tests.support.pool_handlers",
         "TASKYARD_LEASE_S": "3",
         "TASKYARD_CLOCK_INTERVAL_S": "1",
-        NOTES: str(notes),
+        NOTES: str(job_details),
     }
     with running(tmp_path_factory.mktemp("up"), "--workers", WORKERS, **variables) as found:
         yield found
 
 
-def occupancy(service: Service, pool: str) -> Occupancy:
+def concurrency_share(service: Service, pool: str) -> Concurrency:
     """What the ledger counts of a pool."""
     client = botocore.session.get_session().create_client(
         "dynamodb",
@@ -53,7 +53,7 @@ def occupancy(service: Service, pool: str) -> Occupancy:
         aws_access_key_id="test",
         aws_secret_access_key="test",  # noqa: S106 - an emulator takes any
     )
-    return Occupancies(Table(client, Settings().directory_table, ("kind", "name"))).of(f"pools.{pool}")
+    return ConcurrencyCounts(Table(client, Settings().directory_table, ("kind", "name"))).of(f"pools.{pool}")
 
 
 def add(service: Service, pool: str, *args: Any) -> int:
@@ -66,7 +66,7 @@ def test_one_worker_is_never_two_under_four_workers_and_200_jobs(service: Servic
         ids = list(clients.map(lambda _: add(service, "lone", str(tmp_path)), range(JOBS)))
     assert len(set(ids)) == JOBS
     until(lambda: len(list(tmp_path.glob("ran-*"))) == JOBS, DEADLINE_S)
-    becomes(NOTHING, lambda: occupancy(service, "lone"))
+    becomes(NOTHING, lambda: concurrency_share(service, "lone"))
     runs = {file.name: file.read_text().split() for file in tmp_path.glob("ran-*")}
     assert sorted(runs) == sorted(f"ran-{job_id}" for job_id in ids)
     assert {len(pids) for pids in runs.values()} == {1}
@@ -83,7 +83,7 @@ def test_one_worker_is_never_two_under_four_workers_and_200_jobs(service: Servic
     }
 
 
-def test_size_events_and_the_death_of_a_worker_with_a_slot(service: Service, notes: Path) -> None:
+def test_size_events_and_the_death_of_a_worker_with_a_slot(service: Service, job_details: Path) -> None:
     assert [add(service, "five", word) for word in ("a", "b", "bad", "d", "e", "f")] == [
         1001,
         1002,
@@ -92,16 +92,16 @@ def test_size_events_and_the_death_of_a_worker_with_a_slot(service: Service, not
         1005,
         0,
     ]
-    until(lambda: len(list(notes.glob("runs-*"))) == 2)
-    assert occupancy(service, "five") == Occupancy(running=2, unfinished=5)
+    until(lambda: len(list(job_details.glob("runs-*"))) == 2)
+    assert concurrency_share(service, "five") == Concurrency(running=2, unfinished=5)
     states = [service.get(f"/pools/five/jobs/{number}")["status"] for number in range(1001, 1006)]
     assert sorted(states) == ["RUNNING", "RUNNING", "WAITING", "WAITING", "WAITING"]
 
-    held = next(iter(notes.glob("runs-*")))
+    held = next(iter(job_details.glob("runs-*")))
     pid = held.read_text()
     os.kill(int(pid), signal.SIGKILL)
     until(lambda: held.read_text() not in ("", pid))
-    assert occupancy(service, "five") == Occupancy(running=2, unfinished=5)
+    assert concurrency_share(service, "five") == Concurrency(running=2, unfinished=5)
 
     waiting = next(number for number, state in enumerate(states, start=1001) if state == "WAITING")
     progress = {"id": waiting, "current": 1, "total": 2, "message": "too early"}
@@ -109,8 +109,8 @@ def test_size_events_and_the_death_of_a_worker_with_a_slot(service: Service, not
     assert service.call("GET", "/pools/five/jobs/1006")[0] == 404
     assert service.call("POST", "/pools/six/add", {"args": []})[0] == 404
 
-    (notes / "go").touch()
-    becomes(NOTHING, lambda: occupancy(service, "five"), DEADLINE_S)
+    (job_details / "go").touch()
+    becomes(NOTHING, lambda: concurrency_share(service, "five"), DEADLINE_S)
     found = {number: service.get(f"/pools/five/jobs/{number}") for number in range(1001, 1006)}
     assert [job["status"] for job in found.values()] == ["SUCCESS", "SUCCESS", "FAILURE", "SUCCESS", "SUCCESS"]
     assert found[1001]["response"] == {"word": "a"}
@@ -122,19 +122,19 @@ def test_size_events_and_the_death_of_a_worker_with_a_slot(service: Service, not
         "message": "half of bad",
         "response": "a bad word",
     }
-    until(lambda: told(notes, 1003)[-1:] == [["error", 1003, "a bad word"]])
-    assert told(notes, 1003) == [
+    until(lambda: reported(job_details, 1003)[-1:] == [["error", 1003, "a bad word"]])
+    assert reported(job_details, 1003) == [
         ["add", 1003],
         ["progress", 1003, 1, 2, "half of bad"],
         ["error", 1003, "a bad word"],
     ]
-    until(lambda: told(notes, 1001)[-1:] == [["success", 1001, {"word": "a"}]])
+    until(lambda: reported(job_details, 1001)[-1:] == [["success", 1001, {"word": "a"}]])
     assert add(service, "five", "g") == 1007  # the number before it went to the job that found no room
 
 
-def told(notes: Path, number: int) -> list[Any]:
+def reported(job_details: Path, number: int) -> list[Any]:
     """What the events' processes were told of a job, each once, in order."""
-    lines = (notes / "told").read_text().splitlines() if (notes / "told").exists() else []
+    lines = (job_details / "told").read_text().splitlines() if (job_details / "told").exists() else []
     found = [json.loads(line) for line in dict.fromkeys(lines)]
     return [entry for entry in found if entry[1] == number]
 

@@ -17,7 +17,7 @@ AGAIN_WITHIN_S = 15  # far less than the lease of 60 s
 
 
 def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Path) -> None:
-    data, notes = tmp_path / "data", tmp_path / "notes"
+    data, job_details = tmp_path / "data", tmp_path / "notes"
 
     def files(name: str) -> dict[str, str]:
         return {"started": str(tmp_path / f"{name}.on"), "until": str(tmp_path / f"{name}.go")}
@@ -26,7 +26,7 @@ def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Pa
         quick, first = (service.create("wait.for.file", files(name)) for name in ("quick", "first"))
         until(lambda: (tmp_path / "quick.on").exists() and (tmp_path / "first.on").exists())
         slow = service.create("wait.for.file", files("slow"), priority=1)  # the first of a batch of ten
-        rest = [service.create("note.down", {"file": str(notes), "word": str(n)}) for n in range(9)]
+        rest = [service.create("note.down", {"file": str(job_details), "word": str(n)}) for n in range(9)]
         (tmp_path / "first.go").touch()
         until((tmp_path / "slow.on").exists)
         pids = [service.process.pid, *service.children()]
@@ -35,7 +35,7 @@ def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Pa
         (tmp_path / "quick.go").touch()
         assert service.process.wait(STOP_WITHIN_S) == 0
         assert "did not end in time and is interrupted; its job runs again" in service.log.read_text()
-        assert not notes.exists()
+        assert not job_details.exists()
     until(lambda: not any(is_running(pid) for pid in pids))
 
     with running(tmp_path, "--data-dir", str(data), *IMPATIENT, TASKYARD_HANDLERS=HANDLERS) as service:
@@ -50,4 +50,4 @@ def test_what_runs_ends_or_runs_again_and_what_waits_is_handed_back(tmp_path: Pa
         assert service.task(slow)["output"] == {"attempt": 2}
         assert (service.task(quick)["status"], service.task(quick)["output"]) == ("success", {"attempt": 1})
         assert service.task(first)["status"] == "success"
-        assert sorted(notes.read_text().split()) == [str(n) for n in range(9)]
+        assert sorted(job_details.read_text().split()) == [str(n) for n in range(9)]

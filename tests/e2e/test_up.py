@@ -119,14 +119,14 @@ class TestWhatItSays:
 
 class TestFeeding:
     def test_lanes_are_drained_in_strict_order(self, service: Service, tmp_path: Path) -> None:
-        started, release, notes = tmp_path / "on", tmp_path / "go", tmp_path / "notes"
+        started, release, job_details = tmp_path / "on", tmp_path / "go", tmp_path / "notes"
         service.create("wait.for.file", {"started": str(started), "until": str(release)})
         until(started.exists)
         for word, priority in (("low", -1), ("normal", 0), ("high", 10), ("low", -1), ("high", 11)):
-            service.create("note.down", {"file": str(notes), "word": word}, priority=priority)
+            service.create("note.down", {"file": str(job_details), "word": word}, priority=priority)
         release.touch()
-        until(lambda: notes.exists() and len(notes.read_text().split()) == 5)
-        assert notes.read_text().split() == ["high", "high", "normal", "low", "low"]
+        until(lambda: job_details.exists() and len(job_details.read_text().split()) == 5)
+        assert job_details.read_text().split() == ["high", "high", "normal", "low", "low"]
 
     def test_what_is_in_the_dead_letter_queue_becomes_a_dead_letter(self, service: Service) -> None:
         sqs = sqs_of(service)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.decisions import LAPS_MAX, Outcome, Succeeded
+from chalicelib.core.decisions import REQUEUES_MAX, Outcome, Succeeded
 from chalicelib.core.errors import Conflict, NotFound, Unavailable
 from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
 from chalicelib.core.retry import Fixed
@@ -21,13 +21,13 @@ from chalicelib.engine.clock.leases import recover_locked
 from chalicelib.engine.commands.lifecycle import cancel, replay, replay_many, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.new_job import Draft
-from chalicelib.engine.polling.poll import NotInHand, complete, extend, fail, failure, poll
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.polling.poll import NotLocked, complete, extend, fail, failure, poll
 from chalicelib.engine.polling.settle_many import Report, settle_batch
 from chalicelib.engine.publish.prepare import check, prepare, unsent
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.context import Context, Reject
-from chalicelib.engine.worker.pause import held_up_by
+from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.worker.remove import remove
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
@@ -107,20 +107,20 @@ def a_message(topic: str = "notes") -> dict[str, Any]:
 # -- what a scenario is made of -----------------------------------------------------------------------
 
 
-def publishing(**wishes: Any) -> Callable[[Play], None]:
+def publishing(**more: Any) -> Callable[[Play], None]:
     """A client publishes one job."""
 
     def act(play: Play) -> None:
-        play.ask(lambda yard: publish(yard, Draft(**{**wishes, "parent_id": play.given})))
+        play.ask(lambda yard: publish(yard, NewJob(**{**more, "parent_id": play.given})))
 
     return act
 
 
-def arranged(*wishes: dict[str, Any]) -> Callable[[Play], None]:
+def arranged(*more: dict[str, Any]) -> Callable[[Play], None]:
     """Jobs that a client published before."""
 
     def arrange(play: Play) -> None:
-        jobs = [play.arranged(**wish) for wish in wishes]
+        jobs = [play.arranged(**request) for request in more]
         play.given = jobs[0].id
 
     return arrange
@@ -237,17 +237,17 @@ BULK = [a_task(payload="x" * size) for size in (*[3] * 9, 5_000, 6_000, 400_000)
 
 def publishing_many(play: Play) -> None:
     """A client publishes twelve jobs at once, and again those that were not accepted."""
-    left = [Draft(**wish) for wish in BULK]
+    left = [NewJob(**request) for request in BULK]
     while left:
-        answers = play.ask(partial(publish_many, drafts=left)) or []
-        refused = [draft for draft, answer in zip(left, answers, strict=True) if not isinstance(answer, Job)]
+        answers = play.ask(partial(publish_many, new_jobs=left)) or []
+        refused = [new_job for new_job, answer in zip(left, answers, strict=True) if not isinstance(answer, Job)]
         play.doubts += len(refused) > 0
         left = refused
 
 
 def bulk_ends(play: Play) -> None:
     found = [play.yard.payloads.output(job) for job in play.world.jobs()]
-    wanted = [len(wish["input"]["payload"]) for wish in BULK]
+    wanted = [len(request["input"]["payload"]) for request in BULK]
     assert sorted(found) in (sorted(wanted), sorted(wanted * 2))
     assert play.doubts > 0 or len(found) == len(wanted)
 
@@ -325,10 +325,10 @@ def a_worker(
     order: dict[str, Any],
     check_: Callable[[Play], None],
     before: Callable[[Play], None] = lambda _: None,
-    **wishes: Any,
+    **more: Any,
 ) -> Scenario:
     """A worker gets one job's message."""
-    arrange = then(arranged({**a_task(**order), **wishes}), before)
+    arrange = then(arranged({**a_task(**order), **more}), before)
     return Scenario(f"worker-{name}", delivering(), check_, arrange)
 
 
@@ -396,7 +396,7 @@ WORKER = [
 # -- polling ------------------------------------------------------------------------------------------
 
 
-def in_hand(play: Play) -> None:
+def locked(play: Play) -> None:
     """A client has polled a message."""
     arranged(a_message())(play)
     assert [job.id for job in poll(play.yard, "notes", 10, 30_000, "client")] == [play.given]
@@ -422,7 +422,7 @@ def reporting(outcome: Outcome) -> Callable[[Play], None]:
     def act(play: Play) -> None:
         reports = [Report(job_id, outcome) for job_id in play.accepted]
         for answer in play.ask(lambda yard: settle_batch(yard, reports), VAGUE) or []:
-            assert isinstance(answer, Job | Unavailable | NotInHand)
+            assert isinstance(answer, Job | Unavailable | NotLocked)
 
     return act
 
@@ -434,9 +434,9 @@ POLLING = [
         ends(SUCCESS, SUCCESS, runs=0),
         arranged(a_message(), a_message()),
     ),
-    Scenario("complete", asking(complete), ends(SUCCESS, runs=0), in_hand),
-    Scenario("fail", asking(lambda yard, job_id: fail(yard, job_id, "no paper")), ends(SUCCESS, runs=0), in_hand),
-    Scenario("extend", asking(extending), ends(SUCCESS, runs=0), in_hand),
+    Scenario("complete", asking(complete), ends(SUCCESS, runs=0), locked),
+    Scenario("fail", asking(lambda yard, job_id: fail(yard, job_id, "no paper")), ends(SUCCESS, runs=0), locked),
+    Scenario("extend", asking(extending), ends(SUCCESS, runs=0), locked),
     Scenario("complete-batch", reporting(Succeeded()), ends(SUCCESS, SUCCESS, runs=0), two_in_hand),
     Scenario("fail-batch", reporting(failure("no paper")), ends(SUCCESS, SUCCESS, runs=0), two_in_hand),
     Scenario(
@@ -512,7 +512,7 @@ BY_REQUEST = [
 
 def five_laps(play: Play) -> None:
     job = play.arranged(**a_task())
-    for _ in range(LAPS_MAX):
+    for _ in range(REQUEUES_MAX):
         job = play.yard.jobs.requeue(job, job.due_at_ms, play.world.clock() + 20_000, play.world.clock())
     play.yard.jobs.sent(job.id, job.delivery, play.world.clock())
     play.world.forget_messages()
@@ -539,13 +539,13 @@ def stuck_unrecorded(play: Play) -> None:
 def one_lap(play: Play) -> None:
     """A disturbed lap may be no lap: the clock, which was to look after the job, sends it before."""
     (job,) = play.world.jobs()
-    assert job.laps == 1 or (play.calls.fired and job.laps == 0)
+    assert job.requeue_count == 1 or (play.calls.fired and job.requeue_count == 0)
 
 
 def never_started(play: Play) -> None:
     """Unless a disturbance lets the clock send it first; then it is run after all."""
     (job,) = play.world.jobs()
-    assert job.laps == LAPS_MAX
+    assert job.requeue_count == REQUEUES_MAX
     if play.calls.fired and job.state is SUCCESS:
         assert len(play.runs) == 1
     else:
@@ -569,8 +569,8 @@ DEAD_LETTERS = [
 
 def left_unsent(play: Play) -> None:
     """A sender died between the record and the message."""
-    draft = Draft(**a_task(payload="x" * 5_000))
-    prepared = unsent(prepare(play.yard, draft, check(play.yard, draft)), play.world.clock())
+    new_job = NewJob(**a_task(payload="x" * 5_000))
+    prepared = unsent(prepare(play.yard, new_job, check(play.yard, new_job)), play.world.clock())
     play.yard.jobs.record(prepared.job, prepared.body)
     play.accepted.append(prepared.job.id)
     play.world.clock.move(20_000)
@@ -578,8 +578,8 @@ def left_unsent(play: Play) -> None:
 
 def left_in_outbox(play: Play) -> None:
     """A bulk publisher died between the transaction and its messages."""
-    drafts = [Draft(**a_task()) for _ in range(3)]
-    group = [prepare(play.yard, draft, check(play.yard, draft)) for draft in drafts]
+    new_jobs = [NewJob(**a_task()) for _ in range(3)]
+    group = [prepare(play.yard, new_job, check(play.yard, new_job)) for new_job in new_jobs]
     outbox = Outbox(f"{play.world.clock():013d}-x", [prepared.job.id for prepared in group])
     actions = [action for prepared in group for action in play.yard.jobs.recording(prepared.job, prepared.body)]
     play.yard.jobs.together([*actions, play.yard.directory.opening_outbox(outbox)])
@@ -606,13 +606,13 @@ def held_in_vain(play: Play) -> None:
     parent = play.arranged(**a_task())
     child = play.arranged(**a_task(), parent_id=parent.id)
     play.given = parent.id
-    held_up_by(play.yard, "work", "default")  # the look at what is paused, which is remembered
+    paused_by(play.yard, "work", "default")  # the look at what is paused, which is remembered
     play.calls.fault, before = Fault("dynamodb.Query#1", Mode.CRASH_BEFORE), play.calls.fault
     play.calls.listening = True
     delivering()(play)
     play.calls.fault, play.calls.fired, play.calls.listening = before, False, False
     play.calls.points.clear()
-    assert play.world.job(child.id).held
+    assert play.world.job(child.id).blocked
     assert play.world.job(parent.id).state is SUCCESS
     play.world.clock.move(60_000)
 
@@ -709,7 +709,7 @@ def test_survives_many_faults(seed: int, fresh: Callable[[Fault | None], Play]) 
     play, dice = fresh(None), Random(seed)  # noqa: S311
     play.calls.dice, play.calls.listening, play.world.healthy = dice, True, False
     for number in range(8):
-        wish = dice.choice(
+        request = dice.choice(
             [
                 a_task(fails=dice.choice([0, 1]), payload="x" * dice.choice([5, 5_000])),
                 {**a_task(), "idempotency_key": f"key {number}"},
@@ -719,7 +719,7 @@ def test_survives_many_faults(seed: int, fresh: Callable[[Fault | None], Play]) 
                 a_message("news"),
             ]
         )
-        play.ask(partial(publish, draft=Draft(**wish)))
+        play.ask(partial(publish, new_job=NewJob(**request)))
         for step in dice.sample(RANDOM_STEPS, 3):
             step(play, dice)
         play.world.clock.move(dice.choice([0, 1_000, 25_000, 61_000]))
@@ -763,4 +763,6 @@ def waiting_in_vain(play: Play) -> tuple[int, ...]:
     """The children of a parent that will not succeed."""
     play.world.go_on()
     jobs = {job.id: job for job in play.world.jobs()}
-    return tuple(job.id for job in jobs.values() if job.held and jobs[job.parent_id or 0].state in (FAILED, CANCELED))
+    return tuple(
+        job.id for job in jobs.values() if job.blocked and jobs[job.parent_id or 0].state in (FAILED, CANCELED)
+    )

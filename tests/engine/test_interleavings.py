@@ -30,10 +30,10 @@ from hypothesis.stateful import (
 
 from chalicelib import aws
 from chalicelib.core.decisions import (
+    Abandoned,
     Claim,
     Drop,
     Failed,
-    GiveUp,
     Hide,
     Succeeded,
     TakeOver,
@@ -48,7 +48,7 @@ from chalicelib.core.states import LIVE, TERMINAL, Kind, State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
 from chalicelib.engine.publish.publish import publish, publish_many
@@ -59,7 +59,7 @@ from chalicelib.engine.worker.settle import ComeBack, settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
-from chalicelib.store.attribute_values import item_from_wire
+from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import STATE_PART, JobRefused, StoredOutput, decoded
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
@@ -203,8 +203,8 @@ picks = st.integers(0, 23)
 outcomes = st.sampled_from(("succeed", "fail", "fail", "reject"))
 rivals = st.sampled_from(("work", "cancel", "retry", "tick", "expire"))
 races = st.none() | st.none() | st.tuples(st.integers(0, 6), rivals, picks)
-drafts = st.builds(
-    Draft,
+new_jobs = st.builds(
+    NewJob,
     kind=st.just(Kind.TASK),
     type=st.just("work"),
     delay_ms=st.sampled_from(DELAYS_MS),
@@ -227,7 +227,7 @@ class Interleavings(RuleBasedStateMachine):
         self.accepted: set[int] = set()
         self.removed: set[int] = set()
         self.busy: list[Run] = []
-        self.in_hand: list[int] = []
+        self.locked: list[int] = []
         self.keys: dict[str, Key] = {}
         self.attempts: set[tuple[int, int]] = set()
         self.changes: list[tuple[Job | Tombstone | None, Job | Tombstone | None]] = []
@@ -235,22 +235,22 @@ class Interleavings(RuleBasedStateMachine):
         self.raced = False
         self.end_ms = START_MS + LONGEST_MS
 
-    @initialize(first=drafts, topic=st.sampled_from(TOPICS))
-    def publish_two(self, first: Draft, topic: str) -> None:
+    @initialize(first=new_jobs, topic=st.sampled_from(TOPICS))
+    def publish_two(self, first: NewJob, topic: str) -> None:
         self._publish(first, None)
-        self._publish(Draft(kind=Kind.MESSAGE, type=topic), None)
+        self._publish(NewJob(kind=Kind.MESSAGE, type=topic), None)
 
-    @rule(deed=deeds, pick=picks, told=outcomes, draft=drafts, race=races)
-    def act(self, deed: str, pick: int, told: str, draft: Draft, race: Race) -> None:
+    @rule(deed=deeds, pick=picks, told=outcomes, new_job=new_jobs, race=races)
+    def act(self, deed: str, pick: int, told: str, new_job: NewJob, race: Race) -> None:
         """One thing happens. All is one rule, because several are switched on and off together, too often."""
         if deed == "publish":
-            self.publish(draft, pick, race)
+            self.publish(new_job, pick, race)
         else:
             getattr(self, deed)(pick, told, race)
 
     # -- publishing ---------------------------------------------------------------------------
 
-    def publish(self, draft: Draft, pick: int, race: Race) -> None:
+    def publish(self, new_job: NewJob, pick: int, race: Race) -> None:
         """One more job, in one of the ways in which there may be one."""
         if len(self.accepted) >= JOBS_MAX:
             return
@@ -261,35 +261,35 @@ class Interleavings(RuleBasedStateMachine):
         elif how == "many":
             self._publish_many(race)
         elif how == "message":
-            self._publish(replace(draft, kind=Kind.MESSAGE, type=TOPICS[pick % 2]), race)
+            self._publish(replace(new_job, kind=Kind.MESSAGE, type=TOPICS[pick % 2]), race)
         elif how == "child" and parents:
             runner = MANUAL if pick == 0 else SYSTEM
-            self._publish(replace(draft, parent_id=parents[pick % len(parents)], runner=runner), race)
+            self._publish(replace(new_job, parent_id=parents[pick % len(parents)], runner=runner), race)
         else:
-            self._publish(replace(draft, runner=MANUAL if how == "manual" else SYSTEM), race)
+            self._publish(replace(new_job, runner=MANUAL if how == "manual" else SYSTEM), race)
 
-    def _publish(self, draft: Draft, race: Race) -> Job:
+    def _publish(self, new_job: NewJob, race: Race) -> Job:
         with self._race(race):
-            job = publish(self.yard, draft)
+            job = publish(self.yard, new_job)
         self.accepted.add(job.id)
         return job
 
     def _publish_many(self, race: Race) -> None:
         with self._race(race):
-            jobs = publish_many(self.yard, [Draft(kind=Kind.MESSAGE, type=topic) for topic in TOPICS])
+            jobs = publish_many(self.yard, [NewJob(kind=Kind.MESSAGE, type=topic) for topic in TOPICS])
         assert all(isinstance(job, Job) for job in jobs), jobs
         self.accepted |= {job.id for job in jobs if isinstance(job, Job)}
 
-    def _publish_with_key(self, name: str, wish: str, race: Race) -> None:
-        draft = Draft(kind=Kind.TASK, type="work", input=wish, idempotency_key=name)
+    def _publish_with_key(self, name: str, request: str, race: Race) -> None:
+        new_job = NewJob(kind=Kind.TASK, type="work", input=request, idempotency_key=name)
         bound = self.keys.get(name)
         if bound is None:
-            self.keys[name] = Key(self._publish(draft, race).id, wish)
-        elif bound.input != wish or bound.job_id in self.removed:
+            self.keys[name] = Key(self._publish(new_job, race).id, request)
+        elif bound.input != request or bound.job_id in self.removed:
             with pytest.raises(Conflict):
-                publish(self.yard, draft)
+                publish(self.yard, new_job)
         else:
-            assert self._publish(draft, None).id == bound.job_id
+            assert self._publish(new_job, None).id == bound.job_id
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -356,13 +356,13 @@ class Interleavings(RuleBasedStateMachine):
         assert len(jobs) <= most
         for job in jobs:
             self._note_attempt(job)
-            self.in_hand.append(job.id)
+            self.locked.append(job.id)
 
     def report(self, pick: int, told: str, race: Race) -> None:
         """A consumer says how it went with a message."""
-        if not self.in_hand:
+        if not self.locked:
             return self.poll(pick, told, race)
-        job_id = self.in_hand.pop(pick % len(self.in_hand))
+        job_id = self.locked.pop(pick % len(self.locked))
         before = self._record(job_id)
         running = isinstance(before, Job) and before.state is State.RUNNING and before.receipt is not None
         try:
@@ -462,7 +462,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def remove(self, pick: int, _told: str, race: Race) -> None:
         job = self._pick(pick, *TERMINAL)
-        if not isinstance(job, Job) or job.id in {child.parent_id for child in self.world.jobs() if child.held}:
+        if not isinstance(job, Job) or job.id in {child.parent_id for child in self.world.jobs() if child.blocked}:
             return  # what waits for a parent that is removed has a test of its own below
         try:
             with self._race(race):
@@ -510,7 +510,7 @@ class Interleavings(RuleBasedStateMachine):
     @invariant()
     def everything_accepted_is_done_or_on_its_way(self) -> None:
         records = {record.id: record for record in self.world.records()}
-        arriving = {(job.id, job.birth, job.delivery) for job in map(envelope_of, self.world.messages())}
+        arriving = {(job.id, job.uid, job.delivery) for job in map(envelope_of, self.world.messages())}
         boxed = {
             job_id for item in self.world.items("directory") if item["kind"] == "outbox" for job_id in item["jobs"]
         }
@@ -525,8 +525,8 @@ class Interleavings(RuleBasedStateMachine):
                 record.state.terminal
                 or record.wake_at_ms is not None
                 or (record.state is State.RUNNING and record.lease_until_ms is not None)
-                or (record.state is State.PENDING and record.runner == MANUAL and not record.held)
-                or (record.id, record.birth, record.delivery) in arriving
+                or (record.state is State.PENDING and record.runner == MANUAL and not record.blocked)
+                or (record.id, record.uid, record.delivery) in arriving
                 or record.id in boxed
             )
             assert on_its_way, f"I1: nobody will ever look at {record}"
@@ -546,7 +546,7 @@ class Interleavings(RuleBasedStateMachine):
         by_id = {job.id: job for job in jobs}
         for job in jobs:
             parent = by_id.get(job.parent_id or 0)
-            waits = job.held and (parent is None or parent.state is not State.SUCCESS)
+            waits = job.blocked and (parent is None or parent.state is not State.SUCCESS)
             rests = job.state.terminal or (job.state is State.PENDING and (job.runner == MANUAL or waits))
             assert rests, f"I1: {job} never ends"
             assert job.runner != MANUAL or job.attempts == 0, "a manual task was run"
@@ -626,7 +626,7 @@ class Interleavings(RuleBasedStateMachine):
         self.yard.transport.hide([message], LEASE_MS // 1_000)
         verdict = claim(self.yard, envelope, Lease(self.yard.token(), now_ms + LEASE_MS, "worker"))
         if isinstance(verdict, Job):
-            assert (verdict.birth, verdict.delivery) == (envelope.birth, envelope.delivery), "a void message was run"
+            assert (verdict.uid, verdict.delivery) == (envelope.uid, envelope.delivery), "a void message was run"
             self._note_attempt(verdict)
             self.busy.append(Run(verdict, message))
         elif isinstance(verdict, Hide):
@@ -639,13 +639,13 @@ class Interleavings(RuleBasedStateMachine):
     def _settle(self, run: Run, outcome: str) -> None:
         """What ``consume`` does once a handler has ended."""
         try:
-            _, fate = settle(self.yard, run.job, OUTCOMES[outcome])
+            _, disposition = settle(self.yard, run.job, OUTCOMES[outcome])
         except JobRefused as refused:
-            fate = settle_late(refused, run.job)
-        if not isinstance(fate, ComeBack):
+            disposition = settle_late(refused, run.job)
+        if not isinstance(disposition, ComeBack):
             self.yard.transport.delete([run.message])
-        elif fate.hide_s is not None:
-            self.yard.transport.hide([run.message], fate.hide_s)
+        elif disposition.hide_s is not None:
+            self.yard.transport.hide([run.message], disposition.hide_s)
 
     def _newest(self) -> list[Job]:
         """The last record of every job that ever was, deleted ones included."""
@@ -709,7 +709,7 @@ def change_in(record: dict[str, Any]) -> tuple[Job | Tombstone | None, Job | Tom
     if image["Keys"]["part"]["S"] != STATE_PART:
         return None, None
     before, after = (
-        decoded(item_from_wire(image[name])) if image.get(name) else None for name in ("OldImage", "NewImage")
+        decoded(from_attribute_values(image[name])) if image.get(name) else None for name in ("OldImage", "NewImage")
     )
     return before, after
 
@@ -810,13 +810,13 @@ class Standing(NamedTuple):
     lease_left_ms: int = 0
     due_in_ms: int = 0
     held: bool = False
-    same_birth: bool = True
+    same_uid: bool = True
     trace_length: int = 1
 
 
 STANDINGS = [
     *(Standing(State.PENDING, 2, *values) for values in itertools.product((0, 3), (0,), (0, 1), (False, True))),
-    *(Standing(State.PENDING, delivery, 0, same_birth=same) for delivery in (1, 2, 3) for same in (True, False)),
+    *(Standing(State.PENDING, delivery, 0, same_uid=same) for delivery in (1, 2, 3) for same in (True, False)),
     *(Standing(State.PENDING, attempts=0, trace_length=length) for length in (18, 19, 20)),
     *(Standing(State.RUNNING, *values) for values in itertools.product((1, 2, 3), (1, 3), (-1, 0, 1))),
     *(Standing(State.RUNNING, lease_left_ms=-1, trace_length=length) for length in (18, 19, 20)),
@@ -842,7 +842,7 @@ def test_a_claim_does_exactly_what_the_rule_says() -> None:
                 assert outcome == after
                 assert (outcome.state, outcome.lease, outcome.attempts) == (State.RUNNING, "mine", record.attempts + 1)
                 assert len(outcome.trace) <= TRACE_MAX_EVENTS
-            elif isinstance(verdict, GiveUp):
+            elif isinstance(verdict, Abandoned):
                 assert isinstance(outcome, Drop), standing
                 assert after is not None
                 assert (after.state, after.attempts) == (State.FAILED, record.attempts)
@@ -857,7 +857,7 @@ def placed(yard: Yard, standing: Standing) -> Job:
     leased = standing.state is not State.PENDING or standing.attempts > 0
     return job_of(
         yard,
-        birth=BIRTH if standing.same_birth else "another",
+        uid=BIRTH if standing.same_uid else "another",
         state=standing.state,
         delivery=standing.delivery,
         attempts=standing.attempts,
@@ -865,7 +865,7 @@ def placed(yard: Yard, standing: Standing) -> Job:
         lease="theirs" if leased else None,
         lease_until_ms=now_ms + standing.lease_left_ms if standing.state is State.RUNNING else None,
         due_at_ms=now_ms + standing.due_in_ms,
-        held=standing.held,
+        held=standing.blocked,
         trace=lines(standing.trace_length),
     )
 
@@ -879,7 +879,7 @@ def test_a_retry_that_read_the_job_too_early_gives_it_all_its_attempts_or_nothin
     with world([work]) as used:
         racing.attach(aws._session().get_component("event_emitter"))
         yard = wiped(used).yard
-        job = publish(yard, Draft(kind=Kind.TASK, type="work", max_attempts=1))
+        job = publish(yard, NewJob(kind=Kind.TASK, type="work", max_attempts=1))
 
         lifecycle.cancel(yard, job.id, Kind.TASK)
 
@@ -904,7 +904,7 @@ def test_a_heartbeat_just_in_time_keeps_the_job() -> None:
         racing.attach(aws._session().get_component("event_emitter"))
         play = wiped(used)
         yard = play.yard
-        job = publish(yard, Draft(kind=Kind.TASK, type="work"))
+        job = publish(yard, NewJob(kind=Kind.TASK, type="work"))
         first = claim(yard, job, Lease("first", yard.now_ms() + LEASE_MS, "A"))
         assert isinstance(first, Job)
         play.clock.move(LEASE_MS + 1)
@@ -921,8 +921,8 @@ def test_a_child_whose_parent_is_removed_before_it_was_released_still_ends() -> 
     with world([work]) as used:
         play = wiped(used)
         yard = play.yard
-        parent = publish(yard, Draft(kind=Kind.TASK, type="work"))
-        child = publish(yard, Draft(kind=Kind.TASK, type="work", parent_id=parent.id))
+        parent = publish(yard, NewJob(kind=Kind.TASK, type="work"))
+        child = publish(yard, NewJob(kind=Kind.TASK, type="work", parent_id=parent.id))
         running = claim(yard, parent, Lease("a", yard.now_ms() + LEASE_MS, "A"))
         assert isinstance(running, Job)
         yard.jobs.succeed(running, StoredOutput(), yard.now_ms())

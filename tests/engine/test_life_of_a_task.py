@@ -21,7 +21,7 @@ from chalicelib.engine.commands.complete import Completion, callback, complete, 
 from chalicelib.engine.commands.lifecycle import cancel, cancel_matching, promote, replay, reset_running, retry
 from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.handlers.declare import on_success, subscribe, task
-from chalicelib.engine.new_job import CHAIN_MAX_TASKS, Draft
+from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker import shutdown
 from chalicelib.engine.worker.claim import claim
@@ -53,13 +53,13 @@ def a_parked_task(w: World, **more: Any) -> Job:
 
 
 def test_a_poll_holds_no_worker_and_begins_no_attempt(w: World) -> None:
-    looks: list[int] = []
+    checks: list[int] = []
     started: list[str] = []
 
     def look() -> dict[str, Any]:
-        looks.append(w.clock.ms)
-        done = len(looks) == 20
-        return {"result": "success" if done else "pending", "data": {"n": len(looks)}, "progress": len(looks) * 5}
+        checks.append(w.clock.ms)
+        done = len(checks) == 20
+        return {"result": "success" if done else "pending", "data": {"n": len(checks)}, "progress": len(checks) * 5}
 
     @task("t", max_attempts=1)
     def handler(_: Any, context: Context) -> Any:
@@ -74,10 +74,10 @@ def test_a_poll_holds_no_worker_and_begins_no_attempt(w: World) -> None:
     assert (done.state, done.poll_count, done.polled, done.failures) == (State.SUCCESS, 20, 19, 0)
     assert w.yard.payloads.output(done) == {"name": "export 7", "attempt": 1, "n": 20}
     assert started == ["x"]  # though the handler was called twenty times
-    assert all(10_000 <= later - earlier <= 11_000 for earlier, later in itertools.pairwise(looks))
-    results = w.yard.notes.poll_results(done)
+    assert all(10_000 <= later - earlier <= 11_000 for earlier, later in itertools.pairwise(checks))
+    results = w.yard.job_details.poll_results(done)
     assert [result["progress"] for result in results] == [5 * n for n in range(1, 21)]
-    assert results[0] == {"result": "pending", "data": {"n": 1}, "progress": 5, "time": looks[0]}
+    assert results[0] == {"result": "pending", "data": {"n": 1}, "progress": 5, "time": checks[0]}
 
 
 def test_a_poll_that_fails_is_a_failed_attempt_and_one_without_an_end_is_the_last(w: World) -> None:
@@ -100,7 +100,7 @@ def test_a_poll_that_fails_is_a_failed_attempt_and_one_without_an_end_is_the_las
     assert (dead.state, dead.failures, dead.poll_count) == (State.FAILED, 2, 4)
     assert (dead.error.type, dead.error.message) == ("PolledTooOften", "polled 4 times without an end")
     retried = retry(w.yard, job.id, Kind.TASK)
-    assert (retried.poll_count, w.yard.notes.poll_results(retried)) == (0, [])
+    assert (retried.poll_count, w.yard.job_details.poll_results(retried)) == (0, [])
 
 
 def test_a_worker_that_dies_between_polls_loses_nothing(w: World) -> None:
@@ -126,11 +126,11 @@ def test_a_worker_that_dies_between_polls_loses_nothing(w: World) -> None:
 
 
 def test_two_polls_of_one_handler_have_looks_of_their_own(w: World) -> None:
-    looks = {"a": 0, "b": 0}
+    checks = {"a": 0, "b": 0}
 
     def looking(name: str) -> dict[str, Any]:
-        looks[name] += 1
-        return {"result": "success" if looks[name] == 3 else "pending", "data": name}
+        checks[name] += 1
+        return {"result": "success" if checks[name] == 3 else "pending", "data": name}
 
     @task("t", max_attempts=1)
     def handler(_: Any, context: Context) -> str:
@@ -141,7 +141,7 @@ def test_two_polls_of_one_handler_have_looks_of_their_own(w: World) -> None:
     job = a_task(w)
     w.go_on()
     assert w.yard.payloads.output(w.job(job.id)) == "ab"
-    assert looks == {"a": 3, "b": 3}
+    assert checks == {"a": 3, "b": 3}
 
 
 def test_a_message_is_replaced_before_its_polls_wear_it_out(w: World) -> None:
@@ -377,7 +377,7 @@ def test_a_worker_whose_task_was_completed_by_hand_starts_nothing_of_its_own(w: 
     using(w, handler, after)
     job = a_task(w, next={"type": "after"})
     work(w)
-    assert w.yard.occupancies.of("t").running == 0  # the slot is free as soon as the run has ended
+    assert w.yard.concurrency.of("t").running == 0  # the slot is free as soon as the run has ended
     w.go_on()
     assert inputs == ["by hand"]
     assert len([found for found in w.records() if isinstance(found, Job)]) == 2
@@ -432,8 +432,8 @@ def test_a_chain_is_not_endless(w: World) -> None:
     for _ in range(CHAIN_MAX_TASKS - 1):
         chain = {"type": "x", "runnerType": "manual", "next": chain}
     with pytest.raises(InvalidInput, match="too long"):
-        publish(w.yard, Draft(kind=Kind.TASK, type="x", runner=MANUAL, next=chain))
-    assert publish(w.yard, Draft(kind=Kind.TASK, type="x", runner=MANUAL, next=chain["next"])).chained
+        publish(w.yard, NewJob(kind=Kind.TASK, type="x", runner=MANUAL, next=chain))
+    assert publish(w.yard, NewJob(kind=Kind.TASK, type="x", runner=MANUAL, next=chain["next"])).chained
 
 
 # -- log, steps, removal ------------------------------------------------------------------------------
@@ -458,7 +458,7 @@ def test_a_log_of_large_entries_keeps_its_newest_hundred_too(w: World) -> None:
     for n in range(140):
         w.clock.move(1)
         logbook.write(w.yard, job.id, f"line {n}", "x" * 30_000)
-    w.yard.notes.trim_log(job.id)
+    w.yard.job_details.trim_log(job.id)
     assert [entry.message for entry in logbook.read(w.yard, job.id)] == [f"line {n}" for n in range(139, 39, -1)]
     assert sum(row["part"].startswith("log#") for row in w.items("jobs")) == 100
 

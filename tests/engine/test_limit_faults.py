@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import Conflict, Full, NotFound
-from chalicelib.core.limits import Occupancy
+from chalicelib.core.limits import Concurrency
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
 from chalicelib.engine.handlers.declare import task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.store.jobs import Lease
@@ -94,7 +94,7 @@ def shelved(play: Play) -> None:
 
 
 def publishing(play: Play) -> None:
-    play.ask(lambda yard: publish(yard, Draft(kind=Kind.TASK, type="lone", input="new")))
+    play.ask(lambda yard: publish(yard, NewJob(kind=Kind.TASK, type="lone", input="new")))
 
 
 def delivering(play: Play) -> None:
@@ -180,7 +180,7 @@ def test_the_occupancy_is_true_whatever_fails(scenario: Scenario, fresh: Callabl
         play.world.go_on()
         any_end(play)
         occupancies_are_true(play.world)
-        assert play.yard.occupancies.of("lone") == Occupancy(), fault
+        assert play.yard.concurrency.of("lone") == Concurrency(), fault
 
 
 def test_a_full_type_is_full_whatever_its_publisher_thinks(fresh: Callable[[Fault | None], Play]) -> None:
@@ -188,9 +188,9 @@ def test_a_full_type_is_full_whatever_its_publisher_thinks(fresh: Callable[[Faul
     for _ in range(3):
         publishing(play)
     with pytest.raises(Full):
-        publish(play.yard, Draft(kind=Kind.TASK, type="lone"))
+        publish(play.yard, NewJob(kind=Kind.TASK, type="lone"))
     with suppress(Conflict, NotFound):
         lifecycle.cancel(play.yard, play.accepted[0], Kind.TASK)
     publishing(play)
-    assert play.yard.occupancies.of("lone") == Occupancy(0, 3)
+    assert play.yard.concurrency.of("lone") == Concurrency(0, 3)
     verify(play)

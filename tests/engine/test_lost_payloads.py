@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib import aws
 from chalicelib.core.decisions import (
     SPARED_MAX,
-    Bury,
+    DeadLetter,
     Retry,
     Unread,
     after_attempt,
@@ -89,14 +89,14 @@ def test_a_body_that_is_not_handed_out_now_is_asked_for_later_and_costs_no_attem
 @given(st.integers(0, 10**6))
 def test_it_is_asked_for_ever_less_often_and_not_for_ever(spared: int) -> None:
     assert 5_000 <= unread_wait_ms(spared) <= unread_wait_ms(spared + 1) <= 900_000
-    job = Job(id=1, birth="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=0, trace_id="t", max_attempts=1)
+    job = Job(id=1, uid="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=0, trace_id="t", max_attempts=1)
     job = replace(job, attempts=spared + 1, attempt_limit=spared + 1)
     error = JobError("PayloadUnread", "no")
     decided = after_attempt(job, Unread(error), 0, lambda _: 0)
     if spared < SPARED_MAX:
         assert decided == Retry(error, unread_wait_ms(spared), resend=False, charged=False)
     else:
-        assert decided == Bury(error)
+        assert decided == DeadLetter(error)
 
 
 def test_a_poll_goes_on_without_what_it_cannot_read(w: World) -> None:

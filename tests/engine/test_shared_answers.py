@@ -1,4 +1,4 @@
-"""Answers that many ask for at once."""
+"""Returns that many ask for at once."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.complete import Completion, callback, complete, process_next
 from chalicelib.engine.commands.lifecycle import promote, reset_running
 from chalicelib.engine.handlers.declare import on_success, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.store.jobs import Lease
@@ -39,8 +39,8 @@ def flow(given: Any, context: Context) -> Any:
     match given:
         case "polls":
             name = context.step("start", lambda: "export")
-            looks = {"result": "success" if context.job.poll_count >= 1 else "pending", "data": name}
-            return context.polling(lambda: looks, poll_interval_ms=1_000)
+            checks = {"result": "success" if context.job.poll_count >= 1 else "pending", "data": name}
+            return context.polling(lambda: checks, poll_interval_ms=1_000)
         case "parks":
             context.next({"secret": LARGE})
         case "logs":
@@ -54,7 +54,7 @@ def finished(given: Any) -> Any:
 
 
 @on_success("finished")
-def told(_: Any) -> None:
+def hooked(_: Any) -> None:
     """Called by a worker, whoever completed the task."""
 
 
@@ -102,7 +102,7 @@ def asking(request: Callable[[Any, int], Any]) -> Callable[[Play], None]:
 
 def creating(play: Play) -> None:
     chain = {"type": "flow", "next": {"type": "flow"}}
-    play.ask(lambda yard: publish(yard, Draft(kind=Kind.TASK, type="flow", input="a", next=chain)))
+    play.ask(lambda yard: publish(yard, NewJob(kind=Kind.TASK, type="flow", input="a", next=chain)))
 
 
 def ended(*outputs: Any) -> Callable[[Play], None]:
@@ -158,7 +158,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Callable[[Fault | None], Play]]:
-    with stage([flow, finished, told], RUNS) as ready:
+    with stage([flow, finished, hooked], RUNS) as ready:
         yield ready
 
 

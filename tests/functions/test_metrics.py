@@ -19,7 +19,7 @@ from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import complete, fail, poll
 from chalicelib.engine.projections.dashboard import Topic
 from chalicelib.functions import clock, projector
-from chalicelib.functions.metrics import TOPICS_TOLD_MAX, tell_topics
+from chalicelib.functions.metrics import TOPICS_SHOWN_MAX, report_topics
 from chalicelib.settings import Settings
 from tests.support.steps import NOTHING_DONE, a_message, a_task, counting, using, work
 from tests.support.worlds import Remaining, World, wiped, world
@@ -333,11 +333,11 @@ def test_the_clock_reads_no_topics_where_nobody_listens(
 
 def test_the_clock_tells_of_the_deepest_hundred_topics(capsys: pytest.CaptureFixture[str]) -> None:
     topics = {f"topic-{number:03}": Topic(number, Counter(), None) for number in range(150)}
-    tell_topics(Settings(stage="dev", metrics="queue"), {**topics, "  ": Topic(1_000, Counter(), None)})
+    report_topics(Settings(stage="dev", metrics="queue"), {**topics, "  ": Topic(1_000, Counter(), None)})
     lines = printed(capsys)
     told = topic_lines(lines)
 
     assert total_of(lines) == {"mq_queue_depth": [sum(range(150)) + 1_000]}  # of those that are not told of, too
-    assert len(told) == TOPICS_TOLD_MAX
+    assert len(told) == TOPICS_SHOWN_MAX
     assert list(told) == [f"topic-{number:03}" for number in range(149, 49, -1)]
     assert told["topic-149"] == {"mq_queue_depth": [149]}  # the age is not known

@@ -56,7 +56,7 @@ def manage(caller: Caller) -> dict[str, Any]:
 
 
 @router.post("/tell", scope="task", signed=True)
-def tell(caller: Caller) -> dict[str, Any]:
+def report(caller: Caller) -> dict[str, Any]:
     """Needs a signature, or else the scope task."""
     return {"name": caller.name, "scopes": sorted(caller.scopes)}
 

@@ -171,18 +171,18 @@ def test_where_a_key_is_needed_the_document_says_so() -> None:
 
 
 def test_one_of_several_groups_of_fields_is_told() -> None:
-    class Wish(ApiModel):
+    class NextRequest(ApiModel):
         model_config = either(("id",), ("kind", "place"))
 
         id: str | None = None
         kind: str | None = None
         place: str | None = None
 
-    wish = Draft202012Validator(Wish.model_json_schema())
+    request = Draft202012Validator(NextRequest.model_json_schema())
     for good in ({"id": "1"}, {"kind": "a", "place": "b"}, {"id": "1", "kind": None}):
-        assert wish.is_valid(good)
+        assert request.is_valid(good)
     for bad in ({}, {"id": None}, {"kind": "a"}, {"id": "1", "kind": "a"}, {"id": "1", "other": 1}):
-        assert not wish.is_valid(bad)
+        assert not request.is_valid(bad)
 
 
 def test_a_body_has_its_schema_and_an_example(api: dict[str, Any]) -> None:

@@ -198,18 +198,20 @@ def _shape(table: Fragment) -> Value:
 
 def _found_expiry(applied: Applied) -> Value:
     dynamodb = aws.client("dynamodb")
-    told = {name: dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"] for name in _tables(applied)}
+    described = {
+        name: dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"] for name in _tables(applied)
+    }
     return {
         name: {"AttributeName": each["AttributeName"], "Enabled": each["TimeToLiveStatus"] == "ENABLED"}
-        for name, each in told.items()
+        for name, each in described.items()
         if name not in applied.completed
     }
 
 
 def _found_backups(applied: Applied) -> Value:
     def recoverable(name: str) -> bool:
-        told = aws.client("dynamodb").describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
-        return bool(told["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED")
+        described = aws.client("dynamodb").describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        return bool(described["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"] == "ENABLED")
 
     return {name for name in _tables(applied) if recoverable(name)}
 
@@ -232,13 +234,13 @@ def _attributes(name: str) -> dict[str, str]:
 
 
 def _found_queues(applied: Applied) -> Value:
-    told = {name: _attributes(name) for name in _queues(applied)}
-    return {name: {key: told[name].get(key) for key in _plain(queue)} for name, queue in _queues(applied).items()}
+    described = {name: _attributes(name) for name in _queues(applied)}
+    return {name: {key: described[name].get(key) for key in _plain(queue)} for name, queue in _queues(applied).items()}
 
 
 def _found_redrive(applied: Applied) -> Value:
-    told = {name: _attributes(name).get("RedrivePolicy") for name in _queues(applied)}
-    return {name: policy and json.loads(policy) for name, policy in told.items()}
+    described = {name: _attributes(name).get("RedrivePolicy") for name in _queues(applied)}
+    return {name: policy and json.loads(policy) for name, policy in described.items()}
 
 
 def _bucket(applied: Applied) -> Fragment:
@@ -304,16 +306,16 @@ def _found_retention(applied: Applied) -> Value:
     return {group["logGroupName"]: group["retentionInDays"] for group in groups if "retentionInDays" in group}
 
 
-def _alarm(told: Mapping[str, Value]) -> Value:
-    return {key: told[key] for key in ALARM_PROPERTIES if told.get(key) not in (None, [])}
+def _alarm(described: Mapping[str, Value]) -> Value:
+    return {key: described[key] for key in ALARM_PROPERTIES if described.get(key) not in (None, [])}
 
 
 def _found_alarms(applied: Applied) -> Value:
     names = [alarm["AlarmName"] for alarm in applied.of_type("AWS::CloudWatch::Alarm").values()]
     if not names:  # no names would ask for every alarm
         return {}
-    told = aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
-    return {alarm["AlarmName"]: _alarm(alarm) for alarm in told}
+    described = aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    return {alarm["AlarmName"]: _alarm(alarm) for alarm in described}
 
 
 def _found_dashboards(applied: Applied) -> Value:
@@ -329,12 +331,12 @@ def _wanted_sources(applied: Applied) -> Value:
 def _found_sources(applied: Applied) -> Value:
     """The mappings of the functions that the template maps to."""
     functions = {each["FunctionName"] for each in _wanted_sources(applied).values()}
-    told = [
+    described = [
         mapping
         for function in sorted(functions)
         for mapping in aws.client("lambda").list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
     ]
-    return {each["EventSourceArn"]: {**each, "FunctionName": each["FunctionArn"]} for each in told}
+    return {each["EventSourceArn"]: {**each, "FunctionName": each["FunctionArn"]} for each in described}
 
 
 def _batches(sources: Mapping[str, Fragment]) -> Value:
@@ -367,12 +369,12 @@ def _rules(applied: Applied) -> dict[str, Fragment]:
 def _found_clock(applied: Applied) -> Value:
     events = aws.client("events")
 
-    def told(name: str) -> Fragment:
+    def described(name: str) -> Fragment:
         rule = events.describe_rule(Name=name)
         targets = events.list_targets_by_rule(Rule=name)["Targets"]
         return {**{key: rule.get(key) for key in _rules(applied)[name] if key != "Targets"}, "Targets": targets}
 
-    return {name: told(name) for name in _rules(applied)}
+    return {name: described(name) for name in _rules(applied)}
 
 
 def _permission(function: str, action: str, principal: str, source: str) -> Value:

@@ -340,7 +340,7 @@ def measured() -> Measurements:
         published, in_bulk, succeeded, polled, completed, stored = {}, {}, {}, {}, {}, {}
         with aws_calls.metered_bench(emulator) as (bench, meter):
             bench.clock.move(HOUR_MS - bench.clock() % HOUR_MS)
-            bench.yard.insights.cohorts.remember_condensed(bench.clock())  # as every tick but the very first finds it
+            bench.yard.insights.task_days.remember_condensed(bench.clock())  # as every tick but the very first finds it
             tick_of_the_hour = aws_calls.ticking(bench, meter)
             bench.clock.move(MINUTE_MS)
             tick = aws_calls.ticking(bench, meter)
@@ -505,7 +505,7 @@ class TestTheFiguresAreStillTrue:
         assert found.each("") == found.each("dynamodb.") == figures.PROJECTED_TABLE_REQUESTS
         assert found.write_units == figures.PROJECTED_WRITE_UNITS
         assert found.read_units == figures.PROJECTED_READ_UNITS
-        assert found.logged_bytes == pytest.approx(figures.TOLD_BYTES[metrics], rel=0.1)
+        assert found.logged_bytes == pytest.approx(figures.SHOWN_BYTES[metrics], rel=0.1)
 
     def test_what_is_stored_of_a_job(self, measured: Measurements) -> None:
         sizes = measured.stored[10_000]

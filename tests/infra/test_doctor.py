@@ -384,8 +384,8 @@ def test_messages_of_another_installation_are_none_of_its_business(patient: Pati
 
 
 def test_a_missing_permission_names_the_action(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = "User: arn:aws:iam::1:user/a is not authorized to perform: dynamodb:DescribeTimeToLive on resource: x"
-    denied = refusing("AccessDeniedException", told, "DescribeTimeToLive")
+    rendered = "User: arn:aws:iam::1:user/a is not authorized to perform: dynamodb:DescribeTimeToLive on resource: x"
+    denied = refusing("AccessDeniedException", rendered, "DescribeTimeToLive")
     monkeypatch.setattr(aws.client("dynamodb"), "describe_time_to_live", denied)
     report = patient.examined()
     assert report.healthy

@@ -22,7 +22,7 @@ from tests.support.patient import (
     SETTINGS,
     Patient,
     make_function,
-    told,
+    rendered,
 )
 from tests.support.yards import environment
 
@@ -50,7 +50,7 @@ def test_a_function_that_was_changed(
 ) -> None:
     aws.client("lambda").update_function_configuration(FunctionName=WORKER, **change)
     found = patient.problem()
-    assert told(found) == expected
+    assert rendered(found) == expected
     assert found.remedy == f"aws lambda update-function-configuration --function-name {WORKER} {remedy} {IN_REGION}"
 
 
@@ -60,14 +60,14 @@ def test_a_function_with_the_role_of_another(patient: Patient) -> None:
     own = configuration(FunctionName=WORKER)["Role"]
     aws.client("lambda").update_function_configuration(FunctionName=WORKER, Role=other)
     found = patient.problem()
-    assert told(found) == ("wrong", WORKER, "role", other)
+    assert rendered(found) == ("wrong", WORKER, "role", other)
     assert f"--role {own}" in found.remedy
 
 
 def test_a_function_of_another_python(patient: Patient) -> None:
     aws.client("lambda").update_function_configuration(FunctionName=WORKER, Runtime="python3.9")
     found = patient.problem()
-    assert told(found) == ("warn", WORKER, "runtime", "python3.9")
+    assert rendered(found) == ("warn", WORKER, "runtime", "python3.9")
     assert found.remedy == DEPLOY
 
 
@@ -77,8 +77,8 @@ def test_an_environment_is_told_by_names_only(patient: Patient) -> None:
         Environment={"Variables": {"TASKYARD_STAGE": "secret", "TASKYARD_LEASE_S": "secret", "MAIL_KEY": "secret"}},
     )
     environment, by_hand = patient.problems()
-    assert told(environment) == ("wrong", WORKER, "environment", "differs in TASKYARD_BUCKET, TASKYARD_STAGE")
-    assert told(by_hand) == ("warn", WORKER, "settings made by hand", "TASKYARD_LEASE_S")
+    assert rendered(environment) == ("wrong", WORKER, "environment", "differs in TASKYARD_BUCKET, TASKYARD_STAGE")
+    assert rendered(by_hand) == ("warn", WORKER, "settings made by hand", "TASKYARD_LEASE_S")
     assert "secret" not in str(patient.examined().findings)
 
 
@@ -100,7 +100,7 @@ def test_a_function_that_is_told_otherwise(
         "get_function_configuration",
         lambda FunctionName: {**ask(FunctionName=FunctionName), **(change if FunctionName == WORKER else {})},  # noqa: N803
     )
-    assert told(patient.problem()) == expected
+    assert rendered(patient.problem()) == expected
 
 
 def test_an_idle_function_is_fine(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,14 +116,14 @@ def test_an_idle_function_is_fine(patient: Patient, monkeypatch: pytest.MonkeyPa
 
 def test_a_function_that_is_gone(patient: Patient) -> None:
     aws.client("lambda").delete_function(FunctionName=f"{BASE}-dead_letters")
-    problems = {told(each): each.remedy for each in patient.problems()}
+    problems = {rendered(each): each.remedy for each in patient.problems()}
     assert problems[("wrong", f"{BASE}-dead_letters", "existence", "missing")] == DEPLOY
 
 
 def test_a_function_that_may_not_run_as_often(patient: Patient) -> None:
     aws.client("lambda").put_function_concurrency(FunctionName=WORKER, ReservedConcurrentExecutions=1)
     found = patient.problem()
-    assert told(found) == ("wrong", WORKER, "reserved concurrency", "1")
+    assert rendered(found) == ("wrong", WORKER, "reserved concurrency", "1")
     assert found.remedy == f"aws lambda delete-function-concurrency --function-name {WORKER} {IN_REGION}"
 
 
@@ -140,7 +140,7 @@ def test_a_function_that_lacks_its_reserved_concurrency(patient: Patient) -> Non
 def test_a_function_that_lambda_would_stop_as_a_loop(patient: Patient) -> None:
     patient.recursion[WORKER] = "Terminate"
     found = patient.problem()
-    assert told(found) == ("wrong", WORKER, "recursive loop", "Terminate")
+    assert rendered(found) == ("wrong", WORKER, "recursive loop", "Terminate")
     assert found.remedy == (
         f"aws lambda put-function-recursion-config --function-name {WORKER} --recursive-loop Allow {IN_REGION}"
     )
@@ -157,7 +157,7 @@ def role_of(function: str) -> str:
 def test_a_role_without_its_policy(patient: Patient) -> None:
     aws.client("iam").delete_role_policy(RoleName=role_of(WORKER), PolicyName="taskyard")
     found = patient.problem()
-    assert told(found) == ("wrong", "WorkerRole", "policy taskyard", "missing")
+    assert rendered(found) == ("wrong", "WorkerRole", "policy taskyard", "missing")
     assert found.remedy.startswith(
         f"aws iam put-role-policy --role-name {role_of(WORKER)} --policy-name taskyard --policy-document "
     )
@@ -170,7 +170,7 @@ def test_a_role_with_another_policy(patient: Patient) -> None:
     jobs = next(statement for statement in document["Statement"] if statement["Sid"] == "Jobs")
     jobs["Action"].append("dynamodb:Scan")
     iam.put_role_policy(**where, PolicyDocument=json.dumps(document))
-    assert told(patient.problem()) == ("wrong", "WorkerRole", "policy taskyard", "differs in Jobs")
+    assert rendered(patient.problem()) == ("wrong", "WorkerRole", "policy taskyard", "differs in Jobs")
 
 
 def test_a_policy_in_another_order_is_the_same(patient: Patient) -> None:
@@ -192,9 +192,9 @@ def test_a_role_that_may_more(patient: Patient) -> None:
     arn = iam.create_policy(PolicyName="much-more", PolicyDocument=document)["Policy"]["Arn"]
     iam.attach_role_policy(RoleName=role, PolicyArn=arn)
     inline, attached = patient.problems()
-    assert told(inline) == ("warn", "WorkerRole", "policy more", "attached")
+    assert rendered(inline) == ("warn", "WorkerRole", "policy more", "attached")
     assert inline.remedy == f"aws iam delete-role-policy --role-name {role} --policy-name more {IN_REGION}"
-    assert told(attached) == ("warn", "WorkerRole", "policy much-more", "attached")
+    assert rendered(attached) == ("warn", "WorkerRole", "policy much-more", "attached")
     assert attached.remedy == f"aws iam detach-role-policy --role-name {role} --policy-arn {arn} {IN_REGION}"
 
 
@@ -203,7 +203,7 @@ def test_a_role_that_is_gone(patient: Patient) -> None:
     iam.delete_role_policy(RoleName=role, PolicyName="taskyard")
     iam.delete_role(RoleName=role)
     found = patient.problem()
-    assert told(found) == ("wrong", "WorkerRole", "existence", "missing")
+    assert rendered(found) == ("wrong", "WorkerRole", "existence", "missing")
     assert found.remedy == f"taskyard destroy --stage dev --release, then {DEPLOY}"
 
 
@@ -229,19 +229,19 @@ def test_a_mapping_that_is_disabled(patient: Patient) -> None:
     uuid = mapping(queue_arn(ORDERS_LANE))
     aws.client("lambda").update_event_source_mapping(UUID=uuid, Enabled=False)
     found = patient.problem()
-    assert told(found) == ("wrong", ORDERS_SOURCE, "state", "Disabled")
+    assert rendered(found) == ("wrong", ORDERS_SOURCE, "state", "Disabled")
     assert found.remedy == f"aws lambda update-event-source-mapping --uuid {uuid} --enabled {IN_REGION}"
 
 
 def test_a_mapping_that_is_being_enabled(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     tell_of_stream_mapping(monkeypatch, State="Enabling")
-    assert told(patient.problem()) == ("warn", "ProjectorFromStream", "state", "Enabling")
+    assert rendered(patient.problem()) == ("warn", "ProjectorFromStream", "state", "Enabling")
 
 
 def test_a_mapping_that_is_gone(patient: Patient) -> None:
     aws.client("lambda").delete_event_source_mapping(UUID=mapping(queue_arn(ORDERS_LANE)))
     found = patient.problem()
-    assert told(found) == ("wrong", ORDERS_SOURCE, "mapping", "none")
+    assert rendered(found) == ("wrong", ORDERS_SOURCE, "mapping", "none")
     command, document = found.remedy.removesuffix(f" {IN_REGION}").split(" --cli-input-json ")
     assert command == "aws lambda create-event-source-mapping"
     assert json.loads(document.strip("'")) == {
@@ -268,7 +268,7 @@ def test_a_mapping_that_was_changed(patient: Patient, change: dict[str, Any], ex
     uuid = mapping(queue_arn(ORDERS_LANE))
     aws.client("lambda").update_event_source_mapping(UUID=uuid, **change)
     found = patient.problem()
-    assert told(found) == expected
+    assert rendered(found) == expected
     assert found.remedy.startswith(f"aws lambda update-event-source-mapping --uuid {uuid} --cli-input-json ")
 
 
@@ -277,7 +277,7 @@ def test_a_mapping_that_was_changed(patient: Patient, change: dict[str, Any], ex
 )
 def test_a_stream_mapping_that_was_changed(patient: Patient, name: str, value: int) -> None:
     aws.client("lambda").update_event_source_mapping(UUID=stream_mapping(), **{name: value})
-    assert told(patient.problem()) == ("wrong", "ProjectorFromStream", name, str(value))
+    assert rendered(patient.problem()) == ("wrong", "ProjectorFromStream", name, str(value))
 
 
 def tell_of_stream_mapping(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
@@ -293,7 +293,7 @@ def tell_of_stream_mapping(monkeypatch: pytest.MonkeyPatch, **values: str) -> No
 def test_a_mapping_whose_last_batch_failed(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     tell_of_stream_mapping(monkeypatch, LastProcessingResult="PROBLEM: Function call failed")
     found = patient.problem()
-    assert told(found) == ("warn", "ProjectorFromStream", "last result", "PROBLEM: Function call failed")
+    assert rendered(found) == ("warn", "ProjectorFromStream", "last result", "PROBLEM: Function call failed")
     assert found.remedy == f"see why: aws logs tail /aws/lambda/{PROJECTOR} --since 1h {IN_REGION}"
 
 
@@ -303,7 +303,7 @@ def test_a_queue_with_two_consumers(patient: Patient) -> None:
         EventSourceArn=queue_arn(ORDERS_LANE), FunctionName="somebody"
     )
     found = patient.problem()
-    assert told(found) == ("wrong", ORDERS_SOURCE, "consumers", "also somebody")
+    assert rendered(found) == ("wrong", ORDERS_SOURCE, "consumers", "also somebody")
     assert found.remedy == f"aws lambda delete-event-source-mapping --uuid {made['UUID']} {IN_REGION}"
 
 
@@ -312,7 +312,7 @@ def test_an_undeclared_lane_that_feeds_the_worker(patient: Patient) -> None:
     aws.client("sqs").create_queue(QueueName=lane)
     made = aws.client("lambda").create_event_source_mapping(EventSourceArn=queue_arn(lane), FunctionName=WORKER)
     found = patient.problem()
-    assert told(found) == ("wrong", WORKER, "undeclared sources", f"fed from {lane}")
+    assert rendered(found) == ("wrong", WORKER, "undeclared sources", f"fed from {lane}")
     assert found.remedy == f"aws lambda delete-event-source-mapping --uuid {made['UUID']} {IN_REGION}"
 
 
@@ -322,14 +322,14 @@ def test_an_undeclared_lane_that_feeds_the_worker(patient: Patient) -> None:
 def test_a_clock_that_is_stopped(patient: Patient) -> None:
     aws.client("events").disable_rule(Name=CLOCK_RULE)
     found = patient.problem()
-    assert told(found) == ("wrong", CLOCK_RULE, "state", "DISABLED")
+    assert rendered(found) == ("wrong", CLOCK_RULE, "state", "DISABLED")
     assert found.remedy == f"aws events enable-rule --name {CLOCK_RULE} {IN_REGION}"
 
 
 def test_a_clock_that_is_slow(patient: Patient) -> None:
     aws.client("events").put_rule(Name=CLOCK_RULE, ScheduleExpression="rate(5 minutes)", State="ENABLED")
     found = patient.problem()
-    assert told(found) == ("wrong", CLOCK_RULE, "schedule", "rate(5 minutes)")
+    assert rendered(found) == ("wrong", CLOCK_RULE, "schedule", "rate(5 minutes)")
     assert found.remedy == (
         f"aws events put-rule --name {CLOCK_RULE} --schedule-expression 'rate(1 minute)' --state ENABLED {IN_REGION}"
     )
@@ -338,7 +338,7 @@ def test_a_clock_that_is_slow(patient: Patient) -> None:
 def test_a_clock_that_calls_nobody(patient: Patient) -> None:
     aws.client("events").remove_targets(Rule=CLOCK_RULE, Ids=["clock"])
     found = patient.problem()
-    assert told(found) == ("wrong", CLOCK_RULE, "target", "missing")
+    assert rendered(found) == ("wrong", CLOCK_RULE, "target", "missing")
     target = f'[{{"Id":"clock","Arn":"{ARN}{BASE}-clock"}}]'
     assert found.remedy == f"aws events put-targets --rule {CLOCK_RULE} --targets '{target}' {IN_REGION}"
 
@@ -346,7 +346,7 @@ def test_a_clock_that_calls_nobody(patient: Patient) -> None:
 def test_a_clock_that_is_gone(patient: Patient) -> None:
     aws.client("events").remove_targets(Rule=CLOCK_RULE, Ids=["clock"])
     aws.client("events").delete_rule(Name=CLOCK_RULE)
-    assert told(patient.problem()) == ("wrong", CLOCK_RULE, "existence", "missing")
+    assert rendered(patient.problem()) == ("wrong", CLOCK_RULE, "existence", "missing")
 
 
 def statement_ids(function: str) -> list[str]:
@@ -358,7 +358,7 @@ def test_a_clock_that_may_not_call(patient: Patient) -> None:
     [statement] = statement_ids(CLOCK_RULE)
     aws.client("lambda").remove_permission(FunctionName=CLOCK_RULE, StatementId=statement)
     found = patient.problem()
-    assert told(found) == ("wrong", "ClockPermission", "leave to invoke", "missing")
+    assert rendered(found) == ("wrong", "ClockPermission", "leave to invoke", "missing")
     assert found.remedy == (
         f"aws lambda add-permission --function-name {ARN}{CLOCK_RULE} --statement-id ClockPermission "
         "--action lambda:InvokeFunction --principal events.amazonaws.com "
@@ -376,7 +376,7 @@ def api_id() -> str:
 def test_an_api_that_is_gone(patient: Patient) -> None:
     aws.client("apigateway").delete_rest_api(restApiId=api_id())
     found = patient.problem()
-    assert told(found) == ("wrong", BASE, "existence", "missing")
+    assert rendered(found) == ("wrong", BASE, "existence", "missing")
     assert found.remedy == DEPLOY
 
 
@@ -390,7 +390,7 @@ def test_an_api_that_is_there_twice(patient: Patient) -> None:
     first = api_id()
     second = aws.client("apigateway").create_rest_api(name=BASE)["id"]
     found = patient.problem()
-    assert told(found) == ("warn", BASE, "APIs of this name", f"{first} and {second}")
+    assert rendered(found) == ("warn", BASE, "APIs of this name", f"{first} and {second}")
     assert f"aws apigateway delete-rest-api --rest-api-id {second}" in found.remedy
 
 
@@ -399,13 +399,13 @@ def test_an_api_that_lacks_a_route(patient: Patient) -> None:
     jobs = next(resource["id"] for resource in resources if resource["path"] == "/jobs")
     aws.client("apigateway").delete_method(restApiId=api_id(), resourceId=jobs, httpMethod="POST")
     found = patient.problem()
-    assert told(found) == ("wrong", BASE, "routes", "2; missing are POST /jobs")
+    assert rendered(found) == ("wrong", BASE, "routes", "2; missing are POST /jobs")
     assert found.remedy == DEPLOY
 
 
 def test_an_api_that_is_not_deployed(patient: Patient) -> None:
     aws.client("apigateway").delete_stage(restApiId=api_id(), stageName="api")
-    assert told(patient.problem()) == ("wrong", BASE, "stage", "")
+    assert rendered(patient.problem()) == ("wrong", BASE, "stage", "")
 
 
 def test_an_api_that_may_not_call(patient: Patient) -> None:
@@ -418,7 +418,7 @@ def test_an_api_that_may_not_call(patient: Patient) -> None:
         SourceArn=f"arn:aws:execute-api:{REGION}:{ACCOUNT}:other/*",
     )
     found = patient.problem()
-    assert told(found) == ("wrong", BASE, "leave to invoke", "missing")
+    assert rendered(found) == ("wrong", BASE, "leave to invoke", "missing")
     assert f"--source-arn 'arn:aws:execute-api:{REGION}:{ACCOUNT}:{api_id()}/*'" in found.remedy
 
 
@@ -428,21 +428,21 @@ def test_an_api_that_may_not_call(patient: Patient) -> None:
 def test_a_log_that_is_gone(patient: Patient) -> None:
     aws.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{WORKER}")
     found = patient.problem()
-    assert told(found) == ("wrong", f"/aws/lambda/{WORKER}", "existence", "missing")
+    assert rendered(found) == ("wrong", f"/aws/lambda/{WORKER}", "existence", "missing")
     assert found.remedy.startswith(f"aws logs create-log-group --log-group-name /aws/lambda/{WORKER} {IN_REGION}")
 
 
 def test_a_log_that_is_kept_for_ever(patient: Patient) -> None:
     aws.client("logs").delete_retention_policy(logGroupName=f"/aws/lambda/{WORKER}")
     found = patient.problem()
-    assert told(found) == ("wrong", f"/aws/lambda/{WORKER}", "retention in days", "kept for ever")
+    assert rendered(found) == ("wrong", f"/aws/lambda/{WORKER}", "retention in days", "kept for ever")
     assert found.remedy.endswith(f"--retention-in-days 30 {IN_REGION}")
 
 
 def test_an_alarm_that_is_gone(patient: Patient) -> None:
     aws.client("cloudwatch").delete_alarms(AlarmNames=[LAG_ALARM])
     found = patient.problem()
-    assert told(found) == ("wrong", LAG_ALARM, "existence", "missing")
+    assert rendered(found) == ("wrong", LAG_ALARM, "existence", "missing")
     assert found.remedy.startswith("aws cloudwatch put-metric-alarm --cli-input-json ")
     assert f'"AlarmName":"{LAG_ALARM}"' in found.remedy
 
@@ -450,14 +450,14 @@ def test_an_alarm_that_is_gone(patient: Patient) -> None:
 def test_an_alarm_that_tells_nobody(patient: Patient) -> None:
     aws.client("cloudwatch").disable_alarm_actions(AlarmNames=[LAG_ALARM])
     found = patient.problem()
-    assert told(found) == ("warn", LAG_ALARM, "actions", "disabled")
+    assert rendered(found) == ("warn", LAG_ALARM, "actions", "disabled")
     assert found.remedy == f"aws cloudwatch enable-alarm-actions --alarm-names {LAG_ALARM} {IN_REGION}"
 
 
 def test_alarms_that_an_emulator_does_not_make_are_no_alarm(patient: Patient) -> None:
     aws.client("cloudwatch").delete_alarms(AlarmNames=[LAG_ALARM])
     with environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}):  # the clients are made: moto still answers
-        assert told(patient.problem())[:3] == ("unknown", LAG_ALARM, "existence")
+        assert rendered(patient.problem())[:3] == ("unknown", LAG_ALARM, "existence")
 
 
 def test_a_dashboard_that_is_gone(patient: Patient) -> None:

@@ -10,7 +10,7 @@ import pytest
 from chalicelib import aws
 from chalicelib.engine.health import CLOCK_LATE_MS
 from infra.doctor.findings import Level
-from tests.support.patient import BASE, SETTINGS, Patient, told
+from tests.support.patient import BASE, SETTINGS, Patient, rendered
 from tests.support.yards import environment
 
 
@@ -24,7 +24,7 @@ def log_of(function: str) -> str:
 def test_a_clock_that_stopped(patient: Patient) -> None:
     patient.now_ms += CLOCK_LATE_MS + 1_000
     found = patient.problem(alive=True)
-    assert told(found) == ("wrong", "clock", "last run", "181 s ago")
+    assert rendered(found) == ("wrong", "clock", "last run", "181 s ago")
     assert found.remedy.endswith(log_of("clock"))
 
 
@@ -41,21 +41,21 @@ def forget_tick() -> None:
 def test_a_clock_that_has_not_run_yet(patient: Patient) -> None:
     forget_tick()
     found = patient.problem(alive=True)
-    assert told(found) == ("warn", "clock", "last run", "never")
+    assert rendered(found) == ("warn", "clock", "last run", "never")
     assert found.remedy == "look again in three minutes"
 
 
 def test_a_clock_that_should_have_run_by_now(patient: Patient) -> None:
     forget_tick()
     patient.now_ms += CLOCK_LATE_MS + 10_000
-    assert told(patient.problem(alive=True)) == ("wrong", "clock", "last run", "never")
+    assert rendered(patient.problem(alive=True)) == ("wrong", "clock", "last run", "never")
 
 
 # -- the projector --------------------------------------------------------------------------------
 
 
 def iterator_age(monkeypatch: pytest.MonkeyPatch, *ages_ms: float) -> list[dict[str, Any]]:
-    """Let CloudWatch tell these ages, one a period, the last being the newest; answers what it is asked."""
+    """Let CloudWatch tell these ages, one a period, the last being the newest; returns what it is asked."""
     asked: list[dict[str, Any]] = []
     points = [{"Timestamp": datetime.fromtimestamp(number, UTC), "Maximum": age} for number, age in enumerate(ages_ms)]
 
@@ -70,7 +70,7 @@ def iterator_age(monkeypatch: pytest.MonkeyPatch, *ages_ms: float) -> list[dict[
 def test_a_projector_that_is_late(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = iterator_age(monkeypatch, 0.0, 301_000.0)
     found = patient.problem(alive=True)
-    assert told(found) == ("wrong", "projector", "stream lag", "301 s")
+    assert rendered(found) == ("wrong", "projector", "stream lag", "301 s")
     assert found.remedy.endswith(log_of("projector"))
     assert asked[0]["Dimensions"] == [{"Name": "FunctionName", "Value": f"{BASE}-projector"}]
 
@@ -82,7 +82,7 @@ def test_a_projector_that_caught_up(patient: Patient, monkeypatch: pytest.Monkey
 
 def test_an_emulator_without_metrics_does_not_tell_the_lag(patient: Patient) -> None:
     with environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}):  # the clients are made: moto still answers
-        assert told(patient.problem(alive=True))[:3] == ("unknown", "projector", "stream lag")
+        assert rendered(patient.problem(alive=True))[:3] == ("unknown", "projector", "stream lag")
 
 
 # -- queues, jobs, keys ---------------------------------------------------------------------------
@@ -95,7 +95,7 @@ def test_messages_in_the_dead_letter_queue(patient: Patient) -> None:
         sqs.send_message(QueueUrl=url, MessageBody="{}")
     sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1)  # one of them is in hand, and counts
     found = patient.problem(alive=True)
-    assert told(found) == ("warn", "dead-letter queue", "messages", "2")
+    assert rendered(found) == ("warn", "dead-letter queue", "messages", "2")
     assert found.remedy.endswith(log_of("dead_letters"))
 
 
@@ -113,7 +113,7 @@ def test_a_job_that_the_clock_does_not_come_to(patient: Patient) -> None:
     put_waiting_job(7, patient.now_ms - CLOCK_LATE_MS - 1_000)
     put_waiting_job(8, patient.now_ms - CLOCK_LATE_MS - 500)
     found = patient.problem(alive=True)
-    assert told(found) == ("warn", "jobs to send", "longest overdue", "job 7, for 181 s")
+    assert rendered(found) == ("warn", "jobs to send", "longest overdue", "job 7, for 181 s")
     assert found.remedy.endswith(log_of("clock"))
 
 
@@ -121,7 +121,7 @@ def test_jobs_that_the_clock_could_not_send(patient: Patient) -> None:
     for job in range(7):
         put_waiting_job(job, patient.now_ms + job, "aside")
     found = patient.problem(alive=True)
-    assert told(found) == ("warn", "jobs set aside", "jobs", "job 0, job 1, job 2, job 3, job 4")
+    assert rendered(found) == ("warn", "jobs set aside", "jobs", "job 0, job 1, job 2, job 3, job 4")
     assert found.remedy.endswith(log_of("clock"))
 
 
@@ -149,6 +149,6 @@ def test_an_alarm_that_rings_tells_what_to_do_first(patient: Patient) -> None:
     alarm = f"{BASE}-stream-lag"
     aws.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="threshold crossed")
     found = patient.problem(alive=True)
-    assert told(found) == ("wrong", alarm, "state", "ALARM: threshold crossed")
+    assert rendered(found) == ("wrong", alarm, "state", "ALARM: threshold crossed")
     assert f"First: read the log of {BASE}-projector" in found.remedy
     assert patient.problems(alive=False) == []

@@ -35,7 +35,7 @@ EMULATORS = tuple(name for name in NOT_MADE if backends.missing(name) is None)
 
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[Callable[[], Emulator]]:
-    """Answers the embedded emulator of these tests."""
+    """Returns the embedded emulator of these tests."""
     with backends.embedded_emulator() as emulator:
         yield emulator
 

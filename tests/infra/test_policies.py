@@ -187,7 +187,7 @@ class Installation:
         with self._invocation(Function.PROJECTOR):
             self.service.module.projector(stream_event(DEV.jobs_table, "shard-1", records), Time())
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """What the queue of hooks shows now, to the function."""
         messages = self.service.yard.transport.receive(DEV.hooks_queue, 10, hide_s=90, wait_s=0)
         assert messages
@@ -422,7 +422,7 @@ def run_families(at_work: Installation) -> None:
         at_work.work()
 
 
-def tell(at_work: Installation) -> None:
+def report(at_work: Installation) -> None:
     """All that can be told of tasks from outside, with what follows a success, small and large."""
 
     def by_hand(task_type: str = "by.hand", **more: Any) -> str:
@@ -483,7 +483,7 @@ def ask(at_work: Installation) -> None:
         at_work.get(path)
 
 
-def give_up(at_work: Installation) -> None:
+def dead_letter_abandoned(at_work: Installation) -> None:
     """What SQS gives up: jobs of both kinds of topics, recorded or not, and what nobody can read."""
     at_work.publish("stuck")
     at_work.redrive(*at_work.taken_from("stuck"), "foreign", "\u00fc" * 80_000)
@@ -554,7 +554,7 @@ def tell_hooks(at_work: Installation) -> None:
     outside.directory.put_webhook(made)
     with at_work.telling():
         at_work.project()
-        at_work.tell()
+        at_work.report()
     large = outside.jobs.find(int(at_work.ids["large output"]))
     with at_work.in_handler(Function.HOOKS):
         assert large is not None
@@ -588,10 +588,10 @@ WORK = (
     use_services,
     run_handlers,
     run_families,
-    tell,
+    report,
     tell_hooks,
     do_and_look,
-    give_up,
+    dead_letter_abandoned,
     take_turns,
     let_time_pass,
     clean_up,

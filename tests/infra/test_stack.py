@@ -21,7 +21,7 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from infra.deploy import stack
 from infra.deploy.stack import Change, StackFailed
 from infra.fragment import Fragment
@@ -49,7 +49,7 @@ def ministack() -> Iterator[None]:
 
 @pytest.fixture(params=[moto, ministack], ids=["moto", "ministack"])
 def emulated(request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty emulator behind the clients of ``chalicelib.aws``; answers its name."""
+    """An empty emulator behind the clients of ``chalicelib.aws``; returns its name."""
     with request.param():
         forget_clients()
         yield request.param.__name__
@@ -118,7 +118,7 @@ def test_an_index_that_is_new_shows_what_was_stored_before_it() -> None:
 
     stack.apply(LOCAL, template(LOCAL, {}))
 
-    assert list(yard.lists.ids(Wanted(Kind.TASK, target_id="7"))) == [job.id]
+    assert list(yard.lists.ids(JobQuery(Kind.TASK, target_id="7"))) == [job.id]
 
 
 @pytest.mark.usefixtures("emulated")

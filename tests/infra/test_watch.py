@@ -269,8 +269,8 @@ def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureF
 
     What messages add up to by the names of their dialect, they do by those of all jobs, which are shown.
     """
-    metrics.tell(DEV, [change for kind in Kind for change in lives(kind)])
-    metrics.tell_topics(DEV, {"t": Topic(1, Counter(), 0)})
+    metrics.report(DEV, [change for kind in Kind for change in lives(kind)])
+    metrics.report_topics(DEV, {"t": Topic(1, Counter(), 0)})
     told = set()
     for line in map(json.loads, capsys.readouterr().out.splitlines()):
         (directive,) = line["_aws"]["CloudWatchMetrics"]
@@ -285,7 +285,7 @@ def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureF
 
 
 def lives(kind: Kind) -> Iterator[Change]:
-    new = Job(id=1, birth="b", kind=kind, type="t", queue="q", created_at_ms=1, updated_at_ms=1, trace_id="t")
+    new = Job(id=1, uid="b", kind=kind, type="t", queue="q", created_at_ms=1, updated_at_ms=1, trace_id="t")
     runs = replace(new, state=State.RUNNING, started_at_ms=2, updated_at_ms=2, lease="l")
     failed = replace(runs, state=State.FAILED, failures=1, updated_at_ms=3)
     for number, (before, after) in enumerate(

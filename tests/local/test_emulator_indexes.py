@@ -19,7 +19,7 @@ from tests.support.yards import SETTINGS
 REPLACED = ("_index_members", "_query", "_evaluate_condition", "_tokenize", "_condition_syntax_error")
 TABLE = storage(SETTINGS)["JobsTable"]["Properties"]
 NAME = TABLE["TableName"]
-LABELS = st.sampled_from(["pending", "success"])
+INDEX_KEYS = st.sampled_from(["pending", "success"])
 PLACES = st.integers(0, 6)
 
 Query = Callable[[dict[str, Any]], Any]
@@ -38,7 +38,7 @@ def plain() -> Iterator[Query]:
 def items(draw: st.DrawFn) -> dict[str, Any]:
     item = {"job": {"N": str(draw(st.integers(8, 14)))}, "part": {"S": "state"}}
     if draw(st.booleans()):
-        item |= {"state_key": {"S": draw(LABELS)}, "position": {"S": f"p{draw(PLACES)}"}}
+        item |= {"state_key": {"S": draw(INDEX_KEYS)}, "position": {"S": f"p{draw(PLACES)}"}}
     if draw(st.booleans()):
         item |= {"wake_key": {"S": "due#0"}, "wake_at_ms": {"N": str(draw(PLACES) * 5)}}
     return item
@@ -47,7 +47,7 @@ def items(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def queries(draw: st.DrawFn) -> dict[str, Any]:
     index, partition, order = draw(st.sampled_from([("by_state", "state_key", "position"), ("due", "wake_key", "")]))
-    values: dict[str, Any] = {":key": {"S": draw(LABELS) if order else "due#0"}}
+    values: dict[str, Any] = {":key": {"S": draw(INDEX_KEYS) if order else "due#0"}}
     condition = "#key = :key"
     bounds = draw(st.sampled_from(["none", "upto", "between", "after"]))
     first, last = sorted((draw(PLACES), draw(PLACES)))

@@ -229,16 +229,16 @@ def test_a_folder_that_goes_and_comes_back(emulator: Emulator, tmp_path: Path) -
 
 def test_an_emulator_that_does_not_answer_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     def silent(_url: str) -> Saving:
-        looks.append("looked")
-        if len(looks) == 3:
+        checks.append("looked")
+        if len(checks) == 3:
             watch.stop()
-        raise (ConnectionRefusedError, HTTPException)[len(looks) % 2]
+        raise (ConnectionRefusedError, HTTPException)[len(checks) % 2]
 
-    looks: list[str] = []
+    checks: list[str] = []
     told: list[str] = []
     monkeypatch.setattr(save_watch, "saving", silent)
     monkeypatch.setattr(save_watch, "LOOK_PAUSE_S", 0)
     watch = SaveWatch("http://127.0.0.1:1", told.append)
     watch.start()
-    becomes(3, lambda: len(looks))
+    becomes(3, lambda: len(checks))
     assert told == []

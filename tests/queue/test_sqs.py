@@ -9,13 +9,13 @@ import pytest
 
 from chalicelib import settings
 from chalicelib.core.lanes import Band, Lane
-from chalicelib.queue.contract import Parcel
+from chalicelib.queue.contract import OutgoingMessage
 from chalicelib.queue.sqs import TRACE_VARIABLE, SqsTransport
 from tests.support.yards import moto_bench
 
 LANE = Lane("default", Band.NORMAL)
 HEADER = "Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad;Sampled=1"
-PARCELS = [Parcel(LANE, f"text {number}") for number in range(12)]
+PARCELS = [OutgoingMessage(LANE, f"text {number}") for number in range(12)]
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def test_without_tracing_a_message_carries_none(transport: SqsTransport, monkeyp
     transport.send(PARCELS[0])
     assert transport.send_many(PARCELS[1:5]) == []
 
-    assert sent(transport) == {parcel.text: None for parcel in PARCELS[:5]}
+    assert sent(transport) == {outgoing.text: None for outgoing in PARCELS[:5]}
     assert [sorted(entry) for entry in entries] == [["DelaySeconds", "Id", "MessageBody"]] * 4
 
 
 def test_the_header_counts_for_no_size_limit(transport: SqsTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(TRACE_VARIABLE, HEADER)
     transport.tracing = True
-    largest = Parcel(LANE, "x" * 1_048_576)
+    largest = OutgoingMessage(LANE, "x" * 1_048_576)
     transport.send(largest)
 
     assert sent(transport) == {largest.text: HEADER}

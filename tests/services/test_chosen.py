@@ -13,7 +13,7 @@ import pytest
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
 from chalicelib.engine.handlers.declare import subscribe
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.services import dead_letters, installation, messages
 from chalicelib.services.records import moment_of
@@ -63,7 +63,7 @@ def test_retries_wait_as_chosen_and_end_with_the_chosen_delivery(chosen: Bench, 
 
 def test_what_a_subscriber_declares_goes_before_the_settings(chosen: Bench) -> None:
     backoffs = [
-        publish(chosen.yard, Draft(kind=kind, type=name, input={}, runner=runner)).backoff
+        publish(chosen.yard, NewJob(kind=kind, type=name, input={}, runner=runner)).backoff
         for kind, name, runner in (
             (Kind.MESSAGE, "own.backoff", "system"),
             (Kind.MESSAGE, "plain", "system"),
@@ -74,7 +74,7 @@ def test_what_a_subscriber_declares_goes_before_the_settings(chosen: Bench) -> N
 
 
 def test_the_default_backoff_takes_no_room_in_the_record(ground: Bench, topic: str) -> None:
-    assert publish(ground.yard, Draft(kind=Kind.MESSAGE, type=topic, input={})).backoff is None
+    assert publish(ground.yard, NewJob(kind=Kind.MESSAGE, type=topic, input={})).backoff is None
 
 
 @pytest.mark.usefixtures("chosen")

@@ -24,7 +24,7 @@ from chalicelib.engine.worker.context import Reject
 from chalicelib.engine.yard import Yard
 from chalicelib.services import dead_letters, installation, messages, queues, traces
 from chalicelib.services.consumer import Consumer, Options
-from chalicelib.services.locks import LockKeeper
+from chalicelib.services.locks import LockExtender
 from chalicelib.services.messages import NewMessage
 from chalicelib.services.records import Message
 from chalicelib.services.serving import label_of
@@ -187,7 +187,7 @@ def test_a_function_that_takes_too_long_loses_its_message(consume: Callable[...,
 def test_a_message_that_came_back_to_the_same_process_keeps_its_lock_when_its_first_run_ends(
     yard: Yard, topic: str
 ) -> None:
-    keeper = LockKeeper(yard, SHORT_LOCK_MS, 0)
+    keeper = LockExtender(yard, SHORT_LOCK_MS, 0)
     messages.publish(topic, {})
     (first,) = until(lambda: poll.poll(yard, topic, 1, SHORT_LOCK_MS, "first"))
     (again,) = until(lambda: poll.poll(yard, topic, 1, SHORT_LOCK_MS, "again"))

@@ -64,14 +64,14 @@ def dead_with_an_item_beside_it() -> None:
     messages.fail(messages.poll("beside")[0])
 
 
-def in_hand(topic: str) -> messages.Message:
+def locked(topic: str) -> messages.Message:
     messages.publish(topic, {})
     return messages.poll(topic)[0]
 
 
 def test_the_workers_role_suffices_to_publish_settle_and_replay(recorder: Recorder) -> None:
     role = of_worker(Path("none.json"))
-    done, failed, letter = in_hand("done"), in_hand("failed"), dead()
+    done, failed, letter = locked("done"), locked("failed"), dead()
 
     def act() -> None:
         messages.publish("deployed", {"to": "x"})

@@ -43,9 +43,9 @@ def ground() -> Iterator[Bench]:
 
 @pytest.fixture
 def bench(ground: Bench, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    notes = tmp_path_factory.mktemp("notes")
-    (notes / "go").touch()
-    monkeypatch.setenv(witness.NOTES, str(notes))
+    job_details = tmp_path_factory.mktemp("notes")
+    (job_details / "go").touch()
+    monkeypatch.setenv(witness.NOTES, str(job_details))
     with installation.using(ground.yard):
         yield ground
 
@@ -90,7 +90,7 @@ def test_a_full_pool_answers_zero(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert [pool("five").add(str(n)) for n in range(6)] == [201, 202, 203, 204, 205, 0]
     bench.work(FIVE)
     assert {pool("five").get(number)["status"] for number in range(201, 206)} == {"SUCCESS"}
-    assert bench.yard.occupancies.of("pools.five").unfinished == 0
+    assert bench.yard.concurrency.of("pools.five").unfinished == 0
 
 
 def test_what_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_the_same_over_http(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     assert post("six", "add", {})[0] == 404
     assert post("five", "add", {"args": "text"})[0] == 422
     assert [post("five", "add", {})[1] for _ in range(5)][-1] == {"id": 0}
-    assert bench.yard.occupancies.of("pools.five").unfinished == 5
+    assert bench.yard.concurrency.of("pools.five").unfinished == 5
     for number in range(301, 306):
         found = bench.yard.directory.aliased("pools.five", number)
         assert found is not None

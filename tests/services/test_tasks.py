@@ -131,7 +131,7 @@ class TestCreate:
             updated_at=now,
         )
         job = bench.job(made.id)
-        assert (job.backoff, job.held) == (Fixed(100), True)
+        assert (job.backoff, job.blocked) == (Fixed(100), True)
         assert bench.yard.payloads.context(job) == {"secret": SECRET, "n": 1}
 
     def test_an_idempotency_key_and_once(self, topic: str) -> None:

@@ -118,7 +118,7 @@ class Ground:
 
 @contextmanager
 def embedded_emulator() -> Iterator[Callable[[], Emulator]]:
-    """Answers the one embedded emulator of the block, started on a free port at the first call."""
+    """Returns the one embedded emulator of the block, started on a free port at the first call."""
     started: list[Emulator] = []
 
     def emulator() -> Emulator:

@@ -17,7 +17,7 @@ class Client:
     stage: str
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Send a request; answers the status and the parsed body."""
+        """Send a request; returns the status and the parsed body."""
         content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310  # a loopback address of our own
             self.url + path, content, {"Content-Type": "application/json", **self.headers}, method=method
@@ -45,7 +45,7 @@ class Client:
         return found
 
     def create(self, task_type: str, given: Any, **more: Any) -> str:
-        """Create a system task; answers its id."""
+        """Create a system task; returns its id."""
         body = {"type": task_type, "targetId": "t", "targetType": "test", "runnerType": "system", "input": given}
         return str(self.post("/api/task/create", body | more)["id"])
 

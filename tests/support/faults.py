@@ -34,14 +34,14 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.projection import CountKey, effects_of
 from chalicelib.core.states import State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
-from chalicelib.store.attribute_values import item_from_wire
+from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.ledger import STATE_PART, decoded
-from chalicelib.store.wait_lists import SHELF
+from chalicelib.store.wait_lists import WAIT_LIST
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import Exited
 
@@ -195,9 +195,9 @@ class Play:
     def yard(self) -> Yard:
         return self.world.yard
 
-    def arranged(self, **wishes: Any) -> Job:
+    def arranged(self, **more: Any) -> Job:
         """A job published without disturbance, as one that the client holds."""
-        job = publish(self.yard, Draft(**wishes))
+        job = publish(self.yard, NewJob(**more))
         self.accepted.append(job.id)
         return job
 
@@ -344,7 +344,7 @@ def _legal(before: Job | None, after: Job) -> None:
     if before is None:
         assert after.state in (State.PENDING, State.RUNNING, State.FAILED)
         return
-    assert before.birth == after.birth, "I2: another job took the id"
+    assert before.uid == after.uid, "I2: another job took the id"
     if before.state is not after.state:
         assert may_move(before.state, after.state), f"I2: {before.state} -> {after.state}"
     elif before.state.terminal:
@@ -379,10 +379,10 @@ def occupancies_are_true(world: World) -> None:
     """What is counted of each limited type is what its records add up to."""
     counted = {item["type"]: (item["running"], item["unfinished"]) for item in world.items("directory", "occupancy")}
     for name, numbers in counted.items():
-        shares = [job.occupancy for job in world.jobs() if job.type == name]
+        shares = [job.concurrency_share for job in world.jobs() if job.type == name]
         truth = sum(share.running for share in shares), sum(share.unfinished for share in shares)
         assert numbers == truth, f"the occupancy of {name} is {numbers}, and its jobs say {truth}"
-    shelved = [item for item in world.items("directory") if item["kind"].startswith(SHELF)]
+    shelved = [item for item in world.items("directory") if item["kind"].startswith(WAIT_LIST)]
     assert shelved == [], "left on a shelf"
 
 
@@ -413,7 +413,7 @@ def counted(play: Play) -> Counter[tuple[str, str, str, State]]:
 
 
 def _decoded(image: dict[str, Any] | None) -> Job | Tombstone | None:
-    return decoded(item_from_wire(image)) if image else None
+    return decoded(from_attribute_values(image)) if image else None
 
 
 def _jobs_in(answer: object) -> list[Job]:

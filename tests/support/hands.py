@@ -48,7 +48,7 @@ class Hands:
         return taken
 
     def run(self, messages: Sequence[Received]) -> list[str]:
-        """One invocation of the worker function; answers the ids of the messages that came back."""
+        """One invocation of the worker function; returns the ids of the messages that came back."""
         response = worker.handle(self.bench.yard, sqs_event(messages), Time())
         back = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
         self.bench.yard.transport.delete([message for message in messages if message.message_id not in back])

@@ -226,7 +226,7 @@ def _allows(statement: Mapping[str, Any], permission: Permission) -> bool:
     return (
         any(_matches(action.lower(), permission.action.lower()) for action in listed(statement["Action"]))
         and any(_matches(resource, permission.arn) for resource in listed(statement["Resource"]))
-        and _holds(statement.get("Condition", {}), permission)
+        and _contains(statement.get("Condition", {}), permission)
     )
 
 
@@ -236,7 +236,7 @@ def _matches(pattern: str, text: str) -> bool:
     return re.fullmatch("".join(parts), text) is not None
 
 
-def _holds(condition: Mapping[str, Mapping[str, Any]], permission: Permission) -> bool:
+def _contains(condition: Mapping[str, Mapping[str, Any]], permission: Permission) -> bool:
     """Whether a condition on the account, or on the partition keys that are asked for, holds."""
     unknown = condition.keys() - {"StringEquals", OF_ALL, LIKE_ALL}
     if unknown:

@@ -12,7 +12,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import TOLD_LABELS
+from chalicelib.store.job_lists import STORY_INDEX_KEYS
 from chalicelib.store.ledger import ASIDE, position_of, state_key
 from tests.support.yards import START_MS
 
@@ -70,7 +70,7 @@ def grave_of(yard: Yard, job: Job, expires_at_s: int) -> dict[str, Any]:
         "trace_id": job.trace_id,
         "trace": list(job.trace),
         "position": position_of(job),
-        **labels(yard, job, f"deleted-{job.state}"),
+        **index_keys(yard, job, f"deleted-{job.state}"),
     }
 
 
@@ -80,7 +80,7 @@ def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
     return {name: now.get(name) for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
 
 
-def labels(yard: Yard, job: Job, label: str) -> dict[str, str]:
+def index_keys(yard: Yard, job: Job, label: str) -> dict[str, str]:
     """The index keys of a job under a label."""
     shard = job.id % yard.settings.index_shards
     return {"state_key": f"{job.kind}#{label}#{shard}", "type_key": f"{job.kind}#{job.type}#{label}#{shard}"}
@@ -114,7 +114,9 @@ def membership(yard: Yard, job: Job) -> Membership:
     def under(index: str, key: str, prefix: str) -> tuple[str, ...]:
         place_there = position_of(job)
         return tuple(
-            label for label in TOLD_LABELS if shown(index, key, f"{prefix}#{label}#{shard}", "position", place_there)
+            label
+            for label in STORY_INDEX_KEYS
+            if shown(index, key, f"{prefix}#{label}#{shard}", "position", place_there)
         )
 
     waking = [
@@ -132,7 +134,7 @@ def membership(yard: Yard, job: Job) -> Membership:
 
 def lines(count: int, at_ms: int = 1) -> tuple[str, ...]:
     """A trace of ``count`` events that differ from each other."""
-    return tuple(TraceEvent(Event.REQUEUED, at_ms, {"lap": lap}).to_line() for lap in range(count))
+    return tuple(TraceEvent(Event.REQUEUED, at_ms, {"lap": requeue}).to_line() for requeue in range(count))
 
 
 def states_but(*states: State) -> Iterable[State]:

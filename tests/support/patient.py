@@ -182,6 +182,6 @@ def _make_api() -> None:
     )
 
 
-def told(finding: Finding) -> tuple[str, str, str, str]:
+def rendered(finding: Finding) -> tuple[str, str, str, str]:
     """A finding, short of its remedy."""
     return finding.level, finding.subject, finding.what, finding.found

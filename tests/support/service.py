@@ -91,7 +91,7 @@ class Service:
     # -- the functions ------------------------------------------------------------------------
 
     def work(self, queue: str, priority: int = 0, most: int = 10) -> list[str]:
-        """One invocation of the worker on what a lane shows now, then what the mapping does; answers what came back."""
+        """One invocation of the worker on what a lane shows now, then what the mapping does; returns what came back."""
         messages = self.receive(queue, priority, most)
         response = self.module.worker(sqs_event(messages), Time())
         back = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]

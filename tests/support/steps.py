@@ -15,7 +15,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim
 from chalicelib.queue.contract import Received
@@ -38,16 +38,16 @@ def using(w: World, *functions: Callable[..., Any]) -> None:
     w.restart(Registry.of(functions))
 
 
-def a_task(w: World, type: str = "t", **wishes: Any) -> Job:  # noqa: A002
-    return publish(w.yard, Draft(kind=Kind.TASK, type=type, **wishes))
+def a_task(w: World, type: str = "t", **more: Any) -> Job:  # noqa: A002
+    return publish(w.yard, NewJob(kind=Kind.TASK, type=type, **more))
 
 
-def a_message(w: World, topic: str = "news", **wishes: Any) -> Job:
-    return publish(w.yard, Draft(kind=Kind.MESSAGE, type=topic, **wishes))
+def a_message(w: World, topic: str = "news", **more: Any) -> Job:
+    return publish(w.yard, NewJob(kind=Kind.MESSAGE, type=topic, **more))
 
 
 def work(w: World, queue: str = "default", band: str = "normal") -> list[str]:
-    """One batch to the worker; answers the ids of the messages that came back."""
+    """One batch to the worker; returns the ids of the messages that came back."""
     back = w.deliver_batch(name_of(w, queue, band))
     assert back is not None
     return back
@@ -81,7 +81,7 @@ def stolen(w: World, job: Job) -> Job:
 
 
 def foreign(w: World, text: str, name: str | None = None) -> str:
-    """Somebody else sends a text to a queue, the normal lane if it is not named; answers its message id."""
+    """Somebody else sends a text to a queue, the normal lane if it is not named; returns its message id."""
     url = w.sqs.get_queue_url(QueueName=name or name_of(w))["QueueUrl"]
     return str(w.sqs.send_message(QueueUrl=url, MessageBody=text)["MessageId"])
 

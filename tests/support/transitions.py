@@ -12,7 +12,7 @@ from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, s
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import JobStore, Lease
 from chalicelib.store.ledger import ASIDE, StoredOutput
-from tests.support.ledger import NOW, labels, lines, wake
+from tests.support.ledger import NOW, index_keys, lines, wake
 
 OLD, NEW, OTHER = "0ld0ld0ld0ld0ld0", "new1new1new1new1", "0ther0ther0ther0"
 ERROR = JobError("ValueError", "no good", "orders.py:7 charge")
@@ -34,7 +34,7 @@ class Scene:
     def jobs(self) -> JobStore:
         return self.yard.jobs
 
-    def told(self, *events: TraceEvent) -> list[str]:
+    def traced(self, *events: TraceEvent) -> list[str]:
         """Its trace with ``events`` at the end."""
         return [*self.seen.trace, *(event.to_line() for event in events)]
 
@@ -45,7 +45,7 @@ class Scene:
     def claimed(self) -> dict[str, Any]:
         """What every claim sets."""
         return {
-            **labels(self.yard, self.seen, "running"),
+            **index_keys(self.yard, self.seen, "running"),
             "state": "running",
             "updated_at_ms": NOW,
             "started_at_ms": NOW,
@@ -58,11 +58,11 @@ class Scene:
     def moved(self, state: State, *events: TraceEvent) -> dict[str, Any]:
         """What every move out of an attempt sets."""
         return {
-            **labels(self.yard, self.seen, state.value),
+            **index_keys(self.yard, self.seen, state.value),
             "state": state.value,
             "updated_at_ms": NOW,
             "lease_until_ms": None,
-            **({"trace": self.told(*events)} if events else {}),
+            **({"trace": self.traced(*events)} if events else {}),
         }
 
 
@@ -114,7 +114,7 @@ CASES = [
             **s.claimed(),
             **s.wake(None),
             "first_started_at_ms": NOW,
-            "trace": s.told(started(NOW, "w-2")),
+            "trace": s.traced(started(NOW, "w-2")),
         },
         refusals={
             **not_in(State.PENDING),
@@ -143,7 +143,7 @@ CASES = [
         sets=lambda s: {
             **s.claimed(),
             **POLLED,
-            "trace": s.told(started(NOW, "w-2")),
+            "trace": s.traced(started(NOW, "w-2")),
         },
         refusals={},
         label="running",
@@ -154,7 +154,7 @@ CASES = [
         act=lambda s: s.jobs.claim(s.seen, lease_at(), NOW, s.seen),
         sets=lambda s: {
             **s.claimed(),
-            "trace": s.told(started(NOW, "w-2"))[1:],
+            "trace": s.traced(started(NOW, "w-2"))[1:],
         },
         refusals={
             **not_in(State.PENDING),
@@ -175,7 +175,7 @@ CASES = [
             **UNPOLLED,
             "attempt_limit": 4,
             "silences": 5,
-            "trace": s.told(TraceEvent(Event.RECOVERED, NOW, {"attempt": 3, "silent": 5}), started(NOW, "w-2")),
+            "trace": s.traced(TraceEvent(Event.RECOVERED, NOW, {"attempt": 3, "silent": 5}), started(NOW, "w-2")),
         },
         refusals={
             **not_in(State.RUNNING),
@@ -193,7 +193,7 @@ CASES = [
             **s.claimed(),
             **UNPOLLED,
             "heard": None,
-            "trace": s.told(TraceEvent(Event.RECOVERED, NOW, {"attempt": 1}), started(NOW, "w-2")),
+            "trace": s.traced(TraceEvent(Event.RECOVERED, NOW, {"attempt": 1}), started(NOW, "w-2")),
         },
         refusals={
             **not_in(State.RUNNING),
@@ -299,7 +299,7 @@ CASES = [
     Case(
         name="bury",
         start=running(**POLLED, attempts=3, failures=2),
-        act=lambda s: s.jobs.bury(s.seen, replace(ERROR, message="x" * 200), NOW),
+        act=lambda s: s.jobs.dead_letter(s.seen, replace(ERROR, message="x" * 200), NOW),
         sets=lambda s: {
             **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 3, "error": "x" * 80})),
             **UNPOLLED,
@@ -317,7 +317,7 @@ CASES = [
     Case(
         name="give up a running job",
         start=abandoned(attempts=3, failures=2),
-        act=lambda s: s.jobs.give_up(s.seen, ERROR, NOW),
+        act=lambda s: s.jobs.dead_letter_abandoned(s.seen, ERROR, NOW),
         sets=lambda s: {
             **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 3, "error": "no good"})),
             "error": ERROR.to_document(),
@@ -335,7 +335,7 @@ CASES = [
     Case(
         name="give up a job that never ran",
         start={"wake_at_ms": NOW + 5_000},
-        act=lambda s: s.jobs.give_up(s.seen, ERROR, NOW),
+        act=lambda s: s.jobs.dead_letter_abandoned(s.seen, ERROR, NOW),
         sets=lambda s: {
             **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 0, "error": "no good"})),
             **s.wake(None),
@@ -353,7 +353,7 @@ CASES = [
     Case(
         name="remind",
         start={},
-        act=lambda s: s.jobs.remind(s.seen.id, s.seen.birth, s.seen.delivery, NOW + 7_000),
+        act=lambda s: s.jobs.remind(s.seen.id, s.seen.uid, s.seen.delivery, NOW + 7_000),
         sets=lambda s: s.wake(NOW + 7_000),
         refusals={
             **not_in(State.PENDING),
@@ -434,7 +434,7 @@ CASES = [
             "due_at_ms": NOW + 240_000,
             "laps": 2,
             "updated_at_ms": NOW,
-            "trace": s.told(TraceEvent(Event.REQUEUED, NOW, {"lap": 2})),
+            "trace": s.traced(TraceEvent(Event.REQUEUED, NOW, {"lap": 2})),
             **s.wake(NOW + 20_000),
         },
         refusals={**not_in(State.PENDING), "a newer delivery": {"delivery": 2}},
@@ -494,10 +494,10 @@ CASES = [
     ),
     *(
         Case(
-            name=f"restart a {state} job{' below its parent' if held else ''}",
+            name=f"restart a {state} job{' below its parent' if blocked else ''}",
             start={
                 "state": state,
-                "held": held,
+                "held": blocked,
                 "delivery": 3,
                 "attempts": 3,
                 "failures": 2,
@@ -507,7 +507,7 @@ CASES = [
                 "progress": Progress(1, 2),
                 "succeeded_subscribers": ("a.b",),
             },
-            act=lambda s, held=held: s.jobs.restart(s.seen, NOW + 20_000, NOW, held=held),
+            act=lambda s, blocked=blocked: s.jobs.restart(s.seen, NOW + 20_000, NOW, blocked=blocked),
             sets=lambda s: {
                 **s.moved(State.PENDING, TraceEvent(Event.RETRIED, NOW)),
                 **s.wake(NOW + 20_000),
@@ -531,7 +531,7 @@ CASES = [
             label="pending",
             wake_in_ms=20_000,
         )
-        for state, held in ((State.FAILED, False), (State.CANCELED, False), (State.CANCELED, True))
+        for state, blocked in ((State.FAILED, False), (State.CANCELED, False), (State.CANCELED, True))
     ),
 ]
 BY_NAME = {case.name: case for case in CASES}

@@ -63,15 +63,15 @@ def _declared() -> list[Requirement]:
 def _installed_by(declared: list[Requirement]) -> set[str]:
     """The names of all distributions that ``declared`` lead to, as far as they are installed here."""
     seen: set[tuple[str, str]] = set()
-    waiting = [(_canonical(wish.name), extra) for wish in declared for extra in ("", *wish.extras)]
+    waiting = [(_canonical(request.name), extra) for request in declared for extra in ("", *request.extras)]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in seen:
             continue
         seen.add((name, extra))
-        for wish in _requirements_of(name):
-            if wish.marker is None or wish.marker.evaluate({"extra": extra}):
-                waiting.extend((_canonical(wish.name), wanted) for wanted in ("", *wish.extras))
+        for request in _requirements_of(name):
+            if request.marker is None or request.marker.evaluate({"extra": extra}):
+                waiting.extend((_canonical(request.name), wanted) for wanted in ("", *request.extras))
     return {name for name, _ in seen}
 
 

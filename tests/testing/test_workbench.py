@@ -29,7 +29,7 @@ from chalicelib.testing import world as worlds
 PROJECT = Path(__file__).parents[2]
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 told: list[str] = []
-looks: list[int] = []
+checks: list[int] = []
 
 
 class Order(BaseModel):
@@ -63,8 +63,8 @@ def send_mail(mail: dict[str, str], context: Context) -> dict[str, Any]:
 @task("export.poll")
 def export(_: Any, context: Context) -> Any:
     def look() -> dict[str, Any]:
-        looks.append(1)
-        return {"result": "success", "data": len(looks)} if len(looks) == 3 else {"result": "running"}
+        checks.append(1)
+        return {"result": "success", "data": len(checks)} if len(checks) == 3 else {"result": "running"}
 
     return context.polling(look, poll_interval_ms=10_000)
 
@@ -100,7 +100,7 @@ bench = workbench_fixture(*HANDLERS, at=AT)
 def _nothing_told() -> Iterator[None]:
     yield
     told.clear()
-    looks.clear()
+    checks.clear()
 
 
 def test_a_flow_from_a_message_to_a_hook(bench: Workbench) -> None:

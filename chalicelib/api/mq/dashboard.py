@@ -55,10 +55,10 @@ class DashboardQuery(ApiModel):
     )
     step: Annotated[int, Field(ge=MINUTE_MS, le=DAY_MS, multiple_of=MINUTE_MS), NOT_BOOLEAN] | None = Field(
         default=None,
-        description="How many ms a point of the series covers: whole minutes; unless told one, or more where the "
+        description="How many ms a point of the series covers: whole minutes; default one, or more where the "
         f"series would have more than {dashboard.POINTS_MAX} points. They are as long as the window, at least an hour",
     )
-    topic: Topic | None = Field(default=None, description="One topic alone; all of them unless told")
+    topic: Topic | None = Field(default=None, description="One topic alone; default all of them")
 
 
 class EventsQuery(DashboardQuery):

@@ -17,7 +17,7 @@ from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic, either
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
 from chalicelib.services.words import retry_count_of
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.ledger import REPLAYED
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ class TopicReplay(AnswerModel):
 @router.get("/mq/dlq/list", scope="dlq")
 def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
     """List dead letters, the newest message first."""
-    labels = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}[query.replayed]
-    page = listed(yard.lists, Wanted(Kind.MESSAGE, query.topic, labels), query)
+    index_keys = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}[query.replayed]
+    page = listed(yard.lists, JobQuery(Kind.MESSAGE, query.topic, index_keys), query)
     bodies = bodies_of(yard.payloads, page.jobs)
     letters = [_dead_letter(job, bodies[job.id]) for job in page.jobs]
     return DeadLetterPage(
@@ -167,8 +167,8 @@ def _replay_result(yard: Yard, text: str) -> ReplayResult:
 
 
 def _replay_topic(yard: Yard, topic: str) -> TopicReplay:
-    wanted = Wanted(Kind.MESSAGE, topic, (State.FAILED.value,), descending=False)
-    letters = yard.lists.stretch(wanted, REPLAYS_MAX)
+    wanted = JobQuery(Kind.MESSAGE, topic, (State.FAILED.value,), descending=False)
+    letters = yard.lists.cursor_page(wanted, REPLAYS_MAX)
     results = [_replay_result(yard, str(job.id)) for job in letters.jobs]
     replayed = sum(result.success for result in results)
     return TopicReplay(

@@ -10,7 +10,7 @@ from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.core.states import Kind
 from chalicelib.http.models import Name, Topic
 from chalicelib.http.routes import Router
-from chalicelib.store.job_lists import LABELS, Wanted, labels_of
+from chalicelib.store.job_lists import INDEX_KEYS, JobQuery, index_keys_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -40,8 +40,8 @@ def list_messages(yard: Yard, query: MessageQuery) -> MessagePage:
     and a page by cursor costs the same however deep it is. Payloads above 256 KB, and those that an answer has no
     room for, are null.
     """
-    labels = labels_of(*STATES_OF[query.status]) if query.status else LABELS
-    page = listed(yard.lists, Wanted(Kind.MESSAGE, query.topic, labels, trace_id=query.trace_id), query)
+    index_keys = index_keys_of(*STATES_OF[query.status]) if query.status else INDEX_KEYS
+    page = listed(yard.lists, JobQuery(Kind.MESSAGE, query.topic, index_keys, trace_id=query.trace_id), query)
     bodies = bodies_of(yard.payloads, page.jobs)
     return MessagePage(
         page_data=[records.listed(job, bodies[job.id]) for job in page.jobs],

@@ -15,7 +15,7 @@ from chalicelib.api.shapes import Moment, idempotency_key_of, to_ms
 from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.http.exchange import ANSWER_MAX_BYTES, Caller, json_text
@@ -42,12 +42,12 @@ class PublishBody(ApiModel):
 
     topic: Topic = Field(description="Where to", examples=["order.created"])
     payload: dict[str, Any] = Field(description="The content", examples=[{"orderId": "123", "amount": 99.9}])
-    priority: Priority | None = Field(default=None, description="Larger is sooner; 0 unless told", examples=[10])
+    priority: Priority | None = Field(default=None, description="Larger is sooner; default 0", examples=[10])
     execute_at: Moment | None = Field(default=None, description="Not before this time; in the past: now")
     max_retries: Deliveries | None = Field(
-        default=None, description="How many deliveries may fail, the last one included; 3 unless told"
+        default=None, description="How many deliveries may fail, the last one included; default 3"
     )
-    trace_id: Name | None = Field(default=None, description="Your own trace id; made unless told")
+    trace_id: Name | None = Field(default=None, description="Your own trace id; default: a new one")
     meta: dict[str, Any] | None = Field(default=None, description="More about the message; shown as options")
     idempotency_key: Name | None = Field(
         default=None, description="Two requests with one key are one message (the Idempotency-Key header does the same)"
@@ -64,10 +64,8 @@ class PollQuery(ApiModel):
     """Which messages to take in hand."""
 
     topic: Topic
-    limit: PollLimit | None = Field(default=None, description="At most how many; 10 unless told")
-    lock_timeout: LockTimeout | None = Field(
-        default=None, description="For how many ms they are in hand; 30000 unless told"
-    )
+    limit: PollLimit | None = Field(default=None, description="At most how many; default 10")
+    lock_timeout: LockTimeout | None = Field(default=None, description="For how many ms they are locked; default 30000")
     wait: Whole = Field(
         default=0,
         ge=0,
@@ -101,7 +99,7 @@ class PublishResults(AnswerModel):
 def publish_message(yard: Yard, body: PublishBody, caller: Caller) -> MessageRecord:
     """Publish a message."""
     return record(
-        publish(yard, _draft(body, idempotency_key_of(body.idempotency_key, caller.headers))), body.payload, body.meta
+        publish(yard, _new_job(body, idempotency_key_of(body.idempotency_key, caller.headers))), body.payload, body.meta
     )
 
 
@@ -121,7 +119,7 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
     entries = entries_of(body.messages)
     readable = [entry for entry in entries if not isinstance(entry, Unreadable)]
     _require_room_in_answer(readable)
-    outcomes = publish_many(yard, _drafts(entries, idempotency_key_of(None, caller.headers)))
+    outcomes = publish_many(yard, _new_jobs(entries, idempotency_key_of(None, caller.headers)))
     require_service(outcomes)
     told = iter(outcomes)
     return PublishResults(
@@ -170,18 +168,18 @@ def _require_room_in_answer(messages: Sequence[PublishBody]) -> None:
         )
 
 
-def _drafts(entries: Sequence[PublishBody | Unreadable], key: str | None) -> list[Draft]:
+def _new_jobs(entries: Sequence[PublishBody | Unreadable], key: str | None) -> list[NewJob]:
     """What is to be published of a batch; an entry without a key has one of its place under the batch's ``key``."""
     keys = [None if key is None else f"{key}#{place}" for place in range(len(entries))]
     return [
-        _draft(entry, entry.idempotency_key or own)
+        _new_job(entry, entry.idempotency_key or own)
         for entry, own in zip(entries, keys, strict=True)
         if not isinstance(entry, Unreadable)
     ]
 
 
-def _draft(body: PublishBody, idempotency_key: str | None) -> Draft:
-    return Draft(
+def _new_job(body: PublishBody, idempotency_key: str | None) -> NewJob:
+    return NewJob(
         kind=Kind.MESSAGE,
         type=body.topic,
         input=body.payload,

@@ -45,7 +45,7 @@ router = Router("Dashboard")
 class MetricsQuery(ApiModel):
     """Which topics to tell of."""
 
-    topic: Topic | None = Field(default=None, description="One topic alone; all of them unless told")
+    topic: Topic | None = Field(default=None, description="One topic alone; default all of them")
 
 
 @router.get("/mq/metrics", scope="dashboard", answer=str, content_type=CONTENT_TYPE)

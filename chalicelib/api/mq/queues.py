@@ -9,7 +9,7 @@ from pydantic import Field
 from chalicelib.api.mq.records import STATES_OF
 from chalicelib.api.paging import Cursor, cursor_in
 from chalicelib.api.shapes import Moment, to_ms
-from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_as_told, unreplayed
+from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_matching, unreplayed
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.http.models import AnswerModel, ApiModel, Topic
 from chalicelib.http.routes import Router
@@ -27,7 +27,7 @@ router = Router("Queues", "How much waits in queues, and removing what is done."
 class DepthQuery(ApiModel):
     """Which topic to look at."""
 
-    topic: Topic | None = Field(default=None, description="All topics unless told")
+    topic: Topic | None = Field(default=None, description="Default all topics")
 
 
 class Depth(AnswerModel):
@@ -50,7 +50,7 @@ class CleanupBody(ApiModel):
         default=False, description="With FAILED: dead letters that were not replayed, too; nothing brings them back"
     )
     older_than: Moment | None = Field(
-        default=None, description="Only what last changed before this time; everything of the status unless told"
+        default=None, description="Only what last changed before this time; default everything of the status"
     )
     topic: Topic | None = None
     cursor: str | None = Field(
@@ -95,14 +95,14 @@ def clean_up(yard: Yard, body: CleanupBody) -> Cleaned:
     A dead letter that was not replayed stays unless `includeUnreplayed` is true.
     """
     started_ms = yard.now_ms()
-    removed = remove_as_told(
+    removed = remove_matching(
         yard,
         messages_to_remove(body.topic, STATES_OF[body.status], include_unreplayed=body.include_unreplayed),
         to_ms(body.older_than) if body.older_than is not None else None,
         Bounds(REMOVALS_MAX, lambda: yard.now_ms() - started_ms < CLEANUP_BUDGET_MS),
-        cursor_in(body.cursor, body.filters, POSITION).place if body.cursor is not None else None,
+        cursor_in(body.cursor, body.filters, POSITION).position if body.cursor is not None else None,
     )
-    place = removed.place
-    following = None if place is None else Cursor(place, 0, exact=False).to_text(body.filters)
+    position = removed.place
+    following = None if position is None else Cursor(position, 0, exact=False).to_text(body.filters)
     kept = unreplayed(yard, body.topic) if body.status == "FAILED" and not body.include_unreplayed else 0
-    return Cleaned(deleted=removed.count, kept=kept, has_more=place is not None, next_cursor=following)
+    return Cleaned(deleted=removed.count, kept=kept, has_more=position is not None, next_cursor=following)

@@ -19,13 +19,13 @@ from chalicelib.engine.polling.poll import NO_REASON
 from chalicelib.engine.polling.settle_many import Report, settle_batch
 from chalicelib.http.models import AnswerModel, ApiModel, Id, Reason
 from chalicelib.http.routes import Router
-from chalicelib.services.refusals import told
+from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import STATUS_OF
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-NOT_IN_HAND = {
+NOT_LOCKED = {
     404: "There is no such message",
     409: "The message is not PROCESSING, or no longer held under this lockToken",
 }
@@ -60,7 +60,7 @@ class ExtendBody(ApiModel):
     id: Id = Field(description="The message's id", examples=["1024"])
     lock_token: LockToken
     lock_timeout: LockTimeout | None = Field(
-        default=None, description="For how many ms from now on it is in hand; 30000 unless told", examples=[60_000]
+        default=None, description="For how many ms from now on it stays locked; default 30000", examples=[60_000]
     )
 
 
@@ -91,7 +91,7 @@ class SettleResults(AnswerModel):
     results: list[SettleResult]
 
 
-@router.post("/mq/message/complete", scope="message", answers=NOT_IN_HAND)
+@router.post("/mq/message/complete", scope="message", answers=NOT_LOCKED)
 def complete_message(yard: Yard, body: CompleteBody) -> MessageRecord:
     """Say that a message in hand was worked on.
 
@@ -100,13 +100,13 @@ def complete_message(yard: Yard, body: CompleteBody) -> MessageRecord:
     return _answered(yard, body.id, lambda job_id: poll.complete(yard, job_id, body.lock_token))
 
 
-@router.post("/mq/message/fail", scope="message", answers=NOT_IN_HAND)
+@router.post("/mq/message/fail", scope="message", answers=NOT_LOCKED)
 def fail_message(yard: Yard, body: FailBody) -> MessageRecord:
     """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter."""
     return _answered(yard, body.id, lambda job_id: poll.fail(yard, job_id, body.error or NO_REASON, body.lock_token))
 
 
-@router.post("/mq/message/extend", scope="message", answers=NOT_IN_HAND)
+@router.post("/mq/message/extend", scope="message", answers=NOT_LOCKED)
 def extend_lock(yard: Yard, body: ExtendBody) -> MessageRecord:
     """Keep a message in hand for longer: `lockTimeout` milliseconds from now on.
 
@@ -146,8 +146,8 @@ def _answered(yard: Yard, given: str | int, act: Callable[[int], Job]) -> Messag
     """The record that ``act`` makes of the message with an id as it was ``given``."""
     try:
         return whole_record(yard, act(job_id_of(str(given), "message")))
-    except poll.NotInHand as refused:
-        raise told(refused) from refused
+    except poll.NotLocked as refused:
+        raise as_conflict(refused) from refused
 
 
 def _results(yard: Yard, entries: Sequence[tuple[CompleteBody | Unreadable, Outcome]]) -> SettleResults:
@@ -174,7 +174,7 @@ def _report(entry: CompleteBody | Unreadable, outcome: Outcome) -> Report | Task
 def _result(entry: CompleteBody | Unreadable, outcome: Job | TaskyardError) -> SettleResult:
     named = _id_named_by(entry)
     if isinstance(outcome, TaskyardError):
-        error = told(outcome) if isinstance(outcome, poll.NotInHand) else outcome
+        error = as_conflict(outcome) if isinstance(outcome, poll.NotLocked) else outcome
         return SettleResult(id=named, success=False, error=error.message)
     return SettleResult(id=named, success=True, status=STATUS_OF[outcome.state])
 

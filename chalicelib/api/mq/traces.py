@@ -16,12 +16,12 @@ from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.projections.stories import WINDOW, Told, newest_first, with_trace
+from chalicelib.engine.projections.stories import WINDOW, StoryEvent, newest_first, with_trace
 from chalicelib.http.models import ApiModel, Id, Name, Topic
 from chalicelib.http.routes import Router
-from chalicelib.store.job_lists import TOLD_LABELS, Wanted
+from chalicelib.store.job_lists import STORY_INDEX_KEYS, JobQuery
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
-from chalicelib.store.ledger import DELETED_LABELS, REPLAYED, position_of
+from chalicelib.store.ledger import DELETED_INDEX_KEYS, REPLAYED, position_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -46,9 +46,9 @@ EventWord = Literal[
 ]
 # Events that end a message's life: who has such a one stands under these labels, and has one of it.
 ENDS: Mapping[str, tuple[str, ...]] = {
-    "COMPLETED": (State.SUCCESS.value, DELETED_LABELS[State.SUCCESS]),
-    "MOVED_TO_DLQ": (State.FAILED.value, REPLAYED, DELETED_LABELS[State.FAILED]),
-    "CANCELED": (State.CANCELED.value, DELETED_LABELS[State.CANCELED]),
+    "COMPLETED": (State.SUCCESS.value, DELETED_INDEX_KEYS[State.SUCCESS]),
+    "MOVED_TO_DLQ": (State.FAILED.value, REPLAYED, DELETED_INDEX_KEYS[State.FAILED]),
+    "CANCELED": (State.CANCELED.value, DELETED_INDEX_KEYS[State.CANCELED]),
 }
 NO_TRACE = {404: "There is no trace with this id"}
 
@@ -92,12 +92,12 @@ class Window(NamedTuple):
 
     start: str
     end: str
-    told: list[Told]
+    told: list[StoryEvent]
     last: bool
 
-    def place_of(self, told: Told) -> str:
+    def position_of(self, told: StoryEvent) -> str:
         """Where the list goes on behind an event."""
-        return f"{self.start}/{self.end}/{told.place}"
+        return f"{self.start}/{self.end}/{told.position}"
 
 
 @router.get("/mq/trace/detail", scope="trace", answers=NO_TRACE)
@@ -122,8 +122,8 @@ def list_events(yard: Yard, query: EventQuery) -> EventPage:
     if query.cursor is None:
         return _numbered(yard, query)
     cursor = cursor_in(query.cursor, query.filters, PLACE)
-    told, place, _ = _read(_Look.begin(yard, query), cursor.place, query.per_page)
-    return _page(query, told[: query.per_page], cursor.total, cursor.exact, place)
+    told, position, _ = _read(_Look.begin(yard, query), cursor.position, query.per_page)
+    return _page(query, told[: query.per_page], cursor.total, cursor.exact, position)
 
 
 @router.get("/mq/trace/{traceId}", scope="trace", answers=NO_TRACE)
@@ -187,9 +187,9 @@ class _Look:
 
 def _numbered(yard: Yard, query: EventQuery) -> EventPage:
     """A page by its number."""
-    told, place, is_all = _read(_Look.begin(yard, query), "", query.offset + query.per_page)
+    told, position, is_all = _read(_Look.begin(yard, query), "", query.offset + query.per_page)
     total, exact = (len(told), True) if is_all else _counted(yard, query, len(told))
-    return _page(query, told[query.offset :][: query.per_page], total, exact, place)
+    return _page(query, told[query.offset :][: query.per_page], total, exact, position)
 
 
 def _counted(yard: Yard, query: EventQuery, told: int) -> tuple[int, bool]:
@@ -200,21 +200,21 @@ def _counted(yard: Yard, query: EventQuery, told: int) -> tuple[int, bool]:
     return max(told, min(count, COUNTED_MAX)), count <= COUNTED_MAX
 
 
-def _read(look: _Look, place: str, most: int) -> tuple[list[Told], str | None, bool]:
+def _read(look: _Look, position: str, most: int) -> tuple[list[StoryEvent], str | None, bool]:
     """The events behind a place (empty: all), window by window until there are more than ``most``.
 
     Also the place behind the first ``most``, ``None`` at the list's end, and whether all there are were read.
     """
-    start, _, rest = place.partition("/")
+    start, _, rest = position.partition("/")
     end, _, shown = rest.partition("/")
-    told: list[tuple[Window, Told]] = []
+    told: list[tuple[Window, StoryEvent]] = []
     for window in look.windows(start, end or None):
-        told += [(window, entry) for entry in window.told if window.end != end or entry.place < shown]
+        told += [(window, entry) for entry in window.told if window.end != end or entry.position < shown]
         if len(told) > most or window.last or look.spent:
             break
     if len(told) > most:
         last_shown = told[most - 1]
-        goes_on: str | None = last_shown[0].place_of(last_shown[1])
+        goes_on: str | None = last_shown[0].position_of(last_shown[1])
     else:
         goes_on = None if window.last else window.end
     return [entry for _, entry in told], goes_on, window.last
@@ -230,19 +230,19 @@ def _messages(yard: Yard, query: EventQuery, start: str) -> Iterable[tuple[str, 
     return [(position, story) for position, story in of_it if not start or position < start]
 
 
-def _wanted(query: EventQuery) -> Wanted:
+def _wanted(query: EventQuery) -> JobQuery:
     """Where messages are listed that may have what is asked for."""
-    return Wanted(Kind.MESSAGE, query.topic, ENDS.get(query.event or "", TOLD_LABELS))
+    return JobQuery(Kind.MESSAGE, query.topic, ENDS.get(query.event or "", STORY_INDEX_KEYS))
 
 
 def _is_of(query: EventQuery, story: Story) -> bool:
     return story.kind is Kind.MESSAGE and query.topic in (None, story.type)
 
 
-def _page(query: EventQuery, told: list[Told], total: int, exact: bool, place: str | None) -> EventPage:
+def _page(query: EventQuery, told: list[StoryEvent], total: int, exact: bool, position: str | None) -> EventPage:
     return EventPage(
         page_data=[trace_record(entry.story, entry.event) for entry in told],
         total_count=total,
         total_is_exact=exact,
-        next_cursor=None if place is None else Cursor(place, total, exact).to_text(query.filters),
+        next_cursor=None if position is None else Cursor(position, total, exact).to_text(query.filters),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.api.backoffs import BackoffWish, backoff_of
+from chalicelib.api.backoffs import BackoffRequest, backoff_of
 from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.api.tasks.records import TaskRecord, whole_record
 from chalicelib.core.errors import InvalidInput, within
@@ -15,7 +15,7 @@ from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
 from chalicelib.core.signature import check_secret_in
 from chalicelib.core.states import Kind
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Id, Name, Priority, Target
@@ -47,7 +47,7 @@ class Order(ApiModel):
     runner_type: Literal["manual", "system"] = Field(default="manual", description="system: a handler runs it")
     input: Any = Field(default=None, description="What the handler gets", examples=[{"text": "to be or not to be"}])
     delay: float = Field(default=0, ge=0, le=DELAY_MAX_S, description="Not before so many seconds from now")
-    script_name: ScriptName | None = Field(default=None, description="Which of the type's handlers; index unless told")
+    script_name: ScriptName | None = Field(default=None, description="Which of the type's handlers; default index")
     max_retries: Retries | None = Field(default=None, description="How often it is tried again after the first failure")
     timeout: TimeoutMs | None = Field(
         default=None, description="Milliseconds an attempt, or the wait of a parked task, may take; 0: no limit"
@@ -60,9 +60,9 @@ class Order(ApiModel):
 class FollowUp(Order):
     """A task that is created once another has succeeded; without an input of its own it gets the other's output."""
 
-    target_id: Target | None = Field(default=None, description="That of the task before, unless told")
-    target_type: Name | None = Field(default=None, description="That of the task before, unless told")
-    priority: Priority | None = Field(default=None, description="That of the task before, unless told")
+    target_id: Target | None = Field(default=None, description="Default: that of the task before")
+    target_type: Name | None = Field(default=None, description="Default: that of the task before")
+    priority: Priority | None = Field(default=None, description="Default: that of the task before")
     runner_type: Literal["manual", "system"] = Field(default="system", description="system: a handler runs it")
 
 
@@ -73,7 +73,7 @@ class CreateBody(Order):
     target_type: Name = Field(description="What sort of thing that is", examples=["document"])
     priority: Priority = Field(default=0, description="Larger is sooner")
     user_id: Name | None = Field(default=None, description="Who asks for it: createdUserId")
-    backoff: BackoffWish | None = None
+    backoff: BackoffRequest | None = None
     remove_on_complete: bool = Field(default=False, description="Delete it once it has succeeded")
     parent_task_id: Id | None = Field(default=None, description="Start only after this task has succeeded")
     idempotency_key: Name | None = Field(default=None, description="Two requests with one key are one task")
@@ -94,13 +94,13 @@ def create_task(yard: Yard, body: CreateBody, caller: Caller) -> TaskRecord:
 
     A system task is run by the handler of its type; a manual one waits for a person, and may be of any type.
     """
-    return whole_record(yard, publish(yard, _draft(body, caller.headers)))
+    return whole_record(yard, publish(yard, _new_job(body, caller.headers)))
 
 
-def _draft(body: CreateBody, headers: Mapping[str, str]) -> Draft:
+def _new_job(body: CreateBody, headers: Mapping[str, str]) -> NewJob:
     _check_secrets(body)
     delay_ms = round(body.delay * 1_000)
-    return Draft(
+    return NewJob(
         kind=Kind.TASK,
         type=body.type,
         input=body.input,
@@ -116,18 +116,18 @@ def _draft(body: CreateBody, headers: Mapping[str, str]) -> Draft:
         target_id=body.target_id,
         target_type=body.target_type,
         parent_id=_parent_id(body.parent_task_id),
-        next=None if body.next is None else _wish(body.next),
+        next=None if body.next is None else _next_request(body.next),
         created_by=body.user_id,
         remove_on_complete=body.remove_on_complete,
         idempotency_key=idempotency_key_of(body.idempotency_key, headers),
     )
 
 
-def _wish(follow_up: FollowUp) -> dict[str, Any]:
+def _next_request(follow_up: FollowUp) -> dict[str, Any]:
     """What was told of a follow-up. An input of null is told, too; any other null is as good as nothing."""
     told = follow_up.model_dump(by_alias=True, exclude_unset=True, exclude={"next"})
-    wish = {name: value for name, value in told.items() if value is not None or name == "input"}
-    return wish if follow_up.next is None else {**wish, "next": _wish(follow_up.next)}
+    request = {name: value for name, value in told.items() if value is not None or name == "input"}
+    return request if follow_up.next is None else {**request, "next": _next_request(follow_up.next)}
 
 
 def _check_secrets(order: Order) -> None:

@@ -26,7 +26,7 @@ from chalicelib.engine import logbook
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
-from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, TaskFilters, page_of_one, wanted_tasks
+from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, TaskFilters, page_of_one, task_query
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -123,7 +123,7 @@ def task_log(yard: Yard, query: TaskQuery) -> TaskLog:
 
 
 def _page(yard: Yard, query: ListQuery) -> Listed:
-    wanted = wanted_tasks(yard, _filters(query.filter), _order(query.sort))
+    wanted = task_query(yard, _filters(query.filter), _order(query.sort))
     if query.filter.id is None or query.cursor is not None:  # a list of one has no cursor: any is told to be foreign
         return listed(yard.lists, wanted, query)
     found = page_of_one(yard, parse_job_id(query.filter.id), wanted, query.offset)

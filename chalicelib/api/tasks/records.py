@@ -203,7 +203,7 @@ def _whole(yard: Yard, job: Job) -> dict[str, Any]:
     context = left_out.unless_read(("context",), lambda: context_of(yard.payloads, job, body))
     output = left_out.unless_read(("output",), lambda: yard.payloads.output(job))
     fields = {**_fields(yard, job, body, context, output), "omitted": left_out.names}
-    polls = yard.notes.poll_results(job) if job.poll_count else []
+    polls = yard.job_details.poll_results(job) if job.poll_count else []
     return {**fields, "poll_results": [{**found, "time": iso(found["time"])} for found in polls]}
 
 

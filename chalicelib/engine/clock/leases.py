@@ -12,7 +12,7 @@ from chalicelib.core.decisions import (
     LEASE_MARGIN_MS,
     UNSENT_GRACE_MS,
     WAITED_TOO_LONG,
-    GiveUp,
+    Abandoned,
     TakeOver,
     aside_ms,
     beyond_sqs,
@@ -35,7 +35,7 @@ from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.directory import Outbox
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.ledger import JobRefused
 
 READ_CHUNK = 100
@@ -47,7 +47,7 @@ MINUTE_MS = 60_000
 
 
 def tick(yard: Yard, enough_time: Callable[[], bool]) -> dict[str, int]:
-    """One run of the clock; answers how many jobs each step touched, and how many all of them passed over.
+    """One run of the clock; returns how many jobs each step touched, and how many all of them passed over.
 
     Each step goes on until nothing is left or ``enough_time`` says no; the next tick continues. One job that fails
     does not keep the others from their turn (see ``sweeping``). A step that fails does not keep the other steps from
@@ -109,7 +109,9 @@ def send_due(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | N
 
 def recover_expired(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """Send again every job whose lease ran out without a redelivery; a dead letter if no attempt is left."""
-    running = chain(*(yard.lists.ids(Wanted(kind, labels=(State.RUNNING.value,), descending=False)) for kind in Kind))
+    running = chain(
+        *(yard.lists.ids(JobQuery(kind, index_keys=(State.RUNNING.value,), descending=False)) for kind in Kind)
+    )
     expired = (job for job in _jobs(yard, running) if job.lease_expired(yard.now_ms() - LEASE_REPAIR_GRACE_MS))
     return sweep(expired, partial(_recover, yard), named=_named, enough_time=enough_time, passed=passed)
 
@@ -121,8 +123,8 @@ def recover_locked(yard: Yard, topic: str | None, enough_time: Callable[[], bool
     recoverLocked). Whatever SQS shows again of them is void. Reads the index of running messages, not the table.
     """
     recovered = 0
-    wanted = Wanted(Kind.MESSAGE, topic, (State.RUNNING.value,), descending=False)
-    for chunk in _chunks(yard.lists.ids(wanted)):
+    queries = JobQuery(Kind.MESSAGE, topic, (State.RUNNING.value,), descending=False)
+    for chunk in _chunks(yard.lists.ids(queries)):
         now_ms = yard.now_ms()
         expired = [job for job in yard.jobs.find_many(chunk) if job.lease_expired(now_ms)]
         recovered += _recover_together(yard, expired[: RECOVERED_MAX - recovered])
@@ -134,8 +136,8 @@ def recover_locked(yard: Yard, topic: str | None, enough_time: Callable[[], bool
 def resend_stale(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """Send again every pending job last sent more than seven days ago, before SQS forgets its message."""
     old_ms = yard.now_ms() - STALE_AFTER_MS
-    wanted = (Wanted(kind, labels=(State.PENDING.value,), until_ms=old_ms, descending=False) for kind in Kind)
-    pending = _jobs(yard, chain.from_iterable(yard.lists.ids(each) for each in wanted))
+    queries = (JobQuery(kind, index_keys=(State.PENDING.value,), until_ms=old_ms, descending=False) for kind in Kind)
+    pending = _jobs(yard, chain.from_iterable(yard.lists.ids(each) for each in queries))
     stale = (
         job
         for job in pending
@@ -149,12 +151,12 @@ def _named(job: Job) -> str:
 
 
 def _empty_outbox(yard: Yard, outbox: Outbox) -> int:
-    """Send what is still to be sent of a bulk; answers how many SQS took. The due index has the others from now on."""
+    """Send what is still to be sent of a bulk; returns how many SQS took. The due index has the others from now on."""
     pending = [job for job in yard.jobs.find_many(outbox.job_ids) if job.state is State.PENDING]
     unsent = send_all(yard, pending)
     for job in unsent:
         with suppress(JobRefused):  # it moved on
-            yard.jobs.remind(job.id, job.birth, job.delivery, yard.now_ms() + UNSENT_GRACE_MS)
+            yard.jobs.remind(job.id, job.uid, job.delivery, yard.now_ms() + UNSENT_GRACE_MS)
     yard.directory.close_outbox(outbox.name)
     return len(pending) - len(unsent)
 
@@ -171,14 +173,14 @@ def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
     if job.wake_at_ms is None:
         return 0  # the index was behind
     if job.state is State.WAITING:
-        yard.jobs.expire(job, WAITED_TOO_LONG, now_ms)
+        yard.jobs.dead_letter_overdue(job, WAITED_TOO_LONG, now_ms)
     elif job.state.terminal and job.run_goes_on:
         _free_slot(yard, job, now_ms)
     elif job.state is State.SUCCESS and job.remove_on_complete:
         remove_seen(yard, job)
     elif job.state is not State.PENDING:
         yard.jobs.forget_wake(job)
-    elif job.held:
+    elif job.blocked:
         look_after(yard, job)
     elif not job.travels:
         yard.jobs.forget_wake(job)  # a manual task that waited for its parent: from here on a person has it
@@ -226,14 +228,14 @@ def _resend(yard: Yard, job: Job) -> int:
 
 
 def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
-    """Recover jobs and send them ten a call; answers how many. What SQS does not take now the clock will send."""
+    """Recover jobs and send them ten a call; returns how many. What SQS does not take now the clock will send."""
     released: list[Job] = []
 
-    def release(job: Job) -> int:
+    def unblock(job: Job) -> int:
         released.append(_released(yard, job, yard.now_ms()))
         return 1
 
-    sweep(jobs, release, named=_named)
+    sweep(jobs, unblock, named=_named)
     pending = [job for job in released if job.state is State.PENDING]
     refused = {job.id for job in send_all(yard, pending)} if pending else set()
     for job in pending:
@@ -245,8 +247,8 @@ def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
 def _released(yard: Yard, job: Job, now_ms: int) -> Job:
     """A job whose lease ran out, to be sent again, or a dead letter. Raises ``JobRefused``."""
     match on_lost_lease(job):
-        case GiveUp(_, error):
-            released = yard.jobs.give_up(job, error, now_ms)
+        case Abandoned(_, error):
+            released = yard.jobs.dead_letter_abandoned(job, error, now_ms)
         case TakeOver():
             released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
     freed(yard, job, released)

@@ -19,7 +19,7 @@ from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.settings import Settings
-from chalicelib.store.job_lists import READ_CHUNK, WINDOW, Wanted, labels_of
+from chalicelib.store.job_lists import READ_CHUNK, WINDOW, JobQuery, index_keys_of
 
 UNREPLAYED = (State.FAILED.value,)  # the label of a dead letter that was not replayed
 PARALLEL_REMOVALS = 8
@@ -50,15 +50,17 @@ class Bounds:
     passed: PassedOver = field(default_factory=PassedOver)
 
 
-def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds, behind: str | None = None) -> Removed:
+def remove_old(
+    yard: Yard, query: JobQuery, before_ms: int | None, bounds: Bounds, behind: str | None = None
+) -> Removed:
     """Remove the jobs of a list that last changed before a time (any time: ``None``), the oldest first.
 
-    ``wanted`` may name labels of finished jobs only. A job's parts and objects go with it; a tombstone stays until
+    ``query`` may name labels of finished jobs only. A job's parts and objects go with it; a tombstone stays until
     SQS has forgotten the job. One that is run again meanwhile stays. So does one that cannot be removed, which is
     logged; where that are ten of a hundred and no other can, the error is raised.
     """
-    until_ms = wanted.until_ms if before_ms is None else before_ms
-    entries = yard.lists.walk(replace(wanted, until_ms=until_ms, descending=False), behind)
+    until_ms = query.until_ms if before_ms is None else before_ms
+    entries = yard.lists.walk(replace(query, until_ms=until_ms, descending=False), behind)
     removed = skipped = 0
     with threads(PARALLEL_REMOVALS) as removers:
         while chunk := list(islice(entries, READ_CHUNK)):
@@ -77,20 +79,22 @@ def remove_old(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds
     return Removed(removed, None)
 
 
-def messages_to_remove(topic: str | None, states: Sequence[State], *, include_unreplayed: bool) -> Wanted:
+def messages_to_remove(topic: str | None, states: Sequence[State], *, include_unreplayed: bool) -> JobQuery:
     """The messages in some final ``states``; dead letters that were not replayed only where they are asked for."""
     kept = () if include_unreplayed else UNREPLAYED
-    return Wanted(Kind.MESSAGE, topic, tuple(label for label in labels_of(*states) if label not in kept))
+    return JobQuery(
+        Kind.MESSAGE, topic, tuple(index_key for index_key in index_keys_of(*states) if index_key not in kept)
+    )
 
 
 def unreplayed(yard: Yard, topic: str | None) -> int:
     """How many dead letters were not replayed; 10,000 stands for more."""
-    return min(yard.lists.count(Wanted(Kind.MESSAGE, topic, UNREPLAYED)), WINDOW)
+    return min(yard.lists.count(JobQuery(Kind.MESSAGE, topic, UNREPLAYED)), WINDOW)
 
 
-def remove_as_told(yard: Yard, wanted: Wanted, before_ms: int | None, bounds: Bounds, behind: str | None) -> Removed:
+def remove_matching(yard: Yard, query: JobQuery, before_ms: int | None, bounds: Bounds, behind: str | None) -> Removed:
     """The same for a client. Raises ``Unavailable`` where none could be removed though there were some."""
-    removed = remove_old(yard, wanted, before_ms, bounds, behind)
+    removed = remove_old(yard, query, before_ms, bounds, behind)
     if bounds.passed.count and not removed.count:
         raise Unavailable(f"{bounds.passed.count} jobs could not be removed", remedy="the log says why; try again")
     return removed
@@ -118,32 +122,32 @@ def remove_expired(yard: Yard, enough_time: Callable[[], bool], passed: PassedOv
     in_time = lambda: enough_time() and yard.now_ms() - started_ms < RETENTION_BUDGET_MS  # noqa: E731
     bounds = Bounds(EXPIRED_MAX, in_time, passed or PassedOver())
     removed = 0
-    for kind, labels, keep_s in _retentions(yard.settings):
+    for kind, index_keys, keep_s in _retentions(yard.settings):
         if keep_s and bounds.going_on():
-            removed += _remove_expired(yard, Wanted(kind, labels=labels), started_ms - keep_s * 1_000, bounds)
+            removed += _remove_expired(yard, JobQuery(kind, index_keys=index_keys), started_ms - keep_s * 1_000, bounds)
     return removed
 
 
 def _retentions(settings: Settings) -> list[tuple[Kind, tuple[str, ...], int]]:
     """What is kept for how long, in seconds; 0: for ever. A dead letter that nobody replayed is of a message."""
-    failed_s, failed = settings.retention_failed_s, labels_of(State.FAILED, State.CANCELED)
+    failed_s, failed = settings.retention_failed_s, index_keys_of(State.FAILED, State.CANCELED)
     return [
-        *((kind, labels_of(State.SUCCESS), settings.retention_completed_s) for kind in Kind),
+        *((kind, index_keys_of(State.SUCCESS), settings.retention_completed_s) for kind in Kind),
         (Kind.TASK, failed, failed_s),
-        (Kind.MESSAGE, tuple(label for label in failed if label not in UNREPLAYED), failed_s),
+        (Kind.MESSAGE, tuple(index_key for index_key in failed if index_key not in UNREPLAYED), failed_s),
         (Kind.MESSAGE, UNREPLAYED, settings.retention_unreplayed_s),
     ]
 
 
-def _remove_expired(yard: Yard, wanted: Wanted, before_ms: int, bounds: Bounds) -> int:
+def _remove_expired(yard: Yard, query: JobQuery, before_ms: int, bounds: Bounds) -> int:
     """Remove what expired of one list.
 
     Where jobs that waited long before they ran stand first, a walk from the oldest meets only them, in every run
     anew; then another walk begins elsewhere, at a place that is different in each run.
     """
-    found = remove_old(yard, wanted, before_ms, bounds)
+    found = remove_old(yard, query, before_ms, bounds)
     if found.place is None or found.count >= bounds.most or not bounds.going_on():
         return found.count
     start_ms, run = int(found.place.partition("-")[0]), yard.now_ms() // MINUTE_MS
     elsewhere_ms = start_ms + int((before_ms - start_ms) * (run * GOLDEN_SHARE % 1))
-    return found.count + remove_old(yard, wanted, before_ms, bounds, f"{elsewhere_ms:013d}-").count
+    return found.count + remove_old(yard, query, before_ms, bounds, f"{elsewhere_ms:013d}-").count

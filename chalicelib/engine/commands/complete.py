@@ -45,7 +45,7 @@ class Completion:
 
 
 def complete(yard: Yard, job_id: int, completion: Completion, kind: Kind = Kind.TASK) -> Job:
-    """Record how a task that is not done went; answers its record.
+    """Record how a task that is not done went; returns its record.
 
     Raises ``NotFound``, ``Conflict`` for a task that is done, ``InvalidInput`` for what is no JSON, and ``TooLarge``.
     """
@@ -121,7 +121,7 @@ def _complete(yard: Yard, job_id: int, completion: Completion, kind: Kind, from_
     for _ in range(RACE_TRIES):
         job = find(yard, job_id, kind)
         _expect_live(job, from_states)
-        stored = StoredOutput() if output is None else yard.payloads.store_output(job, output, by.seal)
+        stored = StoredOutput() if output is None else yard.payloads.store_output(job, output, by.settle_token)
         try:
             if not completion.success:
                 return yard.jobs.complete(job, by, _error(completion.error), stored, yard.now_ms())

@@ -11,13 +11,13 @@ from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailabl
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import Prepared, check, prepare, unsent
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.sweeping import sweep
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.job_lists import Wanted, labels_of
+from chalicelib.store.job_lists import JobQuery, index_keys_of
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
@@ -49,12 +49,12 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
 
 
 def cancel_matching(yard: Yard, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # as the dialects say
-    """Cancel every task of a type about a target that is not done; answers how many those were.
+    """Cancel every task of a type about a target that is not done; returns how many those were.
 
     Reads the records of all tasks about the target.
     """
-    wanted = Wanted(Kind.TASK, type, labels_of(*sorted(LIVE)), target_id=target_id, descending=False)
-    found = (job for _, job in yard.lists.walk(wanted) if job is not None)
+    query = JobQuery(Kind.TASK, type, index_keys_of(*sorted(LIVE)), target_id=target_id, descending=False)
+    found = (job for _, job in yard.lists.walk(query) if job is not None)
     about = (job.id for job in found if job.target_type == target_type)
     return sweep(about, lambda job_id: cancel(yard, job_id, Kind.TASK).state is State.CANCELED, named=_named)
 
@@ -73,7 +73,7 @@ def promote(yard: Yard, job_id: int, kind: Kind) -> Job:
 
 
 def start_now(yard: Yard, job: Job) -> Job:
-    """Let a job that was pending start now. Answers it as it stands, if a worker or a cancellation was faster."""
+    """Let a job that was pending start now. Returns it as it stands, if a worker or a cancellation was faster."""
     for _ in range(RACE_TRIES):
         now_ms = yard.now_ms()
         if job.state is not State.PENDING or job.due_at_ms <= now_ms:
@@ -88,7 +88,7 @@ def start_now(yard: Yard, job: Job) -> Job:
 
 
 def reset_running(yard: Yard, sparing: Collection[int] = ()) -> int:
-    """Send every running task back to its lane, whoever runs it, but those with the ids ``sparing``; answers how many.
+    """Send every running task back to its lane, whoever runs it, but those with the ids ``sparing``; returns how many.
 
     Their handlers learn of it at the next heartbeat or progress call, and record nothing more (fastify-task: resetAll).
     One that runs again meanwhile is not reset again.
@@ -101,7 +101,7 @@ def reset_running(yard: Yard, sparing: Collection[int] = ()) -> int:
         done.add(job.id)
         return 1
 
-    walked = yard.lists.walk(Wanted(Kind.TASK, labels=labels_of(State.RUNNING), descending=False))
+    walked = yard.lists.walk(JobQuery(Kind.TASK, index_keys=index_keys_of(State.RUNNING), descending=False))
     running = (job for _, job in walked if job is not None and job.id not in sparing and job.id not in done)
     return sweep(running, reset, named=lambda job: _named(job.id))
 
@@ -116,9 +116,9 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
         if job.state not in (State.FAILED, State.CANCELED) or job.replayed_at_ms is not None:
             break
         now_ms = yard.now_ms()
-        held = job.held and not _parent_succeeded(yard, job)
+        blocked = job.blocked and not _parent_succeeded(yard, job)
         try:
-            restarted = yard.jobs.restart(job, _restart_wake_ms(job, held, now_ms), now_ms, held=held)
+            restarted = yard.jobs.restart(job, _restart_wake_ms(job, blocked, now_ms), now_ms, blocked=blocked)
         except JobRefused as refused:
             if not _is_restarted(refused.ledger, job):
                 continue  # it moved in between: look again
@@ -155,7 +155,7 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
         if met["replayed_as"] != successor.job.id:  # otherwise our own write, whose answer was lost
             raise Conflict("this dead letter was replayed already", field="id", got=str(job_id)) from refused
     except JobRefused as refused:
-        if not (isinstance(refused.ledger, Job) and refused.ledger.birth == successor.job.birth):
+        if not (isinstance(refused.ledger, Job) and refused.ledger.uid == successor.job.uid):
             raise
     send_marked(yard, successor.travelling)
     return successor.job
@@ -182,7 +182,7 @@ def _named(job_id: int) -> str:
 def _successor(yard: Yard, dead: Job) -> Prepared:
     body: dict[str, Any] = yard.payloads.body(dead)
     detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
-    draft = Draft(
+    new_job = NewJob(
         kind=dead.kind,
         type=dead.type,
         priority=dead.priority,
@@ -199,7 +199,7 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
         **body,
     )
-    return unsent(prepare(yard, draft, check(yard, draft)), yard.now_ms())
+    return unsent(prepare(yard, new_job, check(yard, new_job)), yard.now_ms())
 
 
 def _is_restarted(ledger: Job | Tombstone | None, seen: Job) -> TypeGuard[Job]:
@@ -210,7 +210,7 @@ def _is_restarted(ledger: Job | Tombstone | None, seen: Job) -> TypeGuard[Job]:
     return (
         isinstance(ledger, Job)
         and seen.state in (State.FAILED, State.CANCELED)
-        and (ledger.birth, ledger.delivery) == (seen.birth, seen.delivery + 1)
+        and (ledger.uid, ledger.delivery) == (seen.uid, seen.delivery + 1)
     )
 
 
@@ -219,7 +219,7 @@ def _parent_succeeded(yard: Yard, job: Job) -> bool:
     return parent is not None and parent.state is State.SUCCESS
 
 
-def _restart_wake_ms(job: Job, held: bool, now_ms: int) -> int | None:
-    if held:
+def _restart_wake_ms(job: Job, blocked: bool, now_ms: int) -> int | None:
+    if blocked:
         return wake_for_child(job.created_at_ms, now_ms)
-    return wake_for_send(now_ms, now_ms) if replace(job, held=False).travels else None
+    return wake_for_send(now_ms, now_ms) if replace(job, blocked=False).travels else None

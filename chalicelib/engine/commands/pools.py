@@ -14,7 +14,7 @@ from chalicelib.engine.commands.lifecycle import RACE_TRIES
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.pool_files import ID_TARGET, Pool, error_text, id_of
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import current_run
 from chalicelib.engine.yard import Yard
@@ -55,18 +55,18 @@ def pool_of(yard: Yard, name: str) -> Pool:
 
 
 def add(yard: Yard, name: str, args: Sequence[Any]) -> int:
-    """Add a job to a pool, to be run with ``args``; answers its id, or 0 where the pool is full.
+    """Add a job to a pool, to be run with ``args``; returns its id, or 0 where the pool is full.
 
     Raises ``NotFound``, ``InvalidInput``, ``TooLarge``, ``Conflict`` where ``event.next`` gave an id that another job
     has, and ``Unavailable``.
     """
     pool = pool_of(yard, name)
     number = _next_id(pool)
-    draft = Draft(kind=Kind.TASK, type=pool.type, input={"args": list(args)})
+    new_job = NewJob(kind=Kind.TASK, type=pool.type, input={"args": list(args)})
     if number is not None:
-        draft = replace(draft, target_id=str(number), target_type=ID_TARGET, alias=number)
+        new_job = replace(new_job, target_id=str(number), target_type=ID_TARGET, alias=number)
     try:
-        return id_of(publish(yard, draft))
+        return id_of(publish(yard, new_job))
     except Full:
         return FULL
 

@@ -13,8 +13,8 @@ from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.concurrency import leave
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.heartbeat import Keeper
-from chalicelib.engine.worker.pause import held_up_by
+from chalicelib.engine.worker.heartbeat import Heartbeat
+from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.worker.run import run, timeout_of
 from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
@@ -23,17 +23,17 @@ from chalicelib.store.ledger import JobRefused
 
 
 def run_now(yard: Yard, job_id: int) -> Job:
-    """Make one attempt at a pending task that a handler runs, delayed or not; answers the record as it then is.
+    """Make one attempt at a pending task that a handler runs, delayed or not; returns the record as it then is.
 
     A task in another state, one that a person completes, a child that waits for its parent, one that is paused, and one
     of a type with no free slot are left as they are.
     The message on the lane finds the work done, or brings what is to be done again. Raises ``NotFound``.
     """
     job = find(yard, job_id, Kind.TASK)
-    if job.state is not State.PENDING or not job.travels or held_up_by(yard, job.type, job.queue) is not None:
+    if job.state is not State.PENDING or not job.travels or paused_by(yard, job.type, job.queue) is not None:
         return job
-    with Keeper(yard, []) as keeper:
-        lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
+    with Heartbeat(yard, []) as heartbeat:
+        lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
         claimed = claim(yard, start_now(yard, job), lease)
         if not isinstance(claimed, Job):
             return find(yard, job_id, Kind.TASK)  # a worker was faster, or no slot is free
@@ -42,10 +42,12 @@ def run_now(yard: Yard, job_id: int) -> Job:
             case Failed() | Unread() as unreadable:
                 outcome = unreadable
             case body:
-                context = Context(yard, claimed, body, lease.until_ms, _deadline_ms(yard, claimed), keeper.hold)
-                keeper.watch(context, None)
+                context = Context(
+                    yard, claimed, body, lease.until_ms, _deadline_ms(yard, claimed), heartbeat.extend_visibility
+                )
+                heartbeat.watch(context, None)
                 outcome = run(yard, context)
-                keeper.unwatch()
+                heartbeat.unwatch()
         try:
             return settle(yard, claimed, outcome)[0]
         except JobRefused:

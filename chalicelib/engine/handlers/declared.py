@@ -18,7 +18,7 @@ from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.engine.handlers.declare import Mark, label_of, marks_of, place_of
-from chalicelib.engine.handlers.importing import told_by_place
+from chalicelib.engine.handlers.importing import by_place
 from chalicelib.engine.handlers.pool_files import pools_in
 from chalicelib.engine.handlers.script_files import scripts_in
 
@@ -34,7 +34,7 @@ def declarations(packages: Sequence[ModuleType]) -> list[Any]:
     not declared here. Raises ``HandlersBroken`` naming the place of what is wrong.
     """
     packages = list({package.__name__: package for package in packages}.values())
-    with told_by_place([package.__name__ for package in packages]):
+    with by_place([package.__name__ for package in packages]):
         modules = list({id(each): each for package in packages for each in _modules(package)}.values())
         found = _named(modules)
         _refuse_hidden(modules, found)
@@ -63,9 +63,9 @@ def _plain_folders(paths: Sequence[str]) -> list[str]:
 def _named(modules: Sequence[ModuleType]) -> list[Any]:
     """The marked functions that have names in the modules: those that are written there, then those brought there."""
     names = {module.__name__ for module in modules}
-    held = [(module.__name__, value) for module in modules for value in vars(module).values() if marks_of(value)]
-    written = [value for module, value in held if _home(value) == module]
-    brought = [value for _, value in held if _home(value) in names or not _is_imported(value)]
+    found = [(module.__name__, value) for module in modules for value in vars(module).values() if marks_of(value)]
+    written = [value for module, value in found if _home(value) == module]
+    brought = [value for _, value in found if _home(value) in names or not _is_imported(value)]
     return list({id(value): value for value in (*written, *brought)}.values())
 
 

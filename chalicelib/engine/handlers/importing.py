@@ -25,7 +25,7 @@ class HandlersBroken(InvalidInput):
 
 
 @contextmanager
-def told_by_place(packages: Collection[str]) -> Iterator[None]:
+def by_place(packages: Collection[str]) -> Iterator[None]:
     """Raise ``HandlersBroken``, naming file and line, for whatever the import of handlers in the block raises.
 
     The place is that of a syntax error, or else of the innermost call in users' code: the modules of ``packages``, and

@@ -9,7 +9,7 @@
       "size": 1000,                                how many jobs may be unfinished; one more is answered 0 (1024)
       "process": "scripts.thumbnails.Make",        called with (id, *args)
       "event": {
-        "next": "scripts.thumbnails.NextID",       called with nothing; answers the number that is the job's id
+        "next": "scripts.thumbnails.NextID",       called with nothing; returns the number that is the job's id
         "add": "scripts.thumbnails.OnAdd",         (id)
         "success": "scripts.thumbnails.OnSuccess",     (id, response)
         "error": "scripts.thumbnails.OnError",         (id, error text), after the last attempt
@@ -110,7 +110,9 @@ def pools_in(package: ModuleType) -> list[Any]:
     for file in _files(package):
         name = _name_of(file)
         if name in seen:
-            raise _wrong(file, "file", "one definition of a pool", f"{_told(seen[name])}, too", "rename one of the two")
+            raise _wrong(
+                file, "file", "one definition of a pool", f"{_shown(seen[name])}, too", "rename one of the two"
+            )
         seen[name] = file
         pool = defined(name, file, package)
         declared += [_handler(pool), *_hooks(pool)]
@@ -159,7 +161,7 @@ def _inside(file: Path) -> Path:
     return Path(*parts[len(parts) - parts[::-1].index(FOLDER) :])
 
 
-def _told(file: Path) -> str:
+def _shown(file: Path) -> str:
     """Which file this is, in every error: ``pools/mail/welcome.json``."""
     return f"{FOLDER}/{_inside(file).as_posix()}"
 
@@ -343,5 +345,5 @@ def _named(function: Any, pool: Pool, event: str) -> Any:
 
 def _wrong(file: Path, field: str, expected: str, got: object, remedy: str) -> InvalidInput:
     return InvalidInput(
-        f"the pool definition {_told(file)} is wrong", field=field, expected=expected, got=got, remedy=remedy
+        f"the pool definition {_shown(file)} is wrong", field=field, expected=expected, got=got, remedy=remedy
     )

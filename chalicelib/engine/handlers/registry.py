@@ -28,7 +28,7 @@ from chalicelib.engine.handlers.declare import (
     positional_parameters,
 )
 from chalicelib.engine.handlers.declared import declarations
-from chalicelib.engine.handlers.importing import told_by_place
+from chalicelib.engine.handlers.importing import by_place
 from chalicelib.engine.handlers.pool_files import Pool
 from chalicelib.settings import Settings
 
@@ -114,7 +114,7 @@ def registry_of(chosen: Settings) -> Registry:
     Raises ``InvalidInput`` naming file and line where one cannot be imported, or two contradict each other.
     """
     names = names_of(chosen)
-    with told_by_place(names):
+    with by_place(names):
         packages = [import_module(name) for name in names]
     return Registry.of_packages(packages)
 

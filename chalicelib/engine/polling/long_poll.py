@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from chalicelib.core.lanes import Lane
-from chalicelib.engine.polling.receive import Hand
+from chalicelib.engine.polling.receive import PolledBatch
 from chalicelib.engine.publish.lanes import open_lanes
 
 TURN_S = 1  # how long one of several lanes is waited on
@@ -25,33 +25,33 @@ LONE_TURN_S = 2  # how long the only lane is waited on before the directory is a
 Sleep = Callable[[float], None]
 
 
-def wait_for_messages(hand: Hand, topic: str, lanes: Collection[Lane], ends_ms: int, sleep: Sleep) -> None:
+def wait_for_messages(batch: PolledBatch, topic: str, lanes: Collection[Lane], ends_ms: int, sleep: Sleep) -> None:
     """Take what comes until ``ends_ms`` (milliseconds since 1970), and return as soon as something has come.
 
     ``lanes`` have been looked at just now. A topic without a lane is slept over by ``sleep``, a second a time.
     """
     turn = 0
-    while not hand.taken and hand.awaited() and (left_ms := ends_ms - hand.yard.now_ms()) > 0:
+    while not batch.received and batch.awaited() and (left_ms := ends_ms - batch.yard.now_ms()) > 0:
         left_s = -(-left_ms // 1_000)
-        known = open_lanes(hand.yard, topic)
+        known = open_lanes(batch.yard, topic)
         if not known:
             sleep(min(left_s, TURN_S))
             lanes = []
             continue
         awaited = known[turn % len(known)]
-        _look_at(hand, [lane for lane in known if lane != awaited and lane not in lanes])
-        if hand.taken:
+        _look_at(batch, [lane for lane in known if lane != awaited and lane not in lanes])
+        if batch.received:
             return
         turn_s = LONE_TURN_S if len(known) == 1 else TURN_S
         turn, lanes = turn + 1, [awaited]
-        if not hand.take_from(awaited, min(left_s, turn_s)):  # its queue does not show yet
+        if not batch.receive_from(awaited, min(left_s, turn_s)):  # its queue does not show yet
             sleep(min(left_s, TURN_S))
             lanes = []
-    if not hand.taken:
-        _look_at(hand, [lane for lane in open_lanes(hand.yard, topic) if lane not in lanes])
+    if not batch.received:
+        _look_at(batch, [lane for lane in open_lanes(batch.yard, topic) if lane not in lanes])
 
 
-def _look_at(hand: Hand, lanes: Collection[Lane]) -> None:
+def _look_at(batch: PolledBatch, lanes: Collection[Lane]) -> None:
     """Take what the lanes show, in order."""
     for lane in lanes:
-        hand.take_from(lane)
+        batch.receive_from(lane)

@@ -19,28 +19,28 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.texts import readable
 from chalicelib.engine.commands.lifecycle import RACE_TRIES, find
 from chalicelib.engine.polling.long_poll import Sleep, wait_for_messages
-from chalicelib.engine.polling.receive import Hand, always, soonest
+from chalicelib.engine.polling.receive import PolledBatch, always, soonest
 from chalicelib.engine.publish.lanes import lanes_to_poll
 from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.publish.send import AWS_FAILURES
-from chalicelib.engine.worker.pause import held_up_by
-from chalicelib.engine.worker.settle import ComeBack, Fate, settle
+from chalicelib.engine.worker.pause import paused_by
+from chalicelib.engine.worker.settle import ComeBack, Disposition, settle
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.ledger import JobRefused, sealed
+from chalicelib.store.ledger import JobRefused, with_settle_token
 
 LOCK_MIN_MS = 1_000
 LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
 WAIT_MAX_S = 20  # the SQS limit of a long poll; API Gateway ends every request after 29 s
-TAKING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
+RECEIVING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
 PAUSED_TURN_S = 1  # how long a poll of a paused topic sleeps before it looks again
 REASON_MAX_CHARS = 500
 CLIENT_GONE = JobError("ClientGone", "the client that polled it closed the connection before the answer")
 NO_REASON = "the consumer gave no reason"
 
 
-class NotInHand(Conflict):
+class NotLocked(Conflict):
     """The message is not running, so nobody can say how it went. ``job`` is the record as it stands."""
 
     def __init__(
@@ -53,12 +53,12 @@ class NotInHand(Conflict):
         remedy: str | None = None,
     ) -> None:
         remedy = remedy or ("it is settled already" if job.state.terminal else "poll it first")
-        told = message or f"this message is {job.state}, not {State.RUNNING}"
-        super().__init__(told, field=field, expected=expected, remedy=remedy)
+        text = message or f"this message is {job.state}, not {State.RUNNING}"
+        super().__init__(text, field=field, expected=expected, remedy=remedy)
         self.job = job
 
 
-class InOtherHands(NotInHand):
+class LockMismatch(NotLocked):
     """The message is running, but not under the lease that the caller speaks for."""
 
     def __init__(self, job: Job) -> None:
@@ -92,20 +92,20 @@ def poll(
     """
     _refuse_subscribed(yard, topic)
     ends_ms = yard.now_ms() + wait_s * 1_000
-    hand = Hand(yard, limit, lease_ms, consumer, ends_ms + TAKING_MAX_MS, awaited)
+    batch = PolledBatch(yard, limit, lease_ms, consumer, ends_ms + RECEIVING_MAX_MS, awaited)
     if not _resumed(yard, topic, ends_ms, sleep, awaited):
         return []
     try:
         lanes = lanes_to_poll(yard, topic)
         if wait_s == 0 or len(lanes) > 1:  # the wait for a single lane begins with a look at it
             for lane in lanes:
-                hand.take_from(lane)
-        wait_for_messages(hand, topic, lanes, ends_ms, sleep)
+                batch.receive_from(lane)
+        wait_for_messages(batch, topic, lanes, ends_ms, sleep)
     except AWS_FAILURES:
-        if not hand.taken:
+        if not batch.received:
             raise
-        logger.exception("a poll ended early", extra={"topic": topic, "taken": len(hand.taken)})
-    return [whole for job in sorted(hand.taken, key=soonest) if (whole := _readable(yard, job)) is not None]
+        logger.exception("a poll ended early", extra={"topic": topic, "taken": len(batch.received)})
+    return [whole for job in sorted(batch.received, key=soonest) if (whole := _readable(yard, job)) is not None]
 
 
 def _readable(yard: Yard, job: Job) -> Job | None:
@@ -114,15 +114,15 @@ def _readable(yard: Yard, job: Job) -> Job | None:
     if isinstance(found, Job):
         return found
     try:
-        tidy(yard, [(job, hand_in(yard, job, found)[1])])
-    except (NotInHand, *AWS_FAILURES) as error:  # its lease ends, and it is polled again
+        settle_messages(yard, [(job, settle_locked(yard, job, found)[1])])
+    except (NotLocked, *AWS_FAILURES) as error:  # its lease ends, and it is polled again
         logger.warning("an unreadable message was not settled", extra={"job_id": job.id, "error": str(error)})
     return None
 
 
 def _resumed(yard: Yard, topic: str, ends_ms: int, sleep: Sleep, awaited: Callable[[], bool]) -> bool:
-    """Wait, until ``ends_ms`` at the latest, while a topic is paused; answers whether it may be polled."""
-    while held_up_by(yard, topic, topic) is not None:
+    """Wait, until ``ends_ms`` at the latest, while a topic is paused; returns whether it may be polled."""
+    while paused_by(yard, topic, topic) is not None:
         if yard.now_ms() >= ends_ms or not awaited():
             return False
         sleep(PAUSED_TURN_S)
@@ -131,19 +131,19 @@ def _resumed(yard: Yard, topic: str, ends_ms: int, sleep: Sleep, awaited: Callab
 
 def hand_back(yard: Yard, jobs: Sequence[Job]) -> None:
     """Show again, at once, messages that were polled for a client who did not get them; no attempt is charged."""
-    fates: list[tuple[Job, Fate]] = []
+    dispositions: list[tuple[Job, Disposition]] = []
     for job in jobs:
         try:
-            fates.append((job, hand_in(yard, job, Interrupted(CLIENT_GONE))[1]))
-        except NotInHand:
+            dispositions.append((job, settle_locked(yard, job, Interrupted(CLIENT_GONE))[1]))
+        except NotLocked:
             continue  # somebody settled it by its id meanwhile
-    tidy(yard, fates)
+    settle_messages(yard, dispositions)
 
 
 def complete(yard: Yard, job_id: int, lock_token: str | None = None) -> Job:
-    """Record that a message in hand was worked on. Raises ``NotFound``, or ``NotInHand``.
+    """Record that a message in hand was worked on. Raises ``NotFound``, or ``NotLocked``.
 
-    With a ``lock_token`` (a polled job's ``lease``) only its holder succeeds: ``InOtherHands`` for anybody else.
+    With a ``lock_token`` (a polled job's ``lease``) only its holder succeeds: ``LockMismatch`` for anybody else.
     Without one the message is settled for whoever holds it.
     """
     return _settle_by_id(yard, job_id, Succeeded(), lock_token)
@@ -162,15 +162,15 @@ def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
 
     The ledger comes first: where it refuses nothing is changed, and a message that shows up early is not claimed.
     SQS hides a message for at most 12 hours from its receive; beyond, the ledger alone keeps it.
-    Raises ``NotFound``, ``NotInHand`` or ``InOtherHands``.
+    Raises ``NotFound``, ``NotLocked`` or ``LockMismatch``.
     """
-    job = held(find(yard, job_id, Kind.MESSAGE), lock_token)
+    job = require_locked(find(yard, job_id, Kind.MESSAGE), lock_token)
     until_ms = yard.now_ms() + lease_ms
     try:
         yard.jobs.extend_lease(job.id, lock_token, until_ms)
     except JobRefused as refused:
         raise refusal(refused.ledger, job) from refused
-    tidy(yard, [(job, ComeBack(-(-lease_ms // 1_000)))])
+    settle_messages(yard, [(job, ComeBack(-(-lease_ms // 1_000)))])
     return replace(job, lease_until_ms=until_ms, heard=True)
 
 
@@ -179,60 +179,60 @@ def failure(error: str) -> Failed:
     return Failed(JobError("ConsumerError", readable(error, REASON_MAX_CHARS)))
 
 
-def held(job: Job, lock_token: str | None) -> Job:
+def require_locked(job: Job, lock_token: str | None) -> Job:
     """``job``, if a client has it in hand, under ``lock_token`` if one is given.
 
-    Raises ``NotInHand`` or ``InOtherHands``.
+    Raises ``NotLocked`` or ``LockMismatch``.
     """
     if job.state is not State.RUNNING or job.receipt is None:  # without a receipt, a subscriber has it
-        raise NotInHand(job)
+        raise NotLocked(job)
     if lock_token is not None and not hmac.compare_digest(lock_token.encode(), (job.lease or "").encode()):
-        raise InOtherHands(job)
+        raise LockMismatch(job)
     return job
 
 
-def hand_in(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
-    """Record how it went with a job that is ``held``; answers the record and the fate of its SQS message.
+def settle_locked(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
+    """Record how it went with a job that is ``require_locked``; returns the record and the fate of its SQS message.
 
-    Of two reports at the same moment one is recorded. Raises ``NotInHand`` or ``InOtherHands``.
+    Of two reports at the same moment one is recorded. Raises ``NotLocked`` or ``LockMismatch``.
     """
     try:
-        return settle(yard, sealed(job, yard.token()), outcome)
+        return settle(yard, with_settle_token(job, yard.token()), outcome)
     except JobRefused as refused:
         raise refusal(refused.ledger, job) from refused
 
 
-def hand_in_for(yard: Yard, job: Job, outcome: Outcome, lock_token: str | None) -> tuple[Job, Job, Fate]:
-    """``hand_in`` for whoever holds a message: under ``lock_token``, if one is given. Answers the job as held, too.
+def settle_for_holder(yard: Yard, job: Job, outcome: Outcome, lock_token: str | None) -> tuple[Job, Job, Disposition]:
+    """``settle_locked`` for whoever holds a message: under ``lock_token``, if one is given. Returns that job, too.
 
     Without a token a delivery that began since ``job`` was read is settled as well as the one before it.
     """
     for _ in range(RACE_TRIES):
-        held(job, lock_token)
+        require_locked(job, lock_token)
         try:
-            return job, *hand_in(yard, job, outcome)
-        except InOtherHands as refused:
+            return job, *settle_locked(yard, job, outcome)
+        except LockMismatch as refused:
             if lock_token is not None:
                 raise
             job = refused.job
-    raise InOtherHands(job)
+    raise LockMismatch(job)
 
 
-def refusal(ledger: Job | Tombstone | None, seen: Job) -> NotInHand:
+def refusal(ledger: Job | Tombstone | None, seen: Job) -> NotLocked:
     """Why a job that was ``seen`` in hand is not any more."""
     job = ledger if isinstance(ledger, Job) else seen
-    return InOtherHands(job) if job.state is State.RUNNING else NotInHand(job)
+    return LockMismatch(job) if job.state is State.RUNNING else NotLocked(job)
 
 
-def tidy(yard: Yard, fates: Sequence[tuple[Job, Fate]]) -> None:
+def settle_messages(yard: Yard, dispositions: Sequence[tuple[Job, Disposition]]) -> None:
     """Do to the SQS messages of jobs, as they were held, what the ledger has decided, in as few calls as can be.
 
     If it fails, the message comes back and is void: the ledger has the last word, and it has spoken.
     """
     waits_s: dict[int | None, list[Received]] = {}  # None: to be deleted
-    for job, fate in fates:
+    for job, disposition in dispositions:
         message = Received(job.source or "", "", job.receipt or "", "")
-        waits_s.setdefault((fate.hide_s or 0) if isinstance(fate, ComeBack) else None, []).append(message)
+        waits_s.setdefault((disposition.hide_s or 0) if isinstance(disposition, ComeBack) else None, []).append(message)
     for hide_s, messages in waits_s.items():
         try:
             if hide_s is None:
@@ -256,6 +256,6 @@ def _refuse_subscribed(yard: Yard, topic: str) -> None:
 
 def _settle_by_id(yard: Yard, job_id: int, outcome: Outcome, lock_token: str | None) -> Job:
     job = find(yard, job_id, Kind.MESSAGE)
-    held_job, settled, fate = hand_in_for(yard, job, outcome, lock_token)
-    tidy(yard, [(held_job, fate)])
+    locked_job, settled, disposition = settle_for_holder(yard, job, outcome, lock_token)
+    settle_messages(yard, [(locked_job, disposition)])
     return settled

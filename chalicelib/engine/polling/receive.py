@@ -9,7 +9,7 @@ from chalicelib.core.decisions import Drop, Hide
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.core.lanes import Lane
-from chalicelib.engine.publish.malformed import bury_unreadable
+from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.worker.claim import claim, opened
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, NoQueue, Received
@@ -33,7 +33,7 @@ def always() -> bool:
 
 
 @dataclass(slots=True)
-class Hand:
+class PolledBatch:
     """What one poll has taken so far: at most ``limit`` messages, leased for ``lease_ms`` to ``consumer``.
 
     Nothing more is taken from ``ends_ms`` on (milliseconds since 1970), nor once the answer has no room for more, nor
@@ -46,7 +46,7 @@ class Hand:
     consumer: str
     ends_ms: int
     awaited: Callable[[], bool] = always  # whether the client still waits for what is taken
-    taken: list[Job] = field(default_factory=list)
+    received: list[Job] = field(default_factory=list)
     _room_bytes: int = field(init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -56,13 +56,13 @@ class Hand:
     @property
     def full(self) -> bool:
         """Whether nothing more is to be taken."""
-        over = self._closed or len(self.taken) >= self.limit or self.yard.now_ms() >= self.ends_ms
+        over = self._closed or len(self.received) >= self.limit or self.yard.now_ms() >= self.ends_ms
         return over or not self.awaited()
 
-    def take_from(self, lane: Lane, wait_s: int = 0) -> bool:
+    def receive_from(self, lane: Lane, wait_s: int = 0) -> bool:
         """Claim what a lane shows until the hand is full; a receive that brings nothing ends it.
 
-        The first receive waits up to ``wait_s`` (0 to 20) for a message. Answers whether the lane has a queue.
+        The first receive waits up to ``wait_s`` (0 to 20) for a message. Returns whether the lane has a queue.
         """
         source = self.yard.transport.source_of(lane)
         while not self.full:
@@ -82,7 +82,7 @@ class Hand:
         A lease ends no later than the hiding. Without a wait both are counted from the asking. Within a wait a
         message may come at any moment, so the lease is counted from the answer and the hiding lasts a little longer.
         """
-        most = min(self.limit - len(self.taken), BATCH_MAX_MESSAGES)
+        most = min(self.limit - len(self.received), BATCH_MAX_MESSAGES)
         hide_s = -(-self.lease_ms // 1_000) + (WAIT_MARGIN_S if wait_s else 0)
         asked_at_ms = self.yard.now_ms()
         messages = self.yard.transport.receive(source, most, min(hide_s, HIDE_MAX_S), wait_s)
@@ -94,7 +94,7 @@ class Hand:
         while waiting:
             message, envelope = waiting[0]
             size_bytes = self._size_bytes(message.text, envelope)
-            if self.full or (self.taken and size_bytes > self._room_bytes):
+            if self.full or (self.received and size_bytes > self._room_bytes):
                 self._closed = True
                 self.yard.transport.hide([message for message, _ in waiting], 0)
                 return
@@ -102,7 +102,7 @@ class Hand:
             lease = Lease(self.yard.token(), until_ms, self.consumer, message.source, message.receipt)
             job = self._claimed(message, envelope, lease)
             if job is not None:
-                self.taken.append(job)
+                self.received.append(job)
                 self._room_bytes -= self._size_bytes(to_envelope(job), job)
 
     def _readable(self, messages: Iterable[Received]) -> list[tuple[Received, Job]]:
@@ -112,7 +112,7 @@ class Hand:
             try:
                 readable.append((message, opened(message.text)))
             except InvalidInput:
-                bury_unreadable(self.yard, message)
+                dead_letter_malformed(self.yard, message)
                 self.yard.transport.delete([message])
         return sorted(readable, key=lambda entry: soonest(entry[1]))
 

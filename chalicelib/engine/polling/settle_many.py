@@ -13,9 +13,9 @@ from chalicelib.core.decisions import Outcome
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
-from chalicelib.engine.polling.poll import hand_in_for, tidy
+from chalicelib.engine.polling.poll import settle_for_holder, settle_messages
 from chalicelib.engine.publish.send import AWS_FAILURES
-from chalicelib.engine.worker.settle import Fate
+from chalicelib.engine.worker.settle import Disposition
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 
@@ -39,7 +39,7 @@ def settle_batch(yard: Yard, reports: Sequence[Report]) -> list[Job | TaskyardEr
     """
     jobs = {job.id: job for job in yard.jobs.find_many(list(dict.fromkeys(report.job_id for report in reports)))}
     firsts = {report.job_id: position for position, report in reversed(list(enumerate(reports)))}
-    fates: list[tuple[Job, Fate]] = []
+    dispositions: list[tuple[Job, Disposition]] = []
 
     def settled(position: int) -> Job | TaskyardError:
         report = reports[position]
@@ -47,18 +47,18 @@ def settle_batch(yard: Yard, reports: Sequence[Report]) -> list[Job | TaskyardEr
             return Conflict("an earlier entry of this batch is about the same message", field="id", got=report.job_id)
         try:
             found = _found(jobs, report.job_id)
-            job, record, fate = hand_in_for(yard, found, report.outcome, report.lock_token)
+            job, record, disposition = settle_for_holder(yard, found, report.outcome, report.lock_token)
         except TaskyardError as refused:
             return refused
         except AWS_FAILURES as error:
             logger.warning("a report was not recorded", extra={"job_id": report.job_id, "error": str(error)})
             return Unavailable("AWS did not take the report", remedy="try again")
-        fates.append((job, fate))
+        dispositions.append((job, disposition))
         return record
 
     with threads(PARALLEL_WRITES) as writers:
         answers = list(writers.map(settled, range(len(reports))))
-    tidy(yard, fates)
+    settle_messages(yard, dispositions)
     return answers
 
 

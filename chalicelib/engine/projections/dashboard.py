@@ -20,7 +20,7 @@ from chalicelib.core.projection import MINUTE_MS, Bucket, Measure, Quantity, min
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store.insights import Standing
-from chalicelib.store.job_lists import READ_CHUNK, Wanted
+from chalicelib.store.job_lists import READ_CHUNK, JobQuery
 from chalicelib.store.table import chunks
 
 SPAN_MIN_MS = 3_600_000  # what the series show at least, as fastify-mq does
@@ -100,7 +100,7 @@ def look(yard: Yard, window_ms: int, step_ms: int | None = None, topic: str | No
     """All topics, or one. Rates are of the last ``window_ms``, the series' steps take ``step_ms``: whole minutes.
 
     The window is rounded up so that it begins with a minute. The series are as long as the window, at least an hour.
-    Raises ``InvalidInput`` where they would have more than 360 points; unless told, the step is as short as can be.
+    Raises ``InvalidInput`` where they would have more than 360 points; by default the step is as short as can be.
     """
     now_ms = yard.now_ms()
     since_ms = minute_of(now_ms - window_ms)
@@ -275,5 +275,5 @@ def _oldest(yard: Yard, topic: str) -> list[int]:
     return list(islice(yard.lists.ids(_pending_of(topic), OLDEST_LOOKED_AT), OLDEST_LOOKED_AT))
 
 
-def _pending_of(topic: str) -> Wanted:
-    return Wanted(Kind.MESSAGE, topic, (State.PENDING.value,), descending=False)
+def _pending_of(topic: str) -> JobQuery:
+    return JobQuery(Kind.MESSAGE, topic, (State.PENDING.value,), descending=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import WINDOW, Wanted
+from chalicelib.store.job_lists import WINDOW, JobQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Depth:
 
 def depth_of(yard: Yard, topic: str | None = None) -> Depth:
     """How many messages wait, of one topic or of all."""
-    waiting = yard.lists.count(Wanted(Kind.MESSAGE, topic, (State.PENDING.value,)))
+    waiting = yard.lists.count(JobQuery(Kind.MESSAGE, topic, (State.PENDING.value,)))
     if topic is not None and waiting <= WINDOW:
         return Depth(waiting, is_exact=True, by_topic=None)
     by_topic = _waiting_by_topic(yard)

@@ -119,7 +119,7 @@ def group_of(job_id: int, recipient: str) -> str:
 
 
 def send(yard: Yard, changes: Sequence[Change]) -> int:
-    """Send what ``changes`` tell to everybody who cares; answers how many letters that were.
+    """Send what ``changes`` tell to everybody who cares; returns how many letters that were.
 
     Raises ``Unavailable``, or what botocore raises, unless all were taken. To send again is harmless within five
     minutes; later, recipients are told again.
@@ -160,26 +160,26 @@ def _events(changes: Iterable[Change]) -> Iterator[JobEvent]:
 
 
 def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[], int], call: Post = post) -> list[str]:
-    """Deliver letters in their order; answers the ids of the messages that must come back.
+    """Deliver letters in their order; returns the ids of the messages that must come back.
 
     Of a group whose first letter could not be delivered, no later one is tried: all come back once that one does.
     Nor is any of a webhook that was waited for in vain, for a while.
     """
-    teller = _Teller(yard, call)
-    held: set[str] = set()
+    reporter = _Reporter(yard, call)
+    blocked_groups: set[str] = set()
     come_back: list[str] = []
     for message in messages:
         addressed = _addressed(message)
         group = message.message_id if addressed is None else addressed.group
         problem: str | None = "another comes first, or too little time is left"
         wait_s = 0
-        if group not in held and remaining_ms() >= DELIVERY_RESERVE_MS:
-            problem = teller.told(addressed)
-            wait_s = max(wait_before(message.receive_count), teller.left_alone_s(addressed))
+        if group not in blocked_groups and remaining_ms() >= DELIVERY_RESERVE_MS:
+            problem = reporter.notify_of(addressed)
+            wait_s = max(wait_before(message.receive_count), reporter.left_alone_s(addressed))
         if problem is None:
             continue
         logger.warning("not told, and tried again", extra={"group": group, "wait_s": wait_s, "why": problem})
-        held.add(group)
+        blocked_groups.add(group)
         come_back.append(message.message_id)
         _hide(yard, message, wait_s)
     return come_back
@@ -205,19 +205,19 @@ def wait_before(receives: int) -> int:
 
 
 @dataclass(slots=True)
-class _Teller:
+class _Reporter:
     """Tells recipients, during one invocation."""
 
     yard: Yard
     call: Post
     _webhooks: dict[str, Webhook] | None = None  # as they are now, once one is to be told
 
-    def told(self, addressed: Addressed | None) -> str | None:
+    def notify_of(self, addressed: Addressed | None) -> str | None:
         """Tell the recipient, unless it is left alone; answers why it was not told, or ``None``."""
         if self.left_alone_s(addressed):
             return "the webhook was waited for in vain a while ago"
         try:
-            return self.tell(addressed)
+            return self.report(addressed)
         except Exception as error:  # AWS's, or ours: it concerns this letter alone
             logger.exception("a letter was not delivered")
             return type(error).__name__
@@ -228,13 +228,13 @@ class _Teller:
             return 0
         return math.ceil(self.yard.silences.left_ms(addressed.recipient, self.yard.now_ms()) / 1_000)
 
-    def tell(self, addressed: Addressed | None) -> str | None:
+    def report(self, addressed: Addressed | None) -> str | None:
         """Tell the recipient; answers why it could not be told, without a secret, or ``None``."""
         if addressed is None:
             return "it is no letter that Taskyard wrote"
         event = replace(addressed.event, read_output=self.yard.payloads.output)
         if addressed.recipient == IN_CODE:
-            _tell_hooks(self.yard.handlers.hooks, event)
+            _hook_events(self.yard.handlers.hooks, event)
             return None
         if self._webhooks is None:
             self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
@@ -264,7 +264,7 @@ class _Teller:
         return None
 
 
-def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:
+def _hook_events(hooks: Iterable[Hook], event: JobEvent) -> None:
     """Call every hook that cares. What one raises is its own: the others are called, and nothing comes back."""
     for hook in hooks:
         if not wants(hook, event):
@@ -278,7 +278,7 @@ def _tell_hooks(hooks: Iterable[Hook], event: JobEvent) -> None:
 def document_of(event: JobEvent) -> dict[str, Any]:
     """What a webhook is told. Times are in milliseconds since 1970."""
     job = event.job
-    told: dict[str, Any] = {
+    notify_of: dict[str, Any] = {
         "id": event.id,
         "event": event.what.value,
         "atMs": event.at_ms,
@@ -303,7 +303,7 @@ def document_of(event: JobEvent) -> dict[str, Any]:
             "completedAtMs": job.completed_at_ms,
         },
     }
-    return {**told, **_output(event)} if event.what is EventType.COMPLETE else told
+    return {**notify_of, **_output(event)} if event.what is EventType.COMPLETE else notify_of
 
 
 def _output(event: JobEvent) -> dict[str, Any]:

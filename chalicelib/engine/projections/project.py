@@ -26,20 +26,24 @@ class Change:
     at_ms: int = 0
 
 
-Tell = Callable[[Sequence[Change]], object]
+Notify = Callable[[Sequence[Change]], object]
 
 
-def tell_nobody(changes: Sequence[Change]) -> None:
+def report_nothing(changes: Sequence[Change]) -> None:
     """Counted changes are of no further interest."""
 
 
 def project(
-    yard: Yard, shard: str, changes: Sequence[Change], tell: Tell = tell_nobody, announce: Tell = tell_nobody
+    yard: Yard,
+    shard: str,
+    changes: Sequence[Change],
+    report: Notify = report_nothing,
+    announce: Notify = report_nothing,
 ) -> int:
-    """Count the changes of one shard that were not counted yet; answers how many those were.
+    """Count the changes of one shard that were not counted yet; returns how many those were.
 
     ``announce`` hears of changes before they count as counted: of every one, in order, perhaps twice; where it raises,
-    nothing more is counted. ``tell`` hears of changes once they are counted, and of none twice: whoever dies in
+    nothing more is counted. ``report`` hears of changes once they are counted, and of none twice: whoever dies in
     between has told too little.
     """
     for _ in range(RACE_TRIES):
@@ -51,7 +55,7 @@ def project(
                 announce(run)
                 yard.insights.add(shard, watermark, run[-1].sequence, effects)
                 watermark = run[-1].sequence
-                tell(run)
+                report(run)
         except AlreadyCounted:
             continue  # the same batch is being counted elsewhere: start from where that has come
         return len(fresh)

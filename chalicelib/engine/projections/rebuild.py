@@ -11,11 +11,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
 from chalicelib.core.job import Job
-from chalicelib.core.projection import CohortKey, Effects, Group, Measure, counted, group_of, in_cohort
+from chalicelib.core.projection import Effects, Group, Measure, TaskAmountKey, counted, group_of, task_amounts
 from chalicelib.core.states import TERMINAL, Kind, State
-from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, Cohort, Took
+from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, TaskDay, Took
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.table import chunks
 from chalicelib.store.task_statistics import KEPT_S
 
@@ -26,22 +26,22 @@ _Group = tuple[str, str, int]  # a task's type, its runner, and the day of UTC i
 
 
 def rebuild_counters(yard: Yard) -> int:
-    """Count every job of the ledger and let the counters say just that, and the statistics; answers how many there are.
+    """Count every job of the ledger and let the counters say just that, and the statistics; returns how many there are.
 
     What was counted since ever is raised to what the ledger proves, and never falls. Nothing may be published, worked
     on or projected meanwhile. The minute series stay as they are.
     """
     counters: Effects = Effects()
-    cohorts: Effects = Effects()
+    task_days: Effects = Effects()
     proven: defaultdict[Group, Counter[Measure]] = defaultdict(Counter)
     for job in _jobs(yard):
         counters[counted(job)] += 1
         proven[group_of(job)].update(proven_by(job))
         if job.kind is Kind.TASK:
-            cohorts.update(in_cohort(job))
+            task_days.update(task_amounts(job))
     yard.insights.replace_counters(REBUILT_SHARD, counters)
     yard.insights.raise_totals(REBUILT_SHARD, proven)
-    _rebuild_statistics(yard, _by_group(cohorts))
+    _rebuild_statistics(yard, _by_group(task_days))
     return sum(counters.values())
 
 
@@ -56,35 +56,36 @@ def proven_by(job: Job) -> Counter[Measure]:
 
 def _jobs(yard: Yard) -> Iterator[Job]:
     for kind in Kind:
-        for chunk in chunks(list(yard.lists.ids(Wanted(kind), page_size=1_000)), READ_CHUNK):
+        for chunk in chunks(list(yard.lists.ids(JobQuery(kind), page_size=1_000)), READ_CHUNK):
             yield from yard.jobs.find_many(chunk)
 
 
-def _rebuild_statistics(yard: Yard, found: Mapping[_Group, Cohort]) -> None:
+def _rebuild_statistics(yard: Yard, found: Mapping[_Group, TaskDay]) -> None:
     now_ms = yard.now_ms()
     oldest_ms = now_ms - KEPT_S * 1_000
     known = {
-        (cohort.type, cohort.runner, cohort.day_ms): cohort for cohort in yard.insights.cohorts.read(oldest_ms, now_ms)
+        (task_day.type, task_day.runner, task_day.day_ms): task_day
+        for task_day in yard.insights.task_days.read(oldest_ms, now_ms)
     }
     for group in dict.fromkeys([*known, *found]):
-        nothing = Cohort(*group, {})
+        nothing = TaskDay(*group, {})
         before = known.get(group, nothing)
         now = combined(found.get(group, nothing), before)
         if now.day_ms >= oldest_ms and now != filled(before):
-            yard.insights.cohorts.replace(now)
+            yard.insights.task_days.replace(now)
 
 
-def combined(ledger: Cohort, known: Cohort) -> Cohort:
+def combined(ledger: TaskDay, known: TaskDay) -> TaskDay:
     """What a day's tasks are, by what the ledger has of them and what the statistics knew; with all amounts."""
     pairs = zip(_by_quarter(ledger), _by_quarter(known), strict=True)
     quarters = [_quarter(on_ledger, was_known) for on_ledger, was_known in pairs]
     amounts = {amount: [quarter[amount] for quarter in quarters] for amount in AMOUNTS}
-    return Cohort(ledger.type, ledger.runner, ledger.day_ms, amounts)
+    return TaskDay(ledger.type, ledger.runner, ledger.day_ms, amounts)
 
 
-def filled(cohort: Cohort) -> Cohort:
+def filled(task_day: TaskDay) -> TaskDay:
     """The same with all amounts."""
-    return combined(cohort, cohort)
+    return combined(task_day, task_day)
 
 
 def _quarter(ledger: Mapping[Amount, int], known: Mapping[Amount, int]) -> Mapping[Amount, int]:
@@ -95,18 +96,18 @@ def _quarter(ledger: Mapping[Amount, int], known: Mapping[Amount, int]) -> Mappi
     return {**ledger, **ended, **{took: longer[took] for took in Took}}  # of the living none is deleted
 
 
-def _by_quarter(cohort: Cohort) -> list[dict[Amount, int]]:
+def _by_quarter(task_day: TaskDay) -> list[dict[Amount, int]]:
     nought = (0,) * QUARTERS_A_DAY
     return [
-        {amount: cohort.amounts.get(amount, nought)[number] for amount in AMOUNTS} for number in range(QUARTERS_A_DAY)
+        {amount: task_day.amounts.get(amount, nought)[number] for amount in AMOUNTS} for number in range(QUARTERS_A_DAY)
     ]
 
 
-def _by_group(effects: Effects) -> dict[_Group, Cohort]:
+def _by_group(effects: Effects) -> dict[_Group, TaskDay]:
     amounts: defaultdict[_Group, dict[Amount, list[int]]] = defaultdict(dict)
     for key, number in effects.items():
-        if isinstance(key, CohortKey):
+        if isinstance(key, TaskAmountKey):
             day_ms = key.quarter_ms - key.quarter_ms % DAY_MS
             quarters = amounts[key.type, key.runner, day_ms].setdefault(key.amount, [0] * QUARTERS_A_DAY)
             quarters[(key.quarter_ms - day_ms) // QUARTER_MS] += number
-    return {group: Cohort(*group, found) for group, found in amounts.items()}
+    return {group: TaskDay(*group, found) for group, found in amounts.items()}

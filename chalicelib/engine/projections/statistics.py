@@ -30,10 +30,10 @@ def statistics(
     today = local_day(now_ms, zone)
     first = span.first_day(today)
     back_ms = (today - first).days * DAY_MS
-    cohorts = yard.insights.cohorts.read(
+    task_days = yard.insights.task_days.read(
         now_ms - back_ms - DAY_MS - OFFSET_MAX_MS, now_ms + OFFSET_MAX_MS, only_type, only_runner
     )
-    return reckon(cohorts, zone, first, today)
+    return reckon(task_days, zone, first, today)
 
 
 def zone_named(name: str) -> tzinfo:
@@ -57,19 +57,19 @@ def zone_named(name: str) -> tzinfo:
 def condense(yard: Yard, going_on: Callable[[], bool]) -> int:
     """Put the rows of days that are over into fewer, days that have been so already only for what came late.
 
-    Answers how many rows there were. Nothing but the speed of reading depends on it. It stops when ``going_on`` says
+    Returns how many rows there were. Nothing but the speed of reading depends on it. It stops when ``going_on`` says
     no, and goes on from there the next time; two that run at once do no harm.
     """
-    cohorts = yard.insights.cohorts
+    task_days = yard.insights.task_days
     today = yard.now_ms() // DAY_MS
     newest = today - CONDENSED_AFTER_DAYS[0]
-    done = cohorts.condensed_until_ms()
+    done = task_days.condensed_until_ms()
     first = today - CATCH_UP_MAX_DAYS if done is None else max(done // DAY_MS + 1, today - CATCH_UP_MAX_DAYS)
     condensed = 0
     for day in range(first, newest + 1):
         for age in CONDENSED_AFTER_DAYS:
-            condensed += cohorts.condense((day + CONDENSED_AFTER_DAYS[0] - age) * DAY_MS, going_on)
+            condensed += task_days.condense((day + CONDENSED_AFTER_DAYS[0] - age) * DAY_MS, going_on)
         if not going_on():  # perhaps in the middle of the day: again the next time
             break
-        cohorts.remember_condensed(day * DAY_MS)
+        task_days.remember_condensed(day * DAY_MS)
     return condensed

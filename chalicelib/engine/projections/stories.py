@@ -14,22 +14,22 @@ from chalicelib.engine.yard import Yard
 WINDOW = 500  # messages whose events are put in order together: no index shows events
 
 
-class Told(NamedTuple):
+class StoryEvent(NamedTuple):
     """An event of a message, and what it is sorted by: its time, then its message, then which of its events it is."""
 
-    place: str
+    position: str
     story: Story
     event: TraceEvent
 
 
-def newest_first(stories: Iterable[Story]) -> list[Told]:
+def newest_first(stories: Iterable[Story]) -> list[StoryEvent]:
     """What happened to messages, in the order of time, the newest event first."""
     told = (
-        Told(f"{event.at_ms:013d}-{story.id:016d}-{number:03d}", story, event)
+        StoryEvent(f"{event.at_ms:013d}-{story.id:016d}-{number:03d}", story, event)
         for story in stories
         for number, event in enumerate(story.events)
     )
-    return sorted(told, key=lambda entry: entry.place, reverse=True)
+    return sorted(told, key=lambda entry: entry.position, reverse=True)
 
 
 def with_trace(yard: Yard, trace_id: str) -> list[Story]:

@@ -13,14 +13,14 @@ from chalicelib.store.ledger import JobRefused
 def release_children(yard: Yard, parent: Job) -> None:
     """Start every child that waits for ``parent``. What is left undone by a crash, the clock does."""
     for child in yard.jobs.find_many(yard.jobs.children(parent.id)):
-        release(yard, child)
+        unblock(yard, child)
 
 
-def release(yard: Yard, child: Job) -> None:
+def unblock(yard: Yard, child: Job) -> None:
     """Start one waiting child; harmless if it is started or canceled already."""
     now_ms = yard.now_ms()
     try:
-        released = yard.jobs.release(child, wake_for_send(child.due_at_ms, now_ms), now_ms)
+        released = yard.jobs.unblock(child, wake_for_send(child.due_at_ms, now_ms), now_ms)
     except JobRefused:
         return
     send_marked(yard, released)
@@ -35,6 +35,6 @@ def look_after(yard: Yard, child: Job) -> None:
     if parent is None:
         yard.jobs.cancel(child, yard.now_ms())
     elif parent.state is State.SUCCESS:
-        release(yard, child)
+        unblock(yard, child)
     else:
         yard.jobs.wake_later(child, wake_for_child(child.created_at_ms, yard.now_ms()))

@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
-from chalicelib.engine.new_job import Draft, follower_of
+from chalicelib.engine.new_job import NewJob, follower_of
 from chalicelib.engine.publish.prepare import Prepared, prepare, unsent
 from chalicelib.engine.yard import Yard
 
@@ -23,16 +23,16 @@ def follower(yard: Yard, job: Job, output: Any) -> Prepared | None:
     """
     if not job.chained:
         return None
-    draft = follower_of(_draft(yard, job), output)
-    if draft is None:
+    new_job = follower_of(_new_job(yard, job), output)
+    if new_job is None:
         return None
-    prepared = prepare(yard, draft, yard.handlers.handler(draft.type, draft.script))
+    prepared = prepare(yard, new_job, yard.handlers.handler(new_job.type, new_job.script))
     return unsent(replace(prepared, job=replace(prepared.job, parent_id=job.id)), yard.now_ms())
 
 
-def _draft(yard: Yard, job: Job) -> Draft:
+def _new_job(yard: Yard, job: Job) -> NewJob:
     """What of a job its follower takes over."""
-    return Draft(
+    return NewJob(
         kind=Kind.TASK,
         type=job.type,
         priority=job.priority,

@@ -12,7 +12,7 @@ from chalicelib.core.decisions import Failed, Unread
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import prepare
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -42,7 +42,7 @@ def without(error: PayloadLost | PayloadUnread) -> Failed | Unread:
     return Failed(told, final=True) if isinstance(error, PayloadLost) else Unread(told)
 
 
-def bury_unreadable(yard: Yard, message: Received) -> None:
+def dead_letter_malformed(yard: Yard, message: Received) -> None:
     """Record a foreign message as a dead letter of the topic ``unreadable``; once, however often it is seen."""
     logger.warning("unreadable message", extra={"message_id": message.message_id, "source": message.source})
     job, body = _dead_letter(yard, message)
@@ -57,13 +57,13 @@ def bury_unreadable(yard: Yard, message: Received) -> None:
 def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
     kept_chars = min(KEPT_CHARS, (yard.settings.payload_max_bytes - BESIDE_BYTES) // CHAR_MAX_BYTES)
     content = {"messageId": message.message_id, "source": message.source, "text": message.text[:kept_chars]}
-    prepared = prepare(yard, Draft(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1), None)
+    prepared = prepare(yard, NewJob(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1), None)
     now_ms = yard.now_ms()
-    buried = replace(
+    dead = replace(
         prepared.job,
         state=State.FAILED,
         completed_at_ms=now_ms,
         error=JobError("Unreadable", "the SQS message was not written by Taskyard"),
         trace=(*prepared.job.trace, TraceEvent(Event.DEAD, now_ms).to_line()),
     )
-    return buried, prepared.body
+    return dead, prepared.body

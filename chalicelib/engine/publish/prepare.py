@@ -18,7 +18,7 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.new_job import CHAIN_MAX_TASKS, Draft, follower_of
+from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob, follower_of
 from chalicelib.engine.yard import Yard
 
 DEFAULT_TASK_ATTEMPTS = 3
@@ -38,13 +38,13 @@ class Prepared:
         return self.job if self.body is None else replace(self.job, body=self.body)
 
 
-def check(yard: Yard, draft: Draft) -> Handler | None:
+def check(yard: Yard, new_job: NewJob) -> Handler | None:
     """The handler that will run the draft, if one function alone does.
 
     Raises ``InvalidInput`` naming the first thing that can never work, in the draft or in the chain behind it.
     """
-    handler = _check_one(yard, draft)
-    follower = follower_of(draft, None)
+    handler = _check_one(yard, new_job)
+    follower = follower_of(new_job, None)
     for place in range(1, CHAIN_MAX_TASKS + 1):
         if follower is None:
             return handler
@@ -54,23 +54,26 @@ def check(yard: Yard, draft: Draft) -> Handler | None:
     raise InvalidInput("this chain is too long", field="next", expected=f"at most {CHAIN_MAX_TASKS} tasks")
 
 
-def _check_one(yard: Yard, draft: Draft) -> Handler | None:
+def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
     _expect(
-        PRIORITY_MIN <= draft.priority <= PRIORITY_MAX, "priority", f"{PRIORITY_MIN} to {PRIORITY_MAX}", draft.priority
+        PRIORITY_MIN <= new_job.priority <= PRIORITY_MAX,
+        "priority",
+        f"{PRIORITY_MIN} to {PRIORITY_MAX}",
+        new_job.priority,
     )
-    attempts = draft.max_attempts
+    attempts = new_job.max_attempts
     _expect(
         attempts is None or 1 <= attempts <= ATTEMPTS_MAX, "maxRetries", f"at most {ATTEMPTS_MAX} attempts", attempts
     )
-    if draft.backoff is not None and isinstance(chosen := checked(draft.backoff), Named):
+    if new_job.backoff is not None and isinstance(chosen := checked(new_job.backoff), Named):
         yard.handlers.backoff_function(chosen.name)
-    if draft.kind is Kind.MESSAGE or draft.runner == MANUAL:
+    if new_job.kind is Kind.MESSAGE or new_job.runner == MANUAL:
         return None
-    handler = yard.handlers.handler(draft.type, draft.script)
+    handler = yard.handlers.handler(new_job.type, new_job.script)
     if handler is None:
-        raise _nothing_runs(yard, draft)
-    if not draft.input_follows:
-        _expect_input(handler, draft.input)
+        raise _nothing_runs(yard, new_job)
+    if not new_job.input_follows:
+        _expect_input(handler, new_job.input)
     return handler
 
 
@@ -91,61 +94,61 @@ def _expect_input(handler: Handler, value: Any) -> None:
         ) from error
 
 
-def _nothing_runs(yard: Yard, draft: Draft) -> InvalidInput:
-    if draft.type not in yard.handlers.tasks:
+def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
+    if new_job.type not in yard.handlers.tasks:
         return InvalidInput(
             "no handler is registered for this task type",
             field="type",
             expected=" or ".join(sorted(yard.handlers.tasks)) or "a type declared with @task",
-            got=draft.type,
+            got=new_job.type,
             remedy="declare it with @task in chalicelib/tasks, or create it with runnerType manual",
         )
-    known = sorted(script for kind, script in yard.handlers.scripts if kind == draft.type)
+    known = sorted(script for kind, script in yard.handlers.scripts if kind == new_job.type)
     return InvalidInput(
-        f"{draft.type} has no such script", field="scriptName", expected=" or ".join(known), got=draft.script
+        f"{new_job.type} has no such script", field="scriptName", expected=" or ".join(known), got=new_job.script
     )
 
 
-def prepare(yard: Yard, draft: Draft, handler: Handler | None) -> Prepared:
+def prepare(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     """The new job of a checked draft, its body put where it belongs if that is the bucket."""
     now_ms = yard.now_ms()
-    job_id, birth = yard.ids.new(), yard.token()
-    content = {"input": draft.input, "options": draft.options, "context": draft.context, "next": draft.next}
+    job_id, uid = yard.ids.new(), yard.token()
+    content = {"input": new_job.input, "options": new_job.options, "context": new_job.context, "next": new_job.next}
     members = [f'"{name}":{to_json(value, name)}' for name, value in content.items() if value is not None]
     text = f"{{{','.join(members)}}}"
-    body = yard.payloads.place_body(job_id, birth, text)
-    asked_ms = _asked_ms(draft, now_ms)
-    max_attempts = draft.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, draft)
+    body = yard.payloads.place_body(job_id, uid, text)
+    asked_ms = _asked_ms(new_job, now_ms)
+    max_attempts = new_job.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, new_job)
     job = Job(
         id=job_id,
-        birth=birth,
-        kind=draft.kind,
-        type=draft.type,
-        queue=draft.type if draft.kind is Kind.MESSAGE else handler.queue if handler else DEFAULT_POOL,
+        uid=uid,
+        kind=new_job.kind,
+        type=new_job.type,
+        queue=new_job.type if new_job.kind is Kind.MESSAGE else handler.queue if handler else DEFAULT_POOL,
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
-        due_at_ms=due_at_ms(draft, now_ms),
-        trace_id=draft.trace_id or trace_id_of(job_id, yard.random_bytes),
-        priority=draft.priority,
+        due_at_ms=due_at_ms(new_job, now_ms),
+        trace_id=new_job.trace_id or trace_id_of(job_id, yard.random_bytes),
+        priority=new_job.priority,
         start_at_ms=asked_ms,
         max_attempts=max_attempts,
         attempt_limit=max_attempts,
-        timeout_ms=draft.timeout_ms,
-        backoff=draft.backoff or _chosen_backoff(yard, draft),
+        timeout_ms=new_job.timeout_ms,
+        backoff=new_job.backoff or _chosen_backoff(yard, new_job),
         body=body.text if body.place is None else None,
         body_at=body.place,
         body_bytes=body.bytes,
-        target_id=draft.target_id,
-        target_type=draft.target_type,
-        runner=draft.runner,
-        script=draft.script,
-        parent_id=draft.parent_id,
-        replay_of=draft.replay_of,
-        created_by=draft.created_by,
-        chained=draft.next is not None,
-        remove_on_complete=draft.remove_on_complete,
-        limited=is_limited(yard, draft),
-        trace=((draft.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
+        target_id=new_job.target_id,
+        target_type=new_job.target_type,
+        runner=new_job.runner,
+        script=new_job.script,
+        parent_id=new_job.parent_id,
+        replay_of=new_job.replay_of,
+        created_by=new_job.created_by,
+        chained=new_job.next is not None,
+        remove_on_complete=new_job.remove_on_complete,
+        limited=is_limited(yard, new_job),
+        trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)
 
@@ -156,38 +159,38 @@ def unsent(prepared: Prepared, now_ms: int) -> Prepared:
     return replace(prepared, job=replace(job, wake_at_ms=wake_for_send(job.due_at_ms, now_ms) if job.travels else None))
 
 
-def _declared_attempts(yard: Yard, draft: Draft) -> int:
+def _declared_attempts(yard: Yard, new_job: NewJob) -> int:
     """The most generous of what the topic's subscribers declare, or the default of the kind."""
-    if draft.kind is Kind.TASK:
+    if new_job.kind is Kind.TASK:
         return DEFAULT_TASK_ATTEMPTS
-    declared = [h.max_attempts for h in yard.handlers.subscribers.get(draft.type, ()) if h.max_attempts is not None]
+    declared = [h.max_attempts for h in yard.handlers.subscribers.get(new_job.type, ()) if h.max_attempts is not None]
     return max(declared, default=yard.settings.mq_max_retries)
 
 
-def _chosen_backoff(yard: Yard, draft: Draft) -> Backoff | None:
+def _chosen_backoff(yard: Yard, new_job: NewJob) -> Backoff | None:
     """The backoff that the settings choose for messages, unless a subscriber declares one or it is the default."""
-    declared = any(handler.backoff is not None for handler in yard.handlers.subscribers.get(draft.type, ()))
+    declared = any(handler.backoff is not None for handler in yard.handlers.subscribers.get(new_job.type, ()))
     chosen = yard.settings.message_backoff
-    return None if draft.kind is Kind.TASK or declared or chosen == MESSAGE_BACKOFF else chosen
+    return None if new_job.kind is Kind.TASK or declared or chosen == MESSAGE_BACKOFF else chosen
 
 
-def is_limited(yard: Yard, draft: Draft) -> bool:
+def is_limited(yard: Yard, new_job: NewJob) -> bool:
     """Whether the job counts in the occupancy of its type: one that a worker runs, of a type with a limit."""
-    return draft.kind is Kind.TASK and draft.runner != MANUAL and yard.handlers.limit_of(draft.type) is not None
+    return new_job.kind is Kind.TASK and new_job.runner != MANUAL and yard.handlers.limit_of(new_job.type) is not None
 
 
-def _asked_ms(draft: Draft, now_ms: int) -> int | None:
+def _asked_ms(new_job: NewJob, now_ms: int) -> int | None:
     """The start that was asked for, in the past perhaps."""
-    if draft.due_at_ms is not None:
-        return draft.due_at_ms
-    return None if draft.delay_ms is None else now_ms + draft.delay_ms
+    if new_job.due_at_ms is not None:
+        return new_job.due_at_ms
+    return None if new_job.delay_ms is None else now_ms + new_job.delay_ms
 
 
-def due_at_ms(draft: Draft, now_ms: int) -> int:
+def due_at_ms(new_job: NewJob, now_ms: int) -> int:
     """When the job may start, in milliseconds since 1970; raises ``InvalidInput`` for a start beyond ten years."""
-    asked_ms = _asked_ms(draft, now_ms)
+    asked_ms = _asked_ms(new_job, now_ms)
     if asked_ms is not None and asked_ms - now_ms > LATEST_START_MS:
-        told = _moment(draft.due_at_ms) if draft.due_at_ms is not None else f"a delay of {draft.delay_ms} ms"
+        told = _moment(new_job.due_at_ms) if new_job.due_at_ms is not None else f"a delay of {new_job.delay_ms} ms"
         _expect(False, "executeAt", "a start within ten years", told)
     return max(asked_ms or now_ms, now_ms)
 

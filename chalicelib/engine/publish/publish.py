@@ -18,7 +18,7 @@ from chalicelib.core.decisions import beyond_sqs, wake_for_child
 from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, Unavailable
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import Prepared, check, due_at_ms, is_limited, prepare, unsent
 from chalicelib.engine.publish.send import AWS_FAILURES, send, send_all, send_marked
 from chalicelib.engine.yard import Yard
@@ -33,34 +33,34 @@ BULK_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
 RECORD_BYTES = 1_500  # what a record takes in a transaction beside its body, generously
 
 
-def publish(yard: Yard, draft: Draft) -> Job:
+def publish(yard: Yard, new_job: NewJob) -> Job:
     """Accept one job and answer its record.
 
     Raises ``InvalidInput`` for what can never run, ``TooLarge``, ``Conflict`` for an idempotency key used with
     another request, and ``Unavailable`` when AWS does not answer (the job may or may not be accepted).
     """
-    handler = check(yard, draft)
+    handler = check(yard, new_job)
     for _ in range(NEW_ID_TRIES):
         try:
             with _answering():
-                return _start(yard, draft, prepare(yard, draft, handler))
+                return _start(yard, new_job, prepare(yard, new_job, handler))
         except _IdTaken as taken:
             logger.warning("job id is taken, taking another", extra={"job_id": taken.job_id})
     raise Unavailable("no free job id was found", remedy="look at the id block in the directory table")
 
 
-def publish_many(yard: Yard, drafts: Sequence[Draft]) -> list[Job | TaskyardError]:
+def publish_many(yard: Yard, new_jobs: Sequence[NewJob]) -> list[Job | TaskyardError]:
     """Accept many jobs in few calls; answers, in order, each job's record or why it was not accepted."""
-    results: list[Job | TaskyardError | None] = [None] * len(drafts)
+    results: list[Job | TaskyardError | None] = [None] * len(new_jobs)
     bulk: list[tuple[int, Prepared]] = []
-    for position, draft in enumerate(drafts):
+    for position, new_job in enumerate(new_jobs):
         try:
-            if _needs_own_transaction(yard, draft):
-                results[position] = publish(yard, draft)
+            if _needs_own_transaction(yard, new_job):
+                results[position] = publish(yard, new_job)
             else:
-                handler = check(yard, draft)
+                handler = check(yard, new_job)
                 with _answering():
-                    bulk.append((position, prepare(yard, draft, handler)))
+                    bulk.append((position, prepare(yard, new_job, handler)))
         except TaskyardError as error:
             results[position] = error
     for group in _transactions(bulk):
@@ -91,9 +91,9 @@ def _answering() -> Iterator[None]:
         raise Unavailable("AWS did not take the job", remedy="try again") from error
 
 
-def _start(yard: Yard, draft: Draft, prepared: Prepared) -> Job:
-    if draft.idempotency_key is not None or draft.parent_id is not None or prepared.job.limited:
-        return _ledger_first(yard, draft, prepared)
+def _start(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
+    if new_job.idempotency_key is not None or new_job.parent_id is not None or prepared.job.limited:
+        return _ledger_first(yard, new_job, prepared)
     if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
         return _record(yard, unsent(prepared, yard.now_ms()))
     return _queue_first(yard, prepared)
@@ -122,28 +122,28 @@ def _record(yard: Yard, prepared: Prepared) -> Job:
 
 def _own(job: Job, refused: JobRefused) -> Job:
     """The ledger's record, if it is this job: a consumer, or our own first try, was faster."""
-    if isinstance(refused.ledger, Job) and refused.ledger.birth == job.birth:
+    if isinstance(refused.ledger, Job) and refused.ledger.uid == job.uid:
         return refused.ledger
     raise _IdTaken(job.id) from refused
 
 
-def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared, heir_of: int | None = None) -> Job:
+def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int | None = None) -> Job:
     """Record, together with what else must hold; then send; then clear the mark.
 
     That is the idempotency key, the alias (which a removed job, ``heir_of``, may still have), the room in a limited
     type, and the parent's edge.
     """
-    key = _idempotency_key(draft)
-    prepared = _under_parent(yard, draft, prepared)
+    key = _idempotency_key(new_job)
+    prepared = _under_parent(yard, new_job, prepared)
     job = prepared.job
     actions = yard.jobs.recording(job, prepared.body, yard.handlers.limit_of(job.type))
     count_position, key_position = len(actions) - 1, len(actions)
     if key is not None:
         actions.append(yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
     alias_position = len(actions)
-    if draft.alias is not None:
-        actions.append(yard.directory.aliasing(job.type, draft.alias, job.id, heir_of))
-    if job.held and job.parent_id is not None:
+    if new_job.alias is not None:
+        actions.append(yard.directory.aliasing(job.type, new_job.alias, job.id, heir_of))
+    if job.blocked and job.parent_id is not None:
         actions += yard.jobs.adopting(job.parent_id, job.id)
     try:
         yard.jobs.together(actions)
@@ -151,15 +151,17 @@ def _ledger_first(yard: Yard, draft: Draft, prepared: Prepared, heir_of: int | N
         _own(job, refused)
     except TransactionRefused as refused:
         if key is not None and refused.refused[key_position]:
-            return _first_of_its_key(yard, draft, key, refused.old[key_position] or {}, prepared)
+            return _first_of_its_key(yard, new_job, key, refused.old[key_position] or {}, prepared)
         if job.limited and refused.refused[count_position]:
             raise _full(yard, job) from refused
-        if draft.alias is not None and refused.refused[alias_position]:
+        if new_job.alias is not None and refused.refused[alias_position]:
             holder: int = (refused.old[alias_position] or {})["job"]
             if holder == heir_of or yard.jobs.find(holder) is not None:
-                raise _alias_taken(draft) from refused
-            return _ledger_first(yard, draft, prepared, heir_of=holder)
-        return _ledger_first(yard, draft, replace(prepared, job=replace(job, held=False)), heir_of)  # the parent ended
+                raise _alias_taken(new_job) from refused
+            return _ledger_first(yard, new_job, prepared, heir_of=holder)
+        return _ledger_first(
+            yard, new_job, replace(prepared, job=replace(job, blocked=False)), heir_of
+        )  # the parent ended
     send_marked(yard, prepared.travelling)
     return job
 
@@ -173,34 +175,36 @@ def _full(yard: Yard, job: Job) -> Full:
     )
 
 
-def _alias_taken(draft: Draft) -> Conflict:
+def _alias_taken(new_job: NewJob) -> Conflict:
     return Conflict(
-        f"another job of the type {draft.type} has this id",
+        f"another job of the type {new_job.type} has this id",
         field="id",
         expected="a number that no job has",
-        got=str(draft.alias),
+        got=str(new_job.alias),
         remedy="let event.next answer each number once",
     )
 
 
-def _under_parent(yard: Yard, draft: Draft, prepared: Prepared) -> Prepared:
+def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
     """The job waiting for its parent, if that has not succeeded yet; otherwise ready to be sent."""
     now_ms = yard.now_ms()
-    if draft.parent_id is None:
+    if new_job.parent_id is None:
         return unsent(prepared, now_ms)
-    parent = yard.jobs.find(draft.parent_id)
+    parent = yard.jobs.find(new_job.parent_id)
     if parent is None or parent.kind is not Kind.TASK:
         raise InvalidInput(
-            "there is no such parent", field="parentTaskId", expected="the id of a task", got=draft.parent_id
+            "there is no such parent", field="parentTaskId", expected="the id of a task", got=new_job.parent_id
         )
     if parent.state is State.SUCCESS:
-        return unsent(replace(prepared, job=replace(prepared.job, held=False)), now_ms)
-    return replace(prepared, job=replace(prepared.job, held=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
+        return unsent(replace(prepared, job=replace(prepared.job, blocked=False)), now_ms)
+    return replace(prepared, job=replace(prepared.job, blocked=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
 
 
-def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: dict[str, Any], again: Prepared) -> Job:
+def _first_of_its_key(
+    yard: Yard, new_job: NewJob, key: IdempotencyKey, binding: dict[str, Any], again: Prepared
+) -> Job:
     """The job that an idempotency key stands for already; one that was removed since, as it was accepted."""
-    if binding.get("fingerprint") != key.fingerprint and not draft.first_wins:
+    if binding.get("fingerprint") != key.fingerprint and not new_job.first_wins:
         raise Conflict(
             "this idempotency key was used with another request",
             field="idempotencyKey",
@@ -209,14 +213,14 @@ def _first_of_its_key(yard: Yard, draft: Draft, key: IdempotencyKey, binding: di
         )
     if binding["job"] == again.job.id:  # our own write, whose answer was lost
         return again.job
-    return yard.jobs.find(binding["job"]) or _as_accepted(draft, binding, again)
+    return yard.jobs.find(binding["job"]) or _as_accepted(new_job, binding, again)
 
 
-def _as_accepted(draft: Draft, binding: dict[str, Any], again: Prepared) -> Job:
+def _as_accepted(new_job: NewJob, binding: dict[str, Any], again: Prepared) -> Job:
     """The record of a removed job at its acceptance: what the same request makes now, with what its key remembers."""
     job = again.job
     at_ms = binding.get("created_at_ms", job.created_at_ms)
-    start_at_ms = job.start_at_ms if draft.delay_ms is None else at_ms + draft.delay_ms
+    start_at_ms = job.start_at_ms if new_job.delay_ms is None else at_ms + new_job.delay_ms
     return replace(
         job,
         id=binding["job"],
@@ -230,24 +234,26 @@ def _as_accepted(draft: Draft, binding: dict[str, Any], again: Prepared) -> Job:
     )
 
 
-def _idempotency_key(draft: Draft) -> IdempotencyKey | None:
-    if draft.idempotency_key is None:
+def _idempotency_key(new_job: NewJob) -> IdempotencyKey | None:
+    if new_job.idempotency_key is None:
         return None
-    wish = {name: getattr(draft, name) for name in Draft.__slots__ if name not in ("idempotency_key", "first_wins")}
-    fingerprint = hashlib.sha256(json.dumps(wish, sort_keys=True, default=repr).encode()).hexdigest()[:32]
-    return IdempotencyKey(draft.kind.value, draft.idempotency_key, fingerprint)
+    request = {
+        name: getattr(new_job, name) for name in NewJob.__slots__ if name not in ("idempotency_key", "first_wins")
+    }
+    fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode()).hexdigest()[:32]
+    return IdempotencyKey(new_job.kind.value, new_job.idempotency_key, fingerprint)
 
 
 # -- many jobs ----------------------------------------------------------------------------------------
 
 
-def _needs_own_transaction(yard: Yard, draft: Draft) -> bool:
+def _needs_own_transaction(yard: Yard, new_job: NewJob) -> bool:
     return (
-        draft.idempotency_key is not None
-        or draft.parent_id is not None
-        or is_limited(yard, draft)
-        or draft.runner == MANUAL
-        or beyond_sqs(due_at_ms(draft, yard.now_ms()), yard.now_ms())
+        new_job.idempotency_key is not None
+        or new_job.parent_id is not None
+        or is_limited(yard, new_job)
+        or new_job.runner == MANUAL
+        or beyond_sqs(due_at_ms(new_job, yard.now_ms()), yard.now_ms())
     )
 
 
@@ -268,13 +274,13 @@ def _transactions(bulk: Iterable[tuple[int, Prepared]]) -> Iterable[list[tuple[i
 
 
 def _start_together(yard: Yard, group: Sequence[Prepared]) -> Unavailable | None:
-    """Record a group and its outbox marker, all or none; send; drop the marker. Answers why it was not accepted."""
+    """Record a group and its outbox marker, all or none; send; drop the marker. Returns why it was not accepted."""
     outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [prepared.job.id for prepared in group])
     actions = [action for prepared in group for action in yard.jobs.recording(prepared.job, prepared.body)]
     try:
         yard.jobs.together([*actions, yard.directory.opening_outbox(outbox)])
     except JobRefused as refused:
-        if not (isinstance(refused.ledger, Job) and refused.ledger.birth == group[0].job.birth):
+        if not (isinstance(refused.ledger, Job) and refused.ledger.uid == group[0].job.uid):
             return Unavailable("a job id is taken", remedy="try again")
     except (*AWS_FAILURES, TransactionRefused) as error:
         logger.warning("a bulk was not recorded", extra={"jobs": len(group), "error": str(error)})

@@ -16,23 +16,23 @@ from chalicelib.core.lanes import Lane
 from chalicelib.engine.publish.lanes import lane_named, on_lane
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.queue.contract import NoQueue, Parcel
+from chalicelib.queue.contract import NoQueue, OutgoingMessage
 from chalicelib.store.ledger import JobRefused
 
 SQS_DELAY_MAX_S = 900
 AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has given up
 
 
-def parcel_of(yard: Yard, job: Job, now_ms: int) -> Parcel:
+def outgoing_message(yard: Yard, job: Job, now_ms: int) -> OutgoingMessage:
     """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
     delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), SQS_DELAY_MAX_S)
-    return Parcel(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s)
+    return OutgoingMessage(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s)
 
 
 def send(yard: Yard, job: Job, now_ms: int) -> None:
     """Send a job's message. Raises one of ``AWS_FAILURES``."""
-    parcel = parcel_of(yard, job, now_ms)
-    on_lane(yard, parcel.lane, lambda: yard.transport.send(parcel))
+    outgoing = outgoing_message(yard, job, now_ms)
+    on_lane(yard, outgoing.lane, lambda: yard.transport.send(outgoing))
 
 
 def send_marked(yard: Yard, job: Job) -> None:
@@ -52,7 +52,7 @@ def send_marked(yard: Yard, job: Job) -> None:
 
 
 def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
-    """Send jobs in batches of ten; answers those that SQS did not accept, or perhaps did not.
+    """Send jobs in batches of ten; returns those that SQS did not accept, or perhaps did not.
 
     A lane that takes nothing keeps no other lane's jobs from being sent.
     """
@@ -63,9 +63,9 @@ def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
 
 
 def _send_to(yard: Yard, lane: Lane, jobs: Sequence[Job]) -> Sequence[Job]:
-    parcels = [parcel_of(yard, job, yard.now_ms()) for job in jobs]
+    outgoing = [outgoing_message(yard, job, yard.now_ms()) for job in jobs]
     try:
-        return [jobs[position] for position in on_lane(yard, lane, lambda: yard.transport.send_many(parcels))]
+        return [jobs[position] for position in on_lane(yard, lane, lambda: yard.transport.send_many(outgoing))]
     except AWS_FAILURES as error:
         logger.warning("a lane takes nothing now", extra={"lane": str(lane), "jobs": len(jobs), "error": str(error)})
         return jobs

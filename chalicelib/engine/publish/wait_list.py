@@ -15,7 +15,7 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.attribute_values import Wire
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import Entry
@@ -23,14 +23,14 @@ from chalicelib.store.wait_lists import Entry
 AT_ONCE = 25  # how many entries of a shelf are read at a time
 
 
-def shelve(yard: Yard, job: Job, shelf: str, reason: Wire) -> bool:
-    """Put a pending job on a shelf, unless ``reason`` is refused; answers whether its message has served.
+def defer(yard: Yard, job: Job, wait_list: str, reason: AttributeValues) -> bool:
+    """Put a pending job on a shelf, unless ``reason`` is refused; returns whether its message has served.
 
     It has, too, where the job has moved on, or was put there before under an answer that was lost.
     """
     put = replace(job, delivery=job.delivery + 1)
     try:
-        yard.jobs.shelve(job, yard.shelves.putting(shelf, put), reason)
+        yard.jobs.defer(job, yard.wait_lists.putting(wait_list, put), reason)
     except JobRefused as refused:
         return _is_void(refused.ledger, job)
     except TransactionRefused:
@@ -38,30 +38,30 @@ def shelve(yard: Yard, job: Job, shelf: str, reason: Wire) -> bool:
     return True
 
 
-def send_next(yard: Yard, shelf: str, most: int | None, enough_time: Callable[[], bool] = lambda: True) -> int:
-    """Send up to ``most`` jobs of a shelf, the first first, while there is ``enough_time``; answers how many.
+def send_next(yard: Yard, wait_list: str, most: int | None, enough_time: Callable[[], bool] = lambda: True) -> int:
+    """Send up to ``most`` jobs of a shelf, the first first, while there is ``enough_time``; returns how many.
 
     ``None``: all of them.
     """
     sent = 0
     while (most is None or sent < most) and enough_time():
-        entries = yard.shelves.first(shelf, AT_ONCE if most is None else min(most - sent, AT_ONCE))
+        entries = yard.wait_lists.first(wait_list, AT_ONCE if most is None else min(most - sent, AT_ONCE))
         if not entries:
             break
         sent += _send_all(yard, entries)
     return sent
 
 
-def send_next_safely(yard: Yard, shelf: str, most: int) -> None:
+def send_next_safely(yard: Yard, wait_list: str, most: int) -> None:
     """The same, after a change that counts already: where AWS does not answer, it is left to the clock."""
     try:
-        send_next(yard, shelf, most)
+        send_next(yard, wait_list, most)
     except AWS_FAILURES as error:
-        logger.warning("a shelf is left to the clock", extra={"shelf": shelf, "error": str(error)})
+        logger.warning("a shelf is left to the clock", extra={"shelf": wait_list, "error": str(error)})
 
 
 def _send_all(yard: Yard, entries: Sequence[Entry]) -> int:
-    """Send the jobs of entries; answers how many. Raises what failed for one, once all had their turn."""
+    """Send the jobs of entries; returns how many. Raises what failed for one, once all had their turn."""
     sent, failures = 0, []
     for entry in entries:
         try:
@@ -77,9 +77,9 @@ def _send(yard: Yard, entry: Entry) -> bool:
     """Send the job of an entry; false where the entry was void, or somebody else was faster."""
     now_ms = yard.now_ms()
     try:
-        job = yard.jobs.unshelve(entry.job_id, entry.delivery, wake_for_send(0, now_ms), yard.shelves.taking(entry))
+        job = yard.jobs.release(entry.job_id, entry.delivery, wake_for_send(0, now_ms), yard.wait_lists.taking(entry))
     except JobRefused:
-        yard.shelves.discard(entry)
+        yard.wait_lists.discard(entry)
         return False
     except TransactionRefused:
         return False
@@ -90,5 +90,5 @@ def _send(yard: Yard, entry: Entry) -> bool:
 def _is_void(ledger: Job | Tombstone | None, job: Job) -> bool:
     """Whether a message has nothing more to do: a newer delivery, or another job, has taken its place."""
     if isinstance(ledger, Job):
-        return ledger.birth != job.birth or ledger.delivery > job.delivery
+        return ledger.uid != job.uid or ledger.delivery > job.delivery
     return ledger is not None

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chalicelib.core.decisions import (
+    Abandoned,
     Claim,
     Drop,
-    GiveUp,
     Hide,
     Own,
     Record,
@@ -62,8 +62,8 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
                     return _with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
-                case GiveUp(job, error):
-                    freed(yard, job, yard.jobs.give_up(job, error, now_ms))
+                case Abandoned(job, error):
+                    freed(yard, job, yard.jobs.dead_letter_abandoned(job, error, now_ms))
                     return Drop("attempts used up")
                 case Claim(crowded):
                     seen = crowded
@@ -77,7 +77,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
 def recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:
     """Make sure that a job which goes back unstarted is on the ledger, and that the clock looks after it."""
     try:
-        yard.jobs.remind(envelope.id, envelope.birth, envelope.delivery, wake_at_ms)
+        yard.jobs.remind(envelope.id, envelope.uid, envelope.delivery, wake_at_ms)
     except JobRefused as refused:
         if refused.ledger is not None:
             return  # it moved on: whoever moved it looks after it

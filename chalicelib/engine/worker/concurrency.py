@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.engine.publish.wait_list import send_next, send_next_safely, shelve
+from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused
@@ -21,14 +21,14 @@ FREE_TRIES = 4
 
 
 def turn_away(yard: Yard, job: Job) -> bool:
-    """Shelve a job for which no slot is free; answers whether its message has served.
+    """Shelve a job for which no slot is free; returns whether its message has served.
 
     Otherwise a slot was freed in between: claim again.
     """
     limit = yard.handlers.limit_of(job.type)
     if limit is None or limit.concurrency is None:  # no limit any more
         return False
-    return shelve(yard, job, of_type(job.type), yard.occupancies.full(job.type, limit.concurrency))
+    return defer(yard, job, of_type(job.type), yard.concurrency.full(job.type, limit.concurrency))
 
 
 def freed(yard: Yard, before: Job, after: Job) -> None:
@@ -43,7 +43,7 @@ def leave(yard: Yard, job: Job) -> None:
         return
     for _ in range(FREE_TRIES):
         ledger = yard.jobs.find(job.id)
-        if ledger is None or ledger.birth != job.birth or ledger.lease != job.lease or not ledger.slot:
+        if ledger is None or ledger.uid != job.uid or ledger.lease != job.lease or not ledger.slot:
             return
         if ledger.state is State.RUNNING:
             return  # it is run still, under this very lease
@@ -55,10 +55,10 @@ def leave(yard: Yard, job: Job) -> None:
 
 
 def fill_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """What the clock does: nothing stays on a shelf while slots are free. Answers how many jobs it sent."""
+    """What the clock does: nothing stays on a shelf while slots are free. Returns how many jobs it sent."""
 
     def fill(type_: str) -> int:
-        free = yard.occupancies.of(type_).free(yard.handlers.limit_of(type_))
+        free = yard.concurrency.of(type_).free(yard.handlers.limit_of(type_))
         return send_next(yard, of_type(type_), free, enough_time)
 
-    return sweep(yard.occupancies.types(), fill, named=of_type, enough_time=enough_time, passed=passed)
+    return sweep(yard.concurrency.types(), fill, named=of_type, enough_time=enough_time, passed=passed)

@@ -85,14 +85,14 @@ def keep(yard: Yard, job: Job, console: Console) -> None:
     try:
         lines = console.lines()
         if lines:
-            yard.notes.write_console(job.id, job.attempts, lines)
+            yard.job_details.write_console(job.id, job.attempts, lines)
     except Exception:
         logger.exception("what the handler printed is not kept", extra={"job_id": job.id})
 
 
 def read(yard: Yard, job: Job) -> list[ConsoleLine]:
     """What the newest attempts have written, the oldest line first; of a job that never ran, nothing is read."""
-    return yard.notes.console(job.id) if job.attempts else []
+    return yard.job_details.console(job.id) if job.attempts else []
 
 
 # -- how it is heard --------------------------------------------------------------------------------------

@@ -15,15 +15,15 @@ from typing import Any
 from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Unread, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
-from chalicelib.engine.publish.malformed import attempted, bury_unreadable
+from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import watchdog
 from chalicelib.engine.worker.claim import claim, opened, recorded
 from chalicelib.engine.worker.concurrency import leave
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.heartbeat import Keeper
-from chalicelib.engine.worker.pause import HANDED_BACK_S, hold_up, is_paused_here
+from chalicelib.engine.worker.heartbeat import Heartbeat
+from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
 from chalicelib.engine.worker.run import run, timeout_of
-from chalicelib.engine.worker.settle import ComeBack, Done, Fate, settle, settle_late
+from chalicelib.engine.worker.settle import ComeBack, Disposition, Done, settle, settle_late
 from chalicelib.engine.worker.shutdown import stopping
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -47,28 +47,28 @@ class Opened:
 
 
 def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs) -> list[str]:
-    """Work on a batch; answers the ids of the messages that must come back. All others may be deleted.
+    """Work on a batch; returns the ids of the messages that must come back. All others may be deleted.
 
     ``remaining_ms`` tells how long the function may still run.
     """
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
-    with Keeper(yard, messages) as keeper, watchdog.watching(yard, lambda: keeper.hidden_until_ms):
-        readable, come_back = _opened(yard, keeper, messages)
+    with Heartbeat(yard, messages) as heartbeat, watchdog.watching(yard, lambda: heartbeat.hidden_until_ms):
+        readable, come_back = _opened(yard, heartbeat, messages)
         for position, entry in enumerate(_in_order(readable)):
-            if not keeper.take(entry.message):
-                fate: Fate = _noted(yard, entry, ComeBack(None))
+            if not heartbeat.begin(entry.message):
+                disposition: Disposition = _noted(yard, entry, ComeBack(None))
             elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
-                fate = _noted(yard, entry, ComeBack(0))
+                disposition = _noted(yard, entry, ComeBack(0))
             else:
-                fate = _safely(yard, keeper, entry, remaining_ms)
-            if isinstance(fate, ComeBack):  # what has served stays hidden until the function returns
-                keeper.let_go(entry.message)
-                _hide(yard, entry.message, fate)
+                disposition = _safely(yard, heartbeat, entry, remaining_ms)
+            if isinstance(disposition, ComeBack):  # what has served stays hidden until the function returns
+                heartbeat.let_go(entry.message)
+                _hide(yard, entry.message, disposition)
                 come_back.append(entry.message.message_id)
     return come_back
 
 
-def _opened(yard: Yard, keeper: Keeper, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:
+def _opened(yard: Yard, heartbeat: Heartbeat, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:
     """The readable messages; the others become dead letters. Also the ids of those that could not be made such."""
     readable: list[Opened] = []
     come_back: list[str] = []
@@ -76,16 +76,16 @@ def _opened(yard: Yard, keeper: Keeper, messages: Sequence[Received]) -> tuple[l
         try:
             readable.append(Opened(message, opened(message.text)))
         except InvalidInput:
-            if not _buried(yard, message):
-                keeper.let_go(message)
+            if not _dead_lettered(yard, message):
+                heartbeat.let_go(message)
                 come_back.append(message.message_id)
     return readable, come_back
 
 
-def _buried(yard: Yard, message: Received) -> bool:
-    """Make a dead letter of an unreadable message; answers whether AWS let it."""
+def _dead_lettered(yard: Yard, message: Received) -> bool:
+    """Make a dead letter of an unreadable message; returns whether AWS let it."""
     try:
-        bury_unreadable(yard, message)
+        dead_letter_malformed(yard, message)
     except Exception:  # it costs this message a redelivery and the others nothing
         logger.exception("unreadable message goes back", extra={"message_id": message.message_id})
         return False
@@ -97,16 +97,16 @@ def _in_order(readable: Sequence[Opened]) -> list[Opened]:
     return sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
 
 
-def _safely(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+def _safely(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
     """One message; an AWS call that fails for good costs this message a redelivery and the others nothing."""
     with _named(entry.envelope):
         try:
-            return _consume_one(yard, keeper, entry, remaining_ms)
+            return _consume_one(yard, heartbeat, entry, remaining_ms)
         except Exception:
             logger.exception("message goes back")
             return ComeBack(None)
         finally:
-            keeper.unwatch()
+            heartbeat.unwatch()
 
 
 @contextmanager
@@ -119,12 +119,12 @@ def _named(envelope: Job) -> Iterator[None]:
         yield
 
 
-def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: RemainingMs) -> Fate:
+def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
     if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
         return _noted(yard, entry, ComeBack(HANDED_BACK_S))
-    if hold_up(yard, entry.envelope):
+    if defer_if_paused(yard, entry.envelope):
         return Done()
-    lease = Lease(yard.token(), keeper.held_until_ms(), yard.worker_name)
+    lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
     job = claim(yard, entry.envelope, lease)
     match job:
         case Drop(reason):
@@ -140,11 +140,11 @@ def _consume_one(yard: Yard, keeper: Keeper, entry: Opened, remaining_ms: Remain
         case Failed() | Unread() as unreadable:
             outcome = unreadable
         case body:
-            context = _context(yard, keeper, job, body, lease, remaining_ms)
-            keeper.watch(context, entry.message)
+            context = _context(yard, heartbeat, job, body, lease, remaining_ms)
+            heartbeat.watch(context, entry.message)
             watchdog.note(job)
             outcome = _traced_run(yard, context, entry.message)
-            keeper.unwatch()
+            heartbeat.unwatch()
     try:
         return settle(yard, job, outcome)[1]
     except JobRefused as refused:
@@ -160,35 +160,35 @@ def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
 
     started_ms = yard.now_ms()
     outcome = run(yard, context)
-    tracing.tell_run(yard, message.trace_header, context.job, started_ms, outcome)
+    tracing.report_run(yard, message.trace_header, context.job, started_ms, outcome)
     return outcome
 
 
 def _context(
-    yard: Yard, keeper: Keeper, job: Job, body: dict[str, Any], lease: Lease, remaining_ms: RemainingMs
+    yard: Yard, heartbeat: Heartbeat, job: Job, body: dict[str, Any], lease: Lease, remaining_ms: RemainingMs
 ) -> Context:
     """The run's context; its deadline is the job's time-out or the function's end, whichever comes first."""
     now_ms = yard.now_ms()
     function_end_ms = now_ms + remaining_ms() - FUNCTION_RESERVE_MS - round(yard.settings.stop_grace_s * 1_000)
     timeout_ms = timeout_of(yard, job)
     deadline_ms = function_end_ms if timeout_ms is None else min(now_ms + timeout_ms, function_end_ms)
-    return Context(yard, job, body, lease.until_ms, deadline_ms, keeper.hold)
+    return Context(yard, job, body, lease.until_ms, deadline_ms, heartbeat.extend_visibility)
 
 
-def _noted(yard: Yard, entry: Opened, fate: ComeBack) -> ComeBack:
+def _noted(yard: Yard, entry: Opened, disposition: ComeBack) -> ComeBack:
     """Another worker shall start this job: let the clock look after it, should its message get lost on the way."""
     try:
         recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
     except Exception:  # the message itself comes back all the same
         logger.exception("hand-back not noted", extra={"job_id": entry.envelope.id})
-    return fate
+    return disposition
 
 
-def _hide(yard: Yard, message: Received, fate: ComeBack) -> None:
+def _hide(yard: Yard, message: Received, disposition: ComeBack) -> None:
     """Hide a message until it shall come back; if that fails, it comes back when its lease ends."""
-    if fate.hide_s is None:
+    if disposition.hide_s is None:
         return
     try:
-        yard.transport.hide([message], fate.hide_s)
+        yard.transport.hide([message], disposition.hide_s)
     except Exception:
         logger.exception("message not hidden", extra={"message_id": message.message_id})

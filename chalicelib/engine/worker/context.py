@@ -37,7 +37,7 @@ POLL_ANSWER = frozenset({"result", "data", "message", "progress"})
 
 current_run: ContextVar[Context | None] = ContextVar("current_run", default=None)  # of the code that asks
 
-Look = Callable[[], Mapping[str, Any]]
+Check = Callable[[], Mapping[str, Any]]
 T = TypeVar("T")
 
 
@@ -70,7 +70,7 @@ class Context:
     body: dict[str, Any]
     lease_until_ms: int
     deadline_ms: int | None
-    hold: Callable[[], int]  # keeps the message hidden and answers until when
+    extend_visibility: Callable[[], int]  # keeps the message hidden and returns until when
     log: Logger = logger
     ended_because: type[JobCanceled] | type[LeaseLost] | None = field(default=None)
     interruption: Interruption | None = field(default=None, init=False)  # what has ended the run from outside
@@ -163,10 +163,10 @@ class Context:
         """
         if not isinstance(name, str):
             raise InvalidInput("a step has a name", field="name", expected="a text", got=name)
-        done = self.yard.notes.step(self.job, name)
+        done = self.yard.job_details.step(self.job, name)
         if done is None:
             self.raise_if_void()
-            done = self.yard.notes.note_step(self.job, name, to_json(do(), "result"))
+            done = self.yard.job_details.note_step(self.job, name, to_json(do(), "result"))
         value: T = json.loads(done)
         return value
 
@@ -185,7 +185,7 @@ class Context:
             text = to_json({**(self.task_context or {}), **context}, "context")
         self.parked = Parked(text)
 
-    def polling(self, look: Look, max_poll_times: int = POLL_TIMES, poll_interval_ms: float = POLL_INTERVAL_MS) -> Any:
+    def polling(self, look: Check, max_poll_times: int = POLL_TIMES, poll_interval_ms: float = POLL_INTERVAL_MS) -> Any:
         """The ``data`` of what is polled for, once it has succeeded.
 
         ``look`` answers ``{"result": "success" | "failed" | anything else for "not yet", "data", "message",
@@ -199,7 +199,7 @@ class Context:
         _check_range("poll_interval_ms", poll_interval_ms, 0, POLL_INTERVAL_MAX_MS)
         self._polled_for += 1
         stage = f"polling {self._polled_for}"
-        found = self.yard.notes.step(self.job, stage)
+        found = self.yard.job_details.step(self.job, stage)
         if found is not None:
             return self._polled(json.loads(found))
         self.raise_if_void()
@@ -208,7 +208,7 @@ class Context:
         match answer.get("result"):
             case "success":
                 text = to_json({"data": answer.get("data"), "looks": self._looks}, "polling")
-                return self._polled(json.loads(self.yard.notes.note_step(self.job, stage, text)))
+                return self._polled(json.loads(self.yard.job_details.note_step(self.job, stage, text)))
             case "failed":
                 raise PollFailed(readable(answer.get("message") or "what was polled for has failed"))
         if self._looks - self._looks_before >= max_poll_times:
@@ -228,7 +228,7 @@ class Context:
             _check_number("progress", progress)
         result = {**jsonable(answer, "polling"), "time": self.yard.now_ms()}
         report = None if progress is None else _progress(progress, 100, message, None)
-        action = self.yard.notes.noting_poll(self.job, self._looks, result)
+        action = self.yard.job_details.noting_poll(self.job, self._looks, result)
         self._fenced(lambda: self.yard.jobs.report_poll(self.job, report, action, self.yard.now_ms()))
 
     @property
@@ -254,7 +254,7 @@ class Context:
 
     def extend(self) -> None:
         """Extend the message's hiding, then the lease on the ledger; notes when the run is void."""
-        until_ms = self.hold()
+        until_ms = self.extend_visibility()
         try:
             self.yard.jobs.extend_lease(self.job.id, self.job.lease or "", until_ms)
             self.lease_until_ms = until_ms

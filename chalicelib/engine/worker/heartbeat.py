@@ -28,13 +28,13 @@ SHARE_AFTER_MS = 2_000  # how long a job may keep the rest of its batch waiting
 STUCK_EXIT_CODE = 70
 
 
-class Keeper:
+class Heartbeat:
     """Holds the messages of one batch. Use as a context manager around the work on them."""
 
     def __init__(self, yard: Yard, messages: Sequence[Received]) -> None:
         self._yard = yard
-        self._held = {message.message_id: message for message in messages}
-        self._waiting = dict(self._held)  # those that nobody has begun with
+        self._messages = {message.message_id: message for message in messages}
+        self._waiting = dict(self._messages)  # those that nobody has begun with
         self._running: tuple[Context, Received | None] | None = None
         self._running_since_ms = 0
         self._lock = threading.RLock()
@@ -43,8 +43,8 @@ class Keeper:
         self._beat_at_ms = 0
         self.hidden_until_ms = 0
 
-    def __enter__(self) -> Keeper:
-        self.hold()
+    def __enter__(self) -> Heartbeat:
+        self.extend_visibility()
         self._thread.start()
         return self
 
@@ -54,38 +54,42 @@ class Keeper:
         self._stop.set()
         self._thread.join()
 
-    def hold(self) -> int:
-        """Hide all held messages for one lease from now; answers until when, in ms since 1970.
+    def extend_visibility(self) -> int:
+        """Hide all held messages for one lease from now; returns until when, in ms since 1970.
 
         The time is read before the call, so the ledger's lease never outlives the hiding.
         """
         with self._lock:
             lease_s = self._yard.settings.lease_s
             self._beat_at_ms = self._yard.now_ms()
-            if self._held:
-                self._yard.transport.hide(list(self._held.values()), lease_s)
+            if self._messages:
+                self._yard.transport.hide(list(self._messages.values()), lease_s)
             self.hidden_until_ms = self._beat_at_ms + lease_s * 1_000
             return self.hidden_until_ms
 
-    def held_until_ms(self) -> int:
+    def renewed_until_ms(self) -> int:
         """Until when the messages are hidden; hidden anew first, if no beat came for half a lease.
 
         That happens when SQS did not answer, or when a handler kept the interpreter to itself.
         """
         with self._lock:
             silent_ms = self._yard.now_ms() - self._beat_at_ms
-            return self.hold() if silent_ms * 2 >= self._yard.settings.lease_s * 1_000 else self.hidden_until_ms
+            return (
+                self.extend_visibility()
+                if silent_ms * 2 >= self._yard.settings.lease_s * 1_000
+                else self.hidden_until_ms
+            )
 
-    def take(self, message: Received) -> bool:
+    def begin(self, message: Received) -> bool:
         """Begin with a message; false when it was shared out, and is no longer this worker's."""
         with self._lock:
             self._waiting.pop(message.message_id, None)
-            return message.message_id in self._held
+            return message.message_id in self._messages
 
     def let_go(self, message: Received) -> None:
         """The message's fate is decided: hold it no longer."""
         with self._lock:
-            self._held.pop(message.message_id, None)
+            self._messages.pop(message.message_id, None)
             self._waiting.pop(message.message_id, None)
             self._running = None
 
@@ -115,9 +119,9 @@ class Keeper:
     def _extend(self, context: Context | None) -> None:
         try:
             if context is None:
-                self.hold()
+                self.extend_visibility()
             elif context.cancelled:
-                context.keep_slot(self.hold())
+                context.keep_slot(self.extend_visibility())
             else:
                 context.extend()
         except Exception:  # the next beat may succeed; if none does, the lease simply ends
@@ -135,7 +139,7 @@ class Keeper:
             logger.exception("batch not shared out")
             return
         for message_id in self._waiting:
-            del self._held[message_id]
+            del self._messages[message_id]
         self._waiting.clear()
 
     def _is_stuck(self, context: Context) -> bool:
@@ -149,10 +153,10 @@ class Keeper:
         error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
         try:
-            _, fate = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
+            _, disposition = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
             context.keep_printed()
-            if message is not None and isinstance(fate, ComeBack) and fate.hide_s is not None:
-                self._yard.transport.hide([message], fate.hide_s)
+            if message is not None and isinstance(disposition, ComeBack) and disposition.hide_s is not None:
+                self._yard.transport.hide([message], disposition.hide_s)
         except Exception:  # the process ends all the same; the lease then ends by itself
             logger.exception("the stuck attempt was not recorded")
         finally:

@@ -14,7 +14,7 @@ from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.naming import is_name
-from chalicelib.engine.publish.wait_list import send_next, shelve
+from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.claim import recorded
 from chalicelib.engine.yard import Yard
@@ -47,7 +47,7 @@ def pause(yard: Yard, target: str) -> None:
 
 
 def resume(yard: Yard, target: str, enough_time: Callable[[], bool] = lambda: True) -> int:
-    """Let the jobs of a target begin again; answers how many were sent that had waited.
+    """Let the jobs of a target begin again; returns how many were sent that had waited.
 
     What there is no ``enough_time`` for, or a crash prevents, the clock sends. Raises ``NotFound`` for a target that
     is not paused.
@@ -75,28 +75,28 @@ def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedO
     )
 
 
-def held_up_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
+def paused_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
     """The target whose pause holds up the jobs of a type or topic in a queue, as this process knows it."""
     in_force = yard.known_pauses.targets(yard.now_ms(), FRESH_MS, lambda: _in_force(yard))
     return next((target for target in (TYPE + type, QUEUE + queue) if target in in_force), None)
 
 
-def hold_up(yard: Yard, envelope: Job) -> bool:
-    """Shelve a job that a pause holds up; answers whether its message has served. Otherwise it may begin."""
-    target = held_up_by(yard, envelope.type, envelope.queue)
+def defer_if_paused(yard: Yard, envelope: Job) -> bool:
+    """Shelve a job that a pause holds up; returns whether its message has served. Otherwise it may begin."""
+    target = paused_by(yard, envelope.type, envelope.queue)
     if target is None:
         return False
-    shelf, reason = of_pause(target), yard.pauses.in_force(target)
-    if shelve(yard, envelope, shelf, reason):
+    wait_list, reason = of_pause(target), yard.pauses.in_force(target)
+    if defer(yard, envelope, wait_list, reason):
         return True
     now_ms = yard.now_ms()
     recorded(yard, envelope, wake_for_return(now_ms, now_ms))  # its publisher may have died before it could
-    return shelve(yard, envelope, shelf, reason)
+    return defer(yard, envelope, wait_list, reason)
 
 
 def _empty(yard: Yard, target: str, enough_time: Callable[[], bool]) -> int:
     sent = send_next(yard, of_pause(target), None, enough_time)
-    if not yard.shelves.first(of_pause(target), 1):
+    if not yard.wait_lists.first(of_pause(target), 1):
         yard.pauses.forget(target)
     return sent
 

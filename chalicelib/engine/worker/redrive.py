@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalicelib.core.decisions import LAPS_MAX, NEVER_STARTED, lap_wait_ms, wake_for_send
+from chalicelib.core.decisions import NEVER_STARTED, REQUEUES_MAX, requeue_wait_ms, wake_for_send
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.engine.publish.malformed import bury_unreadable
+from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.claim import opened, recorded
 from chalicelib.engine.yard import Yard
@@ -22,7 +22,7 @@ from chalicelib.store.ledger import JobRefused
 
 
 def redrive(yard: Yard, messages: Sequence[Received]) -> list[str]:
-    """Deal with messages of the dead-letter queue; answers the ids of those that must come back."""
+    """Deal with messages of the dead-letter queue; returns the ids of those that must come back."""
     come_back: list[str] = []
     for message in messages:
         try:
@@ -37,24 +37,24 @@ def _redrive_one(yard: Yard, message: Received) -> None:
     try:
         envelope = opened(message.text)
     except InvalidInput:
-        bury_unreadable(yard, message)
+        dead_letter_malformed(yard, message)
         return
     now_ms = yard.now_ms()
     recorded(yard, envelope, wake_for_send(now_ms, now_ms))
     job = yard.jobs.find(envelope.id)
     if job is None or job.state is not State.PENDING:
         return  # settled, deleted, or running: a running job's own lease brings it back
-    if (job.birth, job.delivery) != (envelope.birth, envelope.delivery):
+    if (job.uid, job.delivery) != (envelope.uid, envelope.delivery):
         return  # another job, or a delivery that is void
     try:
-        _next_lap(yard, job, now_ms)
+        _requeue(yard, job, now_ms)
     except JobRefused:
         return  # somebody moved it at this very moment: it is not stuck
 
 
-def _next_lap(yard: Yard, job: Job, now_ms: int) -> None:
-    if job.laps >= LAPS_MAX:
-        yard.jobs.give_up(job, NEVER_STARTED, now_ms)
+def _requeue(yard: Yard, job: Job, now_ms: int) -> None:
+    if job.requeue_count >= REQUEUES_MAX:
+        yard.jobs.dead_letter_abandoned(job, NEVER_STARTED, now_ms)
         return
-    due_at_ms = now_ms + lap_wait_ms(job.laps + 1)
+    due_at_ms = now_ms + requeue_wait_ms(job.requeue_count + 1)
     send_marked(yard, yard.jobs.requeue(job, due_at_ms, wake_for_send(due_at_ms, now_ms), now_ms))

@@ -17,7 +17,7 @@ def remove(yard: Yard, job_id: int, kind: Kind) -> None:
     Raises ``NotFound``, and ``Conflict`` for a job that is not done: cancel it first.
     """
     found = yard.jobs.ledger(job_id)
-    if isinstance(found, Tombstone) and found.leftovers:
+    if isinstance(found, Tombstone) and found.unpurged:
         _clear(yard, found)
         return
     if not isinstance(found, Job) or found.kind is not kind:
@@ -46,19 +46,19 @@ def remove_seen(yard: Yard, job: Job) -> bool:
         release_children(yard, job)  # nobody could tell them later that it succeeded
     try:
         expires_at_s = yard.now_ms() // 1_000 + yard.settings.tombstone_ttl_s
-        tombstone = yard.jobs.entomb(job, expires_at_s, yard.token())
+        tombstone = yard.jobs.delete(job, expires_at_s, yard.token())
     except JobRefused:
         return False
     if job.target_type == ID_TARGET:
         yard.directory.drop_alias(job.type, id_of(job), job.id)
-    if any(place.startswith(OBJECT_PLACE) for place in tombstone.leftovers):
-        yard.payloads.delete_objects(tombstone.leftovers)
-        yard.jobs.seal(tombstone)
+    if any(place.startswith(OBJECT_PLACE) for place in tombstone.unpurged):
+        yard.payloads.delete_objects(tombstone.unpurged)
+        yard.jobs.purged(tombstone)
     return True
 
 
 def _clear(yard: Yard, tombstone: Tombstone) -> None:
     """Delete whatever a removed job kept."""
     yard.jobs.delete_parts(tombstone.id)
-    yard.payloads.delete_objects(tombstone.leftovers)
-    yard.jobs.seal(tombstone)
+    yard.payloads.delete_objects(tombstone.unpurged)
+    yard.jobs.purged(tombstone)

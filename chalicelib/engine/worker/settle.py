@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib.core.decisions import (
-    Bury,
+    DeadLetter,
     Finish,
     Outcome,
     Park,
@@ -50,20 +50,20 @@ class ComeBack:
     hide_s: int | None
 
 
-Fate = Done | ComeBack
+Disposition = Done | ComeBack
 
 
-def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Fate]:
-    """Record the end of an attempt of ``job``, fenced by its lease; answers the record and the message's fate.
+def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
+    """Record the end of an attempt of ``job``, fenced by its lease; returns the record and the message's fate.
 
     Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
     """
-    settled, fate = _recorded(yard, job, outcome, yard.now_ms())
+    settled, disposition = _recorded(yard, job, outcome, yard.now_ms())
     freed(yard, job, settled)
-    return settled, fate
+    return settled, disposition
 
 
-def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Fate]:
+def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Disposition]:
     match _decide(yard, job, outcome, now_ms):
         case Finish(output):
             return _finish(yard, job, output, now_ms)
@@ -73,17 +73,17 @@ def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job,
             return _poll_later(yard, job, poll, now_ms)
         case Park(context):
             return _park(yard, job, context, now_ms), Done()
-        case Bury(error, output):
-            buried = _bury(yard, job, error, output, now_ms)
+        case DeadLetter(error, output):
+            dead = _dead_letter(yard, job, error, output, now_ms)
             logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
-            return buried, Done()
+            return dead, Done()
 
 
-def settle_late(refused: JobRefused, job: Job) -> Fate:
+def settle_late(refused: JobRefused, job: Job) -> Disposition:
     """What becomes of the message of an attempt that was no longer this worker's to settle."""
     ledger = refused.ledger
     logger.info("attempt not recorded: the job moved on", extra={"job_id": job.id, "attempt": job.attempts})
-    if isinstance(ledger, Job) and not ledger.state.terminal and ledger.birth == job.birth:
+    if isinstance(ledger, Job) and not ledger.state.terminal and ledger.uid == job.uid:
         return ComeBack(None)  # someone else runs it, on this very message perhaps
     return Done()
 
@@ -118,12 +118,12 @@ def _wait_safely(yard: Yard, job: Job, retry: int) -> int:
         return _default_backoff(job).wait_ms(retry)
 
 
-def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Fate]:
+def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Disposition]:
     try:
         stored = None if job.finishing else _stored(yard, job, output)
         following = follower(yard, job, _value(yard, job, output))
     except TaskyardError as error:  # too large: running again would make the same
-        return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms), Done()
+        return yard.jobs.dead_letter(job, JobError(type(error).__name__, str(error)), now_ms), Done()
     settled = yard.jobs.succeed(job, stored, now_ms, *recording(yard, following))
     after_success(yard, settled, following)
     return settled, Done()
@@ -162,24 +162,24 @@ def _stored(yard: Yard, job: Job, output: str | None) -> StoredOutput:
     return StoredOutput() if output is None else yard.payloads.store_output(job, output)
 
 
-def _bury(yard: Yard, job: Job, error: JobError, output: str | None, now_ms: int) -> Job:
+def _dead_letter(yard: Yard, job: Job, error: JobError, output: str | None, now_ms: int) -> Job:
     try:
         stored = None if output is None else yard.payloads.store_output(job, output)
     except TaskyardError:  # it failed in any case, and its error says more
         stored = None
-    return yard.jobs.bury(job, error, now_ms, stored)
+    return yard.jobs.dead_letter(job, error, now_ms, stored)
 
 
 def _park(yard: Yard, job: Job, context: str | None, now_ms: int) -> Job:
     try:
         stored = None if context is None else yard.payloads.store_context(job, context)
     except TaskyardError as error:  # too large: running again would make the same
-        return yard.jobs.bury(job, JobError(type(error).__name__, str(error)), now_ms)
+        return yard.jobs.dead_letter(job, JobError(type(error).__name__, str(error)), now_ms)
     limit_ms = wait_limit_of(yard, job)
     return yard.jobs.park(job, stored, None if limit_ms is None else now_ms + limit_ms, now_ms)
 
 
-def _poll_later(yard: Yard, job: Job, poll: PollLater, now_ms: int) -> tuple[Job, Fate]:
+def _poll_later(yard: Yard, job: Job, poll: PollLater, now_ms: int) -> tuple[Job, Disposition]:
     wake = wake_for_send if poll.resend else wake_for_return
     settled = yard.jobs.poll_later(job, poll.due_at_ms, wake(poll.due_at_ms, now_ms), resend=poll.resend, now_ms=now_ms)
     if poll.resend:
@@ -188,7 +188,7 @@ def _poll_later(yard: Yard, job: Job, poll: PollLater, now_ms: int) -> tuple[Job
     return settled, ComeBack(_seconds_until(poll.due_at_ms, now_ms))
 
 
-def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Fate]:
+def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Disposition]:
     wake = wake_for_send if retry.resend else wake_for_return
     settled = yard.jobs.retry_later(
         job,

@@ -35,7 +35,7 @@ class Origin:
     parent_id: str | None
 
 
-def tell_run(yard: Yard, header: str, job: Job, started_ms: int, outcome: Outcome) -> None:
+def report_run(yard: Yard, header: str, job: Job, started_ms: int, outcome: Outcome) -> None:
     """Tell X-Ray of a run of ``job`` that began at ``started_ms`` (since 1970) and ends now.
 
     ``header`` is the tracing header of its message. Nothing is told of a trace that is not sampled, or where no

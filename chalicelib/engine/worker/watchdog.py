@@ -35,7 +35,7 @@ TURNS_PER_LEASE = 6  # how often the timer is set anew
 MARGIN_SHARE = 10  # the process ends when a tenth of the lease is left
 HEADER_BYTES = 256  # of a file, before what the timer writes: which job runs
 LEFT = "left-"  # how a file is named whose process can no longer be told by its number
-HELD = "InterpreterHeld"  # the type of the error
+INTERPRETER_HELD = "InterpreterHeld"  # the type of the error
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$', re.MULTILINE)
 _OWN = re.compile(r"/chalicelib/(?!tasks/)")
 
@@ -70,16 +70,16 @@ class Watchdog:
         os.pwrite(self._file, header.ljust(HEADER_BYTES).encode(), 0)
 
     @contextmanager
-    def watching(self, yard: Yard, held_until_ms: Callable[[], int]) -> Iterator[None]:
+    def watching(self, yard: Yard, lease_until_ms: Callable[[], int]) -> Iterator[None]:
         """See the function of this name."""
         lease_s = yard.settings.lease_s
         done = threading.Event()
 
         def watch() -> None:
             while not done.wait(lease_s / TURNS_PER_LEASE):
-                self._set(lease_s, held_until_ms() - yard.now_ms())
+                self._set(lease_s, lease_until_ms() - yard.now_ms())
 
-        self._set(lease_s, held_until_ms() - yard.now_ms())
+        self._set(lease_s, lease_until_ms() - yard.now_ms())
         thread = threading.Thread(target=watch, name="watchdog", daemon=True)
         thread.start()
         try:
@@ -109,10 +109,10 @@ def watch_this_process() -> None:
 
 
 @contextmanager
-def watching(yard: Yard, held_until_ms: Callable[[], int]) -> Iterator[None]:
+def watching(yard: Yard, lease_until_ms: Callable[[], int]) -> Iterator[None]:
     """Within the block, a process that is watched ends when its threads get no turn until the lease is nearly over.
 
-    ``held_until_ms`` tells when that is. First, what others have left is charged.
+    ``lease_until_ms`` tells when that is. First, what others have left is charged.
     """
     if _watchdog is None:
         yield
@@ -121,7 +121,7 @@ def watching(yard: Yard, held_until_ms: Callable[[], int]) -> Iterator[None]:
         _charge_the_ended(yard)
     except Exception:  # their leases end by themselves
         logger.exception("runs of ended processes were not charged")
-    with _watchdog.watching(yard, held_until_ms):
+    with _watchdog.watching(yard, lease_until_ms):
         yield
 
 
@@ -153,9 +153,9 @@ class LastWord:
 def _charge_the_ended(yard: Yard) -> None:
     """Record the runs whose processes a watchdog has ended, unless others have taken them over since."""
     for word in last_words():
-        told = {"job_id": word.job_id, "where": word.where, "dump": word.dump}
+        detail = {"job_id": word.job_id, "where": word.where, "dump": word.dump}
         logger.error(
-            "a handler held the interpreter until its lease was nearly over; its process was ended", extra=told
+            "a handler held the interpreter until its lease was nearly over; its process was ended", extra=detail
         )
         job = yard.jobs.find(word.job_id)
         if job is None or job.lease != word.lease:
@@ -165,7 +165,11 @@ def _charge_the_ended(yard: Yard) -> None:
             f"so its process was ended; let it release the interpreter, split the work, or raise TASKYARD_LEASE_S"
         )
         with suppress(JobRefused):  # it was canceled, or taken over
-            settle(yard, job, Failed(JobError(HELD, text, word.where), succeeded_subscribers=job.succeeded_subscribers))
+            settle(
+                yard,
+                job,
+                Failed(JobError(INTERPRETER_HELD, text, word.where), succeeded_subscribers=job.succeeded_subscribers),
+            )
 
 
 def last_words() -> Iterator[LastWord]:

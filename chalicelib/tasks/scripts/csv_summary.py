@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.services.pools import pool
 
-TOLD_TIMES = 5  # how often a summary tells how far it is
+SHOWN_TIMES = 5  # how often a summary tells how far it is
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def summarize(job_id: int, text: str) -> dict[str, Any]:
     if not rows or not any(rows[0]):
         raise ValueError("the text has no head that names its columns")
     columns = {name: Column() for name in rows[0]}
-    step = max(1, -(-len(rows) // TOLD_TIMES))
+    step = max(1, -(-len(rows) // SHOWN_TIMES))
     for number, row in enumerate(rows[1:], start=1):
         for name, cell in zip(rows[0], row, strict=False):
             columns[name].take(cell)

@@ -21,11 +21,11 @@ from chalicelib.engine.clock import leases
 from chalicelib.engine.clock.leases import recover_expired, recover_locked, resend_stale, send_due, send_outboxes, tick
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.publish.publish import publish_many
 from chalicelib.engine.worker.claim import claim
-from chalicelib.engine.worker.pause import held_up_by
+from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import clock
 from chalicelib.store.jobs import Lease
@@ -91,7 +91,7 @@ def test_the_stale_are_looked_for_in_the_first_minute_of_an_hour(w: World) -> No
 
 def test_a_step_that_fails_keeps_the_others_from_nothing(w: World) -> None:
     with failing(w.yard.transport.client, "SendMessageBatch"):
-        publish_many(w.yard, [Draft(kind=Kind.TASK, type="t")])
+        publish_many(w.yard, [NewJob(kind=Kind.TASK, type="t")])
     due = a_task(w, delay_ms=HOUR_MS)
     w.clock.ms = due.due_at_ms
     unread = patch.object(type(w.yard.directory), "open_outboxes", side_effect=UNREACHABLE)
@@ -118,7 +118,7 @@ def test_a_function_stops_in_time_and_the_next_one_continues(w: World) -> None:
 def left_in_outbox(w: World, *bodies: Any) -> list[Job]:
     """A bulk of which nothing was sent."""
     with failing(w.yard.transport.client, "SendMessageBatch"):
-        jobs = publish_many(w.yard, [Draft(kind=Kind.TASK, type="t", input=body) for body in bodies])
+        jobs = publish_many(w.yard, [NewJob(kind=Kind.TASK, type="t", input=body) for body in bodies])
     assert all(isinstance(job, Job) for job in jobs)
     return [job for job in jobs if isinstance(job, Job)]
 
@@ -241,16 +241,16 @@ def test_a_child_is_looked_after_as_long_again_as_it_is_old(w: World) -> None:
         calls.append((w.clock.ms - START_MS) // 1_000)
         assert send_due(w.yard, enough) == 1
     assert calls == [60, 120, 240, 480, 960, 1_920, 3_840, 7_440]  # an hour at most
-    assert w.job(child.id).held
+    assert w.job(child.id).blocked
 
 
 def test_a_child_whose_parent_succeeded_unnoticed_is_started(w: World) -> None:
     parent = a_task(w)
     child = a_task(w, parent_id=parent.id)
-    held_up_by(w.yard, "t", "default")  # the look at what is paused, which is remembered
+    paused_by(w.yard, "t", "default")  # the look at what is paused, which is remembered
     with failing(w.yard.jobs.table.client, "Query"):  # how a worker finds the children
         work(w)
-    assert (w.job(parent.id).state, w.job(child.id).held) == (State.SUCCESS, True)
+    assert (w.job(parent.id).state, w.job(child.id).blocked) == (State.SUCCESS, True)
     w.clock.move(60_000)
     assert send_due(w.yard, enough) == 1
     work(w)
@@ -295,7 +295,7 @@ def test_a_job_whose_lane_is_gone_stops_nobody_and_goes_out_once_it_is_back(w: W
     stuck = [a_message(w, "news", delay_ms=HOUR_MS) for _ in range(2)]
     healthy = [a_task(w, delay_ms=HOUR_MS + number) for number in range(2)]
     with failing(w.yard.transport.client, "SendMessageBatch"):
-        (bulk,) = publish_many(w.yard, [Draft(kind=Kind.MESSAGE, type="news")])
+        (bulk,) = publish_many(w.yard, [NewJob(kind=Kind.MESSAGE, type="news")])
     assert isinstance(bulk, Job)
     w.clock.ms = healthy[-1].due_at_ms
     name = name_of(w, "news")
@@ -379,9 +379,9 @@ def test_one_job_whose_record_cannot_be_written_stops_nobody(w: World) -> None:
 # -- leases that ran out ------------------------------------------------------------------------------
 
 
-def left_running(w: World, **wishes: Any) -> Job:
+def left_running(w: World, **more: Any) -> Job:
     """A job whose worker has vanished, and whose message does not come back."""
-    job = a_task(w, **wishes)
+    job = a_task(w, **more)
     assert isinstance(claim(w.yard, job, Lease("gone", START_MS + LEASE_MS, "a worker that dies")), Job)
     w.forget_messages()
     return job
@@ -465,10 +465,10 @@ def test_the_abandoned_are_recovered_as_long_as_there_is_time(w: World) -> None:
 # -- locks that ran out, by request -------------------------------------------------------------------
 
 
-def abandoned(w: World, topic: str = "notes", number: int = 1, **wishes: Any) -> list[Job]:
+def abandoned(w: World, topic: str = "notes", number: int = 1, **more: Any) -> list[Job]:
     """Messages whose client vanished; their locks have just run out."""
     for _ in range(number):
-        a_message(w, topic, **wishes)
+        a_message(w, topic, **more)
     jobs = poll(w.yard, topic, number, 30_000, "a client that dies")
     assert len(jobs) == number
     w.clock.move(30_001)

@@ -16,13 +16,13 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.core.job import MANUAL, Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock import retention
-from chalicelib.engine.clock.retention import Bounds, Removed, remove_as_told, remove_expired, remove_old
+from chalicelib.engine.clock.retention import Bounds, Removed, remove_expired, remove_matching, remove_old
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.handlers.declare import subscribe
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker import remove
-from chalicelib.store.job_lists import Wanted, labels_of
+from chalicelib.store.job_lists import JobQuery, index_keys_of
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import position_of
 from tests.support.ledger import grave_of, job_of, parts_of, place
@@ -33,7 +33,7 @@ from tests.support.yards import SETTINGS, START_MS
 DAY_MS = 86_400_000
 DAY_S = 86_400
 EVER = Bounds(10_000, lambda: True)
-DONE = labels_of(State.SUCCESS)
+DONE = index_keys_of(State.SUCCESS)
 KEPT = replace(
     SETTINGS, retention_completed_s=7 * DAY_S, retention_failed_s=30 * DAY_S, retention_unreplayed_s=90 * DAY_S
 )
@@ -173,7 +173,7 @@ def test_everything_goes_but_the_tombstone(w: World, size: int) -> None:
     job = a_message(w, input={"text": "x" * size})
     output = w.yard.payloads.store_output(replace(job, lease="l1"), f'"{"y" * size}"')
     place(w.yard, replace(job, state=State.SUCCESS, output=output.text, output_at=output.place))
-    assert remove_old(w.yard, Wanted(Kind.MESSAGE, labels=DONE), None, EVER) == Removed(1, None)
+    assert remove_old(w.yard, JobQuery(Kind.MESSAGE, index_keys=DONE), None, EVER) == Removed(1, None)
     expires_at_s = START_MS // 1_000 + w.yard.settings.tombstone_ttl_s
     assert parts_of(w.yard, job.id) == {"state": grave_of(w.yard, replace(job, state=State.SUCCESS), expires_at_s)}
     assert w.objects() == []
@@ -188,31 +188,31 @@ def test_a_late_message_of_a_removed_job_runs_nothing(w: World) -> None:
     using(w, subscribe("news")(reader))
     job = a_message(w, input={"n": 1})
     place(w.yard, replace(job, state=State.SUCCESS))
-    assert remove_old(w.yard, Wanted(Kind.MESSAGE, labels=DONE), None, EVER).count == 1
+    assert remove_old(w.yard, JobQuery(Kind.MESSAGE, index_keys=DONE), None, EVER).count == 1
     w.deliver()
     assert (ran, w.messages(), left(w)) == ([], [], set())
 
 
 def test_waiting_children_are_started_before_their_parent_is_gone(w: World) -> None:
-    parent = publish(w.yard, Draft(kind=Kind.TASK, type="t", runner=MANUAL))
-    child = publish(w.yard, Draft(kind=Kind.TASK, type="t", runner=MANUAL, parent_id=parent.id))
-    assert w.job(child.id).held
+    parent = publish(w.yard, NewJob(kind=Kind.TASK, type="t", runner=MANUAL))
+    child = publish(w.yard, NewJob(kind=Kind.TASK, type="t", runner=MANUAL, parent_id=parent.id))
+    assert w.job(child.id).blocked
     place(w.yard, replace(w.job(parent.id), state=State.SUCCESS))
-    assert remove_old(w.yard, Wanted(Kind.TASK, labels=DONE), None, EVER).count == 1
+    assert remove_old(w.yard, JobQuery(Kind.TASK, index_keys=DONE), None, EVER).count == 1
     assert left(w) == {child.id}
-    assert not w.job(child.id).held
+    assert not w.job(child.id).blocked
 
 
 def test_what_is_retried_at_that_very_moment_stays(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     dead = done(w, DAY_MS, State.FAILED, error=JobError("E", "no"))
-    entomb = JobStore.entomb
+    delete = JobStore.delete
 
     def late(store: JobStore, job: Job, expires_at_s: int, removal: str) -> Tombstone:
         lifecycle.retry(w.yard, job.id, Kind.MESSAGE)
-        return entomb(store, job, expires_at_s, removal)
+        return delete(store, job, expires_at_s, removal)
 
     monkeypatch.setattr(JobStore, "entomb", late)
-    failed = Wanted(Kind.MESSAGE, labels=labels_of(State.FAILED))
+    failed = JobQuery(Kind.MESSAGE, index_keys=index_keys_of(State.FAILED))
     assert remove_old(w.yard, failed, None, EVER) == Removed(0, None)
     assert w.job(dead.id).state is State.PENDING
 
@@ -229,7 +229,7 @@ def test_of_two_removals_at_once_one_counts(w: World) -> None:
 def test_it_tells_where_it_ended_and_goes_on_there(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "READ_CHUNK", 2)
     jobs = sorted((done(w, n) for n in range(5)), key=position_of)
-    wanted = Wanted(Kind.MESSAGE, labels=DONE)
+    wanted = JobQuery(Kind.MESSAGE, index_keys=DONE)
     assert remove_old(w.yard, wanted, None, Bounds(2, yes)) == Removed(2, position_of(jobs[1]))
     assert left(w) == {job.id for job in jobs[2:]}
     assert remove_old(w.yard, wanted, None, EVER, position_of(jobs[2])) == Removed(2, None)
@@ -239,17 +239,17 @@ def test_it_tells_where_it_ended_and_goes_on_there(w: World, monkeypatch: pytest
 def test_a_client_is_told_where_none_could_be_removed(w: World) -> None:
     done(w, DAY_MS)
     with failing(w.yard.jobs.table.client, "PutItem"), pytest.raises(Unavailable, match="1 jobs could not be removed"):
-        remove_as_told(w.yard, Wanted(Kind.MESSAGE, labels=DONE), None, Bounds(100, yes), None)
+        remove_matching(w.yard, JobQuery(Kind.MESSAGE, index_keys=DONE), None, Bounds(100, yes), None)
 
 
 def test_one_that_cannot_be_removed_keeps_no_other_from_it(k: World) -> None:
     bad, *_ = [done(k, 8 * DAY_MS + number) for number in range(3)]
-    entomb = type(k.yard.jobs).entomb
+    delete = type(k.yard.jobs).delete
 
     def sometimes(jobs: Any, job: Job, *rest: Any) -> Any:
         if job.id == bad.id:
             raise EndpointConnectionError(endpoint_url="https://aws.test")
-        return entomb(jobs, job, *rest)
+        return delete(jobs, job, *rest)
 
     with patch.object(type(k.yard.jobs), "entomb", sometimes):
         ticked = k.tick()
@@ -264,7 +264,7 @@ def test_whatever_fails_no_job_is_left_in_part(w: World, operation: str) -> None
     bodies = {size: a_message(w, input={"text": "x" * size}) for size in (5_000, 300_000)}
     for job in bodies.values():
         place(w.yard, replace(job, state=State.SUCCESS))
-    done_messages = Wanted(Kind.MESSAGE, labels=DONE)
+    done_messages = JobQuery(Kind.MESSAGE, index_keys=DONE)
     client = aws.client("s3") if operation == "DeleteObject" else w.yard.jobs.table.client
     with failing(client, operation), suppress(EndpointConnectionError):  # what one removal meets stops no other
         remove_old(w.yard, done_messages, None, Bounds(100, yes))
@@ -273,12 +273,12 @@ def test_whatever_fails_no_job_is_left_in_part(w: World, operation: str) -> None
             size = next(size for size, job in bodies.items() if job.id == record.id)
             assert w.yard.payloads.body(record)["input"] == {"text": "x" * size}
         else:
-            assert record.leftovers or parts_of(w.yard, record.id).keys() == {"state"}
+            assert record.unpurged or parts_of(w.yard, record.id).keys() == {"state"}
 
     remove_old(w.yard, done_messages, None, EVER)
     assert left(w) == set()
     for record in w.records():
-        if isinstance(record, Tombstone) and record.leftovers:
+        if isinstance(record, Tombstone) and record.unpurged:
             remove.remove(w.yard, record.id, Kind.MESSAGE)
     assert w.records() == [Tombstone(job.id) for job in bodies.values()]
     assert {row["part"] for row in w.items("jobs")} == {"state"}
@@ -291,6 +291,6 @@ def test_a_removal_takes_three_requests(w: World, monkeypatch: pytest.MonkeyPatc
     for age_ms in range(30):
         done(w, age_ms)
     with counting(w) as calls:
-        assert remove_old(w.yard, Wanted(Kind.MESSAGE, labels=DONE), None, EVER).count == 30
+        assert remove_old(w.yard, JobQuery(Kind.MESSAGE, index_keys=DONE), None, EVER).count == 30
     shards = w.yard.settings.index_shards
     assert calls == {"PutItem": 30, "Query": 30 + shards, "UpdateItem": 30, "BatchGetItem": 1}

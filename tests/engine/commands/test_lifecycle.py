@@ -16,7 +16,7 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.remove import remove
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from tests.support.steps import a_message, a_task, before, counting, failing, foreign, message_of, name_of, using, work
 from tests.support.worlds import World, envelopes
 from tests.support.yards import START_MS, events_of
@@ -26,7 +26,7 @@ TASK, MESSAGE = Kind.TASK, Kind.MESSAGE
 
 @task("t", max_attempts=2, backoff=Fixed(0))
 def obedient(what: Any, context: Context) -> Any:
-    """Fails until it is asked for again, unless told to succeed."""
+    """Fails until it is asked for again, or until told to succeed."""
     if what != "succeed" and context.job.attempts == context.job.tries and context.job.replay_of is None:
         raise RuntimeError("no")
     return what
@@ -44,16 +44,16 @@ def w(w: World) -> World:
     return w
 
 
-def dead_task(w: World, **wishes: Any) -> Job:
-    job = a_task(w, **wishes)
+def dead_task(w: World, **more: Any) -> Job:
+    job = a_task(w, **more)
     w.go_on()
     dead = w.job(job.id)
     assert dead.state is State.FAILED
     return dead
 
 
-def dead_message(w: World, **wishes: Any) -> Job:
-    job = a_message(w, **wishes)
+def dead_message(w: World, **more: Any) -> Job:
+    job = a_message(w, **more)
     w.go_on()
     dead = w.job(job.id)
     assert dead.state is State.FAILED
@@ -145,7 +145,7 @@ def test_a_dead_letter_is_run_again_with_as_many_attempts_as_at_first(w: World) 
     retried = retry(w.yard, dead.id, TASK)
     assert (retried.state, retried.delivery, retried.due_at_ms) == (State.PENDING, dead.delivery + 1, w.clock.ms)
     assert (retried.attempts, retried.tries, retried.attempt_limit, retried.failures) == (2, 0, 4, 0)
-    assert (retried.error, retried.completed_at_ms, retried.progress, retried.laps) == (None, None, None, 0)
+    assert (retried.error, retried.completed_at_ms, retried.progress, retried.requeue_count) == (None, None, None, 0)
     assert w.job(dead.id) == replace(retried, wake_at_ms=None, sent_at_ms=w.clock.ms)
     assert [envelope.delivery for envelope in envelopes(w)] == [dead.delivery + 1]
     work(w)
@@ -249,7 +249,7 @@ def test_a_canceled_child_goes_on_waiting_for_its_parent(w: World) -> None:
     child = a_task(w, input="succeed", parent_id=parent.id)
     cancel(w.yard, child.id, TASK)
     held = retry(w.yard, child.id, TASK)
-    assert (held.held, held.wake_at_ms) == (True, START_MS + 60_000)
+    assert (held.blocked, held.wake_at_ms) == (True, START_MS + 60_000)
     assert [envelope.id for envelope in envelopes(w)] == [parent.id]
     w.go_on()
     assert w.job(child.id).state is State.SUCCESS
@@ -262,7 +262,7 @@ def test_a_canceled_child_whose_parent_has_succeeded_starts(w: World) -> None:
     cancel(w.yard, child.id, TASK)
     work(w)
     retried = retry(w.yard, child.id, TASK)
-    assert not retried.held
+    assert not retried.blocked
     work(w)
     assert w.job(child.id).state is State.SUCCESS
 
@@ -277,8 +277,8 @@ def test_a_removed_job_leaves_a_tombstone_and_nothing_else(w: World, size: int) 
     w.go_on()
     remove(w.yard, job.id, TASK)
     assert w.records() == [Tombstone(job.id)]
-    (grave,) = w.items("jobs")
-    assert grave == {
+    (tombstone_item,) = w.items("jobs")
+    assert tombstone_item == {
         "job": job.id,
         "part": "state",
         "state": "deleted",
@@ -337,7 +337,7 @@ def test_a_dead_letter_is_published_anew(w: World) -> None:
     w.clock.move(1_000)
     successor = replay(w.yard, dead.id)
     assert successor.id != dead.id
-    assert successor.birth != dead.birth
+    assert successor.uid != dead.uid
     assert successor.trace_id != dead.trace_id
     kept = (
         "kind",
@@ -376,9 +376,9 @@ def test_a_replayed_dead_letter_is_listed_apart(w: World) -> None:
     dead = dead_message(w)
     other = dead_message(w)
     replay(w.yard, dead.id)
-    assert list(w.yard.lists.ids(Wanted(MESSAGE, labels=("failed",)))) == [other.id]
-    assert list(w.yard.lists.ids(Wanted(MESSAGE, labels=("replayed",)))) == [dead.id]
-    assert list(w.yard.lists.ids(Wanted(MESSAGE, type="news", labels=("replayed",)))) == [dead.id]
+    assert list(w.yard.lists.ids(JobQuery(MESSAGE, index_keys=("failed",)))) == [other.id]
+    assert list(w.yard.lists.ids(JobQuery(MESSAGE, index_keys=("replayed",)))) == [dead.id]
+    assert list(w.yard.lists.ids(JobQuery(MESSAGE, type="news", index_keys=("replayed",)))) == [dead.id]
 
 
 def test_a_dead_letter_is_replayed_once(w: World) -> None:

@@ -18,7 +18,7 @@ from chalicelib.core.retry import Exponential, Fixed, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler, backoff, on, on_success, place_of, subscribe, task
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from tests.support.yards import Bench, moto_bench
@@ -32,7 +32,7 @@ class Address(BaseModel):
     city: str = Field(min_length=2)
 
 
-class Parcel(BaseModel):
+class OutgoingMessage(BaseModel):
     """An input with fields that must be there."""
 
     weight_g: int = Field(gt=0)
@@ -47,10 +47,10 @@ class Receipt(BaseModel):
 
 
 @task("parcels.weigh", pool="parcels", lanes=(LOW, CRITICAL), timeout_s=1.5, max_attempts=5, backoff=Fixed(250))
-def weigh(parcel: Parcel, context: Context) -> Receipt:
+def weigh(outgoing: OutgoingMessage, context: Context) -> Receipt:
     """A typed handler that wants the context."""
     assert isinstance(context, Context)
-    return Receipt(weight_g=parcel.weight_g, city=parcel.to.city)
+    return Receipt(weight_g=outgoing.weight_g, city=outgoing.to.city)
 
 
 @task("parcels.echo")
@@ -121,7 +121,7 @@ def test_everything_a_task_declares() -> None:
             timeout_ms=1_500,
             max_attempts=5,
             backoff=Fixed(250),
-            input_model=Parcel,
+            input_model=OutgoingMessage,
             wants_context=True,
         )
     }
@@ -195,7 +195,7 @@ def test_what_is_not_declared_is_passed_over() -> None:
     def plain(_value: Any) -> None:
         pass
 
-    registry = Registry.of([plain, 5, "text", None, Parcel, print, Registry, object(), sys])
+    registry = Registry.of([plain, 5, "text", None, OutgoingMessage, print, Registry, object(), sys])
     assert registry == Registry()
 
 
@@ -282,7 +282,7 @@ def test_two_subscribers_that_look_alike_are_both_called() -> None:
     def both_are_called(made: Registry) -> bool:
         functions = [handler.function for handler in made.subscribers["parcels.sent"]]
         with moto_bench(functions) as bench:
-            job = publish(bench.yard, Draft(kind=Kind.MESSAGE, type="parcels.sent"))
+            job = publish(bench.yard, NewJob(kind=Kind.MESSAGE, type="parcels.sent"))
             bench.work(bench.lane(job))
         return called == ["warehouse", "billing"]
 
@@ -427,11 +427,11 @@ def test_a_wrapper_that_gives_more_is_called_with_what_it_takes_itself() -> None
 
     @task("tooled")
     @with_tools
-    def tooled(value: Parcel, _context: Any, tools: str) -> list[Any]:
+    def tooled(value: OutgoingMessage, _context: Any, tools: str) -> list[Any]:
         return [value, tools]
 
     handler = Registry.of([tooled]).tasks["tooled"]
-    assert (handler.wants_context, handler.input_model) == (False, Parcel)
+    assert (handler.wants_context, handler.input_model) == (False, OutgoingMessage)
     assert handler.function(1) == [1, "tools"]
 
 
@@ -492,7 +492,7 @@ def test_a_backoff_function_takes_the_retry_and_perhaps_the_delay(function: Call
 
 def test_a_typed_input_arrives_as_its_model() -> None:
     handler = Registry.of([weigh]).tasks["parcels.weigh"]
-    assert handler.parse({"weight_g": 5, "to": {"city": "Ulm"}}) == Parcel(weight_g=5, to=Address(city="Ulm"))
+    assert handler.parse({"weight_g": 5, "to": {"city": "Ulm"}}) == OutgoingMessage(weight_g=5, to=Address(city="Ulm"))
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [], {"weight_g": "heavy"}, 1.5, True])
@@ -598,41 +598,41 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
-def outcome(bench: Bench, draft: Draft) -> tuple[State, Any]:
+def outcome(bench: Bench, new_job: NewJob) -> tuple[State, Any]:
     """Publish, run once; the state and the output after that."""
-    job = publish(bench.yard, draft)
+    job = publish(bench.yard, new_job)
     bench.work(bench.lane(job))
     found = bench.job(job.id)
     return found.state, bench.yard.payloads.output(found)
 
 
 def test_a_typed_handler_gets_its_model_and_may_return_one(bench: Bench) -> None:
-    draft = Draft(kind=Kind.TASK, type="parcels.weigh", input={"weight_g": 5, "to": {"city": "Ulm"}})
-    assert outcome(bench, draft) == (State.SUCCESS, {"weight_g": 5, "city": "Ulm"})
+    new_job = NewJob(kind=Kind.TASK, type="parcels.weigh", input={"weight_g": 5, "to": {"city": "Ulm"}})
+    assert outcome(bench, new_job) == (State.SUCCESS, {"weight_g": 5, "city": "Ulm"})
 
 
 @pytest.mark.parametrize("value", [None, 0, "", [], {}, {"deep": [1, None, {"é": "🚀"}]}, False])
 def test_a_plain_handler_gets_and_returns_plain_json(bench: Bench, value: Any) -> None:
-    assert outcome(bench, Draft(kind=Kind.TASK, type="parcels.echo", input=value)) == (State.SUCCESS, value)
+    assert outcome(bench, NewJob(kind=Kind.TASK, type="parcels.echo", input=value)) == (State.SUCCESS, value)
 
 
 def test_the_context_tells_which_attempt_it_is(bench: Bench) -> None:
-    assert outcome(bench, Draft(kind=Kind.TASK, type="parcels.attempt")) == (State.SUCCESS, 1)
+    assert outcome(bench, NewJob(kind=Kind.TASK, type="parcels.attempt")) == (State.SUCCESS, 1)
 
 
 def test_a_publish_is_held_to_what_the_handler_takes(bench: Bench) -> None:
-    draft = Draft(kind=Kind.TASK, type="parcels.weigh", input={"weight_g": -1, "to": {"city": "Ulm"}})
-    assert refusal(lambda: publish(bench.yard, draft)).field == "input.weight_g"
+    new_job = NewJob(kind=Kind.TASK, type="parcels.weigh", input={"weight_g": -1, "to": {"city": "Ulm"}})
+    assert refusal(lambda: publish(bench.yard, new_job)).field == "input.weight_g"
 
 
 def test_an_unknown_task_type_is_answered_with_the_known_ones(bench: Bench) -> None:
-    error = refusal(lambda: publish(bench.yard, Draft(kind=Kind.TASK, type="parcels.send")))
+    error = refusal(lambda: publish(bench.yard, NewJob(kind=Kind.TASK, type="parcels.send")))
     assert (error.field, error.got) == ("type", "parcels.send")
     assert error.expected == "parcels.attempt or parcels.echo or parcels.weigh"
 
 
 def test_an_unknown_backoff_is_refused_at_publish(bench: Bench) -> None:
-    error = refusal(lambda: publish(bench.yard, Draft(kind=Kind.TASK, type="parcels.echo", backoff=Named("hasty"))))
+    error = refusal(lambda: publish(bench.yard, NewJob(kind=Kind.TASK, type="parcels.echo", backoff=Named("hasty"))))
     assert (error.field, error.expected, error.got) == ("backoff", "patient", "hasty")
 
 
@@ -640,20 +640,20 @@ def test_an_unknown_backoff_is_refused_at_publish(bench: Bench) -> None:
 @pytest.mark.parametrize("name", ["parcels.echo", "parcels.sent"])
 def test_what_is_no_backoff_is_refused_at_publish(bench: Bench, name: str, wrong: Any) -> None:
     kind = Kind.TASK if name == "parcels.echo" else Kind.MESSAGE
-    assert refusal(lambda: publish(bench.yard, Draft(kind=kind, type=name, backoff=wrong))).field == "backoff"
+    assert refusal(lambda: publish(bench.yard, NewJob(kind=kind, type=name, backoff=wrong))).field == "backoff"
 
 
 def test_a_job_takes_its_attempts_from_whoever_says(bench: Bench) -> None:
     """The job's own word, the handler's, the most generous subscriber's, or three."""
-    parcel = {"weight_g": 5, "to": {"city": "Ulm"}}
+    outgoing = {"weight_g": 5, "to": {"city": "Ulm"}}
     found = [
-        publish(bench.yard, draft).max_attempts
-        for draft in (
-            Draft(kind=Kind.TASK, type="parcels.weigh", input=parcel, max_attempts=2),
-            Draft(kind=Kind.TASK, type="parcels.weigh", input=parcel),
-            Draft(kind=Kind.MESSAGE, type="parcels.sent"),
-            Draft(kind=Kind.MESSAGE, type="parcels.lost"),
-            Draft(kind=Kind.TASK, type="parcels.echo", backoff=Exponential(1)),
+        publish(bench.yard, new_job).max_attempts
+        for new_job in (
+            NewJob(kind=Kind.TASK, type="parcels.weigh", input=outgoing, max_attempts=2),
+            NewJob(kind=Kind.TASK, type="parcels.weigh", input=outgoing),
+            NewJob(kind=Kind.MESSAGE, type="parcels.sent"),
+            NewJob(kind=Kind.MESSAGE, type="parcels.lost"),
+            NewJob(kind=Kind.TASK, type="parcels.echo", backoff=Exponential(1)),
         )
     ]
     assert found == [2, 5, 7, 3, 3]

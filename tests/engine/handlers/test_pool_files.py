@@ -78,7 +78,7 @@ def define(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Define:
 
 
 def job_of(type: str, **more: Any) -> Job:  # noqa: A002  # as the record calls it
-    return Job(id=12, birth="b", kind=Kind.TASK, type=type, queue=type, created_at_ms=1, trace_id="t", **more)
+    return Job(id=12, uid="b", kind=Kind.TASK, type=type, queue=type, created_at_ms=1, trace_id="t", **more)
 
 
 def test_the_documented_definition_is_a_task_type_with_limits_and_hooks(define: Define) -> None:

@@ -21,18 +21,18 @@ from chalicelib.engine.commands.lifecycle import cancel, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import (
     CLIENT_GONE,
-    InOtherHands,
-    NotInHand,
+    LockMismatch,
+    NotLocked,
     complete,
     extend,
     fail,
     hand_back,
-    hand_in_for,
     poll,
+    settle_for_holder,
 )
 from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.pause import held_up_by
+from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.yard import Yard
 from chalicelib.services.words import retry_count_of
 from tests.support.steps import (
@@ -58,9 +58,9 @@ def polled(w: World, topic: str = "notes", limit: int = 10, lease_ms: int = LEAS
     return poll(w.yard, topic, limit, lease_ms, "client 7")
 
 
-def in_hand(w: World, **wishes: Any) -> Job:
-    """A message of ``notes`` that a client has polled."""
-    a_message(w, "notes", **wishes)
+def locked(w: World, **more: Any) -> Job:
+    """A message of ``job_details`` that a client has polled."""
+    a_message(w, "notes", **more)
     (job,) = polled(w)
     return job
 
@@ -100,7 +100,7 @@ def test_a_large_body_comes_with_the_message(w: World) -> None:
 
 def test_nothing_to_poll(w: World) -> None:
     assert polled(w, "never heard of") == []
-    complete(w.yard, in_hand(w).id)
+    complete(w.yard, locked(w).id)
     assert polled(w) == []
 
 
@@ -127,7 +127,7 @@ def test_a_poll_takes_no_more_than_its_limit(w: World) -> None:
 def test_a_poll_of_ten_is_eleven_calls(w: World) -> None:
     for _ in range(10):
         a_message(w, "notes")
-    held_up_by(w.yard, "notes", "notes")  # a look at what is paused is remembered for five seconds
+    paused_by(w.yard, "notes", "notes")  # a look at what is paused is remembered for five seconds
     with counting(w) as calls:
         assert len(polled(w)) == 10
     assert calls == {"ReceiveMessage": 1, "UpdateItem": 10}
@@ -220,7 +220,7 @@ def test_a_message_that_comes_early_is_hidden_for_the_rest(w: World) -> None:
 
 
 def test_a_duplicate_of_a_message_in_hand_waits_out_its_lease(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     body, name = message_of(w, job).body, name_of(w, "notes")
     foreign(w, body, name)
     assert polled(w) == []
@@ -243,7 +243,7 @@ def test_a_lost_record_is_made_by_the_poll(w: World) -> None:
     with failing(w.yard.jobs.table.client, "PutItem"):
         published = a_message(w, "notes", priority=2)
     (job,) = polled(w)
-    assert (job.id, job.birth, job.priority, job.state) == (published.id, published.birth, 2, State.RUNNING)
+    assert (job.id, job.uid, job.priority, job.state) == (published.id, published.uid, 2, State.RUNNING)
     assert w.job(job.id) == job
 
 
@@ -275,7 +275,7 @@ def test_a_poll_that_nobody_awaits_takes_nothing(w: World) -> None:
 
 
 def test_what_is_handed_back_is_shown_at_once_and_costs_nothing(w: World) -> None:
-    job = in_hand(w, max_attempts=1)
+    job = locked(w, max_attempts=1)
     w.clock.move(5_000)
     hand_back(w.yard, [job])
     back = w.job(job.id)
@@ -289,7 +289,7 @@ def test_what_is_handed_back_is_shown_at_once_and_costs_nothing(w: World) -> Non
 
 
 def test_what_was_settled_meanwhile_is_not_handed_back(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     complete(w.yard, job.id)
     hand_back(w.yard, [job])
     assert w.job(job.id).state is State.SUCCESS
@@ -299,7 +299,7 @@ def test_what_was_settled_meanwhile_is_not_handed_back(w: World) -> None:
 
 
 def test_a_client_that_vanishes_loses_the_message_to_the_next(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(LEASE_MS)
     assert polled(w) == []
     w.clock.move(1)
@@ -310,7 +310,7 @@ def test_a_client_that_vanishes_loses_the_message_to_the_next(w: World) -> None:
 
 
 def test_a_client_that_gives_no_sign_costs_no_attempt_but_the_twentieth_is_the_last(w: World) -> None:
-    job = in_hand(w, max_attempts=1)
+    job = locked(w, max_attempts=1)
     for silent in range(1, SILENT_LOCKS_MAX):
         w.clock.move(LEASE_MS + 1)
         (again,) = polled(w)
@@ -327,7 +327,7 @@ def test_a_client_that_gives_no_sign_costs_no_attempt_but_the_twentieth_is_the_l
 
 @pytest.mark.parametrize("how", [recover_expired, lambda yard, enough: recover_locked(yard, None, enough)])
 def test_whoever_recovers_charges_a_silent_client_no_attempt(w: World, how: Callable[..., int]) -> None:
-    job = in_hand(w, max_attempts=1)
+    job = locked(w, max_attempts=1)
     w.clock.move(LEASE_MS + LEASE_REPAIR_GRACE_MS + 1)
     assert how(w.yard, lambda: True) == 1
     back = w.job(job.id)
@@ -337,7 +337,7 @@ def test_whoever_recovers_charges_a_silent_client_no_attempt(w: World, how: Call
 
 
 def test_an_explicit_retry_begins_with_no_silent_client(w: World) -> None:
-    job = in_hand(w, max_attempts=2)
+    job = locked(w, max_attempts=2)
     w.clock.move(LEASE_MS + 1)
     (again,) = polled(w)
     cancel(w.yard, job.id, Kind.MESSAGE)
@@ -346,7 +346,7 @@ def test_an_explicit_retry_begins_with_no_silent_client(w: World) -> None:
 
 
 def test_after_the_last_attempt_of_a_client_that_was_heard_it_is_a_dead_letter(w: World) -> None:
-    job = in_hand(w, max_attempts=1)
+    job = locked(w, max_attempts=1)
     extend(w.yard, job.id, job.lease or "", LEASE_MS)
     w.clock.move(LEASE_MS + 1)
     assert polled(w) == []
@@ -358,7 +358,7 @@ def test_after_the_last_attempt_of_a_client_that_was_heard_it_is_a_dead_letter(w
 
 
 def test_a_late_client_may_still_complete_what_nobody_took_over(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(LEASE_MS + 60_000)
     assert complete(w.yard, job.id).state is State.SUCCESS
     assert w.messages() == []
@@ -368,7 +368,7 @@ def test_a_late_client_may_still_complete_what_nobody_took_over(w: World) -> Non
 
 
 def test_complete(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(700)
     done = complete(w.yard, job.id)
     assert done == w.job(job.id)
@@ -379,7 +379,7 @@ def test_complete(w: World) -> None:
 
 
 def test_fail_brings_it_back_after_the_backoff(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(700)
     failed = fail(w.yard, job.id, "no paper")
     assert failed == w.job(job.id)
@@ -403,7 +403,7 @@ def test_the_waits_double_up_to_a_minute(w: World) -> None:
 
 
 def test_the_last_failure_is_a_dead_letter(w: World) -> None:
-    job = in_hand(w, max_attempts=1)
+    job = locked(w, max_attempts=1)
     dead = fail(w.yard, job.id, "x" * 600)
     assert (dead.state, dead.failures, dead.attempts) == (State.FAILED, 1, 1)
     assert dead.error == JobError("ConsumerError", "x" * 500)
@@ -412,7 +412,7 @@ def test_the_last_failure_is_a_dead_letter(w: World) -> None:
 
 
 def test_a_wait_beyond_fifteen_minutes_is_the_clocks(w: World) -> None:
-    job = in_hand(w, backoff=Fixed(3_600_000))
+    job = locked(w, backoff=Fixed(3_600_000))
     failed = fail(w.yard, job.id, "no")
     assert (failed.delivery, failed.wake_at_ms) == (2, START_MS + 3_600_000 - 720_000)
     assert w.messages() == []
@@ -428,22 +428,22 @@ def failing_it(yard: Yard, job_id: int) -> Job:
 
 @pytest.mark.parametrize("how", [complete, failing_it])
 def test_only_what_is_in_hand_can_be_settled(w: World, how: Callable[[Yard, int], Job]) -> None:
-    done = in_hand(w)
+    done = locked(w)
     complete(w.yard, done.id)
     waiting, canceled = a_message(w, "notes"), a_message(w, "notes")
     cancel(w.yard, canceled.id, Kind.MESSAGE)
     for job, state in [(done, State.SUCCESS), (canceled, State.CANCELED), (waiting, State.PENDING)]:
         before_it = w.job(job.id)
-        with pytest.raises(NotInHand) as refused:
+        with pytest.raises(NotLocked) as refused:
             how(w.yard, job.id)
         assert refused.value.message == f"this message is {state}, not running"
         assert refused.value.job == before_it == w.job(job.id)
 
 
 def test_a_failed_message_cannot_be_failed_twice(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     fail(w.yard, job.id, "no")
-    with pytest.raises(NotInHand):
+    with pytest.raises(NotLocked):
         fail(w.yard, job.id, "no")
     assert w.job(job.id).failures == 1
 
@@ -463,13 +463,13 @@ def test_what_is_no_message_is_not_found(w: World) -> None:
 
 
 def test_what_a_subscriber_works_on_is_in_nobodys_hand(w: World) -> None:
-    refusals: list[NotInHand] = []
+    refusals: list[NotLocked] = []
 
     @subscribe("news")
     def listener(_: Any, context: Context) -> None:
         try:
             complete(w.yard, context.job.id)
-        except NotInHand as refused:
+        except NotLocked as refused:
             refusals.append(refused)
 
     using(w, listener)
@@ -481,11 +481,11 @@ def test_what_a_subscriber_works_on_is_in_nobodys_hand(w: World) -> None:
 
 def test_a_message_that_is_taken_over_at_that_very_moment(w: World) -> None:
     """Between the look at the record and the settle: the new holder keeps it."""
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(LEASE_MS + 1)
     with (
         before(w.yard.jobs.table.client, "UpdateItem", lambda: stolen(w, replace(job, state=State.PENDING))),
-        pytest.raises(NotInHand),
+        pytest.raises(NotLocked),
     ):
         complete(w.yard, job.id)
     taken = w.job(job.id)
@@ -502,7 +502,7 @@ def test_a_message_that_is_taken_over_at_that_very_moment(w: World) -> None:
 def test_the_ledger_decides_though_sqs_does_not_answer(
     w: World, operation: str, how: Callable[[Yard, int], Job], state: State
 ) -> None:
-    job = in_hand(w)
+    job = locked(w)
     with failing(w.yard.transport.client, operation):
         assert how(w.yard, job.id).state is state
     assert w.job(job.id).state is state
@@ -518,7 +518,7 @@ def test_the_ledger_decides_though_sqs_does_not_answer(
 
 @pytest.mark.parametrize("how", ["complete", "fail", "extend"])
 def test_the_holder_s_token_opens(w: World, how: str) -> None:
-    job = in_hand(w)
+    job = locked(w)
     assert job.lease is not None
     settled = {
         "complete": lambda: complete(w.yard, job.id, job.lease),
@@ -530,14 +530,14 @@ def test_the_holder_s_token_opens(w: World, how: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "0" * 16, "\u00e9\U0001f511", "x" * 256])
 def test_another_token_changes_nothing(w: World, token: str) -> None:
-    job = in_hand(w)
+    job = locked(w)
     before_it = (w.job(job.id), message_of(w, job).visible_at)
     for refused_to in (
         lambda: complete(w.yard, job.id, token),
         lambda: fail(w.yard, job.id, "no", token),
         lambda: extend(w.yard, job.id, token, 60_000),
     ):
-        with pytest.raises(InOtherHands) as refused:
+        with pytest.raises(LockMismatch) as refused:
             refused_to()
         assert (refused.value.field, refused.value.job) == ("lockToken", before_it[0])
         assert job.lease not in str(refused.value)
@@ -545,7 +545,7 @@ def test_another_token_changes_nothing(w: World, token: str) -> None:
 
 
 def test_the_token_of_a_lock_that_was_taken_over_is_void(w: World) -> None:
-    late = in_hand(w)
+    late = locked(w)
     w.clock.move(LEASE_MS + 1)
     (holder,) = polled(w)
     for refused_to in (
@@ -553,27 +553,27 @@ def test_the_token_of_a_lock_that_was_taken_over_is_void(w: World) -> None:
         lambda: fail(w.yard, late.id, "no", late.lease),
         lambda: extend(w.yard, late.id, late.lease or "", LEASE_MS),
     ):
-        with pytest.raises(InOtherHands):
+        with pytest.raises(LockMismatch):
             refused_to()
     assert w.job(late.id) == holder
     assert complete(w.yard, holder.id, holder.lease).state is State.SUCCESS
-    with pytest.raises(NotInHand) as refused:
+    with pytest.raises(NotLocked) as refused:
         complete(w.yard, holder.id, holder.lease)
-    assert not isinstance(refused.value, InOtherHands)
+    assert not isinstance(refused.value, LockMismatch)
 
 
 def test_a_report_without_a_token_settles_the_delivery_that_began_meanwhile(w: World) -> None:
-    late = in_hand(w)
+    late = locked(w)
     w.clock.move(LEASE_MS + 1)
     (holder,) = polled(w)
-    with pytest.raises(InOtherHands):
-        hand_in_for(w.yard, late, Succeeded(), late.lease)
-    settled_as, settled, _ = hand_in_for(w.yard, late, Succeeded(), None)
+    with pytest.raises(LockMismatch):
+        settle_for_holder(w.yard, late, Succeeded(), late.lease)
+    settled_as, settled, _ = settle_for_holder(w.yard, late, Succeeded(), None)
     assert (settled_as.lease, settled.state) == (holder.lease, State.SUCCESS)
 
 
 def test_a_lock_that_ran_out_opens_as_long_as_nobody_took_over(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(LEASE_MS + 60_000)
     assert complete(w.yard, job.id, job.lease).state is State.SUCCESS
 
@@ -582,7 +582,7 @@ def test_a_lock_that_ran_out_opens_as_long_as_nobody_took_over(w: World) -> None
 
 
 def test_an_extended_lock_holds_from_now_on(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     assert job.lease is not None
     w.clock.move(20_000)
     extended = extend(w.yard, job.id, job.lease, 45_001)
@@ -596,18 +596,18 @@ def test_an_extended_lock_holds_from_now_on(w: World) -> None:
 
 
 def test_a_lock_may_be_shortened(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     extend(w.yard, job.id, job.lease or "", 1_000)
     w.clock.move(1_001)
     assert [again.id for again in polled(w)] == [job.id]
 
 
 def test_an_extension_of_what_is_taken_over_at_that_very_moment(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     w.clock.move(LEASE_MS + 1)
     with (
         before(w.yard.jobs.table.client, "UpdateItem", lambda: stolen(w, replace(job, state=State.PENDING))),
-        pytest.raises(InOtherHands),
+        pytest.raises(LockMismatch),
     ):
         extend(w.yard, job.id, job.lease or "", LEASE_MS)
     assert w.job(job.id).worker == "other worker"
@@ -615,7 +615,7 @@ def test_an_extension_of_what_is_taken_over_at_that_very_moment(w: World) -> Non
 
 
 def test_an_extended_message_that_sqs_shows_is_not_claimed(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     with failing(w.yard.transport.client, "ChangeMessageVisibilityBatch"):
         extend(w.yard, job.id, job.lease or "", 600_000)
     w.clock.move(LEASE_MS + 1)
@@ -626,7 +626,7 @@ def test_an_extended_message_that_sqs_shows_is_not_claimed(w: World) -> None:
 
 def test_what_is_not_in_hand_is_not_extended(w: World) -> None:
     waiting = a_message(w, "notes")
-    with pytest.raises(NotInHand):
+    with pytest.raises(NotLocked):
         extend(w.yard, waiting.id, "0" * 16, LEASE_MS)
     with pytest.raises(NotFound):
         extend(w.yard, 999, "0" * 16, LEASE_MS)
@@ -640,7 +640,7 @@ def test_what_is_not_in_hand_is_not_extended(w: World) -> None:
 @pytest.mark.parametrize("first", ["complete", "fail"])
 def test_of_two_reports_at_the_same_moment_one_counts(w: World, first: str, second: str, with_token: bool) -> None:
     """Both have read the record in hand; the second to write is told what the first has made of it."""
-    job = in_hand(w, max_attempts=1)
+    job = locked(w, max_attempts=1)
     token = job.lease if with_token else None
     report = {
         "complete": lambda: complete(w.yard, job.id, token),
@@ -649,7 +649,7 @@ def test_of_two_reports_at_the_same_moment_one_counts(w: World, first: str, seco
     answers: list[Job] = []
     with (
         before(w.yard.jobs.table.client, "UpdateItem", lambda: answers.append(report[first]())),
-        pytest.raises(NotInHand) as refused,
+        pytest.raises(NotLocked) as refused,
     ):
         report[second]()
     assert [answer.state for answer in answers] == [State.SUCCESS if first == "complete" else State.FAILED]
@@ -660,7 +660,7 @@ def test_of_two_reports_at_the_same_moment_one_counts(w: World, first: str, seco
 @pytest.mark.parametrize("how", ["complete", "fail"])
 def test_a_repetition_of_our_own_write_finds_it_done(w: World, how: str) -> None:
     """The write takes effect, its answer is lost, and botocore's repetition is refused by the write's own effect."""
-    job = in_hand(w)
+    job = locked(w)
     tries: list[int] = []
 
     def lose_the_first_answer(**_: Any) -> None:
@@ -681,12 +681,12 @@ def test_a_repetition_of_our_own_write_finds_it_done(w: World, how: str) -> None
 
 
 def test_a_new_attempt_has_a_lock_of_its_own(w: World) -> None:
-    job = in_hand(w)
+    job = locked(w)
     failed = fail(w.yard, job.id, "no")
     w.clock.move(1_001)
     (again,) = polled(w)
     assert job.lease == failed.lease != again.lease
-    with pytest.raises(InOtherHands):
+    with pytest.raises(LockMismatch):
         complete(w.yard, job.id, job.lease)
 
 

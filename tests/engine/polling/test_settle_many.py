@@ -11,16 +11,16 @@ from chalicelib.core.errors import Conflict, NotFound, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.handlers.declare import task
-from chalicelib.engine.polling.poll import InOtherHands, NotInHand, complete, failure, poll
+from chalicelib.engine.polling.poll import LockMismatch, NotLocked, complete, failure, poll
 from chalicelib.engine.polling.settle_many import Report, settle_batch
 from tests.support.steps import a_message, a_task, before, counting, failing, message_of, using
 from tests.support.worlds import World
 
 
-def in_hand(w: World, number: int, **wishes: Any) -> list[Job]:
+def locked(w: World, number: int, **more: Any) -> list[Job]:
     """Messages that a client has polled."""
     for _ in range(number):
-        a_message(w, "notes", **wishes)
+        a_message(w, "notes", **more)
     jobs = poll(w.yard, "notes", number, 30_000, "client")
     assert len(jobs) == number
     return jobs
@@ -31,7 +31,7 @@ def done(*jobs: Job) -> list[Report]:
 
 
 def test_many_are_completed_in_few_calls(w: World) -> None:
-    jobs = in_hand(w, 25)
+    jobs = locked(w, 25)
     with counting(w) as calls:
         settled = settle_batch(w.yard, done(*jobs))
     assert calls == {"BatchGetItem": 1, "UpdateItem": 25, "DeleteMessageBatch": 3}
@@ -41,7 +41,7 @@ def test_many_are_completed_in_few_calls(w: World) -> None:
 
 
 def test_many_fail_in_few_calls_each_with_its_own_wait(w: World) -> None:
-    (old,) = in_hand(w, 1)
+    (old,) = locked(w, 1)
     settle_batch(w.yard, [Report(old.id, failure("no"))])
     w.clock.move(1_001)
     for _ in range(12):
@@ -66,7 +66,7 @@ def test_each_is_told_for_itself(w: World) -> None:
 
     using(w, handler)
     pending = a_message(w, "others")
-    ours, theirs, over, last = in_hand(w, 4)
+    ours, theirs, over, last = locked(w, 4)
     no_message = a_task(w)
     complete(w.yard, over.id)
     settled = settle_batch(
@@ -83,9 +83,9 @@ def test_each_is_told_for_itself(w: World) -> None:
     )
     assert [type(outcome) for outcome in settled] == [
         Job,
-        InOtherHands,
-        NotInHand,
-        NotInHand,
+        LockMismatch,
+        NotLocked,
+        NotLocked,
         NotFound,
         NotFound,
         Job,
@@ -100,7 +100,7 @@ def test_each_is_told_for_itself(w: World) -> None:
 
 
 def test_of_two_entries_about_one_message_the_first_counts(w: World) -> None:
-    (job,) = in_hand(w, 1)
+    (job,) = locked(w, 1)
     settled = settle_batch(w.yard, [Report(job.id, failure("no")), *done(job, job)])
     assert isinstance(settled[0], Job)
     assert (settled[0].state, settled[0].failures) == (State.PENDING, 1)
@@ -109,7 +109,7 @@ def test_of_two_entries_about_one_message_the_first_counts(w: World) -> None:
 
 
 def test_a_write_that_aws_does_not_take_costs_only_its_own_entry(w: World) -> None:
-    first, second, third = in_hand(w, 3)
+    first, second, third = locked(w, 3)
     client, refused = w.yard.jobs.table.client, []
 
     def refuse_one(params: dict[str, Any], **_: Any) -> None:
@@ -129,7 +129,7 @@ def test_a_write_that_aws_does_not_take_costs_only_its_own_entry(w: World) -> No
 
 
 def test_the_ledger_decides_though_sqs_does_not_answer(w: World) -> None:
-    jobs = in_hand(w, 3)
+    jobs = locked(w, 3)
     with failing(w.yard.transport.client, "DeleteMessageBatch"):
         settled = settle_batch(w.yard, done(*jobs))
     assert all(isinstance(job, Job) and job.state is State.SUCCESS for job in settled)
@@ -140,10 +140,10 @@ def test_the_ledger_decides_though_sqs_does_not_answer(w: World) -> None:
 
 
 def test_somebody_else_settles_at_that_very_moment(w: World) -> None:
-    (job,) = in_hand(w, 1)
+    (job,) = locked(w, 1)
     with before(w.yard.jobs.table.client, "UpdateItem", lambda: complete(w.yard, job.id)):
         (outcome,) = settle_batch(w.yard, [Report(job.id, failure("no"))])
-    assert isinstance(outcome, NotInHand)
+    assert isinstance(outcome, NotLocked)
     assert w.job(job.id).state is State.SUCCESS
 
 
@@ -152,5 +152,5 @@ def test_nothing_to_report(w: World) -> None:
 
 
 def test_a_token_is_not_shown(w: World) -> None:
-    (job,) = in_hand(w, 1)
+    (job,) = locked(w, 1)
     assert job.lease not in repr(Report(job.id, Succeeded(), job.lease))

@@ -91,7 +91,7 @@ class Day:
         name = topic or self.chance.choice(TOPICS)
         job = Job(
             id=len(self.ledger) + self.removed + 1,
-            birth="b",
+            uid="b",
             kind=Kind.MESSAGE,
             type=name,
             queue=name,

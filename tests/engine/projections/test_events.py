@@ -91,7 +91,7 @@ def received(w: World, most: int = 10, name: str | None = None) -> list[Any]:
 
 
 def deliver(w: World) -> bool | None:
-    """The next letter; answers whether it was taken, ``None`` if there is none."""
+    """The next letter; returns whether it was taken, ``None`` if there is none."""
     name = w.yard.settings.hooks_queue
     messages = received(w, most=1)
     if not messages:

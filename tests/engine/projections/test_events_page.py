@@ -52,7 +52,7 @@ def test_the_hooks_of_the_page(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     }
     job = Job(
         id=7,
-        birth="b",
+        uid="b",
         kind=Kind.TASK,
         type="image.resize",
         queue="default",

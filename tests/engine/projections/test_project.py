@@ -20,7 +20,7 @@ from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import projector
 from chalicelib.functions.events import NO_SHARD, changes_by_shard
 from chalicelib.store.insights import AlreadyCounted
-from chalicelib.store.job_lists import Wanted
+from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.ledger import Unreadable
 from tests.support.steps import a_message, a_task, before, counting, failing, using, work
 from tests.support.worlds import World
@@ -130,7 +130,7 @@ def test_an_unreadable_record_stops_neither_the_counting_nor_a_list(w: World, ca
     work(w)
     w.project()
     assert counters(w) == {TASKS: {State.PENDING: 1, State.SUCCESS: 1}}  # of the broken one, what was known before
-    assert [job.id for job in w.yard.lists.page(Wanted(Kind.TASK), 0, 10).jobs] == [whole.id]
+    assert [job.id for job in w.yard.lists.page(JobQuery(Kind.TASK), 0, 10).jobs] == [whole.id]
     assert rebuild_counters(w.yard) == 1
     with pytest.raises(Unreadable, match=f"the record of job {broken.id} cannot be read") as told:
         w.yard.jobs.find(broken.id)

@@ -16,7 +16,7 @@ import pytest
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import MANUAL, SYSTEM, Job
-from chalicelib.core.projection import CohortKey, Effects, effects_of
+from chalicelib.core.projection import Effects, TaskAmountKey, effects_of
 from chalicelib.core.states import Kind, State
 from chalicelib.core.statistics import DAY_MS, Span, Statistics, amounts_of
 from chalicelib.engine.projections import statistics as engine
@@ -48,7 +48,7 @@ def a_life(random: Random, number: int, moments_ms: list[int]) -> list[Job]:
     story = random.choice(tuple(STORY))
     job = Job(
         id=number,
-        birth="b",
+        uid="b",
         kind=Kind.TASK if number % 10 else Kind.MESSAGE,
         type=random.choice(TYPES),
         queue="default",
@@ -91,7 +91,7 @@ def counted(w: World, lives: list[list[Job]], random: Random) -> None:
 
 def statistics_alone(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     """Effects without counters and minutes, all of which moto copies with every transaction."""
-    return Counter({key: amount for key, amount in effects_of(changes).items() if isinstance(key, CohortKey)})
+    return Counter({key: amount for key, amount in effects_of(changes).items() if isinstance(key, TaskAmountKey)})
 
 
 def expected(lives: list[list[Job]], now_ms: int, span: Span = Span.WEEK) -> dict[str, Counter[Any]]:
@@ -109,7 +109,7 @@ def expected(lives: list[list[Job]], now_ms: int, span: Span = Span.WEEK) -> dic
     return found
 
 
-def told(found: Statistics) -> dict[str, Counter[Any]]:
+def statistics_of(found: Statistics) -> dict[str, Counter[Any]]:
     """Statistics in the same form, without noughts."""
     groups = {
         "type": found.by_type.items(),
@@ -133,9 +133,7 @@ def rows(w: World) -> list[dict[str, Any]]:
 
 
 def a_change(number: int, created_ms: int, **fields: Any) -> Change:
-    job = Job(
-        id=number, birth="b", kind=Kind.TASK, type="t", queue="default", created_at_ms=created_ms, trace_id="trace"
-    )
+    job = Job(id=number, uid="b", kind=Kind.TASK, type="t", queue="default", created_at_ms=created_ms, trace_id="trace")
     return Change(str(number), None, replace(job, **fields))
 
 
@@ -157,10 +155,10 @@ def test_hundreds_of_tasks_are_told_as_a_count_of_them_all_tells(w: World, lives
     """Before and after their rows were condensed, and when some of them have moved on since."""
     counted(w, lives, Random(1))  # noqa: S311
     want = expected(lives, START_MS)
-    assert told(look(w, Span.WEEK)) == want
-    only = told(look(w, only_type="mail", only_runner=SYSTEM))
+    assert statistics_of(look(w, Span.WEEK)) == want
+    only = statistics_of(look(w, only_type="mail", only_runner=SYSTEM))
     assert only["type"] == Counter(
-        {key: n for key, n in told(look(w, only_runner=SYSTEM))["type"].items() if key[0] == "mail"}
+        {key: n for key, n in statistics_of(look(w, only_runner=SYSTEM))["type"].items() if key[0] == "mail"}
     )
     assert sum(only["hourly"].values()) == sum(only["daily"].values()) == sum(only["type"].values()) > 10
 
@@ -168,7 +166,7 @@ def test_hundreds_of_tasks_are_told_as_a_count_of_them_all_tells(w: World, lives
     condensed = engine.condense(w.yard, lambda: True)
     assert condensed > fresh / 2
     assert len(rows(w)) < 0.75 * fresh
-    assert told(look(w, Span.WEEK)) == want
+    assert statistics_of(look(w, Span.WEEK)) == want
     assert engine.condense(w.yard, lambda: True) == 0  # these days have had their turn
 
     late = [life for life in lives if life[-1].state is State.PENDING and life[0].kind is Kind.TASK]
@@ -181,11 +179,11 @@ def test_hundreds_of_tasks_are_told_as_a_count_of_them_all_tells(w: World, lives
     for life, job in zip(late, ended, strict=True):
         life.append(job)
     want = expected(lives, START_MS)
-    assert told(look(w, Span.WEEK)) == want
+    assert statistics_of(look(w, Span.WEEK)) == want
     w.clock.move(DAY_MS)
     assert engine.condense(w.yard, lambda: True) > 0  # another day, and what came late to older ones
     w.clock.move(-DAY_MS)
-    assert told(look(w, Span.WEEK)) == want
+    assert statistics_of(look(w, Span.WEEK)) == want
 
 
 def test_a_range_costs_one_query_a_month(w: World) -> None:
@@ -222,7 +220,7 @@ def size_of(item: dict[str, Any]) -> int:
 def test_a_row_that_is_added_to_while_it_is_condensed_waits_for_another_time(w: World) -> None:
     day_ms = START_MS - START_MS % DAY_MS
     project(w.yard, "s", [a_change(1, day_ms), a_change(2, day_ms, type="quiet")])
-    client = w.yard.insights.cohorts._table.client
+    client = w.yard.insights.task_days._table.client
     late: list[int] = []
 
     def add(**_: Any) -> None:
@@ -231,27 +229,27 @@ def test_a_row_that_is_added_to_while_it_is_condensed_waits_for_another_time(w: 
             project(w.yard, "s", [a_change(3, day_ms)])
 
     with before(client, "TransactWriteItems", add):
-        assert w.yard.insights.cohorts.condense(day_ms, lambda: True) == 1
-    assert w.yard.insights.cohorts.condense(day_ms, lambda: True) == 1
-    assert told(look(w))["total"] == Counter({State.PENDING: 3})
+        assert w.yard.insights.task_days.condense(day_ms, lambda: True) == 1
+    assert w.yard.insights.task_days.condense(day_ms, lambda: True) == 1
+    assert statistics_of(look(w))["total"] == Counter({State.PENDING: 3})
     assert len(rows(w)) == 2
 
 
 def test_rows_that_were_condensed_by_another_meanwhile_and_made_anew_are_not_taken_for_the_old(w: World) -> None:
     """Both condense the second task; before the slower one writes, a third makes a row just like the second's."""
     day_ms = START_MS - START_MS % DAY_MS
-    cohorts = w.yard.insights.cohorts
+    task_days = w.yard.insights.task_days
     project(w.yard, "s", [a_change(1, day_ms)])
-    cohorts.condense(day_ms, lambda: True)
+    task_days.condense(day_ms, lambda: True)
     project(w.yard, "s", [a_change(2, day_ms)])
 
     def overtake(**_: Any) -> None:
-        cohorts.condense(day_ms, lambda: True)
+        task_days.condense(day_ms, lambda: True)
         project(w.yard, "s", [a_change(3, day_ms)])
 
-    with before(cohorts._table.client, "TransactWriteItems", overtake):
-        cohorts.condense(day_ms, lambda: True)
-    assert told(look(w))["total"] == Counter({State.PENDING: 3})
+    with before(task_days._table.client, "TransactWriteItems", overtake):
+        task_days.condense(day_ms, lambda: True)
+    assert statistics_of(look(w))["total"] == Counter({State.PENDING: 3})
 
 
 def test_tasks_of_many_days_that_move_on_at_once_take_several_transactions(w: World) -> None:
@@ -277,14 +275,14 @@ def test_condensing_goes_on_where_it_was_stopped(w: World) -> None:
     assert engine.condense(w.yard, lambda: True) == 8 - before_it_stopped
     condensed = [row for row in rows(w) if row["key"].count("|") == 1]
     assert len(condensed) == 8  # all but today and yesterday
-    assert told(look(w))["total"] == Counter({State.PENDING: 10})
+    assert statistics_of(look(w))["total"] == Counter({State.PENDING: 10})
 
     project(w.yard, "s", [a_change(11, START_MS - 9 * DAY_MS), a_change(12, START_MS - 2 * DAY_MS)])  # what comes late
     w.clock.move(24 * DAY_MS)
     assert engine.condense(w.yard, lambda: True) == 2 + 2  # is condensed a week or a month later
     assert not [row for row in rows(w) if row["key"].count("|") > 1]
     w.clock.move(-24 * DAY_MS)
-    assert told(look(w))["total"] == Counter({State.PENDING: 12})
+    assert statistics_of(look(w))["total"] == Counter({State.PENDING: 12})
 
 
 def test_a_rebuild_counts_the_ledger_anew_and_remembers_what_was_deleted(w: World) -> None:
@@ -303,7 +301,7 @@ def test_a_rebuild_counts_the_ledger_anew_and_remembers_what_was_deleted(w: Worl
     for _ in range(2):
         rebuild_counters(w.yard)
         found = look(w)
-        assert told(found)["total"] - Counter({State.SUCCESS: 0}) == {
+        assert statistics_of(found)["total"] - Counter({State.SUCCESS: 0}) == {
             State.SUCCESS: 2,
             State.WAITING: 1,
             State.FAILED: 1,

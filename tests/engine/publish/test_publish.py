@@ -20,7 +20,7 @@ from chalicelib.core.retry import Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.context import Context
@@ -56,8 +56,8 @@ def w(w: World) -> World:
     return w
 
 
-def a_draft(**wishes: Any) -> Draft:
-    return Draft(**{"kind": Kind.TASK, "type": "t", **wishes})
+def a_draft(**more: Any) -> NewJob:
+    return NewJob(**{"kind": Kind.TASK, "type": "t", **more})
 
 
 # -- a single job -------------------------------------------------------------------------------------
@@ -147,13 +147,13 @@ def test_the_priority_decides_the_lane(w: World, priority: int, band: str) -> No
     [(None, None, 3), (None, 7, 7), (5, 7, 5), (1, None, 1), (100, None, 100)],
 )
 def test_the_attempts_are_the_jobs_the_handlers_or_three(
-    w: World, draft: int | None, handler_says: int | None, expected: int
+    w: World, new_job: int | None, handler_says: int | None, expected: int
 ) -> None:
     @task("u", max_attempts=handler_says)
     def handler(_: Any) -> None: ...
 
     using(w, handler)
-    job = a_task(w, "u", max_attempts=draft)
+    job = a_task(w, "u", max_attempts=new_job)
     assert (job.max_attempts, job.attempt_limit) == (expected, expected)
 
 
@@ -166,7 +166,7 @@ def test_the_attempts_are_the_jobs_the_handlers_or_three(
 def test_a_body_goes_where_it_fits(w: World, size: int, place: str | None) -> None:
     """300 bytes of JSON in the record, 256 KB beside it; ``{"input":""}`` alone has 12 bytes."""
     job = a_task(w, input="x" * size)
-    wanted = place and place.format(id=job.id, birth=job.birth)
+    wanted = place and place.format(id=job.id, uid=job.uid)
     assert job.body_at == wanted
     (envelope,) = envelopes(w)
     assert envelope.body_at == wanted
@@ -216,9 +216,9 @@ def test_no_body_at_all(w: World) -> None:
         ({"parent_id": 99}, "parentTaskId"),
     ],
 )
-def test_what_can_never_run_is_refused_with_its_field(w: World, wishes: dict[str, Any], field: str) -> None:
+def test_what_can_never_run_is_refused_with_its_field(w: World, more: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        publish(w.yard, a_draft(**wishes))
+        publish(w.yard, a_draft(**more))
     assert refused.value.field == field
     assert (w.jobs(), w.messages()) == ([], [])
 
@@ -299,7 +299,7 @@ def test_a_lost_record_is_made_by_the_claim(w: World) -> None:
     assert w.jobs() == []
     work(w)
     made = w.job(job.id)
-    assert (made.state, made.birth, made.priority, made.target_id) == (State.SUCCESS, job.birth, 2, "7")
+    assert (made.state, made.uid, made.priority, made.target_id) == (State.SUCCESS, job.uid, 2, "7")
     assert events_of(made) == ["published", "started", "succeeded"]
 
 
@@ -320,7 +320,7 @@ def test_a_worker_that_is_faster_than_the_record(w: World) -> None:
 
 def test_an_id_that_is_taken_is_left_alone(w: World) -> None:
     other = a_task(w)
-    w.yard.jobs.record(replace(other, id=other.id + 1, birth="other"))
+    w.yard.jobs.record(replace(other, id=other.id + 1, uid="other"))
     job = a_task(w, input="mine")
     assert job.id == other.id + 2
     w.go_on()
@@ -334,7 +334,7 @@ def test_an_id_that_is_taken_is_left_alone(w: World) -> None:
 def test_three_ids_that_are_taken_are_enough(w: World) -> None:
     other = a_task(w)
     for number in range(1, 4):
-        w.yard.jobs.record(replace(other, id=other.id + number, birth="other"))
+        w.yard.jobs.record(replace(other, id=other.id + number, uid="other"))
     with pytest.raises(Unavailable) as refused:
         a_task(w)
     assert refused.value.message == "no free job id was found"
@@ -460,16 +460,16 @@ def test_a_key_holds_for_its_kind_and_for_a_day(w: World) -> None:
 
 
 @pytest.mark.parametrize("wishes", [{"input": 1}, {"input": "x" * 5_000}, {"delay_ms": 2_000}, {"trace_id": "mine"}])
-def test_the_key_of_a_job_that_was_removed_tells_its_acceptance(w: World, wishes: dict[str, Any]) -> None:
-    job = a_task(w, idempotency_key="k", **wishes)
+def test_the_key_of_a_job_that_was_removed_tells_its_acceptance(w: World, more: dict[str, Any]) -> None:
+    job = a_task(w, idempotency_key="k", **more)
     w.clock.move(2_000)
     work(w)
     remove(w.yard, job.id, Kind.TASK)
     w.clock.move(60_000)
-    again = a_task(w, idempotency_key="k", **wishes)
+    again = a_task(w, idempotency_key="k", **more)
     told = ("id", "state", "created_at_ms", "updated_at_ms", "start_at_ms", "due_at_ms", "trace_id", "attempts")
     assert [getattr(again, name) for name in told] == [getattr(job, name) for name in told]
-    assert w.yard.payloads.body(again).get("input") == wishes.get("input")
+    assert w.yard.payloads.body(again).get("input") == more.get("input")
     assert (w.jobs(), w.messages()) == ([], [])
     with pytest.raises(Conflict) as refused:
         a_task(w, idempotency_key="k", priority=3)
@@ -499,7 +499,7 @@ def test_a_child_waits_for_its_parent_without_a_message(w: World) -> None:
     child = a_task(w, parent_id=parent.id, input="x" * 1_000)
     assert [job.id for job in envelopes(w)] == [parent.id]
     held = w.job(child.id)
-    assert (held.held, held.state, held.parent_id, held.travels) == (True, State.PENDING, parent.id, False)
+    assert (held.blocked, held.state, held.parent_id, held.travels) == (True, State.PENDING, parent.id, False)
     assert held.wake_at_ms == START_MS + 60_000
     assert w.job(parent.id).has_children
     assert w.yard.jobs.children(parent.id) == [child.id]
@@ -509,7 +509,7 @@ def test_a_child_of_a_success_starts_at_once(w: World) -> None:
     parent = a_task(w)
     work(w)
     child = a_task(w, parent_id=parent.id)
-    assert not w.job(child.id).held
+    assert not w.job(child.id).blocked
     assert [job.id for job in envelopes(w)] == [child.id]
     assert w.yard.jobs.children(parent.id) == []
 
@@ -521,7 +521,7 @@ def test_a_parent_that_succeeds_at_that_very_moment(w: World, delay_ms: int | No
     with before(w.yard.jobs.table.client, "TransactWriteItems", lambda: work(w)):
         child = a_task(w, parent_id=parent.id, delay_ms=delay_ms)
     assert w.job(parent.id).state is State.SUCCESS
-    assert not w.job(child.id).held
+    assert not w.job(child.id).blocked
     assert w.yard.jobs.children(parent.id) == []
     w.go_on()
     assert w.job(child.id).state is State.SUCCESS
@@ -568,8 +568,8 @@ def test_a_child_with_a_start_of_its_own_waits_for_both(w: World) -> None:
 
 
 @pytest.mark.parametrize("wishes", [{}, {"delay_ms": HOUR_MS}, {"idempotency_key": "k"}])
-def test_a_manual_task_is_only_recorded(w: World, wishes: dict[str, Any]) -> None:
-    job = a_task(w, "sign the contract", runner=MANUAL, script="read it first", **wishes)
+def test_a_manual_task_is_only_recorded(w: World, more: dict[str, Any]) -> None:
+    job = a_task(w, "sign the contract", runner=MANUAL, script="read it first", **more)
     assert (job.queue, job.script, w.messages()) == ("default", "read it first", [])
     assert w.job(job.id).wake_at_ms is None
     w.go_on()
@@ -581,7 +581,7 @@ def test_a_manual_child_never_travels(w: World) -> None:
     child = a_task(w, "sign", runner=MANUAL, parent_id=parent.id)
     w.go_on()
     released = w.job(child.id)
-    assert (released.state, released.held, released.wake_at_ms) == (State.PENDING, False, None)
+    assert (released.state, released.blocked, released.wake_at_ms) == (State.PENDING, False, None)
     assert w.messages() == []
 
 
@@ -605,7 +605,7 @@ def test_a_bulk_is_one_transaction_and_batches_of_ten(w: World) -> None:
 
 def test_a_bulk_answers_each_job_in_its_place(w: World) -> None:
     parent = a_task(w)
-    drafts = [
+    new_jobs = [
         a_draft(input=0),
         a_draft(type="unknown"),
         a_draft(input=2, idempotency_key="k"),
@@ -617,7 +617,7 @@ def test_a_bulk_answers_each_job_in_its_place(w: World) -> None:
         a_draft(input="x" * 6_000_000),
         a_draft(input=9, kind=Kind.MESSAGE, type="notes"),
     ]
-    answers = publish_many(w.yard, drafts)
+    answers = publish_many(w.yard, new_jobs)
     kinds = [type(answer) for answer in answers]
     assert kinds == [Job, InvalidInput, Job, Job, Job, Job, Job, InvalidInput, TooLarge, Job]
     bodies = [json.loads(job.body or "")["input"] for job in answers if isinstance(job, Job)]
@@ -646,9 +646,9 @@ def test_no_jobs_are_no_calls(w: World) -> None:
 )
 def test_a_transaction_takes_what_it_can_hold(w: World, bodies: list[Any], transactions: int) -> None:
     """99 actions and an outbox marker; 3.5 MB. The jobs of a topic nobody polls keep the test short."""
-    drafts = [a_draft(kind=Kind.MESSAGE, type="notes", input=body) for body in bodies]
+    new_jobs = [a_draft(kind=Kind.MESSAGE, type="notes", input=body) for body in bodies]
     with counting(w) as calls:
-        jobs = publish_many(w.yard, drafts)
+        jobs = publish_many(w.yard, new_jobs)
     assert calls["TransactWriteItems"] == transactions
     assert len(w.jobs()) == len(w.messages()) == len(jobs) == len(bodies)
 
@@ -664,7 +664,7 @@ def test_batches_are_packed_by_bytes(w: World) -> None:
 def test_a_bulk_whose_ids_are_taken_is_refused_whole(w: World) -> None:
     other = a_task(w)
     for taken in (other.id + 1, other.id + 3 + 1):  # the first of a bulk, then the second of one
-        w.yard.jobs.record(replace(other, id=taken, birth="other"))
+        w.yard.jobs.record(replace(other, id=taken, uid="other"))
     for _ in range(2):
         answers = publish_many(w.yard, [a_draft(), a_draft()])
         assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
@@ -735,9 +735,9 @@ def refusing_entries(w: World, ids: set[str]) -> Iterator[None]:
 
 
 def test_jobs_of_several_lanes_share_a_transaction(w: World) -> None:
-    drafts = [a_draft(priority=priority) for priority in (-1, 0, 12, -1)]
+    new_jobs = [a_draft(priority=priority) for priority in (-1, 0, 12, -1)]
     with counting(w) as calls:
-        publish_many(w.yard, drafts)
+        publish_many(w.yard, new_jobs)
     assert calls["TransactWriteItems"] == 1
     assert [len(w.messages(name_of(w, band=band))) for band in ("high", "normal", "low")] == [1, 1, 2]
 

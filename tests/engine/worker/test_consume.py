@@ -83,7 +83,7 @@ def test_the_job_is_running_under_a_lease_while_its_handler_runs(w: World) -> No
 @pytest.mark.parametrize(
     ("wishes", "left_ms"), [({}, 292_000), ({"timeout_ms": 10_000}, 10_000), ({"timeout_ms": 0}, 292_000)]
 )
-def test_a_run_has_its_time_out_or_what_the_function_has_left(w: World, wishes: dict[str, Any], left_ms: int) -> None:
+def test_a_run_has_its_time_out_or_what_the_function_has_left(w: World, more: dict[str, Any], left_ms: int) -> None:
     """The function keeps 3 s for settling, and 5 s of grace for the handler to stop."""
     seen: list[int | None] = []
 
@@ -92,7 +92,7 @@ def test_a_run_has_its_time_out_or_what_the_function_has_left(w: World, wishes: 
         seen.append(context.remaining_ms())
 
     using(w, handler)
-    a_task(w, **wishes)
+    a_task(w, **more)
     work(w)
     assert seen == [left_ms]
 
@@ -228,7 +228,7 @@ def test_an_unstarted_job_without_a_record_gets_one(w: World) -> None:
     back = consume(w.yard, take(w), lambda: left_ms[0])
     assert len(back) == 1
     recorded = w.job(lost.id)
-    assert (recorded.state, recorded.birth, recorded.wake_at_ms) == (State.PENDING, lost.birth, w.clock.ms + 90_000)
+    assert (recorded.state, recorded.uid, recorded.wake_at_ms) == (State.PENDING, lost.uid, w.clock.ms + 90_000)
     assert w.yard.payloads.body(recorded) == {"input": "x" * 1_000}
 
 
@@ -336,7 +336,7 @@ def test_a_job_that_keeps_moving_is_left_for_a_second(w: World) -> None:
 
     using(w, handler)
     job = a_task(w)
-    w.yard = replace(w.yard, jobs=Restless(w.yard.jobs.table, w.yard.jobs.shards, w.yard.occupancies))
+    w.yard = replace(w.yard, jobs=Restless(w.yard.jobs.table, w.yard.jobs.shards, w.yard.concurrency))
     assert work(w) == [message_of(w, job).id]
     assert hidden_for_ms(w, job) == 1_000
     assert w.job(job.id) == job
@@ -420,7 +420,7 @@ def test_a_message_of_a_deleted_job_runs_nothing(w: World) -> None:
     job = a_task(w)
     text = message_of(w, job).body
     work(w)
-    w.yard.jobs.entomb(w.job(job.id), w.clock.ms // 1_000 + 100)
+    w.yard.jobs.delete(w.job(job.id), w.clock.ms // 1_000 + 100)
     foreign(w, text)
     assert work(w) == []
     assert w.jobs() == []
@@ -435,7 +435,7 @@ def test_a_message_of_another_job_with_the_same_id_is_void(w: World) -> None:
     using(w, handler)
     job = a_task(w)
     w.forget_messages()
-    foreign(w, to_envelope(replace(job, birth="0" * 16)))
+    foreign(w, to_envelope(replace(job, uid="0" * 16)))
     assert work(w) == []
     assert w.job(job.id).state is State.PENDING
     assert w.messages() == []
@@ -451,7 +451,7 @@ def test_a_message_of_a_child_that_waits_is_void(w: World) -> None:
     child = a_task(w, parent_id=parent.id)
     foreign(w, to_envelope(child))
     assert work(w) == []
-    assert (w.job(child.id).state, w.job(child.id).held) == (State.PENDING, True)
+    assert (w.job(child.id).state, w.job(child.id).blocked) == (State.PENDING, True)
     assert len(w.messages()) == 1
 
 
@@ -508,4 +508,4 @@ def test_children_start_when_their_parent_has_succeeded(w: World) -> None:
     assert min(order.values()) == order[parent.id]
     for child in children:
         done = w.job(child.id)
-        assert (done.state, done.held, done.delivery) == (State.SUCCESS, False, 2)
+        assert (done.state, done.blocked, done.delivery) == (State.SUCCESS, False, 2)

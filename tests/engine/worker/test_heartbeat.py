@@ -63,7 +63,7 @@ def test_a_handlers_own_except_does_not_swallow_the_interruption(w: World) -> No
     assert (w.job(job.id).error or JobError("", "")).type == "Timeout"
 
 
-def stubborn_world(w: World, **wishes: Any) -> Job:
+def stubborn_world(w: World, **more: Any) -> Job:
     """A job whose handler swallows its interruption, and goes on until the process would have ended."""
 
     @task("t", backoff=Fixed(10_000))
@@ -75,7 +75,7 @@ def stubborn_world(w: World, **wishes: Any) -> Job:
         return "too late"
 
     using(w, handler)
-    return a_task(w, timeout_ms=100, **wishes)
+    return a_task(w, timeout_ms=100, **more)
 
 
 @pytest.mark.usefixtures("beating")
@@ -226,10 +226,10 @@ def test_the_heartbeat_leaves_alone_what_goes_back(w: World) -> None:
 @pytest.mark.usefixtures("beating")
 def test_no_beat_before_a_third_of_the_lease(w: World) -> None:
     beats: list[int] = []
-    looks: list[int] = []
+    checks: list[int] = []
 
     def clock() -> int:
-        looks.append(w.clock.ms)
+        checks.append(w.clock.ms)
         return w.clock.ms
 
     @task("t")
@@ -237,7 +237,7 @@ def test_no_beat_before_a_third_of_the_lease(w: World) -> None:
         hold = context.hold
         context.hold = lambda: (beats.append(w.clock.ms), hold())[1]
         w.clock.move(19_999)
-        until(lambda: looks.count(START_MS + 19_999) > 10)
+        until(lambda: checks.count(START_MS + 19_999) > 10)
         assert beats == []
         w.clock.move(1)
         until(lambda: beats)

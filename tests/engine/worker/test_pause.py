@@ -13,7 +13,7 @@ from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.handlers.declare import subscribe, task
-from chalicelib.engine.new_job import Draft
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.publish import wait_list
 from chalicelib.engine.publish.publish import publish
@@ -65,15 +65,15 @@ def w(ground: World, silent: None) -> World:  # noqa: ARG001
 
 
 def a_task(w: World, given: Any, type: str = "t", **more: Any) -> int:  # noqa: A002
-    return publish(w.yard, Draft(kind=Kind.TASK, type=type, input=given, **more)).id
+    return publish(w.yard, NewJob(kind=Kind.TASK, type=type, input=given, **more)).id
 
 
 def a_message(w: World, given: Any, topic: str = "news") -> int:
-    return publish(w.yard, Draft(kind=Kind.MESSAGE, type=topic, input=given)).id
+    return publish(w.yard, NewJob(kind=Kind.MESSAGE, type=topic, input=given)).id
 
 
-def shelf(w: World, target: str) -> list[int]:
-    return [entry.job_id for entry in w.yard.shelves.first(of_pause(target), 100)]
+def waiting_for(w: World, target: str) -> list[int]:
+    return [entry.job_id for entry in w.yard.wait_lists.first(of_pause(target), 100)]
 
 
 def test_what_is_paused_waits_in_order_until_it_is_resumed(w: World) -> None:
@@ -85,7 +85,7 @@ def test_what_is_paused_waits_in_order_until_it_is_resumed(w: World) -> None:
     message = a_message(w, "message")
     w.deliver()
     assert (RAN, w.messages()) == (["free"], [])
-    assert (shelf(w, T), shelf(w, NEWS)) == ([urgent, later], [message])
+    assert (waiting_for(w, T), waiting_for(w, NEWS)) == ([urgent, later], [message])
     assert [(found.target, found.since_ms, found.resuming) for found in paused(w.yard)] == [
         (NEWS, w.clock.ms - 1, False),
         (T, w.clock.ms - 1, False),
@@ -117,9 +117,9 @@ def test_a_process_notices_within_five_seconds_and_reads_no_more_than_that(w: Wo
     w.clock.move(1)
     noticed = a_task(w, "noticed")
     w.deliver()
-    assert (RAN, shelf(w, T)) == (["before", "unnoticed"], [noticed])
+    assert (RAN, waiting_for(w, T)) == (["before", "unnoticed"], [noticed])
     w.yard.pauses.end(T)  # by another process, which then dies
-    assert pausing.held_up_by(w.yard, "t", "default") == T
+    assert pausing.paused_by(w.yard, "t", "default") == T
     a_task(w, "resumed")
     w.deliver()
     assert RAN == ["before", "unnoticed", "resumed"], "nothing is shelved for a pause that is over"
@@ -133,12 +133,12 @@ def test_a_long_shelf_is_resumed_in_steps_and_by_the_clock(w: World) -> None:
     jobs = [a_task(w, number) for number in range(6)]
     w.deliver()
     with patch.object(wait_list, "AT_ONCE", 2):
-        looks = iter([True, True, False])
-        assert resume(w.yard, T, lambda: next(looks)) == 4
-        assert (shelf(w, T), [found.resuming for found in paused(w.yard)]) == (jobs[4:], [True])
+        checks = iter([True, True, False])
+        assert resume(w.yard, T, lambda: next(checks)) == 4
+        assert (waiting_for(w, T), [found.resuming for found in paused(w.yard)]) == (jobs[4:], [True])
         pause(w.yard, T)  # once more, before the rest was sent
         w.deliver()
-        assert (RAN, sorted(shelf(w, T))) == ([], jobs)
+        assert (RAN, sorted(waiting_for(w, T))) == ([], jobs)
         assert resume(w.yard, T, lambda: False) == 0
         w.go_on()
     assert (RAN, w.items("directory", "pause")) == ([*range(6)], [])
@@ -149,7 +149,7 @@ def test_a_record_that_its_publisher_could_not_write_is_shelved_too(w: World) ->
     a_task(w, "unrecorded")
     w.lose_records()
     w.deliver()
-    assert (RAN, [job.state for job in w.jobs()], len(shelf(w, T))) == ([], [State.PENDING], 1)
+    assert (RAN, [job.state for job in w.jobs()], len(waiting_for(w, T))) == ([], [State.PENDING], 1)
     resume(w.yard, T)
     w.go_on()
     assert RAN == ["unrecorded"]
@@ -161,10 +161,10 @@ def test_a_limited_type_can_be_paused(w: World) -> None:
     for given in ("one", "two"):
         a_task(w, given, "lone")
     w.deliver()
-    assert (RAN, w.yard.occupancies.of("lone").running) == ([], 0)
+    assert (RAN, w.yard.concurrency.of("lone").running) == ([], 0)
     assert resume(w.yard, target) == 2
     w.go_on()
-    assert (RAN, w.yard.occupancies.of("lone")) == (["one", "two"], NOTHING)
+    assert (RAN, w.yard.concurrency.of("lone")) == (["one", "two"], NOTHING)
 
 
 def test_a_paused_topic_shows_nothing_to_polls(w: World) -> None:

@@ -52,7 +52,7 @@ def test_a_live_job_goes_back_to_its_lane(w: World) -> None:
     stuck(w, job)
     assert redrive(w) == []
     back = w.job(job.id)
-    assert (back.state, back.laps, back.delivery, back.attempts) == (State.PENDING, 1, 2, 0)
+    assert (back.state, back.requeue_count, back.delivery, back.attempts) == (State.PENDING, 1, 2, 0)
     assert (back.due_at_ms, back.sent_at_ms, back.wake_at_ms) == (START_MS + 2 * MINUTE_MS, START_MS, None)
     assert events_of(back) == ["published", "requeued"]
     assert back.events[-1].detail == {"lap": 1}
@@ -75,7 +75,7 @@ def test_laps_wait_longer_and_end_after_the_fifth(w: World) -> None:
     stuck(w, job)
     assert redrive(w) == []
     dead = w.job(job.id)
-    assert (dead.state, dead.laps, dead.attempts, dead.delivery) == (State.FAILED, 5, 0, 6)
+    assert (dead.state, dead.requeue_count, dead.attempts, dead.delivery) == (State.FAILED, 5, 0, 6)
     assert dead.error == JobError("NeverStarted", "came back from the dead-letter queue 5 times without being run")
     assert events_of(dead) == ["published", *["requeued"] * 5, "dead"]
     assert w.messages() == []
@@ -84,7 +84,7 @@ def test_laps_wait_longer_and_end_after_the_fifth(w: World) -> None:
 def test_what_never_started_can_be_retried_and_begins_its_laps_anew(w: World) -> None:
     test_laps_wait_longer_and_end_after_the_fifth(w)
     (dead,) = w.jobs()
-    assert retry(w.yard, dead.id, Kind.TASK).laps == 0
+    assert retry(w.yard, dead.id, Kind.TASK).requeue_count == 0
     w.go_on()
     assert w.job(dead.id).state is State.SUCCESS
 
@@ -92,7 +92,7 @@ def test_what_never_started_can_be_retried_and_begins_its_laps_anew(w: World) ->
 def test_what_never_started_can_be_replayed(w: World) -> None:
     test_laps_wait_longer_and_end_after_the_fifth(w)
     (dead,) = w.jobs()
-    assert replay(w.yard, dead.id, Kind.TASK).laps == 0
+    assert replay(w.yard, dead.id, Kind.TASK).requeue_count == 0
 
 
 def test_a_lap_keeps_the_attempts_of_before(w: World) -> None:
@@ -106,7 +106,7 @@ def test_a_lap_keeps_the_attempts_of_before(w: World) -> None:
     stuck(w, job)
     w.clock.move(6_000)
     redrive(w)
-    assert (w.job(job.id).attempts, w.job(job.id).laps) == (1, 1)
+    assert (w.job(job.id).attempts, w.job(job.id).requeue_count) == (1, 1)
 
 
 def test_a_message_without_a_record_makes_one(w: World) -> None:
@@ -115,7 +115,7 @@ def test_a_message_without_a_record_makes_one(w: World) -> None:
     w.lose_records()
     assert redrive(w) == []
     made = w.job(job.id)
-    assert (made.birth, made.state, made.laps) == (job.birth, State.PENDING, 1)
+    assert (made.uid, made.state, made.requeue_count) == (job.uid, State.PENDING, 1)
     assert w.yard.payloads.body(made) == {"input": "x" * 1_000}
 
 
@@ -163,14 +163,14 @@ def test_a_void_delivery_is_no_lap(w: World) -> None:
     stuck(w, job)
     foreign(w, to_envelope(job), w.yard.settings.dead_letter_queue)
     assert redrive(w) == []
-    assert (w.job(job.id).laps, w.job(job.id).delivery) == (1, 2)
+    assert (w.job(job.id).requeue_count, w.job(job.id).delivery) == (1, 2)
     assert len(w.messages()) == 1
 
 
 def test_a_message_of_another_job_with_the_same_id_is_void(w: World) -> None:
     job = a_task(w)
     w.forget_messages()
-    foreign(w, to_envelope(replace(job, birth="0" * 16)), w.yard.settings.dead_letter_queue)
+    foreign(w, to_envelope(replace(job, uid="0" * 16)), w.yard.settings.dead_letter_queue)
     assert redrive(w) == []
     assert w.jobs() == [job]
     assert w.messages() == []
@@ -182,7 +182,7 @@ def test_a_job_that_starts_at_that_very_moment_is_not_stuck(w: World) -> None:
     foreign(w, body, w.yard.settings.dead_letter_queue)
     with before(w.yard.jobs.table.client, "GetItem", lambda: work(w)):
         assert redrive(w) == []
-    assert (w.job(job.id).state, w.job(job.id).laps) == (State.SUCCESS, 0)
+    assert (w.job(job.id).state, w.job(job.id).requeue_count) == (State.SUCCESS, 0)
 
 
 def test_a_job_that_starts_between_the_look_and_the_lap(w: World) -> None:
@@ -194,7 +194,7 @@ def test_a_job_that_starts_between_the_look_and_the_lap(w: World) -> None:
 
     with before(w.yard.jobs.table.client, "UpdateItem", claimed_by_a_worker, number=2):
         assert redrive(w) == []
-    assert (w.job(job.id).state, w.job(job.id).laps) == (State.RUNNING, 0)
+    assert (w.job(job.id).state, w.job(job.id).requeue_count) == (State.RUNNING, 0)
 
 
 def test_an_unreadable_message_becomes_a_dead_letter(w: World) -> None:
@@ -223,7 +223,7 @@ def test_a_message_that_cannot_be_dealt_with_now_stays_and_the_others_do_not(w: 
 
     w.yard.jobs.table.client.meta.events.register_first("before-call.dynamodb.UpdateItem", once)
     assert redrive(w) == [ids[0]]
-    assert [w.job(job.id).laps for job in (first, second)] == [0, 1]
+    assert [w.job(job.id).requeue_count for job in (first, second)] == [0, 1]
     w.go_on()
     assert [w.job(job.id).state for job in (first, second)] == [State.SUCCESS] * 2
 

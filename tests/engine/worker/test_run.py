@@ -114,7 +114,7 @@ def test_a_message_is_retried_after_doubling_waits_up_to_a_minute(w: World) -> N
     ],
 )
 def test_a_task_is_retried_by_its_own_or_its_handlers_backoff(
-    w: World, declared: Any, wished: Any, waits: list[int]
+    w: World, declared: Any, backoff_from: Any, waits: list[int]
 ) -> None:
     @task("t", max_attempts=5, backoff=declared)
     def handler(_: Any) -> None:
@@ -137,7 +137,7 @@ def test_a_task_is_retried_by_its_own_or_its_handlers_backoff(
         return f"{number} seconds"
 
     using(w, handler, squares, broken, abandons, wordy)
-    job = a_task(w, backoff=wished)
+    job = a_task(w, backoff=backoff_from)
     assert waits_ms(w, job, 5) == waits
 
 
@@ -648,7 +648,7 @@ def test_what_a_handler_hands_out_takes_the_form_of_json_everywhere(w: World) ->
     assert seen == [day, ["a", "b"]]
     assert done.progress is not None
     assert done.progress.data == f'{{"day":"{day}"}}'
-    assert [entry.data for entry in w.yard.notes.log(job.id)] == [{"day": day}]
+    assert [entry.data for entry in w.yard.job_details.log(job.id)] == [{"day": day}]
     (follower,) = [each for each in w.jobs() if each.id != job.id]
     assert w.yard.payloads.body(follower)["input"] == {"day": day}
 

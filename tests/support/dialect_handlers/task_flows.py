@@ -18,7 +18,7 @@ def parked(given: Any, context: Context) -> None:
 
 @task("flow.polled")
 def polled(answers: list[dict[str, Any]], context: Context) -> Any:
-    """Poll with the answers of the input, one a look; answers what the last of them brings."""
+    """Poll with the answers of the input, one a look; returns what the last of them brings."""
     return context.polling(lambda: answers[context.job.poll_count], max_poll_times=3, poll_interval_ms=1_000)
 
 
