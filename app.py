@@ -67,7 +67,7 @@ def worker(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.lambda_function(name="dead_letters")
 def dead_letters(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Send back or bury what SQS moved to the dead-letter queue."""
+    """Send back or dead-letter what SQS moved to the dead-letter queue."""
     from chalicelib.functions.dead_letters import handle
 
     return handle(yard(), event, context)

@@ -20,7 +20,7 @@ class BackoffForm(ApiModel):
 
 
 def _kind(request: object) -> str:
-    """Which of its forms a wish has, so that an error speaks of that one alone."""
+    """Which of its forms a request has, so that an error speaks of that one alone."""
     return "flag" if isinstance(request, bool) else "form" if isinstance(request, dict | BackoffForm) else "name"
 
 
@@ -36,7 +36,7 @@ BackoffRequest = Annotated[
 
 
 def backoff_of(request: bool | BackoffForm | str | None, delay_ms: int) -> Backoff | None:
-    """What a wish means for a job with a delay; ``None`` where there is no wish."""
+    """What a requested backoff means for a job with a delay; ``None`` where there is none."""
     if request is None:
         return None
     return backoff_from(

@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 from chalicelib.core.errors import InvalidInput
 
-TIMEOUT_S = 35.0  # API Gateway gives up after 29
+TIMEOUT_S = 35.0  # API Gateway ends a request after 29
 BATCH_MAX = 100  # messages a publish-batch takes
 BATCH_MAX_BYTES = 4_000_000  # of JSON; a Lambda request holds 6 MB
 PAGE = 100

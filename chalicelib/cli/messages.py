@@ -107,7 +107,7 @@ def publish(
 
 @click.group()
 def messages() -> None:
-    """Look at messages, take them in hand and settle them."""
+    """Look at messages, receive and settle them."""
 
 
 @messages.command("list")
@@ -129,12 +129,12 @@ def list_messages(
 @click.argument("topic")
 @click.option("--limit", type=click.IntRange(1, BATCH_MAX), help="At most how many.")
 @click.option("--wait", type=click.IntRange(0, 20), help="For how many seconds to wait for the first.")
-@click.option("--lock-timeout", type=int, metavar="MS", help="For how many ms they are in hand.")
+@click.option("--lock-timeout", type=int, metavar="MS", help="For how many ms they are locked.")
 @calls_service
 def poll(
     service: Service, as_json: bool, topic: str, limit: int | None, wait: int | None, lock_timeout: int | None
 ) -> None:
-    """Take messages of TOPIC in hand: complete or fail each before its lock ends."""
+    """Receive and lock messages of TOPIC: complete or fail each before its lock ends."""
     query = {"topic": topic, "limit": limit, "wait": wait, "lockTimeout": lock_timeout}
     present(service.get(mq("message/poll"), query), as_json, partial(show_rows, columns=POLLED_COLUMNS))
 
@@ -144,7 +144,7 @@ def poll(
 @lock_token_option
 @calls_service
 def complete(service: Service, as_json: bool, message_id: str, lock_token: str | None) -> None:
-    """Say that a message in hand was worked on."""
+    """Say that a locked message was worked on."""
     record = service.post(mq("message/complete"), {"id": message_id, "lockToken": lock_token})
     present(record, as_json, show_record)
 
@@ -155,7 +155,7 @@ def complete(service: Service, as_json: bool, message_id: str, lock_token: str |
 @lock_token_option
 @calls_service
 def fail(service: Service, as_json: bool, message_id: str, error: str | None, lock_token: str | None) -> None:
-    """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter."""
+    """Say that a locked message could not be worked on: it comes back, or becomes a dead letter."""
     record = service.post(mq("message/fail"), {"id": message_id, "error": error, "lockToken": lock_token})
     present(record, as_json, show_record)
 

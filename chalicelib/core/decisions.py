@@ -310,5 +310,5 @@ def aside_ms(times: int) -> int:
 
 
 def requeue_wait_ms(requeue: int) -> int:
-    """How long lap ``requeue`` (from 1) from the dead-letter queue waits: 2, 4, 8, 15, 15 minutes."""
+    """How long requeue number ``requeue`` (from 1) from the dead-letter queue waits: 2, 4, 8, 15, 15 minutes."""
     return min((1 << requeue) * 60_000, SQS_DELAY_MAX_MS)

@@ -1,4 +1,4 @@
-"""Identifiers: job ids, births, leases and trace ids. Randomness is passed in.
+"""Identifiers: job ids, uids, leases and trace ids. Randomness is passed in.
 
 A job id is an integer below 2^53, so that JavaScript holds it exactly. A process takes a block of 1,024
 ids with one write and counts within it (see ``store/directory.py``).
@@ -19,7 +19,7 @@ _TRACE_VARIANT = 0x2 << 62
 
 
 def token(random_bytes: RandomBytes) -> str:
-    """A birth or a lease: 16 hexadecimal digits nobody can guess or repeat by chance."""
+    """A uid or a lease: 16 hexadecimal digits nobody can guess or repeat by chance."""
     return random_bytes(TOKEN_BYTES).hex()
 
 

@@ -66,7 +66,7 @@ class Job:
 
     # -- the order -------------------------------------------------------------------------------
     id: int
-    uid: str  # random; two records with one id but different births are different jobs
+    uid: str  # random; two records with one id but different uids are different jobs
     kind: Kind
     type: str  # a task's type, a message's topic
     queue: str  # the pool of a task's type, or the topic
@@ -89,7 +89,7 @@ class Job:
     created_by: str | None = None  # the user who asked for it, as the client named them
     chained: bool = False  # its body says what follows its success
     remove_on_complete: bool = False  # it is deleted once it has succeeded
-    limited: bool = False  # its type had a limit when it was published, so it counts in the type's occupancy
+    limited: bool = False  # its type had a limit when it was published, so it counts in the type's concurrency
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -149,7 +149,7 @@ class Job:
 
     @property
     def concurrency_share(self) -> Concurrency:
-        """What it adds to the occupancy of its type."""
+        """What it adds to the concurrency count of its type."""
         return share(self.state, limited=self.limited, slot=self.slot)
 
     @property

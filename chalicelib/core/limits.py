@@ -1,8 +1,8 @@
 """Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished.
 
-What is counted is the *occupancy* of the type. Every job of a limited type has a share in it that follows from the
-job's record alone, and each change of a record moves the occupancy by the difference of the shares, in the same
-transaction. So however a job travels, the occupancy is the sum of the shares of all records: nothing leaks, nothing is
+What is kept is the *concurrency count* of the type. Every job of a limited type has a share in it that follows from
+the job's record alone, and each change of a record moves the count by the difference of the shares, in the same
+transaction. So however a job travels, the count is the sum of the shares of all records: nothing leaks, nothing is
 freed twice.
 """
 
@@ -55,7 +55,7 @@ NOTHING = Concurrency()
 
 
 def share(state: State, *, limited: bool, slot: bool) -> Concurrency:
-    """What one job adds to the occupancy of its type: of a job that is not ``limited``, or not there, nothing.
+    """What one job adds to the concurrency count of its type: of a job that is not ``limited``, or not there, nothing.
 
     A job that is done may hold its slot still: its worker has not noticed yet that somebody else ended it.
     """

@@ -91,7 +91,7 @@ def checked(backoff: object) -> Backoff:
 
 
 def backoff_from(request: object, delay_ms: int) -> Backoff:
-    """What a client's wish means for a job with a delay: a backoff, or one of kue's forms.
+    """What a client asks for means for a job with a delay: a backoff, or one of kue's forms.
 
     ``True``: the job's delay before each retry. ``{"delay": ms, "type": "fixed" or "exponential"}``: both may be left
     out, for the job's delay and for fixed. A text: the function registered under this name. Kue's exponential wait

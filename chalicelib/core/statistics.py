@@ -182,7 +182,7 @@ class _Places:
 
 
 def _merge(into: dict[State, list[int]], task_day: TaskDay) -> None:
-    """Add a cohort's states to those of all cohorts of its day."""
+    """Add the states of one type and runner to those of their day."""
     for state in State:
         if state in task_day.amounts:
             more = task_day.amounts[state]

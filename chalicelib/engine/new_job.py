@@ -54,7 +54,7 @@ class NewJob:
 def follower_of(new_job: NewJob, output: Any) -> NewJob | None:
     """The task that the success of ``new_job`` starts: about the same target, for the same user.
 
-    Where its wish names no input it gets the ``output``.
+    Where it names no input it gets the ``output``.
     """
     request = new_job.next
     if request is None:

@@ -85,7 +85,7 @@ class Yard:
     silences: Silences = field(default_factory=Silences)
 
     def token(self) -> str:
-        """A new birth or lease."""
+        """A new uid or lease."""
         return token(self.random_bytes)
 
 

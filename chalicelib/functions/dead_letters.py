@@ -13,6 +13,6 @@ from chalicelib.functions.logs import logged
 
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Send the jobs of an SQS event back to their lanes, or bury them; returns which messages must come back."""
+    """Send the jobs of an SQS event back to their lanes, or dead-letter them; returns which messages must come back."""
     del context  # a message takes a few calls: ten of them never come near the function's end
     return batch_response(redrive(yard, received(event)))

@@ -47,7 +47,7 @@ _Item = TypeVar("_Item")
 class ApiModel(BaseModel):
     """A request or a part of one: camelCase outside, snake_case inside.
 
-    A field that there is not is refused with the name that was probably meant: ignored, it would leave a wish
+    A field that there is not is refused with the name that was probably meant: ignored, it would leave a request
     unheard. ``ELSEWHERE`` says what to write instead of names that other systems have. A ``str`` field refuses text
     that UTF-8 cannot hold and a ``float`` field what JSON cannot; an ``Any`` field takes whatever JSON there is.
     """

@@ -77,7 +77,7 @@ class Route:
 
 @dataclass(slots=True)
 class Router:
-    """Routes that belong together: one section of the documentation, one style of telling problems."""
+    """Routes that belong together: one section of the documentation, one style of problems."""
 
     tag: str
     description: str = ""

@@ -82,7 +82,7 @@ class Child:
         self._ready = False
         self._next: Incarnation | None = None  # stands by
         self._retired: list[Incarnation] = []  # end what they have begun
-        self._keepers: list[threading.Thread] = []
+        self._watchers: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start it, without waiting until it is ready."""
@@ -157,16 +157,16 @@ class Child:
         if waiting is not None:
             waiting.kill()
             waiting.process.wait()
-        give_up_at_s = time.monotonic() + grace_s
+        deadline_s = time.monotonic() + grace_s
         for each in (current, *self._retired):
             if each is not None:
                 each.process.terminate()
                 try:
-                    each.process.wait(max(0.0, give_up_at_s - time.monotonic()))
+                    each.process.wait(max(0.0, deadline_s - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     each.kill()
-        for keeper in self._keepers:
-            keeper.join()
+        for watcher in self._watchers:
+            watcher.join()
 
     def kill(self) -> None:
         """End every process at once; waits for nothing. For a parent that ends itself next."""
@@ -174,12 +174,12 @@ class Child:
             if each is not None:
                 each.kill()
 
-    # -- the keeper's thread ------------------------------------------------------------------------
+    # -- the watching thread ------------------------------------------------------------------------
 
     def _begin_keeping(self, incarnation: Incarnation | None) -> None:
-        keeper = threading.Thread(target=self._keep, args=(incarnation,), name=f"{self.name}-keeper", daemon=True)
-        self._keepers.append(keeper)
-        keeper.start()
+        watcher = threading.Thread(target=self._keep, args=(incarnation,), name=f"{self.name}-watcher", daemon=True)
+        self._watchers.append(watcher)
+        watcher.start()
 
     def _keep(self, renewed: Incarnation | None) -> None:
         """See to it that there is a process, the first being ``renewed`` if that is one; until it is renewed again."""

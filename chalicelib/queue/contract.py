@@ -28,7 +28,7 @@ class OutgoingMessage:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message in hand: its text, where it came from and the handle by which it is settled.
+    """A locked message: its text, where it came from and the handle by which it is settled.
 
     ``trace_header`` is X-Ray's tracing header of whoever sent it, if there was one.
     """

@@ -1,6 +1,6 @@
 """The FIFO queue of events: sent by whoever reads the ledger's changes, delivered to hooks and webhooks.
 
-SQS keeps the order within a group, and holds a group back while its first message is in somebody's hand or hidden. A
+SQS keeps the order within a group, and holds a group back while its first message is received or hidden. A
 event that is sent again within five minutes is dropped by SQS itself: what it is known by is the same.
 """
 
@@ -46,7 +46,7 @@ class HooksQueue:
                 self._send_batch([row[position] for position in batch])
 
     def hide(self, receipt: str, hide_s: int) -> None:
-        """Hide a message in hand for ``hide_s`` seconds from now (0 to 43,200), and with it the rest of its group."""
+        """Hide a locked message for ``hide_s`` seconds from now (0 to 43,200), and with it the rest of its group."""
         self.client.change_message_visibility(
             QueueUrl=_url(self.client, self.name), ReceiptHandle=receipt, VisibilityTimeout=hide_s
         )

@@ -48,7 +48,7 @@ def whole(field: str, value: object, smallest: int, largest: int) -> int:
 
 
 def lock_ms(value: object) -> int:
-    """For how long a message is in hand, in milliseconds: 1 second to 12 hours. Raises ``InvalidInput``."""
+    """For how long a message is locked, in milliseconds: 1 second to 12 hours. Raises ``InvalidInput``."""
     return whole("lock_timeout_ms", value, LOCK_MIN_MS, LOCK_MAX_MS)
 
 

@@ -4,12 +4,12 @@ What is deployed as a Lambda function declares its subscribers with ``@subscribe
 one kind of consumer: ``start`` refuses one that has such subscribers, as a poll over HTTP does.
 
 Each topic has one thread that polls and ``concurrency`` threads that work. It takes no more messages than there are
-idle workers, so nothing is in hand that nobody works on. One thread more extends the locks of what is worked on, every
+idle workers, so nothing is locked that nobody works on. One thread more extends the locks of what is worked on, every
 third of a lock. A message completes when all functions of its topic have returned; if one raises, the message fails
 with that error, and its next delivery calls only those that have not succeeded yet.
 
-Nothing is lost: a message leaves its queue once its end is recorded. When a stop runs out of time, what is still in
-hand fails with the reason "shutdown" and is there for other consumers at once; that delivery is not charged. When the
+Nothing is lost: a message leaves its queue once its end is recorded. When a stop runs out of time, what is still
+locked fails with the reason "shutdown" and is there for other consumers at once; that delivery is not charged. When the
 process dies, its locks end first, and the delivery is charged.
 """
 
@@ -109,7 +109,7 @@ class Consumer:
                 self._open(self._serving, topic)
 
     def stop(self, within_s: float = STOP_WITHIN_S) -> bool:
-        """Poll no more, and wait up to ``within_s`` seconds for what is in hand; returns whether all of it was settled.
+        """Poll no more, and wait up to ``within_s`` seconds for what is locked; returns whether all of it was settled.
 
         What was not is handed back with the reason "shutdown", and is there for other consumers at once, as after the
         shutdown of a worker. Its function goes on, as nobody can interrupt a thread, but what comes of it is not
@@ -120,11 +120,11 @@ class Consumer:
             serving, self._serving = self._serving, None
         if serving is None:
             return True
-        give_up_at_s = time.monotonic() + within_s
+        deadline_s = time.monotonic() + within_s
         for topic in serving.topics:
             topic.stop_polling()
-        ended = all(topic.join(give_up_at_s) for topic in serving.topics)
-        serving.extender.stop(give_up_at_s)
+        ended = all(topic.join(deadline_s) for topic in serving.topics)
+        serving.extender.stop(deadline_s)
         if not ended:
             handed_back = _hand_back(serving)
             logger.warning(
@@ -156,7 +156,7 @@ class _Serving:
 
 
 def _hand_back(serving: _Serving) -> int:
-    """Give what is in hand to other consumers; returns how many messages that were."""
+    """Give what is locked to other consumers; returns how many messages that were."""
     dispositions = []
     for job in serving.extender.held_jobs():
         serving.extender.let_go(job)

@@ -1,4 +1,4 @@
-"""The locks of messages in hand, extended as long as somebody works on them."""
+"""The locks of received messages, extended as long as somebody works on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOK_S = 0.25  # between two looks at whether locks are to be extended
 
 @dataclass(slots=True)
 class _LockedMessage:
-    """A message in hand: when its lock was last extended, and from when on it is not any more (monotonic ms)."""
+    """A locked message: when its lock was last extended, and from when on it is not any more (monotonic ms)."""
 
     job: Job
     extended_at_ms: float
@@ -45,19 +45,19 @@ class LockExtender:
         """Begin to extend."""
         self._thread.start()
 
-    def stop(self, give_up_at_s: float) -> None:
-        """Begin no further extension; wait for one under way until ``give_up_at_s`` (monotonic seconds)."""
+    def stop(self, deadline_s: float) -> None:
+        """Begin no further extension; wait for one under way until ``deadline_s`` (monotonic seconds)."""
         self._stopping.set()
-        self._thread.join(max(0.0, give_up_at_s - time.monotonic()))
+        self._thread.join(max(0.0, deadline_s - time.monotonic()))
 
     def add(self, job: Job) -> None:
-        """Keep a message that has just been taken in hand."""
+        """Keep the lock of a message that was just received."""
         now_ms = time.monotonic() * 1_000
         with self._lock:
             self._entries[job.lease or ""] = _LockedMessage(job, now_ms, now_ms + self._timeout_ms)
 
     def held_jobs(self) -> list[Job]:
-        """The messages in hand."""
+        """The locked messages."""
         with self._lock:
             return [entry.job for entry in self._entries.values()]
 

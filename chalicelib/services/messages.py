@@ -126,7 +126,7 @@ def poll(
     wait_s: int = 0,
     consumer_id: str | None = None,
 ) -> Sequence[Message]:
-    """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
+    """Receive and lock messages: larger priorities first, then older ones. Settle each before its lock ends.
 
     ``limit``: 1 to 100, default ``TASKYARD_MQ_POLL_LIMIT`` (10). ``lock_timeout_ms``: for how long they are
     locked, 1 second to 12 hours, default ``TASKYARD_POLL_LEASE_MS`` (30 s). ``wait_s`` (0 to 20): how long to wait
@@ -148,17 +148,17 @@ def poll(
 
 
 def complete(message: Which, lock_token: str | None = None) -> Message:
-    """Say that a message in hand was worked on.
+    """Say that a locked message was worked on.
 
     A polled ``Message`` brings its lock token; with one, the holder alone succeeds, and without one the message is
-    settled for whoever holds it. Raises ``NotFound``, and ``Conflict`` for a message that is not in hand.
+    settled for whoever holds it. Raises ``NotFound``, and ``Conflict`` for a message that is not locked.
     """
     yard = installation.yard()
     return _settled(yard, lambda: polling.complete(yard, _id(message), _token(message, lock_token)))
 
 
 def complete_many(messages: Iterable[Which]) -> Sequence[Message | TaskyardError]:
-    """Say that many messages in hand were worked on, in few calls, each settled for itself.
+    """Say that many locked messages were worked on, in few calls, each settled for itself.
 
     Answers, in order, each one's record or why nothing was changed; of two entries about one message the first counts.
     """
@@ -166,7 +166,7 @@ def complete_many(messages: Iterable[Which]) -> Sequence[Message | TaskyardError
 
 
 def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) -> Message:
-    """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter.
+    """Say that a locked message could not be worked on: it comes back, or becomes a dead letter.
 
     ``lock_token``, and what is raised: see ``complete``.
     """
@@ -176,16 +176,16 @@ def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) 
 
 
 def fail_many(messages: Iterable[Which], error: str = NO_REASON) -> Sequence[Message | TaskyardError]:
-    """Say that many messages in hand could not be worked on, all for one reason; see ``complete_many``."""
+    """Say that many locked messages could not be worked on, all for one reason; see ``complete_many``."""
     outcome = polling.failure(checks.text("error", error) or NO_REASON)
     return _settled_many([(message, outcome) for message in messages])
 
 
 def extend(message: Which, lock_timeout_ms: int | None = None, lock_token: str | None = None) -> Message:
-    """Keep a message in hand for ``lock_timeout_ms`` (as for ``poll``) from now on.
+    """Keep a locked message for ``lock_timeout_ms`` (as for ``poll``) from now on.
 
     Works after the lock ran out, too, as long as nobody else has polled the message. Raises ``NotFound``,
-    ``InvalidInput`` without a lock token, and ``Conflict`` for a message that is not in hand any more.
+    ``InvalidInput`` without a lock token, and ``Conflict`` for a message that is no longer locked.
     """
     yard = installation.yard()
     token = _token(message, lock_token)

@@ -35,7 +35,7 @@ def start_consumer() -> None:
 
 
 def stop_consumer(within_s: float = STOP_WITHIN_S) -> bool:
-    """Take no more messages, and wait for those in hand; see ``consumer.Consumer.stop``."""
+    """Take no more messages, and wait for those being worked on; see ``consumer.Consumer.stop``."""
     return _consumer.stop(within_s)
 
 

@@ -43,7 +43,7 @@ class Message:
     error: str | None  # why the newest delivery failed
     created_at: datetime
     updated_at: datetime
-    lock_token: str | None = field(default=None, repr=False)  # of a polled message: proves that it is in hand
+    lock_token: str | None = field(default=None, repr=False)  # of a polled message: proves the lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ def as_conflict(refused: NotLocked) -> Conflict:
         return refused
     if job.state is State.RUNNING:
         return Conflict(
-            f"message {job.id} is in the hands of a subscriber",
+            f"message {job.id} is being run by a subscriber",
             field="id",
             expected="a message that was polled",
             got=job.type,

@@ -164,7 +164,7 @@ def attempts(max_retries: int) -> int:
 
 
 def backoff(given: object, delay_s: float) -> Backoff | None:
-    """What a wish for a backoff means for a task with a delay, if there is one. Raises ``InvalidInput``."""
+    """What a requested backoff means for a task with a delay, if there is one. Raises ``InvalidInput``."""
     if given is None:
         return None
     return backoff_from(checks.name("backoff", given) if isinstance(given, str) else given, delay_ms(delay_s))

@@ -34,7 +34,7 @@ def lease_ran_out(now_ms: int) -> Clause:
 
 def same_uid(uid: str) -> Clause:
     """It is the same job, not another one with its id."""
-    return Clause("same birth", "{birth} = :birth", {":birth": uid})
+    return Clause("same uid", "{birth} = :birth", {":birth": uid})
 
 
 def same_delivery(delivery: int) -> Clause:

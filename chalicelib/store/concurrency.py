@@ -5,8 +5,8 @@ Key layout::
     kind         name                   what
     occupancy    <sha256 of the type>   type, running, unfinished
 
-An occupancy changes in the transaction that changes the job's record, and by no other write. What that costs: all
-changes of one limited type go through one item, whose partition takes about 500 transactions a second.
+A count changes in the transaction that changes the job's record, and by no other write. What that costs: all changes
+of one limited type go through one item, whose partition takes about 500 transactions a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KIND = "occupancy"
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A change of the occupancy of a type, as a part of a transaction; refused if it would exceed ``within``."""
+    """A change of a type's count, as a part of a transaction; refused if it would exceed ``within``."""
 
     type: str
     change: Concurrency
@@ -32,17 +32,17 @@ class Count:
 
 
 Action = AttributeValues | Count
-"""A part of a transaction: what a table does, or a change of an occupancy."""
+"""A part of a transaction: what a table does, or a change of a concurrency count."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyCounts:
-    """The access patterns of the occupancies."""
+    """The access patterns of the concurrency counts."""
 
     table: Table
 
     def transact(self, actions: Sequence[Action]) -> None:
-        """Do all of ``actions`` or none. Changes of one occupancy become one, as a transaction may touch an item once.
+        """Do all of ``actions`` or none. Changes of one count become one, as a transaction may touch an item once.
 
         Raises ``TransactionRefused``, which tells of each action in order.
         """
@@ -67,7 +67,7 @@ class ConcurrencyCounts:
             raise TransactionRefused([bad for bad, _ in sorted_out], [old for _, old in sorted_out]) from refused
 
     def of(self, type: str) -> Concurrency:  # noqa: A002  # every dialect's word for it
-        """The occupancy of a type as of the last write."""
+        """The concurrency count of a type as of the last write."""
         item = self.table.find(_key(type)) or {}
         return Concurrency(item.get("running", 0), item.get("unfinished", 0))
 
@@ -76,7 +76,7 @@ class ConcurrencyCounts:
         return (row["type"] for row in self.table.query_all("{kind} = :kind", {":kind": KIND}))
 
     def changing(self, count: Count) -> AttributeValues:
-        """The action that moves an occupancy; refused if a number that grows would exceed its bound."""
+        """The action that moves a concurrency count; refused if a number that grows would exceed its bound."""
         adds = {"running": count.change.running, "unfinished": count.change.unfinished}
         clauses = tuple(_room(name, most) for name, most in _bounds(count.within) if adds[name] > 0)
         moved = {name: number for name, number in adds.items() if number}

@@ -3,7 +3,7 @@
 A list merges one index stream per label and shard. There are two ways through it:
 
     page(offset)   counts the list and skips ``offset`` entries: what is published meanwhile moves the pages on
-    stretch(place) goes on behind the place where an answer ended: reads what it shows, however deep, counts nothing
+    cursor_page()  goes on behind the position where an answer ended: reads what it shows, however deep, counts nothing
 
 What no index can answer (a filter on another field, another order) looks at 10,000 jobs at most, and says so. In
 another order, too, a place is that of the job shown last: who goes on there neither misses nor sees again what stayed.

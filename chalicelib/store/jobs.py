@@ -83,7 +83,7 @@ class JobStore(Ledger):
     def record(self, job: Job, body: str | None = None) -> None:
         """Write a new record, with a large ``body`` beside it.
 
-        Raises ``JobRefused`` when the id is taken, be it by this very job (same birth) or another.
+        Raises ``JobRefused`` when the id is taken, be it by this very job (same uid) or another.
         """
         if body is None and not job.limited:
             try:
@@ -344,7 +344,7 @@ class JobStore(Ledger):
         )
 
     def requeue(self, seen: Job, due_at_ms: int, wake_at_ms: int, now_ms: int) -> Job:
-        """pending -> pending, one lap on from the dead-letter queue, with a new delivery not yet sent."""
+        """pending -> pending, once more back from the dead-letter queue, with a new delivery not yet sent."""
         return self._end(
             seen,
             State.PENDING,
@@ -381,7 +381,7 @@ class JobStore(Ledger):
         self._change(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **NO_WAKE}), beside)
 
     def release(self, job_id: int, delivery: int, wake_at_ms: int, *beside: AttributeValues) -> Job:
-        """A job that was shelved under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.
+        """A job that was deferred under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.
 
         Raises as ``defer`` does.
         """

@@ -52,7 +52,7 @@ DELETED = "deleted"
 DELETED_INDEX_KEYS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
 ASIDE = "aside"
 NO_WAKE: Mapping[str, Any] = {"wake_key": None, "wake_at_ms": None, "set_aside": None}
-SETTLE_MARK = "."  # between a lease and what seals it; neither has one
+SETTLE_MARK = "."  # between a lease and its settle token; neither has one
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def with_settle_token(job: Job, settle_token: str) -> Job:
 class JobRefused(Exception):
     """A transition did not apply. ``ledger`` is the job as it stands, a tombstone, or ``None``.
 
-    ``settle_token`` is what its newest settle was sealed with, if it was.
+    ``settle_token`` is what its newest settle left, if it did.
     """
 
     def __init__(self, message: str, ledger: Job | Tombstone | None, settle_token: str | None = None) -> None:
@@ -109,7 +109,7 @@ class Ledger:
 
     ``shards``: how many partitions each index key has.
 
-    A job of a limited type counts in the occupancy of the type: what moves its share does so in one transaction.
+    A job of a limited type counts in the concurrency of the type: what moves its share does so in one transaction.
     """
 
     table: Table
@@ -238,7 +238,7 @@ class Ledger:
 
     @staticmethod
     def _completed(by: Completed, write: Callable[[], Job]) -> Job:
-        """A completion; a repeated write, whose first answer was lost, finds its seal and counts as done."""
+        """A completion; a repeated write, whose first answer was lost, finds its settle token and counts as done."""
         try:
             return write()
         except JobRefused as refused:
@@ -298,7 +298,7 @@ class Ledger:
 
     @staticmethod
     def _counted(before: Job, after: Job) -> list[Action]:
-        """What a change of a record does to the occupancy of its type, if anything."""
+        """What a change of a record does to the concurrency count of its type, if anything."""
         change = after.concurrency_share - before.concurrency_share
         return [Count(before.type, change)] if change else []
 

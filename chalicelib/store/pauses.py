@@ -3,9 +3,9 @@
 Key layout::
 
     kind     name                     what
-    pause    <sha256 of the target>   target, since_ms; resuming: its shelf is being emptied
+    pause    <sha256 of the target>   target, since_ms; resuming: its wait list is being emptied
 
-A target is ``type#<type>`` or ``queue#<queue>``. A pause that is resumed stays, as ``resuming``, until its shelf is
+A target is ``type#<type>`` or ``queue#<queue>``. A pause that is resumed stays, as ``resuming``, until its wait list is
 empty, so that the clock can finish what a crashed resume left.
 """
 
@@ -68,7 +68,7 @@ class Pauses:
         self.table.update(_key(target), change)
 
     def end(self, target: str) -> bool:
-        """The target begins to be resumed: nothing is shelved for it any more. Returns whether it was paused."""
+        """The target begins to be resumed: nothing is deferred for it any more. Returns whether it was paused."""
         there = Clause("there", "attribute_exists({name})")
         try:
             self.table.update(_key(target), Change((there,), sets={"resuming": True}))
@@ -77,7 +77,7 @@ class Pauses:
         return True
 
     def forget(self, target: str) -> None:
-        """The shelf of a resumed target is empty; harmless if it was paused anew."""
+        """The wait list of a resumed target is empty; harmless if it was paused anew."""
         try:
             self.table.delete(_key(target), RESUMING)
         except Refused:

@@ -26,7 +26,7 @@ from chalicelib.store.attribute_values import (
 TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
 BATCH_GET_MAX_KEYS = 100  # the DynamoDB limit
 BATCH_WRITE_MAX_ITEMS = 25  # the DynamoDB limit
-CONFLICT_TRIES = 8  # 2.5 s in all: the occupancy of a limited type is one item for all its workers
+CONFLICT_TRIES = 8  # 2.5 s in all: the concurrency count of a limited type is one item for all its workers
 CONFLICT_WAIT_S = 0.01  # before the first repetition; doubles
 BATCH_ROUNDS = 8  # how often what DynamoDB left unprocessed is asked for again
 

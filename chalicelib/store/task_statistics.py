@@ -90,7 +90,7 @@ class TaskStatistics:
     def read(
         self, since_ms: int, until_ms: int, only_type: str | None = None, only_runner: str | None = None
     ) -> list[TaskDay]:
-        """The cohorts of every day of UTC that has a part of a span, perhaps only those of one type or one runner.
+        """The statistics of every day of UTC that has a part of a span, perhaps only those of one type or one runner.
 
         One query a month, side by side; a year of twenty types that are condensed takes two pages a month. What was
         written a moment ago may be missing, and what is being condensed just then may be missing or counted twice.

@@ -1,4 +1,4 @@
-"""Shelves: pending jobs that no message stands for, because their turn has not come. In the directory table.
+"""Wait lists: pending jobs that no message stands for, because their turn has not come. In the directory table.
 
 Key layout::
 
@@ -6,7 +6,7 @@ Key layout::
     shelf#type#<type>         <priority>-<created>-<id>, in order     job, delivery
     shelf#paused#<target>     the same                                job, delivery
 
-A shelf is read from the table itself and not from an index, so whoever frees a slot sees what was shelved a
+A wait list is read from the table itself and not from an index, so whoever frees a slot sees what was put there a
 moment before. An entry is an invitation, the job's record is the truth: one whose job has moved on since (canceled,
 promoted, sent anew: its ``delivery`` tells) is void, and whoever comes upon it takes it away.
 """
@@ -25,7 +25,7 @@ WAIT_LIST = "shelf#"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job on a shelf, as it was put there."""
+    """A job on a wait list, as it was put there."""
 
     wait_list: str
     position: str
@@ -34,30 +34,30 @@ class Entry:
 
 
 def of_type(type: str) -> str:  # noqa: A002  # every dialect's word for it
-    """The shelf of the jobs that wait for a slot of their type."""
+    """The wait list of the jobs that wait for a slot of their type."""
     return f"type#{type}"
 
 
 def of_pause(target: str) -> str:
-    """The shelf of the jobs that a pause of ``target`` holds up."""
+    """The wait list of the jobs that a pause of ``target`` defers."""
     return f"paused#{target}"
 
 
 @dataclass(frozen=True, slots=True)
 class WaitLists:
-    """The access patterns of the shelves."""
+    """The access patterns of the wait lists."""
 
     table: Table
 
     def putting(self, wait_list: str, job: Job) -> AttributeValues:
-        """The action that puts a job on a shelf, under the delivery it has then."""
+        """The action that puts a job on a wait list, under the delivery it has then."""
         position = order_of(job.priority, job.created_at_ms, job.id)
         return self.table.putting(
             {"kind": WAIT_LIST + wait_list, "name": position, "job": job.id, "delivery": job.delivery}
         )
 
     def taking(self, entry: Entry) -> AttributeValues:
-        """The action that takes an entry from its shelf; refused if it was taken, or is another by now."""
+        """The action that takes an entry from its list; refused if it was taken, or is another by now."""
         return self.table.deleting(_key(entry), _as_put(entry))
 
     def discard(self, entry: Entry) -> None:
@@ -68,7 +68,7 @@ class WaitLists:
             return
 
     def first(self, wait_list: str, most: int) -> list[Entry]:
-        """The next ``most`` of a shelf, in order, as of the last write."""
+        """The next ``most`` of a wait list, in order, as of the last write."""
         condition, values = "{kind} = :kind", {":kind": WAIT_LIST + wait_list}
         rows = self.table.first(condition, values, most, consistent=True)
         return [Entry(wait_list, row["name"], row["job"], row["delivery"]) for row in rows]

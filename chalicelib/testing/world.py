@@ -189,7 +189,7 @@ class World:
         return times
 
     def _may_leave(self, kind: str) -> bool:
-        """Whether the clock would send something from the shelf of this kind of items."""
+        """Whether the clock would send something from the wait list of this kind of items."""
         wait_list = kind.removeprefix(WAIT_LIST)
         resumed = [of_pause(item["target"]) for item in self.items("directory", "pause") if item.get("resuming")]
         if wait_list in resumed:

@@ -83,7 +83,7 @@ def _left_behind(installation: Installation) -> Iterator[Observation]:
     """Lanes that no code declares and no client polls, but which hold messages."""
     left = _undeclared(installation)
     for url, name in left[:UNDECLARED_LOOKED_AT_MAX]:
-        yield from about(name, _leftover(installation, url))
+        yield from about(name, _orphaned(installation, url))
     if len(left) > UNDECLARED_LOOKED_AT_MAX:
         yield Observation(
             level=Level.UNKNOWN,
@@ -113,7 +113,7 @@ def _undeclared(installation: Installation) -> list[tuple[str, str]]:
     return found
 
 
-def _leftover(installation: Installation, url: str) -> Iterator[Observation]:
+def _orphaned(installation: Installation, url: str) -> Iterator[Observation]:
     attributes = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     target = json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn")
     if target != installation.facts[f"{DEAD_LETTER_QUEUE}.Arn"]:

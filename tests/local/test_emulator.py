@@ -60,9 +60,9 @@ def client_of(endpoint_url: str, service: str) -> Any:
 
 def until(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
     """The first true value of the condition; fails when there is none by the deadline."""
-    give_up_at_s = time.monotonic() + deadline_s
+    deadline_s = time.monotonic() + deadline_s
     while not (value := condition()):
-        assert time.monotonic() < give_up_at_s, f"not true within {deadline_s} s"
+        assert time.monotonic() < deadline_s, f"not true within {deadline_s} s"
         time.sleep(0.01)
     return value
 

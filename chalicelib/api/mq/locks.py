@@ -10,7 +10,7 @@ from chalicelib.engine.polling.poll import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.http.models import NOT_BOOLEAN, Name
 
 LockTimeout = Annotated[int, Field(ge=LOCK_MIN_MS, le=LOCK_MAX_MS), NOT_BOOLEAN]
-"""How long a message is in hand: 1 second to 12 hours, in milliseconds."""
+"""How long a message is locked: 1 second to 12 hours, in milliseconds."""
 
 LockToken = Annotated[
     Name,
@@ -19,4 +19,4 @@ LockToken = Annotated[
         examples=["9f86d081884c7d65"],
     ),
 ]
-"""What proves that a message is in the sender's hands."""
+"""What proves that the sender holds the lock."""

@@ -61,7 +61,7 @@ class PublishBatchBody(ApiModel):
 
 
 class PollQuery(ApiModel):
-    """Which messages to take in hand."""
+    """Which messages to receive."""
 
     topic: Topic
     limit: PollLimit | None = Field(default=None, description="At most how many; default 10")
@@ -129,7 +129,7 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
 
 @router.get("/mq/message/poll", scope="message", takes=True, answers={409: "The topic has subscribers"})
 def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMessage]:
-    """Take messages in hand: larger priorities first, then older ones. Settle each before its lock ends.
+    """Receive and lock messages: larger priorities first, then older ones. Settle each before its lock ends.
 
     A client that says nothing loses its messages when their locks run out: the next poll brings them to another. Let
     your client's own time-out be longer than `wait`, by 5 seconds or more: a client that is gone when a message comes

@@ -48,11 +48,10 @@ class MessageRecord(AnswerModel):
 
 
 class PolledMessage(MessageRecord):
-    """A message in the hands of who polled it."""
+    """A message locked by who polled it."""
 
     lock_token: str = Field(
-        description="Proves that the message is in your hands: send it with complete, fail and extend. Nobody else "
-        "is shown it",
+        description="Proves that you hold the lock: send it with complete, fail and extend. Nobody else is shown it",
         repr=False,
         examples=["9f86d081884c7d65"],
     )

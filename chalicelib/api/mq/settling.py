@@ -93,7 +93,7 @@ class SettleResults(AnswerModel):
 
 @router.post("/mq/message/complete", scope="message", answers=NOT_LOCKED)
 def complete_message(yard: Yard, body: CompleteBody) -> MessageRecord:
-    """Say that a message in hand was worked on.
+    """Say that a locked message was worked on.
 
     Of two requests at the same moment one is answered with 200, the other with 409.
     """
@@ -102,13 +102,13 @@ def complete_message(yard: Yard, body: CompleteBody) -> MessageRecord:
 
 @router.post("/mq/message/fail", scope="message", answers=NOT_LOCKED)
 def fail_message(yard: Yard, body: FailBody) -> MessageRecord:
-    """Say that a message in hand could not be worked on: it comes back, or becomes a dead letter."""
+    """Say that a locked message could not be worked on: it comes back, or becomes a dead letter."""
     return _answered(yard, body.id, lambda job_id: poll.fail(yard, job_id, body.error or NO_REASON, body.lock_token))
 
 
 @router.post("/mq/message/extend", scope="message", answers=NOT_LOCKED)
 def extend_lock(yard: Yard, body: ExtendBody) -> MessageRecord:
-    """Keep a message in hand for longer: `lockTimeout` milliseconds from now on.
+    """Keep a locked message for longer: `lockTimeout` milliseconds from now on.
 
     Works after the lock ran out, too, as long as nobody else has polled the message.
     """
@@ -118,7 +118,7 @@ def extend_lock(yard: Yard, body: ExtendBody) -> MessageRecord:
 
 @router.post("/mq/message/complete-batch", scope="message")
 def complete_messages(yard: Yard, body: CompleteBatchBody) -> SettleResults:
-    """Say that up to 100 messages in hand were worked on, each settled for itself.
+    """Say that up to 100 locked messages were worked on, each settled for itself.
 
     An entry that is wrong is told in its result and costs the others nothing; of two entries about one message
     the first counts.
@@ -128,7 +128,7 @@ def complete_messages(yard: Yard, body: CompleteBatchBody) -> SettleResults:
 
 @router.post("/mq/message/fail-batch", scope="message")
 def fail_messages(yard: Yard, body: FailBatchBody) -> SettleResults:
-    """Say that up to 100 messages in hand could not be worked on, each settled for itself.
+    """Say that up to 100 locked messages could not be worked on, each settled for itself.
 
     An entry that is wrong is told in its result and costs the others nothing; of two entries about one message
     the first counts.

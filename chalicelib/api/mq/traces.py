@@ -142,7 +142,7 @@ def _story(yard: Yard, trace_id: str) -> list[TraceRecord]:
 
 @dataclass(slots=True)
 class _Look:
-    """How far one answer has looked, and when it gives up on a page that is not full (milliseconds since 1970)."""
+    """How far one answer has looked, and when it ends a page that is not full (milliseconds since 1970)."""
 
     yard: Yard
     query: EventQuery

@@ -69,7 +69,7 @@ class RetryBody(ApiModel):
 
 @router.post("/api/task/complete", scope="task", answers=IS_DONE)
 def complete_task(yard: Yard, body: CompleteBody) -> Done:
-    """Say how a task went that is not done: whether it waits, runs, or is in a person's hands.
+    """Say how a task went that is not done: whether it waits, runs, or is with a person.
 
     After a success the completion handler of its type is called; if that fails, so does the task.
     """

@@ -1,7 +1,7 @@
-"""Polling: a client takes messages of a topic in hand, works on them itself and says how it went.
+"""Polling: a client receives messages of a topic, works on them itself and says how it went.
 
 The claim keeps the SQS queue and receipt handle on the ledger, so that whoever reports the end, by id, also
-settles the SQS message. The lease's token is what a client may prove with that a message is in *its* hand.
+settles the SQS message. The lease's token is what a client may prove with that *it* holds the lock of a message.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def poll(
     sleep: Sleep = time.sleep,
     awaited: Callable[[], bool] = always,
 ) -> list[Job]:
-    """Up to ``limit`` running messages of a topic, in hand for ``lease_ms``; larger priorities first, then older.
+    """Up to ``limit`` running messages of a topic, locked for ``lease_ms``; larger priorities first, then older.
 
     Lanes are drained strictly in order. When all are empty, waits up to ``wait_s`` seconds (0 to 20) for the first
-    message on any of them. When AWS stops answering in the middle, what is in hand by then is answered, as it would
+    message on any of them. When AWS stops answering in the middle, what is locked by then is returned, as it would
     be lost to the client for a lease. A message whose payload is gone becomes a dead letter instead, and one whose
     payload cannot be read now comes later. Raises ``Conflict`` for a topic that has subscribers: one kind of consumer a
     queue. A paused topic shows nothing until it is resumed. Once the answer is not ``awaited`` any more nothing is
@@ -141,7 +141,7 @@ def hand_back(yard: Yard, jobs: Sequence[Job]) -> None:
 
 
 def complete(yard: Yard, job_id: int, lock_token: str | None = None) -> Job:
-    """Record that a message in hand was worked on. Raises ``NotFound``, or ``NotLocked``.
+    """Record that a locked message was worked on. Raises ``NotFound``, or ``NotLocked``.
 
     With a ``lock_token`` (a polled job's ``lease``) only its holder succeeds: ``LockMismatch`` for anybody else.
     Without one the message is settled for whoever holds it.
@@ -150,7 +150,7 @@ def complete(yard: Yard, job_id: int, lock_token: str | None = None) -> Job:
 
 
 def fail(yard: Yard, job_id: int, error: str, lock_token: str | None = None) -> Job:
-    """Record that a message in hand could not be worked on: it is retried, or becomes a dead letter.
+    """Record that a locked message could not be worked on: it is retried, or becomes a dead letter.
 
     ``lock_token``, and what is raised: see ``complete``.
     """
@@ -158,7 +158,7 @@ def fail(yard: Yard, job_id: int, error: str, lock_token: str | None = None) -> 
 
 
 def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
-    """Keep a message in hand for ``lease_ms`` from now on, though its lock may have run out, if nobody took it over.
+    """Keep a locked message for ``lease_ms`` from now on, though its lock may have run out, if nobody took it over.
 
     The ledger comes first: where it refuses nothing is changed, and a message that shows up early is not claimed.
     SQS hides a message for at most 12 hours from its receive; beyond, the ledger alone keeps it.
@@ -180,7 +180,7 @@ def failure(error: str) -> Failed:
 
 
 def require_locked(job: Job, lock_token: str | None) -> Job:
-    """``job``, if a client has it in hand, under ``lock_token`` if one is given.
+    """``job``, if a client has it locked, under ``lock_token`` if one is given.
 
     Raises ``NotLocked`` or ``LockMismatch``.
     """
@@ -192,7 +192,7 @@ def require_locked(job: Job, lock_token: str | None) -> Job:
 
 
 def settle_locked(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
-    """Record how it went with a job that is ``require_locked``; returns the record and the fate of its SQS message.
+    """Record how it went with a job that is ``require_locked``; returns the record and what happens to its SQS message.
 
     Of two reports at the same moment one is recorded. Raises ``NotLocked`` or ``LockMismatch``.
     """
@@ -219,7 +219,7 @@ def settle_for_holder(yard: Yard, job: Job, outcome: Outcome, lock_token: str | 
 
 
 def refusal(ledger: Job | Tombstone | None, seen: Job) -> NotLocked:
-    """Why a job that was ``seen`` in hand is not any more."""
+    """Why a job that was ``seen`` locked is not any more."""
     job = ledger if isinstance(ledger, Job) else seen
     return LockMismatch(job) if job.state is State.RUNNING else NotLocked(job)
 

@@ -1,4 +1,4 @@
-"""Taking messages in hand: received from a lane, claimed for a consumer, put back where there is no room for them."""
+"""Receiving messages: taken from a lane, claimed for a consumer, put back where there is no room for them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PolledBatch:
         return over or not self.awaited()
 
     def receive_from(self, lane: Lane, wait_s: int = 0) -> bool:
-        """Claim what a lane shows until the hand is full; a receive that brings nothing ends it.
+        """Claim what a lane shows until the batch is full; a receive that brings nothing ends it.
 
         The first receive waits up to ``wait_s`` (0 to 20) for a message. Returns whether the lane has a queue.
         """

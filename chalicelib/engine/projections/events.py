@@ -1,4 +1,4 @@
-"""Telling of events: to the hooks that code declares (``@on``), and to webhooks.
+"""Reporting events: to the hooks that code declares (``@on``), and to webhooks.
 
 Two steps, with a FIFO queue in between. Whoever reads the ledger's change stream sends what somebody cares about, a
 letter for each recipient; a function of its own delivers. So neither a slow hook nor a broken webhook holds up the

@@ -39,9 +39,9 @@ class Prepared:
 
 
 def check(yard: Yard, new_job: NewJob) -> Handler | None:
-    """The handler that will run the draft, if one function alone does.
+    """The handler that will run the job, if one function alone does.
 
-    Raises ``InvalidInput`` naming the first thing that can never work, in the draft or in the chain behind it.
+    Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it.
     """
     handler = _check_one(yard, new_job)
     follower = follower_of(new_job, None)
@@ -110,7 +110,7 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
 
 
 def prepare(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
-    """The new job of a checked draft, its body put where it belongs if that is the bucket."""
+    """The record of a checked new job, its body put where it belongs if that is the bucket."""
     now_ms = yard.now_ms()
     job_id, uid = yard.ids.new(), yard.token()
     content = {"input": new_job.input, "options": new_job.options, "context": new_job.context, "next": new_job.next}
@@ -175,7 +175,7 @@ def _chosen_backoff(yard: Yard, new_job: NewJob) -> Backoff | None:
 
 
 def is_limited(yard: Yard, new_job: NewJob) -> bool:
-    """Whether the job counts in the occupancy of its type: one that a worker runs, of a type with a limit."""
+    """Whether the job counts in the concurrency of its type: one that a worker runs, of a type with a limit."""
     return new_job.kind is Kind.TASK and new_job.runner != MANUAL and yard.handlers.limit_of(new_job.type) is not None
 
 

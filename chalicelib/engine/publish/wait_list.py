@@ -1,8 +1,8 @@
-"""Shelving: a pending job whose turn has not come is taken off its way, and sent again when it comes.
+"""Wait lists: a pending job whose turn has not come is deferred, and sent again when it comes.
 
-The shelving voids the message (a new delivery that nobody sends) in one transaction with the shelf's entry and with a
-look at the reason, so that no job is shelved for a reason that has just gone. Sending from a shelf marks the job unsent
-and takes its entry, in one transaction; then it is sent as whatever the ledger decides to send.
+Deferring voids the message (a new delivery that nobody sends) in one transaction with its entry on the wait list and
+with a check of the reason, so that no job is deferred for a reason that has just gone. Releasing marks the job unsent
+and deletes its entry, in one transaction; then it is sent as whatever the ledger decides to send.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import Entry
 
-AT_ONCE = 25  # how many entries of a shelf are read at a time
+AT_ONCE = 25  # how many entries of a wait list are read at a time
 
 
 def defer(yard: Yard, job: Job, wait_list: str, reason: AttributeValues) -> bool:
-    """Put a pending job on a shelf, unless ``reason`` is refused; returns whether its message has served.
+    """Put a pending job on a wait list, unless ``reason`` is refused; returns whether its message has served.
 
     It has, too, where the job has moved on, or was put there before under an answer that was lost.
     """
@@ -39,7 +39,7 @@ def defer(yard: Yard, job: Job, wait_list: str, reason: AttributeValues) -> bool
 
 
 def send_next(yard: Yard, wait_list: str, most: int | None, enough_time: Callable[[], bool] = lambda: True) -> int:
-    """Send up to ``most`` jobs of a shelf, the first first, while there is ``enough_time``; returns how many.
+    """Send up to ``most`` jobs of a wait list, the first first, while there is ``enough_time``; returns how many.
 
     ``None``: all of them.
     """
@@ -57,7 +57,7 @@ def send_next_safely(yard: Yard, wait_list: str, most: int) -> None:
     try:
         send_next(yard, wait_list, most)
     except AWS_FAILURES as error:
-        logger.warning("a shelf is left to the clock", extra={"shelf": wait_list, "error": str(error)})
+        logger.warning("a wait list is left to the clock", extra={"wait_list": wait_list, "error": str(error)})
 
 
 def _send_all(yard: Yard, entries: Sequence[Entry]) -> int:

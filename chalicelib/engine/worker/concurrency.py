@@ -1,4 +1,4 @@
-"""Admission to a limited task type: who runs now, who waits on the shelf, and who sends the next one.
+"""Admission to a limited task type: who runs now, who waits, and who sends the next one.
 
 A slot is taken by the claim and freed by whatever ends the attempt, each in the transaction that changes the job.
 Somebody who ends a job while it runs (cancel, completion by a person) frees nothing: the process goes on until it
@@ -21,7 +21,7 @@ FREE_TRIES = 4
 
 
 def turn_away(yard: Yard, job: Job) -> bool:
-    """Shelve a job for which no slot is free; returns whether its message has served.
+    """Defer a job for which no slot is free; returns whether its message has served.
 
     Otherwise a slot was freed in between: claim again.
     """
@@ -55,7 +55,7 @@ def leave(yard: Yard, job: Job) -> None:
 
 
 def fill_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """What the clock does: nothing stays on a shelf while slots are free. Returns how many jobs it sent."""
+    """What the clock does: nothing stays on a wait list while slots are free. Returns how many jobs it sent."""
 
     def fill(type_: str) -> int:
         free = yard.concurrency.of(type_).free(yard.handlers.limit_of(type_))

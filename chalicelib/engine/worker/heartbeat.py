@@ -87,7 +87,7 @@ class Heartbeat:
             return message.message_id in self._messages
 
     def let_go(self, message: Received) -> None:
-        """The message's fate is decided: hold it no longer."""
+        """It is decided what happens to the message: extend it no longer."""
         with self._lock:
             self._messages.pop(message.message_id, None)
             self._waiting.pop(message.message_id, None)

@@ -1,7 +1,7 @@
 """Pausing a task type, a topic or a queue: its jobs do not begin until it is resumed. What runs goes on.
 
 **For the whole deployment** a pause is kept in the directory; workers and polls look there every five seconds. A job
-that comes up meanwhile is put on the pause's shelf, and resuming sends the shelf, in order; the clock finishes what a
+that comes up meanwhile is put on its wait list, and resuming sends those, in order; the clock finishes what a
 crashed resume left. **In one process**, for a while (kue's ``ctx.pause``), messages are handed back to the others.
 """
 
@@ -64,7 +64,7 @@ def paused(yard: Yard) -> list[Pause]:
 
 
 def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """What the clock does: send what a resume left on its shelf."""
+    """What the clock does: send what a resume left on its wait list."""
     targets = (pause.target for pause in yard.pauses.all() if pause.resuming)
     return sweep(
         targets,
@@ -76,13 +76,13 @@ def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedO
 
 
 def paused_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
-    """The target whose pause holds up the jobs of a type or topic in a queue, as this process knows it."""
+    """The target whose pause defers the jobs of a type or topic in a queue, as this process knows it."""
     in_force = yard.known_pauses.targets(yard.now_ms(), FRESH_MS, lambda: _in_force(yard))
     return next((target for target in (TYPE + type, QUEUE + queue) if target in in_force), None)
 
 
 def defer_if_paused(yard: Yard, envelope: Job) -> bool:
-    """Shelve a job that a pause holds up; returns whether its message has served. Otherwise it may begin."""
+    """Defer a job whose target is paused; returns whether its message has served. Otherwise it may begin."""
     target = paused_by(yard, envelope.type, envelope.queue)
     if target is None:
         return False

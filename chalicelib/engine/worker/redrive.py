@@ -1,6 +1,6 @@
 """What comes out of the dead-letter queue: messages that were received over and over without ever being claimed.
 
-The ledger decides what they are. Live jobs go back to their lane, up to five laps with growing waits; then the job
+The ledger decides what they are. Live jobs go back to their lane, up to five times with growing waits; then the job
 is a dead letter, "never started".
 """
 

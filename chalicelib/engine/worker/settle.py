@@ -54,7 +54,7 @@ Disposition = Done | ComeBack
 
 
 def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
-    """Record the end of an attempt of ``job``, fenced by its lease; returns the record and the message's fate.
+    """Record the end of an attempt of ``job``, fenced by its lease; returns the record and what happens to its message.
 
     Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
     """
