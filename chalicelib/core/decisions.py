@@ -69,21 +69,29 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
-    """The message is void; ``reason`` says why. Delete it."""
+class Ack:
+    """The message has served, or is void (``reason`` says why): delete it."""
 
-    reason: str
+    reason: str = "settled"
 
 
 @dataclass(frozen=True, slots=True)
-class Hide:
-    """Not now: the message comes back after ``wait_ms``."""
+class Nack:
+    """The message comes back after ``delay_ms``; ``None``: it is no longer this worker's to delay."""
 
-    wait_ms: int
-    reason: str
+    delay_ms: int | None
+    reason: str = ""
+
+    @property
+    def delay_s(self) -> int | None:
+        """The delay as SQS counts it, in whole seconds, rounded up."""
+        return None if self.delay_ms is None else -(-self.delay_ms // 1_000)
 
 
-Verdict = Claim | Record | TakeOver | Own | Abandoned | Drop | Hide
+Disposition = Ack | Nack
+"""What becomes of a message."""
+
+Verdict = Claim | Record | TakeOver | Own | Abandoned | Ack | Nack
 
 
 def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, lease: str) -> Verdict:
@@ -92,34 +100,34 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     ``lease`` is the token the claim was tried with, by which a claim recognises its own success.
     """
     if isinstance(ledger, Tombstone):
-        return Drop("deleted")
+        return Ack("deleted")
     if ledger is None:
         early_ms = envelope.due_at_ms - now_ms
-        return Hide(early_ms, "not due") if early_ms > 0 else Record()
+        return Nack(early_ms, "not due") if early_ms > 0 else Record()
     if ledger.uid != envelope.uid:
-        return Drop("another job has this id")
+        return Ack("another job has this id")
     if ledger.state is State.RUNNING and ledger.lease == lease:
         return Own(ledger)
     if envelope.delivery < ledger.delivery:
-        return Drop("superseded by a newer delivery")
+        return Ack("superseded by a newer delivery")
     if envelope.delivery > ledger.delivery:
-        return Hide(MISSED_GRACE_MS, "ahead of the ledger")
+        return Nack(MISSED_GRACE_MS, "ahead of the ledger")
     if ledger.state.terminal:
-        return Drop(f"already {ledger.state}")
+        return Ack(f"already {ledger.state}")
     if ledger.state is State.WAITING:
-        return Drop("parked until it is called back")
+        return Ack("parked until it is called back")
     if ledger.state is State.RUNNING:
         if not ledger.lease_expired(now_ms):
-            return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "leased")
+            return Nack((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "leased")
         return on_lost_lease(ledger)
     if not ledger.travels:
-        return Drop("waits for its parent, or for a person")
+        return Ack("waits for its parent, or for a person")
     if ledger.due_at_ms > now_ms:
-        return Hide(ledger.due_at_ms - now_ms, "not due")
+        return Nack(ledger.due_at_ms - now_ms, "not due")
     if ledger.attempts_used_up:
         return Abandoned(ledger)
     if ledger.run_goes_on and (ledger.lease_until_ms or 0) >= now_ms:
-        return Hide((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
+        return Nack((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
     return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS or ledger.run_goes_on else None)
 
 

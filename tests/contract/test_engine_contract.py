@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chalicelib import aws
-from chalicelib.core.decisions import HANDOVER_MS, REQUEUES_MAX, UNSENT_GRACE_MS, Drop, Hide, Succeeded
+from chalicelib.core.decisions import HANDOVER_MS, REQUEUES_MAX, UNSENT_GRACE_MS, Ack, Nack, Succeeded
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import MANUAL, Job, from_envelope, to_envelope
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane
@@ -432,13 +432,13 @@ class TestAWorkerThatVanished:
         published = publish(bench.yard, message(topic))
         envelope = from_envelope(worker.take()[0].text)
 
-        def attempt(number: int) -> Job | Drop | Hide:
+        def attempt(number: int) -> Job | Ack | Nack:
             return claim(bench.yard, envelope, Lease(f"{number:016d}", bench.clock.ms + LEASE_MS, f"w-{number}"))
 
         with ThreadPoolExecutor(ground.threads()) as pool:
             verdicts = list(pool.map(attempt, range(8)))
         (job,) = [verdict for verdict in verdicts if isinstance(verdict, Job)]
-        assert all(isinstance(verdict, Hide) for verdict in verdicts if verdict is not job)
+        assert all(isinstance(verdict, Nack) for verdict in verdicts if verdict is not job)
         ledger = worker.job(published)
         assert (ledger.attempts, ledger.lease) == (1, job.lease)
         assert events_of(ledger) == ["published", "started"]

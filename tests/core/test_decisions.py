@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from chalicelib.core import decisions
 from chalicelib.core.decisions import (
     Abandoned,
+    Ack,
     Claim,
     DeadLetter,
-    Drop,
     Failed,
     Finish,
-    Hide,
+    Nack,
     Own,
     Record,
     Retry,
@@ -109,26 +109,26 @@ def expected(case: Case) -> Verdict:
     """The rules of the design, each in its own words, in the order of their weight."""
     record = case.record()
     if not case.same_uid:
-        return Drop("another job has this id")
+        return Ack("another job has this id")
     if case.state is State.RUNNING and case.lease == MINE:
         return Own(record)
     if case.delivery == 3:
-        return Drop("superseded by a newer delivery")
+        return Ack("superseded by a newer delivery")
     if case.delivery == 1:
-        return Hide(90_000, "ahead of the ledger")
+        return Nack(90_000, "ahead of the ledger")
     match case.state:
         case State.SUCCESS | State.FAILED | State.CANCELED:
-            return Drop(f"already {case.state.value}")
+            return Ack(f"already {case.state.value}")
         case State.WAITING:
-            return Drop("parked until it is called back")
+            return Ack("parked until it is called back")
         case State.RUNNING if case.lease_left_ms >= 0:
-            return Hide(case.lease_left_ms + 1_000, "leased")
+            return Nack(case.lease_left_ms + 1_000, "leased")
         case State.RUNNING:
             return TakeOver(record) if case.attempts < 3 else Abandoned(record)
     if case.travels != "yes":
-        return Drop("waits for its parent, or for a person")
+        return Ack("waits for its parent, or for a person")
     if case.due_in_ms > 0:
-        return Hide(case.due_in_ms, "not due")
+        return Nack(case.due_in_ms, "not due")
     if case.attempts >= 3:
         return Abandoned(record)
     return Claim(record if case.trace_length == 20 else None)
@@ -141,13 +141,13 @@ def test_every_combination_of_a_record_and_a_delivery() -> None:
 
 def test_the_combinations_meet_every_verdict() -> None:
     met = {type(expected(case)) for case in CASES}
-    assert met == {Claim, TakeOver, Own, Abandoned, Drop, Hide}
+    assert met == {Claim, TakeOver, Own, Abandoned, Ack, Nack}
     assert len(CASES) == 6 * 2 * 3 * 3 * 4 * 3 * 3 * 3 * 2
 
 
 @pytest.mark.parametrize(
     ("due_in_ms", "verdict"),
-    [(-1, Record()), (0, Record()), (1, Hide(1, "not due")), (900_000, Hide(900_000, "not due"))],
+    [(-1, Record()), (0, Record()), (1, Nack(1, "not due")), (900_000, Nack(900_000, "not due"))],
 )
 def test_without_a_record_the_envelope_makes_one_once_it_is_due(due_in_ms: int, verdict: Verdict) -> None:
     assert on_delivery(None, replace(ENVELOPE, due_at_ms=NOW_MS + due_in_ms), NOW_MS, MINE) == verdict
@@ -157,7 +157,7 @@ def test_without_a_record_the_envelope_makes_one_once_it_is_due(due_in_ms: int, 
 @pytest.mark.parametrize("delivery", [1, 2, 9])
 def test_a_tombstone_ends_every_delivery(due_in_ms: int, delivery: int) -> None:
     envelope = replace(ENVELOPE, due_at_ms=NOW_MS + due_in_ms, delivery=delivery)
-    assert on_delivery(Tombstone(7), envelope, NOW_MS, MINE) == Drop("deleted")
+    assert on_delivery(Tombstone(7), envelope, NOW_MS, MINE) == Ack("deleted")
 
 
 @given(st.sampled_from(CASES), st.integers(-(10**7), 10**7))
@@ -171,15 +171,15 @@ def test_only_a_free_or_an_abandoned_job_may_be_run(case: Case, drift_ms: int) -
         assert (record.state, isinstance(verdict, TakeOver)) in ((State.PENDING, False), (State.RUNNING, True))
         assert record.state is State.PENDING or (record.lease_until_ms or 0) < now_ms
         assert record.state is State.RUNNING or (record.due_at_ms <= now_ms and record.travels)
-    if isinstance(verdict, Hide):
-        assert verdict.wait_ms > 0
+    if isinstance(verdict, Nack):
+        assert verdict.delay_ms is not None and verdict.delay_ms > 0
 
 
 @given(st.sampled_from(CASES))
 def test_a_message_is_dropped_only_if_another_or_nobody_shall_run_the_job(case: Case) -> None:
     """I1: what is dropped is gone, so the ledger must know of somebody else, or of an end."""
     record = case.record()
-    if isinstance(on_delivery(record, ENVELOPE, NOW_MS, MINE), Drop):
+    if isinstance(on_delivery(record, ENVELOPE, NOW_MS, MINE), Ack):
         assert (
             record.uid != ENVELOPE.uid
             or record.delivery > ENVELOPE.delivery
@@ -192,7 +192,7 @@ def test_a_message_is_dropped_only_if_another_or_nobody_shall_run_the_job(case: 
 def test_a_hidden_message_comes_back_after_the_lease_and_takes_over_then() -> None:
     leased = replace(ENVELOPE, state=State.RUNNING, lease=THEIRS, lease_until_ms=NOW_MS + 60_000, attempts=1)
     verdict = on_delivery(leased, ENVELOPE, NOW_MS, MINE)
-    assert verdict == Hide(61_000, "leased")
+    assert verdict == Nack(61_000, "leased")
     assert on_delivery(leased, ENVELOPE, NOW_MS + 61_000, MINE) == TakeOver(leased)
 
 
@@ -208,8 +208,8 @@ def test_a_slot_that_an_ended_run_still_holds_is_waited_for_then_taken_over() ->
         record = replace(retried, lease_until_ms=NOW_MS + lease_left_ms)
         return on_delivery(record, replace(ENVELOPE, limited=True), NOW_MS, MINE)
 
-    assert verdict(30_000) == Hide(31_000, "its run before goes on")
-    assert verdict(0) == Hide(1_000, "its run before goes on")
+    assert verdict(30_000) == Nack(31_000, "its run before goes on")
+    assert verdict(0) == Nack(1_000, "its run before goes on")
     assert verdict(-1) == Claim(crowded=replace(retried, lease_until_ms=NOW_MS - 1))
     free = replace(retried, slot=False, lease_until_ms=None)
     assert on_delivery(free, replace(ENVELOPE, limited=True), NOW_MS, MINE) == Claim()

@@ -31,10 +31,10 @@ from hypothesis.stateful import (
 from chalicelib import aws
 from chalicelib.core.decisions import (
     Abandoned,
+    Ack,
     Claim,
-    Drop,
     Failed,
-    Hide,
+    Nack,
     Succeeded,
     TakeOver,
     on_delivery,
@@ -55,7 +55,7 @@ from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.claim import claim, opened, recorded
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.remove import remove
-from chalicelib.engine.worker.settle import ComeBack, settle, settle_late
+from chalicelib.engine.worker.settle import settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
@@ -629,10 +629,10 @@ class Interleavings(RuleBasedStateMachine):
             assert (verdict.uid, verdict.delivery) == (envelope.uid, envelope.delivery), "a void message was run"
             self._note_attempt(verdict)
             self.busy.append(Run(verdict, message))
-        elif isinstance(verdict, Hide):
+        elif isinstance(verdict, Nack):
             if verdict.reason == "not due":
                 recorded(self.yard, envelope, wake_for_return(envelope.due_at_ms, self.world.clock.ms))
-            self.yard.transport.hide([message], -(-verdict.wait_ms // 1_000))
+            self.yard.transport.hide([message], verdict.delay_s or 0)
         else:
             self.yard.transport.delete([message])
 
@@ -642,10 +642,10 @@ class Interleavings(RuleBasedStateMachine):
             _, disposition = settle(self.yard, run.job, OUTCOMES[outcome])
         except JobRefused as refused:
             disposition = settle_late(refused, run.job)
-        if not isinstance(disposition, ComeBack):
+        if not isinstance(disposition, Nack):
             self.yard.transport.delete([run.message])
-        elif disposition.hide_s is not None:
-            self.yard.transport.hide([run.message], disposition.hide_s)
+        elif disposition.delay_s is not None:
+            self.yard.transport.hide([run.message], disposition.delay_s)
 
     def _newest(self) -> list[Job]:
         """The last record of every job that ever was, deleted ones included."""
@@ -843,7 +843,7 @@ def test_a_claim_does_exactly_what_the_rule_says() -> None:
                 assert (outcome.state, outcome.lease, outcome.attempts) == (State.RUNNING, "mine", record.attempts + 1)
                 assert len(outcome.trace) <= TRACE_MAX_EVENTS
             elif isinstance(verdict, Abandoned):
-                assert isinstance(outcome, Drop), standing
+                assert isinstance(outcome, Ack), standing
                 assert after is not None
                 assert (after.state, after.attempts) == (State.FAILED, record.attempts)
             else:
@@ -912,7 +912,7 @@ def test_a_heartbeat_just_in_time_keeps_the_job() -> None:
         racing.countdown, racing.other = 1, lambda: yard.jobs.extend_lease(job.id, "first", until_ms)
         verdict = claim(yard, job, Lease("second", until_ms, "B"))
         assert racing.other is None
-        assert verdict == Hide(LEASE_MS + 1_000, "leased")
+        assert verdict == Nack(LEASE_MS + 1_000, "leased")
         assert yard.jobs.find(job.id) == replace(first, lease_until_ms=until_ms, heard=True)
 
 

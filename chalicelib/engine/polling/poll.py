@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from chalicelib.core.decisions import Failed, Interrupted, Outcome, Succeeded
+from chalicelib.core.decisions import Disposition, Failed, Interrupted, Nack, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
 from chalicelib.core.states import Kind, State
@@ -24,7 +24,7 @@ from chalicelib.engine.publish.lanes import lanes_to_poll
 from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.worker.pause import paused_by
-from chalicelib.engine.worker.settle import ComeBack, Disposition, settle
+from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
@@ -170,7 +170,7 @@ def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
         yard.jobs.extend_lease(job.id, lock_token, until_ms)
     except JobRefused as refused:
         raise refusal(refused.ledger, job) from refused
-    settle_messages(yard, [(job, ComeBack(-(-lease_ms // 1_000)))])
+    settle_messages(yard, [(job, Nack(lease_ms))])
     return replace(job, lease_until_ms=until_ms, heard=True)
 
 
@@ -232,7 +232,7 @@ def settle_messages(yard: Yard, dispositions: Sequence[tuple[Job, Disposition]])
     waits_s: dict[int | None, list[Received]] = {}  # None: to be deleted
     for job, disposition in dispositions:
         message = Received(job.source or "", "", job.receipt or "", "")
-        waits_s.setdefault((disposition.hide_s or 0) if isinstance(disposition, ComeBack) else None, []).append(message)
+        waits_s.setdefault((disposition.delay_s or 0) if isinstance(disposition, Nack) else None, []).append(message)
     for hide_s, messages in waits_s.items():
         try:
             if hide_s is None:

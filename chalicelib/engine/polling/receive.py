@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from chalicelib.core.decisions import Drop, Hide
+from chalicelib.core.decisions import Ack, Nack
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.core.lanes import Lane
@@ -120,11 +120,11 @@ class PolledBatch:
         """The running job; ``None`` when the message was void, or is not to be had now."""
         verdict = claim(self.yard, envelope, lease)
         match verdict:
-            case Drop():
+            case Ack():
                 self.yard.transport.delete([message])
                 return None
-            case Hide(wait_ms, _):
-                self.yard.transport.hide([message], -(-wait_ms // 1_000))
+            case Nack() as later:
+                self.yard.transport.hide([message], later.delay_s or 0)
                 return None
         return verdict
 

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chalicelib.aws import threads
-from chalicelib.core.decisions import Outcome
+from chalicelib.core.decisions import Disposition, Outcome
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.polling.poll import settle_for_holder, settle_messages
 from chalicelib.engine.publish.send import AWS_FAILURES
-from chalicelib.engine.worker.settle import Disposition
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from chalicelib.core.decisions import (
     Abandoned,
+    Ack,
     Claim,
-    Drop,
-    Hide,
+    Nack,
     Own,
     Record,
     TakeOver,
@@ -27,7 +27,7 @@ from chalicelib.store.payloads import ITEM_PLACE
 from chalicelib.store.table import TransactionRefused
 
 CLAIM_TRIES = 4
-CONTENDED = Hide(1_000, "contended")
+CONTENDED = Nack(1_000, "contended")
 
 
 def opened(text: str) -> Job:
@@ -35,7 +35,7 @@ def opened(text: str) -> Job:
     return from_envelope(text)
 
 
-def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
+def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     """The running job, its body at hand where the message carried it; or what its message is instead."""
     seen: Job | None = None
     for _ in range(CLAIM_TRIES):
@@ -47,7 +47,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
             ledger = refused.ledger
         except TransactionRefused:  # of a limited type alone
             if turn_away(yard, envelope):
-                return Drop("no slot is free")
+                return Ack("no slot is free")
             continue
         verdict = on_delivery(ledger, envelope, now_ms, lease.token)
         try:
@@ -64,10 +64,10 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Drop | Hide:
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
                 case Abandoned(job, error):
                     freed(yard, job, yard.jobs.dead_letter_abandoned(job, error, now_ms))
-                    return Drop("attempts used up")
+                    return Ack("attempts used up")
                 case Claim(crowded):
                     seen = crowded
-                case Drop() | Hide():
+                case Ack() | Nack():
                     return verdict
         except JobRefused:
             continue  # somebody moved it in between: look again

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chalicelib.core.decisions import Drop, Failed, Hide, Outcome, Unread, wake_for_return
+from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
@@ -23,7 +23,7 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
 from chalicelib.engine.worker.run import run, timeout_of
-from chalicelib.engine.worker.settle import ComeBack, Disposition, Done, settle, settle_late
+from chalicelib.engine.worker.settle import settle, settle_late
 from chalicelib.engine.worker.shutdown import stopping
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -56,12 +56,12 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
         readable, come_back = _opened(yard, heartbeat, messages)
         for position, entry in enumerate(_in_order(readable)):
             if not heartbeat.begin(entry.message):
-                disposition: Disposition = _noted(yard, entry, ComeBack(None))
+                disposition: Disposition = _noted(yard, entry, Nack(None))
             elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
-                disposition = _noted(yard, entry, ComeBack(0))
+                disposition = _noted(yard, entry, Nack(0))
             else:
                 disposition = _safely(yard, heartbeat, entry, remaining_ms)
-            if isinstance(disposition, ComeBack):  # what has served stays hidden until the function returns
+            if isinstance(disposition, Nack):  # what has served stays hidden until the function returns
                 heartbeat.let_go(entry.message)
                 _hide(yard, entry.message, disposition)
                 come_back.append(entry.message.message_id)
@@ -104,7 +104,7 @@ def _safely(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: Remai
             return _consume_one(yard, heartbeat, entry, remaining_ms)
         except Exception:
             logger.exception("message goes back")
-            return ComeBack(None)
+            return Nack(None)
         finally:
             heartbeat.unwatch()
 
@@ -121,19 +121,19 @@ def _named(envelope: Job) -> Iterator[None]:
 
 def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
     if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
-        return _noted(yard, entry, ComeBack(HANDED_BACK_S))
+        return _noted(yard, entry, Nack(HANDED_BACK_S * 1_000))
     if defer_if_paused(yard, entry.envelope):
-        return Done()
+        return Ack()
     lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
     job = claim(yard, entry.envelope, lease)
     match job:
-        case Drop(reason):
-            logger.debug("message dropped", extra={"reason": reason})
-            return Done()
-        case Hide(wait_ms, reason):
+        case Ack(reason):
+            logger.debug("message acknowledged without a run", extra={"reason": reason})
+            return Ack(reason)
+        case Nack(_, reason) as later:
             if reason == "not due":
                 recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
-            return ComeBack(-(-wait_ms // 1_000))
+            return later
     logger.append_keys(attempt=job.attempts)
     outcome: Outcome
     match attempted(partial(yard.payloads.body, job)):
@@ -175,7 +175,7 @@ def _context(
     return Context(yard, job, body, lease.until_ms, deadline_ms, heartbeat.extend_visibility)
 
 
-def _noted(yard: Yard, entry: Opened, disposition: ComeBack) -> ComeBack:
+def _noted(yard: Yard, entry: Opened, disposition: Nack) -> Nack:
     """Another worker shall start this job: let the clock look after it, should its message get lost on the way."""
     try:
         recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
@@ -184,11 +184,11 @@ def _noted(yard: Yard, entry: Opened, disposition: ComeBack) -> ComeBack:
     return disposition
 
 
-def _hide(yard: Yard, message: Received, disposition: ComeBack) -> None:
-    """Hide a message until it shall come back; if that fails, it comes back when its lease ends."""
-    if disposition.hide_s is None:
+def _hide(yard: Yard, message: Received, disposition: Nack) -> None:
+    """Nack a message until it shall come back; if that fails, it comes back when its lease ends."""
+    if disposition.delay_s is None:
         return
     try:
-        yard.transport.hide([message], disposition.hide_s)
+        yard.transport.hide([message], disposition.delay_s)
     except Exception:
         logger.exception("message not hidden", extra={"message_id": message.message_id})

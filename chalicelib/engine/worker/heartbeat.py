@@ -12,11 +12,11 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from chalicelib.core.decisions import Failed
+from chalicelib.core.decisions import Failed, Nack
 from chalicelib.core.job import JobError
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.run import remembered
-from chalicelib.engine.worker.settle import ComeBack, settle
+from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.worker.shutdown import stopping
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -55,7 +55,7 @@ class Heartbeat:
         self._thread.join()
 
     def extend_visibility(self) -> int:
-        """Hide all held messages for one lease from now; returns until when, in ms since 1970.
+        """Nack all held messages for one lease from now; returns until when, in ms since 1970.
 
         The time is read before the call, so the ledger's lease never outlives the hiding.
         """
@@ -155,8 +155,8 @@ class Heartbeat:
         try:
             _, disposition = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
             context.keep_printed()
-            if message is not None and isinstance(disposition, ComeBack) and disposition.hide_s is not None:
-                self._yard.transport.hide([message], disposition.hide_s)
+            if message is not None and isinstance(disposition, Nack) and disposition.delay_s is not None:
+                self._yard.transport.hide([message], disposition.delay_s)
         except Exception:  # the process ends all the same; the lease then ends by itself
             logger.exception("the stuck attempt was not recorded")
         finally:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from chalicelib.core.decisions import (
+    Ack,
     DeadLetter,
+    Disposition,
     Finish,
+    Nack,
     Outcome,
     Park,
     PollLater,
@@ -38,21 +40,6 @@ from chalicelib.store.concurrency import Action
 from chalicelib.store.ledger import OBJECT_PLACE, JobRefused, StoredOutput
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The message has served: delete it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComeBack:
-    """The message must come back after ``hide_s`` seconds; ``None``: it is no longer this worker's to hide."""
-
-    hide_s: int | None
-
-
-Disposition = Done | ComeBack
-
-
 def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
     """Record the end of an attempt of ``job``, fenced by its lease; returns the record and what happens to its message.
 
@@ -72,11 +59,11 @@ def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job,
         case PollLater() as poll:
             return _poll_later(yard, job, poll, now_ms)
         case Park(context):
-            return _park(yard, job, context, now_ms), Done()
+            return _park(yard, job, context, now_ms), Ack()
         case DeadLetter(error, output):
             dead = _dead_letter(yard, job, error, output, now_ms)
             logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
-            return dead, Done()
+            return dead, Ack()
 
 
 def settle_late(refused: JobRefused, job: Job) -> Disposition:
@@ -84,8 +71,8 @@ def settle_late(refused: JobRefused, job: Job) -> Disposition:
     ledger = refused.ledger
     logger.info("attempt not recorded: the job moved on", extra={"job_id": job.id, "attempt": job.attempts})
     if isinstance(ledger, Job) and not ledger.state.terminal and ledger.uid == job.uid:
-        return ComeBack(None)  # someone else runs it, on this very message perhaps
-    return Done()
+        return Nack(None)  # someone else runs it, on this very message perhaps
+    return Ack()
 
 
 def backoff_of(yard: Yard, job: Job) -> Backoff:
@@ -123,10 +110,10 @@ def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job,
         stored = None if job.finishing else _stored(yard, job, output)
         following = follower(yard, job, _value(yard, job, output))
     except TaskyardError as error:  # too large: running again would make the same
-        return yard.jobs.dead_letter(job, JobError(type(error).__name__, str(error)), now_ms), Done()
+        return yard.jobs.dead_letter(job, JobError(type(error).__name__, str(error)), now_ms), Ack()
     settled = yard.jobs.succeed(job, stored, now_ms, *recording(yard, following))
     after_success(yard, settled, following)
-    return settled, Done()
+    return settled, Ack()
 
 
 def recording(yard: Yard, following: Prepared | None) -> list[Action]:
@@ -184,8 +171,8 @@ def _poll_later(yard: Yard, job: Job, poll: PollLater, now_ms: int) -> tuple[Job
     settled = yard.jobs.poll_later(job, poll.due_at_ms, wake(poll.due_at_ms, now_ms), resend=poll.resend, now_ms=now_ms)
     if poll.resend:
         send_marked(yard, settled)
-        return settled, Done()
-    return settled, ComeBack(_seconds_until(poll.due_at_ms, now_ms))
+        return settled, Ack()
+    return settled, Nack(poll.due_at_ms - now_ms)
 
 
 def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Disposition]:
@@ -201,9 +188,5 @@ def _retry(yard: Yard, job: Job, retry: Retry, now_ms: int) -> tuple[Job, Dispos
         charged=retry.charged,
     )
     if retry.resend:
-        return settled, Done()
-    return settled, ComeBack(_seconds_until(retry.due_at_ms, now_ms))
-
-
-def _seconds_until(due_at_ms: int, now_ms: int) -> int:
-    return -(-(due_at_ms - now_ms) // 1_000)
+        return settled, Ack()
+    return settled, Nack(retry.due_at_ms - now_ms)
