@@ -32,6 +32,7 @@ DEAD_LETTER_COLUMNS = {
     "DIED": "createdAt",
     "REPLAYED": "replayed",
     "REPLAYED AS": "replayedAs",
+    "CAUSE": "cause",
     "ERROR": "errorMessage",
 }
 POLLED_COLUMNS = {

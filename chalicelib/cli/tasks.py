@@ -19,6 +19,7 @@ COLUMNS = {
     "ATTEMPTS": "attempts",
     "CREATED": "createdAt",
     "COMPLETED": "completedAt",
+    "CAUSE": "cause",
     "ERROR": "error",
 }
 CONSOLE_COLUMNS = {"TIME": "time", "ATTEMPT": "attempt", "SOURCE": "source", "TEXT": "text"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.job import SILENT_LOCKS_MAX, Job, JobError, Tombstone
 from chalicelib.core.retry import Backoff, Named, bounded_ms
 from chalicelib.core.states import State
@@ -156,13 +157,15 @@ class Succeeded:
 class Failed:
     """The handler raised, overran its time or was stopped; ``final`` when another attempt cannot help.
 
-    ``output``: what there is to be kept all the same.
+    ``output``: what there is to be kept all the same. ``cause``: of the dead letter that it may come to, where that is
+    neither that it was final nor that attempts are used up.
     """
 
     error: JobError
     final: bool = False
     succeeded_subscribers: tuple[str, ...] = ()
     output: str | None = None
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,7 @@ class Retry:
 class DeadLetter:
     """Record the failure as the last: a dead letter."""
 
+    cause: Cause
     error: JobError
     output: str | None = None
 
@@ -252,9 +256,9 @@ def after_attempt(job: Job, outcome: Outcome, now_ms: int, wait_ms: Callable[[in
     match outcome:
         case Succeeded(output):
             return Finish(output)
-        case Failed(error, final, subscribers, output):
+        case Failed(error, final, subscribers, output, cause):
             if final or job.attempts_used_up:
-                return DeadLetter(error, output)
+                return DeadLetter(cause or (Cause.REJECTED if final else Cause.ATTEMPTS_USED_UP), error, output)
             wait = wait_ms(job.tries)
             return Retry(error, now_ms + wait, wait > SQS_DELAY_MAX_MS, subscribers)
         case Interrupted(error):

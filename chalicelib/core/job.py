@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.core import retry
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
 from chalicelib.core.limits import Concurrency, share
@@ -115,6 +116,7 @@ class Job:
     output: str | None = None  # JSON text, where it is small
     output_at: str | None = None  # otherwise its place: "item:<lease>" or "s3:<key>"
     error: JobError | None = None
+    cause: Cause | None = None  # of a dead letter
     finishing: bool = False  # it has its output, and the completion handler of its type is still to be called
     completed_by: str | None = None  # the user who completed it
     msg: str | None = None  # what they said
@@ -262,6 +264,8 @@ def from_document(document: Mapping[str, Any]) -> Job:
         values["backoff"] = retry.from_document(values["backoff"])
     if "error" in values:
         values["error"] = JobError(**values["error"])
+    if "cause" in values:
+        values["cause"] = Cause(values["cause"])
     if "progress" in values:
         values["progress"] = Progress(**json.loads(values["progress"]))
     return Job(**values)

@@ -141,7 +141,7 @@ class Child:
             self._changed.wait_for(lambda: self._ready or self._stopping.is_set(), timeout_s)
             return self._current if self._ready else None
 
-    def dead_letter_abandoned(self, incarnation: Incarnation) -> None:
+    def abandon(self, incarnation: Incarnation) -> None:
         """Kill a process, if it still runs, so that its successor is the next one to be ready."""
         with self._changed:
             if self._current is incarnation:

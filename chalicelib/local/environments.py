@@ -68,10 +68,10 @@ class Environment:
                 incarnation.channel.send(request)
                 return incarnation.channel.receive(self._timeout_s)
             except TimeoutError as error:
-                self.child.dead_letter_abandoned(incarnation)
+                self.child.abandon(incarnation)
                 raise InvocationFailed(f"it took longer than {self._timeout_s} s and was killed") from error
             except (EOFError, OSError) as error:
                 if self.child.is_retired(incarnation):  # it was renewed before it could take the event
                     continue
-                self.child.dead_letter_abandoned(incarnation)
+                self.child.abandon(incarnation)
                 raise InvocationFailed("its process ended") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError, Story
 from chalicelib.core.signature import without_secret, without_secrets
@@ -54,6 +55,7 @@ class DeadLetter:
     topic: str
     payload: Any  # as for Message
     error_message: str | None
+    cause: Cause | None  # what made that failure the last
     retry_count: int
     trace_id: str
     replayed: bool
@@ -129,6 +131,7 @@ class Task:
     input: Any  # None in lists where it is kept in the bucket (above 256 KB)
     output: Any  # None in lists where it is not small (above 300 bytes)
     error: JobError | None
+    cause: Cause | None  # of a failed one: what made that failure the last
     context: Any  # without its secret
     options: Any
     next: Any  # the task that its success creates, in the words of the HTTP API; without secrets
@@ -206,6 +209,7 @@ def dead_letter_of(job: Job, body: Mapping[str, Any] | None) -> DeadLetter:
         topic=job.type,
         payload=(body or {}).get("input"),
         error_message=job.error.message if job.error is not None else None,
+        cause=job.cause,
         retry_count=retry_count_of(job),
         trace_id=job.trace_id,
         replayed=job.replayed_at_ms is not None,
@@ -233,6 +237,7 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         input=content.get("input"),
         output=output,
         error=job.error,
+        cause=job.cause,
         context=without_secret(context),
         options=content.get("options"),
         next=without_secrets(content.get("next")),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Concurrency, Limit
 from chalicelib.core.states import Kind, State
@@ -272,26 +273,22 @@ class JobStore(Ledger):
         event = TraceEvent(Event.PARKED, now_ms, {"attempt": job.attempts})
         return self._settle(job, State.WAITING, sets, event, now_ms, wake_at_ms=wake_at_ms)
 
-    def dead_letter(self, job: Job, error: JobError, now_ms: int, output: StoredOutput | None = None) -> Job:
-        """running -> failed, fenced by the lease: the record becomes a dead letter. It may have an output."""
-        sets = {**_stored(output), "error": error.to_document(), "finishing": None, "completed_at_ms": now_ms}
-        event = TraceEvent(Event.DEAD, now_ms, {"attempt": job.attempts, "error": error.message[:80]})
-        return self._settle(job, State.FAILED, sets, event, now_ms, adds={"failures": 1})
+    def dead_letter(
+        self, seen: Job, cause: Cause, error: JobError, now_ms: int, output: StoredOutput | None = None
+    ) -> Job:
+        """running, pending or waiting -> failed: the record becomes a dead letter. It may have an output.
 
-    def dead_letter_abandoned(self, seen: Job, error: JobError, now_ms: int) -> Job:
-        """running with an expired last lease, or pending -> failed, if it still is as it was ``seen``."""
-        fence = holds_lease(seen.lease) if seen.lease else Clause("never leased", "attribute_not_exists({lease})")
-        expiry = (lease_ran_out(now_ms),) if seen.state is State.RUNNING else ()
-        return self._end(
-            seen,
-            State.FAILED,
-            (in_state(seen.state), fence, *expiry, same_delivery(seen.delivery)),
-            {"error": error.to_document(), "completed_at_ms": now_ms},
-            TraceEvent(Event.DEAD, now_ms, {"attempt": seen.attempts, "error": error.message[:80]}),
-            now_ms,
-            adds={"failures": 1},
-            run_ends=seen.state is State.RUNNING,
-        )
+        A run's own end is fenced by its lease. For everybody else the job must still be as it was ``seen``: running
+        with an expired lease (``Cause.LEASE_LOST``), pending, or waiting for too long.
+        """
+        sets = {**_stored(output), "error": error.to_document(), "cause": cause.value, "finishing": None}
+        sets["completed_at_ms"] = now_ms
+        detail = {"attempt": seen.attempts, "error": error.message[:80], "cause": cause.value}
+        event, adds = TraceEvent(Event.DEAD, now_ms, detail), {"failures": 1}
+        if seen.state is State.RUNNING and cause is not Cause.LEASE_LOST:
+            return self._settle(seen, State.FAILED, sets, event, now_ms, adds=adds)
+        fence, run_ends = _abandoned(seen, now_ms), seen.state is State.RUNNING
+        return self._end(seen, State.FAILED, fence, sets, event, now_ms, adds=adds, run_ends=run_ends)
 
     # -- between attempts ---------------------------------------------------------------------
 
@@ -414,6 +411,7 @@ class JobStore(Ledger):
             "output": output.text,
             "output_at": output.place,
             "error": error.to_document() if error is not None else None,
+            "cause": Cause.CONSUMER.value if error is not None else None,
             "completed_at_ms": now_ms,
             **by.sets(),
         }
@@ -441,18 +439,6 @@ class JobStore(Ledger):
         fence = (as_is(seen),)
         return self._completed(
             by, lambda: self._end(seen, State.PENDING, fence, sets, event, now_ms, wake_at_ms=wake_at_ms)
-        )
-
-    def dead_letter_overdue(self, seen: Job, error: JobError, now_ms: int) -> Job:
-        """waiting, for too long -> failed."""
-        return self._end(
-            seen,
-            State.FAILED,
-            (in_state(State.WAITING), woken_by(seen.wake_at_ms or 0)),
-            {"error": error.to_document(), "completed_at_ms": now_ms},
-            TraceEvent(Event.DEAD, now_ms, {"attempt": seen.attempts, "error": error.message[:80]}),
-            now_ms,
-            adds={"failures": 1},
         )
 
     def promote(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
@@ -511,6 +497,7 @@ class JobStore(Ledger):
                 "round": seen.attempts,
                 "laps": 0,
                 "error": None,
+                "cause": None,
                 "completed_at_ms": None,
                 "completed_by": None,
                 "msg": None,
@@ -612,6 +599,15 @@ def _recovery(seen: Job, now_ms: int) -> tuple[TraceEvent, dict[str, int]]:
         return TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts}), {}
     detail = TraceEvent(Event.RECOVERED, now_ms, {"attempt": seen.attempts, "silent": seen.silences + 1})
     return detail, {"attempt_limit": 1, "silences": 1}
+
+
+def _abandoned(seen: Job, now_ms: int) -> tuple[Clause, ...]:
+    """Nobody works on the job that was ``seen``, and nothing has changed that."""
+    if seen.state is State.WAITING:
+        return (in_state(State.WAITING), woken_by(seen.wake_at_ms or 0))
+    lease = holds_lease(seen.lease) if seen.lease else Clause("never leased", "attribute_not_exists({lease})")
+    expiry = (lease_ran_out(now_ms),) if seen.state is State.RUNNING else ()
+    return (in_state(seen.state), lease, *expiry, same_delivery(seen.delivery))
 
 
 def _stored(output: StoredOutput | None) -> dict[str, Any]:

@@ -255,7 +255,7 @@ class TestManyTopics:
         assert len(counted) == count - left_out >= min(count, 100)
         assert counted == set(names[: len(counted)])
         alone = parsed(api.get("/mq/metrics", {"topic": names[-1]}).text)
-        assert [sample.index_keys for sample in alone["mq_queue_depth"].samples] == [{"topic": names[-1]}]
+        assert [sample.labels for sample in alone["mq_queue_depth"].samples] == [{"topic": names[-1]}]
 
     def test_zeros_go_first_and_then_the_least_busy(self, api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         names = [f"{place}{'单' * 397}" for place in range(70)]
@@ -349,7 +349,7 @@ class TestMetrics:
             publish(api, topic)
         project(api)
         families = parsed(api.get("/mq/metrics").text)
-        depths = {sample.index_keys["topic"]: sample.value for sample in families["mq_queue_depth"].samples}
+        depths = {sample.labels["topic"]: sample.value for sample in families["mq_queue_depth"].samples}
         assert depths == dict.fromkeys(ODD_TOPICS, 1)
 
     def test_counters_never_fall(self, api: Service) -> None:
@@ -363,7 +363,7 @@ class TestMetrics:
             project(api)
             families = parsed(api.get("/mq/metrics").text)
             now = {
-                (sample.name, str(sorted(sample.index_keys.items()))): sample.value
+                (sample.name, str(sorted(sample.labels.items()))): sample.value
                 for family in families.values()
                 for sample in family.samples
                 if family.type in ("counter", "histogram")
@@ -387,7 +387,7 @@ class TestMetrics:
             "mq_histograms_left_out",
         }
         samples = [sample for family in families.values() for sample in family.samples]
-        assert [(sample.name, sample.index_keys, sample.value) for sample in samples] == [
+        assert [(sample.name, sample.labels, sample.value) for sample in samples] == [
             ("mq_topics_left_out", {}, 0),
             ("mq_histograms_left_out", {}, 0),
         ]
@@ -430,16 +430,16 @@ def test_any_state_is_well_told(topics: dict[str, Topic]) -> None:
         assert told_as in names
         assert name.startswith("mq_")
         assert family.type != "gauge" or not told_as.endswith(("_total", "_count", "_sum", "_bucket"))
-        series = [(sample.name, tuple(sorted(sample.index_keys.items()))) for sample in family.samples]
+        series = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in family.samples]
         assert len(series) == len(set(series))
         assert all(sample.value >= 0 and math.isfinite(sample.value) for sample in family.samples)
-    assert {sample.index_keys["topic"] for sample in families["mq_queue_depth"].samples} == set(topics)
+    assert {sample.labels["topic"] for sample in families["mq_queue_depth"].samples} == set(topics)
     for name, measure in (("mq_wait_seconds", Measure.WAIT_MS), ("mq_run_seconds", Measure.RUN_MS)):
         for topic, standing in topics.items():
             buckets = [
-                (float(sample.index_keys["le"]), sample.value)
+                (float(sample.labels["le"]), sample.value)
                 for sample in families[name].samples
-                if sample.name == f"{name}_bucket" and sample.index_keys["topic"] == topic
+                if sample.name == f"{name}_bucket" and sample.labels["topic"] == topic
             ]
             assert [bound for bound, _ in buckets] == [math.inf if b is None else b / 1_000 for b in BUCKETS]
             assert [count for _, count in buckets] == sorted(count for _, count in buckets)
@@ -452,7 +452,7 @@ def test_any_text_is_told_as_it_is(label: str, meaning: str) -> None:
     text = exposition([Family("mq_test", MetricType.GAUGE, meaning, [Sample({"topic": label}, 1)])])
     assert text.count("\n") == 3
     (family,) = text_string_to_metric_families(text)
-    assert [sample.index_keys for sample in family.samples] == [{"topic": label}]
+    assert [sample.labels for sample in family.samples] == [{"topic": label}]
 
 
 def parsed(text: str) -> dict[str, Metric]:
@@ -466,7 +466,7 @@ def value(families: dict[str, Metric], name: str, index_keys: dict[str, str]) ->
         sample.value
         for family in families.values()
         for sample in family.samples
-        if sample.name == name and sample.index_keys == index_keys
+        if sample.name == name and sample.labels == index_keys
     ]
     return float(found)
 

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import aws
-from chalicelib.api import mq, tasks
+from chalicelib.api import mq, service, tasks
 from chalicelib.core.access import SCOPES, AccessKey, digest_of, new_key
 from chalicelib.engine import health
-from chalicelib.http import mount, service
+from chalicelib.http import mount
 from chalicelib.local.emulator import Emulator
 from tests.support.service import Reply, Service
 from tests.support.service import service as installation

@@ -17,7 +17,16 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
-from chalicelib.store.job_lists import INDEX_KEYS, CursorPage, JobLists, JobPage, JobQuery, Order, Place, index_keys_of
+from chalicelib.store.job_lists import (
+    INDEX_KEYS,
+    CursorPage,
+    JobLists,
+    JobPage,
+    JobQuery,
+    Order,
+    Position,
+    index_keys_of,
+)
 from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
@@ -502,7 +511,7 @@ class TestWalkingWhileOthersWork:
         becomes(len(there), lambda: yard.lists.count(wanted))
         stayed = set(there)
         met: list[int] = []
-        behind: Place | None = None
+        behind: Position | None = None
         while met == [] or behind is not None:
             found = yard.lists.cursor_page(wanted, size, behind)
             met += [job.id for job in found.jobs]

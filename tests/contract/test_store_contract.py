@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.job import MANUAL, Job, Progress, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
@@ -179,7 +180,7 @@ class TestRecords:
             error=ERROR,
             progress=Progress(0.1, 0.3, "ünï", '{"x":[1,2.5]}'),
             succeeded_subscribers=("a", "b"),
-            held=True,
+            blocked=True,
             has_children=True,
             requeue_count=2,
             sent_at_ms=NOW,
@@ -275,7 +276,7 @@ class TestTheRaceForAnAttempt:
 
         for late in (
             lambda: yard.jobs.succeed(first, StoredOutput(text="1"), later_ms),
-            lambda: yard.jobs.dead_letter(first, ERROR, later_ms),
+            lambda: yard.jobs.dead_letter(first, Cause.ATTEMPTS_USED_UP, ERROR, later_ms),
             lambda: yard.jobs.retry_later(
                 first, ERROR, later_ms, later_ms, resend=False, succeeded_subscribers=(), now_ms=later_ms
             ),
@@ -293,12 +294,12 @@ class TestTheRaceForAnAttempt:
         assert (done.state, done.output, done.attempts) == (State.SUCCESS, "2", 2)
         assert [event.event for event in done.events] == ["published", "started", "recovered", "started", "succeeded"]
 
-    @pytest.mark.parametrize("ending", ["succeed", "bury", "retry_later"])
+    @pytest.mark.parametrize("ending", ["succeed", "dead_letter", "retry_later"])
     def test_a_settle_whose_answer_was_lost_knows_its_own_work(self, yard: Yard, ending: str) -> None:
         job = place(yard, job_of(yard, **running()))
         acts: dict[str, Callable[[], Job]] = {
             "succeed": lambda: yard.jobs.succeed(job, StoredOutput(text="1"), NOW),
-            "bury": lambda: yard.jobs.dead_letter(job, ERROR, NOW),
+            "dead_letter": lambda: yard.jobs.dead_letter(job, Cause.ATTEMPTS_USED_UP, ERROR, NOW),
             "retry_later": lambda: yard.jobs.retry_later(
                 job, ERROR, NOW, NOW, resend=False, succeeded_subscribers=(), now_ms=NOW
             ),
@@ -322,11 +323,13 @@ class TestTheTrace:
         full = lines(TRACE_MAX_EVENTS)
 
         taken = yard.jobs.take_over(place(yard, job_of(yard, **abandoned(), trace=full[1:])), lease_at(), NOW)
-        dead = yard.jobs.dead_letter(place(yard, job_of(yard, **running(), trace=full)), ERROR, NOW)
+        dead = yard.jobs.dead_letter(
+            place(yard, job_of(yard, **running(), trace=full)), Cause.ATTEMPTS_USED_UP, ERROR, NOW
+        )
 
         recovered = f'{NOW} recovered {{"attempt":1}}'
         assert taken.trace == (*full[2:], recovered, f'{NOW} started {{"by":"w-2"}}')
-        assert dead.trace == (*full[1:], f'{NOW} dead {{"attempt":1,"error":"no good"}}')
+        assert dead.trace == (*full[1:], f'{NOW} dead {{"attempt":1,"error":"no good","cause":"attempts_used_up"}}')
         assert len(taken.trace) == len(dead.trace) == TRACE_MAX_EVENTS
 
     def test_a_life_of_many_attempts_never_holds_more(self, yard: Yard) -> None:
@@ -375,16 +378,16 @@ class TestTombstones:
         assert tombstone == yard.jobs.ledger(job.id) == Tombstone(job.id, places)
         assert yard.jobs.find(job.id) is None
         for _ in range(2):
-            yard.jobs.settle_token(tombstone)
+            yard.jobs.purged(tombstone)
             assert stored(yard, job.id) == grave_of(yard, job, 1_234)
 
     def test_only_a_tombstone_is_sealed(self, yard: Yard) -> None:
         live = place(yard, job_of(yard))
         before = stored(yard, live.id)
-        yard.jobs.settle_token(Tombstone(live.id))
+        yard.jobs.purged(Tombstone(live.id))
         assert stored(yard, live.id) == before
         missing = yard.ids.new()
-        yard.jobs.settle_token(Tombstone(missing))
+        yard.jobs.purged(Tombstone(missing))
         assert stored(yard, missing) is None
 
     def test_a_deletion_that_was_cut_short_is_finished_by_the_next(self, yard: Yard) -> None:
@@ -394,7 +397,7 @@ class TestTombstones:
         yard.jobs.delete(job, 5_678)
         assert parts_of(yard, job.id) == {"state": grave_of(yard, job, 1_234)}
 
-    @pytest.mark.parametrize("override", [{"state": State.PENDING}, {"birth": OTHER}, {"delivery": 2}])
+    @pytest.mark.parametrize("override", [{"state": State.PENDING}, {"uid": OTHER}, {"delivery": 2}])
     def test_a_job_that_moved_on_is_not_deleted(self, yard: Yard, override: dict[str, Any]) -> None:
         seen = job_of(yard, state=State.FAILED)
         actual = place(yard, replace(seen, **override))

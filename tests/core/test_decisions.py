@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.core import decisions
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
     Abandoned,
     Ack,
@@ -43,6 +44,7 @@ NOW_MS = 1_750_000_000_000
 MINUTE_MS = 60_000
 MINE, THEIRS = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"
 ERROR = JobError("ValueError", "no")
+USED_UP = DeadLetter(Cause.ATTEMPTS_USED_UP, ERROR)
 
 ENVELOPE = Job(
     id=7,
@@ -83,7 +85,7 @@ class Case(NamedTuple):
             lease_until_ms=NOW_MS + self.lease_left_ms,
             due_at_ms=NOW_MS + self.due_in_ms,
             attempts=self.attempts,
-            held=self.travels == "held",
+            blocked=self.travels == "held",
             runner=MANUAL if self.travels == "manual" else SYSTEM,
             trace=tuple(f"{at_ms} requeued" for at_ms in range(self.trace_length)),
         )
@@ -172,7 +174,7 @@ def test_only_a_free_or_an_abandoned_job_may_be_run(case: Case, drift_ms: int) -
         assert record.state is State.PENDING or (record.lease_until_ms or 0) < now_ms
         assert record.state is State.RUNNING or (record.due_at_ms <= now_ms and record.travels)
     if isinstance(verdict, Nack):
-        assert verdict.delay_ms is not None and verdict.delay_ms > 0
+        assert (verdict.delay_ms or 0) > 0
 
 
 @given(st.sampled_from(CASES))
@@ -242,15 +244,21 @@ def test_success_is_recorded_whichever_attempt_it_was(output: str | None, attemp
 def test_with_three_attempts_the_third_failure_is_the_last() -> None:
     """fastify-mq: maxRetries counts deliveries."""
     settled = [after_attempt(running(attempt), Failed(ERROR), NOW_MS, lambda retry: retry) for attempt in (1, 2, 3)]
-    assert settled == [Retry(ERROR, NOW_MS + 1, False), Retry(ERROR, NOW_MS + 2, False), DeadLetter(ERROR)]
+    assert settled == [
+        Retry(ERROR, NOW_MS + 1, False),
+        Retry(ERROR, NOW_MS + 2, False),
+        USED_UP,
+    ]
 
 
 def test_a_single_attempt_is_never_repeated() -> None:
-    assert after_attempt(running(1, max_attempts=1), Failed(ERROR), NOW_MS, no_wait) == DeadLetter(ERROR)
+    assert after_attempt(running(1, max_attempts=1), Failed(ERROR), NOW_MS, no_wait) == DeadLetter(
+        Cause.ATTEMPTS_USED_UP, ERROR
+    )
 
 
 def test_a_final_failure_is_the_last_whatever_is_left() -> None:
-    assert after_attempt(running(1), Failed(ERROR, final=True), NOW_MS, no_wait) == DeadLetter(ERROR)
+    assert after_attempt(running(1), Failed(ERROR, final=True), NOW_MS, no_wait) == DeadLetter(Cause.REJECTED, ERROR)
 
 
 def test_after_an_explicit_retry_attempts_and_backoff_begin_anew() -> None:
@@ -258,7 +266,11 @@ def test_after_an_explicit_retry_attempts_and_backoff_begin_anew() -> None:
         after_attempt(running(attempt, retried_at=3), Failed(ERROR), NOW_MS, Exponential(1_000).wait_ms)
         for attempt in (4, 5, 6)
     ]
-    assert settled == [Retry(ERROR, NOW_MS + 1_000, False), Retry(ERROR, NOW_MS + 2_000, False), DeadLetter(ERROR)]
+    assert settled == [
+        Retry(ERROR, NOW_MS + 1_000, False),
+        Retry(ERROR, NOW_MS + 2_000, False),
+        USED_UP,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import (
     ATTEMPTS_MAX,
@@ -68,7 +69,7 @@ stories = st.lists(
 ).map(lambda events: tuple(event.to_line() for event in events))
 orders: dict[str, st.SearchStrategy[Any]] = {
     "id": st.integers(1, 2**53 - 1),
-    "birth": names,
+    "uid": names,
     "kind": st.sampled_from(Kind),
     "type": names,
     "queue": names,
@@ -104,7 +105,8 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     "failures": st.integers(0, 100),
     "poll_count": st.integers(0, 100),
     "polled": st.integers(0, 100),
-    "round": st.integers(0, 100),
+    "epoch": st.integers(0, 100),
+    "cause": st.none() | st.sampled_from(Cause),
     "finishing": st.booleans(),
     "completed_by": st.none() | names,
     "msg": st.none() | names,
@@ -129,10 +131,10 @@ progress: dict[str, st.SearchStrategy[Any]] = {
         Progress, st.floats(allow_nan=False), st.floats(allow_nan=False), names, st.none() | st.just('{"rows":3}')
     ),
     "succeeded_subscribers": st.lists(names, max_size=3).map(tuple),
-    "held": st.booleans(),
+    "blocked": st.booleans(),
     "slot": st.booleans(),
     "has_children": st.booleans(),
-    "laps": st.integers(0, 5),
+    "requeue_count": st.integers(0, 5),
     "sent_at_ms": st.none() | times,
     "wake_at_ms": st.none() | times,
     "replayed_at_ms": st.none() | times,
@@ -234,11 +236,11 @@ def test_a_lease_has_run_out_once_its_end_is_past(state: State, lease_until_ms: 
 
 
 @pytest.mark.parametrize(
-    ("runner", "held", "travels"),
+    ("runner", "blocked", "travels"),
     [(SYSTEM, False, True), (SYSTEM, True, False), (MANUAL, False, False), (MANUAL, True, False)],
 )
-def test_manual_tasks_and_waiting_children_do_not_travel(runner: str, held: bool, travels: bool) -> None:
-    assert replace(PLAIN, runner=runner, blocked=held).travels is travels
+def test_manual_tasks_and_waiting_children_do_not_travel(runner: str, blocked: bool, travels: bool) -> None:
+    assert replace(PLAIN, runner=runner, blocked=blocked).travels is travels
 
 
 @pytest.mark.parametrize(
@@ -316,7 +318,7 @@ FOREIGN = [
     *(altered(v=version) for version in (0, 2, "1", None)),
     *(altered(id=value) for value in (0, -1, 2**53, "7", 7.0, None, True, [])),
     *(altered(kind=value) for value in ("job", None, 1, [])),
-    *(altered(uid=value) for value in (None, 1, ["x"])),
+    *(altered(birth=value) for value in (None, 1, ["x"])),
     *(altered(type=value) for value in (None, 5, {}, "\ud800")),
     *(altered(queue=value) for value in (None, 5)),
     *(altered(trace_id=value) for value in (None, "", 5, "\udfff")),
@@ -440,7 +442,7 @@ DRAFTS = [
 ]
 
 
-@pytest.mark.parametrize("draft", DRAFTS, ids=["task", "message"])
+@pytest.mark.parametrize("new_job", DRAFTS, ids=["task", "message"])
 @pytest.mark.parametrize("failing", [False, True], ids=["at once", "after a failure"])
 def test_a_record_stays_within_one_write_unit_through_an_ordinary_life(
     bench: Bench, new_job: NewJob, failing: bool

@@ -295,9 +295,9 @@ class Life:
             return
         self.now_ms += pause_ms
         deeds = {
-            PENDING: (self.claim, self.claim, self.cancel, self.dead_letter_abandoned, self.wake),
+            PENDING: (self.claim, self.claim, self.cancel, self.abandoned, self.wake),
             RUNNING: (self.succeed, self.fail, self.dead_letter, self.cancel, self.take_over, self.recover, self.park,
-                      self.dead_letter_abandoned, self.wake),
+                      self.abandoned, self.wake),
             WAITING: (self.succeed, self.dead_letter, self.cancel),
             SUCCESS: (self.delete, self.wake),
             FAILED: (self.restart, self.delete, self.wake),
@@ -342,7 +342,7 @@ class Life:
         job = self._current()
         self._to(job, state=FAILED, failures=job.failures + 1)
 
-    def dead_letter_abandoned(self) -> None:
+    def abandoned(self) -> None:
         job = self._current()
         self.tally["dead"] += 1
         self.tally["failed"] += job.state is RUNNING

@@ -191,7 +191,7 @@ def test_amounts_out_of_range_are_refused(given: Backoff) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "meant"),
+    ("asked", "meant"),
     [
         (True, Fixed(3_000)),
         ({}, Fixed(3_000)),
@@ -203,12 +203,12 @@ def test_amounts_out_of_range_are_refused(given: Backoff) -> None:
     ],
     ids=repr,
 )
-def test_kues_forms(request: Any, meant: Backoff) -> None:
-    assert backoff_from(request, 3_000) == meant
+def test_kues_forms(asked: Any, meant: Backoff) -> None:
+    assert backoff_from(asked, 3_000) == meant
 
 
 @pytest.mark.parametrize(
-    ("wish", "expected"),
+    ("asked", "expected"),
     [
         (False, "a Backoff, True, a dict with delay and type, or the name of a function"),
         (7, "a Backoff, True, a dict with delay and type, or the name of a function"),
@@ -221,9 +221,9 @@ def test_kues_forms(request: Any, meant: Backoff) -> None:
     ],
     ids=repr,
 )
-def test_any_other_wish_is_refused(request: Any, expected: str) -> None:
+def test_any_other_wish_is_refused(asked: Any, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        backoff_from(request, 3_000)
+        backoff_from(asked, 3_000)
     assert (refused.value.field, refused.value.expected) == ("backoff", expected)
 
 

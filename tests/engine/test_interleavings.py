@@ -809,7 +809,7 @@ class Standing(NamedTuple):
     attempts: int = 1  # of 3
     lease_left_ms: int = 0
     due_in_ms: int = 0
-    held: bool = False
+    blocked: bool = False
     same_uid: bool = True
     trace_length: int = 1
 
@@ -865,7 +865,7 @@ def placed(yard: Yard, standing: Standing) -> Job:
         lease="theirs" if leased else None,
         lease_until_ms=now_ms + standing.lease_left_ms if standing.state is State.RUNNING else None,
         due_at_ms=now_ms + standing.due_in_ms,
-        held=standing.blocked,
+        blocked=standing.blocked,
         trace=lines(standing.trace_length),
     )
 

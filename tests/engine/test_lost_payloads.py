@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib import aws
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
     SPARED_MAX,
     DeadLetter,
@@ -96,7 +97,7 @@ def test_it_is_asked_for_ever_less_often_and_not_for_ever(spared: int) -> None:
     if spared < SPARED_MAX:
         assert decided == Retry(error, unread_wait_ms(spared), resend=False, charged=False)
     else:
-        assert decided == DeadLetter(error)
+        assert decided == DeadLetter(Cause.ATTEMPTS_USED_UP, error)
 
 
 def test_a_poll_goes_on_without_what_it_cannot_read(w: World) -> None:

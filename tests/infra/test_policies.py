@@ -483,7 +483,7 @@ def ask(at_work: Installation) -> None:
         at_work.get(path)
 
 
-def dead_letter_abandoned(at_work: Installation) -> None:
+def dead_letter_queue_gives(at_work: Installation) -> None:
     """What SQS gives up: jobs of both kinds of topics, recorded or not, and what nobody can read."""
     at_work.publish("stuck")
     at_work.redrive(*at_work.taken_from("stuck"), "foreign", "\u00fc" * 80_000)
@@ -591,7 +591,7 @@ WORK = (
     report,
     tell_hooks,
     do_and_look,
-    dead_letter_abandoned,
+    dead_letter_queue_gives,
     take_turns,
     let_time_pass,
     clean_up,

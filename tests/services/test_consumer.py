@@ -187,17 +187,17 @@ def test_a_function_that_takes_too_long_loses_its_message(consume: Callable[...,
 def test_a_message_that_came_back_to_the_same_process_keeps_its_lock_when_its_first_run_ends(
     yard: Yard, topic: str
 ) -> None:
-    keeper = LockExtender(yard, SHORT_LOCK_MS, 0)
+    extender = LockExtender(yard, SHORT_LOCK_MS, 0)
     messages.publish(topic, {})
     (first,) = until(lambda: poll.poll(yard, topic, 1, SHORT_LOCK_MS, "first"))
     (again,) = until(lambda: poll.poll(yard, topic, 1, SHORT_LOCK_MS, "again"))
-    keeper.hold(first)
-    keeper.hold(again)
-    keeper.start()
-    keeper.let_go(first)
+    extender.add(first)
+    extender.add(again)
+    extender.start()
+    extender.let_go(first)
     until(lambda: (yard.jobs.find(again.id) or again).lease_until_ms > again.lease_until_ms)  # type: ignore[operator]
-    keeper.let_go(again)
-    keeper.stop(0)
+    extender.let_go(again)
+    extender.stop(0)
     assert messages.complete(again.id, lock_token=again.lease).status is Status.COMPLETED
 
 

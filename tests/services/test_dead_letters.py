@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.services import dead_letters, messages, traces
 from chalicelib.services.records import DeadLetter, moment_of
@@ -30,6 +31,7 @@ def test_what_a_dead_letter_tells(bench: Bench, topic: str) -> None:
         topic=topic,
         payload={"n": 7},
         error_message="payment is down",
+        cause=Cause.CONSUMER,
         retry_count=1,
         trace_id=letter.trace_id,
         replayed=False,

@@ -104,6 +104,7 @@ class TestCreate:
             input={"name": "x"},
             output=None,
             error=None,
+            cause=None,
             context={"n": 1},
             options={"o": 1},
             next={

@@ -27,7 +27,7 @@ def job_of(yard: Yard, **fields: Any) -> Job:
     topic = fields.get("type", f"topic-{job_id}")
     usual: dict[str, Any] = {
         "id": job_id,
-        "birth": BIRTH,
+        "uid": BIRTH,
         "kind": Kind.MESSAGE,
         "type": topic,
         "queue": topic,

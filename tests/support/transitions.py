@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
@@ -89,6 +90,10 @@ def lease_at(**more: Any) -> Lease:
     return Lease(NEW, NOW + LEASE_MS, "w-2", **more)
 
 
+def dead(attempt: int, error: str, cause: Cause) -> TraceEvent:
+    return TraceEvent(Event.DEAD, NOW, {"attempt": attempt, "error": error, "cause": cause.value})
+
+
 def not_in(*states: State) -> dict[str, Fields]:
     """Every other state, as the fields that break the clause on the state."""
     return {f"is {state}": {"state": state} for state in State if state not in states}
@@ -118,11 +123,11 @@ CASES = [
         },
         refusals={
             **not_in(State.PENDING),
-            "another birth": {"birth": OTHER},
+            "another uid": {"uid": OTHER},
             "a newer delivery": {"delivery": 2},
             "an older delivery": {"delivery": 0},
             "not due": {"due_at_ms": NOW + 1},
-            "held": {"held": True},
+            "blocked": {"blocked": True},
             "no attempt left": {"attempts": 3},
             "no room in trace": {"trace": lines(TRACE_MAX_EVENTS)},
         },
@@ -159,10 +164,10 @@ CASES = [
         refusals={
             **not_in(State.PENDING),
             "an attempt begun since": {"attempts": 2},
-            "another birth": {"birth": OTHER},
+            "another uid": {"uid": OTHER},
             "a newer delivery": {"delivery": 2},
             "not due": {"due_at_ms": NOW + 1},
-            "held": {"held": True},
+            "blocked": {"blocked": True},
         },
         label="running",
     ),
@@ -297,30 +302,32 @@ CASES = [
         wake_in_ms=280_000,
     ),
     Case(
-        name="bury",
+        name="dead-letter",
         start=running(**POLLED, attempts=3, failures=2),
-        act=lambda s: s.jobs.dead_letter(s.seen, replace(ERROR, message="x" * 200), NOW),
+        act=lambda s: s.jobs.dead_letter(s.seen, Cause.ATTEMPTS_USED_UP, replace(ERROR, message="x" * 200), NOW),
         sets=lambda s: {
-            **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 3, "error": "x" * 80})),
+            **s.moved(State.FAILED, dead(3, "x" * 80, Cause.ATTEMPTS_USED_UP)),
             **UNPOLLED,
             "error": {**ERROR.to_document(), "message": "x" * 200},
+            "cause": "attempts_used_up",
             "failures": 3,
             "completed_at_ms": NOW,
         },
         refusals={
             **not_in(State.RUNNING, State.FAILED),
-            "buried by another": {"state": State.FAILED, "lease": OTHER},
+            "dead-lettered by another": {"state": State.FAILED, "lease": OTHER},
             "another lease": {"lease": OTHER},
         },
         label="failed",
     ),
     Case(
-        name="give up a running job",
+        name="dead-letter a running job that nobody runs",
         start=abandoned(attempts=3, failures=2),
-        act=lambda s: s.jobs.dead_letter_abandoned(s.seen, ERROR, NOW),
+        act=lambda s: s.jobs.dead_letter(s.seen, Cause.LEASE_LOST, ERROR, NOW),
         sets=lambda s: {
-            **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 3, "error": "no good"})),
+            **s.moved(State.FAILED, dead(3, "no good", Cause.LEASE_LOST)),
             "error": ERROR.to_document(),
+            "cause": "lease_lost",
             "failures": 3,
             "completed_at_ms": NOW,
         },
@@ -333,13 +340,14 @@ CASES = [
         label="failed",
     ),
     Case(
-        name="give up a job that never ran",
+        name="dead-letter a job that never ran",
         start={"wake_at_ms": NOW + 5_000},
-        act=lambda s: s.jobs.dead_letter_abandoned(s.seen, ERROR, NOW),
+        act=lambda s: s.jobs.dead_letter(s.seen, Cause.NEVER_STARTED, ERROR, NOW),
         sets=lambda s: {
-            **s.moved(State.FAILED, TraceEvent(Event.DEAD, NOW, {"attempt": 0, "error": "no good"})),
+            **s.moved(State.FAILED, dead(0, "no good", Cause.NEVER_STARTED)),
             **s.wake(None),
             "error": ERROR.to_document(),
+            "cause": "never_started",
             "failures": 1,
             "completed_at_ms": NOW,
         },
@@ -351,13 +359,28 @@ CASES = [
         label="failed",
     ),
     Case(
+        name="dead-letter a job that nobody called back",
+        start={"state": State.WAITING, "attempts": 1, "wake_at_ms": NOW - 5},
+        act=lambda s: s.jobs.dead_letter(s.seen, Cause.TIMED_OUT, ERROR, NOW),
+        sets=lambda s: {
+            **s.moved(State.FAILED, dead(1, "no good", Cause.TIMED_OUT)),
+            **s.wake(None),
+            "error": ERROR.to_document(),
+            "cause": "timed_out",
+            "failures": 1,
+            "completed_at_ms": NOW,
+        },
+        refusals={**not_in(State.WAITING), "woken since": {"wake_at_ms": NOW}},
+        label="failed",
+    ),
+    Case(
         name="remind",
         start={},
         act=lambda s: s.jobs.remind(s.seen.id, s.seen.uid, s.seen.delivery, NOW + 7_000),
         sets=lambda s: s.wake(NOW + 7_000),
         refusals={
             **not_in(State.PENDING),
-            "another birth": {"birth": OTHER},
+            "another uid": {"uid": OTHER},
             "a newer delivery": {"delivery": 2},
         },
         label="pending",
@@ -427,7 +450,7 @@ CASES = [
     ),
     Case(
         name="requeue",
-        start={"laps": 1},
+        start={"requeue_count": 1},
         act=lambda s: s.jobs.requeue(s.seen, NOW + 240_000, NOW + 20_000, NOW),
         sets=lambda s: {
             "delivery": 2,
@@ -464,16 +487,16 @@ CASES = [
         wake_in_ms=20_000,
     ),
     Case(
-        name="release a child",
-        start={"held": True, "parent_id": 1, "wake_at_ms": NOW + 60_000},
-        act=lambda s: s.jobs.release(s.seen, NOW + 20_000, NOW),
+        name="unblock a child",
+        start={"blocked": True, "parent_id": 1, "wake_at_ms": NOW + 60_000},
+        act=lambda s: s.jobs.unblock(s.seen, NOW + 20_000, NOW),
         sets={
             "held": None,
             "delivery": 2,
             "updated_at_ms": NOW,
             "wake_at_ms": NOW + 20_000,
         },
-        refusals={**not_in(State.PENDING), "released before": {"held": False}},
+        refusals={**not_in(State.PENDING), "released before": {"blocked": False}},
         label="pending",
         wake_in_ms=20_000,
     ),
@@ -497,12 +520,13 @@ CASES = [
             name=f"restart a {state} job{' below its parent' if blocked else ''}",
             start={
                 "state": state,
-                "held": blocked,
+                "blocked": blocked,
                 "delivery": 3,
                 "attempts": 3,
                 "failures": 2,
-                "laps": 1,
+                "requeue_count": 1,
                 "error": ERROR,
+                "cause": Cause.REJECTED,
                 "completed_at_ms": NOW - 9,
                 "progress": Progress(1, 2),
                 "succeeded_subscribers": ("a.b",),
@@ -518,6 +542,7 @@ CASES = [
                 "failures": 0,
                 "laps": 0,
                 "error": None,
+                "cause": None,
                 "completed_at_ms": None,
                 "progress": None,
                 "succeeded_subscribers": None,

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.shapes import iso, job_id_of
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
@@ -66,6 +67,7 @@ class DeadLetter(AnswerModel):
     topic: str
     payload: Any
     error_message: str | None
+    cause: Cause | None = Field(description="What made that failure the last")
     retry_count: int
     trace_id: str
     replayed: bool
@@ -183,6 +185,7 @@ def _dead_letter(job: Job, body: dict[str, Any] | None) -> DeadLetter:
         topic=job.type,
         payload=(body or {}).get("input"),
         error_message=job.error.message if job.error else None,
+        cause=job.cause,
         retry_count=retry_count_of(job),
         trace_id=job.trace_id,
         replayed=job.replayed_at_ms is not None,

@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 
 from chalicelib.api.shapes import iso
+from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job
 from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
@@ -117,6 +118,7 @@ class TaskRecord(AnswerModel):
     input: Any
     output: Any = Field(description="null in lists where it is not small")
     error: TaskError | None
+    cause: Cause | None = Field(description="Of a failed task: what made that failure the last")
     context: Any = Field(description="Without its secret")
     options: Any = Field(description="In the detail of a task with a log: `logs` is that log")
     priority: int
@@ -247,6 +249,7 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: An
         "error": TaskError(type=job.error.type, message=job.error.message, where=job.error.where)
         if job.error
         else None,
+        "cause": job.cause,
         "context": without_secret(context),
         "options": body.get("options"),
         "next": without_secrets(body.get("next")),

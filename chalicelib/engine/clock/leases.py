@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
     HANDOVER_MS,
     LEASE_MARGIN_MS,
@@ -173,7 +174,7 @@ def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
     if job.wake_at_ms is None:
         return 0  # the index was behind
     if job.state is State.WAITING:
-        yard.jobs.dead_letter_overdue(job, WAITED_TOO_LONG, now_ms)
+        yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms)
     elif job.state.terminal and job.run_goes_on:
         _free_slot(yard, job, now_ms)
     elif job.state is State.SUCCESS and job.remove_on_complete:
@@ -248,7 +249,7 @@ def _released(yard: Yard, job: Job, now_ms: int) -> Job:
     """A job whose lease ran out, to be sent again, or a dead letter. Raises ``JobRefused``."""
     match on_lost_lease(job):
         case Abandoned(_, error):
-            released = yard.jobs.dead_letter_abandoned(job, error, now_ms)
+            released = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
         case TakeOver():
             released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
     freed(yard, job, released)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Disposition, Failed, Interrupted, Nack, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
@@ -176,7 +177,7 @@ def extend(yard: Yard, job_id: int, lock_token: str, lease_ms: int) -> Job:
 
 def failure(error: str) -> Failed:
     """What a client's report of a failure says."""
-    return Failed(JobError("ConsumerError", readable(error, REASON_MAX_CHARS)))
+    return Failed(JobError("ConsumerError", readable(error, REASON_MAX_CHARS)), cause=Cause.CONSUMER)
 
 
 def require_locked(job: Job, lock_token: str | None) -> Job:

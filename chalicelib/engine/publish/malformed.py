@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Failed, Unread
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
@@ -39,7 +40,7 @@ def attempted(read: Callable[[], Found]) -> Found | Failed | Unread:
 def without(error: PayloadLost | PayloadUnread) -> Failed | Unread:
     """How an attempt ends that lacks what it needs: for good, or until later."""
     told = JobError(type(error).__name__, str(error))
-    return Failed(told, final=True) if isinstance(error, PayloadLost) else Unread(told)
+    return Failed(told, final=True, cause=Cause.MALFORMED) if isinstance(error, PayloadLost) else Unread(told)
 
 
 def dead_letter_malformed(yard: Yard, message: Received) -> None:
@@ -64,6 +65,7 @@ def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
         state=State.FAILED,
         completed_at_ms=now_ms,
         error=JobError("Unreadable", "the SQS message was not written by Taskyard"),
-        trace=(*prepared.job.trace, TraceEvent(Event.DEAD, now_ms).to_line()),
+        cause=Cause.MALFORMED,
+        trace=(*prepared.job.trace, TraceEvent(Event.DEAD, now_ms, {"cause": Cause.MALFORMED.value}).to_line()),
     )
     return dead, prepared.body

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
     Abandoned,
     Ack,
@@ -63,7 +64,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                 case TakeOver(job):
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
                 case Abandoned(job, error):
-                    freed(yard, job, yard.jobs.dead_letter_abandoned(job, error, now_ms))
+                    freed(yard, job, yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms))
                     return Ack("attempts used up")
                 case Claim(crowded):
                     seen = crowded

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Failed, Nack
 from chalicelib.core.job import JobError
 from chalicelib.engine.worker.context import Context
@@ -153,7 +154,9 @@ class Heartbeat:
         error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
         try:
-            _, disposition = settle(self._yard, job, Failed(error, succeeded_subscribers=remembered(context)))
+            _, disposition = settle(
+                self._yard, job, Failed(error, succeeded_subscribers=remembered(context), cause=Cause.TIMED_OUT)
+            )
             context.keep_printed()
             if message is not None and isinstance(disposition, Nack) and disposition.delay_s is not None:
                 self._yard.transport.hide([message], disposition.delay_s)

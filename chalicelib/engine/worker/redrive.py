@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import NEVER_STARTED, REQUEUES_MAX, requeue_wait_ms, wake_for_send
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
@@ -54,7 +55,7 @@ def _redrive_one(yard: Yard, message: Received) -> None:
 
 def _requeue(yard: Yard, job: Job, now_ms: int) -> None:
     if job.requeue_count >= REQUEUES_MAX:
-        yard.jobs.dead_letter_abandoned(job, NEVER_STARTED, now_ms)
+        yard.jobs.dead_letter(job, Cause.NEVER_STARTED, NEVER_STARTED, now_ms)
         return
     due_at_ms = now_ms + requeue_wait_ms(job.requeue_count + 1)
     send_marked(yard, yard.jobs.requeue(job, due_at_ms, wake_for_send(due_at_ms, now_ms), now_ms))

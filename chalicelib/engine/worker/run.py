@@ -14,6 +14,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Succeeded
 from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput
@@ -81,7 +82,7 @@ def run(yard: Yard, context: Context) -> Outcome:
             if context.job.finishing:
                 return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
             handlers = handlers_of(yard, context.job)
-            return _perform(context, handlers) if handlers else Failed(no_handler(yard, context.job), final=True)
+            return _perform(context, handlers) if handlers else _no_handler(yard, context.job)
     except PollAgain as again:
         return Again(again.wait_ms)
     except (PayloadLost, PayloadUnread) as error:
@@ -94,22 +95,21 @@ def run(yard: Yard, context: Context) -> Outcome:
         return timed_out(context, error)
 
 
-def no_handler(yard: Yard, job: Job) -> JobError:
-    """The error of a job whose handler is gone."""
+def _no_handler(yard: Yard, job: Job) -> Failed:
+    """The outcome of an attempt whose handler is gone."""
     if job.kind is Kind.MESSAGE:
         known, remedy = sorted(yard.handlers.subscribers), "declare one with @subscribe, or poll the topic"
     else:
         known, remedy = sorted(yard.handlers.tasks), "declare it with @task"
     names = ", ".join(known) or "none"
-    return JobError(
-        "NoHandler", f"no handler for {job.type!r} is deployed (known: {names[:300]}); {remedy}, then retry"
-    )
+    text = f"no handler for {job.type!r} is deployed (known: {names[:300]}); {remedy}, then retry"
+    return Failed(JobError("NoHandler", text), final=True, cause=Cause.NO_HANDLER)
 
 
 def timed_out(context: Context, error: HandlerTimeout) -> Failed:
     """The outcome of an attempt that overran."""
     overrun = JobError("Timeout", f"attempt {context.attempt} overran its time", error.where)
-    return Failed(overrun, succeeded_subscribers=remembered(context))
+    return Failed(overrun, succeeded_subscribers=remembered(context), cause=Cause.TIMED_OUT)
 
 
 def remembered(context: Context) -> tuple[str, ...]:
@@ -134,7 +134,8 @@ def _perform(context: Context, handlers: Sequence[Handler]) -> Outcome:
         if context.parked is not None:
             return context.parked
         return _completed(context, Succeeded(output), lambda: None if output is None else json.loads(output))
-    return Failed(failures[0].error, all(failure.final for failure in failures), remembered(context))
+    first = failures[0]
+    return Failed(first.error, all(each.final for each in failures), remembered(context), cause=first.cause)
 
 
 def _completed(context: Context, success: Succeeded, result: Callable[[], Any]) -> Outcome:

@@ -6,6 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
     Ack,
     DeadLetter,
@@ -60,9 +61,10 @@ def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job,
             return _poll_later(yard, job, poll, now_ms)
         case Park(context):
             return _park(yard, job, context, now_ms), Ack()
-        case DeadLetter(error, output):
-            dead = _dead_letter(yard, job, error, output, now_ms)
-            logger.warning("dead letter", extra={"job_id": job.id, "type": job.type, "error": error.message})
+        case DeadLetter() as letter:
+            dead = _dead_letter(yard, job, letter, now_ms)
+            about = {"job_id": job.id, "type": job.type, "cause": letter.cause, "error": letter.error.message}
+            logger.warning("dead letter", extra=about)
             return dead, Ack()
 
 
@@ -110,7 +112,7 @@ def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job,
         stored = None if job.finishing else _stored(yard, job, output)
         following = follower(yard, job, _value(yard, job, output))
     except TaskyardError as error:  # too large: running again would make the same
-        return yard.jobs.dead_letter(job, JobError(type(error).__name__, str(error)), now_ms), Ack()
+        return yard.jobs.dead_letter(job, Cause.REJECTED, JobError(type(error).__name__, str(error)), now_ms), Ack()
     settled = yard.jobs.succeed(job, stored, now_ms, *recording(yard, following))
     after_success(yard, settled, following)
     return settled, Ack()
@@ -149,19 +151,19 @@ def _stored(yard: Yard, job: Job, output: str | None) -> StoredOutput:
     return StoredOutput() if output is None else yard.payloads.store_output(job, output)
 
 
-def _dead_letter(yard: Yard, job: Job, error: JobError, output: str | None, now_ms: int) -> Job:
+def _dead_letter(yard: Yard, job: Job, letter: DeadLetter, now_ms: int) -> Job:
     try:
-        stored = None if output is None else yard.payloads.store_output(job, output)
+        stored = None if letter.output is None else yard.payloads.store_output(job, letter.output)
     except TaskyardError:  # it failed in any case, and its error says more
         stored = None
-    return yard.jobs.dead_letter(job, error, now_ms, stored)
+    return yard.jobs.dead_letter(job, letter.cause, letter.error, now_ms, stored)
 
 
 def _park(yard: Yard, job: Job, context: str | None, now_ms: int) -> Job:
     try:
         stored = None if context is None else yard.payloads.store_context(job, context)
     except TaskyardError as error:  # too large: running again would make the same
-        return yard.jobs.dead_letter(job, JobError(type(error).__name__, str(error)), now_ms)
+        return yard.jobs.dead_letter(job, Cause.REJECTED, JobError(type(error).__name__, str(error)), now_ms)
     limit_ms = wait_limit_of(yard, job)
     return yard.jobs.park(job, stored, None if limit_ms is None else now_ms + limit_ms, now_ms)
 

@@ -211,7 +211,7 @@ def test_what_is_retried_at_that_very_moment_stays(w: World, monkeypatch: pytest
         lifecycle.retry(w.yard, job.id, Kind.MESSAGE)
         return delete(store, job, expires_at_s, removal)
 
-    monkeypatch.setattr(JobStore, "entomb", late)
+    monkeypatch.setattr(JobStore, "delete", late)
     failed = JobQuery(Kind.MESSAGE, index_keys=index_keys_of(State.FAILED))
     assert remove_old(w.yard, failed, None, EVER) == Removed(0, None)
     assert w.job(dead.id).state is State.PENDING

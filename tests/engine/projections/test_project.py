@@ -72,7 +72,7 @@ def a_change(w: World, sequence: int, **fields: Any) -> Change:
     job = Job(
         **{
             "id": sequence,
-            "birth": "b",
+            "uid": "b",
             "kind": Kind.TASK,
             "type": "t",
             "queue": "default",

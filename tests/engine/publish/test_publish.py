@@ -143,7 +143,7 @@ def test_the_priority_decides_the_lane(w: World, priority: int, band: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("draft", "handler_says", "expected"),
+    ("new_job", "handler_says", "expected"),
     [(None, None, 3), (None, 7, 7), (5, 7, 5), (1, None, 1), (100, None, 100)],
 )
 def test_the_attempts_are_the_jobs_the_handlers_or_three(
@@ -203,7 +203,7 @@ def test_no_body_at_all(w: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "field"),
+    ("more", "field"),
     [
         ({"priority": 1_001}, "priority"),
         ({"priority": -1_001}, "priority"),
@@ -459,7 +459,7 @@ def test_a_key_holds_for_its_kind_and_for_a_day(w: World) -> None:
     assert a_task(w, idempotency_key="k").id == second.id
 
 
-@pytest.mark.parametrize("wishes", [{"input": 1}, {"input": "x" * 5_000}, {"delay_ms": 2_000}, {"trace_id": "mine"}])
+@pytest.mark.parametrize("more", [{"input": 1}, {"input": "x" * 5_000}, {"delay_ms": 2_000}, {"trace_id": "mine"}])
 def test_the_key_of_a_job_that_was_removed_tells_its_acceptance(w: World, more: dict[str, Any]) -> None:
     job = a_task(w, idempotency_key="k", **more)
     w.clock.move(2_000)
@@ -567,7 +567,7 @@ def test_a_child_with_a_start_of_its_own_waits_for_both(w: World) -> None:
     assert started[child.id] >= START_MS + HOUR_MS
 
 
-@pytest.mark.parametrize("wishes", [{}, {"delay_ms": HOUR_MS}, {"idempotency_key": "k"}])
+@pytest.mark.parametrize("more", [{}, {"delay_ms": HOUR_MS}, {"idempotency_key": "k"}])
 def test_a_manual_task_is_only_recorded(w: World, more: dict[str, Any]) -> None:
     job = a_task(w, "sign the contract", runner=MANUAL, script="read it first", **more)
     assert (job.queue, job.script, w.messages()) == ("default", "read it first", [])

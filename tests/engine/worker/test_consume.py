@@ -81,7 +81,7 @@ def test_the_job_is_running_under_a_lease_while_its_handler_runs(w: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("wishes", "left_ms"), [({}, 292_000), ({"timeout_ms": 10_000}, 10_000), ({"timeout_ms": 0}, 292_000)]
+    ("more", "left_ms"), [({}, 292_000), ({"timeout_ms": 10_000}, 10_000), ({"timeout_ms": 0}, 292_000)]
 )
 def test_a_run_has_its_time_out_or_what_the_function_has_left(w: World, more: dict[str, Any], left_ms: int) -> None:
     """The function keeps 3 s for settling, and 5 s of grace for the handler to stop."""

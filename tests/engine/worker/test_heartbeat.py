@@ -234,8 +234,8 @@ def test_no_beat_before_a_third_of_the_lease(w: World) -> None:
 
     @task("t")
     def handler(_: Any, context: Context) -> None:
-        hold = context.hold
-        context.hold = lambda: (beats.append(w.clock.ms), hold())[1]
+        extend = context.extend_visibility
+        context.extend_visibility = lambda: (beats.append(w.clock.ms), extend())[1]
         w.clock.move(19_999)
         until(lambda: checks.count(START_MS + 19_999) > 10)
         assert beats == []

@@ -100,7 +100,7 @@ def test_a_message_is_retried_after_doubling_waits_up_to_a_minute(w: World) -> N
 
 
 @pytest.mark.parametrize(
-    ("declared", "wished", "waits"),
+    ("declared", "backoff_from", "waits"),
     [
         (None, None, [5_000, 10_000, 20_000, 40_000]),
         (Fixed(200), None, [200, 200, 200, 200]),
