@@ -17,10 +17,11 @@ from chalicelib.core.states import Kind
 from chalicelib.engine import logbook
 from chalicelib.engine.handlers.declare import Handler
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.prepare import check, prepare
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.run import run, timeout_of
+from chalicelib.engine.worker.run import run
 from chalicelib.engine.yard import Yard
 from chalicelib.services.current import at_work
 from chalicelib.store.job_details import ConsoleLine, LogEntry

@@ -9,13 +9,14 @@ from chalicelib.core.decisions import Failed, Outcome, Unread
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import find, start_now
+from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.concurrency import leave
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.pause import paused_by
-from chalicelib.engine.worker.run import run, timeout_of
+from chalicelib.engine.worker.run import run
 from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import Lease

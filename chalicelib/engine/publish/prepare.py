@@ -12,16 +12,16 @@ from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
-from chalicelib.core.retry import MESSAGE_BACKOFF, Backoff, Named, checked
+from chalicelib.core.retry import Named, checked
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob, follower_of
+from chalicelib.engine.policy import attempts_of, handlers_of, stored_backoff_of
 from chalicelib.engine.yard import Yard
 
-DEFAULT_TASK_ATTEMPTS = 3
 LATEST_START_MS = 366 * 86_400_000 * 10
 
 
@@ -118,7 +118,8 @@ def prepare(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     text = f"{{{','.join(members)}}}"
     body = yard.payloads.place_body(job_id, uid, text)
     asked_ms = _asked_ms(new_job, now_ms)
-    max_attempts = new_job.max_attempts or (handler and handler.max_attempts) or _declared_attempts(yard, new_job)
+    handlers = handlers_of(yard, new_job) if handler or new_job.kind is Kind.MESSAGE else ()
+    max_attempts = attempts_of(yard, new_job, handlers)
     job = Job(
         id=job_id,
         uid=uid,
@@ -134,7 +135,7 @@ def prepare(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         max_attempts=max_attempts,
         attempt_limit=max_attempts,
         timeout_ms=new_job.timeout_ms,
-        backoff=new_job.backoff or _chosen_backoff(yard, new_job),
+        backoff=stored_backoff_of(yard, new_job, handlers),
         body=body.text if body.place is None else None,
         body_at=body.place,
         body_bytes=body.bytes,
@@ -157,21 +158,6 @@ def unsent(prepared: Prepared, now_ms: int) -> Prepared:
     """The job marked for the clock, in case its sender dies."""
     job = prepared.job
     return replace(prepared, job=replace(job, wake_at_ms=wake_for_send(job.due_at_ms, now_ms) if job.travels else None))
-
-
-def _declared_attempts(yard: Yard, new_job: NewJob) -> int:
-    """The most generous of what the topic's subscribers declare, or the default of the kind."""
-    if new_job.kind is Kind.TASK:
-        return DEFAULT_TASK_ATTEMPTS
-    declared = [h.max_attempts for h in yard.handlers.subscribers.get(new_job.type, ()) if h.max_attempts is not None]
-    return max(declared, default=yard.settings.mq_max_retries)
-
-
-def _chosen_backoff(yard: Yard, new_job: NewJob) -> Backoff | None:
-    """The backoff that the settings choose for messages, unless a subscriber declares one or it is the default."""
-    declared = any(handler.backoff is not None for handler in yard.handlers.subscribers.get(new_job.type, ()))
-    chosen = yard.settings.message_backoff
-    return None if new_job.kind is Kind.TASK or declared or chosen == MESSAGE_BACKOFF else chosen
 
 
 def is_limited(yard: Yard, new_job: NewJob) -> bool:

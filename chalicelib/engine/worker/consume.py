@@ -15,6 +15,7 @@ from typing import Any
 from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
+from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import watchdog
 from chalicelib.engine.worker.claim import claim, opened, recorded
@@ -22,7 +23,7 @@ from chalicelib.engine.worker.concurrency import leave
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
-from chalicelib.engine.worker.run import run, timeout_of
+from chalicelib.engine.worker.run import run
 from chalicelib.engine.worker.settle import settle, settle_late
 from chalicelib.engine.worker.shutdown import stopping
 from chalicelib.engine.yard import Yard

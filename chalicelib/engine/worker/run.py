@@ -24,6 +24,7 @@ from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failure, place_of
 from chalicelib.engine.handlers.declare import Handler, label_of
 from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAgain, Shutdown
+from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.malformed import without
 from chalicelib.engine.worker.console import listening
 from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, current_run
@@ -36,35 +37,6 @@ running_here: set[int] = set()
 """The ids of the jobs that this process runs: a handler may run another task."""
 
 SHUT_DOWN = JobError("Shutdown", "shutdown")  # kue's word for it
-
-
-def handlers_of(yard: Yard, job: Job) -> tuple[Handler, ...]:
-    """What runs a job: its type's handler, or all subscribers of its topic; empty if there is none (any more)."""
-    if job.kind is Kind.MESSAGE:
-        return yard.handlers.subscribers.get(job.type, ())
-    handler = yard.handlers.handler(job.type, job.script)
-    return () if handler is None else (handler,)
-
-
-def timeout_of(yard: Yard, job: Job) -> int | None:
-    """How long an attempt may take, in milliseconds: the job's word, its handlers', or the default; None: for ever.
-
-    The worker function's own limit comes on top.
-    """
-    if job.timeout_ms is not None:
-        return job.timeout_ms or None
-    declared = [handler.timeout_ms for handler in handlers_of(yard, job) if handler.timeout_ms is not None]
-    return max(declared, default=yard.settings.default_timeout_ms) or None
-
-
-def wait_limit_of(yard: Yard, job: Job) -> int | None:
-    """How long a parked task may wait, in milliseconds: its own time-out, or its handler's; ``None``: for ever.
-
-    The default time-out is of runs alone: a person may take days.
-    """
-    if job.timeout_ms is not None:
-        return job.timeout_ms or None
-    return max((handler.timeout_ms or 0 for handler in handlers_of(yard, job)), default=0) or None
 
 
 def run(yard: Yard, context: Context) -> Outcome:

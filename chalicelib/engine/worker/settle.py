@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import Any
 
 from chalicelib.core.causes import Cause
@@ -17,24 +16,19 @@ from chalicelib.core.decisions import (
     Park,
     PollLater,
     Retry,
-    Settlement,
     after_attempt,
-    wait_before,
     wake_for_return,
     wake_for_send,
 )
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
-from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
-from chalicelib.core.states import Kind
-from chalicelib.engine.failures import log_failure
+from chalicelib.engine.policy import retry_wait_of, wait_limit_of
 from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.concurrency import freed
 from chalicelib.engine.worker.remove import remove_seen
-from chalicelib.engine.worker.run import handlers_of, wait_limit_of
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.concurrency import Action
@@ -52,7 +46,7 @@ def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
 
 
 def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Disposition]:
-    match _decide(yard, job, outcome, now_ms):
+    match after_attempt(job, outcome, now_ms, retry_wait_of(yard, job)):
         case Finish(output):
             return _finish(yard, job, output, now_ms)
         case Retry() as retry:
@@ -75,36 +69,6 @@ def settle_late(refused: JobRefused, job: Job) -> Disposition:
     if isinstance(ledger, Job) and not ledger.state.terminal and ledger.uid == job.uid:
         return Nack(None)  # someone else runs it, on this very message perhaps
     return Ack()
-
-
-def backoff_of(yard: Yard, job: Job) -> Backoff:
-    """The backoff of a job: its own, its handler's, or its kind's default."""
-    if job.backoff is not None:
-        return job.backoff
-    declared = [handler.backoff for handler in handlers_of(yard, job) if handler.backoff is not None]
-    if declared:
-        return declared[0]
-    return _default_backoff(job)
-
-
-def _default_backoff(job: Job) -> Exponential:
-    return MESSAGE_BACKOFF if job.kind is Kind.MESSAGE else TASK_BACKOFF
-
-
-def _decide(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> Settlement:
-    return after_attempt(job, outcome, now_ms, partial(_wait_safely, yard, job))
-
-
-def _wait_safely(yard: Yard, job: Job, retry: int) -> int:
-    """The wait before a retry. A backoff may be the user's function: one that is gone, raises, or answers what is no
-    number, must not cost the attempt its end."""
-    delay_ms = max((job.start_at_ms or 0) - job.created_at_ms, 0)
-    try:
-        registered = partial(yard.handlers.wait_function, delay_ms=delay_ms)
-        return wait_before(backoff_of(yard, job), registered)(retry)
-    except BaseException as error:  # user code, or a name that is no longer registered
-        log_failure("backoff function failed; the default is used", error)
-        return _default_backoff(job).wait_ms(retry)
 
 
 def _finish(yard: Yard, job: Job, output: str | None, now_ms: int) -> tuple[Job, Disposition]:

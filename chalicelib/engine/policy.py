@@ -1,0 +1,106 @@
+"""How often a job is tried, how long it waits in between, how long an attempt may take: one precedence for all three.
+
+    what the job itself says  >  what its handlers declare  >  the setting, or the default of its kind
+
+A message may have several subscribers. Each gets what it needs: the largest number of attempts and the longest time-out
+that any of them declares, and the backoff of the first that declares one (backoffs have no order).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from chalicelib.core.decisions import wait_before
+from chalicelib.core.job import Job
+from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
+from chalicelib.core.states import Kind
+from chalicelib.engine.failures import log_failure
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.yard import Yard
+
+DEFAULT_TASK_ATTEMPTS = 3
+
+
+def handlers_of(yard: Yard, job: Job | NewJob) -> tuple[Handler, ...]:
+    """What runs a job: its type's handler, or all subscribers of its topic; empty if there is none (any more)."""
+    if job.kind is Kind.MESSAGE:
+        return yard.handlers.subscribers.get(job.type, ())
+    handler = yard.handlers.handler(job.type, job.script)
+    return () if handler is None else (handler,)
+
+
+def attempts_of(yard: Yard, new_job: NewJob, handlers: Sequence[Handler]) -> int:
+    """How many attempts a new job has, the first one included (1 to 100)."""
+    if new_job.max_attempts is not None:
+        return new_job.max_attempts
+    default = yard.settings.mq_max_retries if new_job.kind is Kind.MESSAGE else DEFAULT_TASK_ATTEMPTS
+    return max((each.max_attempts for each in handlers if each.max_attempts is not None), default=default)
+
+
+def stored_backoff_of(yard: Yard, new_job: NewJob, handlers: Sequence[Handler]) -> Backoff | None:
+    """The backoff that a new job's record carries: its own, or that of the settings where no handler declares one.
+
+    What handlers declare is looked up when it is needed, so that a deployment changes it for jobs that wait.
+    """
+    if new_job.backoff is not None:
+        return new_job.backoff
+    chosen = yard.settings.message_backoff
+    by_default = new_job.kind is Kind.TASK or chosen == MESSAGE_BACKOFF
+    return None if by_default or _declared_backoff(handlers) is not None else chosen
+
+
+def backoff_of(yard: Yard, job: Job) -> Backoff:
+    """The backoff of a job."""
+    return job.backoff or _declared_backoff(handlers_of(yard, job)) or _default_backoff(job)
+
+
+def retry_wait_of(yard: Yard, job: Job) -> Callable[[int], int]:
+    """A function from a retry's number (from 1) to the milliseconds before it.
+
+    A backoff may be the user's function: one that is gone, raises, or returns what is no number, must not cost the
+    attempt its end, so the default is used in its place.
+    """
+
+    def wait_ms(retry: int) -> int:
+        delay_ms = max((job.start_at_ms or 0) - job.created_at_ms, 0)
+        try:
+            registered = partial(yard.handlers.wait_function, delay_ms=delay_ms)
+            return wait_before(backoff_of(yard, job), registered)(retry)
+        except BaseException as error:  # user code, or a name that is no longer registered
+            log_failure("backoff function failed; the default is used", error)
+            return _default_backoff(job).wait_ms(retry)
+
+    return wait_ms
+
+
+def timeout_of(yard: Yard, job: Job) -> int | None:
+    """How long an attempt may take, in milliseconds; ``None``: for ever.
+
+    The worker function's own limit comes on top.
+    """
+    return _timeout_of(yard, job, yard.settings.default_timeout_ms)
+
+
+def wait_limit_of(yard: Yard, job: Job) -> int | None:
+    """How long a parked task may wait for its callback, in milliseconds; ``None``: for ever.
+
+    The default time-out is of runs alone: a person may take days.
+    """
+    return _timeout_of(yard, job, 0)
+
+
+def _timeout_of(yard: Yard, job: Job, default_ms: int) -> int | None:
+    if job.timeout_ms is not None:
+        return job.timeout_ms or None
+    declared = [each.timeout_ms for each in handlers_of(yard, job) if each.timeout_ms is not None]
+    return max(declared, default=default_ms) or None
+
+
+def _declared_backoff(handlers: Sequence[Handler]) -> Backoff | None:
+    return next((each.backoff for each in handlers if each.backoff is not None), None)
+
+
+def _default_backoff(job: Job) -> Exponential:
+    return MESSAGE_BACKOFF if job.kind is Kind.MESSAGE else TASK_BACKOFF
