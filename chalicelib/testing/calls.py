@@ -18,7 +18,7 @@ from chalicelib.engine import logbook
 from chalicelib.engine.handlers.declare import Handler
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import timeout_of
-from chalicelib.engine.publish.prepare import check, prepare
+from chalicelib.engine.publish.prepare import prepare
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.run import run
@@ -109,7 +109,7 @@ def _claimed(yard: Yard, handler: Handler, kind: Kind, value: Any, given: Circum
         script=handler.script if kind is Kind.TASK else None,
         timeout_ms=None if given.timeout_s is None else max(1, round(given.timeout_s * 1_000)),
     )
-    prepared = prepare(yard, new_job, check(yard, new_job))
+    prepared = prepare(yard, new_job)
     job = replace(
         prepared.job,
         attempts=given.attempt - 1,

@@ -24,7 +24,7 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import NotLocked, complete, extend, fail, failure, poll
 from chalicelib.engine.polling.settle_many import Report, settle_batch
-from chalicelib.engine.publish.prepare import check, prepare, unsent
+from chalicelib.engine.publish.prepare import prepare
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.pause import paused_by
@@ -570,7 +570,7 @@ DEAD_LETTERS = [
 def left_unsent(play: Play) -> None:
     """A sender died between the record and the message."""
     new_job = NewJob(**a_task(payload="x" * 5_000))
-    prepared = unsent(prepare(play.yard, new_job, check(play.yard, new_job)), play.world.clock())
+    prepared = prepare(play.yard, new_job).unsent(play.world.clock())
     play.yard.jobs.record(prepared.job, prepared.body)
     play.accepted.append(prepared.job.id)
     play.world.clock.move(20_000)
@@ -579,7 +579,7 @@ def left_unsent(play: Play) -> None:
 def left_in_outbox(play: Play) -> None:
     """A bulk publisher died between the transaction and its messages."""
     new_jobs = [NewJob(**a_task()) for _ in range(3)]
-    group = [prepare(play.yard, new_job, check(play.yard, new_job)) for new_job in new_jobs]
+    group = [prepare(play.yard, new_job) for new_job in new_jobs]
     outbox = Outbox(f"{play.world.clock():013d}-x", [prepared.job.id for prepared in group])
     actions = [action for prepared in group for action in play.yard.jobs.recording(prepared.job, prepared.body)]
     play.yard.jobs.together([*actions, play.yard.directory.opening_outbox(outbox)])

@@ -12,7 +12,7 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.prepare import Prepared, check, prepare, unsent
+from chalicelib.engine.publish.prepare import Prepared, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.sweeping import sweep
 from chalicelib.engine.yard import Yard
@@ -199,7 +199,7 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
         **body,
     )
-    return unsent(prepare(yard, new_job, check(yard, new_job)), yard.now_ms())
+    return prepare(yard, new_job).unsent(yard.now_ms())
 
 
 def _is_restarted(ledger: Job | Tombstone | None, seen: Job) -> TypeGuard[Job]:

@@ -11,7 +11,7 @@ from typing import Any
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob, follower_of
-from chalicelib.engine.publish.prepare import Prepared, prepare, unsent
+from chalicelib.engine.publish.prepare import Prepared, prepare_unchecked
 from chalicelib.engine.yard import Yard
 
 
@@ -26,8 +26,8 @@ def follower(yard: Yard, job: Job, output: Any) -> Prepared | None:
     new_job = follower_of(_new_job(yard, job), output)
     if new_job is None:
         return None
-    prepared = prepare(yard, new_job, yard.handlers.handler(new_job.type, new_job.script))
-    return unsent(replace(prepared, job=replace(prepared.job, parent_id=job.id)), yard.now_ms())
+    prepared = prepare_unchecked(yard, new_job)
+    return replace(prepared, job=replace(prepared.job, parent_id=job.id)).unsent(yard.now_ms())
 
 
 def _new_job(yard: Yard, job: Job) -> NewJob:

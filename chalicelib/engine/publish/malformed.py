@@ -14,7 +14,7 @@ from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.prepare import prepare
+from chalicelib.engine.publish.prepare import prepare_unchecked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
@@ -58,7 +58,8 @@ def dead_letter_malformed(yard: Yard, message: Received) -> None:
 def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
     kept_chars = min(KEPT_CHARS, (yard.settings.payload_max_bytes - BESIDE_BYTES) // CHAR_MAX_BYTES)
     content = {"messageId": message.message_id, "source": message.source, "text": message.text[:kept_chars]}
-    prepared = prepare(yard, NewJob(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1), None)
+    new_job = NewJob(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1)
+    prepared = prepare_unchecked(yard, new_job)
     now_ms = yard.now_ms()
     dead = replace(
         prepared.job,

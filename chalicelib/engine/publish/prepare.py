@@ -37,12 +37,29 @@ class Prepared:
         """The job as its envelope carries it: with the body's text."""
         return self.job if self.body is None else replace(self.job, body=self.body)
 
+    def unsent(self, now_ms: int) -> Prepared:
+        """The same, marked for the clock in case its sender dies."""
+        wake_at_ms = wake_for_send(self.job.due_at_ms, now_ms) if self.job.travels else None
+        return replace(self, job=replace(self.job, wake_at_ms=wake_at_ms))
 
-def check(yard: Yard, new_job: NewJob) -> Handler | None:
-    """The handler that will run the job, if one function alone does.
 
-    Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it.
+def prepare(yard: Yard, new_job: NewJob) -> Prepared:
+    """The record of what a client asks for.
+
+    Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it, and
+    ``TooLarge``.
     """
+    return _prepared(yard, new_job, _check(yard, new_job))
+
+
+def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
+    """The record of what the service itself starts; whether anything can run it is seen when it runs."""
+    runs = new_job.kind is Kind.TASK and new_job.runner != MANUAL
+    return _prepared(yard, new_job, yard.handlers.handler(new_job.type, new_job.script) if runs else None)
+
+
+def _check(yard: Yard, new_job: NewJob) -> Handler | None:
+    """The handler that will run the job, if one function alone does. Raises ``InvalidInput``."""
     handler = _check_one(yard, new_job)
     follower = follower_of(new_job, None)
     for place in range(1, CHAIN_MAX_TASKS + 1):
@@ -109,8 +126,8 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
     )
 
 
-def prepare(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
-    """The record of a checked new job, its body put where it belongs if that is the bucket."""
+def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
+    """The record of a new job, its body put where it belongs if that is the bucket."""
     now_ms = yard.now_ms()
     job_id, uid = yard.ids.new(), yard.token()
     content = {"input": new_job.input, "options": new_job.options, "context": new_job.context, "next": new_job.next}
@@ -152,12 +169,6 @@ def prepare(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)
-
-
-def unsent(prepared: Prepared, now_ms: int) -> Prepared:
-    """The job marked for the clock, in case its sender dies."""
-    job = prepared.job
-    return replace(prepared, job=replace(job, wake_at_ms=wake_for_send(job.due_at_ms, now_ms) if job.travels else None))
 
 
 def is_limited(yard: Yard, new_job: NewJob) -> bool:

@@ -19,7 +19,7 @@ from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, 
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.prepare import Prepared, check, due_at_ms, is_limited, prepare, unsent
+from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send, send_all, send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -39,11 +39,10 @@ def publish(yard: Yard, new_job: NewJob) -> Job:
     Raises ``InvalidInput`` for what can never run, ``TooLarge``, ``Conflict`` for an idempotency key used with
     another request, and ``Unavailable`` when AWS does not answer (the job may or may not be accepted).
     """
-    handler = check(yard, new_job)
     for _ in range(NEW_ID_TRIES):
         try:
             with _answering():
-                return _start(yard, new_job, prepare(yard, new_job, handler))
+                return _start(yard, new_job, prepare(yard, new_job))
         except _IdTaken as taken:
             logger.warning("job id is taken, taking another", extra={"job_id": taken.job_id})
     raise Unavailable("no free job id was found", remedy="look at the id block in the directory table")
@@ -58,9 +57,8 @@ def publish_many(yard: Yard, new_jobs: Sequence[NewJob]) -> list[Job | TaskyardE
             if _needs_own_transaction(yard, new_job):
                 results[position] = publish(yard, new_job)
             else:
-                handler = check(yard, new_job)
                 with _answering():
-                    bulk.append((position, prepare(yard, new_job, handler)))
+                    bulk.append((position, prepare(yard, new_job)))
         except TaskyardError as error:
             results[position] = error
     for group in _transactions(bulk):
@@ -95,7 +93,7 @@ def _start(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
     if new_job.idempotency_key is not None or new_job.parent_id is not None or prepared.job.limited:
         return _ledger_first(yard, new_job, prepared)
     if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
-        return _record(yard, unsent(prepared, yard.now_ms()))
+        return _record(yard, prepared.unsent(yard.now_ms()))
     return _queue_first(yard, prepared)
 
 
@@ -189,14 +187,14 @@ def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
     """The job waiting for its parent, if that has not succeeded yet; otherwise ready to be sent."""
     now_ms = yard.now_ms()
     if new_job.parent_id is None:
-        return unsent(prepared, now_ms)
+        return prepared.unsent(now_ms)
     parent = yard.jobs.find(new_job.parent_id)
     if parent is None or parent.kind is not Kind.TASK:
         raise InvalidInput(
             "there is no such parent", field="parentTaskId", expected="the id of a task", got=new_job.parent_id
         )
     if parent.state is State.SUCCESS:
-        return unsent(replace(prepared, job=replace(prepared.job, blocked=False)), now_ms)
+        return replace(prepared, job=replace(prepared.job, blocked=False)).unsent(now_ms)
     return replace(prepared, job=replace(prepared.job, blocked=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
 
 
