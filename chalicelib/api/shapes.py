@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,6 +13,20 @@ from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.http.models import NAME_MAX_CHARS
+from chalicelib.http.problems import STANDARD
+
+FASTIFY = replace(
+    STANDARD,
+    field_names={
+        "idempotency_key": "idempotencyKey",
+        "lock_token": "lockToken",
+        "max_attempts": "maxRetries",
+        "parent": "parentTaskId",
+        "script_name": "scriptName",
+        "execute_at": "executeAt",
+    },
+)
+"""Problems in the words of fastify-mq and fastify-task."""
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)

@@ -176,7 +176,7 @@ class _Lazy:
 def _failure(error: Exception, request: Incoming, style: ProblemStyle) -> Response:
     what = f"{request.method} {request.route}"
     if isinstance(error, TaskyardError):
-        problem = problems.as_problem(error)
+        problem = problems.as_problem(error, style.field_names)
     elif aws.is_outage(error):
         problem = problems.outage(error, what, request.request_id)
     else:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -145,10 +146,14 @@ class ProblemBody(AnswerModel):
 
 @dataclass(frozen=True, slots=True)
 class ProblemStyle:
-    """How a dialect tells of problems: the answer, and its model for the OpenAPI document."""
+    """How a dialect reports problems: the answer, and its model for the OpenAPI document.
+
+    ``field_names``: its names of the engine's fields, where they are others.
+    """
 
     render: Callable[[Problem], Answer]
     model: Any
+    field_names: Mapping[str, str] = MappingProxyType({})
 
 
 def _standard(problem: Problem) -> Answer:
@@ -163,10 +168,10 @@ def _standard(problem: Problem) -> Answer:
 STANDARD = ProblemStyle(_standard, ProblemBody)
 
 
-def as_problem(error: TaskyardError) -> Problem:
-    """The problem that ``error`` explains."""
+def as_problem(error: TaskyardError, field_names: Mapping[str, str] = MappingProxyType({})) -> Problem:
+    """The problem that ``error`` explains, its field named as in ``field_names``."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    details = error.details if isinstance(error, InvalidFields) else _details(error)
+    details = error.details if isinstance(error, InvalidFields) else _details(error, field_names)
     return Problem(status, _message(error), details, error.remedy, _headers(error))
 
 
@@ -254,11 +259,12 @@ def _described(value: object) -> str:
             return shown(value)
 
 
-def _details(error: TaskyardError) -> tuple[Detail, ...]:
+def _details(error: TaskyardError, field_names: Mapping[str, str]) -> tuple[Detail, ...]:
     if error.field is None or error.expected is None:
         return ()
+    name = ".".join(field_names.get(part, part) for part in error.field.split("."))
     got = error.got if error.got is not None else "nothing"
-    return (Detail(error.field, error.expected, redaction.REDACTED if redaction.is_sensitive(error.field) else got),)
+    return (Detail(name, error.expected, redaction.REDACTED if redaction.is_sensitive(name) else got),)
 
 
 def _message(error: TaskyardError) -> str:

@@ -49,7 +49,7 @@ class TestLockToken:
         assert problem(reply) == (
             409,
             "lockToken",
-            "the lockToken of the newest poll that brought the message",
+            "the lock token of the newest poll that brought the message",
             "[redacted]",
         )
         assert reply.json["message"] == (

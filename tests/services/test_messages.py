@@ -105,7 +105,7 @@ class TestPublishing:
 
     def test_a_start_beyond_ten_years(self, bench: Bench) -> None:
         late = moment_of(bench.clock.ms) + timedelta(days=3_661)
-        assert refused(execute_at=late) == ("executeAt", "a start within ten years")
+        assert refused(execute_at=late) == ("execute_at", "a start within ten years")
 
     def test_too_large(self, topic: str) -> None:
         with pytest.raises(TooLarge):

@@ -193,7 +193,7 @@ class TestCreate:
     def test_a_parent_must_be_there(self) -> None:
         with pytest.raises(NotFound):
             manual("t", parent="nobody")
-        assert refused(parent=999_999_999) == "parentTaskId"
+        assert refused(parent=999_999_999) == "parent"
 
 
 class TestList:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import ConfigDict, Field
 
 from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.projection import Measure, Quantity
 from chalicelib.engine.projections import dashboard
 from chalicelib.engine.projections.dashboard import Dashboard, Flow, Point
@@ -41,7 +42,9 @@ NUMBERS_OF_TOPIC = 11  # under how many names the present has a topic
 NUMBERS_MAX_BYTES = 450  # of a topic's numbers there, all together
 NUMBER_MAX_BYTES = 20  # of one number in a point
 
-router = Router("Dashboard", "How the topics are doing. Numbers are as of the change stream: about a second old.")
+router = Router(
+    "Dashboard", "How the topics are doing. Numbers are as of the change stream: about a second old.", style=FASTIFY
+)
 
 
 class DashboardQuery(ApiModel):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
-from chalicelib.api.shapes import iso, job_id_of
+from chalicelib.api.shapes import FASTIFY, iso, job_id_of
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 REPLAYS_MAX = 100
 NOT_REPLAYED = {400: "It was replayed already", 404: "There is no such dead letter"}
 
-router = Router("Dead letters", "List messages that used up their deliveries, and replay them.")
+router = Router("Dead letters", "List messages that used up their deliveries, and replay them.", style=FASTIFY)
 
 
 class DeadLetterQuery(Paging):

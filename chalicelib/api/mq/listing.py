@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from chalicelib.api.mq import records
 from chalicelib.api.mq.records import STATES_OF, MessageRecord
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.states import Kind
 from chalicelib.http.models import Name, Topic
 from chalicelib.http.routes import Router
@@ -15,7 +16,7 @@ from chalicelib.store.job_lists import INDEX_KEYS, JobQuery, index_keys_of
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-router = Router("Messages")  # a section of the documentation that messages.py describes
+router = Router("Messages", style=FASTIFY)  # a section of the documentation that messages.py describes
 
 
 class MessageQuery(Paging):

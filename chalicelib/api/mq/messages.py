@@ -11,7 +11,7 @@ from pydantic import Field
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
-from chalicelib.api.shapes import Moment, idempotency_key_of, to_ms
+from chalicelib.api.shapes import FASTIFY, Moment, idempotency_key_of, to_ms
 from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
@@ -30,7 +30,7 @@ POLL_MAX = MQ_POLL_MAX
 QUOTING_MAX_FACTOR = 6  # one character may become \uXXXX
 RECORD_MAX_BYTES = 1_000  # of a record in an answer beside what its publisher wrote
 
-router = Router("Messages", "Publish, poll and settle messages, as fastify-mq does.")
+router = Router("Messages", "Publish, poll and settle messages, as fastify-mq does.", style=FASTIFY)
 
 
 PollLimit = Annotated[int, Field(ge=1, le=POLL_MAX), NOT_BOOLEAN]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from chalicelib.api.mq.fitting import busiest_first, fitting, quoted_bytes
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.cloudwatch import MQ_CONSUMED, MQ_DEPTH, MQ_DLQ, MQ_FAILED, MQ_OLDEST_AGE
 from chalicelib.core.exposition import CONTENT_TYPE, Family, MetricType, Sample, exposition, histogram_samples
 from chalicelib.core.histogram import BUCKETS
@@ -39,7 +40,7 @@ LINE_MAX_BYTES = 80  # of a line beside the topic's name
 VALUES_MAX_BYTES = 3_000_000
 TIMES_MAX_BYTES = 2_800_000
 
-router = Router("Dashboard")
+router = Router("Dashboard", style=FASTIFY)
 
 
 class MetricsQuery(ApiModel):

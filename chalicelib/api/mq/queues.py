@@ -8,7 +8,7 @@ from pydantic import Field
 
 from chalicelib.api.mq.records import STATES_OF
 from chalicelib.api.paging import Cursor, cursor_in
-from chalicelib.api.shapes import Moment, to_ms
+from chalicelib.api.shapes import FASTIFY, Moment, to_ms
 from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_matching, unreplayed
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.http.models import AnswerModel, ApiModel, Topic
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REMOVALS_MAX = 1_000
 CLEANUP_BUDGET_MS = 20_000  # API Gateway waits 29 s for an answer
 
-router = Router("Queues", "How much waits in queues, and removing what is done.")
+router = Router("Queues", "How much waits in queues, and removing what is done.", style=FASTIFY)
 
 
 class DepthQuery(ApiModel):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.engine.clock.leases import recover_locked
 from chalicelib.http.models import AnswerModel, ApiModel, Topic
 from chalicelib.http.routes import Router
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 RECOVERING_MAX_MS = 15_000  # half of what API Gateway gives a request
 
-router = Router("Queues")
+router = Router("Queues", style=FASTIFY)
 
 
 class RecoverBody(ApiModel):

@@ -10,7 +10,7 @@ from pydantic import Field
 from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout, LockToken
 from chalicelib.api.mq.records import MessageRecord, whole_record
-from chalicelib.api.shapes import job_id_of
+from chalicelib.api.shapes import FASTIFY, job_id_of
 from chalicelib.core.decisions import Outcome, Succeeded
 from chalicelib.core.errors import TaskyardError, shown
 from chalicelib.core.job import Job
@@ -30,7 +30,7 @@ NOT_LOCKED = {
     409: "The message is not PROCESSING, or no longer held under this lockToken",
 }
 
-router = Router("Messages")
+router = Router("Messages", style=FASTIFY)
 
 
 class CompleteBody(ApiModel):

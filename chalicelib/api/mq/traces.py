@@ -12,6 +12,7 @@ from pydantic import Field
 
 from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_record
 from chalicelib.api.paging import Cursor, ListAnswer, Paging, cursor_in
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Story
@@ -52,7 +53,7 @@ ENDS: Mapping[str, tuple[str, ...]] = {
 }
 NO_TRACE = {404: "There is no trace with this id"}
 
-router = Router("Traces", "What happened to messages, event by event.")
+router = Router("Traces", "What happened to messages, event by event.", style=FASTIFY)
 
 
 class TracePath(ApiModel):

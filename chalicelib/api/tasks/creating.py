@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from chalicelib.api.backoffs import BackoffRequest, backoff_of
-from chalicelib.api.shapes import idempotency_key_of
+from chalicelib.api.shapes import FASTIFY, idempotency_key_of
 from chalicelib.api.tasks.records import TaskRecord, whole_record
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import parse_job_id
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DELAY_MAX_S = 10 * 365 * 86_400
 TIMEOUT_MAX_MS = 86_400_000
 
-router = Router("Tasks", "Create tasks and follow how they go, as fastify-task does.")
+router = Router("Tasks", "Create tasks and follow how they go, as fastify-task does.", style=FASTIFY)
 
 ScriptName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Retries = Annotated[int, Field(ge=0, le=ATTEMPTS_MAX - 1), NOT_BOOLEAN]

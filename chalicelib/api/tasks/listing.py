@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
-from chalicelib.api.shapes import Moment, job_id_of, to_ms
+from chalicelib.api.shapes import FASTIFY, Moment, job_id_of, to_ms
 from chalicelib.api.tasks.records import (
     NO_TASK,
     LogRecord,
@@ -31,7 +31,7 @@ from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-router = Router("Tasks")  # a section of the documentation that creating.py describes
+router = Router("Tasks", style=FASTIFY)  # a section of the documentation that creating.py describes
 
 
 class TimeSpan(ApiModel):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.shapes import job_id_of
+from chalicelib.api.shapes import FASTIFY, job_id_of
 from chalicelib.api.tasks.records import NO_TASK, Done, TaskBody
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.states import Kind
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BULK_MAX = 100
 IS_DONE = {**NO_TASK, 409: "The task is success, failed or canceled already"}
 
-router = Router("Tasks")
+router = Router("Tasks", style=FASTIFY)
 
 
 class CompleteBody(TaskBody):

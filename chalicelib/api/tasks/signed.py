@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.api.tasks.records import NO_TASK, Done
 from chalicelib.core import access
 from chalicelib.core.errors import InvalidInput, NotFound
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 SCOPE = "task"
 NOBODYS_SECRET = "of a task that is not there"  # noqa: S105  # so that its refusal takes as long as another's
 
-router = Router("Tasks")
+router = Router("Tasks", style=FASTIFY)
 
 
 class AliasQuery(ApiModel):

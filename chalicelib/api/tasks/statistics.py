@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from chalicelib.api.shapes import iso
+from chalicelib.api.shapes import FASTIFY, iso
 from chalicelib.core.states import State
 from chalicelib.core.statistics import Span, Statistics, Tally
 from chalicelib.engine.projections import statistics
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DECIMALS = 3
 
-router = Router("Tasks")  # a section of the documentation that creating.py describes
+router = Router("Tasks", style=FASTIFY)  # a section of the documentation that creating.py describes
 
 
 class StatisticsQuery(ApiModel):

@@ -66,8 +66,8 @@ class LockMismatch(NotLocked):
         super().__init__(
             job,
             f"message {job.id} is held under another lock than this one, which ran out if it ever held",
-            field="lockToken",
-            expected="the lockToken of the newest poll that brought the message",
+            field="lock_token",
+            expected="the lock token of the newest poll that brought the message",
             remedy="leave the message to its holder",
         )
 

@@ -80,7 +80,7 @@ def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
     )
     attempts = new_job.max_attempts
     _expect(
-        attempts is None or 1 <= attempts <= ATTEMPTS_MAX, "maxRetries", f"at most {ATTEMPTS_MAX} attempts", attempts
+        attempts is None or 1 <= attempts <= ATTEMPTS_MAX, "max_attempts", f"at most {ATTEMPTS_MAX} attempts", attempts
     )
     if new_job.backoff is not None and isinstance(chosen := checked(new_job.backoff), Named):
         yard.handlers.backoff_function(chosen.name)
@@ -122,7 +122,7 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
         )
     known = sorted(script for kind, script in yard.handlers.scripts if kind == new_job.type)
     return InvalidInput(
-        f"{new_job.type} has no such script", field="scriptName", expected=" or ".join(known), got=new_job.script
+        f"{new_job.type} has no such script", field="script_name", expected=" or ".join(known), got=new_job.script
     )
 
 
@@ -188,7 +188,7 @@ def due_at_ms(new_job: NewJob, now_ms: int) -> int:
     asked_ms = _asked_ms(new_job, now_ms)
     if asked_ms is not None and asked_ms - now_ms > LATEST_START_MS:
         told = _moment(new_job.due_at_ms) if new_job.due_at_ms is not None else f"a delay of {new_job.delay_ms} ms"
-        _expect(False, "executeAt", "a start within ten years", told)
+        _expect(False, "execute_at", "a start within ten years", told)
     return max(asked_ms or now_ms, now_ms)
 
 

@@ -191,7 +191,7 @@ def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
     parent = yard.jobs.find(new_job.parent_id)
     if parent is None or parent.kind is not Kind.TASK:
         raise InvalidInput(
-            "there is no such parent", field="parentTaskId", expected="the id of a task", got=new_job.parent_id
+            "there is no such parent", field="parent", expected="the id of a task", got=new_job.parent_id
         )
     if parent.state is State.SUCCESS:
         return replace(prepared, job=replace(prepared.job, blocked=False)).unsent(now_ms)
@@ -205,7 +205,7 @@ def _first_of_its_key(
     if binding.get("fingerprint") != key.fingerprint and not new_job.first_wins:
         raise Conflict(
             "this idempotency key was used with another request",
-            field="idempotencyKey",
+            field="idempotency_key",
             expected="the same request as the first time",
             remedy="use a new key for a new request",
         )

@@ -539,7 +539,7 @@ def test_another_token_changes_nothing(w: World, token: str) -> None:
     ):
         with pytest.raises(LockMismatch) as refused:
             refused_to()
-        assert (refused.value.field, refused.value.job) == ("lockToken", before_it[0])
+        assert (refused.value.field, refused.value.job) == ("lock_token", before_it[0])
         assert job.lease not in str(refused.value)
     assert (w.job(job.id), message_of(w, job).visible_at) == before_it
 
