@@ -5,10 +5,15 @@ from __future__ import annotations
 import gc
 
 import pytest
+from hypothesis import settings
 
 # A process of the tests holds half a million objects that live as long as it does. With Python's own thresholds
 # (700, 10, 10) a quarter of its time goes into looking at them again and again.
 GARBAGE_THRESHOLDS = (50_000, 20, 10)
+
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the machine than of it
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(tryfirst=True)

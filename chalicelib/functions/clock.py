@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.engine.clock.leases import tick
+from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext
 from chalicelib.functions.logs import logged

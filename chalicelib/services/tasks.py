@@ -26,7 +26,7 @@ from chalicelib.core.retry import Backoff
 from chalicelib.core.signature import secret_in, verify
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import logbook
-from chalicelib.engine.clock import leases
+from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.commands import complete as completing
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion
@@ -364,7 +364,7 @@ def runner(going_on: Callable[[], bool] = lambda: True) -> Mapping[str, int]:
     Where the clock function is deployed, nobody needs to call it. It goes on until nothing is left or ``going_on``
     says no; returns how many jobs each step touched.
     """
-    return leases.tick(installation.yard(), going_on)
+    return tick(installation.yard(), going_on)
 
 
 def reset_all() -> int:

@@ -11,13 +11,13 @@ Key layout::
     access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms
     webhook            <id>                    url, events, types, secret, created_at_ms
     alias#<type>       <number>                job: the job of a pool that its users know by a number of theirs
-    clock              tick                    at_ms: when the clock last ran to its end
+    clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Clause, Refused, Table
 
 BAND_PREFIX = "band_"
+CLOCK = {"kind": "clock", "name": "tick"}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
 
 
@@ -190,14 +191,22 @@ class Directory:
 
     # -- the clock ----------------------------------------------------------------------------
 
-    def note_tick(self, now_ms: int) -> None:
-        """The clock ran to its end."""
-        self.table.update({"kind": "clock", "name": "tick"}, Change((), sets={"at_ms": now_ms}))
+    def note_tick(self, now_ms: int) -> Mapping[str, int]:
+        """The clock ran to its end; returns what ``clock`` does."""
+        return self.table.update(CLOCK, Change((), sets={"at_ms": now_ms}))
+
+    def note_step(self, step: str, now_ms: int) -> None:
+        """A step of the clock that is not for every tick ran to its end."""
+        self.table.update(CLOCK, Change((), sets={step: now_ms}))
+
+    def clock(self) -> Mapping[str, int]:
+        """When the clock last ran to its end (``at_ms``), and each of the steps that are not for every tick."""
+        return self.table.get(CLOCK, consistent=False) or {}
 
     def last_tick_ms(self) -> int | None:
         """When the clock last ran to its end."""
-        item = self.table.get({"kind": "clock", "name": "tick"}, consistent=False)
-        return item["at_ms"] if item else None
+        at_ms: int | None = self.clock().get("at_ms")
+        return at_ms
 
 
 def digest(text: str) -> str:

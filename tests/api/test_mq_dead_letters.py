@@ -29,6 +29,7 @@ class TestDeadLetters:
                     "topic": topic,
                     "payload": {"n": 1},
                     "errorMessage": "payment is down",
+                    "cause": "consumer",
                     "retryCount": 1,
                     "traceId": record["traceId"],
                     "replayed": False,

@@ -200,7 +200,7 @@ class TestFail:
             ("PROCESSING", {"consumerId": "local"}),
             ("FAILED", {"attempt": 2, "error": "no", "nextRetryAt": waits[1]}),
             ("PROCESSING", {"consumerId": "local"}),
-            ("MOVED_TO_DLQ", {"attempt": 3, "error": "no"}),
+            ("MOVED_TO_DLQ", {"attempt": 3, "error": "no", "cause": "consumer"}),
         ]
         assert poll(api, topic) == []
 
@@ -227,4 +227,5 @@ class TestFail:
         poll(api, topic)
         reason = "line 1\n\tline 2 ünï\r\n" + "x" * 10_000
         assert api.post("/mq/message/fail", {"id": record["id"], "error": reason}).json["error"] == reason[:500]
-        assert trace(api, record["traceId"])[-1] == ("MOVED_TO_DLQ", {"attempt": 1, "error": reason[:80]})
+        detail = {"attempt": 1, "error": reason[:80], "cause": "consumer"}
+        assert trace(api, record["traceId"])[-1] == ("MOVED_TO_DLQ", detail)

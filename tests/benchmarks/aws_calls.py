@@ -25,7 +25,7 @@ from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.clock.leases import tick
+from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll

@@ -19,7 +19,9 @@ from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane
 from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS, STALE_AFTER_MS, tick
+from chalicelib.engine.clock.due import STALE_AFTER_MS
+from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob

@@ -14,7 +14,8 @@ from chalicelib import aws
 from chalicelib.clocks import TIMEKEEPERS, LedgerClock, wall_clock_ms
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.engine.clock.leases import recover_expired, send_due
+from chalicelib.engine.clock.due import send_due
+from chalicelib.engine.clock.leases import recover_expired
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.yard import Yard

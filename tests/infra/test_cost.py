@@ -23,7 +23,6 @@ from chalicelib.cli.cost import cost
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import SOONEST_FIRST, Band
-from chalicelib.engine.clock.leases import HOUR_MS, MINUTE_MS
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish
 from chalicelib.functions import clock
@@ -339,10 +338,9 @@ def measured() -> Measurements:
     with Emulator.start() as emulator:
         published, in_bulk, succeeded, polled, completed, stored = {}, {}, {}, {}, {}, {}
         with aws_calls.metered_bench(emulator) as (bench, meter):
-            bench.clock.move(HOUR_MS - bench.clock() % HOUR_MS)
             bench.yard.insights.task_days.remember_condensed(bench.clock())  # as every tick but the very first finds it
             tick_of_the_hour = aws_calls.ticking(bench, meter)
-            bench.clock.move(MINUTE_MS)
+            bench.clock.move(60_000)
             tick = aws_calls.ticking(bench, meter)
             told_ticks = {metrics: ticking_and_telling(bench, meter, metrics) for metrics in METRICS}
             projected = {metrics: aws_calls.projecting(bench, meter, metrics) for metrics in METRICS}

@@ -108,14 +108,6 @@ def _remove(yard: Yard, job: Job) -> bool | Exception:
         return error
 
 
-Step = Callable[[Yard, Callable[[], bool], PassedOver], int]
-
-
-def retention(yard: Yard) -> dict[str, Step]:
-    """The step that the clock's run has where the settings let jobs expire; otherwise none."""
-    return {"expired_removed": remove_expired} if any(keep_s for _, _, keep_s in _retentions(yard.settings)) else {}
-
-
 def remove_expired(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """Remove jobs, tasks and messages alike, that were done longer ago than the settings keep them."""
     started_ms = yard.now_ms()

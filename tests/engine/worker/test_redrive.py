@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import NotFound
 from chalicelib.core.job import Job, JobError, to_envelope
 from chalicelib.core.states import Kind, State
@@ -76,6 +77,7 @@ def test_laps_wait_longer_and_end_after_the_fifth(w: World) -> None:
     assert redrive(w) == []
     dead = w.job(job.id)
     assert (dead.state, dead.requeue_count, dead.attempts, dead.delivery) == (State.FAILED, 5, 0, 6)
+    assert dead.cause is Cause.NEVER_STARTED
     assert dead.error == JobError("NeverStarted", "came back from the dead-letter queue 5 times without being run")
     assert events_of(dead) == ["published", *["requeued"] * 5, "dead"]
     assert w.messages() == []

@@ -1,0 +1,152 @@
+"""What the clock sends: bulks whose sender died, jobs whose time has come, and what SQS is about to forget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import chain
+
+from chalicelib.core.causes import Cause
+from chalicelib.core.decisions import (
+    HANDOVER_MS,
+    LEASE_MARGIN_MS,
+    UNSENT_GRACE_MS,
+    WAITED_TOO_LONG,
+    aside_ms,
+    beyond_sqs,
+    wake_for_send,
+)
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.job import Job
+from chalicelib.core.lanes import Lane
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.clock.listed import jobs_of, name_of
+from chalicelib.engine.publish.children import look_after
+from chalicelib.engine.publish.lanes import lane_named
+from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked
+from chalicelib.engine.sweeping import PassedOver, sweep
+from chalicelib.engine.worker.concurrency import freed
+from chalicelib.engine.worker.remove import remove_seen
+from chalicelib.engine.yard import Yard
+from chalicelib.store.directory import Outbox
+from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.ledger import JobRefused
+
+STALE_AFTER_MS = 7 * 86_400_000  # SQS forgets a message after 14 days
+
+
+def send_outboxes(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
+    """Send the jobs of every bulk whose sender did not finish; what cannot be sent now waits like any other job."""
+    outboxes = yard.directory.open_outboxes(yard.now_ms() - UNSENT_GRACE_MS)
+    return sweep(
+        outboxes,
+        partial(_empty_outbox, yard),
+        named=lambda outbox: f"outbox {outbox.name}",
+        enough_time=enough_time,
+        passed=passed,
+    )
+
+
+def send_due(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
+    """Wake every job whose time has come; those that were set aside come last."""
+    now_ms = yard.now_ms()
+    due = [yard.lists.due(shard, now_ms) for shard in range(yard.jobs.shards)]
+    silent: set[Lane] = set()
+    return sweep(
+        jobs_of(yard, chain(*due, yard.lists.due_again(now_ms))),
+        lambda job: _wake(yard, job, silent),
+        named=name_of,
+        enough_time=enough_time,
+        passed=passed,
+        set_aside=partial(_set_aside, yard),
+    )
+
+
+def resend_stale(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
+    """Send again every pending job last sent more than seven days ago, before SQS forgets its message."""
+    old_ms = yard.now_ms() - STALE_AFTER_MS
+    queries = (JobQuery(kind, index_keys=(State.PENDING.value,), until_ms=old_ms, descending=False) for kind in Kind)
+    pending = jobs_of(yard, chain.from_iterable(yard.lists.ids(each) for each in queries))
+    stale = (
+        job
+        for job in pending
+        if job.travels and job.wake_at_ms is None and (job.sent_at_ms or job.created_at_ms) <= old_ms
+    )
+    return sweep(stale, partial(_resend, yard), named=name_of, enough_time=enough_time, passed=passed)
+
+
+def _empty_outbox(yard: Yard, outbox: Outbox) -> int:
+    """Send what is still to be sent of a bulk; returns how many SQS took. The due index has the others from now on."""
+    pending = [job for job in yard.jobs.find_many(outbox.job_ids) if job.state is State.PENDING]
+    unsent = send_all(yard, pending)
+    for job in unsent:
+        with suppress(JobRefused):  # it moved on
+            yard.jobs.remind(job.id, job.uid, job.delivery, yard.now_ms() + UNSENT_GRACE_MS)
+    yard.directory.close_outbox(outbox.name)
+    return len(pending) - len(unsent)
+
+
+def _set_aside(yard: Yard, job: Job) -> None:
+    """Look at a job again when it has rested for as long as its failures want."""
+    with suppress(JobRefused):  # somebody else has moved it
+        yard.jobs.set_aside(job, yard.now_ms() + aside_ms(job.set_aside + 1))
+
+
+def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
+    """Do for a job what its time has come for. Of the ``silent`` lanes, one of which takes nothing, none is tried."""
+    now_ms = yard.now_ms()
+    if job.wake_at_ms is None:
+        return 0  # the index was behind
+    if job.state is State.WAITING:
+        yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms)
+    elif job.state.terminal and job.run_goes_on:
+        _free_slot(yard, job, now_ms)
+    elif job.state is State.SUCCESS and job.remove_on_complete:
+        remove_seen(yard, job)
+    elif job.state is not State.PENDING:
+        yard.jobs.forget_wake(job)
+    elif job.blocked:
+        look_after(yard, job)
+    elif not job.travels:
+        yard.jobs.forget_wake(job)  # a manual task that waited for its parent: from here on a person has it
+    elif beyond_sqs(job.due_at_ms, now_ms):
+        yard.jobs.wake_later(job, job.due_at_ms - HANDOVER_MS)
+    else:
+        _send_unless(yard, job, silent)
+    return 1
+
+
+def _send_unless(yard: Yard, job: Job, silent: set[Lane]) -> None:
+    """Send a job unless its lane is ``silent``; a lane that takes it not becomes so, which spares the others a call."""
+    lane = lane_named(yard, job.queue, job.priority)
+    if lane in silent:
+        raise Unavailable("its lane takes nothing now", got=str(lane))
+    try:
+        _send(yard, job)
+    except AWS_FAILURES:
+        silent.add(lane)
+        raise
+
+
+def _free_slot(yard: Yard, job: Job, now_ms: int) -> None:
+    """The slot of a job that somebody ended while it ran is free once its worker has let the lease run out."""
+    lease_until_ms = job.lease_until_ms or 0
+    if lease_until_ms >= now_ms:
+        yard.jobs.wake_later(job, lease_until_ms + LEASE_MARGIN_MS)
+        return
+    free = yard.jobs.free_slot(job)
+    freed(yard, job, free)
+    _wake(yard, free, set())
+
+
+def _resend(yard: Yard, job: Job) -> int:
+    now_ms = yard.now_ms()
+    send_marked(yard, yard.jobs.resend(job, now_ms, wake_for_send(job.due_at_ms, now_ms)))
+    return 1
+
+
+def _send(yard: Yard, job: Job) -> None:
+    now_ms = yard.now_ms()
+    send(yard, job, now_ms)
+    mark_sent(yard, job, now_ms)

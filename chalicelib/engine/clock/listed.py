@@ -1,0 +1,28 @@
+"""The jobs of a list of ids, as the steps of the clock read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from chalicelib.core.job import Job
+from chalicelib.engine.yard import Yard
+
+READ_CHUNK = 100
+
+
+def name_of(job: Job) -> str:
+    return f"job {job.id}"
+
+
+def jobs_of(yard: Yard, ids: Iterable[int]) -> Iterable[Job]:
+    """The jobs of a list of ids, read a hundred at a time."""
+    for chunk in chunks_of(ids):
+        yield from yard.jobs.find_many(chunk)
+
+
+def chunks_of(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Ids a hundred at a time, drawn from their index as they are needed."""
+    drawn = iter(ids)
+    while chunk := list(islice(drawn, READ_CHUNK)):
+        yield chunk
