@@ -153,7 +153,7 @@ class ProblemStyle:
 
     render: Callable[[Problem], Answer]
     model: Any
-    field_names: Mapping[str, str] = MappingProxyType({})
+    field_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def _standard(problem: Problem) -> Answer:
