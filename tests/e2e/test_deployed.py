@@ -18,7 +18,7 @@ from infra.functions import SENDING, Function, function_name
 from tests.support.deployed import LEASE_S, STAGE, Checkout, Deployed, checkout
 from tests.support.endpoint import client
 from tests.support.handlers.hooked import DIED, TOLD
-from tests.support.processes import is_running
+from tests.support.processes import clean_environment, is_running
 from tests.support.recording import recording
 from tests.support.waiting import becomes, until
 
@@ -183,7 +183,7 @@ class TestByChalice:
         source = checkout(tmp_path / "project", emulator.endpoint_url)
         awslambda = client("lambda", emulator.endpoint_url)
         command = source.command("deploy", "--stage", STAGE)
-        with subprocess.Popen(command, cwd=source.project, env=source.environment, start_new_session=True) as first:
+        with subprocess.Popen(command, cwd=source.project, env=clean_environment(), start_new_session=True) as first:
             until(lambda: awslambda.list_functions()["Functions"], 60, longest_pause_s=0.05)
             os.killpg(first.pid, signal.SIGKILL)
         assert set(_everything(emulator.endpoint_url)["functions"]) < FUNCTIONS

@@ -6,7 +6,6 @@ Each test is one of its examples or tables, in its order, with the result that i
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from chalicelib.local import access_keys
 from chalicelib.services import dead_letters, installation, messages, queues, traces
 from chalicelib.services.consumer import Consumer
 from chalicelib.services.records import Message
+from tests.support.processes import clean_environment
 from tests.support.service import Service as App
 from tests.support.service import service as deployed_app
 from tests.support.up import Service
@@ -295,11 +295,10 @@ class TestPrefix:
 def test_a_script_acts_on_taskyard_up_by_the_documented_variables(api: Service) -> None:
     (line,) = re.findall(r"^AWS_ENDPOINT_URL=.*\n.*python script.py$", DOCUMENT.read_text(), re.MULTILINE)
     given = dict(re.findall(r"(\w+)=(\S+)", line))
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
     script = "from chalicelib.services import messages; print(messages.publish('script', {}).id)"
     printed = subprocess.check_output(
         [sys.executable, "-c", script],
-        env={**clean, **given, "AWS_ENDPOINT_URL": api.endpoint_url},
+        env={**clean_environment(), **given, "AWS_ENDPOINT_URL": api.endpoint_url},
         cwd=DOCUMENT.parents[1],
         text=True,
     )

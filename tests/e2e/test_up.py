@@ -19,7 +19,7 @@ import pytest
 from chalicelib.cli.new_project import new_project
 from chalicelib.local.emulator import PROJECT_ROOT, Emulator
 from chalicelib.local.save_watch import REFUSED, SAVED_AGAIN
-from tests.support.processes import is_running
+from tests.support.processes import clean_environment, is_running
 from tests.support.up import Service, running
 from tests.support.waiting import becomes, until
 
@@ -39,11 +39,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def taskyard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "chalicelib.cli.main", *arguments]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
     return subprocess.run(
         command,
         cwd=PROJECT_ROOT,
-        env={**clean, **environment},
+        env={**clean_environment(), **environment},
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_S,

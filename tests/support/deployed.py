@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from chalicelib.local.emulator import Emulator
 from infra.deploy.archive import KEPT
 from tests.support.client import Client
-from tests.support.processes import descendants
+from tests.support.processes import clean_environment, descendants
 
 REPOSITORY = Path(__file__).parents[2]
 HANDLERS = REPOSITORY / "tests" / "support" / "handlers"
@@ -48,11 +47,6 @@ class Checkout:
     project: Path
     endpoint_url: str
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """This process's environment without what other tests may have set for AWS or Taskyard."""
-        return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
-
     def command(self, *arguments: str, at_endpoint: bool = True) -> list[str]:
         """The command line that runs a command of this checkout on the emulator."""
         where = ["--endpoint-url", self.endpoint_url] if at_endpoint else []
@@ -65,7 +59,7 @@ class Checkout:
         done = subprocess.run(
             self.command(*arguments, at_endpoint=at_endpoint),
             cwd=self.project,
-            env=self.environment,
+            env=clean_environment(),
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

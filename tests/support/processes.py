@@ -1,9 +1,16 @@
-"""What runs on this machine, as ``ps`` tells it."""
+"""What runs on this machine, as ``ps`` tells it, and what programs that tests start are given."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections import defaultdict
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what other tests may have set, or what makes programs compile anew."""
+    unwanted = ("AWS_", "TASKYARD_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 
 def is_running(pid: int) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.client import Client
-from tests.support.processes import descendants, is_running
+from tests.support.processes import clean_environment, descendants, is_running
 from tests.support.waiting import until
 
 START_DEADLINE_S = 60.0
@@ -69,12 +69,7 @@ class Service(Client):
 
 
 @contextmanager
-def running(
-    tmp_path: Path,
-    *options: str,
-    folder: Path | None = None,
-    **environment: str,
-) -> Iterator[Service]:
+def running(tmp_path: Path, *options: str, folder: Path | None = None, **environment: str) -> Iterator[Service]:
     """`taskyard up` on a free port, ready to answer; ended in the end.
 
     It runs in ``folder``, by default the current one.
@@ -84,7 +79,7 @@ def running(
     command = [sys.executable, "-m", "chalicelib.cli.main", "up", "--port", str(port), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=folder, env={**_environment(), **environment}
+            command, stdout=output, stderr=output, cwd=folder, env={**clean_environment(), **environment}
         )
     service = Service(process, port, log)
     try:
@@ -101,11 +96,6 @@ def _answers(service: Service) -> bool:
         return service.call("GET", "/health")[0] == 200
     except OSError:
         return False
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment without what other tests may have set for AWS or Taskyard."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TASKYARD_"))}
 
 
 def _free_port() -> int:
