@@ -16,6 +16,7 @@ import pytest
 from botocore import xform_name
 
 from chalicelib.cli.main import main
+from chalicelib.core.causes import Cause
 from chalicelib.core.job import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
 from chalicelib.core.states import MOVES
@@ -136,6 +137,11 @@ def test_the_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_leads_to_every_page() -> None:
     linked = {link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text())}
     assert {f"docs/{page.name}" for page in PAGES[1:]} <= linked
+
+
+def test_every_cause_of_a_dead_letter_is_named() -> None:
+    (row,) = re.findall(r"^\| dead letter \|.*$", CONCEPTS, re.MULTILINE)
+    assert [name for name in inline(row) if name != "cause"] == list(Cause)
 
 
 def test_every_alarm_is_explained() -> None:
