@@ -16,7 +16,7 @@ from chalicelib.cli.main import main
 NAME = "handlers_to_list"
 CODE = """from chalicelib.core.lanes import Band
 from chalicelib.core.retry import Fixed
-from chalicelib.engine.handlers import backoff, on, on_success, subscribe, task
+from chalicelib import backoff, on, on_success, subscribe, task
 
 
 @task("mail.send", pool="mail", lanes=(Band.LOW, Band.HIGH), timeout_s=1.5, max_attempts=5, concurrency=2, size=9)

@@ -26,7 +26,7 @@ class NotInstalled:
 
 sys.meta_path.insert(0, NotInstalled())
 
-from chalicelib.engine.handlers import task
+from chalicelib import task
 from chalicelib.testing import Workbench
 
 @task("greet")

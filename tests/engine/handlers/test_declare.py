@@ -532,7 +532,7 @@ def test_a_wrong_input_is_refused_by_the_first_field_at_fault(value: Any, field:
 PACKAGE = {
     "__init__.py": "",
     "first.py": """
-from chalicelib.engine.handlers import backoff, task
+from chalicelib import backoff, task
 
 @task("first")
 def run(value):
@@ -543,7 +543,7 @@ def slow(retry):
     return 9
 """,
     "second.py": """
-from chalicelib.engine.handlers import subscribe
+from chalicelib import subscribe
 from {name}.first import run, slow  # imported, so not declared a second time
 
 @subscribe("second")
@@ -555,7 +555,7 @@ def helper(value):
 """,
     "inner/__init__.py": "",
     "inner/third.py": """
-from chalicelib.engine.handlers import task
+from chalicelib import task
 
 class Tools:
     pass
