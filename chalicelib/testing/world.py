@@ -40,6 +40,7 @@ STREAM_BATCH = 100
 FUNCTION_LIMIT_MS = 60_000  # of the functions beside the worker
 SHARD = "shard-1"  # moto's streams have one
 QUEUE_ARN = f"arn:aws:sqs:{cloud.REGION}:{cloud.ACCOUNT}"
+QUEUE_URL = f"https://sqs.{cloud.REGION}.amazonaws.com/{cloud.ACCOUNT}"
 
 Function = Callable[[Yard, Mapping[str, Any], Any], Any]
 
@@ -123,7 +124,7 @@ class World:
 
     def deliver_batch(self, name: str, remaining_ms: int | None = None) -> list[str] | None:
         """One batch of a queue to its function; returns what came back, ``None`` if the function's process died."""
-        url = self.sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        url = f"{QUEUE_URL}/{name}"
         answer = self.sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=BATCH_MAX_MESSAGES, MessageSystemAttributeNames=["All"]
         )

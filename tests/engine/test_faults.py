@@ -660,21 +660,6 @@ SCENARIOS = {
 }
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Act every scenario once, and ask for one test a call and mode."""
-    if "fault" not in metafunc.fixturenames:
-        return
-    parameters = []
-    with stage(FUNCTIONS, RUNS) as fresh:
-        for scenario in SCENARIOS.values():
-            try:
-                faults = faults_of(scenario, fresh)
-            except Exception:  # the scenario's undisturbed test tells what is wrong
-                faults = []
-            parameters += [pytest.param(scenario, fault, id=f"{scenario.name}/{fault}") for fault in faults]
-    metafunc.parametrize(("scenario", "fault"), parameters)
-
-
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Callable[[Fault | None], Play]]:
     with stage(FUNCTIONS, RUNS) as ready:
@@ -682,18 +667,20 @@ def fresh() -> Iterator[Callable[[Fault | None], Play]]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
-def test_goes_well_undisturbed(scenario: Scenario, fresh: Callable[[Fault | None], Play]) -> None:
+def test_goes_well_undisturbed_and_survives_every_fault(
+    scenario: Scenario, fresh: Callable[[Fault | None], Play], subtests: pytest.Subtests
+) -> None:
     play = acted(scenario, fresh(None))
     verify(play)
     scenario.check(play)
-    assert play.calls.points
-
-
-def test_survives_a_fault(scenario: Scenario, fault: Fault, fresh: Callable[[Fault | None], Play]) -> None:
-    play = acted(scenario, fresh(fault))
-    assert play.calls.fired
-    verify(play)
-    scenario.check(play)
+    faults = faults_of(scenario, play.calls)
+    assert faults
+    for fault in faults:
+        with subtests.test(str(fault)):
+            play = acted(scenario, fresh(fault))
+            assert play.calls.fired
+            verify(play)
+            scenario.check(play)
 
 
 def test_a_failing_call_costs_only_its_own_job(fresh: Callable[[Fault | None], Play]) -> None:

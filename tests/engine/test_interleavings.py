@@ -64,7 +64,7 @@ from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import STATE_PART, JobRefused, StoredOutput, decoded
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world
-from tests.support.yards import START_MS, Exited, moto_bench
+from tests.support.yards import START_MS, Exited, forget_clients, moto_bench
 
 EXAMPLES = 50
 STEPS = 25
@@ -133,7 +133,9 @@ class Races:
     countdown: int = -1
     other: Callable[[], None] | None = None
 
-    def attach(self, emitter: Any) -> None:
+    def attach(self) -> None:
+        forget_clients()
+        emitter = aws._session().get_component("event_emitter")
         emitter.register("before-call", self._before_call)
         emitter.register("provide-client-params.sqs", self._note_sent)
 
@@ -784,7 +786,7 @@ def assert_legal_start(before: Job, after: Job) -> None:
 def test_no_interleaving_breaks_an_invariant() -> None:
     racing = Races()
     with world([work, keep, forward]) as used:
-        racing.attach(aws._session().get_component("event_emitter"))
+        racing.attach()
         run_state_machine_as_test(
             lambda: Interleavings(used, racing),
             settings=settings(
@@ -877,7 +879,7 @@ def test_a_retry_that_read_the_job_too_early_gives_it_all_its_attempts_or_nothin
     """The job is retried, claimed and canceled by others between the read and the write of a retry."""
     racing = Races()
     with world([work]) as used:
-        racing.attach(aws._session().get_component("event_emitter"))
+        racing.attach()
         yard = wiped(used).yard
         job = publish(yard, NewJob(kind=Kind.TASK, type="work", max_attempts=1))
 
@@ -901,7 +903,7 @@ def test_a_heartbeat_just_in_time_keeps_the_job() -> None:
     """The lease has run out, another worker has seen it, and before it writes the first one is heard of again."""
     racing = Races()
     with world([work]) as used:
-        racing.attach(aws._session().get_component("event_emitter"))
+        racing.attach()
         play = wiped(used)
         yard = play.yard
         job = publish(yard, NewJob(kind=Kind.TASK, type="work"))

@@ -172,7 +172,7 @@ def test_the_occupancy_is_true_whatever_fails(scenario: Scenario, fresh: Callabl
     play = acted(scenario, fresh(None))
     verify(play)
     scenario.check(play)
-    faults = faults_of(scenario, fresh)
+    faults = faults_of(scenario, play.calls)
     assert faults
     for fault in faults:
         play = acted(scenario, fresh(fault))

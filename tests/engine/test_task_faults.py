@@ -167,7 +167,7 @@ def test_whatever_fails_each_ends_once(scenario: Scenario, fresh: Callable[[Faul
     answering_who_waits(play)
     verify(play)
     scenario.check(play)
-    faults = faults_of(scenario, fresh)
+    faults = faults_of(scenario, play.calls)
     assert faults
     for fault in faults:
         play = acted(scenario, fresh(fault))

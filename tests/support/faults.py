@@ -43,7 +43,7 @@ from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.wait_lists import WAIT_LIST
 from tests.support.worlds import World, wiped, world
-from tests.support.yards import Exited
+from tests.support.yards import Exited, forget_clients
 
 T = TypeVar("T")
 REPEATS = 12  # how often a client repeats a request that was not answered
@@ -104,8 +104,10 @@ class Calls:
     sent: list[tuple[str, str]] = field(default_factory=list)  # queue URL and body of all that reached SQS
     _current: threading.local = field(default_factory=threading.local)
 
-    def attach(self, emitter: Any) -> None:
-        """Stand around every call of the clients that are made with this session from now on."""
+    def attach(self) -> None:
+        """Stand around every call of the clients that are made from now on."""
+        forget_clients()
+        emitter = aws._session().get_component("event_emitter")
         emitter.register_first("before-call", self._begins)
         emitter.register_first("before-send", self._goes_out)
         emitter.register_last("before-send", self._comes_back)
@@ -247,8 +249,7 @@ def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault
     calls = Calls(runs)
     no_waiting = SimpleNamespace(sleep=lambda _seconds: None)  # botocore waits between its repetitions
     with world(functions) as used, patch("botocore.endpoint.time", no_waiting), _old_objects_left_alone():
-        aws._session.cache_clear()
-        calls.attach(aws._session().get_component("event_emitter"))
+        calls.attach()
         used.on_restart = calls.revive
 
         def fresh(fault: Fault | None = None) -> Play:
@@ -278,9 +279,8 @@ def acted(scenario: Scenario, play: Play) -> Play:
     return play
 
 
-def faults_of(scenario: Scenario, fresh: Callable[[Fault | None], Play]) -> list[Fault]:
-    """What is tried on a scenario: it is acted once to learn of its calls."""
-    calls = acted(scenario, fresh(None)).calls
+def faults_of(scenario: Scenario, calls: Calls) -> list[Fault]:
+    """What is tried on a scenario, of whose calls ``calls`` has learned when it was acted undisturbed."""
     faults: list[Fault] = []
     runs = calls.runs_before[calls.points[0]]
     for point in calls.points:

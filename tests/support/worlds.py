@@ -28,7 +28,7 @@ from chalicelib.testing import cloud
 from chalicelib.testing import world as kit
 from chalicelib.testing.clock import START_MS, MovableClock
 from chalicelib.testing.world import QUEUE_ARN, Function, Remaining
-from tests.support.yards import SETTINGS
+from tests.support.yards import SETTINGS, forget_clients
 
 __all__ = ["Remaining", "World", "envelopes", "sqs_event", "wiped", "world"]
 
@@ -45,8 +45,7 @@ class World(kit.World):
     on_restart: Callable[[], None] = lambda: None
 
     def restart(self, registry: Registry | None = None) -> None:
-        """The process ends; the next one has new clients, a new block of ids and empty caches."""
-        aws.client.cache_clear()
+        """The process ends; the next one has a new block of ids and empty caches."""
         self.on_restart()
         kit.World.restart(self, registry)
 
@@ -141,11 +140,15 @@ def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterato
     with cloud.cloud(chosen, registry.queues, clock, late_ms=1):  # as moto is by itself
         yard = build(registry, chosen, now_ms=clock, exit_process=exits.append)
         sqs = botocore.session.get_session().create_client("sqs", region_name=cloud.REGION)
-        yield World(yard, clock, registry, sqs, dict(cloud.queues()), exits)
+        try:
+            yield World(yard, clock, registry, sqs, dict(cloud.queues()), exits)
+        finally:
+            forget_clients()  # a test may have attached something to them
 
 
 def wiped(used: World) -> World:
-    """``used`` as on its first day: nothing stored, nothing sent, a new process."""
+    """``used`` as on its first day: nothing stored, nothing sent, a new process with clients of its own."""
+    aws.client.cache_clear()
     cloud.empty(used.lasting)
     used.clock.ms = START_MS
     used.exits.clear()
