@@ -6,6 +6,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context
 from chalicelib.services import installation, tasks
 from chalicelib.store.jobs import Lease
+from tests.support.ledger import place
 from tests.support.steps import LEASE_MS, a_message, a_task, using, work
 from tests.support.worlds import World
 from tests.support.yards import Exited, events_of
@@ -151,9 +153,13 @@ def test_a_message_is_replaced_before_its_polls_wear_it_out(w: World) -> None:
 
     using(w, handler)
     job = a_task(w)
-    for _ in range(POLLS_A_MESSAGE):
-        work(w)
+    work(w)
+    place(w.yard, replace(w.job(job.id), polled=POLLS_A_MESSAGE - 2))
+    for delivery in (1, 2):
         w.clock.move(1_000)
+        work(w)
+        assert w.job(job.id).delivery == delivery
+    w.clock.move(1_000)
     polled = w.job(job.id)
     assert (polled.polled, polled.delivery, polled.state) == (POLLS_A_MESSAGE, 2, State.PENDING)
     work(w)
