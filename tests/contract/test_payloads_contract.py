@@ -20,9 +20,9 @@ from chalicelib.store.payloads import (
     StoredBody,
     answered_bytes,
 )
+from tests.contract.transitions import OLD
 from tests.support.backends import Ground
 from tests.support.ledger import BIRTH, job_of, parts_of
-from tests.support.transitions import OLD
 
 BUCKET_BYTES = 400_000
 QUOTES = 4  # in {"input":"..."}; what an answer escapes counts twice

@@ -16,6 +16,20 @@ from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import BODY_PART, JobRefused, StoredOutput, decoded, state_key
 from chalicelib.store.table import Change, Clause, Refused
+from tests.contract.transitions import (
+    BY_NAME,
+    ERROR,
+    LEASE_MS,
+    NEW,
+    OLD,
+    OTHER,
+    POLLED,
+    Case,
+    Scene,
+    abandoned,
+    lease_at,
+    running,
+)
 from tests.support.backends import Ground
 from tests.support.ledger import (
     BIRTH,
@@ -31,20 +45,6 @@ from tests.support.ledger import (
     place,
     stored,
     wake,
-)
-from tests.support.transitions import (
-    BY_NAME,
-    ERROR,
-    LEASE_MS,
-    NEW,
-    OLD,
-    OTHER,
-    POLLED,
-    Case,
-    Scene,
-    abandoned,
-    lease_at,
-    running,
 )
 from tests.support.waiting import becomes
 
