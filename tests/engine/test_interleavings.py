@@ -221,7 +221,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self, used: World, racing: Races) -> None:
         super().__init__()
-        self.world = wiped(used)
+        self.world = wiped(used, same_clients=True)
         self.racing = racing
         self.racing.reset()
         stagehand.told = "succeed"

@@ -255,7 +255,7 @@ def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault
         def fresh(fault: Fault | None = None) -> Play:
             calls.reset(fault)
             runs.clear()
-            return Play(wiped(used), calls, runs)
+            return Play(wiped(used, same_clients=True), calls, runs)
 
         yield fresh
 

@@ -34,7 +34,11 @@ from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models import DynamoDBBackend, DynamoType, Table
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node, UpdateExpression
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
-from moto.dynamodb.parsing.validators import ActionCountValidator, UpdateExpressionValidator
+from moto.dynamodb.parsing.validators import (
+    ActionCountValidator,
+    OverlappingPathsValidator,
+    UpdateExpressionValidator,
+)
 from moto.dynamodb.responses import DynamoHandler
 from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
 from moto.sqs.responses import SQSResponse
@@ -67,6 +71,7 @@ def install() -> None:
         (Table, "query", _looking_at_one_part()),
         (ConditionExpressionParser, "_lex_condition_expression", _remembering_words()),
         (DepthFirstTraverser, "traverse", _traverse),
+        (OverlappingPathsValidator, "traverse", OverlappingPathsValidator.check_for_overlapping_paths),  # root and all
         (UpdateExpressionParser, "make", staticmethod(cache(_expressions()))),
         (UpdateExpressionValidator, "get_ast_processors", _processors_of_values()),
         (moto.dynamodb.parsing.validators, "deepcopy", _copy),

@@ -146,9 +146,10 @@ def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterato
             forget_clients()  # a test may have attached something to them
 
 
-def wiped(used: World) -> World:
-    """``used`` as on its first day: nothing stored, nothing sent, a new process with clients of its own."""
-    aws.client.cache_clear()
+def wiped(used: World, *, same_clients: bool = False) -> World:
+    """``used`` as on its first day: nothing stored, nothing sent, a new process, with clients without hooks."""
+    if not same_clients:
+        aws.client.cache_clear()
     cloud.empty(used.lasting)
     used.clock.ms = START_MS
     used.exits.clear()

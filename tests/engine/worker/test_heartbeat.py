@@ -41,7 +41,7 @@ def test_a_handler_that_overruns_is_interrupted_and_the_batch_unharmed(w: World)
     failed = w.job(slow.id)
     assert (failed.state, failed.attempts, failed.failures) == (State.PENDING, 1, 1)
     line = handler.__code__.co_firstlineno + 3
-    assert failed.error == JobError("Timeout", "attempt 1 overran its time", f"test_keeping.py:{line} handler")
+    assert failed.error == JobError("Timeout", "attempt 1 overran its time", f"test_heartbeat.py:{line} handler")
     assert w.job(good.id).output == '"good"'
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

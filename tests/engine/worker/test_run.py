@@ -54,7 +54,7 @@ def test_a_failure_is_told_in_full(w: World) -> None:
     assert failed.error is not None
     assert (failed.error.type, failed.error.message) == ("ValueError", "no paper")
     line = handler.__code__.co_firstlineno + 3
-    assert failed.error.where == f"test_running.py:{line} handler"
+    assert failed.error.where == f"test_run.py:{line} handler"
     assert failed.due_at_ms == START_MS + 1_600
     assert failed.wake_at_ms == failed.due_at_ms + 90_000
     assert hidden_for_ms(w, job) == 2_000  # never early: whole seconds, rounded up
@@ -259,7 +259,7 @@ def test_whatever_a_handler_raises_is_one_failed_attempt(
     assert work(w) == [message_of(w, bad).id]
     failed = w.job(bad.id)
     assert (failed.state, failed.attempts, failed.failures) == (State.PENDING, 1, 1)
-    place = f"test_running.py:{handler.__code__.co_firstlineno + 3} handler"
+    place = f"test_run.py:{handler.__code__.co_firstlineno + 3} handler"
     assert failed.error == JobError(kind, text, place)
     assert w.job(good.id).state is State.SUCCESS  # in the same batch
     (told,) = [record for record in caplog.records if record.message == "handler failed"]
@@ -449,7 +449,7 @@ def test_what_a_service_refuses_within_a_handler_is_an_ordinary_failure(
     w.go_on()
     dead = w.job(job.id)
     assert (dead.state, dead.attempts, dead.failures) == (State.FAILED, 2, 2)
-    place = f"test_running.py:{handler.__code__.co_firstlineno + 2} handler"
+    place = f"test_run.py:{handler.__code__.co_firstlineno + 2} handler"
     assert dead.error == JobError(type(error).__name__, str(error), place)
     told = [vars(record)["exception"] for record in caplog.records if record.message == "handler failed"]
     assert [text.splitlines()[-1] for text in told] == [f"chalicelib.core.errors.{type(error).__name__}: {error}"] * 2
@@ -479,7 +479,7 @@ def test_the_place_of_a_failure_is_the_users_line_not_the_services(w: World) -> 
     job = a_task(w)
     work(w)
     failed = w.job(job.id)
-    place = f"test_running.py:{handler.__code__.co_firstlineno + 2} handler"
+    place = f"test_run.py:{handler.__code__.co_firstlineno + 2} handler"
     assert (failed.state, failed.error and failed.error.where) == (State.PENDING, place)
 
 
