@@ -14,8 +14,8 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
 from chalicelib.core.retry import DELAY_MAX_MS, Exponential
+from chalicelib.core.sqs import VISIBILITY_MAX_S
 
-SQS_VISIBILITY_MAX_S = 43_200
 BANDS = tuple(Band)
 # How workers are shared out on Lambda while all lanes are full.
 LANE_CONCURRENCY = {Band.CRITICAL: 50, Band.HIGH: 20, Band.MEDIUM: 10, Band.NORMAL: 10, Band.LOW: 2}
@@ -157,9 +157,9 @@ class Settings:
             self.lease_s,
         )
         _expect(
-            1_000 <= self.poll_lease_ms <= SQS_VISIBILITY_MAX_S * 1_000,
+            1_000 <= self.poll_lease_ms <= VISIBILITY_MAX_S * 1_000,
             "POLL_LEASE_MS",
-            "1000 to 43200000",
+            f"1000 to {VISIBILITY_MAX_S * 1_000}",
             self.poll_lease_ms,
         )
         _check_prefixes({"MQ_PREFIX": self.mq_prefix, "TASK_PREFIX": self.task_prefix})

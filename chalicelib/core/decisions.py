@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from chalicelib.core.causes import Cause
 from chalicelib.core.job import SILENT_LOCKS_MAX, Job, JobError, Tombstone
 from chalicelib.core.retry import Backoff, Named, bounded_ms
+from chalicelib.core.sqs import DELAY_MAX_S
 from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
 
-SQS_DELAY_MAX_MS = 900_000
+SQS_DELAY_MAX_MS = DELAY_MAX_S * 1_000
 HANDOVER_MS = 12 * 60_000  # how long before its time the clock hands a long-delayed job to SQS
 UNSENT_GRACE_MS = 20_000  # how long a sender has before the clock sends in its place
 MISSED_GRACE_MS = 90_000  # how long after its time a hidden message may fail to come back

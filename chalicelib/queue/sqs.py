@@ -13,10 +13,10 @@ from botocore.exceptions import ClientError
 from chalicelib import settings
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Lane, sqs_name
+from chalicelib.core.sqs import VISIBILITY_MAX_S
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, NoQueue, OutgoingMessage, Received
 
 T = TypeVar("T")
-VISIBILITY_MAX_S = 43_200  # the SQS limit, counted from the receive
 COPIED_ATTRIBUTES = (
     "VisibilityTimeout",
     "MessageRetentionPeriod",

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from chalicelib import aws
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
+from chalicelib.core.sqs import VISIBILITY_MAX_S
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.local.emulator import Emulator
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES, NoQueue, OutgoingMessage, Received
-from chalicelib.queue.sqs import COPIED_ATTRIBUTES, VISIBILITY_MAX_S, SqsTransport, packed
+from chalicelib.queue.sqs import COPIED_ATTRIBUTES, SqsTransport, packed
 from tests.support import backends
 from tests.support.backends import Difference, Ground
 from tests.support.waiting import becomes, until

@@ -16,6 +16,7 @@ from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Disposition, Failed, Interrupted, Nack, Outcome, Succeeded
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import Job, JobError, Tombstone
+from chalicelib.core.sqs import VISIBILITY_MAX_S
 from chalicelib.core.states import Kind, State
 from chalicelib.core.texts import readable
 from chalicelib.engine.commands.lifecycle import RACE_TRIES, find
@@ -32,7 +33,7 @@ from chalicelib.queue.contract import Received
 from chalicelib.store.ledger import JobRefused, with_settle_token
 
 LOCK_MIN_MS = 1_000
-LOCK_MAX_MS = 43_200_000  # SQS hides a message for at most 12 hours
+LOCK_MAX_MS = VISIBILITY_MAX_S * 1_000
 WAIT_MAX_S = 20  # the SQS limit of a long poll; API Gateway ends every request after 29 s
 RECEIVING_MAX_MS = 3_000  # how long a poll goes on taking beyond its wait; whoever waited longer would be gone
 PAUSED_TURN_S = 1  # how long a poll of a paused topic sleeps before it looks again

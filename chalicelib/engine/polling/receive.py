@@ -9,6 +9,7 @@ from chalicelib.core.decisions import Ack, Nack
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.core.lanes import Lane
+from chalicelib.core.sqs import VISIBILITY_MAX_S
 from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.worker.claim import claim, opened
 from chalicelib.engine.yard import Yard
@@ -18,7 +19,6 @@ from chalicelib.store.ledger import OBJECT_PLACE
 from chalicelib.store.payloads import answered_bytes
 
 ANSWER_ROOM_BYTES = 5_242_880  # of the 6 MB that Lambda can answer, what is left for the messages' contents
-HIDE_MAX_S = 43_200  # the SQS limit, counted from the receive
 WAIT_MARGIN_S = 1  # what a message is hidden beyond its lease when nobody knows at which moment of a wait it came
 
 
@@ -85,7 +85,7 @@ class PolledBatch:
         most = min(self.limit - len(self.received), BATCH_MAX_MESSAGES)
         hide_s = -(-self.lease_ms // 1_000) + (WAIT_MARGIN_S if wait_s else 0)
         asked_at_ms = self.yard.now_ms()
-        messages = self.yard.transport.receive(source, most, min(hide_s, HIDE_MAX_S), wait_s)
+        messages = self.yard.transport.receive(source, most, min(hide_s, VISIBILITY_MAX_S), wait_s)
         return messages, (self.yard.now_ms() if wait_s else asked_at_ms) + self.lease_ms
 
     def _claim_all(self, messages: list[Received], until_ms: int) -> None:

@@ -13,19 +13,19 @@ from chalicelib import aws
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import Job, to_envelope
 from chalicelib.core.lanes import Lane
+from chalicelib.core.sqs import DELAY_MAX_S
 from chalicelib.engine.publish.lanes import lane_named, on_lane
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import NoQueue, OutgoingMessage
 from chalicelib.store.ledger import JobRefused
 
-SQS_DELAY_MAX_S = 900
 AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has given up
 
 
 def outgoing_message(yard: Yard, job: Job, now_ms: int) -> OutgoingMessage:
     """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
-    delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), SQS_DELAY_MAX_S)
+    delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), DELAY_MAX_S)
     return OutgoingMessage(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s)
 
 

@@ -1,0 +1,6 @@
+"""What SQS allows (Amazon SQS Developer Guide, "Message quotas"), each limit here alone."""
+
+from __future__ import annotations
+
+DELAY_MAX_S = 900  # of a message that is sent
+VISIBILITY_MAX_S = 43_200  # of a received message, counted from its receive
