@@ -70,7 +70,6 @@ class Yard:
     pauses: Pauses
     insights: Insights
     transport: Transport
-    open_lane: Callable[[Lane], None]
     objects: Any
     handlers: Registry
     ids: JobIds
@@ -122,7 +121,6 @@ def build(
         pauses=Pauses(directory.table),
         insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
         transport=transport,
-        open_lane=transport.open_lane,
         objects=objects,
         handlers=handlers,
         ids=JobIds(directory.take_id_block),

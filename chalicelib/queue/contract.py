@@ -52,6 +52,10 @@ class Transport(Protocol):
         """The name of the queue behind a lane."""
         ...
 
+    def open_lane(self, lane: Lane) -> None:
+        """Make the queue of a lane that infra does not know, unless it is there."""
+        ...
+
     def send(self, outgoing: OutgoingMessage) -> None:
         """Send one text. Once this returns the message is durable; if it raises, it may be all the same.
 

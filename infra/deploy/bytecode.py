@@ -29,9 +29,9 @@ def add_bytecode(archive: Path) -> None:
     Raises ``BytecodeRefused`` when one does not compile.
     """
     with ZipFile(archive, "a", ZIP_DEFLATED) as zipped:
-        held = dict.fromkeys(zipped.namelist())
-        for source in held:
-            if source.endswith(".py") and cached(source) not in held:
+        contents = dict.fromkeys(zipped.namelist())
+        for source in contents:
+            if source.endswith(".py") and cached(source) not in contents:
                 entry = ZipInfo(cached(source), zipped.getinfo(source).date_time)
                 entry.external_attr, entry.compress_type = READABLE, ZIP_DEFLATED
                 zipped.writestr(entry, _compiled(source, zipped.read(source)))

@@ -37,7 +37,7 @@ def ground() -> Iterator[Bench]:
     functions = [handler.function for handler in registry.tasks.values()]
     with moto_bench(functions) as made:
         for lane in (FIVE, LONE):
-            made.yard.open_lane(lane)
+            made.yard.transport.open_lane(lane)
         yield made
 
 

@@ -104,7 +104,7 @@ class Ground:
         yard = build(registry, self.settings, now_ms=clock, exit_process=exits.append)
         for queue, bands in registry.queues.items():
             for band in bands if queue != DEFAULT_POOL else ():  # whose lanes infra has made
-                yard.open_lane(Lane(queue, band))
+                yard.transport.open_lane(Lane(queue, band))
         return Bench(yard, clock, exits)
 
     def threads(self, most: int = THREADS) -> int:

@@ -310,17 +310,17 @@ def _totals(seen: Dashboard, quantity: Quantity, told: Set[str]) -> Amounts:
 
 
 def _rates(flows: Mapping[str, Flow], everything: Flow, measure: Measure) -> Rates:
-    def told(flow: Flow) -> float:
+    def rate(flow: Flow) -> float:
         return round(flow.rate(measure), DECIMALS)
 
-    return Rates(by_topic={name: told(flow) for name, flow in flows.items()}, total=told(everything))
+    return Rates(by_topic={name: rate(flow) for name, flow in flows.items()}, total=rate(everything))
 
 
 def _latencies(flows: Mapping[str, Flow], everything: Flow, measure: Measure) -> Latencies:
-    def told(flow: Flow) -> Percentiles:
+    def percentiles(flow: Flow) -> Percentiles:
         return Percentiles(**{name: _rounded(flow.percentile_ms(measure, share)) for name, share in SHARE_OF.items()})
 
-    return Latencies(by_topic={name: told(flow) for name, flow in flows.items()}, total=told(everything))
+    return Latencies(by_topic={name: percentiles(flow) for name, flow in flows.items()}, total=percentiles(everything))
 
 
 def _rounded(number: float | None) -> float | None:

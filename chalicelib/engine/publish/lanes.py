@@ -71,7 +71,7 @@ def _open_once(yard: Yard, lane: Lane) -> None:
 
 def _open(yard: Yard, lane: Lane) -> None:
     """Make the lane's queue, then note it, so that a lane that is noted can be used; nothing is sent before both."""
-    yard.open_lane(lane)
+    yard.transport.open_lane(lane)
     yard.directory.add_band(lane.queue, lane.band)
     known = yard.known_bands.get(lane.queue, (0, ()))[1]
     _remember(yard, lane.queue, tuple(soonest_first((*known, lane.band))))

@@ -289,7 +289,7 @@ def test_a_long_error_still_fits_into_a_datagram(w: World, daemon: Daemon, monke
 
     using(w, handler)
     yard = traced(w)
-    w.yard.open_lane(Lane(topic, Band.NORMAL))
+    w.yard.transport.open_lane(Lane(topic, Band.NORMAL))
     in_trace(monkeypatch, PUBLISHER)
     a_message(w, topic)
     run_lane(w, yard, topic)
