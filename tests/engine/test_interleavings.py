@@ -52,7 +52,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
 from chalicelib.engine.publish.publish import publish, publish_many
-from chalicelib.engine.worker.claim import claim, opened, recorded
+from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.remove import remove
 from chalicelib.engine.worker.settle import settle, settle_late
@@ -633,7 +633,7 @@ class Interleavings(RuleBasedStateMachine):
             self.busy.append(Run(verdict, message))
         elif isinstance(verdict, Nack):
             if verdict.reason == "not due":
-                recorded(self.yard, envelope, wake_for_return(envelope.due_at_ms, self.world.clock.ms))
+                ensure_recorded(self.yard, envelope, wake_for_return(envelope.due_at_ms, self.world.clock.ms))
             self.yard.transport.hide([message], verdict.delay_s or 0)
         else:
             self.yard.transport.delete([message])

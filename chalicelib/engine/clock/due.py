@@ -26,7 +26,7 @@ from chalicelib.engine.publish.children import look_after
 from chalicelib.engine.publish.lanes import lane_named
 from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
-from chalicelib.engine.worker.concurrency import freed
+from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
@@ -136,7 +136,7 @@ def _free_slot(yard: Yard, job: Job, now_ms: int) -> None:
         yard.jobs.wake_later(job, lease_until_ms + LEASE_MARGIN_MS)
         return
     free = yard.jobs.free_slot(job)
-    freed(yard, job, free)
+    fill_freed_slot(yard, job, free)
     _wake(yard, free, set())
 
 

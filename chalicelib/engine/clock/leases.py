@@ -18,7 +18,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.listed import chunks_of, jobs_of, name_of
 from chalicelib.engine.publish.send import mark_sent, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
-from chalicelib.engine.worker.concurrency import freed
+from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import JobQuery
 
@@ -53,7 +53,7 @@ def recover_locked(yard: Yard, topic: str | None, enough_time: Callable[[], bool
 
 
 def _recover(yard: Yard, job: Job) -> int:
-    recovered = _released(yard, job, yard.now_ms())
+    recovered = _release(yard, job, yard.now_ms())
     if recovered.state is State.PENDING:
         send_marked(yard, recovered)
     return 1
@@ -64,7 +64,7 @@ def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
     released: list[Job] = []
 
     def unblock(job: Job) -> int:
-        released.append(_released(yard, job, yard.now_ms()))
+        released.append(_release(yard, job, yard.now_ms()))
         return 1
 
     sweep(jobs, unblock, named=name_of)
@@ -76,12 +76,12 @@ def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
     return len(released)
 
 
-def _released(yard: Yard, job: Job, now_ms: int) -> Job:
+def _release(yard: Yard, job: Job, now_ms: int) -> Job:
     """A job whose lease ran out, to be sent again, or a dead letter. Raises ``JobRefused``."""
     match on_lost_lease(job):
         case Abandoned(_, error):
             released = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
         case TakeOver():
             released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
-    freed(yard, job, released)
+    fill_freed_slot(yard, job, released)
     return released

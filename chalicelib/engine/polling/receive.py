@@ -100,7 +100,7 @@ class PolledBatch:
                 return
             waiting.pop(0)
             lease = Lease(self.yard.token(), until_ms, self.consumer, message.source, message.receipt)
-            job = self._claimed(message, envelope, lease)
+            job = self._claim(message, envelope, lease)
             if job is not None:
                 self.received.append(job)
                 self._room_bytes -= self._size_bytes(to_envelope(job), job)
@@ -116,7 +116,7 @@ class PolledBatch:
                 self.yard.transport.delete([message])
         return sorted(readable, key=lambda entry: soonest(entry[1]))
 
-    def _claimed(self, message: Received, envelope: Job, lease: Lease) -> Job | None:
+    def _claim(self, message: Received, envelope: Job, lease: Lease) -> Job | None:
         """The running job; ``None`` when the message was void, or is not to be had now."""
         verdict = claim(self.yard, envelope, lease)
         match verdict:

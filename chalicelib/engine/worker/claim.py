@@ -20,7 +20,7 @@ from chalicelib.core.decisions import (
     on_delivery,
 )
 from chalicelib.core.job import Job, from_envelope
-from chalicelib.engine.worker.concurrency import freed, turn_away
+from chalicelib.engine.worker.concurrency import fill_freed_slot, turn_away
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused
@@ -64,7 +64,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                 case TakeOver(job):
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
                 case Abandoned(job, error):
-                    freed(yard, job, yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms))
+                    fill_freed_slot(yard, job, yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms))
                     return Ack("attempts used up")
                 case Claim(crowded):
                     seen = crowded
@@ -75,7 +75,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     return CONTENDED
 
 
-def recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:
+def ensure_recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:
     """Make sure that a job which goes back unstarted is on the ledger, and that the clock looks after it."""
     try:
         yard.jobs.remind(envelope.id, envelope.uid, envelope.delivery, wake_at_ms)

@@ -31,7 +31,7 @@ def turn_away(yard: Yard, job: Job) -> bool:
     return defer(yard, job, of_type(job.type), yard.concurrency.full(job.type, limit.concurrency))
 
 
-def freed(yard: Yard, before: Job, after: Job) -> None:
+def fill_freed_slot(yard: Yard, before: Job, after: Job) -> None:
     """Send the next job of a type, if the change from ``before`` to ``after`` has freed a slot of it."""
     if before.slot and not after.slot:
         send_next_safely(yard, of_type(before.type), 1)
@@ -48,7 +48,7 @@ def leave(yard: Yard, job: Job) -> None:
         if ledger.state is State.RUNNING:
             return  # it is run still, under this very lease
         try:
-            freed(yard, ledger, yard.jobs.free_slot(ledger))
+            fill_freed_slot(yard, ledger, yard.jobs.free_slot(ledger))
         except JobRefused:
             continue  # it moved in between: look again
         return

@@ -18,7 +18,7 @@ from chalicelib.core.job import Job
 from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import watchdog
-from chalicelib.engine.worker.claim import claim, opened, recorded
+from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
 from chalicelib.engine.worker.concurrency import leave
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
@@ -57,9 +57,9 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
         readable, come_back = _opened(yard, heartbeat, messages)
         for position, entry in enumerate(_in_order(readable)):
             if not heartbeat.begin(entry.message):
-                disposition: Disposition = _noted(yard, entry, Nack(None))
+                disposition: Disposition = _schedule_check(yard, entry, Nack(None))
             elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
-                disposition = _noted(yard, entry, Nack(0))
+                disposition = _schedule_check(yard, entry, Nack(0))
             else:
                 disposition = _safely(yard, heartbeat, entry, remaining_ms)
             if isinstance(disposition, Nack):  # what has served stays hidden until the function returns
@@ -77,13 +77,13 @@ def _opened(yard: Yard, heartbeat: Heartbeat, messages: Sequence[Received]) -> t
         try:
             readable.append(Opened(message, opened(message.text)))
         except InvalidInput:
-            if not _dead_lettered(yard, message):
+            if not _dead_letter(yard, message):
                 heartbeat.let_go(message)
                 come_back.append(message.message_id)
     return readable, come_back
 
 
-def _dead_lettered(yard: Yard, message: Received) -> bool:
+def _dead_letter(yard: Yard, message: Received) -> bool:
     """Make a dead letter of an unreadable message; returns whether AWS let it."""
     try:
         dead_letter_malformed(yard, message)
@@ -122,7 +122,7 @@ def _named(envelope: Job) -> Iterator[None]:
 
 def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
     if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
-        return _noted(yard, entry, Nack(HANDED_BACK_S * 1_000))
+        return _schedule_check(yard, entry, Nack(HANDED_BACK_S * 1_000))
     if defer_if_paused(yard, entry.envelope):
         return Ack()
     lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
@@ -133,7 +133,7 @@ def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: 
             return Ack(reason)
         case Nack(_, reason) as later:
             if reason == "not due":
-                recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
+                ensure_recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
             return later
     logger.append_keys(attempt=job.attempts)
     outcome: Outcome
@@ -176,17 +176,17 @@ def _context(
     return Context(yard, job, body, lease.until_ms, deadline_ms, heartbeat.extend_visibility)
 
 
-def _noted(yard: Yard, entry: Opened, disposition: Nack) -> Nack:
+def _schedule_check(yard: Yard, entry: Opened, disposition: Nack) -> Nack:
     """Another worker shall start this job: let the clock look after it, should its message get lost on the way."""
     try:
-        recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
+        ensure_recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
     except Exception:  # the message itself comes back all the same
         logger.exception("hand-back not noted", extra={"job_id": entry.envelope.id})
     return disposition
 
 
 def _hide(yard: Yard, message: Received, disposition: Nack) -> None:
-    """Nack a message until it shall come back; if that fails, it comes back when its lease ends."""
+    """Hide a message until it shall come back; if that fails, it comes back when its lease ends."""
     if disposition.delay_s is None:
         return
     try:

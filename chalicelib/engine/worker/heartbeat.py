@@ -30,7 +30,7 @@ STUCK_EXIT_CODE = 70
 
 
 class Heartbeat:
-    """Holds the messages of one batch. Use as a context manager around the work on them."""
+    """Keeps the messages of one batch hidden. Use as a context manager around the work on them."""
 
     def __init__(self, yard: Yard, messages: Sequence[Received]) -> None:
         self._yard = yard
@@ -56,7 +56,7 @@ class Heartbeat:
         self._thread.join()
 
     def extend_visibility(self) -> int:
-        """Nack all held messages for one lease from now; returns until when, in ms since 1970.
+        """Hide all messages for one lease from now; returns until when, in ms since 1970.
 
         The time is read before the call, so the ledger's lease never outlives the hiding.
         """
@@ -75,11 +75,8 @@ class Heartbeat:
         """
         with self._lock:
             silent_ms = self._yard.now_ms() - self._beat_at_ms
-            return (
-                self.extend_visibility()
-                if silent_ms * 2 >= self._yard.settings.lease_s * 1_000
-                else self.hidden_until_ms
-            )
+            is_late = silent_ms * 2 >= self._yard.settings.lease_s * 1_000
+            return self.extend_visibility() if is_late else self.hidden_until_ms
 
     def begin(self, message: Received) -> bool:
         """Begin with a message; false when it was shared out, and is no longer this worker's."""

@@ -16,7 +16,7 @@ from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.naming import is_name
 from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
-from chalicelib.engine.worker.claim import recorded
+from chalicelib.engine.worker.claim import ensure_recorded
 from chalicelib.engine.yard import Yard
 from chalicelib.store.pauses import Pause
 from chalicelib.store.wait_lists import of_pause
@@ -90,7 +90,7 @@ def defer_if_paused(yard: Yard, envelope: Job) -> bool:
     if defer(yard, envelope, wait_list, reason):
         return True
     now_ms = yard.now_ms()
-    recorded(yard, envelope, wake_for_return(now_ms, now_ms))  # its publisher may have died before it could
+    ensure_recorded(yard, envelope, wake_for_return(now_ms, now_ms))  # its publisher may have died before it could
     return defer(yard, envelope, wait_list, reason)
 
 

@@ -15,7 +15,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.publish.send import send_marked
-from chalicelib.engine.worker.claim import opened, recorded
+from chalicelib.engine.worker.claim import ensure_recorded, opened
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
@@ -41,7 +41,7 @@ def _redrive_one(yard: Yard, message: Received) -> None:
         dead_letter_malformed(yard, message)
         return
     now_ms = yard.now_ms()
-    recorded(yard, envelope, wake_for_send(now_ms, now_ms))
+    ensure_recorded(yard, envelope, wake_for_send(now_ms, now_ms))
     job = yard.jobs.find(envelope.id)
     if job is None or job.state is not State.PENDING:
         return  # settled, deleted, or running: a running job's own lease brings it back

@@ -27,7 +27,7 @@ from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import send_marked
-from chalicelib.engine.worker.concurrency import freed
+from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -40,12 +40,12 @@ def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
 
     Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
     """
-    settled, disposition = _recorded(yard, job, outcome, yard.now_ms())
-    freed(yard, job, settled)
+    settled, disposition = _record(yard, job, outcome, yard.now_ms())
+    fill_freed_slot(yard, job, settled)
     return settled, disposition
 
 
-def _recorded(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Disposition]:
+def _record(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Disposition]:
     match after_attempt(job, outcome, now_ms, retry_wait_of(yard, job)):
         case Finish(output):
             return _finish(yard, job, output, now_ms)
