@@ -78,6 +78,7 @@ class Yard:
     worker_name: str
     exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
     shared: SharedAnswers = field(default_factory=SharedAnswers)
+    health: SharedAnswers = field(default_factory=SharedAnswers)
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
