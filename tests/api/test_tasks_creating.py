@@ -36,6 +36,7 @@ class TestCreate:
             "input": None,
             "output": None,
             "error": None,
+            "cause": None,
             "context": None,
             "options": None,
             "next": None,

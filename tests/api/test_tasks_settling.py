@@ -41,6 +41,7 @@ class TestComplete:
             "status": "failed",
             "output": "half of it",
             "error": {"type": "Failed", "message": "no stock", "where": None},
+            "cause": "consumer",
             "completedAt": api.now(),
             "updatedAt": api.now(),
             "log": [],
@@ -48,9 +49,9 @@ class TestComplete:
         }
         api.post("/api/task/retry", {"id": task["id"]})
         again = detail(api, task["id"])
-        assert [again[name] for name in ("status", "error", "completedAt", "completedUserId")] == [
+        assert [again[name] for name in ("status", "error", "cause", "completedAt", "completedUserId")] == [
             "pending",
-            *[None] * 3,
+            *[None] * 4,
         ]
 
     def test_a_system_task_is_not_run_any_more(self, api: Service) -> None:
