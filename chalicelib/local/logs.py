@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 LOUD = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+TRACE_BEGINS = ("Traceback (most", "  + Exception Group Traceback (most")
+GROUP_MARGIN = "  | "
+NAMES_EXCEPTION = re.compile(r"(  \| )?[^\W\d]")  # frames are indented further
 SHOWN_KEYS = ("job_id", "type", "handler", "step", "error")
 SHOWN_CHARS = 400
 SUPERVISOR = "up"
@@ -101,11 +104,19 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _gist(record: Mapping[str, Any]) -> str:
-    """The message, what it is about, and the exception's last line."""
+    """The message, what it is about, and what was raised."""
     about = [f"{key} {record[key]}" for key in SHOWN_KEYS if record.get(key) not in (None, "")]
     gist = f"{record['message']} ({', '.join(about)})" if about else str(record["message"])
-    trace = str(record.get("exception") or "").strip().splitlines()
-    return f"{gist}: {trace[-1]}" if trace else gist
+    trace = str(record.get("exception") or "").strip("\n")
+    return f"{gist}: {_raised(trace)}" if trace else gist
+
+
+def _raised(trace: str) -> str:
+    """The line of a traceback that names the exception and begins its text: of a chain the last, of a group its own."""
+    lines = trace.splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith(TRACE_BEGINS)]
+    named = [line for line in lines[begins[-1] + 1 :] if NAMES_EXCEPTION.match(line)] if begins else []
+    return named[0].removeprefix(GROUP_MARGIN) if named else lines[-1]
 
 
 class NoticeHandler(logging.Handler):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -89,3 +91,41 @@ def test_no_line_can_be_forged(log: Log, screen: io.StringIO) -> None:
         r"worker-1: failed (error x\nup: all is well\r\x85)",
         r"up: a\nb",
     ]
+
+
+def traceback_of(raise_it: Callable[[], None]) -> str:
+    try:
+        raise_it()
+    except Exception:
+        return traceback.format_exc()
+    raise AssertionError("nothing was raised")
+
+
+def of_two_lines() -> None:
+    raise ValueError("out of stock\nERROR another line")
+
+
+def of_a_chain() -> None:
+    try:
+        of_two_lines()
+    except ValueError as error:
+        raise RuntimeError("no receipt") from error
+
+
+def of_a_group() -> None:
+    raise ExceptionGroup("both failed", [ValueError("a"), KeyError("b")])
+
+
+@pytest.mark.parametrize(
+    ("raise_it", "told"),
+    [
+        (of_two_lines, "ValueError: out of stock"),
+        (of_a_chain, "RuntimeError: no receipt"),
+        (of_a_group, "ExceptionGroup: both failed (2 sub-exceptions)"),
+    ],
+)
+def test_what_was_raised_is_shown_in_one_line(
+    log: Log, screen: io.StringIO, raise_it: Callable[[], None], told: str
+) -> None:
+    log.lines("worker-1", [line("ERROR", "handler failed", exception=traceback_of(raise_it))])
+    assert screen.getvalue() == f"worker-1: handler failed: {told}\n"
