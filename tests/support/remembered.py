@@ -81,11 +81,11 @@ def install() -> None:
 
 
 def _signing_for_aws() -> Any:
-    """Moto reads whose request it is, and for where, and never looks at the signature."""
+    """Moto reads whose request it is, and for where; the signature counts only where a role's rights are enforced."""
     sign = SigV4Auth.add_auth
 
     def add_auth(signer: Any, request: Any) -> None:
-        if ".amazonaws.com" not in request.url or signer.credentials is None:
+        if ".amazonaws.com" not in request.url or signer.credentials is None or signer.credentials.token:
             return sign(signer, request)
         request.context["timestamp"] = "20000101T000000Z"
         request.headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, Signature=none"
@@ -101,7 +101,8 @@ def _answering_at_once() -> Any:
     def process_request(stubber: BotocoreStubber, request: AWSPreparedRequest) -> Any:
         url = urlsplit(request.url)
         handler = QUICK.get(url.netloc.partition(".")[0])
-        if handler is None or "X-Amz-Target" not in request.headers or not url.netloc.endswith(".amazonaws.com"):
+        is_plain = "X-Amz-Target" in request.headers and "X-Amz-Security-Token" not in request.headers
+        if handler is None or not is_plain or not url.netloc.endswith(".amazonaws.com"):
             return search(stubber, request)
         headers = HeadersDict({key: _text(value) for key, value in request.headers.items()})
         try:
