@@ -157,12 +157,12 @@ class Child:
         if waiting is not None:
             waiting.kill()
             waiting.process.wait()
-        deadline_s = time.monotonic() + grace_s
+        deadline_at_s = time.monotonic() + grace_s
         for each in (current, *self._retired):
             if each is not None:
                 each.process.terminate()
                 try:
-                    each.process.wait(max(0.0, deadline_s - time.monotonic()))
+                    each.process.wait(max(0.0, deadline_at_s - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     each.kill()
         for watcher in self._watchers:

@@ -32,11 +32,11 @@ class ClockSource:
         """Whether the clock ticks."""
         return self._thread.is_alive()
 
-    def stop(self, interrupt_at_s: float, deadline_s: float) -> bool:
-        """Tick no more and let a running tick end; false if it has not by ``deadline_s`` (monotonic seconds)."""
+    def stop(self, interrupt_at_s: float, deadline_at_s: float) -> bool:
+        """Tick no more and let a running tick end; false if it has not by ``deadline_at_s`` (monotonic seconds)."""
         del interrupt_at_s  # a tick is short, and nothing is lost when it is killed
         self._stopping.set()
-        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._thread.join(max(0.0, deadline_at_s - time.monotonic()))
         return not self._thread.is_alive()
 
     def _run(self) -> None:

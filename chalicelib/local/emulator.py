@@ -96,9 +96,9 @@ class EmulatorHome:
     def _lock(self) -> None:
         # Never closed: the kernel lets go of the lock when the process has ended, however it ended.
         lock = os.open(self.path / "emulator.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        deadline_s = time.monotonic() + LOCK_WAIT_S
+        deadline_at_s = time.monotonic() + LOCK_WAIT_S
         while not _try_lock(lock):
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_at_s:
                 raise EmulatorError(
                     f"the data folder {self.path} is in use",
                     expected="one emulator a folder",

@@ -44,10 +44,10 @@ class SqsSource:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, interrupt_at_s: float, deadline_s: float) -> bool:
+    def stop(self, interrupt_at_s: float, deadline_at_s: float) -> bool:
         """Receive nothing more, hand back what is not begun, and let what runs end; false if something has not.
 
-        What still runs at ``interrupt_at_s`` is interrupted; it has until ``deadline_s`` (both monotonic seconds).
+        What still runs at ``interrupt_at_s`` is interrupted; it has until ``deadline_at_s`` (both monotonic seconds).
         """
         self._stopping.set()
         for environment in self._environments:
@@ -59,7 +59,7 @@ class SqsSource:
             if thread.is_alive():
                 logger.warning("%s did not end in time and is interrupted; its job runs again", environment.name)
                 environment.interrupt()
-        return self._ended(deadline_s)
+        return self._ended(deadline_at_s)
 
     def _ended(self, by_s: float) -> bool:
         """Whether all invocations end by then (monotonic seconds)."""

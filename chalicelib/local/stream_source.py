@@ -52,7 +52,7 @@ class StreamSource:
         self._shards: dict[str, Shard] = {}
         self._discover_at_s = 0.0
         self._draining = threading.Event()
-        self._deadline_s = float("inf")
+        self._deadline_at_s = float("inf")
         self._at_end = False
         self._thread = threading.Thread(target=self._run, name="stream-feed", daemon=True)
 
@@ -64,15 +64,15 @@ class StreamSource:
         """Whether the stream is being read."""
         return self._thread.is_alive()
 
-    def drain(self, deadline_s: float) -> bool:
+    def drain(self, deadline_at_s: float) -> bool:
         """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds)."""
-        self._deadline_s = deadline_s
+        self._deadline_at_s = deadline_at_s
         self._draining.set()
-        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._thread.join(max(0.0, deadline_at_s - time.monotonic()))
         return self._at_end
 
     def _run(self) -> None:
-        while time.monotonic() < self._deadline_s:
+        while time.monotonic() < self._deadline_at_s:
             draining = self._draining.is_set()  # then this round sees all that was written before the draining began
             try:
                 more = self._read_round()
@@ -157,7 +157,7 @@ class StreamSource:
                 return
             except InvocationFailed as error:
                 logger.warning("the projector failed on %s records and is tried again: %s", len(records), error)
-            if time.monotonic() + pause_s >= self._deadline_s:
+            if time.monotonic() + pause_s >= self._deadline_at_s:
                 raise _GivenUp
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_PAUSE_S)

@@ -180,8 +180,8 @@ class Supervisor:
         if self._reloader is not None:
             self._reloader.stop()
         interrupt_at_s = time.monotonic() + self._plan.shutdown_timeout_s
-        deadline_s = interrupt_at_s + settings.current().stop_grace_s + SETTLING_LIMIT_S
-        if not _together([partial(source.stop, interrupt_at_s, deadline_s) for source in self._sources]):
+        deadline_at_s = interrupt_at_s + settings.current().stop_grace_s + SETTLING_LIMIT_S
+        if not _together([partial(source.stop, interrupt_at_s, deadline_at_s) for source in self._sources]):
             self._output.notice("a handler cannot be interrupted and is killed; its job runs again after its lease")
         _together([partial(child.stop, CHILDREN_LIMIT_S) for child in self._children if child is not self._projector])
         counted = self._stream is None or self._stream.drain(time.monotonic() + STREAM_LIMIT_S)

@@ -120,11 +120,11 @@ class Consumer:
             serving, self._serving = self._serving, None
         if serving is None:
             return True
-        deadline_s = time.monotonic() + within_s
+        deadline_at_s = time.monotonic() + within_s
         for topic in serving.topics:
             topic.stop_polling()
-        ended = all(topic.join(deadline_s) for topic in serving.topics)
-        serving.extender.stop(deadline_s)
+        ended = all(topic.join(deadline_at_s) for topic in serving.topics)
+        serving.extender.stop(deadline_at_s)
         if not ended:
             handed_back = _hand_back(serving)
             logger.warning(

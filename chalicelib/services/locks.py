@@ -45,10 +45,10 @@ class LockExtender:
         """Begin to extend."""
         self._thread.start()
 
-    def stop(self, deadline_s: float) -> None:
-        """Begin no further extension; wait for one under way until ``deadline_s`` (monotonic seconds)."""
+    def stop(self, deadline_at_s: float) -> None:
+        """Begin no further extension; wait for one under way until ``deadline_at_s`` (monotonic seconds)."""
         self._stopping.set()
-        self._thread.join(max(0.0, deadline_s - time.monotonic()))
+        self._thread.join(max(0.0, deadline_at_s - time.monotonic()))
 
     def add(self, job: Job) -> None:
         """Keep the lock of a message that was just received."""

@@ -66,11 +66,11 @@ class TopicThreads:
         """Receive no more messages than a poll under way brings."""
         self._stopping.set()
 
-    def join(self, deadline_s: float) -> bool:
+    def join(self, deadline_at_s: float) -> bool:
         """Wait for all threads to end; returns whether they did."""
         threads = [self._poller, *self._workers]
         for thread in threads:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
+            thread.join(max(0.0, deadline_at_s - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
     def _poll(self) -> None:

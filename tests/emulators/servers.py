@@ -142,11 +142,11 @@ def _free_port() -> int:
 
 
 def _await_ready(server: Server, process: subprocess.Popen[bytes], deadline_s: float) -> None:
-    deadline_s = time.monotonic() + deadline_s
+    deadline_at_s = time.monotonic() + deadline_s
     while not _answers(f"{server.url}{server.ready_path}"):
         if process.poll() is not None:
             raise _not_started(server, f"it ended with {process.returncode}")
-        if time.monotonic() > deadline_s:
+        if time.monotonic() > deadline_at_s:
             raise _not_started(server, f"no answer after {deadline_s:g} s")
         time.sleep(POLL_S)
 

@@ -18,19 +18,19 @@ def until(probe: Callable[[], T], deadline_s: float = DEADLINE_S, longest_pause_
 
     What may be true only for a moment is met by a short ``longest_pause_s``.
     """
-    deadline_s = time.monotonic() + deadline_s
+    deadline_at_s = time.monotonic() + deadline_s
     pauses = _pauses_s(longest_pause_s)
     while not (value := probe()):
-        assert time.monotonic() < deadline_s, f"still {value!r} after {deadline_s} s"
+        assert time.monotonic() < deadline_at_s, f"still {value!r} after {deadline_s} s"
         time.sleep(next(pauses))
     return value
 
 
 def becomes(expected: T, probe: Callable[[], T], deadline_s: float = DEADLINE_S) -> None:
     """Return once ``probe`` answers ``expected``; fails with what it answers at the deadline."""
-    deadline_s = time.monotonic() + deadline_s
+    deadline_at_s = time.monotonic() + deadline_s
     pauses = _pauses_s(LONGEST_PAUSE_S)
-    while (value := probe()) != expected and time.monotonic() < deadline_s:
+    while (value := probe()) != expected and time.monotonic() < deadline_at_s:
         time.sleep(next(pauses))
     assert value == expected
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from chalicelib import settings
 from chalicelib.core.decisions import Failed
 from chalicelib.core.job import Job, JobError
+from chalicelib.engine.worker import run
 from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -36,6 +37,7 @@ MARGIN_SHARE = 10  # the process ends when a tenth of the lease is left
 HEADER_BYTES = 256  # of a file, before what the timer writes: which job runs
 LEFT = "left-"  # how a file is named whose process can no longer be told by its number
 INTERPRETER_HELD = "InterpreterHeld"  # the type of the error
+RUN = f"/{run.__name__.replace('.', '/')}.py"  # on the stack of the thread that runs a handler
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$', re.MULTILINE)
 _OWN = re.compile(r"/chalicelib/(?!tasks/)")
 
@@ -145,7 +147,7 @@ class LastWord:
     @property
     def where(self) -> str | None:
         """The innermost line of the handler, as an error names it: ``file:line function``."""
-        runs = [stack for stack in self.dump.split("\n\n") if "/engine/running.py" in stack]
+        runs = [stack for stack in self.dump.split("\n\n") if RUN in stack]
         frames = [frame for stack in runs for frame in _FRAME.finditer(stack) if not _OWN.search(frame["file"])]
         return next((f"{Path(f['file']).name}:{f['line']} {f['function']}" for f in frames), None)
 

@@ -28,13 +28,13 @@ LEASE = "0123456789abcdef"
 DUMP = """Timeout (0:00:54)!
 Thread 0x00007f1 (most recent call first):
   File "/usr/lib/python3.12/threading.py", line 355 in wait
-  File "/srv/app/chalicelib/engine/keeper.py", line 101 in _beat
+  File "/srv/app/chalicelib/engine/worker/heartbeat.py", line 101 in _beat
 
 Thread 0x00007f2 (most recent call first):
   File "/srv/app/shop/sums.py", line 12 in add_up
   File "/srv/app/shop/tasks.py", line 7 in total
-  File "/srv/app/chalicelib/engine/running.py", line 152 in call
-  File "/srv/app/chalicelib/engine/running.py", line 165 in _contained
+  File "/srv/app/chalicelib/engine/worker/run.py", line 152 in call
+  File "/srv/app/chalicelib/engine/worker/run.py", line 165 in _contained
 """
 TEXT = (
     "the handler held the interpreter for nearly its lease of 60 s, so its process was ended; "
