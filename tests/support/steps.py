@@ -23,15 +23,16 @@ from chalicelib.store.jobs import Lease
 from tests.support.worlds import World
 
 LEASE_MS = 60_000
-NOTHING_DONE = {
-    "expired_removed": 0,  # what a tick of the clock answers that found nothing to do
+NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "outboxes_sent": 0,
     "due_sent": 0,
     "leases_recovered": 0,
     "slots_filled": 0,
     "resumed_sent": 0,
+    "expired_removed": 0,
     "passed_over": 0,
 }
+HOURLY = {"stale_resent": 0, "statistics_condensed": 0}  # and beside it the first, and then one an hour
 
 
 def using(w: World, *functions: Callable[..., Any]) -> None:

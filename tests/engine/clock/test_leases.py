@@ -32,6 +32,7 @@ from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import clock
 from chalicelib.store.jobs import Lease
 from tests.support.steps import (
+    HOURLY,
     LEASE_MS,
     NOTHING_DONE,
     a_message,
@@ -49,7 +50,6 @@ from tests.support.yards import START_MS, events_of
 
 UNREACHABLE = EndpointConnectionError(endpoint_url="https://aws.test")
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
-HOURLY = {"stale_resent": 0, "statistics_condensed": 0}
 
 
 @task("t", backoff=Fixed(0))

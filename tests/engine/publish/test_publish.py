@@ -27,6 +27,7 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.remove import remove
 from chalicelib.store.directory import digest
 from tests.support.steps import (
+    HOURLY,
     NOTHING_DONE,
     a_message,
     a_task,
@@ -161,7 +162,7 @@ def test_the_attempts_are_the_jobs_the_handlers_or_three(
 
 
 @pytest.mark.parametrize(
-    ("size", "place"), [(288, None), (289, "item"), (262_132, "item"), (262_133, "s3:bodies/{id}/{birth}.json")]
+    ("size", "place"), [(288, None), (289, "item"), (262_132, "item"), (262_133, "s3:bodies/{id}/{uid}.json")]
 )
 def test_a_body_goes_where_it_fits(w: World, size: int, place: str | None) -> None:
     """300 bytes of JSON in the record, 256 KB beside it; ``{"input":""}`` alone has 12 bytes."""
@@ -269,7 +270,7 @@ def test_a_start_beyond_fifteen_minutes_waits_on_the_ledger(w: World) -> None:
     assert w.messages() == []
     assert (job.wake_at_ms, job.delivery) == (START_MS + 900_001 - 720_000, 1)
     w.clock.ms = START_MS + 180_000
-    assert w.tick() == NOTHING_DONE
+    assert w.tick() == {**NOTHING_DONE, **HOURLY}
     w.clock.ms = START_MS + 180_001 + 17_300  # the clock comes by once a minute
     assert w.tick() == {**NOTHING_DONE, "due_sent": 1}
     assert message_of(w, job).delayed_until == w.clock.ms + 703_000  # 702.7 s, never early
