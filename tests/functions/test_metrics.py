@@ -311,6 +311,7 @@ def test_the_clock_tells_nothing_where_there_never_was_a_message(w: World, capsy
     """Zeros would be metrics to be paid for; finding that out is one query."""
     a_task(w)
     w.project()
+    w.tick()  # with the hourly steps
     with counting(w) as without:
         ticked(w, capsys, stage="dev", metrics="off")
     with counting(w) as calls:
@@ -322,6 +323,7 @@ def test_the_clock_tells_nothing_where_there_never_was_a_message(w: World, capsy
 def test_the_clock_reads_no_topics_where_nobody_listens(
     w: World, capsys: pytest.CaptureFixture[str], chosen: dict[str, str]
 ) -> None:
+    w.tick()  # with the hourly steps
     with counting(w) as without:
         ticked(w, capsys, stage="dev", metrics="off")
     a_message(w, "notes")
