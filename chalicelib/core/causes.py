@@ -1,8 +1,8 @@
 """Why a job became a dead letter.
 
 Who decides it: ``after_attempt`` in ``core/decisions.py`` (attempts used up, rejected), ``engine/worker/run.py`` and
-``heartbeat.py`` (no handler, timed out), ``engine/worker/claim.py`` and ``engine/clock`` (lease lost, timed out while it
-waited), ``engine/worker/redrive.py`` (never started), ``engine/publish/malformed.py`` (malformed), ``engine/polling``
+``heartbeat.py`` (no handler, timed out), ``engine/worker/claim.py`` and ``engine/clock`` (lease lost, timed out in
+waiting), ``engine/worker/redrive.py`` (never started), ``engine/publish/malformed.py`` (malformed), ``engine/polling``
 and ``engine/commands`` (consumer). ``dead_letter`` in ``store/jobs.py`` writes it.
 """
 
