@@ -78,7 +78,7 @@ def test_it_is_kept_with_time_and_attempt_and_goes_where_it_always_went(
 def test_coroutines_threads_and_completion_handlers_are_heard(w: World) -> None:
     @task("t")
     async def handler(_: Any) -> None:
-        await asyncio.gather(*(asyncio.to_thread(print, n) for n in range(2)))
+        await asyncio.gather(*(asyncio.to_thread(sys.stdout.write, f"{n}\n") for n in range(2)))
         thread = threading.Thread(target=print, args=("thread",))
         thread.start()
         thread.join()
