@@ -20,6 +20,7 @@ from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.states import State
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.polling.poll import complete, poll
+from chalicelib.engine.projections import events
 from chalicelib.engine.yard import build
 from chalicelib.functions import projector
 from chalicelib.local import lambda_events
@@ -150,6 +151,7 @@ def wiped(used: World, *, same_clients: bool = False) -> World:
     """``used`` as on its first day: nothing stored, nothing sent, a new process, with clients without hooks."""
     if not same_clients:
         aws.client.cache_clear()
+    events._remembered.cache_clear()  # what webhooks there were: the clock stands at the same moment again
     cloud.empty(used.lasting)
     used.clock.ms = START_MS
     used.exits.clear()
