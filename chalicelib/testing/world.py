@@ -18,7 +18,9 @@ from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.states import State
+from chalicelib.engine.clock.due import STALE_AFTER_MS, is_stale
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.clock.tick import HOUR_MS
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.projections import events
@@ -185,6 +187,8 @@ class World:
                 times.append(job.wake_at_ms)
             if job.state is State.RUNNING:
                 times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
+            if is_stale(job, self.clock.ms - STALE_AFTER_MS):
+                times += [item.get("stale_resent", 0) + HOUR_MS for item in self.items("directory", "clock")]
         if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(WAIT_LIST)):
             times.append(self.clock.ms)
         return times

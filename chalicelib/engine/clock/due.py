@@ -68,12 +68,14 @@ def resend_stale(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver
     old_ms = yard.now_ms() - STALE_AFTER_MS
     queries = (JobQuery(kind, index_keys=(State.PENDING.value,), until_ms=old_ms, descending=False) for kind in Kind)
     pending = jobs_of(yard, chain.from_iterable(yard.lists.ids(each) for each in queries))
-    stale = (
-        job
-        for job in pending
-        if job.travels and job.wake_at_ms is None and (job.sent_at_ms or job.created_at_ms) <= old_ms
-    )
+    stale = (job for job in pending if is_stale(job, old_ms))
     return sweep(stale, partial(_resend, yard), named=name_of, enough_time=enough_time, passed=passed)
+
+
+def is_stale(job: Job, old_ms: int) -> bool:
+    """Whether a pending job was last sent at ``old_ms`` or before, and nothing else looks after it."""
+    waits = job.state is State.PENDING and job.travels and job.wake_at_ms is None
+    return waits and (job.sent_at_ms or job.created_at_ms) <= old_ms
 
 
 def _empty_outbox(yard: Yard, outbox: Outbox) -> int:
