@@ -42,8 +42,8 @@ def recover_locked(yard: Yard, topic: str | None, enough_time: Callable[[], bool
     recoverLocked). Whatever SQS shows again of them is void. Reads the index of running messages, not the table.
     """
     recovered = 0
-    queries = JobQuery(Kind.MESSAGE, topic, (State.RUNNING.value,), descending=False)
-    for chunk in chunks_of(yard.lists.ids(queries)):
+    locked = JobQuery(Kind.MESSAGE, topic, (State.RUNNING.value,), descending=False)
+    for chunk in chunks_of(yard.lists.ids(locked)):
         now_ms = yard.now_ms()
         expired = [job for job in yard.jobs.find_many(chunk) if job.lease_expired(now_ms)]
         recovered += _recover_together(yard, expired[: RECOVERED_MAX - recovered])

@@ -12,6 +12,7 @@ READ_CHUNK = 100
 
 
 def name_of(job: Job) -> str:
+    """How the log names a job that a sweep passed over."""
     return f"job {job.id}"
 
 
