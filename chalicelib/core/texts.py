@@ -8,6 +8,7 @@ import re
 _TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 REPLACEMENT = "\ufffd"
+CUT = "…"
 
 
 def readable(text: object, max_chars: int | None = None) -> str:
@@ -18,3 +19,8 @@ def readable(text: object, max_chars: int | None = None) -> str:
     """
     told = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return _CONTROL.sub(REPLACEMENT, _TERMINAL.sub("", told))[:max_chars]
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """``text`` of at most ``max_chars`` characters; one that was longer ends in ``…``."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - len(CUT)]}{CUT}"

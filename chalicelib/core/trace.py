@@ -14,7 +14,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from chalicelib.core.texts import shortened
+
 TRACE_MAX_EVENTS = 20
+ERROR_MAX_CHARS = 80  # of an error; the record has the whole of the newest
 HOLDER_MAX_CHARS = 40  # of a consumer's name; the record has the whole of the newest
 
 
@@ -64,7 +67,9 @@ def started(now_ms: int, holder: str | None) -> TraceEvent:
 
 def failed(now_ms: int, attempt: int, error: str, due_at_ms: int) -> TraceEvent:
     """A run failed, and the next begins at ``due_at_ms``."""
-    return TraceEvent(Event.FAILED, now_ms, {"attempt": attempt, "error": error[:80], "due": due_at_ms})
+    return TraceEvent(
+        Event.FAILED, now_ms, {"attempt": attempt, "error": shortened(error, ERROR_MAX_CHARS), "due": due_at_ms}
+    )
 
 
 def events_in(lines: Iterable[str], silent_max: int) -> list[TraceEvent]:

@@ -16,7 +16,8 @@ from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Concurrency, Limit
 from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
+from chalicelib.core.texts import shortened
+from chalicelib.core.trace import ERROR_MAX_CHARS, TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.clauses import (
     ABSENT,
@@ -257,7 +258,7 @@ class JobStore(Ledger):
         if charged:
             event, adds = failed(now_ms, job.attempts, error.message, due_at_ms), {"failures": 1}
         else:
-            detail = {"attempt": job.attempts, "error": error.message[:80]}
+            detail = {"attempt": job.attempts, "error": shortened(error.message, ERROR_MAX_CHARS)}
             event, adds = TraceEvent(Event.INTERRUPTED, now_ms, detail), {"attempt_limit": 1}
         return self._settle(job, State.PENDING, sets, event, now_ms, adds=adds, wake_at_ms=wake_at_ms)
 
@@ -283,7 +284,7 @@ class JobStore(Ledger):
         """
         sets = {**_stored(output), "error": error.to_document(), "cause": cause.value, "finishing": None}
         sets["completed_at_ms"] = now_ms
-        detail = {"attempt": seen.attempts, "error": error.message[:80], "cause": cause.value}
+        detail = {"attempt": seen.attempts, "error": shortened(error.message, ERROR_MAX_CHARS), "cause": cause.value}
         event, adds = TraceEvent(Event.DEAD, now_ms, detail), {"failures": 1}
         if seen.state is State.RUNNING and cause is not Cause.LEASE_LOST:
             return self._settle(seen, State.FAILED, sets, event, now_ms, adds=adds)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.core.texts import readable
+from chalicelib.core.texts import readable, shortened
 
 ANYTHING = st.text(st.characters(), max_size=60)  # lone surrogates included
 PIECES = st.lists(st.sampled_from(["\x1b", "[", "]", "31", "m", "\x07", "\\", "\x00", "a", "\ud800", "\n"])).map(
@@ -49,3 +49,12 @@ def test_it_is_bounded(text: str, most: int) -> None:
 )
 def test_examples(text: str, told: str) -> None:
     assert readable(text) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", ""), ("12345", "12345"), ("123456", "1234…")],
+    ids=["nothing", "as long as it may be", "longer"],
+)
+def test_what_is_too_long_shows_that_it_was_cut(text: str, told: str) -> None:
+    assert shortened(text, 5) == told

@@ -65,6 +65,10 @@ def test_details_are_filled_in_from_what_is_stored() -> None:
     ]
 
 
+def test_an_error_shows_that_it_was_cut() -> None:
+    assert failed(1, 1, "e" * 81, 2).detail["error"] == "e" * 79 + "…"
+
+
 def test_lines_of_an_earlier_version_tell_what_they_told() -> None:
     lines = ["1 started", '2 recovered {"attempt":1}', "3 started", '4 failed {"attempt":2,"error":"no"}']
     assert [event.detail for event in events_in(lines, 20)] == [{}, {"attempt": 1}, {}, {"attempt": 2, "error": "no"}]

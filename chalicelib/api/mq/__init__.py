@@ -1,4 +1,4 @@
-"""The message service, as users of fastify-mq know it: ``/mq``. Shapes and words follow spec/fastify-mq."""
+"""The message service, as users of fastify-mq know it: ``/mq``. Shapes and words are fastify-mq's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The task service, as users of fastify-task know it: ``/api/task``.
 
-Shapes and words follow spec/fastify-task. A task's states have the engine's own names here.
+Shapes and words are fastify-task's. A task's states have the engine's own names here.
 """
 
 from __future__ import annotations

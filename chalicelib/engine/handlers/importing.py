@@ -43,7 +43,7 @@ def by_place(packages: Collection[str]) -> Iterator[None]:
             f"the handlers cannot be loaded: {f'{place}: ' if place else ''}{_text(error)}",
             field="TASKYARD_HANDLERS",
             got=None if place else ", ".join(packages),
-            remedy="mend it there" if place else "name packages that Python finds, or mend what they import",
+            remedy="mend it there" if place else "name packages in a folder of PYTHONPATH, or mend their imports",
         ) from error
 
 

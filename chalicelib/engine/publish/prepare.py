@@ -12,6 +12,7 @@ from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.naming import instead_of
 from chalicelib.core.retry import Named, checked
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import Event, TraceEvent
@@ -116,13 +117,16 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
         return InvalidInput(
             "no handler is registered for this task type",
             field="type",
-            expected=" or ".join(sorted(yard.handlers.tasks)) or "a type declared with @task",
+            expected=instead_of(new_job.type, sorted(yard.handlers.tasks)),
             got=new_job.type,
-            remedy="declare it with @task in chalicelib/tasks, or create it with runnerType manual",
+            remedy=f"declare it with @task in {yard.settings.handlers}, or create it with runnerType manual",
         )
     known = sorted(script for kind, script in yard.handlers.scripts if kind == new_job.type)
     return InvalidInput(
-        f"{new_job.type} has no such script", field="script_name", expected=" or ".join(known), got=new_job.script
+        f"{new_job.type} has no such script",
+        field="script_name",
+        expected=instead_of(new_job.script, known),
+        got=new_job.script,
     )
 
 

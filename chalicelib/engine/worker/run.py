@@ -70,11 +70,11 @@ def run(yard: Yard, context: Context) -> Outcome:
 def _no_handler(yard: Yard, job: Job) -> Failed:
     """The outcome of an attempt whose handler is gone."""
     if job.kind is Kind.MESSAGE:
-        known, remedy = sorted(yard.handlers.subscribers), "declare one with @subscribe, or poll the topic"
+        known, remedy = sorted(yard.handlers.subscribers), "declare one with @subscribe, then replay it"
     else:
-        known, remedy = sorted(yard.handlers.tasks), "declare it with @task"
+        known, remedy = sorted(yard.handlers.tasks), "declare it with @task, then retry"
     names = ", ".join(known) or "none"
-    text = f"no handler for {job.type!r} is deployed (known: {names[:300]}); {remedy}, then retry"
+    text = f"no handler for {job.type!r} is deployed (known: {names[:300]}); {remedy}"
     return Failed(JobError("NoHandler", text), final=True, cause=Cause.NO_HANDLER)
 
 

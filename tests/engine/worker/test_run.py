@@ -537,7 +537,9 @@ def test_a_job_whose_handler_is_gone_is_a_dead_letter_that_says_so(w: World, kin
     assert dead.error is not None
     assert dead.error.type == "NoHandler"
     known = "u" if kind is Kind.TASK else "none"
+    remedy = "then retry" if kind is Kind.TASK else "then replay it"
     assert f"(known: {known})" in dead.error.message
+    assert dead.error.message.endswith(remedy)
 
 
 def test_a_dead_letter_runs_once_its_handler_is_back(w: World) -> None:
