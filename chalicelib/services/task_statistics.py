@@ -5,6 +5,7 @@ from __future__ import annotations
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import MANUAL, SYSTEM
 from chalicelib.core.statistics import Span, Statistics
+from chalicelib.core.zones import zone_named
 from chalicelib.engine.projections import statistics as engine
 from chalicelib.services import checks, installation
 
@@ -25,5 +26,5 @@ def statistics(
         raise InvalidInput("this is no range", field="range", expected=", ".join(Span), got=range)
     if runner_type not in (None, MANUAL, SYSTEM):
         raise InvalidInput("this is no runner", field="runner_type", expected=f"{MANUAL} or {SYSTEM}", got=runner_type)
-    zone = engine.zone_named(timezone)
+    zone = zone_named(timezone)
     return engine.statistics(installation.yard(), Span(range), zone, checks.maybe_name("type", type), runner_type)

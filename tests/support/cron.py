@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache, lru_cache
+from importlib.resources import files
 from itertools import product
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
 Days = Callable[[date], bool]
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
 DAYS_LOOKED_AT = 41 * 366  # a fifth Friday in February may take 40 years
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
@@ -36,10 +41,6 @@ class Known:
         if self.day is None or self.weekday is None:
             return all(rule(day) for rule in (self.day, self.weekday) if rule is not None)
         return self.day(day) or self.weekday(day)
-
-    def at(self, wall: datetime) -> bool:
-        """Whether some second of a minute is due."""
-        return wall.minute in self.minutes and wall.hour in self.hours and self.on(wall.date())
 
     def next_wall(self, after: datetime) -> datetime | None:
         passed = (after.hour, after.minute, after.second)
@@ -159,3 +160,95 @@ def expressions(draw: st.DrawFn) -> Known:
         weekday[1],
         steps=any("/" in text or len(values) == size for (text, values, _), size in ((minutes, 60), (hours, 24))),
     )
+
+
+# Each with a change of its clocks that is worth a look: the local date on which it begins.
+CHANGES = (
+    ("Africa/Cairo", "2026-04-24"),  # at midnight
+    ("Africa/Cairo", "2026-10-29"),
+    ("Africa/Casablanca", "2026-02-15"),  # Ramadan
+    ("Africa/Casablanca", "2026-03-22"),
+    ("America/Havana", "2026-03-08"),
+    ("America/Havana", "2026-11-01"),
+    ("America/New_York", "2026-03-08"),
+    ("America/New_York", "2026-11-01"),
+    ("America/Santiago", "2026-04-04"),
+    ("America/Santiago", "2026-09-06"),
+    ("America/St_Johns", "2006-04-02"),  # at one minute past midnight
+    ("America/St_Johns", "2006-10-29"),
+    ("America/Sao_Paulo", "2018-11-04"),
+    ("Antarctica/Casey", "2020-10-04"),  # three hours
+    ("Antarctica/Casey", "2021-03-14"),
+    ("Antarctica/Troll", "2026-03-29"),  # two hours
+    ("Antarctica/Troll", "2026-10-25"),
+    ("Asia/Beirut", "2026-03-29"),
+    ("Asia/Beirut", "2026-10-24"),
+    ("Asia/Kathmandu", "1986-01-01"),  # a quarter of an hour
+    ("Asia/Pyongyang", "2018-05-04"),  # half an hour, for good
+    ("Asia/Tehran", "2021-03-22"),
+    ("Asia/Tehran", "2021-09-21"),
+    ("Australia/Lord_Howe", "2026-04-05"),  # half an hour
+    ("Australia/Lord_Howe", "2026-10-04"),
+    ("Europe/Berlin", "2026-03-29"),
+    ("Europe/Berlin", "2026-10-25"),
+    ("Europe/Dublin", "2026-03-29"),  # winter time is what is saved
+    ("Europe/Dublin", "2026-10-25"),
+    ("Pacific/Apia", "2011-12-29"),  # without the 30th
+    ("Pacific/Chatham", "2026-04-05"),
+    ("Pacific/Chatham", "2026-09-27"),
+    ("Pacific/Kwajalein", "1993-08-20"),  # without the 21st
+    ("UTC", "2026-03-29"),
+)
+ZONES = tuple(sorted((files("tzdata") / "zones").read_text().split()))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def offset_ms(zone: ZoneInfo, at_ms: int) -> int:
+    offset = (EPOCH + timedelta(milliseconds=at_ms)).astimezone(zone).utcoffset()
+    assert offset is not None
+    return offset // timedelta(milliseconds=1)
+
+
+def around(day: str) -> tuple[int, int]:
+    """The day before a date, itself, and the day after it, in UTC."""
+    middle_ms = (datetime.fromisoformat(day).replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
+    return middle_ms - DAY_MS, middle_ms + 2 * DAY_MS
+
+
+def slots(known: Known, zone: str, start_ms: int, end_ms: int) -> list[int]:
+    """When an expression is due, both ends included: every minute of UTC is looked at, from two days before."""
+    on = cache(known.on)
+
+    def matches(wall: datetime) -> bool:
+        return wall.minute in known.minutes and wall.hour in known.hours and on(wall.date())
+
+    found: set[int] = set()
+    latest = None
+    for at_ms, wall in _minutes(zone, start_ms - 2 * DAY_MS, end_ms):
+        if known.steps:
+            due, skipped = matches(wall), False
+        else:
+            skipped = latest is not None and any(map(matches, _minutes_between(latest, wall)))
+            due = (latest is None or wall > latest) and matches(wall)
+            latest = wall if latest is None else max(wall, latest)
+        if due:
+            found |= {at_ms + second * 1_000 for second in known.seconds}
+        if skipped:
+            found.add(at_ms)
+    return sorted(slot_ms for slot_ms in found if start_ms <= slot_ms <= end_ms)
+
+
+@lru_cache(maxsize=100)
+def _minutes(zone: str, start_ms: int, end_ms: int) -> list[tuple[int, datetime]]:
+    clock = ZoneInfo(zone)
+    return [
+        (at_ms, (EPOCH + timedelta(milliseconds=at_ms)).astimezone(clock).replace(tzinfo=None, fold=0))
+        for at_ms in range(start_ms - start_ms % MINUTE_MS, end_ms + 1, MINUTE_MS)
+    ]
+
+
+def _minutes_between(earlier: datetime, later: datetime) -> Iterator[datetime]:
+    earlier += MINUTE
+    while earlier < later:
+        yield earlier
+        earlier += MINUTE

@@ -10,6 +10,7 @@ from pydantic import Field
 from chalicelib.api.shapes import FASTIFY, iso
 from chalicelib.core.states import State
 from chalicelib.core.statistics import Span, Statistics, Tally
+from chalicelib.core.zones import zone_named
 from chalicelib.engine.projections import statistics
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
@@ -106,7 +107,7 @@ def task_statistics(yard: Yard, query: StatisticsQuery) -> TaskStatistics:
     A task counts for when it was created, by its present status. Numbers are as of the change stream: about a second
     old. A task that was deleted once it was done is counted still.
     """
-    zone = statistics.zone_named(query.timezone)
+    zone = zone_named(query.timezone)
     found = statistics.statistics(yard, query.range, zone, query.type, query.runner_type)
     return _shown(found, query)
 

@@ -6,20 +6,15 @@ their present state. They are as old as the change stream's lag (usually about a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import tzinfo
 
-from chalicelib.core.errors import InvalidInput
 from chalicelib.core.statistics import DAY_MS, Span, Statistics, local_day, reckon
 from chalicelib.engine.yard import Yard
 
 OFFSET_MAX_MS = DAY_MS  # no zone is that far from UTC
-ZONE_MAX_CHARS = 64
 CONDENSED_AFTER_DAYS = (2, 9, 33)  # by then, most of what comes late has come
 CATCH_UP_MAX_DAYS = 40
-
-_ZONE = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 
 
 def statistics(
@@ -34,24 +29,6 @@ def statistics(
         now_ms - back_ms - DAY_MS - OFFSET_MAX_MS, now_ms + OFFSET_MAX_MS, only_type, only_runner
     )
     return reckon(task_days, zone, first, today)
-
-
-def zone_named(name: str) -> tzinfo:
-    """The time zone of the IANA database with this name. Raises ``InvalidInput``."""
-    # imported late: only who asks for statistics needs zones, and a cold start should not
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        if len(name) > ZONE_MAX_CHARS or not _ZONE.fullmatch(name):
-            raise ValueError("no name of a zone")
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of zones, as "Europe"
-        raise InvalidInput(
-            "this is no time zone",
-            field="timezone",
-            expected="a name of the IANA database, such as UTC or Europe/Berlin",
-            got=name,
-        ) from error
 
 
 def condense(yard: Yard, going_on: Callable[[], bool]) -> int:

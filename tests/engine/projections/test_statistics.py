@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from random import Random
 from typing import Any
 from unittest.mock import patch
@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import MANUAL, SYSTEM, Job
 from chalicelib.core.projection import Effects, TaskAmountKey, effects_of
 from chalicelib.core.states import Kind, State
@@ -311,25 +310,3 @@ def test_a_rebuild_counts_the_ledger_anew_and_remembers_what_was_deleted(w: Worl
     with counting(w) as calls:
         rebuild_counters(w.yard)
     assert calls["TransactWriteItems"] == 1  # the counters: of the statistics nothing is written that stays as it is
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", "Mars/Olympus", "../etc/passwd", "/etc/localtime", "Europe", "Europe/", "UTC\0", "x" * 65, "Zürich", "."],
-)
-def test_a_name_that_is_no_zone_is_refused(name: str) -> None:
-    with pytest.raises(InvalidInput, match="timezone: this is no time zone; expected a name of the IANA database"):
-        engine.zone_named(name)
-
-
-def test_zones_come_with_the_package_where_the_machine_has_none() -> None:
-    import zoneinfo
-
-    zoneinfo.ZoneInfo.clear_cache()
-    paths = zoneinfo.TZPATH
-    zoneinfo.reset_tzpath(to=[])
-    try:
-        zone = engine.zone_named("Australia/Lord_Howe")
-        assert zone.utcoffset(datetime(2026, 7, 1, tzinfo=UTC).replace(tzinfo=None)) is not None
-    finally:
-        zoneinfo.reset_tzpath(to=paths)
