@@ -14,19 +14,18 @@ not been changed. Then every wall time belongs to exactly one period, and what p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from chalicelib.core.errors import InvalidInput
-from chalicelib.core.zones import LATEST_MS, Period, periods_back_from, periods_from, zone_named
+from chalicelib.core.zones import LATEST_MS, Period, periods_back_from, periods_from
 
 if TYPE_CHECKING:
     from chalicelib.core.cron import CronExpression
 
-EVERY_MIN_MS = 1_000
+EVERY_MIN_MS, EVERY_MAX_MS = 1_000, 366 * 86_400_000
 EPOCH = datetime.fromisoformat("1970-01-01")  # of a wall clock: without a zone
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -158,51 +157,6 @@ class Once(_Walked):
 Timetable = Cron | Every | Once
 
 
-def checked(timetable: Timetable) -> Timetable:
-    """The timetable, if it can be walked.
-
-    Raises ``InvalidInput`` for ``cron``, ``timezone``, ``every_ms`` (from 1,000) or ``at_ms``.
-    """
-    match timetable:
-        case Cron():
-            zone_named(timetable.zone)
-            timetable.expression  # noqa: B018  # reads it
-        case Every():
-            _check_ms("every_ms", timetable.every_ms, EVERY_MIN_MS)
-        case Once():
-            _check_ms("at_ms", timetable.at_ms, 0)
-    return timetable
-
-
-def to_document(timetable: Timetable) -> dict[str, Any]:
-    """The timetable as it is stored."""
-    match timetable:
-        case Cron():
-            return {"cron": timetable.text, "zone": timetable.zone, "name": timetable.name}
-        case Every():
-            return {"every_ms": timetable.every_ms, "anchor_ms": timetable.anchor_ms}
-        case Once():
-            return {"at_ms": timetable.at_ms}
-
-
-def from_document(document: Mapping[str, Any]) -> Timetable:
-    """The timetable of a stored document."""
-    match document:
-        case {"cron": text, "zone": zone, "name": name}:
-            return Cron(str(text), str(zone), str(name))
-        case {"every_ms": every_ms, "anchor_ms": anchor_ms}:
-            return Every(int(every_ms), int(anchor_ms))
-        case {"at_ms": at_ms}:
-            return Once(int(at_ms))
-    raise ValueError(f"this is no timetable: {sorted(document)}")
-
-
 def _first_wall(period: Period, expression: CronExpression) -> int:
     """The first wall time that a period answers for."""
     return period.start_ms + (period.offset_ms if expression.steps else period.before_ms)
-
-
-def _check_ms(field: str, value: object, smallest: int) -> None:
-    if type(value) is not int or not smallest <= value < LATEST_MS:
-        expected = f"whole milliseconds, {smallest} to {LATEST_MS - 1}"
-        raise InvalidInput("this value is out of range", field=field, expected=expected, got=value)

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.core.errors import InvalidInput
-from chalicelib.core.timetable import Cron, Every, Once, Timetable, checked, from_document, to_document
+from chalicelib.core.timetable import Cron, Every, Once, Timetable
 from tests.support.cron import CHANGES, ZONES, Known, around, expressions, offset_ms, slots
 
 HOUR_MS = 3_600_000
@@ -208,32 +207,3 @@ def test_time_ends_with_the_calendar(timetable: Timetable) -> None:
     last_ms = timetable.last_before(10**15)
     assert last_ms is not None
     assert timetable.next_after(last_ms) is None
-
-
-@pytest.mark.parametrize(
-    "timetable",
-    [Cron("H 2 * * *", "Europe/Berlin", "nightly"), Every(300_000, 1_760_000_000_000), Once(1_760_000_000_000)],
-)
-def test_it_is_stored_as_a_document(timetable: Timetable) -> None:
-    assert checked(timetable) == from_document(to_document(timetable)) == timetable
-
-
-@pytest.mark.parametrize(
-    ("timetable", "message"),
-    [
-        (Cron("0 25 * * *", "UTC", "any"), "cron: the hour is out of range"),
-        (Cron("@daily", "Europe/Berln", "any"), "timezone: this is no time zone; .* Europe/Berlin"),
-        (Every(999, 0), "every_ms: this value is out of range; expected whole milliseconds, 1000 to"),
-        (Every(True, 0), "every_ms: this value is out of range"),
-        (Once(-1), "at_ms: this value is out of range"),
-        (Once(10**16), "at_ms: this value is out of range"),
-    ],
-)
-def test_what_cannot_be_walked_is_refused(timetable: Timetable, message: str) -> None:
-    with pytest.raises(InvalidInput, match=message):
-        checked(timetable)
-
-
-def test_an_unknown_document_is_no_timetable() -> None:
-    with pytest.raises(ValueError, match=r"this is no timetable: \['weekly'\]"):
-        from_document({"weekly": True})

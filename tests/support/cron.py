@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -252,3 +253,50 @@ def _minutes_between(earlier: datetime, later: datetime) -> Iterator[datetime]:
     while earlier < later:
         yield earlier
         earlier += MINUTE
+
+
+QUARTER = timedelta(minutes=15)
+QUARTER_MS = 900_000
+Quarters = dict[tuple[int, int], list[tuple[int, date]]]
+
+
+@dataclass(frozen=True)
+class Year:
+    """Some days of a zone whose clocks are changed by quarters of an hour, by what they show: each quarter's wall time
+    (hour and number within it), with its beginning in UTC and its local date.
+    """
+
+    shown: Quarters  # in both passes, where it comes twice
+    first: Quarters  # in the first
+    skipped: Quarters  # never: with the moment after the gap
+
+    @classmethod
+    def of(cls, zone: str, start_ms: int, end_ms: int) -> Year:
+        year = cls(defaultdict(list), defaultdict(list), defaultdict(list))
+        clock = ZoneInfo(zone)
+        moment = EPOCH + timedelta(milliseconds=start_ms - DAY_MS)
+        latest = moment.astimezone(clock).replace(tzinfo=None, fold=0)
+        for at_ms in range(start_ms - DAY_MS + QUARTER_MS, end_ms, QUARTER_MS):
+            moment += QUARTER
+            wall = moment.astimezone(clock).replace(tzinfo=None, fold=0)
+            quarter, entry = (wall.hour, wall.minute // 15), (at_ms, wall.date())
+            while latest + QUARTER < wall:
+                latest += QUARTER
+                year.skipped[latest.hour, latest.minute // 15].append((at_ms, latest.date()))
+            if at_ms >= start_ms:
+                year.shown[quarter].append(entry)
+                if wall > latest:
+                    year.first[quarter].append(entry)
+            latest = max(wall, latest)
+        return year
+
+    def slots(self, known: Known) -> list[int]:
+        found: set[int] = set()
+        for hour, minute in product(known.hours, known.minutes):
+            quarter = (hour, minute // 15)
+            for at_ms, day in (self.shown if known.steps else self.first)[quarter]:
+                if known.on(day):
+                    found.add(at_ms + minute % 15 * MINUTE_MS)
+            if not known.steps:
+                found |= {at_ms for at_ms, day in self.skipped[quarter] if known.on(day)}
+        return sorted(found)
