@@ -18,6 +18,7 @@ from chalicelib import aws
 from chalicelib.core.job import Job, from_envelope
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.states import State
+from chalicelib.engine.clock.tick import STEPS
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.projections import events
@@ -25,6 +26,7 @@ from chalicelib.engine.yard import build
 from chalicelib.functions import projector
 from chalicelib.local import lambda_events
 from chalicelib.settings import Settings
+from chalicelib.store.directory import CLOCK
 from chalicelib.testing import cloud
 from chalicelib.testing import world as kit
 from chalicelib.testing.clock import START_MS, MovableClock
@@ -148,7 +150,10 @@ def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterato
 
 
 def wiped(used: World, *, same_clients: bool = False) -> World:
-    """``used`` as on its first day: nothing stored, nothing sent, a new process, with clients without hooks."""
+    """``used`` as on its first day: nothing stored, nothing sent, a new process, with clients without hooks.
+
+    What the clock does once an hour has just been done: its first time is work that no test but its own needs.
+    """
     if not same_clients:
         aws.client.cache_clear()
     events._remembered.cache_clear()  # what webhooks there were: the clock stands at the same moment again
@@ -157,6 +162,8 @@ def wiped(used: World, *, same_clients: bool = False) -> World:
     used.exits.clear()
     fresh = World(used.yard, used.clock, used.registry, used.sqs, used.lasting, used.exits, on_restart=used.on_restart)
     fresh.restart()
+    hourly = {step.name: START_MS for step in STEPS if step.every_ms}
+    fresh.yard.directory.table.put({**CLOCK, **hourly})
     return fresh
 
 

@@ -42,11 +42,13 @@ def condense(yard: Yard, going_on: Callable[[], bool]) -> int:
     newest = today - CONDENSED_AFTER_DAYS[0]
     done = task_days.condensed_until_ms()
     first = today - CATCH_UP_MAX_DAYS if done is None else max(done // DAY_MS + 1, today - CATCH_UP_MAX_DAYS)
-    condensed = 0
+    condensed, finished = 0, None
     for day in range(first, newest + 1):
         for age in CONDENSED_AFTER_DAYS:
             condensed += task_days.condense((day + CONDENSED_AFTER_DAYS[0] - age) * DAY_MS, going_on)
         if not going_on():  # perhaps in the middle of the day: again the next time
             break
-        task_days.remember_condensed(day * DAY_MS)
+        finished = day
+    if finished is not None:
+        task_days.remember_condensed(finished * DAY_MS)
     return condensed

@@ -20,7 +20,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock import leases, listed
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.leases import recover_expired, recover_locked
-from chalicelib.engine.clock.tick import STEPS, tick
+from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
@@ -73,14 +73,6 @@ def no_more() -> bool:
 
 
 # -- the tick -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def _slow_steps_have_run(w: World) -> None:
-    """They are due again an hour after the start."""
-    for step in STEPS:
-        if step.every_ms:
-            w.yard.directory.note_step(step.name, START_MS)
 
 
 def test_a_tick_with_nothing_to_do(w: World) -> None:

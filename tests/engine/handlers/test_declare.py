@@ -625,10 +625,15 @@ def test_a_publish_is_held_to_what_the_handler_takes(bench: Bench) -> None:
     assert refusal(lambda: publish(bench.yard, new_job)).field == "input.weight_g"
 
 
-def test_an_unknown_task_type_is_answered_with_the_known_ones(bench: Bench) -> None:
-    error = refusal(lambda: publish(bench.yard, NewJob(kind=Kind.TASK, type="parcels.send")))
-    assert (error.field, error.got) == ("type", "parcels.send")
-    assert error.expected == "parcels.attempt or parcels.echo or parcels.weigh"
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [("parcels.wiegh", "parcels.weigh"), ("letters", "parcels.attempt or parcels.echo or parcels.weigh")],
+)
+def test_an_unknown_task_type_is_answered_with_the_nearest_or_all(bench: Bench, type_: str, expected: str) -> None:
+    error = refusal(lambda: publish(bench.yard, NewJob(kind=Kind.TASK, type=type_)))
+    assert (error.field, error.expected, error.got) == ("type", expected, type_)
+    assert error.remedy is not None
+    assert bench.yard.settings.handlers in error.remedy
 
 
 def test_an_unknown_backoff_is_refused_at_publish(bench: Bench) -> None:

@@ -24,7 +24,6 @@ from chalicelib.engine.handlers.declare import backoff, on_success, subscribe, t
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.worker.context import Context, Reject
 from tests.support.steps import (
-    HOURLY,
     LEASE_MS,
     NOTHING_DONE,
     a_message,
@@ -175,7 +174,7 @@ def test_a_retry_beyond_fifteen_minutes_waits_on_the_ledger(w: World) -> None:
     assert (waiting.state, waiting.delivery, waiting.due_at_ms) == (State.PENDING, 2, START_MS + 3_600_500)
     assert waiting.wake_at_ms == waiting.due_at_ms - 12 * 60_000
     w.clock.ms = waiting.wake_at_ms
-    assert w.tick() == {**NOTHING_DONE, **HOURLY, "due_sent": 1}
+    assert w.tick() == {**NOTHING_DONE, "due_sent": 1}
     assert message_of(w, job).delayed_until == w.clock.ms + 720_000
 
 
