@@ -27,7 +27,7 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
     """Bring an installation to what this checkout says: infrastructure, functions, routes, event sources.
 
     Repeating it changes nothing. What ended half-way is finished by deploying again. In the end the installation is
-    examined as by `taskyard doctor`; exit code 1 when something is wrong.
+    checked as by `taskyard doctor`; exit code 1 when something is wrong.
     """
     with explained():
         choose_deployed(stage, endpoint_url)
@@ -40,7 +40,7 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
 
         chosen = decided(settings.current(), registry())
         done = run(project_here(), chosen, registry().queues, Way(way), force=force, say=show_text)
-        sound = _examined()
+        sound = _is_sound()
         show_text("deployed" if done.changed else "nothing to change")
         show_text(f"API {done.api_url}")
         if not sound:
@@ -77,12 +77,12 @@ def destroy(stage: str, endpoint_url: str | None, release: bool, data: bool, yes
         run(project_here(), chosen, registry().queues, disposition, show_text)
 
 
-def _examined() -> bool:
+def _is_sound() -> bool:
     """Show what is not as this checkout wants it, as far as it can be seen; returns whether nothing is wrong."""
     from chalicelib.cli.doctor import checkout_here, show
-    from infra.doctor.examination import examine
     from infra.doctor.findings import Level
+    from infra.doctor.report import run_checks
 
-    report = examine(checkout_here(), alive=False)
+    report = run_checks(checkout_here(), alive=False)
     show(report, [problem for problem in report.problems if problem.level is not Level.UNKNOWN])
     return report.healthy

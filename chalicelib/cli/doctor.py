@@ -1,4 +1,4 @@
-"""The command that examines a deployed installation."""
+"""The command that checks a deployed installation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from chalicelib.cli.common import REFUSED, choose_deployed, endpoint_option, exp
 from chalicelib.cli.output import show_json
 
 if TYPE_CHECKING:  # the libraries of AWS are loaded when a command runs, not when it is listed
-    from infra.doctor.examination import Report
     from infra.doctor.findings import Finding
     from infra.doctor.installation import Checkout
+    from infra.doctor.report import Report
 
 STYLES = {"wrong": "bold red", "warn": "yellow", "unknown": "cyan", "ok": "green"}
 LEVEL_CHARS = 8  # the longest level and a space
@@ -36,9 +36,9 @@ def doctor(stage: str, endpoint_url: str | None, every: bool, as_json: bool) -> 
     """
     with explained():
         choose_deployed(stage, endpoint_url)
-        from infra.doctor.examination import examine
+        from infra.doctor.report import run_checks
 
-        report = examine(checkout_here())
+        report = run_checks(checkout_here())
         findings = report.findings if every else report.problems
         show_json(_document(report, findings)) if as_json else show(report, findings)
         if not report.healthy:

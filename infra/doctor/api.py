@@ -28,7 +28,7 @@ def application_routes() -> Routes:
 
 
 def checks(installation: Installation) -> Iterator[Check]:
-    """One look: whatever is to be seen needs the API's id."""
+    """One check: whatever is to be seen needs the API's id."""
     yield Check(area=AREA, subject=installation.settings.base_name, question=partial(_api, installation))
 
 

@@ -1,4 +1,4 @@
-"""What an examination says: findings, and the looks that lead to them."""
+"""What a report says: findings, and the checks that lead to them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Level(StrEnum):
 class Observation:
     """One property of a subject: as expected or not. ``remedy`` is a command where there is one.
 
-    The subject is that of the look, unless the look is at many and each observation names its own.
+    The subject is that of the check, unless it is of many and each observation names its own.
     """
 
     level: Level
@@ -53,7 +53,7 @@ class Check:
     """Something to look at: a few calls of AWS, independent of all others.
 
     ``question`` observes; whatever AWS refuses it is told as an observation. ``when_missing`` is the remedy where
-    AWS says that there is no such thing; ``None`` where another look tells that already.
+    AWS says that there is no such thing; ``None`` where another check says that already.
     """
 
     area: str
@@ -85,7 +85,7 @@ def compared(
 
 
 def about(subject: str, observations: Iterable[Observation]) -> Iterator[Observation]:
-    """``observations`` of one subject of a look at many."""
+    """``observations`` of one subject of a check of many."""
     return (replace(observation, subject=subject) for observation in observations)
 
 

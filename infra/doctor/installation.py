@@ -1,4 +1,4 @@
-"""The installation that is examined: what it should be, and where it stands."""
+"""The installation that is checked: what it should be, and where it stands."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
 def _present(stacks: Iterable[str], resources: Iterable[str]) -> frozenset[str]:
     try:
         templates = [stack.deployed(name) for name in stacks]
-    except ClientError:  # the look at the stacks tells it
+    except ClientError:  # the check of the stacks says it
         return frozenset(resources)
     return frozenset(key for template in templates if template is not None for key in template["Resources"])
 

@@ -33,7 +33,7 @@ SET_ASIDE_SHOWN = 5
 
 
 def checks(installation: Installation) -> Iterator[Check]:
-    """A look at each thing that should move, and at the alarms."""
+    """A check of each thing that should move, and of the alarms."""
     questions = {
         "clock": _clock,
         "projector": _projector,

@@ -24,7 +24,7 @@ UNDECLARED_LOOKED_AT_MAX = 200  # queues; each costs a call
 
 
 def checks(installation: Installation) -> Iterator[Check]:
-    """A look at each declared queue, and one at all others of this installation."""
+    """A check of each declared queue, and one of all others of this installation."""
     for logical_id in installation.of_type(QUEUE_TYPE):
         properties = {**installation.properties(logical_id)}
         name = properties.pop("QueueName")

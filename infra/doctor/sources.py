@@ -10,9 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
+from infra.doctor.checks import missing
 from infra.doctor.findings import Check, Level, Observation, about, compared, ok
 from infra.doctor.installation import Installation, as_json
-from infra.doctor.looking import missing
 from infra.functions import Function, function_name
 
 SOURCES = "event sources"
@@ -26,7 +26,7 @@ Properties = Mapping[str, Any]
 
 
 def checks(installation: Installation) -> Iterator[Check]:
-    """One look at all mappings, for which a few calls do, and one each at the clock's rule and its permission."""
+    """One check of all mappings, for which a few calls do, and one each of the clock's rule and its permission."""
     yield Check(area=SOURCES, subject="mappings", question=partial(_sources, installation))
     for logical_id in installation.of_type("AWS::Events::Rule"):
         yield Check(

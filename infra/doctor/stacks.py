@@ -21,7 +21,7 @@ UNDONE = "UPDATE_ROLLBACK_COMPLETE"  # works as before the deployment that faile
 
 
 def checks(installation: Installation) -> Iterator[Check]:
-    """A look at each stack that there should be."""
+    """A check of each stack that there should be."""
     whole, *parts = stack_names(installation.settings)
     for name in [whole] if installation.whole else parts:
         yield Check(area=AREA, subject=name, question=partial(_stack, installation, name))

@@ -9,9 +9,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
+from infra.doctor.checks import missing
 from infra.doctor.findings import Check, Observation, compared, ok
 from infra.doctor.installation import Installation, as_json
-from infra.doctor.looking import missing
 
 TABLES = "tables"
 BUCKET = "bucket"
@@ -23,7 +23,7 @@ Properties = Mapping[str, Any]
 
 
 def checks(installation: Installation) -> Iterator[Check]:
-    """Three looks at each table and at the bucket."""
+    """Three checks of each table and of the bucket."""
     for logical_id in installation.of_type("AWS::DynamoDB::Table"):
         name = installation.facts[logical_id]
         lost = (

@@ -20,9 +20,9 @@ from chalicelib.engine.handlers.registry import Registry
 from infra.deploy import stack
 from infra.deploy.stages import config_of
 from infra.doctor import api, installation, queues, stacks
-from infra.doctor.examination import examine
 from infra.doctor.findings import Level
 from infra.doctor.installation import Checkout
+from infra.doctor.report import run_checks
 from infra.template import template
 from tests.support.patient import (
     ACCOUNT,
@@ -52,7 +52,7 @@ def refusing(code: str, message: str, operation: str) -> Any:
 
 
 def test_a_healthy_installation_has_no_problems(patient: Patient) -> None:
-    report = patient.examined(alive=True)
+    report = patient.report(alive=True)
     assert report.problems == []
     assert report.healthy
     assert {finding.area for finding in report.findings} >= {
@@ -61,7 +61,7 @@ def test_a_healthy_installation_has_no_problems(patient: Patient) -> None:
 
 
 def test_without_alive_nothing_is_asked_of_what_moves(patient: Patient) -> None:
-    assert "live" not in {finding.area for finding in patient.examined(alive=False).findings}
+    assert "live" not in {finding.area for finding in patient.report(alive=False).findings}
 
 
 # -- stacks ---------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_without_alive_nothing_is_asked_of_what_moves(patient: Patient) -> None:
 @pytest.mark.usefixtures("_clients")
 def test_of_an_installation_that_is_not_there_only_the_stacks_are_told() -> None:
     with mock_aws():
-        report = examine(Checkout(settings=SETTINGS, config=config_of(), consumed=ORDERS, routes=ROUTES))
+        report = run_checks(Checkout(settings=SETTINGS, config=config_of(), consumed=ORDERS, routes=ROUTES))
     assert [(each.subject, each.found, each.remedy) for each in report.findings] == [
         (f"{BASE}-infra", "missing", DEPLOY),
         (f"{BASE}-events", "missing", DEPLOY),
@@ -121,7 +121,7 @@ def test_in_one_stack_there_may_be_more_than_infra_declares(patient: Patient, mo
     stack.apply(SETTINGS, {"Resources": more}, name=BASE)
 
     def seen() -> list[tuple[str, str, str]]:
-        found = patient.examined().findings
+        found = patient.report().findings
         return [(each.subject, each.what, each.level) for each in found if each.area in ("stacks", "api")][:3]
 
     state, existence = (BASE, "state", "ok"), (BASE, "existence", "ok")
@@ -302,7 +302,7 @@ def test_a_queue_that_is_gone(patient: Patient) -> None:
 
 def test_a_queue_that_was_never_deployed(patient: Patient) -> None:
     checkout = replace(patient.checkout, consumed={**ORDERS, "bills": (Band.HIGH,)})
-    problems = examine(checkout, alive=False).problems
+    problems = run_checks(checkout, alive=False).problems
     missing = {(found.area, found.remedy) for found in problems if found.found == "missing"}
     assert missing == {("queues", "taskyard deploy --stage dev"), ("alarms", "taskyard deploy --stage dev")}
 
@@ -387,7 +387,7 @@ def test_a_missing_permission_names_the_action(patient: Patient, monkeypatch: py
     rendered = "User: arn:aws:iam::1:user/a is not authorized to perform: dynamodb:DescribeTimeToLive on resource: x"
     denied = refusing("AccessDeniedException", rendered, "DescribeTimeToLive")
     monkeypatch.setattr(aws.client("dynamodb"), "describe_time_to_live", denied)
-    report = patient.examined()
+    report = patient.report()
     assert report.healthy
     assert {(each.level, each.found, each.remedy) for each in report.problems} == {
         (

@@ -79,7 +79,7 @@ def test_an_environment_is_told_by_names_only(patient: Patient) -> None:
     environment, by_hand = patient.problems()
     assert rendered(environment) == ("wrong", WORKER, "environment", "differs in TASKYARD_BUCKET, TASKYARD_STAGE")
     assert rendered(by_hand) == ("warn", WORKER, "settings made by hand", "TASKYARD_LEASE_S")
-    assert "secret" not in str(patient.examined().findings)
+    assert "secret" not in str(patient.report().findings)
 
 
 @pytest.mark.parametrize(

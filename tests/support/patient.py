@@ -23,9 +23,9 @@ from chalicelib.store.directory import Directory
 from chalicelib.store.table import Table
 from infra.deploy import stack
 from infra.deploy.stages import config_of
-from infra.doctor.examination import Report, examine
 from infra.doctor.findings import Finding
 from infra.doctor.installation import Checkout
+from infra.doctor.report import Report, run_checks
 from infra.functions import SENDING, Function, function_name
 from infra.roles import role_id
 from infra.template import events_template, template
@@ -61,11 +61,11 @@ class Patient:
     now_ms: int = field(default_factory=wall_clock_ms)
     recursion: dict[str, str] = field(default_factory=dict)
 
-    def examined(self, *, alive: bool = False) -> Report:
-        return examine(self.checkout, alive=alive, now_ms=lambda: self.now_ms)
+    def report(self, *, alive: bool = False) -> Report:
+        return run_checks(self.checkout, alive=alive, now_ms=lambda: self.now_ms)
 
     def problems(self, *, alive: bool = False) -> list[Finding]:
-        return self.examined(alive=alive).problems
+        return self.report(alive=alive).problems
 
     def problem(self, *, alive: bool = False) -> Finding:
         """The one thing that is not as it should be."""

@@ -1,4 +1,4 @@
-"""The examination: every look at an installation, and the report of what they found."""
+"""The report on an installation: what all checks of it found."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from chalicelib import aws
 from chalicelib.clocks import wall_clock_ms
 from infra.deploy.stack import stack_name
 from infra.doctor import api, functions, live, queues, sources, stacks, storage, watch
+from infra.doctor.checks import run_all
 from infra.doctor.findings import Finding, Level
 from infra.doctor.installation import Checkout, found
-from infra.doctor.looking import all_of
 
 STATIC = (stacks, storage, queues, functions, sources, api, watch)
 # Clients are made before the threads start: making one is not safe in two threads at a time.
@@ -22,7 +22,7 @@ SERVICES = ("apigateway", "cloudformation", "cloudwatch", "dynamodb", "events", 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an examination found."""
+    """What the checks of an installation found."""
 
     installation: str  # its base name
     findings: Sequence[Finding]
@@ -43,8 +43,8 @@ class Report:
         return [finding for finding in self.findings if finding.level is not Level.OK]
 
 
-def examine(checkout: Checkout, *, alive: bool = True, now_ms: Callable[[], int] = wall_clock_ms) -> Report:
-    """Examine the installation of ``checkout``'s stage; with ``alive``, whether it moves as well as how it is made.
+def run_checks(checkout: Checkout, *, alive: bool = True, now_ms: Callable[[], int] = wall_clock_ms) -> Report:
+    """Check the installation of ``checkout``'s stage; with ``alive``, whether it moves as well as how it is made.
 
     Changes nothing. Where no stack is there, that is all it says. Raises what botocore raises when AWS cannot be
     asked at all (no credentials, no endpoint); what AWS refuses later is told as findings.
@@ -54,7 +54,7 @@ def examine(checkout: Checkout, *, alive: bool = True, now_ms: Callable[[], int]
         aws.client(service)
     settings = checkout.settings
     if not installation.whole and stack_name(settings) not in installation.stacks:
-        return Report(settings.base_name, all_of(stacks.checks(installation)))
+        return Report(settings.base_name, run_all(stacks.checks(installation)))
     modules = (*STATIC, live) if alive else STATIC
     checks = chain.from_iterable(module.checks(installation) for module in modules)
-    return Report(settings.base_name, all_of(list(checks)))
+    return Report(settings.base_name, run_all(list(checks)))

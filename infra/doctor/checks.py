@@ -1,4 +1,4 @@
-"""Looking: asking a question, and telling what AWS refused to answer."""
+"""Running checks: asking AWS each one's question, and telling what it refused to answer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MISSING = re.compile("NotFound|NonExistent|NoSuch|DoesNotExist|QueueDoesNotExist
 DENIED_ACTION = re.compile(r"not authorized to perform:? (\S+)")
 
 
-def all_of(checks: Iterable[Check]) -> list[Finding]:
-    """What all looks find, in their order; they are taken many at a time."""
-    with ThreadPoolExecutor(CHECKS_AT_ONCE) as lookers:
-        return list(chain.from_iterable(lookers.map(_findings, checks)))
+def run_all(checks: Iterable[Check]) -> list[Finding]:
+    """What all checks find, in their order; several run at a time."""
+    with ThreadPoolExecutor(CHECKS_AT_ONCE) as threads:
+        return list(chain.from_iterable(threads.map(_findings, checks)))
 
 
 def missing(error: ClientError) -> bool:
@@ -30,23 +30,23 @@ def missing(error: ClientError) -> bool:
     return MISSING.search(error.response["Error"]["Code"]) is not None
 
 
-def _findings(look: Check) -> list[Finding]:
+def _findings(check: Check) -> list[Finding]:
     found = []
-    for observation in _observations(look):
+    for observation in _observations(check):
         rendered = asdict(observation)
-        found.append(Finding(area=look.area, **{**rendered, "subject": observation.subject or look.subject}))
+        found.append(Finding(area=check.area, **{**rendered, "subject": observation.subject or check.subject}))
     return found
 
 
-def _observations(look: Check) -> Iterator[Observation]:
+def _observations(check: Check) -> Iterator[Observation]:
     try:
-        yield from look.question()
+        yield from check.question()
     except ClientError as error:
         if not missing(error):
             yield _unchecked(error)
-        elif look.when_missing is not None:
+        elif check.when_missing is not None:
             yield Observation(
-                level=Level.WRONG, what="existence", expected="it exists", found="missing", remedy=look.when_missing
+                level=Level.WRONG, what="existence", expected="it exists", found="missing", remedy=check.when_missing
             )
     except Exception as error:  # an answer that lacks what AWS promises must not hide what else is wrong
         yield Observation(
@@ -66,7 +66,7 @@ def _unchecked(error: ClientError) -> Observation:
         return Observation(
             level=Level.UNKNOWN,
             what=error.operation_name,
-            expected="leave to look",
+            expected="permission to ask",
             found="access denied",
             remedy=f"allow the action {action} to whoever runs this command",
         )
