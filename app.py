@@ -30,7 +30,7 @@ def yard() -> Yard:
 
 def declare_routes(api: Chalice) -> None:
     """Serve the dialects."""
-    from chalicelib.api import mq, pools, service, tasks
+    from chalicelib.api import mq, pools, schedules, service, tasks
     from chalicelib.functions.logs import logged_request
     from chalicelib.http.access import RememberedKeys, authenticate
     from chalicelib.http.mount import mount
@@ -43,6 +43,7 @@ def declare_routes(api: Chalice) -> None:
         [
             *(router.moved("/mq", chosen.mq_prefix) for router in mq.ROUTERS),
             *(router.moved("/api/task", chosen.task_prefix) for router in tasks.ROUTERS),
+            schedules.router,
             pools.router,
             service.router,
         ],

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from chalicelib.core.retry import Exponential, Fixed, Linear
     from chalicelib.engine.failures import Reject
     from chalicelib.engine.handlers.declare import backoff, on, on_success, subscribe, task
+    from chalicelib.engine.handlers.schedules import schedule
     from chalicelib.engine.interruptions import HandlerTimeout
     from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost
 
@@ -48,6 +49,7 @@ _HOME = {
     "backoff": "engine.handlers.declare",
     "on": "engine.handlers.declare",
     "on_success": "engine.handlers.declare",
+    "schedule": "engine.handlers.schedules",
     "subscribe": "engine.handlers.declare",
     "task": "engine.handlers.declare",
 }
@@ -73,6 +75,7 @@ __all__ = [
     "backoff",
     "on",
     "on_success",
+    "schedule",
     "subscribe",
     "task",
 ]

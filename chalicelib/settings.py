@@ -34,7 +34,7 @@ BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 OTHER_VARIABLES = ("URL", "KEY", "CLOCK_INTERVAL_S")
 ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
-TAKEN_PREFIXES = ("/docs", "/health", "/openapi.json", "/ping", "/pools", "/sping")
+TAKEN_PREFIXES = ("/api/schedule", "/docs", "/health", "/openapi.json", "/ping", "/pools", "/sping")
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
 VARIABLE_PREFIX = "TASKYARD_"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from chalicelib.core.cloudwatch import KIND, METRICS, MQ_DEPTH, MQ_OLDEST_AGE, NAMESPACE, STAGE, Unit
+from chalicelib.core.cloudwatch import KIND, LATE_SLOTS, METRICS, MQ_DEPTH, MQ_OLDEST_AGE, NAMESPACE, STAGE, Unit
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.projection import Measure
 from chalicelib.core.states import Kind
@@ -86,7 +86,7 @@ class Graph:
 def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
     """The alarms and the dashboard of a deployed stage, by logical id.
 
-    16 alarms and one for each lane; five fewer with metrics off, two more with hooks on. An alarm tells
+    17 alarms and one for each lane; six fewer with metrics off, two more with hooks on. An alarm tells
     ``settings.alarm_topic``, if that is set, when it rings and when all is well again.
     """
     alarms = alarms_of(settings, lanes)
@@ -111,7 +111,7 @@ def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     return [
         _dead_letter_queue(settings),
         *(alarm(settings, kind) for alarm in of_shown_metrics for kind in Kind),
-        *([] if settings.metrics == "off" else [_oldest_message(settings)]),
+        *([] if settings.metrics == "off" else [_oldest_message(settings), _late_slots(settings)]),
         *([_unchecked(settings)] if settings.hooks == "on" else []),
         *(_errors(settings, function) for function in _called(settings)),
         *(_throttles(settings, function) for function in THROTTLED),
@@ -249,6 +249,17 @@ def _clock(settings: Settings) -> Alarm:
         threshold=1,
         comparison=BELOW,
         silence="breaching",
+    )
+
+
+def _late_slots(settings: Settings) -> Alarm:
+    return Alarm(
+        logical_id="LateSlotsAlarm",
+        name="late-slots",
+        meaning="Slots of schedules were made more than ten seconds after their time.",
+        first=f"see whether the function {function_name(settings, Function.CLOCK)} was late, failed or ran out of time",
+        metric=Metric(NAMESPACE, LATE_SLOTS.name, {STAGE: settings.base_name}, "Sum"),
+        threshold=0,
     )
 
 

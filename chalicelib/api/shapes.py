@@ -83,6 +83,11 @@ def to_ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000)
 
 
+def maybe_ms(moment: datetime | None) -> int | None:
+    """The same where there may be none."""
+    return None if moment is None else to_ms(moment)
+
+
 def iso(at_ms: int | None) -> str | None:
     """A point in time as JavaScript writes it; see ``core.trace.iso``."""
     return None if at_ms is None else trace.iso(at_ms)

@@ -21,6 +21,7 @@ from chalicelib.cli.messages import dlq, messages, publish
 from chalicelib.cli.output import show_json, show_text
 from chalicelib.cli.pause import pause, paused, resume
 from chalicelib.cli.rebuild import rebuild
+from chalicelib.cli.schedules import schedules
 from chalicelib.cli.tasks import tasks
 from chalicelib.cli.webhooks import webhooks
 from chalicelib.core.errors import Unavailable
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 for command in (
-    publish, messages, tasks, handlers, dlq, keys, webhooks, pause, resume, paused,
+    publish, messages, tasks, schedules, handlers, dlq, keys, webhooks, pause, resume, paused,
     deploy, destroy, doctor, rebuild, cost,
 ):  # fmt: skip
     main.add_command(command)

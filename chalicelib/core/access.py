@@ -16,7 +16,7 @@ from chalicelib.core.ids import RandomBytes
 
 KEY_PREFIX = "ty_"
 KEY_BYTES = 32
-SCOPES = ("message", "dlq", "dlq:manage", "trace", "dashboard", "task")
+SCOPES = ("message", "dlq", "dlq:manage", "trace", "dashboard", "task", "schedule")
 EVERYTHING = "*"
 
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")

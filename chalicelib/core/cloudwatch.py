@@ -64,6 +64,9 @@ MQ_COUNTS: Mapping[Measure, Metric] = {
     Measure.FAILED: MQ_FAILED,
     Measure.DEAD: MQ_DLQ,
 }
+LATE_SLOTS = Metric("late_slots", Unit.COUNT)  # of schedules: made so late that they cannot start on time
+LATE_AFTER_MS = 10_000
+
 MQ_METRICS = (*MQ_COUNTS.values(), MQ_DEPTH, MQ_OLDEST_AGE)
 
 
@@ -125,6 +128,12 @@ def mq_totals(reports: Iterable[Report]) -> Mapping[Metric, int]:
         if report.kind == Kind.MESSAGE:
             gained.update(report.mq_counts)
     return gained
+
+
+def late_slots(changes: Iterable[tuple[Job | None, Job | None]]) -> int:
+    """How many jobs of slots were made more than ten seconds after they were due."""
+    made = [after for before, after in changes if before is None and after is not None and after.slot_at_ms is not None]
+    return sum(job.created_at_ms - (job.start_at_ms or job.created_at_ms) > LATE_AFTER_MS for job in made)
 
 
 def dimension_value(queue: str) -> str:

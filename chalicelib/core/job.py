@@ -17,7 +17,7 @@ from chalicelib.core import retry
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
-from chalicelib.core.limits import Concurrency, share
+from chalicelib.core.limits import Concurrency, count_of_schedule, share
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent, events_in
 
@@ -90,7 +90,10 @@ class Job:
     created_by: str | None = None  # the user who asked for it, as the client named them
     chained: bool = False  # its body says what follows its success
     remove_on_complete: bool = False  # it is deleted once it has succeeded
-    limited: bool = False  # its type had a limit when it was published, so it counts in the type's concurrency
+    limited: bool = False  # its type, or schedule, had a limit when it was published: it counts in a concurrency
+    schedule: str | None = None  # the schedule that made it
+    slot_at_ms: int | None = None  # for which of its slots; None: by request
+    overlap: str | None = None  # "skip" or "queue" (core/schedules.py): it may not run beside another of its schedule
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -150,8 +153,13 @@ class Job:
         return self.slot and self.state is not State.RUNNING
 
     @property
+    def counted_as(self) -> str:
+        """The name of the concurrency count in which it has its share, if it is limited."""
+        return self.type if self.overlap is None else count_of_schedule(self.schedule or "")
+
+    @property
     def concurrency_share(self) -> Concurrency:
-        """What it adds to the concurrency count of its type."""
+        """What it adds to its concurrency count."""
         return share(self.state, limited=self.limited, slot=self.slot)
 
     @property
@@ -229,6 +237,7 @@ ORDER_FIELDS = (
     "id", "uid", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
     "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "limited",
+    "schedule", "slot_at_ms", "overlap",
 )  # fmt: skip
 # The names in the ledger and in messages, where they are others than here: both outlive a deployment.
 STORED_AS = {"uid": "birth", "blocked": "held", "requeue_count": "laps", "epoch": "round"}

@@ -1,9 +1,9 @@
 """Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished.
 
-What is kept is the *concurrency count* of the type. Every job of a limited type has a share in it that follows from
-the job's record alone, and each change of a record moves the count by the difference of the shares, in the same
-transaction. So however a job travels, the count is the sum of the shares of all records: nothing leaks, nothing is
-freed twice.
+What is kept is the *concurrency count* of the type; a schedule whose runs may not overlap has one, too. Every job of a
+limited type has a share in it that follows from the job's record alone, and each change of a record moves the count by
+the difference of the shares, in the same transaction. So however a job travels, the count is the sum of the shares of
+all records: nothing leaks, nothing is freed twice.
 """
 
 from __future__ import annotations
@@ -52,6 +52,18 @@ class Concurrency:
 
 
 NOTHING = Concurrency()
+ONE_AT_A_TIME = Limit(concurrency=1)
+_SCHEDULE = "schedule\n"  # no type has a line break
+
+
+def count_of_schedule(schedule: str) -> str:
+    """The name of the concurrency count of a schedule whose runs may not overlap."""
+    return f"{_SCHEDULE}{schedule}"
+
+
+def counts_schedule(name: str) -> bool:
+    """Whether a concurrency count is a schedule's; any other is a task type's."""
+    return name.startswith(_SCHEDULE)
 
 
 def share(state: State, *, limited: bool, slot: bool) -> Concurrency:

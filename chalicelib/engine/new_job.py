@@ -48,6 +48,9 @@ class NewJob:
     first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
     replay_of: int | None = None
     first_event: TraceEvent | None = field(default=None)
+    schedule: str | None = None  # the schedule that makes it
+    slot_at_ms: int | None = None  # for which of its slots; None: by request
+    overlap: str | None = None  # as of the job
     input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
 
 
@@ -56,9 +59,11 @@ def follower_of(new_job: NewJob, output: Any) -> NewJob | None:
 
     Where it names no input it gets the ``output``.
     """
-    request = new_job.next
-    if request is None:
-        return None
+    return None if new_job.next is None else task_in(new_job.next, new_job, output)
+
+
+def task_in(request: NextRequest, before: NewJob, output: Any) -> NewJob:
+    """The task that a request describes; what it does not name is as of the job ``before``, or its ``output``."""
     retries = request.get("maxRetries")
     return NewJob(
         kind=Kind.TASK,
@@ -67,15 +72,15 @@ def follower_of(new_job: NewJob, output: Any) -> NewJob | None:
         input_follows="input" not in request,
         options=request.get("options"),
         context=request.get("context"),
-        priority=request.get("priority", new_job.priority),
+        priority=request.get("priority", before.priority),
         delay_ms=round(request["delay"] * 1_000) if request.get("delay") else None,
         max_attempts=None if retries is None else retries + 1,
         timeout_ms=request.get("timeout"),
-        trace_id=new_job.trace_id,
+        trace_id=before.trace_id,
         runner=MANUAL if request.get("runnerType") == "manual" else SYSTEM,
         script=request.get("scriptName"),
-        target_id=request.get("targetId", new_job.target_id),
-        target_type=request.get("targetType", new_job.target_type),
-        created_by=new_job.created_by,
+        target_id=request.get("targetId", before.target_id),
+        target_type=request.get("targetType", before.target_type),
+        created_by=before.created_by,
         next=request.get("next"),
     )

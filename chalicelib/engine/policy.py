@@ -13,6 +13,7 @@ from functools import partial
 
 from chalicelib.core.decisions import wait_before
 from chalicelib.core.job import Job
+from chalicelib.core.limits import ONE_AT_A_TIME, Limit
 from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
 from chalicelib.core.states import Kind
 from chalicelib.engine.failures import log_failure
@@ -21,6 +22,11 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.yard import Yard
 
 DEFAULT_TASK_ATTEMPTS = 3
+
+
+def limit_of(yard: Yard, job: Job) -> Limit | None:
+    """The limit in whose concurrency count a job has its share, if it still has one: its schedule's, or its type's."""
+    return yard.handlers.limit_of(job.type) if job.overlap is None else ONE_AT_A_TIME
 
 
 def handlers_of(yard: Yard, job: Job | NewJob) -> tuple[Handler, ...]:

@@ -32,6 +32,7 @@ from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
+from chalicelib.store.schedules import Schedules
 from chalicelib.store.table import Table
 from chalicelib.store.wait_lists import WaitLists
 
@@ -68,6 +69,7 @@ class Yard:
     concurrency: ConcurrencyCounts
     wait_lists: WaitLists
     pauses: Pauses
+    schedules: Schedules
     insights: Insights
     transport: Transport
     objects: Any
@@ -120,6 +122,7 @@ def build(
         concurrency=jobs.concurrency,
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
+        schedules=Schedules(directory.table),
         insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
         transport=transport,
         objects=objects,

@@ -14,6 +14,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import Ama
 
 from chalicelib.core.cloudwatch import (
     KIND,
+    LATE_SLOTS,
     MQ_DEPTH,
     MQ_OLDEST_AGE,
     NAMESPACE,
@@ -23,6 +24,7 @@ from chalicelib.core.cloudwatch import (
     Metric,
     Report,
     dimension_value,
+    late_slots,
     mq_totals,
     reports_of,
 )
@@ -36,16 +38,19 @@ TOPICS_SHOWN_MAX = 100  # of how many topics, the deepest first, the clock tells
 def report(settings: Settings, changes: Sequence[Change]) -> None:
     """Tell what ``changes`` add up to, a line for each kind of job and, if settings say so, for each queue of it.
 
-    One line more has what the message dialect's metrics gain, if they do.
+    One line more has what the message dialect's metrics gain, if they do; one how many slots were late, if any was.
     """
     by_queue = settings.metrics == "queue"
-    reports = reports_of(((change.before, change.after) for change in changes), by_queue=by_queue)
+    pairs = [(change.before, change.after) for change in changes]
+    reports = reports_of(pairs, by_queue=by_queue)
     for report in reports:
         _print(settings, report)
         if report.topic is not None and report.mq_counts:
-            _print_mq(settings, report.mq_counts, report.topic)
+            _print_stage(settings, report.mq_counts, report.topic)
     if totals := mq_totals(reports):
-        _print_mq(settings, totals)
+        _print_stage(settings, totals)
+    if late := late_slots(pairs):
+        _print_stage(settings, {LATE_SLOTS: late})
 
 
 def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
@@ -56,11 +61,11 @@ def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
     """
     if not topics:
         return
-    _print_mq(settings, _gauges(topics.values()))
+    _print_stage(settings, _gauges(topics.values()))
     if settings.metrics == "queue":
         deepest_first = sorted(topics, key=lambda name: (-topics[name].depth, name))
         for name in [name for name in deepest_first if dimension_value(name).strip()][:TOPICS_SHOWN_MAX]:
-            _print_mq(settings, _gauges([topics[name]]), dimension_value(name))
+            _print_stage(settings, _gauges([topics[name]]), dimension_value(name))
 
 
 def _gauges(topics: Collection[Topic]) -> Mapping[Metric, float]:
@@ -70,8 +75,8 @@ def _gauges(topics: Collection[Topic]) -> Mapping[Metric, float]:
     return {MQ_DEPTH: depth, MQ_OLDEST_AGE: max(ages_ms) / 1_000} if ages_ms else {MQ_DEPTH: depth}
 
 
-def _print_mq(settings: Settings, values: Mapping[Metric, float], topic: str | None = None) -> None:
-    """Print the message dialect's metrics of one topic, or of all together."""
+def _print_stage(settings: Settings, values: Mapping[Metric, float], topic: str | None = None) -> None:
+    """Print metrics of the stage, or of one of its topics."""
     record = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
     record.add_dimension(STAGE, settings.base_name)
     if topic is not None:

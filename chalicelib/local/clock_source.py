@@ -1,4 +1,4 @@
-"""EventBridge's rule as an event source: one invocation every minute."""
+"""EventBridge's rule as an event source: one invocation every minute, and one when handlers have changed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class ClockSource:
         self._region = region
         self._interval_s = interval_s
         self._stopping = threading.Event()
+        self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock-feed", daemon=True)
 
     def start(self) -> None:
@@ -32,17 +33,27 @@ class ClockSource:
         """Whether the clock ticks."""
         return self._thread.is_alive()
 
+    def tick_now(self) -> None:
+        """Tick at once, beside the regular ticks: what the code declares has changed."""
+        self._due.set()
+
     def stop(self, interrupt_at_s: float, deadline_at_s: float) -> bool:
         """Tick no more and let a running tick end; false if it has not by ``deadline_at_s`` (monotonic seconds)."""
         del interrupt_at_s  # a tick is short, and nothing is lost when it is killed
         self._stopping.set()
+        self._due.set()
         self._thread.join(max(0.0, deadline_at_s - time.monotonic()))
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         next_s = time.monotonic()
-        while not self._stopping.wait(max(0.0, next_s - time.monotonic())):
-            next_s = max(next_s + self._interval_s, time.monotonic())
+        while True:
+            asked = self._due.wait(max(0.0, next_s - time.monotonic()))
+            if self._stopping.is_set():
+                return
+            self._due.clear()
+            if not asked:
+                next_s = max(next_s + self._interval_s, time.monotonic())
             self._tick()
 
     def _tick(self) -> None:

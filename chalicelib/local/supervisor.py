@@ -104,6 +104,7 @@ class Supervisor:
         self._save_watch: SaveWatch | None = None
         self._prompt: list[Child] = []  # children that are renewed at once, the workers first
         self._lanes: OrderedQueues | None = None  # what feeds the workers
+        self._clock: ClockSource | None = None
         self._reloader: Reloader | None = None
         self._renewing = threading.Lock()
 
@@ -156,6 +157,8 @@ class Supervisor:
             for child in self._children:
                 if child not in self._prompt and self._loads(child):
                     child.switch()
+            if self._clock is not None:
+                self._clock.tick_now()  # the new code may declare other schedules
 
     def _loads(self, child: Child) -> bool:
         try:
@@ -263,10 +266,11 @@ class Supervisor:
         letters = [[_queue(sqs, chosen.dead_letter_queue, outputs["DeadLetterQueueArn"])]]
         letters_hidden_s = functions.limits(chosen)[DEAD_LETTERS].timeout_s
         self._lanes = OrderedQueues(sqs, transport, _lanes(sqs, chosen, self._queues, outputs), chosen.lease_s)
+        self._clock = ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s)
         self._sources = [
             SqsSource(self._lanes, workers),
             SqsSource(OrderedQueues(sqs, transport, letters, letters_hidden_s), [dead_letters]),
-            ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s),
+            self._clock,
         ]
         if chosen.hooks != "off":
             events = [[_queue(sqs, chosen.hooks_queue, outputs[f"{HOOKS_QUEUE}Arn"])]]

@@ -70,14 +70,22 @@ WORDS = {
 
 def next_request(given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
     """What follows a task, as the engine keeps it. Raises ``InvalidInput``, whose field begins with ``next``."""
+    return task_request("next", given)
+
+
+def task_request(field_name: str, given: NextTask | Mapping[str, Any]) -> dict[str, Any]:
+    """A task that something else will create, as the engine keeps it.
+
+    Raises ``InvalidInput``, whose field begins with ``field_name``.
+    """
     if not isinstance(given, NextTask | Mapping):
         expected = "a NextTask, or a dict in the words of fastify-task"
-        raise InvalidInput("this is no task", field="next", expected=expected, got=type(given).__name__)
-    with within("next"):
-        return _next_request(given if isinstance(given, NextTask) else _next_task(given))
+        raise InvalidInput("this is no task", field=field_name, expected=expected, got=type(given).__name__)
+    with within(field_name):
+        return _request_of(given if isinstance(given, NextTask) else _next_task(given))
 
 
-def _next_request(task: NextTask) -> dict[str, Any]:
+def _request_of(task: NextTask) -> dict[str, Any]:
     told = {
         "type": checks.name("type", task.type),
         "targetId": checks.maybe_name("target_id", task.target_id),
@@ -100,7 +108,7 @@ def _next_task(given: Mapping[str, Any]) -> NextTask:
     """What a mapping in fastify-task's words describes; of them, only the input may be ``None`` and count."""
     checks.known_names(given, WORDS)
     if given.get("type") is None:
-        raise InvalidInput("the next task needs a type", field="type", expected="a name", got=None)
+        raise InvalidInput("the task needs a type", field="type", expected="a name", got=None)
     return NextTask(**{WORDS[word]: value for word, value in given.items() if value is not None or word == "input"})
 
 

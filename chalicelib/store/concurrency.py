@@ -1,9 +1,10 @@
-"""How occupied the limited task types are. In the directory table.
+"""How many jobs of a limited task type, or of a schedule, run. In the directory table.
 
 Key layout::
 
-    kind         name                   what
-    occupancy    <sha256 of the type>   type, running, unfinished
+    kind                  name                       what
+    occupancy             <sha256 of the type>       type, running, unfinished
+    occupancy#schedule    <sha256 of the schedule>   the same, of a schedule whose runs may not overlap
 
 A count changes in the transaction that changes the job's record, and by no other write. What that costs: all changes
 of one limited type go through one item, whose partition takes about 500 transactions a second.
@@ -14,21 +15,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from chalicelib.core.limits import NOTHING, Concurrency, Limit
+from chalicelib.core.limits import NOTHING, Concurrency, Limit, counts_schedule
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Table, TransactionRefused
 
 KIND = "occupancy"
+KIND_OF_SCHEDULES = f"{KIND}#schedule"  # apart: the clock looks at each count of the other kind at every tick
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A change of a type's count, as a part of a transaction; refused if it would exceed ``within``."""
+    """A change of a count, as a part of a transaction; refused if it would exceed ``within``.
+
+    Also a look at it, refused unless at least ``running`` run already.
+    """
 
     type: str
-    change: Concurrency
+    change: Concurrency = NOTHING
     within: Limit | None = None
+    running: int | None = None
 
 
 Action = AttributeValues | Count
@@ -49,9 +55,14 @@ class ConcurrencyCounts:
         sums: dict[str, Count] = {}
         for action in actions:
             if isinstance(action, Count):
-                known = sums.get(action.type, Count(action.type, NOTHING))
-                sums[action.type] = Count(action.type, known.change + action.change, action.within or known.within)
-        counts = [count for count in sums.values() if count.change]
+                known = sums.get(action.type, Count(action.type))
+                sums[action.type] = Count(
+                    action.type,
+                    known.change + action.change,
+                    action.within or known.within,
+                    action.running or known.running,
+                )
+        counts = [count for count in sums.values() if count.change or count.running]
         writes = [action for action in actions if not isinstance(action, Count)]
         try:
             self.table.transact([*writes, *(self.changing(count) for count in counts)])
@@ -76,20 +87,20 @@ class ConcurrencyCounts:
         return (row["type"] for row in self.table.query_all("{kind} = :kind", {":kind": KIND}))
 
     def changing(self, count: Count) -> AttributeValues:
-        """The action that moves a concurrency count; refused if a number that grows would exceed its bound."""
+        """The action that moves a count, or looks at it; refused if a number that grows would exceed its bound."""
         adds = {"running": count.change.running, "unfinished": count.change.unfinished}
-        clauses = tuple(_room(name, most) for name, most in _bounds(count.within) if adds[name] > 0)
+        bounds = [(name, most - adds[name]) for name, most in _bounds(count.within) if adds[name] > 0]
+        clauses = tuple(_at_most(name, before) for name, before in bounds)
+        if count.running:
+            clauses += (Clause("no slot is free", "{running} >= :running", {":running": count.running}),)
+        if not count.change:
+            return self.table.checking(_key(count.type), *clauses)
         moved = {name: number for name, number in adds.items() if number}
         return self.table.updating(_key(count.type), Change(clauses, sets={"type": count.type}, adds=moved))
 
-    def full(self, type: str, concurrency: int) -> AttributeValues:  # noqa: A002
-        """The action that changes nothing, and is refused unless every slot of a type is taken."""
-        full = Clause("no slot is free", "{running} >= :concurrency", {":concurrency": concurrency})
-        return self.table.checking(_key(type), full)
-
 
 def _key(type: str) -> dict[str, str]:  # noqa: A002
-    return {"kind": KIND, "name": digest(type)}
+    return {"kind": KIND_OF_SCHEDULES if counts_schedule(type) else KIND, "name": digest(type)}
 
 
 def _bounds(within: Limit | None) -> Iterator[tuple[str, int]]:
@@ -99,7 +110,7 @@ def _bounds(within: Limit | None) -> Iterator[tuple[str, int]]:
         yield "unfinished", within.size
 
 
-def _room(name: str, most: int) -> Clause:
-    """A number is below its bound, or was never counted."""
-    text = f"attribute_not_exists({{{name}}}) OR {{{name}}} < :most_{name}"
-    return Clause(f"room in {name}", text, {f":most_{name}": most})
+def _at_most(name: str, before: int) -> Clause:
+    """A number leaves room for what is added, or was never counted and all of it finds room."""
+    text = f"{{{name}}} <= :before_{name}" + (f" OR attribute_not_exists({{{name}}})" if before >= 0 else "")
+    return Clause(f"room in {name}", text, {f":before_{name}": before})

@@ -104,7 +104,7 @@ class JobStore(Ledger):
         if body is not None:
             actions.append(self.table.putting({"job": job.id, "part": BODY_PART, "text": body}))
         if job.concurrency_share:
-            actions.append(Count(job.type, job.concurrency_share, within))
+            actions.append(Count(job.counted_as, job.concurrency_share, within))
         return actions
 
     def adopting(self, parent_id: int, child_id: int) -> list[AttributeValues]:
@@ -148,7 +148,7 @@ class JobStore(Ledger):
         )
         takes = envelope.limited and not inherits
         claimed = self._change(
-            envelope.id, change, [Count(envelope.type, Concurrency(running=1), limit)] if takes else []
+            envelope.id, change, [Count(envelope.counted_as, Concurrency(running=1), limit)] if takes else []
         )
         if claimed.lease != lease.token or claimed.state is not State.RUNNING:  # as read after the transaction
             raise JobRefused("the job moved on at once", claimed)
@@ -370,7 +370,7 @@ class JobStore(Ledger):
             run_ends=True,
         )
 
-    def defer(self, seen: Job, *beside: AttributeValues) -> None:
+    def defer(self, seen: Job, *beside: Action) -> None:
         """pending -> pending with a new delivery that nobody sends; all or nothing with the actions ``beside`` it.
 
         Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
@@ -477,6 +477,16 @@ class JobStore(Ledger):
             TraceEvent(Event.CANCELED, now_ms),
             now_ms,
         )
+
+    def skip(self, seen: Job, reason: str, now_ms: int, *beside: Action) -> Job:
+        """pending -> canceled before it ever ran, with the ``reason`` as its message; all or nothing with ``beside``.
+
+        Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
+        """
+        fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery), as_seen(seen))
+        sets = {"completed_at_ms": now_ms, "msg": reason}
+        event = TraceEvent(Event.CANCELED, now_ms, {"reason": reason})
+        return self._end(seen, State.CANCELED, fence, sets, event, now_ms, beside=beside)
 
     def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, blocked: bool) -> Job:
         """failed or canceled -> pending with as many attempts as at first, and a new delivery not yet sent.

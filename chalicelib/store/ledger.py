@@ -300,7 +300,7 @@ class Ledger:
     def _counted(before: Job, after: Job) -> list[Action]:
         """What a change of a record does to the concurrency count of its type, if anything."""
         change = after.concurrency_share - before.concurrency_share
-        return [Count(before.type, change)] if change else []
+        return [Count(before.counted_as, change)] if change else []
 
     def _change(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> Job:
         """Write a change, all or nothing with the actions ``beside`` it; returns the record as it then is."""

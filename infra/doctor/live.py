@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from chalicelib import aws
@@ -17,6 +18,7 @@ from chalicelib.engine.health import CLOCK_LATE_MS
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import ASIDE
+from chalicelib.store.schedules import DUE_SHARDS, Schedules
 from chalicelib.store.table import Table
 from infra.doctor import watch
 from infra.doctor.findings import Check, Level, Observation, compared, ok
@@ -40,6 +42,7 @@ def checks(installation: Installation) -> Iterator[Check]:
         "dead-letter queue": _dead_letters,
         "jobs to send": _overdue,
         "jobs set aside": _set_aside,
+        "schedules": _schedules,
         "access keys": _keys,
     }
     for subject, question in questions.items():
@@ -153,6 +156,25 @@ def _overdue(installation: Installation) -> Iterator[Observation]:
         expected=f"at most {OVERDUE_AFTER_MS // 1_000} s",
         found=f"job {job}, for {late_ms // 1_000} s",
         remedy=f"the clock does not come to it: see {_tail(installation, log)}",
+    )
+
+
+def _schedules(installation: Installation) -> Iterator[Observation]:
+    """The longest overdue schedule: the first of each shard of those that have a slot to come."""
+    now_ms = installation.now_ms()
+    schedules = Schedules(_directory(installation).table)
+    due = [found for shard in range(DUE_SHARDS) for found in islice(schedules.due(shard, now_ms, 1), 1)]
+    first = min(due, default=None)
+    if first is None or now_ms - first.at_ms <= OVERDUE_AFTER_MS:
+        yield ok("longest overdue", "none is late")
+        return
+    log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
+    yield Observation(
+        level=Level.WARN,
+        what="longest overdue",
+        expected=f"at most {OVERDUE_AFTER_MS // 1_000} s",
+        found=f"schedule {first.name}, for {(now_ms - first.at_ms) // 1_000} s",
+        remedy=f"see why, under the words passed over: {_tail(installation, log)}",
     )
 
 

@@ -68,9 +68,9 @@ class TestOccupancies:
         with ThreadPoolExecutor(ground.threads()) as workers:
             assert sum(workers.map(take, range(16))) == 3
         assert yard.concurrency.of(name) == Concurrency(3, 0)
-        yard.concurrency.transact([yard.concurrency.full(name, 3)])
+        yard.concurrency.transact([Count(name, running=3)])
         with pytest.raises(TransactionRefused):
-            yard.concurrency.transact([yard.concurrency.full(name, 4)])
+            yard.concurrency.transact([Count(name, running=4)])
 
 
 class TestShelves:

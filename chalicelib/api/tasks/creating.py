@@ -98,7 +98,7 @@ def create_task(yard: Yard, body: CreateBody, caller: Caller) -> TaskRecord:
 
 
 def _new_job(body: CreateBody, headers: Mapping[str, str]) -> NewJob:
-    _check_secrets(body)
+    check_secrets(body)
     delay_ms = round(body.delay * 1_000)
     return NewJob(
         kind=Kind.TASK,
@@ -116,26 +116,26 @@ def _new_job(body: CreateBody, headers: Mapping[str, str]) -> NewJob:
         target_id=body.target_id,
         target_type=body.target_type,
         parent_id=_parent_id(body.parent_task_id),
-        next=None if body.next is None else _next_request(body.next),
+        next=None if body.next is None else next_request(body.next),
         created_by=body.user_id,
         remove_on_complete=body.remove_on_complete,
         idempotency_key=idempotency_key_of(body.idempotency_key, headers),
     )
 
 
-def _next_request(follow_up: FollowUp) -> dict[str, Any]:
+def next_request(follow_up: FollowUp) -> dict[str, Any]:
     """What was told of a follow-up. An input of null is told, too; any other null is as good as nothing."""
     told = follow_up.model_dump(by_alias=True, exclude_unset=True, exclude={"next"})
     request = {name: value for name, value in told.items() if value is not None or name == "input"}
-    return request if follow_up.next is None else {**request, "next": _next_request(follow_up.next)}
+    return request if follow_up.next is None else {**request, "next": next_request(follow_up.next)}
 
 
-def _check_secrets(order: Order) -> None:
+def check_secrets(order: Order) -> None:
     """Raise ``InvalidInput`` for a secret that nobody could sign with, of the task or of what follows it."""
     check_secret_in(order.context)
     if order.next is not None:
         with within("next"):
-            _check_secrets(order.next)
+            check_secrets(order.next)
 
 
 def _parent_id(text: Id | None) -> int | None:

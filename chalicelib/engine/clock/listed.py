@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 
 READ_CHUNK = 100
+
+Key = TypeVar("Key", int, str)
 
 
 def name_of(job: Job) -> str:
@@ -22,8 +25,8 @@ def jobs_of(yard: Yard, ids: Iterable[int]) -> Iterable[Job]:
         yield from yard.jobs.find_many(chunk)
 
 
-def chunks_of(ids: Iterable[int]) -> Iterator[list[int]]:
-    """Ids a hundred at a time, drawn from their index as they are needed."""
+def chunks_of(ids: Iterable[Key]) -> Iterator[list[Key]]:
+    """Ids, or names, a hundred at a time, drawn from their index as they are needed."""
     drawn = iter(ids)
     while chunk := list(islice(drawn, READ_CHUNK)):
         yield chunk

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.leases import recover_expired
 from chalicelib.engine.clock.retention import remove_expired
+from chalicelib.engine.clock.schedules import hand_over_slots, keep_declared
 from chalicelib.engine.projections.statistics import condense
 from chalicelib.engine.sweeping import PassedOver
 from chalicelib.engine.worker.concurrency import fill_slots
@@ -32,6 +33,8 @@ class Step:
 
 STEPS = (
     Step("outboxes_sent", send_outboxes),
+    Step("schedules_declared", keep_declared),
+    Step("slots_handed_over", hand_over_slots),
     Step("due_sent", send_due),
     Step("leases_recovered", recover_expired),
     Step("slots_filled", fill_slots),

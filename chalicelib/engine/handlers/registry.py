@@ -15,6 +15,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import BackoffFunction
+from chalicelib.core.schedules import Schedule
 from chalicelib.engine.handlers.declare import (
     DEFAULT_POOL,
     DEFAULT_SCRIPT,
@@ -30,6 +31,7 @@ from chalicelib.engine.handlers.declare import (
 from chalicelib.engine.handlers.declared import declarations
 from chalicelib.engine.handlers.importing import by_place
 from chalicelib.engine.handlers.pool_files import Pool
+from chalicelib.engine.handlers.schedules import schedules_of
 from chalicelib.settings import Settings
 
 _BACKOFF_RULE = "a backoff function takes the number of the retry and, if it likes, the job's delay in ms"
@@ -52,6 +54,7 @@ class Registry:
     completions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     hooks: tuple[Hook, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @classmethod
     def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
@@ -73,6 +76,7 @@ class Registry:
                 except InvalidInput as error:
                     error.message = f"{error.message} ({place_of(function)})"
                     raise
+            gathering.take_schedules(function)
         return gathering.registry()
 
     def handler(self, type: str, script: str | None) -> Handler | None:  # noqa: A002  # every dialect's word for it
@@ -139,6 +143,7 @@ class _Gathering:
     backoffs: dict[str, BackoffFunction] = field(default_factory=dict)
     hooks: list[Hook] = field(default_factory=list)
     pools: dict[str, Pool] = field(default_factory=dict)
+    schedules: dict[str, Schedule] = field(default_factory=dict)
     queues: dict[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
 
     def take(self, function: Any, mark: Mark) -> None:
@@ -178,7 +183,17 @@ class _Gathering:
             self.completions,
             tuple(self.hooks),
             self.pools,
+            self.schedules,
         )
+
+    def take_schedules(self, function: Any) -> None:
+        """Add the schedules beside a handler; raises ``InvalidInput`` for one that can be none."""
+        for schedule in schedules_of(function):
+            if schedule.name in self.schedules:
+                raise InvalidInput(
+                    "two schedules have one name", field=schedule.name, expected="a name=... of its own for each"
+                )
+            self.schedules[schedule.name] = schedule
 
     def _take_task(self, handler: Handler) -> None:
         key = (handler.name, handler.script)

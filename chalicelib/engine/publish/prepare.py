@@ -50,7 +50,7 @@ def prepare(yard: Yard, new_job: NewJob) -> Prepared:
     Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it, and
     ``TooLarge``.
     """
-    return _prepared(yard, new_job, _check(yard, new_job))
+    return _prepared(yard, new_job, check(yard, new_job))
 
 
 def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
@@ -59,8 +59,11 @@ def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
     return _prepared(yard, new_job, yard.handlers.handler(new_job.type, new_job.script) if runs else None)
 
 
-def _check(yard: Yard, new_job: NewJob) -> Handler | None:
-    """The handler that will run the job, if one function alone does. Raises ``InvalidInput``."""
+def check(yard: Yard, new_job: NewJob) -> Handler | None:
+    """The handler that will run the job, if one function alone does.
+
+    Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it.
+    """
     handler = _check_one(yard, new_job)
     follower = follower_of(new_job, None)
     for place in range(1, CHAIN_MAX_TASKS + 1):
@@ -170,13 +173,18 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         chained=new_job.next is not None,
         remove_on_complete=new_job.remove_on_complete,
         limited=is_limited(yard, new_job),
+        schedule=new_job.schedule,
+        slot_at_ms=new_job.slot_at_ms,
+        overlap=new_job.overlap,
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)
 
 
 def is_limited(yard: Yard, new_job: NewJob) -> bool:
-    """Whether the job counts in the concurrency of its type: one that a worker runs, of a type with a limit."""
+    """Whether the job counts in a concurrency: its schedule's, or, if a worker runs it, that of a type with a limit."""
+    if new_job.overlap is not None:
+        return True
     return new_job.kind is Kind.TASK and new_job.runner != MANUAL and yard.handlers.limit_of(new_job.type) is not None
 
 

@@ -19,6 +19,7 @@ from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, 
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send, send_all, send_marked
 from chalicelib.engine.yard import Yard
@@ -134,7 +135,7 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int 
     key = _idempotency_key(new_job)
     prepared = _under_parent(yard, new_job, prepared)
     job = prepared.job
-    actions = yard.jobs.recording(job, prepared.body, yard.handlers.limit_of(job.type))
+    actions = yard.jobs.recording(job, prepared.body, limit_of(yard, job))
     count_position, key_position = len(actions) - 1, len(actions)
     if key is not None:
         actions.append(yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
@@ -165,7 +166,7 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int 
 
 
 def _full(yard: Yard, job: Job) -> Full:
-    limit = yard.handlers.limit_of(job.type)
+    limit = limit_of(yard, job)
     return Full(
         f"as many tasks of the type {job.type} are unfinished as may be",
         expected=f"fewer than {limit.size}" if limit is not None else None,

@@ -15,7 +15,7 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.attribute_values import AttributeValues
+from chalicelib.store.concurrency import Action
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import Entry
@@ -23,7 +23,7 @@ from chalicelib.store.wait_lists import Entry
 AT_ONCE = 25  # how many entries of a wait list are read at a time
 
 
-def defer(yard: Yard, job: Job, wait_list: str, reason: AttributeValues) -> bool:
+def defer(yard: Yard, job: Job, wait_list: str, reason: Action) -> bool:
     """Put a pending job on a wait list, unless ``reason`` is refused; returns whether its message has served.
 
     It has, too, where the job has moved on, or was put there before under an answer that was lost.

@@ -20,6 +20,7 @@ from chalicelib.core.decisions import (
     on_delivery,
 )
 from chalicelib.core.job import Job, from_envelope
+from chalicelib.engine.policy import limit_of
 from chalicelib.engine.worker.concurrency import fill_freed_slot, turn_away
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import Lease
@@ -42,7 +43,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     for _ in range(CLAIM_TRIES):
         now_ms = yard.now_ms()
         try:
-            limit = yard.handlers.limit_of(envelope.type) if envelope.limited else None
+            limit = limit_of(yard, envelope) if envelope.limited else None
             return _with_body(yard.jobs.claim(envelope, lease, now_ms, seen, limit), envelope)
         except JobRefused as refused:
             ledger = refused.ledger

@@ -10,31 +10,48 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chalicelib.core.job import Job
+from chalicelib.core.schedules import Overlap
 from chalicelib.core.states import State
+from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard
+from chalicelib.store.concurrency import Count
 from chalicelib.store.ledger import JobRefused
+from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import of_type
 
 FREE_TRIES = 4
+STILL_RUNNING = "skipped: the run of its schedule before it was still going on"
 
 
 def turn_away(yard: Yard, job: Job) -> bool:
-    """Defer a job for which no slot is free; returns whether its message has served.
+    """Defer a job for which no slot is free, or skip it if it is not to wait; returns whether its message has served.
 
     Otherwise a slot was freed in between: claim again.
     """
-    limit = yard.handlers.limit_of(job.type)
+    limit = limit_of(yard, job)
     if limit is None or limit.concurrency is None:  # no limit any more
         return False
-    return defer(yard, job, of_type(job.type), yard.concurrency.full(job.type, limit.concurrency))
+    full = Count(job.counted_as, running=limit.concurrency)
+    return _skip(yard, job, full) if job.overlap == Overlap.SKIP else defer(yard, job, of_type(job.counted_as), full)
+
+
+def _skip(yard: Yard, job: Job, full: Count) -> bool:
+    """Cancel a job whose schedule's run before goes on. One that has run already, and failed, waits for its turn."""
+    try:
+        yard.jobs.skip(job, STILL_RUNNING, yard.now_ms(), full)
+    except JobRefused:
+        return defer(yard, job, of_type(job.counted_as), full)
+    except TransactionRefused:
+        return False
+    return True
 
 
 def fill_freed_slot(yard: Yard, before: Job, after: Job) -> None:
-    """Send the next job of a type, if the change from ``before`` to ``after`` has freed a slot of it."""
+    """Send the next job that waits for it, if the change from ``before`` to ``after`` has freed a slot."""
     if before.slot and not after.slot:
-        send_next_safely(yard, of_type(before.type), 1)
+        send_next_safely(yard, of_type(before.counted_as), 1)
 
 
 def leave(yard: Yard, job: Job) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
@@ -106,6 +107,16 @@ class Context:
         """The context that the task was created with, or that it was parked with since."""
         was_parked = self.job.context is not None or self.job.context_at is not None
         return self.yard.payloads.context(self.job) if was_parked else self.body.get("context")
+
+    @property
+    def schedule(self) -> str | None:
+        """The name of the schedule that made the job; ``None`` if none did."""
+        return self.job.schedule
+
+    @property
+    def slot_time(self) -> datetime | None:
+        """The time of the schedule's slot that the job is for, in UTC; ``None`` if it was made by request."""
+        return None if self.job.slot_at_ms is None else datetime.fromtimestamp(self.job.slot_at_ms / 1_000, UTC)
 
     @property
     def objects(self) -> Any:

@@ -1,0 +1,166 @@
+"""Commands for schedules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from chalicelib.cli.common import calls_service, parsed
+from chalicelib.cli.http_client import Service
+from chalicelib.cli.output import present, show_record, show_rows, show_text
+
+COLUMNS = {
+    "NAME": "name",
+    "WHEN": "when",
+    "ZONE": "timezone",
+    "MAKES": "makes",
+    "NEXT": "nextRunAt",
+    "RUNS": "runs",
+    "PAUSED": "paused",
+    "SOURCE": "source",
+}
+RUN_COLUMNS = {"AT": "at", "UNTIL": "until", "COUNT": "count", "ID": "id", "STATUS": "status", "SKIPPED": "skipped"}
+PATH = "/api/schedule"
+OUTER_NAMES = {
+    "every_s": "everyS",
+    "jitter_s": "jitterS",
+    "start_at": "startAt",
+    "end_at": "endAt",
+    "max_runs": "maxRuns",
+}
+
+
+@click.group()
+def schedules() -> None:
+    """Run tasks and publish messages by the clock."""
+
+
+@schedules.command()
+@click.argument("name")
+@click.option("--cron", metavar="EXPRESSION", help="Five fields, or six with the second first.")
+@click.option("--every", "every_s", type=float, metavar="SECONDS", help="Instead: so many seconds between two runs.")
+@click.option("--at", metavar="TIME", help="Instead: one time, ISO 8601.")
+@click.option("--tz", "timezone", metavar="ZONE", help="The time zone of --cron, such as Europe/Berlin; default UTC.")
+@click.option("--type", "type_", help="The task to create.")
+@click.option("--topic", help="Instead: the topic to publish to.")
+@click.option("--input", "input_", metavar="JSON", help="Of the task, or the payload of the message.")
+@click.option("--priority", type=int, help="Larger is sooner.")
+@click.option("--missed", type=click.Choice(["skip", "last", "all"]), help="Runs that were missed; default last.")
+@click.option("--overlap", type=click.Choice(["allow", "skip", "queue"]), help="Beside one before; default allow.")
+@click.option("--jitter", "jitter_s", type=float, metavar="SECONDS", help="Start up to so much later.")
+@click.option("--start", "start_at", metavar="TIME", help="No run before.")
+@click.option("--end", "end_at", metavar="TIME", help="No run after.")
+@click.option("--max-runs", type=int, help="It ends after so many.")
+@click.option("--paused", is_flag=True, help="Make it, and do not run it yet.")
+@click.option("--replace", is_flag=True, help="Replace the schedule of this name, if there is one.")
+@calls_service
+def create(
+    service: Service,
+    as_json: bool,
+    type_: str | None,
+    topic: str | None,
+    input_: str | None,
+    priority: int | None,
+    replace: bool,
+    paused: bool,
+    **given: Any,
+) -> None:
+    """Create the schedule NAME."""
+    if (type_ is None) == (topic is None):
+        raise click.UsageError("either --type or --topic")
+    content = None if input_ is None else parsed(input_, "--input")
+    task = {"type": type_, "input": content, "priority": priority}
+    message = {"topic": topic, "payload": {} if content is None else content, "priority": priority}
+    body = {
+        **given,
+        "task": None if type_ is None else _given(task),
+        "message": None if topic is None else _given(message),
+        "paused": paused or None,
+    }
+    names = {
+        "every_s": "everyS",
+        "jitter_s": "jitterS",
+        "start_at": "startAt",
+        "end_at": "endAt",
+        "max_runs": "maxRuns",
+    }
+    renamed = {names.get(name, name): value for name, value in body.items()}
+    present(service.post(f"{PATH}/{'save' if replace else 'create'}", renamed), as_json, show_record)
+
+
+@schedules.command("list")
+@calls_service
+def list_schedules(service: Service, as_json: bool) -> None:
+    """List all schedules, by name."""
+    found = list(service.pages(f"{PATH}/list", {}))
+    present(found, as_json, lambda rows: show_rows([_row(each) for each in rows], COLUMNS))
+
+
+@schedules.command()
+@click.argument("name")
+@calls_service
+def show(service: Service, as_json: bool, name: str) -> None:
+    """Show one schedule and its next runs."""
+    present(service.get(f"{PATH}/detail", {"name": name}), as_json, show_record)
+
+
+@schedules.command()
+@click.argument("name")
+@calls_service
+def pause(service: Service, as_json: bool, name: str) -> None:
+    """Run it no more, until it is resumed."""
+    present(service.post(f"{PATH}/pause", {"name": name}), as_json, show_record)
+
+
+@schedules.command()
+@click.argument("name")
+@calls_service
+def resume(service: Service, as_json: bool, name: str) -> None:
+    """Go on with its runs from now on."""
+    present(service.post(f"{PATH}/resume", {"name": name}), as_json, show_record)
+
+
+@schedules.command()
+@click.argument("name")
+@calls_service
+def run(service: Service, as_json: bool, name: str) -> None:
+    """Run it now, beside its times."""
+    present(service.post(f"{PATH}/run", {"name": name}), as_json, show_record)
+
+
+@schedules.command()
+@click.argument("name")
+@calls_service
+def delete(service: Service, as_json: bool, name: str) -> None:
+    """Delete it; what it made stays."""
+    present(service.post(f"{PATH}/delete", {"name": name}), as_json, show_record)
+
+
+@schedules.command()
+@click.argument("name")
+@click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True)
+@calls_service
+def preview(service: Service, as_json: bool, name: str, count: int) -> None:
+    """Show its next runs."""
+    answer = service.get(f"{PATH}/preview", {"name": name, "count": count})
+    present(answer, as_json, lambda found: show_text("\n".join(found["slots"])))
+
+
+@schedules.command()
+@click.argument("name")
+@calls_service
+def history(service: Service, as_json: bool, name: str) -> None:
+    """Show what became of its newest 100 runs."""
+    answer = service.get(f"{PATH}/history", {"name": name, "perPage": 100})
+    present(answer, as_json, lambda found: show_rows(found["pageData"], RUN_COLUMNS))
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    every = None if record["everyS"] is None else f"every {record['everyS']:g} s"
+    made = record["task"]["type"] if record["task"] else record["message"]["topic"]
+    return {**record, "when": record["cron"] or every or record["at"], "makes": made}

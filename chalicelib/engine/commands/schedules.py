@@ -1,0 +1,271 @@
+"""What people ask of a schedule: make it, change it, pause and resume it, run it now, delete it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.job import Job
+from chalicelib.core.schedules import Schedule, Skip, SkipReason, Source, checked, preview, redefined, same_times
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.publish.prepare import check
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.publish.slots import hand_over, job_of
+from chalicelib.engine.worker.concurrency import STILL_RUNNING
+from chalicelib.engine.yard import Yard
+from chalicelib.store.attribute_values import AttributeValues
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.schedules import RunItem
+from chalicelib.store.table import TransactionRefused
+
+RACE_TRIES = 8
+TAKEN_BACK = "taken back: its schedule was changed, paused or deleted before its time came"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What became of a slot: what was noted of it, and how its job stands. ``status`` "removed": the job is deleted."""
+
+    item: RunItem
+    status: State | Literal["removed"] | None
+    skipped: SkipReason | None
+
+
+def new(yard: Yard, *, name: str, kind: Kind, work: Mapping[str, Any], **definition: Any) -> Schedule:
+    """A schedule that is not made yet. Raises ``InvalidInput`` for what can be none, naming its field."""
+    now_ms = yard.now_ms()
+    schedule = Schedule(
+        name=name, uid=yard.token(), kind=kind, work=work, created_at_ms=now_ms, updated_at_ms=now_ms, **definition
+    )
+    return checked(schedule)
+
+
+def find(yard: Yard, name: str) -> Schedule:
+    """The schedule of a name; raises ``NotFound``."""
+    schedule = yard.schedules.find(name)
+    if schedule is None:
+        raise NotFound(f"there is no schedule {name}", field="name", got=name)
+    return schedule
+
+
+def create(yard: Yard, schedule: Schedule) -> Schedule:
+    """Make a schedule, whose ``next_ms`` is chosen here; what is due soon is handed over at once.
+
+    Raises ``InvalidInput`` for one that never fires or whose work can never run, and ``Conflict`` for a name that is
+    taken.
+    """
+    new = _checked(yard, replace(schedule, next_ms=_first_slot(schedule, yard.now_ms())))
+    try:
+        yard.schedules.transact(yard.schedules.changing(None, new))
+    except TransactionRefused as refused:
+        known = yard.schedules.find(new.name)
+        if known is None or known.uid != new.uid:  # otherwise our own write, whose answer was lost
+            raise Conflict(
+                "there is a schedule of this name", field="name", expected="a name of its own", got=new.name
+            ) from refused
+    return _handed_over(yard, new)
+
+
+def save(yard: Yard, schedule: Schedule) -> Schedule:
+    """Make a schedule, or replace the one of its name as a whole. Raises as ``create`` and ``update`` do."""
+    if yard.schedules.find(schedule.name) is None:
+        return create(yard, schedule)
+    return change(yard, schedule.name, lambda seen: redefined(seen, schedule))
+
+
+def change(yard: Yard, name: str, changed: Callable[[Schedule], Schedule]) -> Schedule:
+    """What ``update`` does, by request. Raises ``Conflict`` for a schedule that the code declares, too."""
+    return update(yard, name, lambda seen: changed(_of_request(seen)))
+
+
+def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
+    """Change a schedule. Slots to come that were handed over already are taken back, and made anew as it is now.
+
+    ``change`` returns the schedule with what was asked for; where its times are others, they count from now on. Raises
+    ``NotFound``, ``Conflict``, and ``InvalidInput`` as ``create`` does.
+    """
+
+    def changed(seen: Schedule) -> Schedule:
+        after = change(seen)
+        keeps_time = same_times(seen, after) and seen.next_ms is not None
+        return _checked(yard, after if keeps_time else replace(after, next_ms=_first_slot(after, yard.now_ms())))
+
+    changed(find(yard, name))  # what is refused changes nothing
+    _take_back(yard, find(yard, name))
+    return _handed_over(yard, _change(yard, name, changed))
+
+
+def pause(yard: Yard, name: str) -> Schedule:
+    """Make no more of its slots; those to come that were handed over already are taken back. Raises ``NotFound``."""
+    return _take_back(yard, _change(yard, name, lambda seen: replace(seen, paused=True)))
+
+
+def resume(yard: Yard, name: str) -> Schedule:
+    """Go on with the slots from now on; those of the meantime are noted as skipped. Raises ``NotFound``."""
+
+    def resumed(seen: Schedule) -> Schedule:
+        upcoming = preview(seen, yard.now_ms(), 1)
+        return replace(seen, paused=False, next_ms=upcoming[0] if upcoming else None) if seen.paused else seen
+
+    def noted(seen: Schedule) -> Sequence[AttributeValues]:
+        now_ms = yard.now_ms()
+        if not seen.paused or seen.next_ms is None or seen.next_ms > now_ms:
+            return ()
+        skip = Skip(seen.next_ms, now_ms, None, SkipReason.PAUSED)
+        return (yard.schedules.noting_skip(seen.uid, skip, now_ms // 1_000),)
+
+    return _handed_over(yard, _change(yard, name, resumed, noted))
+
+
+def delete(yard: Yard, name: str) -> None:
+    """Delete a schedule; slots to come that were handed over already are taken back.
+
+    Raises ``NotFound``, and ``Conflict`` for one that the code declares.
+    """
+    _of_request(find(yard, name))
+    remove(yard, name)
+
+
+def declare(yard: Yard, schedule: Schedule) -> None:
+    """Make or change a schedule as the code declares it; one that is paused stays so.
+
+    Raises ``Conflict`` for one that was made by request.
+    """
+    now_ms = yard.now_ms()
+    seen = yard.schedules.find(schedule.name)
+    if seen is None:
+        create(yard, replace(schedule, uid=yard.token(), created_at_ms=now_ms, updated_at_ms=now_ms))
+    elif seen.source is not Source.CODE:
+        raise Conflict("a schedule of this name was made by request", field="name", got=schedule.name)
+    else:
+        update(yard, schedule.name, lambda seen: replace(redefined(seen, schedule), paused=seen.paused))
+
+
+def remove(yard: Yard, name: str) -> None:
+    """Delete a schedule, whoever made it. Raises ``NotFound``."""
+    paused = pause(yard, name)
+    for _ in range(RACE_TRIES):
+        try:
+            yard.schedules.transact(yard.schedules.changing(paused, None))
+        except TransactionRefused:
+            known = yard.schedules.find(name)
+            if known is None or known.uid != paused.uid:
+                return  # somebody else, or our own write whose answer was lost
+            paused = known
+            continue
+        return
+    raise _restless(name)
+
+
+def history(yard: Yard, schedule: Schedule, before: str | None, most: int) -> list[Run]:
+    """The newest ``most`` of what was noted of its slots, or those ``before`` a position, the newest first."""
+    items = yard.schedules.runs(schedule.uid, before, most)
+    jobs = {job.id: job for job in yard.jobs.find_many([item.job_id for item in items if item.job_id is not None])}
+    return [_run(item, jobs.get(item.job_id or 0)) for item in items]
+
+
+def _run(item: RunItem, job: Job | None) -> Run:
+    if item.job_id is None:
+        return Run(item, None, item.skipped)
+    if job is None:
+        return Run(item, "removed", None)
+    overlapped = job.state is State.CANCELED and job.msg == STILL_RUNNING
+    return Run(item, job.state, SkipReason.OVERLAP if overlapped else None)
+
+
+def run_now(yard: Yard, name: str) -> Job:
+    """Make what the schedule makes, at once and beside its slots. Raises ``NotFound``, and what ``publish`` does."""
+    schedule = find(yard, name)
+    job = publish(yard, job_of(schedule, None, yard.now_ms()))
+    yard.schedules.note_request(schedule.uid, job.created_at_ms, job.id, yard.now_ms() // 1_000)
+    return job
+
+
+def _of_request(schedule: Schedule) -> Schedule:
+    """The schedule, unless the code declares it. Raises ``Conflict``."""
+    if schedule.source is Source.CODE:
+        raise Conflict(
+            "this schedule is declared in the code",
+            field="name",
+            got=schedule.name,
+            remedy="change it where @schedule stands, and deploy; meanwhile it can be paused",
+        )
+    return schedule
+
+
+def _checked(yard: Yard, schedule: Schedule) -> Schedule:
+    """The schedule, if its work can run. Raises ``InvalidInput``."""
+    check(yard, job_of(schedule, None, yard.now_ms()))
+    return schedule
+
+
+def _first_slot(schedule: Schedule, now_ms: int) -> int:
+    upcoming = preview(schedule, now_ms, 1)
+    if not upcoming:
+        raise InvalidInput(
+            "this schedule never fires",
+            field="schedule",
+            expected="a time to come, between its start and its end",
+            remedy="look at its expression, its start and its end",
+        )
+    return upcoming[0]
+
+
+def _handed_over(yard: Yard, schedule: Schedule) -> Schedule:
+    """The schedule once its slots before the next ticks are handed over."""
+    hand_over(yard, [schedule])
+    return yard.schedules.find(schedule.name) or schedule
+
+
+def _change(
+    yard: Yard,
+    name: str,
+    change: Callable[[Schedule], Schedule],
+    beside: Callable[[Schedule], Sequence[AttributeValues]] | None = None,
+) -> Schedule:
+    """Write a change of a schedule as it stands, again if somebody else writes in between."""
+    for _ in range(RACE_TRIES):
+        seen = find(yard, name)
+        changed = change(seen)
+        if changed == seen:
+            return seen
+        after = replace(changed, revision=seen.revision + 1, updated_at_ms=yard.now_ms())
+        try:
+            yard.schedules.transact([*yard.schedules.changing(seen, after), *(beside(seen) if beside else ())])
+        except TransactionRefused:
+            continue
+        return after
+    raise _restless(name)
+
+
+def _take_back(yard: Yard, schedule: Schedule) -> Schedule:
+    """Cancel the jobs of slots whose time has not come, the last one first; returns the schedule, at the first of them.
+
+    Each in one transaction with the schedule's step back and the note of the slot: it may be handed over again.
+    """
+    now_ms = yard.now_ms()
+    for run in yard.schedules.runs_from(schedule.uid, now_ms - schedule.jitter_ms):
+        job = yard.jobs.find(run.job_id) if run.job_id is not None and not run.by_request else None
+        if job is None or job.state is not State.PENDING or job.attempts or job.due_at_ms <= now_ms:
+            continue
+        for _ in range(RACE_TRIES):
+            after = replace(schedule, next_ms=run.at_ms, runs=schedule.runs - 1, revision=schedule.revision + 1)
+            beside = (*yard.schedules.changing(schedule, after), yard.schedules.forgetting_run(schedule.uid, run))
+            try:
+                yard.jobs.skip(job, TAKEN_BACK, now_ms, *beside)
+            except JobRefused:
+                break  # it moved on in between
+            except TransactionRefused:
+                schedule = find(yard, schedule.name)
+                continue
+            schedule = after
+            break
+        else:
+            raise _restless(schedule.name)
+    return schedule
+
+
+def _restless(name: str) -> Conflict:
+    return Conflict("the schedule keeps changing", field="name", got=name, remedy="try again")

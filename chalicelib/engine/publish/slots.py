@@ -1,0 +1,244 @@
+"""Slots: what a schedule's time makes.
+
+The slots that fall due before the tick after next are handed over with their exact delay, so a run starts on time
+although the clock comes once a minute. Handing over is one transaction: the schedule moves on, the job of each slot is
+recorded, each slot has its note. Whoever repeats it finds the schedule moved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+
+from chalicelib.core.decisions import beyond_sqs
+from chalicelib.core.job import MANUAL
+from chalicelib.core.schedules import Overlap, Plan, Schedule, Skip, SkipReason, Slot, plan
+from chalicelib.core.states import Kind
+from chalicelib.core.trace import iso
+from chalicelib.engine.new_job import NewJob, task_in
+from chalicelib.engine.policy import limit_of
+from chalicelib.engine.publish.prepare import Prepared, prepare_unchecked
+from chalicelib.engine.publish.send import AWS_FAILURES, send_all
+from chalicelib.engine.sweeping import PassedOver, always
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
+from chalicelib.store.concurrency import Action, Count
+from chalicelib.store.directory import Outbox
+from chalicelib.store.table import TRANSACTION_MAX_ITEMS, TransactionRefused
+
+AHEAD_MS = 120_000  # two ticks: one that comes late, or not at all, makes no run late
+SLOTS_A_STEP = 20  # a transaction holds 100 actions, a job with a body of its own takes three
+TRANSACTION_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
+SLOT_WORD, SCHEDULE_WORD = "{{slot}}", "{{schedule}}"
+TARGET_TYPE = "schedule"  # of a task whose schedule names no target: then its target is the schedule
+
+
+def job_of(schedule: Schedule, slot_ms: int | None, due_at_ms: int | None) -> NewJob:
+    """What a schedule makes: for a slot, or (``None``) by request, and then of the time ``due_at_ms``.
+
+    In its input, or payload, ``{{slot}}`` stands for that time (ISO 8601, UTC) and ``{{schedule}}`` for the name.
+    """
+    words = {SLOT_WORD: iso(slot_ms or due_at_ms or 0), SCHEDULE_WORD: schedule.name}
+    work = {**schedule.work}
+    for member in ("input", "payload"):
+        if member in work:
+            work[member] = _filled(work[member], words)
+    if schedule.kind is Kind.MESSAGE:
+        retries = work.get("maxRetries")
+        made = NewJob(
+            kind=Kind.MESSAGE,
+            type=work["topic"],
+            input=work["payload"],
+            options=work.get("meta"),
+            priority=work.get("priority", 0),
+            max_attempts=None if retries is None else max(retries, 1),
+        )
+    else:
+        before = NewJob(kind=Kind.TASK, type="", target_id=schedule.name, target_type=TARGET_TYPE)
+        made = replace(task_in(work, before, None), input_follows=False, created_by=work.get("userId"))
+    alone = schedule.overlap is not Overlap.ALLOW and made.runner != MANUAL
+    return replace(
+        made,
+        due_at_ms=due_at_ms,
+        schedule=schedule.name,
+        slot_at_ms=slot_ms,
+        overlap=schedule.overlap.value if alone else None,
+    )
+
+
+def hand_over(
+    yard: Yard,
+    schedules: Sequence[Schedule],
+    enough_time: Callable[[], bool] = always,
+    passed: PassedOver | None = None,
+) -> int:
+    """Make the jobs of the slots that fall due soon, and of those that were missed; returns how many jobs it made.
+
+    A schedule that somebody else has moved on meanwhile stays as they left it. Several share a transaction. One that
+    fails is logged and counted among those that were ``passed``, or else its error is raised.
+    """
+    made = 0
+    while schedules and enough_time():
+        more: list[Schedule] = []
+        for group in _transactions(_steps(yard, schedules, passed)):
+            steps = _commit(yard, group)
+            made += sum(len(step.made) for step in steps)
+            more += [step.after for step in steps if _is_due(step.after, yard.now_ms())]
+            if not enough_time():
+                break
+        schedules = more
+    return made
+
+
+def _steps(yard: Yard, schedules: Iterable[Schedule], passed: PassedOver | None) -> Iterator[_Step]:
+    for schedule in schedules:
+        try:
+            yield _step(yard, schedule)
+        except Exception as error:
+            if passed is None:
+                raise
+            passed.count += 1
+            logger.error("passed over", exc_info=True, extra={"item": f"schedule {schedule.name}", "error": str(error)})
+
+
+def _is_due(schedule: Schedule, now_ms: int) -> bool:
+    return schedule.next_ms is not None and schedule.next_ms <= now_ms + AHEAD_MS
+
+
+class Left(Enum):
+    """Why a slot is left out of a step."""
+
+    MADE = auto()  # it has its job, from before the schedule was changed
+    POOL_FULL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step of a schedule: as it was, as it will be, and what it makes on the way."""
+
+    seen: Schedule
+    after: Schedule
+    made: tuple[Prepared, ...]
+    actions: tuple[Action, ...]
+    notes: frozenset[int]  # which of the actions note that a slot has its job
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it has in a transaction."""
+        return sum(len(each.job.body or "") + len(each.body or "") + 1_500 for each in self.made) + 2_000
+
+
+def _step(yard: Yard, schedule: Schedule, until_ms: int | None = None, leaving_out: Left | None = None) -> _Step:
+    """What the slots up to a time (default: those that fall due soon) come to; none of them where they are left out."""
+    now_ms = yard.now_ms()
+    wanted = plan(schedule, now_ms, now_ms + AHEAD_MS if until_ms is None else until_ms, SLOTS_A_STEP)
+    if leaving_out is not None:
+        wanted = _without_slots(wanted, leaving_out)
+    after = replace(
+        schedule,
+        next_ms=wanted.next_ms,
+        runs=wanted.runs,
+        revision=schedule.revision + 1,
+    )
+    made = tuple(_made(yard, schedule, slot, now_ms) for slot in wanted.run)
+    now_s = now_ms // 1_000
+    actions: list[Action] = [*yard.schedules.changing(schedule, after)]
+    notes = set()
+    for slot, prepared in zip(wanted.run, made, strict=True):
+        actions += yard.jobs.recording(prepared.job, prepared.body, limit_of(yard, prepared.job))
+        notes.add(len(actions))
+        actions.append(yard.schedules.noting_run(schedule.uid, slot.slot_ms, prepared.job.id, now_s))
+    actions += [yard.schedules.noting_skip(schedule.uid, skip, now_s) for skip in wanted.skipped]
+    return _Step(schedule, after, made, tuple(actions), frozenset(notes))
+
+
+def _made(yard: Yard, schedule: Schedule, slot: Slot, now_ms: int) -> Prepared:
+    """The job of a slot; one for whose start SQS cannot wait is the clock's to send."""
+    prepared = prepare_unchecked(yard, job_of(schedule, slot.slot_ms, slot.due_ms))
+    return prepared.unsent(now_ms) if beyond_sqs(slot.due_ms, now_ms) else prepared
+
+
+def _without_slots(wanted: Plan, left: Left) -> Plan:
+    full = [Skip(slot.slot_ms, slot.slot_ms, 1, SkipReason.POOL_FULL) for slot in wanted.run if left is Left.POOL_FULL]
+    return replace(wanted, run=(), skipped=(*wanted.skipped, *full), runs=wanted.runs - len(wanted.run))
+
+
+def _transactions(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
+    """Steps in groups that one transaction holds, by count and by bytes; without those in which nothing happens."""
+    group: list[_Step] = []
+    actions, weight = 1, 0  # one is the outbox marker's
+    for step in steps:
+        if step.after.next_ms == step.seen.next_ms:
+            continue
+        if group and (
+            actions + len(step.actions) > TRANSACTION_MAX_ITEMS or weight + step.weight > TRANSACTION_MAX_BYTES
+        ):
+            yield group
+            group, actions, weight = [], 1, 0
+        group.append(step)
+        actions, weight = actions + len(step.actions), weight + step.weight
+    if group:
+        yield group
+
+
+def _commit(yard: Yard, group: Sequence[_Step]) -> list[_Step]:
+    """Write some steps, all or none, and send what they made; returns those that count.
+
+    Refused together, each is tried by itself.
+    """
+    made = [each for step in group for each in step.made]
+    outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [each.job.id for each in made])
+    opening = [yard.directory.opening_outbox(outbox)] if made else []
+    try:
+        yard.concurrency.transact([*(action for step in group for action in step.actions), *opening])
+    except TransactionRefused as refused:
+        if len(group) > 1:
+            return [done for step in group for done in _commit(yard, [step])]
+        return _refused(yard, group[0], refused)
+    if made:
+        _send(yard, outbox, made)
+    return list(group)
+
+
+def _refused(yard: Yard, step: _Step, refused: TransactionRefused) -> list[_Step]:
+    """A step was refused for one of its slots: it is made one slot at a time, and leaves out the one that cannot be."""
+    why = _why_refused(step, refused)
+    if why is None:
+        logger.info("somebody else has moved a schedule on", extra={"schedule": step.seen.name})
+        return []
+    first_ms = step.made[0].job.slot_at_ms
+    return _commit(yard, [_step(yard, step.seen, first_ms, why if len(step.made) == 1 else None)])
+
+
+def _why_refused(step: _Step, refused: TransactionRefused) -> Left | None:
+    """What is in the way of a slot; ``None`` if it is the schedule itself, or an id that is taken."""
+    bad = [position for position, is_bad in enumerate(refused.refused[: len(step.actions)]) if is_bad]
+    if 0 in bad:
+        return None
+    if step.notes.intersection(bad):
+        return Left.MADE
+    return Left.POOL_FULL if any(isinstance(step.actions[position], Count) for position in bad) else None
+
+
+def _send(yard: Yard, outbox: Outbox, made: Sequence[Prepared]) -> None:
+    """Send what was made and is near; whatever is not sent now, the clock sends."""
+    now_ms = yard.now_ms()
+    near = [each.travelling for each in made if each.job.travels and not beyond_sqs(each.job.due_at_ms, now_ms)]
+    try:
+        if not send_all(yard, near):
+            yard.directory.close_outbox(outbox.name)
+    except AWS_FAILURES as error:
+        logger.warning("slots are left to the clock to send", extra={"outbox": outbox.name, "error": str(error)})
+
+
+def _filled(value: Any, words: dict[str, str]) -> Any:
+    """``value`` with each of ``words``, wherever it stands in a text, replaced."""
+    if isinstance(value, str):
+        for word, text in words.items():
+            value = value.replace(word, text)
+        return value
+    if isinstance(value, dict):
+        return {name: _filled(each, words) for name, each in value.items()}
+    return [_filled(each, words) for each in value] if isinstance(value, list) else value

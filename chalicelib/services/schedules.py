@@ -1,0 +1,258 @@
+"""Run tasks and publish messages by the clock.
+
+    from chalicelib.services import schedules
+
+    schedules.create("nightly-report", cron="0 3 * * *", tz="Europe/Berlin", task={"type": "report.write"})
+
+A schedule that belongs to a handler is better declared beside it, with ``@schedule``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+
+from chalicelib.core import schedules as rules
+from chalicelib.core.errors import InvalidInput, within
+from chalicelib.core.job import ATTEMPTS_MAX
+from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source, milliseconds
+from chalicelib.core.schedules import preview as upcoming
+from chalicelib.core.signature import without_secrets
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.commands import schedules as commands
+from chalicelib.services import checks, installation, task_orders
+from chalicelib.services.records import maybe_moment_of, moment_of
+from chalicelib.services.task_orders import NextTask
+
+PREVIEW_MAX = 1_000
+HISTORY_MAX = 1_000
+MESSAGE_FIELDS = ("topic", "payload", "priority", "maxRetries", "meta")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A schedule as it stood when it was read. ``task`` or ``message`` is what it makes, in the words of HTTP."""
+
+    name: str
+    cron: str | None
+    every_s: float | None
+    at: datetime | None
+    tz: str
+    task: Mapping[str, Any] | None
+    message: Mapping[str, Any] | None
+    missed: Missed
+    missed_max: int
+    overlap: Overlap
+    jitter_s: float
+    start_at: datetime | None
+    end_at: datetime | None
+    max_runs: int | None
+    paused: bool
+    runs: int  # how many slots made a job
+    next_run_at: datetime | None  # the next slot that was not handed over yet
+    source: Source
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What became of a slot, or of several in a row that made nothing."""
+
+    at: datetime
+    until: datetime | None  # of several slots: the last
+    count: int | None  # how many, where they were counted
+    by_request: bool
+    job_id: int | None  # the task or message that was made
+    status: State | Literal["removed"] | None
+    skipped: SkipReason | None
+
+
+Which: TypeAlias = Schedule | str
+"""A schedule, or its name."""
+
+
+class Definition(TypedDict, total=False):
+    """What can be said of a schedule."""
+
+    cron: str  # five fields, or six with the second first, by the clocks of the zone tz
+    every_s: float  # or: so many seconds between two slots, 1 to 366 days; from start_at on, if that is given
+    at: datetime  # or: the one time, aware
+    tz: str  # an IANA time zone, default UTC
+    task: NextTask | Mapping[str, Any]  # what each slot creates: a NextTask, or a dict in fastify-task's words
+    message: Mapping[str, Any]  # or publishes: topic, payload, and of priority, maxRetries and meta what is wanted
+    missed: str  # slots that the clock came to more than two minutes late: skip, last (default) or all of them run
+    missed_max: int  # of all, at most so many, the newest: 1 to 1,000, default 100
+    overlap: str  # a slot whose run before goes on: allow (default) runs beside it, skip is left out, queue waits
+    jitter_s: float  # each slot starts up to so many seconds later, always by the same: 0 to 3,600
+    start_at: datetime | None  # no slot before this time
+    end_at: datetime | None  # no slot after this time
+    max_runs: int | None  # it ends after so many slots
+    paused: bool
+
+
+def create(name: str, *, or_replace: bool = False, **definition: Unpack[Definition]) -> Schedule:
+    """Create a schedule and return its record. It needs a name, a time and one thing to make.
+
+    In the input of its task, or the payload of its message, a text ``{{slot}}`` stands for the time of the slot and
+    ``{{schedule}}`` for the name. A task that names no target is about the schedule. ``or_replace``: a schedule of this
+    name is replaced as a whole.
+
+    Raises ``InvalidInput``, and ``Conflict`` for a name that is taken, or whose schedule the code declares.
+    """
+    yard = installation.yard()
+    fields = _fields(definition)
+    if "work" not in fields:
+        raise InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message")
+    schedule = commands.new(yard, name=name, **fields)
+    return _record((commands.save if or_replace else commands.create)(yard, schedule))
+
+
+def update(schedule: Which, **changes: Unpack[Definition]) -> Schedule:
+    """Change some of a schedule; what is not named stays.
+
+    Slots to come that were handed over before are taken back, and made as the schedule is now. Raises ``NotFound``,
+    ``InvalidInput``, and ``Conflict`` for one that the code declares.
+    """
+    fields = _fields(changes)
+    return _record(
+        commands.change(installation.yard(), _name(schedule), lambda seen: rules.checked(replace(seen, **fields)))
+    )
+
+
+def get(schedule: Which) -> Schedule:
+    """A schedule as it stands. Raises ``NotFound``."""
+    return _record(commands.find(installation.yard(), _name(schedule)))
+
+
+def list(*, after: str = "", most: int = 100) -> Sequence[Schedule]:  # noqa: A001  # as in the other services
+    """The first ``most`` (1 to 1,000) schedules whose names come after ``after``, in their order."""
+    return [
+        _record(each) for each in installation.yard().schedules.after(after, checks.whole("most", most, 1, PREVIEW_MAX))
+    ]
+
+
+def pause(schedule: Which) -> Schedule:
+    """Make no more of its slots, until it is resumed. Raises ``NotFound``."""
+    return _record(commands.pause(installation.yard(), _name(schedule)))
+
+
+def resume(schedule: Which) -> Schedule:
+    """Go on with the slots from now on; those of the meantime are skipped. Raises ``NotFound``."""
+    return _record(commands.resume(installation.yard(), _name(schedule)))
+
+
+def run_now(schedule: Which) -> int:
+    """Make what the schedule makes, at once and beside its slots; returns the id of the task or message.
+
+    Raises ``NotFound``, and what ``tasks.create`` and ``messages.publish`` do.
+    """
+    return commands.run_now(installation.yard(), _name(schedule)).id
+
+
+def delete(schedule: Which) -> None:
+    """Delete a schedule. What it made stays; slots to come that were handed over are taken back.
+
+    Raises ``NotFound``, and ``Conflict`` for one that the code declares.
+    """
+    commands.delete(installation.yard(), _name(schedule))
+
+
+def preview(schedule: Which, count: int = 10) -> Sequence[datetime]:
+    """The next ``count`` (1 to 1,000) slots, as if it were not paused. Raises ``NotFound``."""
+    yard = installation.yard()
+    found = commands.find(yard, _name(schedule))
+    count = checks.whole("count", count, 1, PREVIEW_MAX)
+    return [moment_of(each) for each in upcoming(replace(found, paused=False), yard.now_ms(), count)]
+
+
+def history(schedule: Which, most: int = 100) -> Sequence[Run]:
+    """What became of the newest ``most`` (1 to 1,000) of its slots, the newest first. Raises ``NotFound``."""
+    yard = installation.yard()
+    found = commands.find(yard, _name(schedule))
+    runs = commands.history(yard, found, None, checks.whole("most", most, 1, HISTORY_MAX))
+    return [_run(each) for each in runs]
+
+
+def _fields(given: Definition) -> dict[str, Any]:
+    """What is said, as the engine has it. Raises ``InvalidInput``."""
+    checks.known_names(given, Definition.__annotations__)
+    fields: dict[str, Any] = {}
+    for name, value in given.items():
+        match name:
+            case "every_s" | "at" | "jitter_s" | "start_at" | "end_at":
+                fields[f"{name.rpartition('_')[0] or name}_ms"] = milliseconds(name, value)
+            case "tz":
+                fields["zone"] = value
+            case "task":
+                fields |= {"kind": Kind.TASK, "work": task_orders.task_request("task", given["task"])}
+            case "message":
+                fields |= {"kind": Kind.MESSAGE, "work": _message(given["message"])}
+            case "paused":
+                fields[name] = task_orders.flag(name, value)
+            case _:
+                fields[name] = value
+    if "task" in given and "message" in given:
+        raise InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message")
+    times = fields.keys() & {"cron", "every_ms", "at_ms"}
+    return {**dict.fromkeys(("cron", "every_ms", "at_ms") if times else ()), **fields}
+
+
+def _message(given: object) -> dict[str, Any]:
+    with within("message"):
+        found = checks.document("payload", given)
+        checks.known_names(found, MESSAGE_FIELDS)
+        retries = found.get("maxRetries")
+        told = {
+            "topic": checks.topic(found.get("topic")),
+            "payload": checks.document("payload", found.get("payload", {})),
+            "priority": task_orders.priority(found.get("priority", 0)),
+            "maxRetries": None if retries is None else checks.whole("maxRetries", retries, 0, ATTEMPTS_MAX),
+            "meta": task_orders.maybe_document("meta", found.get("meta")),
+        }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _name(schedule: Which) -> str:
+    return schedule.name if isinstance(schedule, Schedule) else checks.name("name", schedule)
+
+
+def _record(schedule: rules.Schedule) -> Schedule:
+    work = without_secrets(schedule.work)
+    return Schedule(
+        name=schedule.name,
+        cron=schedule.cron,
+        every_s=None if schedule.every_ms is None else schedule.every_ms / 1_000,
+        at=maybe_moment_of(schedule.at_ms),
+        tz=schedule.zone,
+        task=work if schedule.kind is Kind.TASK else None,
+        message=work if schedule.kind is Kind.MESSAGE else None,
+        missed=schedule.missed,
+        missed_max=schedule.missed_max,
+        overlap=schedule.overlap,
+        jitter_s=schedule.jitter_ms / 1_000,
+        start_at=maybe_moment_of(schedule.start_ms),
+        end_at=maybe_moment_of(schedule.end_ms),
+        max_runs=schedule.max_runs,
+        paused=schedule.paused,
+        runs=schedule.runs,
+        next_run_at=None if schedule.paused else maybe_moment_of(schedule.next_ms),
+        source=schedule.source,
+        created_at=moment_of(schedule.created_at_ms),
+        updated_at=moment_of(schedule.updated_at_ms),
+    )
+
+
+def _run(run: commands.Run) -> Run:
+    item = run.item
+    return Run(
+        at=moment_of(item.at_ms),
+        until=maybe_moment_of(item.until_ms),
+        count=item.count,
+        by_request=item.by_request,
+        job_id=item.job_id,
+        status=run.status,
+        skipped=run.skipped,
+    )

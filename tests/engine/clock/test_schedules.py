@@ -1,0 +1,492 @@
+"""Schedules: every slot makes one job on time, whoever ticks, however often; who pauses, changes, deletes is heard."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chalicelib import Context, schedule
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.commands import schedules
+from chalicelib.engine.commands.lifecycle import promote
+from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker.concurrency import STILL_RUNNING
+from tests.support.steps import before, counting, failing, name_of, using
+from tests.support.worlds import World, wiped
+from tests.support.yards import START_MS, Exited
+
+SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
+RAN: list[tuple[str | None, int | None, Any]] = []
+
+
+@task("t")
+def obedient(given_input: Any, context: Context) -> Any:
+    slot = context.slot_time
+    RAN.append((context.schedule, None if slot is None else round(slot.timestamp() * 1_000), given_input))
+    if given_input == "die":
+        raise Exited
+
+
+@task("limited", concurrency=1, size=1)
+def limited(_: Any) -> None: ...
+
+
+@subscribe("news")
+def reader(payload: Any, context: Context) -> None:
+    RAN.append((context.schedule, None, payload))
+
+
+@pytest.fixture
+def w(w: World) -> World:
+    RAN.clear()
+    using(w, obedient, limited, reader)
+    return w
+
+
+def made(w: World, name: str = "s", **more: Any) -> Schedule:
+    """A schedule of a task every minute, if nothing else is said."""
+    fields: dict[str, Any] = {"every_ms": MINUTE_MS, "kind": Kind.TASK, "work": {"type": "t"}}
+    return schedules.create(w.yard, schedules.new(w.yard, name=name, **{**fields, **more}))
+
+
+def slots_of(w: World) -> list[int]:
+    """The slots of all jobs, in order, as minutes since the start."""
+    return sorted((job.slot_at_ms or 0) - START_MS for job in w.jobs() if job.slot_at_ms is not None)
+
+
+def minutes(*numbers: float) -> list[int]:
+    return [round(number * MINUTE_MS) for number in numbers]
+
+
+def pass_time(w: World, ms: int, step_ms: int = 10_000) -> None:
+    """Time goes by; the clock ticks every minute, and the worker works whenever something shows."""
+    for passed_ms in range(0, ms, step_ms):
+        if passed_ms % MINUTE_MS == 0:
+            w.tick()
+        w.deliver()
+        w.clock.move(step_ms)
+    w.deliver()
+
+
+def story(w: World, name: str = "s") -> list[tuple[int, State | str | None, SkipReason | None]]:
+    """What became of the slots, oldest first: minutes since the start, the job's state, why there was none."""
+    runs = schedules.history(w.yard, schedules.find(w.yard, name), None, 100)
+    return [(run.item.at_ms - START_MS, run.status, run.skipped) for run in reversed(runs)]
+
+
+# -- slots become jobs --------------------------------------------------------------------------------
+
+
+def test_what_falls_due_before_the_next_ticks_is_handed_over_at_once(w: World) -> None:
+    found = made(w)
+    assert slots_of(w) == minutes(1, 2)
+    assert [job.due_at_ms - START_MS for job in w.jobs()] == minutes(1, 2)
+    assert (found.runs, found.next_ms) == (2, START_MS + 3 * MINUTE_MS)
+    assert RAN == []
+
+
+def test_every_slot_runs_once_at_its_time(w: World) -> None:
+    made(w, every_ms=20 * SECOND_MS, work={"type": "t", "input": {"at": "{{slot}}", "of": "{{schedule}}"}})
+    pass_time(w, 5 * MINUTE_MS)
+    ran = [slot for _, slot, _ in RAN]
+    assert ran == [START_MS + number * 20 * SECOND_MS for number in range(1, 16)]
+    assert RAN[0] == ("s", START_MS + 20_000, {"at": "2025-06-15T15:07:00.000Z", "of": "s"})
+    assert all((job.started_at_ms or 0) - (job.slot_at_ms or 0) <= 2_000 for job in w.jobs() if job.state.terminal)
+
+
+def test_ticks_that_come_double_or_fail_make_no_slot_twice(w: World) -> None:
+    made(w)
+    for number in range(10):
+        w.tick()
+        w.tick()
+        if number % 3 == 0:
+            with failing(w.yard.jobs.table.client, "TransactWriteItems"), suppress(EndpointConnectionError):
+                w.tick()
+        w.clock.move(MINUTE_MS)
+    assert slots_of(w) == minutes(*range(1, 12))
+
+
+def test_two_clocks_that_meet_make_each_slot_once(w: World) -> None:
+    made(w)
+    w.clock.move(2 * MINUTE_MS)
+    with before(w.yard.jobs.table.client, "TransactWriteItems", w.tick):
+        w.tick()
+    assert slots_of(w) == minutes(1, 2, 3, 4)
+
+
+def test_a_clock_that_dies_after_the_write_leaves_the_sending_to_the_next(w: World) -> None:
+    made(w)
+    w.clock.move(MINUTE_MS)
+    with failing(w.yard.transport.client, "SendMessageBatch"):
+        w.tick()
+    pass_time(w, 3 * MINUTE_MS)
+    assert [slot for _, slot, _ in RAN][:3] == [START_MS + number * MINUTE_MS for number in (1, 2, 3)]
+
+
+def test_a_message_is_published_to_a_topic(w: World) -> None:
+    made(
+        w,
+        kind=Kind.MESSAGE,
+        work={"topic": "news", "payload": {"at": "{{slot}}"}},
+        every_ms=None,
+        at_ms=START_MS + 5_000,
+    )
+    w.clock.move(5_000)
+    w.deliver()
+    assert RAN == [("s", None, {"at": "2025-06-15T15:06:45.000Z"})]
+    found = schedules.find(w.yard, "s")
+    assert (found.next_ms, found.runs) == (None, 1)
+
+
+def test_a_schedule_without_a_target_is_its_target(w: World) -> None:
+    made(w)
+    assert {(job.target_type, job.target_id, job.schedule) for job in w.jobs()} == {("schedule", "s", "s")}
+
+
+def test_jitter_moves_the_start_and_not_the_slot(w: World) -> None:
+    made(w, jitter_ms=30_000)
+    first, second = w.jobs()
+    assert [first.slot_at_ms, second.slot_at_ms] == [START_MS + MINUTE_MS, START_MS + 2 * MINUTE_MS]
+    moved = [job.due_at_ms - (job.slot_at_ms or 0) for job in (first, second)]
+    assert all(0 <= each <= 30_000 for each in moved)
+    assert len(set(moved)) == 2
+
+
+def test_jitter_beyond_what_sqs_can_wait_is_left_to_the_clock(w: World) -> None:
+    for number in range(8):
+        made(w, f"s{number}", every_ms=None, at_ms=START_MS + MINUTE_MS, jitter_ms=HOUR_MS)
+    assert max(job.due_at_ms for job in w.jobs()) > START_MS + 16 * MINUTE_MS
+    pass_time(w, HOUR_MS + 2 * MINUTE_MS)
+    assert len(RAN) == 8
+    assert all(0 <= (job.started_at_ms or 0) - job.due_at_ms <= MINUTE_MS for job in w.jobs())
+
+
+# -- bounds -------------------------------------------------------------------------------------------
+
+
+def test_start_end_and_number_of_runs(w: World) -> None:
+    made(w, "from", start_ms=START_MS + 10 * MINUTE_MS, max_runs=2)
+    made(w, "until", end_ms=START_MS + 3 * MINUTE_MS)
+    pass_time(w, 20 * MINUTE_MS)
+    by_name = {name: sorted(slot - START_MS for n, slot, _ in RAN if n == name and slot) for name in ("from", "until")}
+    assert by_name == {"from": minutes(10, 11), "until": minutes(1, 2, 3)}
+    assert [schedules.find(w.yard, name).next_ms for name in ("from", "until")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"end_ms": START_MS + 1_000}, "schedule"),
+        ({"every_ms": None, "at_ms": START_MS - 1}, "schedule"),
+        ({"work": {"type": "unheard-of"}}, "type"),
+        ({"every_ms": 10}, "every_ms"),
+        ({"every_ms": None}, "schedule"),
+        ({"cron": "0 3 * * *"}, "schedule"),
+        ({"every_ms": None, "cron": "0 25 * * *"}, "cron"),
+        ({"every_ms": None, "cron": "0 3 * * *", "zone": "Europe/Atlantis"}, "timezone"),
+        ({"name": " "}, "name"),
+        ({"missed": "later"}, "missed"),
+        ({"overlap": "maybe"}, "overlap"),
+        ({"jitter_ms": HOUR_MS + 1}, "jitter_ms"),
+        ({"max_runs": 0}, "max_runs"),
+    ],
+)
+def test_what_can_never_run_is_refused_with_its_field(w: World, more: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        made(w, **more)
+    assert refused.value.field == field
+    assert (w.jobs(), list(w.items("directory", "schedule"))) == ([], [])
+
+
+def test_a_name_is_taken_once(w: World) -> None:
+    made(w)
+    with pytest.raises(Conflict):
+        made(w)
+    assert slots_of(w) == minutes(1, 2)
+
+
+# -- a clock that did not come ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("missed", "more", "ran", "skipped"),
+    [
+        (Missed.SKIP, {}, [], 5),
+        (Missed.LAST, {}, [7], 4),
+        (Missed.ALL, {}, [3, 4, 5, 6, 7], 0),
+        (Missed.ALL, {"missed_max": 2}, [6, 7], 3),
+    ],
+)
+def test_missed_slots(w: World, missed: Missed, more: dict[str, Any], ran: list[int], skipped: int) -> None:
+    made(w, missed=missed, **more)
+    w.clock.move(10 * MINUTE_MS)
+    w.tick()
+    assert slots_of(w) == minutes(1, 2, *ran, 8, 9, 10, 11, 12)
+    noted = [run.item for run in schedules.history(w.yard, schedules.find(w.yard, "s"), None, 100) if run.skipped]
+    assert sum(item.count or 0 for item in noted) == skipped
+    assert {item.skipped for item in noted} <= {SkipReason.MISSED}
+
+
+def test_a_day_of_seconds_that_were_missed_costs_no_more_than_a_few(w: World) -> None:
+    made(w, every_ms=SECOND_MS, missed=Missed.LAST)
+    w.clock.move(DAY_MS)
+    with counting(w) as calls:
+        w.tick()
+    assert calls["TransactWriteItems"] < 30
+    assert len([slot for slot in slots_of(w) if slot < DAY_MS - 2 * MINUTE_MS]) == 120 + 1
+
+
+# -- runs that overlap --------------------------------------------------------------------------------
+
+
+def test_a_slot_is_skipped_while_the_run_before_goes_on(w: World) -> None:
+    made(w, overlap=Overlap.SKIP, work={"type": "t", "input": "die"})
+    w.clock.move(MINUTE_MS)
+    w.deliver_batch(name_of(w))  # its worker dies: for as long as its lease lasts it counts as running
+    w.clock.move(30 * SECOND_MS)
+    assert [job.state for job in w.jobs()] == [State.RUNNING, State.PENDING]
+    using(w, obedient, limited, reader)
+    w.clock.move(29 * SECOND_MS)
+    w.clock.move(1_000)
+    w.deliver()
+    first, second = w.jobs()[:2]
+    assert (second.state, second.msg) == (State.CANCELED, STILL_RUNNING)
+    assert story(w)[1] == (2 * MINUTE_MS, State.CANCELED, SkipReason.OVERLAP)
+    assert first.state is State.RUNNING
+
+
+def test_a_slot_waits_for_the_run_before_and_then_runs(w: World) -> None:
+    made(w, overlap=Overlap.QUEUE, every_ms=10 * SECOND_MS, max_runs=3)
+    held = w.yard.jobs.find(w.jobs()[0].id)
+    assert held is not None
+    w.clock.move(30 * SECOND_MS)
+    w.deliver()
+    assert [job.state for job in w.jobs()] == [State.SUCCESS] * 3
+    assert w.yard.concurrency.of(held.counted_as).running == 0
+
+
+def test_schedules_do_not_overlap_with_themselves_alone(w: World) -> None:
+    for name in ("a", "b"):
+        made(w, name, overlap=Overlap.SKIP, max_runs=1)
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    assert sorted(name for name, _, _ in RAN) == ["a", "b"]
+
+
+def test_a_full_pool_skips_the_slot(w: World) -> None:
+    made(w, work={"type": "limited"}, max_runs=4)
+    assert slots_of(w) == minutes(1)
+    assert story(w) == [
+        (MINUTE_MS, State.PENDING, None),
+        (2 * MINUTE_MS, None, SkipReason.POOL_FULL),
+    ]
+    pass_time(w, 4 * MINUTE_MS)
+    assert {reason for _, _, reason in story(w)} == {None, SkipReason.POOL_FULL}
+
+
+# -- by request ---------------------------------------------------------------------------------------
+
+
+def test_pausing_takes_back_what_was_handed_over(w: World) -> None:
+    made(w)
+    w.clock.move(90 * SECOND_MS)
+    paused = schedules.pause(w.yard, "s")
+    assert (paused.paused, paused.next_ms, paused.runs) == (True, START_MS + 2 * MINUTE_MS, 1)
+    pass_time(w, 5 * MINUTE_MS)
+    assert [slot for _, slot, _ in RAN] == [START_MS + MINUTE_MS]
+    assert sorted(job.state for job in w.jobs()) == [State.CANCELED, State.SUCCESS]
+
+
+def test_resuming_goes_on_from_now_and_notes_what_was_left_out(w: World) -> None:
+    made(w)
+    schedules.pause(w.yard, "s")
+    w.clock.move(10 * MINUTE_MS + 30 * SECOND_MS)
+    resumed = schedules.resume(w.yard, "s")
+    assert (resumed.paused, resumed.next_ms) == (False, START_MS + 13 * MINUTE_MS)
+    assert story(w) == [
+        (MINUTE_MS, None, SkipReason.PAUSED),
+        (11 * MINUTE_MS, State.PENDING, None),
+        (12 * MINUTE_MS, State.PENDING, None),
+    ]
+    assert schedules.resume(w.yard, "s") == resumed
+
+
+def test_a_change_counts_for_slots_that_were_handed_over(w: World) -> None:
+    made(w)
+    changed = schedules.change(w.yard, "s", lambda seen: replace(seen, work={"type": "t", "input": "new"}))
+    assert changed.runs == 2
+    w.clock.move(2 * MINUTE_MS)
+    w.deliver()
+    assert [(slot, what) for _, slot, what in RAN] == [
+        (START_MS + MINUTE_MS, "new"),
+        (START_MS + 2 * MINUTE_MS, "new"),
+    ]
+
+
+def test_other_times_count_from_now_on(w: World) -> None:
+    made(w)
+    schedules.change(w.yard, "s", lambda seen: replace(seen, every_ms=None, cron="30 * * * *"))
+    assert schedules.find(w.yard, "s").next_ms == START_MS + 1_400_000  # 15:30:00
+    assert [job.state for job in w.jobs()] == [State.CANCELED, State.CANCELED]
+
+
+def test_a_change_that_can_never_run_changes_nothing(w: World) -> None:
+    found = made(w)
+    with pytest.raises(InvalidInput):
+        schedules.change(w.yard, "s", lambda seen: replace(seen, work={"type": "unheard-of"}))
+    assert schedules.find(w.yard, "s") == found
+    assert [job.state for job in w.jobs()] == [State.PENDING, State.PENDING]
+
+
+def test_a_slot_that_ran_ahead_of_its_time_is_not_made_again_by_a_change(w: World) -> None:
+    made(w)
+    promote(w.yard, w.jobs()[0].id, Kind.TASK)
+    w.deliver()
+    schedules.change(w.yard, "s", lambda seen: replace(seen, every_ms=30 * SECOND_MS))
+    pass_time(w, 3 * MINUTE_MS)
+    ran = sorted(slot - START_MS for _, slot, _ in RAN if slot)
+    assert ran == minutes(0.5, 1, 1.5, 2, 2.5, 3)
+
+
+def test_deleting_takes_back_and_leaves_what_was_made(w: World) -> None:
+    made(w)
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    schedules.delete(w.yard, "s")
+    pass_time(w, 5 * MINUTE_MS)
+    assert [slot for _, slot, _ in RAN] == [START_MS + MINUTE_MS]
+    assert list(w.items("directory", "schedule")) == []
+    with pytest.raises(NotFound):
+        schedules.delete(w.yard, "s")
+
+
+def test_one_of_the_same_name_is_another(w: World) -> None:
+    made(w)
+    schedules.delete(w.yard, "s")
+    made(w)
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    assert [slot for _, slot, _ in RAN] == [START_MS + MINUTE_MS]
+
+
+def test_running_it_now_is_beside_its_slots(w: World) -> None:
+    made(w, work={"type": "t", "input": "{{slot}}"})
+    schedules.pause(w.yard, "s")
+    job = schedules.run_now(w.yard, "s")
+    w.deliver()
+    assert RAN == [("s", None, "2025-06-15T15:06:40.000Z")]
+    runs = schedules.history(w.yard, schedules.find(w.yard, "s"), None, 10)
+    assert [(run.item.job_id, run.item.by_request, run.status) for run in runs] == [(job.id, True, State.SUCCESS)]
+
+
+def test_a_run_that_was_removed_is_told_as_such(w: World) -> None:
+    made(w, work={"type": "t"}, max_runs=1)
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    (job,) = w.jobs()
+    w.yard.jobs.delete(job, w.clock.ms // 1_000 + 60)
+    assert story(w) == [(MINUTE_MS, "removed", None)]
+
+
+# -- what the code declares ---------------------------------------------------------------------------
+
+
+def declaring(times: int, **more: Any) -> Any:
+    @schedule(every_s=times, name="declared", **more)
+    @task("declared")
+    def handler(_: Any) -> None: ...
+
+    return handler
+
+
+def test_what_the_code_declares_is_made_changed_and_deleted(w: World) -> None:
+    using(w, declaring(3_600))
+    w.tick()
+    found = schedules.find(w.yard, "declared")
+    assert (found.every_ms, found.source) == (HOUR_MS, Source.CODE)
+    schedules.pause(w.yard, "declared")
+    using(w, declaring(7_200))
+    w.tick()
+    found = schedules.find(w.yard, "declared")
+    assert (found.every_ms, found.paused) == (2 * HOUR_MS, True)
+    for act in (schedules.delete, lambda yard, name: schedules.change(yard, name, lambda seen: seen)):
+        with pytest.raises(Conflict):
+            act(w.yard, "declared")
+    using(w, obedient)
+    w.tick()
+    with pytest.raises(NotFound):
+        schedules.find(w.yard, "declared")
+
+
+def test_what_the_code_declares_is_looked_up_once(w: World) -> None:
+    using(w, declaring(3_600))
+    w.tick()
+    with counting(w) as calls:
+        w.tick()
+    first = schedules.find(w.yard, "declared").revision
+    w.restart()
+    w.tick()
+    assert schedules.find(w.yard, "declared").revision == first
+    assert calls["TransactWriteItems"] == 0
+
+
+def test_a_schedule_made_by_request_is_not_the_codes(w: World) -> None:
+    made(w, "declared")
+    using(w, obedient, declaring(3_600))
+    assert (w.tick() or {})["passed_over"] == 1
+    assert schedules.find(w.yard, "declared").source is Source.API
+
+
+@pytest.mark.parametrize("functions", [(obedient,), ()])
+def test_a_schedule_stands_beside_a_handler(functions: tuple[Any, ...]) -> None:
+    from chalicelib.engine.handlers.registry import Registry
+
+    @schedule("0 3 * * *")
+    def lonely(_: Any) -> None: ...
+
+    with pytest.raises(InvalidInput, match="beside one handler"):
+        Registry.of([*functions, lonely])
+
+
+# -- by property --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.sampled_from(["tick", "double", "late", "fail", "restart", "pause", "resume"]), max_size=25))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_slot_is_ever_made_twice_whatever_the_clock_does(ground: World, silent: None, acts: list[str]) -> None:  # noqa: ARG001
+    w = wiped(ground)
+    RAN.clear()
+    using(w, obedient)
+    made(w, every_ms=30 * SECOND_MS)
+    for act in acts:
+        match act:
+            case "fail":
+                with failing(w.yard.jobs.table.client, "TransactWriteItems"), suppress(EndpointConnectionError):
+                    w.tick()
+            case "late":
+                w.clock.move(5 * MINUTE_MS)
+            case "restart":
+                w.restart()
+            case "pause":
+                schedules.pause(w.yard, "s")
+            case "resume":
+                schedules.resume(w.yard, "s")
+            case "double":
+                with before(w.yard.jobs.table.client, "Query", w.tick):
+                    w.tick()
+            case _:
+                w.tick()
+        w.deliver()
+        w.clock.move(20 * SECOND_MS)
+    live = [job.slot_at_ms for job in w.jobs() if job.state is not State.CANCELED]
+    assert len(live) == len(set(live))
+    ran = [slot for _, slot, _ in RAN]
+    assert len(ran) == len(set(ran))
