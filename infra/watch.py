@@ -178,7 +178,7 @@ def _oldest_message(settings: Settings) -> Alarm:
         meaning="A message of some topic has been ready for more than half an hour, and nobody has taken it.",
         first="see in GET /mq/dashboard which topic it is (oldestReadyAgeMs), and whether its consumers poll or it is "
         "paused",
-        metric=_of_topics(settings, MQ_OLDEST_AGE.name),
+        metric=_of_stage(settings, MQ_OLDEST_AGE.name, "Maximum"),
         threshold=READY_AGE_MAX_S,
     )
 
@@ -258,7 +258,7 @@ def _late_slots(settings: Settings) -> Alarm:
         name="late-slots",
         meaning="Slots of schedules were made more than ten seconds after their time.",
         first=f"see whether the function {function_name(settings, Function.CLOCK)} was late, failed or ran out of time",
-        metric=Metric(NAMESPACE, LATE_SLOTS.name, {STAGE: settings.base_name}, "Sum"),
+        metric=_of_stage(settings, LATE_SLOTS.name, "Sum"),
         threshold=0,
     )
 
@@ -345,12 +345,13 @@ def _work(settings: Settings) -> list[Graph]:
             )
         ),
         *(
-            Graph(title, [("all topics", _of_topics(settings, metric.name))], unit=unit)
+            Graph(title, [("all topics", _of_stage(settings, metric.name, "Maximum"))], unit=unit)
             for title, metric, unit in (
                 ("Messages pending", MQ_DEPTH, "messages"),
                 ("Age of the oldest ready message", MQ_OLDEST_AGE, "s"),
             )
         ),
+        Graph("Slots that were late", [("schedules", _of_stage(settings, LATE_SLOTS.name, "Sum"))], unit="slots"),
     ]
 
 
@@ -488,9 +489,9 @@ def _reported(settings: Settings, kind: Kind, measure: Measure, statistic: str) 
     return Metric(NAMESPACE, METRICS[measure].name, {STAGE: settings.base_name, KIND: kind.value}, statistic)
 
 
-def _of_topics(settings: Settings, name: str) -> Metric:
-    """How all topics stand together, as the clock tells it every minute (``chalicelib/functions/metrics.py``)."""
-    return Metric(NAMESPACE, name, {STAGE: settings.base_name}, "Maximum")
+def _of_stage(settings: Settings, name: str, statistic: str) -> Metric:
+    """What is told of the whole stage: how all topics stand, which slots were late."""
+    return Metric(NAMESPACE, name, {STAGE: settings.base_name}, statistic)
 
 
 def _sqs(queue: str, name: str) -> Metric:

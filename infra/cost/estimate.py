@@ -234,12 +234,13 @@ def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Us
     queries = ticks * (figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD)
     queries += MONTH_HOURS * shards * figures.TICK_QUERIES_A_SHARD_ONCE_AN_HOUR
     of_topics = 0 if deployed.settings.metrics == "off" else ticks * figures.TICK_QUERIES_OF_TOPICS
+    looks = ticks * figures.TICK_GETS
     gets = MONTH_HOURS * figures.TICK_GETS_ONCE_AN_HOUR
     writes = ticks * figures.TICK_WRITES
     what = "the clock"
     yield Usage(Item.SCHEDULED_EVENT, ticks, what)
-    yield from _invocations(deployed, Function.CLOCK, ticks, queries + of_topics + gets + writes, 0, what)
-    reads = queries * figures.EMPTY_QUERY_READ_UNITS + gets
+    yield from _invocations(deployed, Function.CLOCK, ticks, queries + of_topics + looks + gets + writes, 0, what)
+    reads = (queries + looks) * figures.EMPTY_QUERY_READ_UNITS + gets
     reads += of_topics * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
     yield Usage(
         Item.TABLE_READ, reads, f"{what} looks for work", "fewer TASKYARD_INDEX_SHARDS, before the first deploy"

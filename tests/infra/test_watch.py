@@ -270,6 +270,7 @@ def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureF
     What messages add up to by the names of their dialect, they do by those of all jobs, which are shown.
     """
     metrics.report(DEV, [change for kind in Kind for change in lives(kind)])
+    metrics.report(DEV, [late_slot()])
     metrics.report_topics(DEV, {"t": Topic(1, Counter(), 0)})
     told = set()
     for line in map(json.loads, capsys.readouterr().out.splitlines()):
@@ -281,7 +282,14 @@ def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureF
     assert {metric for metric in metrics_of(DEV) if not metric[0].startswith("AWS/")} == {
         each for each in told if each[1] not in {metric.name for metric in MQ_COUNTS.values()}
     }
-    assert len(told) == 8 * len(Kind) + len(MQ_METRICS)
+    assert len(told) == 8 * len(Kind) + len(MQ_METRICS) + 1
+
+
+def late_slot() -> Change:
+    """A job of a slot that the clock made more than ten seconds after its time."""
+    new = next(change.after for change in lives(Kind.TASK) if change.before is None)
+    assert new is not None
+    return Change("9", None, replace(new, created_at_ms=11_001, start_at_ms=1_000, slot_at_ms=1_000))
 
 
 def lives(kind: Kind) -> Iterator[Change]:
@@ -305,6 +313,7 @@ def test_with_metrics_off_nothing_is_asked_of_them() -> None:
     assert {namespace for namespace, _, _ in metrics_of(off)} == set(AWS_METRICS)
     assert set(alarms()) - set(alarms(off)) == {
         "oldest-message",
+        "late-slots",
         *(f"{kind.value}-{what}" for kind in Kind for what in ("dead-letters", "failures")),
     }
 
@@ -333,9 +342,9 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
 # -- when they ring -----------------------------------------------------------------------------------
 
 
-def test_there_are_sixteen_alarms_and_one_for_each_lane() -> None:
+def test_there_are_seventeen_alarms_and_one_for_each_lane() -> None:
     assert len(LANES) == 8
-    assert len(alarms()) == 16 + len(LANES)
+    assert len(alarms()) == 17 + len(LANES)
     assert len(alarms(replace(DEV, metrics="off"))) == 11 + len(LANES)
     assert set(alarms(replace(DEV, hooks="on"))) - set(alarms()) == {"hooks-errors", "hooks-dead-queue"}
     ages = {each["Dimensions"][0]["Value"] for name, each in alarms().items() if name.endswith("-age")}
@@ -422,6 +431,7 @@ def test_the_dashboard_has_a_graph_of_everything_that_matters() -> None:
         "Run time of attempts": 6,
         "Messages pending": 1,
         "Age of the oldest ready message": 1,
+        "Slots that were late": 1,
         "Messages waiting": len(LANES) + 1,
         "Age of the oldest message": len(LANES) + 1,
         "Function errors and throttles": 10,
@@ -473,7 +483,7 @@ def test_cloudwatch_holds_what_was_asked_for(on_ministack: None) -> None:  # noq
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=DEV.base_name)
     found = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
     asked = [each["Properties"] for each in wanted.values() if each["Type"].endswith("::Alarm")]
-    assert len(asked) == 16 + len(lanes)
+    assert len(asked) == 17 + len(lanes)
     assert {name: {key: alarm[key] for key in asked[0] if key in alarm} for name, alarm in found.items()} == {
         each["AlarmName"]: {key: each[key] for key in asked[0]} for each in asked
     }

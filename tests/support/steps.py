@@ -25,6 +25,8 @@ from tests.support.worlds import World
 LEASE_MS = 60_000
 NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "outboxes_sent": 0,
+    "schedules_declared": 0,
+    "slots_handed_over": 0,
     "due_sent": 0,
     "leases_recovered": 0,
     "slots_filled": 0,
