@@ -63,6 +63,7 @@ class Settings:
     mq_retry_max_ms: int = 60_000  # and grows no further than this
     function_timeout_s: int = 300  # the worker function's own limit; Lambda allows 900
     default_timeout_ms: int = 3_600_000  # of a task that names none; 0 is none (fastify-task)
+    recover_running_after_s: int = 1_800  # from when a running task counts as stale (fastify-task)
     stop_grace_s: float = 5.0  # what an interrupted handler gets to stop by itself
     payload_max_bytes: int = 5 * 1024 * 1024  # of input, options and context together, and of an output
     idempotency_ttl_s: int = 86_400
@@ -181,6 +182,7 @@ class Settings:
         )
         _expect(self.idempotency_ttl_s >= 60, "IDEMPOTENCY_TTL_S", "60 or more", self.idempotency_ttl_s)
         _expect(self.tombstone_ttl_s >= 14 * 86_400, "TOMBSTONE_TTL_S", "1209600 or more", self.tombstone_ttl_s)
+        _expect(self.recover_running_after_s >= 0, "RECOVER_RUNNING_AFTER_S", "0 or more", self.recover_running_after_s)
         _expect(self.retention_completed_s >= 0, "RETENTION_COMPLETED_S", "0 or more", self.retention_completed_s)
         _expect(self.retention_failed_s >= 0, "RETENTION_FAILED_S", "0 or more", self.retention_failed_s)
         _expect(self.retention_unreplayed_s >= 0, "RETENTION_UNREPLAYED_S", "0 or more", self.retention_unreplayed_s)

@@ -172,6 +172,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         mq_retry_max_ms=30_000,
         function_timeout_s=120,
         default_timeout_ms=0,
+        recover_running_after_s=60,
         stop_grace_s=2.5,
         payload_max_bytes=2_048,
         idempotency_ttl_s=61,

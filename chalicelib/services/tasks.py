@@ -367,13 +367,21 @@ def runner(going_on: Callable[[], bool] = lambda: True) -> Mapping[str, int]:
     return tick(installation.yard(), going_on)
 
 
-def reset_all() -> int:
+def reset_all(*, stale_only: bool = False, before: datetime | None = None) -> int:
     """Send every running task back to be run again, whoever runs it; returns how many.
+
+    ``stale_only``: only those whose run began at ``before`` or earlier, by default ``TASKYARD_RECOVER_RUNNING_AFTER_S``
+    (30 minutes) ago.
 
     What their workers still do is not recorded. A task whose worker died comes back by itself; this is for workers
     that are known to be gone. So what the calling process runs, such as the handler that calls this, goes on.
     """
-    return lifecycle.reset_running(installation.yard(), sparing=frozenset(running_here))
+    yard = installation.yard()
+    begun_by_ms = None
+    if task_orders.flag("stale_only", stale_only):
+        stale_ms = yard.now_ms() - yard.settings.recover_running_after_s * 1_000
+        begun_by_ms = stale_ms if before is None else checks.at_ms("before", before)
+    return lifecycle.reset_running(yard, frozenset(running_here), begun_by_ms)
 
 
 def _published_once(yard: Yard, new_job: NewJob, once: Once) -> Job:

@@ -419,6 +419,18 @@ class TestClock:
         assert tasks.detail(made).status == State.PENDING
         assert tasks.reset_all() == 0
 
+    def test_reset_all_spares_what_is_not_stale(self, bench: Bench) -> None:
+        made = system("x")
+        claim(bench.yard, bench.job(made.id), Lease("0" * 16, bench.clock.ms + 60_000, "gone"))
+        bench.clock.move(1_799_999)
+        assert tasks.reset_all(stale_only=True) == 0
+        began = tasks.detail(made).started_at
+        assert began is not None
+        assert tasks.reset_all(stale_only=True, before=began - timedelta(milliseconds=1)) == 0
+        bench.clock.move(1)
+        assert tasks.reset_all(stale_only=True) == 1
+        assert tasks.detail(made).status == State.PENDING
+
 
 def test_what_is_raised_is_all_of_one_family() -> None:
     assert all(issubclass(kind, TaskyardError) for kind in (TaskFailed, TaskCanceled, TaskUnfinished, WrongSignature))

@@ -87,15 +87,18 @@ def start_now(yard: Yard, job: Job) -> Job:
     return job
 
 
-def reset_running(yard: Yard, sparing: Collection[int] = ()) -> int:
+def reset_running(yard: Yard, sparing: Collection[int] = (), begun_by_ms: int | None = None) -> int:
     """Send every running task back to its lane, whoever runs it, but those with the ids ``sparing``; returns how many.
 
-    Their handlers learn of it at the next heartbeat or progress call, and record nothing more (fastify-task: resetAll).
+    ``begun_by_ms``: only those whose run began then or before. Their handlers learn of it at the next heartbeat or
+    progress call, and record nothing more (fastify-task: resetAll).
     One that runs again meanwhile is not reset again.
     """
     done: set[int] = set()
 
     def reset(job: Job) -> int:
+        if begun_by_ms is not None and (job.started_at_ms or 0) > begun_by_ms:
+            return 0
         now_ms = yard.now_ms()
         send_marked(yard, yard.jobs.reset(job, wake_for_send(now_ms, now_ms), now_ms))
         done.add(job.id)
