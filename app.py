@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from chalice.app import Chalice
@@ -30,7 +31,7 @@ def yard() -> Yard:
 
 def declare_routes(api: Chalice) -> None:
     """Serve the dialects."""
-    from chalicelib.api import mq, pools, schedules, service, tasks
+    from chalicelib.core.dialects import DIALECTS
     from chalicelib.functions.logs import logged_request
     from chalicelib.http.access import RememberedKeys, authenticate
     from chalicelib.http.mount import mount
@@ -41,11 +42,9 @@ def declare_routes(api: Chalice) -> None:
     mount(
         api,
         [
-            *(router.moved("/mq", chosen.mq_prefix) for router in mq.ROUTERS),
-            *(router.moved("/api/task", chosen.task_prefix) for router in tasks.ROUTERS),
-            schedules.router,
-            pools.router,
-            service.router,
+            router.moved(dialect.prefix, getattr(chosen, dialect.setting) if dialect.setting else dialect.prefix)
+            for dialect in DIALECTS
+            for router in import_module(f"chalicelib.api.{dialect.module}").ROUTERS
         ],
         provider=yard,
         settings=chosen,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+from chalicelib.core.dialects import TAKEN_PREFIXES
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
@@ -34,7 +35,7 @@ BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 OTHER_VARIABLES = ("URL", "KEY", "CLOCK_INTERVAL_S")
 ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
-TAKEN_PREFIXES = ("/api/schedule", "/docs", "/health", "/openapi.json", "/ping", "/pools", "/sping")
+HTTP_PREFIXES = ("/docs", "/openapi.json", "/ping", "/sping")  # of the API itself, and of API Gateway
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
 VARIABLE_PREFIX = "TASKYARD_"
@@ -216,7 +217,7 @@ def _check_prefixes(chosen: Mapping[str, str]) -> None:
         expected = "/ and a word of A-Z a-z 0-9 . _ -, one to four times over"
         _expect(ROUTE_PREFIX.fullmatch(prefix), name, expected, prefix)
     for name, prefix in chosen.items():
-        taken = (*TAKEN_PREFIXES, *(other for group, other in chosen.items() if group != name))
+        taken = (*HTTP_PREFIXES, *TAKEN_PREFIXES, *(other for group, other in chosen.items() if group != name))
         _expect(
             not any(f"{prefix}/".startswith(f"{path}/") for path in taken),
             name,

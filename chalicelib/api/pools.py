@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ARGS_MAX = 1_000
 
 router = Router("Pools", "Yao's task pools: a limited number of workers, a queue of limited length, events.")
+ROUTERS = (router,)
 
 
 class PoolPath(ApiModel):

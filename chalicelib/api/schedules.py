@@ -48,6 +48,7 @@ UNKNOWN = {404: "There is no schedule of this name"}
 router = Router(
     "Schedules", "Create tasks and publish messages by the clock: cron, intervals, single times.", style=FASTIFY
 )
+ROUTERS = (router,)
 
 ScheduleName = Annotated[Name, StringConstraints(max_length=NAME_MAX_CHARS)]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 router = Router("Service", "The state of this installation.")
+ROUTERS = (router,)
 
 
 class DependencyState(AnswerModel):

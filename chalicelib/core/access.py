@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from chalicelib.core.dialects import SCOPES
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import RandomBytes
 
 KEY_PREFIX = "ty_"
 KEY_BYTES = 32
-SCOPES = ("message", "dlq", "dlq:manage", "trace", "dashboard", "task", "schedule")
 EVERYTHING = "*"
 
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
-from chalicelib.core.access import SCOPES
+from chalicelib.core.dialects import SCOPES
 from chalicelib.http.exchange import JSON, Answer
 from chalicelib.http.inputs import Inputs, declared
 from chalicelib.http.problems import STANDARD, ProblemStyle

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from chalicelib import aws
 from chalicelib.api import mq, service, tasks
-from chalicelib.core.access import SCOPES, AccessKey, digest_of, new_key
+from chalicelib.core.access import AccessKey, digest_of, new_key
+from chalicelib.core.dialects import SCOPES
 from chalicelib.engine import health
 from chalicelib.http import mount
 from chalicelib.local.emulator import Emulator
@@ -264,7 +265,7 @@ class TestOtherStages:
     def test_every_route_is_told_of_above(self) -> None:
         declared = {
             (route.method, route.path): route.scope
-            for router in (*mq.ROUTERS, *tasks.ROUTERS, service.router)
+            for router in (*mq.ROUTERS, *tasks.ROUTERS, *service.ROUTERS)
             for route in router.routes
         }
         assert declared == SCOPE_OF
