@@ -309,12 +309,12 @@ def wake_for_return(due_at_ms: int, now_ms: int) -> int:
     return max(due_at_ms, now_ms) + MISSED_GRACE_MS
 
 
-def wake_for_child(created_at_ms: int, now_ms: int) -> int:
-    """When the clock looks again whether a child's parent succeeded: as late again as the child is old.
+def wake_for_wait(since_ms: int, now_ms: int) -> int:
+    """When the clock looks again after a job that waits for another one, in case whoever was to send it then has died.
 
-    Between one minute and one hour.
+    As late again as it has waited, between one minute and one hour.
     """
-    return now_ms + min(max(now_ms - created_at_ms, 60_000), 3_600_000)
+    return now_ms + min(max(now_ms - since_ms, 60_000), 3_600_000)
 
 
 def aside_ms(times: int) -> int:

@@ -370,13 +370,15 @@ class JobStore(Ledger):
             run_ends=True,
         )
 
-    def defer(self, seen: Job, *beside: Action) -> None:
+    def defer(self, seen: Job, wake_at_ms: int | None, *beside: Action) -> None:
         """pending -> pending with a new delivery that nobody sends; all or nothing with the actions ``beside`` it.
 
-        Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
+        The clock sends it at ``wake_at_ms``, if that is given and nobody else has by then. Raises ``JobRefused``, and
+        ``TransactionRefused`` where one of the others was refused.
         """
+        wake = NO_WAKE if wake_at_ms is None else self._wake(seen.id, wake_at_ms)
         fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery))
-        self._change(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **NO_WAKE}), beside)
+        self._change(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **wake}), beside)
 
     def release(self, job_id: int, delivery: int, wake_at_ms: int, *beside: AttributeValues) -> Job:
         """A job that was deferred under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.

@@ -32,9 +32,9 @@ from chalicelib.core.decisions import (
     on_delivery,
     requeue_wait_ms,
     wait_before,
-    wake_for_child,
     wake_for_return,
     wake_for_send,
+    wake_for_wait,
 )
 from chalicelib.core.job import MANUAL, SYSTEM, Job, JobError, Tombstone
 from chalicelib.core.retry import DELAY_MAX_MS, Exponential, Fixed, Linear, Named
@@ -371,7 +371,7 @@ def test_a_hidden_message_has_90_seconds_to_come_back(due_in_ms: int, wake_in_ms
     ],
 )
 def test_a_waiting_child_is_looked_at_as_late_again_as_it_is_old(age_ms: int, wake_in_ms: int) -> None:
-    assert wake_for_child(NOW_MS - age_ms, NOW_MS) == NOW_MS + wake_in_ms
+    assert wake_for_wait(NOW_MS - age_ms, NOW_MS) == NOW_MS + wake_in_ms
 
 
 @given(st.integers(1, 10**6))

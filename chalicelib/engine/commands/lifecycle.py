@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeGuard
 
-from chalicelib.core.decisions import wake_for_child, wake_for_send
+from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, Kind, State
@@ -224,5 +224,5 @@ def _parent_succeeded(yard: Yard, job: Job) -> bool:
 
 def _restart_wake_ms(job: Job, blocked: bool, now_ms: int) -> int | None:
     if blocked:
-        return wake_for_child(job.created_at_ms, now_ms)
+        return wake_for_wait(job.created_at_ms, now_ms)
     return wake_for_send(now_ms, now_ms) if replace(job, blocked=False).travels else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chalicelib.core.decisions import wake_for_child, wake_for_send
+from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.publish.send import send_marked
@@ -37,4 +37,4 @@ def look_after(yard: Yard, child: Job) -> None:
     elif parent.state is State.SUCCESS:
         unblock(yard, child)
     else:
-        yard.jobs.wake_later(child, wake_for_child(child.created_at_ms, yard.now_ms()))
+        yard.jobs.wake_later(child, wake_for_wait(child.created_at_ms, yard.now_ms()))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from chalicelib.core.decisions import beyond_sqs, wake_for_child
+from chalicelib.core.decisions import beyond_sqs, wake_for_wait
 from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, Unavailable
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
@@ -196,7 +196,7 @@ def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
         )
     if parent.state is State.SUCCESS:
         return replace(prepared, job=replace(prepared.job, blocked=False)).unsent(now_ms)
-    return replace(prepared, job=replace(prepared.job, blocked=True, wake_at_ms=wake_for_child(now_ms, now_ms)))
+    return replace(prepared, job=replace(prepared.job, blocked=True, wake_at_ms=wake_for_wait(now_ms, now_ms)))
 
 
 def _first_of_its_key(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from chalicelib.core.decisions import wake_for_send
+from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard
@@ -26,11 +26,14 @@ AT_ONCE = 25  # how many entries of a wait list are read at a time
 def defer(yard: Yard, job: Job, wait_list: str, reason: Action) -> bool:
     """Put a pending job on a wait list, unless ``reason`` is refused; returns whether its message has served.
 
-    It has, too, where the job has moved on, or was put there before under an answer that was lost.
+    It has, too, where the job has moved on, or was put there before under an answer that was lost. The clock looks
+    through the lists of types and pauses; after a job that waits for a run of its schedule, of which there may be many,
+    it looks by the job itself.
     """
     put = replace(job, delivery=job.delivery + 1)
+    wake_at_ms = None if job.overlap is None else wake_for_wait(job.due_at_ms, yard.now_ms())
     try:
-        yard.jobs.defer(job, yard.wait_lists.putting(wait_list, put), reason)
+        yard.jobs.defer(job, wake_at_ms, yard.wait_lists.putting(wait_list, put), reason)
     except JobRefused as refused:
         return _is_void(refused.ledger, job)
     except TransactionRefused:
