@@ -28,6 +28,7 @@ from chalicelib.store.table import Clause, Table
 
 KIND = "schedule"
 DECLARED = {"kind": f"{KIND}_code", "name": "declared"}
+DUE = f"{KIND}_due#"
 DUE_SHARDS = 2  # each takes 1,000 write units a second: 10,000 schedules in the same minute need 700
 RUN_POSITION = r"[0-9]{13}(#[0-9]{1,16})?"
 RUNS_KEPT_S = 90 * 86_400
@@ -86,7 +87,7 @@ class Schedules:
 
     def due(self, shard: int, until_ms: int, page_size: int | None = None) -> Iterator[Due]:
         """The schedules of a shard that have a slot by ``until_ms``, the earliest first, as of a moment ago."""
-        values = {":kind": f"{KIND}_due#{shard}", ":until": f"{until_ms + 1:013d}"}
+        values = {":kind": f"{DUE}{shard}", ":until": f"{until_ms + 1:013d}"}
         pages = self.table.pages("{kind} = :kind AND {name} < :until", values, page_size=page_size)
         for row in chain.from_iterable(pages):
             time, _, name = row["name"].partition("#")
@@ -179,7 +180,7 @@ def _due_key(schedule: Schedule | None) -> dict[str, str] | None:
     if schedule is None or schedule.paused or schedule.next_ms is None:
         return None
     shard = crc32(schedule.name.encode()) % DUE_SHARDS
-    return {"kind": f"{KIND}_due#{shard}", "name": f"{schedule.next_ms:013d}#{schedule.name}"}
+    return {"kind": f"{DUE}{shard}", "name": f"{schedule.next_ms:013d}#{schedule.name}"}
 
 
 def _as_seen(schedule: Schedule) -> Clause:

@@ -161,15 +161,16 @@ class Workbench:
     def finish(self, within: timedelta = timedelta(days=365)) -> list[Attempt]:
         """Let as much time pass as it takes until nothing will happen any more, at most ``within``.
 
-        Returns the attempts that ended. What waits for a person or a callback is not waited for.
+        Returns the attempts that ended. What waits for a person or a callback is not waited for, nor are slots of
+        schedules, which may come for ever: let them come with ``advance``.
         """
         until_ms = self._clock.ms + round(within / timedelta(milliseconds=1))
-        self._rest()
-        while (next_ms := self._world_now().next_event_ms()) is not None:
+        self._rest(slots=False)
+        while (next_ms := self._world_now().next_event_ms(slots=False)) is not None:
             if next_ms > until_ms:
                 raise Restless("something is still to come", expected=f"an end within {within}", got=self.now)
             self._clock.ms = max(self._clock.ms, next_ms)
-            self._rest()
+            self._rest(slots=False)
         return self._ended()
 
     # -- what there is to see -------------------------------------------------------------------
@@ -267,15 +268,15 @@ class Workbench:
     def _jobs(self, kind: Kind, type: str | None) -> list[Job]:  # noqa: A002  # as above
         return [job for job in self._world_now().jobs() if job.kind is kind and type in (None, job.type)]
 
-    def _rest(self) -> None:
+    def _rest(self, *, slots: bool = True) -> None:
         """Run what is due now, until nothing is."""
         world = self._world_now()
         for _ in range(ROUNDS_MAX):
             world.deliver()
             world.project()
-            if min(world.clock_times_ms(), default=self._clock.ms + 1) <= self._clock.ms:
+            if min(world.clock_times_ms(slots=slots), default=self._clock.ms + 1) <= self._clock.ms:
                 world.tick()
-            next_ms = world.next_event_ms()
+            next_ms = world.next_event_ms(slots=slots)
             if next_ms is None or next_ms > self._clock.ms:
                 return
         raise Restless(f"something is always due: {ROUNDS_MAX} rounds, and more", got=self.now)

@@ -17,6 +17,7 @@ from chalicelib.core.decisions import UNSENT_GRACE_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
+from chalicelib.core.schedules import fingerprint_of
 from chalicelib.core.states import State
 from chalicelib.engine.clock.due import STALE_AFTER_MS, is_stale
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
@@ -24,6 +25,7 @@ from chalicelib.engine.clock.tick import HOUR_MS
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.projections import events
+from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock, dead_letters, projector, worker
 from chalicelib.functions.events import LambdaContext, batch_response, received
@@ -33,6 +35,7 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.services.current import at_work
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.schedules import DECLARED, DUE
 from chalicelib.store.wait_lists import WAIT_LIST, of_pause, of_type
 from chalicelib.testing import cloud
 from chalicelib.testing.clock import MovableClock
@@ -170,15 +173,18 @@ class World:
 
     # -- time ---------------------------------------------------------------------------------
 
-    def next_event_ms(self) -> int | None:
-        """When something will happen next, ``None`` if nothing will."""
+    def next_event_ms(self, *, slots: bool = True) -> int | None:
+        """When something will happen next, ``None`` if nothing will; ``slots``: or a schedule makes a job."""
         shown = [at_ms for name in self.consumed() for at_ms in cloud.shown_at_ms(name)]
-        return min([*shown, *self.clock_times_ms()], default=None)
+        return min([*shown, *self.clock_times_ms(slots=slots)], default=None)
 
-    def clock_times_ms(self) -> list[int]:
-        """When the clock function will have something to do."""
+    def clock_times_ms(self, *, slots: bool = True) -> list[int]:
+        """When the clock function will have something to do; with ``slots``, also for schedules."""
         jobs = {job.id: job for job in self.jobs()}
         times = [int(item["name"][:13]) + UNSENT_GRACE_MS + 1 for item in self.items("directory", "outbox")]
+        due = [item["name"] for item in self.items("directory") if item["kind"].startswith(DUE)]
+        times += [int(name[:13]) - AHEAD_MS for name in due if slots]
+        times += [self.clock.ms] if slots and self._declares_others() else []
         for job in jobs.values():
             parent = jobs.get(job.parent_id or 0)
             if job.wake_at_ms is not None and not (
@@ -192,6 +198,11 @@ class World:
         if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(WAIT_LIST)):
             times.append(self.clock.ms)
         return times
+
+    def _declares_others(self) -> bool:
+        """Whether the clock has not made the schedules yet that the handlers declare."""
+        known = [item["fingerprint"] for item in self.items("directory", DECLARED["kind"])]
+        return [fingerprint_of(self.yard.handlers.schedules.values())] != (known or [fingerprint_of([])])
 
     def _may_leave(self, kind: str) -> bool:
         """Whether the clock would send something from the wait list of this kind of items."""

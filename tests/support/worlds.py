@@ -100,10 +100,10 @@ class World(kit.World):
             self.clock.ms = max(self.clock.ms, next_ms)
         raise AssertionError(f"the world does not come to rest: {[(j.id, j.state) for j in self.jobs()]}")
 
-    def next_event_ms(self) -> int | None:
+    def next_event_ms(self, *, slots: bool = True) -> int | None:
         """When something will happen next, ``None`` if nothing will."""
         polled = [at_ms for name in cloud.queues() for at_ms in cloud.shown_at_ms(name)] if self.consumes else []
-        return min([*polled, *filter(None, [kit.World.next_event_ms(self)])], default=None)
+        return min([*polled, *filter(None, [kit.World.next_event_ms(self, slots=slots)])], default=None)
 
     def forget_messages(self) -> None:
         """SQS loses everything, as it does with messages older than 14 days."""
