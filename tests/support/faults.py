@@ -40,6 +40,7 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
 from chalicelib.store.attribute_values import from_attribute_values
+from chalicelib.store.concurrency import KIND, KIND_OF_SCHEDULES
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.wait_lists import WAIT_LIST
 from tests.support.worlds import World, wiped, world
@@ -376,10 +377,14 @@ def _nothing_is_left_over(play: Play) -> None:
 
 
 def occupancies_are_true(world: World) -> None:
-    """What is counted of each limited type is what its records add up to."""
-    counted = {item["type"]: (item["running"], item["unfinished"]) for item in world.items("directory", "occupancy")}
+    """What is counted of each limited type, or schedule without overlaps, is what its records add up to."""
+    counted = {
+        item["type"]: (item.get("running", 0), item["unfinished"])
+        for kind in (KIND, KIND_OF_SCHEDULES)
+        for item in world.items("directory", kind)
+    }
     for name, numbers in counted.items():
-        shares = [job.concurrency_share for job in world.jobs() if job.type == name]
+        shares = [job.concurrency_share for job in world.jobs() if job.counted_as == name]
         truth = sum(share.running for share in shares), sum(share.unfinished for share in shares)
         assert numbers == truth, f"the occupancy of {name} is {numbers}, and its jobs say {truth}"
     shelved = [item for item in world.items("directory") if item["kind"].startswith(WAIT_LIST)]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from chalicelib import aws
 from chalicelib.core.job import Job
@@ -99,6 +99,18 @@ def failing(client: Any, operation: str) -> Iterator[None]:
 
     def refuse(**_: Any) -> None:
         raise EndpointConnectionError(endpoint_url="https://aws.test")
+
+    with _hooked(client, operation, refuse):
+        yield
+
+
+@contextmanager
+def refusing(client: Any, operation: str, mentioning: str) -> Iterator[None]:
+    """AWS finds every request of an operation invalid that mentions a text."""
+
+    def refuse(params: Any, **_: Any) -> None:
+        if mentioning.encode() in params["body"]:
+            raise ClientError({"Error": {"Code": "ValidationException", "Message": "this is too much"}}, operation)
 
     with _hooked(client, operation, refuse):
         yield

@@ -25,8 +25,8 @@ def jobs_of(yard: Yard, ids: Iterable[int]) -> Iterable[Job]:
         yield from yard.jobs.find_many(chunk)
 
 
-def chunks_of(ids: Iterable[Key]) -> Iterator[list[Key]]:
-    """Ids, or names, a hundred at a time, drawn from their index as they are needed."""
+def chunks_of(ids: Iterable[Key], size: int = READ_CHUNK) -> Iterator[list[Key]]:
+    """Ids, or names, ``size`` at a time, drawn from their index as they are needed."""
     drawn = iter(ids)
-    while chunk := list(islice(drawn, READ_CHUNK)):
+    while chunk := list(islice(drawn, size)):
         yield chunk

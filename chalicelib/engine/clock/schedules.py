@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
+from heapq import merge
 
-from chalicelib.core.limits import ONE_AT_A_TIME, count_of_schedule
-from chalicelib.core.schedules import Overlap, Schedule, Source, fingerprint_of
+from chalicelib.core.schedules import Source, fingerprint_of
 from chalicelib.engine.clock.listed import chunks_of
 from chalicelib.engine.commands import schedules as commands
 from chalicelib.engine.publish.slots import AHEAD_MS, hand_over
-from chalicelib.engine.publish.wait_list import send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard
 from chalicelib.store.schedules import DUE_SHARDS, Declared
-from chalicelib.store.wait_lists import of_type
+
+SCHEDULES_AT_ONCE = 400  # enough for all transactions that are written beside each other
 
 
 def hand_over_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """Make the jobs of all slots that fall due soon; returns how many. Reads no schedule that has none."""
+    """Make the jobs of all slots that fall due soon, the earliest first; returns how many. Reads no other schedule."""
     until_ms = yard.now_ms() + AHEAD_MS
-    due = chain.from_iterable(yard.schedules.due(shard, until_ms) for shard in range(DUE_SHARDS))
+    due = merge(*(yard.schedules.due(shard, until_ms) for shard in range(DUE_SHARDS)))
     made = 0
-    for names in chunks_of(each.name for each in due):
-        schedules = yard.schedules.find_many(names)
-        made += hand_over(yard, schedules, enough_time, passed)
-        for schedule in schedules:
-            _fill_slot(yard, schedule)
+    for names in chunks_of((each.name for each in due), SCHEDULES_AT_ONCE):
+        made += hand_over(yard, yard.schedules.find_many(names), enough_time, passed)
         if not enough_time():
             break
     return made
@@ -62,11 +58,3 @@ def _keep(yard: Yard, name: str) -> int:
     elif (gone := yard.schedules.find(name)) is not None and gone.source is Source.CODE:
         commands.remove(yard, name)
     return 1
-
-
-def _fill_slot(yard: Yard, schedule: Schedule) -> None:
-    """No run waits for one before it that is over, whoever failed to send it then."""
-    if schedule.overlap is Overlap.ALLOW:
-        return
-    count = count_of_schedule(schedule.name)
-    send_next(yard, of_type(count), yard.concurrency.of(count).free(ONE_AT_A_TIME))

@@ -12,9 +12,11 @@ from chalicelib.core.schedules import Schedule, Skip, SkipReason, Source, checke
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.publish.prepare import check
 from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.publish.slots import hand_over, job_of
 from chalicelib.engine.worker.concurrency import STILL_RUNNING
 from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.schedules import RunItem
@@ -89,7 +91,7 @@ def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Sch
 
     def changed(seen: Schedule) -> Schedule:
         after = change(seen)
-        keeps_time = same_times(seen, after) and seen.next_ms is not None
+        keeps_time = same_times(seen, after)
         return _checked(yard, after if keeps_time else replace(after, next_ms=_first_slot(after, yard.now_ms())))
 
     changed(find(yard, name))  # what is refused changes nothing
@@ -201,22 +203,30 @@ def _checked(yard: Yard, schedule: Schedule) -> Schedule:
     return schedule
 
 
-def _first_slot(schedule: Schedule, now_ms: int) -> int:
-    upcoming = preview(schedule, now_ms, 1)
-    if not upcoming:
+def _first_slot(schedule: Schedule, now_ms: int) -> int | None:
+    """The first slot from now on, if it may still run. Raises ``InvalidInput`` for a time that never comes.
+
+    What the code declares stays there when its time is over, and is no mistake then.
+    """
+    first_ms = schedule.next_after(now_ms)
+    if first_ms is None and schedule.source is not Source.CODE:
         raise InvalidInput(
             "this schedule never fires",
             field="schedule",
             expected="a time to come, between its start and its end",
             remedy="look at its expression, its start and its end",
         )
-    return upcoming[0]
+    return first_ms if schedule.runs_left else None
 
 
 def _handed_over(yard: Yard, schedule: Schedule) -> Schedule:
-    """The schedule once its slots before the next ticks are handed over."""
-    hand_over(yard, [schedule])
-    return yard.schedules.find(schedule.name) or schedule
+    """The schedule once its slots before the next ticks are handed over; it counts already, so the clock may do it."""
+    try:
+        hand_over(yard, [schedule])
+        return yard.schedules.find(schedule.name) or schedule
+    except AWS_FAILURES as error:
+        logger.warning("slots are left to the clock", extra={"schedule": schedule.name, "error": str(error)})
+        return schedule
 
 
 def _change(
@@ -256,6 +266,7 @@ def _take_back(yard: Yard, schedule: Schedule) -> Schedule:
             try:
                 yard.jobs.skip(job, TAKEN_BACK, now_ms, *beside)
             except JobRefused:
+                schedule = find(yard, schedule.name)
                 break  # it moved on in between
             except TransactionRefused:
                 schedule = find(yard, schedule.name)

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import accumulate
 from typing import Any
 
+from chalicelib.aws import code_of, is_outage, threads
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import MANUAL
 from chalicelib.core.schedules import Overlap, Plan, Schedule, Skip, SkipReason, Slot, plan
@@ -29,6 +31,7 @@ from chalicelib.store.directory import Outbox
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, TransactionRefused
 
 AHEAD_MS = 120_000  # two ticks: one that comes late, or not at all, makes no run late
+PARALLEL_GROUPS = 8  # transactions at a time
 SLOTS_A_STEP = 20  # a transaction holds 100 actions, a job with a body of its own takes three
 TRANSACTION_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
 SLOT_WORD, SCHEDULE_WORD = "{{slot}}", "{{schedule}}"
@@ -77,30 +80,52 @@ def hand_over(
     """Make the jobs of the slots that fall due soon, and of those that were missed; returns how many jobs it made.
 
     A schedule that somebody else has moved on meanwhile stays as they left it. Several share a transaction. One that
-    fails is logged and counted among those that were ``passed``, or else its error is raised.
+    fails is logged and counted among those that were ``passed``, or else its error is raised; that AWS does not answer
+    is raised in any case.
     """
     made = 0
     while schedules and enough_time():
-        more: list[Schedule] = []
-        for group in _transactions(_steps(yard, schedules, passed)):
-            steps = _commit(yard, group)
-            made += sum(len(step.made) for step in steps)
-            more += [step.after for step in steps if _is_due(step.after, yard.now_ms())]
-            if not enough_time():
-                break
-        schedules = more
+        failures: list[_Failure] = []
+        groups = list(_transactions(_steps(yard, schedules, enough_time, failures)))
+        steps = list(_committed(yard, groups, failures))
+        _pass_over(failures, passed)
+        made += sum(len(step.made) for step in steps)
+        schedules = [step.after for step in steps if _is_due(step.after, yard.now_ms())]
     return made
 
 
-def _steps(yard: Yard, schedules: Iterable[Schedule], passed: PassedOver | None) -> Iterator[_Step]:
+def _steps(
+    yard: Yard, schedules: Iterable[Schedule], enough_time: Callable[[], bool], failures: list[_Failure]
+) -> Iterator[_Step]:
     for schedule in schedules:
         try:
-            yield _step(yard, schedule)
-        except Exception as error:
-            if passed is None:
-                raise
-            passed.count += 1
-            logger.error("passed over", exc_info=True, extra={"item": f"schedule {schedule.name}", "error": str(error)})
+            step = _step(yard, schedule)
+        except Exception as error:  # the others shall be handed over all the same
+            failures.append(_Failure(schedule, error))
+            continue
+        yield step
+        if not enough_time():
+            return
+
+
+def _committed(yard: Yard, groups: Sequence[Sequence[_Step]], failures: list[_Failure]) -> Iterator[_Step]:
+    """Write groups beside each other; returns the steps that count."""
+    if len(groups) == 1:
+        yield from _commit(yard, groups[0], failures)
+    elif groups:
+        with threads(PARALLEL_GROUPS) as hands:
+            for steps in hands.map(lambda group: _commit(yard, group, failures), groups):
+                yield from steps
+
+
+def _pass_over(failures: Sequence[_Failure], passed: PassedOver | None) -> None:
+    for failure in failures:
+        if passed is None:
+            raise failure.error
+        item = f"schedule {failure.schedule.name}"
+        logger.error("passed over", exc_info=failure.error, extra={"item": item, "error": str(failure.error)})
+    if passed is not None:
+        passed.count += len(failures)
 
 
 def _is_due(schedule: Schedule, now_ms: int) -> bool:
@@ -112,6 +137,14 @@ class Left(Enum):
 
     MADE = auto()  # it has its job, from before the schedule was changed
     POOL_FULL = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A schedule that could not be handed over, and why."""
+
+    schedule: Schedule
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,33 +216,63 @@ def _transactions(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
         yield group
 
 
-def _commit(yard: Yard, group: Sequence[_Step]) -> list[_Step]:
+def _commit(yard: Yard, group: Sequence[_Step], failures: list[_Failure]) -> list[_Step]:
     """Write some steps, all or none, and send what they made; returns those that count.
 
-    Refused together, each is tried by itself.
+    Where they are refused together, or one of them can never be written, each of those that may be why is tried alone.
     """
-    made = [each for step in group for each in step.made]
-    outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [each.job.id for each in made])
-    opening = [yard.directory.opening_outbox(outbox)] if made else []
+    suspects: Sequence[_Step] = group
     try:
-        yard.concurrency.transact([*(action for step in group for action in step.actions), *opening])
+        _write(yard, group)
     except TransactionRefused as refused:
-        if len(group) > 1:
-            return [done for step in group for done in _commit(yard, [step])]
-        return _refused(yard, group[0], refused)
-    if made:
-        _send(yard, outbox, made)
-    return list(group)
+        if len(group) == 1:
+            return _refused(yard, group[0], refused, failures)
+        suspects = _refused_steps(group, refused)
+    except Exception as error:
+        if not _is_its_own(error):
+            raise
+        if len(group) == 1:
+            failures.append(_Failure(group[0].seen, error))
+            return []
+    else:
+        return list(group)
+    others = [step for step in group if step not in suspects]
+    done = _commit(yard, others, failures) if others else []
+    return done + [step for suspect in suspects for step in _commit(yard, [suspect], failures)]
 
 
-def _refused(yard: Yard, step: _Step, refused: TransactionRefused) -> list[_Step]:
+def _write(yard: Yard, group: Sequence[_Step]) -> None:
+    """The transaction, and what is sent after it. The outbox names what is near; the clock's due index has the rest."""
+    near = [each for step in group for each in step.made if each.job.travels and each.job.wake_at_ms is None]
+    outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [each.job.id for each in near])
+    opening = [yard.directory.opening_outbox(outbox)] if near else []
+    yard.concurrency.transact([*(action for step in group for action in step.actions), *opening])
+    if near:
+        _send(yard, outbox, near)
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether a write failed for what was to be written, and not because AWS does not serve."""
+    return code_of(error) == "TransactionCanceledException" or not is_outage(error)
+
+
+def _refused_steps(group: Sequence[_Step], refused: TransactionRefused) -> list[_Step]:
+    """The steps of a group for which it was refused: all of them, if none is named."""
+    ends = accumulate(len(step.actions) for step in group)
+    flagged = [
+        step for step, end in zip(group, ends, strict=True) if any(refused.refused[end - len(step.actions) : end])
+    ]
+    return flagged or list(group)
+
+
+def _refused(yard: Yard, step: _Step, refused: TransactionRefused, failures: list[_Failure]) -> list[_Step]:
     """A step was refused for one of its slots: it is made one slot at a time, and leaves out the one that cannot be."""
     why = _why_refused(step, refused)
     if why is None:
         logger.info("somebody else has moved a schedule on", extra={"schedule": step.seen.name})
         return []
     first_ms = step.made[0].job.slot_at_ms
-    return _commit(yard, [_step(yard, step.seen, first_ms, why if len(step.made) == 1 else None)])
+    return _commit(yard, [_step(yard, step.seen, first_ms, why if len(step.made) == 1 else None)], failures)
 
 
 def _why_refused(step: _Step, refused: TransactionRefused) -> Left | None:
@@ -222,12 +285,10 @@ def _why_refused(step: _Step, refused: TransactionRefused) -> Left | None:
     return Left.POOL_FULL if any(isinstance(step.actions[position], Count) for position in bad) else None
 
 
-def _send(yard: Yard, outbox: Outbox, made: Sequence[Prepared]) -> None:
-    """Send what was made and is near; whatever is not sent now, the clock sends."""
-    now_ms = yard.now_ms()
-    near = [each.travelling for each in made if each.job.travels and not beyond_sqs(each.job.due_at_ms, now_ms)]
+def _send(yard: Yard, outbox: Outbox, near: Sequence[Prepared]) -> None:
+    """Send what was made; whatever is not sent now, the clock sends."""
     try:
-        if not send_all(yard, near):
+        if not send_all(yard, [each.travelling for each in near]):
             yard.directory.close_outbox(outbox.name)
     except AWS_FAILURES as error:
         logger.warning("slots are left to the clock to send", extra={"outbox": outbox.name, "error": str(error)})

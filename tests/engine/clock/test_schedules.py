@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,11 +17,12 @@ from chalicelib import Context, schedule
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.clock.schedules import hand_over_slots
 from chalicelib.engine.commands import schedules
 from chalicelib.engine.commands.lifecycle import promote
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.worker.concurrency import STILL_RUNNING
-from tests.support.steps import before, counting, failing, name_of, using
+from tests.support.steps import before, counting, failing, name_of, refusing, using
 from tests.support.worlds import World, wiped
 from tests.support.yards import START_MS, Exited
 
@@ -445,6 +448,20 @@ def test_a_schedule_made_by_request_is_not_the_codes(w: World) -> None:
     assert schedules.find(w.yard, "declared").source is Source.API
 
 
+def test_what_the_code_declares_and_is_over_is_no_failure(w: World) -> None:
+    using(w, declaring(60, max_runs=1))
+    w.tick()
+    w.clock.move(HOUR_MS)
+    for more in (
+        {"max_runs": 1, "input": "new"},
+        {"max_runs": 1, "end_at": datetime.fromtimestamp(START_MS / 1_000, UTC)},
+    ):
+        using(w, declaring(60, **more))
+        assert (w.tick() or {})["passed_over"] == 0
+        assert (w.tick() or {})["schedules_declared"] == 0
+    assert schedules.find(w.yard, "declared").next_ms is None
+
+
 @pytest.mark.parametrize("functions", [(obedient,), ()])
 def test_a_schedule_stands_beside_a_handler(functions: tuple[Any, ...]) -> None:
     from chalicelib.engine.handlers.registry import Registry
@@ -454,6 +471,82 @@ def test_a_schedule_stands_beside_a_handler(functions: tuple[Any, ...]) -> None:
 
     with pytest.raises(InvalidInput, match="beside one handler"):
         Registry.of([*functions, lonely])
+
+
+# -- one that fails, and the others -------------------------------------------------------------------
+
+
+def test_a_schedule_that_can_never_be_written_keeps_no_other_from_its_turn(w: World) -> None:
+    for name in ("a", "poison", "z"):
+        made(w, name, start_ms=START_MS + 3 * MINUTE_MS, max_runs=1)
+    w.clock.move(2 * MINUTE_MS)
+    with refusing(w.yard.jobs.table.client, "TransactWriteItems", "poison"):
+        ticked = w.tick()
+    assert ticked is not None
+    assert (ticked["slots_handed_over"], ticked["passed_over"]) == (2, 1)
+    assert {job.schedule for job in w.jobs()} == {"a", "z"}
+    w.tick()
+    assert {job.schedule for job in w.jobs()} == {"a", "poison", "z"}
+
+
+def test_of_many_only_those_that_were_refused_are_tried_alone(w: World) -> None:
+    made(w, "first", work={"type": "limited"}, max_runs=1)
+    for name in ("full", *(f"s{number}" for number in range(10))):
+        work = {"type": "limited" if name == "full" else "t"}
+        made(w, name, start_ms=START_MS + 3 * MINUTE_MS, max_runs=1, work=work)
+    w.clock.move(MINUTE_MS)
+    with counting(w) as calls:
+        w.tick()
+    assert len(slots_of(w)) == 11
+    assert story(w, "full") == [(3 * MINUTE_MS, None, SkipReason.POOL_FULL)]
+    assert calls["TransactWriteItems"] == 4  # together, without the full one, that alone, and that without its slot
+
+
+def test_who_dies_before_sending_leaves_to_the_next_what_is_near_and_travels(w: World) -> None:
+    for name, more in {
+        "near": {},
+        "far": {"jitter_ms": HOUR_MS},
+        "a person's": {"work": {"type": "call.ada", "runnerType": "manual"}},
+    }.items():
+        made(w, name, start_ms=START_MS + 3 * MINUTE_MS, max_runs=1, **more)
+    w.clock.move(MINUTE_MS)
+    with failing(w.yard.transport.client, "SendMessageBatch"):
+        w.tick()
+    near, far = (next(job for job in w.jobs() if job.schedule == name) for name in ("near", "far"))
+    assert far.due_at_ms - w.clock.ms > 15 * MINUTE_MS
+    assert [item["jobs"] for item in w.items("directory", "outbox")] == [[near.id]]
+    w.clock.move(MINUTE_MS)
+    w.tick()
+    assert [json.loads(message.body)["id"] for message in w.messages()] == [near.id]
+
+
+def test_the_earliest_come_first_where_time_is_short(w: World) -> None:
+    for number in range(8):
+        made(w, f"s{number}", start_ms=START_MS + 3 * MINUTE_MS + (8 - number) * SECOND_MS, max_runs=1)
+    w.clock.move(2 * MINUTE_MS)
+    hand_over_slots(w.yard, iter([True, True, True, True, *[False] * 20]).__next__)
+    made_early = {job.schedule for job in w.jobs()}
+    assert made_early == {f"s{number}" for number in range(8 - len(made_early), 8)}
+    assert 0 < len(made_early) < 8
+
+
+def unreachable() -> None:
+    raise EndpointConnectionError(endpoint_url="https://aws.test")
+
+
+def test_what_was_made_counts_though_aws_fails_before_its_slots_are_handed_over(w: World) -> None:
+    with before(w.yard.jobs.table.client, "TransactWriteItems", unreachable, number=2):
+        found = made(w)
+    assert (found.runs, slots_of(w)) == (0, [])
+    w.tick()
+    assert slots_of(w) == minutes(1, 2)
+
+
+def test_a_change_reaches_slots_though_all_of_them_were_handed_over(w: World) -> None:
+    made(w, max_runs=2)
+    schedules.change(w.yard, "s", lambda seen: replace(seen, every_ms=30 * SECOND_MS))
+    pass_time(w, 3 * MINUTE_MS)
+    assert sorted(slot - START_MS for _, slot, _ in RAN if slot) == minutes(0.5, 1)
 
 
 # -- by property --------------------------------------------------------------------------------------
