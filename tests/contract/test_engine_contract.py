@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,12 +22,14 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.due import STALE_AFTER_MS
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
+from chalicelib.engine.clock.schedules import hand_over_slots
 from chalicelib.engine.clock.tick import tick
-from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands import lifecycle, schedules
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.settle import settle
@@ -36,6 +39,8 @@ from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused, decoded
+from chalicelib.store.schedules import DUE_SHARDS
+from chalicelib.store.table import chunks
 from tests.support.backends import Ground
 from tests.support.hands import Hands
 from tests.support.lambda_shapes import StreamReader, Time, sqs_event, stream_event
@@ -592,6 +597,26 @@ class TestLater:
         until(lambda: tick(bench.yard, always) and worker.job(published).delivery == 2)
         worker.work()
         assert (runs, worker.job(published).state) == ([1], State.SUCCESS)
+
+
+class TestSchedules:
+    def test_two_clocks_at_once_make_each_slot_once(self, ground: Ground, topic: str) -> None:
+        first, second = (ground.bench(task(topic)(lambda _: None)) for _ in range(2))
+        second.clock.ms = first.clock.ms
+        slot_ms = first.clock.ms + AHEAD_MS
+        new = partial(schedules.new, first.yard, kind=Kind.TASK, work={"type": topic}, at_ms=slot_ms)
+        number = 25 * ground.threads(8)  # one after the other, two clocks do not meet
+        made = [replace(new(name=f"{topic}.{each}"), next_ms=slot_ms) for each in range(number)]
+        for few in chunks(made, 40):
+            actions = [action for each in few for action in first.yard.schedules.changing(None, each)]
+            first.yard.schedules.transact(actions)
+        becomes(number, lambda: sum(1 for shard in range(DUE_SHARDS) for _ in first.yard.schedules.due(shard, slot_ms)))
+        with ThreadPoolExecutor(ground.threads(2)) as pool:
+            handed_over = list(pool.map(lambda bench: hand_over_slots(bench.yard, always), (first, second)))
+        assert sum(handed_over) == number
+        runs = [run for each in made for run in first.yard.schedules.runs(each.uid, None, 9)]
+        assert [run.at_ms for run in runs] == [slot_ms] * number
+        becomes({run.job_id for run in runs}, lambda: set(first.yard.lists.ids(JobQuery(Kind.TASK, topic))))
 
 
 class TestChildrenAndCancelling:
