@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import botocore.session
 import pytest
 
 from chalicelib.cli.new_project import new_project
+from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.local.emulator import PROJECT_ROOT, Emulator
 from chalicelib.local.save_watch import REFUSED, SAVED_AGAIN
 from tests.support.processes import clean_environment, is_running
@@ -25,6 +27,8 @@ from tests.support.waiting import becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
 LOGS = "logs.jsonl"
+COUNTING = {"type": "text.statistics", "input": {"text": "{{slot}}"}}
+SLOT_LATE_S = 2
 FAILURE = "FileExistsError: [Errno 17] File exists"
 COMMAND_TIMEOUT_S = 60
 
@@ -35,6 +39,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("up")
     with running(folder, "--workers", "1", "--logs", str(folder / LOGS), TASKYARD_HANDLERS=HANDLERS) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def every_ten_seconds(service: Service) -> str:
+    """The name of a schedule that runs while other tests do, and is looked at last."""
+    made = service.post("/api/schedule/create", {"name": "tens", "cron": "*/10 * * * * *", "task": COUNTING})
+    return str(made["name"])
 
 
 def taskyard(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -169,6 +180,7 @@ class TestFeeding:
             assert (tmp_path / "last").read_text() == "begin 1\n"
 
 
+@pytest.mark.usefixtures("every_ten_seconds")
 class TestHttp:
     @pytest.mark.parametrize(
         "request_lines",
@@ -235,8 +247,16 @@ class TestCommands:
         assert json.loads(invoked.stdout) == answer
 
     def test_invoke_the_clock(self, service: Service) -> None:
-        touched = json.loads(taskyard("invoke", "clock", "events/schedule.json", "--url", service.url).stdout)
-        assert touched["due_sent"] == 0
+        begin = datetime.now(UTC) + timedelta(milliseconds=AHEAD_MS + 500)  # what the next tick hands over
+        each_second = {"name": "seconds", "everyS": 1, "startAt": begin.isoformat(), "task": COUNTING}
+        service.post("/api/schedule/create", each_second)
+
+        def touched() -> Any:
+            return json.loads(taskyard("invoke", "clock", "events/schedule.json", "--url", service.url).stdout)
+
+        found = until(lambda: (now := touched())["slots_handed_over"] and now)
+        assert (found["due_sent"], found["passed_over"]) == (0, 0)
+        service.post("/api/schedule/delete", {"name": "seconds"})
 
     def test_invoke_the_api(self, service: Service) -> None:
         invoked = taskyard("invoke", "api", "events/api-gateway-publish.json", "--url", service.url)
@@ -248,6 +268,23 @@ class TestCommands:
         published = taskyard("publish", "order.created", '{"orderId": "77"}', "--json", TASKYARD_URL=service.url)
         message_id = json.loads(published.stdout)["id"]
         until(lambda: _listed(service, message_id)["status"] == "COMPLETED")
+
+    def test_runs_start_when_their_time_comes(self, service: Service, every_ten_seconds: str) -> None:
+        def in_time() -> list[float]:
+            """How late those runs were that were hardly late, oldest first."""
+            runs = service.get(f"/api/schedule/history?name={every_ten_seconds}&perPage=100")["pageData"]
+            done = {run["at"]: service.task(run["id"]) for run in reversed(runs) if run["status"] == "success"}
+            late = [_seconds(task["startedAt"]) - _seconds(at) for at, task in done.items()]
+            assert {int(_seconds(at)) % 10 for at in done} <= {0}
+            assert min(late, default=0) >= 0
+            return [each for each in late if each <= SLOT_LATE_S]
+
+        until(lambda: len(in_time()) >= 5, 70)
+        service.post("/api/schedule/delete", {"name": every_ten_seconds})
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def _listed(service: Service, message_id: str) -> dict[str, Any]:
@@ -331,9 +368,10 @@ class TestEnds:
         greeting = """
 import time
 from pathlib import Path
-from chalicelib import subscribe, task
+from chalicelib import schedule, subscribe, task
 
 
+@schedule(every_s=3600, name="hello", input="all")
 @task("greet")
 def greet(name):
     while name == "slow" and not Path({go_on!r}).exists():
@@ -356,14 +394,19 @@ def greeted(name):
                 task_id = service.create("greet", "Ada")
                 becomes(f"{word} Ada", lambda: service.task(task_id)["output"])
 
+            def greets_all(every_s: int) -> None:
+                becomes((200, every_s, "code"), lambda: _timed(service, "hello"))
+
             greets("WORD")
+            greets_all(3600)
             slow = service.create("greet", "slow")
             becomes("running", lambda: service.task(slow)["status"])
 
             service.post("/mq/message/publish", {"topic": "greeted", "payload": {"name": "Eve"}})  # to be polled, yet
-            save(greeting.replace("WORD", "hello") + more)
+            save(greeting.replace("WORD", "hello").replace("3600", "7200") + more)
             until(lambda: "the saved handlers have taken over" in words(service.log))
             greets("hello")
+            greets_all(7200)
             service.post("/mq/message/publish", {"topic": "greeted", "payload": {"name": "Ada"}})
             for name in ("Ada", "Eve"):
                 until(lambda name=name: f"heard of {{'name': {name!r}}}" in words(service.log))
@@ -374,6 +417,11 @@ def greeted(name):
             greets("hello")
             go_on.touch()
             becomes("WORD slow", lambda: service.task(slow)["output"])
+
+
+def _timed(service: Service, name: str) -> tuple[int, Any, Any]:
+    status, found = service.call("GET", f"/api/schedule/detail?name={name}")
+    return status, found.get("everyS"), found.get("source")
 
 
 def _accepts_nothing_without_its_folder(service: Service, state: Path) -> None:
