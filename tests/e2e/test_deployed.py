@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.functions import SENDING, Function, function_name
@@ -42,6 +44,17 @@ def emulator(tmp_path: Path) -> Iterator[Emulator]:
         yield running
 
 
+@pytest.fixture(scope="class")
+def scheduled(installation: Deployed) -> list[str]:
+    """Two schedules, by name: one runs soon, the other is so far off yet that the clock is to hand it over."""
+    for name, in_s in (("soon", 1), ("later", AHEAD_MS / 1_000 + 5)):
+        at = datetime.now(UTC) + timedelta(seconds=in_s)
+        order = {"type": "text.statistics", "input": {"text": "one two {{slot}}"}}
+        installation.post("/api/schedule/create", {"name": name, "at": at.isoformat(), "task": order})
+    return ["soon", "later"]
+
+
+@pytest.mark.usefixtures("scheduled")
 class TestTheDeployedForm:
     def test_killing_workers_in_mid_job_loses_nothing(self, installation: Deployed, tmp_path: Path) -> None:
         release = tmp_path / "go"
@@ -78,6 +91,17 @@ class TestTheDeployedForm:
     def test_the_rule_runs_the_clock(self, installation: Deployed) -> None:
         until(lambda: "has not run" not in _clock(installation), CLOCK_DEADLINE_S)
         assert installation.get("/health")["dependencies"]["clock"]["status"] == "ok"
+
+        def run(name: str) -> dict[str, Any]:
+            (found,) = until(
+                lambda: installation.get(f"/api/schedule/history?name={name}")["pageData"], CLOCK_DEADLINE_S
+            )
+            return installation.task(found["id"])
+
+        becomes("success", lambda: run("soon")["status"])
+        assert run("soon")["output"]["words"] == 3
+        later = run("later")
+        assert later["status"] == "pending" or later["output"]["words"] == 3
 
     def test_the_doctor_finds_what_is_wrong_and_deploying_again_changes_nothing_else(
         self, installation: Deployed
