@@ -23,7 +23,7 @@ from chalicelib.core.timetable import EVERY_MAX_MS, EVERY_MIN_MS, Cron, Every, O
 from chalicelib.core.zones import LATEST_MS, zone_named
 
 NAME_MAX_CHARS = 128
-MISSED_AFTER_MS = 120_000  # two ticks: a slot that is later than that was missed
+MISSED_AFTER_MS = 120_000  # two ticks: a slot whose run is later than that, however it was drawn, was missed
 MISSED_MAX = 1_000
 JITTER_MAX_MS = 3_600_000
 RUNS_MAX = 1_000_000_000
@@ -34,7 +34,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Missed(StrEnum):
-    """What runs of the slots that the clock came to more than two minutes late."""
+    """What runs of the slots that the clock came to more than two minutes, and the jitter, late."""
 
     SKIP = "skip"  # none
     LAST = "last"  # the newest, once
@@ -163,15 +163,17 @@ class Plan:
 def plan(schedule: Schedule, now_ms: int, until_ms: int, most: int = SLOTS_AT_ONCE) -> Plan:
     """What becomes of the slots from ``next_ms`` until ``until_ms``, this included, at the time ``now_ms``.
 
-    Those that are more than two minutes old were missed, and go by ``schedule.missed``; the others run. At most
-    ``most`` run at once, and the plan goes no further than these. Of a paused schedule all are skipped, until now.
+    Those that are more than two minutes and the jitter old were missed, and go by ``schedule.missed``; the others run.
+    At most ``most`` run at once, and the plan goes no further than these. Of a paused schedule all are skipped, until
+    now.
     """
     if schedule.next_ms is None or schedule.next_ms > until_ms:
         return Plan((), (), schedule.next_ms, schedule.runs)
     looked_at_ms = schedule.next_ms - 1
     if schedule.paused:
         return _all_skipped(schedule, looked_at_ms, min(until_ms, now_ms))
-    skipped_until_ms = _skipped_until(schedule, looked_at_ms, min(until_ms, now_ms - MISSED_AFTER_MS - 1))
+    missed_until_ms = now_ms - schedule.jitter_ms - MISSED_AFTER_MS - 1
+    skipped_until_ms = _skipped_until(schedule, looked_at_ms, min(until_ms, missed_until_ms))
     slots: list[Slot] = []
     next_ms = schedule.next_after(skipped_until_ms)
     while next_ms is not None and next_ms <= until_ms and len(slots) < min(most, schedule.runs_left):

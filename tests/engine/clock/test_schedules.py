@@ -359,6 +359,20 @@ def test_a_slot_that_ran_ahead_of_its_time_is_not_made_again_by_a_change(w: Worl
     assert ran == minutes(0.5, 1, 1.5, 2, 2.5, 3)
 
 
+def test_a_change_between_a_slot_and_its_start_leaves_the_start(w: World) -> None:
+    for number in range(8):
+        made(w, f"s{number}", every_ms=None, at_ms=START_MS + MINUTE_MS, jitter_ms=HOUR_MS, missed=Missed.SKIP)
+    starts = {job.schedule: job.due_at_ms for job in w.jobs()}
+    w.clock.move(10 * MINUTE_MS)
+    later = sorted(name for name, due_ms in starts.items() if name and due_ms > w.clock.ms)
+    assert later
+    for name in later:
+        schedules.change(w.yard, name, lambda seen: replace(seen, work={"type": "t", "input": "new"}))
+    pass_time(w, HOUR_MS)
+    assert sorted(name for name, _, given in RAN if name and given == "new") == later
+    assert {job.schedule: job.due_at_ms for job in w.jobs() if job.state is State.SUCCESS} == starts
+
+
 def test_deleting_takes_back_and_leaves_what_was_made(w: World) -> None:
     made(w)
     w.clock.move(MINUTE_MS)
