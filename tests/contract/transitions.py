@@ -306,7 +306,7 @@ CASES = [
         start=running(**POLLED, attempts=3, failures=2),
         act=lambda s: s.jobs.dead_letter(s.seen, Cause.ATTEMPTS_USED_UP, replace(ERROR, message="x" * 200), NOW),
         sets=lambda s: {
-            **s.moved(State.FAILED, dead(3, "x" * 80, Cause.ATTEMPTS_USED_UP)),
+            **s.moved(State.FAILED, dead(3, "x" * 79 + "…", Cause.ATTEMPTS_USED_UP)),
             **UNPOLLED,
             "error": {**ERROR.to_document(), "message": "x" * 200},
             "cause": "attempts_used_up",
