@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 import chalicelib.tasks
-from chalicelib import aws
+from chalicelib import aws, schedule
 from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound
 from chalicelib.core.job_events import JobEvent
 from chalicelib.core.retry import Fixed
@@ -144,6 +144,22 @@ def test_delays_polls_and_waits_obey_the_clock(bench: Workbench) -> None:
     assert bench.task(parked).output == {"code": 0, "data": "yes"}
     with pytest.raises(Restless, match=r"something is still to come; expected an end within 1 day"):
         bench.create("strict", 1, delay_s=2 * 86_400), bench.finish(within=timedelta(days=1))
+
+
+def test_schedules_run_at_their_times_and_are_never_waited_for() -> None:
+    @schedule(every_s=600, input="{{slot}}")
+    @task("every.ten.minutes")
+    def scheduled(slot: str) -> str:
+        return slot
+
+    with Workbench(scheduled, at=AT) as bench:
+        ran = bench.advance(minutes=35)
+        assert [each.status for each in ran] == ["success"] * 3
+        assert [bench.task(each.id).output for each in ran] == [
+            (AT + timedelta(minutes=minutes)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            for minutes in (10, 20, 30)
+        ]
+        assert (bench.finish(), bench.now) == ([], AT + timedelta(minutes=35))
 
 
 def test_one_call_of_one_handler(bench: Workbench) -> None:
