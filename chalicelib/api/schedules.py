@@ -15,6 +15,7 @@ from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX
+from chalicelib.core.naming import NAME
 from chalicelib.core.schedules import (
     JITTER_MAX_MS,
     MISSED_MAX,
@@ -32,7 +33,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.timetable import EVERY_MAX_MS
 from chalicelib.engine.commands import schedules
 from chalicelib.engine.commands.schedules import Run
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, either
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Target, Topic, either, matching
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
 from chalicelib.store.schedules import RUN_POSITION
@@ -44,16 +45,49 @@ UPCOMING = 5  # slots that the detail of a schedule shows
 PREVIEW_MAX = 100
 PAGE_MAX = 100
 UNKNOWN = {404: "There is no schedule of this name"}
+TOO_LARGE = {413: "What it makes is larger than 256 KB"}
+
+OUTER_NAMES = {
+    "tz": "timezone",
+    "every_s": "everyS",
+    "jitter_s": "jitterS",
+    "start_at": "startAt",
+    "end_at": "endAt",
+    "missed_max": "missedMax",
+    "max_runs": "maxRuns",
+    "schedule": "body",
+}
 
 router = Router(
-    "Schedules", "Create tasks and publish messages by the clock: cron, intervals, single times.", style=FASTIFY
+    "Schedules",
+    "Create tasks and publish messages by the clock: cron, intervals, single times.",
+    style=replace(FASTIFY, field_names={**FASTIFY.field_names, **OUTER_NAMES}),
 )
 ROUTERS = (router,)
 
-ScheduleName = Annotated[Name, StringConstraints(max_length=NAME_MAX_CHARS)]
+ScheduleName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=NAME_MAX_CHARS),
+    matching(NAME, "a name without control characters, not all blank"),
+    Field(json_schema_extra={"pattern": NAME}),
+]
+JitterS = Annotated[float, Field(ge=0, le=JITTER_MAX_MS / 1_000), NOT_BOOLEAN]
 
 
-class MessageOrder(ApiModel):
+class ScheduledTask(FollowUp):
+    """The task that each slot creates. It has the slot's time, so no delay."""
+
+    target_id: Target | None = Field(default=None, description="Default: the schedule's name")
+    target_type: Name | None = Field(default=None, description="Default: schedule")
+    priority: Priority | None = Field(default=None, description="Larger is sooner; default 0")
+    input: Any = Field(
+        default=None,
+        description="What the handler gets. A text {{slot}} in it stands for the time of the slot, ISO 8601",
+        examples=[{"day": "{{slot}}"}],
+    )
+
+
+class ScheduledMessage(ApiModel):
     """The message that each slot publishes."""
 
     topic: Topic = Field(examples=["report.due"])
@@ -72,7 +106,9 @@ class Times(ApiModel):
         description="Five fields, or six with the second first; @daily and friends; H for a time of its own",
         examples=["0 3 * * *"],
     )
-    every_s: float | None = Field(default=None, ge=1, le=EVERY_MAX_MS / 1_000, description="Seconds between two slots")
+    every_s: Annotated[float, Field(ge=1, le=EVERY_MAX_MS / 1_000), NOT_BOOLEAN] | None = Field(
+        default=None, description="Seconds between two slots"
+    )
     at: Moment | None = Field(default=None, description="The one time it runs at")
     timezone: str = Field(default="UTC", max_length=64, description="An IANA time zone, for cron")
     start_at: Moment | None = Field(default=None, description="No slot before this time")
@@ -85,10 +121,8 @@ class ScheduleBody(Times):
     model_config = either(("task",), ("message",))
 
     name: ScheduleName = Field(examples=["nightly-report"])
-    task: FollowUp | None = Field(
-        default=None, description="The task that each slot creates; its target is the schedule where it names none"
-    )
-    message: MessageOrder | None = Field(default=None, description="The message that each slot publishes")
+    task: ScheduledTask | None = Field(default=None, description="The task that each slot creates")
+    message: ScheduledMessage | None = Field(default=None, description="The message that each slot publishes")
     missed: Missed = Field(
         default=Missed.LAST, description="Slots that the clock came to minutes late: run none, the last or all of them"
     )
@@ -98,9 +132,7 @@ class ScheduleBody(Times):
     overlap: Overlap = Field(
         default=Overlap.ALLOW, description="While the run before goes on: run beside it, skip the slot, or wait"
     )
-    jitter_s: float = Field(
-        default=0, ge=0, le=JITTER_MAX_MS / 1_000, description="Each slot starts up to so many seconds later"
-    )
+    jitter_s: JitterS = Field(default=0, description="Each slot starts up to so many seconds later")
     max_runs: Annotated[int, Field(ge=1, le=RUNS_MAX), NOT_BOOLEAN] | None = Field(
         default=None, description="It ends after so many slots"
     )
@@ -124,8 +156,7 @@ class PreviewBody(Times):
     """Times to be looked at before a schedule has them."""
 
     name: ScheduleName = Field(default="preview", description="For the H of an expression")
-    jitter_s: float = Field(default=0, ge=0, le=JITTER_MAX_MS / 1_000)
-    count: int = Field(default=10, ge=1, le=PREVIEW_MAX)
+    count: Annotated[int, Field(ge=1, le=PREVIEW_MAX), NOT_BOOLEAN] = 10
 
 
 class ListQuery(ApiModel):
@@ -219,7 +250,7 @@ class Deleted(AnswerModel):
     name: str
 
 
-@router.post("/api/schedule/create", scope="schedule", answers={409: "There is a schedule of this name"})
+@router.post("/api/schedule/create", scope="schedule", answers={409: "There is a schedule of this name", **TOO_LARGE})
 def create_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
     """Create a schedule.
 
@@ -229,7 +260,7 @@ def create_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
     return _detail(yard, schedules.create(yard, _schedule(yard, body)))
 
 
-@router.post("/api/schedule/save", scope="schedule", answers={409: "It is declared in the code"})
+@router.post("/api/schedule/save", scope="schedule", answers={409: "It is declared in the code", **TOO_LARGE})
 def save_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
     """Create a schedule, or replace the one of this name as a whole.
 
@@ -241,9 +272,10 @@ def save_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
 @router.get("/api/schedule/list", scope="schedule")
 def list_schedules(yard: Yard, query: ListQuery) -> ScheduleList:
     """List schedules, by name."""
-    found = yard.schedules.after(query.cursor or "", query.per_page)
-    following = found[-1].name if len(found) == query.per_page else None
-    return ScheduleList(page_data=[ScheduleRecord(**_record(each)) for each in found], next_cursor=following)
+    found = yard.schedules.after(query.cursor or "", query.per_page + 1)
+    page = found[: query.per_page]
+    following = page[-1].name if len(found) > len(page) else None
+    return ScheduleList(page_data=[ScheduleRecord(**_record(each)) for each in page], next_cursor=following)
 
 
 @router.get("/api/schedule/detail", scope="schedule", answers=UNKNOWN)
@@ -295,9 +327,10 @@ def preview_times(yard: Yard, body: PreviewBody) -> Preview:
 def schedule_history(yard: Yard, query: HistoryQuery) -> RunList:
     """What became of its slots in the last 90 days, the newest first: the jobs they made, and why some made none."""
     schedule = schedules.find(yard, query.name)
-    runs = schedules.history(yard, schedule, _position_in(query.cursor), query.per_page)
-    following = runs[-1].item.position if len(runs) == query.per_page else None
-    return RunList(page_data=[_run(schedule, each) for each in runs], next_cursor=following)
+    runs = schedules.history(yard, schedule, _position_in(query.cursor), query.per_page + 1)
+    page = runs[: query.per_page]
+    following = page[-1].item.position if len(runs) > len(page) else None
+    return RunList(page_data=[_run(schedule, each) for each in page], next_cursor=following)
 
 
 def _schedule(yard: Yard, body: ScheduleBody) -> Schedule:

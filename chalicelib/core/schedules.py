@@ -195,23 +195,21 @@ def preview(schedule: Schedule, after_ms: int, n: int) -> list[int]:
 def checked(schedule: Schedule) -> Schedule:
     """The schedule, with ``missed`` and ``overlap`` as what their texts stand for.
 
-    Raises ``InvalidInput`` for what is out of its range, naming the field; for its time this is ``cron``, ``timezone``,
-    ``every_ms`` or ``at_ms``, and ``schedule`` if it has none or several.
+    Raises ``InvalidInput`` for what is out of its range, its field named and measured as ``@schedule`` has it: its time
+    is ``cron``, ``tz``, ``every_s`` or ``at``, and ``schedule`` if it has none or several.
     """
     if not is_name(schedule.name, NAME_MAX_CHARS):
         expected = f"1 to {NAME_MAX_CHARS} characters on one line, not only blanks"
         raise InvalidInput("this is no name", field="name", expected=expected, got=schedule.name)
     _check_time(schedule)
-    for field, smallest, largest in (
-        ("missed_max", 1, MISSED_MAX),
-        ("jitter_ms", 0, JITTER_MAX_MS),
-        ("start_ms", 0, LATEST_MS - 1),
-        ("end_ms", 0, LATEST_MS - 1),
-        ("max_runs", 1, RUNS_MAX),
-    ):
-        _check_range(schedule, field, smallest, largest)
+    _check_whole("missed_max", schedule.missed_max, MISSED_MAX)
+    if schedule.max_runs is not None:
+        _check_whole("max_runs", schedule.max_runs, RUNS_MAX)
+    _check_seconds("jitter_s", schedule.jitter_ms, 0, JITTER_MAX_MS)
+    _check_moment("start_at", schedule.start_ms)
+    _check_moment("end_at", schedule.end_ms)
     if schedule.start_ms is not None and schedule.end_ms is not None and schedule.end_ms < schedule.start_ms:
-        raise InvalidInput("this is before its start", field="end_ms", expected="the start or later")
+        raise InvalidInput("this is before its start", field="end_at", expected="the start or later")
     return replace(
         schedule,
         missed=_member(Missed, "missed", schedule.missed),
@@ -238,16 +236,23 @@ def fingerprint_of(schedules: Iterable[Schedule]) -> str:
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
-def milliseconds(field: str, value: object) -> int | None:
-    """Seconds, or a moment with a zone, in milliseconds; ``None`` stays. Raises ``InvalidInput`` for the field."""
-    match value:
-        case None:
-            return None
-        case datetime() if value.tzinfo is not None:
-            return (value - EPOCH) // MILLISECOND
-        case int() | float() if not isinstance(value, bool) and abs(value) < LATEST_MS:  # so neither inf nor nan
-            return round(value * 1_000)
-    raise InvalidInput("this is no time", field=field, expected="seconds, or a datetime with a time zone", got=value)
+def seconds_to_ms(field: str, value: object) -> int | None:
+    """Seconds in milliseconds; ``None`` stays. Raises ``InvalidInput`` for the field."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LATEST_MS:  # nor nan
+        raise InvalidInput("these are no seconds", field=field, expected="a number of seconds", got=value)
+    return round(value * 1_000)
+
+
+def moment_to_ms(field: str, value: object) -> int | None:
+    """A moment in milliseconds since 1970; ``None`` stays. Raises ``InvalidInput`` for the field."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        expected = "a datetime with a time zone"
+        raise InvalidInput("this is no moment", field=field, expected=expected, got=value)
+    return (value - EPOCH) // MILLISECOND
 
 
 def to_document(schedule: Schedule) -> dict[str, Any]:
@@ -308,19 +313,35 @@ def _skips(schedule: Schedule, after_ms: int, until_ms: int, reason: SkipReason)
 
 def _check_time(schedule: Schedule) -> None:
     if sum(each is not None for each in (schedule.cron, schedule.every_ms, schedule.at_ms)) != 1:
-        raise InvalidInput("a schedule has one time", field="schedule", expected="one of cron, every and at")
-    zone_named(schedule.zone)
-    _check_range(schedule, "every_ms", EVERY_MIN_MS, EVERY_MAX_MS)
-    _check_range(schedule, "at_ms", 0, LATEST_MS - 1)
+        raise InvalidInput(
+            "a schedule has one time", field="schedule", expected="either cron, or an interval, or one time (at)"
+        )
+    zone_named(schedule.zone, "tz")
+    if schedule.every_ms is not None:
+        _check_seconds("every_s", schedule.every_ms, EVERY_MIN_MS, EVERY_MAX_MS)
+    _check_moment("at", schedule.at_ms)
     if isinstance(timetable := schedule.timetable, Cron):
         timetable.expression  # noqa: B018  # reads it
 
 
-def _check_range(schedule: Schedule, field: str, smallest: int, largest: int) -> None:
-    value = getattr(schedule, field)
-    if value is not None and (type(value) is not int or not smallest <= value <= largest):
-        expected = f"a whole number, {smallest} to {largest}"
-        raise InvalidInput("this value is out of range", field=field, expected=expected, got=value)
+def _out_of_range(field: str, expected: str, got: object = None) -> InvalidInput:
+    return InvalidInput("this value is out of range", field=field, expected=expected, got=got)
+
+
+def _check_whole(field: str, value: int, largest: int) -> None:
+    if type(value) is not int or not 1 <= value <= largest:
+        raise _out_of_range(field, f"a whole number, 1 to {largest}", value)
+
+
+def _check_seconds(field: str, value_ms: int | None, smallest_ms: int, largest_ms: int) -> None:
+    if value_ms is None or not smallest_ms <= value_ms <= largest_ms:
+        expected = f"{smallest_ms // 1_000} to {largest_ms // 1_000} seconds"
+        raise _out_of_range(field, expected, None if value_ms is None else value_ms / 1_000)
+
+
+def _check_moment(field: str, value_ms: int | None) -> None:
+    if value_ms is not None and not 0 <= value_ms < LATEST_MS:
+        raise _out_of_range(field, "a time of the years 1970 to 9998")
 
 
 Member = TypeVar("Member", bound=StrEnum)

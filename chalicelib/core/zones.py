@@ -36,14 +36,14 @@ class Period:
     offset_ms: int  # how far it is
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """The time zone with this name. Raises ``InvalidInput`` for the field ``timezone``, with the nearest names."""
+def zone_named(name: str, field: str = "timezone") -> ZoneInfo:
+    """The time zone with this name. Raises ``InvalidInput`` for the ``field``, with the nearest names."""
     from zoneinfo import ZoneInfo  # imported late: few requests need zones, and a cold start should not
 
     if not isinstance(name, str) or name not in _names():
         near = get_close_matches(str(name)[:NAME_MAX_CHARS], _names(), n=NEAR_AT_MOST)
         expected = f"{EXPECTED} {' or '.join(near or ('UTC', 'Europe/Berlin'))}"
-        raise InvalidInput("this is no time zone", field="timezone", expected=expected, got=name)
+        raise InvalidInput("this is no time zone", field=field, expected=expected, got=name)
     return ZoneInfo(name)
 
 

@@ -114,7 +114,9 @@ def either(*groups: tuple[str, ...]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"oneOf": choices})
 
 
-def _matching(pattern: str, description: str) -> AfterValidator:
+def matching(pattern: str, description: str) -> AfterValidator:
+    """Text of a pattern that UTF-8 can hold. Stands behind the bounds of its length."""
+
     def checked(text: str) -> str:
         if not re.fullmatch(pattern, text):
             raise ValueError(description)
@@ -160,7 +162,7 @@ def _as_list(value: Any) -> Any:
 Name = Annotated[
     str,
     StringConstraints(min_length=1, max_length=NAME_MAX_CHARS),
-    _matching(NAME, "a name without control characters, not all blank"),
+    matching(NAME, "a name without control characters, not all blank"),
     Field(json_schema_extra={"pattern": NAME}),
 ]
 """What something is called (a topic, a type, a key): 1 to 256 characters on one line, not all blank."""
@@ -168,7 +170,7 @@ Name = Annotated[
 Topic = Annotated[
     str,
     StringConstraints(min_length=1, max_length=TOPIC_MAX_CHARS),
-    _matching(NAME, "a topic without control characters, not all blank"),
+    matching(NAME, "a topic without control characters, not all blank"),
     Field(json_schema_extra={"pattern": NAME}),
 ]
 """A topic: 1 to 400 characters on one line, not all blank."""

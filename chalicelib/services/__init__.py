@@ -1,4 +1,4 @@
-"""The services for Python: what ``/mq`` and ``/api/task`` offer over HTTP, for handlers and scripts, by the same rules.
+"""The services for Python: what the API offers over HTTP, for handlers and scripts, by the same rules.
 
     from chalicelib.services import messages
 
@@ -6,9 +6,10 @@
 
 ``tasks`` create, detail, list, complete, cancel, retry, log, callback, process_next, wait_complete, runner, reset_all ·
 ``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
-recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list. Which installation they act on:
-``installation.py``. Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was
-expected, what came and what helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
+recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
+get, list, pause, resume, run_now, delete, preview, history. Which installation they act on: ``installation.py``. Every
+function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what helps;
+where AWS fails beyond its retries, botocore's own exceptions may come, too.
 
 Importing any of it asks nothing of AWS, and loads neither Chalice nor pydantic.
 """

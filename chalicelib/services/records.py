@@ -42,6 +42,8 @@ class Message:
     trace_id: str
     meta: Any
     error: str | None  # why the newest delivery failed
+    schedule: str | None  # the schedule that published it
+    slot_time: datetime | None  # for which of its times; None: by request
     created_at: datetime
     updated_at: datetime
     lock_token: str | None = field(default=None, repr=False)  # of a polled message: proves the lock
@@ -146,6 +148,8 @@ class Task:
     trace_id: str
     created_user_id: str | None
     completed_user_id: str | None
+    schedule: str | None  # the schedule that made it
+    slot_time: datetime | None  # for which of its times; None: by request
     start_time: datetime | None  # not before this time
     started_at: datetime | None  # when its first attempt began
     completed_at: datetime | None
@@ -196,6 +200,8 @@ def message_of(job: Job, body: Mapping[str, Any] | None, *, locked: bool = False
         trace_id=job.trace_id,
         meta=content.get("options"),
         error=job.error.message if job.error is not None else None,
+        schedule=job.schedule,
+        slot_time=maybe_moment_of(job.slot_at_ms),
         created_at=moment_of(job.created_at_ms),
         updated_at=moment_of(job.updated_at_ms),
         lock_token=job.lease if locked else None,
@@ -252,6 +258,8 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         trace_id=job.trace_id,
         created_user_id=job.created_by,
         completed_user_id=job.completed_by,
+        schedule=job.schedule,
+        slot_time=maybe_moment_of(job.slot_at_ms),
         start_time=maybe_moment_of(job.start_at_ms),
         started_at=maybe_moment_of(job.first_started_at_ms),
         completed_at=maybe_moment_of(job.completed_at_ms),

@@ -9,7 +9,7 @@ A schedule that belongs to a handler is better declared beside it, with ``@sched
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, TypedDict, Unpack
@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from chalicelib.core import schedules as rules
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX
-from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source, milliseconds
+from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source, moment_to_ms, seconds_to_ms
 from chalicelib.core.schedules import preview as upcoming
 from chalicelib.core.signature import without_secrets
 from chalicelib.core.states import Kind, State
@@ -26,8 +26,8 @@ from chalicelib.services import checks, installation, task_orders
 from chalicelib.services.records import maybe_moment_of, moment_of
 from chalicelib.services.task_orders import NextTask
 
-PREVIEW_MAX = 1_000
-HISTORY_MAX = 1_000
+AT_ONCE_MAX = 1_000  # of what is listed
+TIMES = ("cron", "every_ms", "at_ms")
 MESSAGE_FIELDS = ("topic", "payload", "priority", "maxRetries", "meta")
 
 
@@ -75,10 +75,10 @@ Which: TypeAlias = Schedule | str
 
 
 class Definition(TypedDict, total=False):
-    """What can be said of a schedule."""
+    """What can be said of a schedule; its time is one of ``cron``, ``every_s`` and ``at``."""
 
     cron: str  # five fields, or six with the second first, by the clocks of the zone tz
-    every_s: float  # or: so many seconds between two slots, 1 to 366 days; from start_at on, if that is given
+    every_s: float  # or: so many seconds between two slots, 1 s to 366 days; from start_at on, if that is given
     at: datetime  # or: the one time, aware
     tz: str  # an IANA time zone, default UTC
     task: NextTask | Mapping[str, Any]  # what each slot creates: a NextTask, or a dict in fastify-task's words
@@ -90,7 +90,7 @@ class Definition(TypedDict, total=False):
     start_at: datetime | None  # no slot before this time
     end_at: datetime | None  # no slot after this time
     max_runs: int | None  # it ends after so many slots
-    paused: bool
+    paused: bool  # default False
 
 
 def create(name: str, *, or_replace: bool = False, **definition: Unpack[Definition]) -> Schedule:
@@ -100,26 +100,28 @@ def create(name: str, *, or_replace: bool = False, **definition: Unpack[Definiti
     ``{{schedule}}`` for the name. A task that names no target is about the schedule. ``or_replace``: a schedule of this
     name is replaced as a whole.
 
-    Raises ``InvalidInput``, and ``Conflict`` for a name that is taken, or whose schedule the code declares.
+    Raises ``InvalidInput``, ``TooLarge``, and ``Conflict`` for a name that is taken, or whose schedule the code
+    declares.
     """
-    yard = installation.yard()
     fields = _fields(definition)
     if "work" not in fields:
-        raise InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message")
+        raise _one_thing()
+    yard = installation.yard()
     schedule = commands.new(yard, name=name, **fields)
     return _record((commands.save if or_replace else commands.create)(yard, schedule))
 
 
 def update(schedule: Which, **changes: Unpack[Definition]) -> Schedule:
-    """Change some of a schedule; what is not named stays.
+    """Change some of a schedule; what is not named stays, but that another time takes the place of the one it had.
 
     Slots to come that were handed over before are taken back, and made as the schedule is now. Raises ``NotFound``,
-    ``InvalidInput``, and ``Conflict`` for one that the code declares.
+    ``InvalidInput``, ``TooLarge``, and ``Conflict`` for one that the code declares.
     """
     fields = _fields(changes)
-    return _record(
-        commands.change(installation.yard(), _name(schedule), lambda seen: rules.checked(replace(seen, **fields)))
-    )
+    if fields.keys() & TIMES:
+        fields = {**dict.fromkeys(TIMES), **fields}
+    changed = commands.change(installation.yard(), _name(schedule), lambda seen: rules.checked(replace(seen, **fields)))
+    return _record(changed)
 
 
 def get(schedule: Which) -> Schedule:
@@ -129,9 +131,8 @@ def get(schedule: Which) -> Schedule:
 
 def list(*, after: str = "", most: int = 100) -> Sequence[Schedule]:  # noqa: A001  # as in the other services
     """The first ``most`` (1 to 1,000) schedules whose names come after ``after``, in their order."""
-    return [
-        _record(each) for each in installation.yard().schedules.after(after, checks.whole("most", most, 1, PREVIEW_MAX))
-    ]
+    most = checks.whole("most", most, 1, AT_ONCE_MAX)
+    return [_record(each) for each in installation.yard().schedules.after(checks.text("after", after), most)]
 
 
 def pause(schedule: Which) -> Schedule:
@@ -162,47 +163,48 @@ def delete(schedule: Which) -> None:
 
 def preview(schedule: Which, count: int = 10) -> Sequence[datetime]:
     """The next ``count`` (1 to 1,000) slots, as if it were not paused. Raises ``NotFound``."""
+    count = checks.whole("count", count, 1, AT_ONCE_MAX)
     yard = installation.yard()
     found = commands.find(yard, _name(schedule))
-    count = checks.whole("count", count, 1, PREVIEW_MAX)
-    return [moment_of(each) for each in upcoming(replace(found, paused=False), yard.now_ms(), count)]
+    return [moment_of(each) for each in upcoming(found, yard.now_ms(), count)]
 
 
-def history(schedule: Which, most: int = 100) -> Sequence[Run]:
-    """What became of the newest ``most`` (1 to 1,000) of its slots, the newest first. Raises ``NotFound``."""
+def history(schedule: Which, most: int = 100, *, before: datetime | None = None) -> Sequence[Run]:
+    """What became of the newest ``most`` (1 to 1,000) of its slots, or of those ``before`` a time, the newest first.
+
+    Raises ``NotFound``.
+    """
+    most = checks.whole("most", most, 1, AT_ONCE_MAX)
+    position = None if before is None else f"{checks.at_ms('before', before):013d}"
     yard = installation.yard()
-    found = commands.find(yard, _name(schedule))
-    runs = commands.history(yard, found, None, checks.whole("most", most, 1, HISTORY_MAX))
-    return [_run(each) for each in runs]
+    return [_run(each) for each in commands.history(yard, commands.find(yard, _name(schedule)), position, most)]
 
 
 def _fields(given: Definition) -> dict[str, Any]:
-    """What is said, as the engine has it. Raises ``InvalidInput``."""
+    """What is said, as the engine has it; ranges are checked there. Raises ``InvalidInput``."""
     checks.known_names(given, Definition.__annotations__)
-    fields: dict[str, Any] = {}
-    for name, value in given.items():
-        match name:
-            case "every_s" | "at" | "jitter_s" | "start_at" | "end_at":
-                fields[f"{name.rpartition('_')[0] or name}_ms"] = milliseconds(name, value)
-            case "tz":
-                fields["zone"] = value
-            case "task":
-                fields |= {"kind": Kind.TASK, "work": task_orders.task_request("task", given["task"])}
-            case "message":
-                fields |= {"kind": Kind.MESSAGE, "work": _message(given["message"])}
-            case "paused":
-                fields[name] = task_orders.flag(name, value)
-            case _:
-                fields[name] = value
     if "task" in given and "message" in given:
-        raise InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message")
-    times = fields.keys() & {"cron", "every_ms", "at_ms"}
-    return {**dict.fromkeys(("cron", "every_ms", "at_ms") if times else ()), **fields}
+        raise _one_thing()
+    fields = {}
+    for name, value in given.items():
+        field, read = READ.get(name, (name, _as_it_is))
+        fields[field] = read(name, value)
+    if "work" in fields:
+        fields["kind"] = Kind.TASK if "task" in given else Kind.MESSAGE
+    return fields
 
 
-def _message(given: object) -> dict[str, Any]:
-    with within("message"):
-        found = checks.document("payload", given)
+def _one_thing() -> InvalidInput:
+    return InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message")
+
+
+def _as_it_is(_: str, value: object) -> object:
+    return value
+
+
+def _message(field: str, given: object) -> dict[str, Any]:
+    found = checks.document(field, given)
+    with within(field):
         checks.known_names(found, MESSAGE_FIELDS)
         retries = found.get("maxRetries")
         told = {
@@ -213,6 +215,20 @@ def _message(given: object) -> dict[str, Any]:
             "meta": task_orders.maybe_document("meta", found.get("meta")),
         }
     return {name: value for name, value in told.items() if value is not None}
+
+
+READ: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "every_s": ("every_ms", seconds_to_ms),
+    "at": ("at_ms", moment_to_ms),
+    "tz": ("zone", _as_it_is),
+    "task": ("work", task_orders.task_request),
+    "message": ("work", _message),
+    "jitter_s": ("jitter_ms", seconds_to_ms),
+    "start_at": ("start_ms", moment_to_ms),
+    "end_at": ("end_ms", moment_to_ms),
+    "paused": ("paused", task_orders.flag),
+}
+"""What the engine calls a part of a definition, where that is something else, and how it is read."""
 
 
 def _name(schedule: Which) -> str:

@@ -34,6 +34,8 @@ class TestPublish:
             "traceId": record["traceId"],
             "options": {},
             "error": None,
+            "schedule": None,
+            "slotTime": None,
             "createdAt": api.now(),
             "updatedAt": api.now(),
         }

@@ -51,6 +51,8 @@ class TestCreate:
             "removeOnComplete": False,
             "createdUserId": None,
             "completedUserId": None,
+            "schedule": None,
+            "slotTime": None,
             "traceId": task["traceId"],
             "recoverable": False,
             "omitted": [],

@@ -33,11 +33,12 @@ from chalicelib.core.schedules import (
     checked,
     fingerprint_of,
     from_document,
-    milliseconds,
+    moment_to_ms,
     plan,
     preview,
     redefined,
     same_times,
+    seconds_to_ms,
     to_document,
 )
 from chalicelib.core.states import Kind
@@ -237,23 +238,25 @@ def test_an_interval_counts_from_the_start_or_from_the_creation() -> None:
         ({"name": ""}, "name: this is no name; expected 1 to 128 characters on one line"),
         ({"name": "n" * 129}, "name: this is no name"),
         ({"name": "a\nb"}, "name: this is no name"),
-        ({"cron": None}, "schedule: a schedule has one time; expected one of cron, every and at"),
+        ({"cron": None}, "schedule: a schedule has one time; expected either cron, or an interval, or one time"),
         ({"every_ms": 1_000}, "schedule: a schedule has one time"),
         ({"cron": "0 25 * * *"}, "cron: the hour is out of range"),
         ({"cron": 5}, "cron: this is no cron expression"),
-        ({"zone": "Europe/Berln"}, "timezone: this is no time zone; .* Europe/Berlin"),
-        ({"zone": None}, "timezone: this is no time zone"),
-        ({"cron": None, "every_ms": 999}, "every_ms: .* expected a whole number, 1000 to 31622400000; got 999"),
-        ({"cron": None, "every_ms": True}, "every_ms: this value is out of range"),
-        ({"cron": None, "at_ms": -1}, "at_ms: this value is out of range"),
-        ({"cron": None, "at_ms": 10**16}, "at_ms: this value is out of range"),
+        ({"zone": "Europe/Berln"}, "tz: this is no time zone; .* Europe/Berlin"),
+        ({"zone": None}, "tz: this is no time zone"),
+        ({"cron": None, "every_ms": 999}, "every_s: .* expected 1 to 31622400 seconds; got 0.999"),
+        ({"cron": None, "every_ms": True}, "every_s: this value is out of range"),
+        ({"cron": None, "at_ms": -1}, "at: this value is out of range"),
+        ({"cron": None, "at_ms": 10**16}, "at: this value is out of range"),
         ({"missed": "some"}, "missed: there is no such choice; expected skip, last, all; got some"),
         ({"overlap": None}, "overlap: there is no such choice; expected allow, skip, queue"),
         ({"missed_max": 0}, "missed_max: .* expected a whole number, 1 to 1000; got 0"),
         ({"missed_max": 1_001}, "missed_max: this value is out of range"),
-        ({"jitter_ms": HOUR_MS + 1}, "jitter_ms: .* expected a whole number, 0 to 3600000"),
+        ({"jitter_ms": 2 * HOUR_MS}, "jitter_s: .* expected 0 to 3600 seconds; got 7200.0"),
+        ({"jitter_ms": None}, "jitter_s: this value is out of range"),
+        ({"missed_max": None}, "missed_max: this value is out of range"),
         ({"max_runs": 0}, "max_runs: this value is out of range"),
-        ({"start_ms": 5, "end_ms": 4}, "end_ms: this is before its start"),
+        ({"start_ms": 5, "end_ms": 4}, "end_at: this is before its start"),
     ],
 )
 def test_what_can_be_no_schedule_is_refused(fields: dict[str, Any], message: str) -> None:
@@ -299,13 +302,15 @@ def test_what_schedules_say_has_a_fingerprint() -> None:
 
 
 def test_times_in_milliseconds() -> None:
-    assert milliseconds("every_s", 1.5) == 1_500
-    assert milliseconds("every_s", 60) == 60_000
-    assert milliseconds("at", None) is None
-    assert milliseconds("at", datetime(1970, 1, 1, 2, 0, 1, tzinfo=timezone(timedelta(hours=2)))) == 1_000
-    for wrong in (True, "5", float("inf"), float("nan"), 10**30, datetime.fromisoformat("2026-01-01")):
-        with pytest.raises(InvalidInput, match="at: this is no time; expected seconds, or a datetime with a time zone"):
-            milliseconds("at", wrong)
+    assert [seconds_to_ms("every_s", given) for given in (1.5, 60, None)] == [1_500, 60_000, None]
+    east = datetime(1970, 1, 1, 2, 0, 1, tzinfo=timezone(timedelta(hours=2)))
+    assert [moment_to_ms("at", given) for given in (east, None)] == [1_000, None]
+    for wrong in (True, "5", float("inf"), float("nan"), 10**30, east):
+        with pytest.raises(InvalidInput, match="every_s: these are no seconds; expected a number of seconds"):
+            seconds_to_ms("every_s", wrong)
+    for wrong in (True, "5", 5, datetime.fromisoformat("2026-01-01")):
+        with pytest.raises(InvalidInput, match="at: this is no moment; expected a datetime with a time zone"):
+            moment_to_ms("at", wrong)
 
 
 def test_who_has_no_cron_expression_does_not_load_croniter() -> None:

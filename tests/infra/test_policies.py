@@ -527,6 +527,35 @@ def take_turns(at_work: Installation) -> None:
     at_work.work(pool)
 
 
+def keep_schedules(at_work: Installation) -> None:
+    """Schedules of tasks and messages of every size: made, changed, paused, looked at, deleted; and those of the code."""
+    path = "/api/schedule"
+    every, topic = {"everyS": 60}, {"message": {"topic": "by.the.clock", "payload": {"text": LARGE[:200_000]}}}
+    tasks = [{"task": {"type": "scripted", "input": text, "context": {"n": 1}}} for text in (1, BESIDE, LARGE[:200_000])]
+    for number, work in enumerate((*tasks, topic)):
+        name = {"name": f"s{number}"}
+        at_work.post(f"{path}/create", {**name, **every, **work, "overlap": "skip"})
+        at_work.post(f"{path}/save", {**name, **every, **work, "jitterS": 1})
+        for act in ("pause", "resume", "run"):
+            at_work.service.clock.move(90_000)
+            at_work.post(f"{path}/{act}", name)
+        for what in ("detail", "preview", "history"):
+            at_work.get(f"{path}/{what}", name)
+        at_work.post(f"{path}/save", {**name, **every, **topic})
+    at_work.get(f"{path}/list")
+    at_work.post(f"{path}/preview", {"cron": "0 3 * * *"})
+    for _ in range(3):
+        at_work.tick(MINUTE_MS)
+    at_work.post(f"{path}/delete", {"name": "s0"})
+    with at_work.deployed("chalicelib.tasks,tests.support.scheduled"):
+        assert at_work.tick()["schedules_declared"] == 2
+        at_work.tick(2 * MINUTE_MS)
+        at_work.work()
+    for number in (1, 2, 3):
+        at_work.post(f"{path}/delete", {"name": f"s{number}"})
+    assert at_work.tick()["schedules_declared"] == 2  # the code has them no more
+
+
 def let_time_pass(at_work: Installation) -> None:
     """Long delays, abandoned leases, bulks whose sender died, children that wait, what SQS will soon forget."""
     later = {"executeAt": at_work.service.now(HOUR_MS), "payload": {"text": BESIDE}}
@@ -593,6 +622,7 @@ WORK = (
     do_and_look,
     dead_letter_queue_gives,
     take_turns,
+    keep_schedules,
     let_time_pass,
     clean_up,
 )
@@ -660,7 +690,7 @@ class TestForm:
         for statement in granted(function, ALL).statements:
             of_s3 = any(action.startswith("s3:") for action in statement["Action"])
             expected = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}} if of_s3 else None
-            if statement["Sid"] in ("Webhooks", "Turns", "Aliases"):  # some partitions of the directory, and no other
+            if statement["Sid"] in ("Webhooks", "Turns", "Aliases", "Schedules"):  # some partitions of the directory, and no other
                 (condition,) = statement["Condition"].values()
                 assert set(condition) == {"dynamodb:LeadingKeys"}
                 assert not {"access_key", "*"} & set(condition["dynamodb:LeadingKeys"])

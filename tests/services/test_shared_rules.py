@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
 from chalicelib.api import paging
+from chalicelib.api import schedules as api_schedules
 from chalicelib.api.mq import locks, messages, records, settling
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.naming import is_name
+from chalicelib.core.schedules import NAME_MAX_CHARS
 from chalicelib.http import models
-from chalicelib.services import checks, lists, words
+from chalicelib.services import checks, lists, schedules, task_orders, words
 from chalicelib.services import messages as services
 from tests.support.mq import ODD_TOPICS
 
@@ -57,16 +62,34 @@ def test_the_limits_are_those_of_the_api() -> None:
     assert services.NO_REASON == settling.NO_REASON
 
 
+@pytest.mark.parametrize("text", [*LINES, "x" * 128, "x" * 129, "\U0001f600" * 128])
+def test_names_of_schedules_are_judged_as_by_the_api(text: str) -> None:
+    assert _api_takes(api_schedules.ScheduleName, text) == is_name(text, NAME_MAX_CHARS)
+
+
+def test_a_schedule_is_said_and_shown_in_the_same_parts() -> None:
+    api_words = {"tz": "timezone"}
+    said = {api_words.get(name, name) for name in schedules.Definition.__annotations__}
+    assert said == api_schedules.ScheduleBody.model_fields.keys() - {"name"}
+    shown = {api_words.get(field.name, field.name) for field in fields(schedules.Schedule)}
+    assert shown == api_schedules.ScheduleRecord.model_fields.keys()
+    task = {to_camel(name) for name in api_schedules.ScheduledTask.model_fields}
+    assert task == task_orders.WORDS.keys()
+    message = {to_camel(name) for name in api_schedules.ScheduledMessage.model_fields}
+    assert message == set(schedules.MESSAGE_FIELDS)
+
+
 def test_importing_the_services_loads_neither_chalice_nor_pydantic_nor_the_api() -> None:
     code = (
         "import json, sys\n"
-        "from chalicelib.services import dead_letters, installation, messages, pauses, pools, queues, tasks, traces\n"
+        "from chalicelib.services import dead_letters, installation, messages, pauses, pools, queues\n"
+        "from chalicelib.services import schedules, tasks, traces\n"
         "print(json.dumps(sorted(sys.modules)))"
     )
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT)
     loaded = set(json.loads(printed))
     assert "chalicelib.services.consumer" in loaded
-    assert loaded.isdisjoint({"chalice", "pydantic", "chalicelib.api", "boto3", "chalicelib.tasks"})
+    assert loaded.isdisjoint({"chalice", "croniter", "pydantic", "chalicelib.api", "boto3", "chalicelib.tasks"})
 
 
 def _api_takes(kind: object, text: str) -> bool:

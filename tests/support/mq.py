@@ -88,6 +88,8 @@ def publish_like(api: Service, topic: str) -> dict[str, Any]:
         "lockedAt": None,
         "lockExpiresAt": None,
         "error": None,
+        "schedule": None,
+        "slotTime": None,
         "createdAt": api.now(),
         "updatedAt": api.now(),
     }

@@ -43,6 +43,8 @@ class MessageRecord(AnswerModel):
     trace_id: str
     options: Any = Field(description="The publisher's meta; {} where it gave none")
     error: str | None = Field(description="Why the newest delivery failed")
+    schedule: str | None = Field(description="The schedule that published it")
+    slot_time: str | None = Field(description="For which of its times; null: by request")
     created_at: str
     updated_at: str
 
@@ -116,6 +118,8 @@ def _record(job: Job, payload: Any, options: Any) -> MessageRecord:
         trace_id=job.trace_id,
         options=options,
         error=job.error.message if job.error else None,
+        schedule=job.schedule,
+        slot_time=iso(job.slot_at_ms),
         created_at=iso(job.created_at_ms) or "",
         updated_at=iso(job.updated_at_ms) or "",
     )

@@ -135,6 +135,8 @@ class TaskRecord(AnswerModel):
     recoverable: bool = Field(description="Its worker fell silent; it will be run again")
     created_user_id: str | None
     completed_user_id: str | None
+    schedule: str | None = Field(description="The schedule that made it")
+    slot_time: str | None = Field(description="For which of its times; null: by request")
     start_time: str | None = Field(description="Not before this time")
     started_at: str | None = Field(description="When its first attempt began")
     completed_at: str | None
@@ -265,6 +267,8 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: An
         "recoverable": job.lease_expired(yard.now_ms()),
         "created_user_id": job.created_by,
         "completed_user_id": job.completed_by,
+        "schedule": job.schedule,
+        "slot_time": iso(job.slot_at_ms),
         "start_time": iso(job.start_at_ms),
         "started_at": iso(job.first_started_at_ms),
         "completed_at": iso(job.completed_at_ms),

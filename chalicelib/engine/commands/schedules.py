@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.documents import to_json
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge, within
 from chalicelib.core.job import Job
 from chalicelib.core.schedules import Schedule, Skip, SkipReason, Source, checked, preview, redefined, same_times
 from chalicelib.core.states import Kind, State
@@ -23,6 +24,7 @@ from chalicelib.store.schedules import RunItem
 from chalicelib.store.table import TransactionRefused
 
 RACE_TRIES = 8
+WORK_MAX_BYTES = 256 * 1024  # an item of DynamoDB has 400 KB
 TAKEN_BACK = "taken back: its schedule was changed, paused or deleted before its time came"
 
 
@@ -55,8 +57,8 @@ def find(yard: Yard, name: str) -> Schedule:
 def create(yard: Yard, schedule: Schedule) -> Schedule:
     """Make a schedule, whose ``next_ms`` is chosen here; what is due soon is handed over at once.
 
-    Raises ``InvalidInput`` for one that never fires or whose work can never run, and ``Conflict`` for a name that is
-    taken.
+    Raises ``InvalidInput`` for one that never fires or whose work can never run, ``TooLarge``, and ``Conflict`` for a
+    name that is taken.
     """
     new = _checked(yard, replace(schedule, next_ms=_first_slot(schedule, yard.now_ms())))
     try:
@@ -85,18 +87,26 @@ def change(yard: Yard, name: str, changed: Callable[[Schedule], Schedule]) -> Sc
 def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
     """Change a schedule. Slots to come that were handed over already are taken back, and made anew as it is now.
 
-    ``change`` returns the schedule with what was asked for; where its times are others, they count from now on. Raises
-    ``NotFound``, ``Conflict``, and ``InvalidInput`` as ``create`` does.
+    ``change`` returns the schedule with what was asked for; where its times are others, or it is paused no longer,
+    they count from now on. Raises ``NotFound``, ``Conflict``, and ``InvalidInput`` as ``create`` does.
     """
 
     def changed(seen: Schedule) -> Schedule:
         after = change(seen)
-        keeps_time = same_times(seen, after)
+        keeps_time = same_times(seen, after) and (after.paused or not seen.paused)
         return _checked(yard, after if keeps_time else replace(after, next_ms=_first_slot(after, yard.now_ms())))
 
-    changed(find(yard, name))  # what is refused changes nothing
-    _take_back(yard, find(yard, name))
-    return _handed_over(yard, _change(yard, name, changed))
+    seen = find(yard, name)
+    if change(seen) == seen:
+        return seen
+    changed(replace(seen, runs=0))  # what is refused changes nothing; how many have run, taking back tells
+    try:
+        # Taken back in each try: a clock that came in between has handed over slots of the schedule as it was.
+        after = _change(yard, name, changed, before=_take_back)
+    except InvalidInput:
+        _handed_over(yard, find(yard, name))
+        raise
+    return _handed_over(yard, after)
 
 
 def pause(yard: Yard, name: str) -> Schedule:
@@ -111,14 +121,7 @@ def resume(yard: Yard, name: str) -> Schedule:
         upcoming = preview(seen, yard.now_ms(), 1)
         return replace(seen, paused=False, next_ms=upcoming[0] if upcoming else None) if seen.paused else seen
 
-    def noted(seen: Schedule) -> Sequence[AttributeValues]:
-        now_ms = yard.now_ms()
-        if not seen.paused or seen.next_ms is None or seen.next_ms > now_ms:
-            return ()
-        skip = Skip(seen.next_ms, now_ms, None, SkipReason.PAUSED)
-        return (yard.schedules.noting_skip(seen.uid, skip, now_ms // 1_000),)
-
-    return _handed_over(yard, _change(yard, name, resumed, noted))
+    return _handed_over(yard, _change(yard, name, resumed))
 
 
 def delete(yard: Yard, name: str) -> None:
@@ -147,15 +150,14 @@ def declare(yard: Yard, schedule: Schedule) -> None:
 
 def remove(yard: Yard, name: str) -> None:
     """Delete a schedule, whoever made it. Raises ``NotFound``."""
-    paused = pause(yard, name)
     for _ in range(RACE_TRIES):
+        paused = pause(yard, name)
         try:
             yard.schedules.transact(yard.schedules.changing(paused, None))
         except TransactionRefused:
             known = yard.schedules.find(name)
             if known is None or known.uid != paused.uid:
                 return  # somebody else, or our own write whose answer was lost
-            paused = known
             continue
         return
     raise _restless(name)
@@ -198,8 +200,25 @@ def _of_request(schedule: Schedule) -> Schedule:
 
 
 def _checked(yard: Yard, schedule: Schedule) -> Schedule:
-    """The schedule, if its work can run. Raises ``InvalidInput``."""
-    check(yard, job_of(schedule, None, yard.now_ms()))
+    """The schedule, if its work can run.
+
+    Raises ``InvalidInput`` and ``TooLarge``, whose field is, or begins with, ``task`` or ``message``.
+    """
+    what = schedule.kind.value
+    size_bytes = len(to_json(dict(schedule.work), what))
+    if size_bytes > WORK_MAX_BYTES:
+        expected = f"at most {WORK_MAX_BYTES} bytes of JSON"
+        raise TooLarge("a schedule cannot hold so much", field=what, expected=expected, got=f"{size_bytes} bytes")
+    with within(what):
+        if schedule.work.get("delay"):
+            raise InvalidInput(
+                "what a slot makes has the slot's time",
+                field="delay",
+                expected="no delay",
+                got=schedule.work["delay"],
+                remedy="let the schedule itself be due so much later",
+            )
+        check(yard, job_of(schedule, None, yard.now_ms()))
     return schedule
 
 
@@ -214,7 +233,7 @@ def _first_slot(schedule: Schedule, now_ms: int) -> int | None:
             "this schedule never fires",
             field="schedule",
             expected="a time to come, between its start and its end",
-            remedy="look at its expression, its start and its end",
+            remedy="look at its expression, its start, its end and how often it has run",
         )
     return first_ms if schedule.runs_left else None
 
@@ -233,21 +252,29 @@ def _change(
     yard: Yard,
     name: str,
     change: Callable[[Schedule], Schedule],
-    beside: Callable[[Schedule], Sequence[AttributeValues]] | None = None,
+    before: Callable[[Yard, Schedule], Schedule] = lambda _, seen: seen,
 ) -> Schedule:
-    """Write a change of a schedule as it stands, again if somebody else writes in between."""
+    """Write a change of a schedule as it stands once ``before`` was done, again if somebody else writes in between."""
     for _ in range(RACE_TRIES):
-        seen = find(yard, name)
+        seen = before(yard, find(yard, name))
         changed = change(seen)
         if changed == seen:
             return seen
-        after = replace(changed, revision=seen.revision + 1, updated_at_ms=yard.now_ms())
+        now_ms = yard.now_ms()
+        after = replace(changed, revision=seen.revision + 1, updated_at_ms=now_ms)
         try:
-            yard.schedules.transact([*yard.schedules.changing(seen, after), *(beside(seen) if beside else ())])
+            yard.schedules.transact([*yard.schedules.changing(seen, after), *_noting_pause(yard, seen, after, now_ms)])
         except TransactionRefused:
             continue
         return after
     raise _restless(name)
+
+
+def _noting_pause(yard: Yard, seen: Schedule, after: Schedule, now_ms: int) -> Iterator[AttributeValues]:
+    """The action that notes the slots that passed while it was paused, if it no longer is."""
+    if seen.paused and not after.paused and seen.next_ms is not None and seen.next_ms <= now_ms:
+        skip = Skip(seen.next_ms, now_ms, None, SkipReason.PAUSED)
+        yield yard.schedules.noting_skip(seen.uid, skip, now_ms // 1_000)
 
 
 def _take_back(yard: Yard, schedule: Schedule) -> Schedule:

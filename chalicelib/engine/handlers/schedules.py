@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.schedules import Missed, Overlap, Schedule, Source, checked, milliseconds
+from chalicelib.core.schedules import Missed, Overlap, Schedule, Source, checked, moment_to_ms, seconds_to_ms
 from chalicelib.core.states import Kind
 from chalicelib.engine.handlers.declare import Mark, label_of, marking, marks_of, place_of
 
@@ -56,13 +56,13 @@ def schedule(
     definition = {
         "cron": cron,
         "zone": tz,
-        "every_ms": milliseconds("every_s", every_s),
+        "every_ms": seconds_to_ms("every_s", every_s),
         "missed": missed,
         "missed_max": missed_max,
         "overlap": overlap,
-        "jitter_ms": milliseconds("jitter_s", jitter_s) or 0,
-        "start_ms": milliseconds("start_at", start_at),
-        "end_ms": milliseconds("end_at", end_at),
+        "jitter_ms": seconds_to_ms("jitter_s", jitter_s) or 0,
+        "start_ms": moment_to_ms("start_at", start_at),
+        "end_ms": moment_to_ms("end_at", end_at),
         "max_runs": max_runs,
     }
     work = {"input": jsonable(input, "input"), "priority": priority}

@@ -60,7 +60,7 @@ def job_of(schedule: Schedule, slot_ms: int | None, due_at_ms: int | None) -> Ne
         )
     else:
         before = NewJob(kind=Kind.TASK, type="", target_id=schedule.name, target_type=TARGET_TYPE)
-        made = replace(task_in(work, before, None), input_follows=False, created_by=work.get("userId"))
+        made = replace(task_in(work, before, None), input_follows=False)
     alone = schedule.overlap is not Overlap.ALLOW and made.runner != MANUAL
     return replace(
         made,

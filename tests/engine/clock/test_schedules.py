@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import Context, schedule
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge
 from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.schedules import hand_over_slots
@@ -45,6 +45,11 @@ def limited(_: Any) -> None: ...
 @subscribe("news")
 def reader(payload: Any, context: Context) -> None:
     RAN.append((context.schedule, None, payload))
+
+
+@schedule(every_s=3_600, name="other")
+@task("other")
+def another(_: Any) -> None: ...
 
 
 @pytest.fixture
@@ -189,16 +194,17 @@ def test_start_end_and_number_of_runs(w: World) -> None:
     [
         ({"end_ms": START_MS + 1_000}, "schedule"),
         ({"every_ms": None, "at_ms": START_MS - 1}, "schedule"),
-        ({"work": {"type": "unheard-of"}}, "type"),
-        ({"every_ms": 10}, "every_ms"),
+        ({"work": {"type": "unheard-of"}}, "task.type"),
+        ({"work": {"type": "t", "delay": 5}}, "task.delay"),
+        ({"every_ms": 10}, "every_s"),
         ({"every_ms": None}, "schedule"),
         ({"cron": "0 3 * * *"}, "schedule"),
         ({"every_ms": None, "cron": "0 25 * * *"}, "cron"),
-        ({"every_ms": None, "cron": "0 3 * * *", "zone": "Europe/Atlantis"}, "timezone"),
+        ({"every_ms": None, "cron": "0 3 * * *", "zone": "Europe/Atlantis"}, "tz"),
         ({"name": " "}, "name"),
         ({"missed": "later"}, "missed"),
         ({"overlap": "maybe"}, "overlap"),
-        ({"jitter_ms": HOUR_MS + 1}, "jitter_ms"),
+        ({"jitter_ms": HOUR_MS + 1}, "jitter_s"),
         ({"max_runs": 0}, "max_runs"),
     ],
 )
@@ -349,6 +355,83 @@ def test_a_change_that_can_never_run_changes_nothing(w: World) -> None:
     assert [job.state for job in w.jobs()] == [State.PENDING, State.PENDING]
 
 
+def test_a_clock_amid_a_change_leaves_nothing_as_it_was(w: World) -> None:
+    made(w, work={"type": "t", "input": "old"})
+    with before(w.yard.jobs.table.client, "TransactWriteItems", w.tick, number=3):  # both are taken back by then
+        schedules.change(w.yard, "s", lambda seen: replace(seen, work={"type": "t", "input": "new"}))
+    pass_time(w, 2 * MINUTE_MS)
+    assert [(slot, what) for _, slot, what in RAN] == [
+        (START_MS + MINUTE_MS, "new"),
+        (START_MS + 2 * MINUTE_MS, "new"),
+    ]
+
+
+def test_a_change_counts_for_a_last_run_that_was_handed_over(w: World) -> None:
+    made(w, max_runs=2)
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    changed = schedules.change(w.yard, "s", lambda seen: replace(seen, work={"type": "t", "input": "new"}))
+    assert (changed.runs, changed.next_ms) == (2, None)
+    with pytest.raises(InvalidInput, match="schedule: this schedule never fires"):
+        schedules.change(w.yard, "s", lambda seen: replace(seen, max_runs=1))
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    assert [what for _, _, what in RAN] == [None, "new"]
+
+
+def test_a_change_may_end_a_pause(w: World) -> None:
+    made(w, paused=True)
+    w.clock.move(10 * MINUTE_MS)
+    schedules.change(w.yard, "s", lambda seen: replace(seen, overlap=Overlap.QUEUE))
+    schedules.change(w.yard, "s", lambda seen: replace(seen, paused=False))
+    assert story(w) == [
+        (MINUTE_MS, None, SkipReason.PAUSED),
+        (11 * MINUTE_MS, State.PENDING, None),
+        (12 * MINUTE_MS, State.PENDING, None),
+    ]
+
+
+def test_what_is_too_large_to_be_kept_is_refused(w: World) -> None:
+    with pytest.raises(TooLarge, match=r"task: .* expected at most 262144 bytes of JSON; got 262167 bytes"):
+        made(w, work={"type": "t", "input": "x" * 262_144})
+    made(w, work={"type": "t", "input": "x" * 260_000})
+    w.clock.move(2 * MINUTE_MS)
+    w.deliver()
+    assert [len(what) for _, _, what in RAN] == [260_000, 260_000]
+
+
+@pytest.mark.parametrize("meanwhile", ["pause", "resume", "delete", "tick"])
+@pytest.mark.parametrize("act", ["pause", "resume", "delete", "change"])
+def test_two_at_once_leave_it_as_one_after_the_other(w: World, act: str, meanwhile: str) -> None:
+    def do(what: str) -> None:
+        if what == "tick":
+            w.tick()
+        elif what == "change":
+            schedules.change(w.yard, "s", lambda seen: replace(seen, every_ms=30 * SECOND_MS))
+        else:
+            getattr(schedules, what)(w.yard, "s")
+
+    made(w)
+    if act == "resume":
+        schedules.pause(w.yard, "s")
+        w.clock.move(90 * SECOND_MS)
+    with suppress(NotFound), before(w.yard.jobs.table.client, "TransactWriteItems", lambda: do(meanwhile)):
+        do(act)
+    found = w.yard.schedules.find("s")
+    live = [job for job in w.jobs() if job.state is State.PENDING]
+    if found is None:
+        assert live == []
+        assert list(w.items("directory", "schedule_due")) == []
+    elif found.paused:
+        assert live == []
+    else:
+        assert {job.slot_at_ms for job in live} <= set(found.timetable.slots(START_MS, w.clock.ms + 2 * MINUTE_MS))
+        assert found.next_ms is not None
+        w.tick()
+        after = schedules.find(w.yard, "s").next_ms
+        assert (after or 0) > w.clock.ms + 2 * MINUTE_MS
+
+
 def test_a_slot_that_ran_ahead_of_its_time_is_not_made_again_by_a_change(w: World) -> None:
     made(w)
     promote(w.yard, w.jobs()[0].id, Kind.TASK)
@@ -453,6 +536,26 @@ def test_what_the_code_declares_is_looked_up_once(w: World) -> None:
     w.tick()
     assert schedules.find(w.yard, "declared").revision == first
     assert calls["TransactWriteItems"] == 0
+
+
+def test_what_the_code_says_as_before_stays_as_it_is(w: World) -> None:
+    using(w, declaring(60))
+    w.tick()
+    jobs = w.jobs()
+    using(w, declaring(60), obedient, another)
+    w.tick()
+    assert w.jobs()[: len(jobs)] == jobs
+    assert schedules.find(w.yard, "other").source is Source.CODE
+
+
+def test_one_of_the_code_that_is_over_is_passed_over_by_nobody(w: World) -> None:
+    over = declaring(60, end_at=datetime.fromtimestamp(START_MS / 1_000, UTC))
+    for _ in range(2):
+        using(w, over)
+        assert (w.tick() or {})["passed_over"] == 0
+    assert schedules.find(w.yard, "declared").next_ms is None
+    using(w, over, another)
+    assert (w.tick() or {})["passed_over"] == 0
 
 
 def test_a_schedule_made_by_request_is_not_the_codes(w: World) -> None:

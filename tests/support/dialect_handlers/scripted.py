@@ -44,3 +44,9 @@ def patient(script: Any, context: Context) -> Any:
 def on_scripted(script: Any, context: Context) -> Any:
     """A subscriber."""
     return obey(script, context)
+
+
+@task("scarce", concurrency=1, size=1)
+def scarce(script: Any, context: Context) -> Any:
+    """A task of which one alone may be unfinished."""
+    return obey(script, context)
