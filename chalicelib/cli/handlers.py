@@ -15,6 +15,7 @@ from chalicelib.core.limits import Limit
 from chalicelib.core.retry import Backoff
 from chalicelib.engine.handlers.declare import Handler, label_of, place_of
 from chalicelib.engine.handlers.registry import Registry, registry_of
+from chalicelib.engine.handlers.schedules import schedules_of
 from chalicelib.settings import Settings
 from infra.deploy import target
 from infra.deploy.stages import choose_local_stage, choose_stage
@@ -31,6 +32,7 @@ COLUMNS = {
     "TIMEOUT": "timeout",
     "ATTEMPTS": "maxAttempts",
     "BACKOFF": "backoff",
+    "SCHEDULES": "schedules",
 }
 
 Row = dict[str, Any]
@@ -40,7 +42,7 @@ Row = dict[str, Any]
 @click.option("--stage", help="A stage of .chalice/config.json; by default what `taskyard up` runs here.")
 @json_option
 def handlers(stage: str | None, as_json: bool) -> None:
-    """List what the packages of TASKYARD_HANDLERS declare: each with its file and line, its queue and its limits.
+    """List what the packages of TASKYARD_HANDLERS declare: each with file, line, queue, limits and schedules.
 
     Nothing needs to run for it, and no AWS is asked. What stands here holds where a job says nothing else; what is
     empty is the default of its kind.
@@ -69,6 +71,19 @@ def rows_of(declared: Registry, chosen: Settings) -> Iterator[Row]:
         yield _row("backoff", name, function)
 
 
+def _scheduled(handler: Handler) -> list[Row]:
+    """When a handler is run by the clock."""
+    return [
+        {
+            "name": each.name,
+            "cron": each.cron,
+            "timezone": each.zone,
+            "everyS": None if each.every_ms is None else each.every_ms / 1_000,
+        }
+        for each in schedules_of(handler.function)
+    ]
+
+
 def _row(kind: str, name: str | None, function: Callable[..., Any], **more: Any) -> Row:
     return {"kind": kind, "name": name, "function": label_of(function), "where": place_of(function), **more}
 
@@ -84,6 +99,7 @@ def _runs(handler: Handler, chosen: Settings) -> Row:
         "timeoutMs": handler.timeout_ms or chosen.default_timeout_ms or None,
         "maxAttempts": handler.max_attempts,
         "backoff": None if handler.backoff is None else _rendered(handler.backoff),
+        "schedules": _scheduled(handler),
     }
 
 
@@ -100,6 +116,11 @@ def _for_people(rows: Sequence[Row]) -> list[Row]:
             "lanes": ", ".join(row.get("lanes", ())) or None,
             "timeout": f"{row['timeoutMs'] / 1_000:g} s" if row.get("timeoutMs") else None,
             "backoff": ", ".join(str(value) for value in (row.get("backoff") or {}).values()) or None,
+            "schedules": "; ".join(_when(each) for each in row.get("schedules", ())) or None,
         }
         for row in rows
     ]
+
+
+def _when(schedule: Row) -> str:
+    return f"{schedule['cron']} {schedule['timezone']}" if schedule["cron"] else f"every {schedule['everyS']:g} s"

@@ -20,15 +20,16 @@ COLUMNS = {
     "PAUSED": "paused",
     "SOURCE": "source",
 }
-RUN_COLUMNS = {"AT": "at", "UNTIL": "until", "COUNT": "count", "ID": "id", "STATUS": "status", "SKIPPED": "skipped"}
-PATH = "/api/schedule"
-OUTER_NAMES = {
-    "every_s": "everyS",
-    "jitter_s": "jitterS",
-    "start_at": "startAt",
-    "end_at": "endAt",
-    "max_runs": "maxRuns",
+RUN_COLUMNS = {
+    "AT": "at",
+    "UNTIL": "until",
+    "COUNT": "count",
+    "BY": "by",
+    "ID": "id",
+    "STATUS": "status",
+    "SKIPPED": "skipped",
 }
+PATH = "/api/schedule"
 
 
 @click.group()
@@ -39,7 +40,7 @@ def schedules() -> None:
 @schedules.command()
 @click.argument("name")
 @click.option("--cron", metavar="EXPRESSION", help="Five fields, or six with the second first.")
-@click.option("--every", "every_s", type=float, metavar="SECONDS", help="Instead: so many seconds between two runs.")
+@click.option("--every", "everyS", type=float, metavar="SECONDS", help="Instead: so many seconds between two runs.")
 @click.option("--at", metavar="TIME", help="Instead: one time, ISO 8601.")
 @click.option("--tz", "timezone", metavar="ZONE", help="The time zone of --cron, such as Europe/Berlin; default UTC.")
 @click.option("--type", "type_", help="The task to create.")
@@ -48,16 +49,17 @@ def schedules() -> None:
 @click.option("--priority", type=int, help="Larger is sooner.")
 @click.option("--missed", type=click.Choice(["skip", "last", "all"]), help="Runs that were missed; default last.")
 @click.option("--overlap", type=click.Choice(["allow", "skip", "queue"]), help="Beside one before; default allow.")
-@click.option("--jitter", "jitter_s", type=float, metavar="SECONDS", help="Start up to so much later.")
-@click.option("--start", "start_at", metavar="TIME", help="No run before.")
-@click.option("--end", "end_at", metavar="TIME", help="No run after.")
-@click.option("--max-runs", type=int, help="It ends after so many.")
+@click.option("--jitter", "jitterS", type=float, metavar="SECONDS", help="Start up to so much later.")
+@click.option("--start", "startAt", metavar="TIME", help="No run before.")
+@click.option("--end", "endAt", metavar="TIME", help="No run after.")
+@click.option("--max-runs", "maxRuns", type=int, help="It ends after so many.")
 @click.option("--paused", is_flag=True, help="Make it, and do not run it yet.")
 @click.option("--replace", is_flag=True, help="Replace the schedule of this name, if there is one.")
 @calls_service
 def create(
     service: Service,
     as_json: bool,
+    name: str,
     type_: str | None,
     topic: str | None,
     input_: str | None,
@@ -66,27 +68,20 @@ def create(
     paused: bool,
     **given: Any,
 ) -> None:
-    """Create the schedule NAME."""
+    """Create the schedule NAME: one of --cron, --every and --at, and one of --type and --topic."""
     if (type_ is None) == (topic is None):
         raise click.UsageError("either --type or --topic")
     content = None if input_ is None else parsed(input_, "--input")
     task = {"type": type_, "input": content, "priority": priority}
     message = {"topic": topic, "payload": {} if content is None else content, "priority": priority}
     body = {
+        "name": name,
         **given,
         "task": None if type_ is None else _given(task),
         "message": None if topic is None else _given(message),
         "paused": paused or None,
     }
-    names = {
-        "every_s": "everyS",
-        "jitter_s": "jitterS",
-        "start_at": "startAt",
-        "end_at": "endAt",
-        "max_runs": "maxRuns",
-    }
-    renamed = {names.get(name, name): value for name, value in body.items()}
-    present(service.post(f"{PATH}/{'save' if replace else 'create'}", renamed), as_json, show_record)
+    present(service.post(f"{PATH}/{'save' if replace else 'create'}", body), as_json, show_record)
 
 
 @schedules.command("list")
@@ -151,9 +146,9 @@ def preview(service: Service, as_json: bool, name: str, count: int) -> None:
 @click.argument("name")
 @calls_service
 def history(service: Service, as_json: bool, name: str) -> None:
-    """Show what became of its newest 100 runs."""
+    """Show what became of its newest 100 runs: the jobs they made, and why some made none."""
     answer = service.get(f"{PATH}/history", {"name": name, "perPage": 100})
-    present(answer, as_json, lambda found: show_rows(found["pageData"], RUN_COLUMNS))
+    present(answer, as_json, lambda found: show_rows([_run(each) for each in found["pageData"]], RUN_COLUMNS))
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -164,3 +159,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     every = None if record["everyS"] is None else f"every {record['everyS']:g} s"
     made = record["task"]["type"] if record["task"] else record["message"]["topic"]
     return {**record, "when": record["cron"] or every or record["at"], "makes": made}
+
+
+def _run(run: dict[str, Any]) -> dict[str, Any]:
+    return {**run, "by": "request" if run["byRequest"] else "clock"}

@@ -16,9 +16,11 @@ from chalicelib.cli.main import main
 NAME = "handlers_to_list"
 CODE = """from chalicelib.core.lanes import Band
 from chalicelib.core.retry import Fixed
-from chalicelib import backoff, on, on_success, subscribe, task
+from chalicelib import backoff, on, on_success, schedule, subscribe, task
 
 
+@schedule(every_s=90, name="often")
+@schedule("0 3 * * *", tz="Asia/Shanghai")
 @task("mail.send", pool="mail", lanes=(Band.LOW, Band.HIGH), timeout_s=1.5, max_attempts=5, concurrency=2, size=9)
 def send(mail):
     return mail
@@ -68,10 +70,10 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
     found = json.loads(listed("--json").stdout)
     assert [(row["kind"], row["name"], row["function"], row["where"]) for row in found] == [
         ("task", "mail.send", f"{NAME}.send", f"{NAME}.py:6"),
-        ("subscriber", "mail.sent", f"{NAME}.sent", f"{NAME}.py:11"),
-        ("on_success", "mail.send", f"{NAME}.done", f"{NAME}.py:16"),
-        ("on failed", None, f"{NAME}.failed", f"{NAME}.py:21"),
-        ("backoff", "patient", f"{NAME}.patient", f"{NAME}.py:26"),
+        ("subscriber", "mail.sent", f"{NAME}.sent", f"{NAME}.py:13"),
+        ("on_success", "mail.send", f"{NAME}.done", f"{NAME}.py:18"),
+        ("on failed", None, f"{NAME}.failed", f"{NAME}.py:23"),
+        ("backoff", "patient", f"{NAME}.patient", f"{NAME}.py:28"),
     ]
     assert {key: found[0][key] for key in ("script", "queue", "lanes", "concurrency", "size")} == {
         "script": "index",
@@ -82,14 +84,21 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
     }
     assert (found[0]["timeoutMs"], found[0]["maxAttempts"], found[0]["backoff"]) == (1_500, 5, None)
     assert (found[1]["timeoutMs"], found[1]["maxAttempts"]) == (3_600_000, None)
+    assert found[0]["schedules"] == [
+        {"name": f"{NAME}.send", "cron": "0 3 * * *", "timezone": "Asia/Shanghai", "everyS": None},
+        {"name": "often", "cron": None, "timezone": "UTC", "everyS": 90.0},
+    ]
+    assert found[1]["schedules"] == []
     assert found[1]["backoff"] == {"type": "fixed", "delay_ms": 250}
 
 
 def test_shows_people_a_table(folder: Path) -> None:
     (folder / f"{NAME}.py").write_text(CODE)
     rows = [" ".join(line.split()) for line in listed().stdout.splitlines()]
-    assert rows[1] == "task mail.send index handlers_to_list.py:6 mail high, low 2 9 1.5 s 5"
-    assert rows[4] == "on failed * handlers_to_list.py:21"
+    assert rows[1] == (
+        "task mail.send index handlers_to_list.py:6 mail high, low 2 9 1.5 s 5 0 3 * * * Asia/Shanghai; every 90 s"
+    )
+    assert rows[4] == "on failed * handlers_to_list.py:23"
 
 
 @pytest.mark.usefixtures("folder")

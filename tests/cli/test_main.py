@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from chalicelib.api.schedules import ScheduleBody
 from chalicelib.cli import http_client
 from chalicelib.cli.main import main
 from tests.support.stub_service import Asked, StubService, stub_service
@@ -19,6 +20,19 @@ from tests.support.stub_service import Asked, StubService, stub_service
 NOBODY = "http://127.0.0.1:1"
 MESSAGE = {"id": "7", "topic": "order.created", "status": "PENDING", "traceId": "t-1", "error": None}
 TASK = {"id": "9", "type": "text.statistics", "status": "failed", "error": {"type": "E", "message": "too long"}}
+SCHEDULE = {
+    "name": "nightly",
+    "cron": "0 3 * * *",
+    "everyS": None,
+    "at": None,
+    "timezone": "Europe/Berlin",
+    "task": {"type": "report.write"},
+    "message": None,
+    "paused": False,
+    "runs": 4,
+    "nextRunAt": "2030-01-01T02:00:00.000Z",
+    "source": "api",
+}
 PROBLEM = {
     "statusCode": 422,
     "message": "priority in the body: expected a valid integer, got high",
@@ -249,6 +263,112 @@ class TestTasks:
         monkeypatch.setenv("TASKYARD_TASK_PREFIX", "/tasks/v1")
         service.answers["GET /tasks/v1/detail"] = (200, TASK)
         assert run("tasks", "show", "9", "--url", service.url).exit_code == 0
+
+
+class TestSchedules:
+    def test_create_sends_all_that_can_be_said(self, service: StubService) -> None:
+        service.answers["POST /api/schedule/create"] = (200, SCHEDULE)
+        options = ["--cron", "0 3 * * *", "--tz", "Europe/Berlin", "--type", "report.write", "--input", '{"n": 1}']
+        options += ["--priority", "5", "--missed", "all", "--overlap", "skip", "--jitter", "1.5", "--max-runs", "3"]
+        options += ["--start", "2030-01-01", "--end", "2031-01-01T00:00:00Z", "--paused"]
+        result = run("schedules", "create", "nightly", *options, "--url", service.url)
+        assert (result.exit_code, "nextRunAt" in result.stdout) == (0, True)
+        assert service.asked[0].body == {
+            "name": "nightly",
+            "cron": "0 3 * * *",
+            "timezone": "Europe/Berlin",
+            "task": {"type": "report.write", "input": {"n": 1}, "priority": 5},
+            "missed": "all",
+            "overlap": "skip",
+            "jitterS": 1.5,
+            "maxRuns": 3,
+            "startAt": "2030-01-01",
+            "endAt": "2031-01-01T00:00:00Z",
+            "paused": True,
+        }
+        ScheduleBody.model_validate(service.asked[0].body)
+
+    def test_create_of_a_message_and_of_one_that_may_be_there(self, service: StubService) -> None:
+        service.answers["POST /api/schedule/save"] = (200, SCHEDULE)
+        for when in (["--every", "90"], ["--at", "2030-01-01T00:00:00Z"]):
+            run("schedules", "create", "s", *when, "--topic", "t", "--replace", "--url", service.url)
+        message = {"topic": "t", "payload": {}}
+        assert [asked.body for asked in service.asked] == [
+            {"name": "s", "everyS": 90.0, "message": message},
+            {"name": "s", "at": "2030-01-01T00:00:00Z", "message": message},
+        ]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["create"],
+            ["create", "s", "--every", "5"],
+            ["create", "s", "--every", "5", "--type", "a", "--topic", "b"],
+            ["create", "s", "--every", "soon", "--type", "a"],
+            ["create", "s", "--every", "5", "--type", "a", "--input", "{oops"],
+            ["create", "s", "--every", "5", "--type", "a", "--overlap", "maybe"],
+            ["preview", "s", "--count", "0"],
+            ["history"],
+        ],
+    )
+    def test_a_wrong_command_line_sends_nothing(self, service: StubService, arguments: list[str]) -> None:
+        assert run("schedules", *arguments, "--url", service.url).exit_code == 2
+        assert service.asked == []
+
+    def test_list_shows_a_row_each_of_all_pages(self, service: StubService) -> None:
+        often = {**SCHEDULE, "name": "often", "cron": None, "everyS": 90.0, "task": None, "message": {"topic": "news"}}
+        pages = iter([{"pageData": [SCHEDULE], "nextCursor": "nightly"}, {"pageData": [often], "nextCursor": None}])
+        service.answers["GET /api/schedule/list"] = (200, lambda _: next(pages))
+        heading, first, second = run("schedules", "list", "--url", service.url).stdout.splitlines()
+        assert heading.split() == ["NAME", "WHEN", "ZONE", "MAKES", "NEXT", "RUNS", "PAUSED", "SOURCE"]
+        row = "nightly 0 3 * * * Europe/Berlin report.write 2030-01-01T02:00:00.000Z 4 false api"
+        assert " ".join(first.split()) == row
+        assert second.split()[:6] == ["often", "every", "90", "s", "Europe/Berlin", "news"]
+        assert service.asked[1].query == {"perPage": ["100"], "cursor": ["nightly"]}
+
+    def test_list_answers_json(self, service: StubService) -> None:
+        service.answers["GET /api/schedule/list"] = (200, {"pageData": [SCHEDULE], "nextCursor": None})
+        assert json.loads(run("schedules", "list", "--json", "--url", service.url).stdout) == [SCHEDULE]
+
+    def test_what_is_done_with_one(self, service: StubService) -> None:
+        for verb in ("pause", "resume", "run", "delete"):
+            service.answers[f"POST /api/schedule/{verb}"] = (200, SCHEDULE)
+            assert json.loads(run("schedules", verb, "nightly", "--json", "--url", service.url).stdout) == SCHEDULE
+        assert [asked.body for asked in service.asked] == [{"name": "nightly"}] * 4
+        service.answers["GET /api/schedule/detail"] = (200, SCHEDULE)
+        assert "Europe/Berlin" in run("schedules", "show", "nightly", "--url", service.url).stdout
+
+    def test_preview_shows_a_time_a_line(self, service: StubService) -> None:
+        answer = {"timezone": "UTC", "slots": ["2030-01-01T02:00:00.000Z", "2030-01-02T02:00:00.000Z"]}
+        service.answers["GET /api/schedule/preview"] = (200, answer)
+        shown = run("schedules", "preview", "nightly", "--count", "2", "--url", service.url).stdout
+        assert shown.splitlines() == answer["slots"]
+        assert service.asked[0].query == {"name": ["nightly"], "count": ["2"]}
+
+    def test_history_shows_jobs_and_why_there_are_none(self, service: StubService) -> None:
+        slot = {"at": "2030-01-02", "until": None, "count": None, "byRequest": False, "id": "7", "status": "success"}
+        skip = {**slot, "at": "2030-01-01", "until": "2030-01-02", "count": 3, "id": None, "status": None}
+        runs = [{**slot, "skipped": None}, {**skip, "skipped": "missed"}, {**slot, "byRequest": True, "skipped": None}]
+        service.answers["GET /api/schedule/history"] = (200, {"pageData": runs, "nextCursor": None})
+        heading, *rows = run("schedules", "history", "nightly", "--url", service.url).stdout.splitlines()
+        assert heading.split() == ["AT", "UNTIL", "COUNT", "BY", "ID", "STATUS", "SKIPPED"]
+        assert [row.split() for row in rows] == [
+            ["2030-01-02", "clock", "7", "success"],
+            ["2030-01-01", "2030-01-02", "3", "clock", "missed"],
+            ["2030-01-02", "request", "7", "success"],
+        ]
+
+    def test_a_refusal_names_the_field_and_the_remedy(self, service: StubService) -> None:
+        detail = {"field": "cron", "expected": "the same times for every process that asks", "got": "r"}
+        problem = {"statusCode": 422, "message": "no", "details": [detail], "remedy": "H is drawn from the name"}
+        service.answers["POST /api/schedule/create"] = (422, problem)
+        result = run("schedules", "create", "s", "--cron", "R 3 * * *", "--type", "a", "--url", service.url)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines() == [
+            "no",
+            "  cron: expected the same times for every process that asks, got r",
+            "  H is drawn from the name",
+        ]
 
 
 class TestMessages:

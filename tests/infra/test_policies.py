@@ -528,10 +528,12 @@ def take_turns(at_work: Installation) -> None:
 
 
 def keep_schedules(at_work: Installation) -> None:
-    """Schedules of tasks and messages of every size: made, changed, paused, looked at, deleted; and those of the code."""
+    """Schedules of jobs of every size, made, changed, paused, looked at, deleted; and those of the code."""
     path = "/api/schedule"
     every, topic = {"everyS": 60}, {"message": {"topic": "by.the.clock", "payload": {"text": LARGE[:200_000]}}}
-    tasks = [{"task": {"type": "scripted", "input": text, "context": {"n": 1}}} for text in (1, BESIDE, LARGE[:200_000])]
+    tasks = [
+        {"task": {"type": "scripted", "input": text, "context": {"n": 1}}} for text in (1, BESIDE, LARGE[:200_000])
+    ]
     for number, work in enumerate((*tasks, topic)):
         name = {"name": f"s{number}"}
         at_work.post(f"{path}/create", {**name, **every, **work, "overlap": "skip"})
@@ -690,7 +692,12 @@ class TestForm:
         for statement in granted(function, ALL).statements:
             of_s3 = any(action.startswith("s3:") for action in statement["Action"])
             expected = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}} if of_s3 else None
-            if statement["Sid"] in ("Webhooks", "Turns", "Aliases", "Schedules"):  # some partitions of the directory, and no other
+            if statement["Sid"] in (
+                "Webhooks",
+                "Turns",
+                "Aliases",
+                "Schedules",
+            ):  # some partitions of the directory, and no other
                 (condition,) = statement["Condition"].values()
                 assert set(condition) == {"dynamodb:LeadingKeys"}
                 assert not {"access_key", "*"} & set(condition["dynamodb:LeadingKeys"])
