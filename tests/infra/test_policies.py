@@ -944,7 +944,6 @@ class TestEnforced:
             (Function.CLOCK, "s3.ListObjectsV2", {}, False),
             (Function.CLOCK, "s3.DeleteObject", {"Key": "bodies/1/z"}, True),
             (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.jobs_table}, True),
-            (Function.CLOCK, "dynamodb.GetItem", {"TableName": DEV.directory_table}, False),
             (Function.HOOKS, "sqs.ReceiveMessage", {"QueueUrl": HOOKS}, True),
             (Function.HOOKS, "sqs.ReceiveMessage", {"QueueUrl": ORDERS}, False),
             (Function.HOOKS, "s3.GetObject", {"Key": "outputs/1/a"}, True),

@@ -12,7 +12,7 @@ import pytest
 from chalicelib import aws
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
-from chalicelib.services import dead_letters, installation, messages, queues, tasks, traces
+from chalicelib.services import dead_letters, installation, messages, queues, schedules, tasks, traces
 from chalicelib.services.messages import NewMessage
 from chalicelib.services.task_orders import NextTask
 from infra.functions import Function
@@ -136,6 +136,15 @@ def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, t
         traces.get(sent.trace_id)
         next(traces.list())
         queues.depth()
+        schedules.create("often", every_s=60, task={"type": "worked"})
+        schedules.update("often", jitter_s=1)
+        schedules.run_now("often")
+        schedules.pause("often")
+        schedules.resume("often")
+        schedules.list()
+        schedules.preview("often")
+        schedules.history("often")
+        schedules.delete("often")
         queues.recover_locked()
         queues.cleanup(status="FAILED")
 

@@ -73,7 +73,17 @@ def _leading_key(call: Parameters) -> str | None:
 
 
 def _on_tables(action: str) -> Callable[[Parameters], list[Permission]]:
-    return lambda call: [Permission(f"dynamodb:{action}", table_arn(table)) for table in call["RequestItems"]]
+    """What a batch needs: each partition of the directory that is read."""
+    return lambda call: [
+        Permission(f"dynamodb:{action}", table_arn(table), leading_key)
+        for table, asked in call["RequestItems"].items()
+        for leading_key in sorted({_leading_key({"Key": key}) for key in _keys(asked)}, key=str)
+    ]
+
+
+def _keys(asked: Any) -> list[Any]:
+    """What a batch reads of a table; of one that writes, something that names no partition."""
+    return asked["Keys"] if isinstance(asked, dict) else [{}]
 
 
 def _query(call: Parameters) -> list[Permission]:
