@@ -99,14 +99,9 @@ def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Sch
     seen = find(yard, name)
     if change(seen) == seen:
         return seen
-    changed(replace(seen, runs=0))  # what is refused changes nothing; how many have run, taking back tells
-    try:
-        # Taken back in each try: a clock that came in between has handed over slots of the schedule as it was.
-        after = _change(yard, name, changed, before=_take_back)
-    except InvalidInput:
-        _handed_over(yard, find(yard, name))
-        raise
-    return _handed_over(yard, after)
+    changed(seen)  # what is refused changes nothing
+    # Taken back in each try: a clock that came in between has handed over slots of the schedule as it was.
+    return _handed_over(yard, _change(yard, name, changed, before=_take_back))
 
 
 def pause(yard: Yard, name: str) -> Schedule:
@@ -233,7 +228,7 @@ def _first_slot(schedule: Schedule, now_ms: int) -> int | None:
             "this schedule never fires",
             field="schedule",
             expected="a time to come, between its start and its end",
-            remedy="look at its expression, its start, its end and how often it has run",
+            remedy="look at its expression, its start and its end",
         )
     return first_ms if schedule.runs_left else None
 

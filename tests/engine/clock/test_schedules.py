@@ -367,17 +367,18 @@ def test_a_clock_amid_a_change_leaves_nothing_as_it_was(w: World) -> None:
     ]
 
 
-def test_a_change_counts_for_a_last_run_that_was_handed_over(w: World) -> None:
+@pytest.mark.parametrize(
+    ("change", "ran"), [({"work": {"type": "t", "input": "new"}}, [None, "new"]), ({"max_runs": 1}, [None])]
+)
+def test_a_change_counts_for_a_last_run_that_was_handed_over(w: World, change: dict[str, Any], ran: list[Any]) -> None:
     made(w, max_runs=2)
     w.clock.move(MINUTE_MS)
     w.deliver()
-    changed = schedules.change(w.yard, "s", lambda seen: replace(seen, work={"type": "t", "input": "new"}))
-    assert (changed.runs, changed.next_ms) == (2, None)
-    with pytest.raises(InvalidInput, match="schedule: this schedule never fires"):
-        schedules.change(w.yard, "s", lambda seen: replace(seen, max_runs=1))
+    changed = schedules.change(w.yard, "s", lambda seen: replace(seen, **change))
+    assert (changed.runs, changed.next_ms) == (len(ran), None)
     w.clock.move(MINUTE_MS)
     w.deliver()
-    assert [what for _, _, what in RAN] == [None, "new"]
+    assert [what for _, _, what in RAN] == ran
 
 
 def test_a_change_may_end_a_pause(w: World) -> None:
