@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from chalicelib.api.paging import EXPECTED
+from chalicelib.api.paging import BODIES_MAX_BYTES, EXPECTED
 from chalicelib.api.shapes import FASTIFY, Moment, iso, maybe_ms
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.core import trace
@@ -36,6 +38,7 @@ from chalicelib.engine.commands.schedules import Run
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Target, Topic, either, matching
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
+from chalicelib.store.payloads import answered_bytes
 from chalicelib.store.schedules import RUN_POSITION
 
 if TYPE_CHECKING:
@@ -271,9 +274,12 @@ def save_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
 
 @router.get("/api/schedule/list", scope="schedule")
 def list_schedules(yard: Yard, query: ListQuery) -> ScheduleList:
-    """List schedules, by name."""
+    """List schedules, by name.
+
+    A page ends early where one answer (6 MB) could hold no more.
+    """
     found = yard.schedules.after(query.cursor or "", query.per_page + 1)
-    page = found[: query.per_page]
+    page = _fitting(found[: query.per_page])
     following = page[-1].name if len(found) > len(page) else None
     return ScheduleList(page_data=[ScheduleRecord(**_record(each)) for each in page], next_cursor=following)
 
@@ -395,6 +401,12 @@ def _record(schedule: Schedule) -> dict[str, Any]:
         "created_at": iso(schedule.created_at_ms),
         "updated_at": iso(schedule.updated_at_ms),
     }
+
+
+def _fitting(found: list[Schedule]) -> list[Schedule]:
+    """The first of them, as many as one answer holds."""
+    ends_bytes = accumulate(answered_bytes(json.dumps(schedule.work)) for schedule in found)
+    return [schedule for schedule, end_bytes in zip(found, ends_bytes, strict=True) if end_bytes <= BODIES_MAX_BYTES]
 
 
 def _detail(yard: Yard, schedule: Schedule) -> ScheduleDetail:

@@ -237,6 +237,18 @@ class TestLists:
         assert sorted(each["name"] for each in seen) == [each["name"] for each in seen]
         assert set(names) <= {each["name"] for each in seen}
 
+    def test_a_page_ends_where_one_answer_could_hold_no_more(self, api: Service) -> None:
+        names = [f"vast/{number:02d}" for number in range(10)]
+        for each in names:
+            made(api, each, paused=True, task={"type": "scripted", "input": '"' * 120_000})  # each quoted twice
+        first = get(api, "list", perPage=100, cursor="vast").json
+        assert [each["name"] for each in first["pageData"]] == names[:8]
+        assert first["nextCursor"] == names[7]
+        second = get(api, "list", perPage=2, cursor=names[7]).json
+        assert [each["name"] for each in second["pageData"]] == names[8:]
+        for each in names:
+            post(api, "delete", name=each)
+
     def test_a_history_with_a_cursor_that_ends(self, api: Service, name: str) -> None:
         made(api, name, everyS=30)
         found = list(pages(api, "history", name=name))
