@@ -318,7 +318,7 @@ def delete_schedule(yard: Yard, body: NameBody) -> Deleted:
 
 @router.get("/api/schedule/preview", scope="schedule", answers=UNKNOWN)
 def preview_schedule(yard: Yard, query: PreviewQuery) -> Preview:
-    """The next slots of a schedule, as if it were not paused."""
+    """The next slots of a schedule, within a century of the first, as if it were not paused."""
     schedule = schedules.find(yard, query.name)
     return _preview(yard, schedule, query.count)
 
@@ -415,7 +415,7 @@ def _detail(yard: Yard, schedule: Schedule) -> ScheduleDetail:
 
 
 def _preview(yard: Yard, schedule: Schedule, count: int) -> Preview:
-    slots = preview(replace(schedule, paused=False), yard.now_ms(), count)
+    slots = preview(schedule, yard.now_ms(), count)
     return Preview(timezone=schedule.zone, slots=[trace.iso(each) for each in slots])
 
 

@@ -29,6 +29,7 @@ JITTER_MAX_MS = 3_600_000
 RUNS_MAX = 1_000_000_000
 SLOTS_AT_ONCE = 100
 COUNTED_MAX = 1_000  # how many skipped slots of a cron expression are counted; of more it is not said how many
+CENTURY_MS = 36_525 * 86_400_000
 MILLISECOND = timedelta(milliseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -188,8 +189,16 @@ def plan(schedule: Schedule, now_ms: int, until_ms: int, most: int = SLOTS_AT_ON
 
 
 def preview(schedule: Schedule, after_ms: int, n: int) -> list[int]:
-    """The next ``n`` slots after a moment, or as many as there are, as if it were not paused."""
-    return list(islice(schedule.slots_after(after_ms), min(n, schedule.runs_left)))
+    """The next ``n`` slots after a moment, as if it were not paused; fewer where there are no more, within a century.
+
+    The century is counted from the first: what is due on a Friday that is a 29th of February takes long to be found.
+    """
+    upcoming: list[int] = []
+    for slot_ms in islice(schedule.slots_after(after_ms), min(n, schedule.runs_left)):
+        if upcoming and slot_ms - upcoming[0] > CENTURY_MS:
+            break
+        upcoming.append(slot_ms)
+    return upcoming
 
 
 def checked(schedule: Schedule) -> Schedule:

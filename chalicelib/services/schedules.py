@@ -162,7 +162,7 @@ def delete(schedule: Which) -> None:
 
 
 def preview(schedule: Which, count: int = 10) -> Sequence[datetime]:
-    """The next ``count`` (1 to 1,000) slots, as if it were not paused. Raises ``NotFound``."""
+    """The next ``count`` (1 to 1,000) slots within a century, as if it were not paused. Raises ``NotFound``."""
     count = checks.whole("count", count, 1, AT_ONCE_MAX)
     yard = installation.yard()
     found = commands.find(yard, _name(schedule))

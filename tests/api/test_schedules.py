@@ -191,6 +191,8 @@ class TestRoutes:
         }
         assert post(api, "preview", at="9998-12-31T23:59:59.999Z").json["slots"] == ["9998-12-31T23:59:59.999Z"]
         assert post(api, "preview", at="1999-12-31T23:59:59Z").json["slots"] == []
+        rare = post(api, "preview", cron="0 0 * 2 5#5", count=100).json["slots"]  # within a century of the first
+        assert [slot[:10] for slot in rare] == [f"{year}-02-29" for year in (2036, 2064, 2092, 2104, 2132)]
         hashed = [post(api, "preview", cron="H H * * *", name=each, count=1).json for each in ("a", "a", "b")]
         assert hashed[0] == hashed[1] != hashed[2]
 

@@ -42,6 +42,7 @@ from chalicelib.core.schedules import (
     to_document,
 )
 from chalicelib.core.states import Kind
+from chalicelib.core.zones import LATEST_MS
 from tests.support.cron import Known, Year
 
 SECOND_MS, MINUTE_MS, HOUR_MS = 1_000, 60_000, 3_600_000
@@ -224,6 +225,16 @@ def test_a_preview_shows_what_will_run() -> None:
     assert len(preview(replace(NIGHTLY, max_runs=5, runs=3), NOW_MS, 10)) == 2
     assert preview(replace(NIGHTLY, start_ms=second), NOW_MS, 1) == [second]
     assert preview(replace(NIGHTLY, end_ms=first), NOW_MS, 10) == [first]
+
+
+def test_a_preview_looks_a_century_ahead() -> None:
+    found = preview(
+        replace(NIGHTLY, cron="0 0 * 2 5#5", zone="UTC"), NOW_MS, 100
+    )  # Fridays that are a 29th of February
+    years = [datetime.fromtimestamp(slot_ms / 1_000, UTC).year for slot_ms in found]
+    assert years == [2036, 2064, 2092, 2104, 2132]
+    far = LATEST_MS - 1
+    assert preview(replace(NIGHTLY, cron=None, at_ms=far), NOW_MS, 100) == [far]
 
 
 def test_an_interval_counts_from_the_start_or_from_the_creation() -> None:
