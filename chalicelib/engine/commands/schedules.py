@@ -278,23 +278,25 @@ def _take_back(yard: Yard, schedule: Schedule) -> Schedule:
     Each in one transaction with the schedule's step back and the note of the slot: it may be handed over again.
     """
     now_ms = yard.now_ms()
-    for run in yard.schedules.runs_from(schedule.uid, now_ms - schedule.jitter_ms):
-        job = yard.jobs.find(run.job_id) if run.job_id is not None and not run.by_request else None
-        if job is None or job.state is not State.PENDING or job.attempts or job.due_at_ms <= now_ms:
-            continue
+    runs = [run for run in yard.schedules.runs_from(schedule.uid, now_ms - schedule.jitter_ms) if not run.by_request]
+    jobs = {job.id: job for job in yard.jobs.find_many([run.job_id for run in runs if run.job_id is not None])}
+    for run in runs:
+        job = jobs.get(run.job_id or 0)
         for _ in range(RACE_TRIES):
+            if job is None or job.state is not State.PENDING or job.attempts or job.due_at_ms <= now_ms:
+                break
             after = replace(schedule, next_ms=run.at_ms, runs=schedule.runs - 1, revision=schedule.revision + 1)
             beside = (*yard.schedules.changing(schedule, after), yard.schedules.forgetting_run(schedule.uid, run))
             try:
                 yard.jobs.skip(job, TAKEN_BACK, now_ms, *beside)
             except JobRefused:
+                job = yard.jobs.find(job.id)
                 schedule = find(yard, schedule.name)
-                break  # it moved on in between
             except TransactionRefused:
                 schedule = find(yard, schedule.name)
-                continue
-            schedule = after
-            break
+            else:
+                schedule = after
+                break
         else:
             raise _restless(schedule.name)
     return schedule

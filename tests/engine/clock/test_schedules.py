@@ -315,6 +315,18 @@ def test_pausing_takes_back_what_was_handed_over(w: World) -> None:
     assert sorted(job.state for job in w.jobs()) == [State.CANCELED, State.SUCCESS]
 
 
+def test_what_is_touched_meanwhile_is_taken_back_all_the_same(w: World) -> None:
+    made(w, every_ms=None, at_ms=START_MS + MINUTE_MS)
+    (job,) = w.jobs()
+
+    def send_again() -> None:
+        w.yard.jobs.resend(job, w.clock.ms, w.clock.ms + 1)
+
+    with before(w.yard.jobs.table.client, "TransactWriteItems", send_again, number=2):
+        schedules.pause(w.yard, "s")
+    assert [each.state for each in w.jobs()] == [State.CANCELED]
+
+
 def test_resuming_goes_on_from_now_and_notes_what_was_left_out(w: World) -> None:
     made(w)
     schedules.pause(w.yard, "s")
