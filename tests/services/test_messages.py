@@ -57,6 +57,8 @@ class TestPublishing:
             trace_id=f"own-{topic}",
             meta={"by": "test"},
             error=None,
+            schedule=None,
+            slot_time=None,
             created_at=now,
             updated_at=now,
         )

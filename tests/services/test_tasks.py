@@ -125,6 +125,8 @@ class TestCreate:
             trace_id=made.trace_id,
             created_user_id="u-1",
             completed_user_id=None,
+            schedule=None,
+            slot_time=None,
             start_time=now + 1.5 * SECOND,
             started_at=None,
             completed_at=None,
