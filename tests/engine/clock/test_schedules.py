@@ -131,6 +131,17 @@ def test_two_clocks_that_meet_make_each_slot_once(w: World) -> None:
     assert slots_of(w) == minutes(1, 2, 3, 4)
 
 
+def test_slots_that_cannot_be_handed_over_with_the_request_are_left_to_the_clock(w: World) -> None:
+    def away() -> None:
+        raise EndpointConnectionError(endpoint_url="https://aws.test")
+
+    with before(w.yard.jobs.table.client, "TransactWriteItems", away, number=2):  # the schedule is written by then
+        found = made(w)
+    assert (found.runs, found.next_ms, slots_of(w)) == (0, START_MS + MINUTE_MS, [])
+    w.tick()
+    assert slots_of(w) == minutes(1, 2)
+
+
 def test_a_clock_that_dies_after_the_write_leaves_the_sending_to_the_next(w: World) -> None:
     made(w)
     w.clock.move(MINUTE_MS)
