@@ -121,6 +121,7 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
         target.choose_endpoint(endpoint_url)
     elif stage is None or stage == target.LOCAL_STAGE:
         target.choose_emulator(_local_endpoint(url))
+    target.find_handlers_here()
 
 
 def parsed(text: str, what: str) -> Any:

@@ -135,8 +135,8 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
 
 def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     """The record of a new job, its body put where it belongs if that is the bucket."""
-    now_ms = yard.now_ms()
     job_id, uid = yard.ids.new(), yard.token()
+    now_ms = yard.now_ms()  # behind the first call of a process, whose answer has set a clock that is wrong
     content = {"input": new_job.input, "options": new_job.options, "context": new_job.context, "next": new_job.next}
     members = [f'"{name}":{to_json(value, name)}' for name, value in content.items() if value is not None]
     text = f"{{{','.join(members)}}}"

@@ -27,6 +27,7 @@ BEATS_PER_LEASE = 3
 TICK_S = 0.25
 SHARE_AFTER_MS = 2_000  # how long a job may keep the rest of its batch waiting
 STUCK_EXIT_CODE = 70
+CLOCK_SETTINGS = 3  # how often the messages are hidden at most while the clock is being set
 
 
 class Heartbeat:
@@ -58,13 +59,17 @@ class Heartbeat:
     def extend_visibility(self) -> int:
         """Hide all messages for one lease from now; returns until when, in ms since 1970.
 
-        The time is read before the call, so the ledger's lease never outlives the hiding.
+        The time is read before the call, so the ledger's lease never outlives the hiding. The first answers of AWS may
+        set the clock meanwhile: then the time before means nothing, and the messages are hidden anew.
         """
         with self._lock:
             lease_s = self._yard.settings.lease_s
-            self._beat_at_ms = self._yard.now_ms()
-            if self._messages:
-                self._yard.transport.hide(list(self._messages.values()), lease_s)
+            for _ in range(CLOCK_SETTINGS):
+                self._beat_at_ms = self._yard.now_ms()
+                if self._messages:
+                    self._yard.transport.hide(list(self._messages.values()), lease_s)
+                if 0 <= self._yard.now_ms() - self._beat_at_ms < lease_s * 1_000 // 2:
+                    break
             self.hidden_until_ms = self._beat_at_ms + lease_s * 1_000
             return self.hidden_until_ms
 
@@ -75,7 +80,7 @@ class Heartbeat:
         """
         with self._lock:
             silent_ms = self._yard.now_ms() - self._beat_at_ms
-            is_late = silent_ms * 2 >= self._yard.settings.lease_s * 1_000
+            is_late = not 0 <= silent_ms * 2 < self._yard.settings.lease_s * 1_000
             return self.extend_visibility() if is_late else self.hidden_until_ms
 
     def begin(self, message: Received) -> bool:

@@ -19,10 +19,40 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, Reject
-from tests.support.steps import LEASE_MS, a_message, a_task, hidden_for_ms, message_of, stolen, take, using, work
+from tests.support.steps import (
+    LEASE_MS,
+    a_message,
+    a_task,
+    before,
+    hidden_for_ms,
+    message_of,
+    stolen,
+    take,
+    using,
+    work,
+)
 from tests.support.waiting import until
 from tests.support.worlds import World
 from tests.support.yards import START_MS, events_of
+
+# -- the lease ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("off_ms", [300_000, -300_000])
+def test_a_clock_that_the_first_answer_sets_right_makes_no_lease_of_the_wrong_time(w: World, off_ms: int) -> None:
+    leases, off = [], [off_ms]
+
+    @task("t")
+    def handler(_: Any, context: Context) -> None:
+        leases.append(w.job(context.job.id).lease_until_ms)
+
+    using(w, handler)
+    a_task(w)
+    w.yard = replace(w.yard, now_ms=lambda: w.clock() + off[0])
+    with before(w.yard.transport.client, "ChangeMessageVisibilityBatch", lambda: off.insert(0, 0)):
+        work(w)
+    assert leases == [START_MS + LEASE_MS]
+
 
 # -- time-outs ----------------------------------------------------------------------------------------
 
