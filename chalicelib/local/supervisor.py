@@ -152,9 +152,9 @@ class Supervisor:
         threading.Thread(target=self._renew_the_rest, name="renewal", daemon=True).start()
 
     def _renew_the_rest(self) -> None:
-        """Renew the processes that nobody waits for, one after the other: they start from nothing."""
+        """Renew the processes that nobody waits for, hooks first, one after the other: they start from nothing."""
         with self._renewing:
-            for child in self._children:
+            for child in sorted(self._children, key=lambda child: not child.name.startswith(HOOKS)):
                 if child not in self._prompt and self._loads(child):
                     child.switch()
             if self._clock is not None:
