@@ -3,8 +3,8 @@
     python -m tests.benchmarks.schedules [stored ...]
 
 First 10,000 that are due in one minute: in how many invocations of the clock, and in what time, all of them are handed
-over on the embedded emulator; then a thousand with every write answered as late as AWS does, without the emulator: what
-is left is Taskyard's own time, and the emulator's for reads. Then the step of a tick that hands over slots, ten of which
+over on the embedded emulator; then a thousand with every write answered as late as AWS does, without the emulator. What
+is left is Taskyard's own time, and the emulator's for reads. Then the step of a tick that hands over slots, where ten
 are due, with 0, 1,000 and 100,000 schedules (or as many as the command says) stored that are not: its requests, the
 units that they read, the time of this process's processor, and the time in all. Asserts nothing.
 """
