@@ -123,6 +123,8 @@ def client(
             read_timeout=read_timeout_s,
             retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=POOL_CONNECTIONS,
+            # DynamoDB checks again; of a transaction of a hundred actions, to check it here takes longer than all else.
+            parameter_validation=service != "dynamodb",
             tcp_keepalive=True,
             # A checksum of what boto itself just serialised buys nothing and some emulators refuse it.
             request_checksum_calculation="when_required",
