@@ -6,8 +6,9 @@ Key layout::
     schedule                <name>                the schedule of core/schedules.py, its work as JSON text
     schedule_code           declared              fingerprint, names: the schedules of the code, as they were made last
     schedule_due#<shard>    <next slot>#<name>    nothing more: the schedules by the time of their next slot
-    schedule_runs#<uid>     <slot>                job: what the slot made, or skipped: why; until_ms and count where one
-                            <time>#<job>          item tells of several slots in a row; the second form: by request
+    schedule_runs#<uid>     <slot>                job: what the slot made
+                            <slot>#0              skipped: why it made none; of several in a row until_ms and count
+                            <time>#<job>          job: what was made by request
 
 Every change of a schedule raises its revision and demands the one that was read, in one transaction with its place
 among the due and with the jobs of the slots that it hands over. So a slot is handed over once, whoever tries.
@@ -31,6 +32,7 @@ DECLARED = {"kind": f"{KIND}_code", "name": "declared"}
 DUE = f"{KIND}_due#"
 DUE_SHARDS = 2  # each takes 1,000 write units a second: 10,000 schedules in the same minute need 700
 RUN_POSITION = r"[0-9]{13}(#[0-9]{1,16})?"
+SKIPPED = "#0"  # behind the time: a slot that ran ahead of it has its own note
 RUNS_KEPT_S = 90 * 86_400
 
 
@@ -153,7 +155,7 @@ class Schedules:
         """The action that notes slots that made no job."""
         item = {
             "kind": _runs(uid),
-            "name": f"{skip.first_ms:013d}",
+            "name": f"{skip.first_ms:013d}{SKIPPED}",
             "skipped": skip.reason.value,
             "until_ms": skip.last_ms,
             "expires_at_s": now_s + RUNS_KEPT_S,
@@ -208,5 +210,5 @@ def _run(item: dict[str, object]) -> RunItem:
         skipped=None if skipped is None else SkipReason(str(skipped)),
         until_ms=item.get("until_ms"),  # type: ignore[arg-type]
         count=item.get("count"),  # type: ignore[arg-type]
-        by_request=bool(requested),
+        by_request=requested not in ("", "0"),
     )

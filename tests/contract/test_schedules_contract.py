@@ -170,8 +170,8 @@ class TestRuns:
         found = yard.schedules.runs(name, None, 10)
         assert found == [
             RunItem(f"{NOW + 6:013d}#9", NOW + 6, 9, by_request=True),
-            RunItem(f"{NOW + 6:013d}", NOW + 6, skipped=SkipReason.PAUSED, until_ms=NOW + 9),
-            RunItem(f"{NOW + 2:013d}", NOW + 2, skipped=SkipReason.MISSED, until_ms=NOW + 4, count=3),
+            RunItem(f"{NOW + 6:013d}#0", NOW + 6, skipped=SkipReason.PAUSED, until_ms=NOW + 9),
+            RunItem(f"{NOW + 2:013d}#0", NOW + 2, skipped=SkipReason.MISSED, until_ms=NOW + 4, count=3),
             RunItem(f"{NOW:013d}", NOW, 7),
         ]
         assert yard.schedules.runs(name, None, 1) == found[:1]
