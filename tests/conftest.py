@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,11 @@ GARBAGE_THRESHOLDS = (50_000, 20, 10)
 
 settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the machine than of it
 settings.load_profile("unhurried")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than there are cores: tests of whole installations wait for half of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)

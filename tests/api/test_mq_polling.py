@@ -227,5 +227,5 @@ class TestFail:
         poll(api, topic)
         reason = "line 1\n\tline 2 ünï\r\n" + "x" * 10_000
         assert api.post("/mq/message/fail", {"id": record["id"], "error": reason}).json["error"] == reason[:500]
-        detail = {"attempt": 1, "error": reason[:80], "cause": "consumer"}
+        detail = {"attempt": 1, "error": f"{reason[:79]}…", "cause": "consumer"}
         assert trace(api, record["traceId"])[-1] == ("MOVED_TO_DLQ", detail)
