@@ -65,8 +65,8 @@ def test_a_pause_finds_the_handlers_of_the_current_folder(tmp_path: Path, monkey
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     registry.cache_clear()
     try:
-        ended = CliRunner().invoke(main, ["pause", "mail.send", "--stage", "dev"])
+        ended = CliRunner().invoke(main, ["pause", "mail.send", "--stage", "undeclared"])
     finally:
         registry.cache_clear()
     assert "No module named" not in ended.stderr
-    assert ended.stderr.splitlines()[-1].startswith("  the stage dev is not deployed")
+    assert ended.stderr.splitlines()[-1].startswith("  the stage undeclared is not deployed")
