@@ -18,7 +18,7 @@ from chalicelib.engine.health import CLOCK_LATE_MS
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import ASIDE
-from chalicelib.store.schedules import DUE_SHARDS, Schedules
+from chalicelib.store.schedules import DUE_SHARDS, Due, Schedules
 from chalicelib.store.table import Table
 from infra.doctor import watch
 from infra.doctor.findings import Check, Level, Observation, compared, ok
@@ -145,18 +145,7 @@ def _overdue(installation: Installation) -> Iterator[Observation]:
     for shard in range(installation.settings.index_shards):
         waiting += [(item["wake_at_ms"], item["job"]) for item in _woken(installation, f"due#{shard}", 1)]
     wake_at_ms, job = min(waiting, default=(now_ms, None))
-    late_ms = now_ms - wake_at_ms
-    if late_ms <= OVERDUE_AFTER_MS:
-        yield ok("longest overdue", "none is late")
-        return
-    log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
-    yield Observation(
-        level=Level.WARN,
-        what="longest overdue",
-        expected=f"at most {OVERDUE_AFTER_MS // 1_000} s",
-        found=f"job {job}, for {late_ms // 1_000} s",
-        remedy=f"the clock does not come to it: see {_tail(installation, log)}",
-    )
+    yield _longest_overdue(installation, f"job {job}", now_ms - wake_at_ms, "the clock does not come to it: see")
 
 
 def _schedules(installation: Installation) -> Iterator[Observation]:
@@ -164,17 +153,22 @@ def _schedules(installation: Installation) -> Iterator[Observation]:
     now_ms = installation.now_ms()
     schedules = Schedules(_directory(installation).table)
     due = [found for shard in range(DUE_SHARDS) for found in islice(schedules.due(shard, now_ms, 1), 1)]
-    first = min(due, default=None)
-    if first is None or now_ms - first.at_ms <= OVERDUE_AFTER_MS:
-        yield ok("longest overdue", "none is late")
-        return
+    first = min(due, default=Due(now_ms, ""))
+    why = "see why, under the words passed over:"
+    yield _longest_overdue(installation, f"schedule {first.name}", now_ms - first.at_ms, why)
+
+
+def _longest_overdue(installation: Installation, named: str, late_ms: int, why: str) -> Observation:
+    """Whether what the clock should have come to longest ago is late; ``why`` leads to the clock's log."""
+    if late_ms <= OVERDUE_AFTER_MS:
+        return ok("longest overdue", "none is late")
     log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
-    yield Observation(
+    return Observation(
         level=Level.WARN,
         what="longest overdue",
         expected=f"at most {OVERDUE_AFTER_MS // 1_000} s",
-        found=f"schedule {first.name}, for {(now_ms - first.at_ms) // 1_000} s",
-        remedy=f"see why, under the words passed over: {_tail(installation, log)}",
+        found=f"{named}, for {late_ms // 1_000} s",
+        remedy=f"{why} {_tail(installation, log)}",
     )
 
 
