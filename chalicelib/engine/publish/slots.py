@@ -7,6 +7,7 @@ recorded, each slot has its note. Whoever repeats it finds the schedule moved on
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -32,6 +33,7 @@ from chalicelib.store.table import TRANSACTION_MAX_ITEMS, TransactionRefused
 
 AHEAD_MS = 120_000  # two ticks: one that comes late, or not at all, makes no run late
 PARALLEL_GROUPS = 8  # transactions at a time
+RECORD_BYTES = 2_000  # what an item of a schedule or a job takes beside its work, generously
 SLOTS_A_STEP = 20  # a transaction holds 100 actions, a job with a body of its own takes three
 TRANSACTION_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
 SLOT_WORD, SCHEDULE_WORD = "{{slot}}", "{{schedule}}"
@@ -160,13 +162,14 @@ class _Step:
     @property
     def weight(self) -> int:
         """About how many bytes it has in a transaction."""
-        return sum(len(each.job.body or "") + len(each.body or "") + 1_500 for each in self.made) + 2_000
+        bodies = sum(len(each.job.body or "") + len(each.body or "") + RECORD_BYTES for each in self.made)
+        return bodies + _item_bytes(self.after)
 
 
 def _step(yard: Yard, schedule: Schedule, until_ms: int | None = None, leaving_out: Left | None = None) -> _Step:
     """What the slots up to a time (default: those that fall due soon) come to; none of them where they are left out."""
     now_ms = yard.now_ms()
-    wanted = plan(schedule, now_ms, now_ms + AHEAD_MS if until_ms is None else until_ms, SLOTS_A_STEP)
+    wanted = plan(schedule, now_ms, now_ms + AHEAD_MS if until_ms is None else until_ms, _slots_that_fit(schedule))
     if leaving_out is not None:
         wanted = _without_slots(wanted, leaving_out)
     after = replace(
@@ -185,6 +188,16 @@ def _step(yard: Yard, schedule: Schedule, until_ms: int | None = None, leaving_o
         actions.append(yard.schedules.noting_run(schedule.uid, slot.slot_ms, prepared.job.id, now_s))
     actions += [yard.schedules.noting_skip(schedule.uid, skip, now_s) for skip in wanted.skipped]
     return _Step(schedule, after, made, tuple(actions), frozenset(notes))
+
+
+def _item_bytes(schedule: Schedule) -> int:
+    """About how many bytes a schedule has in its item; each of its jobs has as many, or fewer."""
+    return len(json.dumps(schedule.work)) + RECORD_BYTES
+
+
+def _slots_that_fit(schedule: Schedule) -> int:
+    """How many slots one transaction holds, beside the schedule itself."""
+    return min(SLOTS_A_STEP, TRANSACTION_MAX_BYTES // _item_bytes(schedule) - 1)
 
 
 def _made(yard: Yard, schedule: Schedule, slot: Slot, now_ms: int) -> Prepared:

@@ -664,6 +664,22 @@ def test_who_dies_before_sending_leaves_to_the_next_what_is_near_and_travels(w: 
     assert [json.loads(message.body)["id"] for message in w.messages()] == [near.id]
 
 
+def test_slots_of_much_work_share_no_transaction_that_is_too_large(w: World) -> None:
+    sizes = []
+
+    def measured(params: Any, **_: Any) -> None:
+        sizes.append(len(params["body"]))
+
+    events = w.yard.jobs.table.client.meta.events
+    events.register_first("before-call.dynamodb.TransactWriteItems", measured)
+    try:
+        made(w, every_ms=5 * SECOND_MS, work={"type": "t", "input": "x" * 250_000})
+    finally:
+        events.unregister("before-call.dynamodb.TransactWriteItems", measured)
+    assert slots_of(w) == [number * 5 * SECOND_MS for number in range(1, 25)]
+    assert max(sizes) < 4_000_000
+
+
 def test_the_earliest_come_first_where_time_is_short(w: World) -> None:
     for number in range(8):
         made(w, f"s{number}", start_ms=START_MS + 3 * MINUTE_MS + (8 - number) * SECOND_MS, max_runs=1)
