@@ -318,7 +318,7 @@ class TestEnds:
             service.process.send_signal(signal.SIGINT)
             until(lambda: "stopping" in words(service.log))
             service.process.send_signal(signal.SIGINT)
-            assert service.process.wait(5) == 130
+            assert service.process.wait(COMMAND_TIMEOUT_S) == 130
             until(lambda: not any(is_running(pid) for pid in pids))
 
     def test_kill_9_of_the_supervisor_leaves_no_process(self, tmp_path: Path) -> None:
