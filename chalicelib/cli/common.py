@@ -18,6 +18,7 @@ from chalicelib import settings
 from chalicelib.cli.http_client import Refused, Service, Unreachable
 from chalicelib.cli.output import complain
 from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_OF, priority_of
 from infra.deploy import target
 from infra.deploy.localstack import resolved
 from infra.deploy.stages import choose_local_stage, choose_stage, is_declared
@@ -43,6 +44,15 @@ TABLE_OPERATIONS = frozenset(
 
 Command = Callable[..., None]
 
+
+def priority(value: str) -> int:
+    """A priority that is given as a number or by its name. Raises click's ``BadParameter``."""
+    try:
+        return priority_of(value if value in PRIORITY_OF else int(value))
+    except (ValueError, InvalidInput):
+        raise click.BadParameter(f"expected {PRIORITY_EXPECTED}, got {value}") from None
+
+
 url_option = click.option(
     "--url", envvar="TASKYARD_URL", default=DEFAULT_URL, show_default=True, help="Of the API. Or TASKYARD_URL."
 )
@@ -51,6 +61,9 @@ endpoint_option = click.option(
     "--endpoint-url",
     envvar="AWS_ENDPOINT_URL",
     help="An emulator instead of AWS: its URL, or the word localstack. Or AWS_ENDPOINT_URL.",
+)
+priority_option = click.option(
+    "--priority", type=priority, help="Larger is sooner: -1000 to 1000, low, normal, medium, high or critical."
 )
 idempotency_key_option = click.option(
     "--idempotency-key",

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import click
 
-from chalicelib.cli.common import REFUSED, calls_service, idempotency_key_option, parsed
+from chalicelib.cli.common import REFUSED, calls_service, idempotency_key_option, parsed, priority_option
 from chalicelib.cli.http_client import BATCH_MAX, Document, Service, batches
 from chalicelib.cli.output import complain, present, show_page, show_record, show_rows, show_text
 
@@ -60,7 +60,7 @@ def mq(path: str) -> str:
 @click.argument("topic")
 @click.argument("payload", required=False)
 @click.option("--file", "lines", type=click.File(encoding="utf-8"), help="JSON lines, a payload each; - is stdin.")
-@click.option("--priority", type=int, help="Larger is sooner.")
+@priority_option
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
 @click.option("--at", metavar="TIME", help="Start no earlier than TIME, as ISO 8601.")
 @click.option("--max-retries", type=int, help="How many deliveries may fail, the last one included.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli.common import calls_service, parsed
+from chalicelib.cli.common import calls_service, parsed, priority_option
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 
@@ -46,7 +46,7 @@ def schedules() -> None:
 @click.option("--type", "type_", help="The task to create.")
 @click.option("--topic", help="Instead: the topic to publish to.")
 @click.option("--input", "input_", metavar="JSON", help="Of the task, or the payload of the message.")
-@click.option("--priority", type=int, help="Larger is sooner.")
+@priority_option
 @click.option("--missed", type=click.Choice(["skip", "last", "all"]), help="Runs that were missed; default last.")
 @click.option("--overlap", type=click.Choice(["allow", "skip", "queue"]), help="Beside one before; default allow.")
 @click.option("--jitter", "jitterS", type=float, metavar="SECONDS", help="Start up to so much later.")

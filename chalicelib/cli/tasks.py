@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli.common import calls_service, idempotency_key_option, parsed
+from chalicelib.cli.common import calls_service, idempotency_key_option, parsed, priority_option
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_page, show_record, show_rows, show_text
 
@@ -43,7 +43,7 @@ def tasks() -> None:
 @click.option("--target-id", default="cli", show_default=True, help="What the task is about.")
 @click.option("--target-type", default="cli", show_default=True, help="What sort of thing that is.")
 @click.option("--manual", is_flag=True, help="A person completes it; no handler runs it.")
-@click.option("--priority", type=int, help="Larger is sooner.")
+@priority_option
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
 @click.option("--max-retries", type=int, help="How often it is tried again after the first failure.")
 @click.option("--timeout", type=int, metavar="MS", help="Milliseconds an attempt may take.")

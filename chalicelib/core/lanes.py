@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from chalicelib.core.errors import InvalidInput
 
 PRIORITY_MIN = -1_000
 PRIORITY_MAX = 1_000
@@ -32,6 +34,11 @@ class Band(StrEnum):
 
 SOONEST_FIRST = (Band.CRITICAL, Band.HIGH, Band.MEDIUM, Band.NORMAL, Band.LOW)
 DEFAULT_BANDS = (Band.HIGH, Band.NORMAL, Band.LOW)
+PRIORITY_OF: Mapping[str, int] = {Band.LOW: -10, Band.NORMAL: 0, Band.MEDIUM: 5, Band.HIGH: 10, Band.CRITICAL: 15}
+"""What the names of priorities stand for."""
+
+PRIORITY_NAMES = "low, normal, medium, high or critical"
+PRIORITY_EXPECTED = f"{PRIORITY_NAMES}, or a whole number, {PRIORITY_MIN} to {PRIORITY_MAX}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,22 @@ def band_of(priority: int) -> Band:
     if priority < 0:
         return Band.LOW
     return (Band.NORMAL, Band.MEDIUM, Band.HIGH, Band.CRITICAL)[min(priority // 5, 3)]
+
+
+def priority_named(name: str) -> int:
+    """The priority of a name: low -10, normal 0, medium 5, high 10, critical 15. Raises ``InvalidInput``."""
+    if name not in PRIORITY_OF:
+        raise InvalidInput("no priority has this name", field="priority", expected=PRIORITY_NAMES, got=name)
+    return PRIORITY_OF[name]
+
+
+def priority_of(given: int | str) -> int:
+    """A priority that is given as a number, -1000 to 1000, or by its name. Raises ``InvalidInput``."""
+    if isinstance(given, str) and given in PRIORITY_OF:
+        return PRIORITY_OF[given]
+    if type(given) is not int or not PRIORITY_MIN <= given <= PRIORITY_MAX:
+        raise InvalidInput("this is no priority", field="priority", expected=PRIORITY_EXPECTED, got=given)
+    return given
 
 
 def nearest(band: Band, declared: Iterable[Band]) -> Band:

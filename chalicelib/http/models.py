@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -20,12 +20,15 @@ from pydantic import (
     JsonValue,
     PlainValidator,
     StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN, TOPIC_MAX_CHARS
+from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_MAX, PRIORITY_MIN, PRIORITY_OF, TOPIC_MAX_CHARS
 from chalicelib.core.naming import NAME, instead_of
 from chalicelib.core.texts import readable
 
@@ -135,6 +138,14 @@ def _no_boolean(value: Any) -> Any:
     return value
 
 
+def _priority(value: Any, as_number: ValidatorFunctionWrapHandler) -> int:
+    try:
+        number: int = as_number(PRIORITY_OF.get(value, value) if isinstance(value, str) else value)
+    except ValidationError:
+        raise ValueError(PRIORITY_EXPECTED) from None
+    return number
+
+
 def _as_text(value: Any) -> Any:
     """An object as its JSON text; that stands for what a client's language calls an error."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else value
@@ -199,8 +210,11 @@ Id = Annotated[str | int, NOT_BOOLEAN]
 Whole = Annotated[int, NOT_BOOLEAN]
 """A whole number; JavaScript's ``true`` is none."""
 
-Priority = Annotated[int, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX), NOT_BOOLEAN]
-"""Larger is sooner."""
+_PriorityNumber = Annotated[int, Field(ge=PRIORITY_MIN, le=PRIORITY_MAX), NOT_BOOLEAN]
+_PriorityName = Literal["low", "normal", "medium", "high", "critical"]
+
+Priority = Annotated[_PriorityNumber, WrapValidator(_priority, json_schema_input_type=_PriorityNumber | _PriorityName)]
+"""Larger is sooner: a number, or the name that stands for it."""
 
 Many = Annotated[list[_Item], BeforeValidator(_as_list)]
 """A list in a query string, where one value looks like no list: ``ids=1`` as well as ``ids=1&ids=2``."""

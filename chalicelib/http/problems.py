@@ -125,7 +125,7 @@ class Problem:
 class DetailBody(AnswerModel):
     """One field that is wrong."""
 
-    field: str = Field(description="Where, as a dotted path", examples=["options.priority"])
+    field: str = Field(description="Where, as a dotted path", examples=["next.maxRetries"])
     expected: str = Field(description="What would have been right", examples=["a valid integer"])
     got: str = Field(description="What came, shortened; secrets are blanked", examples=["high"])
 
@@ -138,10 +138,10 @@ class ProblemBody(AnswerModel):
     status_code: int = Field(description="The HTTP status", examples=[422])
     error: str = Field(description="The status in words", examples=["Unprocessable Entity"])
     message: str = Field(
-        description="What is wrong", examples=["options.priority in the body: expected a valid integer, got high"]
+        description="What is wrong", examples=["next.maxRetries in the body: expected a valid integer, got high"]
     )
     details: list[DetailBody] | None = Field(default=None, description="The fields that are wrong, at most 20")
-    remedy: str | None = Field(default=None, description="What to do about it", examples=["omit it for priority 0"])
+    remedy: str | None = Field(default=None, description="What to do about it", examples=["omit it for the default"])
 
 
 @dataclass(frozen=True, slots=True)

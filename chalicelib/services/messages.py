@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from chalicelib.core.decisions import Outcome, Succeeded
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
-from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.lanes import priority_of
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.new_job import NewJob
@@ -52,7 +52,7 @@ class NewMessage:
 
     topic: str
     payload: Mapping[str, Any]
-    priority: int = 0
+    priority: int | str = 0
     execute_at: datetime | None = None
     max_retries: int | None = None
     trace_id: str | None = None
@@ -66,7 +66,7 @@ def publish(
     topic: str,
     payload: Mapping[str, Any],
     *,
-    priority: int = 0,
+    priority: int | str = 0,
     execute_at: datetime | None = None,
     max_retries: int | None = None,
     trace_id: str | None = None,
@@ -77,11 +77,11 @@ def publish(
 ) -> Message:
     """Publish a message and answer its record.
 
-    ``priority`` (-1000 to 1000): larger is sooner. ``execute_at``: not before this aware time, at most ten years
-    ahead; in the past: now. ``max_retries`` (0 to 100): how many deliveries may fail, the last one included; unless
-    told, as the topic's subscribers declare, or ``TASKYARD_MQ_MAX_RETRIES`` (3). ``trace_id``: your own; made unless
-    told. ``meta``: more about the message. Two publications with one ``idempotency_key`` are one message. ``once``: a
-    name, ``within`` a handler's context; see above.
+    ``priority``: larger is sooner, -1000 to 1000, or low, normal, medium, high or critical. ``execute_at``: not before
+    this aware time, at most ten years ahead; in the past: now. ``max_retries`` (0 to 100): how many deliveries may
+    fail, the last one included; default as the topic's subscribers declare, or ``TASKYARD_MQ_MAX_RETRIES`` (3).
+    ``trace_id``: your own; default a new one. ``meta``: more about the message. Two publications with one
+    ``idempotency_key`` are one message. ``once``: a name, ``within`` a handler's context; see above.
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another message, and
     ``Unavailable`` when AWS does not answer (the message may or may not be published).
@@ -237,7 +237,7 @@ def _new_job(wanted: NewMessage) -> NewJob:
         type=checks.topic(wanted.topic),
         input=checks.document("payload", wanted.payload),
         options=None if wanted.meta is None else checks.document("meta", wanted.meta),
-        priority=checks.whole("priority", wanted.priority, PRIORITY_MIN, PRIORITY_MAX),
+        priority=priority_of(wanted.priority),
         due_at_ms=None if wanted.execute_at is None else checks.at_ms("execute_at", wanted.execute_at),
         max_attempts=None if tries is None else max(1, checks.whole("max_retries", tries, 0, ATTEMPTS_MAX)),
         trace_id=checks.maybe_name("trace_id", wanted.trace_id),

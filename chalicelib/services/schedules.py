@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 from chalicelib.core import schedules as rules
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX
+from chalicelib.core.lanes import priority_of
 from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source, moment_to_ms, seconds_to_ms
 from chalicelib.core.schedules import preview as upcoming
 from chalicelib.core.signature import without_secrets
@@ -210,7 +211,7 @@ def _message(field: str, given: object) -> dict[str, Any]:
         told = {
             "topic": checks.topic(found.get("topic")),
             "payload": checks.document("payload", found.get("payload", {})),
-            "priority": task_orders.priority(found.get("priority", 0)),
+            "priority": priority_of(found.get("priority", 0)),
             "maxRetries": None if retries is None else checks.whole("maxRetries", retries, 0, ATTEMPTS_MAX),
             "meta": task_orders.maybe_document("meta", found.get("meta")),
         }

@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
-from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.lanes import priority_of
 from chalicelib.core.retry import Backoff, backoff_from
 from chalicelib.core.signature import check_secret_in
 from chalicelib.engine.handlers.script_files import SCRIPT_NAME
@@ -44,7 +44,7 @@ class NextTask:
     script_name: str | None = None
     options: Mapping[str, Any] | None = None
     context: Mapping[str, Any] | None = None
-    priority: int | None = None
+    priority: int | str | None = None
     max_retries: int | None = None
     timeout_ms: int | None = None
     next: NextTask | Mapping[str, Any] | None = None
@@ -95,7 +95,7 @@ def _request_of(task: NextTask) -> dict[str, Any]:
         "scriptName": script(task.script_name),
         "options": maybe_document("options", task.options),
         "context": context(task.context),
-        "priority": None if task.priority is None else priority(task.priority),
+        "priority": None if task.priority is None else priority_of(task.priority),
         "maxRetries": None if task.max_retries is None else attempts(task.max_retries) - 1,
         "timeout": timeout_ms(task.timeout_ms),
         "next": None if task.next is None else next_request(task.next),
@@ -159,11 +159,6 @@ def delay_ms(delay_s: float) -> int:
 def timeout_ms(given: int | None) -> int | None:
     """A time-out of 0 (none) to a day, if one is given. Raises ``InvalidInput``."""
     return None if given is None else checks.whole("timeout_ms", given, 0, TIMEOUT_MAX_MS)
-
-
-def priority(given: int) -> int:
-    """A priority. Raises ``InvalidInput``."""
-    return checks.whole("priority", given, PRIORITY_MIN, PRIORITY_MAX)
 
 
 def attempts(max_retries: int) -> int:

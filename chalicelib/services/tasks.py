@@ -22,6 +22,7 @@ from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.lanes import priority_of
 from chalicelib.core.retry import Backoff
 from chalicelib.core.signature import secret_in, verify
 from chalicelib.core.states import Kind, State
@@ -84,7 +85,7 @@ def create(
     script_name: str | None = None,
     options: Mapping[str, Any] | None = None,
     context: Mapping[str, Any] | None = None,
-    priority: int = 0,
+    priority: int | str = 0,
     max_retries: int | None = None,
     backoff: Backoff | str | bool | Mapping[str, Any] | None = None,
     timeout_ms: int | None = None,
@@ -100,11 +101,11 @@ def create(
     ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (default ``index``), or
     ``manual``, completed by a person. ``input``: any value that JSON has a form for (docs/handlers.md). ``delay_s``
     (0 to ten years): not before so many seconds from now. ``context``: kept with it; its ``secret`` is what
-    ``callback_with_signature`` and the like are signed with, and is never shown. ``priority`` (-1000 to 1000): larger
-    is sooner. ``max_retries`` (0 to 99), ``backoff`` and ``timeout_ms`` (of an attempt, or of the wait of a parked
-    task; 0: none) default to those of the handler; the backoff may be one of kue's forms, too: ``True``
-    (``delay_s`` again before each retry), ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a
-    function declared with ``@backoff``.
+    ``callback_with_signature`` and the like are signed with, and is never shown. ``priority``: larger
+    is sooner, -1000 to 1000, or low, normal, medium, high or critical. ``max_retries`` (0 to 99), ``backoff`` and
+    ``timeout_ms`` (of an attempt, or of the wait of a parked task; 0: none) default to those of the handler; the
+    backoff may be one of kue's forms, too: ``True`` (``delay_s`` again before each retry),
+    ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
     ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
     ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
     ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
@@ -121,7 +122,7 @@ def create(
         input=jsonable(input, "input"),
         options=task_orders.maybe_document("options", options),
         context=task_orders.context(context),
-        priority=task_orders.priority(priority),
+        priority=priority_of(priority),
         delay_ms=task_orders.delay_ms(delay_s) or None,
         max_attempts=None if max_retries is None else task_orders.attempts(max_retries),
         timeout_ms=task_orders.timeout_ms(timeout_ms),

@@ -8,6 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_OF
 from tests.support.mq import HOUR_MS, ODD_TOPICS, listed, poll, problem, publish, publish_like, with_offset
 from tests.support.service import Reply, Service, written
 
@@ -42,6 +43,14 @@ class TestPublish:
         assert isinstance(record["id"], str)
         assert int(record["id"]) > 0
         assert listed(api, topic=topic) == [record]
+
+    def test_a_priority_by_name(self, api: Service, topic: str) -> None:
+        published = {name: publish(api, topic, priority=name)["priority"] for name in PRIORITY_OF}
+        assert published == {"low": -10, "normal": 0, "medium": 5, "high": 10, "critical": 15}
+        messages = [{"topic": topic, "payload": {}, "priority": name} for name in ("high", "low")]
+        results = api.post("/mq/message/publish-batch", {"messages": messages}).json["results"]
+        assert [result["message"]["priority"] for result in results] == [10, -10]
+        assert [message["priority"] for message in poll(api, topic)] == [15, 10, 10, 5, 0, -10, -10]
 
     def test_every_field_that_can_be_given(self, api: Service, topic: str) -> None:
         trace_id = f"{topic} / trace"
@@ -142,10 +151,13 @@ class TestPublish:
             ({"payload": None}, ("payload", "an object", "null")),
             ({"payload": "text"}, ("payload", "an object", "text")),
             ({"payload": [1]}, ("payload", "an object", "a list of 1")),
-            ({"priority": "high"}, ("priority", "a valid integer", "high")),
-            ({"priority": 1.5}, ("priority", ANY, "1.5")),
-            ({"priority": 1_001}, ("priority", "less than or equal to 1000", "1001")),
-            ({"priority": -1_001}, ("priority", "greater than or equal to -1000", "-1001")),
+            ({"priority": "urgent"}, ("priority", PRIORITY_EXPECTED, "urgent")),
+            ({"priority": "High"}, ("priority", PRIORITY_EXPECTED, "High")),
+            ({"priority": True}, ("priority", PRIORITY_EXPECTED, "true")),
+            ({"priority": ["high"]}, ("priority", PRIORITY_EXPECTED, "a list of 1")),
+            ({"priority": 1.5}, ("priority", PRIORITY_EXPECTED, "1.5")),
+            ({"priority": 1_001}, ("priority", PRIORITY_EXPECTED, "1001")),
+            ({"priority": -1_001}, ("priority", PRIORITY_EXPECTED, "-1001")),
             ({"maxRetries": -1}, ("maxRetries", "greater than or equal to 0", "-1")),
             ({"maxRetries": 101}, ("maxRetries", "less than or equal to 100", "101")),
             ({"traceId": ""}, ("traceId", "text of at least 1 character", "an empty text")),
@@ -169,7 +181,7 @@ class TestPublish:
         assert problem(api.post("/mq/message/publish", body)) == (422, field, "a value", "nothing")
 
     def test_all_that_is_wrong_is_told_at_once(self, api: Service) -> None:
-        reply = api.post("/mq/message/publish", {"priority": "high"})
+        reply = api.post("/mq/message/publish", {"priority": "urgent"})
         assert [detail["field"] for detail in reply.json["details"]] == ["topic", "payload", "priority"]
         assert api.post("/mq/message/publish").status == 422
 
@@ -372,7 +384,7 @@ class TestPublishBatch:
             5,
             None,
             [good],
-            {**good, "priority": "high"},
+            {**good, "priority": "urgent"},
             {**good, "topic": "x" * 401},
             {**good, "idempotencyKey": ""},
             good,

@@ -110,6 +110,13 @@ class TestRoutes:
             "slots": ["2025-10-26T00:30:00.000Z", "2025-10-27T01:30:00.000Z"],
         }
 
+    def test_priorities_by_name(self, api: Service, name: str) -> None:
+        made_task = post(api, "save", name=name, everyS=60, task={**TASK, "priority": "medium"}).json
+        made_message = post(
+            api, "save", name=name, everyS=60, message={"topic": "t", "payload": {}, "priority": "low"}
+        ).json
+        assert (made_task["task"]["priority"], made_message["message"]["priority"]) == (5, -10)
+
     def test_save_creates_and_replaces_as_a_whole(self, api: Service, name: str) -> None:
         first = post(api, "save", name=name, everyS=3_600, task=TASK, jitterS=5, overlap="skip").json
         assert (first["overlap"], first["jitterS"]) == ("skip", 5.0)

@@ -8,6 +8,7 @@ from unittest.mock import ANY
 
 import pytest
 
+from chalicelib.core.lanes import PRIORITY_EXPECTED
 from chalicelib.core.retry import Exponential
 from chalicelib.core.signature import sign
 from tests.support.service import Service, written
@@ -66,6 +67,11 @@ class TestCreate:
         assert detail(api, task["id"]) == {**task, "log": [], "console": []}
         assert listed(api, {"filter.type": kind}) == [as_listed(task)]
         assert api.receive(POOL) == []  # nothing was sent
+
+    def test_priorities_by_name(self, api: Service, kind: str) -> None:
+        follow_up = {"type": kind, "runnerType": "manual", "priority": "low"}
+        task = create(api, kind, priority="critical", next=follow_up)
+        assert (task["priority"], task["next"]["priority"]) == (15, -10)
 
     def test_every_field_that_can_be_given(self, api: Service, kind: str) -> None:
         task = create(
@@ -138,7 +144,7 @@ class TestCreate:
             ({"delay": 4e8}, ("delay", "less than or equal to 315360000", ANY)),
             ({"scriptName": "../etc/passwd"}, ("scriptName", ANY, "../etc/passwd")),
             ({"scriptName": ""}, ("scriptName", ANY, "an empty text")),
-            ({"priority": 1_001}, ("priority", "less than or equal to 1000", "1001")),
+            ({"priority": 1_001}, ("priority", PRIORITY_EXPECTED, "1001")),
             ({"maxRetries": -1}, ("maxRetries", "greater than or equal to 0", "-1")),
             ({"maxRetries": 100}, ("maxRetries", "less than or equal to 99", "100")),
             ({"timeout": -1}, ("timeout", "greater than or equal to 0", "-1")),
@@ -159,6 +165,11 @@ class TestCreate:
             ({"runner": "system"}, ("runner", "runnerType", "runner")),
             ({"targetName": "x"}, ("targetName", "input.name, where filter.targetName looks for it", "targetName")),
             ({"attempts": 3}, ("attempts", "maxRetries, which does not count the first attempt", "attempts")),
+            ({"priority": "urgent"}, ("priority", PRIORITY_EXPECTED, "urgent")),
+            (
+                {"next": {"type": "flow.reported", "priority": "High"}},
+                ("next.priority", PRIORITY_EXPECTED, "High"),
+            ),
             ({"next": {"type": "flow.reported", "prio": 1}}, ("next.prio", "priority", "prio")),
             ({"backoff": {"kind": "fixed", "delay": 1}}, ("backoff.kind", "delay or type", "kind")),
             ({"userId": ""}, ("userId", "text of at least 1 character", "an empty text")),

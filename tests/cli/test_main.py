@@ -35,8 +35,8 @@ SCHEDULE = {
 }
 PROBLEM = {
     "statusCode": 422,
-    "message": "priority in the body: expected a valid integer, got high",
-    "details": [{"field": "priority", "expected": "a valid integer", "got": "high"}],
+    "message": "maxRetries in the body: expected a valid integer, got high",
+    "details": [{"field": "maxRetries", "expected": "a valid integer", "got": "high"}],
     "remedy": "omit it",
 }
 
@@ -84,6 +84,23 @@ class TestPublish:
             "meta": {"m": 1},
             "idempotencyKey": "k",
         }
+
+    def test_a_priority_may_be_named(self, service: StubService) -> None:
+        service.answers |= {
+            "POST /mq/message/publish": (200, MESSAGE),
+            "POST /api/task/create": (200, TASK),
+            "POST /api/schedule/create": (200, SCHEDULE),
+        }
+        schedule = ["schedules", "create", "s", "--every", "60", "--type", "t"]
+        for command in (["publish", "t"], ["tasks", "create", "t"], schedule):
+            assert run(*command, "--priority", "high", "--url", service.url).exit_code == 0
+        sent = [asked.body.get("task", asked.body) for asked in service.asked]
+        assert [body["priority"] for body in sent] == [10, 10, 10]
+
+    def test_a_priority_that_there_is_not_is_told_with_those_that_there_are(self) -> None:
+        result = run("tasks", "create", "t", "--priority", "urgent")
+        expected = "expected low, normal, medium, high or critical, or a whole number, -1000 to 1000, got urgent"
+        assert (result.exit_code, f"Invalid value for '--priority': {expected}" in result.stderr) == (2, True)
 
     def test_each_line_has_a_key_of_its_own(self, service: StubService) -> None:
         service.answers["POST /mq/message/publish-batch"] = (200, accepted)
@@ -143,7 +160,9 @@ class TestPublish:
             ["publish", "t", "{}", "--file", "-"],
             ["publish", "t", "--delay", "1", "--at", "2030-01-01"],
             ["publish", "t", "--delay", "-1"],
-            ["publish", "t", "--priority", "high"],
+            ["publish", "t", "--priority", "urgent"],
+            ["publish", "t", "--priority", "1001"],
+            ["tasks", "create", "t", "--priority", "High"],
         ],
     )
     def test_a_wrong_command_line_sends_nothing(self, service: StubService, arguments: list[str]) -> None:
@@ -458,8 +477,8 @@ class TestEnds:
         result = run("publish", "t", "{}", "--json", "--url", service.url)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.splitlines() == [
-            "priority in the body: expected a valid integer, got high",
-            "  priority: expected a valid integer, got high",
+            "maxRetries in the body: expected a valid integer, got high",
+            "  maxRetries: expected a valid integer, got high",
             "  omit it",
         ]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import (
     DEFAULT_BANDS,
+    PRIORITY_OF,
     QUEUE_NAME_MAX_CHARS,
     SOONEST_FIRST,
     Band,
@@ -17,6 +20,8 @@ from chalicelib.core.lanes import (
     band_of,
     lane_for,
     nearest,
+    priority_named,
+    priority_of,
     soonest_first,
     sqs_name,
 )
@@ -49,6 +54,35 @@ lanes = st.builds(Lane, st.text(max_size=600), bands)
 )
 def test_band_of(priority: int, band: Band) -> None:
     assert band_of(priority) is band
+
+
+def test_each_name_is_the_smallest_priority_of_its_band_but_low_which_has_none() -> None:
+    assert {name: priority_named(name) for name in Band} == {LOW: -10, NORMAL: 0, MEDIUM: 5, HIGH: 10, CRITICAL: 15}
+    assert [band_of(priority_named(name)) for name in Band] == list(Band)
+    assert PRIORITY_OF.keys() == set(Band)
+
+
+@given(st.integers(-1_000, 1_000))
+def test_a_number_is_the_priority_it_says(number: int) -> None:
+    assert priority_of(number) == number
+
+
+@pytest.mark.parametrize("name", ["urgent", "High", "", " high", "10", "constructor"])
+def test_a_name_that_there_is_not(name: str) -> None:
+    with pytest.raises(InvalidInput) as by_name:
+        priority_named(name)
+    with pytest.raises(InvalidInput) as either:
+        priority_of(name)
+    expected = "low, normal, medium, high or critical"
+    assert (by_name.value.field, by_name.value.expected, by_name.value.got) == ("priority", expected, name)
+    expected += ", or a whole number, -1000 to 1000"
+    assert (either.value.field, either.value.expected, either.value.got) == ("priority", expected, name)
+
+
+@pytest.mark.parametrize("given_", [1_001, -1_001, True, 1.0, None, ["high"]])
+def test_what_is_no_priority(given_: Any) -> None:
+    with pytest.raises(InvalidInput, match="or a whole number, -1000 to 1000"):
+        priority_of(given_)
 
 
 @given(st.integers(), st.integers())

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from chalicelib.http import openapi
 from chalicelib.http.exchange import Answer
-from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, either
+from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Priority, either
 from chalicelib.http.problems import ProblemStyle
 from chalicelib.http.routes import Router
 from chalicelib.http.samples import sample
@@ -42,6 +42,7 @@ class MakeBody(ApiModel):
     topic: Name = Field(examples=["order.created"])
     payload: dict[str, Any] = Field(default_factory=dict, examples=[{"orderId": "1"}])
     max_retries: int = 3
+    priority: Priority = 0
     parent: MakeBody | None = None
 
 
@@ -198,6 +199,13 @@ def test_a_body_has_its_schema_and_an_example(api: dict[str, Any]) -> None:
     schema = api["components"]["schemas"]["MakeBody"]
     assert (schema["description"], schema["required"]) == ("What is to be made.", ["topic"])
     assert schema["properties"]["maxRetries"] == {"type": "integer", "default": 3}
+    assert schema["properties"]["priority"] == {
+        "anyOf": [
+            {"type": "integer", "minimum": -1_000, "maximum": 1_000},
+            {"type": "string", "enum": ["low", "normal", "medium", "high", "critical"]},
+        ],
+        "default": 0,
+    }
     assert api["paths"]["/legacy"]["post"]["requestBody"]["required"] is False
 
 

@@ -78,6 +78,12 @@ class TestPublishing:
     def test_what_the_subscribers_declare_counts_where_the_message_says_nothing(self, bench: Bench, topic: str) -> None:
         assert _run(bench, {"to": topic}).max_retries == 5
 
+    def test_a_priority_by_name(self, topic: str) -> None:
+        assert messages.publish(topic, {}, priority="high").priority == 10
+        (made,) = messages.publish_many([NewMessage(topic=topic, payload={}, priority="low")])
+        assert isinstance(made, Message)
+        assert made.priority == -10
+
     @pytest.mark.parametrize(
         ("fields", "field"),
         [
@@ -92,6 +98,7 @@ class TestPublishing:
             ({"meta": []}, "meta"),
             ({"priority": 1_001}, "priority"),
             ({"priority": "10"}, "priority"),
+            ({"priority": "urgent"}, "priority"),
             ({"priority": True}, "priority"),
             ({"max_retries": 101}, "max_retries"),
             ({"max_retries": -1}, "max_retries"),

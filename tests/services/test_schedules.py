@@ -25,7 +25,7 @@ WORK = {"type": "worked", "input": 1}
 NIGHTLY: dict[str, Any] = {"cron": "0 3 * * *", "tz": "Europe/Berlin", "task": WORK}
 
 
-@schedule("0 3 * * *", name="declared")
+@schedule("0 3 * * *", name="declared", priority="high")
 @task("declared.in.code")
 def declared(_: Any) -> None: ...
 
@@ -93,6 +93,13 @@ class TestCreate:
             datetime(2025, 10, 26, 0, 30, tzinfo=UTC),
             datetime(2025, 10, 27, 1, 30, tzinfo=UTC),
         ]
+
+    def test_priorities_by_name(self) -> None:
+        task = schedules.create("s", every_s=60, task=NextTask(type="worked", priority="high")).task
+        message = schedules.create("t", every_s=60, message={"topic": "t", "priority": "low"}).message
+        assert task is not None
+        assert message is not None
+        assert (task["priority"], message["priority"]) == (10, -10)
 
     def test_a_task_may_be_described_by_a_next_task(self) -> None:
         described = NextTask(type="worked", input={"day": "{{slot}}"}, max_retries=4, context={"secret": "s", "n": 1})
@@ -170,6 +177,7 @@ class TestCreate:
             ({}, "message.topic: "),
             ({"topic": "t", "payload": 1}, "message.payload: this is no JSON object"),
             ({"topic": "t", "priority": 1_001}, "message.priority: "),
+            ({"topic": "t", "priority": "urgent"}, "message.priority: this is no priority; expected low, normal,"),
             ({"topic": "t", "maxRetries": 101}, "message.maxRetries: .* 0 to 100"),
             ({"topic": "t", "max_retries": 1}, "message.max_retries: there is no such field; expected maxRetries"),
         ],
@@ -302,7 +310,7 @@ class TestRuns:
         found = schedules.get("declared")
         assert (found.source, found.task) == (
             "code",
-            {"type": "declared.in.code", "scriptName": "index", "input": None, "priority": 0},
+            {"type": "declared.in.code", "scriptName": "index", "input": None, "priority": 10},
         )
         acts: list[Any] = [
             lambda: schedules.delete(found),

@@ -66,6 +66,11 @@ def refused(**fields: Any) -> str | None:
 
 
 class TestCreate:
+    def test_priorities_by_name(self, topic: str) -> None:
+        made = manual(topic, priority="critical", next=NextTask(type="worked", priority="low"))
+        assert made.next is not None
+        assert (made.priority, made.next["priority"]) == (15, -10)
+
     def test_every_field(self, bench: Bench, topic: str) -> None:
         parent = manual(topic)
         made = tasks.create(
@@ -164,6 +169,8 @@ class TestCreate:
             ({"context": "x"}, "context"),
             ({"context": {"secret": 7}}, "context.secret"),
             ({"priority": 1_001}, "priority"),
+            ({"priority": "High"}, "priority"),
+            ({"next": {"type": "worked", "priority": "urgent"}}, "next.priority"),
             ({"max_retries": 100}, "max_retries"),
             ({"timeout_ms": -1}, "timeout_ms"),
             ({"backoff": "nobody"}, "backoff"),

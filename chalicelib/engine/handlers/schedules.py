@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.lanes import priority_of
 from chalicelib.core.schedules import Missed, Overlap, Schedule, Source, checked, moment_to_ms, seconds_to_ms
 from chalicelib.core.states import Kind
 from chalicelib.engine.handlers.declare import Mark, label_of, marking, marks_of, place_of
@@ -27,7 +28,7 @@ def schedule(
     every_s: float | None = None,
     name: str | None = None,
     input: Any = None,  # noqa: A002  # every dialect's word for it
-    priority: int = 0,
+    priority: int | str = 0,
     missed: str = Missed.LAST,
     missed_max: int = 100,
     overlap: str = Overlap.ALLOW,
@@ -65,7 +66,7 @@ def schedule(
         "end_ms": moment_to_ms("end_at", end_at),
         "max_runs": max_runs,
     }
-    work = {"input": jsonable(input, "input"), "priority": priority}
+    work = {"input": jsonable(input, "input"), "priority": priority_of(priority)}
     return marking(Mark(ROLE, name or "", {"definition": definition, "work": work}))
 
 

@@ -11,7 +11,7 @@ from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
 from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
-from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
+from chalicelib.core.lanes import priority_of
 from chalicelib.core.naming import instead_of
 from chalicelib.core.retry import Named, checked
 from chalicelib.core.states import Kind
@@ -76,12 +76,7 @@ def check(yard: Yard, new_job: NewJob) -> Handler | None:
 
 
 def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
-    _expect(
-        PRIORITY_MIN <= new_job.priority <= PRIORITY_MAX,
-        "priority",
-        f"{PRIORITY_MIN} to {PRIORITY_MAX}",
-        new_job.priority,
-    )
+    priority_of(new_job.priority)
     attempts = new_job.max_attempts
     _expect(
         attempts is None or 1 <= attempts <= ATTEMPTS_MAX, "max_attempts", f"at most {ATTEMPTS_MAX} attempts", attempts
