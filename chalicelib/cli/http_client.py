@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from chalicelib.core.errors import InvalidInput
 
 TIMEOUT_S = 35.0  # API Gateway ends a request after 29
-BATCH_MAX = 100  # messages a publish-batch takes
+BATCH_MAX = 100  # entries a batch takes
 BATCH_MAX_BYTES = 4_000_000  # of JSON; a Lambda request holds 6 MB
 PAGE = 100
 
@@ -120,7 +120,7 @@ def batches(documents: Sequence[Document]) -> Iterator[list[Document]]:
 
 def _how_to_go_on(body: Mapping[str, Any]) -> str:
     """What to do about a request that may have been carried out."""
-    if all("idempotencyKey" in entry for entry in body.get("messages", [body])):
+    if all("idempotencyKey" in entry for entry in body.get("messages") or body.get("tasks") or [body]):
         return "it may have been done: repeat it with the same --idempotency-key, and it is done once"
     return (
         "it may have been done: look (`taskyard messages list`, `taskyard tasks list`) before you repeat it; what is "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TextIO
@@ -12,8 +11,9 @@ from typing import TextIO
 import click
 
 from chalicelib.cli.common import REFUSED, calls_service, idempotency_key_option, parsed, priority_option
-from chalicelib.cli.http_client import BATCH_MAX, Document, Service, batches
-from chalicelib.cli.output import complain, present, show_page, show_record, show_rows, show_text
+from chalicelib.cli.http_client import BATCH_MAX, Document, Service
+from chalicelib.cli.lines import send_lines
+from chalicelib.cli.output import present, show_page, show_record, show_rows
 
 STDIN = "-"
 MESSAGE_COLUMNS = {
@@ -103,7 +103,8 @@ def publish(
         record = service.post(mq("message/publish"), {**common, "payload": content})
         present(record, as_json, show_record)
         return
-    _publish_all(service, as_json, {name: value for name, value in common.items() if value is not None}, lines)
+    batch = {"path": mq("message/publish-batch"), "entries": "messages", "content": "payload"}
+    send_lines(service, as_json, lines, common, **batch, done=f"published to {topic}")
 
 
 @click.group()
@@ -213,37 +214,6 @@ def replay(service: Service, as_json: bool, ids: tuple[str, ...], everything: bo
     present(results, as_json, partial(show_rows, columns=REPLAY_COLUMNS))
     if not all(result["success"] for result in results):
         sys.exit(REFUSED)
-
-
-def _publish_all(service: Service, as_json: bool, common: Document, lines: Iterable[str]) -> None:
-    """Publish a message a line. Nothing is published when a line cannot be read.
-
-    Of an idempotency key, each line has one of its own: ``key#1`` that of the first.
-    """
-    key = common.pop("idempotencyKey", None)
-    contents = [
-        (number, {**common, "payload": parsed(line, f"line {number}"), **_key_of_line(key, number)})
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
-    results: list[Document] = []
-    for batch in batches([message for _, message in contents]):
-        results += service.post(mq("message/publish-batch"), {"messages": batch})["results"]
-    refused = [
-        f"line {number}: {result['error']}"
-        for (number, _), result in zip(contents, results, strict=True)
-        if not result["success"]
-    ]
-    summary = f"{len(results) - len(refused)} of {len(results)} messages published to {common['topic']}"
-    present(results, as_json, lambda _: show_text(summary))
-    for reason in refused:
-        complain(reason)
-    if refused:
-        sys.exit(REFUSED)
-
-
-def _key_of_line(key: str | None, number: int) -> Document:
-    return {} if key is None else {"idempotencyKey": f"{key}#{number}"}
 
 
 def _not_replayed(service: Service, topic: str | None) -> list[str]:

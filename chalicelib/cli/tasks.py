@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from chalicelib.cli.common import calls_service, idempotency_key_option, parsed, priority_option
 from chalicelib.cli.http_client import Service
+from chalicelib.cli.lines import send_lines
 from chalicelib.cli.output import present, show_page, show_record, show_rows, show_text
 
 COLUMNS = {
@@ -34,12 +35,13 @@ def task(path: str) -> str:
 
 @click.group()
 def tasks() -> None:
-    """Create tasks, look at them, say how they went, cancel them, run them again."""
+    """Create tasks, look at them, say how they went, cancel them, run them again, delete them."""
 
 
 @tasks.command()
 @click.argument("type")
 @click.argument("input", required=False)
+@click.option("--file", "lines", type=click.File(encoding="utf-8"), help="JSON lines, an INPUT each; - is stdin.")
 @click.option("--target-id", default="cli", show_default=True, help="What the task is about.")
 @click.option("--target-type", default="cli", show_default=True, help="What sort of thing that is.")
 @click.option("--manual", is_flag=True, help="A person completes it; no handler runs it.")
@@ -60,6 +62,7 @@ def create(
     as_json: bool,
     type: str,  # noqa: A002 - the name that the command line shows
     input: str | None,  # noqa: A002 - as above
+    lines: TextIO | None,
     target_id: str,
     target_type: str,
     manual: bool,
@@ -75,10 +78,11 @@ def create(
     user: str | None,
     idempotency_key: str | None,
 ) -> None:
-    """Create a task of TYPE with INPUT, any JSON value."""
+    """Create a task of TYPE with INPUT, any JSON value; or one task for each line of a file."""
+    if input is not None and lines is not None:
+        raise click.UsageError("either INPUT or --file, not both")
     body = {
         "type": type,
-        "input": None if input is None else parsed(input, "INPUT"),
         "targetId": target_id,
         "targetType": target_type,
         "runnerType": "manual" if manual else "system",
@@ -94,7 +98,12 @@ def create(
         "userId": user,
         "idempotencyKey": idempotency_key,
     }
-    present(service.post(task("create"), body), as_json, show_record)
+    if lines is not None:
+        batch = {"path": task("create-batch"), "entries": "tasks", "content": "input"}
+        send_lines(service, as_json, lines, body, **batch, done="created")
+        return
+    content = None if input is None else parsed(input, "INPUT")
+    present(service.post(task("create"), {**body, "input": content}), as_json, show_record)
 
 
 @tasks.command("list")
@@ -199,6 +208,17 @@ def retry(service: Service, as_json: bool, ids: tuple[str, ...]) -> None:
     """Run failed or canceled tasks again."""
     answer = service.post(task("retry"), {"id": ids[0]} if len(ids) == 1 else {"taskIds": list(ids)})
     present(answer, as_json, lambda _: show_text(f"to be run again: {', '.join(ids)}"))
+
+
+@tasks.command()
+@click.argument("ids", nargs=-1, required=True)
+@click.option("--force", is_flag=True, help="Cancel first what is not done.")
+@calls_service
+def delete(service: Service, as_json: bool, ids: tuple[str, ...], force: bool) -> None:
+    """Delete tasks that are done, with all they keep."""
+    which = {"id": ids[0]} if len(ids) == 1 else {"taskIds": list(ids)}
+    answer = service.post(task("delete"), {**which, "force": force or None})
+    present(answer, as_json, lambda _: show_text(f"deleted: {', '.join(ids)}"))
 
 
 def _show_detail(shown: dict[str, Any]) -> None:

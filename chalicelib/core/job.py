@@ -135,6 +135,7 @@ class Job:
     set_aside: int = 0  # how often in a row the clock could not do then what was to be done
     replayed_at_ms: int | None = None
     replayed_as: int | None = None
+    delete_when_over: bool = False  # it is deleted once its run, which goes on though somebody ended the job, is over
     slot: bool = False  # it holds one of its type's running slots, until its run is over, whoever ended the job
     trace: tuple[str, ...] = ()
 
@@ -151,6 +152,11 @@ class Job:
     def run_goes_on(self) -> bool:
         """Whether it holds its slot although somebody ended it while it ran: its worker has not noticed yet."""
         return self.slot and self.state is not State.RUNNING
+
+    @property
+    def to_be_deleted(self) -> bool:
+        """Whether somebody wanted it deleted that could not be before now, when it is done and its run is over."""
+        return self.delete_when_over or (self.remove_on_complete and self.state is State.SUCCESS)
 
     @property
     def counted_as(self) -> str:

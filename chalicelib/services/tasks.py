@@ -13,8 +13,8 @@ all its attempts create one task between them; see ``messages.publish``.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -73,6 +73,32 @@ class WrongSignature(TaskyardError):
     """A task with a secret was told something without the signature that belongs to it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task to be created; see ``create`` for what its fields mean."""
+
+    type: str
+    target_id: str
+    target_type: str
+    input: Any = None
+    user_id: str | None = None
+    runner_type: str = MANUAL
+    delay_s: float = 0
+    script_name: str | None = None
+    options: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] | None = None
+    priority: int | str = 0
+    max_retries: int | None = None
+    backoff: Backoff | str | bool | Mapping[str, Any] | None = None
+    timeout_ms: int | None = None
+    parent: Which | None = None
+    next: NextTask | Mapping[str, Any] | None = None
+    remove_on_complete: bool = False
+    idempotency_key: str | None = None
+    once: str | None = None
+    within: Context | None = None
+
+
 def create(
     type: str,  # noqa: A002  # every dialect's word for it
     *,
@@ -113,32 +139,44 @@ def create(
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
     ``Unavailable`` when AWS does not answer (the task may or may not be created).
     """
-    if once is not None and idempotency_key is not None:
-        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
-    own_key = None if once is None else Once(checks.name("once", once), within)
-    new_job = NewJob(
-        kind=Kind.TASK,
-        type=checks.name("type", type),
-        input=jsonable(input, "input"),
-        options=task_orders.maybe_document("options", options),
-        context=task_orders.context(context),
-        priority=priority_of(priority),
-        delay_ms=task_orders.delay_ms(delay_s) or None,
-        max_attempts=None if max_retries is None else task_orders.attempts(max_retries),
-        timeout_ms=task_orders.timeout_ms(timeout_ms),
-        backoff=task_orders.backoff(backoff, delay_s),
-        runner=task_orders.runner(runner_type),
-        script=task_orders.script(script_name),
-        target_id=checks.name("target_id", target_id),
-        target_type=checks.name("target_type", target_type),
-        parent_id=None if parent is None else _id(parent),
-        created_by=checks.maybe_name("user_id", user_id),
-        remove_on_complete=task_orders.flag("remove_on_complete", remove_on_complete),
-        next=None if next is None else task_orders.next_request(next),
-        idempotency_key=checks.maybe_name("idempotency_key", idempotency_key),
+    wanted = NewTask(
+        type=type,
+        target_id=target_id,
+        target_type=target_type,
+        input=input,
+        user_id=user_id,
+        runner_type=runner_type,
+        delay_s=delay_s,
+        script_name=script_name,
+        options=options,
+        context=context,
+        priority=priority,
+        max_retries=max_retries,
+        backoff=backoff,
+        timeout_ms=timeout_ms,
+        parent=parent,
+        next=next,
+        remove_on_complete=remove_on_complete,
+        idempotency_key=idempotency_key,
+        once=once,
+        within=within,
     )
     yard = installation.yard()
-    return _record(yard, publish.publish(yard, new_job) if own_key is None else _published_once(yard, new_job, own_key))
+    new_job = _new_job(wanted)
+    try:
+        return _record(yard, publish.publish(yard, new_job))
+    except BaseException:
+        _take_back(wanted)
+        raise
+
+
+def create_many(wanted: Iterable[NewTask]) -> Sequence[Task | TaskyardError]:
+    """Create many tasks in few calls; returns, in order, each one's record or why it was not accepted."""
+    yard = installation.yard()
+    tasks = [*wanted]
+    new_jobs = [_new_job_or_error(each) for each in tasks]
+    outcomes = publish.publish_many(yard, new_jobs)
+    return [_created_or_error(yard, *each) for each in zip(tasks, new_jobs, outcomes, strict=True)]
 
 
 def detail(task: Which) -> Task:
@@ -242,6 +280,16 @@ def cancel_matching(*, target_id: str, target_type: str, type: str) -> int:  # n
         checks.name("target_type", target_type),
         checks.name("type", type),
     )
+
+
+def delete(task: Which, *, force: bool = False) -> None:
+    """Delete a task that is done, with all it keeps.
+
+    ``force``: whatever its state; what is not done is canceled first. A task of a limited type that runs is deleted
+    once its run is over. Raises ``NotFound``, and without ``force`` ``Conflict`` for a task that is not done.
+    """
+    chosen = task_orders.flag("force", force)
+    lifecycle.delete(installation.yard(), _id(task), Kind.TASK, force=chosen)
 
 
 def promote(task: Which) -> Task:
@@ -385,13 +433,67 @@ def reset_all(*, stale_only: bool = False, before: datetime | None = None) -> in
     return lifecycle.reset_running(yard, frozenset(running_here), begun_by_ms)
 
 
-def _published_once(yard: Yard, new_job: NewJob, once: Once) -> Job:
-    key = once.reserve()
+def _new_job(wanted: NewTask) -> NewJob:
+    if wanted.once is not None and wanted.idempotency_key is not None:
+        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
+    return NewJob(
+        kind=Kind.TASK,
+        type=checks.name("type", wanted.type),
+        input=jsonable(wanted.input, "input"),
+        options=task_orders.maybe_document("options", wanted.options),
+        context=task_orders.context(wanted.context),
+        priority=priority_of(wanted.priority),
+        delay_ms=task_orders.delay_ms(wanted.delay_s) or None,
+        max_attempts=None if wanted.max_retries is None else task_orders.attempts(wanted.max_retries),
+        timeout_ms=task_orders.timeout_ms(wanted.timeout_ms),
+        backoff=task_orders.backoff(wanted.backoff, wanted.delay_s),
+        runner=task_orders.runner(wanted.runner_type),
+        script=task_orders.script(wanted.script_name),
+        target_id=checks.name("target_id", wanted.target_id),
+        target_type=checks.name("target_type", wanted.target_type),
+        parent_id=None if wanted.parent is None else _id(wanted.parent),
+        created_by=checks.maybe_name("user_id", wanted.user_id),
+        remove_on_complete=task_orders.flag("remove_on_complete", wanted.remove_on_complete),
+        next=None if wanted.next is None else task_orders.next_request(wanted.next),
+        idempotency_key=_key(wanted),
+        first_wins=wanted.once is not None,
+    )
+
+
+def _new_job_or_error(wanted: NewTask) -> NewJob | TaskyardError:
+    if not isinstance(wanted, NewTask):
+        return InvalidInput("this is no task to be created", expected="a NewTask", got=type(wanted).__name__)
     try:
-        return publish.publish(yard, replace(new_job, idempotency_key=key, first_wins=True))
-    except BaseException:
-        once.release()
-        raise
+        return _new_job(wanted)
+    except TaskyardError as error:
+        return error
+
+
+def _key(wanted: NewTask) -> str | None:
+    if wanted.once is not None:
+        return Once(checks.name("once", wanted.once), wanted.within).reserve()
+    return checks.maybe_name("idempotency_key", wanted.idempotency_key)
+
+
+def _take_back(wanted: NewTask) -> None:
+    """Nothing was created: its name may be used again."""
+    if wanted.once is not None:
+        Once(wanted.once, wanted.within).release()
+
+
+def _created_or_error(
+    yard: Yard, wanted: NewTask, asked: NewJob | TaskyardError, outcome: Job | TaskyardError
+) -> Task | TaskyardError:
+    """The record of what was created: its body as asked for, under ``once`` perhaps an earlier one's."""
+    if isinstance(asked, TaskyardError):
+        return asked
+    if isinstance(outcome, TaskyardError):
+        _take_back(wanted)
+        return outcome
+    if asked.first_wins:
+        return _record(yard, outcome)
+    body = {"input": asked.input, "options": asked.options, "context": asked.context, "next": asked.next}
+    return _listed(yard, outcome, body)
 
 
 def _find(yard: Yard, task: Which) -> Job:

@@ -207,6 +207,11 @@ class JobStore(Ledger):
         change = Change(fence, sets={"slot": None, "lease_until_ms": None})
         return self._change(seen.id, change, self._counted(seen, replace(seen, slot=False)))
 
+    def delete_when_over(self, seen: Job) -> None:
+        """A job that is done, whose run goes on, is to be deleted once that is over. Raises ``JobRefused``."""
+        fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT)
+        self._change(seen.id, Change(fence, sets={"delete_when_over": True}))
+
     def report_progress(self, job_id: int, lease: str, progress: Progress, now_ms: int) -> None:
         """Write how far the handler says it is; raises ``JobRefused`` when the job was canceled or taken over."""
         fence = (in_state(State.RUNNING), holds_lease(lease))
@@ -515,6 +520,7 @@ class JobStore(Ledger):
                 "completed_by": None,
                 "msg": None,
                 "finishing": None,
+                "delete_when_over": None,
                 "progress": None,
                 "succeeded_subscribers": None,
             },

@@ -441,6 +441,6 @@ class TestPublishBatch:
         reply = self.publish(api, *[large] * 4)
         assert reply.status == 413
         assert reply.json["details"][0]["field"] == "messages"
-        assert reply.json["remedy"] == "publish fewer at once"
+        assert reply.json["remedy"] == "send fewer at once"
         assert poll(api, topic) == []
         assert self.publish(api, *[large] * 2).status == 200

@@ -21,7 +21,12 @@ from chalicelib.local.lambda_context import LambdaContext
 from tests.support.service import HOST, service
 
 EXAMPLES = 2  # of right requests and of wrong ones, for each operation
-BATCHES = {"/mq/message/publish-batch", "/mq/message/complete-batch", "/mq/message/fail-batch"}
+BATCHES = {
+    "/mq/message/publish-batch",
+    "/mq/message/complete-batch",
+    "/mq/message/fail-batch",
+    "/api/task/create-batch",
+}
 FEW = settings(
     max_examples=EXAMPLES,
     deadline=None,

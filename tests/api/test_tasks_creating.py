@@ -11,7 +11,7 @@ import pytest
 from chalicelib.core.lanes import PRIORITY_EXPECTED
 from chalicelib.core.retry import Exponential
 from chalicelib.core.signature import sign
-from tests.support.service import Service, written
+from tests.support.service import Reply, Service, written
 from tests.support.tasks import POOL, as_listed, create, detail, ids, listed, problem
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -247,6 +247,115 @@ class TestIdempotency:
         body = {"type": kind, "targetId": "1", "targetType": "t"}
         reply = api.post("/api/task/create", body, Idempotency_Key=key)
         assert problem(reply)[:3] == (422, "Idempotency-Key", "1 to 256 printable characters")
+
+
+class TestCreateBatch:
+    def create(self, api: Service, *tasks: Any, **headers: str) -> Reply:
+        return api.post("/api/task/create-batch", {"tasks": list(tasks)}, **headers)
+
+    def test_each_becomes_a_task_in_order(self, api: Service, kind: str, target: str) -> None:
+        common = {"type": kind, "targetType": "document", "context": {"secret": SECRET, "n": 1}, "options": {"o": 1}}
+        tasks = [{**common, "targetId": target, "input": {"n": n}, "priority": "high"} for n in range(3)]
+        follow_up = {"type": kind, "runnerType": "manual", "context": {"secret": SECRET}}
+        tasks.append({**common, "targetId": target, "input": "x" * 5_000, "next": follow_up})
+        reply = self.create(api, *tasks)
+        assert (reply.status, SECRET in reply.text) == (200, False)
+        results = reply.json["results"]
+        assert [(result["success"], result["error"]) for result in results] == [(True, None)] * 4
+        assert [result["task"]["input"] for result in results] == [{"n": 0}, {"n": 1}, {"n": 2}, "x" * 5_000]
+        assert [as_listed(detail(api, result["task"]["id"])) for result in results] == [
+            result["task"] for result in results
+        ]
+        assert [task["priority"] for task in listed(api, {"filter.type": kind}, **{"sort.createdAt": "ASC"})] == [
+            10,
+            10,
+            10,
+            0,
+        ]
+
+    def test_system_tasks_are_sent_and_run(self, api: Service, target: str) -> None:
+        task = {"type": "scripted", "targetId": target, "targetType": "document", "runnerType": "system", "input": 7}
+        results = self.create(api, *[task] * 12).json["results"]
+        assert len(set(ids([result["task"] for result in results]))) == 12
+        assert (api.work(POOL), api.work(POOL)) == ([], [])
+        assert [detail(api, result["task"]["id"])["status"] for result in results] == ["success"] * 12
+
+    def test_one_that_is_refused_costs_the_others_nothing(self, api: Service, kind: str, target: str) -> None:
+        good = {"type": kind, "targetId": target, "targetType": "document"}
+        key = f"key of {kind}"
+        create(api, kind, target, input=0, idempotencyKey=key)
+        results = self.create(
+            api,
+            good,
+            5,
+            {**good, "priority": "urgent"},
+            {**good, "input": 1, "idempotencyKey": key},
+            {**good, "runnerType": "system"},
+            {**good, "parentTaskId": "999999999"},
+            {**good, "parentTaskId": "none"},
+            {**good, "context": {"secret": 7}},
+            {**good, "next": {"type": kind}},
+            {**good, "runner": "manual"},
+            good,
+        ).json["results"]
+        assert [result["success"] for result in results] == [True, *[False] * 9, True]
+        assert [result["task"] is None for result in results] == [not result["success"] for result in results]
+        errors = [result["error"] for result in results if not result["success"]]
+        assert errors[:2] == [
+            "the entry: expected an object, got 5",
+            f"priority in the entry: expected {PRIORITY_EXPECTED}, got urgent",
+        ]
+        assert [error.partition(":")[0] for error in errors[2:]] == [
+            "idempotency_key",
+            "type",
+            "parent",
+            "parentTaskId",
+            "context.secret",
+            "next.type",
+            "runner in the entry",
+        ]
+        assert len(listed(api, {"filter.targetId": target})) == 3
+
+    def test_a_batch_that_is_sent_twice_with_a_key_is_created_once(self, api: Service, kind: str, target: str) -> None:
+        key = f"key of {kind}"
+        tasks = [{"type": kind, "targetId": target, "targetType": "document", "input": n} for n in range(3)]
+        tasks[1]["idempotencyKey"] = f"own {kind}"
+        first = self.create(api, *tasks, Idempotency_Key=key).json["results"]
+        api.post("/api/task/complete", {"id": first[0]["task"]["id"], "status": "success", "output": {"n": 1}})
+        again = self.create(api, *tasks, Idempotency_Key=key).json["results"]
+        assert ids([result["task"] for result in again]) == ids([result["task"] for result in first])
+        assert [result["task"]["status"] for result in again] == ["success", "pending", "pending"]
+        assert create(api, kind, target, input=2, idempotencyKey=f"{key}#2")["id"] == first[2]["task"]["id"]
+        assert len(listed(api, {"filter.targetId": target})) == 3
+
+    def test_children_of_a_task_wait_for_it(self, api: Service, kind: str, target: str) -> None:
+        parent = create(api, kind, target)["id"]
+        child = {"type": "scripted", "targetId": target, "targetType": "t", "runnerType": "system", "input": 1}
+        results = self.create(api, *[{**child, "parentTaskId": parent}] * 2).json["results"]
+        assert [result["task"]["parentTaskId"] for result in results] == [parent] * 2
+        assert api.work(POOL) == []
+        api.post("/api/task/complete", {"id": parent, "status": "success"})
+        api.work(POOL)
+        assert [detail(api, result["task"]["id"])["status"] for result in results] == ["success"] * 2
+
+    @pytest.mark.parametrize(
+        ("tasks", "expected"),
+        [
+            ([], "a list of at least 1 item"),
+            ([{"type": "a", "targetId": "1", "targetType": "t"}] * 101, "a list of at most 100 items"),
+            (None, "a valid list"),
+            ({"type": "a"}, "a valid list"),
+        ],
+        ids=["none", "101", "null", "object"],
+    )
+    def test_an_envelope_that_is_none_is_refused(self, api: Service, tasks: Any, expected: str) -> None:
+        assert problem(api.post("/api/task/create-batch", {"tasks": tasks}))[:3] == (422, "tasks", expected)
+
+    def test_what_the_answer_could_not_hold_is_refused_whole(self, api: Service, kind: str, target: str) -> None:
+        task = {"type": kind, "targetId": target, "targetType": "document", "input": '"' * 560_000}
+        reply = self.create(api, *[task] * 4)
+        assert problem(reply)[:2] == (413, "tasks")
+        assert listed(api, {"filter.targetId": target}) == []
 
 
 class TestSecrets:

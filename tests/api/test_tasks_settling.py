@@ -1,4 +1,4 @@
-"""Completing, canceling and retrying tasks."""
+"""Completing, canceling, retrying and deleting tasks."""
 
 from __future__ import annotations
 
@@ -263,6 +263,60 @@ class TestRetry:
     @pytest.mark.parametrize("task_ids", [[], ["1"] * 101, "1", [None]])
     def test_one_to_a_hundred_ids(self, api: Service, task_ids: Any) -> None:
         assert problem(api.post("/api/task/retry", {"taskIds": task_ids}))[0] == 422
+
+
+class TestDelete:
+    def test_what_is_done_is_gone_with_all_it_kept(self, api: Service, kind: str) -> None:
+        task_id = create(api, kind, input="x" * 5_000)["id"]
+        api.post("/api/task/log", {"id": task_id, "message": "here"})
+        api.post("/api/task/complete", {"id": task_id, "status": "success", "output": "x" * 5_000})
+        reply = api.post("/api/task/delete", {"id": task_id})
+        assert (reply.status, reply.json) == (200, {})
+        assert api.get("/api/task/detail", {"id": task_id}).status == 404
+        assert listed(api, {"filter.type": kind}) == []
+        rows = api.yard.jobs.table.query_all("{job} = :job", {":job": int(task_id)}, consistent=True)
+        assert [row["part"] for row in rows] == ["state"]
+
+    def test_what_is_not_done_needs_force(self, api: Service) -> None:
+        task_id = system(api, 1)["id"]
+        refused = api.post("/api/task/delete", {"id": task_id})
+        assert problem(refused) == (409, "id", "canceled or failed or success", "pending")
+        assert refused.json["remedy"] == "cancel it first, or force it"
+        assert api.post("/api/task/delete", {"id": task_id, "force": True}).json == {}
+        assert api.work(POOL) == []
+        assert api.get("/api/task/detail", {"id": task_id}).status == 404
+
+    def test_what_is_deleted_already_is_not_found(self, api: Service, kind: str) -> None:
+        task_id = create(api, kind)["id"]
+        body = {"id": task_id, "force": True}
+        assert [api.post("/api/task/delete", body).status for _ in range(2)] == [200, 404]
+        for path in ("cancel", "retry", "promote"):
+            assert api.post(f"/api/task/{path}", {"id": task_id}).status == 404
+
+    def test_several_whatever_becomes_of_the_others(self, api: Service, kind: str) -> None:
+        done, open_, canceled = (create(api, kind)["id"] for _ in range(3))
+        api.post("/api/task/complete", {"id": done, "status": "failed"})
+        api.post("/api/task/cancel", {"id": canceled})
+        reply = api.post("/api/task/delete", {"taskIds": [done, open_, canceled, "none"]})
+        assert (reply.status, reply.json["message"]) == (
+            409,
+            f"2 of 4 tasks were not deleted: {open_}: only a job that is done can be deleted; "
+            "none: there is no task 'none'",
+        )
+        assert [task["id"] for task in listed(api, {"filter.type": kind})] == [open_]
+        assert api.post("/api/task/delete", {"taskIds": [open_, open_], "force": True}).json == {}
+        assert listed(api, {"filter.type": kind}) == []
+
+    @pytest.mark.parametrize("body", [{}, {"id": "1", "taskIds": ["1"]}, {"force": True}])
+    def test_one_way_or_the_other(self, api: Service, body: Any) -> None:
+        refused = problem(api.post("/api/task/delete", body))
+        assert refused == (422, "body", "either id or taskIds, and not both", "an object")
+
+    def test_a_key_stands_for_the_task_after_it_was_deleted(self, api: Service, kind: str) -> None:
+        first = create(api, kind, idempotencyKey=f"key of {kind}")
+        api.post("/api/task/delete", {"id": first["id"], "force": True})
+        assert create(api, kind, idempotencyKey=f"key of {kind}") == first
+        assert listed(api, {"filter.type": kind}) == []
 
 
 def test_an_error_may_be_an_object_and_a_target_a_number(api: Service, kind: str) -> None:

@@ -209,6 +209,38 @@ class TestTasks:
             "idempotencyKey": "k",
         }
 
+    def test_create_sends_a_task_for_each_line(self, service: StubService, tmp_path: Path) -> None:
+        service.answers["POST /api/task/create-batch"] = (
+            200,
+            lambda asked: {"results": [{"success": True, "task": TASK} for _ in asked.body["tasks"]]},
+        )
+        file = tmp_path / "inputs.jsonl"
+        file.write_text('{"n": 1}\n\n"two"\n')
+        options = ["--file", str(file), "--priority", "low", "--idempotency-key", "k", "--url", service.url]
+        result = run("tasks", "create", "review", *options)
+        assert (result.exit_code, result.stdout) == (0, "2 of 2 tasks created\n")
+        common = {"type": "review", "targetId": "cli", "targetType": "cli", "runnerType": "system", "priority": -10}
+        assert service.asked[0].body == {
+            "tasks": [
+                {**common, "input": {"n": 1}, "idempotencyKey": "k#1"},
+                {**common, "input": "two", "idempotencyKey": "k#3"},
+            ]
+        }
+        assert run("tasks", "create", "review", "1", "--file", str(file)).exit_code == 2
+
+    def test_create_says_which_lines_were_refused(self, service: StubService) -> None:
+        refused = {"success": False, "error": "type: no handler is registered"}
+        service.answers["POST /api/task/create-batch"] = (200, {"results": [{"success": True, "task": TASK}, refused]})
+        result = run("tasks", "create", "review", "--file", "-", "--url", service.url, stdin="1\n2\n")
+        assert (result.exit_code, result.stdout) == (1, "1 of 2 tasks created\n")
+        assert result.stderr == "line 2: type: no handler is registered\n"
+
+    def test_delete(self, service: StubService) -> None:
+        service.answers["POST /api/task/delete"] = (200, {})
+        for arguments in (["9"], ["9", "10", "--force"]):
+            assert run("tasks", "delete", *arguments, "--url", service.url).exit_code == 0
+        assert [asked.body for asked in service.asked] == [{"id": "9"}, {"taskIds": ["9", "10"], "force": True}]
+
     def test_list_shows_a_row_each(self, service: StubService) -> None:
         service.answers["GET /api/task/list"] = (200, {"pageData": [TASK], "totalCount": 31})
         result = run("tasks", "list", "--status", "failed", "--type", "text.statistics", "--url", service.url)

@@ -135,6 +135,7 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     ),
     "succeeded_subscribers": st.lists(names, max_size=3).map(tuple),
     "blocked": st.booleans(),
+    "delete_when_over": st.booleans(),
     "slot": st.booleans(),
     "has_children": st.booleans(),
     "requeue_count": st.integers(0, 5),

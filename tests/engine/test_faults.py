@@ -18,7 +18,7 @@ from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.leases import recover_locked
-from chalicelib.engine.commands.lifecycle import cancel, replay, replay_many, retry
+from chalicelib.engine.commands.lifecycle import cancel, delete, replay, replay_many, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
@@ -28,7 +28,6 @@ from chalicelib.engine.publish.prepare import prepare
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.pause import paused_by
-from chalicelib.engine.worker.remove import remove
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
 from tests.support.faults import (
@@ -499,10 +498,16 @@ BY_REQUEST = [
         then(arranged(*[{**a_task(fails_at_first=True), "max_attempts": 1}] * 2), coming_to_rest),
     ),
     Scenario(
-        "remove",
-        asking(lambda yard, job_id: remove(yard, job_id, Kind.TASK)),
+        "delete",
+        asking(lambda yard, job_id: delete(yard, job_id, Kind.TASK)),
         nothing_but_a_tombstone,
         then(arranged(a_task(payload="x" * 400_000, answers=5_000)), coming_to_rest),
+    ),
+    Scenario(
+        "delete-forced",
+        asking(lambda yard, job_id: delete(yard, job_id, Kind.TASK, force=True)),
+        nothing_but_a_tombstone,
+        arranged(a_task(payload="x" * 400_000)),
     ),
 ]
 

@@ -47,6 +47,7 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
 from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
@@ -54,7 +55,6 @@ from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
 from chalicelib.engine.worker.context import Context, Reject
-from chalicelib.engine.worker.remove import remove
 from chalicelib.engine.worker.settle import settle, settle_late
 from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
@@ -195,7 +195,7 @@ WEIGHTS = {
     "retry": 3,
     "cancel_and_retry": 1,
     "replay": 1,
-    "remove": 1,
+    "delete": 1,
     "time_passes": 2,
     "tick": 1,
     "project": 1,
@@ -287,7 +287,7 @@ class Interleavings(RuleBasedStateMachine):
         bound = self.keys.get(name)
         if bound is None:
             self.keys[name] = Key(self._publish(new_job, race).id, request)
-        elif bound.input != request or bound.job_id in self.removed:
+        elif bound.input != request:
             with pytest.raises(Conflict):
                 publish(self.yard, new_job)
         else:
@@ -462,17 +462,18 @@ class Interleavings(RuleBasedStateMachine):
                 with pytest.raises(Conflict):
                     again(self.yard, job.id, job.kind)
 
-    def remove(self, pick: int, _told: str, race: Race) -> None:
-        job = self._pick(pick, *TERMINAL)
+    def delete(self, pick: int, told: str, race: Race) -> None:
+        force = told == "succeed"
+        job = self._pick(pick, *(State if force else TERMINAL))
         if not isinstance(job, Job) or job.id in {child.parent_id for child in self.world.jobs() if child.blocked}:
             return  # what waits for a parent that is removed has a test of its own below
         try:
             with self._race(race):
-                remove(self.yard, job.id, job.kind)
+                delete(self.yard, job.id, job.kind, force=force)
         except Conflict:
             assert self.raced or not job.state.terminal
         else:
-            assert self.raced or job.state.terminal
+            assert self.raced or force or job.state.terminal
             self.removed.add(job.id)
 
     # -- the clock, and what derives from the ledger ------------------------------------------
@@ -929,7 +930,7 @@ def test_a_child_whose_parent_is_removed_before_it_was_released_still_ends() -> 
         assert isinstance(running, Job)
         yard.jobs.succeed(running, StoredOutput(), yard.now_ms())
         with contextlib.suppress(Conflict):  # refusing to remove it now is an answer, too
-            remove(yard, parent.id, Kind.TASK)
+            delete(yard, parent.id, Kind.TASK)
         for _ in range(5):
             play.clock.move(3_600_000)
             play.tick()

@@ -455,6 +455,24 @@ def report(at_work: Installation) -> None:
     at_work.get("/api/task/statistics", {"range": "7d"})
 
 
+def create_together_and_delete(at_work: Installation) -> None:
+    """Batches of tasks of every size; deleting those that are done, wait, run, and have a child."""
+    about = {"targetId": "t", "targetType": "t"}
+    by_hand = [{"type": "by.hand", **about, "input": text} for text in (1, BESIDE, LARGE)]
+    system = [{"type": "scripted", **about, "runnerType": "system", "input": text} for text in (1, BESIDE, LARGE)]
+    results = at_work.post("/api/task/create-batch", {"tasks": [*by_hand, *system]})["results"]
+    at_work.work()
+    parked = at_work.create("flow.parked", {"x": LARGE})
+    at_work.work()
+    made = [parked, *(each["task"]["id"] for each in results)]
+    assert at_work.post("/api/task/delete", {"taskIds": made, "force": True}) == {}
+    parent = at_work.create("scripted", 1)
+    at_work.work()
+    at_work.create("scripted", 1, parentTaskId=parent)
+    at_work.post("/api/task/delete", {"id": parent})
+    at_work.work()
+
+
 def ask(at_work: Installation) -> None:
     """All that can be asked."""
     for query in ({}, {"topic": "polled"}, {"topic": "polled", "status": "PENDING"}, {"traceId": TRACE}):
@@ -620,6 +638,7 @@ WORK = (
     run_handlers,
     run_families,
     report,
+    create_together_and_delete,
     tell_hooks,
     do_and_look,
     dead_letter_queue_gives,
@@ -924,6 +943,7 @@ class TestEnforced:
             (Function.API, "dynamodb.GetItem", {"TableName": DEV.directory_table}, True),
             (Function.API, "dynamodb.DeleteItem", {"TableName": DEV.jobs_table}, False),
             (Function.API, "s3.DeleteObject", {"Key": "bodies/1/z"}, True),
+            (Function.API, "s3.DeleteObject", {"Key": "contexts/1/a"}, True),
             (Function.API, "s3.DeleteObject", {"Key": "others/1/a"}, False),
             (Function.API, "sqs.ReceiveMessage", {"QueueUrl": ORDERS}, True),
             (Function.API, "sqs.ReceiveMessage", {"QueueUrl": DEAD_LETTERS}, False),

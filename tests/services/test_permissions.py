@@ -14,7 +14,9 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.services import dead_letters, installation, messages, queues, schedules, tasks, traces
 from chalicelib.services.messages import NewMessage
+from chalicelib.services.records import Task
 from chalicelib.services.task_orders import NextTask
+from chalicelib.services.tasks import NewTask
 from infra.functions import Function
 from infra.roles import policy
 from infra.template import template
@@ -107,6 +109,10 @@ def test_and_for_all_that_is_done_with_tasks_but_lists(recorder: Recorder) -> No
         tasks.wait_complete(tasks.create("worked", **about, runner_type="system", input=[1]))
         tasks.log(parent, "logged", {"n": 1})
         tasks.detail(parent)
+        many = [NewTask(type="worked", **about, runner_type="system", input=n) for n in (1, "x" * 1_000)]
+        for made in tasks.create_many([*many, NewTask(type="by.hand", **about)]):
+            assert isinstance(made, Task)
+            tasks.delete(made, force=True)
 
     assert refused(recorder, role, act) == set()
 
@@ -116,6 +122,8 @@ def test_and_for_all_that_is_done_with_tasks_but_lists(recorder: Recorder) -> No
         tasks.reset_all()
 
     assert refused(recorder, role, look) == {"dynamodb:Query"}
+    large = tasks.create("by.hand", **about, input=LARGE)
+    assert refused(recorder, role, lambda: tasks.delete(large, force=True)) == {"s3:DeleteObject"}
 
 
 def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from chalicelib.core.job import from_envelope
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.worker.remove import remove
 from chalicelib.services import installation, pauses
 from chalicelib.services.pools import pool
 from chalicelib.store.jobs import Lease
@@ -76,7 +76,7 @@ def test_a_job_from_add_to_its_response(bench: Bench, monkeypatch: pytest.Monkey
     numbered(0, monkeypatch, 101)
     with pytest.raises(Conflict, match=r"another job of the type pools\.five has this id"):
         five.add("twin")
-    remove(bench.yard, job_id, Kind.TASK)
+    delete(bench.yard, job_id, Kind.TASK)
     with pytest.raises(NotFound, match="the pool five has no job 102"):
         five.get(102)
     numbered(0, monkeypatch, 102)

@@ -9,16 +9,17 @@ from unittest.mock import patch
 
 import pytest
 
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TaskyardError, TooLarge
 from chalicelib.core.job import JobError
 from chalicelib.core.retry import Exponential, Fixed
 from chalicelib.core.signature import sign
 from chalicelib.core.states import State
 from chalicelib.engine.worker.claim import claim
 from chalicelib.services import tasks
+from chalicelib.services.current import at_work
 from chalicelib.services.records import LogEntry, Task, moment_of
 from chalicelib.services.task_orders import NextTask
-from chalicelib.services.tasks import TaskCanceled, TaskFailed, TaskUnfinished, WrongSignature
+from chalicelib.services.tasks import NewTask, TaskCanceled, TaskFailed, TaskUnfinished, WrongSignature
 from chalicelib.store.jobs import Lease
 from tests.services.handlers.workers import end, ended, worked
 from tests.support.yards import Bench, moto_bench
@@ -141,6 +142,45 @@ class TestCreate:
         job = bench.job(made.id)
         assert (job.backoff, job.blocked) == (Fixed(100), True)
         assert bench.yard.payloads.context(job) == {"secret": SECRET, "n": 1}
+
+    def test_many_at_once_each_for_itself(self, topic: str) -> None:
+        about = {"target_id": topic, "target_type": "document"}
+        wanted: list[Any] = [
+            NewTask(
+                type=topic, **about, input="x" * 5_000, context={"secret": SECRET, "n": 1}, next={"type": "worked"}
+            ),
+            NewTask(type=topic, **about, priority="urgent"),
+            NewTask(type="worked", runner_type="system", **about, input={"n": 1}, options={"o": 1}),
+            NewTask(type="nobody", runner_type="system", **about),
+            {"type": topic},
+            NewTask(type=topic, **about, input=2, idempotency_key=f"many {topic}"),
+            NewTask(type=topic, **about, input=2, idempotency_key=f"many {topic}"),
+            NewTask(type=topic, **about, input=3, idempotency_key=f"many {topic}"),
+        ]
+        outcomes = tasks.create_many(wanted)
+        assert [getattr(outcome, "field", None) for outcome in outcomes] == [
+            *(None, "priority", None, "type", None, None, None, "idempotency_key"),
+        ]
+        made = [outcome for outcome in outcomes if isinstance(outcome, Task)]
+        assert [task.input for task in made] == ["x" * 5_000, {"n": 1}, 2, 2]
+        assert [*tasks.list(target_id=topic, descending=False).items] == made[:3]
+        assert made[2].id == made[3].id
+        assert (made[0].context, made[1].options) == ({"n": 1}, {"o": 1})
+
+    def test_many_once_are_created_once_and_a_name_is_free_again_where_none_was(self, bench: Bench, topic: str) -> None:
+        about = {"target_id": topic, "target_type": "document"}
+        for _ in range(2):
+            with at_work(bench.yard, 4_712):
+                bad, good = tasks.create_many(
+                    [
+                        NewTask(type=topic, **about, input="x" * 6_000_000, once="large"),
+                        NewTask(type=topic, **about, input=1, once="small"),
+                    ]
+                )
+                assert isinstance(bad, TooLarge)
+                assert isinstance(good, Task)
+                assert tasks.create(topic, **about, once="large").input is None
+        assert len(tasks.list(target_id=topic).items) == 2
 
     def test_an_idempotency_key_and_once(self, topic: str) -> None:
         first = manual(topic, idempotency_key=f"key of {topic}")
@@ -323,6 +363,26 @@ class TestSettle:
         outcomes = tasks.retry_many([failed, live, "nobody"])
         assert [type(outcome) for outcome in outcomes] == [Task, Conflict, NotFound]
         assert tasks.detail(failed).error is None
+
+
+class TestDelete:
+    def test_what_is_done_and_with_force_all_else(self, topic: str) -> None:
+        done, open_ = manual(topic), manual(topic)
+        tasks.complete(done)
+        tasks.delete(done)
+        with pytest.raises(Conflict, match=r"only a job that is done can be deleted; .* cancel it first, or force it"):
+            tasks.delete(open_)
+        tasks.delete(str(open_.id), force=True)
+        assert tasks.list(type=topic).items == []
+        for gone in (done, open_, "nobody"):
+            with pytest.raises(NotFound):
+                tasks.delete(gone, force=True)
+
+    def test_force_is_yes_or_no(self, topic: str) -> None:
+        made = manual(topic)
+        with pytest.raises(InvalidInput, match="force: this is neither yes nor no"):
+            tasks.delete(made, force="no")  # type: ignore[arg-type]
+        assert tasks.detail(made).status == State.PENDING
 
 
 class TestSigned:

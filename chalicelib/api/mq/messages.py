@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
+from chalicelib.api.entries import (
+    BATCH_MAX,
+    Entry,
+    Unreadable,
+    entries_of,
+    key_of,
+    require_room_in_answer,
+    require_service,
+)
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
 from chalicelib.api.shapes import FASTIFY, Moment, idempotency_key_of, to_ms
-from chalicelib.core.errors import TaskyardError, TooLarge
+from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish, publish_many
-from chalicelib.http.exchange import ANSWER_MAX_BYTES, Caller, json_text
+from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, Whole
 from chalicelib.http.routes import Router
 from chalicelib.settings import MQ_POLL_MAX
@@ -27,7 +34,6 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 POLL_MAX = MQ_POLL_MAX
-QUOTING_MAX_FACTOR = 6  # one character may become \uXXXX
 RECORD_MAX_BYTES = 1_000  # of a record in an answer beside what its publisher wrote
 
 router = Router("Messages", "Publish, poll and settle messages, as fastify-mq does.", style=FASTIFY)
@@ -118,7 +124,9 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
     """
     entries = entries_of(body.messages)
     readable = [entry for entry in entries if not isinstance(entry, Unreadable)]
-    _require_room_in_answer(readable)
+    require_room_in_answer(
+        "messages", [[each.payload, each.meta, each.topic, each.trace_id] for each in readable], RECORD_MAX_BYTES
+    )
     outcomes = publish_many(yard, _new_jobs(entries, idempotency_key_of(None, caller.headers)))
     require_service(outcomes)
     told = iter(outcomes)
@@ -155,25 +163,11 @@ def _published(entry: PublishBody | Unreadable, outcome: Job | TaskyardError) ->
     return PublishResult(success=True, message=record(outcome, entry.payload, entry.meta))
 
 
-def _require_room_in_answer(messages: Sequence[PublishBody]) -> None:
-    """Raise ``TooLarge`` for messages that the answer could not tell back, while nothing is published yet."""
-    written = json_text([[message.payload, message.meta, message.topic, message.trace_id] for message in messages])
-    room_bytes = ANSWER_MAX_BYTES - len(messages) * RECORD_MAX_BYTES
-    if len(written) * QUOTING_MAX_FACTOR > room_bytes and len(json.dumps(written)) > room_bytes:
-        raise TooLarge(
-            "these messages are too large together",
-            field="messages",
-            expected=f"at most {room_bytes} bytes of JSON, as the answer quotes it",
-            remedy="publish fewer at once",
-        )
-
-
 def _new_jobs(entries: Sequence[PublishBody | Unreadable], key: str | None) -> list[NewJob]:
     """What is to be published of a batch; an entry without a key has one of its place under the batch's ``key``."""
-    keys = [None if key is None else f"{key}#{place}" for place in range(len(entries))]
     return [
-        _new_job(entry, entry.idempotency_key or own)
-        for entry, own in zip(entries, keys, strict=True)
+        _new_job(entry, key_of(entry.idempotency_key, key, place))
+        for place, entry in enumerate(entries)
         if not isinstance(entry, Unreadable)
     ]
 

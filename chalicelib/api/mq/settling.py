@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.mq.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
+from chalicelib.api.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout, LockToken
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.shapes import FASTIFY, job_id_of

@@ -1,24 +1,32 @@
-"""Creating tasks: ``/api/task/create``."""
+"""Creating tasks: ``/api/task/create`` and ``create-batch``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 from chalicelib.api.backoffs import BackoffRequest, backoff_of
+from chalicelib.api.entries import (
+    BATCH_MAX,
+    Entry,
+    Unreadable,
+    entries_of,
+    key_of,
+    require_room_in_answer,
+    require_service,
+)
 from chalicelib.api.shapes import FASTIFY, idempotency_key_of
-from chalicelib.api.tasks.records import TaskRecord, whole_record
-from chalicelib.core.errors import InvalidInput, within
+from chalicelib.api.tasks.records import TaskRecord, listed_record, whole_record
+from chalicelib.core.errors import InvalidInput, TaskyardError, within
 from chalicelib.core.ids import parse_job_id
-from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
 from chalicelib.core.signature import check_secret_in
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Id, Name, Priority, Target
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Priority, Target
 from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 
 DELAY_MAX_S = 10 * 365 * 86_400
 TIMEOUT_MAX_MS = 86_400_000
+RECORD_MAX_BYTES = 20_000  # of a task in an answer beside what its client wrote: remarks, an error, names of fields
 
 router = Router("Tasks", "Create tasks and follow how they go, as fastify-task does.", style=FASTIFY)
 
@@ -79,6 +88,26 @@ class CreateBody(Order):
     idempotency_key: Name | None = Field(default=None, description="Two requests with one key are one task")
 
 
+class CreateBatchBody(ApiModel):
+    """Tasks to be created together."""
+
+    tasks: list[Entry[CreateBody]] = Field(min_length=1, max_length=BATCH_MAX)
+
+
+class CreateResult(AnswerModel):
+    """What became of one task of a batch."""
+
+    success: bool
+    task: TaskRecord | None = None
+    error: str | None = None
+
+
+class CreateResults(AnswerModel):
+    """What became of each task of a batch, in order."""
+
+    results: list[CreateResult]
+
+
 @router.post(
     "/api/task/create",
     scope="task",
@@ -94,10 +123,47 @@ def create_task(yard: Yard, body: CreateBody, caller: Caller) -> TaskRecord:
 
     A system task is run by the handler of its type; a manual one waits for a person, and may be of any type.
     """
-    return whole_record(yard, publish(yard, _new_job(body, caller.headers)))
+    return whole_record(yard, publish(yard, _new_job(body, idempotency_key_of(body.idempotency_key, caller.headers))))
 
 
-def _new_job(body: CreateBody, headers: Mapping[str, str]) -> NewJob:
+@router.post(
+    "/api/task/create-batch",
+    scope="task",
+    answers={413: "The tasks together are too large"},
+    headers={"Idempotency-Key": "Two requests with one key are one batch: its entries have the keys key#0, key#1, ..."},
+)
+def create_tasks(yard: Yard, body: CreateBatchBody, caller: Caller) -> CreateResults:
+    """Create up to 100 tasks at once, each accepted or not for itself.
+
+    An entry that is wrong is told in its result and costs the others nothing. Each entry may have an idempotencyKey of
+    its own; the others get one of the Idempotency-Key header, if there is one: `key#0` is that of the first entry.
+    """
+    entries = entries_of(body.tasks)
+    require_room_in_answer("tasks", [each for each in entries if isinstance(each, CreateBody)], RECORD_MAX_BYTES)
+    batch_key = idempotency_key_of(None, caller.headers)
+    new_jobs = [_new_job_or_error(entry, batch_key, place) for place, entry in enumerate(entries)]
+    outcomes = publish_many(yard, new_jobs)
+    require_service([found for asked, found in zip(new_jobs, outcomes, strict=True) if isinstance(asked, NewJob)])
+    return CreateResults(results=[_result(yard, *each) for each in zip(new_jobs, outcomes, strict=True)])
+
+
+def _result(yard: Yard, asked: NewJob | TaskyardError, outcome: Job | TaskyardError) -> CreateResult:
+    if isinstance(outcome, TaskyardError) or isinstance(asked, TaskyardError):
+        return CreateResult(success=False, error=str(outcome))
+    body = {"input": asked.input, "options": asked.options, "context": asked.context, "next": asked.next}
+    return CreateResult(success=True, task=listed_record(yard, outcome, body))
+
+
+def _new_job_or_error(entry: CreateBody | Unreadable, batch_key: str | None, place: int) -> NewJob | TaskyardError:
+    if isinstance(entry, Unreadable):
+        return entry.error
+    try:
+        return _new_job(entry, key_of(entry.idempotency_key, batch_key, place))
+    except TaskyardError as error:
+        return error
+
+
+def _new_job(body: CreateBody, idempotency_key: str | None) -> NewJob:
     check_secrets(body)
     delay_ms = round(body.delay * 1_000)
     return NewJob(
@@ -119,7 +185,7 @@ def _new_job(body: CreateBody, headers: Mapping[str, str]) -> NewJob:
         next=None if body.next is None else next_request(body.next),
         created_by=body.user_id,
         remove_on_complete=body.remove_on_complete,
-        idempotency_key=idempotency_key_of(body.idempotency_key, headers),
+        idempotency_key=idempotency_key,
     )
 
 

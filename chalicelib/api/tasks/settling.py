@@ -1,7 +1,9 @@
-"""Ending tasks by hand, and running them now or again: ``/api/task/complete``, ``cancel``, ``promote``, ``retry``."""
+"""Ending tasks by hand, deleting them, and running them now or again: ``/api/task/complete``, ``cancel``, ``delete``,
+``promote``, ``retry``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -52,7 +54,7 @@ class CancelBody(ApiModel):
         return self
 
 
-class RetryBody(ApiModel):
+class SomeBody(ApiModel):
     """One task, or several."""
 
     model_config = either(("id",), ("taskIds",))
@@ -61,10 +63,16 @@ class RetryBody(ApiModel):
     task_ids: list[Id] | None = Field(default=None, min_length=1, max_length=BULK_MAX)
 
     @model_validator(mode="after")
-    def _one_way(self) -> RetryBody:
+    def _one_way(self) -> SomeBody:
         if (self.id is None) == (self.task_ids is None):
             raise ValueError("either id or taskIds, and not both")
         return self
+
+
+class DeleteBody(SomeBody):
+    """One task, or several."""
+
+    force: bool = Field(default=False, description="Cancel first what is not done")
 
 
 @router.post("/api/task/complete", scope="task", answers=IS_DONE)
@@ -98,20 +106,37 @@ def promote_task(yard: Yard, body: TaskBody) -> Done:
 
 
 @router.post("/api/task/retry", scope="task", answers={**NO_TASK, 409: "A task is neither failed nor canceled"})
-def retry_task(yard: Yard, body: RetryBody) -> Done:
+def retry_task(yard: Yard, body: SomeBody) -> Done:
     """Run failed or canceled tasks again. Of several, those that can be retried are, even where others cannot."""
+    return _of_each(body, lambda job_id: lifecycle.retry(yard, job_id, Kind.TASK), "retried")
+
+
+@router.post("/api/task/delete", scope="task", answers={**NO_TASK, 409: "A task is not done, and force is not set"})
+def delete_task(yard: Yard, body: DeleteBody) -> Done:
+    """Delete tasks that are done, with all they keep. Of several, those that can be deleted are.
+
+    With `force` whatever their state: what is not done is canceled first. A handler that runs learns of it at its next
+    progress call or heartbeat; a task of a limited type is shown as canceled until its run is over. Children of a task
+    that has not succeeded are canceled.
+    """
+    return _of_each(body, lambda job_id: lifecycle.delete(yard, job_id, Kind.TASK, force=body.force), "deleted")
+
+
+def _of_each(body: SomeBody, act: Callable[[int], object], done: str) -> Done:
+    """Act on one task, whose error is raised, or on several, each for itself."""
     if body.task_ids is None:
-        lifecycle.retry(yard, job_id_of(str(body.id), "task"), Kind.TASK)
+        act(job_id_of(str(body.id), "task"))
         return Done()
-    refused = [reason for text in body.task_ids if (reason := _retry_refused(yard, str(text)))]
+    texts = dict.fromkeys(map(str, body.task_ids))
+    refused = [reason for text in texts if (reason := _refused(text, act))]
     if refused:
-        raise Conflict(f"{len(refused)} of {len(body.task_ids)} tasks were not retried: {'; '.join(refused[:5])}")
+        raise Conflict(f"{len(refused)} of {len(texts)} tasks were not {done}: {'; '.join(refused[:5])}")
     return Done()
 
 
-def _retry_refused(yard: Yard, text: str) -> str | None:
+def _refused(text: str, act: Callable[[int], object]) -> str | None:
     try:
-        lifecycle.retry(yard, job_id_of(text, "task"), Kind.TASK)
+        act(job_id_of(text, "task"))
     except TaskyardError as error:
         return f"{text[:40]}: {error.message}"
     return None

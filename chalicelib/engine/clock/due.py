@@ -104,7 +104,7 @@ def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
         yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms)
     elif job.state.terminal and job.run_goes_on:
         _free_slot(yard, job, now_ms)
-    elif job.state is State.SUCCESS and job.remove_on_complete:
+    elif job.state.terminal and job.to_be_deleted:
         remove_seen(yard, job)
     elif job.state is not State.PENDING:
         yard.jobs.forget_wake(job)

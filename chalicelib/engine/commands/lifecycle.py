@@ -1,4 +1,4 @@
-"""What people ask of a job: cancel it, run it again or at once, replay a dead letter."""
+"""What people ask of a job: cancel it, delete it, run it again or at once, replay a dead letter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, TypeGuard
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job, Tombstone
-from chalicelib.core.states import LIVE, Kind, State
+from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import Prepared, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.sweeping import sweep
+from chalicelib.engine.worker.remove import purge, remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.job_lists import JobQuery, index_keys_of
@@ -46,6 +47,52 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
         except JobRefused:
             continue  # it moved in between: look again
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
+
+
+def delete(yard: Yard, job_id: int, kind: Kind, *, force: bool = False) -> None:
+    """Delete a job that is done with all it keeps. What an earlier deletion left undone is done now.
+
+    With ``force`` whatever its state: one that is not done is canceled first. Where its run goes on and holds a slot of
+    a limited type, the job is canceled for the time being, and deleted once that run is over; a retry keeps it.
+
+    Raises ``NotFound``, and without ``force`` ``Conflict`` for a job that is not done.
+    """
+    for _ in range(RACE_TRIES):
+        found = yard.jobs.ledger(job_id)
+        if isinstance(found, Tombstone) and found.unpurged:
+            purge(yard, found)
+            return
+        job = cancel(yard, job_id, kind) if force else _over(find(yard, job_id, kind))
+        if _deleted(yard, job):
+            return
+    raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
+
+
+def _over(job: Job) -> Job:
+    """``job``, if nothing of it goes on. Raises ``Conflict``."""
+    if not job.state.terminal:
+        raise Conflict(
+            "only a job that is done can be deleted",
+            field="id",
+            expected=" or ".join(sorted(TERMINAL)),
+            got=job.state.value,
+            remedy="cancel it first, or force it",
+        )
+    if job.run_goes_on:
+        remedy = "try again once its handler has ended, or force it"
+        raise Conflict("its run is not over yet", field="id", got=str(job.id), remedy=remedy)
+    return job
+
+
+def _deleted(yard: Yard, done: Job) -> bool:
+    """Delete a job that is done, or have it deleted once its run is over; false if it has changed meanwhile."""
+    if not done.run_goes_on:
+        return remove_seen(yard, done)
+    try:
+        yard.jobs.delete_when_over(done)
+    except JobRefused:
+        return False
+    return True
 
 
 def cancel_matching(yard: Yard, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # as the dialects say

@@ -51,8 +51,8 @@ def run_now(yard: Yard, job_id: int) -> Job:
                 heartbeat.unwatch()
         try:
             return settle(yard, claimed, outcome)[0]
-        except JobRefused:
-            leave(yard, claimed)
+        except JobRefused as refused:
+            leave(yard, claimed, refused.ledger)
             return find(yard, job_id, Kind.TASK)  # it was canceled or completed meanwhile
 
 

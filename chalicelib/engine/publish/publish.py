@@ -49,13 +49,18 @@ def publish(yard: Yard, new_job: NewJob) -> Job:
     raise Unavailable("no free job id was found", remedy="look at the id block in the directory table")
 
 
-def publish_many(yard: Yard, new_jobs: Sequence[NewJob]) -> list[Job | TaskyardError]:
-    """Accept many jobs in few calls; answers, in order, each job's record or why it was not accepted."""
+def publish_many(yard: Yard, new_jobs: Sequence[NewJob | TaskyardError]) -> list[Job | TaskyardError]:
+    """Accept many jobs in few calls; returns, in order, each job's record or why it was not accepted.
+
+    An error in the place of a job, which could not be read, stays what became of it.
+    """
     results: list[Job | TaskyardError | None] = [None] * len(new_jobs)
     bulk: list[tuple[int, Prepared]] = []
     for position, new_job in enumerate(new_jobs):
         try:
-            if _needs_own_transaction(yard, new_job):
+            if isinstance(new_job, TaskyardError):
+                results[position] = new_job
+            elif _needs_own_transaction(yard, new_job):
                 results[position] = publish(yard, new_job)
             else:
                 with _answering():

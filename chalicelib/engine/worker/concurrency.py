@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.schedules import Overlap
 from chalicelib.core.states import State
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
+from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Count
 from chalicelib.store.ledger import JobRefused
@@ -54,10 +55,18 @@ def fill_freed_slot(yard: Yard, before: Job, after: Job) -> None:
         send_next_safely(yard, of_type(before.counted_as), 1)
 
 
-def leave(yard: Yard, job: Job) -> None:
-    """The run of ``job`` is over, though somebody else has ended the job before: free the slot that it holds still."""
-    if not job.limited:
-        return
+def leave(yard: Yard, job: Job, ledger: Job | Tombstone | None) -> None:
+    """The run of ``job`` is over, though somebody else has ended the job before, as the ``ledger`` told.
+
+    The slot that it holds still is freed; of a job that was deleted meanwhile, what the run has left is deleted, too.
+    """
+    if isinstance(ledger, Tombstone):
+        yard.jobs.delete_parts(job.id)
+    elif job.limited:
+        _free_slot(yard, job)
+
+
+def _free_slot(yard: Yard, job: Job) -> None:
     for _ in range(FREE_TRIES):
         ledger = yard.jobs.find(job.id)
         if ledger is None or ledger.uid != job.uid or ledger.lease != job.lease or not ledger.slot:
@@ -65,9 +74,11 @@ def leave(yard: Yard, job: Job) -> None:
         if ledger.state is State.RUNNING:
             return  # it is run still, under this very lease
         try:
-            fill_freed_slot(yard, ledger, yard.jobs.free_slot(ledger))
+            free = yard.jobs.free_slot(ledger)
         except JobRefused:
             continue  # it moved in between: look again
+        fill_freed_slot(yard, ledger, free)
+        remove_if_wanted(yard, free)
         return
 
 

@@ -149,7 +149,7 @@ def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: 
     try:
         return settle(yard, job, outcome)[1]
     except JobRefused as refused:
-        leave(yard, job)
+        leave(yard, job, refused.ledger)
         return settle_late(refused, job)
 
 

@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 from chalicelib.core.decisions import Parked
 from chalicelib.core.documents import jsonable, to_json
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import Job, Progress
+from chalicelib.core.job import Job, Progress, Tombstone
 from chalicelib.core.states import Kind
 from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
@@ -313,7 +313,8 @@ class Context:
 
     def note_refusal(self, refused: JobRefused) -> None:
         """Remember why the ledger no longer listens to this run."""
-        canceled = isinstance(refused.ledger, Job) and refused.ledger.lease == self.job.lease
+        ledger = refused.ledger
+        canceled = isinstance(ledger, Tombstone) or (ledger is not None and ledger.lease == self.job.lease)
         self.ended_because = JobCanceled if canceled else LeaseLost
         coroutine = self.coroutine
         if coroutine is not None:

@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import Job, Tombstone
-from chalicelib.core.states import TERMINAL, Kind, State
+from chalicelib.core.states import State
 from chalicelib.engine.handlers.pool_files import ID_TARGET, id_of
 from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import OBJECT_PLACE, JobRefused
-
-
-def remove(yard: Yard, job_id: int, kind: Kind) -> None:
-    """Delete a job that is done. What an earlier removal left undone is done now.
-
-    Raises ``NotFound``, and ``Conflict`` for a job that is not done: cancel it first.
-    """
-    found = yard.jobs.ledger(job_id)
-    if isinstance(found, Tombstone) and found.unpurged:
-        _clear(yard, found)
-        return
-    if not isinstance(found, Job) or found.kind is not kind:
-        raise NotFound(f"there is no {kind} {job_id}", field="id", got=str(job_id))
-    if not found.state.terminal:
-        raise Conflict(
-            "only a job that is done can be removed",
-            field="id",
-            expected=" or ".join(sorted(TERMINAL)),
-            got=found.state.value,
-            remedy="cancel it first",
-        )
-    if found.run_goes_on:
-        raise Conflict(
-            "its run is not over yet", field="id", got=str(job_id), remedy="try again once its handler has ended"
-        )
-    if not remove_seen(yard, found):
-        raise Conflict("the job changed meanwhile", field="id", got=str(job_id), remedy="try again")
 
 
 def remove_seen(yard: Yard, job: Job) -> bool:
@@ -57,8 +29,21 @@ def remove_seen(yard: Yard, job: Job) -> bool:
     return True
 
 
-def _clear(yard: Yard, tombstone: Tombstone) -> None:
+def remove_if_wanted(yard: Yard, job: Job) -> None:
+    """What a worker does with a finished job that is to be deleted: delete it, or leave that to the clock."""
+    if job.to_be_deleted and not _keeps_something(job):
+        remove_seen(yard, job)
+
+
+def purge(yard: Yard, tombstone: Tombstone) -> None:
     """Delete whatever a removed job kept."""
     yard.jobs.delete_parts(tombstone.id)
     yard.payloads.delete_objects(tombstone.unpurged)
     yard.jobs.purged(tombstone)
+
+
+def _keeps_something(job: Job) -> bool:
+    """Whether its removal is left to the clock: who hears of it may still want a large output, and only the clock
+    may delete objects."""
+    objects = (place for place in (job.body_at, job.context_at) if place is not None and place.startswith(OBJECT_PLACE))
+    return job.output_at is not None or any(objects)

@@ -28,11 +28,11 @@ from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.concurrency import fill_freed_slot
-from chalicelib.engine.worker.remove import remove_seen
+from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.concurrency import Action
-from chalicelib.store.ledger import OBJECT_PLACE, JobRefused, StoredOutput
+from chalicelib.store.ledger import JobRefused, StoredOutput
 
 
 def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
@@ -93,15 +93,7 @@ def after_success(yard: Yard, settled: Job, following: Prepared | None) -> None:
         send_marked(yard, following.travelling)
     if settled.has_children:
         release_children(yard, settled)
-    if settled.remove_on_complete and not _keeps_something(settled):
-        remove_seen(yard, settled)
-
-
-def _keeps_something(job: Job) -> bool:
-    """Whether its removal is left to the clock: who hears of it may still want a large output, and only the clock
-    may delete objects."""
-    objects = (place for place in (job.body_at, job.context_at) if place is not None and place.startswith(OBJECT_PLACE))
-    return job.output_at is not None or any(objects)
+    remove_if_wanted(yard, settled)
 
 
 def _value(yard: Yard, job: Job, output: str | None) -> Any:

@@ -21,14 +21,13 @@ from chalicelib.engine.clock import leases, listed
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.leases import recover_expired, recover_locked
 from chalicelib.engine.clock.tick import tick
-from chalicelib.engine.commands.lifecycle import cancel
+from chalicelib.engine.commands.lifecycle import cancel, delete
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.publish.publish import publish_many
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.pause import paused_by
-from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import clock
 from chalicelib.store.jobs import Lease
 from tests.support.steps import (
@@ -158,7 +157,7 @@ def test_an_outbox_sends_only_what_still_waits(w: World) -> None:
 def test_an_outbox_of_removed_jobs_goes(w: World) -> None:
     (job,) = left_in_outbox(w, 1)
     cancel(w.yard, job.id, Kind.TASK)
-    remove(w.yard, job.id, Kind.TASK)
+    delete(w.yard, job.id, Kind.TASK)
     w.clock.move(20_001)
     assert send_outboxes(w.yard, enough) == 0
     assert w.items("directory", "outbox") == []
@@ -271,7 +270,7 @@ def test_a_child_of_a_removed_parent_is_canceled(w: World) -> None:
     parent = a_task(w)
     child = a_task(w, parent_id=parent.id)
     cancel(w.yard, parent.id, Kind.TASK)
-    remove(w.yard, parent.id, Kind.TASK)
+    delete(w.yard, parent.id, Kind.TASK)
     w.clock.move(60_000)
     assert send_due(w.yard, enough) == 1
     assert w.job(child.id).state is State.CANCELED

@@ -18,10 +18,11 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock import retention
 from chalicelib.engine.clock.retention import Bounds, Removed, remove_expired, remove_matching, remove_old
 from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
-from chalicelib.engine.worker import remove
+from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.store.job_lists import JobQuery, index_keys_of
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import position_of
@@ -220,8 +221,8 @@ def test_what_is_retried_at_that_very_moment_stays(w: World, monkeypatch: pytest
 def test_of_two_removals_at_once_one_counts(w: World) -> None:
     job = done(w, DAY_MS)
     first: list[bool] = []
-    with before(w.yard.jobs.table.client, "PutItem", lambda: first.append(remove.remove_seen(w.yard, job))):
-        second = remove.remove_seen(w.yard, job)
+    with before(w.yard.jobs.table.client, "PutItem", lambda: first.append(remove_seen(w.yard, job))):
+        second = remove_seen(w.yard, job)
     assert (first, second) == ([True], False)
     assert w.yard.jobs.ledger(job.id) == Tombstone(job.id)
 
@@ -279,7 +280,7 @@ def test_whatever_fails_no_job_is_left_in_part(w: World, operation: str) -> None
     assert left(w) == set()
     for record in w.records():
         if isinstance(record, Tombstone) and record.unpurged:
-            remove.remove(w.yard, record.id, Kind.MESSAGE)
+            delete(w.yard, record.id, Kind.MESSAGE)
     assert w.records() == [Tombstone(job.id) for job in bodies.values()]
     assert {row["part"] for row in w.items("jobs")} == {"state"}
     assert w.objects() == []

@@ -1,7 +1,8 @@
-"""What people ask of a job: cancel, retry, remove, replay."""
+"""What people ask of a job: cancel, retry, delete, replay."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,10 @@ from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.job import MANUAL, Job, JobError, Tombstone
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import cancel, find, replay, replay_many, retry
+from chalicelib.engine.commands.lifecycle import cancel, delete, find, replay, replay_many, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import poll
-from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.remove import remove
+from chalicelib.engine.worker.context import Context, JobCanceled
 from chalicelib.store.job_lists import JobQuery
 from tests.support.steps import a_message, a_task, before, counting, failing, foreign, message_of, name_of, using, work
 from tests.support.worlds import World, envelopes
@@ -267,15 +267,15 @@ def test_a_canceled_child_whose_parent_has_succeeded_starts(w: World) -> None:
     assert w.job(child.id).state is State.SUCCESS
 
 
-# -- remove -------------------------------------------------------------------------------------------
+# -- delete -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [10, 1_000, 300_000])
-def test_a_removed_job_leaves_a_tombstone_and_nothing_else(w: World, size: int) -> None:
+def test_a_deleted_job_leaves_a_tombstone_and_nothing_else(w: World, size: int) -> None:
     job = a_task(w, input="succeed", options="x" * size)
     text = message_of(w, job).body
     w.go_on()
-    remove(w.yard, job.id, TASK)
+    delete(w.yard, job.id, TASK)
     assert w.records() == [Tombstone(job.id)]
     (tombstone_item,) = w.items("jobs")
     assert tombstone_item == {
@@ -292,31 +292,98 @@ def test_a_removed_job_leaves_a_tombstone_and_nothing_else(w: World, size: int) 
         find(w.yard, job.id, TASK)
 
 
-def test_only_what_is_done_is_removed(w: World) -> None:
+def test_only_what_is_done_is_deleted(w: World) -> None:
     job = a_task(w)
     with pytest.raises(Conflict) as refused:
-        remove(w.yard, job.id, TASK)
-    assert (refused.value.got, refused.value.remedy) == ("pending", "cancel it first")
+        delete(w.yard, job.id, TASK)
+    assert (refused.value.got, refused.value.remedy) == ("pending", "cancel it first, or force it")
     assert w.jobs() == [job]
     with pytest.raises(NotFound):
-        remove(w.yard, job.id, MESSAGE)
+        delete(w.yard, job.id, MESSAGE)
     cancel(w.yard, job.id, TASK)
-    remove(w.yard, job.id, TASK)
+    delete(w.yard, job.id, TASK)
     assert w.jobs() == []
     with pytest.raises(NotFound):
-        remove(w.yard, job.id, TASK)
+        delete(w.yard, job.id, TASK)
 
 
-def test_what_is_retried_at_that_very_moment_is_not_removed(w: World) -> None:
+def test_what_is_retried_at_that_very_moment_is_not_deleted(w: World) -> None:
     dead = dead_task(w, input="x" * 1_000)
     with (
         before(w.yard.jobs.table.client, "PutItem", lambda: retry(w.yard, dead.id, TASK)),
         pytest.raises(Conflict) as refused,
     ):
-        remove(w.yard, dead.id, TASK)
-    assert refused.value.message == "the job changed meanwhile"
+        delete(w.yard, dead.id, TASK)
+    assert (refused.value.message, refused.value.got) == ("only a job that is done can be deleted", "pending")
     w.go_on()
     assert w.yard.payloads.output(w.job(dead.id)) == "x" * 1_000
+
+
+def test_forced_a_job_is_deleted_in_every_state(w: World) -> None:
+    @task("t", max_attempts=1)
+    def handler(what: str, context: Context) -> None:
+        if what == "waits":
+            context.next()
+        if what == "fails":
+            raise RuntimeError("no")
+
+    using(w, handler)
+    done = [a_task(w, input=what).id for what in ("succeeds", "waits", "fails")]
+    done.append(cancel(w.yard, a_task(w).id, TASK).id)
+    w.go_on()
+    open_ = [a_task(w), a_task(w, delay_ms=3 * 86_400_000), a_task(w, runner=MANUAL), a_task(w, parent_id=done[1])]
+    states = [w.job(job_id).state.value for job_id in [*done, *(job.id for job in open_)]]
+    assert states == ["success", "waiting", "failed", "canceled", *["pending"] * 4]
+    for job_id in [*done, *(job.id for job in open_)]:
+        delete(w.yard, job_id, TASK, force=True)
+        with pytest.raises(NotFound, match=f"there is no task {job_id}"):
+            delete(w.yard, job_id, TASK, force=True)
+    w.go_on()
+    assert {type(found) for found in w.records()} == {Tombstone}
+    assert {item["part"] for item in w.items("jobs")} == {"state"}
+
+
+@pytest.mark.parametrize("size", [10, 1_000])
+def test_a_running_job_is_deleted_at_once_and_its_run_leaves_nothing(w: World, size: int) -> None:
+    ended: list[type[Exception]] = []
+
+    @task("t", max_attempts=3)
+    def handler(_: Any, context: Context) -> str:
+        delete(w.yard, context.job.id, TASK, force=True)
+        context.write_log("I did not notice")
+        sys.stdout.write("nor did I\n")
+        try:
+            context.progress(1)
+        except JobCanceled as canceled:
+            ended.append(type(canceled))
+        return "x" * size
+
+    using(w, handler)
+    job = a_task(w, next={"type": "t"})
+    child = a_task(w, parent_id=job.id)
+    w.go_on()
+    assert (ended, w.messages()) == ([JobCanceled], [])
+    assert [w.yard.jobs.ledger(job_id) for job_id in (job.id, child.id)] == [Tombstone(job.id), w.job(child.id)]
+    w.clock.move(60_000)
+    w.tick()
+    assert w.job(child.id).state is State.CANCELED  # its parent cannot succeed any more
+    assert {item["part"] for item in w.items("jobs")} == {"state"}
+
+
+def test_a_job_that_ends_while_it_is_deleted_is_deleted_all_the_same(w: World) -> None:
+    job = a_task(w, input="succeed")
+    with before(w.yard.jobs.table.client, "UpdateItem", w.deliver):
+        delete(w.yard, job.id, TASK, force=True)
+    assert w.records() == [Tombstone(job.id)]
+
+
+def test_a_parent_that_has_succeeded_lets_its_children_go_when_it_is_deleted(w: World) -> None:
+    parent = a_task(w, input="succeed")
+    w.deliver()
+    child = a_task(w, input="succeed", parent_id=parent.id)
+    delete(w.yard, parent.id, TASK, force=True)
+    w.go_on()
+    assert (w.yard.jobs.find(parent.id), w.job(child.id).state) == (None, State.SUCCESS)
 
 
 # -- replay -------------------------------------------------------------------------------------------
@@ -368,7 +435,7 @@ def test_the_payload_comes_along_wherever_it_is(w: World, size: int) -> None:
     successor = replay(w.yard, dead.id, TASK)
     w.go_on()
     assert w.yard.payloads.output(w.job(successor.id)) == "x" * size
-    remove(w.yard, dead.id, TASK)
+    delete(w.yard, dead.id, TASK)
     assert w.yard.payloads.body(w.job(successor.id)) == {"input": "x" * size}
 
 

@@ -15,7 +15,7 @@ from chalicelib.core.histogram import bucket_of
 from chalicelib.core.job import Job
 from chalicelib.core.projection import CountKey, Effects, Group, Measure, MinuteKey
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import cancel, replay, retry
+from chalicelib.engine.commands.lifecycle import cancel, delete, replay, retry
 from chalicelib.engine.polling import poll
 from chalicelib.engine.projections import dashboard
 from chalicelib.engine.projections.dashboard import (
@@ -30,7 +30,6 @@ from chalicelib.engine.projections.dashboard import (
 )
 from chalicelib.engine.projections.project import Change, project
 from chalicelib.engine.projections.rebuild import rebuild_counters
-from chalicelib.engine.worker.remove import remove
 from chalicelib.store.insights import QUANTITIES
 from tests.support.ledger import job_of, place
 from tests.support.steps import a_message, a_task, counting
@@ -324,8 +323,8 @@ def test_a_message_from_its_publish_to_its_replay_and_removal(w: World) -> None:
     successor = replay(w.yard, message.id)
     assert depth(w, "notes") == 1
     poll.complete(w.yard, polled(w).id)
-    remove(w.yard, successor.id, Kind.MESSAGE)
-    remove(w.yard, message.id, Kind.MESSAGE)
+    delete(w.yard, successor.id, Kind.MESSAGE)
+    delete(w.yard, message.id, Kind.MESSAGE)
     assert depth(w, "notes") == 0
     assert totals(w, "notes") == {Measure.SUCCEEDED: 1, Measure.FAILED: 2, Measure.DEAD: 1}
 
@@ -510,7 +509,7 @@ def test_what_the_stream_lost_is_counted_as_far_as_the_ledger_proves_it(w: World
     a_message(w, "notes", max_attempts=1)
     poll.fail(w.yard, polled(w).id, "no")
     w.project()
-    remove(w.yard, w.jobs()[0].id, Kind.MESSAGE)
+    delete(w.yard, w.jobs()[0].id, Kind.MESSAGE)
     for outcome in (poll.complete, poll.complete, lambda yard, job_id: poll.fail(yard, job_id, "no")):
         a_message(w, "notes", max_attempts=2)
         outcome(w.yard, polled(w).id)
@@ -531,7 +530,7 @@ def test_a_read_between_two_batches_never_sees_less(w: World) -> None:
         job = polled(w)
         poll.complete(w.yard, job.id)
         w.project()
-        remove(w.yard, job.id, Kind.MESSAGE)
+        delete(w.yard, job.id, Kind.MESSAGE)
         w.project()
         rebuild_counters(w.yard)
         now = topics_of(w.yard)["notes"].totals

@@ -19,12 +19,11 @@ from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import Webhook
-from chalicelib.engine.commands.lifecycle import cancel, promote
+from chalicelib.engine.commands.lifecycle import cancel, delete, promote
 from chalicelib.engine.handlers.declare import on, task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.projections import events
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import hooks as hooks_function
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
@@ -146,7 +145,7 @@ def test_lives_are_told_in_order_with_what_belongs_to_each(w: World) -> None:
     w.clock.move(60_000)
     work(w)
     announced(w)
-    remove(w.yard, once.id, Kind.TASK)
+    delete(w.yard, once.id, Kind.TASK)
     announced(w)
     ran = ["start", "progress"]
     assert names(large) == ["create", "enqueue", *ran, "complete"]

@@ -12,11 +12,10 @@ from chalicelib.core.job import Job
 from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import cancel, retry
+from chalicelib.engine.commands.lifecycle import cancel, delete, retry
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.projections.project import Change, project
 from chalicelib.engine.projections.rebuild import rebuild_counters
-from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import projector
 from chalicelib.functions.events import NO_SHARD, changes_by_shard
 from chalicelib.store.insights import AlreadyCounted
@@ -181,7 +180,7 @@ def test_a_retry_by_request_moves_the_counter_back(w: World) -> None:
 def test_a_removed_job_is_counted_no_more_but_was_there(w: World) -> None:
     job = a_task(w)
     work(w)
-    remove(w.yard, job.id, Kind.TASK)
+    delete(w.yard, job.id, Kind.TASK)
     w.project()
     assert counters(w) == {}
     assert minutes(w)["t", 0]["succeeded"] == 1
@@ -405,7 +404,7 @@ def test_the_function_fails_where_it_cannot_count(w: World) -> None:
 def test_changes_are_read_from_the_images(w: World) -> None:
     job = a_task(w)
     cancel(w.yard, job.id, Kind.TASK)
-    remove(w.yard, job.id, Kind.TASK)
+    delete(w.yard, job.id, Kind.TASK)
     found = [change for change in changes(w) if change.before is not None or change.after is not None]
     states = [(c.before and c.before.state, c.after and c.after.state) for c in found]
     assert states == [

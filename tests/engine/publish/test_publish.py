@@ -19,12 +19,12 @@ from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.retry import Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.remove import remove
 from chalicelib.store.directory import digest
 from tests.support.steps import (
     NOTHING_DONE,
@@ -464,7 +464,7 @@ def test_the_key_of_a_job_that_was_removed_tells_its_acceptance(w: World, more: 
     job = a_task(w, idempotency_key="k", **more)
     w.clock.move(2_000)
     work(w)
-    remove(w.yard, job.id, Kind.TASK)
+    delete(w.yard, job.id, Kind.TASK)
     w.clock.move(60_000)
     again = a_task(w, idempotency_key="k", **more)
     told = ("id", "state", "created_at_ms", "updated_at_ms", "start_at_ms", "due_at_ms", "trace_id", "attempts")
@@ -537,7 +537,7 @@ def test_a_parent_that_is_removed_at_that_very_moment(w: World) -> None:
     parent = a_task(w, max_attempts=1)
     work(w)
     with (
-        before(w.yard.jobs.table.client, "TransactWriteItems", lambda: remove(w.yard, parent.id, Kind.TASK)),
+        before(w.yard.jobs.table.client, "TransactWriteItems", lambda: delete(w.yard, parent.id, Kind.TASK)),
         pytest.raises(InvalidInput) as refused,
     ):
         a_task(w, parent_id=parent.id)

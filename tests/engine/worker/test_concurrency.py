@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 
 from chalicelib.core.decisions import Succeeded
-from chalicelib.core.errors import Conflict, Full
+from chalicelib.core.errors import Conflict, Full, NotFound
+from chalicelib.core.job import Tombstone
 from chalicelib.core.limits import NOTHING, Concurrency, Limit
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
+from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish, publish_many
 from chalicelib.engine.worker.concurrency import fill_slots
 from chalicelib.engine.worker.context import Context, JobCanceled
-from chalicelib.engine.worker.remove import remove
 from chalicelib.engine.worker.settle import settle
 from chalicelib.store.jobs import Lease
 from chalicelib.store.wait_lists import of_type
@@ -53,6 +54,12 @@ def lone(given: Any, context: Context) -> Any:
             RAN.append(("still there", yard.concurrency.of("lone")))
         case "completed":
             complete(yard, context.job.id, Completion(success=True, output=7))
+        case "deleted":
+            delete(yard, context.job.id, Kind.TASK, force=True)
+            RAN.append(("still there", yard.concurrency.of("lone")))
+        case "deleted and dead" if context.job.attempts == 1:
+            delete(yard, context.job.id, Kind.TASK, force=True)
+            raise Exited
         case "canceled and dead":
             lifecycle.cancel(yard, context.job.id, Kind.TASK)
             raise Exited
@@ -212,7 +219,7 @@ def test_however_a_run_ends_its_slot_is_freed_once(w: World, given: str, state: 
         assert occupied(w) == Concurrency(1, 1)
         assert w.job(job_id).run_goes_on
         with pytest.raises(Conflict, match="its run is not over yet"):
-            remove(w.yard, job_id, Kind.TASK)
+            delete(w.yard, job_id, Kind.TASK)
     w.go_on()
     assert w.job(job_id).state is state
     assert [entry for entry in RAN if entry[0] != "waiting"][: len(told)] == [
@@ -221,7 +228,44 @@ def test_however_a_run_ends_its_slot_is_freed_once(w: World, given: str, state: 
     ] or given in ("fails", "fails once", "dies")
     assert w.job(waiting).state is State.SUCCESS
     assert (occupied(w), counted(w), wait_list(w)) == (NOTHING, NOTHING, [])
-    remove(w.yard, job_id, Kind.TASK)
+    delete(w.yard, job_id, Kind.TASK)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("deleted", [("deleted", Concurrency(1, 2)), ("still there", Concurrency(1, 1))]),
+        ("deleted and dead", [("deleted and dead", Concurrency(1, 2))]),
+    ],
+)
+def test_a_running_job_that_is_deleted_keeps_its_slot_and_is_gone_once_its_run_is_over(
+    w: World, given: str, told: list[Any]
+) -> None:
+    job_id = add(w, given)
+    waiting = add(w, "waiting", delay_ms=1_000)
+    w.deliver()
+    assert told == RAN
+    if given == "deleted":
+        assert (w.yard.jobs.ledger(job_id), occupied(w)) == (Tombstone(job_id), Concurrency(0, 1))
+    else:
+        assert (w.job(job_id).state, w.job(job_id).delete_when_over) == (State.CANCELED, True)
+        delete(w.yard, job_id, Kind.TASK, force=True)
+        with pytest.raises(Conflict, match="its run is not over yet"):
+            delete(w.yard, job_id, Kind.TASK)
+    w.go_on()
+    assert (w.yard.jobs.ledger(job_id), w.job(waiting).state) == (Tombstone(job_id), State.SUCCESS)
+    assert (occupied(w), counted(w), wait_list(w)) == (NOTHING, NOTHING, [])
+    with pytest.raises(NotFound):
+        delete(w.yard, job_id, Kind.TASK, force=True)
+
+
+def test_a_job_that_is_to_be_deleted_is_kept_by_a_retry(w: World) -> None:
+    job_id = add(w, "deleted and dead")
+    w.deliver()
+    lifecycle.retry(w.yard, job_id, Kind.TASK)
+    assert not w.job(job_id).delete_when_over
+    w.go_on()
+    assert (w.job(job_id).state, occupied(w)) == (State.SUCCESS, NOTHING)
 
 
 def test_a_job_that_is_retried_while_its_canceled_run_goes_on_waits_for_that_run(w: World) -> None:

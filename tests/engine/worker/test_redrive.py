@@ -11,11 +11,10 @@ from chalicelib.core.causes import Cause
 from chalicelib.core.errors import NotFound
 from chalicelib.core.job import Job, JobError, to_envelope
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import cancel, find, replay, retry
+from chalicelib.engine.commands.lifecycle import cancel, delete, find, replay, retry
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.worker.claim import claim
-from chalicelib.engine.worker.remove import remove
 from chalicelib.functions import dead_letters
 from chalicelib.store.jobs import Lease
 from tests.support.steps import LEASE_MS, a_message, a_task, before, failing, foreign, message_of, using, work
@@ -137,7 +136,7 @@ def test_what_has_ended_is_left_alone(w: World, end: str) -> None:
         cancel(w.yard, job.id, Kind.TASK)
     w.deliver()
     if end == "removed":
-        remove(w.yard, job.id, Kind.TASK)
+        delete(w.yard, job.id, Kind.TASK)
     records = w.records()
     foreign(w, body, w.yard.settings.dead_letter_queue)
     assert redrive(w) == []

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from chalicelib.core.errors import TaskyardError, Unavailable
+from chalicelib.core.errors import TaskyardError, TooLarge, Unavailable
+from chalicelib.http.exchange import ANSWER_MAX_BYTES, json_text
 from chalicelib.http.problems import rejected
 
 BATCH_MAX = 100
+QUOTING_MAX_FACTOR = 6  # one character may become \uXXXX
 
 _Item = TypeVar("_Item")
 
@@ -44,3 +47,24 @@ def require_service(outcomes: Sequence[object]) -> None:
     """Raise ``Unavailable`` if that is what became of every entry: then the whole batch is to be sent again."""
     if outcomes and all(isinstance(outcome, Unavailable) for outcome in outcomes):
         raise next(outcome for outcome in outcomes if isinstance(outcome, Unavailable))
+
+
+def key_of(own: str | None, batch_key: str | None, place: int) -> str | None:
+    """The idempotency key of the entry at a ``place``, from 0: its ``own``, else one under the batch's: ``key#0``."""
+    return own or (None if batch_key is None else f"{batch_key}#{place}")
+
+
+def require_room_in_answer(field_name: str, written: Sequence[object], record_max_bytes: int) -> None:
+    """Raise ``TooLarge`` for entries that the answer could not show, while nothing is done yet.
+
+    ``written`` is what their clients wrote, a value for each; beside it a record takes ``record_max_bytes`` at most.
+    """
+    text = json_text(written)
+    room_bytes = ANSWER_MAX_BYTES - len(written) * record_max_bytes
+    if len(text) * QUOTING_MAX_FACTOR > room_bytes and len(json.dumps(text)) > room_bytes:
+        raise TooLarge(
+            f"these {field_name} are too large together",
+            field=field_name,
+            expected=f"at most {room_bytes} bytes of JSON, as the answer quotes it",
+            remedy="send fewer at once",
+        )
