@@ -34,11 +34,13 @@ def declare_routes(api: Chalice) -> None:
     from chalicelib.core.dialects import DIALECTS
     from chalicelib.functions.logs import logged_request
     from chalicelib.http.access import RememberedKeys, authenticate
+    from chalicelib.http.basic import Users
     from chalicelib.http.mount import mount
 
     api.register_middleware(logged_request, "http")
     chosen = settings.current()
     keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
+    users = Users(lambda: yard().directory.has_users(), keys)
     mount(
         api,
         [
@@ -48,7 +50,7 @@ def declare_routes(api: Chalice) -> None:
         ],
         provider=yard,
         settings=chosen,
-        authenticate=lambda headers, scope: authenticate(headers, scope, keys, chosen),
+        authenticate=lambda headers, scope: authenticate(headers, scope, keys, users, chosen),
     )
 
 

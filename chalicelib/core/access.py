@@ -1,6 +1,7 @@
-"""Access keys: what one looks like, what is stored of it, and what it opens.
+"""Access keys and users: what a key looks like, what is stored of them, and what they open.
 
 Only the SHA-256 digest of a key is stored. A key is 32 random bytes, so the digest needs neither salt nor stretching.
+A user has a name and a password instead (``passwords.py``), and is found by the digest of the name.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from chalicelib.core.dialects import SCOPES
@@ -31,11 +32,17 @@ class AccessKey:
     digest: str = field(repr=False)
     created_at_ms: int
     revoked_at_ms: int | None = None  # None: in force
+    user: str | None = None  # whose password opens the same, where there is no key
+    password: str | None = field(default=None, repr=False)  # as it is stored
 
     @property
     def revoked(self) -> bool:
         """Whether the key opens nothing any more."""
         return self.revoked_at_ms is not None
+
+
+Lookup = Callable[[str], AccessKey | None]
+"""From a digest to what is stored of the key, or the user, that has it."""
 
 
 def new_key(random_bytes: RandomBytes) -> str:
@@ -51,6 +58,11 @@ def is_key(text: str) -> bool:
 def digest_of(key: str) -> str:
     """The stored form of ``key``: its SHA-256, 64 hexadecimal digits."""
     return hashlib.sha256(key.encode("utf-8")).hexdigest()
+
+
+def digest_of_user(name: str) -> str:
+    """By what a user is found: no key has this digest."""
+    return digest_of(f"user:{name}")
 
 
 def allows(scopes: Iterable[str], scope: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who may call: access keys in the ``Authorization`` header, each with its scopes."""
+"""Who may call: access keys, and users with their passwords, in the ``Authorization`` header, each with its scopes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from threading import Lock
 
 from chalicelib.core import access
-from chalicelib.core.access import AccessKey
+from chalicelib.core.access import AccessKey, Lookup
+from chalicelib.http.basic import REMEMBERED_S, Users
 from chalicelib.http.problems import Forbidden, Unauthorized
 from chalicelib.settings import Settings
 
-REMEMBERED_S = 30.0
 REMEMBERED_KEYS = 256
-
-Lookup = Callable[[str], AccessKey | None]
-"""From a key's digest to what is stored of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +33,38 @@ ANONYMOUS = Identity("anonymous", frozenset())
 LOCAL = Identity("local", frozenset({access.EVERYTHING}))
 
 
-def authenticate(headers: Mapping[str, str], scope: str | None, lookup: Lookup, settings: Settings) -> Identity:
+def authenticate(
+    headers: Mapping[str, str], scope: str | None, lookup: Lookup, users: Users, settings: Settings
+) -> Identity:
     """Who sent ``headers``, if they may do what needs ``scope``; a route with no scope is open to all.
 
-    Stage local needs no key. Elsewhere ``Unauthorized`` is raised for a missing, unknown or revoked key, always in
-    the same words, and ``Forbidden`` for one without the scope. The key itself goes nowhere but into its digest.
+    Stage local needs no key. Elsewhere ``Unauthorized`` is raised for a missing, unknown or revoked key or user,
+    always in the same words, ``Forbidden`` for one without the scope, and ``Full`` for too many wrong passwords. The
+    key itself goes nowhere but into its digest.
     """
     if scope is None:
         return ANONYMOUS
     if settings.local:
         return LOCAL
-    key = _key_in_force(headers.get("authorization", ""), lookup)
+    scheme, _, presented = headers.get("authorization", "").partition(" ")
+    key = None
+    if scheme.lower() == "bearer":
+        key = _key_in_force(presented, lookup)
+    elif scheme.lower() == "basic":
+        key = users.signed_in(presented)
     if key is None:
         raise Unauthorized(
             "an access key is needed",
-            remedy="send the header Authorization: Bearer <key> with a key that is in force",
+            remedy="send the header Authorization: Bearer <key> with a key that is in force, or a user's with Basic",
+            basic=users.exist(),
         )
     if not access.allows(key.scopes, scope):
         raise Forbidden(f"this access key lacks the scope {scope}", scope=scope)
     return Identity(key.name, key.scopes)
 
 
-def _key_in_force(authorization: str, lookup: Lookup) -> AccessKey | None:
-    scheme, _, presented = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not access.is_key(presented):
+def _key_in_force(presented: str, lookup: Lookup) -> AccessKey | None:
+    if not access.is_key(presented):
         return None
     digest = access.digest_of(presented)
     stored = lookup(digest)

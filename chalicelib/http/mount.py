@@ -16,7 +16,7 @@ from typing import Any
 from chalice.app import Chalice, Request, Response
 
 from chalicelib import aws
-from chalicelib.core.errors import InvalidInput, NotFound, TaskyardError
+from chalicelib.core.errors import Full, InvalidInput, NotFound, TaskyardError
 from chalicelib.http import body, cors, paths, problems, redaction
 from chalicelib.http.access import ANONYMOUS, Authenticate, Identity
 from chalicelib.http.description import description
@@ -138,7 +138,7 @@ class _Edge:
         """Who sent the request; nobody in particular where a signature in it may stand for a key."""
         try:
             return self._authenticate(request.headers, route.scope)
-        except (Unauthorized, Forbidden):
+        except (Unauthorized, Forbidden, Full):
             if route.signed:
                 return ANONYMOUS
             raise

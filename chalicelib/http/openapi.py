@@ -20,6 +20,7 @@ from chalicelib.http.samples import sample
 
 API_VERSION = "1.0"
 SECURITY_SCHEME = "accessKey"
+BASIC_SCHEME = "user"
 
 Schema = dict[str, Any]
 Key = tuple[str, str]  # an operation, and what of it: an input, "problem" or a status
@@ -38,9 +39,18 @@ _SECURITY = {
         "Stage `local` answers its own machine without one."
     ),
 }
+_BASIC = {
+    "type": "http",
+    "scheme": "basic",
+    "description": "A user that holds the operation's scope, or `*`, and the user's password; where users were made.",
+}
 _UNAVAILABLE = {503: "AWS did not answer in time; the same request may succeed later"}
 _SIGNED = {401: "No valid signature, nor, where the task has no secret, an access key that opens it"}
-_SCOPED = {401: "No access key, or none that is in force", 403: "The access key lacks the scope"}
+_SCOPED = {
+    401: "No access key, nor a user's password, that is in force",
+    403: "The access key, or the user, lacks the scope",
+    429: "Too many passwords were sent that are not known to be right",
+}
 _CHECKED = {422: "An input is not what it must be; `details` names each field"}
 _QUERIED = {400: "The query or the path cannot be read"}
 _BODIED = {
@@ -65,7 +75,10 @@ def document(routers: Sequence[Router], *, keyless: bool = False) -> dict[str, A
         "info": {"title": "Taskyard", "version": API_VERSION, "description": _DESCRIPTION},
         "tags": _tags(routers),
         "paths": paths,
-        "components": {"schemas": schemas.used_in(paths), "securitySchemes": {SECURITY_SCHEME: _SECURITY}},
+        "components": {
+            "schemas": schemas.used_in(paths),
+            "securitySchemes": {SECURITY_SCHEME: _SECURITY, BASIC_SCHEME: _BASIC},
+        },
     }
 
 
@@ -165,7 +178,7 @@ def _operation(route: Route, schemas: _Schemas, *, keyless: bool) -> dict[str, A
         "security": [],
     }
     if route.scope is not None:
-        operation["security"] = [{SECURITY_SCHEME: [route.scope]}]
+        operation["security"] = [{SECURITY_SCHEME: [route.scope]}, {BASIC_SCHEME: [route.scope]}]
         operation["x-scope"] = route.scope
         if keyless or route.signed:  # a signature is in the body, which no security scheme can say
             operation["security"].append({})

@@ -52,7 +52,11 @@ class BadRequest(TaskyardError):
 
 
 class Unauthorized(TaskyardError):
-    """No access key, or none that is in force."""
+    """No access key, or none that is in force. ``basic``: a user with a password would do."""
+
+    def __init__(self, message: str, *, basic: bool = False, **explanation: Any) -> None:
+        super().__init__(message, **explanation)
+        self.basic = basic
 
 
 class Forbidden(TaskyardError):
@@ -275,8 +279,9 @@ def _message(error: TaskyardError) -> str:
 
 def _headers(error: TaskyardError) -> dict[str, str]:
     match error:
-        case Unauthorized():
-            return {"WWW-Authenticate": 'Bearer realm="taskyard"'}
+        case Unauthorized(basic=basic):
+            asked = 'Basic realm="taskyard", charset="UTF-8", ' if basic else ""
+            return {"WWW-Authenticate": f'{asked}Bearer realm="taskyard"'}
         case Forbidden(scope=str(scope)):
             return {"WWW-Authenticate": f'Bearer realm="taskyard", error="insufficient_scope", scope="{scope}"'}
         case UnsupportedEncoding():

@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 
 from chalicelib import aws, settings
-from chalicelib.core.access import AccessKey, checked_scopes, digest_of, new_key
+from chalicelib.core import passwords
+from chalicelib.core.access import AccessKey, checked_scopes, digest_of, digest_of_user, new_key
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.store.directory import Directory
-from chalicelib.store.table import Table
+from chalicelib.store.table import Refused, Table
 
 ID_CHARS = 12  # of the digest; enough to tell keys apart, and no help in guessing one
 
@@ -20,6 +21,27 @@ def create(label: str, scopes: Sequence[str], now_ms: int) -> str:
     key = new_key(os.urandom)
     _directory().put_access_key(AccessKey(name=label, scopes=chosen, digest=digest_of(key), created_at_ms=now_ms))
     return key
+
+
+def create_user(user: str, password: str, label: str, scopes: Sequence[str], now_ms: int) -> None:
+    """Let a user sign in with a password, of which only what scrypt makes of it is stored.
+
+    Raises ``InvalidInput``, and ``Conflict`` where there is such a user in force.
+    """
+    stored = passwords.stretched(passwords.checked_password(password), os.urandom(passwords.SALT_BYTES))
+    key = AccessKey(
+        name=label,
+        scopes=checked_scopes(scopes),
+        digest=digest_of_user(passwords.checked_user(user)),
+        created_at_ms=now_ms,
+        user=user,
+        password=stored,
+    )
+    try:
+        _directory().put_access_key(key)
+    except Refused as refused:
+        remedy = "revoke it first: `taskyard keys revoke`"
+        raise Conflict("there is a user of this name in force", field="user", got=user, remedy=remedy) from refused
 
 
 def listed() -> list[AccessKey]:

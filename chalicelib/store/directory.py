@@ -8,7 +8,9 @@ Key layout::
     idempotency#<op>   <sha256 of the key>     job, fingerprint, expires_at_s
     outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
     unreadable         <SQS message id>        job: the dead letter made of a body nobody could read
-    access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms
+    access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms; of a user (sha256 of
+                                               user:<name>) also user, password
+    access_key_users   any                     that a user was made
     webhook            <id>                    url, events, types, secret, created_at_ms
     alias#<type>       <number>                job: the job of a pool that its users know by a number of theirs
     clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
@@ -33,6 +35,8 @@ from chalicelib.store.table import Change, Clause, Refused, Table
 BAND_PREFIX = "band_"
 CLOCK = {"kind": "clock", "name": "tick"}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
+NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({revoked_at_ms})")
+USERS = {"kind": "access_key_users", "name": "any"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +149,16 @@ class Directory:
     # -- access keys --------------------------------------------------------------------------
 
     def put_access_key(self, key: AccessKey) -> None:
-        """Remember a new access key; raises ``Refused`` if there is one with its digest."""
+        """Remember a new access key or user; raises ``Refused`` if one with its digest is in force."""
         item = {"label": key.name, "scopes": sorted(key.scopes), "created_at_ms": key.created_at_ms}
-        self.table.put({"kind": "access_key", "name": key.digest, **item}, NOT_THERE)
+        if key.user is not None:
+            self.table.put(USERS)
+            item |= {"user": key.user, "password": key.password}
+        self.table.put({"kind": "access_key", "name": key.digest, **item}, NOT_IN_FORCE)
+
+    def has_users(self) -> bool:
+        """Whether a user was ever made."""
+        return self.table.get(USERS) is not None
 
     def access_key(self, digest_of_key: str) -> AccessKey | None:
         """The access key with a digest, revoked or not."""
@@ -225,6 +236,8 @@ def _access_key(item: dict[str, Any]) -> AccessKey:
         digest=item["name"],
         created_at_ms=item["created_at_ms"],
         revoked_at_ms=item.get("revoked_at_ms"),
+        user=item.get("user"),
+        password=item.get("password"),
     )
 
 

@@ -58,9 +58,16 @@ def stage(request: pytest.FixtureRequest) -> Iterator[tuple[Any, dict[str, str]]
         api.yard.directory.put_access_key(
             AccessKey(name="tester", scopes=frozenset("*"), digest=digest_of(key), created_at_ms=api.clock.ms)
         )
-        schema = schemathesis.openapi.from_dict(api.get("/openapi.json").json)
+        schema = schemathesis.openapi.from_dict(_for_keys(api.get("/openapi.json").json))
         schema.app = Gateway(api.module.app, "api", 29, _context)
         yield schema, {"Authorization": f"Bearer {key}"} if request.param == "prod" else {}
+
+
+def _for_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """The document as if there were no users: every request here has a key in the header that is theirs, too."""
+    for operation in (each for methods in document["paths"].values() for each in methods.values()):
+        operation["security"] = [way for way in operation["security"] if "user" not in way]
+    return document
 
 
 def test_what_is_answered_is_what_the_document_says(stage: tuple[Any, dict[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from hypothesis import strategies as st
 
 from chalicelib import aws
 from chalicelib.api import mq, service, tasks
-from chalicelib.core.access import AccessKey, digest_of, new_key
+from chalicelib.core.access import AccessKey, digest_of, digest_of_user, new_key
 from chalicelib.core.dialects import SCOPES
+from chalicelib.core.passwords import stretched
 from chalicelib.engine import health
 from chalicelib.http import mount
 from chalicelib.local.emulator import Emulator
@@ -326,6 +328,30 @@ class TestOtherStages:
             assert reply.status in (403, 422)
         refused = prod.get("/mq/message/list", Authorization=f"Bearer {key}")
         assert key not in refused.text
+
+
+def test_a_user_signs_in_with_a_password_and_is_asked_for_one() -> None:
+    password = "correct horse"  # noqa: S105
+    ann = AccessKey(
+        name="ann",
+        scopes=frozenset({"message"}),
+        digest=digest_of_user("ann"),
+        created_at_ms=1,
+        user="ann",
+        password=stretched(password, bytes(16)),
+    )
+    with installation(stage="prod") as prod:
+        prod.yard.directory.put_access_key(ann)
+        signed_in = {"Authorization": f"Basic {base64.b64encode(f'ann:{password}'.encode()).decode()}"}
+        prod.post("/mq/message/publish", {"topic": "a", "payload": {}}, **signed_in)
+        (message,) = prod.get("/mq/message/poll", {"topic": "a"}, **signed_in).json
+        assert message["consumerId"] == "ann"
+        assert prod.get("/api/task/list", **signed_in).status == 403
+        refused = prod.get("/mq/message/list")
+        assert (refused.status, refused.headers["www-authenticate"]) == (
+            401,
+            'Basic realm="taskyard", charset="UTF-8", Bearer realm="taskyard"',
+        )
 
 
 class TestLimits:

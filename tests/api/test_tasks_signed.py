@@ -139,11 +139,14 @@ class TestWhoMayTell:
         paths = api.get("/openapi.json").json["paths"]
         for path in (NEXT, LOG, CALLBACK):
             operation = paths[path]["post"]
-            assert (operation["security"], operation["x-signed"]) == ([{"accessKey": ["task"]}, {}], True)
+            assert (operation["security"], operation["x-signed"]) == (
+                [{"accessKey": ["task"]}, {"user": ["task"]}, {}],
+                True,
+            )
             assert "403" not in operation["responses"]
             assert operation["responses"]["401"]["description"].startswith("No valid signature")
-        assert paths["/api/task/complete"]["post"]["security"] == [{"accessKey": ["task"]}]
-        assert paths[LOG]["get"]["security"] == [{"accessKey": ["task"]}]
+        assert paths["/api/task/complete"]["post"]["security"] == [{"accessKey": ["task"]}, {"user": ["task"]}]
+        assert paths[LOG]["get"]["security"] == [{"accessKey": ["task"]}, {"user": ["task"]}]
 
     def test_no_secret_and_no_signature_is_told_back(self, api: Service) -> None:
         task_id = waiting(api)

@@ -12,6 +12,7 @@ from chalicelib.core import access
 from chalicelib.core.access import AccessKey
 from chalicelib.core.errors import InvalidInput
 from chalicelib.http.access import ANONYMOUS, LOCAL, Identity, RememberedKeys, authenticate
+from chalicelib.http.basic import Users
 from chalicelib.http.exchange import Caller
 from chalicelib.http.problems import Unauthorized
 from chalicelib.http.routes import Router
@@ -40,6 +41,7 @@ KEYS = {
     for key in (stored(1, "message", "dlq"), stored(2, "*"), stored(3, "*", revoked_at_ms=2), stored(4, "dlq:manage"))
 }
 
+NO_USERS = Users(lambda: False, KEYS.get)
 router = Router("toy")
 
 
@@ -128,7 +130,7 @@ def test_without_a_key_in_force_the_answer_is_always_the_same_401(authorization:
         "statusCode": 401,
         "error": "Unauthorized",
         "message": "an access key is needed",
-        "remedy": "send the header Authorization: Bearer <key> with a key that is in force",
+        "remedy": "send the header Authorization: Bearer <key> with a key that is in force, or a user's with Basic",
     }
 
 
@@ -158,7 +160,7 @@ def test_a_key_is_neither_logged_nor_told(caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_look_up_that_answers_another_key_opens_nothing() -> None:
     with pytest.raises(Unauthorized):
-        authenticate({"authorization": f"Bearer {key_of(9)}"}, "dlq", lambda _: stored(2, "*"), REMOTE)
+        authenticate({"authorization": f"Bearer {key_of(9)}"}, "dlq", lambda _: stored(2, "*"), NO_USERS, REMOTE)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_a_look_up_that_answers_another_key_opens_nothing() -> None:
     ],
 )
 def test_identities(headers: Mapping[str, str], scope: str | None, settings: Settings, identity: Identity) -> None:
-    assert authenticate(headers, scope, KEYS.get, settings) == identity
+    assert authenticate(headers, scope, KEYS.get, NO_USERS, settings) == identity
 
 
 # -- remembered keys --------------------------------------------------------------------------------------------------

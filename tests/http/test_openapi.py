@@ -151,10 +151,11 @@ def test_an_operation_says_who_may_call_and_what_it_does(api: dict[str, Any]) ->
         "tags": ["items"],
         "summary": "Make an item",
         "description": "It is `made` at once.",
-        "security": [{"accessKey": ["message"]}, {}],
+        "security": [{"accessKey": ["message"]}, {"user": ["message"]}, {}],
         "x-scope": "message",
     }
     assert api["components"]["securitySchemes"]["accessKey"]["scheme"] == "bearer"
+    assert api["components"]["securitySchemes"]["user"]["scheme"] == "basic"
     assert api["paths"]["/items"]["get"]["operationId"] == "items_list"
     assert api["paths"]["/items/{itemId}"]["delete"]["summary"] == "Drop an item"
     assert (metrics_of(api)["security"], "x-scope" in metrics_of(api)) == ([], False)
@@ -167,7 +168,7 @@ def test_an_operation_says_who_may_call_and_what_it_does(api: dict[str, Any]) ->
 
 def test_where_a_key_is_needed_the_document_says_so() -> None:
     document = call(app_of(items, settings=REMOTE), "GET", "/openapi.json").json
-    assert document["paths"]["/items"]["post"]["security"] == [{"accessKey": ["message"]}]
+    assert document["paths"]["/items"]["post"]["security"] == [{"accessKey": ["message"]}, {"user": ["message"]}]
     assert document["paths"]["/items/metrics"]["get"]["security"] == []
 
 
@@ -247,12 +248,12 @@ def test_path_variables_and_headers_are_parameters(api: dict[str, Any]) -> None:
 
 def test_answers_are_told_with_the_errors_that_can_happen(api: dict[str, Any]) -> None:
     responses = api["paths"]["/items"]["post"]["responses"]
-    assert list(responses) == ["201", "202", "400", "401", "403", "409", "413", "415", "422", "503"]
+    assert list(responses) == ["201", "202", "400", "401", "403", "409", "413", "415", "422", "429", "503"]
     item = {"schema": {"$ref": "#/components/schemas/Item"}, "example": {"id": "1024", "madeAt": "text"}}
     assert responses["201"] == {"description": "Created", "content": {"application/json": item}}
     problem = {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
     assert responses["409"] == {"description": "The name is taken", "content": {"application/json": problem}}
-    assert list(api["paths"]["/items/{itemId}"]["delete"]["responses"]) == ["204", "400", "401", "403", "422"]
+    assert list(api["paths"]["/items/{itemId}"]["delete"]["responses"]) == ["204", "400", "401", "403", "422", "429"]
     assert metrics_of(api)["responses"] == {
         "200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
     }
@@ -264,7 +265,7 @@ def test_a_dialects_own_problems_are_told_under_the_status_it_sends(api: dict[st
     assert responses["200"]["content"]["application/json"]["schema"] == {
         "anyOf": [{"$ref": "#/components/schemas/Item"}, {"$ref": "#/components/schemas/Failure"}]
     }
-    assert responses["200"]["description"].startswith("OK; or: No access key, or none that is in force; or: ")
+    assert responses["200"]["description"].startswith("OK; or: No access key, nor a user's password, that is")
 
 
 def test_only_schemas_that_are_used_are_listed(api: dict[str, Any]) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 from chalice.app import Chalice
 
-from chalicelib.http.access import Lookup, authenticate
+from chalicelib.core.access import Lookup
+from chalicelib.http.access import authenticate
+from chalicelib.http.basic import Users
 from chalicelib.http.mount import mount
 from chalicelib.http.routes import Router
 from chalicelib.settings import Settings
@@ -24,15 +26,17 @@ def app_of(
     settings: Settings = LOCAL,
     lookup: Lookup = lambda _: None,
     provider: Callable[[], Any] = lambda: SERVICE,
+    users: Users | None = None,
 ) -> Chalice:
     """A Chalice application that serves ``routers``; its keys are those that ``lookup`` finds."""
     app = Chalice("toy")
+    known = users or Users(lambda: False, lookup)
     mount(
         app,
         routers,
         provider=provider,
         settings=settings,
-        authenticate=lambda headers, scope: authenticate(headers, scope, lookup, settings),
+        authenticate=lambda headers, scope: authenticate(headers, scope, lookup, known, settings),
     )
     return app
 
