@@ -193,6 +193,17 @@ class TestAccessKeys:
         assert found is not None
         assert found.revoked
 
+    def test_a_user_is_made_anew_once_revoked(self, yard: Yard) -> None:
+        user = replace(self.key(), user=next(names), password="as stored")  # noqa: S106
+        yard.directory.put_access_key(user)
+        assert (yard.directory.access_key(user.digest), yard.directory.has_users()) == (user, True)
+        anew = replace(user, password="another", created_at_ms=NOW + 2)  # noqa: S106
+        with pytest.raises(Refused):
+            yard.directory.put_access_key(anew)
+        yard.directory.revoke_access_key(user.digest, NOW + 1)
+        yard.directory.put_access_key(anew)
+        assert yard.directory.access_key(user.digest) == anew
+
     def test_an_unknown_key_cannot_be_revoked(self, yard: Yard) -> None:
         with pytest.raises(Refused):
             yard.directory.revoke_access_key(digest_of(next(names)), NOW)

@@ -39,9 +39,17 @@ def anyone() -> str:
     return ""
 
 
+def stretched(password: str, salt: bytes) -> str:
+    """What is stored of a password, with parameters that cost next to nothing."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(passwords, "COST", 2)
+        patched.setattr(passwords, "BLOCK_SIZE", 1)
+        return passwords.stretched(password, salt)
+
+
 def user(name: str, *scopes: str, password: str = PASSWORD, **more: Any) -> AccessKey:
     """What is stored of a user."""
-    digest, stored = access.digest_of_user(name), passwords.stretched(password, name.encode().ljust(16))
+    digest, stored = access.digest_of_user(name), stretched(password, name.encode().ljust(16))
     known = {"name": f"label of {name}", "created_at_ms": 1, **more}
     return AccessKey(scopes=frozenset(scopes), digest=digest, user=name, password=stored, **known)
 
@@ -85,7 +93,8 @@ class Counted:
             self.stretched += 1
             return really(password, stored)
 
-        monkeypatch.setattr(basic.passwords, "is_right", counted)
+        monkeypatch.setattr(passwords, "is_right", counted)
+        monkeypatch.setattr(passwords, "NOBODYS", f"scrypt$2$1$1{passwords.NOBODYS.removeprefix('scrypt$16384$8$1')}")
 
     def _any_user(self) -> bool:
         self.looked += 1
