@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from chalicelib.core.dialects import TAKEN_PREFIXES
+from chalicelib.core.dialects import DIALECTS, TAKEN_PREFIXES
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
@@ -57,6 +57,7 @@ class Settings:
     poll_lease_ms: int = 30_000  # fastify-mq's lockTimeout, where a poll does not name its own
     mq_prefix: str = "/mq"  # what the paths of the message routes begin with
     task_prefix: str = "/api/task"  # what the paths of the task routes begin with
+    kue_prefix: str = ""  # likewise of kue's /job, /jobs, /stats and /inactive; empty: they are at the root
     mq_max_retries: int = 3  # deliveries of a message that may fail, where neither it nor a subscriber says
     mq_poll_limit: int = 10  # messages that a poll brings at most, where it does not say
     mq_poll_wait_s: int = 5  # how long the poll of a consumer in Python waits for a message
@@ -164,7 +165,7 @@ class Settings:
             f"1000 to {VISIBILITY_MAX_S * 1_000}",
             self.poll_lease_ms,
         )
-        _check_prefixes({"MQ_PREFIX": self.mq_prefix, "TASK_PREFIX": self.task_prefix})
+        _check_prefixes(self)
         _check_messages(self)
         _expect(self.default_timeout_ms >= 0, "DEFAULT_TIMEOUT_MS", "0 or more", self.default_timeout_ms)
         _expect(0 < self.stop_grace_s <= 60, "STOP_GRACE_S", "above 0, at most 60", self.stop_grace_s)
@@ -211,18 +212,24 @@ class Settings:
 DEFAULTS = Settings()
 
 
-def _check_prefixes(chosen: Mapping[str, str]) -> None:
+def _check_prefixes(chosen: Settings) -> None:
     """Raise ``InvalidInput`` unless the paths of each group of routes can begin as was chosen."""
-    for name, prefix in chosen.items():
+    beginnings: dict[str, tuple[str, ...]] = {}
+    for dialect in DIALECTS:
+        if dialect.setting is None:
+            continue
+        name, prefix = dialect.setting.upper(), getattr(chosen, dialect.setting)
         expected = "/ and a word of A-Z a-z 0-9 . _ -, one to four times over"
-        _expect(ROUTE_PREFIX.fullmatch(prefix), name, expected, prefix)
-    for name, prefix in chosen.items():
-        taken = (*HTTP_PREFIXES, *TAKEN_PREFIXES, *(other for group, other in chosen.items() if group != name))
+        _expect(ROUTE_PREFIX.fullmatch(prefix) or prefix == dialect.prefix, name, expected, prefix)
+        beginnings[name] = tuple(prefix + root for root in dialect.roots)
+    for name, paths in beginnings.items():
+        others = [path for group, theirs in beginnings.items() if group != name for path in theirs]
+        taken = (*HTTP_PREFIXES, *TAKEN_PREFIXES, *others)
         _expect(
-            not any(f"{prefix}/".startswith(f"{path}/") for path in taken),
+            not any(f"{path}/".startswith(f"{other}/") for path in paths for other in taken),
             name,
             f"a path where nothing else is: none of {', '.join(taken)}",
-            prefix,
+            getattr(chosen, name.lower()),
         )
 
 

@@ -165,6 +165,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         poll_lease_ms=5_000,
         mq_prefix="/queue",
         task_prefix="/tasks",
+        kue_prefix="/kue",
         mq_max_retries=5,
         mq_poll_limit=25,
         mq_poll_wait_s=10,

@@ -13,11 +13,13 @@ class Dialect:
     prefix: str  # what its paths begin with
     scopes: tuple[str, ...] = ()  # what an access key may be allowed of it, beyond the scopes of the others
     setting: str | None = None  # which setting moves it to another prefix; None: it stays
+    roots: tuple[str, ...] = ("",)  # what its paths go on with behind the prefix
 
 
 DIALECTS = (
     Dialect("mq", "/mq", ("message", "dlq", "dlq:manage", "trace", "dashboard"), "mq_prefix"),
     Dialect("tasks", "/api/task", ("task",), "task_prefix"),
+    Dialect("kue", "", (), "kue_prefix", ("/job", "/jobs", "/stats", "/inactive")),
     Dialect("schedules", "/api/schedule", ("schedule",)),
     Dialect("pools", "/pools"),
     Dialect("service", "/health"),

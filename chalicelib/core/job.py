@@ -90,6 +90,7 @@ class Job:
     created_by: str | None = None  # the user who asked for it, as the client named them
     chained: bool = False  # its body says what follows its success
     remove_on_complete: bool = False  # it is deleted once it has succeeded
+    waits_for_handler: bool = False  # while no handler of its type is deployed it is pending, instead of failing
     limited: bool = False  # its type, or schedule, had a limit when it was published: it counts in a concurrency
     schedule: str | None = None  # the schedule that made it
     slot_at_ms: int | None = None  # for which of its slots; None: by request
@@ -242,13 +243,13 @@ STORY_FIELDS = ("id", "kind", "type", "created_at_ms", "trace_id", "trace")
 ORDER_FIELDS = (
     "id", "uid", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
-    "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "limited",
+    "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "waits_for_handler", "limited",
     "schedule", "slot_at_ms", "overlap",
 )  # fmt: skip
 # The names in the ledger and in messages, where they are others than here: both outlive a deployment.
 STORED_AS = {"uid": "birth", "blocked": "held", "requeue_count": "laps", "epoch": "round"}
 TRAVELLING_FIELDS = (*ORDER_FIELDS, "delivery", "due_at_ms", "attempt_limit", "trace")
-_FLAGS = ("chained", "remove_on_complete", "limited")
+_FLAGS = ("chained", "remove_on_complete", "waits_for_handler", "limited")
 # Written even where they have their default, because the transitions' conditions compare them.
 CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "attempt_limit")
 NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly

@@ -42,6 +42,7 @@ class NewJob:
     parent_id: int | None = None
     created_by: str | None = None
     remove_on_complete: bool = False
+    waits_for_handler: bool = False  # its type may have no handler yet
     next: NextRequest | None = None  # the task that its success starts
     alias: int | None = None  # a number by which the users of its type know it; no other job's
     idempotency_key: str | None = None

@@ -495,6 +495,14 @@ class JobStore(Ledger):
         event = TraceEvent(Event.CANCELED, now_ms, {"reason": reason})
         return self._end(seen, State.CANCELED, fence, sets, event, now_ms, beside=beside)
 
+    def prioritize(self, seen: Job, priority: int, wake_at_ms: int | None, now_ms: int) -> Job:
+        """Another priority; a pending job that travels gets a new delivery, not yet sent, for its new lane."""
+        fence = (in_state(seen.state), same_delivery(seen.delivery), as_seen(seen))
+        sets: dict[str, Any] = {"priority": priority, "updated_at_ms": now_ms}
+        if wake_at_ms is not None:
+            sets |= {"delivery": seen.delivery + 1, **self._wake(seen.id, wake_at_ms)}
+        return self._change(seen.id, Change(fence, sets=sets))
+
     def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, blocked: bool) -> Job:
         """failed or canceled -> pending with as many attempts as at first, and a new delivery not yet sent.
 

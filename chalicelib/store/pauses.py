@@ -3,7 +3,8 @@
 Key layout::
 
     kind     name                     what
-    pause    <sha256 of the target>   target, since_ms; resuming: its wait list is being emptied
+    pause    <sha256 of the target>   target, since_ms; resuming: its wait list is being emptied;
+                                      unhandled: nobody asked for it, a handler is missing
 
 A target is ``type#<type>`` or ``queue#<queue>``. A pause that is resumed stays, as ``resuming``, until its wait list is
 empty, so that the clock can finish what a crashed resume left.
@@ -20,16 +21,21 @@ from chalicelib.store.table import Change, Clause, Refused, Table
 
 KIND = "pause"
 IN_FORCE = Clause("in force", "attribute_exists({name}) AND attribute_not_exists({resuming})")
+NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({resuming})")
 RESUMING = Clause("resuming", "attribute_exists({resuming})")
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A type or a queue whose jobs do not begin. Times are in milliseconds since 1970."""
+    """A type or a queue whose jobs do not begin. Times are in milliseconds since 1970.
+
+    ``unhandled``: a type whose jobs wait for its handler to be deployed.
+    """
 
     target: str
     since_ms: int
     resuming: bool = False
+    unhandled: bool = False
 
 
 @dataclass(slots=True)
@@ -59,13 +65,24 @@ class Pauses:
     def all(self, *, consistent: bool = False) -> list[Pause]:
         """Every pause, those that are being resumed included, oldest first."""
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
-        found = [Pause(row["target"], row["since_ms"], row.get("resuming", False)) for row in rows]
+        found = [
+            Pause(row["target"], row["since_ms"], row.get("resuming", False), row.get("unhandled", False))
+            for row in rows
+        ]
         return sorted(found, key=lambda pause: (pause.since_ms, pause.target))
 
     def begin(self, target: str, now_ms: int) -> None:
         """Pause a target, from ``now_ms`` on if it was not paused already."""
-        change = Change((), sets={"target": target, "resuming": None}, keeps={"since_ms": now_ms})
-        self.table.update(_key(target), change)
+        sets = {"target": target, "resuming": None, "unhandled": None}
+        self.table.update(_key(target), Change((), sets=sets, keeps={"since_ms": now_ms}))
+
+    def begin_unhandled(self, target: str, now_ms: int) -> None:
+        """The jobs of a type wait for its handler; nothing changes where it is paused already."""
+        change = Change((NOT_IN_FORCE,), {"target": target, "resuming": None, "unhandled": True, "since_ms": now_ms})
+        try:
+            self.table.update(_key(target), change)
+        except Refused:
+            return
 
     def end(self, target: str) -> bool:
         """The target begins to be resumed: nothing is deferred for it any more. Returns whether it was paused."""

@@ -92,6 +92,7 @@ orders: dict[str, st.SearchStrategy[Any]] = {
     "created_by": st.none() | names,
     "chained": st.booleans(),
     "remove_on_complete": st.booleans(),
+    "waits_for_handler": st.booleans(),
     "limited": st.booleans(),
     "schedule": st.none() | names,
     "slot_at_ms": st.none() | times,

@@ -17,6 +17,7 @@ import pytest
 from chalicelib.core.job import MANUAL
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.commands.by_hand import prioritize, send_back, take
 from chalicelib.engine.commands.complete import Completion, callback, complete, process_next
 from chalicelib.engine.commands.lifecycle import promote, reset_running
 from chalicelib.engine.handlers.declare import on_success, task
@@ -146,6 +147,9 @@ SCENARIOS = {
             "promote", asking(lambda yard, job: promote(yard, job, Kind.TASK)), ended("a"), jobs("a", delay_ms=600_000)
         ),
         Scenario("reset", asking(lambda yard, _: reset_running(yard)), ended("a"), in_other_hands),
+        Scenario("prioritize", asking(lambda yard, job: prioritize(yard, job, 10)), ended("a"), jobs("a", priority=-1)),
+        Scenario("take and vanish", asking(lambda yard, job: take(yard, job, "elsewhere")), ended("a"), jobs("a")),
+        Scenario("send back", asking(send_back), ended("a"), in_other_hands),
     ]
 }
 

@@ -153,6 +153,11 @@ class Installation:
             reply = self.service.post(path, body, **headers)
         return self._answered("POST", path, reply, status)
 
+    def put(self, path: str) -> Any:
+        with self._invocation(Function.API):
+            reply = self.service.request("PUT", path, None, {})
+        return self._answered("PUT", path, reply, 200)
+
     def work(self, queue: str = "default", priority: int = 0) -> None:
         """What a lane shows now, to the worker; what it is done with is deleted, as a mapping does."""
         messages = self.service.receive(queue, priority)
@@ -545,6 +550,28 @@ def take_turns(at_work: Installation) -> None:
     at_work.work(pool)
 
 
+def as_kue(at_work: Installation) -> None:
+    """Jobs of kue's API: of every size, changed by hand, and of a type whose handler comes later."""
+    job = at_work.post("/job", {"type": "scripted", "data": LARGE[:200_000]})["id"]
+    at_work.put(f"/job/{job}/priority/high")
+    at_work.work(priority=10)
+    at_work.work()  # what was sent before
+    first, second = (each["id"] for each in at_work.post("/job", [{"type": "scheduled", "data": BESIDE}] * 2))
+    for state in ("active", "inactive", "active", "complete"):
+        at_work.put(f"/job/{first}/state/{state}")
+    at_work.work()
+    for path in ("", "/log"):
+        at_work.get(f"/job/{job}{path}")
+    at_work.get(f"/inactive/{second}")
+    for path in ("0..9", "0..9/desc", "delayed/0..9", "scripted/failed/stats", "scripted/inactive/-9..2/asc"):
+        at_work.get(f"/jobs/{path}")
+    at_work.get("/job/types")
+    at_work.get("/stats")
+    with at_work.deployed("chalicelib.tasks,tests.support.dialect_handlers,tests.support.scheduled"):
+        assert at_work.tick()["resumed_sent"] == 1
+        at_work.work()
+
+
 def keep_schedules(at_work: Installation) -> None:
     """Schedules of jobs of every size, made, changed, paused, looked at, deleted; and those of the code."""
     path = "/api/schedule"
@@ -643,6 +670,7 @@ WORK = (
     do_and_look,
     dead_letter_queue_gives,
     take_turns,
+    as_kue,
     keep_schedules,
     let_time_pass,
     clean_up,

@@ -243,7 +243,7 @@ def _allows(statement: Mapping[str, Any], permission: Permission) -> bool:
 def _matches(pattern: str, text: str) -> bool:
     """Whether ``text`` is what a pattern with * and ? stands for."""
     parts = (".*" if part == "*" else "." if part == "?" else re.escape(part) for part in re.split(r"([*?])", pattern))
-    return re.fullmatch("".join(parts), text) is not None
+    return re.fullmatch("".join(parts), text, re.DOTALL) is not None
 
 
 def _contains(condition: Mapping[str, Mapping[str, Any]], permission: Permission) -> bool:

@@ -87,6 +87,8 @@ def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
         return None
     handler = yard.handlers.handler(new_job.type, new_job.script)
     if handler is None:
+        if new_job.waits_for_handler and new_job.type not in yard.handlers.tasks:
+            return None
         raise _nothing_runs(yard, new_job)
     if not new_job.input_follows:
         _expect_input(handler, new_job.input)
@@ -167,6 +169,7 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         created_by=new_job.created_by,
         chained=new_job.next is not None,
         remove_on_complete=new_job.remove_on_complete,
+        waits_for_handler=new_job.waits_for_handler,
         limited=is_limited(yard, new_job),
         schedule=new_job.schedule,
         slot_at_ms=new_job.slot_at_ms,

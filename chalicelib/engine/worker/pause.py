@@ -2,7 +2,9 @@
 
 **For the whole deployment** a pause is kept in the directory; workers and polls look there every five seconds. A job
 that comes up meanwhile is put on its wait list, and resuming sends those, in order; the clock finishes what a
-crashed resume left. **In one process**, for a while (kue's ``ctx.pause``), messages are handed back to the others.
+crashed resume left. **A type without a handler** is paused by the first worker that gets a job of it which may wait for
+one; the clock resumes the type once the handler is deployed. **In one process**, for a while (kue's ``ctx.pause``),
+messages are handed back to the others.
 """
 
 from __future__ import annotations
@@ -64,11 +66,16 @@ def paused(yard: Yard) -> list[Pause]:
 
 
 def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """What the clock does: send what a resume left on its wait list."""
-    targets = (pause.target for pause in yard.pauses.all() if pause.resuming)
+    """What the clock does: send what a resume left on its wait list, and what waited for a handler that is here now."""
+    targets = (pause.target for pause in yard.pauses.all() if pause.resuming or _is_over(yard, pause))
+
+    def resumed(target: str) -> int:
+        yard.pauses.end(target)
+        return _empty(yard, target, enough_time)
+
     return sweep(
         targets,
-        lambda target: _empty(yard, target, enough_time),
+        resumed,
         named=of_pause,
         enough_time=enough_time,
         passed=passed,
@@ -82,8 +89,11 @@ def paused_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
 
 
 def defer_if_paused(yard: Yard, envelope: Job) -> bool:
-    """Defer a job whose target is paused; returns whether its message has served. Otherwise it may begin."""
-    target = paused_by(yard, envelope.type, envelope.queue)
+    """Defer a job whose target is paused, or that waits for a handler; returns whether its message has served.
+
+    Otherwise it may begin.
+    """
+    target = paused_by(yard, envelope.type, envelope.queue) or _missed_by(yard, envelope)
     if target is None:
         return False
     wait_list, reason = of_pause(target), yard.pauses.in_force(target)
@@ -102,7 +112,21 @@ def _empty(yard: Yard, target: str, enough_time: Callable[[], bool]) -> int:
 
 
 def _in_force(yard: Yard) -> frozenset[str]:
-    return frozenset(pause.target for pause in yard.pauses.all() if not pause.resuming)
+    return frozenset(pause.target for pause in yard.pauses.all() if not (pause.resuming or _is_over(yard, pause)))
+
+
+def _is_over(yard: Yard, pause: Pause) -> bool:
+    """Whether the handler is deployed by now that the jobs of a type wait for."""
+    return pause.unhandled and pause.target.removeprefix(TYPE) in yard.handlers.tasks
+
+
+def _missed_by(yard: Yard, envelope: Job) -> str | None:
+    """The target of a job that waits for a handler which is not deployed, paused from now on; of any other none."""
+    if not envelope.waits_for_handler or envelope.type in yard.handlers.tasks:
+        return None
+    yard.pauses.begin_unhandled(TYPE + envelope.type, yard.now_ms())
+    yard.known_pauses.forget()
+    return TYPE + envelope.type
 
 
 # -- this process -------------------------------------------------------------------------------------
