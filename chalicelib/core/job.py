@@ -25,6 +25,7 @@ ATTEMPTS_MAX = 100  # far below the queues' receive count, so that redrive never
 SILENT_LOCKS_MAX = 20  # of a message's polls, beyond its attempts, may end without any sign of the client
 ENVELOPE_VERSION = 1
 
+ELSEWHERE = "elsewhere:"  # what the worker's name begins with of a job that was taken, not run here
 MANUAL = "manual"
 SYSTEM = "system"
 
@@ -148,6 +149,11 @@ class Job:
     def silent(self) -> bool:
         """Whether a client has polled it of whom nothing was heard since, perhaps because the answer never arrived."""
         return self.receipt is not None and not self.heard
+
+    @property
+    def taken(self) -> bool:
+        """Whether a program elsewhere has it: nothing of its run goes on here once somebody has ended it."""
+        return (self.worker or "").startswith(ELSEWHERE)
 
     @property
     def run_goes_on(self) -> bool:

@@ -265,7 +265,7 @@ class Ledger:
         A running slot is freed only if the run ends with it; the run of a job that somebody else ends goes on for as
         long as its worker keeps the lease, and the clock looks after it.
         """
-        goes_on = seen.slot and not run_ends
+        goes_on = seen.slot and not (run_ends or seen.taken)
         if seen.limited:
             clauses = (*clauses, *slot_fence(seen, seen.slot))
             beside = [*beside, *self._counted(seen, replace(seen, state=state, slot=goes_on))]

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry
-from tests.support.kue import created, put, shown, work_off
+from tests.support.kue import created, delete, put, shown, work_off
 from tests.support.service import Service
 from tests.support.tasks import create, detail, problem
 
@@ -100,6 +100,7 @@ class TestShown:
             put(api, f"/job/{written}/state/inactive"),
             put(api, f"/job/{written}/priority/1"),
             api.get(f"/inactive/{written}"),
+            delete(api, f"/job/{written}"),
         ):
             assert (reply.status, reply.json) == (200, unknown(written))
 
@@ -149,13 +150,31 @@ class TestStates:
         assert shown(api, job_id)["state"] == "inactive"
 
 
+class TestDeleted:
+    @pytest.mark.parametrize("state", ["inactive", "active", "complete", "failed"])
+    def test_in_every_state(self, api: Service, kind: str, state: str) -> None:
+        job_id = created(api, kind)
+        put(api, f"/job/{job_id}/state/{state}")
+        assert delete(api, f"/job/{job_id}").json == {"message": f"job {job_id} removed"}
+        for reply in (api.get(f"/job/{job_id}"), delete(api, f"/job/{job_id}")):
+            assert reply.json == unknown(job_id)
+        assert api.get(f"/job/{job_id}/log").json == []
+        assert api.get(f"/jobs/{kind}/0..9").json == []
+        work_off(api)
+        assert api.get(f"/job/{job_id}").json == unknown(job_id)
+
+    def test_the_number_is_written_as_it_came(self, api: Service, kind: str) -> None:
+        job_id = created(api, kind, delay=60_000)
+        assert delete(api, f"/job/{job_id}").json == {"message": f"job {job_id} removed"}
+
+
 class TestTakenElsewhere:
     """A type without a handler: a program elsewhere works on its jobs."""
 
     def test_one_gets_it(self, api: Service, kind: str) -> None:
         job_id = created(api, kind, {"to": "tj"})
         assert put(api, f"/job/{job_id}/state/active").json == UPDATED
-        assert (shown(api, job_id)["state"], shown(api, job_id)["workerId"]) == ("active", "kue:local")
+        assert (shown(api, job_id)["state"], shown(api, job_id)["workerId"]) == ("active", "elsewhere:local")
         refused = put(api, f"/job/{job_id}/state/active")
         assert (refused.status, "got running" in refused.json["error"]) == (
             200,
@@ -191,6 +210,7 @@ class TestTakenElsewhere:
     def test_the_slot_of_a_limited_type_is_free_once_it_is_done(self, api: Service) -> None:
         job_id = created(api, "scarce")
         put(api, f"/job/{job_id}/state/active")
+        assert api.job(job_id).slot is True
         put(api, f"/job/{job_id}/state/complete")
         assert api.job(job_id).slot is False
         other = created(api, "scarce")

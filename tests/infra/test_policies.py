@@ -154,9 +154,15 @@ class Installation:
         return self._answered("POST", path, reply, status)
 
     def put(self, path: str) -> Any:
+        return self._bare("PUT", path)
+
+    def delete(self, path: str) -> Any:
+        return self._bare("DELETE", path)
+
+    def _bare(self, method: str, path: str) -> Any:
         with self._invocation(Function.API):
-            reply = self.service.request("PUT", path, None, {})
-        return self._answered("PUT", path, reply, 200)
+            reply = self.service.request(method, path, None, {})
+        return self._answered(method, path, reply, 200)
 
     def work(self, queue: str = "default", priority: int = 0) -> None:
         """What a lane shows now, to the worker; what it is done with is deleted, as a mapping does."""
@@ -553,6 +559,7 @@ def take_turns(at_work: Installation) -> None:
 def as_kue(at_work: Installation) -> None:
     """Jobs of kue's API: of every size, changed by hand, and of a type whose handler comes later."""
     job = at_work.post("/job", {"type": "scripted", "data": LARGE[:200_000]})["id"]
+    at_work.delete(f"/job/{at_work.post('/job', {'type': 'scripted', 'data': LARGE[:200_000]})['id']}")
     at_work.put(f"/job/{job}/priority/high")
     at_work.work(priority=10)
     at_work.work()  # what was sent before

@@ -13,7 +13,6 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import by_hand, lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
-from chalicelib.engine.worker.concurrency import leave
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, Name
 from chalicelib.http.routes import Router
@@ -21,8 +20,6 @@ from chalicelib.services.kue_orders import priority_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
-
-TAKER = "kue:"  # what the worker of a job is called that a program elsewhere has taken
 
 router = Router("kue", style=KUE)
 
@@ -79,6 +76,14 @@ def put_priority(yard: Yard, path: PriorityPath) -> Told:
     return Told(message="updated priority")
 
 
+@router.delete("/job/{id}", scope="task")
+def delete_job(yard: Yard, path: JobPath) -> Told:
+    """Delete a job in whatever state, with its log and its result; one that runs is canceled first."""
+    job_id = find(yard, path.id).id
+    lifecycle.delete(yard, job_id, Kind.TASK, force=True)
+    return Told(message=f"job {path.id} removed")
+
+
 @router.get("/inactive/{id}", scope="task", takes=True)
 def restart_job(yard: Yard, path: JobPath, caller: Caller) -> Told:
     """Run a job again, or now: as `PUT /job/{id}/state/inactive`."""
@@ -91,9 +96,9 @@ def _move(yard: Yard, found: Job, state: str, caller: str) -> None:
         case KueState.INACTIVE | KueState.DELAYED:
             _restart(yard, found, keep_delay=state == KueState.DELAYED)
         case KueState.ACTIVE:
-            by_hand.take(yard, found.id, f"{TAKER}{caller}")
+            by_hand.take(yard, found.id, caller)
         case KueState.COMPLETE | KueState.FAILED:
-            _complete(yard, found, success=state == KueState.COMPLETE)
+            complete(yard, found.id, Completion(success=state == KueState.COMPLETE))
         case _:
             expected = "inactive, active, complete, failed or delayed"
             raise InvalidInput(f"a job is not put into the state {state[:40]!r}: expected {expected}")
@@ -110,9 +115,3 @@ def _restart(yard: Yard, found: Job, *, keep_delay: bool) -> None:
             by_hand.send_back(yard, found.id)
         case _:
             raise Conflict(f"a job that is {found.state.value} is not run again; create another one")
-
-
-def _complete(yard: Yard, found: Job, *, success: bool) -> None:
-    complete(yard, found.id, Completion(success=success))
-    if (found.worker or "").startswith(TAKER):
-        leave(yard, found)  # who took it is done with it: its slot is free

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
+from chalicelib.api.entries import key_of, require_service
 from chalicelib.api.kue.words import CREATING, KueError
-from chalicelib.api.entries import require_service
 from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import Job
@@ -93,7 +93,7 @@ def _created(job: Job) -> KueCreated:
 
 def _created_all(yard: Yard, entries: Sequence[Any], key: str | None) -> list[Job | TaskyardError]:
     """What became of each entry, in order. Raises ``Unavailable`` where AWS took none."""
-    new_jobs = [_new_job_or_error(yard, entry, key and f"{key}#{place}") for place, entry in enumerate(entries)]
+    new_jobs = [_new_job_or_error(yard, entry, key_of(None, key, place)) for place, entry in enumerate(entries)]
     published = publish_many(yard, [each for each in new_jobs if isinstance(each, NewJob)])
     require_service(published)
     outcomes = iter(published)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.errors import Conflict
-from chalicelib.core.job import Job
+from chalicelib.core.job import ELSEWHERE, Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import RACE_TRIES, find
 from chalicelib.engine.publish.send import send_marked
@@ -25,7 +25,7 @@ def take(yard: Yard, job_id: int, taker: str) -> Job:
     job = find(yard, job_id, Kind.TASK)
     now_ms = yard.now_ms()
     if job.state is State.PENDING and job.travels and not job.finishing and job.due_at_ms <= now_ms:
-        claimed = claim(yard, job, Lease(yard.token(), now_ms + (job.timeout_ms or TAKEN_MS), taker))
+        claimed = claim(yard, job, Lease(yard.token(), now_ms + (job.timeout_ms or TAKEN_MS), ELSEWHERE + taker))
         if isinstance(claimed, Job):
             return claimed
         job = find(yard, job_id, Kind.TASK)
