@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from unittest.mock import patch
 
 import pytest
-from chalicelib.core.passwords import is_right
 from click.testing import CliRunner, Result
 
 from chalicelib import settings
 from chalicelib.cli.main import main
 from chalicelib.core.access import digest_of_user
+from chalicelib.core.passwords import is_right
 from chalicelib.settings import Settings
 from tests.support.yards import Bench, moto_bench
 

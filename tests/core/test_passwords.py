@@ -6,11 +6,11 @@ import base64
 import hashlib
 
 import pytest
-from chalicelib.core.passwords import NOBODYS, checked_password, checked_user, is_right, stretched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.passwords import NOBODYS, checked_password, checked_user, is_right, stretched
 
 SALT = bytes(range(16))
 
