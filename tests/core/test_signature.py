@@ -6,7 +6,6 @@ The vectors were computed by Node's crypto and JSON; where ``node`` is there, it
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.signature import javascript_json, secret_in, sign, verify
+from tests.support.programs import program
 
 # What the documentation of fastify-task signs, and its signature.
 NEXT_RESULT = '{"code":0,"data":{"output":"done"}}'
@@ -128,11 +128,8 @@ def test_a_task_has_a_secret_unless_it_is_absent_or_empty(context: Any, secret: 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Callable[[str], tuple[str, str]]]:
     """Asks one Node.js process for the signature of a JSON text and for the text that it signs."""
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("node is not installed")
     with subprocess.Popen(
-        [program, "-e", NODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        [program("node"), "-e", NODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
         reader, writer = process.stdout, process.stdin
         assert reader is not None

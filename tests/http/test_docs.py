@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from chalicelib.http.docs_page import SCRIPT, STYLE
 from chalicelib.http.routes import Router
 from tests.support.edge import REMOTE, Reply, app_of, call
+from tests.support.programs import program
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_page_follows_the_readers_light_or_dark() -> None:
     assert "@media (prefers-color-scheme: dark)" in STYLE
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node, to parse the script")
 def test_the_script_parses() -> None:
-    checked = subprocess.run(["node", "--check", "-"], input=SCRIPT, text=True, capture_output=True, check=False)  # noqa: S607
+    command = [program("node"), "--check", "-"]
+    checked = subprocess.run(command, input=SCRIPT, text=True, capture_output=True, check=False)
     assert checked.stderr == ""
