@@ -202,7 +202,16 @@ def preview(schedule: Schedule, after_ms: int, n: int) -> list[int]:
 
 
 def checked(schedule: Schedule) -> Schedule:
-    """The schedule, with ``missed`` and ``overlap`` as what their texts stand for.
+    """The schedule as ``normalised`` has it, its time zone and its expression read. Raises ``InvalidInput`` as that."""
+    found = normalised(schedule)
+    zone_named(found.zone, "tz")
+    if isinstance(timetable := found.timetable, Cron):
+        timetable.expression  # noqa: B018  # reads it
+    return found
+
+
+def normalised(schedule: Schedule) -> Schedule:
+    """The schedule, with ``missed`` and ``overlap`` as what their texts stand for; reads no time zone, no expression.
 
     Raises ``InvalidInput`` for what is out of its range, its field named and measured as ``@schedule`` has it: its time
     is ``cron``, ``tz``, ``every_s`` or ``at``, and ``schedule`` if it has none or several.
@@ -325,12 +334,9 @@ def _check_time(schedule: Schedule) -> None:
         raise InvalidInput(
             "a schedule has one time", field="schedule", expected="either cron, or an interval, or one time (at)"
         )
-    zone_named(schedule.zone, "tz")
     if schedule.every_ms is not None:
         _check_seconds("every_s", schedule.every_ms, EVERY_MIN_MS, EVERY_MAX_MS)
     _check_moment("at", schedule.at_ms)
-    if isinstance(timetable := schedule.timetable, Cron):
-        timetable.expression  # noqa: B018  # reads it
 
 
 def _out_of_range(field: str, expected: str, got: object = None) -> InvalidInput:

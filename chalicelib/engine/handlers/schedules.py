@@ -10,12 +10,21 @@ from typing import Any, TypeVar
 from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import priority_of
-from chalicelib.core.schedules import Missed, Overlap, Schedule, Source, checked, moment_to_ms, seconds_to_ms
+from chalicelib.core.schedules import (
+    Missed,
+    Overlap,
+    Schedule,
+    Source,
+    checked,
+    moment_to_ms,
+    normalised,
+    seconds_to_ms,
+)
 from chalicelib.core.states import Kind
 from chalicelib.engine.handlers.declare import Mark, label_of, marking, marks_of, place_of
 
 ROLE = "schedule"
-IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # what is deployed was checked then: a cold start does without croniter
+IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # there times were read before: a cold start does without croniter
 UNKNOWN_YET = ""  # the uid of a schedule that is declared; it gets one when it is made
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -102,4 +111,4 @@ def _declared(function: Any, mark: Mark, handler: Mark) -> Schedule:
         updated_at_ms=0,
         **mark.options["definition"],
     )
-    return declared if IN_LAMBDA in os.environ else checked(declared)
+    return normalised(declared) if IN_LAMBDA in os.environ else checked(declared)

@@ -22,6 +22,7 @@ from chalicelib.engine.clock.schedules import hand_over_slots
 from chalicelib.engine.commands import schedules
 from chalicelib.engine.commands.lifecycle import promote
 from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.handlers.schedules import schedules_of
 from chalicelib.engine.worker.concurrency import STILL_RUNNING
 from chalicelib.store.schedules import DUE
 from tests.support.steps import before, counting, failing, name_of, refusing, using
@@ -550,6 +551,24 @@ def test_what_the_code_declares_is_made_changed_and_deleted(w: World) -> None:
     w.tick()
     with pytest.raises(NotFound):
         schedules.find(w.yard, "declared")
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+@pytest.mark.parametrize("missed", list(Missed))
+def test_what_is_deployed_means_what_it_meant_here(
+    w: World, monkeypatch: pytest.MonkeyPatch, overlap: Overlap, missed: Missed
+) -> None:
+    said = {"overlap": overlap.value, "missed": missed.value, "priority": "high", "tz": "Europe/Berlin", "jitter_s": 1}
+    (here,) = schedules_of(declaring(60, **said))
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "clock")
+    deployed = declaring(60, **said)
+    assert list(schedules_of(deployed)) == [here]
+    assert (here.overlap, here.missed) == (overlap, missed)
+    using(w, deployed)
+    assert (w.tick() or {})["passed_over"] == 0
+    assert schedules.find(w.yard, "declared").overlap is overlap
+    pass_time(w, 2 * MINUTE_MS)
+    assert len([job for job in w.jobs() if job.state is State.SUCCESS]) == 1
 
 
 def test_what_the_code_declares_is_looked_up_once(w: World) -> None:
