@@ -1,9 +1,10 @@
 """Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished.
 
 What is kept is the *concurrency count* of the type; a schedule whose runs may not overlap has one, too. Every job of a
-limited type has a share in it that follows from the job's record alone, and each change of a record moves the count by
-the difference of the shares, in the same transaction. So however a job travels, the count is the sum of the shares of
-all records: nothing leaks, nothing is freed twice.
+limited type has a share in it that follows from the job's record alone (the slot of a schedule not before it is due,
+where the type has a size), and each change of a record moves the count by the difference of the shares, in the same
+transaction. So however a job travels, the count is the sum of the shares of all records: nothing leaks, nothing is
+freed twice.
 """
 
 from __future__ import annotations

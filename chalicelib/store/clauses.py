@@ -13,6 +13,7 @@ NOT_BLOCKED = Clause("unheld", "attribute_not_exists({held})")
 ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
 UNHEARD = Clause("unheard of", "attribute_not_exists({heard})")
 HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
+UNCOUNTED = Clause("not counted yet", "attribute_not_exists({limited})")
 NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
 
 
@@ -69,9 +70,12 @@ def woken_by(wake_at_ms: int) -> Clause:
 
 
 def slot_fence(job: Job, slot: bool, lease_over_at_ms: int | None = None) -> tuple[Clause, ...]:
-    """A job of a limited type holds a slot, or none; if so, under a lease that is over by now, if told."""
+    """A job of a limited type holds a slot, or none; if so, under a lease that is over by now, if told.
+
+    That of a schedule's slot, which joins its type's count when it is due, has not joined since it was read.
+    """
     if not job.limited:
-        return ()
+        return () if job.slot_at_ms is None else (UNCOUNTED,)
     if not slot:
         return (NO_SLOT,)
     return (HAS_SLOT,) if lease_over_at_ms is None else (HAS_SLOT, lease_ran_out(lease_over_at_ms))

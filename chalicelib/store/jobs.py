@@ -26,6 +26,7 @@ from chalicelib.store.clauses import (
     HAS_SLOT,
     NOT_BLOCKED,
     NOT_REPLAYED,
+    UNCOUNTED,
     UNHEARD,
     as_is,
     as_seen,
@@ -117,6 +118,23 @@ class JobStore(Ledger):
         ]
 
     # -- claiming -----------------------------------------------------------------------------
+
+    def count_in(self, envelope: Job, limit: Limit, now_ms: int) -> None:
+        """Count a job that is due and was not counted before; it stays pending.
+
+        Raises ``JobRefused``, and ``TransactionRefused`` where ``limit`` leaves no room.
+        """
+        fence = (
+            in_state(State.PENDING),
+            same_uid(envelope.uid),
+            same_delivery(envelope.delivery),
+            due_by(now_ms),
+            as_seen(envelope),
+            UNCOUNTED,
+        )
+        counted = replace(envelope, limited=True)
+        count = Count(counted.counted_as, counted.concurrency_share, limit)
+        self._change(envelope.id, Change(fence, sets={"limited": True}), [count])
 
     def claim(
         self, envelope: Job, lease: Lease, now_ms: int, seen: Job | None = None, limit: Limit | None = None

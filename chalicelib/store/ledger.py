@@ -266,8 +266,8 @@ class Ledger:
         long as its worker keeps the lease, and the clock looks after it.
         """
         goes_on = seen.slot and not (run_ends or seen.taken)
+        clauses = (*clauses, *slot_fence(seen, seen.slot))
         if seen.limited:
-            clauses = (*clauses, *slot_fence(seen, seen.slot))
             beside = [*beside, *self._counted(seen, replace(seen, state=state, slot=goes_on))]
             sets = {**sets, "slot": goes_on or None, "lease_until_ms": seen.lease_until_ms if goes_on else None}
         if goes_on and state.terminal and wake_at_ms is None:

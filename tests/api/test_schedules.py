@@ -14,6 +14,7 @@ from chalicelib.engine.clock.schedules import keep_declared
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.handlers.schedules import schedule
+from chalicelib.engine.worker.concurrency import admitted
 from tests.support.service import Reply, Service
 from tests.support.tasks import POOL, detail, problem
 
@@ -204,13 +205,18 @@ class TestRoutes:
         assert hashed[0] == hashed[1] != hashed[2]
 
     def test_the_history_says_why_there_is_no_job(self, api: Service, name: str) -> None:
-        made(api, name, task={"type": "scarce"}, maxRuns=2)
-        assert [(run["status"], run["skipped"]) for run in history(api, name)["pageData"]] == [
-            (None, "pool_full"),
-            ("pending", None),
+        made(api, name, task={"type": "scarce"}, maxRuns=1)
+        by_request = post(api, "run", name=name).json["id"]  # before the slot is due there is room for it
+        api.clock.move(MINUTE_MS)
+        (slot,) = [run for run in history(api, name)["pageData"] if not run["byRequest"]]
+        assert admitted(api.yard, api.job(slot["id"])) is None  # what the worker asks first
+        assert [(run["id"], run["status"], run["skipped"]) for run in history(api, name)["pageData"]] == [
+            (slot["id"], "canceled", "pool_full"),
+            (by_request, "pending", None),
         ]
         refused = post(api, "run", name=name)
         assert (refused.status, refused.json["statusCode"], refused.headers["retry-after"]) == (429, 429, "1")
+        api.post("/api/task/cancel", {"id": by_request})
         post(api, "delete", name=name)
 
     def test_and_what_was_missed_by_a_clock_that_did_not_come(self, api: Service, name: str) -> None:

@@ -46,6 +46,11 @@ def lone(_: Any, context: Context) -> None:
     RUNS.append(run_of(context))
 
 
+@task("narrow", size=1)
+def narrow(_: Any, context: Context) -> None:
+    RUNS.append(run_of(context))
+
+
 @subscribe("news")
 def reader(_: Any, context: Context) -> None:
     RUNS.append(run_of(context))
@@ -60,7 +65,7 @@ def declared(given: str, name: str = DECLARED) -> Registry:
         RUNS.append(run_of(context))
         return given
 
-    return Registry.of([obedient, lone, reader, scheduled])
+    return Registry.of([obedient, lone, narrow, reader, scheduled])
 
 
 # -- what a scenario is made of -----------------------------------------------------------------------
@@ -233,6 +238,7 @@ SCENARIOS = {
             made(overlap=Overlap.SKIP, work={"type": "t", "input": "dies"}),
             CRASH,
         ),
+        Scenario("work, a type with a size", working, slots(1, 2), made(work={"type": "narrow"}), CRASH),
         Scenario("create", creating, slots(1, 2), modes=LONG),
         Scenario(
             "pause", asking(lambda yard: schedules.pause(yard, "s")), nothing_runs_until_it_is_resumed, made(), LONG
@@ -249,7 +255,7 @@ SCENARIOS = {
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Callable[[Fault | None], Play]]:
-    with stage([obedient, lone, reader], RUNS) as ready:
+    with stage([obedient, lone, narrow, reader], RUNS) as ready:
         yield ready
 
 

@@ -15,7 +15,7 @@ from chalicelib.engine.publish.prepare import check
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.publish.slots import hand_over, job_of
-from chalicelib.engine.worker.concurrency import STILL_RUNNING
+from chalicelib.engine.worker.concurrency import POOL_WAS_FULL, STILL_RUNNING
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.attribute_values import AttributeValues
@@ -25,6 +25,7 @@ from chalicelib.store.table import TransactionRefused
 
 RACE_TRIES = 8
 WORK_MAX_BYTES = 256 * 1024  # an item of DynamoDB has 400 KB
+SKIPPED = {STILL_RUNNING: SkipReason.OVERLAP, POOL_WAS_FULL: SkipReason.POOL_FULL}
 TAKEN_BACK = "taken back: its schedule was changed, paused or deleted before its time came"
 
 
@@ -170,8 +171,7 @@ def _run(item: RunItem, job: Job | None) -> Run:
         return Run(item, None, item.skipped)
     if job is None:
         return Run(item, "removed", None)
-    overlapped = job.state is State.CANCELED and job.msg == STILL_RUNNING
-    return Run(item, job.state, SkipReason.OVERLAP if overlapped else None)
+    return Run(item, job.state, SKIPPED.get(job.msg or "") if job.state is State.CANCELED else None)
 
 
 def run_now(yard: Yard, name: str) -> Job:

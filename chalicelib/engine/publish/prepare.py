@@ -180,10 +180,16 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
 
 
 def is_limited(yard: Yard, new_job: NewJob) -> bool:
-    """Whether the job counts in a concurrency: its schedule's, or, if a worker runs it, that of a type with a limit."""
+    """Whether the job counts in a concurrency: its schedule's, or, if a worker runs it, that of a type with a limit.
+
+    A slot that is handed over ahead takes no room in a type with a size yet (``worker/concurrency.py``).
+    """
     if new_job.overlap is not None:
         return True
-    return new_job.kind is Kind.TASK and new_job.runner != MANUAL and yard.handlers.limit_of(new_job.type) is not None
+    if new_job.kind is not Kind.TASK or new_job.runner == MANUAL:
+        return False
+    limit = yard.handlers.limit_of(new_job.type)
+    return limit is not None and (new_job.slot_at_ms is None or limit.size is None)
 
 
 def _asked_ms(new_job: NewJob, now_ms: int) -> int | None:

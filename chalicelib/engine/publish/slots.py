@@ -10,14 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from itertools import accumulate
 from typing import Any
 
 from chalicelib.aws import code_of, is_outage, threads
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import MANUAL
-from chalicelib.core.schedules import Overlap, Plan, Schedule, Skip, SkipReason, Slot, plan
+from chalicelib.core.schedules import Overlap, Schedule, Slot, plan
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import iso
 from chalicelib.engine.new_job import NewJob, task_in
@@ -27,7 +26,7 @@ from chalicelib.engine.publish.send import AWS_FAILURES, send_all
 from chalicelib.engine.sweeping import PassedOver, always
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.concurrency import Action, Count
+from chalicelib.store.concurrency import Action
 from chalicelib.store.directory import Outbox
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, TransactionRefused
 
@@ -134,13 +133,6 @@ def _is_due(schedule: Schedule, now_ms: int) -> bool:
     return schedule.next_ms is not None and schedule.next_ms <= now_ms + AHEAD_MS
 
 
-class Left(Enum):
-    """Why a slot is left out of a step."""
-
-    MADE = auto()  # it has its job, from before the schedule was changed
-    POOL_FULL = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class _Failure:
     """A schedule that could not be handed over, and why."""
@@ -166,12 +158,15 @@ class _Step:
         return bodies + _item_bytes(self.after)
 
 
-def _step(yard: Yard, schedule: Schedule, until_ms: int | None = None, leaving_out: Left | None = None) -> _Step:
-    """What the slots up to a time (default: those that fall due soon) come to; none of them where they are left out."""
+def _step(yard: Yard, schedule: Schedule, until_ms: int | None = None, *, made_before: bool = False) -> _Step:
+    """What the slots up to a time (default: those that fall due soon) come to.
+
+    Nothing, if they were ``made_before`` the schedule was changed.
+    """
     now_ms = yard.now_ms()
     wanted = plan(schedule, now_ms, now_ms + AHEAD_MS if until_ms is None else until_ms, _slots_that_fit(schedule))
-    if leaving_out is not None:
-        wanted = _without_slots(wanted, leaving_out)
+    if made_before:
+        wanted = replace(wanted, run=(), runs=schedule.runs)
     after = replace(
         schedule,
         next_ms=wanted.next_ms,
@@ -204,11 +199,6 @@ def _made(yard: Yard, schedule: Schedule, slot: Slot, now_ms: int) -> Prepared:
     """The job of a slot; one for whose start SQS cannot wait is the clock's to send."""
     prepared = prepare_unchecked(yard, job_of(schedule, slot.slot_ms, slot.due_ms))
     return prepared.unsent(now_ms) if beyond_sqs(slot.due_ms, now_ms) else prepared
-
-
-def _without_slots(wanted: Plan, left: Left) -> Plan:
-    full = [Skip(slot.slot_ms, slot.slot_ms, 1, SkipReason.POOL_FULL) for slot in wanted.run if left is Left.POOL_FULL]
-    return replace(wanted, run=(), skipped=(*wanted.skipped, *full), runs=wanted.runs - len(wanted.run))
 
 
 def _transactions(steps: Iterable[_Step]) -> Iterator[list[_Step]]:
@@ -279,23 +269,18 @@ def _refused_steps(group: Sequence[_Step], refused: TransactionRefused) -> list[
 
 
 def _refused(yard: Yard, step: _Step, refused: TransactionRefused, failures: list[_Failure]) -> list[_Step]:
-    """A step was refused for one of its slots: it is made one slot at a time, and leaves out the one that cannot be."""
-    why = _why_refused(step, refused)
-    if why is None:
+    """A step was refused for a slot that has its job: it is made one slot at a time, and leaves out that one."""
+    if not _has_its_job(step, refused):
         logger.info("somebody else has moved a schedule on", extra={"schedule": step.seen.name})
         return []
     first_ms = step.made[0].job.slot_at_ms
-    return _commit(yard, [_step(yard, step.seen, first_ms, why if len(step.made) == 1 else None)], failures)
+    return _commit(yard, [_step(yard, step.seen, first_ms, made_before=len(step.made) == 1)], failures)
 
 
-def _why_refused(step: _Step, refused: TransactionRefused) -> Left | None:
-    """What is in the way of a slot; ``None`` if it is the schedule itself, or an id that is taken."""
-    bad = [position for position, is_bad in enumerate(refused.refused[: len(step.actions)]) if is_bad]
-    if 0 in bad:
-        return None
-    if step.notes.intersection(bad):
-        return Left.MADE
-    return Left.POOL_FULL if any(isinstance(step.actions[position], Count) for position in bad) else None
+def _has_its_job(step: _Step, refused: TransactionRefused) -> bool:
+    """Whether a slot of it was made before; otherwise it is the schedule that was changed, or an id that is taken."""
+    bad = {position for position, is_bad in enumerate(refused.refused[: len(step.actions)]) if is_bad}
+    return 0 not in bad and not step.notes.isdisjoint(bad)
 
 
 def _send(yard: Yard, outbox: Outbox, near: Sequence[Prepared]) -> None:

@@ -21,7 +21,7 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.job import Job, from_envelope
 from chalicelib.engine.policy import limit_of
-from chalicelib.engine.worker.concurrency import fill_freed_slot, turn_away
+from chalicelib.engine.worker.concurrency import admitted, fill_freed_slot, turn_away
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused
@@ -39,6 +39,10 @@ def opened(text: str) -> Job:
 
 def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     """The running job, its body at hand where the message carried it; or what its message is instead."""
+    counted = admitted(yard, envelope)
+    if counted is None:
+        return Ack("its pool is full")
+    envelope = counted
     seen: Job | None = None
     for _ in range(CLAIM_TRIES):
         now_ms = yard.now_ms()

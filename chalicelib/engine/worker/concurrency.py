@@ -3,15 +3,20 @@
 A slot is taken by the claim and freed by whatever ends the attempt, each in the transaction that changes the job.
 Somebody who ends a job while it runs (cancel, completion by a person) frees nothing: the process goes on until it
 notices. Its worker frees the slot then, or the clock does once the worker's lease is over.
+
+The slot of a schedule is handed over before its time. It takes room in a type with a size when it is due.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 
-from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.job import MANUAL, Job, Tombstone
+from chalicelib.core.limits import Limit
 from chalicelib.core.schedules import Overlap
-from chalicelib.core.states import State
+from chalicelib.core.states import Kind, State
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
@@ -23,7 +28,35 @@ from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import of_type
 
 FREE_TRIES = 4
+POOL_WAS_FULL = "skipped: its pool was full when its time came"
 STILL_RUNNING = "skipped: the run of its schedule before it was still going on"
+
+
+def admitted(yard: Yard, job: Job) -> Job | None:
+    """A pending job as it is counted now that its time has come; ``None``: its type has no room, so it was skipped.
+
+    That is for schedules' slots: any other job was counted, or refused, when it was published.
+    """
+    limit = _joins_when_due(yard, job)
+    if limit is None:
+        return job
+    try:
+        yard.jobs.count_in(job, limit, yard.now_ms())
+    except JobRefused as refused:  # it was counted before, or cannot run now: then it is not claimed, either
+        counted = isinstance(refused.ledger, Job) and refused.ledger.uid == job.uid and refused.ledger.limited
+        return replace(job, limited=counted)
+    except TransactionRefused:
+        with suppress(JobRefused):  # somebody else has moved it: it is not ours to run
+            yard.jobs.skip(job, POOL_WAS_FULL, yard.now_ms())
+        return None
+    return replace(job, limited=True)
+
+
+def _joins_when_due(yard: Yard, job: Job) -> Limit | None:
+    """The limit under which a job counts once it is due, if it does not count before."""
+    if job.slot_at_ms is None or job.limited or job.kind is not Kind.TASK or job.runner == MANUAL:
+        return None
+    return yard.handlers.limit_of(job.type)
 
 
 def turn_away(yard: Yard, job: Job) -> bool:

@@ -19,7 +19,7 @@ from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import watchdog
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
-from chalicelib.engine.worker.concurrency import leave
+from chalicelib.engine.worker.concurrency import admitted, leave
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
@@ -123,10 +123,11 @@ def _named(envelope: Job) -> Iterator[None]:
 def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
     if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
         return _schedule_check(yard, entry, Nack(HANDED_BACK_S * 1_000))
-    if defer_if_paused(yard, entry.envelope):
+    envelope = admitted(yard, entry.envelope)
+    if envelope is None or defer_if_paused(yard, envelope):
         return Ack()
     lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
-    job = claim(yard, entry.envelope, lease)
+    job = claim(yard, envelope, lease)
     match job:
         case Ack(reason):
             logger.debug("message acknowledged without a run", extra={"reason": reason})

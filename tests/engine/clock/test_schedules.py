@@ -15,15 +15,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chalicelib import Context, schedule
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge
+from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TooLarge
+from chalicelib.core.limits import Limit
 from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.schedules import hand_over_slots
 from chalicelib.engine.commands import schedules
-from chalicelib.engine.commands.lifecycle import promote
+from chalicelib.engine.commands.lifecycle import cancel, promote
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.schedules import schedules_of
-from chalicelib.engine.worker.concurrency import STILL_RUNNING
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.concurrency import POOL_WAS_FULL, STILL_RUNNING
+from chalicelib.engine.worker.pause import pause, type_target
 from chalicelib.store.schedules import DUE
 from tests.support.steps import before, counting, failing, name_of, refusing, using
 from tests.support.worlds import World, wiped
@@ -304,15 +308,57 @@ def test_schedules_do_not_overlap_with_themselves_alone(w: World) -> None:
     assert sorted(name for name, _, _ in RAN) == ["a", "b"]
 
 
-def test_a_full_pool_skips_the_slot(w: World) -> None:
-    made(w, work={"type": "limited"}, max_runs=4)
-    assert slots_of(w) == minutes(1)
-    assert story(w) == [
-        (MINUTE_MS, State.PENDING, None),
-        (2 * MINUTE_MS, None, SkipReason.POOL_FULL),
+def test_a_slot_takes_room_in_its_pool_when_it_is_due(w: World) -> None:
+    made(w, every_ms=10 * SECOND_MS, work={"type": "limited"}, max_runs=12)
+    assert len(w.jobs()) == 12
+    assert w.yard.concurrency.of("limited").unfinished == 0
+    other = publish(w.yard, NewJob(kind=Kind.TASK, type="limited"))  # there is room for what comes at once
+    with pytest.raises(Full):
+        publish(w.yard, NewJob(kind=Kind.TASK, type="limited"))
+    pass_time(w, 2 * MINUTE_MS)
+    assert [(status, reason) for _, status, reason in story(w)] == [(State.SUCCESS, None)] * 12
+    late_ms = [(job.started_at_ms or 0) - job.due_at_ms for job in w.jobs() if job.id != other.id]
+    assert max(late_ms) <= 2_000
+    assert w.yard.concurrency.of("limited").unfinished == 0
+
+
+def test_a_full_pool_skips_the_slot_whose_time_has_come(w: World) -> None:
+    made(w, work={"type": "limited"}, max_runs=3)
+    later = publish(w.yard, NewJob(kind=Kind.TASK, type="limited", due_at_ms=START_MS + 90 * SECOND_MS))
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    assert story(w)[0] == (MINUTE_MS, State.CANCELED, SkipReason.POOL_FULL)
+    assert w.jobs()[0].msg == POOL_WAS_FULL
+    assert w.yard.concurrency.of("limited").unfinished == 1
+    pass_time(w, 3 * MINUTE_MS)
+    assert [(status, reason) for _, status, reason in story(w)] == [
+        (State.CANCELED, SkipReason.POOL_FULL),
+        (State.SUCCESS, None),
+        (State.SUCCESS, None),
     ]
-    pass_time(w, 4 * MINUTE_MS)
-    assert {reason for _, _, reason in story(w)} == {None, SkipReason.POOL_FULL}
+    assert w.yard.jobs.find(later.id).state is State.SUCCESS  # type: ignore[union-attr]
+
+
+def test_slots_that_are_due_while_their_type_is_paused_take_no_more_than_its_room(w: World) -> None:
+    made(w, work={"type": "limited"}, max_runs=2)
+    pause(w.yard, type_target("limited"))
+    pass_time(w, 3 * MINUTE_MS)
+    assert [(status, reason) for _, status, reason in story(w)] == [
+        (State.PENDING, None),
+        (State.CANCELED, SkipReason.POOL_FULL),
+    ]
+    assert w.yard.concurrency.of("limited").unfinished == 1
+
+
+def test_who_cancels_a_slot_while_it_takes_its_room_leaves_none_taken(w: World) -> None:
+    made(w, work={"type": "limited"}, max_runs=1)
+    (job,) = w.jobs()
+    w.clock.move(MINUTE_MS)
+    room = Limit(size=1)
+    with before(w.yard.jobs.table.client, "UpdateItem", lambda: w.yard.jobs.count_in(job, room, w.clock.ms)):
+        cancel(w.yard, job.id, Kind.TASK)
+    assert w.yard.jobs.find(job.id).state is State.CANCELED  # type: ignore[union-attr]
+    assert w.yard.concurrency.of("limited").unfinished == 0
 
 
 # -- by request ---------------------------------------------------------------------------------------
@@ -652,16 +698,15 @@ def test_a_schedule_that_can_never_be_written_keeps_no_other_from_its_turn(w: Wo
 
 
 def test_of_many_only_those_that_were_refused_are_tried_alone(w: World) -> None:
-    made(w, "first", work={"type": "limited"}, max_runs=1)
-    for name in ("full", *(f"s{number}" for number in range(10))):
-        work = {"type": "limited" if name == "full" else "t"}
-        made(w, name, start_ms=START_MS + 3 * MINUTE_MS, max_runs=1, work=work)
+    for number in range(11):
+        made(w, f"s{number:02d}", start_ms=START_MS + 3 * MINUTE_MS, max_runs=1)
     w.clock.move(MINUTE_MS)
+    noted = w.yard.schedules.noting_run(schedules.find(w.yard, "s00").uid, START_MS + 3 * MINUTE_MS, 1, 0)
+    w.yard.schedules.transact([noted])  # that slot was made before the schedule was changed
     with counting(w) as calls:
         w.tick()
-    assert len(slots_of(w)) == 11
-    assert story(w, "full") == [(3 * MINUTE_MS, None, SkipReason.POOL_FULL)]
-    assert calls["TransactWriteItems"] == 4  # together, without the full one, that alone, and that without its slot
+    assert len(slots_of(w)) == 10
+    assert calls["TransactWriteItems"] == 4  # together, without the one made before, that alone, and without its slot
 
 
 def test_who_dies_before_sending_leaves_to_the_next_what_is_near_and_travels(w: World) -> None:
