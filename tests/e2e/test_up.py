@@ -293,7 +293,9 @@ def _listed(service: Service, message_id: str) -> dict[str, Any]:
 
 
 class TestEnds:
-    def test_sigterm_lets_handlers_end_keeps_the_data_and_leaves_no_process(self, tmp_path: Path) -> None:
+    def test_sigterm_lets_handlers_end_and_keeps_the_data_and_like_kill_9_leaves_no_process(
+        self, tmp_path: Path
+    ) -> None:
         started, release, data = tmp_path / "on", tmp_path / "go", tmp_path / "data"
         with running(tmp_path, "--data-dir", str(data), TASKYARD_HANDLERS=HANDLERS) as service:
             task_id = service.create("wait.for.file", {"started": str(started), "until": str(release)})
@@ -308,6 +310,10 @@ class TestEnds:
         with running(tmp_path, "--data-dir", str(data), TASKYARD_HANDLERS=HANDLERS) as service:
             assert service.task(task_id)["status"] == "success"
             _accepts_nothing_without_its_folder(service, data / "state")
+            pids = until(lambda: len(found := service.children()) >= 7 and list(found))
+            service.process.kill()
+            service.process.wait(COMMAND_TIMEOUT_S)
+            until(lambda: not any(is_running(pid) for pid in pids))
 
     def test_a_second_ctrl_c_ends_it_at_once(self, tmp_path: Path) -> None:
         started = tmp_path / "on"
@@ -319,13 +325,6 @@ class TestEnds:
             until(lambda: "stopping" in words(service.log))
             service.process.send_signal(signal.SIGINT)
             assert service.process.wait(COMMAND_TIMEOUT_S) == 130
-            until(lambda: not any(is_running(pid) for pid in pids))
-
-    def test_kill_9_of_the_supervisor_leaves_no_process(self, tmp_path: Path) -> None:
-        with running(tmp_path, TASKYARD_HANDLERS=HANDLERS) as service:
-            pids = until(lambda: len(found := service.children()) >= 7 and list(found))
-            service.process.kill()
-            service.process.wait(COMMAND_TIMEOUT_S)
             until(lambda: not any(is_running(pid) for pid in pids))
 
     def test_without_its_emulator_it_says_so_and_ends(self, tmp_path: Path) -> None:
@@ -345,20 +344,6 @@ class TestEnds:
                 until(lambda: service.task(task_id)["status"] == "success")
                 assert not any("emulator_process" in command for command in service.children().values())
             assert emulator.alive()
-
-    def test_after_a_kill_the_jobs_are_counted_anew(self, tmp_path: Path) -> None:
-        data = tmp_path / "data"
-        with running(tmp_path, "--data-dir", str(data)) as service:
-            task_id = service.create("text.statistics", {"text": "counted"})
-            until(lambda: service.task(task_id)["status"] == "success")
-            until(lambda: f'"{task_id}"' in _saved_tables(data) and '"success"' in _saved_tables(data))
-            service.kill()
-        for expected in (True, False):  # the second time, the run before has ended in order
-            log = tmp_path / str(expected)
-            log.mkdir()
-            with running(log, "--data-dir", str(data)) as service:
-                until(lambda: "Ctrl-C" in words(service.log))
-            assert ("1 jobs were counted anew" in words(service.log)) is expected
 
     def test_handlers_of_a_new_project_are_found_and_found_again_when_they_are_saved(self, tmp_path: Path) -> None:
         project = tmp_path / "project"
