@@ -28,6 +28,7 @@ TRACING = ("off", "on")
 CONSOLE = ("off", "on")
 WATCH = ("off", "on")
 HOOKS = ("auto", "off", "on")
+SEARCH = ("auto", "off", "on")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # Amazon S3 User Guide, "General purpose bucket naming rules".
 BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -84,6 +85,7 @@ class Settings:
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
     watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
+    search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
     log_level: str = "INFO"
 
@@ -91,6 +93,11 @@ class Settings:
     def local(self) -> bool:
         """Whether this is the stage that runs on one machine, without keys."""
         return self.stage == "local"
+
+    @property
+    def search_is_on(self) -> bool:
+        """Whether the words of tasks are indexed, and can be searched for."""
+        return self.search == "on" or (self.search == "auto" and self.local)
 
     @property
     def base_name(self) -> str:
@@ -193,6 +200,7 @@ class Settings:
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
         _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
         _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
+        _expect(self.search in SEARCH, "SEARCH", " or ".join(SEARCH), self.search)
         _expect(self.console in CONSOLE, "CONSOLE", " or ".join(CONSOLE), self.console)
         _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
         _expect(

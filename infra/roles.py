@@ -13,8 +13,8 @@ is everywhere. Four names more are filled in here::
 first use, and because a list of all of them would outgrow a role. It fits the lanes of another installation, too,
 whose stage begins with this one's name and ``-``.
 
-What only some settings make a function do it may only under these settings: ``clock.metrics.json`` where CloudWatch
-is told anything (``CHOSEN``).
+What only some settings make a function do it may only under these settings (``CHOSEN``): ``clock.metrics.json`` where
+CloudWatch is told anything, ``projector.search.json`` where search is on.
 
 **What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
 its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
@@ -64,7 +64,10 @@ ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
     Function.CLOCK: {
         "clock.metrics.json": lambda settings: settings.metrics != "off",
-    }
+    },
+    Function.PROJECTOR: {
+        "projector.search.json": lambda settings: settings.search_is_on,
+    },
 }
 RUNNING_HANDLERS = (Function.WORKER, Function.HOOKS)  # what the user's code needs is for these
 STATEMENT_PARTS = {"Effect", "Action", "Resource"}

@@ -192,6 +192,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         console="off",
         watch="off",
         hooks="on",
+        search="on",
         alarm_topic="arn:aws:sns:eu-central-1:123456789012:pager",
         log_level="DEBUG",
     )

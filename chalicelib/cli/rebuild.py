@@ -1,4 +1,4 @@
-"""The command that makes the counters of a deployed stage anew, where its change stream was lost."""
+"""The command that makes the counters and the search index of a deployed stage anew, where its stream was lost."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # the libraries of AWS are loaded when a command runs, not wh
 def rebuild(stage: str, endpoint_url: str | None) -> None:
     """Count every job of the ledger anew, after its table was restored or its stream was lost.
 
+    Where search is on, tasks that are not in its index yet are indexed, and deleted ones leave it.
     For an installation at rest: destroyed with its data kept, or stopped as docs/operations.md says. Reads all jobs.
     """
     with explained():
@@ -27,10 +28,14 @@ def rebuild(stage: str, endpoint_url: str | None) -> None:
         from chalicelib import settings
         from chalicelib.engine.handlers.registry import registry
         from chalicelib.engine.projections.rebuild import rebuild_counters
+        from chalicelib.engine.projections.search import rebuild_search
         from chalicelib.engine.yard import build
 
         expect_at_rest(settings.current())
-        show_text(f"jobs counted anew: {rebuild_counters(build(registry()))}")
+        yard = build(registry())
+        show_text(f"jobs counted anew: {rebuild_counters(yard)}")
+        if yard.settings.search_is_on:
+            show_text(f"tasks indexed anew: {rebuild_search(yard)}")
 
 
 def expect_at_rest(settings: Settings) -> None:

@@ -110,13 +110,21 @@ def create(
 @click.option("--type", "type_")
 @click.option("--status", type=click.Choice(STATES))
 @click.option("--target-id")
+@click.option("--search", metavar="TEXT", help="Only those whose input has all these words.")
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True)
 @calls_service
 def list_tasks(
-    service: Service, as_json: bool, type_: str | None, status: str | None, target_id: str | None, page: int
+    service: Service,
+    as_json: bool,
+    type_: str | None,
+    status: str | None,
+    target_id: str | None,
+    search: str | None,
+    page: int,
 ) -> None:
     """List tasks, newest first."""
-    query = {"filter.type": type_, "filter.status": status, "filter.targetId": target_id, "currentPage": page}
+    filters = {"type": type_, "status": status, "targetId": target_id, "search": search}
+    query = {**{f"filter.{name}": value for name, value in filters.items()}, "currentPage": page}
     answer = service.get(task("list"), query)
     present(answer, as_json, _show_page)
 

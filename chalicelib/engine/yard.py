@@ -33,6 +33,7 @@ from chalicelib.store.jobs import JobStore
 from chalicelib.store.pauses import KnownPauses, Pauses
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.schedules import Schedules
+from chalicelib.store.search import SearchIndex
 from chalicelib.store.table import Table
 from chalicelib.store.wait_lists import WaitLists
 
@@ -71,6 +72,7 @@ class Yard:
     pauses: Pauses
     schedules: Schedules
     insights: Insights
+    search: SearchIndex
     transport: Transport
     objects: Any
     handlers: Registry
@@ -111,11 +113,13 @@ def build(
     ledger = Table(dynamodb, chosen.jobs_table, ("job", "part"))
     directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
     jobs = JobStore(ledger, chosen.index_shards, ConcurrencyCounts(directory.table))
+    insights = Table(dynamodb, chosen.insights_table, ("view", "key"))
+    search = SearchIndex(insights)
     transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
     return Yard(
         settings=chosen,
         jobs=jobs,
-        lists=JobLists(ledger, jobs),
+        lists=JobLists(ledger, jobs, search),
         payloads=PayloadStore(ledger, objects, chosen.objects_bucket, chosen.payload_max_bytes),
         job_details=JobDetails(ledger),
         directory=directory,
@@ -123,7 +127,8 @@ def build(
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
         schedules=Schedules(directory.table),
-        insights=Insights(Table(dynamodb, chosen.insights_table, ("view", "key"))),
+        insights=Insights(insights),
+        search=search,
         transport=transport,
         objects=objects,
         handlers=handlers,

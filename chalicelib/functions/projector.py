@@ -6,12 +6,13 @@ such a window carries from batch to batch is not used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from chalicelib.engine.projections.events import send
-from chalicelib.engine.projections.project import Notify, project, report_nothing
+from chalicelib.engine.projections.project import Change, Notify, project, report_nothing
+from chalicelib.engine.projections.search import index
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext, changes_by_shard
 from chalicelib.functions.logs import logged
@@ -20,15 +21,20 @@ from chalicelib.settings import Settings
 
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Count the changes of a stream event, tell CloudWatch, and send what hooks and webhooks are told.
+    """Count the changes of a stream event, tell CloudWatch, index tasks, and send what hooks and webhooks are told.
 
     Returns the (empty) state of the tumbling window.
     """
     del context  # one transaction for an ordinary batch
     report = _reporter(yard.settings)
     for shard, changes in changes_by_shard(event).items():
-        project(yard, shard, changes, report, partial(send, yard))
+        project(yard, shard, changes, report, partial(_announce, yard))
     return {"state": {}}
+
+
+def _announce(yard: Yard, changes: Sequence[Change]) -> None:
+    index(yard, changes)
+    send(yard, changes)
 
 
 def _reporter(settings: Settings) -> Notify:

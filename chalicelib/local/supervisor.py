@@ -232,13 +232,17 @@ class Supervisor:
             self._save_watch.start()
 
     def _count_anew(self, chosen: Settings) -> None:
-        """Make the counters from the ledger: what the stream held when the last run was killed is lost."""
+        """Make counters and search index from the ledger: what the stream held when the last run was killed is lost."""
         from chalicelib.engine.handlers.registry import registry
         from chalicelib.engine.projections.rebuild import rebuild_counters
+        from chalicelib.engine.projections.search import rebuild_search
         from chalicelib.engine.yard import build
 
         _applied(chosen, self._queues)
-        jobs = rebuild_counters(build(registry()))
+        yard = build(registry())
+        jobs = rebuild_counters(yard)
+        if chosen.search_is_on:
+            rebuild_search(yard)
         self._output.notice(f"the last run did not end in order: {jobs} jobs were counted anew")
 
     def _start_api(self) -> Child:

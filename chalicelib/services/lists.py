@@ -66,5 +66,6 @@ def _position(cursor: str, query: JobQuery) -> str:
 def _mark(query: JobQuery) -> str:
     """What tells the cursors of one list from those of others."""
     order = (query.order.name, query.descending) if query.order else query.descending
-    asked = (query.kind, query.type, query.index_keys, query.since_ms, query.until_ms, query.trace_id, order)
+    about = (query.trace_id, query.target_id, query.words)
+    asked = (query.kind, query.type, query.index_keys, query.since_ms, query.until_ms, about, order)
     return hashlib.sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:MARK_CHARS]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
+from chalicelib.core.search import query_words
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.projections.search import words_in
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.job_lists import INDEX_KEYS, JobPage, JobQuery, Order, index_keys_of
@@ -57,6 +60,7 @@ class TaskFilters:
     type: str | None = None
     status: State | None = None
     runner: str | None = None
+    search: str | None = None  # words, all of which are in what core/search.py says of the input
     created: Span = EVER
     completed: Span | None = None  # of what is done
 
@@ -75,10 +79,40 @@ def task_query(yard: Yard, filters: TaskFilters, order: Sequence[tuple[str, bool
         since_ms=filters.created.since_ms,
         until_ms=filters.created.until_ms,
         target_id=filters.target_id,
+        words=() if filters.search is None else _words_asked_for(yard, filters.search),
         matches=(lambda job: all(test(job) for test in tests)) if tests else None,
         order=_order(order),
         descending=order[0][1],
     )
+
+
+def search_ids(yard: Yard, text: str, limit: int = 1_000) -> list[int]:
+    """The ids of the tasks that have every word of ``text``, newest first, at most ``limit``; none for no word.
+
+    Of more than 10,000 index entries, those that were looked at. Raises ``InvalidInput`` where search is off, and for
+    more than 32 words.
+    """
+    _expect_search(yard)
+    words = query_words(text)
+    return [job.id for job in yard.lists.cursor_page(JobQuery(Kind.TASK, words=words), limit).jobs] if words else []
+
+
+def _words_asked_for(yard: Yard, text: str) -> tuple[str, ...]:
+    _expect_search(yard)
+    words = query_words(text)
+    if not words:
+        raise InvalidInput("there is no word in this", field="search", expected="letters or digits", got=text)
+    return words
+
+
+def _expect_search(yard: Yard) -> None:
+    if not yard.settings.search_is_on:
+        raise InvalidInput(
+            "search is off here",
+            field="search",
+            expected="no search",
+            remedy="deploy with TASKYARD_SEARCH=on, and run taskyard rebuild for the tasks that are there already",
+        )
 
 
 def _order(keys: Sequence[tuple[str, bool]]) -> Order | None:
@@ -108,7 +142,9 @@ def page_of_one(yard: Yard, job_id: int | None, query: JobQuery, offset: int = 0
     """The list ``query`` cut down to one task, read by its id, however old it is."""
     job = None if job_id is None else yard.jobs.find(job_id)
     span = Span(query.since_ms, query.until_ms)
-    found = [job] if job is not None and query.includes(job) and span.includes(job.created_at_ms) else []
+    if job is None or not query.includes(job) or not span.includes(job.created_at_ms):
+        return JobPage([], 0, exact=True)
+    found = [job] if not query.words or set(query.words) <= set(words_in(yard, job)) else []
     return JobPage(found[offset:], len(found), exact=True)
 
 

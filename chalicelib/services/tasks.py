@@ -196,6 +196,7 @@ def list(  # noqa: A001  # fastify-task's word for it
     type: str | None = None,  # noqa: A002  # likewise
     status: State | str | None = None,
     runner_type: str | None = None,
+    search: str | None = None,
     created_from: datetime | None = None,
     created_until: datetime | None = None,
     completed_from: datetime | None = None,
@@ -208,7 +209,8 @@ def list(  # noqa: A001  # fastify-task's word for it
 ) -> Page[Task]:
     """Tasks, newest first unless another order is asked for; all conditions hold together, spans include their ends.
 
-    ``target_name``: part of ``input["name"]``, upper and lower case alike. ``sort``: id, targetId, targetType, type,
+    ``target_name``: part of ``input["name"]``, upper and lower case alike. ``search``: words that are all in the input
+    (docs/search.md). ``sort``: id, targetId, targetType, type,
     status, runnerType, createdAt, updatedAt, startTime or completedAt. An index answers for ``id``, ``type``,
     ``status``, ``target_id`` (by itself) and the creation; other conditions and orders look at the newest 10,000, with
     a ``target_id`` at those about it. For ``page`` and ``cursor`` see ``messages.list``. Raises ``InvalidInput``.
@@ -223,6 +225,7 @@ def list(  # noqa: A001  # fastify-task's word for it
         type=checks.maybe_name("type", type),
         status=None if status is None else _state(status),
         runner=None if runner_type is None else task_orders.runner(runner_type),
+        search=checks.maybe_name("search", search),
         created=_span("created", created_from, created_until),
         completed=None
         if completed_from is None and completed_until is None

@@ -8,6 +8,7 @@ Key layout::
                                                            since ever: total_<measure>, and histogram buckets
     minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
     tasks#<month>   see store/task_statistics.py                   the statistics of tasks
+    word#<digest>   see store/search.py                            which tasks have which words, beside searched#
 
 A batch of stream records moves its shard's watermark and adds to sums in one transaction, so a batch delivered twice
 counts once. Readers add the slots up. A shard has one of eight slots: shards that count at the same time seldom meet

@@ -28,6 +28,7 @@ from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind, State
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import ASIDE, DELETED_INDEX_KEYS, REPLAYED, position_of
+from chalicelib.store.search import ENTRIES_MAX, UNSEEN, Row, SearchIndex
 from chalicelib.store.table import Table, chunks
 
 WINDOW = 10_000  # what is counted exactly, and what an unindexed filter looks at
@@ -55,7 +56,6 @@ KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key
 POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
 POSITION_IN_ORDER = re.compile(rf"{POSITION.pattern}/.*", re.DOTALL)
 
-Row = tuple[str, int]  # a position and the job's id
 Position = str
 """Behind which job a walk goes on: its position, and in another order ``<position>/<what it is sorted by>``."""
 _Rank = tuple[str, str]  # what a job is sorted by, then its position
@@ -73,8 +73,9 @@ class Order:
 class JobQuery:
     """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
 
-    ``trace_id`` finds those that share it, ``target_id`` those that are about it: the index of either answers that
-    alone, and what else is asked for is looked up in the records. ``matches`` is a filter that no index answers.
+    ``trace_id`` finds those that share it, ``target_id`` those that are about it, ``words`` the tasks that have all of
+    them: the index of each answers that alone, and what else is asked for is looked up in the records. ``matches`` is a
+    filter that no index answers.
     """
 
     kind: Kind
@@ -84,6 +85,7 @@ class JobQuery:
     until_ms: int | None = None
     trace_id: str | None = None
     target_id: str | None = None
+    words: tuple[str, ...] = ()
     matches: Callable[[Job], bool] | None = None
     order: Order | None = None
     descending: bool = True
@@ -104,7 +106,10 @@ class JobQuery:
         """Whether the indexes alone say what belongs to the list, and in what order."""
         if self.matches is not None or self.order is not None or self.trace_id is not None:
             return False
-        return self.target_id is None or (self.type is None and self.index_keys == INDEX_KEYS)
+        if self.words and self.target_id is not None:
+            return False
+        by_itself = bool(self.words) or self.target_id is not None
+        return not by_itself or (self.type is None and self.index_keys == INDEX_KEYS)
 
     @property
     def positions(self) -> re.Pattern[str]:
@@ -154,6 +159,7 @@ class JobLists:
 
     table: Table
     jobs: JobStore
+    search: SearchIndex
 
     # -- pages --------------------------------------------------------------------------------
 
@@ -163,6 +169,8 @@ class JobLists:
             found, unseen = self._searched(query)
             cut = _cut(query, found[offset:], limit, unseen)
             return JobPage(cut.jobs, len(found), unseen is None, cut.next)
+        if query.words:
+            return self._page_found(query, offset, limit)
         with threads(1) as beside:
             counting = beside.submit(self.count, query)
             rows = self._read(query, None, offset + limit + 1)
@@ -219,7 +227,7 @@ class JobLists:
             yield from ((position, by_id.get(job_id)) for position, job_id in found)
 
     def ids(self, query: JobQuery, page_size: int = READ_CHUNK) -> Iterator[int]:
-        """The ids of a list, read as they are consumed, in pages of at most ``page_size``."""
+        """The ids of a list without ``words``, read as they are consumed, in pages of at most ``page_size``."""
         size = max(1, min(page_size, STREAM_CHUNK_MAX))
         streams = [
             chain.from_iterable(self._pages(stream, query, size)) for stream in _streams(query, self.jobs.shards)
@@ -270,6 +278,13 @@ class JobLists:
 
     # -- steps --------------------------------------------------------------------------------
 
+    def _page_found(self, query: JobQuery, offset: int, limit: int) -> JobPage:
+        """A page of what words alone find, all of which is read to be counted: 10,000 entries at most."""
+        rows = list(self._read(query, None, ENTRIES_MAX))
+        total = sum(job_id != UNSEEN for _, job_id in rows)
+        filled = self._filled(query, iter(rows[offset:]), limit)
+        return JobPage(filled.jobs, total, total == len(rows), filled.next)
+
     def _filled(self, query: JobQuery, rows: Iterator[Row], limit: int) -> CursorPage:
         """The first ``limit`` jobs of ``rows`` that belong to the list; looks at 10,000 rows at most."""
         jobs: list[Job] = []
@@ -286,6 +301,8 @@ class JobLists:
             if len(chosen) < len(found):
                 return CursorPage(jobs, chosen[-1][0])
             position = chunk[-1][0]
+            if chunk[-1][1] == UNSEEN:
+                return CursorPage(jobs, position)
         return CursorPage(jobs, position if next(rows, None) is not None else None)
 
     def _searched(self, query: JobQuery) -> tuple[list[tuple[_Rank, Job]], str | None]:
@@ -297,11 +314,12 @@ class JobLists:
             read = readers.map(partial(self._current, query), chunks(rows[:WINDOW], READ_CHUNK))
             found = [((key(job), position), job) for some in read for position, job in some if job is not None]
         found.sort(key=itemgetter(0), reverse=query.descending)
-        return found, rows[WINDOW - 1][0] if len(rows) > WINDOW else None
+        goes_on = len(rows) > WINDOW or UNSEEN in (job_id for _, job_id in rows[-1:])
+        return found, rows[:WINDOW][-1][0] if goes_on else None
 
     def _current(self, query: JobQuery, rows: Sequence[Row]) -> list[tuple[str, Job | None]]:
         """The rows with their jobs as of now, ``None`` for those that do not belong to the list (any more)."""
-        found = {job.id: job for job in self.jobs.find_many([job_id for _, job_id in rows])}
+        found = {job.id: job for job in self.jobs.find_many([job_id for _, job_id in rows if job_id != UNSEEN])}
         return [
             (position, job if (job := found.get(job_id)) is not None and query.includes(job) else None)
             for position, job_id in rows
@@ -309,6 +327,8 @@ class JobLists:
 
     def _read(self, query: JobQuery, behind: str | None, rows: int) -> Iterator[Row]:
         """The list's rows behind a position, once each; ``rows`` of them need no second look at any stream."""
+        if query.words:
+            return self._read_found(query, behind, rows)
         size = max(1, min(rows, STREAM_CHUNK_MAX))
         streams: list[Iterable[Row]] = [self._own(query, behind)] if query.trace_id is not None else []
         seen: set[_Stream] = set()
@@ -320,6 +340,12 @@ class JobLists:
                     streams.append(first if stream in seen else chain(first, chain.from_iterable(others)))
                     seen.add(stream)
         return _merged(streams, query, behind)
+
+    def _read_found(self, query: JobQuery, behind: str | None, rows: int) -> Iterator[Row]:
+        since, until = _span(query, behind)
+        first, last = (until, since) if query.descending else (since, until)
+        found = self.search.find(query.words, first, last, rows, descending=query.descending)
+        return (row for row in found if row[0] != behind)
 
     def _own(self, query: JobQuery, behind: str | None) -> list[Row]:
         """The job that a trace id made here names; the index does not hold it."""

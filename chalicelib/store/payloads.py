@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,11 +88,31 @@ class PayloadStore:
 
         ``None`` for one in the bucket, and for one that is gone or is no JSON, which is logged.
         """
+        texts = self._texts(jobs)
+        return {job.id: self._listed(job, texts.get(job.id)) for job in jobs}
+
+    def bodies_there(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, dict[str, Any]]]:
+        """The bodies of those jobs that still have theirs, from the bucket one after the other.
+
+        Raises ``PayloadUnread``.
+        """
+        texts = self._texts(jobs)
+        for job in jobs:
+            in_bucket = (job.body_at or "").startswith(OBJECT_PLACE)
+            try:
+                text = self._body_text(job) if in_bucket else texts.get(job.id)
+                if text is None and job.body_at is not None:
+                    raise self._gone(job, BODY_PART, job.body_at)
+                yield job, self._opened(job, text)
+            except PayloadLost as lost:
+                _log.info("passed over: %s", lost)
+
+    def _texts(self, jobs: Sequence[Job]) -> dict[int, str]:
+        """The bodies outside the bucket, as text."""
         beside = [job for job in jobs if job.body is None and job.body_at == ITEM_PLACE]
         items = self.table.get_many([{"job": job.id, "part": BODY_PART} for job in beside]) if beside else []
         texts = {item["job"]: item["text"] for item in items}
-        texts |= {job.id: job.body for job in jobs if job.body is not None}
-        return {job.id: self._listed(job, texts.get(job.id)) for job in jobs}
+        return texts | {job.id: job.body for job in jobs if job.body is not None}
 
     def _listed(self, job: Job, text: str | None) -> dict[str, Any] | None:
         if text is None and job.body_at is not None and job.body_at != ITEM_PLACE:

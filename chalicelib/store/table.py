@@ -29,6 +29,7 @@ BATCH_WRITE_MAX_ITEMS = 25  # the DynamoDB limit
 CONFLICT_TRIES = 8  # 2.5 s in all: the concurrency count of a limited type is one item for all its workers
 CONFLICT_WAIT_S = 0.01  # before the first repetition; doubles
 BATCH_ROUNDS = 8  # how often what DynamoDB left unprocessed is asked for again
+BATCH_WAIT_S = 0.01  # before what was left unwritten is sent again; doubles, to 2.5 s in all
 
 T = TypeVar("T")
 _ATTRIBUTE = re.compile(r"\{(\w+)\}")
@@ -145,16 +146,25 @@ class Table:
             self.client.delete_item, clauses, _expressions({"Key": to_attribute_values(key)}, clauses, {})
         )
 
+    def put_many(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Write items whole, whatever was there; may be repeated. Raises ``Unavailable`` where some stay unwritten."""
+        self._write_many([{"PutRequest": {"Item": to_attribute_values(item)}} for item in items])
+
     def delete_many(self, keys: Sequence[Mapping[str, Any]]) -> None:
-        """Delete items, there or not."""
-        for chunk in chunks(keys, BATCH_WRITE_MAX_ITEMS):
-            wanted = {self.name: [{"DeleteRequest": {"Key": to_attribute_values(key)}} for key in chunk]}
-            for _ in range(BATCH_ROUNDS):
+        """Delete items, there or not; may be repeated. Raises ``Unavailable`` where some stay undeleted."""
+        self._write_many([{"DeleteRequest": {"Key": to_attribute_values(key)}} for key in keys])
+
+    def _write_many(self, requests: Sequence[AttributeValues]) -> None:
+        for chunk in chunks(requests, BATCH_WRITE_MAX_ITEMS):
+            wanted: dict[str, Any] = {self.name: list(chunk)}
+            for number in range(BATCH_ROUNDS):
+                if number:
+                    time.sleep(BATCH_WAIT_S * 2**number)
                 wanted = self.client.batch_write_item(RequestItems=wanted).get("UnprocessedItems", {})
                 if not wanted:
                     break
             else:
-                raise Unavailable(f"DynamoDB left deletes of {self.name} undone {BATCH_ROUNDS} times")
+                raise Unavailable(f"DynamoDB left writes of {self.name} undone {BATCH_ROUNDS} times")
 
     def pages(
         self,

@@ -16,11 +16,14 @@ from chalicelib.core.cloudwatch import METRICS, MQ_METRICS
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
+from chalicelib.core.search import WORDS_MAX
 from chalicelib.engine.publish.publish import BULK_MAX_ACTIONS, BULK_MAX_BYTES
 from chalicelib.engine.publish.publish import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES
 from chalicelib.settings import Settings
 from chalicelib.store.payloads import INLINE_MAX_BYTES
+from chalicelib.store.search import PARALLEL
+from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS
 from infra.cost import figures as figures
 from infra.cost.figures import Attempt, Place, place_of
 from infra.cost.prices import GB_BYTES, PRICES, SQS_CHUNK_BYTES, WRITE_UNIT_BYTES, Item, Price
@@ -313,6 +316,8 @@ def added(deployed: Deployment, load: Load) -> Iterator[Usage]:
         yield from _working(deployed, load, load.jobs, figures.SUCCEEDED)
         yield from _working(deployed, load, failures, figures.FAILED)
     yield from _projecting(deployed, load)
+    if deployed.settings.search_is_on and not load.polled:
+        yield from _indexing(deployed, load)
     yield from _keeping(load)
     yield from _metrics(deployed, load)
 
@@ -395,6 +400,16 @@ def _projecting(deployed: Deployment, load: Load) -> Iterator[Usage]:
     )
     yield Usage(Item.TABLE_WRITE, batches * figures.PROJECTED_WRITE_UNITS, what)
     yield Usage(Item.TABLE_READ, batches * figures.PROJECTED_READ_UNITS, what)
+
+
+def _indexing(deployed: Deployment, load: Load) -> Iterator[Usage]:
+    """The words of tasks into the search index; its storage is not counted."""
+    what, smaller = "search index", "searchKeys, TASKYARD_SEARCH=off"
+    entries = load.jobs * (1 + min(WORDS_MAX, load.payload_bytes // figures.BYTES_A_WORD))
+    requests_ms = entries / BATCH_WRITE_MAX_ITEMS * deployed.pace.request_ms / PARALLEL
+    gb_seconds = requests_ms / 1_000 * deployed.memory_mb[Function.PROJECTOR] / MB_A_GB
+    yield Usage(Item.TABLE_WRITE, entries, what, smaller)
+    yield Usage(Item.FUNCTION_TIME, gb_seconds, what, smaller)
 
 
 def _keeping(load: Load) -> Iterator[Usage]:

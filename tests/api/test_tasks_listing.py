@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from chalicelib.engine.projections.project import Change
+from chalicelib.engine.projections.search import index
+from chalicelib.settings import Settings
 from chalicelib.testing import cloud
 from tests.support.service import Service
 from tests.support.tasks import POOL, as_listed, create, detail, ids, listed, problem
@@ -48,6 +51,71 @@ class TestDetail:
     def test_a_message_is_no_task(self, api: Service, kind: str) -> None:
         message = api.post("/mq/message/publish", {"topic": kind, "payload": {}}).json
         assert api.get("/api/task/detail", {"id": message["id"]}).status == 404
+
+
+class TestSearch:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def shoes(api: Service) -> list[str]:
+        """Three tasks that are indexed, oldest first."""
+        titles = ("Red shoes", "Blue shoes", "赤い靴 shoes")
+        made = [create(api, f"search.{n}", input={"title": title})["id"] for n, title in enumerate(titles)]
+        index(api.yard, [Change("1", None, api.yard.jobs.find(int(task_id))) for task_id in made])
+        return made
+
+    @pytest.mark.parametrize("style", ["filter.search", "filter[search]"])
+    def test_all_words_newest_first(self, api: Service, shoes: list[str], style: str) -> None:
+        red, blue, japanese = shoes
+        found = {
+            text: ids(listed(api, {style: text}))
+            for text in ("SHOES", "shoes red", "title shoes blue", "靴", "い靴", "x")
+        }
+        assert found == {
+            "SHOES": [japanese, blue, red],
+            "shoes red": [red],
+            "title shoes blue": [blue],
+            "靴": [japanese],
+            "い靴": [japanese],
+            "x": [],
+        }
+
+    def test_page_by_page(self, api: Service, shoes: list[str]) -> None:
+        query = {"filter.search": "shoes", "perPage": 2}
+        first = api.get("/api/task/list", query).json
+        assert (ids(first["pageData"]), first["totalCount"], first["totalIsExact"]) == (shoes[:0:-1], 3, True)
+        rest = api.get("/api/task/list", {**query, "cursor": first["nextCursor"]}).json
+        assert (ids(rest["pageData"]), rest["totalCount"], rest["nextCursor"]) == (shoes[:1], 3, None)
+        assert ids(api.get("/api/task/list", {**query, "currentPage": 2}).json["pageData"]) == shoes[:1]
+        other = api.get("/api/task/list", {"filter.search": "red", "cursor": first["nextCursor"]})
+        assert problem(other)[:2] == (400, "cursor")
+
+    def test_with_other_filters_and_orders(self, api: Service, shoes: list[str]) -> None:
+        red, blue, japanese = shoes
+        assert ids(listed(api, {"filter.search": "shoes", "filter.type": "search.1"})) == [blue]
+        assert ids(listed(api, {"filter.search": "shoes", "filter.status": "success"})) == []
+        assert ids(listed(api, {"filter.search": "shoes", "sort.type": "ASC"})) == [red, blue, japanese]
+        assert ids(listed(api, {"filter.search": "red shoes", "filter.id": red})) == [red]
+        assert ids(listed(api, {"filter.search": "blue", "filter.id": red})) == []
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("?!", "letters or digits"),
+            (" ".join(map(str, range(33))), "at most 32; where no spaces are written, each pair of characters is one"),
+        ],
+    )
+    def test_what_cannot_be_searched_for_is_refused(self, api: Service, text: str, expected: str) -> None:
+        assert problem(api.get("/api/task/list", {"filter.search": text})) == (422, "filter.search", expected, text)
+
+    def test_while_it_is_off_a_search_says_how_to_switch_it_on(
+        self, api: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Settings, "search_is_on", False)
+        reply = api.get("/api/task/list", {"filter.search": "red"})
+        assert problem(reply)[:3] == (422, "filter.search", "no search")
+        assert reply.json["remedy"] == (
+            "deploy with TASKYARD_SEARCH=on, and run taskyard rebuild for the tasks that are there already"
+        )
 
 
 class TestListPages:

@@ -446,7 +446,7 @@ class TestWhatMoved:
         for calls in range(2 * (len(INDEX_KEYS) + 1)):
             place(yard, job)
             table = Meddling.of(yard.jobs.table, calls, lambda: yard.jobs.table.put(labelled))
-            found = JobLists(table, yard.jobs).cursor_page(wanted, 10)
+            found = JobLists(table, yard.jobs, yard.search).cursor_page(wanted, 10)
             assert [found.id for found in found.jobs] == [job.id, stays.id], calls
 
     @pytest.mark.parametrize("search", [None, Order("id", lambda job: str(job.id))])
@@ -534,3 +534,48 @@ class TestWalkingWhileOthersWork:
                 stayed.discard(there.pop(chosen.id).id)
             else:
                 there[chosen.id] = place(yard, replace(chosen, state=State(what)))
+
+
+class TestSearch:
+    """What the search index finds, on tables that are in use: every test has words of its own."""
+
+    def test_what_has_all_words_in_the_list_s_order_and_page_by_page(self, yard: Yard, topic: str) -> None:
+        jobs = [make(yard, topic, NOW + age, kind=Kind.TASK) for age in range(40)]
+        common, third, rare = (f"{topic} {word}" for word in ("common", "third", "rare"))
+        words = [[common, *([third] if n % 3 == 0 else []), *([rare] if n in (9, 30) else [])] for n in range(40)]
+        yard.search.add({position_of(job): found for job, found in zip(jobs, words, strict=True)})
+        ids = [job.id for job in jobs]
+
+        for chosen, expected in (
+            ((common,), ids),
+            ((common, third), ids[::3]),
+            ((third, rare, common), [ids[9], ids[30]]),
+        ):
+            wanted = JobQuery(Kind.TASK, words=chosen)
+            becomes((expected[::-1], len(expected), True), lambda w=wanted: page(yard, w, 0, 100))
+            assert page(yard, replace(wanted, descending=False), 0, 100) == (expected, len(expected), True)
+            assert list(itertools.chain(*walked(yard, wanted, 7))) == expected[::-1]
+        assert page(yard, JobQuery(Kind.TASK, words=(common, f"{topic} none"))) == ([], 0, True)
+        span = JobQuery(Kind.TASK, words=(common,), since_ms=NOW + 3, until_ms=NOW + 5)
+        assert page(yard, span) == (ids[5:2:-1], 3, True)
+
+    def test_what_is_removed_is_found_no_more_and_both_may_be_repeated(self, yard: Yard, topic: str) -> None:
+        one, other = (make(yard, topic, NOW + age, kind=Kind.TASK) for age in range(2))
+        for _ in range(2):
+            yard.search.add({position_of(job): [f"{topic} {n}" for n in range(60)] for job in (one, other)})
+        for _ in range(2):
+            yard.search.remove([position_of(one)])
+        assert yard.search.indexed([position_of(one), position_of(other)]) == {position_of(other)}
+        for word in (f"{topic} 0", f"{topic} 59"):
+            becomes(([other.id], 1, True), lambda w=word: page(yard, JobQuery(Kind.TASK, words=(w,))))
+
+    def test_a_rare_word_beside_a_common_one_costs_what_the_rare_one_does(self, yard: Yard, topic: str) -> None:
+        one = make(yard, topic, NOW, kind=Kind.TASK)
+        others = [job_of(yard, created_at_ms=NOW + age) for age in range(-200, 200)]
+        common, rare = f"{topic} common", f"{topic} rare"
+        yard.search.add({position_of(job): [common] for job in others} | {position_of(one): [common, rare]})
+        wanted = JobQuery(Kind.TASK, words=(common, rare))
+        becomes(([one.id], 1, True), lambda: page(yard, wanted))
+        with requests(yard) as asked:
+            assert page(yard, wanted) == ([one.id], 1, True)
+        assert asked.count("Query") <= 10  # of each word in each of four shards, and once more where they meet

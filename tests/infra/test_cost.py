@@ -252,6 +252,10 @@ class TestJobs:
         # 1,000,000 publishes, 100,000 batches of messages, 40,000 of changes
         assert total(deployed(replace(DEV, tracing="on"))) == pytest.approx(base + 1.14 * 5.00)
         assert total(deployed(replace(DEV, worker_batch_size=1))) > base
+        # 102 words of a payload of 1,024 bytes and the list of them; 5 requests of 10 ms, eight at a time, at 512 MB
+        search = 103 * 0.625 + 103 / 25 * 0.01 / 8 / 2 * 1_000_000 * 0.0000166667
+        assert total(deployed(replace(DEV, search="on"))) == pytest.approx(base + search, abs=0.01)
+        assert total(deployed(replace(DEV, search="on")), polled=True) == total(deployed(), polled=True)
         assert total(replace(deployed(), arm=True)) < base
 
     @pytest.mark.parametrize(

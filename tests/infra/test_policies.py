@@ -45,7 +45,7 @@ from chalicelib.engine.worker.pause import pause, type_target
 from chalicelib.engine.worker.settle import settle
 from chalicelib.http.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.queue import hooks as hooks_queue
-from chalicelib.services import dead_letters, messages
+from chalicelib.services import dead_letters, messages, tasks
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
 from chalicelib.store.jobs import Lease
@@ -75,7 +75,8 @@ from tests.support.yards import CREDENTIALS, environment, forget_clients
 DEV = Settings(stage="dev", bucket="objects")
 SILENT = replace(DEV, metrics="off")
 RETAINING = replace(DEV, retention_completed_s=3_600, retention_failed_s=7_200, retention_unreplayed_s=7_200)
-ALL = replace(RETAINING, metrics="queue")  # everything that settings may add to a role
+SEARCHING = replace(DEV, search="on")
+ALL = replace(RETAINING, metrics="queue", search="on")  # everything that settings may add to a role
 LONGEST = replace(ALL, prefix="p" * 16, stage="s" * 12, tracing="on").checked()
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 BESIDE = "x" * 1_000  # a body or output of this length becomes an item of its own
@@ -662,6 +663,24 @@ def clean_up(at_work: Installation) -> None:
         assert at_work.post("/mq/queue/cleanup", body)["deleted"] > 0
 
 
+def search_tasks(at_work: Installation) -> None:
+    """Tasks of every size are indexed, found, and forgotten; the body of one was lost in the bucket."""
+    outside = at_work.service.yard
+    for text in ("small", BESIDE, LARGE):
+        at_work.create("scripted", {"searched": text})
+    lost = outside.jobs.find(int(at_work.create("scripted", {"lost": LARGE})))
+    assert lost is not None
+    outside.payloads.delete_objects([str(lost.body_at)])
+    gone = at_work.create("scripted", {"searched": "soon gone"})
+    at_work.project()
+    with at_work.in_handler(Function.API):
+        assert tasks.list(search="searched").total_count == 4
+        tasks.delete(gone, force=True)
+    at_work.project()
+    with at_work.in_handler(Function.API):
+        assert tasks.list(search="searched").total_count == 3
+
+
 WORK = (
     publish_and_poll,
     settle_together,
@@ -694,6 +713,8 @@ def worked() -> Installation:
         for settings in (SILENT, RETAINING):
             with at_work.chosen(settings):
                 at_work.tick(DAY_MS)
+        with at_work.chosen(SEARCHING):
+            search_tasks(at_work)
         return at_work
 
 
@@ -786,8 +807,14 @@ def test_cfn_lint_finds_nothing_in_the_roles() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "function"),
-    [*((DEV, each) for each in Function), (RETAINING, Function.CLOCK), (SILENT, Function.CLOCK)],
-    ids=[*Function, "clock with retention", "clock without metrics"],
+    [
+        *((DEV, each) for each in Function),
+        (RETAINING, Function.CLOCK),
+        (SILENT, Function.CLOCK),
+        (SEARCHING, Function.PROJECTOR),
+        (SEARCHING, Function.API),
+    ],
+    ids=[*Function, "clock with retention", "clock without metrics", "projector with search", "api with search"],
 )
 class TestMeasure:
     def test_it_is_enough(self, settings: Settings, function: Function, worked: Installation) -> None:
@@ -932,12 +959,13 @@ OF_METRICS = {("dynamodb:Query", f"{JOBS}/index/by_type")}
         (ALL, OF_METRICS),
     ],
 )
-def test_a_choice_adds_what_it_needs_and_to_the_clock_alone(settings: Settings, added: set[tuple[str, str]]) -> None:
+def test_a_choice_adds_what_it_needs_where_it_is_needed(settings: Settings, added: set[tuple[str, str]]) -> None:
     clock = granted(Function.CLOCK, settings)
     assert {asked for asked in REFUSED[Function.CLOCK] if clock.allows(Permission(*asked))} == added
     assert not clock.allows(Permission("s3:DeleteObject", STRANGER))
     others = set(Function) - {Function.CLOCK}
-    assert {each for each in others if granted(each, settings) != granted(each)} == set()
+    changed = {Function.PROJECTOR} if settings.search_is_on else set()
+    assert {each for each in others if granted(each, settings) != granted(each)} == changed
 
 
 @pytest.mark.parametrize("function", Function)

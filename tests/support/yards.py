@@ -33,7 +33,7 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-SETTINGS = Settings(index_shards=2, lease_s=60)
+SETTINGS = Settings(index_shards=2, lease_s=60, search="off")  # what searches, switches it on
 _numbers = itertools.count()
 
 

@@ -19,7 +19,7 @@ from chalicelib.api.tasks.records import (
     listed_record,
     log_records,
 )
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import logbook
@@ -64,6 +64,7 @@ class TaskFilter(ApiModel):
     type: Name | None = None
     status: State | None = None
     runner_type: Literal["manual", "system"] | None = None
+    search: Name | None = Field(default=None, description="Words that are all in the input; where search is on")
     created_at: TimeSpan | None = None
     completed_at: TimeSpan | None = None
 
@@ -123,7 +124,9 @@ def task_log(yard: Yard, query: TaskQuery) -> TaskLog:
 
 
 def _page(yard: Yard, query: ListQuery) -> Listed:
-    wanted = task_query(yard, _filters(query.filter), _order(query.sort))
+    order = _order(query.sort)
+    with within("filter"):
+        wanted = task_query(yard, _filters(query.filter), order)
     if query.filter.id is None or query.cursor is not None:  # a list of one has no cursor: any is told to be foreign
         return listed(yard.lists, wanted, query)
     found = page_of_one(yard, parse_job_id(query.filter.id), wanted, query.offset)
@@ -138,6 +141,7 @@ def _filters(chosen: TaskFilter) -> TaskFilters:
         type=chosen.type,
         status=chosen.status,
         runner=chosen.runner_type,
+        search=chosen.search,
         created=EVER if chosen.created_at is None else chosen.created_at.in_ms,
         completed=None if chosen.completed_at is None else chosen.completed_at.in_ms,
     )
