@@ -30,6 +30,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.polling.poll import NO_REASON
 from chalicelib.engine.polling.settle_many import Report, settle_batch
+from chalicelib.engine.publish import bulk
 from chalicelib.engine.publish import publish as publishing
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
@@ -111,7 +112,7 @@ def publish_many(wanted: Iterable[NewMessage]) -> Sequence[Message | TaskyardErr
     """Publish many messages in few calls; answers, in order, each one's record or why it was not accepted."""
     yard = installation.yard()
     new_jobs = [(each, _new_job_or_error(each)) for each in wanted]
-    outcomes = iter(publishing.publish_many(yard, [new_job for _, new_job in new_jobs if isinstance(new_job, NewJob)]))
+    outcomes = iter(bulk.publish_many(yard, [new_job for _, new_job in new_jobs if isinstance(new_job, NewJob)]))
     return [
         _published_or_error(yard, each, new_job, next(outcomes)) if isinstance(new_job, NewJob) else new_job
         for each, new_job in new_jobs

@@ -33,7 +33,7 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion
 from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish import publish
+from chalicelib.engine.publish import bulk, publish
 from chalicelib.engine.worker import console
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.run import running_here
@@ -175,7 +175,7 @@ def create_many(wanted: Iterable[NewTask]) -> Sequence[Task | TaskyardError]:
     yard = installation.yard()
     tasks = [*wanted]
     new_jobs = [_new_job_or_error(each) for each in tasks]
-    outcomes = publish.publish_many(yard, new_jobs)
+    outcomes = bulk.publish_many(yard, new_jobs)
     return [_created_or_error(yard, *each) for each in zip(tasks, new_jobs, outcomes, strict=True)]
 
 

@@ -19,7 +19,7 @@ Key layout::
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,12 @@ class Directory:
         item = {**key.item_key(), "job": job.id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
         first = {"created_at_ms": job.created_at_ms, "trace_id": job.trace_id}
         return self.table.putting({**item, **first}, free)
+
+    def bindings(self, keys: Sequence[IdempotencyKey], now_s: int) -> dict[IdempotencyKey, dict[str, Any]]:
+        """What is kept of those among ``keys`` that are bound, in force at ``now_s``."""
+        found = {(item["kind"], item["name"]): item for item in self.table.get_many([key.item_key() for key in keys])}
+        bound = {key: found.get((key.item_key()["kind"], key.item_key()["name"])) for key in keys}
+        return {key: item for key, item in bound.items() if item is not None and item["expires_at_s"] >= now_s}
 
     # -- aliases ------------------------------------------------------------------------------
 

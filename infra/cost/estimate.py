@@ -17,8 +17,8 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
 from chalicelib.core.search import WORDS_MAX
-from chalicelib.engine.publish.publish import BULK_MAX_ACTIONS, BULK_MAX_BYTES
-from chalicelib.engine.publish.publish import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
+from chalicelib.engine.publish.bulk import MAX_ACTIONS, MAX_BYTES
+from chalicelib.engine.publish.bulk import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES
 from chalicelib.settings import Settings
 from chalicelib.store.payloads import INLINE_MAX_BYTES
@@ -477,7 +477,7 @@ def _transactions(load: Load, jobs: int) -> int:
     """In how many transactions a bulk of ``jobs`` is recorded, by count and by bytes."""
     beside = load.place is Place.ITEM
     record_bytes = RECORD_ALLOWANCE_BYTES + (load.payload_bytes + figures.BODY_OVERHEAD_BYTES if beside else 0)
-    in_each = min(BULK_MAX_ACTIONS // (2 if beside else 1), BULK_MAX_BYTES // record_bytes)
+    in_each = min(MAX_ACTIONS // (2 if beside else 1), MAX_BYTES // record_bytes)
     return math.ceil(jobs / in_each)
 
 

@@ -30,8 +30,9 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
 from chalicelib.engine.projections.project import Change, project, report_nothing
+from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.lanes import lanes_to_poll
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context
 from chalicelib.functions.metrics import report as telling

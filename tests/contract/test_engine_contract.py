@@ -28,7 +28,8 @@ from chalicelib.engine.commands import lifecycle, schedules
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject

@@ -24,8 +24,9 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import NotLocked, complete, extend, fail, failure, poll
 from chalicelib.engine.polling.settle_many import Report, settle_batch
+from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.prepare import prepare
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.yard import Yard
@@ -244,6 +245,18 @@ def publishing_many(play: Play) -> None:
         left = refused
 
 
+def publishing_many_under_keys(play: Play) -> None:
+    """A client sends twelve jobs under keys of theirs, all of them again until it knows of each."""
+    requests = [NewJob(**request, idempotency_key=f"key#{place}") for place, request in enumerate(BULK)]
+    while not all(isinstance(answer, Job) for answer in play.ask(partial(publish_many, new_jobs=requests)) or [None]):
+        continue
+
+
+def each_once(play: Play) -> None:
+    found = [play.yard.payloads.output(job) for job in play.world.jobs()]
+    assert sorted(found) == sorted(len(request["input"]["payload"]) for request in BULK)
+
+
 def bulk_ends(play: Play) -> None:
     found = [play.yard.payloads.output(job) for job in play.world.jobs()]
     wanted = [len(request["input"]["payload"]) for request in BULK]
@@ -310,6 +323,7 @@ PUBLISH = [
         ends(PENDING, runs=0, doubles=True),
     ),
     Scenario("publish-many", publishing_many, bulk_ends),
+    Scenario("publish-many-under-keys", publishing_many_under_keys, each_once),
     Scenario(
         "publish-first-of-topic", publishing(**a_message()), ends(SUCCESS, runs=0, doubles=True), arrange=consuming
     ),

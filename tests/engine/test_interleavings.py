@@ -51,8 +51,9 @@ from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
+from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.settle import settle, settle_late

@@ -564,7 +564,9 @@ def as_kue(at_work: Installation) -> None:
     at_work.put(f"/job/{job}/priority/high")
     at_work.work(priority=10)
     at_work.work()  # what was sent before
-    first, second = (each["id"] for each in at_work.post("/job", [{"type": "scheduled", "data": BESIDE}] * 2))
+    first, second = (
+        each["id"] for each in at_work.post("/job", [{"type": "scheduled", "data": BESIDE}] * 2, Idempotency_Key="two")
+    )
     for state in ("active", "inactive", "active", "complete"):
         at_work.put(f"/job/{first}/state/{state}")
     at_work.work()

@@ -13,7 +13,8 @@ from chalicelib.api.shapes import idempotency_key_of
 from chalicelib.core.errors import TaskyardError, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Answer, Caller
 from chalicelib.http.models import AnswerModel
 from chalicelib.http.routes import Router
@@ -94,10 +95,9 @@ def _created(job: Job) -> KueCreated:
 def _created_all(yard: Yard, entries: Sequence[Any], key: str | None) -> list[Job | TaskyardError]:
     """What became of each entry, in order. Raises ``Unavailable`` where AWS took none."""
     new_jobs = [_new_job_or_error(yard, entry, key_of(None, key, place)) for place, entry in enumerate(entries)]
-    published = publish_many(yard, [each for each in new_jobs if isinstance(each, NewJob)])
-    require_service(published)
-    outcomes = iter(published)
-    return [next(outcomes) if isinstance(each, NewJob) else each for each in new_jobs]
+    outcomes = publish_many(yard, new_jobs)
+    require_service(outcomes)
+    return outcomes
 
 
 def _new_job_or_error(yard: Yard, entry: Any, key: str | None) -> NewJob | TaskyardError:

@@ -24,7 +24,8 @@ from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, Whole
 from chalicelib.http.routes import Router

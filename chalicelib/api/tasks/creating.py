@@ -24,7 +24,8 @@ from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
 from chalicelib.core.signature import check_secret_in
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Priority, Target
 from chalicelib.http.routes import Router

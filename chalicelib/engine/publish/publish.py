@@ -1,37 +1,34 @@
 """Publishing: from what a client asked for to a job on its way.
 
 A plain first publish is queue first, ledger second: two calls, and whichever of them is lost, the job is not.
-Whatever needs the ledger's word first (an idempotency key, a parent, a start beyond 15 minutes, a bulk) is
-recorded as unsent, then sent. A manual task is only recorded.
+Whatever needs the ledger's word first (an idempotency key, a parent, a start beyond 15 minutes) is recorded as
+unsent, then sent; so are many at once (``bulk.py``). A manual task is only recorded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_wait
-from chalicelib.core.errors import Conflict, Full, InvalidInput, TaskyardError, Unavailable
+from chalicelib.core.errors import Conflict, Full, InvalidInput, Unavailable
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import limit_of
-from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare
-from chalicelib.engine.publish.send import AWS_FAILURES, send, send_all, send_marked
+from chalicelib.engine.publish.prepare import Prepared, prepare
+from chalicelib.engine.publish.send import AWS_FAILURES, send, send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.directory import IdempotencyKey, Outbox
+from chalicelib.store.directory import IdempotencyKey
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
 NEW_ID_TRIES = 3
-BULK_MAX_ACTIONS = 99  # a transaction holds 100, one of which is the outbox marker
-BULK_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
-RECORD_BYTES = 1_500  # what a record takes in a transaction beside its body, generously
 
 
 def publish(yard: Yard, new_job: NewJob) -> Job:
@@ -42,36 +39,11 @@ def publish(yard: Yard, new_job: NewJob) -> Job:
     """
     for _ in range(NEW_ID_TRIES):
         try:
-            with _answering():
+            with answering():
                 return _start(yard, new_job, prepare(yard, new_job))
         except _IdTaken as taken:
             logger.warning("job id is taken, taking another", extra={"job_id": taken.job_id})
     raise Unavailable("no free job id was found", remedy="look at the id block in the directory table")
-
-
-def publish_many(yard: Yard, new_jobs: Sequence[NewJob | TaskyardError]) -> list[Job | TaskyardError]:
-    """Accept many jobs in few calls; returns, in order, each job's record or why it was not accepted.
-
-    An error in the place of a job, which could not be read, stays what became of it.
-    """
-    results: list[Job | TaskyardError | None] = [None] * len(new_jobs)
-    bulk: list[tuple[int, Prepared]] = []
-    for position, new_job in enumerate(new_jobs):
-        try:
-            if isinstance(new_job, TaskyardError):
-                results[position] = new_job
-            elif _needs_own_transaction(yard, new_job):
-                results[position] = publish(yard, new_job)
-            else:
-                with _answering():
-                    bulk.append((position, prepare(yard, new_job)))
-        except TaskyardError as error:
-            results[position] = error
-    for group in _transactions(bulk):
-        outcome = _start_together(yard, [prepared for _, prepared in group])
-        for position, prepared in group:
-            results[position] = outcome or prepared.job
-    return [result for result in results if result is not None]
 
 
 # -- one job ------------------------------------------------------------------------------------------
@@ -86,7 +58,7 @@ class _IdTaken(Exception):
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def answering() -> Iterator[None]:
     """Say ``Unavailable`` where AWS does not answer."""
     try:
         yield
@@ -137,7 +109,7 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int 
     That is the idempotency key, the alias (which a removed job, ``heir_of``, may still have), the room in a limited
     type, and the parent's edge.
     """
-    key = _idempotency_key(new_job)
+    key = idempotency_key_of(new_job)
     prepared = _under_parent(yard, new_job, prepared)
     job = prepared.job
     actions = yard.jobs.recording(job, prepared.body, limit_of(yard, job))
@@ -155,7 +127,8 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int 
         _own(job, refused)
     except TransactionRefused as refused:
         if key is not None and refused.refused[key_position]:
-            return _first_of_its_key(yard, new_job, key, refused.old[key_position] or {}, prepared)
+            binding = refused.old[key_position] or {}
+            return first_of_its_key(new_job, key, binding, prepared, lambda: yard.jobs.find(binding["job"]))
         if job.limited and refused.refused[count_position]:
             raise _full(yard, job) from refused
         if new_job.alias is not None and refused.refused[alias_position]:
@@ -204,10 +177,14 @@ def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
     return replace(prepared, job=replace(prepared.job, blocked=True, wake_at_ms=wake_for_wait(now_ms, now_ms)))
 
 
-def _first_of_its_key(
-    yard: Yard, new_job: NewJob, key: IdempotencyKey, binding: dict[str, Any], again: Prepared
+def first_of_its_key(
+    new_job: NewJob, key: IdempotencyKey, binding: dict[str, Any], again: Prepared, find: Callable[[], Job | None]
 ) -> Job:
-    """The job that an idempotency key stands for already; one that was removed since, as it was accepted."""
+    """The job that an idempotency key stands for already; one that was removed since, as it was accepted.
+
+    ``binding`` is what the ledger keeps of the key, ``again`` what the request would make now, ``find`` reads the job.
+    Raises ``Conflict`` for a key that was used with another request.
+    """
     if binding.get("fingerprint") != key.fingerprint and not new_job.first_wins:
         raise Conflict(
             "this idempotency key was used with another request",
@@ -217,7 +194,7 @@ def _first_of_its_key(
         )
     if binding["job"] == again.job.id:  # our own write, whose answer was lost
         return again.job
-    return yard.jobs.find(binding["job"]) or _as_accepted(new_job, binding, again)
+    return find() or _as_accepted(new_job, binding, again)
 
 
 def _as_accepted(new_job: NewJob, binding: dict[str, Any], again: Prepared) -> Job:
@@ -238,7 +215,8 @@ def _as_accepted(new_job: NewJob, binding: dict[str, Any], again: Prepared) -> J
     )
 
 
-def _idempotency_key(new_job: NewJob) -> IdempotencyKey | None:
+def idempotency_key_of(new_job: NewJob) -> IdempotencyKey | None:
+    """The key under which a request is one with others, if it has one."""
     if new_job.idempotency_key is None:
         return None
     request = {
@@ -246,52 +224,3 @@ def _idempotency_key(new_job: NewJob) -> IdempotencyKey | None:
     }
     fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode()).hexdigest()[:32]
     return IdempotencyKey(new_job.kind.value, new_job.idempotency_key, fingerprint)
-
-
-# -- many jobs ----------------------------------------------------------------------------------------
-
-
-def _needs_own_transaction(yard: Yard, new_job: NewJob) -> bool:
-    return (
-        new_job.idempotency_key is not None
-        or new_job.parent_id is not None
-        or is_limited(yard, new_job)
-        or new_job.runner == MANUAL
-        or beyond_sqs(due_at_ms(new_job, yard.now_ms()), yard.now_ms())
-    )
-
-
-def _transactions(bulk: Iterable[tuple[int, Prepared]]) -> Iterable[list[tuple[int, Prepared]]]:
-    """``bulk`` in groups that one transaction holds, by count and by bytes."""
-    group: list[tuple[int, Prepared]] = []
-    actions = size = 0
-    for position, prepared in bulk:
-        needed = 1 if prepared.body is None else 2
-        weight = RECORD_BYTES + len(prepared.body or "")
-        if group and (actions + needed > BULK_MAX_ACTIONS or size + weight > BULK_MAX_BYTES):
-            yield group
-            group, actions, size = [], 0, 0
-        group.append((position, prepared))
-        actions, size = actions + needed, size + weight
-    if group:
-        yield group
-
-
-def _start_together(yard: Yard, group: Sequence[Prepared]) -> Unavailable | None:
-    """Record a group and its outbox marker, all or none; send; drop the marker. Returns why it was not accepted."""
-    outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [prepared.job.id for prepared in group])
-    actions = [action for prepared in group for action in yard.jobs.recording(prepared.job, prepared.body)]
-    try:
-        yard.jobs.together([*actions, yard.directory.opening_outbox(outbox)])
-    except JobRefused as refused:
-        if not (isinstance(refused.ledger, Job) and refused.ledger.uid == group[0].job.uid):
-            return Unavailable("a job id is taken", remedy="try again")
-    except (*AWS_FAILURES, TransactionRefused) as error:
-        logger.warning("a bulk was not recorded", extra={"jobs": len(group), "error": str(error)})
-        return Unavailable("DynamoDB did not take the jobs", remedy="try again")
-    try:
-        if not send_all(yard, [prepared.travelling for prepared in group]):
-            yard.directory.close_outbox(outbox.name)
-    except AWS_FAILURES:
-        logger.warning("a bulk is sent but not noted as sent; the clock will look", extra={"outbox": outbox.name})
-    return None

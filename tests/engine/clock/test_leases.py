@@ -25,7 +25,7 @@ from chalicelib.engine.commands.lifecycle import cancel, delete
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import complete, poll
-from chalicelib.engine.publish.publish import publish_many
+from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.pause import paused_by
 from chalicelib.functions import clock

@@ -23,7 +23,8 @@ from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import poll
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.store.directory import digest
 from tests.support.steps import (

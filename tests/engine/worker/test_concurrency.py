@@ -20,7 +20,8 @@ from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.publish import publish, publish_many
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.concurrency import fill_slots
 from chalicelib.engine.worker.context import Context, JobCanceled
 from chalicelib.engine.worker.settle import settle
