@@ -1,4 +1,4 @@
-"""Deploying: both ways, again, half-way, and away; and what the deployed form survives."""
+"""Deploying: both ways, again, half-way, away, and from a backup as docs/operations.md says; and what it survives."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,15 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
 from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
+from chalicelib.store.attribute_values import from_attribute_values
+from chalicelib.store.insights import Insights
+from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.table import Table
 from infra.functions import SENDING, Function, function_name
 from tests.support.deployed import LEASE_S, STAGE, Checkout, Deployed, checkout
 from tests.support.endpoint import client
@@ -137,7 +144,9 @@ class TestTheDeployedForm:
 class TestOneStack:
     """The last to use the installation, of which nothing is left then."""
 
-    def test_a_change_reaches_the_functions_and_the_data_stays_when_all_else_goes(self, installation: Deployed) -> None:
+    def test_a_change_reaches_the_functions_and_the_data_stays_or_is_restored_when_all_else_goes(
+        self, installation: Deployed
+    ) -> None:
         found = installation
         source = Checkout(found.project, found.endpoint_url)
         done = found.create("text.statistics", {"text": "one two"})
@@ -160,14 +169,28 @@ class TestOneStack:
         again = Deployed(url, found.endpoint_url, found.emulator, found.project, headers=found.headers)
         assert again.task(done)["output"]["words"] == 2
 
+        dynamodb = client("dynamodb", found.endpoint_url)
+        backup = dynamodb.create_backup(TableName=STAGED.jobs_table, BackupName="now")["BackupDetails"]["BackupArn"]
+        since = again.create("text.statistics", {"text": "one two three"})
+        until(lambda: again.task(since)["status"] == "success")
+        waiting = again.post("/mq/message/publish", {"topic": "polled.only", "payload": {"n": 1}})["id"]
+
         source.taskyard("destroy", "--stage", STAGE, "--yes", "--release")
         assert set(_everything(found.endpoint_url)["stacks"]) == {"taskyard-dev-code"}
-        told = source.deploy("--way", "stack").stdout
+        restore(dynamodb, STAGED.jobs_table, backup)
+        jobs = jobs_of(dynamodb)
+        assert source.taskyard("rebuild", "--stage", STAGE).stdout == f"jobs counted anew: {len(jobs)}\n"
+        told = source.deploy("--way", "stack").stdout  # which examines what it has made
         assert "took over taskyard-dev-" in told
         again = Deployed(_url(told), found.endpoint_url, found.emulator, found.project, headers=found.headers)
         assert again.task(done)["output"]["words"] == 2
+        assert again.call("GET", f"/api/task/detail?id={since}")[0] == 404
+        (polled,) = again.get("/mq/message/poll?topic=polled.only")  # what waited on its lane is recorded anew
+        assert polled["id"] == waiting
         renewed = again.create("text.statistics", {"text": "one two three"})
         until(lambda: again.task(renewed)["status"] == "success")
+        counted = Counter(job.state for job in jobs if job.type == "text.statistics") + Counter([State.SUCCESS])
+        becomes(counted, lambda: counters_of(dynamodb, "text.statistics"))
 
         source.taskyard("destroy", "--stage", STAGE, "--yes", "--data")
         assert _everything(found.endpoint_url) == {"functions": {}, "sources": {}, "stacks": {}, "tables": []}
@@ -216,6 +239,38 @@ class TestByChalice:
         _assert_functions(emulator.endpoint_url)
         _assert_sources(emulator.endpoint_url)
         assert len(client("apigateway", emulator.endpoint_url).get_rest_apis()["items"]) == 1
+
+
+def restore(dynamodb: Any, table: str, backup: str) -> None:
+    """Put the table of a backup in the place of ``table``, and set up what a restored table lacks."""
+    dynamodb.delete_table(TableName=table)
+    dynamodb.get_waiter("table_not_exists").wait(TableName=table)
+    dynamodb.restore_table_from_backup(TargetTableName=table, BackupArn=backup)
+    dynamodb.get_waiter("table_exists").wait(TableName=table)
+    stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    dynamodb.update_table(TableName=table, StreamSpecification=stream)
+    expiry = {"Enabled": True, "AttributeName": "expires_at_s"}
+    dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=expiry)
+    recovery = {"PointInTimeRecoveryEnabled": True}
+    dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery)
+
+
+def jobs_of(dynamodb: Any) -> list[Job]:
+    """What is on the ledger."""
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=STAGED.jobs_table,
+        FilterExpression="part = :state",
+        ExpressionAttributeValues={":state": {"S": STATE_PART}},
+    )
+    records = [decoded(from_attribute_values(item)) for page in pages for item in page["Items"]]
+    return [record for record in records if isinstance(record, Job)]
+
+
+def counters_of(dynamodb: Any, task_type: str) -> Counter[State]:
+    """How many jobs of a type the counters tell in each state."""
+    insights = Insights(Table(dynamodb, STAGED.insights_table, ("view", "key")))
+    totals = [states for group, states in insights.counters().items() if group.type == task_type]
+    return +sum(map(Counter, totals), Counter())
 
 
 def _assert_functions(endpoint_url: str) -> None:
