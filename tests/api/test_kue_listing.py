@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.kue import created, ids, put
+from tests.support.kue import created, delete, ids, project, put
 from tests.support.service import Service
 
 
@@ -98,3 +98,41 @@ class TestStates:
         created(api, kind, "x" * 300_000)
         (job,) = api.get(f"/jobs/{kind}/0..9").json
         assert job["data"] == {"omitted": "the value is kept elsewhere: ask for the job by its id"}
+
+
+class TestSearch:
+    @pytest.fixture
+    def videos(self, api: Service, kind: str) -> list[str]:
+        made = []
+        for data in (
+            {"title": f"avi {kind}"},
+            {"title": f"a video in AVI: {kind}", "user": 1},
+            {"title": f"mkv {kind}"},
+        ):
+            made.append(created(api, kind, data))
+            api.clock.move(1)
+        project(api)
+        return made
+
+    def test_all_words_must_be_there(self, api: Service, kind: str, videos: list[str]) -> None:
+        first, second, _ = videos
+        assert api.get("/job/search", {"q": f"{kind} avi"}).json == [second, first]
+        assert api.get("/job/search", {"q": f"AVI video {kind}"}).json == [second]
+        assert api.get("/job/search", {"q": f"{kind} ogg"}).json == []
+
+    def test_a_deleted_job_is_not_found(self, api: Service, kind: str, videos: list[str]) -> None:
+        delete(api, f"/job/{videos[1]}")
+        assert api.get("/job/search", {"q": f"avi {kind}"}).json == [videos[0]]
+
+    def test_search_keys_alone_are_looked_at(self, api: Service, kind: str) -> None:
+        data = {"to": f"tj {kind}", "title": f"welcome {kind}"}
+        made = created(api, kind, data, searchKeys=["to"])
+        project(api)
+        put(api, f"/job/{made}/state/active")
+        project(api)
+        assert api.get("/job/search", {"q": f"tj {kind}"}).json == [made]
+        assert api.get("/job/search", {"q": f"welcome {kind}"}).json == []
+
+    @pytest.mark.parametrize("query", [{}, {"q": ""}, {"q": "  "}, {"q": "", "page": "7"}])
+    def test_nothing_asked_for_is_nothing_found(self, api: Service, query: dict[str, str]) -> None:
+        assert api.get("/job/search", query).json == []

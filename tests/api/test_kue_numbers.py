@@ -49,3 +49,9 @@ def test_behind_a_prefix(prefix: str) -> None:
         assert behind.post(f"{prefix}/job", {"type": "email"}).status == 200
         assert len(behind.get(f"{prefix}/jobs/0..9").json) == 1
         assert behind.get("/jobs/0..9").status in (403, 404)
+
+
+def test_where_search_is_off_it_says_so() -> None:
+    with service(search="off") as off:
+        reply = off.get("/job/search", {"q": "avi"})
+        assert (reply.status, "search is off" in reply.json["error"]) == (200, True)

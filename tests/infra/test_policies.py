@@ -576,6 +576,7 @@ def as_kue(at_work: Installation) -> None:
     for path in ("0..9", "0..9/desc", "delayed/0..9", "scripted/failed/stats", "scripted/inactive/-9..2/asc"):
         at_work.get(f"/jobs/{path}")
     at_work.get("/job/types")
+    at_work.get("/job/search", {"q": "beside"})
     at_work.get("/stats")
     with at_work.deployed("chalicelib.tasks,tests.support.dialect_handlers,tests.support.scheduled"):
         assert at_work.tick()["resumed_sent"] == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from chalicelib.api.kue import records
 from chalicelib.api.kue.words import (
@@ -22,12 +22,14 @@ from chalicelib.core.projection import Measure
 from chalicelib.core.states import Kind
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
+from chalicelib.services.task_lists import search_ids
 from chalicelib.store.job_lists import OFFSET_MAX, JobQuery
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 JOBS_MAX = 1_000  # in one answer
+QUERY_MAX_CHARS = 1_000
 
 router = Router("kue", style=KUE)
 
@@ -54,6 +56,14 @@ class Four(Three):
     """``/jobs/{type}/{state}/{from}..{to}/{order}``."""
 
     fourth: Name = Field(examples=["asc"])
+
+
+class SearchQuery(ApiModel):
+    """What to look for."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    q: str = Field(default="", max_length=QUERY_MAX_CHARS, description="Words", examples=["avi video"])
 
 
 class Stats(AnswerModel):
@@ -110,6 +120,15 @@ def jobs_of_type_ordered(yard: Yard, path: Four) -> Shown:
 def job_types(yard: Yard) -> list[str]:
     """The types of all jobs there are or have been."""
     return sorted({group.type for group in yard.insights.standings() if group.kind == Kind.TASK})
+
+
+@router.get("/job/search", scope="task")
+def search_jobs(yard: Yard, query: SearchQuery) -> list[str]:
+    """The ids of the jobs whose data holds all words of `q`, newest first: at most 1,000.
+
+    With `searchKeys` a job is found by those parts of its data alone.
+    """
+    return [str(job_id) for job_id in search_ids(yard, query.q, JOBS_MAX)] if query.q.strip() else []
 
 
 @router.get("/stats", scope="task")
