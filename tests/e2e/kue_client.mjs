@@ -48,6 +48,7 @@ report("bulk", emails.map(({ message, error }) => message ?? error));
 const [first, , second] = emails.map((email) => email.id);
 const named = (ids) => ids.map((id) => ({ [first]: "welcome", [second]: "followup" })[id]);
 
+report("found", named(await until("/job/search?q=welcome%20learnboost", (ids) => ids.length === 1)));
 const waiting = await until("/jobs/email/inactive/0..9/asc", (jobs) => jobs.length === 1);
 report("inactive", named(waiting.map((job) => job.id)));
 report("delayed", await until("/jobs/email/delayed/stats", ({ count }) => count === 1));

@@ -30,6 +30,7 @@ STEPS = [
     ("times", [True, True]),
     ("log", ["rendering 4x3 slide", "rendering 16x9 slide"]),
     ("bulk", ["job created", "Must provide job type", "job created"]),
+    ("found", ["welcome"]),
     ("inactive", ["welcome"]),
     ("delayed", {"count": 1}),
     ("stats", ["inactiveCount", "completeCount", "activeCount", "failedCount", "delayedCount", "workTime"]),

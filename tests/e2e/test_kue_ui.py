@@ -19,7 +19,7 @@ from tests.support import kue_interfaces
 from tests.support.browser import chromium
 from tests.support.kue_interfaces import CLIENT_URL, FIRST_URL, Interfaces
 from tests.support.up import Service
-from tests.support.waiting import becomes
+from tests.support.waiting import becomes, until
 
 A_DAY_MS = 86_400_000
 TYPES = ("video conversion", "audio conversion", "image conversion")
@@ -160,6 +160,14 @@ def test_the_pages_of_kue_itself(page: Page, api: Service, tmp_path: Path) -> No
     page.locator("#filter").select_option(jobs.type)
     expect(page.locator(".job .id")).to_have_text([str(job) for job in jobs.failed])
     expect(page.locator(".job .errorMessage").first).to_have_text(WHY)
+
+    until(lambda: str(jobs.failed[1]) in api.get("/job/search?q=torn"))  # words are found a moment later than jobs
+    search = page.locator("#search")
+    search.fill("tor")
+    search.press("n")  # each key searches, and of several answers the page shows the one that came last
+    expect(page.locator(".job .id:visible")).to_have_text([str(jobs.failed[1])])
+    search.fill("n")
+    search.press("Backspace")
 
     first = page.locator(f"#job-{jobs.failed[0]}")
     first.locator(".contents").click()
