@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 from collections.abc import Sequence
+from errno import ENOTEMPTY
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,7 +86,11 @@ def downloaded(cache: Path, types: Sequence[str]) -> Interfaces:
     if not folder.exists():
         with TemporaryDirectory(dir=cache) as scratch:
             _download(Path(scratch) / "all")
-            (Path(scratch) / "all").rename(folder)
+            try:
+                (Path(scratch) / "all").rename(folder)
+            except OSError as error:
+                if error.errno != ENOTEMPTY:  # another process of the tests was sooner
+                    raise
     return Interfaces(folder, types)
 
 
