@@ -48,6 +48,8 @@ UPCOMING = 5  # slots that the detail of a schedule shows
 PREVIEW_MAX = 100
 PAGE_MAX = 100
 UNKNOWN = {404: "There is no schedule of this name"}
+RESTLESS = {409: "It keeps changing: try again"}
+CODES = {409: "It is declared in the code, or keeps changing"}
 TOO_LARGE = {413: "What it makes is larger than 256 KB"}
 
 OUTER_NAMES = {
@@ -263,7 +265,7 @@ def create_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
     return _detail(yard, schedules.create(yard, _schedule(yard, body)))
 
 
-@router.post("/api/schedule/save", scope="schedule", answers={409: "It is declared in the code", **TOO_LARGE})
+@router.post("/api/schedule/save", scope="schedule", answers={**CODES, **TOO_LARGE})
 def save_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
     """Create a schedule, or replace the one of this name as a whole.
 
@@ -290,13 +292,13 @@ def show_schedule(yard: Yard, query: NameBody) -> ScheduleDetail:
     return _detail(yard, schedules.find(yard, query.name))
 
 
-@router.post("/api/schedule/pause", scope="schedule", answers=UNKNOWN)
+@router.post("/api/schedule/pause", scope="schedule", answers={**UNKNOWN, **RESTLESS})
 def pause_schedule(yard: Yard, body: NameBody) -> ScheduleDetail:
     """Make no more of its slots, until it is resumed. One that is paused already stays as it is."""
     return _detail(yard, schedules.pause(yard, body.name))
 
 
-@router.post("/api/schedule/resume", scope="schedule", answers=UNKNOWN)
+@router.post("/api/schedule/resume", scope="schedule", answers={**UNKNOWN, **RESTLESS})
 def resume_schedule(yard: Yard, body: NameBody) -> ScheduleDetail:
     """Go on with the slots from now on; those of the meantime are skipped. One that is not paused stays as it is."""
     return _detail(yard, schedules.resume(yard, body.name))
@@ -309,7 +311,7 @@ def run_schedule(yard: Yard, body: NameBody) -> MadeRecord:
     return MadeRecord(id=str(job.id), kind=job.kind.value)
 
 
-@router.post("/api/schedule/delete", scope="schedule", answers={**UNKNOWN, 409: "It is declared in the code"})
+@router.post("/api/schedule/delete", scope="schedule", answers={**UNKNOWN, **CODES})
 def delete_schedule(yard: Yard, body: NameBody) -> Deleted:
     """Delete a schedule. What it has made stays; slots to come that were handed over are taken back."""
     schedules.delete(yard, body.name)

@@ -508,10 +508,12 @@ class JobStore(Ledger):
 
         Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
         """
-        fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery), as_seen(seen))
-        sets = {"completed_at_ms": now_ms, "msg": reason}
-        event = TraceEvent(Event.CANCELED, now_ms, {"reason": reason})
-        return self._end(seen, State.CANCELED, fence, sets, event, now_ms, beside=beside)
+        return self._end(seen, State.CANCELED, *_skipped(seen, reason, now_ms), beside=beside)
+
+    def skipping(self, seen: Job, reason: str, now_ms: int) -> list[Action]:
+        """The actions of ``skip``, for a transaction with others."""
+        change, counted = self._ending(seen, State.CANCELED, *_skipped(seen, reason, now_ms))
+        return [self.table.updating(state_key(seen.id), change), *counted]
 
     def prioritize(self, seen: Job, priority: int, wake_at_ms: int | None, now_ms: int) -> Job:
         """Another priority; a pending job that travels gets a new delivery, not yet sent, for its new lane."""
@@ -631,6 +633,13 @@ class JobStore(Ledger):
             **NO_WAKE,
             **({"slot": True} if job.limited else {}),
         }
+
+
+def _skipped(seen: Job, reason: str, now_ms: int) -> tuple[tuple[Clause, ...], dict[str, Any], TraceEvent, int]:
+    """What ``skip`` demands, sets and tells, and when."""
+    fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery), as_seen(seen))
+    event = TraceEvent(Event.CANCELED, now_ms, {"reason": reason})
+    return fence, {"completed_at_ms": now_ms, "msg": reason}, event, now_ms
 
 
 def _started(job: Job, lease: Lease, now_ms: int) -> TraceEvent:

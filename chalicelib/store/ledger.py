@@ -260,7 +260,25 @@ class Ledger:
         *,
         run_ends: bool = False,
     ) -> Job:
-        """Move to ``state``, out of any attempt: no lease end, no receipt, and a wake-up call only if given.
+        """Move to ``state`` as ``_ending`` says, all or nothing with the actions ``beside`` it."""
+        change, counted = self._ending(seen, state, clauses, sets, event, now_ms, adds, wake_at_ms, run_ends=run_ends)
+        return self._change(seen.id, change, [*beside, *counted])
+
+    def _ending(
+        self,
+        seen: Job,
+        state: State,
+        clauses: tuple[Clause, ...],
+        sets: Mapping[str, Any],
+        event: TraceEvent | None,
+        now_ms: int,
+        adds: Mapping[str, int] | None = None,
+        wake_at_ms: int | None = None,
+        *,
+        run_ends: bool = False,
+    ) -> tuple[Change, list[Action]]:
+        """The change to ``state``, out of any attempt (no lease end, no receipt, a wake-up call only if given), and
+        what it does to the concurrency count.
 
         A running slot is freed only if the run ends with it; the run of a job that somebody else ends goes on for as
         long as its worker keeps the lease, and the clock looks after it.
@@ -268,7 +286,6 @@ class Ledger:
         goes_on = seen.slot and not (run_ends or seen.taken)
         clauses = (*clauses, *slot_fence(seen, seen.slot))
         if seen.limited:
-            beside = [*beside, *self._counted(seen, replace(seen, state=state, slot=goes_on))]
             sets = {**sets, "slot": goes_on or None, "lease_until_ms": seen.lease_until_ms if goes_on else None}
         if goes_on and state.terminal and wake_at_ms is None:
             wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
@@ -283,7 +300,8 @@ class Ledger:
             **NO_WAKE,
             **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
         }
-        return self._change(seen.id, Change(clauses, {**base, **sets, **story}, adds or {}, appends), beside)
+        change = Change(clauses, {**base, **sets, **story}, adds or {}, appends)
+        return change, self._counted(seen, replace(seen, state=state, slot=goes_on))
 
     @staticmethod
     def _traced(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,13 +20,14 @@ from chalicelib.engine.worker.concurrency import POOL_WAS_FULL, STILL_RUNNING
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.ledger import JobRefused
+from chalicelib.store.concurrency import Action
 from chalicelib.store.schedules import RunItem
-from chalicelib.store.table import TransactionRefused
+from chalicelib.store.table import TransactionRefused, chunks
 
 RACE_TRIES = 8
 WORK_MAX_BYTES = 256 * 1024  # an item of DynamoDB has 400 KB
 SKIPPED = {STILL_RUNNING: SkipReason.OVERLAP, POOL_WAS_FULL: SkipReason.POOL_FULL}
+TAKEN_BACK_AT_ONCE = 40  # a transaction holds 100 actions: two for each job, four for the schedule and a count
 TAKEN_BACK = "taken back: its schedule was changed, paused or deleted before its time came"
 
 
@@ -36,6 +38,10 @@ class Run:
     item: RunItem
     status: State | Literal["removed"] | None
     skipped: SkipReason | None
+
+
+class _NameTaken(Conflict):
+    """There is a schedule of this name."""
 
 
 def new(yard: Yard, *, name: str, kind: Kind, work: Mapping[str, Any], **definition: Any) -> Schedule:
@@ -67,17 +73,23 @@ def create(yard: Yard, schedule: Schedule) -> Schedule:
     except TransactionRefused as refused:
         known = yard.schedules.find(new.name)
         if known is None or known.uid != new.uid:  # otherwise our own write, whose answer was lost
-            raise Conflict(
+            raise _NameTaken(
                 "there is a schedule of this name", field="name", expected="a name of its own", got=new.name
             ) from refused
     return _handed_over(yard, new)
 
 
 def save(yard: Yard, schedule: Schedule) -> Schedule:
-    """Make a schedule, or replace the one of its name as a whole. Raises as ``create`` and ``update`` do."""
-    if yard.schedules.find(schedule.name) is None:
-        return create(yard, schedule)
-    return change(yard, schedule.name, lambda seen: redefined(seen, schedule))
+    """Make a schedule, or replace the one of its name as a whole.
+
+    Raises ``InvalidInput`` and ``TooLarge`` as ``create`` does, and ``Conflict`` for one that the code declares.
+    """
+    for _ in range(RACE_TRIES):
+        with suppress(NotFound, _NameTaken):  # somebody has deleted it, or made it, meanwhile
+            if yard.schedules.find(schedule.name) is None:
+                return create(yard, schedule)
+            return change(yard, schedule.name, lambda seen: redefined(seen, schedule))
+    raise _restless(schedule.name)
 
 
 def change(yard: Yard, name: str, changed: Callable[[Schedule], Schedule]) -> Schedule:
@@ -107,7 +119,11 @@ def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Sch
 
 def pause(yard: Yard, name: str) -> Schedule:
     """Make no more of its slots; those to come that were handed over already are taken back. Raises ``NotFound``."""
-    return _take_back(yard, _change(yard, name, lambda seen: replace(seen, paused=True)))
+    for _ in range(RACE_TRIES):
+        paused = _take_back(yard, _change(yard, name, lambda seen: replace(seen, paused=True)))
+        if paused is not None:
+            return paused
+    raise _restless(name)
 
 
 def resume(yard: Yard, name: str) -> Schedule:
@@ -247,11 +263,13 @@ def _change(
     yard: Yard,
     name: str,
     change: Callable[[Schedule], Schedule],
-    before: Callable[[Yard, Schedule], Schedule] = lambda _, seen: seen,
+    before: Callable[[Yard, Schedule], Schedule | None] = lambda _, seen: seen,
 ) -> Schedule:
     """Write a change of a schedule as it stands once ``before`` was done, again if somebody else writes in between."""
     for _ in range(RACE_TRIES):
         seen = before(yard, find(yard, name))
+        if seen is None:
+            continue
         changed = change(seen)
         if changed == seen:
             return seen
@@ -272,34 +290,41 @@ def _noting_pause(yard: Yard, seen: Schedule, after: Schedule, now_ms: int) -> I
         yield yard.schedules.noting_skip(seen.uid, skip, now_ms // 1_000)
 
 
-def _take_back(yard: Yard, schedule: Schedule) -> Schedule:
-    """Cancel the jobs of slots whose time has not come, the last one first; returns the schedule, at the first of them.
+def _take_back(yard: Yard, schedule: Schedule) -> Schedule | None:
+    """Cancel the jobs of slots whose time has not come, the last ones first; returns the schedule, at the first one.
 
-    Each in one transaction with the schedule's step back and the note of the slot: it may be handed over again.
+    They are read after the schedule was, and canceled in the same transaction as the next step of this very schedule,
+    back to its slot, and as the slot's note goes: it may be handed over again. So none was handed over that was not
+    seen. ``None``: somebody else has moved the schedule on, or one of the jobs.
     """
+    for slots in chunks(_to_come(yard, schedule), TAKEN_BACK_AT_ONCE):
+        after = replace(
+            schedule,
+            next_ms=slots[-1][0].at_ms,
+            runs=schedule.runs - len(slots),
+            revision=schedule.revision + 1,
+        )
+        actions: list[Action] = [*yard.schedules.changing(schedule, after)]
+        for run, job in slots:
+            actions += yard.jobs.skipping(job, TAKEN_BACK, yard.now_ms())
+            actions.append(yard.schedules.forgetting_run(schedule.uid, run))
+        try:
+            yard.concurrency.transact(actions)
+        except TransactionRefused:
+            return None
+        schedule = after
+    return schedule
+
+
+def _to_come(yard: Yard, schedule: Schedule) -> list[tuple[RunItem, Job]]:
+    """The slots that were handed over and whose time has not come, with their jobs; the last one first."""
     now_ms = yard.now_ms()
     runs = [run for run in yard.schedules.runs_from(schedule.uid, now_ms - schedule.jitter_ms) if not run.by_request]
     jobs = {job.id: job for job in yard.jobs.find_many([run.job_id for run in runs if run.job_id is not None])}
-    for run in runs:
-        job = jobs.get(run.job_id or 0)
-        for _ in range(RACE_TRIES):
-            if job is None or job.state is not State.PENDING or job.attempts or job.due_at_ms <= now_ms:
-                break
-            after = replace(schedule, next_ms=run.at_ms, runs=schedule.runs - 1, revision=schedule.revision + 1)
-            beside = (*yard.schedules.changing(schedule, after), yard.schedules.forgetting_run(schedule.uid, run))
-            try:
-                yard.jobs.skip(job, TAKEN_BACK, now_ms, *beside)
-            except JobRefused:
-                job = yard.jobs.find(job.id)
-                schedule = find(yard, schedule.name)
-            except TransactionRefused:
-                schedule = find(yard, schedule.name)
-            else:
-                schedule = after
-                break
-        else:
-            raise _restless(schedule.name)
-    return schedule
+    found = [(run, jobs[run.job_id]) for run in runs if run.job_id in jobs]
+    return [
+        (run, job) for run, job in found if job.state is State.PENDING and not job.attempts and job.due_at_ms > now_ms
+    ]
 
 
 def _restless(name: str) -> Conflict:

@@ -6,6 +6,8 @@ import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -386,6 +388,28 @@ def test_what_is_touched_meanwhile_is_taken_back_all_the_same(w: World) -> None:
     assert [each.state for each in w.jobs()] == [State.CANCELED]
 
 
+def test_many_slots_are_taken_back_at_once(w: World) -> None:
+    made(w, every_ms=2 * SECOND_MS, work={"type": "limited"})
+    assert len(w.jobs()) == 60
+    with counting(w) as calls:
+        paused = schedules.pause(w.yard, "s")
+    assert calls["TransactWriteItems"] == 3  # it is paused, and then forty slots at a time are taken back
+    assert (paused.runs, paused.next_ms, story(w)) == (0, START_MS + 2 * SECOND_MS, [])
+    assert {job.state for job in w.jobs()} == {State.CANCELED}
+
+
+def test_saving_finds_what_others_made_or_deleted_meanwhile(w: World) -> None:
+    new = partial(schedules.new, w.yard, name="s", every_ms=MINUTE_MS, kind=Kind.TASK)
+    with before(w.yard.jobs.table.client, "TransactWriteItems", lambda: made(w)):
+        saved = schedules.save(w.yard, new(work={"type": "t", "input": 1}))
+    assert (saved.work, saved.next_ms) == ({"type": "t", "input": 1}, START_MS + 3 * MINUTE_MS)
+    with before(w.yard.jobs.table.client, "TransactWriteItems", lambda: schedules.delete(w.yard, "s")):
+        saved = schedules.save(w.yard, new(work={"type": "t", "input": 2}))
+    assert schedules.find(w.yard, "s") == saved
+    live = [job for job in w.jobs() if job.state is State.PENDING]
+    assert [w.yard.payloads.body(job)["input"] for job in live] == [2, 2]
+
+
 def test_resuming_goes_on_from_now_and_notes_what_was_left_out(w: World) -> None:
     made(w)
     schedules.pause(w.yard, "s")
@@ -473,36 +497,58 @@ def test_what_is_too_large_to_be_kept_is_refused(w: World) -> None:
     assert [len(what) for _, _, what in RAN] == [260_000, 260_000]
 
 
-@pytest.mark.parametrize("meanwhile", ["pause", "resume", "delete", "tick"])
-@pytest.mark.parametrize("act", ["pause", "resume", "delete", "change"])
-def test_two_at_once_leave_it_as_one_after_the_other(w: World, act: str, meanwhile: str) -> None:
-    def do(what: str) -> None:
-        if what == "tick":
-            w.tick()
-        elif what == "change":
-            schedules.change(w.yard, "s", lambda seen: replace(seen, every_ms=30 * SECOND_MS))
-        else:
-            getattr(schedules, what)(w.yard, "s")
-
-    made(w)
-    if act == "resume":
-        schedules.pause(w.yard, "s")
-        w.clock.move(90 * SECOND_MS)
-    with suppress(NotFound), before(w.yard.jobs.table.client, "TransactWriteItems", lambda: do(meanwhile)):
-        do(act)
-    found = w.yard.schedules.find("s")
-    live = [job for job in w.jobs() if job.state is State.PENDING]
-    if found is None:
-        assert live == []
-        assert [item for item in w.items("directory") if item["kind"].startswith(DUE)] == []
-    elif found.paused:
-        assert live == []
-    else:
-        assert {job.slot_at_ms for job in live} <= set(found.timetable.slots(START_MS, w.clock.ms + 2 * MINUTE_MS))
-        assert found.next_ms is not None
+def asked(w: World, what: str) -> Schedule | None:
+    """What somebody asks of the schedule is done; returns the answer, ``None`` where it is gone."""
+    if what == "tick":
         w.tick()
-        after = schedules.find(w.yard, "s").next_ms
-        assert (after or 0) > w.clock.ms + 2 * MINUTE_MS
+        return None
+    if what == "save":
+        work = {"type": "t", "input": "new"}
+        new = schedules.new(w.yard, name="s", every_ms=40 * SECOND_MS, kind=Kind.TASK, work=work)
+        return schedules.save(w.yard, new)
+    with suppress(NotFound):
+        answer: Schedule | None = getattr(schedules, what)(w.yard, "s")
+        return answer
+    return None
+
+
+def in_order(w: World, answer: Schedule | None) -> None:
+    """Every slot to come of the schedule as it stands has one job, and there is no other."""
+    found = w.yard.schedules.find("s")
+    live = sorted(job.slot_at_ms or 0 for job in w.jobs() if job.state is State.PENDING)
+    if found is None:
+        assert [item for item in w.items("directory") if item["kind"].startswith(DUE)] == []
+    elif answer is not None:
+        assert found.paused == answer.paused
+    expected = [] if found is None or found.paused else found.timetable.slots(w.clock.ms, w.clock.ms + 2 * MINUTE_MS)
+    assert live == list(expected)
+    w.clock.move(MINUTE_MS)
+    w.deliver()
+    ran = [slot for _, slot, _ in RAN]
+    assert len(ran) == len(set(ran))
+    inputs = {given for _, _, given in RAN}
+    assert inputs <= {None if found is None else found.work.get("input")}
+
+
+@pytest.mark.parametrize("meanwhile", ["pause", "resume", "save", "delete", "tick"])
+@pytest.mark.parametrize("act", ["pause", "resume", "save", "delete"])
+def test_two_at_once_leave_it_as_one_after_the_other(ground: World, silent: None, act: str, meanwhile: str) -> None:  # noqa: ARG001
+    for operation in ("TransactWriteItems", "Query"):
+        for number in count(1):
+            w = wiped(ground)
+            RAN.clear()
+            using(w, obedient)
+            made(w, every_ms=50 * SECOND_MS)
+            if act == "resume":
+                schedules.pause(w.yard, "s")
+            w.clock.move(5 * SECOND_MS)
+            other = partial(asked, w, meanwhile)
+            try:
+                with before(w.yard.jobs.table.client, operation, other, number):
+                    answer = asked(w, act)
+            except AssertionError:  # it makes no more such calls
+                break
+            in_order(w, answer)
 
 
 def test_a_slot_that_ran_ahead_of_its_time_is_not_made_again_by_a_change(w: World) -> None:
