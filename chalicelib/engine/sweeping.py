@@ -1,7 +1,8 @@
 """Sweeping: the same for many, of which none may keep the others from their turn.
 
 What fails for one is logged, counted and passed over, or set aside on the ledger. Where that fails, too, or nothing is
-set aside and ten in a row have failed, it is not theirs: AWS does not answer, and the sweep ends with the error.
+set aside and ten in a row have failed, not being refused for what they are themselves, it is not theirs: AWS does not
+answer, and the sweep ends with the error.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from chalicelib.core.errors import TaskyardError
+from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, TooLarge
 from chalicelib.logger import logger
 from chalicelib.store.ledger import JobRefused
 
 FAILURES_IN_A_ROW = 10
+ITS_OWN = (Conflict, InvalidInput, TooLarge)  # AWS has answered
 
 Item = TypeVar("Item")
 
@@ -59,6 +61,8 @@ def sweep(
                 passed.count += 1
             if set_aside is not None:
                 set_aside(item)
+            elif isinstance(error, ITS_OWN):
+                in_a_row = 0
             elif (in_a_row := in_a_row + 1) == FAILURES_IN_A_ROW:
                 raise
         if not enough_time():

@@ -59,7 +59,10 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The schedules that the code declares: their names, and a digest of all that it says of them."""
+    """The schedules that the code declares: a digest of all that it says of them, and their names.
+
+    While they are brought about the digest is that of none, and the names are also those that were declared before.
+    """
 
     fingerprint: str
     names: frozenset[str] = frozenset()
@@ -108,12 +111,12 @@ class Schedules:
         return sorted((_run(row) for row in rows), key=lambda run: run.position, reverse=True)
 
     def declared(self) -> Declared:
-        """What the code declared when that was last brought about; at first nothing."""
+        """What the code declared when that was last brought about, or begun; at first nothing."""
         item = self.table.get(DECLARED, consistent=False)
         return Declared(item["fingerprint"], frozenset(item["names"])) if item else Declared("")
 
     def note_declared(self, declared: Declared) -> None:
-        """What the code declares is brought about."""
+        """What the code declares is brought about, or begun to be."""
         self.table.put({**DECLARED, "fingerprint": declared.fingerprint, "names": sorted(declared.names)})
 
     def note_request(self, uid: str, at_ms: int, job_id: int, now_s: int) -> None:

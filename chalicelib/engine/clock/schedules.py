@@ -14,6 +14,7 @@ from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard
 from chalicelib.store.schedules import DUE_SHARDS, Declared
 
+UNFINISHED = ""  # the fingerprint of no declarations
 SCHEDULES_AT_ONCE = 400  # enough for all transactions that are written beside each other
 
 
@@ -30,15 +31,22 @@ def hand_over_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedO
 
 
 def keep_declared(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """Make, change and delete schedules as the code declares them, if it declares others than before."""
+    """Make, change and delete schedules as the code declares them, if it declares others than before.
+
+    Their names are noted before any of them is made, and kept until all is brought about. So what the code declares no
+    longer is deleted, whatever became of the others, or of whoever made it.
+    """
     declared = yard.handlers.schedules
     fingerprint = fingerprint_of(declared.values())
     known = yard.schedules.declared()
     if known.fingerprint == fingerprint:
         return 0
+    begun = Declared(UNFINISHED, known.names | declared.keys())
+    if known != begun:
+        yard.schedules.note_declared(begun)
     failed = PassedOver()
     changed = sweep(
-        [*declared, *sorted(known.names - declared.keys())],
+        [*sorted(known.names - declared.keys()), *declared],
         partial(_keep, yard),
         named=lambda name: f"schedule {name}",
         enough_time=enough_time,

@@ -94,7 +94,7 @@ def save(yard: Yard, schedule: Schedule) -> Schedule:
 
 def change(yard: Yard, name: str, changed: Callable[[Schedule], Schedule]) -> Schedule:
     """What ``update`` does, by request. Raises ``Conflict`` for a schedule that the code declares, too."""
-    return update(yard, name, lambda seen: changed(_of_request(seen)))
+    return update(yard, name, lambda seen: changed(_of_request(yard, seen)))
 
 
 def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:
@@ -141,7 +141,7 @@ def delete(yard: Yard, name: str) -> None:
 
     Raises ``NotFound``, and ``Conflict`` for one that the code declares.
     """
-    _of_request(find(yard, name))
+    _of_request(yard, find(yard, name))
     remove(yard, name)
 
 
@@ -198,9 +198,9 @@ def run_now(yard: Yard, name: str) -> Job:
     return job
 
 
-def _of_request(schedule: Schedule) -> Schedule:
+def _of_request(yard: Yard, schedule: Schedule) -> Schedule:
     """The schedule, unless the code declares it. Raises ``Conflict``."""
-    if schedule.source is Source.CODE:
+    if schedule.source is Source.CODE and schedule.name in yard.handlers.schedules:
         raise Conflict(
             "this schedule is declared in the code",
             field="name",

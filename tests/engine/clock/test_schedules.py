@@ -695,6 +695,59 @@ def test_one_of_the_code_that_is_over_is_passed_over_by_nobody(w: World) -> None
     assert (w.tick() or {})["passed_over"] == 0
 
 
+def numbered(number: int) -> Any:
+    @schedule(every_s=3_600, name=f"s{number:02d}")
+    @task(f"t{number}")
+    def handler(_: Any) -> None: ...
+
+    return handler
+
+
+def test_what_the_code_declares_no_longer_goes_though_others_fail(w: World) -> None:
+    made(w, "declared")  # the name is taken
+    using(w, declaring(3_600), another)
+    assert (w.tick() or {})["passed_over"] == 1
+    assert schedules.find(w.yard, "other").source is Source.CODE
+    using(w, declaring(3_600))
+    assert (w.tick() or {})["passed_over"] == 1
+    with pytest.raises(NotFound):
+        schedules.find(w.yard, "other")
+    schedules.delete(w.yard, "declared")
+    assert (w.tick() or {})["passed_over"] == 0
+    assert schedules.find(w.yard, "declared").source is Source.CODE
+
+
+def test_many_names_that_are_taken_keep_no_other_from_being_made(w: World) -> None:
+    for number in range(10):
+        made(w, f"s{number:02d}", every_ms=HOUR_MS)
+    using(w, obedient, *map(numbered, range(11)))
+    assert (w.tick() or {})["passed_over"] == 10
+    assert schedules.find(w.yard, "s10").source is Source.CODE
+
+
+def test_code_that_is_taken_back_before_all_of_it_was_brought_about_is_as_before(w: World) -> None:
+    using(w, declaring(3_600), obedient)
+    w.tick()
+    made(w, "other")  # the name is taken
+    using(w, declaring(7_200), another)
+    w.tick()
+    assert schedules.find(w.yard, "declared").every_ms == 2 * HOUR_MS
+    using(w, declaring(3_600))
+    w.tick()
+    assert schedules.find(w.yard, "declared").every_ms == HOUR_MS
+
+
+def test_what_stands_in_no_code_any_more_can_be_deleted_and_replaced(w: World) -> None:
+    using(w, declaring(3_600), another)
+    w.tick()
+    using(w, obedient)
+    schedules.delete(w.yard, "declared")
+    new = schedules.new(w.yard, name="other", every_ms=MINUTE_MS, kind=Kind.TASK, work={"type": "t"})
+    assert schedules.save(w.yard, new).source is Source.API
+    w.tick()
+    assert [found.name for found in w.yard.schedules.after("", 10)] == ["other"]
+
+
 def test_a_schedule_made_by_request_is_not_the_codes(w: World) -> None:
     made(w, "declared")
     using(w, obedient, declaring(3_600))
