@@ -26,6 +26,7 @@ BATCHES = {
     "/mq/message/complete-batch",
     "/mq/message/fail-batch",
     "/api/task/create-batch",
+    "/job/search",
 }
 FEW = settings(
     max_examples=EXAMPLES,
@@ -36,7 +37,7 @@ FEW = settings(
 )
 # Rules that JSON Schema cannot tell: a cursor that some answer named, a time zone that there is.
 UNTOLD = "positive_data_acceptance"
-# Of a batch, an entry that is wrong is told in its result.
+# Of a batch, an entry that is wrong is told in its result; of kue's requests, all that is wrong is told with 200.
 TOLD_IN_RESULTS = "negative_data_rejection"
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 JOBS_MAX = 1_000  # in one answer
-QUERY_MAX_CHARS = 1_000
 
 router = Router("kue", style=KUE)
 
@@ -63,7 +62,7 @@ class SearchQuery(ApiModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    q: str = Field(default="", max_length=QUERY_MAX_CHARS, description="Words", examples=["avi video"])
+    q: str = Field(default="", description="Words, at most 32", examples=["avi video"])
 
 
 class Stats(AnswerModel):
