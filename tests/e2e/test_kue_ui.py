@@ -93,9 +93,15 @@ def test_kue_ui_client(page: Page, api: Service, tmp_path: Path) -> None:
     counted = {"active": 0, "complete": 1, "delayed": 1, "failed": 2, "inactive": 0}
     for state, count in counted.items():
         expect(page.get_by_text(f"video conversion > {state}: {count}")).to_be_visible()
+    delayed = page.locator(".menu-list a[href$='/state/delayed']")
+    expect(delayed).to_have_text(re.compile(rf"^\s*delayed\s+{api.get('/stats')['delayedCount']}\s*$"))
+    delayed.click()
+    page.get_by_text("▲").click()  # newest first
+    rows = page.locator("tr.job")
+    expect(rows.first).to_have_text(re.compile(rf"^\s*{jobs.delayed}\s+video conversion\s+delayed\s"))
+
     page.locator(".menu-list .item", has_text="video conversion").click()
     page.locator(".menu-list .sub-item:visible", has_text="failed").click()
-    rows = page.locator("tr.job")
     expect(rows).to_have_text(rows_of_failed(jobs))
 
     rows.first.get_by_text(str(jobs.failed[0]), exact=True).click()
