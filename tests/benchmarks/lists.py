@@ -91,9 +91,9 @@ def main() -> None:
 
 
 @contextmanager
-def installation(embedded: bool) -> Iterator[tuple[Bench, Meter]]:
+def installation(embedded: bool = False, **settings: Any) -> Iterator[tuple[Bench, Meter]]:
     """An installation whose tables are DynamoDB Local's or the embedded emulator's, and a meter of its requests."""
-    chosen = replace(SETTINGS, index_shards=DEFAULTS.index_shards)
+    chosen = replace(SETTINGS, index_shards=DEFAULTS.index_shards, **settings)
     with (
         nullcontext("") if embedded else dynamodb_local() as url,
         environment({DYNAMODB_LOCAL_VARIABLE: url}),
