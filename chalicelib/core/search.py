@@ -21,7 +21,7 @@ from unicodedata import category, normalize
 
 from chalicelib.core.errors import InvalidInput
 
-TEXT_MAX_CHARS = 65_536  # of a task, or of a query; what follows is not looked at
+TEXT_MAX_CHARS = 16_384  # of a task, or of a query; what follows is not looked at
 WORD_MAX_CHARS = 64  # longer words are cut, in texts and queries alike: what begins with the same 64 is the same
 WORDS_MAX = 200  # different words of a task, the first ones: each is an entry of the index, which costs a write
 MARKS_MAX = 30  # upon a character (Unicode Annex 15, "Stream-Safe Text Format"): to sort more takes the square of them
@@ -114,9 +114,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _words(text: str, of_unspaced: Callable[[list[str]], Iterable[str]]) -> Iterator[str]:
-    for kind, run in _runs(text[:TEXT_MAX_CHARS]):
-        found: Iterable[str] = ["".join(run)] if kind == _SPACED else of_unspaced(run)
-        yield from (word[:WORD_MAX_CHARS] for word in found)
+    for piece in text[:TEXT_MAX_CHARS].split():  # so that whoever has enough words does not pay for all
+        for kind, run in _runs(piece):
+            found: Iterable[str] = ["".join(run)] if kind == _SPACED else of_unspaced(run)
+            yield from (word[:WORD_MAX_CHARS] for word in found)
 
 
 def _characters_and_pairs(run: list[str]) -> Iterator[str]:

@@ -243,7 +243,8 @@ class TestTasks:
 
     def test_list_shows_a_row_each(self, service: StubService) -> None:
         service.answers["GET /api/task/list"] = (200, {"pageData": [TASK], "totalCount": 31})
-        result = run("tasks", "list", "--status", "failed", "--type", "text.statistics", "--url", service.url)
+        options = ["--status", "failed", "--type", "text.statistics", "--search", "red shoes"]
+        result = run("tasks", "list", *options, "--url", service.url)
         heading, row, total = result.stdout.splitlines()
         assert heading.split()[:3] == ["ID", "TYPE", "STATUS"]
         assert row.split()[:3] == ["9", "text.statistics", "failed"]
@@ -252,6 +253,7 @@ class TestTasks:
         assert service.asked[0].query == {
             "filter.type": ["text.statistics"],
             "filter.status": ["failed"],
+            "filter.search": ["red shoes"],
             "currentPage": ["1"],
         }
 

@@ -104,7 +104,8 @@ def test_of_any_text_words_are_few_short_and_different_and_none_is_blank(text: s
 
 def test_long_words_and_long_texts_are_cut() -> None:
     assert words_of("x" * 1_000) == query_words("X" * WORD_MAX_CHARS) == ("x" * WORD_MAX_CHARS,)
-    assert words_of("a " * TEXT_MAX_CHARS + "b") == ("a",)
+    assert words_of("a " * (TEXT_MAX_CHARS // 2) + "b") == ("a",)
+    assert words_of("a " * (TEXT_MAX_CHARS // 2 - 1) + "b") == ("a", "b")
     assert words_of(" ".join(map(str, range(1_000)))) == tuple(map(str, range(WORDS_MAX)))
 
 

@@ -179,6 +179,7 @@ class TestList:
             ("status", "pending", [third, second]),
             ("runnerType", "manual", [third, second, first]),
             ("runnerType", "system", []),
+            ("search", "2 REPORT", [second]),
         ):
             query = f"filter.type=e2e.listed&{style.format(key)}={value.replace(' ', '%20')}"
             becomes([task["id"] for task in expected], lambda query=query: listed(api, query))
