@@ -423,16 +423,24 @@ def reset_all(*, stale_only: bool = False, before: datetime | None = None) -> in
     """Send every running task back to be run again, whoever runs it; returns how many.
 
     ``stale_only``: only those whose run began at ``before`` or earlier, by default ``TASKYARD_RECOVER_RUNNING_AFTER_S``
-    (30 minutes) ago.
+    (30 minutes) ago. Raises ``InvalidInput`` for ``before`` without it.
 
     What their workers still do is not recorded. A task whose worker died comes back by itself; this is for workers
     that are known to be gone. So what the calling process runs, such as the handler that calls this, goes on.
     """
+    begun_by_ms = None if before is None else checks.at_ms("before", before)
+    stale_only = task_orders.flag("stale_only", stale_only)
+    if before is not None and not stale_only:
+        raise InvalidInput(
+            "before is of stale tasks",
+            field="before",
+            expected="stale_only=True beside it",
+            got=before,
+            remedy="without before, all that runs is reset",
+        )
     yard = installation.yard()
-    begun_by_ms = None
-    if task_orders.flag("stale_only", stale_only):
-        stale_ms = yard.now_ms() - yard.settings.recover_running_after_s * 1_000
-        begun_by_ms = stale_ms if before is None else checks.at_ms("before", before)
+    if stale_only and begun_by_ms is None:
+        begun_by_ms = yard.now_ms() - yard.settings.recover_running_after_s * 1_000
     return lifecycle.reset_running(yard, frozenset(running_here), begun_by_ms)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
@@ -487,6 +487,20 @@ class TestClock:
         assert tasks.reset_all() == 1
         assert tasks.detail(made).status == State.PENDING
         assert tasks.reset_all() == 0
+
+    @pytest.mark.parametrize("stale_only", [False, True])
+    @pytest.mark.parametrize("before", [datetime(2025, 1, 1), "2025-01-01T00:00:00Z", 0])  # noqa: DTZ001  # naive, that is
+    def test_reset_all_takes_an_aware_time_alone(self, stale_only: bool, before: Any) -> None:
+        with pytest.raises(InvalidInput, match=r"before: .* expected an aware datetime of the years 1970 to 9998"):
+            tasks.reset_all(stale_only=stale_only, before=before)
+
+    def test_reset_all_resets_not_all_where_a_time_is_given(self, bench: Bench) -> None:
+        made = system("x")
+        claim(bench.yard, bench.job(made.id), Lease("0" * 16, bench.clock.ms + 60_000, "gone"))
+        with pytest.raises(InvalidInput, match=r"before: .* expected stale_only=True beside it"):
+            tasks.reset_all(before=datetime(2000, 1, 1, tzinfo=UTC))
+        assert tasks.detail(made).status == State.RUNNING
+        assert tasks.reset_all() == 1
 
     def test_reset_all_spares_what_is_not_stale(self, bench: Bench) -> None:
         made = system("x")
