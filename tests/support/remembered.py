@@ -25,13 +25,17 @@ import moto.dynamodb.parsing.validators
 import moto.sqs.models
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.regions import EndpointRulesetResolver
 from botocore.useragent import UserAgentString
 from moto.cloudformation.models import Stack
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.exceptions import HTTPException
+from moto.core.responses import ActionResult, BaseResponse
 from moto.core.serialize import JSONSerializer
+from moto.core.utils import utcnow
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models import DynamoDBBackend, DynamoType, Table
+from moto.dynamodb.models.dynamo_type import LimitedSizeDict
 from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node, UpdateExpression
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from moto.dynamodb.parsing.validators import (
@@ -42,9 +46,13 @@ from moto.dynamodb.parsing.validators import (
 from moto.dynamodb.responses import DynamoHandler
 from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
 from moto.sqs.responses import SQSResponse
+from werkzeug.http import http_date
 
-QUICK = {"dynamodb": DynamoHandler, "streams": DynamoDBStreamsHandler, "sqs": SQSResponse}  # by the host's first word
 NO_NODE = object()
+BINARY = ('"B"', '"BS"', '"BinaryValue"')  # what JSON carries in another form than Python has it
+OF_ITEMS = {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"}
+HEADERS = ("Authorization", "Content-Type", "X-Amz-Target")
+SURELY_SMALL = 200_000  # half of what an item may hold, as growth within an attribute is not noticed
 
 
 def install() -> None:
@@ -64,11 +72,13 @@ def install() -> None:
             lambda headers: headers.setdefault("x-amzn-requestid", "none"),
         ),
         (SigV4Auth, "add_auth", _signing_for_aws()),
+        (EndpointRulesetResolver, "construct_endpoint", _one_endpoint_a_client()),
         (BotocoreStubber, "process_request", _answering_at_once()),
         (JSONSerializer, "_serialize_type_structure", _plain_structures()),
         (DynamoDBBackend, "transact_write_items", _undoing_little()),
         (moto.dynamodb.models, "copy", SimpleNamespace(deepcopy=_tables_stay)),
         (Table, "query", _looking_at_one_part()),
+        (LimitedSizeDict, "__setitem__", _weighing_what_may_be_large()),
         (ConditionExpressionParser, "_lex_condition_expression", _remembering_words()),
         (DepthFirstTraverser, "traverse", _traverse),
         (OverlappingPathsValidator, "traverse", OverlappingPathsValidator.check_for_overlapping_paths),  # root and all
@@ -94,6 +104,51 @@ def _signing_for_aws() -> Any:
     return add_auth
 
 
+class _Direct(BaseResponse):
+    """A service's handler of one request of a JSON protocol; moto looks for forms, files and queries in each, too."""
+
+    def setup_class(self, request: Any, *_: Any) -> None:
+        """What the handlers of ``QUICK`` and moto's access control ask for."""
+        self.normalized_request, self.headers, self.method = request, request.headers, request.method
+        self.uri, self.path, self.raw_path = request.raw_url, request.path, request.path
+        self.raw_body, self.body, self.form_data = request.data, _text(request.data), {}
+        self.querystring = self.data = self.uri_match = {}
+        self.region, self.partition = request.region, "aws"
+        self.response_headers = {"server": "amazon.com", "date": http_date(utcnow())}
+        self.parse_parameters(request)
+        self.access_key = self.get_access_key()
+        self.current_account = self.get_current_account()
+
+    def parse_parameters(self, request: Any) -> None:
+        if any(word in self.body for word in BINARY):
+            super().parse_parameters(request)
+        else:
+            self.params = json.loads(self.body)
+
+
+class _Dynamo(_Direct, DynamoHandler):
+    """Writes a result about items as it is: it consists of what JSON knows."""
+
+    def serialized(self, action_result: ActionResult) -> Any:
+        result = action_result.result
+        if isinstance(result, dict) and self._get_action() in OF_ITEMS:
+            body = json.dumps({name: value for name, value in result.items() if value is not None})
+            if not any(word in body for word in BINARY):
+                return 200, {"Content-Type": "application/x-amz-json-1.0", **self.response_headers}, body
+        return super().serialized(action_result)
+
+
+class _Streams(_Direct, DynamoDBStreamsHandler):
+    pass
+
+
+class _Sqs(_Direct, SQSResponse):
+    pass
+
+
+QUICK: dict[str, type[_Direct]] = {"dynamodb": _Dynamo, "streams": _Streams, "sqs": _Sqs}  # by the host's first word
+
+
 def _answering_at_once() -> Any:
     """Hands a request of a JSON protocol to its service by its host; moto tries hundreds of patterns on its URL."""
     search = BotocoreStubber.process_request
@@ -104,25 +159,18 @@ def _answering_at_once() -> Any:
         is_plain = "X-Amz-Target" in request.headers and "X-Amz-Security-Token" not in request.headers
         if handler is None or not is_plain or not url.netloc.endswith(".amazonaws.com"):
             return search(stubber, request)
-        headers = HeadersDict({key: _text(value) for key, value in request.headers.items()})
+        asked = SimpleNamespace(
+            method=request.method,
+            raw_url=request.url,
+            path=url.path,
+            region=url.netloc.split(".")[-3],
+            headers=HeadersDict({name: _text(request.headers[name]) for name in HEADERS if name in request.headers}),
+            content_type=_text(request.headers["Content-Type"]),
+            values={},
+            data=request.body,
+        )
         try:
-            return handler.dispatch(
-                SimpleNamespace(
-                    method=request.method,
-                    raw_url=request.url,
-                    path=url.path,
-                    raw_path=url.path,
-                    headers=headers,
-                    content_type=headers["Content-Type"],
-                    content_encoding=None,
-                    data=request.body,
-                    environ={},
-                    form={},
-                    files={},
-                    values={},
-                    from_wsgi_server=False,
-                )
-            )
+            return handler.dispatch(asked)
         except HTTPException as error:
             return error.code, error.get_headers(), error.get_body()
 
@@ -131,6 +179,42 @@ def _answering_at_once() -> Any:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def _one_endpoint_a_client() -> Any:
+    """Resolves once where a client of these services calls; only a table's ARN could lead elsewhere."""
+    resolve = EndpointRulesetResolver.construct_endpoint
+
+    def construct_endpoint(
+        resolver: EndpointRulesetResolver, operation_model: Any, call_args: Any, request_context: Any
+    ) -> Any:
+        if resolver._service_model.service_name not in ("dynamodb", "sqs") or _names_an_arn(call_args):
+            return resolve(resolver, operation_model, call_args, request_context)
+        if "endpoint" not in resolver._instance_cache:
+            resolver._instance_cache["endpoint"] = resolve(resolver, operation_model, call_args, request_context)
+        return resolver._instance_cache["endpoint"]
+
+    return construct_endpoint
+
+
+def _names_an_arn(call_args: dict[str, Any]) -> bool:
+    return any(isinstance(value, str) and value.startswith("arn:") for value in call_args.values())
+
+
+def _weighing_what_may_be_large() -> Any:
+    """Adds up an item's size once what was put into it may make it large; moto does so at each attribute."""
+    weigh = LimitedSizeDict.__setitem__
+
+    def set_item(item: LimitedSizeDict, key: str, value: Any) -> None:
+        known = item.__dict__.get("at_most", SURELY_SMALL if item else 0)  # a copy is not known
+        size = value.size() if type(value) is DynamoType else 4 * len(str(value))
+        item.__dict__["at_most"] = known + 4 * len(key) + size
+        if item.__dict__["at_most"] < SURELY_SMALL:
+            dict.__setitem__(item, key, value)
+        else:
+            weigh(item, key, value)
+
+    return set_item
 
 
 def _plain_structures() -> Any:
