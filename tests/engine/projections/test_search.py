@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput, Unavailable
 from chalicelib.core.job import Job
@@ -301,3 +304,60 @@ def test_a_search_that_looks_at_much_stops_and_goes_on(
     assert seen == expected
     with_filter = replace(query, matches=lambda _: True)
     assert w.yard.lists.page(with_filter, 0, 100).exact is False
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A table of entries in memory, as far as a search reads it."""
+
+    entries: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, tasks: dict[str, set[int]]) -> Sorted:
+        """For each word the ids of the tasks that have it."""
+        entries: dict[str, list[str]] = {}
+        for word, ids in tasks.items():
+            for position in sorted(map(position_at, ids)):
+                entries.setdefault(search._entry(search._digest(word), position)["view"], []).append(position)
+        return cls(entries)
+
+    def first(self, _: str, values: dict[str, str], most: int, *, ascending: bool) -> list[dict[str, str]]:
+        found = [key for key in self.entries.get(values[":view"], []) if values[":low"] <= key <= values[":high"]]
+        return [{"key": key} for key in (found if ascending else found[::-1])[:most]]
+
+
+def position_at(job_id: int) -> str:
+    """The place of a task; three of them are of the same millisecond."""
+    return f"{job_id // 3:013d}-{job_id:016d}"
+
+
+ids = st.sets(st.integers(1, 60), max_size=40)
+
+
+@given(
+    tasks=st.dictionaries(st.sampled_from("abc"), ids, min_size=1),
+    span=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+    descending=st.booleans(),
+    rows=st.integers(1, 30),
+    page=st.integers(1, 5),
+    most=st.integers(4, 80),
+)
+def test_a_search_finds_what_all_words_have_in_order_however_often_it_stops(
+    tasks: dict[str, set[int]], span: tuple[int, int], descending: bool, rows: int, page: int, most: int
+) -> None:
+    index_of = search.SearchIndex(cast(Any, Sorted.of(tasks)))
+    first, last = (position_at(end) for end in span)
+    has_all = sorted(set.intersection(*tasks.values()), reverse=descending)
+    low, high = sorted((first, last))
+    backwards = (first < last) if descending else (first > last)
+    expected = [] if backwards else [job_id for job_id in has_all if low <= position_at(job_id) <= high]
+    seen: list[int] = []
+    with patch.object(search, "PAGE_MIN", page), patch.object(search, "ENTRIES_MAX", most):
+        while True:
+            found = list(index_of.find(list(tasks), first, last, rows, descending=descending))
+            seen += [job_id for _, job_id in found if job_id != search.UNSEEN]
+            if not found or found[-1][1] != search.UNSEEN:
+                break
+            assert search.UNSEEN not in [job_id for _, job_id in found[:-1]]
+            first = search._next_to(found[-1][0], descending)
+    assert seen == expected
