@@ -1,47 +1,43 @@
-"""Rebuilding what is derived from the ledger: refused while anything could change it."""
+"""`taskyard rebuild` on a deployed stage; after a table was restored see tests/e2e/test_restore.py."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner, Result
 
-from chalicelib import aws
-from chalicelib.cli.rebuild import expect_at_rest
-from chalicelib.core.errors import Conflict
+from chalicelib import settings
+from chalicelib.cli import rebuild
+from chalicelib.cli.main import main
+from chalicelib.core.states import Kind
+from chalicelib.services import installation, tasks
 from chalicelib.settings import Settings
-from tests.support.patient import SETTINGS, healthy, shared_clients
-
-
-@pytest.mark.usefixtures("deployed_on_moto")
-class TestRebuilding:
-    def test_is_refused_until_nothing_calls_the_functions(self) -> None:
-        awslambda, events = aws.client("lambda"), aws.client("events")
-        sources = awslambda.list_event_source_mappings()["EventSourceMappings"]
-        assert callers() == f"{len(sources)} event sources, the rule taskyard-dev-clock, the API taskyard-dev"
-        for mapping in sources:
-            awslambda.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-        assert callers() == "the rule taskyard-dev-clock, the API taskyard-dev"
-        events.disable_rule(Name="taskyard-dev-clock")
-        assert callers() == "the API taskyard-dev"
-        awslambda.put_function_concurrency(FunctionName="taskyard-dev", ReservedConcurrentExecutions=0)
-        assert callers() is None
-
-    def test_an_installation_that_is_not_there_is_at_rest(self) -> None:
-        assert callers(replace(SETTINGS, stage="other")) is None
+from tests.support.ledger import job_of, place
+from tests.support.yards import Bench, moto_bench
 
 
 @pytest.fixture
-def deployed_on_moto() -> Iterator[None]:
-    with shared_clients(), healthy():
-        yield
+def bench() -> Iterator[Bench]:
+    chosen = Settings(stage="dev", search="on", watch="off")
+    with moto_bench(chosen=chosen) as found, patch.dict(os.environ), patch.object(rebuild, "expect_at_rest"):
+        settings.current.cache_clear()
+        yield found
+    settings.current.cache_clear()
 
 
-def callers(settings: Settings = SETTINGS) -> str | None:
-    """What stands in the way of a rebuild."""
-    try:
-        expect_at_rest(settings)
-    except Conflict as refused:
-        return str(refused.got)
-    return None
+def run() -> Result:
+    return CliRunner().invoke(main, ["rebuild", "--stage", "dev"])
+
+
+def test_tasks_are_indexed_anew_where_search_is_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = place(bench.yard, job_of(bench.yard, kind=Kind.TASK, body='{"input":"red shoes"}'))
+    assert run().stdout == "jobs counted anew: 1\n"
+    monkeypatch.setattr(settings, "DEFAULTS", replace(settings.DEFAULTS, search="on"))  # what the stage declares
+    assert run().stdout == "jobs counted anew: 1\ntasks indexed anew: 1\n"
+    with installation.using(bench.yard):
+        assert [task.id for task in tasks.list(search="shoes").items] == [job.id]
+    assert run().stdout == "jobs counted anew: 1\ntasks indexed anew: 0\n"
