@@ -16,13 +16,17 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, TypeVar
 
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.documents import to_json
+from chalicelib.core.errors import InvalidInput, TooLarge
 from chalicelib.core.naming import is_name
 from chalicelib.core.states import Kind
 from chalicelib.core.timetable import EVERY_MAX_MS, EVERY_MIN_MS, Cron, Every, Once, Timetable
+from chalicelib.core.trace import iso
 from chalicelib.core.zones import LATEST_MS, zone_named
 
 NAME_MAX_CHARS = 128
+SLOT_WORD, SCHEDULE_WORD = "{{slot}}", "{{schedule}}"
+WORK_MAX_BYTES = 256 * 1024  # an item of DynamoDB has 400 KB
 MISSED_AFTER_MS = 120_000  # two ticks: a slot whose run is later than that, however it was drawn, was missed
 MISSED_MAX = 1_000
 JITTER_MAX_MS = 3_600_000
@@ -122,6 +126,15 @@ class Schedule:
         while slot_ms is not None:
             yield slot_ms
             slot_ms = self.next_after(slot_ms)
+
+    def work_at(self, at_ms: int) -> dict[str, Any]:
+        """What it makes for a time.
+
+        In its input, or payload, ``{{slot}}`` stands for that time (ISO 8601, UTC) and ``{{schedule}}`` for the name.
+        """
+        words = {SLOT_WORD: iso(at_ms), SCHEDULE_WORD: self.name}
+        filled = {name: _filled(self.work[name], words) for name in ("input", "payload") if name in self.work}
+        return {**self.work, **filled}
 
     @property
     def runs_left(self) -> int:
@@ -233,6 +246,15 @@ def normalised(schedule: Schedule) -> Schedule:
         missed=_member(Missed, "missed", schedule.missed),
         overlap=_member(Overlap, "overlap", schedule.overlap),
     )
+
+
+def check_size(schedule: Schedule) -> None:
+    """Raise ``TooLarge``, for ``task`` or ``message``, if what it makes is larger than it can keep."""
+    what = schedule.kind.value
+    size_bytes = len(to_json(dict(schedule.work), what))
+    if size_bytes > WORK_MAX_BYTES:
+        expected = f"at most {WORK_MAX_BYTES} bytes of JSON"
+        raise TooLarge("a schedule cannot hold so much", field=what, expected=expected, got=f"{size_bytes} bytes")
 
 
 def redefined(seen: Schedule, wanted: Schedule) -> Schedule:
@@ -366,3 +388,14 @@ def _member(kind: type[Member], field: str, value: object) -> Member:
     if value not in list(kind):
         raise InvalidInput("there is no such choice", field=field, expected=", ".join(kind), got=value)
     return kind(str(value))
+
+
+def _filled(value: Any, words: dict[str, str]) -> Any:
+    """``value`` with each of ``words``, wherever it stands in a text, replaced."""
+    if isinstance(value, str):
+        for word, text in words.items():
+            value = value.replace(word, text)
+        return value
+    if isinstance(value, dict):
+        return {name: _filled(each, words) for name, each in value.items()}
+    return [_filled(each, words) for each in value] if isinstance(value, list) else value

@@ -7,10 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from chalicelib.core.documents import to_json
-from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge, within
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound, within
 from chalicelib.core.job import Job
-from chalicelib.core.schedules import Schedule, Skip, SkipReason, Source, checked, preview, redefined, same_times
+from chalicelib.core.schedules import (
+    Schedule,
+    Skip,
+    SkipReason,
+    Source,
+    check_size,
+    checked,
+    preview,
+    redefined,
+    same_times,
+)
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.publish.prepare import check
 from chalicelib.engine.publish.publish import publish
@@ -25,7 +34,6 @@ from chalicelib.store.schedules import RunItem
 from chalicelib.store.table import TransactionRefused, chunks
 
 RACE_TRIES = 8
-WORK_MAX_BYTES = 256 * 1024  # an item of DynamoDB has 400 KB
 SKIPPED = {STILL_RUNNING: SkipReason.OVERLAP, POOL_WAS_FULL: SkipReason.POOL_FULL}
 TAKEN_BACK_AT_ONCE = 40  # a transaction holds 100 actions: two for each job, four for the schedule and a count
 TAKEN_BACK = "taken back: its schedule was changed, paused or deleted before its time came"
@@ -215,12 +223,8 @@ def _checked(yard: Yard, schedule: Schedule) -> Schedule:
 
     Raises ``InvalidInput`` and ``TooLarge``, whose field is, or begins with, ``task`` or ``message``.
     """
-    what = schedule.kind.value
-    size_bytes = len(to_json(dict(schedule.work), what))
-    if size_bytes > WORK_MAX_BYTES:
-        expected = f"at most {WORK_MAX_BYTES} bytes of JSON"
-        raise TooLarge("a schedule cannot hold so much", field=what, expected=expected, got=f"{size_bytes} bytes")
-    with within(what):
+    check_size(schedule)
+    with within(schedule.kind.value):
         if schedule.work.get("delay"):
             raise InvalidInput(
                 "what a slot makes has the slot's time",

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from chalicelib import settings
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, TooLarge
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import BackoffFunction
@@ -70,13 +70,13 @@ class Registry:
         """
         gathering = _Gathering()
         for function in functions:
-            for mark in marks_of(function):
-                try:
+            try:
+                for mark in marks_of(function):
                     gathering.take(function, mark)
-                except InvalidInput as error:
-                    error.message = f"{error.message} ({place_of(function)})"
-                    raise
-            gathering.take_schedules(function)
+                gathering.take_schedules(function)
+            except (InvalidInput, TooLarge) as error:
+                error.message = f"{error.message} ({place_of(function)})"
+                raise
         return gathering.registry()
 
     def handler(self, type: str, script: str | None) -> Handler | None:  # noqa: A002  # every dialect's word for it
@@ -144,6 +144,7 @@ class _Gathering:
     hooks: list[Hook] = field(default_factory=list)
     pools: dict[str, Pool] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    scheduled: dict[str, Callable[..., Any]] = field(default_factory=dict)  # the function beside which each stands
     queues: dict[str, tuple[Band, ...]] = field(default_factory=lambda: {DEFAULT_POOL: DEFAULT_BANDS})
 
     def take(self, function: Any, mark: Mark) -> None:
@@ -189,11 +190,15 @@ class _Gathering:
     def take_schedules(self, function: Any) -> None:
         """Add the schedules beside a handler; raises ``InvalidInput`` for one that can be none."""
         for schedule in schedules_of(function):
-            if schedule.name in self.schedules:
-                raise InvalidInput(
-                    "two schedules have one name", field=schedule.name, expected="a name=... of its own for each"
-                )
+            _refuse_twins(
+                "two schedules have one name, where each needs a name=... of its own",
+                schedule.name,
+                self.scheduled,
+                schedule.name,
+                function,
+            )
             self.schedules[schedule.name] = schedule
+            self.scheduled[schedule.name] = function
 
     def _take_task(self, handler: Handler) -> None:
         key = (handler.name, handler.script)

@@ -15,16 +15,17 @@ from chalicelib.core.schedules import (
     Overlap,
     Schedule,
     Source,
+    check_size,
     checked,
     moment_to_ms,
     normalised,
     seconds_to_ms,
 )
 from chalicelib.core.states import Kind
-from chalicelib.engine.handlers.declare import Mark, label_of, marking, marks_of, place_of
+from chalicelib.engine.handlers.declare import Mark, expect_input, handler_of, label_of, marking, marks_of
 
 ROLE = "schedule"
-IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # there times were read before: a cold start does without croniter
+IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # what is deployed was read before: a cold start does without croniter
 UNKNOWN_YET = ""  # the uid of a schedule that is declared; it gets one when it is made
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -80,7 +81,10 @@ def schedule(
 
 
 def schedules_of(function: Any) -> Iterator[Schedule]:
-    """The schedules that are declared beside a handler. Raises ``InvalidInput``."""
+    """The schedules that are declared beside a handler.
+
+    Raises ``InvalidInput`` and ``TooLarge`` for one that could never be made, or whose input the handler cannot take.
+    """
     marks = marks_of(function)
     handlers = [mark for mark in marks if mark.role in ("task", "subscriber")]
     for mark in (mark for mark in marks if mark.role == ROLE):
@@ -89,7 +93,7 @@ def schedules_of(function: Any) -> Iterator[Schedule]:
                 "a schedule stands beside one handler",
                 field="schedule",
                 expected="one @task or @subscribe on the same function",
-                got=f"{len(handlers)} on {label_of(function)} ({place_of(function)})",
+                got=f"{len(handlers)} on {label_of(function)}",
             )
         yield _declared(function, mark, handlers[0])
 
@@ -111,4 +115,9 @@ def _declared(function: Any, mark: Mark, handler: Mark) -> Schedule:
         updated_at_ms=0,
         **mark.options["definition"],
     )
-    return normalised(declared) if IN_LAMBDA in os.environ else checked(declared)
+    if IN_LAMBDA in os.environ:
+        return normalised(declared)
+    check_size(declared)
+    made = declared.work_at(0)
+    expect_input(handler_of(function, handler), made["input"] if kind is Kind.TASK else made["payload"])
+    return checked(declared)

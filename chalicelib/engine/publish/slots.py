@@ -11,14 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any
 
 from chalicelib.aws import code_of, is_outage, threads
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import MANUAL
 from chalicelib.core.schedules import Overlap, Schedule, Slot, plan
 from chalicelib.core.states import Kind
-from chalicelib.core.trace import iso
 from chalicelib.engine.new_job import NewJob, task_in
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.prepare import Prepared, prepare_unchecked
@@ -35,20 +33,12 @@ PARALLEL_GROUPS = 8  # transactions at a time
 RECORD_BYTES = 2_000  # what an item of a schedule or a job takes beside its work, generously
 SLOTS_A_STEP = 20  # a transaction holds 100 actions, a job with a body of its own takes three
 TRANSACTION_MAX_BYTES = 3_500_000  # a transaction holds 4 MB
-SLOT_WORD, SCHEDULE_WORD = "{{slot}}", "{{schedule}}"
 TARGET_TYPE = "schedule"  # of a task whose schedule names no target: then its target is the schedule
 
 
 def job_of(schedule: Schedule, slot_ms: int | None, due_at_ms: int | None) -> NewJob:
-    """What a schedule makes: for a slot, or (``None``) by request, and then of the time ``due_at_ms``.
-
-    In its input, or payload, ``{{slot}}`` stands for that time (ISO 8601, UTC) and ``{{schedule}}`` for the name.
-    """
-    words = {SLOT_WORD: iso(slot_ms or due_at_ms or 0), SCHEDULE_WORD: schedule.name}
-    work = {**schedule.work}
-    for member in ("input", "payload"):
-        if member in work:
-            work[member] = _filled(work[member], words)
+    """What a schedule makes: for a slot, or (``None``) by request, and then of the time ``due_at_ms``."""
+    work = schedule.work_at(slot_ms or due_at_ms or 0)
     if schedule.kind is Kind.MESSAGE:
         retries = work.get("maxRetries")
         made = NewJob(
@@ -290,14 +280,3 @@ def _send(yard: Yard, outbox: Outbox, near: Sequence[Prepared]) -> None:
             yard.directory.close_outbox(outbox.name)
     except AWS_FAILURES as error:
         logger.warning("slots are left to the clock to send", extra={"outbox": outbox.name, "error": str(error)})
-
-
-def _filled(value: Any, words: dict[str, str]) -> Any:
-    """``value`` with each of ``words``, wherever it stands in a text, replaced."""
-    if isinstance(value, str):
-        for word, text in words.items():
-            value = value.replace(word, text)
-        return value
-    if isinstance(value, dict):
-        return {name: _filled(each, words) for name, each in value.items()}
-    return [_filled(each, words) for each in value] if isinstance(value, list) else value
