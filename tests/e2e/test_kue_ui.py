@@ -96,7 +96,8 @@ def test_kue_ui_client(page: Page, api: Service, tmp_path: Path) -> None:
     delayed = page.locator(".menu-list a[href$='/state/delayed']")
     expect(delayed).to_have_text(re.compile(rf"^\s*delayed\s+{api.get('/stats')['delayedCount']}\s*$"))
     delayed.click()
-    page.get_by_text("▲").click()  # newest first
+    page.get_by_text("▲").click()
+    expect(page).to_have_url(re.compile("order=desc"))  # newest first
     rows = page.locator("tr.job")
     expect(rows.first).to_have_text(re.compile(rf"^\s*{jobs.delayed}\s+video conversion\s+delayed\s"))
 
@@ -120,6 +121,7 @@ def test_kue_ui_client(page: Page, api: Service, tmp_path: Path) -> None:
         rows.nth(row).locator("md-checkbox").click()
     page.get_by_role("button", name="Restart Selected Jobs").click()
     expect(page.get_by_text("2 Jobs set to inactive")).to_be_visible()
+    expect(page).to_have_url(re.compile("forceUpdate="))  # it has read the list anew
     jobs.await_count("complete", 3)
 
     page.get_by_placeholder("Find Job By Id").fill(str(jobs.delayed))
