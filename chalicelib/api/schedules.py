@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from chalicelib.api.paging import BODIES_MAX_BYTES, EXPECTED
-from chalicelib.api.shapes import FASTIFY, Moment, iso, maybe_ms
+from chalicelib.api.shapes import EARLIEST, FASTIFY, LATEST, iso, maybe_ms
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput, within
@@ -33,6 +34,7 @@ from chalicelib.core.schedules import (
 from chalicelib.core.signature import without_secrets
 from chalicelib.core.states import Kind, State
 from chalicelib.core.timetable import EVERY_MAX_MS
+from chalicelib.core.zones import at_wall
 from chalicelib.engine.commands import schedules
 from chalicelib.engine.commands.schedules import Run
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Target, Topic, either, matching
@@ -44,6 +46,7 @@ from chalicelib.store.schedules import RUN_POSITION
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
+LOCAL = "Without an offset it is read in timezone"
 UPCOMING = 5  # slots that the detail of a schedule shows
 PREVIEW_MAX = 100
 PAGE_MAX = 100
@@ -60,7 +63,6 @@ OUTER_NAMES = {
     "end_at": "endAt",
     "missed_max": "missedMax",
     "max_runs": "maxRuns",
-    "schedule": "body",
 }
 
 router = Router(
@@ -76,11 +78,37 @@ ScheduleName = Annotated[
     matching(NAME, "a name without control characters, not all blank"),
     Field(json_schema_extra={"pattern": NAME}),
 ]
+
+
+def _written(value: object) -> object:
+    """A time as a text that says the day: digits may be seconds or milliseconds, and nobody would know."""
+    if not isinstance(value, str) or "-" not in value[1:]:
+        raise ValueError("a time, ISO 8601, such as 2027-06-01T09:00:00+02:00 (or without an offset, in timezone)")
+    return value
+
+
+def _in_range(moment: datetime) -> datetime:
+    """``moment`` as it is written: one without an offset is of the schedule's own time zone."""
+    if not EARLIEST <= (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) < LATEST:
+        raise ValueError("a time between the years 1970 and 9998")
+    return moment
+
+
+LocalMoment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_in_range)]
+"""A point in time, ISO 8601; by the clocks of the schedule's time zone where it has no offset."""
+
 JitterS = Annotated[float, Field(ge=0, le=JITTER_MAX_MS / 1_000), NOT_BOOLEAN]
+
+
+def _without_delay(schema: dict[str, Any]) -> None:
+    """What is refused in any case is not offered."""
+    del schema["properties"]["delay"]
 
 
 class ScheduledTask(FollowUp):
     """The task that each slot creates. It has the slot's time, so no delay."""
+
+    model_config = ConfigDict(json_schema_extra=_without_delay)
 
     target_id: Target | None = Field(default=None, description="Default: the schedule's name")
     target_type: Name | None = Field(default=None, description="Default: schedule")
@@ -114,10 +142,12 @@ class Times(ApiModel):
     every_s: Annotated[float, Field(ge=1, le=EVERY_MAX_MS / 1_000), NOT_BOOLEAN] | None = Field(
         default=None, description="Seconds between two slots"
     )
-    at: Moment | None = Field(default=None, description="The one time it runs at")
-    timezone: str = Field(default="UTC", max_length=64, description="An IANA time zone, for cron")
-    start_at: Moment | None = Field(default=None, description="No slot before this time")
-    end_at: Moment | None = Field(default=None, description="No slot after this time")
+    at: LocalMoment | None = Field(default=None, description=f"The one time it runs at. {LOCAL}")
+    timezone: str = Field(
+        default="UTC", max_length=64, description="An IANA time zone: of cron, and of times without an offset"
+    )
+    start_at: LocalMoment | None = Field(default=None, description=f"No slot before this time. {LOCAL}")
+    end_at: LocalMoment | None = Field(default=None, description=f"No slot after this time. {LOCAL}")
 
 
 class ScheduleBody(Times):
@@ -160,7 +190,9 @@ class PreviewQuery(ApiModel):
 class PreviewBody(Times):
     """Times to be looked at before a schedule has them."""
 
-    name: ScheduleName = Field(default="preview", description="For the H of an expression")
+    name: ScheduleName = Field(
+        default="preview", description="The name whose H the expression shows: those of another name are others"
+    )
     count: Annotated[int, Field(ge=1, le=PREVIEW_MAX), NOT_BOOLEAN] = 10
 
 
@@ -344,7 +376,8 @@ def schedule_history(yard: Yard, query: HistoryQuery) -> RunList:
 def _schedule(yard: Yard, body: ScheduleBody) -> Schedule:
     """The schedule that a body describes. Raises ``InvalidInput``."""
     if (body.task is None) == (body.message is None):
-        raise InvalidInput("a schedule makes one thing", field="task", expected="either task or message")
+        got = None if body.task is None else "both"
+        raise InvalidInput("a schedule makes one thing", field="task", expected="either task or message", got=got)
     if body.task is not None:
         with within("task"):
             check_secrets(body.task)
@@ -370,13 +403,18 @@ def _times(yard: Yard, times: Times, name: str, work: Mapping[str, Any], kind: K
         name=name,
         cron=times.cron,
         every_ms=None if times.every_s is None else round(times.every_s * 1_000),
-        at_ms=maybe_ms(times.at),
+        at_ms=_local_ms(times.at, times.timezone),
         zone=times.timezone,
-        start_ms=maybe_ms(times.start_at),
-        end_ms=maybe_ms(times.end_at),
+        start_ms=_local_ms(times.start_at, times.timezone),
+        end_ms=_local_ms(times.end_at, times.timezone),
         kind=kind,
         work=work,
     )
+
+
+def _local_ms(moment: datetime | None, zone: str) -> int | None:
+    """A point in time in milliseconds since 1970; without an offset it is of the ``zone``."""
+    return at_wall(zone, moment) if moment is not None and moment.tzinfo is None else maybe_ms(moment)
 
 
 def _record(schedule: Schedule) -> dict[str, Any]:

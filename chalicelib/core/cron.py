@@ -31,13 +31,14 @@ ALIASES = {
 # Any day will do: within 50 years of it, which is how far croniter looks, every month has had every weekday everywhere.
 SOME_DAY = datetime.fromisoformat("2000-01-01")
 
+_FLAGS = re.ASCII | re.IGNORECASE
 _VALUE = r"[0-9]+|[a-z]{3}"
-_PLAIN = re.compile(rf"(?:\*|(?P<low>{_VALUE})(?:-(?P<high>{_VALUE}|l))?)(?:/(?P<step>[0-9]+))?")
-_HASHED = re.compile(r"h(?:\((?P<low>[0-9]+)-(?P<high>[0-9]+)\))?(?:/(?P<step>[0-9]+))?")
-_RANDOM = re.compile(r"r(\(.*\))?(/.*)?")
-_NEAREST = re.compile(r"([0-9]+)w|w([0-9]+)")
-_NTH = re.compile(rf"(?P<weekday>{_VALUE})#(?P<nth>[0-9]+)")
-_LAST = re.compile(r"l(?P<weekday>[0-9]+)")
+_PLAIN = re.compile(rf"(?:\*|(?P<low>{_VALUE})(?:-(?P<high>{_VALUE}|l))?)(?:/(?P<step>[0-9]+))?", _FLAGS)
+_HASHED = re.compile(r"h(?:\((?P<low>[0-9]+)-(?P<high>[0-9]+)\))?(?:/(?P<step>[0-9]+))?", _FLAGS)
+_RANDOM = re.compile(r"r(\(.*\))?(/.*)?", _FLAGS)
+_NEAREST = re.compile(r"([0-9]+)w|w([0-9]+)", _FLAGS)
+_NTH = re.compile(rf"(?P<weekday>{_VALUE})#(?P<nth>[0-9]+)", _FLAGS)
+_LAST = re.compile(r"l(?P<weekday>[0-9]+)", _FLAGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,8 @@ class _Unit:
 
     def value(self, text: str) -> int:
         """A value as it is written; Sunday may be 7 still."""
-        if text in self.names:
-            return self.low + self.names.index(text)
+        if text.lower() in self.names:
+            return self.low + self.names.index(text.lower())
         if not text.isdecimal():
             raise _wrong(self, "is not understood", self.expected(), text)
         if not self.low <= int(text) <= (7 if self is WEEKDAY else self.high):
@@ -166,7 +167,7 @@ def _fields(text: str) -> tuple[tuple[_Unit, ...], list[str]]:
     lower = text.lower()
     if lower.startswith("@") and lower not in ALIASES:
         raise _invalid("there is no such short form", ", ".join(ALIASES), text)
-    texts = re.findall(r"[^ \t]+", ALIASES.get(lower, lower))
+    texts = re.findall(r"[^ \t]+", ALIASES.get(lower, text))
     if len(texts) == len(UNITS):
         return UNITS, texts
     if len(texts) == len(UNITS) + 1:
@@ -199,10 +200,10 @@ def _read(unit: _Unit, text: str) -> _Read:
 
 def _listed(unit: _Unit, items: list[str]) -> _Read:
     """A list of values, ranges and steps, and the last day of the month."""
-    last = {"l"} & set(items) if unit is DAY else set()
+    last = {item for item in items if unit is DAY and item in ("l", "L")}
     values = frozenset[int]().union(*(_values(unit, item) for item in items if item not in last))
     return _Read(
-        "*" if values == unit.all else ",".join([*map(str, sorted(values)), *last]),
+        "*" if values == unit.all else ",".join([*map(str, sorted(values)), *(["l"] if last else [])]),
         steps=any("/" in item for item in items),
         steps_all=any(item.startswith("*/") for item in items),
     )
@@ -220,7 +221,7 @@ def _values(unit: _Unit, item: str) -> Iterable[int]:
     if match["high"] is None:
         low = _folded(unit, low)
         return {low} if match["step"] is None else range(low, unit.high + 1, step)
-    high = unit.high if unit is DAY and match["high"] == "l" else unit.value(match["high"])
+    high = unit.high if unit is DAY and match["high"] in ("l", "L") else unit.value(match["high"])
     return [_folded(unit, value) for value in _range(unit, item, low, high, step)]
 
 

@@ -227,7 +227,7 @@ def normalised(schedule: Schedule) -> Schedule:
     """The schedule, with ``missed`` and ``overlap`` as what their texts stand for; reads no time zone, no expression.
 
     Raises ``InvalidInput`` for what is out of its range, its field named and measured as ``@schedule`` has it: its time
-    is ``cron``, ``tz``, ``every_s`` or ``at``, and ``schedule`` if it has none or several.
+    is ``cron``, ``tz``, ``every_s`` or ``at``.
     """
     if not is_name(schedule.name, NAME_MAX_CHARS):
         expected = f"1 to {NAME_MAX_CHARS} characters on one line, not only blanks"
@@ -240,7 +240,8 @@ def normalised(schedule: Schedule) -> Schedule:
     _check_moment("start_at", schedule.start_ms)
     _check_moment("end_at", schedule.end_ms)
     if schedule.start_ms is not None and schedule.end_ms is not None and schedule.end_ms < schedule.start_ms:
-        raise InvalidInput("this is before its start", field="end_at", expected="the start or later")
+        got = iso(schedule.end_ms)
+        raise InvalidInput("this is before its start", field="end_at", expected="the start or later", got=got)
     return replace(
         schedule,
         missed=_member(Missed, "missed", schedule.missed),
@@ -352,13 +353,18 @@ def _skips(schedule: Schedule, after_ms: int, until_ms: int, reason: SkipReason)
 
 
 def _check_time(schedule: Schedule) -> None:
-    if sum(each is not None for each in (schedule.cron, schedule.every_ms, schedule.at_ms)) != 1:
+    _check_moment("at", schedule.at_ms)
+    every_s = None if schedule.every_ms is None else f"{schedule.every_ms / 1_000:g}"
+    at = None if schedule.at_ms is None else iso(schedule.at_ms)
+    times = (("cron", schedule.cron), ("every_s", every_s), ("at", at))
+    given = [(name, value) for name, value in times if value is not None]
+    if len(given) != 1:
+        name, value = given[1] if given else ("cron", None)
         raise InvalidInput(
-            "a schedule has one time", field="schedule", expected="either cron, or an interval, or one time (at)"
+            "a schedule has one time", field=name, expected="either cron, or an interval, or one time (at)", got=value
         )
     if schedule.every_ms is not None:
         _check_seconds("every_s", schedule.every_ms, EVERY_MIN_MS, EVERY_MAX_MS)
-    _check_moment("at", schedule.at_ms)
 
 
 def _out_of_range(field: str, expected: str, got: object = None) -> InvalidInput:

@@ -20,6 +20,7 @@ FIRST_YEAR, LAST_YEAR = 1970, 9998
 LATEST_MS = 253_370_764_800_000  # 9999-01-01, where the calendar ends
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+FARTHEST_MS = 2 * DAY_MS  # no zone is further from UTC
 PROBE_MS = DAY_MS  # no zone has changed its offset twice within six days since 1970
 EXPECTED = "a name of the IANA database, such as"
 NAME_MAX_CHARS = 64  # what is compared of a name that is none
@@ -57,6 +58,19 @@ def periods_back_from(zone: str, at_ms: int) -> Iterator[Period]:
     """The periods of a zone from the one that ``at_ms`` is in backwards, until 1970."""
     for year in range(min(_year_of(at_ms), LAST_YEAR), FIRST_YEAR - 1, -1):
         yield from (period for period in reversed(_periods(zone, year)) if period.start_ms <= at_ms)
+
+
+def at_wall(zone: str, wall: datetime) -> int:
+    """When the clocks of a zone, by its name, show a time (naive), in milliseconds since 1970.
+
+    One that they skip is the first moment after the gap, one that comes twice the first: as for cron expressions.
+    Raises ``InvalidInput`` for a zone that there is not.
+    """
+    wall_ms = (wall.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
+    for period in periods_from(zone, wall_ms - FARTHEST_MS):
+        if wall_ms < period.end_ms + period.offset_ms:
+            return max(period.start_ms, wall_ms - period.offset_ms)
+    return LATEST_MS
 
 
 @lru_cache(maxsize=1)

@@ -106,7 +106,7 @@ def create(name: str, *, or_replace: bool = False, **definition: Unpack[Definiti
     """
     fields = _fields(definition)
     if "work" not in fields:
-        raise _one_thing()
+        raise _one_thing(None)
     yard = installation.yard()
     schedule = commands.new(yard, name=name, **fields)
     return _record((commands.save if or_replace else commands.create)(yard, schedule))
@@ -185,7 +185,7 @@ def _fields(given: Definition) -> dict[str, Any]:
     """What is said, as the engine has it; ranges are checked there. Raises ``InvalidInput``."""
     checks.known_names(given, Definition.__annotations__)
     if "task" in given and "message" in given:
-        raise _one_thing()
+        raise _one_thing("both")
     fields = {}
     for name, value in given.items():
         field, read = READ.get(name, (name, _as_it_is))
@@ -195,8 +195,8 @@ def _fields(given: Definition) -> dict[str, Any]:
     return fields
 
 
-def _one_thing() -> InvalidInput:
-    return InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message")
+def _one_thing(got: str | None) -> InvalidInput:
+    return InvalidInput("a schedule makes one thing", field="task", expected="either a task or a message", got=got)
 
 
 def _as_it_is(_: str, value: object) -> object:

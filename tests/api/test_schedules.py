@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import ANY
 
 import pytest
 
-from chalicelib.api.schedules import router
+from chalicelib.api.schedules import ScheduledTask, router
 from chalicelib.engine.clock.schedules import keep_declared
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry
@@ -204,6 +204,22 @@ class TestRoutes:
         hashed = [post(api, "preview", cron="H H * * *", name=each, count=1).json for each in ("a", "a", "b")]
         assert hashed[0] == hashed[1] != hashed[2]
 
+    @pytest.mark.parametrize(
+        ("zone", "written", "at"),
+        [
+            ("Asia/Shanghai", "2027-06-01T09:00:00", "2027-06-01T01:00:00.000Z"),
+            ("Asia/Shanghai", "2027-06-01T09:00:00Z", "2027-06-01T09:00:00.000Z"),
+            ("UTC", "2027-06-01T09:00:00", "2027-06-01T09:00:00.000Z"),
+            ("Europe/Berlin", "2027-03-28T02:30:00", "2027-03-28T01:00:00.000Z"),  # skipped: when the gap ends
+            ("Europe/Berlin", "2027-10-31T02:30:00", "2027-10-31T00:30:00.000Z"),  # comes twice: the first
+            ("America/New_York", "2027-06-01", "2027-06-01T04:00:00.000Z"),
+        ],
+    )
+    def test_a_time_without_an_offset_is_the_zones(self, api: Service, zone: str, written: str, at: str) -> None:
+        assert post(api, "preview", at=written, timezone=zone).json["slots"] == [at]
+        every = {"everyS": 60, "timezone": zone, "startAt": written, "endAt": written}
+        assert post(api, "preview", **every).json["slots"] == [at]
+
     def test_the_history_says_why_there_is_no_job(self, api: Service, name: str) -> None:
         made(api, name, task={"type": "scarce"}, maxRuns=1)
         by_request = post(api, "run", name=name).json["id"]  # before the slot is due there is room for it
@@ -293,8 +309,8 @@ class TestRefusals:
             ({"name": "n" * 129}, ("name", "text of at most 128 characters", ANY)),
             ({"name": "a\nb"}, ("name", "a name without control characters, not all blank", "a\nb")),
             ({"name": "a\ud800"}, ("name", "text that UTF-8 can hold", ANY)),
-            ({"everyS": None}, ("body", "either cron, or an interval, or one time (at)", "nothing")),
-            ({"cron": "@daily"}, ("body", "either cron, or an interval, or one time (at)", "nothing")),
+            ({"everyS": None}, ("cron", "either cron, or an interval, or one time (at)", "nothing")),
+            ({"cron": "@daily"}, ("everyS", "either cron, or an interval, or one time (at)", "60")),
             ({"everyS": 0.5}, ("everyS", "greater than or equal to 1", "0.5")),
             ({"everyS": 31_622_401}, ("everyS", "less than or equal to 31622400", ANY)),
             ({"everyS": True}, ("everyS", ANY, "true")),
@@ -307,11 +323,14 @@ class TestRefusals:
             ({"everyS": None, "at": "tomorrow"}, ("at", ANY, "tomorrow")),
             ({"everyS": None, "at": "9999-01-01T00:00:00Z"}, ("at", "a time between the years 1970 and 9998", ANY)),
             ({"everyS": None, "at": "0001-01-01T00:00:00+14:00"}, ("at", ANY, ANY)),
-            ({"everyS": None, "at": "2025-06-15T15:06:40Z"}, ("body", NEVER, "nothing")),
+            ({"everyS": None, "at": "2025-06-15T15:06:40Z"}, ("at", NEVER, "2025-06-15T15:06:40.000Z")),
             ({"timezone": "Europe/Berln"}, ("timezone", ANY, "Europe/Berln")),
             ({"timezone": "x" * 65}, ("timezone", "text of at most 64 characters", ANY)),
-            ({"startAt": "2026-01-02", "endAt": "2026-01-01"}, ("endAt", "the start or later", "nothing")),
-            ({"endAt": "2025-06-15T15:07:00Z"}, ("body", NEVER, "nothing")),
+            (
+                {"startAt": "2026-01-02", "endAt": "2026-01-01"},
+                ("endAt", "the start or later", "2026-01-01T00:00:00.000Z"),
+            ),
+            ({"endAt": "2025-06-15T15:07:00Z"}, ("endAt", NEVER, "2025-06-15T15:07:00.000Z")),
             ({"missed": "later"}, ("missed", "'skip', 'last' or 'all'", "later")),
             ({"missedMax": 0}, ("missedMax", "greater than or equal to 1", "0")),
             ({"missedMax": 1_001}, ("missedMax", "less than or equal to 1000", "1001")),
@@ -322,8 +341,12 @@ class TestRefusals:
             ({"maxRuns": 0}, ("maxRuns", "greater than or equal to 1", "0")),
             ({"maxRuns": 10**30}, ("maxRuns", ANY, ANY)),
             ({"paused": "perhaps"}, ("paused", ANY, "perhaps")),
+            ({"everyS": None, "at": "1780304400"}, ("at", ANY, "1780304400")),
+            ({"everyS": None, "at": 1780304400}, ("at", ANY, "1780304400")),
+            ({"everyS": None, "cron": "0 9 * * FRY"}, ("cron", ANY, "FRY")),
+            ({"everyS": None, "cron": "0 9 * * Mon-MON"}, ("cron", ANY, "Mon-MON")),
             ({"task": None}, ("task", "either task or message", "nothing")),
-            ({"message": {"topic": "t", "payload": {}}}, ("task", "either task or message", "nothing")),
+            ({"message": {"topic": "t", "payload": {}}}, ("task", "either task or message", "both")),
             ({"task": {"type": "nobody.runs.it"}}, ("task.type", ANY, "nobody.runs.it")),
             ({"task": {"type": "scripted", "scriptName": "x"}}, ("task.scriptName", "index", "x")),
             ({"task": {"type": "scripted", "delay": 5}}, ("task.delay", "no delay", "5.0")),
@@ -385,8 +408,12 @@ class TestRefusals:
         reply = post(api, "create", name=name, everyS=60, task={"type": "scripted", "input": "x" * 300_000})
         assert problem(reply)[:3] == (413, "task", "at most 262144 bytes of JSON")
 
-    def test_what_the_code_declares_is_changed_there(self, api: Service) -> None:
-        keep_declared(replace(api.yard, handlers=Registry.of([declared])), lambda: True)
+    def test_what_the_code_declares_is_changed_there(self, api: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        deployed = Registry.of([declared])
+        monkeypatch.setitem(
+            cast(dict[str, Any], api.yard.handlers.schedules), "declared", deployed.schedules["declared"]
+        )
+        keep_declared(replace(api.yard, handlers=deployed), lambda: True)
         found = get(api, "detail", name="declared").json
         assert (found["source"], found["cron"], found["task"]["type"]) == ("code", "0 3 * * *", "declared.in.code")
         for reply in (
@@ -481,3 +508,9 @@ def test_secrets_are_shown_nowhere(api: Service, name: str) -> None:
 
 def test_a_key_needs_the_scope_for_all_of_it() -> None:
     assert {route.scope for route in router.routes} == {"schedule"}
+
+
+def test_the_schema_of_its_task_offers_no_delay() -> None:
+    schema = ScheduledTask.model_json_schema(by_alias=True)
+    assert "delay" not in schema["properties"]
+    assert "delay" in schema["$defs"]["FollowUp"]["properties"]  # of what follows it

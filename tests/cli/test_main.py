@@ -323,6 +323,7 @@ class TestSchedules:
         service.answers["POST /api/schedule/create"] = (200, SCHEDULE)
         options = ["--cron", "0 3 * * *", "--tz", "Europe/Berlin", "--type", "report.write", "--input", '{"n": 1}']
         options += ["--priority", "5", "--missed", "all", "--overlap", "skip", "--jitter", "1.5", "--max-runs", "3"]
+        options += ["--missed-max", "7"]
         options += ["--start", "2030-01-01", "--end", "2031-01-01T00:00:00Z", "--paused"]
         result = run("schedules", "create", "nightly", *options, "--url", service.url)
         assert (result.exit_code, "nextRunAt" in result.stdout) == (0, True)
@@ -332,6 +333,7 @@ class TestSchedules:
             "timezone": "Europe/Berlin",
             "task": {"type": "report.write", "input": {"n": 1}, "priority": 5},
             "missed": "all",
+            "missedMax": 7,
             "overlap": "skip",
             "jitterS": 1.5,
             "maxRuns": 3,

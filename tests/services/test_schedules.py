@@ -129,8 +129,8 @@ class TestCreate:
             ({"name": 7}, "name: this is no name"),
             ({"name": "n" * 129}, "name: this is no name; expected 1 to 128 characters"),
             ({"name": "a\ud800"}, "name: this is no name"),
-            ({"cron": None}, "schedule: a schedule has one time"),
-            ({"every_s": 5}, "schedule: a schedule has one time"),
+            ({"cron": None}, "cron: a schedule has one time"),
+            ({"every_s": 5}, "every_s: a schedule has one time"),
             ({"cron": 7}, "cron: this is no cron expression"),
             ({"cron": "0 25 * * *"}, "cron: the hour is out of range; expected 0 to 23"),
             ({"tz": "Europe/Berln"}, "tz: this is no time zone; .* Europe/Berlin"),
@@ -141,7 +141,7 @@ class TestCreate:
             ({"cron": None, "at": datetime.fromisoformat("2026-01-01")}, "at: this is no moment"),
             ({"cron": None, "at": "2026-01-01"}, "at: this is no moment"),
             ({"cron": None, "at": datetime(9999, 1, 1, tzinfo=UTC)}, "at: .* years 1970 to 9998"),
-            ({"cron": None, "at": NOW}, "schedule: this schedule never fires"),
+            ({"cron": None, "at": NOW}, "at: this schedule never fires"),
             ({"start_at": NOW + MINUTE, "end_at": NOW}, "end_at: this is before its start"),
             ({"end_at": 7}, "end_at: this is no moment"),
             ({"missed": "later"}, "missed: there is no such choice; expected skip, last, all; got later"),
@@ -231,9 +231,9 @@ class TestUpdate:
         for wrong, message in (
             ({"missed_max": 0}, "missed_max: "),
             ({"cron": "x"}, "cron: "),
-            ({"every_s": 5, "at": NOW + MINUTE}, "schedule: a schedule has one time"),
+            ({"every_s": 5, "at": NOW + MINUTE}, "at: a schedule has one time"),
             ({"task": {"type": "nobody.runs.it"}}, "task.type: "),
-            ({"end_at": NOW}, "schedule: this schedule never fires"),
+            ({"end_at": NOW}, "end_at: this schedule never fires"),
             ({"nam": "x"}, "nam: there is no such field"),
         ):
             with pytest.raises(InvalidInput, match=f"^{message}"):

@@ -21,6 +21,7 @@ from chalicelib.core.schedules import (
     same_times,
 )
 from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import iso
 from chalicelib.engine.publish.prepare import check
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.publish.send import AWS_FAILURES
@@ -244,13 +245,22 @@ def _first_slot(schedule: Schedule, now_ms: int) -> int | None:
     """
     first_ms = schedule.next_after(now_ms)
     if first_ms is None and schedule.source is not Source.CODE:
+        field, got = _why_never(schedule, now_ms)
         raise InvalidInput(
             "this schedule never fires",
-            field="schedule",
+            field=field,
             expected="a time to come, between its start and its end",
+            got=got,
             remedy="look at its expression, its start and its end",
         )
     return first_ms if schedule.runs_left else None
+
+
+def _why_never(schedule: Schedule, now_ms: int) -> tuple[str, str | None]:
+    """The part of a schedule for which it never fires: its end, or else its time."""
+    if schedule.end_ms is not None and replace(schedule, end_ms=None).next_after(now_ms) is not None:
+        return "end_at", iso(schedule.end_ms)
+    return ("cron", schedule.cron) if schedule.at_ms is None else ("at", iso(schedule.at_ms))
 
 
 def _handed_over(yard: Yard, schedule: Schedule) -> Schedule:

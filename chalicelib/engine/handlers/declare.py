@@ -22,9 +22,7 @@ from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
 from chalicelib.core.naming import is_name
 from chalicelib.core.retry import Backoff, Named, checked
-from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.importing import place_in_file
-from chalicelib.engine.interruptions import Interruption
 
 DEFAULT_POOL = "default"
 DEFAULT_SCRIPT = "index"
@@ -292,23 +290,6 @@ def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
     annotation = _annotation(function, parameters[0])
     model = annotation if hasattr(annotation, "model_validate") else None
     return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
-
-
-def expect_input(handler: Handler, value: Any) -> None:
-    """Raise ``InvalidInput`` for an input that the handler cannot take, or that its model breaks on."""
-    try:
-        handler.parse(value)
-    except (InvalidInput, Interruption):
-        raise
-    except BaseException as error:  # user code: a validator
-        log_failure("the model of an input fails", error, handler=handler.label)
-        raise InvalidInput(
-            f"the model of {handler.name} fails on this input",
-            field="input",
-            expected="what its validators can check",
-            got=type(error).__name__,
-            remedy="look into the log, and let the validator raise a ValueError",
-        ) from error
 
 
 def positional_parameters(function: Callable[..., Any], rule: str, most: int) -> list[str]:

@@ -22,7 +22,7 @@ from chalicelib.core.schedules import (
     seconds_to_ms,
 )
 from chalicelib.core.states import Kind
-from chalicelib.engine.handlers.declare import Mark, expect_input, handler_of, label_of, marking, marks_of
+from chalicelib.engine.handlers.declare import Handler, Mark, handler_of, label_of, marking, marks_of
 
 ROLE = "schedule"
 IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # what is deployed was read before: a cold start does without croniter
@@ -119,5 +119,20 @@ def _declared(function: Any, mark: Mark, handler: Mark) -> Schedule:
         return normalised(declared)
     check_size(declared)
     made = declared.work_at(0)
-    expect_input(handler_of(function, handler), made["input"] if kind is Kind.TASK else made["payload"])
+    _check_input(handler_of(function, handler), made["input"] if kind is Kind.TASK else made["payload"])
     return checked(declared)
+
+
+def _check_input(handler: Handler, value: Any) -> None:
+    """Raise ``InvalidInput`` for an input that the handler cannot take, or that its model breaks on."""
+    try:
+        handler.parse(value)
+    except InvalidInput:
+        raise
+    except Exception as error:  # user code: a validator
+        raise InvalidInput(
+            f"the model of {handler.name} fails on this input",
+            field="input",
+            expected="what its validators can check",
+            got=type(error).__name__,
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.documents import to_json
@@ -15,7 +16,9 @@ from chalicelib.core.naming import instead_of
 from chalicelib.core.retry import Named, checked
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler, expect_input
+from chalicelib.engine.failures import log_failure
+from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
+from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob, follower_of
 from chalicelib.engine.policy import attempts_of, handlers_of, stored_backoff_of
 from chalicelib.engine.yard import Yard
@@ -88,8 +91,25 @@ def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
             return None
         raise _nothing_runs(yard, new_job)
     if not new_job.input_follows:
-        expect_input(handler, new_job.input)
+        _expect_input(handler, new_job.input)
     return handler
+
+
+def _expect_input(handler: Handler, value: Any) -> None:
+    """Raise ``InvalidInput`` for an input that the handler cannot take, or that its model breaks on."""
+    try:
+        handler.parse(value)
+    except (InvalidInput, Interruption):
+        raise
+    except BaseException as error:  # user code: a validator
+        log_failure("the model of an input fails", error, handler=handler.label)
+        raise InvalidInput(
+            f"the model of {handler.name} fails on this input",
+            field="input",
+            expected="what its validators can check",
+            got=type(error).__name__,
+            remedy="look into the log, and let the validator raise a ValueError",
+        ) from error
 
 
 def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:

@@ -212,13 +212,13 @@ def test_start_end_and_number_of_runs(w: World) -> None:
 @pytest.mark.parametrize(
     ("more", "field"),
     [
-        ({"end_ms": START_MS + 1_000}, "schedule"),
-        ({"every_ms": None, "at_ms": START_MS - 1}, "schedule"),
+        ({"end_ms": START_MS + 1_000}, "end_at"),
+        ({"every_ms": None, "at_ms": START_MS - 1}, "at"),
         ({"work": {"type": "unheard-of"}}, "task.type"),
         ({"work": {"type": "t", "delay": 5}}, "task.delay"),
         ({"every_ms": 10}, "every_s"),
-        ({"every_ms": None}, "schedule"),
-        ({"cron": "0 3 * * *"}, "schedule"),
+        ({"every_ms": None}, "cron"),
+        ({"cron": "0 3 * * *"}, "every_s"),
         ({"every_ms": None, "cron": "0 25 * * *"}, "cron"),
         ({"every_ms": None, "cron": "0 3 * * *", "zone": "Europe/Atlantis"}, "tz"),
         ({"name": " "}, "name"),

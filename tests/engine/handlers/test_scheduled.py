@@ -47,7 +47,7 @@ GOOD = {"day": "{{slot}}"}
         (["0 3 * * *"], {"tz": "Europe/Berlni"}, "tz: this is no time zone"),
         (["0 3 * * *"], {"overlap": "skp"}, "overlap: there is no such choice"),
         (["0 3 * * *"], {"missed": "none"}, "missed: there is no such choice"),
-        (["0 3 * * *"], {"every_s": 60}, "schedule: a schedule has one time"),
+        (["0 3 * * *"], {"every_s": 60}, "every_s: a schedule has one time"),
         ([], {"every_s": 60, "jitter_s": 4_000}, "jitter_s: this value is out of range"),
         (["0 3 * * *"], {"input": {"day": 3}}, "input.day: order cannot take this input"),
         (["0 3 * * *"], {"input": {}}, "input.day: order cannot take this input"),
