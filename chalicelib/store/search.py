@@ -107,8 +107,9 @@ class _Entries:
     view: str
     last: str
     descending: bool
-    wanted: int  # how many are read next: twice as many as were of use of those before, 25 to 1,000
+    wanted: int  # how many are read next: twice as many as those before were gone through, 25 to 1,000
     looked_at: int = 0
+    _passed: int = 0  # of those read last
     _read: deque[str] = field(default_factory=deque)
     _ended: bool = False
 
@@ -118,8 +119,9 @@ class _Entries:
             while self._read and self._is_before(self._read[0], position):
                 self._read.popleft()
                 self.looked_at += 1
+                self._passed += 1
             if self._read:
-                self.wanted += 2
+                self.wanted = 2 * (self._passed + 1)
                 return self._read[0]
             if self._ended or self._is_before(self.last, position):
                 return None
@@ -135,7 +137,7 @@ class _Entries:
         )
         self._read.extend(row["key"] for row in found)
         self._ended = len(found) < most
-        self.wanted = 0
+        self.wanted = self._passed = 0
 
     def _is_before(self, position: str, other: str) -> bool:
         return position > other if self.descending else position < other
