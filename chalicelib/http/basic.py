@@ -22,6 +22,7 @@ from chalicelib.core.naming import is_name
 
 PRESENTED_MAX_CHARS = 2_048  # of base64: more than any name and password come to
 REMEMBERED_S = 30.0
+NOBODY_REMEMBERED_S = 1.0
 PROVEN_MAX = 256
 GUESSES_AT_ONCE = 20
 GUESSES_A_SECOND = 2.0
@@ -44,9 +45,10 @@ class Users:
         self._guesses, self._counted_s = float(GUESSES_AT_ONCE), clock_s()
 
     def exist(self) -> bool:
-        """Whether somebody could sign in; looked up at most once in 30 s."""
+        """Whether somebody could sign in; looked up at most once in 30 s, and while nobody could, once in a second."""
         now_s = self._clock_s()
-        if self._looked_s is None or now_s - self._looked_s >= REMEMBERED_S:
+        fresh_s = REMEMBERED_S if self._exist else NOBODY_REMEMBERED_S
+        if self._looked_s is None or now_s - self._looked_s >= fresh_s:
             self._exist, self._looked_s = self._any_user(), now_s
         return self._exist
 

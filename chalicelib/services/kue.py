@@ -26,8 +26,8 @@ from typing import Any
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.states import State
+from chalicelib.engine.handlers.declare import SOURCE, task
 from chalicelib.engine.handlers.declare import on as declare_hook
-from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.services import installation, tasks
@@ -86,8 +86,11 @@ class Job:
     def save(self, idempotency_key: str | None = None) -> Job:
         """Accept it. Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` and ``Unavailable``, as ``tasks.create`` does.
 
-        A type without a handler is accepted, too: the job waits for one.
+        A type without a handler is accepted, too: the job waits for one. It is accepted once: a second call raises
+        ``InvalidInput``, too.
         """
+        if self.id is not None:
+            raise InvalidInput("this job is saved already", field="id", expected="a new job", got=self.id)
         yard = installation.yard()
         order = {"type": self.type, "data": self.data, "options": self._options}
         self.id = publish(yard, new_job(yard, order, idempotency_key)).id
@@ -113,7 +116,8 @@ class Job:
         """Look after the saved job until it is done or ``within_s`` is over, and tell its listeners; returns its task.
 
         For a whole program's jobs use ``on`` of this module, which needs nobody to wait. Raises ``NotFound`` for one
-        that was removed.
+        that was removed meanwhile, as one with ``remove_on_complete`` is within moments of its success: no listener
+        is told of that.
         """
         if self.id is None:
             raise InvalidInput("only a saved job can be watched", field="id", expected="save() before", got="none")
@@ -179,6 +183,7 @@ def process(type: str, concurrency: int | None = None) -> Callable[[Process], Ca
             return function(Running(context))
 
         del handler.__wrapped__  # its own parameters are those of a handler
+        setattr(handler, SOURCE, function)
         return task(type, concurrency=concurrency)(handler)
 
     return declare
@@ -199,6 +204,7 @@ def on(event: str, type: str | None = None) -> Callable[[Listener], Callable[...
             function(told.job_id, *_arguments(told))
 
         del hook.__wrapped__
+        setattr(hook, SOURCE, function)
         return declare_hook(what, type)(hook)
 
     return declare

@@ -111,7 +111,7 @@ def _expect_search(yard: Yard) -> None:
             "search is off here",
             field="search",
             expected="no search",
-            remedy="deploy with TASKYARD_SEARCH=on, and run taskyard rebuild for the tasks that are there already",
+            remedy="deploy with TASKYARD_SEARCH=on; tasks that are there already are found after taskyard rebuild",
         )
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from chalicelib import aws
 from chalicelib.core.retry import Exponential, Fixed, Named
 from tests.support.kue import created, shown
 from tests.support.service import Service
+from tests.support.steps import failing
 from tests.support.tasks import detail
 
 EMAIL = {"title": "welcome email for tj", "to": "tj@learnboost.com", "template": "welcome-email"}
@@ -204,6 +206,25 @@ class TestMany:
         listed = api.get(f"/jobs/{kind}/0..99").json
         assert [job["data"] for job in listed] == list(range(1, 41))
         assert [job["id"] for job in listed] == [entry["id"] for entry in first]
+
+    def test_what_aws_does_not_take_is_told_as_an_outage(self, api: Service, kind: str) -> None:
+        orders = [{"type": kind, "data": "x" * size} for size in (1, 300_000)]
+        created(api, kind)  # the bucket is known by now
+        with failing(aws.client("s3"), "PutObject"):
+            reply = api.post("/job", orders, Idempotency_Key=f"cut {kind}")
+        assert reply.status == 503
+        good, bad = reply.json
+        assert (good["message"], "try again" in bad["error"]) == ("job created", True)
+        again = api.post("/job", orders, Idempotency_Key=f"cut {kind}")
+        assert (again.status, again.json[0]) == (200, good)
+
+    def test_an_option_out_of_range_is_named_as_it_was_written(self, api: Service, kind: str) -> None:
+        error = "this value is out of range; attempts: expected at most 100 attempts, got 1000"
+        assert api.post("/job", {"type": kind, "options": {"attempts": 1_000}}).json == {"error": error}
+
+    def test_what_is_wrong_is_said_once(self, api: Service, kind: str) -> None:
+        reply = api.post("/job", {"type": kind, "options": 5})
+        assert (reply.status, reply.json) == (400, {"error": "the options: expected an object, got 5"})
 
     def test_too_many(self, api: Service, kind: str) -> None:
         reply = api.post("/job", [{"type": kind}] * 2_001)

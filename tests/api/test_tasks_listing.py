@@ -114,7 +114,7 @@ class TestSearch:
         reply = api.get("/api/task/list", {"filter.search": "red"})
         assert problem(reply)[:3] == (422, "filter.search", "no search")
         assert reply.json["remedy"] == (
-            "deploy with TASKYARD_SEARCH=on, and run taskyard rebuild for the tasks that are there already"
+            "deploy with TASKYARD_SEARCH=on; tasks that are there already are found after taskyard rebuild"
         )
 
 

@@ -14,6 +14,7 @@ from chalicelib.core.job_events import events_of
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.retry import Exponential, Fixed
 from chalicelib.core.states import State
+from chalicelib.engine.handlers.declare import place_of
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.services import installation, kue, tasks
 from tests.support.yards import Bench, moto_bench
@@ -110,6 +111,11 @@ class TestCreate:
         first, again = (kue.create("email", EMAIL).save(idempotency_key="once") for _ in range(2))
         assert first.id == again.id
 
+    def test_a_job_is_saved_once(self) -> None:
+        job = kue.create("email", EMAIL).save()
+        with pytest.raises(InvalidInput, match="saved already"):
+            job.save()
+
     def test_a_type_without_a_handler(self) -> None:
         job = kue.create("video conversion", {"frames": 200}).save()
         assert tasks.detail(job.id or 0).status is State.PENDING
@@ -137,6 +143,9 @@ class TestProcess:
         done = tasks.detail(job.id or 0)
         assert (done.status, done.output) == (State.SUCCESS, {"id": job.id})
         assert [entry.message for entry in reversed(done.log)] == ["1 of email sent to tj@learnboost.com", "100 %"]
+
+    def test_it_is_found_where_it_is_written(self) -> None:
+        assert [place_of(each).split(":")[0] for each in (email, completed)] == ["tests/services/test_kue.py"] * 2
 
     def test_its_concurrency_is_the_deployments(self, bench: Bench) -> None:
         limit = bench.yard.handlers.tasks["email"].limit

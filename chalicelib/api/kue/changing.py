@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from chalicelib.api.kue import records
-from chalicelib.api.kue.words import KUE, JobPath, KueState, find
+from chalicelib.api.kue.words import KUE, STATE_OF, JobPath, KueState, find, state_of
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
@@ -96,12 +96,20 @@ def _move(yard: Yard, found: Job, state: str, caller: str) -> None:
         case KueState.INACTIVE | KueState.DELAYED:
             _restart(yard, found, keep_delay=state == KueState.DELAYED)
         case KueState.ACTIVE:
-            by_hand.take(yard, found.id, caller)
+            _take(yard, found, caller)
         case KueState.COMPLETE | KueState.FAILED:
             complete(yard, found.id, Completion(success=state == KueState.COMPLETE))
         case _:
             expected = "inactive, active, complete, failed or delayed"
             raise InvalidInput(f"a job is not put into the state {state[:40]!r}: expected {expected}")
+
+
+def _take(yard: Yard, found: Job, caller: str) -> None:
+    try:
+        by_hand.take(yard, found.id, caller)
+    except Conflict as error:
+        now = state_of(find(yard, str(found.id)), yard.now_ms())
+        raise Conflict(f"only an inactive job can be taken, and this one is {now}") from error
 
 
 def _restart(yard: Yard, found: Job, *, keep_delay: bool) -> None:
@@ -114,4 +122,4 @@ def _restart(yard: Yard, found: Job, *, keep_delay: bool) -> None:
         case State.RUNNING:
             by_hand.send_back(yard, found.id)
         case _:
-            raise Conflict(f"a job that is {found.state.value} is not run again; create another one")
+            raise Conflict(f"a job that is {STATE_OF[found.state]} is not run again; create another one")

@@ -10,7 +10,7 @@ from pydantic import Field, WithJsonSchema
 from chalicelib.api.entries import key_of, require_service
 from chalicelib.api.kue.words import CREATING, KueError
 from chalicelib.api.shapes import idempotency_key_of
-from chalicelib.core.errors import TaskyardError, TooLarge
+from chalicelib.core.errors import TaskyardError, TooLarge, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.bulk import publish_many
@@ -63,6 +63,7 @@ Jobs = Annotated[
         400: KueError | Entries,
         409: "The idempotency key was used with another request",
         413: "The data is too large",
+        503: KueError | Entries,
         429: "As many jobs of the type are unfinished as may be",
     },
     headers={"Idempotency-Key": "Two requests with one key are one: the entries of a list have key#0, key#1, ..."},
@@ -71,7 +72,8 @@ def create_jobs(yard: Yard, body: Jobs | None, caller: Caller) -> Answer:
     """Create a job, or those of a list in its order.
 
     A type without a handler is accepted: the job is inactive until a handler is deployed, or a program elsewhere takes
-    it. Of a list, an entry that is wrong is told in its place and costs the others nothing.
+    it. Of a list, an entry that is wrong is told in its place and costs the others nothing. 503: AWS did not take
+    some of them; send the same again, under the same Idempotency-Key.
     """
     if body is None or body in ({}, []):
         return Answer(204)
@@ -81,11 +83,12 @@ def create_jobs(yard: Yard, body: Jobs | None, caller: Caller) -> Answer:
     if len(body) > BULK_MAX:
         raise TooLarge(f"these are too many at once: expected at most {BULK_MAX} jobs, got {len(body)}")
     outcomes = _created_all(yard, body, key)
+    status = 503 if any(isinstance(outcome, Unavailable) for outcome in outcomes) else 400
     failed = any(isinstance(outcome, TaskyardError) for outcome in outcomes)
     answers = [
         {"error": str(outcome)} if isinstance(outcome, TaskyardError) else _created(outcome) for outcome in outcomes
     ]
-    return Answer(400 if failed else 200, answers)
+    return Answer(status if failed else 200, answers)
 
 
 def _created(job: Job) -> KueCreated:

@@ -54,7 +54,8 @@ class KueError(AnswerModel):
 
 def _error_text(problem: Problem) -> str:
     fields = [f"{detail.field}: expected {detail.expected}, got {detail.got}" for detail in problem.details]
-    return "; ".join([problem.message, *fields, *([problem.remedy] if problem.remedy else [])])
+    news = [each for each in fields if each not in problem.message]
+    return "; ".join([problem.message, *news, *([problem.remedy] if problem.remedy else [])])
 
 
 def _told_as_ok(problem: Problem) -> Answer:
@@ -66,8 +67,9 @@ def _told_by_status(problem: Problem) -> Answer:
     return Answer(400 if problem.status == 422 else problem.status, {"error": _error_text(problem)}, problem.headers)
 
 
-KUE = ProblemStyle(_told_as_ok, KueError)
-CREATING = ProblemStyle(_told_by_status, KueError)
+FIELD_NAMES = {"max_attempts": "attempts", "idempotency_key": "Idempotency-Key", "search": "q"}
+KUE = ProblemStyle(_told_as_ok, KueError, FIELD_NAMES)
+CREATING = ProblemStyle(_told_by_status, KueError, FIELD_NAMES)
 """Of ``POST /job`` alone."""
 
 
