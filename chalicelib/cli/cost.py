@@ -48,6 +48,7 @@ NOT_COUNTED = (
 )
 @click.option("--polled", is_flag=True, help="Clients poll the jobs; no worker runs them.")
 @click.option("--bulk", is_flag=True, help="Jobs are published in bulk.")
+@click.option("--slots", type=click.IntRange(0), default=0, help="Of schedules, within a month, beside their jobs.")
 @click.option("--arm", is_flag=True, help="As if the functions ran on arm64.")
 @click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account every month.")
 @json_option
@@ -60,6 +61,7 @@ def cost(
     memory_mb: int | None,
     polled: bool,
     bulk: bool,
+    slots: int,
     arm: bool,
     free_tier: bool,
     as_json: bool,
@@ -74,7 +76,15 @@ def cost(
         deployed = replace(_deployed(stage), arm=arm)
         if memory_mb is not None:
             deployed = replace(deployed, memory_mb={**deployed.memory_mb, Function.WORKER: memory_mb})
-        load = Load(jobs=jobs, payload_bytes=payload_bytes, attempts=attempts, run_ms=run_ms, polled=polled, bulk=bulk)
+        load = Load(
+            jobs=jobs,
+            payload_bytes=payload_bytes,
+            attempts=attempts,
+            run_ms=run_ms,
+            polled=polled,
+            bulk=bulk,
+            slots=slots,
+        )
         idle, added = bills(deployed, load, free_tier=free_tier)
         present(_answer(deployed, load, idle, added), as_json, _show)
 

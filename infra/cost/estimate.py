@@ -92,6 +92,7 @@ class Load:
     run_ms: float = 100.0  # what a handler takes for an attempt
     polled: bool = False  # by a client, instead of being run by a worker
     bulk: bool = False  # published a hundred at a time, or as many as one request may carry
+    slots: int = 0  # of schedules, each handed over by itself; their jobs are beside them
 
     def checked(self, settings: Settings) -> Load:
         """This load, or ``InvalidInput`` naming what cannot be."""
@@ -100,6 +101,7 @@ class Load:
         _expect(0 <= self.payload_bytes <= at_most, "payload-bytes", f"0 to {at_most}", self.payload_bytes)
         _expect(1 <= self.attempts <= ATTEMPTS_MAX, "attempts", f"1 to {ATTEMPTS_MAX}", self.attempts)
         _expect(0 <= self.run_ms <= FUNCTION_MAX_MS, "run-ms", f"0 to {FUNCTION_MAX_MS}", self.run_ms)
+        _expect(self.slots >= 0, "slots", "0 or more", self.slots)
         return self
 
     @property
@@ -305,6 +307,9 @@ FREE: Mapping[str, str] = {
 
 def added(deployed: Deployment, load: Load) -> Iterator[Usage]:
     """What ``load`` takes from publish to done, and for being kept a month."""
+    if load.slots:
+        written = load.slots * figures.SLOT_WRITE_UNITS
+        yield Usage(Item.TABLE_WRITE, written, "slots of schedules", "slots of a schedule that are due close together")
     if load.jobs == 0:
         return
     yield from _publishing(deployed, load)

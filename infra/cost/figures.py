@@ -39,6 +39,9 @@ EMPTY_QUERY_READ_UNITS = 0.5
 TICK_QUERIES_OF_TOPICS = 1  # unless TASKYARD_METRICS is off; read consistently, so that an empty one costs a whole unit
 EMPTY_CONSISTENT_QUERY_READ_UNITS = 1.0
 
+# A slot of a schedule that is handed over by itself, beside its job's record.
+SLOT_WRITE_UNITS = 12
+
 # A batch of changes projected, when all are of one type and one minute.
 PROJECTED_TABLE_REQUESTS = 2
 PROJECTED_WRITE_UNITS = 8  # of tasks; of messages 6, which are in no statistics

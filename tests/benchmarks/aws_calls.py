@@ -24,8 +24,10 @@ from typing import Any
 from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
+from chalicelib.core.schedules import Schedule
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.tick import tick
+from chalicelib.engine.commands import schedules
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
@@ -229,6 +231,22 @@ def ticking(bench: Bench, meter: Meter) -> Measured:
     """One run of the clock with nothing to do."""
     with meter.measuring(1) as measured:
         tick(bench.yard, lambda: True)
+    return measured
+
+
+def handing_over(bench: Bench, meter: Meter) -> Measured:
+    """One run of the clock with one slot of a schedule to hand over."""
+    now_ms = bench.clock()
+    work = {"type": "bench.task", "input": 1}
+    every_minute = Schedule(
+        name="bench", uid="bench", every_ms=60_000, work=work, created_at_ms=now_ms, updated_at_ms=now_ms
+    )
+    schedules.create(bench.yard, every_minute)
+    tick(bench.yard, lambda: True)  # what it does once an hour is done
+    bench.clock.move(60_000)
+    with meter.measuring(1) as measured:
+        tick(bench.yard, lambda: True)
+    schedules.remove(bench.yard, "bench")
     return measured
 
 

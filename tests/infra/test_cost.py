@@ -180,6 +180,13 @@ class TestJobs:
         kept = 1.15 * 0.25 + 0.79 * 0.20
         assert added.usd == pytest.approx(3.50 + 1.3 * 0.40 + units + functions + logs + kept, abs=1e-4)
 
+    def test_slots_of_a_schedule_that_runs_every_minute(self) -> None:
+        _, added = bills(deployed(), Load(jobs=0, slots=43_800))
+        assert amounts(added) == {(Item.TABLE_WRITE, "slots of schedules"): 525_600}
+        assert added.usd == pytest.approx(0.3285)
+        with pytest.raises(InvalidInput, match="slots"):
+            bills(deployed(), Load(jobs=0, slots=-1))
+
     def test_a_payload_of_a_kilobyte_is_an_item_of_two(self) -> None:
         _, added = bills(deployed(), Load(jobs=1, payload_bytes=1_024))
         assert amounts(added)[Item.TABLE_WRITE, "publish"] == 4
@@ -325,6 +332,7 @@ class Measurements:
     told_ticks: dict[str, Measured]
     tick_of_the_hour: Measured
     projected: dict[str, Measured]
+    slot: Measured
 
 
 def payload(size_bytes: int) -> dict[str, str]:
@@ -368,9 +376,10 @@ def measured() -> Measurements:
             bench.clock.move(aws_calls.RETRY_MS)
             with meter.measuring(BATCH) as polled_again:
                 _poll_until(bench, BATCH)
+            slot = aws_calls.handing_over(bench, meter)
     return Measurements(
         published, about_a_target, in_bulk, succeeded, polled, completed, stored, failed, after_failure,
-        failed_by_client, polled_again, tick, told_ticks, tick_of_the_hour, projected,
+        failed_by_client, polled_again, tick, told_ticks, tick_of_the_hour, projected, slot,
     )  # fmt: skip
 
 
@@ -501,6 +510,10 @@ class TestTheFiguresAreStillTrue:
         more_units = found.read_units - measured.tick.read_units
         assert more_units == of_topics * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
         assert found.logged_bytes == 0
+
+    def test_a_slot_of_a_schedule(self, measured: Measurements) -> None:
+        job = figures.PUBLISHED_IN_BULK_WRITE_UNITS
+        assert measured.slot.write_units == figures.TICK_WRITES + job + figures.SLOT_WRITE_UNITS
 
     @pytest.mark.parametrize("metrics", METRICS)
     def test_a_batch_of_changes(self, measured: Measurements, metrics: str) -> None:
