@@ -51,7 +51,7 @@ def paused(as_json: bool) -> None:
             "type": found.type,
             "queue": found.queue,
             "since": found.since.isoformat(timespec="seconds"),
-            "state": "resuming" if found.resuming else "paused",
+            "state": "resuming" if found.resuming else "waits for a handler" if found.unhandled else "paused",
         }
         for found in pauses.paused()
     ]

@@ -24,12 +24,16 @@ from chalicelib.services.records import EPOCH, MILLISECOND
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Something that is paused: a ``type`` (or topic), or a ``queue``. ``resuming``: it is sent out again."""
+    """Something that is paused: a ``type`` (or topic), or a ``queue``.
+
+    ``resuming``: it is sent out again. ``unhandled``: nobody paused it; its jobs wait for a handler of their type.
+    """
 
     type: str | None
     queue: str | None
     since: datetime
     resuming: bool
+    unhandled: bool = False
 
 
 def pause(type: str | None = None, *, queue: str | None = None) -> None:  # noqa: A002  # every dialect's word for it
@@ -53,6 +57,7 @@ def paused() -> Sequence[Paused]:
             queue=pause.target.removeprefix(pausing.QUEUE) if pause.target.startswith(pausing.QUEUE) else None,
             since=EPOCH + pause.since_ms * MILLISECOND,
             resuming=pause.resuming,
+            unhandled=pause.unhandled,
         )
         for pause in pausing.paused(installation.yard())
     ]

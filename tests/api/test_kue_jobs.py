@@ -8,6 +8,7 @@ import pytest
 
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.services import installation, pauses
 from tests.support.kue import created, delete, put, shown, work_off
 from tests.support.service import Service
 from tests.support.tasks import create, detail, problem
@@ -224,7 +225,8 @@ class TestWithoutHandler:
         work_off(api)
         api.tick()
         assert [shown(api, job_id)["state"] for job_id in job_ids] == ["inactive", "inactive"]
-        assert [pause.unhandled for pause in api.yard.pauses.all() if pause.target == f"type#{kind}"] == [True]
+        with installation.using(api.yard):
+            assert [found.unhandled for found in pauses.paused() if found.type == kind] == [True]
         late = created(api, kind, 3)
         work_off(api)
         deployed = replace(api.yard, handlers=Registry.of([task(kind)(tenfold)]))
