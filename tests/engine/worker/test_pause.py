@@ -13,6 +13,7 @@ from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.publish import wait_list
@@ -218,3 +219,66 @@ def test_what_can_be_no_name_cannot_be_paused(name: str) -> None:
     for target in (type_target, queue_target):
         with pytest.raises(InvalidInput, match="1 to 400 characters"):
             target(name)
+
+
+# -- a type without a handler -------------------------------------------------------------------------
+
+
+@task("late")
+def late(given: Any) -> None:
+    RAN.append(given)
+
+
+def deploy(w: World, *more: Any) -> None:
+    w.restart(Registry.of([t, other, lone, news, *more]))
+
+
+@pytest.fixture
+def undeployed(w: World) -> Iterator[World]:
+    deploy(w)
+    yield w
+    deploy(w)
+
+
+def test_a_type_waits_for_its_handler_in_order(undeployed: World) -> None:
+    w, target = undeployed, type_target("late")
+    later = a_task(w, "later", "late", waits_for_handler=True)
+    urgent = a_task(w, "urgent", "late", waits_for_handler=True, priority=20)
+    w.go_on()
+    assert (RAN, w.messages(), waiting_for(w, target)) == ([], [], [urgent, later])
+    assert [(found.target, found.unhandled) for found in paused(w.yard)] == [(target, True)]
+    deploy(w, late)
+    a_task(w, "at once", "late")
+    w.deliver()
+    assert RAN == ["at once"]
+    w.go_on()
+    assert (RAN, paused(w.yard)) == (["at once", "urgent", "later"], [])
+
+
+def test_a_pause_that_somebody_asked_for_outlasts_the_handlers_deployment(undeployed: World) -> None:
+    w, target = undeployed, type_target("late")
+    waits = a_task(w, "waits", "late", waits_for_handler=True)
+    w.deliver()
+    pause(w.yard, target)
+    deploy(w, late)
+    w.go_on()
+    assert (RAN, waiting_for(w, target)) == ([], [waits])
+    assert resume(w.yard, target) == 1
+    w.go_on()
+    assert RAN == ["waits"]
+
+
+def test_what_is_paused_already_stays_so(undeployed: World) -> None:
+    w, target = undeployed, type_target("late")
+    pause(w.yard, target)
+    w.yard.pauses.begin_unhandled(target, w.clock.ms)
+    assert [(found.target, found.unhandled) for found in paused(w.yard)] == [(target, False)]
+
+
+def test_resumed_without_a_handler_it_waits_again(undeployed: World) -> None:
+    w, target = undeployed, type_target("late")
+    waits = a_task(w, "waits", "late", waits_for_handler=True)
+    w.deliver()
+    assert resume(w.yard, target) == 1
+    w.go_on()
+    assert (waiting_for(w, target), w.job(waits).attempts) == ([waits], 0)
