@@ -189,8 +189,7 @@ class TestOneStack:
         assert polled["id"] == waiting
         renewed = again.create("text.statistics", {"text": "one two three"})
         until(lambda: again.task(renewed)["status"] == "success")
-        counted = Counter(job.state for job in jobs if job.type == "text.statistics") + Counter([State.SUCCESS])
-        becomes(counted, lambda: counters_of(dynamodb, "text.statistics"))
+        until(lambda: counters_of(dynamodb, "text.statistics") == states_of(dynamodb, "text.statistics"))
 
         source.taskyard("destroy", "--stage", STAGE, "--yes", "--data")
         assert _everything(found.endpoint_url) == {"functions": {}, "sources": {}, "stacks": {}, "tables": []}
@@ -264,6 +263,11 @@ def jobs_of(dynamodb: Any) -> list[Job]:
     )
     records = [decoded(from_attribute_values(item)) for page in pages for item in page["Items"]]
     return [record for record in records if isinstance(record, Job)]
+
+
+def states_of(dynamodb: Any, task_type: str) -> Counter[State]:
+    """In which states the jobs of a type are."""
+    return Counter(job.state for job in jobs_of(dynamodb) if job.type == task_type)
 
 
 def counters_of(dynamodb: Any, task_type: str) -> Counter[State]:

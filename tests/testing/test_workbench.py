@@ -17,6 +17,7 @@ import chalicelib.tasks
 from chalicelib import aws, schedule
 from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound
 from chalicelib.core.job_events import JobEvent
+from chalicelib.core.lanes import DEFAULT_BANDS
 from chalicelib.core.retry import Fixed
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.handlers.declare import on, subscribe, task
@@ -25,6 +26,7 @@ from chalicelib.services import messages, tasks
 from chalicelib.testing import Posted, Restless, Workbench, workbench_fixture
 from chalicelib.testing import cloud as clouds
 from chalicelib.testing import world as worlds
+from tests.support.yards import SETTINGS
 
 PROJECT = Path(__file__).parents[2]
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -281,3 +283,12 @@ def test_without_moto_it_says_what_to_install() -> None:
     assert run.returncode == 1
     assert "the test kit needs moto, which stands in for AWS" in run.stderr
     assert "pip install 'taskyard[testing]'" in run.stderr
+
+
+def test_a_cloud_within_another_leaves_nothing_of_it_for_later_ones() -> None:
+    consumed = {"default": DEFAULT_BANDS}
+    more = {**consumed, "news": DEFAULT_BANDS}
+    with clouds.cloud(SETTINGS, more, lambda: 0), clouds.cloud(SETTINGS, consumed, lambda: 0):
+        assert any("-news-" in name for name in clouds.queues())  # moto has one cloud for all
+    with clouds.cloud(SETTINGS, consumed, lambda: 0):
+        assert [name for name in clouds.queues() if "-news-" in name] == []
