@@ -7,6 +7,7 @@ smaller is sooner.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -14,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN, PRIORITY_OF
 from chalicelib.core.naming import is_name
-from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, Named
+from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, backoff_from
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
 from chalicelib.http.models import NAME_MAX_CHARS
@@ -127,18 +128,13 @@ def _type_in(entry: Any) -> str:
 
 
 def _backoff(options: KueOptions) -> Backoff:
-    """What a job waits before another attempt: without a wish nothing, without a delay of its own the job's."""
-    delay_ms = options.delay or 0
-    match options.backoff:
-        case True:
-            return Fixed(min(delay_ms, DELAY_MAX_MS))
-        case str(name) if name:
-            return Named(name)
-        case KueBackoff(type=kind, delay=own_ms, max_delay=cap_ms):
-            wait_ms = min(own_ms or delay_ms, DELAY_MAX_MS)
-            return (
-                Fixed(wait_ms)
-                if kind == "fixed"
-                else Exponential(2 * wait_ms, min(cap_ms or DELAY_MAX_MS, DELAY_MAX_MS))
-            )
-    return Fixed(0)
+    """What a job waits before another attempt: nothing, unless it asks for a wait; its delay, unless that names one."""
+    delay_ms, how = min(options.delay or 0, DELAY_MAX_MS), options.backoff
+    if not how:
+        return Fixed(0)
+    if not isinstance(how, KueBackoff):
+        return backoff_from(how, delay_ms)
+    found = backoff_from({"delay": min(how.delay or delay_ms, DELAY_MAX_MS), "type": how.type}, delay_ms)
+    if isinstance(found, Exponential) and how.max_delay is not None:
+        return replace(found, cap_ms=min(how.max_delay, DELAY_MAX_MS))
+    return found

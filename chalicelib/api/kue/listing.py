@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
@@ -18,11 +19,12 @@ from chalicelib.api.kue.words import (
 )
 from chalicelib.api.paging import bodies_of
 from chalicelib.core.errors import InvalidInput, NotFound
-from chalicelib.core.projection import Measure
+from chalicelib.core.projection import Group, Measure
 from chalicelib.core.states import Kind
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
 from chalicelib.services.task_lists import search_ids
+from chalicelib.store.insights import Standing
 from chalicelib.store.job_lists import OFFSET_MAX, JobQuery
 
 if TYPE_CHECKING:
@@ -105,7 +107,9 @@ def jobs_in_state_or_of_type(yard: Yard, path: Three) -> Shown | Count:
     if Range.read(path.second) is not None:
         return _jobs(yard, *_state_or_type(path.first), path.second, path.third)
     if path.third == "stats":
-        return Count(count=_counts(yard, path.first)[KueState(path.second)] if path.second in ENGINE_STATES else 0)
+        if path.second not in ENGINE_STATES:
+            return Count(count=0)
+        return Count(count=_counts(yard, _standings(yard, path.first), path.first)[KueState(path.second)])
     return _jobs_of_type(yard, path, "asc")
 
 
@@ -118,7 +122,7 @@ def jobs_of_type_ordered(yard: Yard, path: Four) -> Shown:
 @router.get("/job/types", scope="task")
 def job_types(yard: Yard) -> list[str]:
     """The types of all jobs there are or have been."""
-    return sorted({group.type for group in yard.insights.standings() if group.kind == Kind.TASK})
+    return sorted({group.type for group in _standings(yard)})
 
 
 @router.get("/job/search", scope="task")
@@ -133,8 +137,9 @@ def search_jobs(yard: Yard, query: SearchQuery) -> list[str]:
 @router.get("/stats", scope="task")
 def stats(yard: Yard) -> Stats:
     """Count jobs by state; numbers are as of the change stream: about a second old."""
-    counts = _counts(yard)
-    totals = [standing.totals for group, standing in yard.insights.standings().items() if group.kind == Kind.TASK]
+    standings = _standings(yard)
+    counts = _counts(yard, standings)
+    totals = [standing.totals for standing in standings.values()]
     succeeded = sum(total[Measure.SUCCEEDED] for total in totals)
     return Stats(
         inactive_count=counts[KueState.INACTIVE],
@@ -190,13 +195,22 @@ def _place(yard: Yard, query: JobQuery, wanted: Range) -> tuple[int, int, bool]:
     return first, min(last, total - 1) - first + 1, False
 
 
-def _counts(yard: Yard, type: str | None = None) -> Counter[KueState]:  # noqa: A002
-    """How many jobs are in each of kue's states, of a type or of all."""
+def _standings(yard: Yard, type: str | None = None) -> dict[Group, Standing]:  # noqa: A002
+    """Where the groups of tasks stand, of a type or of all."""
+    found = yard.insights.standings().items()
+    return {group: each for group, each in found if group.kind == Kind.TASK and type in (None, group.type)}
+
+
+def _counts(
+    yard: Yard,
+    standings: Mapping[Group, Standing],
+    type: str | None = None,  # noqa: A002
+) -> Counter[KueState]:
+    """How many jobs of ``standings``, which are those of a type or of all, are in each of kue's states."""
     counts: Counter[KueState] = Counter()
-    for group, states in yard.insights.counters().items():
-        if group.kind == Kind.TASK and type in (None, group.type):
-            for state, number in states.items():
-                counts[STATE_OF[state]] += number
+    for standing in standings.values():
+        for state, number in standing.states.items():
+            counts[STATE_OF[state]] += number
     if counts[KueState.INACTIVE] > 0:
         delayed = yard.lists.page(query_of(KueState.DELAYED, type, yard.now_ms()), 0, 1).total
         counts[KueState.DELAYED] = min(delayed, counts[KueState.INACTIVE])
