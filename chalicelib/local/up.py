@@ -114,7 +114,7 @@ class _Session:
     def _caught(self, signal_number: int, _frame: FrameType | None) -> None:
         self._signals.put(signal_number)  # the one queue that a signal handler may use
 
-    def _attend(self, timeout_s: float | None) -> None:
+    def _attend(self, timeout_s: float) -> None:
         """Wait for a signal, or for what is worked on to end. The second signal kills everything."""
         try:
             came = self._signals.get(timeout=timeout_s)
@@ -130,8 +130,8 @@ class _Session:
         with ThreadPoolExecutor(1) as thread:
             done = thread.submit(work)
             done.add_done_callback(lambda _: self._signals.put(None))
-            while not done.done():
-                self._attend(None)
+            while not done.done():  # looked at again and again: the signal may interrupt another thread than this one
+                self._attend(LOOK_PAUSE_S)
             return done.result()
 
     def _end_now(self, exit_code: int) -> NoReturn:

@@ -1,0 +1,57 @@
+"""`taskyard up` listens to signals, whichever of its threads the system interrupts for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from chalicelib.local.supervisor import Supervisor
+from chalicelib.local.up import KILLED_EXIT_CODE, STOP_SIGNALS, _Session
+
+PATIENCE_S = 30.0
+
+
+class Interrupted:
+    """A supervisor whose threads get the signals: one while it starts, one while it stops, which only a kill ends."""
+
+    def __init__(self) -> None:
+        self.killed = threading.Event()
+
+    def start(self) -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def failure(self) -> str | None:
+        return None
+
+    def stop(self) -> bool:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        self.killed.wait(PATIENCE_S)
+        return True
+
+    def kill(self) -> None:
+        self.killed.set()
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+def test_a_second_signal_kills_everything_though_another_thread_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    session = _Session(cast(Supervisor, cast(Any, Interrupted())), lambda: None, Console(stderr=True), PATIENCE_S)
+    with pytest.raises(SystemExit) as ended:
+        session.run()
+    assert ended.value.code == KILLED_EXIT_CODE
