@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import sys
 import threading
@@ -39,6 +40,14 @@ class Interrupted:
         self.killed.set()
 
 
+class Bounded(queue.SimpleQueue[int | None]):
+    """A queue on which nobody waits for ever: a signal that interrupts another thread does not end the wait."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> int | None:
+        assert timeout is not None
+        return super().get(block, timeout)
+
+
 @pytest.fixture(autouse=True)
 def _signals_as_before() -> Iterator[None]:
     before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
@@ -52,6 +61,7 @@ def test_a_second_signal_kills_everything_though_another_thread_was_interrupted(
 ) -> None:
     monkeypatch.setattr(os, "_exit", sys.exit)
     session = _Session(cast(Supervisor, cast(Any, Interrupted())), lambda: None, Console(stderr=True), PATIENCE_S)
+    session._signals = Bounded()
     with pytest.raises(SystemExit) as ended:
         session.run()
     assert ended.value.code == KILLED_EXIT_CODE
