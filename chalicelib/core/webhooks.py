@@ -9,9 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -23,12 +26,14 @@ PREFIX = "whsec_"
 KEY_BYTES = 32
 ID_BYTES = 6
 URL_MAX_CHARS = 2_048
+RETRY_AFTER_MAX_S = 3_600
 SIGNATURE_HEADER = "Taskyard-Signature"
 EVENT_HEADER = "Taskyard-Event"
 EVENT_ID_HEADER = "Taskyard-Event-Id"
 WEBHOOK_HEADER = "Taskyard-Webhook"
 
 _PRINTABLE = re.compile(r"[!-~]+")  # ASCII without spaces
+_DIGITS = re.compile(r"[0-9]{1,20}")
 _NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address is in its last 32 bits: RFC 6052
 
 
@@ -109,6 +114,23 @@ def split_url(url: str) -> SplitResult:
     except ValueError as error:
         raise _bad_url("a host, and a port of 0 to 65535 if any", str(error)) from error
     return parts
+
+
+def retry_after_s(text: str | None, now_s: float) -> int | None:
+    """How long a Retry-After header asks to wait, 0 to 3,600 s; ``None`` where it is absent or neither form of it.
+
+    It is a number of seconds, or the moment itself as an HTTP date (RFC 9110, 10.2.3); ``now_s`` is since 1970.
+    """
+    if text is None:
+        return None
+    if _DIGITS.fullmatch(text.strip()):
+        return min(int(text.strip()), RETRY_AFTER_MAX_S)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0, min(math.ceil(aware.timestamp() - now_s), RETRY_AFTER_MAX_S))
 
 
 def is_public(address: str) -> bool:

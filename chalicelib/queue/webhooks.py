@@ -1,9 +1,8 @@
-"""Posting to a webhook: to an address that was looked up once and may be called, in a bounded time.
+"""Posting to a URL of somebody else's: to an address that was looked up once and may be called, in a bounded time.
 
 The name is resolved here and the connection made to that very address, so that no second look-up can lead elsewhere
-(DNS rebinding). Redirects are not followed, and no proxy of the environment is asked. One deadline holds for the whole
-exchange: each read waits only for what is left of it, so a receiver that sends a byte now and then gains nothing. The
-body of the answer is not read.
+(DNS rebinding); a kept connection is used only while the name still has its address. Redirects are not followed.
+Whatever the receiver answers is a ``Reply``; whoever calls decides what it means.
 """
 
 from __future__ import annotations
@@ -12,112 +11,142 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from http.client import HTTPConnection, HTTPException
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPException
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from chalicelib.core.webhooks import is_public, split_url
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.version import VERSION
+from chalicelib.core.webhooks import checked_url, is_public, retry_after_s, split_url
+from chalicelib.queue.connections import Connection, Origin, kept
 
-CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 10.0  # for connecting, proving, sending, and the head of the answer together
+HEAD_BYTES = 1_024
+USER_AGENT = f"Taskyard/{VERSION}"
 PORTS = {"http": 80, "https": 443}
+CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # what a connection ends with that the other closed
 
 Resolve = Callable[..., list[Any]]  # socket.getaddrinfo
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the receiver answered: any status, a redirect, too."""
+
+    status: int
+    head: bytes = b""  # the first 1,024 bytes of the body
+    retry_after_s: int | None = None  # what it asks to wait, 0 to 3,600
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has taken the request: 2xx."""
+        return 200 <= self.status < 300
+
+
 class NotTaken(Exception):
-    """The webhook has not taken the request; the text says why, and tells neither its URL nor its secret."""
+    """There is no answer. The text says why, and tells neither path nor query of the URL, nor a header.
+
+    ``refused`` says that the URL may not be called, for its form or for where its name leads, so nobody was.
+    Otherwise there was no answer this time.
+    """
+
+    def __init__(self, why: str, *, refused: bool = False) -> None:
+        super().__init__(why)
+        self.refused = refused
 
 
 def post(
-    url: str, body: bytes, headers: Mapping[str, str], *, local: bool, resolve: Resolve = socket.getaddrinfo
-) -> None:
-    """Post ``body`` and return once it was answered 2xx; raises ``NotTaken``.
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    local: bool,
+    timeout_s: float = TIMEOUT_S,
+    resolve: Resolve = socket.getaddrinfo,
+) -> Reply:
+    """Post ``body`` and return the answer; raises ``NotTaken`` if none came within ``timeout_s``.
 
-    Unless ``local``, only public addresses are called: a name of which one address is not public is refused.
+    Unless ``local``, only https URLs and public addresses are called: a name of which one address is not public is
+    refused. The time is for all of it, from connecting to the first 1,024 bytes of the answer's body.
     """
-    ends_s = time.monotonic() + TIMEOUT_S
-    parts = split_url(url)
-    host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-    address = _address(host, port, local, resolve)
+    ends_s = time.monotonic() + timeout_s
+    parts = split_url(_allowed(url, local))
+    origin = Origin(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
+    addresses = _addresses(origin, local, resolve)
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-    connection = HTTPConnection(host, port)
+    every_header = {**headers, "User-Agent": USER_AGENT, "Host": _host_header(origin.host, parts.port)}
+
+    def exchange(connection: Connection) -> Reply:
+        return _exchange(connection, target, body, every_header, ends_s)
+
     try:
-        connection.sock = _connected(parts.scheme, address, host, port, ends_s)
-        connection.request("POST", target, body, {**headers, "Host": _host_header(host, parts.port)})
-        status = connection.getresponse().status
+        reused = kept.take(origin, addresses)
+        if reused is not None:
+            with suppress(_ClosedIdle):
+                return exchange(reused)
+        return exchange(Connection(origin, addresses[0]))
     except (HTTPException, OSError, ValueError) as error:
-        raise NotTaken(f"no answer within {TIMEOUT_S:g} s, or none that is HTTP: {type(error).__name__}") from None
-    finally:
-        connection.close()
-    if not 200 <= status < 300:
-        raise NotTaken(f"it answered {status}")
+        raise NotTaken(_why(error, timeout_s)) from None
 
 
-class _Plain(socket.socket):
-    """A socket whose reads end at ``ends_s`` (of the monotonic clock), however often something comes."""
-
-    ends_s: float
-
-    def recv_into(self, *arguments: Any) -> int:
-        """Read what comes before the end; raises ``TimeoutError`` then."""
-        self.settimeout(_left_s(self.ends_s))
-        return super().recv_into(*arguments)
+class _ClosedIdle(OSError):
+    """The receiver had closed a kept connection before the request came: it has seen nothing of it."""
 
 
-class _Secure(ssl.SSLSocket):
-    """The same over TLS."""
-
-    ends_s: float
-
-    def recv_into(self, *arguments: Any) -> int:
-        """Read what comes before the end; raises ``TimeoutError`` then."""
-        self.settimeout(_left_s(self.ends_s))
-        return super().recv_into(*arguments)
-
-
-def _connected(scheme: str, address: str, host: str, port: int, ends_s: float) -> socket.socket:
-    """A connection to an address, which must prove over TLS to be the host's. What is sent has the same end."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    plain = _Plain(family, socket.SOCK_STREAM)
-    plain.ends_s = ends_s
+def _exchange(connection: Connection, target: str, body: bytes, headers: Mapping[str, str], ends_s: float) -> Reply:
+    """One request and its answer. The connection is kept if the answer was read whole, and closed otherwise."""
+    was_kept, whole = connection.sock is not None, False
     try:
-        plain.settimeout(min(CONNECT_TIMEOUT_S, _left_s(ends_s)))
-        plain.connect((address, port))
-        plain.settimeout(_left_s(ends_s))
-        if scheme == "http":
-            return plain
-        context = ssl.create_default_context()
-        context.sslsocket_class = _Secure
-        secure: Any = context.wrap_socket(plain, server_hostname=host)
-    except BaseException:
-        plain.close()
+        connection.begin(ends_s)
+        connection.request("POST", target, body, headers)
+        response = connection.getresponse()
+        head = response.read(HEAD_BYTES)
+        whole = response.isclosed() and connection.sock is not None and response.status >= 200
+    except CLOSED as error:
+        if was_kept and not connection.answered:
+            raise _ClosedIdle from error
         raise
-    secure.ends_s = ends_s
-    secure.settimeout(_left_s(ends_s))
-    connected: socket.socket = secure
-    return connected
+    finally:
+        if whole:
+            kept.keep(connection)
+        else:
+            connection.close()
+    return Reply(response.status, head, retry_after_s(response.headers["Retry-After"], time.time()))
 
 
-def _left_s(ends_s: float) -> float:
-    """Seconds until the end. Raises ``TimeoutError`` once there are none."""
-    left_s = ends_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError("the time for the exchange is over")
-    return left_s
+def _why(error: Exception, timeout_s: float) -> str:
+    """Why there is no answer, without an address or what was sent."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not verified: {error.verify_message}"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    if isinstance(error, OSError):
+        return f"no connection, or one that was lost: {type(error).__name__}"
+    return f"its answer is no HTTP: {type(error).__name__}"
 
 
-def _address(host: str, port: int, local: bool, resolve: Resolve) -> str:
-    """The address to call for a host; raises ``NotTaken`` where there is none that may be called."""
+def _allowed(url: str, local: bool) -> str:
+    """``url``, if its form lets it be called; raises ``NotTaken``."""
     try:
-        found = [entry[4][0] for entry in resolve(host, port, type=socket.SOCK_STREAM)]
+        return checked_url(url, local=local)
+    except InvalidInput as error:
+        raise NotTaken(f"its URL may not be called: expected {error.expected}", refused=True) from None
+
+
+def _addresses(origin: Origin, local: bool, resolve: Resolve) -> list[str]:
+    """The addresses of a host; raises ``NotTaken`` where there is none, or one that may not be called."""
+    try:
+        found = [str(entry[4][0]) for entry in resolve(origin.host, origin.port, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError):
         found = []
     if not found:
         raise NotTaken("its host has no address")
-    if not local and not all(is_public(address) for address in found):
-        raise NotTaken("its host has an address that is not public")
-    return str(found[0])
+    closed = [] if local else [address for address in found if not is_public(address)]
+    if closed:
+        raise NotTaken(f"its host has an address that is not public: {closed[0]}", refused=True)
+    return found
 
 
 def _host_header(host: str, port: int | None) -> str:

@@ -32,6 +32,7 @@ from chalicelib.functions.events import LambdaContext, batch_response, received
 from chalicelib.local.lambda_events import scheduled_event, sqs_event
 from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
+from chalicelib.queue.webhooks import Reply
 from chalicelib.services.current import at_work
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.ledger import STATE_PART, decoded
@@ -260,9 +261,10 @@ class World:
         """The function of hooks, whose posts go nowhere."""
         return batch_response(events.deliver(yard, received(event), context.get_remaining_time_in_millis, self._post))
 
-    def _post(self, url: str, body: bytes, headers: Mapping[str, str], *, local: bool) -> None:
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str], *, local: bool) -> Reply:
         del local
         self.posted.append(Posted(url, json.loads(body), dict(headers)))
+        return Reply(204)
 
     def _restless_job(self) -> str:
         unfinished = [f"{job.kind} {job.id} ({job.type}, {job.state})" for job in self.jobs() if not job.state.terminal]

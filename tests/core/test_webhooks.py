@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
@@ -14,6 +16,7 @@ from chalicelib.core.webhooks import (
     is_public,
     new_id,
     new_secret,
+    retry_after_s,
     signature,
 )
 
@@ -127,6 +130,40 @@ def test_a_url_that_nobody_takes(url: str, why: str) -> None:
     with pytest.raises(InvalidInput, match=why) as refused:
         checked_url(url, local=True)
     assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("0", 0),
+        (" 120 ", 120),
+        ("3601", 3_600),
+        ("9" * 20, 3_600),
+        ("9" * 5_000, None),
+        ("-1", None),
+        ("1.5", None),
+        ("٣", None),
+        ("", None),
+        ("soon", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 37),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 37),
+        ("Sun Nov  6 08:49:37 1994", 37),
+        ("Sun, 06 Nov 1994 08:48:00 GMT", 0),
+        ("Sun, 06 Nov 2094 08:49:37 GMT", 3_600),
+        ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 +" + "9" * 30, None),
+    ],
+)
+def test_what_retry_after_asks_for(text: str | None, expected: int | None) -> None:
+    assert retry_after_s(text, 784_111_740.0) == expected  # 08:49:00 on that day
+
+
+@settings(max_examples=50)
+@given(text=st.text())
+def test_whatever_a_receiver_writes_is_a_bounded_wait_or_none(text: str) -> None:
+    found = retry_after_s(text, 784_111_740.0)
+    assert found is None or 0 <= found <= 3_600
 
 
 def test_events_are_those_that_happen() -> None:

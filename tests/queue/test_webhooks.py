@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from chalicelib.queue import webhooks
-from chalicelib.queue.webhooks import NotTaken, post
+from chalicelib.queue import connections, webhooks
+from chalicelib.queue.connections import Connection, Origin, _Plain
+from chalicelib.queue.webhooks import NotTaken, Reply, post
 
 HOST = "hook.example"
+CERTIFICATE = "certificate.pem"
 BODY = b'{"event":"complete"}'
 HEADERS = {"Content-Type": "application/json", "Taskyard-Event": "complete"}
 
@@ -33,6 +37,7 @@ class Receiver:
 
     port: int
     seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    connections: int = 0
     drops: int = 0  # how often one that drips has sent something
     left: threading.Event = field(default_factory=threading.Event)  # the client has had enough of it
 
@@ -40,18 +45,27 @@ class Receiver:
         return f"{scheme}://{host}:{self.port}{path}"
 
 
+DRIPPING = {"/head": b"HTTP/1.1 200 OK\r\nX: x", "/body": b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\nx"}
+
+
 @contextmanager
 def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     release = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            receiver.connections += 1
+            super().setup()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.seen.append(("POST", self.path, dict(self.headers), body))
-            if self.path == "/dripping":
+            if self.path in DRIPPING:
                 with suppress(OSError):  # until the client has left
                     while not release.is_set():
-                        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: x" if not receiver.drops else b"x")
+                        self.wfile.write(b"x" if receiver.drops else DRIPPING[self.path])
                         receiver.drops += 1
                         release.wait(0.005)
                 receiver.left.set()
@@ -59,11 +73,13 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             if self.path == "/slow":
                 release.wait()
                 return
-            status = int(self.path.partition("?")[0].removeprefix("/") or 204)
-            self.send_response(status)
+            status, _, size = self.path.removeprefix("/").partition("?")
+            self.send_response(int(status))
             self.send_header("Location", "/200")
-            self.send_header("Content-Length", "0")
+            self.send_header("Retry-After", "17")
+            self.send_header("Content-Length", str(int(size or 0)))
             self.end_headers()
+            self.wfile.write(b"x" * int(size or 0))
 
         def log_message(self, *_: Any) -> None:
             return
@@ -83,10 +99,34 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
         thread.join()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with receiving() as found:
         yield found
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[Receiver]:
+    """One over TLS, whose certificate nobody has signed, and is in SSL_CERT_FILE of whoever wants to trust it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path, HOST))
+    with receiving(context) as found:
+        yield found
+
+
+@pytest.fixture
+def trusted(secure: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Receiver:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / CERTIFICATE))
+    connections.trust.cache_clear()
+    return secure
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    connections.kept.forget()
+    yield
+    connections.kept.forget()
+    connections.trust.cache_clear()
 
 
 def to(*addresses: str) -> Any:
@@ -99,95 +139,254 @@ def to(*addresses: str) -> Any:
     return resolve
 
 
+def send(url: str, *, local: bool = True, timeout_s: float = 10.0, resolve: Any = None) -> Reply:
+    return post(url, BODY, HEADERS, local=local, timeout_s=timeout_s, resolve=resolve or to("127.0.0.1"))
+
+
+# -- what is sent, and what comes back ----------------------------------------------------------------
+
+
 def test_the_request_is_posted_whole_to_the_address_that_was_looked_up(receiver: Receiver) -> None:
-    receiver.seen.clear()
-    post(receiver.url("/201?token=x"), BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
+    assert send(receiver.url("/201?7")) == Reply(201, b"x" * 7, 17)
     ((method, path, headers, body),) = receiver.seen
-    assert (method, path, body) == ("POST", "/201?token=x", BODY)
+    assert (method, path, body) == ("POST", "/201?7", BODY)
     assert headers["Host"] == f"{HOST}:{receiver.port}"
+    assert headers["User-Agent"] == f"Taskyard/{metadata.version('taskyard')}"
     assert {name: headers[name] for name in HEADERS} == HEADERS
 
 
-@pytest.mark.parametrize("status", [302, 404, 500])
-def test_only_2xx_counts_and_a_redirect_is_not_followed(receiver: Receiver, status: int) -> None:
-    receiver.seen.clear()
-    with pytest.raises(NotTaken, match=f"^it answered {status}$"):
-        post(receiver.url(f"/{status}"), BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (299, True), (302, False), (410, False), (500, False)])
+def test_every_answer_is_one_and_a_redirect_is_not_followed(receiver: Receiver, status: int, ok: bool) -> None:
+    reply = send(receiver.url(f"/{status}"))
+    assert (reply.status, reply.ok) == (status, ok)
     assert len(receiver.seen) == 1
 
 
-def test_who_does_not_answer_in_time_has_not_taken_it(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "TIMEOUT_S", 0.2)
-    with pytest.raises(NotTaken, match=r"no answer within 0\.2 s, or none that is HTTP: TimeoutError"):
-        post(receiver.url("/slow"), BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
+def test_of_an_answer_the_head_is_read(receiver: Receiver) -> None:
+    assert send(receiver.url("/200?5000")).head == b"x" * 1_024
+    assert send(receiver.url("/200?1024")).head == b"x" * 1_024
+    assert receiver.connections == 2  # nobody reads the rest of the first
 
 
-@pytest.mark.parametrize("secure", [False, True])
+# -- who does not answer ------------------------------------------------------------------------------
+
+
+def test_who_does_not_answer_in_time_has_not_taken_it(receiver: Receiver) -> None:
+    with pytest.raises(NotTaken, match=r"^no answer within 0\.2 s$") as missed:
+        send(receiver.url("/slow"), timeout_s=0.2)
+    assert not missed.value.refused
+
+
+@pytest.mark.parametrize("path", list(DRIPPING))
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_receiver_that_drips_has_no_more_time_than_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secure: bool
+    request: pytest.FixtureRequest, scheme: str, path: str
 ) -> None:
     """Each of its bytes comes in time; all of them together do not."""
-    context = None
-    if secure:
-        certificate = self_signed(tmp_path, HOST)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    monkeypatch.setattr(webhooks, "TIMEOUT_S", 1.0)
-    with receiving(context) as server:
-        url = server.url("/dripping", "https" if secure else "http")
-        with pytest.raises(NotTaken, match="no answer within 1 s"):
-            post(url, BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
-        assert server.left.wait(30)
-        assert server.drops > 1
+    server = request.getfixturevalue("trusted" if scheme == "https" else "receiver")
+    with pytest.raises(NotTaken, match=r"^no answer within 0\.5 s$"):
+        send(server.url(path, scheme), timeout_s=0.5)
+    assert server.left.wait(30)
+    assert server.drops > 1
 
 
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(NotTaken, match="ConnectionRefusedError") as refused:
-        post(f"http://{HOST}:{port}/t0ken", BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
+        send(f"http://{HOST}:{port}/t0ken")
     assert "t0ken" not in str(refused.value)
     assert refused.value.__cause__ is None  # whose text has the address
+    assert not refused.value.refused
+
+
+def test_what_is_no_http() -> None:
+    with spoken(b"SSH-2.0-OpenSSH\r\n\r\n") as (port, _), pytest.raises(NotTaken, match="no HTTP: BadStatusLine"):
+        send(f"http://{HOST}:{port}/")
+
+
+# -- who may be called --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "addresses", [["127.0.0.1"], ["10.0.0.1"], ["93.184.216.34", "169.254.169.254"], ["::1"], ["fe80::1%eth0"]]
+    ("addresses", "named"),
+    [
+        (["127.0.0.1"], "127.0.0.1"),
+        (["10.0.0.1"], "10.0.0.1"),
+        (["93.184.216.34", "169.254.169.254"], "169.254.169.254"),
+        (["::1"], "::1"),
+        (["fe80::1%eth0"], "fe80::1%eth0"),
+    ],
 )
-def test_no_address_that_is_not_public_is_called(receiver: Receiver, addresses: list[str]) -> None:
-    receiver.seen.clear()
-    with pytest.raises(NotTaken, match="not public"):
-        post(receiver.url("/200"), BODY, HEADERS, local=False, resolve=to(*addresses))
-    assert receiver.seen == []
+def test_no_address_that_is_not_public_is_called(receiver: Receiver, addresses: list[str], named: str) -> None:
+    with pytest.raises(NotTaken) as refused:
+        send(receiver.url("/200", "https"), local=False, resolve=to(*addresses))
+    assert str(refused.value) == f"its host has an address that is not public: {named}"
+    assert refused.value.refused
+    assert receiver.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://hook.example/t0ken", "https://"),
+        ("https://192.168.0.7/t0ken", "a public address"),
+        ("https://ann:t0ken@hook.example/", "no user name or password in it"),
+        ("https://hook.example/#t0ken", "no fragment"),
+    ],
+)
+def test_a_url_whose_form_forbids_it_is_not_looked_up(url: str, expected: str) -> None:
+    with pytest.raises(NotTaken) as refused:
+        send(url, local=False, resolve=to())
+    assert (str(refused.value), refused.value.refused) == (f"its URL may not be called: expected {expected}", True)
 
 
 def test_a_host_without_an_address(receiver: Receiver) -> None:
     def resolve(*_: Any, **__: Any) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
-    with pytest.raises(NotTaken, match="its host has no address"):
-        post(receiver.url("/200"), BODY, HEADERS, local=False, resolve=resolve)
+    with pytest.raises(NotTaken, match=r"^its host has no address$") as missed:
+        send(receiver.url("/200", "https"), local=False, resolve=resolve)
+    assert not missed.value.refused
 
 
-def test_tls_proves_the_host_and_not_the_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    certificate = self_signed(tmp_path, HOST)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    with receiving(context) as server:
-        url = server.url("/200", "https")
-        with pytest.raises(NotTaken, match="SSLCertVerificationError"):  # signed by nobody we know
-            post(url, BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        post(url, BODY, HEADERS, local=True, resolve=to("127.0.0.1"))
-        with pytest.raises(NotTaken, match="SSLCertVerificationError"):
-            post(
-                server.url("/200", "https", "other.example"),
-                BODY,
-                HEADERS,
-                local=True,
-                resolve=lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))],
-            )
-        assert len(server.seen) == 1
+def test_tls_proves_the_host_and_not_the_address(secure: Receiver, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(NotTaken, match=r"^its certificate is not verified: self.signed certificate$") as missed:
+        send(secure.url("/200", "https"))
+    assert not missed.value.refused
+    request.getfixturevalue("trusted")
+    assert send(secure.url("/200", "https")).ok
+    with pytest.raises(NotTaken, match="Hostname mismatch"):
+        send(
+            secure.url("/200", "https", "other.example"),
+            resolve=lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", secure.port))],
+        )
+    assert len(secure.seen) == 1
+
+
+# -- connections that are kept ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_serves_one_after_the_other(request: pytest.FixtureRequest, scheme: str) -> None:
+    server = request.getfixturevalue("trusted" if scheme == "https" else "receiver")
+    assert [send(server.url(path, scheme)).status for path in ("/200?9", "/500", "/204")] == [200, 500, 204]
+    assert server.connections == 1
+
+
+def test_a_kept_connection_serves_no_other_host_nor_one_that_was_idle_for_long(receiver: Receiver) -> None:
+    send(receiver.url("/200"))
+    send(receiver.url("/200", host="127.0.0.1"), resolve=lambda *_, **__: [(2, 1, 6, "", ("127.0.0.1", 0))])
+    assert receiver.connections == 2
+    for connection in connections.kept._idle:
+        connection.idle_since_s -= connections.IDLE_MAX_S + 1
+    send(receiver.url("/200"))
+    assert receiver.connections == 3
+
+
+def test_a_kept_connection_is_used_only_while_the_name_has_its_address_and_may_be_called(
+    trusted: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "is_public", lambda address: address.startswith("127."))
+    url = trusted.url("/200", "https")
+    assert send(url, local=False).ok
+    with pytest.raises(NotTaken, match="no connection"):
+        send(url, local=False, resolve=to("127.0.0.9"))  # where nobody listens
+    with pytest.raises(NotTaken, match=r"not public: 10\.0\.0\.1$"):
+        send(url, local=False, resolve=to("127.0.0.1", "10.0.0.1"))
+    assert len(trusted.seen) == 1
+    assert send(url, local=False, resolve=to("127.0.0.9", "127.0.0.1")).ok
+    assert trusted.connections == 1
+
+
+def test_after_an_informational_answer_none_is_kept(receiver: Receiver) -> None:
+    assert send(receiver.url("/103")).status == 103
+    send(receiver.url("/200"))
+    assert receiver.connections == 2
+
+
+@contextmanager
+def spoken(*answers: bytes) -> Iterator[tuple[int, threading.Semaphore]]:
+    """A server that says one of these for each request and then closes, whatever the header says; and its closings."""
+    closed = threading.Semaphore(0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(30)
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as request:
+                while request.readline().strip():
+                    continue
+                request.read(len(BODY))
+                connection.sendall(answer)
+            closed.release()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], closed
+    finally:
+        thread.join(30)
+        listener.close()
+
+
+TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_one_that_the_receiver_closed_meanwhile_is_replaced(monkeypatch: pytest.MonkeyPatch, noticed: bool) -> None:
+    """Also where it closes right after the look."""
+    with spoken(TAKEN, TAKEN) as (port, closed):
+        assert send(f"http://{HOST}:{port}/").ok
+        assert closed.acquire(timeout=30)
+        if not noticed:
+            monkeypatch.setattr(Connection, "usable", True)
+        assert send(f"http://{HOST}:{port}/").ok
+
+
+def connected(host: str) -> tuple[Connection, socket.socket]:
+    """A connection to whoever has the other end."""
+    ours, theirs = socket.socketpair()
+    connection = Connection(Origin("http", host, 80), "127.0.0.1")
+    connection.sock = _Plain(fileno=ours.detach())
+    return connection, theirs
+
+
+def test_what_a_receiver_may_have_seen_is_not_sent_twice() -> None:
+    """Of a fresh connection, no answer at all; of a kept one, an answer that breaks off."""
+    with spoken(b"") as (port, _), pytest.raises(NotTaken, match="one that was lost: RemoteDisconnected"):
+        send(f"http://{HOST}:{port}/")
+    connection, theirs = connected(HOST)
+    connections.kept.keep(connection)
+    breaks_off = threading.Thread(target=lambda: (theirs.recv(9_999), theirs.sendall(b"HTTP/1.1 2"), theirs.close()))
+    breaks_off.start()
+    with pytest.raises(NotTaken, match="no HTTP: BadStatusLine"):
+        send(f"http://{HOST}/")
+    breaks_off.join(30)
+
+
+def test_few_are_kept_and_nobody_gets_one_that_another_has() -> None:
+    made = [connected(f"h{number}") for number in range(connections.KEPT_MAX + 1)]
+    for connection, _ in made:
+        connections.kept.keep(connection)
+    assert [connection.sock is None for connection, _ in made] == [True] + [False] * connections.KEPT_MAX
+    second, _ = made[1]
+    assert connections.kept.take(second.origin, ["127.0.0.1"]) is second
+    assert connections.kept.take(second.origin, ["127.0.0.1"]) is None
+    second.close()
+    for _, theirs in made:
+        theirs.close()
+
+
+def test_a_child_process_has_none_of_its_parents(receiver: Receiver) -> None:
+    send(receiver.url("/200"))
+    child = os.fork()
+    if child == 0:
+        os._exit(len(connections.kept._idle))
+    assert os.waitpid(child, 0) == (child, 0)
+    send(receiver.url("/200"))
+    assert receiver.connections == 1
 
 
 def self_signed(folder: Path, host: str) -> Path:
@@ -206,7 +405,7 @@ def self_signed(folder: Path, host: str) -> Path:
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    file = folder / "certificate.pem"
+    file = folder / CERTIFICATE
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -36,7 +36,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import HooksQueue, Letter
-from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, post
+from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, Reply, post
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import OBJECT_PLACE
@@ -49,7 +49,7 @@ DELIVERY_RESERVE_MS = round(TIMEOUT_S * 1_000) + 5_000  # what must be left of a
 FIRST_WAIT_S = 10
 LONGEST_WAIT_S = 3_600
 
-Post = Callable[..., None]  # chalicelib.queue.webhooks.post
+Post = Callable[..., Reply]  # chalicelib.queue.webhooks.post
 
 
 # -- who cares ----------------------------------------------------------------------------------------
@@ -248,7 +248,6 @@ class _Reporter:
         body = json.dumps(document_of(event), separators=(",", ":")).encode()
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": "taskyard",
             EVENT_HEADER: event.what.value,
             EVENT_ID_HEADER: event.id,
             WEBHOOK_HEADER: webhook.id,
@@ -256,12 +255,15 @@ class _Reporter:
         }
         began_ms = self.yard.now_ms()
         try:
-            self.call(webhook.url, body, headers, local=self.yard.settings.local)
+            reply = self.call(webhook.url, body, headers, local=self.yard.settings.local)
+            problem = None if reply.ok else f"it answered {reply.status}"
         except NotTaken as refused:
-            self.yard.silences.in_vain(webhook.id, began_ms, self.yard.now_ms())
-            return f"webhook {webhook.id}: {refused}"
-        self.yard.silences.taken(webhook.id)
-        return None
+            problem = str(refused)
+        if problem is None:
+            self.yard.silences.taken(webhook.id)
+            return None
+        self.yard.silences.in_vain(webhook.id, began_ms, self.yard.now_ms())
+        return f"webhook {webhook.id}: {problem}"
 
 
 def _hook_events(hooks: Iterable[Hook], event: JobEvent) -> None:

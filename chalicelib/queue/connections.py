@@ -1,0 +1,166 @@
+"""Connections to those who are told over HTTP: each to one address, each exchange with one deadline, a few kept.
+
+The deadline holds for everything that an exchange does: each read and each write waits only for what is left of it, so
+a receiver that sends a byte now and then gains nothing. A connection whose last answer was read whole is kept for a few
+seconds, for the next request to the same host at the same address. No proxy of the environment is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import HTTPConnection
+from typing import Any
+
+CONNECT_TIMEOUT_S = 5.0
+KEPT_MAX = 8  # in a process, whoever they lead to
+IDLE_MAX_S = 4.0  # less than the 5 s after which Node and uvicorn close one
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who is called. ``scheme`` is http or https."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class Connection(HTTPConnection):
+    """A connection to one address of an origin, which must prove over TLS to be the host's, not the address's."""
+
+    auto_open = 0  # http.client itself would look the host up
+    sock: Any
+
+    def __init__(self, origin: Origin, address: str) -> None:
+        super().__init__(origin.host, origin.port)
+        self.origin = origin
+        self.address = address
+        self.idle_since_s = 0.0  # since 1970: a frozen Lambda environment counts, too
+
+    def begin(self, ends_s: float) -> None:
+        """Connect where need be; what follows ends at ``ends_s`` (of the monotonic clock).
+
+        Raises ``OSError`` where there is no connection, ``ValueError`` for a host that TLS cannot name.
+        """
+        if self.sock is None:
+            self.sock = _connected(self.origin, self.address, ends_s)
+        self.sock.ends_s, self.sock.answered = ends_s, False
+
+    @property
+    def answered(self) -> bool:
+        """Whether any byte has come since the exchange began."""
+        return self.sock is None or bool(self.sock.answered)  # whoever closed it had read an answer
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent on it: it was idle for a moment only, and nothing came, nor its end."""
+        if not 0 <= time.time() - self.idle_since_s <= IDLE_MAX_S:
+            return False
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(self.sock, selectors.EVENT_READ)
+            return not waiting.select(0)
+
+
+class Kept:
+    """Idle connections of a process: ``KEPT_MAX`` at most, the newest first. For several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+
+    def take(self, origin: Origin, addresses: Collection[str]) -> Connection | None:
+        """One to an origin at one of these addresses, which nobody else gets; ``None`` where there is none."""
+        with self._lock:
+            fitting = [each for each in self._idle if each.origin == origin and each.address in addresses]
+            if not fitting:
+                return None
+            self._idle.remove(fitting[-1])
+        if fitting[-1].usable:
+            return fitting[-1]
+        fitting[-1].close()
+        return None
+
+    def keep(self, connection: Connection) -> None:
+        """Keep one whose last answer was read whole, instead of the oldest if there are many."""
+        connection.idle_since_s = time.time()
+        with self._lock:
+            self._idle.append(connection)
+            oldest = self._idle.pop(0) if len(self._idle) > KEPT_MAX else None
+        if oldest is not None:
+            oldest.close()
+
+    def forget(self) -> None:
+        """Keep none, whoever has the lock: after a fork, that is nobody here, and the connections are the parent's."""
+        idle, self._idle, self._lock = self._idle, [], threading.Lock()
+        for connection in idle:
+            connection.close()
+
+
+kept = Kept()
+os.register_at_fork(after_in_child=kept.forget)
+
+
+class _Plain(socket.socket):
+    """A socket whose reads and writes end at ``ends_s``, however often something comes."""
+
+    ends_s: float
+    answered: bool
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Read what comes before the end; raises ``TimeoutError`` then."""
+        self.settimeout(_left_s(self.ends_s))
+        count = super().recv_into(*arguments)
+        self.answered = self.answered or count > 0
+        return count
+
+    def send(self, *arguments: Any) -> int:
+        """Write some of it before the end, which over TLS is a part of ``sendall``; raises as ``recv_into`` does."""
+        self.settimeout(_left_s(self.ends_s))
+        return super().send(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        """Write before the end; raises as ``recv_into`` does."""
+        self.settimeout(_left_s(self.ends_s))
+        super().sendall(*arguments)
+
+
+class _Secure(_Plain, ssl.SSLSocket):
+    """The same over TLS."""
+
+
+@lru_cache(maxsize=1)
+def trust() -> ssl.SSLContext:
+    """Whom this machine trusts, read once: that takes longer than a handshake."""
+    context = ssl.create_default_context()
+    context.sslsocket_class = _Secure
+    return context
+
+
+def _connected(origin: Origin, address: str, ends_s: float) -> socket.socket:
+    """A connection to an address, proven over TLS where the scheme asks for it."""
+    plain = _Plain(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        plain.settimeout(min(CONNECT_TIMEOUT_S, _left_s(ends_s)))
+        plain.connect((address, origin.port))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.settimeout(_left_s(ends_s))
+        return plain if origin.scheme == "http" else trust().wrap_socket(plain, server_hostname=origin.host)
+    except BaseException:
+        plain.close()
+        raise
+
+
+def _left_s(ends_s: float) -> float:
+    """Seconds until the end. Raises ``TimeoutError`` once there are none."""
+    left_s = ends_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("the time for the exchange is over")
+    return left_s
