@@ -1,13 +1,12 @@
 """Webhooks: whom to tell of events over HTTP, how a request proves where it comes from, and where it may go.
 
-A request is signed as Stripe's are: ``t=<seconds since 1970>,v1=<hex>``, where ``v1`` is the HMAC-SHA256 of
-``<t>.<body>`` under the webhook's secret.
+A request is signed as Standard Webhooks 1.0 says: ``webhook-signature`` is ``v1,`` and the base64 of the HMAC-SHA256 of
+``<webhook-id>.<webhook-timestamp>.<body>``, under the bytes that the webhook's secret encodes.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import math
 import re
@@ -15,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -23,34 +23,59 @@ from chalicelib.core.ids import RandomBytes
 from chalicelib.core.job_events import EventType, JobEvent
 
 PREFIX = "whsec_"
-KEY_BYTES = 32
+KEY_BYTES = 32  # 24 to 64 are allowed
 ID_BYTES = 6
 URL_MAX_CHARS = 2_048
 RETRY_AFTER_MAX_S = 3_600
-SIGNATURE_HEADER = "Taskyard-Signature"
-EVENT_HEADER = "Taskyard-Event"
-EVENT_ID_HEADER = "Taskyard-Event-Id"
-WEBHOOK_HEADER = "Taskyard-Webhook"
+ID_HEADER = "webhook-id"
+TIMESTAMP_HEADER = "webhook-timestamp"
+SIGNATURE_HEADER = "webhook-signature"
+WEBHOOK_HEADER = "Taskyard-Webhook"  # tells a URL of several webhooks whose secret it is
 
 _PRINTABLE = re.compile(r"[!-~]+")  # ASCII without spaces
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address is in its last 32 bits: RFC 6052
 
 
+class Format(StrEnum):
+    """What the body of a request is."""
+
+    TASKYARD = "taskyard"
+    CLOUDEVENTS = "cloudevents"  # CloudEvents 1.0, with the other as its data
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """An address that is told. ``events`` and ``types`` say of what; empty is everything."""
+    """An address that is told. ``events`` and ``types`` say of what; empty is everything.
+
+    ``former_secret`` signs, too, until ``former_until_ms`` (since 1970).
+    """
 
     id: str
     url: str
     events: frozenset[EventType] = frozenset()
     types: frozenset[str] = frozenset()  # task types and topics
+    format: Format = Format.TASKYARD
     secret: str = field(repr=False)
+    former_secret: str = field(default="", repr=False)
+    former_until_ms: int = 0
     created_at_ms: int
 
     def wants(self, event: JobEvent) -> bool:
         """Whether it is told of an event."""
         return (not self.events or event.what in self.events) and (not self.types or event.type in self.types)
+
+    def signed(self, request_id: str, body: bytes, now_ms: int) -> dict[str, str]:
+        """The headers that prove a request sent at ``now_ms`` (since 1970)."""
+        at_s = now_ms // 1_000
+        secrets = [self.secret, *([self.former_secret] if now_ms < self.former_until_ms else [])]
+        signatures = " ".join(signature(secret, request_id, at_s, body) for secret in secrets)
+        return {
+            ID_HEADER: request_id,
+            TIMESTAMP_HEADER: str(at_s),
+            SIGNATURE_HEADER: signatures,
+            WEBHOOK_HEADER: self.id,
+        }
 
 
 def new_id(random_bytes: RandomBytes) -> str:
@@ -59,14 +84,20 @@ def new_id(random_bytes: RandomBytes) -> str:
 
 
 def new_secret(random_bytes: RandomBytes) -> str:
-    """A fresh secret: ``whsec_`` and 43 characters of base64url."""
-    return PREFIX + base64.urlsafe_b64encode(random_bytes(KEY_BYTES)).decode("ascii").rstrip("=")
+    """A fresh secret: ``whsec_`` and the base64 of 32 bytes."""
+    return PREFIX + base64.b64encode(random_bytes(KEY_BYTES)).decode("ascii")
 
 
-def signature(secret: str, at_s: int, body: bytes) -> str:
-    """The value of the signature header of a request that is sent at ``at_s`` (seconds since 1970)."""
-    digest = hmac.new(secret.encode(), f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={at_s},v1={digest}"
+def signature(secret: str, request_id: str, at_s: int, body: bytes) -> str:
+    """What a secret says of a request sent at ``at_s`` (seconds since 1970): ``v1,`` and 44 characters of base64."""
+    signed = f"{request_id}.{at_s}.".encode() + body
+    return f"v1,{base64.b64encode(hmac.digest(_key(secret), signed, 'sha256')).decode('ascii')}"
+
+
+def _key(secret: str) -> bytes:
+    """The bytes that a secret encodes; the first secrets were base64url without padding."""
+    text = secret.removeprefix(PREFIX).replace("-", "+").replace("_", "/")
+    return base64.b64decode(text + "=" * (-len(text) % 4))
 
 
 def checked_url(url: str, *, local: bool) -> str:

@@ -2,7 +2,7 @@
 
 What an exchange took that came to nothing, others have waited, too. So its recipient is left alone for 3 times as long,
 then 6, 12, 24 and at most 30 times, until it takes something: who never answers gets a thirtieth of the time at last.
-Who refuses at once has cost nothing, and is not left alone.
+Who refuses at once has cost nothing, and is not left alone, unless they ask for it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Silences:
         silence = self._of.get(recipient)
         return 0 if silence is None else max(0, silence.ends_ms - now_ms)
 
-    def in_vain(self, recipient: str, began_ms: int, now_ms: int) -> None:
-        """An exchange came to nothing."""
+    def in_vain(self, recipient: str, began_ms: int, now_ms: int, asked_ms: int = 0) -> None:
+        """An exchange came to nothing; the recipient asks to be left alone for ``asked_ms`` at least."""
         before = self._of.get(recipient)
         in_a_row = 1 if before is None else before.in_a_row + 1
-        self._of[recipient] = _Silence(in_a_row, now_ms + length_ms(in_a_row, now_ms - began_ms))
+        self._of[recipient] = _Silence(in_a_row, now_ms + max(length_ms(in_a_row, now_ms - began_ms), asked_ms))
 
     def taken(self, recipient: str) -> None:
         """A recipient has taken something."""

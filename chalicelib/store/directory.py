@@ -11,7 +11,8 @@ Key layout::
     access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms; of a user (sha256 of
                                                user:<name>) also user, password
     access_key_users   any                     that a user was made
-    webhook            <id>                    url, events, types, secret, created_at_ms
+    webhook            <id>                    url, events, types, format, secret, created_at_ms; after a rotation also
+                                               former_secret, former_until_ms
     alias#<type>       <number>                job: the job of a pool that its users know by a number of theirs
     clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
 """
@@ -28,7 +29,7 @@ from chalicelib.core.ids import ID_BLOCK
 from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
-from chalicelib.core.webhooks import Webhook
+from chalicelib.core.webhooks import Format, Webhook
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Clause, Refused, Table
 
@@ -191,6 +192,7 @@ class Directory:
             "url": webhook.url,
             "events": sorted(webhook.events),
             "types": sorted(webhook.types),
+            "format": webhook.format.value,
             "secret": webhook.secret,
             "created_at_ms": webhook.created_at_ms,
         }
@@ -200,6 +202,16 @@ class Directory:
         """All webhooks, oldest first; by default as of the last write."""
         rows = self.table.query_all("{kind} = :kind", {":kind": "webhook"}, consistent=consistent)
         return sorted((_webhook(row) for row in rows), key=lambda webhook: (webhook.created_at_ms, webhook.id))
+
+    def rotate_webhook(self, webhook_id: str, secret: str, former_until_ms: int) -> Webhook:
+        """Give a webhook another secret, and let the present one sign, too, until then; returns the webhook.
+
+        Raises ``Refused`` if there is none with this id.
+        """
+        there = Clause("there", "attribute_exists({name})")
+        sets = {"secret": secret, "former_until_ms": former_until_ms}
+        change = Change((there,), sets=sets, copies={"former_secret": "secret"})
+        return _webhook(self.table.update({"kind": "webhook", "name": webhook_id}, change))
 
     def delete_webhook(self, webhook_id: str) -> None:
         """Forget a webhook; raises ``Refused`` if there is none with this id."""
@@ -253,6 +265,9 @@ def _webhook(item: dict[str, Any]) -> Webhook:
         url=item["url"],
         events=frozenset(EventType(name) for name in item["events"]),
         types=frozenset(item["types"]),
+        format=Format(item.get("format", Format.TASKYARD)),
         secret=item["secret"],
+        former_secret=item.get("former_secret", ""),
+        former_until_ms=item.get("former_until_ms", 0),
         created_at_ms=item["created_at_ms"],
     )

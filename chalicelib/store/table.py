@@ -73,12 +73,14 @@ class Change:
     adds: Mapping[str, int] = field(default_factory=dict)  # attribute -> what is added to it
     appends: Mapping[str, list[Any]] = field(default_factory=dict)  # attribute -> what its list gains
     keeps: Mapping[str, Any] = field(default_factory=dict)  # attribute -> its value, if it has none yet
+    copies: Mapping[str, str] = field(default_factory=dict)  # attribute -> the one whose value before it gets
 
     def parameters(self) -> dict[str, Any]:
         """The update as DynamoDB takes it."""
         values: dict[str, Any] = {}
         assignments = [f"{{{name}}} = :set_{name}" for name, value in self.sets.items() if value is not None]
         assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :keep_{name})" for name in self.keeps]
+        assignments += [f"{{{name}}} = {{{source}}}" for name, source in self.copies.items()]
         assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :zero) + :add_{name}" for name in self.adds]
         assignments += [
             f"{{{name}}} = list_append(if_not_exists({{{name}}}, :empty), :append_{name})" for name in self.appends

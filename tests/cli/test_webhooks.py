@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from unittest.mock import patch
 
 import pytest
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 from chalicelib import settings
 from chalicelib.cli.main import main
 from chalicelib.core.job_events import EventType
+from chalicelib.core.webhooks import Format
 from chalicelib.settings import Settings
 from tests.support.yards import Bench, moto_bench
 
@@ -49,6 +52,7 @@ def test_one_is_added_shown_and_removed_and_its_secret_is_told_once(bench: Bench
         "url": "https://hooks.example/in",
         "events": "complete, failed attempt",
         "types": "resize",
+        "format": "taskyard",
     }
     shown = webhooks("list").output
     assert webhook_id in shown
@@ -56,6 +60,30 @@ def test_one_is_added_shown_and_removed_and_its_secret_is_told_once(bench: Bench
     assert webhooks("remove", webhook_id).output == f"{webhook_id} is removed\n"
     again = webhooks("remove", webhook_id)
     assert (again.exit_code, "there is no such webhook" in again.output) == (1, True)
+
+
+def test_one_gets_another_secret_and_the_former_ends_by_itself(bench: Bench) -> None:
+    webhook_id, first = webhooks("add", URL, "--format", "cloudevents").stdout.split()
+    began_ms = time.time_ns() // 1_000_000
+    rotated = json.loads(webhooks("rotate", webhook_id, "--overlap-h", "2", "--json").stdout)
+    (kept,) = bench.yard.directory.webhooks()
+    assert (kept.secret, kept.former_secret) == (rotated["secret"], first)
+    assert kept.secret != first
+    assert 0 <= kept.former_until_ms - began_ms - 2 * 3_600_000 < 60_000
+    assert datetime.fromisoformat(rotated["formerSecretEnds"]).timestamp() == kept.former_until_ms // 1_000
+    assert (kept.url, kept.format) == (URL, Format.CLOUDEVENTS)
+    again = webhooks("rotate", webhook_id)
+    assert again.stdout.split()[0] == webhook_id
+    assert again.stderr.splitlines()[0] == "Keep the secret: it is never shown again."
+    (kept,) = bench.yard.directory.webhooks()
+    assert [kept.secret, kept.former_secret] == [again.stdout.split()[1], rotated["secret"]]
+    shown = webhooks("list", "--json").stdout
+    assert json.loads(shown)[0]["format"] == "cloudevents"
+    assert not any(secret in shown for secret in (first, kept.secret, kept.former_secret))
+    webhooks("remove", webhook_id)
+    unknown = webhooks("rotate", webhook_id)
+    assert (unknown.exit_code, "there is no such webhook" in unknown.output) == (1, True)
+    assert bench.yard.directory.webhooks() == []
 
 
 @pytest.mark.parametrize(

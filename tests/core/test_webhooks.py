@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,16 +22,40 @@ from chalicelib.core.webhooks import (
     signature,
 )
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105
+BODY = b'{"event":"complete"}'
+
 
 def test_a_signature_is_what_openssl_says() -> None:
-    """printf '1750000000.{"event":"complete"}' | openssl dgst -sha256 -hmac whsec_test"""
-    expected = "622aefe228506b9870f30352828bfdddc8f092f6475125fa637e57e274d7013e"
-    assert signature("whsec_test", 1_750_000_000, b'{"event":"complete"}') == f"t=1750000000,v1={expected}"
+    """printf 'm1.1750000000.{"event":"complete"}' | openssl dgst -sha256 -mac hmac -macopt hexkey:31f2... -binary"""
+    assert signature(SECRET, "m1", 1_750_000_000, BODY) == "v1,hJr0Ij9igDL973zr9ncd4D/VKBQ65k23rSvCMsh7CUM="
+
+
+@pytest.mark.parametrize("key", [bytes(range(200, 232)), b"\xfb\xef\xff" * 8, bytes(64)])
+def test_a_secret_of_the_first_form_signs_with_the_bytes_that_it_encodes(key: bytes) -> None:
+    first = "whsec_" + base64.urlsafe_b64encode(key).decode().rstrip("=")
+    assert signature(first, "m", 1, BODY) == signature("whsec_" + base64.b64encode(key).decode(), "m", 1, BODY)
+
+
+def test_the_former_secret_signs_too_until_it_ends() -> None:
+    former = new_secret(bytes)
+    made = Webhook(
+        id="w", url="u", secret=SECRET, former_secret=former, former_until_ms=1_750_000_000_500, created_at_ms=1
+    )
+    by = {secret: signature(secret, "m", 1_750_000_000, BODY) for secret in (SECRET, former)}
+    assert made.signed("m", BODY, 1_750_000_000_499) == {
+        "webhook-id": "m",
+        "webhook-timestamp": "1750000000",
+        "webhook-signature": f"{by[SECRET]} {by[former]}",
+        "Taskyard-Webhook": "w",
+    }
+    assert made.signed("m", BODY, 1_750_000_000_500)["webhook-signature"] == by[SECRET]
+    assert former not in repr(made)
 
 
 def test_secrets_and_ids_are_of_the_randomness_that_is_passed_in() -> None:
     assert new_id(bytes) == "000000000000"
-    assert new_secret(bytes) == "whsec_" + "A" * 43
+    assert new_secret(bytes) == "whsec_" + "A" * 43 + "="
 
 
 def test_a_webhook_does_not_show_its_secret() -> None:

@@ -28,6 +28,10 @@ def test_it_ends_by_time_grows_when_repeated_and_is_forgotten_once_something_is_
     assert silences.left_ms("another", 2_000) == 0
     silences.in_vain("w", 5_000, 6_000)
     assert silences.left_ms("w", 6_000) == 6_000
+    silences.in_vain("other", 0, 1_000, asked_ms=3_001)
+    assert silences.left_ms("other", 1_000) == 3_001
+    silences.in_vain("other", 5_000, 6_000, asked_ms=5_999)
+    assert silences.left_ms("other", 6_000) == 6_000
     silences.taken("w")
     assert silences.left_ms("w", 6_000) == 0
     silences.in_vain("w", 7_000, 8_000)

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Sequence
-from errno import ENOTEMPTY
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Route
 
+from tests.support import npm
 from tests.support.programs import program
 
 CLIENT_URL = "/kue/"
@@ -26,8 +24,6 @@ OWN_URLS = ("/active", "/inactive", "/failed", "/complete", "/delayed")
 
 PACKAGES = ("kue@0.11.6", "kue-ui@0.1.0", "kue-ui-client@1.2.1")
 PUG = ("pug@3.0.3", "--before=2026-11-01")  # renders kue's own pages; no part of it is younger than this day
-INSTALL = ("install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", *PUG)
-DOWNLOAD_DEADLINE_S = 180
 RENDER = """
 const [view, urls, types] = process.argv.slice(1);
 const page = (url) => ({ doctype: "html", title: "Kue", state: url.slice(1), types: JSON.parse(types) });
@@ -44,7 +40,7 @@ class Interfaces:
         self._first = folder / "kue-ui" / "lib" / "client" / "dist"
         own = folder / "kue" / "lib" / "http"
         given = (str(own / "views" / "job" / "list.pug"), json.dumps(OWN_URLS), json.dumps(types))
-        self._own_pages = json.loads(_run(program("node"), "-e", RENDER, *given, folder=folder))
+        self._own_pages = json.loads(npm.run(program("node"), "-e", RENDER, *given, folder=folder))
         self._files = {
             **_mounted("/", self._client),
             **_mounted(FIRST_URL, self._first),
@@ -82,28 +78,18 @@ class Interfaces:
 
 def downloaded(cache: Path, types: Sequence[str]) -> Interfaces:
     """All of them, from the registry of npm, or from ``cache`` where they have been kept."""
-    folder = cache / "-".join([*PACKAGES, PUG[0]])
-    if not folder.exists():
-        with TemporaryDirectory(dir=cache) as scratch:
-            _download(Path(scratch) / "all")
-            try:
-                (Path(scratch) / "all").rename(folder)
-            except OSError as error:
-                if error.errno != ENOTEMPTY:  # another process of the tests was sooner
-                    raise
-    return Interfaces(folder, types)
+    return Interfaces(npm.kept(cache, "-".join([*PACKAGES, PUG[0]]), _download), types)
 
 
 def _download(folder: Path) -> None:
     """The packages alone, not what kue's server needs, each in a folder of its name; and pug, with what it needs."""
-    folder.mkdir()
-    _run(program("npm"), "pack", *PACKAGES, folder=folder)
+    npm.run(program("npm"), "pack", *PACKAGES, folder=folder)
     for package in PACKAGES:
         name = package.partition("@")[0]
         (folder / name).mkdir()
         archive = folder / f"{package.replace('@', '-')}.tgz"
-        _run(program("tar"), "-xzf", str(archive), "--strip-components=1", "-C", name, folder=folder)
-    _run(program("npm"), *INSTALL, "--prefix", str(folder), folder=folder)
+        npm.run(program("tar"), "-xzf", str(archive), "--strip-components=1", "-C", name, folder=folder)
+    npm.install(folder, *PUG)
 
 
 def _send_page(page: str, route: Route) -> None:
@@ -113,9 +99,3 @@ def _send_page(page: str, route: Route) -> None:
 def _mounted(root: str, folder: Path) -> dict[str, Path]:
     """The files of ``folder`` by the paths at which the browser asks for them."""
     return {f"{root}{path.relative_to(folder).as_posix()}": path for path in folder.rglob("*") if path.is_file()}
-
-
-def _run(*command: str, folder: Path) -> str:
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=DOWNLOAD_DEADLINE_S)
-    assert run.returncode == 0, run.stdout + run.stderr
-    return run.stdout

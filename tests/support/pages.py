@@ -8,8 +8,8 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def code_of(page: str, name: str) -> str:
-    """The Python that stands behind ``<!-- name -->``."""
-    fenced = re.compile(rf"^<!-- {name} -->\n```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+def code_of(page: str, name: str, language: str = "python") -> str:
+    """The code that stands behind ``<!-- name -->``."""
+    fenced = re.compile(rf"^<!-- {name} -->\n```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
     (code,) = fenced.findall((DOCS / page).read_text())
     return str(code)

@@ -13,23 +13,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job_events import EventType, JobEvent, events_of
-from chalicelib.core.webhooks import (
-    EVENT_HEADER,
-    EVENT_ID_HEADER,
-    SIGNATURE_HEADER,
-    WEBHOOK_HEADER,
-    Webhook,
-    signature,
-)
+from chalicelib.core.job_events import JobEvent, events_of
+from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.declare import Hook
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.projections.event_documents import CONTENT_TYPES, written
 from chalicelib.engine.projections.project import Change
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.yard import Yard
@@ -39,8 +32,6 @@ from chalicelib.queue.hooks import HooksQueue, Letter
 from chalicelib.queue.webhooks import TIMEOUT_S, NotTaken, Reply, post
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
-from chalicelib.store.ledger import OBJECT_PLACE
-from chalicelib.store.payloads import PayloadLost
 
 IN_CODE = "code"  # the recipient that all hooks in code are together; a webhook's id is never that
 REMEMBERED_MS = 30_000  # how long the webhooks are remembered by whoever sends
@@ -48,6 +39,7 @@ REMEMBERED_LOCALLY_MS = 1_000
 DELIVERY_RESERVE_MS = round(TIMEOUT_S * 1_000) + 5_000  # what must be left of an invocation to begin with a letter
 FIRST_WAIT_S = 10
 LONGEST_WAIT_S = 3_600
+GONE = 410  # who answers so never wants it again
 
 Post = Callable[..., Reply]  # chalicelib.queue.webhooks.post
 
@@ -245,25 +237,23 @@ class _Reporter:
         return self._post(webhook, event)
 
     def _post(self, webhook: Webhook, event: JobEvent) -> str | None:
-        body = json.dumps(document_of(event), separators=(",", ":")).encode()
-        headers = {
-            "Content-Type": "application/json",
-            EVENT_HEADER: event.what.value,
-            EVENT_ID_HEADER: event.id,
-            WEBHOOK_HEADER: webhook.id,
-            SIGNATURE_HEADER: signature(webhook.secret, self.yard.now_ms() // 1_000, body),
-        }
+        body = written(event, webhook.format, self.yard.settings.base_name)
         began_ms = self.yard.now_ms()
+        headers = {"Content-Type": CONTENT_TYPES[webhook.format], **webhook.signed(event.id, body, began_ms)}
         try:
             reply = self.call(webhook.url, body, headers, local=self.yard.settings.local)
-            problem = None if reply.ok else f"it answered {reply.status}"
         except NotTaken as refused:
-            problem = str(refused)
-        if problem is None:
-            self.yard.silences.taken(webhook.id)
-            return None
-        self.yard.silences.in_vain(webhook.id, began_ms, self.yard.now_ms())
-        return f"webhook {webhook.id}: {problem}"
+            return self._in_vain(webhook, str(refused), began_ms)
+        if not reply.ok and reply.status != GONE:
+            return self._in_vain(webhook, f"it answered {reply.status}", began_ms, reply.retry_after_s or 0)
+        if not reply.ok:
+            logger.warning("not told: the webhook is gone for good", extra={"webhook": webhook.id, "event": event.id})
+        self.yard.silences.taken(webhook.id)
+        return None
+
+    def _in_vain(self, webhook: Webhook, why: str, began_ms: int, asked_s: int = 0) -> str:
+        self.yard.silences.in_vain(webhook.id, began_ms, self.yard.now_ms(), asked_s * 1_000)
+        return f"webhook {webhook.id}: {why}"
 
 
 def _hook_events(hooks: Iterable[Hook], event: JobEvent) -> None:
@@ -275,44 +265,3 @@ def _hook_events(hooks: Iterable[Hook], event: JobEvent) -> None:
             awaited(hook.function(event))
         except BaseException as error:  # user code
             log_failure("a hook failed", error, hook=hook.label, event=event.id)
-
-
-def document_of(event: JobEvent) -> dict[str, Any]:
-    """What a webhook is told. Times are in milliseconds since 1970."""
-    job = event.job
-    notify_of: dict[str, Any] = {
-        "id": event.id,
-        "event": event.what.value,
-        "atMs": event.at_ms,
-        "attempt": event.attempt,
-        "detail": dict(event.detail),
-        "job": {
-            "id": str(job.id),
-            "kind": job.kind.value,
-            "type": job.type,
-            "queue": job.queue,
-            "state": job.state.value,
-            "priority": job.priority,
-            "targetId": job.target_id,
-            "targetType": job.target_type,
-            "parentId": None if job.parent_id is None else str(job.parent_id),
-            "traceId": job.trace_id,
-            "maxAttempts": job.max_attempts,
-            "createdBy": job.created_by,
-            "createdAtMs": job.created_at_ms,
-            "dueAtMs": job.due_at_ms,
-            "startedAtMs": job.started_at_ms,
-            "completedAtMs": job.completed_at_ms,
-        },
-    }
-    return {**notify_of, **_output(event)} if event.what is EventType.COMPLETE else notify_of
-
-
-def _output(event: JobEvent) -> dict[str, Any]:
-    """The output, where the ledger itself holds it (up to 256 KB); for a larger or deleted one, that it is left out."""
-    if (event.job.output_at or "").startswith(OBJECT_PLACE):
-        return {"output": None, "outputLeftOut": True}
-    try:
-        return {"output": event.output(), "outputLeftOut": False}
-    except PayloadLost:
-        return {"output": None, "outputLeftOut": True}

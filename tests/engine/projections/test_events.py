@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from cloudevents.core.formats.json import JSONFormat
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
-from chalicelib.core.webhooks import Webhook
+from chalicelib.core.webhooks import Format, Webhook, signature
 from chalicelib.engine.commands.lifecycle import cancel, delete, promote
 from chalicelib.engine.handlers.declare import on, task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.projections import events
+from chalicelib.engine.projections.event_documents import document_of
 from chalicelib.engine.worker.context import Context
 from chalicelib.functions import hooks as hooks_function
 from chalicelib.functions import projector
@@ -35,7 +37,7 @@ from tests.support.steps import a_task, using, work
 from tests.support.worlds import World, sqs_event
 
 URL = "https://hooks.example/in?token=t0ken"
-SECRET = "whsec_of-a-test"  # noqa: S105
+SECRET = "whsec_b2YgYSB0ZXN0LCBhbmQgbm9ib2R5J3M="  # noqa: S105
 told: list[JobEvent] = []
 posted: list[tuple[str, bytes, dict[str, str]]] = []
 
@@ -272,22 +274,43 @@ def test_a_webhook_is_told_what_it_asked_for_signed(w: World, monkeypatch: pytes
             "completedAtMs": settled.completed_at_ms,
         },
     }
-    at_s = w.clock.ms // 1_000
-    expected = hmac.new(SECRET.encode(), f"{at_s}.".encode() + body, hashlib.sha256).hexdigest()
     assert headers == {
         "Content-Type": "application/json",
-        "Taskyard-Event": "complete",
-        "Taskyard-Event-Id": complete.id,
+        "webhook-id": complete.id,
+        "webhook-timestamp": str(w.clock.ms // 1_000),
+        "webhook-signature": signature(SECRET, complete.id, w.clock.ms // 1_000, body),
         "Taskyard-Webhook": "w1",
-        "Taskyard-Signature": f"t={at_s},v1={expected}",
     }
+
+
+def test_one_who_asks_for_it_is_told_in_cloud_events(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch)
+    webhook(w, format=Format.CLOUDEVENTS, events=frozenset({EventType.FAILED_ATTEMPT}))
+    job = a_task(w, input="fail")
+    work(w)
+    announced(w)
+    ((_, body, headers),) = posted
+    (failed,) = [each for each in told if each.what is EventType.FAILED_ATTEMPT]
+    told_of = from_http_event(HTTPMessage(headers, body))
+    assert headers["Content-Type"] == JSONFormat().get_content_type()
+    assert headers["webhook-id"] == failed.id
+    assert told_of.get_attributes() == {
+        "specversion": "1.0",
+        "id": failed.id,
+        "source": "/taskyard-local",
+        "type": "taskyard.job.failed-attempt",
+        "subject": str(job.id),
+        "time": datetime.fromtimestamp(failed.at_ms / 1_000, UTC),
+        "datacontenttype": "application/json",
+    }
+    assert told_of.get_data() == document_of(failed)
 
 
 @pytest.mark.parametrize(("stored", "left_out"), [("item", True), ("s3:outputs/1/a.json", True)])
 def test_an_output_that_is_gone_or_too_large_is_left_out(w: World, stored: str, left_out: bool) -> None:
     job = replace(a_task(w), output_at=stored)
     event = JobEvent(what=EventType.COMPLETE, job=job, sequence="1", at_ms=0, read_output=w.yard.payloads.output)
-    found = events.document_of(event)
+    found = document_of(event)
     assert (found["output"], found["outputLeftOut"]) == (None, left_out)
 
 
@@ -320,6 +343,49 @@ def test_a_webhook_that_fails_holds_back_its_own_letters_of_that_job_and_nothing
     assert "webhook w1: it answered 500" in logged
     assert SECRET not in logged
     assert "t0ken" not in logged
+
+
+@pytest.mark.parametrize(("status", "asked_s", "wait_s"), [(503, 60, 60), (429, 3, 10), (500, None, 10), (302, 45, 45)])
+def test_who_says_when_to_come_back_is_left_alone_until_then(
+    w: World, monkeypatch: pytest.MonkeyPatch, status: int, asked_s: int | None, wait_s: int
+) -> None:
+    tried: list[int] = []
+
+    def post(*_: Any, **__: Any) -> Reply:
+        tried.append(w.clock.ms)
+        return Reply(status, b"", asked_s) if len(tried) == 1 else Reply(204)
+
+    monkeypatch.setattr(events.deliver, "__defaults__", (post,))
+    webhook(w, events=frozenset({EventType.CREATE}))
+    using(w, handler)
+    a_task(w)
+    w.project()
+    assert deliver(w) is False
+    w.clock.move(wait_s * 1_000 - 2)
+    assert deliver(w) is None
+    w.clock.move(3)
+    assert deliver(w) is True
+    assert len(tried) == 2
+
+
+def test_who_is_gone_is_told_no_more_of_that_event_and_keeps_none_behind_it_waiting(
+    w: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[str] = []
+
+    def post(_url: str, body: bytes, *_: Any, **__: Any) -> Reply:
+        tried.append(json.loads(body)["event"])
+        return Reply(410)
+
+    monkeypatch.setattr(events.deliver, "__defaults__", (post,))
+    webhook(w, events=frozenset({EventType.CREATE, EventType.ENQUEUE}))
+    using(w, handler)
+    a_task(w)
+    with caplog.at_level(logging.WARNING):
+        announced(w)
+    assert tried == ["create", "enqueue"]
+    assert w.messages(w.yard.settings.hooks_queue) == []
+    assert [record.getMessage() for record in caplog.records] == ["not told: the webhook is gone for good"] * 2
 
 
 def test_what_nobody_takes_ends_in_the_dead_queue_and_what_is_behind_it_gets_its_chance(
