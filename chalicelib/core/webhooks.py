@@ -44,6 +44,9 @@ class Format(StrEnum):
     CLOUDEVENTS = "cloudevents"  # CloudEvents 1.0, with the other as its data
 
 
+CONTENT_TYPES = {Format.TASKYARD: "application/json", Format.CLOUDEVENTS: "application/cloudevents+json"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """An address that is told. ``events`` and ``types`` say of what; empty is everything.

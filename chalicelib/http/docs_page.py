@@ -97,7 +97,8 @@ function choicesOf(schema) {
 }
 
 function typeOf(schema) {
-  if (schema.$ref) return nameOf(schema);
+  if (schema.$ref && !followed(schema).enum) return nameOf(schema);
+  if (schema.$ref) return typeOf(components.schemas[nameOf(schema)]);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
   if ("const" in schema) return JSON.stringify(schema.const);
   if (choicesOf(schema)) return choicesOf(schema).map(typeOf).join(" | ");
@@ -256,8 +257,8 @@ function bodyOf({ requestBody }) {
 }
 
 function answersOf(operation) {
-  const [good, bad] = [(status) => status < 400, (status) => status >= 400].map((wanted) =>
-    Object.entries(operation.responses).filter(([status]) => wanted(Number(status))));
+  const [good, bad] = [(status) => status < "4", (status) => status >= "4"].map((wanted) =>
+    Object.entries(operation.responses).filter(([status]) => wanted(status)));
   return [
     good.flatMap(([status, { description, content }]) =>
       [el("h3", {}, "Answer " + status + ": ", prose(description)), mediaOf(content)]),
@@ -274,7 +275,7 @@ function cardOf(operation) {
     if (!event.target.open || inside.hasChildNodes()) return;
     inside.append(...[
       description && el("p", {}, prose(description)),
-      parametersOf(operation), bodyOf(operation), answersOf(operation), trial(operation),
+      parametersOf(operation), bodyOf(operation), answersOf(operation), operation.sent ? null : trial(operation),
     ].flat(Infinity).filter(Boolean));
   };
   return el("article", { id: operationId }, el("details", { toggle: fill }, el("summary", {},
@@ -284,6 +285,7 @@ function cardOf(operation) {
 }
 
 function accessTo(operation) {
+  if (operation.sent) return "sent to you";
   if (!operation["x-scope"]) return "public";
   return "scope " + operation["x-scope"] + (operation["x-signed"] ? " or a signature" : "");
 }
@@ -303,8 +305,9 @@ function filtered(event) {
 
 function show(api) {
   components = api.components;
-  const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => ({ ...operation, path, method })));
+  const operationsOf = (paths, more) => Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({ ...operation, ...more, path, method })));
+  const operations = [...operationsOf(api.paths, {}), ...operationsOf(api.webhooks, { sent: true })];
   const remember = (event) => { accessKey = event.target.value.trim(); };
   nav.append(el("input", { type: "search", placeholder: "Filter", "aria-label": "Filter", input: filtered }));
   main.replaceChildren(

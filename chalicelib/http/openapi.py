@@ -12,6 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+from chalicelib.core.webhooks import CONTENT_TYPES
+from chalicelib.http import webhooks
 from chalicelib.http.exchange import JSON, Answer
 from chalicelib.http.inputs import BODY, PATH, QUERY, Part
 from chalicelib.http.problems import Problem
@@ -23,10 +25,11 @@ SECURITY_SCHEME = "accessKey"
 BASIC_SCHEME = "user"
 
 Schema = dict[str, Any]
-Key = tuple[str, str]  # an operation, and what of it: an input, "problem" or a status
+Key = tuple[str, str]  # an operation, and what of it: an input, "problem" or a status; "webhook", and a content type
 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEM = "problem"
+_WEBHOOK = "webhook"
 _DESCRIPTION = (
     "Tasks and messages on SQS, DynamoDB and Lambda. "
     "Every answer carries an `x-request-id` header; quote it when you report a problem."
@@ -70,13 +73,15 @@ def document(routers: Sequence[Router], *, keyless: bool = False) -> dict[str, A
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas, keyless=keyless)
+    sent = {webhooks.NAME: webhooks.path_item(_hook_bodies(schemas))}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Taskyard", "version": API_VERSION, "description": _DESCRIPTION},
-        "tags": _tags(routers),
+        "tags": [*_tags(routers), webhooks.TAG],
         "paths": paths,
+        "webhooks": sent,
         "components": {
-            "schemas": schemas.used_in(paths),
+            "schemas": schemas.used_in([paths, sent]),
             "securitySchemes": {SECURITY_SCHEME: _SECURITY, BASIC_SCHEME: _BASIC},
         },
     }
@@ -101,13 +106,17 @@ class _Schemas:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         found, definitions = TypeAdapter.json_schemas(
-            [wanted for route in routes for wanted in _types(route)],
+            [*(wanted for route in routes for wanted in _types(route)), *_hook_types()],
             by_alias=True,
             ref_template=_SCHEMAS + "{model}",
             schema_generator=_Untitled,
         )
         self._found = {key: schema for (key, _), schema in found.items()}
         self._definitions: dict[str, Schema] = definitions.get("$defs", {})
+
+    def of_webhook(self, content_type: str) -> Schema:
+        """The schema of a body that is sent."""
+        return self._found[_WEBHOOK, content_type]
 
     def of(self, route: Route, what: str) -> Schema:
         """The schema of ``what``: an input, ``problem`` or a status."""
@@ -146,6 +155,21 @@ def _types(route: Route) -> Iterator[tuple[Key, JsonSchemaMode, TypeAdapter[Any]
     for status, answer in _answers(route).items():
         if not isinstance(answer, str):
             yield (route.operation, str(status)), "serialization", TypeAdapter(answer)
+
+
+def _hook_types() -> Iterator[tuple[Key, JsonSchemaMode, TypeAdapter[Any]]]:
+    for (
+        body_format,
+        model,
+    ) in webhooks.BODIES.items():  # as whoever validates one: what not each of them has, has a default
+        yield (_WEBHOOK, CONTENT_TYPES[body_format]), "validation", TypeAdapter(model)
+
+
+def _hook_bodies(schemas: _Schemas) -> dict[str, Any]:
+    found = {content_type: schemas.of_webhook(content_type) for content_type in CONTENT_TYPES.values()}
+    return {
+        content_type: {"schema": schema, "example": schemas.sample(schema)} for content_type, schema in found.items()
+    }
 
 
 def _answers(route: Route) -> dict[int, Any]:

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import Field
 
+from chalicelib.core.webhooks import Format
 from chalicelib.http import openapi
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Priority, either
@@ -123,7 +124,8 @@ def test_the_document_is_valid_openapi_3_1(api: dict[str, Any]) -> None:
 
 
 def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
-    operations = [operation for methods in api["paths"].values() for operation in methods.values()]
+    paths = [*api["paths"].values(), *api["webhooks"].values()]
+    operations = [operation for methods in paths for operation in methods.values()]
     holders = [
         holder
         for operation in operations
@@ -134,7 +136,7 @@ def test_every_example_fits_its_schema(api: dict[str, Any]) -> None:
         # references are to the document's own components, so those stand beside the schema
         schema = {**medium["schema"], "components": api["components"]}
         Draft202012Validator(schema).validate(medium["example"])
-    assert len(media) == 7
+    assert len(media) == 7 + len(Format)
 
 
 def test_the_server_is_the_stage_that_was_asked() -> None:
@@ -163,6 +165,7 @@ def test_an_operation_says_who_may_call_and_what_it_does(api: dict[str, Any]) ->
         {"name": "items", "description": "Things."},
         {"name": "legacy", "description": ""},
         {"name": "documentation", "description": "This description, for programs and for people."},
+        {"name": "webhooks", "description": "What Taskyard sends to the URLs of `taskyard webhooks add`."},
     ]
 
 
@@ -269,8 +272,23 @@ def test_a_dialects_own_problems_are_told_under_the_status_it_sends(api: dict[st
 
 
 def test_only_schemas_that_are_used_are_listed(api: dict[str, Any]) -> None:
-    expected = ["DetailBody", "Failure", "Item", "ItemPage", "MakeBody", "ProblemBody"]
-    assert list(api["components"]["schemas"]) == expected
+    used = ["DetailBody", "Failure", "Item", "ItemPage", "MakeBody", "ProblemBody"]
+    sent = ["CloudEvent", "EventDocument", "EventJob", "EventType", "Kind", "State"]
+    assert list(api["components"]["schemas"]) == sorted([*used, *sent])
+
+
+def test_what_is_sent_to_webhooks_is_described_with_what_is_expected_of_them(api: dict[str, Any]) -> None:
+    operation = api["webhooks"]["jobEvent"]["post"]
+    names = [parameter["name"] for parameter in operation["parameters"]]
+    assert names == ["webhook-id", "webhook-timestamp", "webhook-signature", "Taskyard-Webhook"]
+    assert {name: media["schema"] for name, media in operation["requestBody"]["content"].items()} == {
+        "application/json": {"$ref": "#/components/schemas/EventDocument"},
+        "application/cloudevents+json": {"$ref": "#/components/schemas/CloudEvent"},
+    }
+    assert list(operation["responses"]) == ["2XX", "3XX", "410", "429", "503", "4XX", "5XX"]
+    assert "Retry-After" in operation["responses"]["429"]["headers"]
+    always = ["id", "event", "atMs", "attempt", "detail", "job"]
+    assert api["components"]["schemas"]["EventDocument"]["required"] == always
 
 
 def test_answers_have_all_their_fields(api: dict[str, Any]) -> None:

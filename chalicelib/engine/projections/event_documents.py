@@ -11,7 +11,6 @@ from chalicelib.core.webhooks import Format
 from chalicelib.store.ledger import OBJECT_PLACE
 from chalicelib.store.payloads import PayloadLost
 
-CONTENT_TYPES = {Format.TASKYARD: "application/json", Format.CLOUDEVENTS: "application/cloudevents+json"}
 TYPE_PREFIX = "taskyard.job."
 
 

@@ -17,12 +17,12 @@ from functools import lru_cache
 from chalicelib import aws
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job_events import JobEvent, events_of
-from chalicelib.core.webhooks import Webhook
+from chalicelib.core.webhooks import CONTENT_TYPES, Webhook
 from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.declare import Hook
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.projections.event_documents import CONTENT_TYPES, written
+from chalicelib.engine.projections.event_documents import written
 from chalicelib.engine.projections.project import Change
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.yard import Yard

@@ -8,18 +8,20 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
+from jsonschema import Draft202012Validator
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
-from chalicelib.core.webhooks import Format, Webhook, signature
+from chalicelib.core.webhooks import CONTENT_TYPES, Format, Webhook, signature
 from chalicelib.engine.commands.lifecycle import cancel, delete, promote
 from chalicelib.engine.handlers.declare import on, task
 from chalicelib.engine.handlers.registry import Registry
@@ -28,6 +30,7 @@ from chalicelib.engine.projections.event_documents import document_of
 from chalicelib.engine.worker.context import Context
 from chalicelib.functions import hooks as hooks_function
 from chalicelib.functions import projector
+from chalicelib.http import openapi
 from chalicelib.queue.contract import Received
 from chalicelib.queue.hooks import Letter, rows
 from chalicelib.queue.webhooks import NotTaken, Reply
@@ -304,6 +307,36 @@ def test_one_who_asks_for_it_is_told_in_cloud_events(w: World, monkeypatch: pyte
         "datacontenttype": "application/json",
     }
     assert told_of.get_data() == document_of(failed)
+
+
+def test_what_is_sent_is_what_the_openapi_document_says(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch)
+    for body_format in Format:
+        webhook(w, body_format.value, format=body_format)
+    for what in ("x", "large", "fail", "once"):
+        a_task(w, input=what, max_attempts=2, target_id="7")
+    a_task(w, remove_on_complete=True)
+    cancel(w.yard, a_task(w).id, Kind.TASK)
+    promote(w.yard, a_task(w, delay_ms=60_000).id, Kind.TASK)
+    for _ in range(2):
+        work(w)
+        w.clock.move(1_001)
+    announced(w)
+    document = openapi.document([])
+    request = document["webhooks"]["jobEvent"]["post"]
+    always = set(document["components"]["schemas"]["EventDocument"]["required"])
+    checked = set()
+    for _, body, headers in posted:
+        body_format, found = Format(headers["Taskyard-Webhook"]), json.loads(body)
+        media = request["requestBody"]["content"][headers["Content-Type"]]
+        assert CONTENT_TYPES[body_format] == headers["Content-Type"]
+        assert headers.keys() == {"Content-Type", *(parameter["name"] for parameter in request["parameters"])}
+        Draft202012Validator({**media["schema"], "components": document["components"]}).validate(found)
+        data = found["data"] if body_format is Format.CLOUDEVENTS else found
+        assert data.keys() - {"output", "outputLeftOut"} == always
+        assert data["job"].keys() == document["components"]["schemas"]["EventJob"]["properties"].keys()
+        checked.add((body_format, data["event"]))
+    assert checked == set(product(Format, EventType))
 
 
 @pytest.mark.parametrize(("stored", "left_out"), [("item", True), ("s3:outputs/1/a.json", True)])
