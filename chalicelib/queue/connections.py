@@ -11,6 +11,7 @@ import os
 import selectors
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Collection
@@ -105,7 +106,8 @@ class Kept:
 
 
 kept = Kept()
-os.register_at_fork(after_in_child=kept.forget)
+if sys.platform != "win32":  # which has no fork
+    os.register_at_fork(after_in_child=kept.forget)
 
 
 class _Plain(socket.socket):

@@ -92,7 +92,10 @@ def post(
 
 
 class _ClosedIdle(OSError):
-    """The receiver had closed a kept connection before the request came: it has seen nothing of it."""
+    """A kept connection ended without a byte of an answer, as one does that the receiver closed idle meanwhile.
+
+    A receiver that died of the request looks the same; it then gets it twice, as after any answer that was lost.
+    """
 
 
 def _exchange(connection: Connection, target: str, body: bytes, headers: Mapping[str, str], ends_s: float) -> Reply:

@@ -16,6 +16,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band
 from chalicelib.core.projection import MINUTE_MS, CountKey, Effects, Group, Measure, MinuteKey
 from chalicelib.core.states import State
+from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.yard import JobIds, Yard
 from chalicelib.store.directory import IdempotencyKey, Outbox, digest
 from chalicelib.store.insights import MINUTES_TTL_S, ROWS_MAX, AlreadyCounted
@@ -149,6 +150,20 @@ class TestTopics:
         for topic in made:
             yard.directory.add_band(topic, Band.LOW)
         assert [topic for topic in yard.directory.topics() if topic.startswith("sorted-")] == sorted(made)
+
+
+class TestWebhooks:
+    def test_a_rotation_keeps_the_secret_of_before_for_a_while(self, yard: Yard) -> None:
+        made = Webhook(id=next(names), url="https://a.example/", secret="first", created_at_ms=NOW)  # noqa: S106
+        yard.directory.put_webhook(made)
+        for secret, former in (("second", "first"), ("third", "second")):
+            rotated = yard.directory.rotate_webhook(made.id, secret, NOW + DAY_MS)
+            assert rotated == replace(made, secret=secret, former_secret=former, former_until_ms=NOW + DAY_MS)
+        assert [each for each in yard.directory.webhooks() if each.id == made.id] == [rotated]
+        yard.directory.delete_webhook(made.id)
+        with pytest.raises(Refused):
+            yard.directory.rotate_webhook(made.id, "fourth", NOW)
+        assert made.id not in [each.id for each in yard.directory.webhooks()]
 
 
 class TestUnreadableMessages:
