@@ -57,6 +57,7 @@ class Caller:
     raw_body: bytes = field(repr=False)  # as sent, for signatures over it
     url_path: str  # see Incoming
     listener: Listener = field(default_factory=Listener, repr=False)
+    signer: Any = None  # what the route's ``verify`` has found
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,14 +121,16 @@ class _Edge:
 
     def _answer(self, route: Route, request: Incoming) -> Answer:
         identity = self._identity(route, request)
+        raw_body = body.raw(request, self._body_limit_bytes)
         caller = Caller(
             name=identity.name,
             scopes=identity.scopes,
             headers=request.headers,
             request_id=request.request_id,
-            raw_body=body.raw(request, self._body_limit_bytes),
+            raw_body=raw_body,
             url_path=request.url_path,
             listener=request.listener,
+            signer=route.verify(self._service(), request, raw_body) if route.verify is not None else None,
         )
         arguments = route.inputs.read(request, caller)
         service = [self._service()] if route.inputs.wants_service else []

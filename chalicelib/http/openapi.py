@@ -49,6 +49,7 @@ _BASIC = {
 }
 _UNAVAILABLE = {503: "AWS did not answer in time; the same request may succeed later"}
 _SIGNED = {401: "No valid signature, nor, where the task has no secret, an access key that opens it"}
+_VERIFIED = {401: "The headers do not prove who has sent this request, or were used before"}
 _SCOPED = {
     401: "No access key, nor a user's password, that is in force",
     403: "The access key, or the user, lacks the scope",
@@ -206,7 +207,7 @@ def _operation(route: Route, schemas: _Schemas, *, keyless: bool) -> dict[str, A
         operation["x-scope"] = route.scope
         if keyless or route.signed:  # a signature is in the body, which no security scheme can say
             operation["security"].append({})
-    if route.signed:
+    if route.signed or route.verify is not None:
         operation["x-signed"] = True
     if route.inputs.body is not None:
         operation["requestBody"] = _request_body(route, route.inputs.body, schemas)
@@ -290,7 +291,7 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
 def _problems(route: Route) -> dict[int, str]:
     inputs = route.inputs
     reading = {**(_QUERIED if inputs.path or inputs.query else {}), **(_BODIED if inputs.body else {})}
-    scoped = _SIGNED if route.signed else _SCOPED if route.scope is not None else {}
+    scoped = _SIGNED if route.signed else _SCOPED if route.scope is not None else _VERIFIED if route.verify else {}
     return {**scoped, **reading, **(_CHECKED if reading else {}), **(_UNAVAILABLE if inputs.wants_service else {})}
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
 from chalicelib.core.dialects import SCOPES
-from chalicelib.http.exchange import JSON, Answer
+from chalicelib.http.exchange import JSON, Answer, Incoming
 from chalicelib.http.inputs import Inputs, declared
 from chalicelib.http.problems import STANDARD, ProblemStyle
 
@@ -35,6 +35,7 @@ class Declaration(TypedDict, total=False):
     answers: Mapping[int, Any]  # other statuses: a model, or a sentence (about an error, from 400 on)
     headers: Mapping[str, str]  # request headers that are read, each with what it does
     signed: bool  # a signature in the request may stand for the key: the handler decides by both
+    verify: Callable[[Any, Incoming, bytes], Any]  # from the service, the request and its body to who has signed it
     takes: bool  # asking changes something, though it is a GET: so no HEAD, which must be safe
     summary: str  # default: the docstring's first line
 
@@ -55,6 +56,7 @@ class Route:
     answers: Mapping[int, Any]
     headers: Mapping[str, str]
     signed: bool
+    verify: Callable[[Any, Incoming, bytes], Any] | None
     takes: bool
     tag: str
     summary: str
@@ -126,6 +128,7 @@ class Router:
                     answers=declaration.get("answers", {}),
                     headers=declaration.get("headers", {}),
                     signed=declaration.get("signed", False),
+                    verify=declaration.get("verify"),
                     takes=declaration.get("takes", False),
                     tag=self.tag,
                     summary=declaration.get("summary", summary.removesuffix(".")),
