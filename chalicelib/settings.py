@@ -59,6 +59,7 @@ class Settings:
     mq_prefix: str = "/mq"  # what the paths of the message routes begin with
     task_prefix: str = "/api/task"  # what the paths of the task routes begin with
     kue_prefix: str = ""  # likewise of kue's /job, /jobs, /stats and /inactive; empty: they are at the root
+    serendipity_prefix: str = ""  # likewise of Serendipity-Job's /application, /task and /nsq
     mq_max_retries: int = 3  # deliveries of a message that may fail, where neither it nor a subscriber says
     mq_poll_limit: int = 10  # messages that a poll brings at most, where it does not say
     mq_poll_wait_s: int = 5  # how long the poll of a consumer in Python waits for a message

@@ -166,6 +166,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         mq_prefix="/queue",
         task_prefix="/tasks",
         kue_prefix="/kue",
+        serendipity_prefix="/serendipity",
         mq_max_retries=5,
         mq_poll_limit=25,
         mq_poll_wait_s=10,

@@ -22,7 +22,7 @@ class Refused(Exception):
     """The service answered, but did not do it."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(str(problem.get("message") or f"the service answered {status}"))
+        super().__init__(str(problem.get("message") or problem.get("msg") or f"the service answered {status}"))
         self.status = status
         self.details: Sequence[Mapping[str, Any]] = problem.get("details") or ()
         self.remedy: str | None = problem.get("remedy")

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import click
 
+from chalicelib.cli.applications import applications
 from chalicelib.cli.common import choose_installation, explained, parsed, url_option
 from chalicelib.cli.cost import cost
 from chalicelib.cli.deploy import deploy, destroy
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 for command in (
-    publish, messages, tasks, schedules, handlers, dlq, keys, webhooks, pause, resume, paused,
+    publish, messages, tasks, schedules, applications, handlers, dlq, keys, webhooks, pause, resume, paused,
     deploy, destroy, doctor, rebuild, cost,
 ):  # fmt: skip
     main.add_command(command)

@@ -21,6 +21,7 @@ DIALECTS = (
     Dialect("tasks", "/api/task", ("task",), "task_prefix"),
     Dialect("kue", "", (), "kue_prefix", ("/job", "/jobs", "/stats", "/inactive")),
     Dialect("schedules", "/api/schedule", ("schedule",)),
+    Dialect("serendipity", "", ("application",), "serendipity_prefix", ("/application", "/task", "/nsq")),
     Dialect("pools", "/pools"),
     Dialect("service", "/health"),
 )

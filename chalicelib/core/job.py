@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.core import retry
+from chalicelib.core.applications import DELIVERY
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
-from chalicelib.core.limits import Concurrency, count_of_schedule, share
+from chalicelib.core.limits import Concurrency, count_of_application, count_of_schedule, share
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent, events_in
 
@@ -96,6 +97,7 @@ class Job:
     schedule: str | None = None  # the schedule that made it
     slot_at_ms: int | None = None  # for which of its slots; None: by request
     overlap: str | None = None  # "skip" or "queue" (core/schedules.py): it may not run beside another of its schedule
+    application: str | None = None  # the key of the application that asked for it
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -128,6 +130,7 @@ class Job:
     context: str | None = None  # JSON text: what replaces the body's context since it was parked, where it is small
     context_at: str | None = None  # otherwise its place, as of an output
     progress: Progress | None = None
+    running_at: str | None = None  # an application's: the newest lines of its run, ``file:line function`` each
     succeeded_subscribers: tuple[str, ...] = ()
     blocked: bool = False  # a child whose parent has not succeeded yet
     has_children: bool = False
@@ -168,7 +171,19 @@ class Job:
     @property
     def counted_as(self) -> str:
         """The name of the concurrency count in which it has its share, if it is limited."""
-        return self.type if self.overlap is None else count_of_schedule(self.schedule or "")
+        if self.overlap is not None:
+            return count_of_schedule(self.schedule or "")
+        return count_of_application(self.application or "") if self.delivers else self.type
+
+    @property
+    def delivers(self) -> bool:
+        """Whether its run posts it to the application that asked for it."""
+        return self.application is not None and self.type == DELIVERY
+
+    @property
+    def alias_scope(self) -> str:
+        """Among which jobs its alias is no other's: those of its application, or else of its type."""
+        return self.type if self.application is None else count_of_application(self.application)
 
     @property
     def concurrency_share(self) -> Concurrency:
@@ -250,7 +265,7 @@ ORDER_FIELDS = (
     "id", "uid", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
     "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "waits_for_handler", "limited",
-    "schedule", "slot_at_ms", "overlap",
+    "schedule", "slot_at_ms", "overlap", "application",
 )  # fmt: skip
 # The names in the ledger and in messages, where they are others than here: both outlive a deployment.
 STORED_AS = {"uid": "birth", "blocked": "held", "requeue_count": "laps", "epoch": "round"}

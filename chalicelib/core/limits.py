@@ -1,6 +1,7 @@
 """Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished.
 
-What is kept is the *concurrency count* of the type; a schedule whose runs may not overlap has one, too. Every job of a
+What is kept is the *concurrency count* of the type; a schedule whose runs may not overlap has one, too, and so has an
+application that tasks are delivered to. Every job of a
 limited type has a share in it that follows from the job's record alone (the slot of a schedule not before it is due,
 where the type has a size), and each change of a record moves the count by the difference of the shares, in the same
 transaction. So however a job travels, the count is the sum of the shares of all records: nothing leaks, nothing is
@@ -55,6 +56,7 @@ class Concurrency:
 NOTHING = Concurrency()
 ONE_AT_A_TIME = Limit(concurrency=1)
 _SCHEDULE = "schedule\n"  # no type has a line break
+_APPLICATION = "application\n"
 
 
 def count_of_schedule(schedule: str) -> str:
@@ -65,6 +67,16 @@ def count_of_schedule(schedule: str) -> str:
 def counts_schedule(name: str) -> bool:
     """Whether a concurrency count is a schedule's; any other is a task type's."""
     return name.startswith(_SCHEDULE)
+
+
+def count_of_application(app_key: str) -> str:
+    """The name of the concurrency count of what is delivered to an application."""
+    return f"{_APPLICATION}{app_key}"
+
+
+def counted_application(name: str) -> str | None:
+    """The key of the application whose concurrency count has this name; ``None`` where it is another's."""
+    return name.removeprefix(_APPLICATION) if name.startswith(_APPLICATION) else None
 
 
 def share(state: State, *, limited: bool, slot: bool) -> Concurrency:

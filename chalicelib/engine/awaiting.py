@@ -64,11 +64,15 @@ class RunningCoroutine:
 
     def waits_at(self) -> tuple[FrameType, int] | None:
         """The innermost of the coroutine's own lines, if it waits; ``None`` while the code of a task runs."""
+        return next(iter(self.awaits()), None)
+
+    def awaits(self) -> list[tuple[FrameType, int]]:
+        """The lines at which the coroutine's own code waits, the innermost first; none while a task's code runs."""
         inner: Any = None if self._task is None or self._at_work() is not None else self._task.get_coro()
-        found = None
+        found: list[tuple[FrameType, int]] = []
         while (frame := getattr(inner, "cr_frame", None)) is not None:
             if not str(frame.f_globals.get("__name__", "")).startswith((__name__, "asyncio")):
-                found = frame, frame.f_lineno
+                found.insert(0, (frame, frame.f_lineno))
             inner = getattr(inner, "cr_await", None)
         return found
 

@@ -78,11 +78,12 @@ def _where(error: BaseException) -> str | None:
         (frame.f_globals.get("__name__", ""), place_of(frame, line))
         for frame, line in traceback.walk_tb(error.__traceback__)
     ]
-    users = [place for module, place in places if not _is_own(module)]
+    users = [place for module, place in places if not is_own(module)]
     return next(reversed(users or [place for _, place in places]), None)
 
 
-def _is_own(module: str) -> bool:
+def is_own(module: str) -> bool:
+    """Whether a module is the service's, not its users'."""
     return module.startswith("chalicelib.") and not module.startswith("chalicelib.tasks.")
 
 

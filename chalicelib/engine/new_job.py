@@ -44,7 +44,7 @@ class NewJob:
     remove_on_complete: bool = False
     waits_for_handler: bool = False  # its type may have no handler yet
     next: NextRequest | None = None  # the task that its success starts
-    alias: int | None = None  # a number by which the users of its type know it; no other job's
+    alias: int | str | None = None  # by which the users of its type, or its application, know it; no other job's
     idempotency_key: str | None = None
     first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
     replay_of: int | None = None
@@ -52,6 +52,7 @@ class NewJob:
     schedule: str | None = None  # the schedule that makes it
     slot_at_ms: int | None = None  # for which of its slots; None: by request
     overlap: str | None = None  # as of the job
+    application: str | None = None  # the key of the application that asks for it
     input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from chalicelib.core.decisions import wait_before
 from chalicelib.core.job import Job
-from chalicelib.core.limits import ONE_AT_A_TIME, Limit
+from chalicelib.core.limits import ONE_AT_A_TIME, Limit, counted_application
 from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
 from chalicelib.core.states import Kind
 from chalicelib.engine.failures import log_failure
@@ -25,8 +25,17 @@ DEFAULT_TASK_ATTEMPTS = 3
 
 
 def limit_of(yard: Yard, job: Job) -> Limit | None:
-    """The limit in whose concurrency count a job has its share, if it still has one: its schedule's, or its type's."""
-    return yard.handlers.limit_of(job.type) if job.overlap is None else ONE_AT_A_TIME
+    """The limit in whose concurrency count a job has its share, if it still has one."""
+    return ONE_AT_A_TIME if job.overlap is not None else limit_of_count(yard, job.counted_as)
+
+
+def limit_of_count(yard: Yard, name: str) -> Limit | None:
+    """The limit of a concurrency count, a task type's or an application's, by its name."""
+    app_key = counted_application(name)
+    if app_key is None:
+        return yard.handlers.limit_of(name)
+    application = yard.known_applications.find(app_key, yard.now_ms(), yard.applications.find)
+    return None if application is None else Limit(concurrency=application.concurrency)
 
 
 def handlers_of(yard: Yard, job: Job | NewJob) -> tuple[Handler, ...]:

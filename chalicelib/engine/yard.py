@@ -24,6 +24,7 @@ from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
+from chalicelib.store.applications import Applications, KnownApplications
 from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
 from chalicelib.store.insights import Insights
@@ -71,6 +72,7 @@ class Yard:
     wait_lists: WaitLists
     pauses: Pauses
     schedules: Schedules
+    applications: Applications
     insights: Insights
     search: SearchIndex
     transport: Transport
@@ -84,6 +86,7 @@ class Yard:
     shared: SharedAnswers = field(default_factory=SharedAnswers)
     health: SharedAnswers = field(default_factory=SharedAnswers)
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
+    known_applications: KnownApplications = field(default_factory=KnownApplications)
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
     silences: Silences = field(default_factory=Silences)
@@ -127,6 +130,7 @@ def build(
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
         schedules=Schedules(directory.table),
+        applications=Applications(directory.table),
         insights=Insights(insights),
         search=search,
         transport=transport,

@@ -13,7 +13,8 @@ Key layout::
     access_key_users   any                     that a user was made
     webhook            <id>                    url, events, types, format, secret, created_at_ms; after a rotation also
                                                former_secret, former_until_ms
-    alias#<type>       <number>                job: the job of a pool that its users know by a number of theirs
+    alias#<scope>      <alias>                 job: the one that its users know by a number, or a text, of theirs; the
+                                               scope is the type of a pool, or an application's
     clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
 """
 
@@ -112,20 +113,20 @@ class Directory:
 
     # -- aliases ------------------------------------------------------------------------------
 
-    def aliased(self, type: str, number: int) -> int | None:  # noqa: A002  # every dialect's word for it
-        """The id of the job of a type that is known by a number."""
-        item = self.table.find(_alias_key(type, number))
+    def aliased(self, scope: str, alias: int | str) -> int | None:
+        """The id of the job that is known by an alias."""
+        item = self.table.find(_alias_key(scope, alias))
         return item["job"] if item else None
 
-    def aliasing(self, type: str, number: int, job_id: int, instead_of: int | None = None) -> AttributeValues:  # noqa: A002
-        """The action that makes a number a job's; refused if it is another's, except of the job ``instead_of``."""
+    def aliasing(self, scope: str, alias: int | str, job_id: int, instead_of: int | None = None) -> AttributeValues:
+        """The action that makes an alias a job's; refused if it is another's, except of the job ``instead_of``."""
         free = Clause("free", "attribute_not_exists({name}) OR {job} = :instead", {":instead": instead_of or job_id})
-        return self.table.putting({**_alias_key(type, number), "job": job_id}, free)
+        return self.table.putting({**_alias_key(scope, alias), "job": job_id}, free)
 
-    def drop_alias(self, type: str, number: int, job_id: int) -> None:  # noqa: A002
-        """The number is nobody's any more; harmless if it is another job's by now."""
+    def drop_alias(self, scope: str, alias: int | str, job_id: int) -> None:
+        """The alias is nobody's any more; harmless if it is another job's by now."""
         try:
-            self.table.delete(_alias_key(type, number), Clause("its own", "{job} = :job", {":job": job_id}))
+            self.table.delete(_alias_key(scope, alias), Clause("its own", "{job} = :job", {":job": job_id}))
         except Refused:
             return
 
@@ -243,8 +244,8 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _alias_key(type: str, number: int) -> dict[str, str]:  # noqa: A002
-    return {"kind": f"alias#{type}", "name": str(number)}
+def _alias_key(scope: str, alias: int | str) -> dict[str, str]:
+    return {"kind": f"alias#{scope}", "name": str(alias)}
 
 
 def _access_key(item: dict[str, Any]) -> AccessKey:

@@ -210,9 +210,14 @@ class JobStore(Ledger):
 
     # -- while it runs ------------------------------------------------------------------------
 
-    def extend_lease(self, job_id: int, lease: str, until_ms: int) -> None:
-        """Keep the lease until ``until_ms``; raises ``JobRefused`` when the job was canceled or taken over."""
-        sets = {"lease_until_ms": until_ms, "heard": True}
+    def extend_lease(self, job_id: int, lease: str, until_ms: int, running_at: str | None = None) -> None:
+        """Keep the lease until ``until_ms``; raises ``JobRefused`` when the job was canceled or taken over.
+
+        ``running_at`` is where the run is by now, if that is to be noted.
+        """
+        sets: dict[str, Any] = {"lease_until_ms": until_ms, "heard": True}
+        if running_at is not None:
+            sets["running_at"] = running_at
         self._change(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets=sets))
 
     def keep_slot(self, job_id: int, lease: str, until_ms: int) -> None:
@@ -632,6 +637,7 @@ class JobStore(Ledger):
             "seal": None,
             **NO_WAKE,
             **({"slot": True} if job.limited else {}),
+            **({} if job.application is None else {"running_at": None}),
         }
 
 

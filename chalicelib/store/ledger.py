@@ -290,6 +290,8 @@ class Ledger:
         if goes_on and state.terminal and wake_at_ms is None:
             wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
         story, appends = self._traced(seen, event) if event else ({}, {})
+        if seen.application is not None:
+            sets = {**sets, "running_at": None}
         base = {
             "state": state.value,
             **self._index_keys(seen, state.value),

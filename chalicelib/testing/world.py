@@ -17,6 +17,7 @@ from chalicelib.core.decisions import UNSENT_GRACE_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
+from chalicelib.core.limits import count_of_application
 from chalicelib.core.schedules import fingerprint_of
 from chalicelib.core.states import State
 from chalicelib.engine.clock.due import STALE_AFTER_MS, is_stale
@@ -24,6 +25,7 @@ from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
 from chalicelib.engine.clock.tick import HOUR_MS
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.interruptions import Interruption
+from chalicelib.engine.policy import limit_of_count
 from chalicelib.engine.projections import events
 from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.engine.yard import Yard, build
@@ -211,10 +213,11 @@ class World:
         resumed = [of_pause(item["target"]) for item in self.items("directory", "pause") if item.get("resuming")]
         if wait_list in resumed:
             return True
-        types = {of_type(name): name for name in self.yard.handlers.tasks}
-        if wait_list not in types:
+        applications = [count_of_application(item["name"]) for item in self.items("directory", "application")]
+        counts = {of_type(name): name for name in (*self.yard.handlers.tasks, *applications)}
+        if wait_list not in counts:
             return False
-        return self.yard.concurrency.of(types[wait_list]).free(self.yard.handlers.limit_of(types[wait_list])) != 0
+        return self.yard.concurrency.of(counts[wait_list]).free(limit_of_count(self.yard, counts[wait_list])) != 0
 
     # -- the world as it is, read from moto's own memory ---------------------------------------
 

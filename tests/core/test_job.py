@@ -97,6 +97,7 @@ orders: dict[str, st.SearchStrategy[Any]] = {
     "schedule": st.none() | names,
     "slot_at_ms": st.none() | times,
     "overlap": st.none() | st.sampled_from(("skip", "queue")),
+    "application": st.none() | names,
     "delivery": st.integers(1, 10_000),
     "due_at_ms": times,
     "attempt_limit": st.integers(1, 10_000),
@@ -130,6 +131,7 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     "output": st.none() | names,
     "output_at": st.none() | names,
     "error": st.none() | st.builds(JobError, names, names, st.none() | names),
+    "running_at": st.none() | names,
     "progress": st.none()
     | st.builds(
         Progress, st.floats(allow_nan=False), st.floats(allow_nan=False), names, st.none() | st.just('{"rows":3}')

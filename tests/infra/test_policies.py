@@ -34,6 +34,8 @@ from moto.dynamodb.responses import DynamoHandler
 from chalicelib import aws
 from chalicelib import settings as service_settings
 from chalicelib.core.access import AccessKey, digest_of, new_key
+from chalicelib.core.applications import digest_of as payload_of
+from chalicelib.core.applications import sign
 from chalicelib.core.decisions import Succeeded
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, from_envelope
@@ -614,6 +616,52 @@ def keep_schedules(at_work: Installation) -> None:
     assert at_work.tick()["schedules_declared"] == 2  # the code has them no more
 
 
+def serve_applications(at_work: Installation) -> None:
+    """Applications made, listed, disabled, rotated; their tasks created, canceled, delivered to nobody, and waiting."""
+    path, outside = "/application", at_work.service.yard
+    made = at_work.post(f"{path}/create", {"appName": "n", "linkUrl": "https://inside.invalid/", "concurrency": 1})[
+        "data"
+    ]
+    key, secret = {"app_key": made["appKey"]}, made["secretKey"]
+    for act in ("disable", "enable", "rotate"):
+        at_work.post(f"{path}/{act}", {**key})
+    at_work.post(f"{path}/refresh-signature", {**key, "secret_key": secret})
+    at_work.get(f"{path}/list")
+
+    def signed(content: bytes) -> dict[str, str]:
+        headers = sign(key["app_key"], secret, payload_of(content), at_work.service.clock.ms, os.urandom).to_send()
+        return {name: value for name, value in headers.items() if name != "app_key"}
+
+    def asked(path: str, **body: Any) -> Any:
+        found = at_work.post(path, body, **signed(json.dumps(body).encode()))
+        assert found["code"] == 0, found
+        return found["data"]
+
+    def created(task_no: str, **more: Any) -> int:
+        task = {"taskNo": task_no, "content": {"text": BESIDE}, "timeout": 60_000, "name": "n"}
+        task_id: int = asked("/task/create", **{**task, **more})["taskId"]
+        return task_id
+
+    asked("/task/cancel", id=created("canceled"))
+    at_work.work()
+    asked("/nsq/publish", task_id=created("later", runtime=at_work.service.clock.ms // 1_000 + 3_600))
+    at_work.work()
+    slow = created("slow")
+    (text,) = [each for each in at_work.taken_from("default") if from_envelope(each).id == slow]
+    taken = outside.jobs.claim(from_envelope(text), Lease("lease", 2**45, "other"), outside.now_ms())
+    waits = created("waits")
+    at_work.work()
+    query = {"id": waits}
+    with at_work._invocation(Function.API):
+        reply = at_work.service.get("/task/detail", query, **signed(b""))
+    at_work._answered("GET", "/task/detail", reply, 200)
+    outside.jobs.succeed(taken, None, outside.now_ms())
+    assert at_work.tick()["slots_filled"] == 1
+    outside.applications.rest(key["app_key"], outside.now_ms() + 1)
+    at_work.work()
+    at_work.post("/api/task/delete", {"id": str(waits), "force": True})
+
+
 def let_time_pass(at_work: Installation) -> None:
     """Long delays, abandoned leases, bulks whose sender died, children that wait, what SQS will soon forget."""
     later = {"executeAt": at_work.service.now(HOUR_MS), "payload": {"text": BESIDE}}
@@ -701,6 +749,7 @@ WORK = (
     take_turns,
     as_kue,
     keep_schedules,
+    serve_applications,
     let_time_pass,
     clean_up,
 )

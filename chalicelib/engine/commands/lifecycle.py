@@ -246,6 +246,7 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         replay_of=dead.id,
         created_by=dead.created_by,
         remove_on_complete=dead.remove_on_complete,
+        application=dead.application,
         first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
         **body,
     )

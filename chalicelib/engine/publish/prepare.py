@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.core.applications import DELIVERY
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput, within
@@ -55,7 +56,7 @@ def prepare(yard: Yard, new_job: NewJob) -> Prepared:
 
 def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
     """The record of what the service itself starts; whether anything can run it is seen when it runs."""
-    runs = new_job.kind is Kind.TASK and new_job.runner != MANUAL
+    runs = new_job.kind is Kind.TASK and new_job.runner != MANUAL and not delivers(new_job)
     return _prepared(yard, new_job, yard.handlers.handler(new_job.type, new_job.script) if runs else None)
 
 
@@ -83,7 +84,7 @@ def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
     )
     if new_job.backoff is not None and isinstance(chosen := checked(new_job.backoff), Named):
         yard.handlers.backoff_function(chosen.name)
-    if new_job.kind is Kind.MESSAGE or new_job.runner == MANUAL:
+    if new_job.kind is Kind.MESSAGE or new_job.runner == MANUAL or delivers(new_job):
         return None
     handler = yard.handlers.handler(new_job.type, new_job.script)
     if handler is None:
@@ -174,22 +175,28 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         schedule=new_job.schedule,
         slot_at_ms=new_job.slot_at_ms,
         overlap=new_job.overlap,
+        application=new_job.application,
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)
 
 
 def is_limited(yard: Yard, new_job: NewJob) -> bool:
-    """Whether the job counts in a concurrency: its schedule's, or, if a worker runs it, that of a type with a limit.
+    """Whether the job counts in a concurrency: its schedule's, its application's, or that of a type with a limit.
 
     A slot that is handed over ahead takes no room in a type with a size yet (``worker/concurrency.py``).
     """
-    if new_job.overlap is not None:
+    if new_job.overlap is not None or delivers(new_job):
         return True
     if new_job.kind is not Kind.TASK or new_job.runner == MANUAL:
         return False
     limit = yard.handlers.limit_of(new_job.type)
     return limit is not None and (new_job.slot_at_ms is None or limit.size is None)
+
+
+def delivers(new_job: NewJob) -> bool:
+    """Whether the job is posted to its application."""
+    return new_job.application is not None and new_job.type == DELIVERY
 
 
 def _asked_ms(new_job: NewJob, now_ms: int) -> int | None:

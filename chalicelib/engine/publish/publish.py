@@ -57,6 +57,14 @@ class _IdTaken(Exception):
         self.job_id = job_id
 
 
+class AliasTaken(Conflict):
+    """The job ``holder`` has the alias."""
+
+    def __init__(self, holder: int, message: str, **explanation: Any) -> None:
+        super().__init__(message, **explanation)
+        self.holder = holder
+
+
 @contextmanager
 def answering() -> Iterator[None]:
     """Say ``Unavailable`` where AWS does not answer."""
@@ -68,7 +76,8 @@ def answering() -> Iterator[None]:
 
 
 def _start(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
-    if new_job.idempotency_key is not None or new_job.parent_id is not None or prepared.job.limited:
+    has_key = new_job.idempotency_key is not None or new_job.alias is not None
+    if has_key or new_job.parent_id is not None or prepared.job.limited:
         return _ledger_first(yard, new_job, prepared)
     if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
         return _record(yard, prepared.unsent(yard.now_ms()))
@@ -118,7 +127,7 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int 
         actions.append(yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
     alias_position = len(actions)
     if new_job.alias is not None:
-        actions.append(yard.directory.aliasing(job.type, new_job.alias, job.id, heir_of))
+        actions.append(yard.directory.aliasing(job.alias_scope, new_job.alias, job.id, heir_of))
     if job.blocked and job.parent_id is not None:
         actions += yard.jobs.adopting(job.parent_id, job.id)
     try:
@@ -134,7 +143,7 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int 
         if new_job.alias is not None and refused.refused[alias_position]:
             holder: int = (refused.old[alias_position] or {})["job"]
             if holder == heir_of or yard.jobs.find(holder) is not None:
-                raise _alias_taken(new_job) from refused
+                raise _alias_taken(new_job, holder) from refused
             return _ledger_first(yard, new_job, prepared, heir_of=holder)
         return _ledger_first(
             yard, new_job, replace(prepared, job=replace(job, blocked=False)), heir_of
@@ -152,8 +161,11 @@ def _full(yard: Yard, job: Job) -> Full:
     )
 
 
-def _alias_taken(new_job: NewJob) -> Conflict:
-    return Conflict(
+def _alias_taken(new_job: NewJob, holder: int) -> Conflict:
+    if new_job.application is not None:
+        return AliasTaken(holder, f"task {holder} has this number", field="alias", got=new_job.alias)
+    return AliasTaken(
+        holder,
         f"another job of the type {new_job.type} has this id",
         field="id",
         expected="a number that no job has",

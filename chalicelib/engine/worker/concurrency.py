@@ -17,7 +17,7 @@ from chalicelib.core.job import MANUAL, Job, Tombstone
 from chalicelib.core.limits import Limit
 from chalicelib.core.schedules import Overlap
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.policy import limit_of
+from chalicelib.engine.policy import limit_of, limit_of_count
 from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.remove import remove_if_wanted
@@ -119,7 +119,7 @@ def fill_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver |
     """What the clock does: nothing stays on a wait list while slots are free. Returns how many jobs it sent."""
 
     def fill(type_: str) -> int:
-        free = yard.concurrency.of(type_).free(yard.handlers.limit_of(type_))
+        free = yard.concurrency.of(type_).free(limit_of_count(yard, type_))
         return send_next(yard, of_type(type_), free, enough_time)
 
     return sweep(yard.concurrency.types(), fill, named=of_type, enough_time=enough_time, passed=passed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
@@ -25,6 +26,7 @@ from chalicelib.engine.failures import Reject
 from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.worker import console
 from chalicelib.engine.worker import pause as pausing
+from chalicelib.engine.worker.running_at import running_at
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.ledger import JobRefused
@@ -79,6 +81,7 @@ class Context:
     succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
     parked: Parked | None = field(default=None)
     printed: console.Console = field(init=False)  # what the handler prints and logs
+    thread: int = field(default_factory=threading.get_ident, init=False)  # which one runs the handler
     _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
     _looks_here: int = field(default=0, init=False)  # how often it has looked
     _looks_before: int = field(default=0, init=False)  # looks that belong to polls which have come to their end
@@ -267,7 +270,8 @@ class Context:
         """Extend the message's hiding, then the lease on the ledger; notes when the run is void."""
         until_ms = self.extend_visibility()
         try:
-            self.yard.jobs.extend_lease(self.job.id, self.job.lease or "", until_ms)
+            where = None if self.job.application is None else running_at(self.thread, self.coroutine)
+            self.yard.jobs.extend_lease(self.job.id, self.job.lease or "", until_ms, where)
             self.lease_until_ms = until_ms
         except JobRefused as refused:
             self.note_refusal(refused)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chalicelib.core.applications import TARGET
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import State
 from chalicelib.engine.handlers.pool_files import ID_TARGET, id_of
@@ -22,7 +23,9 @@ def remove_seen(yard: Yard, job: Job) -> bool:
     except JobRefused:
         return False
     if job.target_type == ID_TARGET:
-        yard.directory.drop_alias(job.type, id_of(job), job.id)
+        yard.directory.drop_alias(job.alias_scope, id_of(job), job.id)
+    if job.application is not None and job.target_type == TARGET:
+        yard.directory.drop_alias(job.alias_scope, job.target_id or "", job.id)
     if any(place.startswith(OBJECT_PLACE) for place in tombstone.unpurged):
         yard.payloads.delete_objects(tombstone.unpurged)
         yard.jobs.purged(tombstone)

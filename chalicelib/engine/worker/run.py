@@ -28,6 +28,7 @@ from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.malformed import without
 from chalicelib.engine.worker.console import listening
 from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, current_run
+from chalicelib.engine.worker.deliver import DELIVER
 from chalicelib.engine.worker.shutdown import interruptible
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -53,7 +54,7 @@ def run(yard: Yard, context: Context) -> Outcome:
         ):
             if context.job.finishing:
                 return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
-            handlers = handlers_of(yard, context.job)
+            handlers = (DELIVER,) if context.job.delivers else handlers_of(yard, context.job)
             return _perform(context, handlers) if handlers else _no_handler(yard, context.job)
     except PollAgain as again:
         return Again(again.wait_ms)

@@ -1,0 +1,167 @@
+"""Applications: programs elsewhere whose tasks are delivered to a URL of theirs, and which sign what they ask for.
+
+    from chalicelib.services import applications
+
+    made = applications.create("billing", "https://billing.example.com/tasks", step_s=5)
+    task = applications.create_task(made.app_key, "order-82", {"amount": 5}, name="charge", timeout_ms=60_000)
+
+The words are Serendipity-Job's; docs/serendipity.md tells them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from chalicelib.core import applications as rules
+from chalicelib.core.applications import CONCURRENCY, RETRIES, ROTATION_MAX_S, ROTATION_S, STEP_S
+from chalicelib.core.trace import iso
+from chalicelib.engine.commands import applications as commands
+from chalicelib.engine.publish.publish import publish
+from chalicelib.http.problems import rejected
+from chalicelib.services import checks, installation, tasks
+from chalicelib.services.records import Task, maybe_moment_of, moment_of
+from chalicelib.services.serendipity_orders import ApplicationOrder, TaskOrder, new_job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """An application as it stood when it was read."""
+
+    app_key: str
+    name: str
+    link_url: str  # where its tasks are delivered
+    step_s: int  # retry n of a task comes n times so much after the failure before it
+    retry_total: int
+    remark: str
+    replay_protection: bool
+    concurrency: int  # how many deliveries to it run at the same time
+    tz: str  # of the times that it writes without an offset
+    disabled: bool
+    rotating_until: datetime | None  # until when its old secret is in force
+    resting_until: datetime | None  # until when nothing is delivered: its receiver asked for it
+    created_at: datetime
+    secret: str | None = field(default=None, repr=False)  # of one that was just made, or got another: shown this once
+
+
+def create(
+    name: str,
+    link_url: str,
+    *,
+    step_s: int = STEP_S,
+    retry_total: int = RETRIES,
+    remark: str | None = None,
+    replay_protection: bool = True,
+    concurrency: int = CONCURRENCY,
+    tz: str = "UTC",
+) -> Application:
+    """Create an application, and return it with its secret.
+
+    ``step_s`` 0 to 3,600, ``retry_total`` 0 to 10, ``concurrency`` 1 to 100. Raises ``InvalidInput``.
+    """
+    order = _read(
+        ApplicationOrder,
+        {
+            "appName": name,
+            "linkUrl": link_url,
+            "step": step_s,
+            "retryTotal": retry_total,
+            "remark": remark,
+            "replayProtection": replay_protection,
+            "concurrency": concurrency,
+            "timezone": tz,
+        },
+    )
+    yard = installation.yard()
+    made = commands.create(yard, **order.definition(rules.written(yard.now_ms())))
+    return _record(made, yard.now_ms(), made.secret)
+
+
+def list() -> Sequence[Application]:  # noqa: A001  # as in the other services
+    """All applications, oldest first, without their secrets."""
+    yard = installation.yard()
+    return [_record(each, yard.now_ms()) for each in yard.applications.all()]
+
+
+def disable(app_key: str) -> Application:
+    """Listen to it no longer and deliver nothing to it: its tasks wait. Raises ``NotFound``."""
+    return _disable(app_key, disabled=True)
+
+
+def enable(app_key: str) -> Application:
+    """Listen and deliver to it again. Raises ``NotFound``."""
+    return _disable(app_key, disabled=False)
+
+
+def rotate(app_key: str, *, grace_s: int = ROTATION_S) -> Application:
+    """Give it another secret, and return it with that.
+
+    The one before stays in force for ``grace_s`` (0 to 30 days), and signs what is delivered until then. Raises
+    ``NotFound``.
+    """
+    yard = installation.yard()
+    after = commands.rotate(yard, app_key, checks.whole("grace_s", grace_s, 0, ROTATION_MAX_S))
+    return _record(after, yard.now_ms(), after.secret)
+
+
+def finish_rotation(app_key: str) -> Application:
+    """Only its newest secret is in force from now on. Raises ``NotFound``."""
+    yard = installation.yard()
+    return _record(commands.finish_rotation(yard, app_key), yard.now_ms())
+
+
+def create_task(
+    app_key: str, task_no: str, content: Any, *, name: str, timeout_ms: int, run_at: datetime | None = None
+) -> Task:
+    """Create a task of an application, as the application itself does over HTTP.
+
+    Raises ``NotFound`` for an application that there is not, ``Conflict`` for a ``task_no`` that it has used,
+    ``InvalidInput`` and ``TooLarge``.
+    """
+    runtime = None if run_at is None else iso(checks.at_ms("run_at", run_at))
+    given = {"taskNo": task_no, "content": content, "name": name, "timeout": timeout_ms, "runtime": runtime}
+    order, yard = _read(TaskOrder, given), installation.yard()
+    return tasks.detail(publish(yard, new_job(yard, commands.find(yard, app_key), order)).id)
+
+
+def sign(app_key: str, secret: str, body: bytes | str) -> dict[str, str]:
+    """The headers of a request with this body. Needs no installation but for its clock."""
+    yard = installation.yard()
+    return rules.sign(app_key, secret, rules.digest_of(body), yard.now_ms(), yard.random_bytes).to_send()
+
+
+def _read(model: Any, given: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise rejected("application", given, error) from None
+
+
+def _disable(app_key: str, *, disabled: bool) -> Application:
+    yard = installation.yard()
+    return _record(commands.disable(yard, app_key, disabled=disabled), yard.now_ms())
+
+
+def _record(application: rules.Application, now_ms: int, secret: str | None = None) -> Application:
+    rotates = len(application.secrets(now_ms)) > 1
+    rests = application.resting_until_ms > now_ms
+    return Application(
+        app_key=application.app_key,
+        name=application.name,
+        link_url=application.link_url,
+        step_s=application.step_s,
+        retry_total=application.retry_total,
+        remark=application.remark,
+        replay_protection=application.replay_protection,
+        concurrency=application.concurrency,
+        tz=application.zone,
+        disabled=application.disabled,
+        rotating_until=maybe_moment_of(application.old_until_ms if rotates else None),
+        resting_until=maybe_moment_of(application.resting_until_ms if rests else None),
+        created_at=moment_of(application.created_at_ms),
+        secret=secret,
+    )

@@ -1,0 +1,106 @@
+"""Applications, and the nonces that they have used. In the directory table.
+
+Key layout::
+
+    kind             name                    what
+    application      <app key>               the application of core/applications.py, its secrets as they are: what it
+                                             signs could not be checked otherwise
+    nonce#<app key>  <sha256 of the nonce>   used_by: the request that used it, expires_at_s
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from chalicelib.core.applications import NONCE_KEPT_S, Application
+from chalicelib.store.directory import digest
+from chalicelib.store.table import Change, Clause, Refused, Table
+
+KIND = "application"
+FRESH_MS = 30_000
+THERE = Clause("there", "attribute_exists({name})")
+STORED_AS = {"app_key": "name", "name": "label"}  # the key names the item
+
+
+@dataclass(slots=True)
+class KnownApplications:
+    """What a process knows of applications, for what may be half a minute old: how much is delivered at a time."""
+
+    _found: dict[str, tuple[int, Application | None]] = field(default_factory=dict)  # by key: when it was read
+
+    def find(self, app_key: str, now_ms: int, read: Callable[[str], Application | None]) -> Application | None:
+        """The application with a key, from memory where that is fresh."""
+        read_ms, found = self._found.get(app_key, (None, None))
+        if read_ms is None or now_ms - read_ms > FRESH_MS:
+            found = read(app_key)
+            self._found[app_key] = (now_ms, found)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Applications:
+    """The access patterns of the applications."""
+
+    table: Table
+
+    def put(self, application: Application) -> None:
+        """Remember a new application; raises ``Refused`` if there is another one with its key."""
+        own = Clause("its own", "attribute_not_exists({name}) OR {secret} = :own", {":own": application.secret})
+        values = {each.name: getattr(application, each.name) for each in fields(Application)}
+        item = {STORED_AS.get(name, name): value for name, value in values.items() if value is not None}
+        self.table.put({"kind": KIND, **item}, own)
+
+    def find(self, app_key: str) -> Application | None:
+        """The application with a key, as of the last write."""
+        item = self.table.find(_key(app_key))
+        return None if item is None else _application(item)
+
+    def all(self) -> list[Application]:
+        """Every application, oldest first."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=True)
+        return sorted(map(_application, rows), key=lambda each: (each.created_at_ms, each.app_key))
+
+    def disable(self, app_key: str, disabled: bool) -> Application:
+        """It is listened to no longer, or again. Raises ``Refused`` where there is none."""
+        return self._change(app_key, Change((THERE,), sets={"disabled": disabled}))
+
+    def rotate(self, seen: Application, secret: str, old_until_ms: int) -> Application:
+        """Give it another ``secret``; the one that was ``seen`` stays in force until then. Raises ``Refused``."""
+        as_seen = Clause("as seen", "{secret} = :seen OR {secret} = :new", {":seen": seen.secret, ":new": secret})
+        sets = {"secret": secret, "old_secret": seen.secret, "old_until_ms": old_until_ms}
+        return self._change(seen.app_key, Change((as_seen,), sets=sets))
+
+    def retire_old_secret(self, app_key: str) -> Application:
+        """Only its newest secret is in force from now on. Raises ``Refused`` where there is none."""
+        return self._change(app_key, Change((THERE,), sets={"old_secret": None, "old_until_ms": 0}))
+
+    def rest(self, app_key: str, until_ms: int) -> None:
+        """Deliver nothing to it until then; nothing changes where it rests for longer."""
+        shorter = Clause("rests for less", "{resting_until_ms} < :until", {":until": until_ms})
+        with suppress(Refused):
+            self.table.update(_key(app_key), Change((shorter,), sets={"resting_until_ms": until_ms}))
+
+    def use_nonce(self, app_key: str, nonce: str, request: str, now_s: int) -> bool:
+        """Whether a nonce is its ``request``'s: it is the first that uses it."""
+        key = {"kind": f"nonce#{app_key}", "name": digest(nonce)}
+        free = Clause("free or expired", "attribute_not_exists({name}) OR {expires_at_s} < :now", {":now": now_s})
+        try:
+            self.table.put({**key, "used_by": request, "expires_at_s": now_s + NONCE_KEPT_S}, free)
+        except Refused as refused:
+            return (refused.old or {}).get("used_by") == request  # our own write, whose answer was lost
+        return True
+
+    def _change(self, app_key: str, change: Change) -> Application:
+        return _application(self.table.update(_key(app_key), change))
+
+
+def _key(app_key: str) -> dict[str, str]:
+    return {"kind": KIND, "name": app_key}
+
+
+def _application(item: dict[str, Any]) -> Application:
+    stored = {each.name: STORED_AS.get(each.name, each.name) for each in fields(Application)}
+    return Application(**{name: item[key] for name, key in stored.items() if key in item})
