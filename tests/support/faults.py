@@ -34,6 +34,7 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.projection import CountKey, effects_of
 from chalicelib.core.states import State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
+from chalicelib.engine import logbook
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
@@ -246,10 +247,15 @@ class Scenario:
 
 @contextmanager
 def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault | None], Play]]:
-    """A stage for plays; call what it yields for a fresh one."""
+    """A stage for plays; call what it yields for a fresh one. Nothing on it goes by chance: a log is always trimmed."""
     calls = Calls(runs)
     no_waiting = SimpleNamespace(sleep=lambda _seconds: None)  # botocore waits between its repetitions
-    with world(functions) as used, patch("botocore.endpoint.time", no_waiting), _old_objects_left_alone():
+    with (
+        world(functions) as used,
+        patch("botocore.endpoint.time", no_waiting),
+        patch.object(logbook, "TRIMMED_ONE_IN", 1),
+        _old_objects_left_alone(),
+    ):
         calls.attach()
         used.on_restart = calls.revive
 
