@@ -324,10 +324,10 @@ class TestInsights:
         table = yard.insights._table
         rows = [
             *table.query_all("{view} = :view", {":view": "counters"}),
-            *table.query_all("{view} = :view", {":view": "minutes#2025-06-15"}),
+            *table.query_all("{view} = :view", {":view": "minutes#2096-10-02"}),
         ]
         expiries = {row["view"]: row.get("expires_at_s") for row in rows if row["group"]["queue"] == group.queue}
-        assert expiries == {"counters": None, "minutes#2025-06-15": minute_ms // 1_000 + MINUTES_TTL_S}
+        assert expiries == {"counters": None, "minutes#2096-10-02": minute_ms // 1_000 + MINUTES_TTL_S}
 
     def test_as_many_rows_as_a_transaction_holds(self, yard: Yard, shard: Callable[[], str]) -> None:
         name = next(names)

@@ -32,7 +32,7 @@ from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.deploy import localstack, stack
 from infra.template import template
-from tests.support.yards import CREDENTIALS, SETTINGS, START_MS, Bench, MovableClock, environment, forget_clients
+from tests.support.yards import CREDENTIALS, FAR_MS, SETTINGS, Bench, MovableClock, environment, forget_clients
 
 DYNAMODB_LOCAL_VARIABLE = "TASKYARD_TEST_DYNAMODB_LOCAL_URL"
 LOCALSTACK_VARIABLE = "TASKYARD_TEST_LOCALSTACK_URL"
@@ -94,7 +94,7 @@ class Ground:
 
     backend: str
     settings: Settings
-    _starts_ms: Iterator[int] = field(default_factory=lambda: itertools.count(START_MS, 86_400_000))
+    _starts_ms: Iterator[int] = field(default_factory=lambda: itertools.count(FAR_MS, 86_400_000))
 
     def bench(self, *functions: Callable[..., Any]) -> Bench:
         """A yard with handlers and a clock of its own, a day after the one before; its lanes are open."""

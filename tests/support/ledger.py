@@ -14,10 +14,10 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import STORY_INDEX_KEYS
 from chalicelib.store.ledger import ASIDE, position_of, state_key
-from tests.support.yards import START_MS
+from tests.support.yards import FAR_MS
 
 BIRTH = "b1b1b1b1b1b1b1b1"
-NOW = START_MS
+NOW = FAR_MS
 
 
 def job_of(yard: Yard, **fields: Any) -> Job:

@@ -33,7 +33,7 @@ from chalicelib.queue.contract import Received
 from infra.deploy import stack
 from infra.template import template
 from tests.support.lambda_shapes import Time, sqs_event
-from tests.support.yards import CREDENTIALS, START_MS, MovableClock, environment, forget_clients
+from tests.support.yards import CREDENTIALS, FAR_MS, START_MS, MovableClock, environment, forget_clients
 
 APP_FILE = Path(__file__).parents[2] / "app.py"
 HANDLERS = "chalicelib.tasks,tests.support.dialect_handlers"
@@ -132,7 +132,7 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
     On moto, or on the emulator at ``endpoint_url``, whose SQS keeps its own time.
     """
     given = {f"TASKYARD_{name.upper()}": value for name, value in variables.items()}
-    clock = MovableClock(START_MS)
+    clock = MovableClock(START_MS if endpoint_url is None else FAR_MS)
     aws_there = _moto(clock) if endpoint_url is None else environment({"AWS_ENDPOINT_URL": endpoint_url})
     with (
         environment(

@@ -25,7 +25,7 @@ from chalicelib.testing.world import WorkerDied as Exited
 from infra.deploy import stack
 from infra.template import template
 
-__all__ = ["START_MS", "Bench", "Exited", "MovableClock", "endpoint_bench", "environment", "moto_bench"]
+__all__ = ["FAR_MS", "START_MS", "Bench", "Exited", "MovableClock", "endpoint_bench", "environment", "moto_bench"]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -33,6 +33,7 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+FAR_MS = 4_000_000_000_000  # 2096-10-02: what expires soon after it, no emulator with a time of its own deletes
 SETTINGS = Settings(index_shards=2, lease_s=60, search="off")  # what searches, switches it on
 _numbers = itertools.count()
 
@@ -89,12 +90,12 @@ def endpoint_bench(endpoint_url: str, functions: Sequence[Any] = (), chosen: Set
         forget_clients()
         registry = Registry.of(functions)
         stack.apply(own, template(own, registry.queues))
-        yield _bench(registry, own)
+        yield _bench(registry, own, FAR_MS)
     forget_clients()
 
 
-def _bench(registry: Registry, chosen: Settings) -> Bench:
-    clock = MovableClock()
+def _bench(registry: Registry, chosen: Settings, start_ms: int = START_MS) -> Bench:
+    clock = MovableClock(start_ms)
     exits: list[int] = []
     return Bench(build(registry, chosen, now_ms=clock, exit_process=exits.append), clock, exits)
 
