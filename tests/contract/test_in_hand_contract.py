@@ -31,7 +31,7 @@ from tests.support.yards import events_of
 
 PRIORITY_OF = {Band.HIGH: 12, Band.NORMAL: 0, Band.LOW: -5}
 LOCK_MS = 30_000
-SEEN_WITHIN_S = 2.0  # a second by design, and what a busy machine adds
+SEEN_WITHIN_S = 10.0  # a second by design, and what a busy machine adds; a wait of its own would last 15
 numbers = itertools.count()
 
 

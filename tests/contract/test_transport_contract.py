@@ -25,7 +25,7 @@ from chalicelib.queue.contract import MESSAGE_MAX_BYTES, NoQueue, OutgoingMessag
 from chalicelib.queue.sqs import COPIED_ATTRIBUTES, SqsTransport, packed
 from tests.support import backends
 from tests.support.backends import Difference, Ground
-from tests.support.waiting import becomes, until
+from tests.support.waiting import DEADLINE_S, becomes, until
 
 PATTERN = Lane(DEFAULT_POOL, Band.NORMAL)
 BACKENDS = [name for name in backends.NAMES if name != "dynamodb_local" and backends.missing(name) is None]
@@ -131,7 +131,7 @@ class TestSendAndReceive:
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(transport.receive, source, 10, 60, 20)
             transport.send(OutgoingMessage(lane, "at last"))
-            assert texts(waiting.result(timeout=25)) == ["at last"]
+            assert texts(waiting.result(DEADLINE_S)) == ["at last"]
 
 
 class TestDelays:

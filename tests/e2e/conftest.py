@@ -16,7 +16,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]
     """One in one stack, a worker of which has run already."""
     with deployed(tmp_path_factory.mktemp("deployed"), TASKYARD_LEASE_S=str(LEASE_S)) as found:
         first = found.create("text.statistics", {"text": "Lambda starts its first worker"})
-        until(lambda: found.task(first)["status"] == "success", 60)
+        until(lambda: found.task(first)["status"] == "success")
         yield found
 
 

@@ -30,7 +30,7 @@ from tests.support.processes import clean_environment
 from tests.support.service import Service as App
 from tests.support.service import service as deployed_app
 from tests.support.up import Service
-from tests.support.waiting import becomes, until
+from tests.support.waiting import DEADLINE_S, becomes, until
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "fastify-mq.md"
@@ -387,5 +387,5 @@ def _headers(key: str | None) -> dict[str, str]:
 
 
 def _text(api: Service, path: str) -> str:
-    with urllib.request.urlopen(api.url + path, timeout=30) as answer:  # noqa: S310  # a loopback address of our own
+    with urllib.request.urlopen(api.url + path, timeout=DEADLINE_S) as answer:  # noqa: S310  # a loopback address of our own
         return str(answer.read().decode())

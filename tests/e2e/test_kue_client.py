@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tests.support.programs import program
 from tests.support.up import Service
+from tests.support.waiting import DEADLINE_S
 
 CLIENT = Path(__file__).parent / "kue_client.mjs"
-DEADLINE_S = 60
 SLIDES = [{"width": 4, "height": 3}, {"width": 16, "height": 9}]
 NEW = {"made": 0, "remaining": 5, "max": 5}
 STEPS = [

@@ -23,7 +23,7 @@ from chalicelib.local.emulator import PROJECT_ROOT, Emulator
 from chalicelib.local.save_watch import REFUSED, SAVED_AGAIN
 from tests.support.processes import clean_environment, is_running
 from tests.support.up import Service, running
-from tests.support.waiting import becomes, until
+from tests.support.waiting import DEADLINE_S, becomes, until
 
 HANDLERS = "chalicelib.tasks,tests.support.handlers"
 LOGS = "logs.jsonl"
@@ -67,7 +67,7 @@ def words(log: Path) -> str:
 
 def raw(service: Service, request: bytes) -> bytes:
     """What is answered to bytes that need not be HTTP, to the end of the connection."""
-    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=DEADLINE_S) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65_536), b""))
@@ -206,7 +206,7 @@ class TestHttp:
         assert body == b""
 
     def test_one_connection_serves_many_requests(self, service: Service) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=DEADLINE_S)
         connection.connect()
         its_socket = connection.sock
         for _ in range(20):
@@ -279,7 +279,7 @@ class TestCommands:
             assert min(late, default=0) >= 0
             return [each for each in late if each <= SLOT_LATE_S]
 
-        until(lambda: len(in_time()) >= 5, 70)
+        until(lambda: len(in_time()) >= 5, 50 + DEADLINE_S)
         service.post("/api/schedule/delete", {"name": every_ten_seconds})
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib.engine.shared_answers import KEPT_MAX, SharedAnswers
 from chalicelib.testing.clock import MovableClock
+from tests.support.waiting import DEADLINE_S
 
 CLOCK = MovableClock()
 
@@ -47,16 +48,16 @@ def test_who_comes_while_it_is_worked_out_waits_for_it() -> None:
 
     def slowly() -> int:
         began.set()
-        assert may_end.wait(10)
+        assert may_end.wait(DEADLINE_S)
         return work()
 
     with ThreadPoolExecutor(4) as viewers:
         first = viewers.submit(shared.get, "a", slowly, CLOCK)
-        assert began.wait(10)
+        assert began.wait(DEADLINE_S)
         others = [viewers.submit(shared.get, "a", work, CLOCK) for _ in range(3)]
         assert shared.get("b", work, CLOCK) == 1  # of another question nobody waits
         may_end.set()
-        assert [each.result(10) for each in (first, *others)] == [2, 2, 2, 2]
+        assert [each.result(DEADLINE_S) for each in (first, *others)] == [2, 2, 2, 2]
 
 
 def test_an_error_is_told_and_not_kept() -> None:
@@ -72,12 +73,12 @@ def test_an_error_is_told_to_all_who_waited() -> None:
 
     def fails() -> int:
         began.set()
-        assert may_end.wait(10)
+        assert may_end.wait(DEADLINE_S)
         raise ConnectionError("AWS is away")
 
     with ThreadPoolExecutor(3) as viewers:
         first = viewers.submit(shared.get, "a", fails, CLOCK)
-        assert began.wait(10)
+        assert began.wait(DEADLINE_S)
         second = viewers.submit(waits, shared, may_end)
         assert isinstance(first.exception(10), ConnectionError)
         assert second.exception(10) is first.exception()
@@ -89,7 +90,7 @@ def waits(shared: SharedAnswers, let_end: Event) -> int:
     answer, is_new = shared._answer_to("a", CLOCK())
     assert not is_new
     let_end.set()
-    return int(answer.coming.result(10))
+    return int(answer.coming.result(DEADLINE_S))
 
 
 def test_so_many_are_kept_and_those_asked_for_longest_ago_go() -> None:

@@ -22,6 +22,7 @@ from chalicelib.functions.logs import ColdStart, logged
 from chalicelib.logger import logger
 from tests.support.service import Service, service
 from tests.support.steps import a_message, a_task, failing, name_of, stolen, using
+from tests.support.waiting import DEADLINE_S
 from tests.support.worlds import World, sqs_event, wiped, world
 
 SECRET = "sw0rdfish"  # noqa: S105  # what no line may hold
@@ -118,7 +119,7 @@ def test_the_heartbeat_names_the_job_too(
     def handler(_: Any) -> None:
         with failing(w.yard.transport.client, "ChangeMessageVisibilityBatch"):  # type: ignore[attr-defined]
             w.clock.move(25_000)
-            assert logged_failure.wait(10)
+            assert logged_failure.wait(DEADLINE_S)
 
     using(w, handler)
     job = a_task(w, trace_id="trace-7")
@@ -248,7 +249,7 @@ def test_a_line_of_a_request_names_it_and_its_route(api: Service, lines: Callabl
 
 def test_requests_side_by_side_keep_their_own_keys(lines: Callable[[], list[dict[str, Any]]]) -> None:
     """A local server answers in threads."""
-    both_inside = threading.Barrier(2, timeout=10)
+    both_inside = threading.Barrier(2, timeout=DEADLINE_S)
 
     class Asked:
         lambda_context = Invocation()
@@ -269,7 +270,7 @@ def test_requests_side_by_side_keep_their_own_keys(lines: Callable[[], list[dict
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(DEADLINE_S)
 
     assert sorted((line["request_id"], line["route"]) for line in lines()) == [("r1", "GET /1"), ("r2", "GET /2")]
 

@@ -22,6 +22,7 @@ from chalicelib.http.exchange import Answer, Caller
 from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Text
 from chalicelib.http.routes import Router
 from tests.support.edge import SERVICE, app_of, call
+from tests.support.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard  # not imported at run time: only inputs' types are evaluated
@@ -231,7 +232,7 @@ def test_requests_in_parallel_threads_do_not_mix() -> None:
     @parallel.get("/me/{noteId}", scope="task")
     def me(path: NotePath, caller: Caller) -> list[str]:
         """Tell the caller apart, while another request is being served."""
-        inside.wait(timeout=10)
+        inside.wait(DEADLINE_S)
         return [path.note_id, caller.headers["x-me"]]
 
     app = app_of(parallel)

@@ -11,9 +11,7 @@ import sys
 from chalicelib.local.channel import pair
 from chalicelib.local.emulator import PROJECT_ROOT
 from chalicelib.local.standby import READY
-
-READY_S = 60.0
-END_S = 30.0
+from tests.support.waiting import DEADLINE_S
 
 
 def test_told_to_end_it_answers_what_comes_on_open_connections_and_takes_no_new_ones() -> None:
@@ -23,8 +21,8 @@ def test_told_to_end_it_answers_what_comes_on_open_connections_and_takes_no_new_
         command = [sys.executable, "-m", "chalicelib.local.api_process", str(descriptor)]
         with far_end, subprocess.Popen(command, cwd=PROJECT_ROOT, stdin=far_end, pass_fds=[descriptor]) as process:
             try:
-                assert channel.receive(READY_S) == READY
-                opened, new = (http.client.HTTPConnection("127.0.0.1", port, timeout=END_S) for _ in range(2))
+                assert channel.receive(DEADLINE_S) == READY
+                opened, new = (http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S) for _ in range(2))
                 assert _asked(opened) == (404, None)
                 process.send_signal(signal.SIGSTOP)
                 process.terminate()
@@ -32,8 +30,8 @@ def test_told_to_end_it_answers_what_comes_on_open_connections_and_takes_no_new_
                 process.send_signal(signal.SIGCONT)
                 assert _answer(opened) == (404, "close")
                 new.connect()
-                assert process.wait(END_S) == 0
-                listener.settimeout(END_S)
+                assert process.wait(DEADLINE_S) == 0
+                listener.settimeout(DEADLINE_S)
                 listener.accept()[0].close()  # the new one was left to others
             finally:
                 process.kill()

@@ -17,10 +17,9 @@ from chalicelib.local.children import Child, NotLoaded
 from chalicelib.local.emulator import PROJECT_ROOT
 from chalicelib.local.environments import Environment, InvocationFailed
 from tests.support.processes import is_running
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE_S, until
 
 STUB = "tests.support.stub_function"
-READY_S = 20.0
 
 
 class Heard:
@@ -52,11 +51,11 @@ def child(heard: Heard) -> Iterator[Child]:
 
 @pytest.fixture
 def environment(child: Child) -> Environment:
-    return Environment(child, timeout_s=10)
+    return Environment(child, timeout_s=DEADLINE_S)
 
 
 def pid_of(child: Child) -> int:
-    incarnation = child.ready(READY_S)
+    incarnation = child.ready(DEADLINE_S)
     assert incarnation is not None
     return incarnation.process.pid
 
@@ -88,7 +87,7 @@ class TestChild:
 
     def test_stopping_ends_the_process_and_starts_no_other(self, child: Child, heard: Heard) -> None:
         pid = pid_of(child)
-        child.stop(READY_S)
+        child.stop(DEADLINE_S)
         assert not is_running(pid)
         assert child.ready(0) is None
         assert heard.notices == []
@@ -104,7 +103,7 @@ class TestChild:
         Child("unborn", STUB, [], heard).stop(0)
 
     def test_one_that_is_renewed_goes_over_to_the_process_that_stood_by(self, child: Child, heard: Heard) -> None:
-        environment = Environment(child, timeout_s=10)
+        environment = Environment(child, timeout_s=DEADLINE_S)
         before = environment.invoke({})["pid"]
         child.prepare()
         assert child.load() == {"ready": True, "queues": {}}
@@ -115,7 +114,7 @@ class TestChild:
         assert heard.notices == []
 
     def test_what_the_old_process_has_begun_it_ends(self, child: Child, tmp_path: Path) -> None:
-        environment = Environment(child, timeout_s=10)
+        environment = Environment(child, timeout_s=DEADLINE_S)
         begun, go_on = tmp_path / "begun", tmp_path / "go-on"
         before = pid_of(child)
         with ThreadPoolExecutor(1) as other:
@@ -142,7 +141,7 @@ class TestChild:
         child.prepare()
         waiting = child._next
         assert waiting is not None
-        child.stop(READY_S)
+        child.stop(DEADLINE_S)
         assert not is_running(waiting.process.pid)
         with pytest.raises(NotLoaded):
             child.load()
@@ -199,6 +198,6 @@ class TestEnvironment:
 
     def test_says_so_when_the_process_is_gone_for_good(self, environment: Environment, child: Child) -> None:
         child.stop(0)
-        assert not environment.await_ready(READY_S)
+        assert not environment.await_ready(DEADLINE_S)
         with pytest.raises(InvocationFailed, match="did not start"):
             environment.invoke({})

@@ -15,9 +15,9 @@ import sys
 import textwrap
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 import pytest
@@ -25,9 +25,8 @@ from botocore.config import Config
 
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
+from tests.support.waiting import DEADLINE_S, until
 
-T = TypeVar("T")
-DEADLINE_S = 20.0
 KEY = {"id": {"S": "one"}}
 
 
@@ -56,15 +55,6 @@ def client_of(endpoint_url: str, service: str) -> Any:
         region_name=REGION,
         config=Config(retries={"total_max_attempts": 1}),
     )
-
-
-def until(condition: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
-    """The first true value of the condition; fails when there is none by the deadline."""
-    deadline_s = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline_s, f"not true within {deadline_s} s"
-        time.sleep(0.01)
-    return value
 
 
 def status(emulator: Emulator, method: str = "GET", **headers: str) -> int:
@@ -521,7 +511,7 @@ class TestItsEnd:
             )
             started_s = time.monotonic()
             assert emulator.stop() is True
-            assert time.monotonic() - started_s < 10
+            assert time.monotonic() - started_s < 15
 
 
 class TestSnapshot:

@@ -17,7 +17,7 @@ from chalice.app import Chalice, Response
 from chalicelib.http.listener import Listener
 from chalicelib.local.gateway import REQUEST_MAX_BYTES, Gateway, Resources, _take_back
 from chalicelib.local.lambda_context import LambdaContext
-from tests.support.waiting import becomes
+from tests.support.waiting import DEADLINE_S, becomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def sample_app() -> Any:
     return app
 
 
-def gateway(app: Any, timeout_s: float = 5) -> Gateway:
+def gateway(app: Any, timeout_s: float = DEADLINE_S) -> Gateway:
     return Gateway(app, "api", timeout_s, context)
 
 
@@ -109,7 +109,7 @@ def context(request_id: str) -> LambdaContext:
         aws_request_id=request_id,
         invoked_function_arn="arn",
         memory_limit_in_mb=128,
-        deadline_s=time.time() + 5,
+        deadline_s=time.time() + DEADLINE_S,
     )
 
 
@@ -224,7 +224,7 @@ class TestRequests:
 class TestTrouble:
     def test_an_app_that_takes_too_long_is_given_up(self) -> None:
         released = threading.Event()
-        app = stub_app(lambda: released.wait(5))
+        app = stub_app(lambda: released.wait(DEADLINE_S))
         try:
             reply = asyncio.run(call(gateway(app, timeout_s=0.05), "GET", "/stub"))
         finally:
@@ -243,7 +243,7 @@ class TestTrouble:
     def test_requests_are_served_side_by_side(self) -> None:
         """Two hundred polls that wait keep nobody from an answer."""
         together = threading.Barrier(200)
-        app = gateway(stub_app(lambda: together.wait(20)), timeout_s=20)
+        app = gateway(stub_app(lambda: together.wait(DEADLINE_S)))
 
         async def all_at_once() -> list[Reply]:
             return await asyncio.gather(*(call(app, "GET", "/stub") for _ in range(200)))
@@ -254,7 +254,7 @@ class TestTrouble:
 class TestAClientThatGoes:
     """What a poll took is handed back exactly where its answer did not reach the client."""
 
-    async def scenario(self, *, gone_while: str, seconds: float = 5) -> tuple[list[str], list[dict[str, Any]]]:
+    async def scenario(self, *, gone_while: str, seconds: float = DEADLINE_S) -> tuple[list[str], list[dict[str, Any]]]:
         """What the app saw and undid, and what was sent to a client that goes ``while`` something is done."""
         seen: list[str] = []
         sent: list[dict[str, Any]] = []
@@ -263,7 +263,7 @@ class TestAClientThatGoes:
         def work(listener: Listener) -> None:
             working.set()
             if gone_while == "working":
-                assert told.wait(5)
+                assert told.wait(DEADLINE_S)
             elif gone_while == "overdue":
                 while listener.is_there():
                     pass

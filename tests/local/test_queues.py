@@ -15,9 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.local.queues import Batch, OrderedQueues, Queue
 from chalicelib.queue.contract import Received
-from tests.support.waiting import until
-
-DEADLINE_S = 10.0
+from tests.support.waiting import DEADLINE_S, until
 
 
 class Sqs:

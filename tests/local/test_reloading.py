@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.local.reloading import Reloader, handler_folders
-from tests.support.waiting import until
-
-DEADLINE_S = 20.0
+from tests.support.waiting import DEADLINE_S, until
 
 
 @pytest.fixture
@@ -28,10 +26,10 @@ def saved(tmp_path: Path) -> Iterator[queue.SimpleQueue[str]]:
         except queue.Empty:
             return False
 
-    until(watched, DEADLINE_S)
+    until(watched)
     yield words
     reloader.stop()
-    until(lambda: not reloader.alive(), DEADLINE_S)
+    until(lambda: not reloader.alive())
 
 
 def drained(words: queue.SimpleQueue[str]) -> None:

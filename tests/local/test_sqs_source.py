@@ -13,11 +13,10 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.local.environments import InvocationFailed
 from chalicelib.local.queues import Batch, Queue
 from chalicelib.local.sqs_source import SqsSource, failed_ids
-from tests.support.waiting import becomes, until
+from tests.support.waiting import DEADLINE_S, becomes, until
 
 IDS = ["1", "2", "3"]
 QUEUE = Queue("lane", "arn:aws:sqs:us-east-1:000000000000:lane", "http://127.0.0.1/lane")
-STOP_LIMIT_S = 20.0
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def source(queues: Any, function: Any) -> Iterator[SqsSource]:
     started = SqsSource(queues, [function])
     started.start()
     yield started
-    started.stop(time.monotonic() + STOP_LIMIT_S, time.monotonic() + STOP_LIMIT_S)
+    started.stop(time.monotonic() + DEADLINE_S, time.monotonic() + DEADLINE_S)
 
 
 def fail() -> None:
@@ -161,7 +160,7 @@ def test_stopping_interrupts_what_does_not_end_and_tells_whether_it_did(
     assert function.orders == ["wind up", "interrupt"]
     assert "worker-1 did not end in time and is interrupted" in caplog.text
     blocked.put(None)
-    later_s = time.monotonic() + STOP_LIMIT_S
+    later_s = time.monotonic() + DEADLINE_S
     assert source.stop(later_s, later_s)
     assert queues.deleted == ["1"]
     assert function.orders == ["wind up", "interrupt", "wind up"]

@@ -12,10 +12,9 @@ from botocore.exceptions import ClientError
 
 from chalicelib.local.environments import InvocationFailed
 from chalicelib.local.stream_source import StreamSource
-from tests.support.waiting import becomes, until
+from tests.support.waiting import DEADLINE_S, becomes, until
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/jobs/stream/2026"
-DRAIN_LIMIT_S = 10.0
 
 
 class Streams:
@@ -94,7 +93,7 @@ def source(streams: Any, projector: Any) -> Iterator[StreamSource]:
 
 
 def drained(source: StreamSource) -> bool:
-    return source.drain(time.monotonic() + DRAIN_LIMIT_S)
+    return source.drain(time.monotonic() + DEADLINE_S)
 
 
 def in_order(shard: str, count: int) -> list[tuple[str, str]]:

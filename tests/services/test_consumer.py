@@ -31,7 +31,7 @@ from chalicelib.services.serving import label_of
 from chalicelib.services.words import Status
 from tests.services.handlers.publishers import publisher
 from tests.support.backends import embedded_emulator
-from tests.support.waiting import becomes, until
+from tests.support.waiting import DEADLINE_S, becomes, until
 from tests.support.yards import SETTINGS, endpoint_bench
 
 QUICK = replace(SETTINGS, mq_retry_base_ms=1, poll_lease_ms=30_000, mq_poll_wait_s=1, index_shards=1)
@@ -86,7 +86,7 @@ class Gate:
 
     def __call__(self, message: Message) -> None:
         self.seen.append(message)
-        assert self.opened.wait(30)
+        assert self.opened.wait(DEADLINE_S)
 
 
 def test_each_message_gets_to_every_function_and_completes(consume: Callable[..., Consumer], topic: str) -> None:
@@ -223,7 +223,7 @@ def test_a_stop_waits_for_what_is_in_hand(consume: Callable[..., Consumer], topi
     assert status_of(sent) is Status.PROCESSING
     assert ended == []
     gate.opened.set()
-    stopping.join(20)
+    stopping.join(DEADLINE_S)
     assert ended == [True]
     assert status_of(sent) is Status.COMPLETED
     assert [status_of(more), len(gate.seen)] == [Status.PENDING, 1]

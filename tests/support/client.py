@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from tests.support.waiting import DEADLINE_S
+
 
 class Client:
     """Calls the service at ``url`` with ``headers``."""
@@ -23,7 +25,7 @@ class Client:
             self.url + path, content, {"Content-Type": "application/json", **self.headers}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:  # noqa: S310
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")

@@ -23,7 +23,7 @@ from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.worker import console, shutdown
 from chalicelib.store.job_details import CONSOLE_MAX_BYTES, ConsoleLine
 from tests.support.steps import a_message, a_task, counting, failing, using, work
-from tests.support.waiting import until
+from tests.support.waiting import DEADLINE_S, until
 from tests.support.worlds import World
 
 orders = logging.getLogger("orders")
@@ -94,7 +94,7 @@ def test_coroutines_threads_and_completion_handlers_are_heard(w: World) -> None:
 
 
 def test_each_run_has_its_own_also_within_another_and_beside_it(w: World) -> None:
-    both_run = threading.Barrier(2, timeout=20)
+    both_run = threading.Barrier(2, timeout=DEADLINE_S)
 
     @task("inner")
     def inner(name: str) -> None:
