@@ -46,19 +46,16 @@ class Connection(HTTPConnection):
         self.address = address
         self.idle_since_s = 0.0  # since 1970: a frozen Lambda environment counts, too
 
-    def begin(self, ends_s: float) -> None:
-        """Connect where need be; what follows ends at ``ends_s`` (of the monotonic clock).
+    def begin(self, ends_s: float) -> Timed:
+        """Connect where need be; what follows ends at ``ends_s`` (of the monotonic clock). Returns what it goes over.
 
         Raises ``OSError`` where there is no connection, ``ValueError`` for a host that TLS cannot name.
         """
         if self.sock is None:
             self.sock = _connected(self.origin, self.address, ends_s)
-        self.sock.ends_s, self.sock.answered = ends_s, False
-
-    @property
-    def answered(self) -> bool:
-        """Whether any byte has come since the exchange began."""
-        return self.sock is None or bool(self.sock.answered)  # whoever closed it had read an answer
+        timed: Timed = self.sock
+        timed.ends_s, timed.answered = ends_s, False
+        return timed
 
     @property
     def usable(self) -> bool:
@@ -110,11 +107,11 @@ if sys.platform != "win32":  # which has no fork
     os.register_at_fork(after_in_child=kept.forget)
 
 
-class _Plain(socket.socket):
+class Timed(socket.socket):
     """A socket whose reads and writes end at ``ends_s``, however often something comes."""
 
     ends_s: float
-    answered: bool
+    answered: bool  # whether any byte has come since the exchange began
 
     def recv_into(self, *arguments: Any) -> int:
         """Read what comes before the end; raises ``TimeoutError`` then."""
@@ -134,7 +131,7 @@ class _Plain(socket.socket):
         super().sendall(*arguments)
 
 
-class _Secure(_Plain, ssl.SSLSocket):
+class _Secure(Timed, ssl.SSLSocket):
     """The same over TLS."""
 
 
@@ -148,7 +145,7 @@ def trust() -> ssl.SSLContext:
 
 def _connected(origin: Origin, address: str, ends_s: float) -> socket.socket:
     """A connection to an address, proven over TLS where the scheme asks for it."""
-    plain = _Plain(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    plain = Timed(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         plain.settimeout(min(CONNECT_TIMEOUT_S, _left_s(ends_s)))
         plain.connect((address, origin.port))

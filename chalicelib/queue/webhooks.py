@@ -102,13 +102,13 @@ def _exchange(connection: Connection, target: str, body: bytes, headers: Mapping
     """One request and its answer. The connection is kept if the answer was read whole, and closed otherwise."""
     was_kept, whole = connection.sock is not None, False
     try:
-        connection.begin(ends_s)
+        timed = connection.begin(ends_s)
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
         head = response.read(HEAD_BYTES)
         whole = response.isclosed() and connection.sock is not None and response.status >= 200
     except CLOSED as error:
-        if was_kept and not connection.answered:
+        if was_kept and not timed.answered:
             raise _ClosedIdle from error
         raise
     finally:

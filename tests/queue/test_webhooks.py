@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from chalicelib.queue import connections, webhooks
-from chalicelib.queue.connections import Connection, Origin, _Plain
+from chalicelib.queue.connections import Connection, Origin, Timed
 from chalicelib.queue.webhooks import NotTaken, Reply, post
 
 HOST = "hook.example"
@@ -345,29 +345,55 @@ def test_one_that_the_receiver_closed_meanwhile_is_replaced(monkeypatch: pytest.
         assert send(f"http://{HOST}:{port}/").ok
 
 
-def connected(host: str) -> tuple[Connection, socket.socket]:
+def connected(host: str, port: int) -> tuple[Connection, socket.socket]:
     """A connection to whoever has the other end."""
     ours, theirs = socket.socketpair()
-    connection = Connection(Origin("http", host, 80), "127.0.0.1")
-    connection.sock = _Plain(fileno=ours.detach())
+    connection = Connection(Origin("http", host, port), "127.0.0.1")
+    connection.sock = Timed(fileno=ours.detach())
     return connection, theirs
 
 
-def test_what_a_receiver_may_have_seen_is_not_sent_twice() -> None:
-    """Of a fresh connection, no answer at all; of a kept one, an answer that breaks off."""
+def ending(theirs: socket.socket, answer: bytes) -> threading.Thread:
+    """Whoever has the other end reads a request, says this and closes."""
+
+    def serve() -> None:
+        with theirs:
+            read = b""
+            while not read.endswith(BODY):
+                read += theirs.recv(9_999)
+            theirs.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+def test_one_that_ends_while_the_request_comes_is_replaced(receiver: Receiver) -> None:
+    connection, theirs = connected(HOST, receiver.port)
+    connections.kept.keep(connection)
+    thread = ending(theirs, b"")
+    assert send(receiver.url("/200")).ok
+    thread.join(30)
+    assert len(receiver.seen) == 1
+
+
+def test_what_a_receiver_has_begun_to_answer_is_not_sent_twice(receiver: Receiver) -> None:
+    connection, theirs = connected(HOST, receiver.port)
+    connections.kept.keep(connection)
+    thread = ending(theirs, b"HTTP/1.1 2")
+    with pytest.raises(NotTaken, match="no HTTP: BadStatusLine"):
+        send(receiver.url("/200"))
+    thread.join(30)
+    assert receiver.seen == []
+
+
+def test_what_a_fresh_connection_was_lost_with_is_not_sent_twice() -> None:
     with spoken(b"") as (port, _), pytest.raises(NotTaken, match="one that was lost: RemoteDisconnected"):
         send(f"http://{HOST}:{port}/")
-    connection, theirs = connected(HOST)
-    connections.kept.keep(connection)
-    breaks_off = threading.Thread(target=lambda: (theirs.recv(9_999), theirs.sendall(b"HTTP/1.1 2"), theirs.close()))
-    breaks_off.start()
-    with pytest.raises(NotTaken, match="no HTTP: BadStatusLine"):
-        send(f"http://{HOST}/")
-    breaks_off.join(30)
 
 
 def test_few_are_kept_and_nobody_gets_one_that_another_has() -> None:
-    made = [connected(f"h{number}") for number in range(connections.KEPT_MAX + 1)]
+    made = [connected(f"h{number}", 80) for number in range(connections.KEPT_MAX + 1)]
     for connection, _ in made:
         connections.kept.keep(connection)
     assert [connection.sock is None for connection, _ in made] == [True] + [False] * connections.KEPT_MAX
