@@ -34,7 +34,7 @@ def limit_of_count(yard: Yard, name: str) -> Limit | None:
     app_key = counted_application(name)
     if app_key is None:
         return yard.handlers.limit_of(name)
-    application = yard.known_applications.find(app_key, yard.now_ms(), yard.applications.find)
+    application = yard.known_applications.get(app_key, lambda: yard.applications.find(app_key), yard.now_ms)
     return None if application is None else Limit(concurrency=application.concurrency)
 
 

@@ -24,7 +24,7 @@ from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
-from chalicelib.store.applications import Applications, KnownApplications
+from chalicelib.store.applications import Applications
 from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
 from chalicelib.store.insights import Insights
@@ -85,8 +85,8 @@ class Yard:
     exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
     shared: SharedAnswers = field(default_factory=SharedAnswers)
     health: SharedAnswers = field(default_factory=SharedAnswers)
+    known_applications: SharedAnswers = field(default_factory=lambda: SharedAnswers(30_000))  # for their limits
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
-    known_applications: KnownApplications = field(default_factory=KnownApplications)
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
     silences: Silences = field(default_factory=Silences)

@@ -5,47 +5,28 @@
     made = applications.create("billing", "https://billing.example.com/tasks", step_s=5)
     task = applications.create_task(made.app_key, "order-82", {"amount": 5}, name="charge", timeout_ms=60_000)
 
-The words are Serendipity-Job's; docs/serendipity.md tells them.
+The words are Serendipity-Job's: docs/serendipity.md. An application is returned as it stood when it was read, its
+secret empty but where it was just given one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from chalicelib.core import applications as rules
-from chalicelib.core.applications import CONCURRENCY, RETRIES, ROTATION_MAX_S, ROTATION_S, STEP_S
+from chalicelib.core.applications import CONCURRENCY, RETRIES, ROTATION_MAX_S, ROTATION_S, STEP_S, Application
 from chalicelib.core.trace import iso
 from chalicelib.engine.commands import applications as commands
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.problems import rejected
 from chalicelib.services import checks, installation, tasks
-from chalicelib.services.records import Task, maybe_moment_of, moment_of
+from chalicelib.services.records import Task
 from chalicelib.services.serendipity_orders import ApplicationOrder, TaskOrder, new_job
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Application:
-    """An application as it stood when it was read."""
-
-    app_key: str
-    name: str
-    link_url: str  # where its tasks are delivered
-    step_s: int  # retry n of a task comes n times so much after the failure before it
-    retry_total: int
-    remark: str
-    replay_protection: bool
-    concurrency: int  # how many deliveries to it run at the same time
-    tz: str  # of the times that it writes without an offset
-    disabled: bool
-    rotating_until: datetime | None  # until when its old secret is in force
-    resting_until: datetime | None  # until when nothing is delivered: its receiver asked for it
-    created_at: datetime
-    secret: str | None = field(default=None, repr=False)  # of one that was just made, or got another: shown this once
 
 
 def create(
@@ -78,23 +59,22 @@ def create(
     )
     yard = installation.yard()
     made = commands.create(yard, **order.definition(rules.written(yard.now_ms())))
-    return _record(made, yard.now_ms(), made.secret)
+    return _shown(made, made.secret)
 
 
 def list() -> Sequence[Application]:  # noqa: A001  # as in the other services
     """All applications, oldest first, without their secrets."""
-    yard = installation.yard()
-    return [_record(each, yard.now_ms()) for each in yard.applications.all()]
+    return [_shown(each) for each in installation.yard().applications.all()]
 
 
 def disable(app_key: str) -> Application:
     """Listen to it no longer and deliver nothing to it: its tasks wait. Raises ``NotFound``."""
-    return _disable(app_key, disabled=True)
+    return _shown(commands.disable(installation.yard(), app_key, disabled=True))
 
 
 def enable(app_key: str) -> Application:
     """Listen and deliver to it again. Raises ``NotFound``."""
-    return _disable(app_key, disabled=False)
+    return _shown(commands.disable(installation.yard(), app_key, disabled=False))
 
 
 def rotate(app_key: str, *, grace_s: int = ROTATION_S) -> Application:
@@ -103,15 +83,13 @@ def rotate(app_key: str, *, grace_s: int = ROTATION_S) -> Application:
     The one before stays in force for ``grace_s`` (0 to 30 days), and signs what is delivered until then. Raises
     ``NotFound``.
     """
-    yard = installation.yard()
-    after = commands.rotate(yard, app_key, checks.whole("grace_s", grace_s, 0, ROTATION_MAX_S))
-    return _record(after, yard.now_ms(), after.secret)
+    after = commands.rotate(installation.yard(), app_key, checks.whole("grace_s", grace_s, 0, ROTATION_MAX_S))
+    return _shown(after, after.secret)
 
 
 def finish_rotation(app_key: str) -> Application:
     """Only its newest secret is in force from now on. Raises ``NotFound``."""
-    yard = installation.yard()
-    return _record(commands.finish_rotation(yard, app_key), yard.now_ms())
+    return _shown(commands.finish_rotation(installation.yard(), app_key))
 
 
 def create_task(
@@ -141,27 +119,6 @@ def _read(model: Any, given: Mapping[str, Any]) -> Any:
         raise rejected("application", given, error) from None
 
 
-def _disable(app_key: str, *, disabled: bool) -> Application:
-    yard = installation.yard()
-    return _record(commands.disable(yard, app_key, disabled=disabled), yard.now_ms())
-
-
-def _record(application: rules.Application, now_ms: int, secret: str | None = None) -> Application:
-    rotates = len(application.secrets(now_ms)) > 1
-    rests = application.resting_until_ms > now_ms
-    return Application(
-        app_key=application.app_key,
-        name=application.name,
-        link_url=application.link_url,
-        step_s=application.step_s,
-        retry_total=application.retry_total,
-        remark=application.remark,
-        replay_protection=application.replay_protection,
-        concurrency=application.concurrency,
-        tz=application.zone,
-        disabled=application.disabled,
-        rotating_until=maybe_moment_of(application.old_until_ms if rotates else None),
-        resting_until=maybe_moment_of(application.resting_until_ms if rests else None),
-        created_at=moment_of(application.created_at_ms),
-        secret=secret,
-    )
+def _shown(application: Application, secret: str = "") -> Application:
+    """An application as it may be shown: without its secrets, but for one that it was just given."""
+    return replace(application, secret=secret, old_secret=None)

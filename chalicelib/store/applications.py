@@ -10,9 +10,8 @@ Key layout::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from chalicelib.core.applications import NONCE_KEPT_S, Application
@@ -20,24 +19,8 @@ from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Refused, Table
 
 KIND = "application"
-FRESH_MS = 30_000
 THERE = Clause("there", "attribute_exists({name})")
 STORED_AS = {"app_key": "name", "name": "label"}  # the key names the item
-
-
-@dataclass(slots=True)
-class KnownApplications:
-    """What a process knows of applications, for what may be half a minute old: how much is delivered at a time."""
-
-    _found: dict[str, tuple[int, Application | None]] = field(default_factory=dict)  # by key: when it was read
-
-    def find(self, app_key: str, now_ms: int, read: Callable[[str], Application | None]) -> Application | None:
-        """The application with a key, from memory where that is fresh."""
-        read_ms, found = self._found.get(app_key, (None, None))
-        if read_ms is None or now_ms - read_ms > FRESH_MS:
-            found = read(app_key)
-            self._found[app_key] = (now_ms, found)
-        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from chalicelib.api.schedules import ScheduleBody
 from chalicelib.cli import http_client
 from chalicelib.cli.main import main
+from chalicelib.services.serendipity_orders import ApplicationOrder
 from tests.support.stub_service import Asked, StubService, stub_service
 
 NOBODY = "http://127.0.0.1:1"
@@ -316,6 +317,69 @@ class TestTasks:
         monkeypatch.setenv("TASKYARD_TASK_PREFIX", "/tasks/v1")
         service.answers["GET /tasks/v1/detail"] = (200, TASK)
         assert run("tasks", "show", "9", "--url", service.url).exit_code == 0
+
+
+class TestApplications:
+    SHOWN: ClassVar[dict[str, Any]] = {
+        "appKey": "wWt1aSZj2KXMO7fE",
+        "appName": "billing",
+        "linkUrl": "https://b.example.com/",
+        "step": 5,
+        "retryTotal": 5,
+        "concurrency": 4,
+        "status": 1,
+        "restingUntil": None,
+        "rotatingUntil": None,
+    }
+
+    def test_create_sends_all_that_can_be_said_and_shows_the_secret(self, service: StubService) -> None:
+        made = {"appKey": "wWt1aSZj2KXMO7fE", "secretKey": "s" * 32, "nonce": "n", "signature": "x"}
+        service.answers["POST /application/create"] = (200, {"code": 0, "msg": "Ok!", "data": made})
+        options = ["--step", "1", "--retries", "0", "--remark", "r", "--concurrency", "2", "--tz", "Asia/Shanghai"]
+        given = ["billing", "https://b.example.com/", *options, "--no-replay-protection", "--url", service.url]
+        result = run("applications", "create", *given)
+        assert result.exit_code == 0
+        assert [word in result.stdout for word in ("wWt1aSZj2KXMO7fE", "s" * 32, "nonce")] == [True, True, False]
+        assert service.asked[0].body == {
+            "appName": "billing",
+            "linkUrl": "https://b.example.com/",
+            "step": 1,
+            "retryTotal": 0,
+            "remark": "r",
+            "concurrency": 2,
+            "timezone": "Asia/Shanghai",
+            "replayProtection": False,
+        }
+        ApplicationOrder.model_validate(service.asked[0].body)
+
+    def test_list(self, service: StubService) -> None:
+        service.answers["GET /application/list"] = (200, {"code": 0, "msg": "Ok!", "data": [self.SHOWN]})
+        heading, row = run("applications", "list", "--url", service.url).stdout.splitlines()
+        assert heading.split()[:3] == ["KEY", "NAME", "URL"]
+        assert [word in row for word in ("wWt1aSZj2KXMO7fE", "billing", "enabled")] == [True] * 3
+
+    @pytest.mark.parametrize(
+        ("arguments", "body"),
+        [
+            (["disable", "K"], {"app_key": "K"}),
+            (["enable", "K"], {"app_key": "K"}),
+            (["rotate", "K"], {"app_key": "K", "finish": False}),
+            (["rotate", "K", "--grace", "60"], {"app_key": "K", "finish": False, "grace": 60}),
+            (["rotate", "K", "--finish"], {"app_key": "K", "finish": True}),
+        ],
+    )
+    def test_changes(self, service: StubService, arguments: list[str], body: dict[str, Any]) -> None:
+        answer = {"code": 0, "msg": "Ok!", "data": self.SHOWN}
+        service.answers[f"POST /application/{arguments[0]}"] = (200, answer)
+        result = run("applications", *arguments, "--json", "--url", service.url)
+        assert (result.exit_code, json.loads(result.stdout)) == (0, self.SHOWN)
+        assert service.asked[0].body == body
+
+    def test_what_was_not_done(self, service: StubService) -> None:
+        for status, code in ((200, 1), (422, 422)):
+            service.answers["POST /application/disable"] = (status, {"code": code, "msg": "Unknown Key#", "data": []})
+            result = run("applications", "disable", "K", "--url", service.url)
+            assert (result.exit_code, "Unknown Key#" in result.stderr) == (1, True)
 
 
 class TestSchedules:

@@ -28,7 +28,7 @@ from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.malformed import without
 from chalicelib.engine.worker.console import listening
 from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, current_run
-from chalicelib.engine.worker.deliver import DELIVER
+from chalicelib.engine.worker.deliver import DELIVER, NotDelivered
 from chalicelib.engine.worker.shutdown import interruptible
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -163,6 +163,9 @@ def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed
     except (Interruption, PayloadLost, PayloadUnread):
         raise
     except (JobCanceled, LeaseLost) as error:
+        return failure_of(error)
+    except NotDelivered as error:  # it says all that there is to know
+        logger.warning("not delivered", extra={"error": str(error)})
         return failure_of(error)
     except BaseException as error:
         log_failure("handler failed", error, handler=label)

@@ -27,6 +27,7 @@ def running_at(thread: int, coroutine: RunningCoroutine | None) -> str | None:
 
 def _frames(frame: FrameType | None) -> Iterator[tuple[FrameType, int]]:
     while frame is not None and frame.f_globals.get("__name__") != RUN:
-        if not is_own(frame.f_globals.get("__name__", "")):
+        module = str(frame.f_globals.get("__name__", ""))
+        if not is_own(module) and not module.startswith("asyncio"):
             yield frame, frame.f_lineno
         frame = frame.f_back
