@@ -15,7 +15,7 @@ import hmac
 import re
 import string
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from chalicelib.core.errors import InvalidInput
@@ -64,8 +64,9 @@ class Application:
 
     def secrets(self, now_ms: int) -> tuple[str, ...]:
         """The secrets that are in force; the one that what is delivered is signed with is the last."""
-        rotates = self.old_secret is not None and now_ms < self.old_until_ms
-        return (self.secret, *((self.old_secret,) if rotates and self.old_secret else ()))
+        if self.old_secret is None or now_ms >= self.old_until_ms:
+            return (self.secret,)
+        return (self.secret, self.old_secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,7 @@ class SignedHeaders:
 
     def to_send(self) -> dict[str, str]:
         """The headers by their names; the key under two, as many proxies drop names with an underscore."""
-        return {
-            "app_key": self.app_key,
-            "app-key": self.app_key,
-            "nonce": self.nonce,
-            "timestamps": self.timestamps,
-            "payload": self.payload,
-            "signature": self.signature,
-        }
+        return {**asdict(self), "app-key": self.app_key}
 
 
 def signature_of(secret: str, timestamps: str, nonce: str, payload: str) -> str:
@@ -130,10 +124,12 @@ def refusal(
     """
     secrets = (NOBODYS_SECRET,) if application is None else application.secrets(now_ms)
     fits = [signature_of(secret, given.timestamps, given.nonce, given.payload) for secret in secrets]
-    if not is_secret(given.signature, fits) or application is None or NONCE.fullmatch(given.nonce) is None:
+    if not is_secret(given.signature, fits) or application is None:
         return UNSIGNED
     if application.disabled:
         return "the application is disabled"
+    if NONCE.fullmatch(given.nonce) is None:
+        return "the nonce is not 1 to 128 printable characters"
     if not application.replay_protection:
         payloads = {*payloads, digest_of(application.name)}
     if given.payload not in payloads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,8 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.core.access import AccessKey, digest_of
-from chalicelib.core.ids import ID_BLOCK
+from chalicelib.core.applications import Application
+from chalicelib.core.ids import ID_BLOCK, token
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band
 from chalicelib.core.projection import MINUTE_MS, CountKey, Effects, Group, Measure, MinuteKey
@@ -33,6 +35,58 @@ names = (f"name-{number}" for number in itertools.count())
 def yard(ground: Ground) -> Yard:
     """A yard on the module's tables."""
     return ground.bench().yard
+
+
+class TestApplications:
+    """What signs requests, and once for each nonce."""
+
+    @staticmethod
+    def made(yard: Yard) -> Application:
+        key = token(os.urandom)
+        made = Application(app_key=key, name="n", link_url="https://x", secret="first", created_at_ms=NOW)  # noqa: S106
+        yard.applications.put(made)
+        return made
+
+    def test_one_is_kept_as_it_is_and_not_overwritten(self, yard: Yard) -> None:
+        made = self.made(yard)
+        yard.applications.put(made)  # repeated, after an answer that was lost
+        with pytest.raises(Refused):
+            yard.applications.put(replace(made, secret="another"))  # noqa: S106
+        assert yard.applications.find(made.app_key) == made
+        assert made in yard.applications.all()
+        assert yard.applications.find("nobody") is None
+
+    def test_it_is_changed_part_by_part(self, yard: Yard) -> None:
+        made, store = self.made(yard), yard.applications
+        store.rest(made.app_key, NOW + 2)
+        store.rest(made.app_key, NOW + 1)  # shorter
+        store.rest("nobody", NOW)
+        assert store.disable(made.app_key, True) == replace(made, disabled=True, resting_until_ms=NOW + 2)
+        for _ in range(2):  # repeated, after an answer that was lost
+            after = store.rotate(made, "second", NOW + 5)
+        assert (after.secret, after.old_secret, after.old_until_ms, after.disabled) == (
+            "second",
+            "first",
+            NOW + 5,
+            True,
+        )
+        with pytest.raises(Refused):
+            store.rotate(made, "third", NOW)
+        assert store.retire_old_secret(made.app_key).secrets(NOW) == ("second",)
+        for change in (lambda: store.disable("nobody", True), lambda: store.retire_old_secret("nobody")):
+            with pytest.raises(Refused):
+                change()
+
+    def test_a_nonce_is_one_requests(self, ground: Ground, yard: Yard) -> None:
+        key = token(os.urandom)
+        with ThreadPoolExecutor(ground.threads()) as pool:
+            taken = list(pool.map(lambda n: yard.applications.use_nonce(key, "n", f"request-{n}", NOW_S), range(20)))
+        assert taken.count(True) == 1
+        again = f"request-{taken.index(True)}"
+        assert yard.applications.use_nonce(key, "n", again, NOW_S)  # its own, whose answer was lost
+        assert not yard.applications.use_nonce(key, "n", "other", NOW_S + 660)
+        assert yard.applications.use_nonce(key, "n", "other", NOW_S + 661)
+        assert yard.applications.use_nonce(token(os.urandom), "n", "other", NOW_S)
 
 
 class TestIds:

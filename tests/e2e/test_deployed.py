@@ -6,14 +6,17 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
+from chalicelib.core.applications import digest_of, sign
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.engine.publish.slots import AHEAD_MS
@@ -131,6 +134,21 @@ class TestTheDeployedForm:
         )
         assert stranger.call("GET", "/api/task/list")[0] == 401
         assert stranger.call("GET", "/health")[0] == 200
+
+    def test_an_application_is_known_by_its_headers(self, installation: Deployed) -> None:
+        """API Gateway lets the name with an underscore through, and the one for proxies that do not."""
+        order = {"appName": "n", "linkUrl": "https://inside.invalid/"}
+        made = installation.post("/application/create", order)["data"]
+        for number, name in enumerate(("app_key", "app-key")):
+            body = json.dumps({"taskNo": str(number), "content": {}, "timeout": 1_000, "name": "n"}).encode()
+            now_ms = round(time.time() * 1_000)
+            headers = sign(made["appKey"], made["secretKey"], digest_of(body), now_ms, os.urandom).to_send()
+            kept = {key: value for key, value in headers.items() if key not in ("app_key", "app-key") or key == name}
+            request = Request(  # noqa: S310  # a loopback address
+                f"{installation.url}/task/create", body, {**kept, "Content-Type": "application/json"}
+            )
+            with urlopen(request, timeout=DEADLINE_S) as answer:  # noqa: S310
+                assert json.load(answer)["code"] == 0
 
     def test_the_other_way_is_refused(self, installation: Deployed) -> None:
         source = Checkout(installation.project, installation.endpoint_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -13,9 +14,6 @@ from chalicelib.core.applications import (
     ROTATION_S,
     SECRET_CHARS,
     Application,
-    SignedHeaders,
-    digest_of,
-    sign,
     written,
 )
 from chalicelib.core.trace import iso
@@ -102,8 +100,8 @@ class Rotated(Shown):
 def create_application(yard: Yard, body: ApplicationOrder) -> Ok[Signed]:
     """Create an application, and show its secret, this once."""
     made = applications.create(yard, **body.definition(written(yard.now_ms())))
-    headers = sign(made.app_key, made.secret, digest_of(made.name), yard.now_ms(), yard.random_bytes)
-    return Ok[Signed](data=_signed(headers, made.secret))
+    headers = applications.fresh_headers(yard, made.app_key, made.secret)
+    return Ok(data=Signed(**asdict(headers), secret_key=made.secret))
 
 
 @public.post("/application/refresh-signature", scope=None, answer=Ok[Signed] | Refusal)
@@ -114,46 +112,36 @@ def refresh_signature(yard: Yard, body: RefreshBody) -> Ok[Signed]:
     what is to be sent.
     """
     headers = applications.fresh_headers(yard, body.app_key, body.secret_key, body.payload)
-    return Ok[Signed](data=_signed(headers, body.secret_key))
+    return Ok(data=Signed(**asdict(headers), secret_key=body.secret_key))
 
 
 @router.get("/application/list", scope=SCOPE)
 def list_applications(yard: Yard) -> Ok[list[Shown]]:
     """List all applications, oldest first."""
-    return Ok[list[Shown]](data=[Shown(**_shown(yard, each)) for each in yard.applications.all()])
+    return Ok(data=[Shown(**_shown(yard, each)) for each in yard.applications.all()])
 
 
 @router.post("/application/disable", scope=SCOPE, answer=Ok[Shown] | Refusal)
 def disable_application(yard: Yard, body: KeyBody) -> Ok[Shown]:
     """Listen to an application no longer, and deliver nothing to it: its tasks wait until it is enabled."""
-    return Ok[Shown](data=Shown(**_shown(yard, applications.disable(yard, body.app_key, disabled=True))))
+    return Ok(data=Shown(**_shown(yard, applications.disable(yard, body.app_key, disabled=True))))
 
 
 @router.post("/application/enable", scope=SCOPE, answer=Ok[Shown] | Refusal)
 def enable_application(yard: Yard, body: KeyBody) -> Ok[Shown]:
     """Listen to an application again. Its tasks that waited meanwhile run within a quarter of an hour."""
-    return Ok[Shown](data=Shown(**_shown(yard, applications.disable(yard, body.app_key, disabled=False))))
+    return Ok(data=Shown(**_shown(yard, applications.disable(yard, body.app_key, disabled=False))))
 
 
 @router.post("/application/rotate", scope=SCOPE, answer=Ok[Rotated] | Refusal)
 def rotate_secret(yard: Yard, body: RotateBody) -> Ok[Rotated]:
     """Give an application another secret, and show it, this once; or finish that, with `finish`."""
     if body.finish:
-        after = applications.finish_rotation(yard, body.app_key)
-        return Ok[Rotated](data=Rotated(**_shown(yard, after), secret_key=None))
-    after = applications.rotate(yard, body.app_key, body.grace)
-    return Ok[Rotated](data=Rotated(**_shown(yard, after), secret_key=after.secret))
-
-
-def _signed(headers: SignedHeaders, secret: str) -> Signed:
-    return Signed(
-        nonce=headers.nonce,
-        timestamps=headers.timestamps,
-        signature=headers.signature,
-        app_key=headers.app_key,
-        payload=headers.payload,
-        secret_key=secret,
-    )
+        after, secret = applications.finish_rotation(yard, body.app_key), None
+    else:
+        after = applications.rotate(yard, body.app_key, body.grace)
+        secret = after.secret
+    return Ok(data=Rotated(**_shown(yard, after), secret_key=secret))
 
 
 def _shown(yard: Yard, application: Application) -> dict[str, Any]:

@@ -99,12 +99,11 @@ def create_task(yard: Yard, body: TaskOrder, caller: Caller) -> Answer:
 @router.post("/task/cancel", scope=None, verify=signer, headers=HEADERS, answer=Ok[Caught] | Refusal)
 def cancel_task(yard: Yard, body: TaskBody, caller: Caller) -> Answer:
     """Cancel a task that is not done. The answer says whether it was caught before it ran, while it ran, or not."""
-    canceled = applications.cancel(yard, applications.task_of(yard, caller.signer, parse_job_id(body.id)))
-    if canceled.caught is None:
-        word = _word(canceled.job)
-        return refused(f"Too late: the task is {word}", taskId=canceled.job.id, status=STATUS_OF[canceled.job.state])
-    caught = "waiting" if canceled.caught is State.PENDING else "running"
-    return Answer(body=Ok(msg="ok!", data=Caught(task_id=canceled.job.id, caught=caught)))
+    seen = applications.task_of(yard, caller.signer, parse_job_id(body.id))
+    after, caught = applications.cancel(yard, seen)
+    if not caught:
+        return refused(f"Too late: the task is {_word(after)}", taskId=after.id, status=STATUS_OF[after.state])
+    return Answer(body=Ok(msg="ok!", data=Caught(task_id=after.id, caught=_word(seen))))
 
 
 @router.get("/task/detail", scope=None, verify=signer, headers=HEADERS, answer=Ok[Detail] | Refusal)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.applications import (
@@ -27,14 +26,6 @@ from chalicelib.engine.yard import Yard
 from chalicelib.store.table import Refused
 
 RACE_TRIES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Canceled:
-    """What a cancellation has come to: the task as it is now, and the state that it was caught in, if it was."""
-
-    job: Job
-    caught: State | None
 
 
 def create(yard: Yard, **definition: Any) -> Application:
@@ -106,10 +97,13 @@ def task_of(yard: Yard, application: Application, job_id: int | None) -> Job:
     return job
 
 
-def cancel(yard: Yard, seen: Job) -> Canceled:
-    """Cancel a task if it is not done; a run that goes on learns of it at its next heartbeat."""
+def cancel(yard: Yard, seen: Job) -> tuple[Job, bool]:
+    """Cancel a task if it is not done; returns it as it is now, and whether it was caught.
+
+    A run that goes on learns of it at its next heartbeat.
+    """
     after = lifecycle.cancel(yard, seen.id, Kind.TASK)
-    return Canceled(after, seen.state if after.state is State.CANCELED and not seen.state.terminal else None)
+    return after, after.state is State.CANCELED and not seen.state.terminal
 
 
 def send_again(yard: Yard, seen: Job) -> Job:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.applications import DELIVERY, Application, digest_of, sign
 from chalicelib.core.documents import to_json
-from chalicelib.core.lanes import DEFAULT_BANDS
 from chalicelib.core.texts import readable
 from chalicelib.engine.failures import Reject
-from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
+from chalicelib.engine.handlers.declare import handler_of, marks_of, task
 from chalicelib.engine.interruptions import PollAgain
 from chalicelib.engine.worker.context import Context
 
@@ -29,6 +28,7 @@ class NotDelivered(Exception):
     """The application has not taken the task."""
 
 
+@task(DELIVERY)
 def deliver(content: Any, context: Context) -> dict[str, Any]:
     """Post a task's content to its application; returns the answer's status and text.
 
@@ -80,14 +80,4 @@ def _taken(context: Context, application: Application, reply: Reply) -> dict[str
     raise NotDelivered(f"linkUrl answered {reply.status}{expected}: {text}")
 
 
-DELIVER = Handler(
-    name=DELIVERY,
-    queue=DEFAULT_POOL,
-    bands=DEFAULT_BANDS,
-    function=deliver,
-    timeout_ms=None,
-    max_attempts=None,
-    backoff=None,
-    input_model=None,
-    wants_context=True,
-)
+DELIVER = handler_of(deliver, marks_of(deliver)[0])
