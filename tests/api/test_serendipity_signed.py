@@ -43,6 +43,7 @@ FORGED = {
     "another nonce": lambda app, body: app.headers(body, nonce="another"),
     "another time": lambda app, body: app.headers(body, timestamps=seconds(app, 1)),
     "another's payload": lambda app, body: app.headers(body, payload=digest_of(OTHER)),
+    "headers beyond ASCII": lambda app, body: dict.fromkeys(app.headers(body), "�é"),
     "an empty nonce": lambda app, body: signed(app, body, nonce=""),
     "a nonce that is too long": lambda app, body: signed(app, body, nonce="n" * 129),
     "the digest of another body": lambda app, body: signed(app, body, payload=digest_of(OTHER)),

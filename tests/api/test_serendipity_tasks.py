@@ -91,6 +91,7 @@ class TestCreate:
             ({"name": None}, "name"),
             ({"content": "no json"}, "content"),
             ({"content": "NaN"}, "content"),
+            ({"content": "[" * 101 + "]" * 101}, "content"),
             ({"runtime": "tomorrow"}, "runtime"),
             ({"runtime": True}, "runtime"),
             ({"runtime": 1_750_003_600_000}, "runtime"),

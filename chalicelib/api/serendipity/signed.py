@@ -41,10 +41,11 @@ def signer(yard: Yard, request: Incoming, raw_body: bytes) -> Application:
 
 def signed_query(request: Incoming) -> str:
     """The query in one form: its pairs in the order of their names, as a form is encoded."""
-    return urlencode(sorted((name, value) for name, values in request.query.items() for value in values))
+    pairs = sorted((name, value) for name, values in request.query.items() for value in values)
+    return urlencode(pairs, errors="replace")
 
 
 def _given(request: Incoming) -> SignedHeaders:
-    headers = request.headers
+    headers = {name: value for name, value in request.headers.items() if value.isascii()}
     app_key = headers.get("app_key") or headers.get("app-key", "")
     return SignedHeaders(app_key, *(headers.get(name, "") for name in ("nonce", "timestamps", "payload", "signature")))

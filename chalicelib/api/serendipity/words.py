@@ -34,7 +34,7 @@ STATUS_OF = {
 }
 Data = TypeVar("Data")
 AS_OK = frozenset({404, 409})  # is said with status 200 and code 1
-FIELD_NAMES = {"url": "linkUrl", "execute_at": "runtime", "alias": "taskNo"}
+FIELD_NAMES = {"url": "linkUrl", "execute_at": "runtime", "alias": "taskNo", "input": "content"}
 
 
 class Ok(AnswerModel, Generic[Data]):

@@ -73,8 +73,8 @@ def _taken(context: Context, application: Application, reply: Reply) -> dict[str
     if reply.ok and reply.head.strip() == SUCCESS:
         return told
     context.write_log("linkUrl has not taken it", told)
-    if reply.status in REST_S:
-        rest_s = reply.retry_after_s or REST_S[reply.status]
+    rest_s = (reply.retry_after_s or REST_S[reply.status]) if reply.status in REST_S else 0
+    if rest_s:
         context.yard.applications.rest(application.app_key, context.yard.now_ms() + rest_s * 1_000)
     expected = "" if not reply.ok else " instead of success"
     raise NotDelivered(f"linkUrl answered {reply.status}{expected}: {text}")
