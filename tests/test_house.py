@@ -32,6 +32,7 @@ ROOMS = (
     "chalicelib.engine.polling",
     "chalicelib.engine.commands",
     "chalicelib.engine.worker",
+    "chalicelib.engine.graphs",
     "chalicelib.engine.publish",
     "chalicelib.engine",
     "chalicelib.engine.handlers",

@@ -53,6 +53,10 @@ class NewJob:
     slot_at_ms: int | None = None  # for which of its slots; None: by request
     overlap: str | None = None  # as of the job
     application: str | None = None  # the key of the application that asks for it
+    id: int | None = None  # chosen before
+    graph: int | None = None  # the graph of which it is a node, and as of the job
+    node: str | None = None
+    edges: str | None = None
     input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
 
 

@@ -27,6 +27,7 @@ from chalicelib.settings import Settings
 from chalicelib.store.applications import Applications
 from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
+from chalicelib.store.graphs import Graphs
 from chalicelib.store.insights import Insights
 from chalicelib.store.job_details import JobDetails
 from chalicelib.store.job_lists import JobLists
@@ -73,6 +74,7 @@ class Yard:
     pauses: Pauses
     schedules: Schedules
     applications: Applications
+    graphs: Graphs
     insights: Insights
     search: SearchIndex
     transport: Transport
@@ -131,6 +133,7 @@ def build(
         pauses=Pauses(directory.table),
         schedules=Schedules(directory.table),
         applications=Applications(directory.table),
+        graphs=Graphs(ledger),
         insights=Insights(insights),
         search=search,
         transport=transport,

@@ -23,11 +23,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from chalicelib.core.access import AccessKey
 from chalicelib.core.ids import ID_BLOCK
-from chalicelib.core.job import Job
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
 from chalicelib.core.webhooks import Format, Webhook
@@ -54,6 +53,22 @@ class IdempotencyKey:
         return {"kind": f"idempotency#{self.scope}", "name": digest(self.key)}
 
 
+class Accepted(Protocol):
+    """What an idempotency key stands for: a job, or a graph of them."""
+
+    @property
+    def id(self) -> int:
+        """By which it is found."""
+
+    @property
+    def created_at_ms(self) -> int:
+        """When it was accepted."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """Which trace it is in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outbox:
     """Jobs recorded in bulk whose messages may not have been sent."""
@@ -70,10 +85,10 @@ class Directory:
 
     # -- ids ----------------------------------------------------------------------------------
 
-    def take_id_block(self) -> int:
-        """The first id of a block of 1,024 that nobody else gets."""
-        item = self.table.update({"kind": "ids", "name": "jobs"}, Change((), adds={"next": ID_BLOCK}))
-        first: int = item["next"] - ID_BLOCK + 1
+    def take_id_block(self, size: int = ID_BLOCK) -> int:
+        """The first id of a block (default: of 1,024) that nobody else gets."""
+        item = self.table.update({"kind": "ids", "name": "jobs"}, Change((), adds={"next": size}))
+        first: int = item["next"] - size + 1
         return first
 
     # -- topics -------------------------------------------------------------------------------
@@ -95,15 +110,16 @@ class Directory:
 
     # -- idempotency --------------------------------------------------------------------------
 
-    def reserving(self, key: IdempotencyKey, job: Job, now_s: int, ttl_s: int) -> AttributeValues:
-        """The action that binds a key to its job; refused while an earlier binding is in force.
+    def reserving(self, key: IdempotencyKey, accepted: Accepted, now_s: int, ttl_s: int) -> AttributeValues:
+        """The action that binds a key to what was accepted under it; refused while an earlier binding is in force.
 
         It remembers of the acceptance what the same request could not tell again once the job is removed.
         """
         free = Clause("free or expired", "attribute_not_exists({name}) OR {expires_at_s} < :now", {":now": now_s})
-        item = {**key.item_key(), "job": job.id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
-        first = {"created_at_ms": job.created_at_ms, "trace_id": job.trace_id}
-        return self.table.putting({**item, **first}, free)
+        item = {**key.item_key(), "job": accepted.id, "fingerprint": key.fingerprint, "expires_at_s": now_s + ttl_s}
+        first = {"created_at_ms": accepted.created_at_ms}
+        trace = {} if accepted.trace_id is None else {"trace_id": accepted.trace_id}
+        return self.table.putting({**item, **first, **trace}, free)
 
     def bindings(self, keys: Sequence[IdempotencyKey], now_s: int) -> dict[IdempotencyKey, dict[str, Any]]:
         """What is kept of those among ``keys`` that are bound, in force at ``now_s``."""

@@ -129,14 +129,15 @@ class Ledger:
 
     def find_many(self, job_ids: Sequence[int]) -> list[Job]:
         """The jobs that exist, in the order of ``job_ids``; one that cannot be read is logged and left out."""
-        by_id = {found.id: found for found in self._records(job_ids) if isinstance(found, Job)}
+        by_id = {found.id: found for found in self.records(job_ids) if isinstance(found, Job)}
         return [by_id[job_id] for job_id in job_ids if job_id in by_id]
 
     def stories(self, job_ids: Sequence[int]) -> list[Story]:
         """What is told of the jobs that exist, and of deleted messages, in no order."""
-        return [found.story for found in self._records(job_ids) if found.story is not None]
+        return [found.story for found in self.records(job_ids) if found.story is not None]
 
-    def _records(self, job_ids: Sequence[int]) -> list[Job | Tombstone]:
+    def records(self, job_ids: Sequence[int]) -> list[Job | Tombstone]:
+        """The jobs that exist, and what remains of deleted ones, in no order; an unreadable one is left out."""
         items = self.table.get_many([state_key(job_id) for job_id in dict.fromkeys(job_ids)])
         return [found for item in items if (found := decoded_or_none(item)) is not None]
 

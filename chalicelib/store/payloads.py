@@ -160,6 +160,22 @@ class PayloadStore:
         """The output if the record itself holds it, else ``None``: what a list shows without further reads."""
         return None if job.output is None else self._parsed(job, OUTPUT, job.output)
 
+    def outputs(self, jobs: Sequence[Job]) -> dict[int, Any]:
+        """The outputs of jobs by id, in as few reads as can be.
+
+        One that is gone, or is no JSON, is logged and left out. Raises ``PayloadUnread``.
+        """
+        beside = [job for job in jobs if job.output_at is not None and not job.output_at.startswith(OBJECT_PLACE)]
+        items = self.table.get_many([{"job": job.id, "part": job.output_at} for job in beside]) if beside else []
+        texts = {item["job"]: item["text"] for item in items}
+        outputs: dict[int, Any] = {}
+        for job in jobs:
+            try:
+                outputs[job.id] = self.output(replace(job, output=texts.get(job.id, job.output)))
+            except PayloadLost as lost:
+                _log.error("left out of the results: %s", lost)
+        return outputs
+
     def delete_objects(self, places: Sequence[str]) -> None:
         """Delete what is in the bucket among ``places``, there or not."""
         for place in places:
@@ -193,7 +209,7 @@ class PayloadStore:
 
     def _read(self, job: Job, part: str, place: str) -> str:
         try:
-            text = self._object_text(place) if place.startswith(OBJECT_PLACE) else self._item_text(job, part)
+            text = self.object_text(place) if place.startswith(OBJECT_PLACE) else self._item_text(job, part)
         except (ClientError, BotoCoreError) as error:
             why = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
             raise PayloadUnread(
@@ -225,7 +241,8 @@ class PayloadStore:
         except (ValueError, RecursionError) as error:
             raise PayloadLost(f"the {what} of job {job.id} is no JSON") from error
 
-    def _object_text(self, place: str) -> str | None:
+    def object_text(self, place: str) -> str | None:
+        """The text of an object in the bucket; ``None`` if it is gone. Raises what botocore raises."""
         try:
             answer = self.objects.get_object(Bucket=self.bucket, Key=place.removeprefix(OBJECT_PLACE))
         except self.objects.exceptions.NoSuchKey:

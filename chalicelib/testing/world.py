@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.queue.webhooks import Reply
 from chalicelib.services.current import at_work
 from chalicelib.store.attribute_values import from_attribute_values
+from chalicelib.store.graphs import GRAPH_PART, Graph, graph_of
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.schedules import DECLARED, DUE
 from chalicelib.store.wait_lists import WAIT_LIST, of_pause, of_type
@@ -198,9 +199,15 @@ class World:
                 times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
             if is_stale(job, self.clock.ms - STALE_AFTER_MS):
                 times += [item.get("stale_resent", 0) + HOUR_MS for item in self.items("directory", "clock")]
+        times += [graph.wake_at_ms or self.clock.ms for graph in self.graphs() if self._is_left(graph, jobs.values())]
         if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(WAIT_LIST)):
             times.append(self.clock.ms)
         return times
+
+    @staticmethod
+    def _is_left(graph: Graph, jobs: Iterable[Job]) -> bool:
+        """Whether a graph goes on only if the clock looks after it: it is not done, and none of its tasks goes on."""
+        return not graph.state.final and all(job.state.terminal for job in jobs if job.graph == graph.id)
 
     def _declares_others(self) -> bool:
         """Whether the clock has not made the schedules yet that the handlers declare."""
@@ -234,6 +241,11 @@ class World:
         """Every job and every tombstone, oldest first."""
         found = [decoded(item) for item in self.items("jobs") if item["part"] == STATE_PART]
         return sorted((record for record in found if record is not None), key=lambda record: record.id)
+
+    def graphs(self) -> list[Graph]:
+        """Every graph of tasks, oldest first."""
+        found = [graph_of(item) for item in self.items("jobs") if item["part"] == GRAPH_PART]
+        return sorted(found, key=lambda graph: graph.id)
 
     def items(self, table: str, kind: str | None = None) -> list[dict[str, Any]]:
         """Everything in a table (``jobs``, ``directory`` or ``insights``); of the directory, perhaps one kind only."""

@@ -29,6 +29,7 @@ NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "slots_handed_over": 0,
     "due_sent": 0,
     "leases_recovered": 0,
+    "graphs_looked_after": 0,
     "slots_filled": 0,
     "resumed_sent": 0,
     "expired_removed": 0,

@@ -22,6 +22,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.listed import jobs_of, name_of
+from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.children import look_after
 from chalicelib.engine.publish.lanes import lane_named
 from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked
@@ -101,7 +102,7 @@ def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
     if job.wake_at_ms is None:
         return 0  # the index was behind
     if job.state is State.WAITING:
-        yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms)
+        after_end(yard, yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms))
     elif job.state.terminal and job.run_goes_on:
         _free_slot(yard, job, now_ms)
     elif job.state.terminal and job.to_be_deleted:

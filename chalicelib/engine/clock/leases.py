@@ -16,6 +16,7 @@ from chalicelib.core.decisions import (
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.listed import chunks_of, jobs_of, name_of
+from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.send import mark_sent, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.concurrency import fill_freed_slot
@@ -84,4 +85,5 @@ def _release(yard: Yard, job: Job, now_ms: int) -> Job:
         case TakeOver():
             released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
     fill_freed_slot(yard, job, released)
+    after_end(yard, released)
     return released

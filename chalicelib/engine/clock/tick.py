@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
+from chalicelib.engine.clock.graphs import look_after_graphs
 from chalicelib.engine.clock.leases import recover_expired
 from chalicelib.engine.clock.retention import remove_expired
 from chalicelib.engine.clock.schedules import hand_over_slots, keep_declared
@@ -37,6 +38,7 @@ STEPS = (
     Step("slots_handed_over", hand_over_slots),
     Step("due_sent", send_due),
     Step("leases_recovered", recover_expired),
+    Step("graphs_looked_after", look_after_graphs),
     Step("slots_filled", fill_slots),
     Step("resumed_sent", finish_resuming),
     Step("expired_removed", remove_expired),

@@ -19,6 +19,7 @@ from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
 from chalicelib.engine.commands.lifecycle import find
+from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.settle import after_success, recording
@@ -124,7 +125,9 @@ def _complete(yard: Yard, job_id: int, completion: Completion, kind: Kind, from_
         stored = StoredOutput() if output is None else yard.payloads.store_output(job, output, by.settle_token)
         try:
             if not completion.success:
-                return yard.jobs.complete(job, by, _error(completion.error), stored, yard.now_ms())
+                failed = yard.jobs.complete(job, by, _error(completion.error), stored, yard.now_ms())
+                after_end(yard, failed)
+                return failed
             if kind is Kind.TASK and job.type in yard.handlers.completions:
                 return _finish_later(yard, job, by, stored)
             return _succeed(yard, job, by, stored, jsonable(completion.output, "output"))
@@ -137,6 +140,7 @@ def _succeed(yard: Yard, job: Job, by: Completed, stored: StoredOutput, output: 
     following = follower(yard, job, output)
     settled = yard.jobs.complete(job, by, None, stored, yard.now_ms(), *recording(yard, following))
     after_success(yard, settled, following)
+    after_end(yard, settled)
     return settled
 
 

@@ -11,6 +11,7 @@ from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailabl
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import Prepared, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
@@ -43,9 +44,11 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
         if job.state.terminal:
             return job
         try:
-            return yard.jobs.cancel(job, yard.now_ms())
+            canceled = yard.jobs.cancel(job, yard.now_ms())
         except JobRefused:
             continue  # it moved in between: look again
+        after_end(yard, canceled)
+        return canceled
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
 
 

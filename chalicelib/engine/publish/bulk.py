@@ -7,9 +7,10 @@ bound already are read before, a hundred a call, and answered with their jobs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.errors import TaskyardError, Unavailable
@@ -43,11 +44,13 @@ class _Entry:
     @property
     def weight(self) -> tuple[int, int]:
         """How many actions of a transaction it takes, and about how many bytes."""
-        body, keyed = self.prepared.body, self.key is not None
-        return 1 + (body is not None) + keyed, RECORD_BYTES + len(body or "") + keyed * KEY_BYTES
+        actions, size = weight_of(self.prepared)
+        keyed = self.key is not None
+        return actions + keyed, size + keyed * KEY_BYTES
 
 
 Outcome = Job | TaskyardError
+Item = TypeVar("Item")
 
 
 def publish_many(yard: Yard, new_jobs: Sequence[NewJob | TaskyardError]) -> list[Outcome]:
@@ -74,7 +77,8 @@ def publish_many(yard: Yard, new_jobs: Sequence[NewJob | TaskyardError]) -> list
         except TaskyardError as error:
             outcomes[place] = error
     outcomes |= _accepted_before(yard, [entry for entry in entries if entry.key is not None])
-    for group in _transactions(entry for entry in entries if entry.place not in outcomes):
+    waiting = (entry for entry in entries if entry.place not in outcomes)
+    for group in transactions(waiting, lambda entry: entry.weight):
         outcomes |= _start_together(yard, group)
     outcomes |= {place: _published(yard, twin) for place, twin in twins}
     return [outcomes[place] for place in range(len(new_jobs))]
@@ -116,13 +120,15 @@ def _accepted_before(yard: Yard, keyed: Sequence[_Entry]) -> dict[int, Outcome]:
     return outcomes
 
 
-def _transactions(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
-    """``entries`` in groups that one transaction holds, by count and by bytes."""
-    group: list[_Entry] = []
+def transactions(
+    entries: Iterable[Item], weight_of: Callable[[Item], tuple[int, int]], most: int = MAX_ACTIONS
+) -> Iterator[list[Item]]:
+    """``entries`` in groups that one transaction holds: of ``most`` actions, and by bytes, as ``weight_of`` says."""
+    group: list[Item] = []
     actions = size = 0
     for entry in entries:
-        needed, weight = entry.weight
-        if group and (actions + needed > MAX_ACTIONS or size + weight > MAX_BYTES):
+        needed, weight = weight_of(entry)
+        if group and (actions + needed > most or size + weight > MAX_BYTES):
             yield group
             group, actions, size = [], 0, 0
         group.append(entry)
@@ -131,10 +137,15 @@ def _transactions(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
         yield group
 
 
+def weight_of(prepared: Prepared) -> tuple[int, int]:
+    """How many actions of a transaction a new job's record takes, and about how many bytes."""
+    return 1 + (prepared.body is not None) + prepared.job.limited, RECORD_BYTES + len(prepared.body or "")
+
+
 def _start_together(yard: Yard, group: Sequence[_Entry]) -> dict[int, Outcome]:
     """Record a group and its outbox marker, all or none; send; drop the marker. Returns what became of each entry."""
     jobs = [entry.prepared.job for entry in group]
-    outbox = Outbox(f"{yard.now_ms():013d}-{yard.token()}", [job.id for job in jobs])
+    outbox = new_outbox(yard, jobs)
     actions = [action for entry in group for action in yard.jobs.recording(entry.prepared.job, entry.prepared.body)]
     try:
         yard.jobs.together([*actions, *_reservations(yard, group), yard.directory.opening_outbox(outbox)])
@@ -147,12 +158,22 @@ def _start_together(yard: Yard, group: Sequence[_Entry]) -> dict[int, Outcome]:
         return _not_taken(group, refused)
     except AWS_FAILURES as error:
         return _not_taken(group, error)
+    empty_outbox(yard, outbox, [entry.prepared.travelling for entry in group])
+    return {entry.place: entry.prepared.job for entry in group}
+
+
+def new_outbox(yard: Yard, jobs: Sequence[Job]) -> Outbox:
+    """The marker of jobs that are recorded together, and not sent yet."""
+    return Outbox(f"{yard.now_ms():013d}-{yard.token()}", [job.id for job in jobs])
+
+
+def empty_outbox(yard: Yard, outbox: Outbox, travelling: Sequence[Job]) -> None:
+    """Send what was recorded together; what AWS does not take now, the clock sends."""
     try:
-        if not send_all(yard, [entry.prepared.travelling for entry in group]):
+        if not send_all(yard, travelling):
             yard.directory.close_outbox(outbox.name)
     except AWS_FAILURES:
         logger.warning("a bulk is sent but not noted as sent; the clock will look", extra={"outbox": outbox.name})
-    return {entry.place: entry.prepared.job for entry in group}
 
 
 def _reservations(yard: Yard, group: Sequence[_Entry]) -> list[Action]:

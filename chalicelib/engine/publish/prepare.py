@@ -133,7 +133,7 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
 
 def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     """The record of a new job, its body put where it belongs if that is the bucket."""
-    job_id, uid = yard.ids.new(), yard.token()
+    job_id, uid = new_job.id or yard.ids.new(), yard.token()
     now_ms = yard.now_ms()  # behind the first call of a process, whose answer has set a clock that is wrong
     content = {"input": new_job.input, "options": new_job.options, "context": new_job.context, "next": new_job.next}
     members = [f'"{name}":{to_json(value, name)}' for name, value in content.items() if value is not None]
@@ -176,6 +176,9 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         slot_at_ms=new_job.slot_at_ms,
         overlap=new_job.overlap,
         application=new_job.application,
+        graph=new_job.graph,
+        node=new_job.node,
+        edges=new_job.edges,
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -29,6 +29,7 @@ from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
 NEW_ID_TRIES = 3
+NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
 
 
 def publish(yard: Yard, new_job: NewJob) -> Job:
@@ -231,8 +232,10 @@ def idempotency_key_of(new_job: NewJob) -> IdempotencyKey | None:
     """The key under which a request is one with others, if it has one."""
     if new_job.idempotency_key is None:
         return None
-    request = {
-        name: getattr(new_job, name) for name in NewJob.__slots__ if name not in ("idempotency_key", "first_wins")
-    }
-    fingerprint = hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode()).hexdigest()[:32]
-    return IdempotencyKey(new_job.kind.value, new_job.idempotency_key, fingerprint)
+    request = {name: getattr(new_job, name) for name in NewJob.__slots__ if name not in NOT_OF_THE_REQUEST}
+    return IdempotencyKey(new_job.kind.value, new_job.idempotency_key, fingerprint_of(request))
+
+
+def fingerprint_of(request: Mapping[str, Any]) -> str:
+    """What tells a request from another one under the same key."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True, default=repr).encode()).hexdigest()[:32]

@@ -20,6 +20,7 @@ from chalicelib.core.decisions import (
     on_delivery,
 )
 from chalicelib.core.job import Job, from_envelope
+from chalicelib.engine.graphs.advance import after_end, after_end_again
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.worker.concurrency import admitted, fill_freed_slot, turn_away
 from chalicelib.engine.yard import Yard
@@ -69,11 +70,15 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                 case TakeOver(job):
                     return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
                 case Abandoned(job, error):
-                    fill_freed_slot(yard, job, yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms))
+                    dead = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
+                    fill_freed_slot(yard, job, dead)
+                    after_end(yard, dead)
                     return Ack("attempts used up")
                 case Claim(crowded):
                     seen = crowded
                 case Ack() | Nack():
+                    if isinstance(ledger, Job):
+                        after_end_again(yard, ledger)
                     return verdict
         except JobRefused:
             continue  # somebody moved it in between: look again

@@ -23,6 +23,7 @@ from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
 from chalicelib.engine.awaiting import RunningCoroutine
 from chalicelib.engine.failures import Reject
+from chalicelib.engine.graphs.plans import results_before
 from chalicelib.engine.interruptions import Interruption, PollAgain
 from chalicelib.engine.worker import console
 from chalicelib.engine.worker import pause as pausing
@@ -110,6 +111,14 @@ class Context:
         """The context that the task was created with, or that it was parked with since."""
         was_parked = self.job.context is not None or self.job.context_at is not None
         return self.yard.payloads.context(self.job) if was_parked else self.body.get("context")
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """Of a node of a graph, the outputs of the nodes before it that have succeeded, by name; read when asked for.
+
+        Of a compensation, those of all nodes.
+        """
+        return results_before(self.yard, self.job)
 
     @property
     def schedule(self) -> str | None:

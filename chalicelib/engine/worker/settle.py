@@ -22,6 +22,7 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
+from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.policy import retry_wait_of, wait_limit_of
 from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.publish.follow_up import follower
@@ -42,6 +43,7 @@ def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
     """
     settled, disposition = _record(yard, job, outcome, yard.now_ms())
     fill_freed_slot(yard, job, settled)
+    after_end(yard, settled)
     return settled, disposition
 
 
