@@ -7,7 +7,8 @@
 ``tasks`` create, detail, list, complete, cancel, retry, log, callback, process_next, wait_complete, runner, reset_all ·
 ``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
-get, list, pause, resume, run_now, delete, preview, history. Which installation they act on: ``installation.py``. Every
+get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
+nodes, results, cancel, retry, mermaid. Which installation they act on: ``installation.py``. Every
 function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what helps;
 where AWS fails beyond its retries, botocore's own exceptions may come, too.
 

@@ -150,6 +150,8 @@ class Task:
     completed_user_id: str | None
     schedule: str | None  # the schedule that made it
     slot_time: datetime | None  # for which of its times; None: by request
+    graph_id: int | None  # the graph of which it is a node
+    node: str | None  # and the name that it has there
     start_time: datetime | None  # not before this time
     started_at: datetime | None  # when its first attempt began
     completed_at: datetime | None
@@ -260,6 +262,8 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         completed_user_id=job.completed_by,
         schedule=job.schedule,
         slot_time=maybe_moment_of(job.slot_at_ms),
+        graph_id=job.graph,
+        node=job.node,
         start_time=maybe_moment_of(job.start_at_ms),
         started_at=maybe_moment_of(job.first_started_at_ms),
         completed_at=maybe_moment_of(job.completed_at_ms),

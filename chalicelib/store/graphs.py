@@ -142,7 +142,7 @@ class Graphs:
         """Delete all that is kept of a graph beside its tasks and what is in the bucket; the graph itself last."""
         rows = self.table.query_all("{job} = :job", {":job": graph_id}, consistent=True)
         self.table.delete_many([_key(graph_id, row["part"]) for row in rows if row["part"] != GRAPH_PART])
-        self.table.delete(_key(graph_id, GRAPH_PART))
+        self.table.delete_many([_key(graph_id, GRAPH_PART)])
 
     def _change(self, seen: Graph, sets: Mapping[str, Any]) -> Graph:
         try:

@@ -54,6 +54,8 @@ class TestCreate:
             "completedUserId": None,
             "schedule": None,
             "slotTime": None,
+            "graphId": None,
+            "node": None,
             "traceId": task["traceId"],
             "recoverable": False,
             "omitted": [],

@@ -15,6 +15,7 @@ import pytest
 
 from chalicelib.core.graphs import GraphState, OnFailure, Plan, arranged
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.commands import graphs
 from chalicelib.engine.commands.graphs import cancel, retry
 from chalicelib.engine.commands.lifecycle import cancel as cancel_task
 from chalicelib.engine.failures import Reject
@@ -179,7 +180,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Callable[[Fault | None], Play]]:
-    with stage([step], RUNS) as ready:
+    one_by_one = patch.object(graphs, "PARALLEL_CALLS", 1)  # so that its calls come in the same order each time
+    with one_by_one, stage([step], RUNS) as ready:
         yield ready
 
 

@@ -34,7 +34,8 @@ def test_every_setting_that_it_names_exists() -> None:
 
 
 def test_every_route_that_it_names_exists_and_every_route_is_named() -> None:
-    served = {(route.method, route.path) for router in dialect.ROUTERS for route in router.routes}
+    routers = [router for router in dialect.ROUTERS if router is not dialect.graphs.router]  # of docs/graphs.md
+    served = {(route.method, route.path) for router in routers for route in router.routes}
     assert set(re.findall(r"`(GET|POST) (/api/task/[\w-]+)", DOCUMENT)) == served
 
 

@@ -5,6 +5,6 @@ Shapes and words are fastify-task's. A task's states have the engine's own names
 
 from __future__ import annotations
 
-from chalicelib.api.tasks import creating, listing, settling, signed, statistics
+from chalicelib.api.tasks import creating, graphs, listing, settling, signed, statistics
 
-ROUTERS = (creating.router, listing.router, settling.router, signed.router, statistics.router)
+ROUTERS = (creating.router, listing.router, settling.router, signed.router, graphs.router, statistics.router)

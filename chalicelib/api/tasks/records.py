@@ -137,6 +137,8 @@ class TaskRecord(AnswerModel):
     completed_user_id: str | None
     schedule: str | None = Field(description="The schedule that made it")
     slot_time: str | None = Field(description="For which of its times; null: by request")
+    graph_id: str | None = Field(description="The graph of which it is a node")
+    node: str | None = Field(description="The name that it has there")
     start_time: str | None = Field(description="Not before this time")
     started_at: str | None = Field(description="When its first attempt began")
     completed_at: str | None
@@ -269,6 +271,8 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: An
         "completed_user_id": job.completed_by,
         "schedule": job.schedule,
         "slot_time": iso(job.slot_at_ms),
+        "graph_id": None if job.graph is None else str(job.graph),
+        "node": job.node,
         "start_time": iso(job.start_at_ms),
         "started_at": iso(job.first_started_at_ms),
         "completed_at": iso(job.completed_at_ms),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
+from chalicelib.aws import threads
 from chalicelib.core.graphs import Plan, Standing, standing_of
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import State
 from chalicelib.engine.yard import Yard
 from chalicelib.store.graphs import Graph, Graphs
 from chalicelib.store.payloads import PayloadLost, PayloadStore
+from chalicelib.store.table import chunks
 
 PLANS_REMEMBERED = 4  # a plan never changes
+READ_AT_ONCE = 500  # records; beyond that, several threads read
+PARALLEL_READS = 4
 
 
 def plan_of(yard: Yard, graph: Graph) -> Plan:
@@ -30,13 +35,27 @@ def _plan(graphs: Graphs, payloads: PayloadStore, graph_id: int, uid: str, plan_
     return Plan.from_text(text)
 
 
+def records(yard: Yard, graph: Graph, numbers: Sequence[int]) -> list[Job | Tombstone | None]:
+    """The tasks of nodes, or what remains of them, in order, as of the last write; ``None``: it was not started."""
+    ids = [graph.job_id(number) for number in numbers]
+    if len(ids) <= READ_AT_ONCE:
+        found = yard.jobs.records(ids)
+    else:
+        with threads(PARALLEL_READS) as readers:
+            found = [*chain.from_iterable(readers.map(yard.jobs.records, chunks(ids, READ_AT_ONCE)))]
+    by_id = {record.id: record for record in found}
+    return [by_id.get(job_id) for job_id in ids]
+
+
 def standings(yard: Yard, graph: Graph, numbers: Sequence[int]) -> list[Standing]:
     """How nodes stand, in order, as of the last write."""
-    records = yard.jobs.records([graph.job_id(number) for number in numbers])
-    by_id = {
-        record.id: standing_of(record.state) if isinstance(record, Job) else Standing.REMOVED for record in records
-    }
-    return [by_id.get(graph.job_id(number), Standing.ABSENT) for number in numbers]
+    return [_standing(record) for record in records(yard, graph, numbers)]
+
+
+def _standing(record: Job | Tombstone | None) -> Standing:
+    if record is None:
+        return Standing.ABSENT
+    return standing_of(record.state) if isinstance(record, Job) else Standing.REMOVED
 
 
 def all_standings(yard: Yard, graph: Graph) -> list[Standing]:
@@ -46,7 +65,7 @@ def all_standings(yard: Yard, graph: Graph) -> list[Standing]:
 
 def results_of(yard: Yard, graph: Graph, numbers: Sequence[int]) -> dict[int, Any]:
     """The outputs of those among the nodes that have succeeded and are still there, by number."""
-    jobs = yard.jobs.find_many([graph.job_id(number) for number in numbers])
+    jobs = [record for record in records(yard, graph, numbers) if isinstance(record, Job)]
     outputs = yard.payloads.outputs([job for job in jobs if job.state is State.SUCCESS])
     return {graph.number_of(job_id): output for job_id, output in outputs.items()}
 
