@@ -21,6 +21,7 @@ from chalicelib.core.statistics import DAY_MS, Span, Statistics, amounts_of
 from chalicelib.engine.projections import statistics as engine
 from chalicelib.engine.projections.project import Change, project
 from chalicelib.engine.projections.rebuild import rebuild_counters
+from chalicelib.testing import cloud
 from tests.support.steps import before, counting
 from tests.support.worlds import World
 from tests.support.yards import START_MS
@@ -150,6 +151,13 @@ def at_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def never_condensed(w: World) -> None:
+    """Not one day, not even on the world's first one."""
+    cloud.tables()[w.yard.settings.insights_table].items.clear()
+
+
+@pytest.mark.usefixtures("never_condensed")
 def test_hundreds_of_tasks_are_told_as_a_count_of_them_all_tells(w: World, lives: list[list[Job]]) -> None:
     """Before and after their rows were condensed, and when some of them have moved on since."""
     counted(w, lives, Random(1))  # noqa: S311
@@ -264,6 +272,7 @@ def test_tasks_of_many_days_that_move_on_at_once_take_several_transactions(w: Wo
     assert look(w).total[State.CANCELED] == 120
 
 
+@pytest.mark.usefixtures("never_condensed")
 def test_condensing_goes_on_where_it_was_stopped(w: World) -> None:
     for number in range(10):
         project(w.yard, "s", [a_change(number + 1, START_MS - number * DAY_MS)])
