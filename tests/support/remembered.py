@@ -24,7 +24,7 @@ import moto.dynamodb.models
 import moto.dynamodb.parsing.validators
 import moto.sqs.models
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict, _HeaderKey
 from botocore.regions import EndpointRulesetResolver
 from botocore.useragent import UserAgentString
 from moto.cloudformation.models import Stack
@@ -36,7 +36,13 @@ from moto.core.utils import utcnow
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models import DynamoDBBackend, DynamoType, Table
 from moto.dynamodb.models.dynamo_type import LimitedSizeDict
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node, UpdateExpression
+from moto.dynamodb.parsing.ast_nodes import (
+    DepthFirstTraverser,
+    Expression,
+    Node,
+    UpdateExpression,
+    UpdateExpressionFunction,
+)
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from moto.dynamodb.parsing.validators import (
     ActionCountValidator,
@@ -71,6 +77,9 @@ def install() -> None:
             "gen_amzn_requestid_long",
             lambda headers: headers.setdefault("x-amzn-requestid", "none"),
         ),
+        (HeadersDict, "__getitem__", lambda headers, name: headers._dict[_header(name)]),
+        (HeadersDict, "__setitem__", lambda headers, name, value: headers._dict.__setitem__(_header(name), value)),
+        (HeadersDict, "__contains__", lambda headers, name: _header(name) in headers._dict),
         (SigV4Auth, "add_auth", _signing_for_aws()),
         (EndpointRulesetResolver, "construct_endpoint", _one_endpoint_a_client()),
         (BotocoreStubber, "process_request", _answering_at_once()),
@@ -80,6 +89,7 @@ def install() -> None:
         (Table, "query", _looking_at_one_part()),
         (LimitedSizeDict, "__setitem__", _weighing_what_may_be_large()),
         (ConditionExpressionParser, "_lex_condition_expression", _remembering_words()),
+        (Node, "find_clauses", _find_clauses),
         (DepthFirstTraverser, "traverse", _traverse),
         (OverlappingPathsValidator, "traverse", OverlappingPathsValidator.check_for_overlapping_paths),  # root and all
         (UpdateExpressionParser, "make", staticmethod(cache(_expressions()))),
@@ -88,6 +98,9 @@ def install() -> None:
         (Stack, "parse_template", staticmethod(_parsing_json())),
     ):
         patch.object(owner, name, shorter).start()
+
+
+_header = cache(_HeaderKey)  # each request asks fifty times for one of the same dozen names
 
 
 def _signing_for_aws() -> Any:
@@ -354,6 +367,23 @@ class _Kinds(dict[type, Any]):
 
 
 _kinds = cache(_Kinds)
+
+
+def _find_clauses(node: Node, kinds: Any) -> list[Any]:
+    """As moto does it, but asks once for each kind of node whether there may be clauses below it."""
+    found: list[Any] = []
+    for child in node.children or ():
+        kind = type(child)
+        if kind in kinds:
+            found.append(child)
+        elif _may_hold_clauses(kind):
+            found += _find_clauses(child, kinds)
+    return found
+
+
+@cache
+def _may_hold_clauses(kind: type) -> bool:
+    return issubclass(kind, (Expression, UpdateExpressionFunction))
 
 
 def _expressions() -> Any:
