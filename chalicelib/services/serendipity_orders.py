@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from chalicelib.core import retry
 from chalicelib.core.applications import (
     CONCURRENCY,
     CONCURRENCY_MAX,
@@ -18,10 +19,12 @@ from chalicelib.core.applications import (
     Application,
     moment_ms,
 )
-from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.errors import InvalidInput, TaskyardError, within
+from chalicelib.core.graphs import NODES_MAX, OnFailure, Plan, arranged
 from chalicelib.core.retry import Linear
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import URL_MAX_CHARS
+from chalicelib.engine.graphs.accept import NewGraph
 from chalicelib.engine.new_job import NewJob
 from chalicelib.http.body import parsed
 from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Target, Text
@@ -100,6 +103,63 @@ class TaskOrder(Lenient):
     runtime: Annotated[str | int, NOT_BOOLEAN] | None = Field(
         default=None, description=f"When to run, default now: {RUNTIME}", examples=["2021-07-27 17:30:30"]
     )
+
+
+class NodeOrder(TaskOrder):
+    """A task of a graph, by its ``taskNo``, which no other of the graph has."""
+
+    after: list[Target] = Field(default_factory=list, description="The taskNo of the tasks that must be done before")
+
+
+class GraphOrder(Lenient):
+    """A graph to be."""
+
+    name: Name = Field(examples=["nightly"])
+    tasks: list[NodeOrder] = Field(min_length=1, max_length=NODES_MAX)
+    on_failure: OnFailure = Field(
+        default=OnFailure.STOP,
+        description="stop: after a task has failed none is started any more; continue: those after it start all the "
+        "same; compensate: as stop, and then the compensation runs",
+    )
+    compensation: TaskOrder | None = Field(default=None, description="With onFailure compensate: what undoes the work")
+    workflow_no: Target | None = Field(default=None, description="Asked for twice under one number, it is made once")
+
+
+def new_graph(yard: Yard, application: Application, order: GraphOrder) -> NewGraph:
+    """The graph that an application asks for. Raises ``InvalidInput``."""
+    backoff = retry.to_document(Linear(application.step_s * 1_000, STEP_MAX_S * 1_000))
+    nodes = [(task.task_no, _request(yard, application, task), task.after) for task in order.tasks]
+    plan = Plan(
+        arranged(nodes),
+        order.on_failure,
+        None if order.compensation is None else _request(yard, application, order.compensation),
+        {"application": application.app_key, "backoff": backoff},
+    )
+    number = order.workflow_no
+    return NewGraph(
+        plan=plan,
+        name=order.name,
+        created_by=application.app_key,
+        idempotency_key=None if number is None else f"{application.app_key}/{number}",
+    )
+
+
+def _request(yard: Yard, application: Application, order: TaskOrder) -> dict[str, Any]:
+    """A task of a graph, in fastify-task's words. Raises ``InvalidInput`` for one with a time of its own."""
+    if order.runtime not in (None, ""):
+        with within(f"tasks.{order.task_no}"):
+            expected = "nothing: it runs once those before it are done"
+            raise InvalidInput("a task of a graph has no time", field="runtime", expected=expected, got=order.runtime)
+    made = new_job(yard, application, order)
+    return {
+        "type": made.type,
+        "input": made.input,
+        "options": made.options,
+        "maxRetries": application.retry_total,
+        "timeout": made.timeout_ms,
+        "targetId": made.target_id,
+        "targetType": made.target_type,
+    }
 
 
 def new_job(yard: Yard, application: Application, order: TaskOrder) -> NewJob:

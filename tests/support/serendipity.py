@@ -76,9 +76,10 @@ def sent(api: Service, method: str, url: str, body: bytes, headers: Mapping[str,
     return Reply(answer.status_code, answer.json_body, found, answer.body.decode())
 
 
-def work_off(api: Service, most: int = 10) -> None:
+def work_off(api: Service, most: int = 10, rounds: int = 1_000) -> None:
     """The worker, on all that the default pool's lane shows now, so many messages at a time; what returns is hidden."""
-    while messages := api.receive("default", most=most):
+    while rounds and (messages := api.receive("default", most=most)):
+        rounds -= 1
         response = api.module.worker(sqs_event(messages), Time())
         back = [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
         api.yard.transport.delete([message for message in messages if message.message_id not in back])

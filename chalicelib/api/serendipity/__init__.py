@@ -6,6 +6,6 @@ the way. What its users must know of it is in docs/serendipity.md.
 
 from __future__ import annotations
 
-from chalicelib.api.serendipity import applications, tasks
+from chalicelib.api.serendipity import applications, graphs, tasks
 
-ROUTERS = (applications.router, applications.public, tasks.router)
+ROUTERS = (applications.router, applications.public, tasks.router, graphs.router)

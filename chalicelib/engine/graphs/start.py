@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from chalicelib.core import retry
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.errors import TooLarge
@@ -45,9 +46,13 @@ def node_job(graph: Graph, plan: Plan, number: int) -> NewJob:
     """The task that a node, or the compensation, is; its input follows unless it names one."""
     is_end = number == plan.end
     request = plan.compensation if is_end else plan.nodes[number].request
-    defaults = NewJob(kind=Kind.TASK, type="", trace_id=graph.trace_id, created_by=graph.created_by, **plan.defaults)
+    told = {**plan.defaults}
+    backoff = None if "backoff" not in told else retry.from_document(told.pop("backoff"))
+    defaults = NewJob(kind=Kind.TASK, type="", trace_id=graph.trace_id, created_by=graph.created_by, **told)
     return replace(
         task_in(request or {}, defaults, None),
+        backoff=backoff,
+        application=defaults.application,
         id=graph.job_id(number),
         graph=graph.id,
         node=COMPENSATION if is_end else plan.nodes[number].name,

@@ -38,7 +38,7 @@ def deliver(content: Any, context: Context) -> dict[str, Any]:
 
     application = _listening(context)
     now_ms = context.yard.now_ms()
-    body = to_json({"data": content}, "content").encode()
+    body = to_json({"data": content, **_results(context)}, "content").encode()
     secret = application.secrets(now_ms)[-1]
     signed = sign(application.app_key, secret, digest_of(body), now_ms, context.yard.random_bytes)
     remaining_ms = context.remaining_ms()
@@ -53,6 +53,12 @@ def deliver(content: Any, context: Context) -> dict[str, Any]:
     except webhooks.NotTaken as error:
         raise (Reject if error.refused else NotDelivered)(f"linkUrl was not reached: {error}") from None
     return _taken(context, application, reply)
+
+
+def _results(context: Context) -> dict[str, Any]:
+    """Of a node of a graph, what those before it have come to."""
+    results = {} if context.job.graph is None else context.results
+    return {"results": dict(results)} if results else {}
 
 
 def _listening(context: Context) -> Application:
