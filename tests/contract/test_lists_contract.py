@@ -499,6 +499,11 @@ class TestTheDueIndex:
 class TestWalkingWhileOthersWork:
     """A walk by place meets whatever is there from its beginning to its end exactly once."""
 
+    @pytest.fixture
+    def yard(self, ground: Ground) -> Yard:
+        """A yard on tables of its own: an emulator looks at every record at each of the thousands of queries."""
+        return ground.another().bench().yard
+
     @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def test_what_stays_is_met_exactly_once(self, yard: Yard, data: st.DataObject) -> None:

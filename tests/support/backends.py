@@ -107,6 +107,10 @@ class Ground:
                 yard.transport.open_lane(Lane(queue, band))
         return Bench(yard, clock, exits)
 
+    def another(self) -> Ground:
+        """Another installation on the same backend, whose tables hold nothing yet."""
+        return _made(self.backend, replace(self.settings, prefix=_prefix()))
+
     def threads(self, most: int = THREADS) -> int:
         """How many threads may use the backend at once, of ``most``."""
         return 1 if self.differs(Difference.NO_LOCKS) else most
@@ -140,20 +144,28 @@ def ground(backend: str, emulator: Callable[[], Emulator], chosen: Settings = SE
     ``emulator`` starts the embedded emulator, or answers the one that runs.
     """
     with connected(backend, emulator, chosen) as own:
-        if backend == "dynamodb_local":
-            _make_tables(own)
-        stack.apply(own, template(own, {}))
-        yield Ground(backend, own)
+        yield _made(backend, own)
+
+
+def _made(backend: str, own: Settings) -> Ground:
+    if backend == "dynamodb_local":
+        _make_tables(own)
+    stack.apply(own, template(own, {}))
+    return Ground(backend, own)
 
 
 @contextmanager
 def connected(backend: str, emulator: Callable[[], Emulator], chosen: Settings = SETTINGS) -> Iterator[Settings]:
     """A backend as the process's AWS until the block ends; ``chosen`` with a prefix that nothing there has yet."""
-    own = replace(chosen, prefix=f"t{os.getpid() % 100_000}x{next(_numbers)}")
+    own = replace(chosen, prefix=_prefix())
     with CONNECTIONS[backend](emulator):
         forget_clients()
         yield own
     forget_clients()
+
+
+def _prefix() -> str:
+    return f"t{os.getpid() % 100_000}x{next(_numbers)}"
 
 
 @contextmanager
