@@ -139,7 +139,8 @@ def test_kill_9_of_a_worker_then_of_everything_loses_no_job_and_up_counts_them_a
     options = ("--data-dir", str(data))
     environment = {"TASKYARD_HANDLERS": HANDLERS, "TASKYARD_LEASE_S": str(LEASE_S), "TASKYARD_CLOCK_INTERVAL_S": "1"}
     with running(tmp_path, *options, **environment) as service:
-        total = 22 + _a_killed_workers_job_runs_again_within_a_lease_and_5_s(service, tmp_path)
+        graph_id = _a_graph(service, 60)
+        total = 62 + 22 + _a_killed_workers_job_runs_again_within_a_lease_and_5_s(service, tmp_path)
         running_id = service.create("wait.for.file", {"started": str(started), "until": str(release)})
         until(started.exists)
         waiting = [service.create("text.statistics", {"text": f"{n} words"}, delay=5) for n in range(20)]
@@ -153,12 +154,31 @@ def test_kill_9_of_a_worker_then_of_everything_loses_no_job_and_up_counts_them_a
         for task_id in (running_id, done, *waiting):
             until(lambda task_id=task_id: service.task(task_id)["status"] == "success")
         assert service.task(running_id)["attempts"] == 2
+        graph = until(lambda: _when(service.get(f"/api/task/graph?id={graph_id}"), "success"))
+        assert graph["counts"] == {"success": 62}
         becomes({"success": total}, lambda: _task_counters(service))
         assert f"{total} jobs were counted anew" in service.log.read_text()
     with running(in_order, *options, **environment) as service:  # the run before it has ended in order
         until(lambda: "Ctrl-C" in service.log.read_text())
         assert "counted anew" not in service.log.read_text()
         assert _task_counters(service) == {"success": total}
+
+
+def _a_graph(service: Client, leaves: int) -> str:
+    """The id of a new graph: a root, its leaves, and a join."""
+    names = [f"leaf {number}" for number in range(leaves)]
+    nodes = [
+        {"name": "root", "type": "text.statistics", "input": {"text": "begun"}},
+        *({"name": name, "type": "text.statistics", "input": {"text": name}, "after": ["root"]} for name in names),
+        {"name": "join", "type": "text.statistics", "input": {"text": "done"}, "after": names},
+    ]
+    return str(service.post("/api/task/graph", {"nodes": nodes})["id"])
+
+
+def test_a_graph_runs_to_its_end(service: Client) -> None:
+    graph_id = _a_graph(service, 12)
+    graph = until(lambda: _when(service.get(f"/api/task/graph?id={graph_id}"), "success"))
+    assert (graph["size"], graph["counts"]) == (14, {"success": 14})
 
 
 def _a_killed_workers_job_runs_again_within_a_lease_and_5_s(service: Service, folder: Path) -> int:
