@@ -382,6 +382,53 @@ class TestApplications:
             assert (result.exit_code, "Unknown Key#" in result.stderr) == (1, True)
 
 
+class TestGraphs:
+    GRAPH: ClassVar = {"id": "7", "status": "running", "counts": {"pending": 1, "blocked": 1}, "completedAt": None}
+    NODES: ClassVar = [{"name": "a", "type": "t"}, {"name": "b", "type": "t", "after": ["a"]}]
+
+    @pytest.mark.parametrize("content", [NODES, {"nodes": NODES}])
+    def test_create_from_a_file_or_standard_input(self, service: StubService, tmp_path: Path, content: Any) -> None:
+        service.answers["POST /api/task/graph"] = (200, self.GRAPH)
+        (file := tmp_path / "nightly.json").write_text(json.dumps(content))
+        result = run("graphs", "create", str(file), "--idempotency-key", "k", "--url", service.url)
+        assert (result.exit_code, "running" in result.stdout) == (0, True)
+        result = run("graphs", "create", "-", "--url", service.url, stdin=json.dumps(content))
+        assert result.exit_code == 0
+        assert [asked.body for asked in service.asked] == [
+            {"nodes": self.NODES, "idempotencyKey": "k"}, {"nodes": self.NODES},
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("content", ["7", "no JSON"])
+    def test_what_is_no_graph(self, service: StubService, content: str) -> None:
+        result = run("graphs", "create", "-", "--url", service.url, stdin=content)
+        assert (result.exit_code, service.asked) == (2, [])
+
+    def test_show(self, service: StubService) -> None:
+        service.answers["GET /api/task/graph"] = (200, self.GRAPH)
+        result = run("graphs", "show", "7", "--json", "--url", service.url)
+        assert (json.loads(result.stdout), service.asked[0].query) == (self.GRAPH, {"id": ["7"]})
+
+    def test_a_picture(self, service: StubService) -> None:
+        service.answers["GET /api/task/graph/mermaid"] = (200, {"mermaid": 'flowchart TD\n    n0["a"]'})
+        assert run("graphs", "show", "7", "--mermaid", "--url", service.url).stdout == 'flowchart TD\n    n0["a"]\n'
+
+    def test_nodes(self, service: StubService) -> None:
+        names = [f"n{number}" for number in range(7)]
+        node = {"name": "join", "type": "t", "after": names, "status": "blocked", "taskId": None, "error": None}
+        service.answers["GET /api/task/graph/nodes"] = (200, {"pageData": [node], "totalCount": 8})
+        heading, row, count = run("graphs", "nodes", "7", "--page", "2", "--url", service.url).stdout.splitlines()
+        assert heading.split() == ["NAME", "TYPE", "AFTER", "STATUS", "TASK", "ERROR"]
+        assert row.split("  ")[:1] == ["join"]
+        assert "n0, n1, n2, n3, n4 and 2 more" in row
+        assert (count, service.asked[0].query) == ("1 of 8", {"id": ["7"], "page": ["2"], "perPage": ["100"]})
+
+    @pytest.mark.parametrize("command", ["cancel", "retry"])
+    def test_commands(self, service: StubService, command: str) -> None:
+        service.answers[f"POST /api/task/graph/{command}"] = (200, self.GRAPH)
+        result = run("graphs", command, "7", "--json", "--url", service.url)
+        assert (json.loads(result.stdout), service.asked[0].body) == (self.GRAPH, {"id": "7"})
+
+
 class TestSchedules:
     def test_create_sends_all_that_can_be_said(self, service: StubService) -> None:
         service.answers["POST /api/schedule/create"] = (200, SCHEDULE)
