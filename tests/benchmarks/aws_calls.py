@@ -22,12 +22,14 @@ from functools import partial
 from typing import Any
 
 from chalicelib import aws
+from chalicelib.core.graphs import Plan, arranged
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.schedules import Schedule
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.commands import schedules
+from chalicelib.engine.graphs.accept import NewGraph, accept
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
@@ -193,6 +195,22 @@ def working(bench: Bench, meter: Meter, jobs: int = JOBS) -> Measured:
     return measured
 
 
+def fanning(bench: Bench, meter: Meter) -> tuple[Measured, Measured]:
+    """A graph of a root, a hundred leaves and a join, and as many jobs that are published at once and know no graph."""
+    leaves = [f"leaf {number}" for number in range(JOBS)]
+    leaf = {"type": "bench.task", "input": BODY}
+    plan = Plan(arranged([("root", leaf, []), *((name, leaf, ["root"]) for name in leaves), ("join", leaf, leaves)]))
+    with meter.measuring(JOBS + 2) as graph:
+        accept(bench.yard, NewGraph(plan=plan))
+        for _ in range(JOBS // BATCH + 2):
+            bench.work(LANE)
+    with meter.measuring(JOBS + 2) as alike:
+        publish_many(bench.yard, [task_draft()] * (JOBS + 2))
+        for _ in range(JOBS // BATCH + 1):
+            bench.work(LANE)
+    return graph, alike
+
+
 def retrying(bench: Bench, meter: Meter) -> tuple[Measured, Measured]:
     """A batch whose jobs fail, and the same batch when they are due again and succeed."""
     for _ in range(BATCH):
@@ -342,6 +360,11 @@ def main() -> None:
         show("single, publish alone", "2 requests", alone)
         show("bulk publish", "0.2 requests", publishing_in_bulk(bench, meter))
         working(bench, meter, BULK)
+        graph, alike = fanning(bench, meter)
+        show("a graph: root, 100 leaves, join; 200 edges", "2 write units an edge beyond the same jobs in bulk", graph)
+        show("the same jobs in bulk", "none", alike)
+        edge = (graph.units["write"] - alike.units["write"]) / (2 * JOBS)
+        out(f"  an edge takes {edge:.2f} write units")
         failed, succeeded = retrying(bench, meter)
         show("an attempt that fails", "none", failed)
         show("the attempt after it", "none", succeeded)
