@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from chalicelib.core.errors import InvalidInput
@@ -34,7 +34,16 @@ WEBHOOK_HEADER = "Taskyard-Webhook"  # tells a URL of several webhooks whose sec
 
 _PRINTABLE = re.compile(r"[!-~]+")  # ASCII without spaces
 _DIGITS = re.compile(r"[0-9]{1,20}")
+_ODD_IPV4 = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")  # no name ends in a number: what does is read as an address
 _NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address is in its last 32 bits: RFC 6052
+_UNICAST = IPv6Network("2000::/3")  # all of IPv6 that is given out for the internet: RFC 4291, 2.4
+_SPECIAL = (  # of what is left then, by IANA's registries of special-purpose addresses
+    IPv6Network("2001::/23"),  # protocols, among them Teredo, whose addresses lead into an IPv4 network
+    IPv6Network("2001:db8::/32"),
+    IPv6Network("3fff::/20"),
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+)
 
 
 class Format(StrEnum):
@@ -121,8 +130,8 @@ def checked_url(url: str, *, local: bool) -> str:
     host = parts.hostname
     if not host:
         raise _bad_url("a host", "none")
-    if not local and _is_closed(host):
-        raise _bad_url("a public address", host)
+    if not local:
+        _check_host(host.rstrip("."))
     return url
 
 
@@ -170,13 +179,15 @@ def retry_after_s(text: str | None, now_s: float) -> int | None:
 def is_public(address: str) -> bool:
     """Whether an IP address is somebody's on the internet: not private, loopback, link-local, multicast or the like.
 
-    Of an IPv6 address that carries an IPv4 address, that one counts. A text that is no address is not public.
+    An IPv6 address is, if it is in 2000::/3 and has no special purpose. Of one that carries an IPv4 address
+    (IPv4-mapped, 64:ff9b::/96, 6to4), that one counts. A text that is no address is not public.
     """
     try:
         found = _carried(ip_address(address.partition("%")[0]))
     except ValueError:
         return False
-    return found.is_global and not found.is_multicast
+    ordinary = found in _UNICAST if isinstance(found, IPv6Address) else found.is_global and not found.is_multicast
+    return ordinary and not any(found in network for network in _SPECIAL)
 
 
 def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
@@ -187,13 +198,18 @@ def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return address.ipv4_mapped or address.sixtofour or address
 
 
-def _is_closed(host: str) -> bool:
-    """Whether a host is an address that is not public, or a name that stands for this machine."""
+def _check_host(host: str) -> None:
+    """Raises ``InvalidInput`` for an address that is not public, in whatever form, and a name for this machine."""
     try:
         ip_address(host.partition("%")[0])
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-    return not is_public(host)
+        if _ODD_IPV4.fullmatch(host):
+            raise _bad_url("a public address, of IPv4 as four decimal numbers", host) from None
+        closed = host == "localhost" or host.endswith(".localhost")
+    else:
+        closed = not is_public(host)
+    if closed:
+        raise _bad_url("a public address", host)
 
 
 def _bad_url(expected: str, got: str) -> InvalidInput:

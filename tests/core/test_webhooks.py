@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given, settings
@@ -114,6 +115,20 @@ def test_what_a_webhook_wants(events: tuple[EventType, ...], types: tuple[str, .
         ("64:ff9b::5db8:d822", True),
         ("2002:7f00:1::", False),
         ("2002:5db8:d822::", True),
+        ("192.0.0.8", False),  # protocols
+        ("192.88.99.1", False),
+        ("fec0::1", False),  # site-local, deprecated
+        ("64:ff9b:1::1", False),  # local-use NAT64
+        ("::5db8:d822", False),  # IPv4-compatible
+        ("::ffff:0:93.184.216.34", False),  # IPv4-translated
+        ("5f00::1", False),  # SRv6
+        ("2001::1", False),  # Teredo
+        ("2001:20::1", False),  # ORCHIDv2
+        ("2001:db8::1", False),  # documentation
+        ("3fff:fff::1", False),
+        ("3fff:1000::1", True),
+        ("2001:200::1", True),
+        ("4000::1", False),  # given to nobody
         ("hook.example", False),
     ],
 )
@@ -121,14 +136,48 @@ def test_which_addresses_are_public(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
+IPV4 = st.ip_addresses(v=4)
+
+
+@given(address=IPV4, prefix=st.sampled_from(["::ffff:0:0", "64:ff9b::"]))
+def test_an_ipv6_address_that_carries_one_of_ipv4_is_as_public_as_that(address: IPv4Address, prefix: str) -> None:
+    assert is_public(str(IPv6Address(int(IPv6Address(prefix)) + int(address)))) is is_public(str(address))
+    assert is_public(str(IPv6Address(0x2002 << 112 | int(address) << 80))) is is_public(str(address))
+
+
+@given(address=st.ip_addresses(v=6))
+def test_no_other_ipv6_address_outside_2000_3_is_public_nor_one_of_a_special_purpose(address: IPv6Address) -> None:
+    carries = address.ipv4_mapped or address.sixtofour or address in IPv6Network("64:ff9b::/96")
+    if not carries and is_public(str(address)):
+        assert address in IPv6Network("2000::/3")
+        assert not address.is_private
+
+
 @pytest.mark.parametrize(
-    "url", ["https://a.example", "https://a.example:8443/in?key=1", "https://93.184.216.34/", "https://[2606:2800::1]/"]
+    "url",
+    [
+        "https://a.example",
+        "https://a.example:8443/in?key=1",
+        "https://93.184.216.34/",
+        "https://[2606:2800::1]/",
+        "https://a.example./",
+        "https://4.a.example/",
+        "https://0x7f.example/",
+    ],
 )
 def test_a_url_that_is_taken_everywhere(url: str) -> None:
     assert checked_url(url, local=False) == url
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://localhost/in", "https://10.0.0.1/"])
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:9/", "http://localhost/in", "https://10.0.0.1/", "https://[fec0::1]/", "https://127.0.0.1./"]
+    + ["https://localhost./", "https://a.localhost./"]
+    + [
+        f"https://{odd}/"
+        for odd in ("2130706433", "127.1", "0x7f.1", "0X7F000001", "0177.0.0.1", "127.1.", "1.2.3.4.5")
+    ],
+)
 def test_a_url_that_only_stage_local_takes(url: str) -> None:
     assert checked_url(url, local=True) == url
     with pytest.raises(InvalidInput, match="this is no URL for a webhook"):
