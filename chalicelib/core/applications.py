@@ -24,9 +24,9 @@ from chalicelib.core.zones import EPOCH, FIRST_YEAR, LAST_YEAR, MILLISECOND, at_
 
 APP_KEY_CHARS, SECRET_CHARS, NONCE_CHARS = 16, 32, 16
 APP_KEY = re.compile(rf"[A-Za-z0-9]{{{APP_KEY_CHARS}}}")
-NONCE = re.compile(r"[!-~]{1,128}")
+NONCE = re.compile(r"[A-Za-z0-9._~+/=-]{1,128}")
 FRESH_S = 300  # how far a request's time may be from now
-NONCE_KEPT_S = 2 * FRESH_S + 60  # a time that is 300 s ahead is fresh for 600 s
+USED_KEPT_S = 2 * FRESH_S + 60  # a time that is 300 s ahead is fresh for 600 s
 STEP_S, STEP_MAX_S = 5, 3_600
 RETRIES, RETRIES_MAX = 5, 10
 CONCURRENCY, CONCURRENCY_MAX = 4, 100
@@ -40,6 +40,7 @@ NOBODYS_SECRET = "of an application that is not there"  # noqa: S105  # so that 
 
 _ALPHABET = string.ascii_letters + string.digits
 _SECONDS = re.compile(r"[0-9]{1,11}")
+_SENT = re.compile(r"[0-9]{10}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +76,14 @@ class SignedHeaders:
 
     app_key: str
     nonce: str
-    timestamps: str  # unix seconds, or YYYY-MM-DD HH:MM:SS in the application's zone
+    timestamps: str  # ten digits of unix seconds, or YYYY-MM-DD HH:MM:SS in the application's zone
     payload: str
     signature: str = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """What is signed. Nothing stands between its parts, so it is the text that is taken once, not the nonce."""
+        return self.timestamps + self.nonce + self.payload
 
     def to_send(self) -> dict[str, str]:
         """The headers by their names; the key under two, as many proxies drop names with an underscore."""
@@ -118,7 +124,7 @@ def is_secret(presented: str, secrets: Iterable[str]) -> bool:
 def refusal(
     application: Application | None, given: SignedHeaders, payloads: Collection[str], now_ms: int
 ) -> str | None:
-    """Why a request is not taken as the application's; ``None``: it is, if its nonce was not used before.
+    """Why a request is not taken as the application's; ``None``: it is, if its text was not taken before.
 
     ``payloads`` cover the request. Only to whom has the secret it says what else is wrong.
     """
@@ -129,14 +135,14 @@ def refusal(
     if application.disabled:
         return "the application is disabled"
     if NONCE.fullmatch(given.nonce) is None:
-        return "the nonce is not 1 to 128 printable characters"
+        return "the nonce is not 1 to 128 letters, digits and ._~+/=-"
     if not application.replay_protection:
         payloads = {*payloads, digest_of(application.name)}
     if given.payload not in payloads:
         return "the payload is not the MD5 digest of the body, in lower-case hex"
-    sent_ms = moment_ms(given.timestamps, application.zone)
+    sent_ms = moment_ms(given.timestamps, application.zone) if _SENT.fullmatch(given.timestamps) else None
     if sent_ms is None or abs(now_ms - sent_ms) > FRESH_S * 1_000:
-        return f"timestamps is not within {FRESH_S} s of now, as unix seconds or YYYY-MM-DD HH:MM:SS"
+        return f"timestamps is not within {FRESH_S} s of now, as ten digits of unix seconds or YYYY-MM-DD HH:MM:SS"
     return None
 
 

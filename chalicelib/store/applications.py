@@ -1,11 +1,11 @@
-"""Applications, and the nonces that they have used. In the directory table.
+"""Applications, and the signed texts that were taken of them. In the directory table.
 
 Key layout::
 
     kind             name                    what
     application      <app key>               the application of core/applications.py, its secrets as they are: what it
                                              signs could not be checked otherwise
-    nonce#<app key>  <sha256 of the nonce>   used_by: the request that used it, expires_at_s
+    signed#<app key> <sha256 of the text>    used_by: the request that used it, expires_at_s
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
-from chalicelib.core.applications import NONCE_KEPT_S, Application
+from chalicelib.core.applications import USED_KEPT_S, Application
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Refused, Table
 
@@ -66,12 +66,12 @@ class Applications:
         with suppress(Refused):
             self.table.update(_key(app_key), Change((shorter,), sets={"resting_until_ms": until_ms}))
 
-    def use_nonce(self, app_key: str, nonce: str, request: str, now_s: int) -> bool:
-        """Whether a nonce is its ``request``'s: it is the first that uses it."""
-        key = {"kind": f"nonce#{app_key}", "name": digest(nonce)}
+    def use(self, app_key: str, text: str, request: str, now_s: int) -> bool:
+        """Whether a signed text is its ``request``'s: it is the first that comes with it."""
+        key = {"kind": f"signed#{app_key}", "name": digest(text)}
         free = Clause("free or expired", "attribute_not_exists({name}) OR {expires_at_s} < :now", {":now": now_s})
         try:
-            self.table.put({**key, "used_by": request, "expires_at_s": now_s + NONCE_KEPT_S}, free)
+            self.table.put({**key, "used_by": request, "expires_at_s": now_s + USED_KEPT_S}, free)
         except Refused as refused:
             return (refused.old or {}).get("used_by") == request  # our own write, whose answer was lost
         return True

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.applications import digest_of, sign
+from chalicelib.core.applications import digest_of, sign, signature_of
 from tests.support.programs import program
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serendipity.md").read_text()
@@ -38,6 +38,14 @@ def requests() -> list[tuple[dict[str, str], bytes, bool]]:
         return sign("A" * 16, secret, digest_of(of), at_ms, os.urandom).to_send()
 
     once = made()
+    shifted = {**once, "timestamps": once["timestamps"][:9], "nonce": once["timestamps"][9] + once["nonce"]}
+
+    def garbled(timestamps: str, nonce: str = "n") -> dict[str, str]:
+        """Signed by who has the secret, with a time that is none."""
+        over = signature_of(SECRET, timestamps, nonce, digest_of(body))
+        return {**made(), "timestamps": timestamps, "nonce": nonce, "signature": over}
+
+    now = str(now_ms // 1_000)
     return [
         (once, body, True),
         (once, body, False),
@@ -47,6 +55,13 @@ def requests() -> list[tuple[dict[str, str], bytes, bool]]:
         (made(secret="s" * 32), body, False),
         ({**made(), "nonce": "another"}, body, False),
         ({}, body, False),
+        (shifted, body, False),
+        *[
+            (garbled(each), body, False)
+            for each in ("", "now", f"{now}e0", f"{now}.0", f" {now}", f"0x{now}", "1" * 11)
+        ],
+        (garbled(now, "\u00e9"), body, True),
+        ({**made(), "signature": "\u00e9"}, body, False),
         (made(), body, True),
     ]
 

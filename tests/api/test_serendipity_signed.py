@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +33,10 @@ def seconds(app: Application, offset_s: int) -> str:
     return str(app.api.clock.ms // 1_000 + offset_s)
 
 
+def at_wall(app: Application) -> str:
+    return f"{datetime.fromtimestamp(app.api.clock.ms / 1_000, UTC):%Y-%m-%d %H:%M:%S}"
+
+
 FORGED = {
     "no headers": lambda *_: {},
     "another's secret": lambda app, body: Application(app.api, app.key, "x" * 32, app.name).headers(body),
@@ -52,6 +57,17 @@ FORGED = {
     "a time 301 s ago": lambda app, body: signed(app, body, timestamps=seconds(app, -301)),
     "a time 301 s ahead": lambda app, body: signed(app, body, timestamps=seconds(app, 301)),
     "no time": lambda app, body: signed(app, body, timestamps="yesterday"),
+    **{
+        f"a time that is followed by {rest!r}": lambda app, body, rest=rest: signed(
+            app, body, timestamps=at_wall(app) + rest
+        )
+        for rest in (".0", "Z", "+00:00", " ")
+    },
+    "a time with a T": lambda app, body: signed(app, body, timestamps=at_wall(app).replace(" ", "T")),
+    "a time without its seconds": lambda app, body: signed(app, body, timestamps=at_wall(app)[:16]),
+    "eleven digits": lambda app, body: signed(app, body, timestamps="0" + seconds(app, 0)),
+    "a nonce with a blank": lambda app, body: signed(app, body, nonce="a b"),
+    "a nonce with a colon": lambda app, body: signed(app, body, nonce=":30"),
     "milliseconds": lambda app, body: signed(app, body, timestamps=str(app.api.clock.ms)),
 }
 
@@ -77,7 +93,18 @@ def test_a_request_is_taken_once(api: Service) -> None:
     headers = app.headers(body)
     replies = [sent(api, "POST", "/task/create", body, headers) for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 401]
-    assert replies[1].json["msg"] == "the nonce was used before; sign each request anew"
+    assert replies[1].json["msg"] == "it was taken before; sign each request anew"
+
+
+@pytest.mark.parametrize("written", [at_wall, lambda app: seconds(app, 0)], ids=["text", "seconds"])
+def test_what_was_taken_is_not_taken_again_under_another_split(api: Service, written: Callable[..., str]) -> None:
+    """Nothing stands between the time, the nonce and the payload, so one signature is right for every split of them."""
+    app, body = application(api), asked("once")
+    headers = signed(app, body, timestamps=written(app), nonce="0" * 8)
+    assert sent(api, "POST", "/task/create", body, headers).status == 200
+    text = headers["timestamps"] + headers["nonce"]
+    splits = [{**headers, "timestamps": text[:end], "nonce": text[end:]} for end in range(1, len(text))]
+    assert {sent(api, "POST", "/task/create", body, split).status for split in splits} == {401}
 
 
 def test_of_two_at_once_one_is_taken(api: Service) -> None:

@@ -38,7 +38,7 @@ def yard(ground: Ground) -> Yard:
 
 
 class TestApplications:
-    """What signs requests, and once for each nonce."""
+    """What signs requests, each of which is taken once."""
 
     @staticmethod
     def made(yard: Yard) -> Application:
@@ -77,16 +77,16 @@ class TestApplications:
             with pytest.raises(Refused):
                 change()
 
-    def test_a_nonce_is_one_requests(self, ground: Ground, yard: Yard) -> None:
+    def test_what_is_signed_is_one_requests(self, ground: Ground, yard: Yard) -> None:
         key = token(os.urandom)
         with ThreadPoolExecutor(ground.threads()) as pool:
-            taken = list(pool.map(lambda n: yard.applications.use_nonce(key, "n", f"request-{n}", NOW_S), range(20)))
+            taken = list(pool.map(lambda n: yard.applications.use(key, "n", f"request-{n}", NOW_S), range(20)))
         assert taken.count(True) == 1
         again = f"request-{taken.index(True)}"
-        assert yard.applications.use_nonce(key, "n", again, NOW_S)  # its own, whose answer was lost
-        assert not yard.applications.use_nonce(key, "n", "other", NOW_S + 660)
-        assert yard.applications.use_nonce(key, "n", "other", NOW_S + 661)
-        assert yard.applications.use_nonce(token(os.urandom), "n", "other", NOW_S)
+        assert yard.applications.use(key, "n", again, NOW_S)  # its own, whose answer was lost
+        assert not yard.applications.use(key, "n", "other", NOW_S + 660)
+        assert yard.applications.use(key, "n", "other", NOW_S + 661)
+        assert yard.applications.use(token(os.urandom), "n", "other", NOW_S)
 
 
 class TestIds:

@@ -1,4 +1,4 @@
-"""Who has signed a request: the application whose secret its headers prove, once for each nonce."""
+"""Who has signed a request: the application whose secret its headers prove, once for each text."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 HEADERS = {
     "app_key": "The application's key; app-key is the same, for proxies that drop names with an underscore",
-    "nonce": "1 to 128 random characters, never used again",
-    "timestamps": "Now: unix seconds, or YYYY-MM-DD HH:MM:SS in the application's time zone",
+    "nonce": "1 to 128 random letters, digits and ._~+/=-, never used again",
+    "timestamps": "Now: ten digits of unix seconds, or YYYY-MM-DD HH:MM:SS in the application's time zone",
     "payload": "The MD5 digest of the body as sent, in lower-case hex",
     "signature": "Base64 of the lower-case hex HMAC-SHA256 of timestamps + nonce + payload, the key is the secret",
 }
 
 
 def signer(yard: Yard, request: Incoming, raw_body: bytes) -> Application:
-    """The application that has signed a request, whose nonce is used up now. Raises ``Unauthorized``.
+    """The application that has signed a request, whose signed text is used up now. Raises ``Unauthorized``.
 
     A GET has no body; its payload may cover the query instead, as ``signed_query`` writes it.
     """
@@ -32,10 +32,10 @@ def signer(yard: Yard, request: Incoming, raw_body: bytes) -> Application:
     reason = refusal(application, given, covering, yard.now_ms())
     if application is None or reason is not None:
         raise Unauthorized(reason or UNSIGNED, remedy="see docs/serendipity.md for what is signed")
-    if application.replay_protection and not yard.applications.use_nonce(
-        application.app_key, given.nonce, yard.token(), yard.now_ms() // 1_000
+    if application.replay_protection and not yard.applications.use(
+        application.app_key, given.text, yard.token(), yard.now_ms() // 1_000
     ):
-        raise Unauthorized("the nonce was used before", remedy="sign each request anew")
+        raise Unauthorized("it was taken before", remedy="sign each request anew")
     return application
 
 
