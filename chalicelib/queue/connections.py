@@ -54,7 +54,7 @@ class Connection(HTTPConnection):
         if self.sock is None:
             self.sock = _connected(self.origin, self.address, ends_s)
         timed: Timed = self.sock
-        timed.ends_s, timed.answered = ends_s, False
+        timed.ends_s, timed.answered, timed.ended = ends_s, False, False
         return timed
 
     @property
@@ -112,12 +112,18 @@ class Timed(socket.socket):
 
     ends_s: float
     answered: bool  # whether any byte has come since the exchange began
+    ended: (
+        bool  # whether the other has said that nothing more comes; over TLS a bare end of the connection says nothing
+    )
 
     def recv_into(self, *arguments: Any) -> int:
         """Read what comes before the end; raises ``TimeoutError`` then."""
         self.settimeout(_left_s(self.ends_s))
-        count = super().recv_into(*arguments)
-        self.answered = self.answered or count > 0
+        try:
+            count = super().recv_into(*arguments)
+        except ssl.SSLEOFError:
+            return 0
+        self.answered, self.ended = self.answered or count > 0, count == 0
         return count
 
     def send(self, *arguments: Any) -> int:
@@ -151,10 +157,14 @@ def _connected(origin: Origin, address: str, ends_s: float) -> socket.socket:
         plain.connect((address, origin.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.settimeout(_left_s(ends_s))
-        return plain if origin.scheme == "http" else trust().wrap_socket(plain, server_hostname=origin.host)
+        return plain if origin.scheme == "http" else _secured(plain, origin.host)
     except BaseException:
         plain.close()
         raise
+
+
+def _secured(plain: socket.socket, host: str) -> ssl.SSLSocket:
+    return trust().wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
 
 
 def _left_s(ends_s: float) -> float:

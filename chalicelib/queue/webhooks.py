@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -38,6 +38,7 @@ class Reply:
     status: int
     head: bytes = b""  # the first 1,024 bytes of the body
     retry_after_s: int | None = None  # what it asks to wait, 0 to 3,600
+    whole: bool = True  # whether ``head`` is all of the body, and its end was seen to be the end
 
     @property
     def ok(self) -> bool:
@@ -66,7 +67,7 @@ def post(
     timeout_s: float = TIMEOUT_S,
     resolve: Resolve = socket.getaddrinfo,
 ) -> Reply:
-    """Post ``body`` and return the answer; raises ``NotTaken`` if none came within ``timeout_s``.
+    """Post ``body`` and return the answer; raises ``NotTaken`` if within ``timeout_s`` none came, or one cut off.
 
     Unless ``local``, only https URLs and public addresses are called: a name of which one address is not public is
     refused. The time is for all of it, from connecting to the first 1,024 bytes of the answer's body.
@@ -99,24 +100,39 @@ class _ClosedIdle(OSError):
 
 
 def _exchange(connection: Connection, target: str, body: bytes, headers: Mapping[str, str], ends_s: float) -> Reply:
-    """One request and its answer. The connection is kept if the answer was read whole, and closed otherwise."""
-    was_kept, whole = connection.sock is not None, False
+    """One request and its answer. The connection is kept if the answer was read to its end, and closed otherwise."""
+    was_kept, reusable = connection.sock is not None, False
     try:
         timed = connection.begin(ends_s)
         connection.request("POST", target, body, headers)
         response = connection.getresponse()
         head = response.read(HEAD_BYTES)
-        whole = response.isclosed() and connection.sock is not None and response.status >= 200
+        if response.length and len(head) < HEAD_BYTES:  # of chunks, ``read`` sees it itself
+            raise IncompleteRead(head, response.length)
+        whole = _is_whole(response, head, timed.ended)
+        reusable = response.isclosed() and connection.sock is not None and response.status >= 200
     except CLOSED as error:
         if was_kept and not timed.answered:
             raise _ClosedIdle from error
         raise
     finally:
-        if whole:
+        if reusable:
             kept.keep(connection)
         else:
             connection.close()
-    return Reply(response.status, head, retry_after_s(response.headers["Retry-After"], time.time()))
+    return Reply(response.status, head, retry_after_s(response.headers["Retry-After"], time.time()), whole)
+
+
+def _is_whole(response: HTTPResponse, head: bytes, ended: bool) -> bool:
+    """Whether ``head`` is all of a body: where the answer does not say its length, by the connection's proper end.
+
+    RFC 9112, 6.3 and 8. A length that cannot be understood is none that was kept.
+    """
+    if len(head) >= HEAD_BYTES and not response.isclosed():
+        return False
+    if response.chunked or response.length is not None:
+        return True
+    return ended and not any(name in response.headers for name in ("Content-Length", "Transfer-Encoding"))
 
 
 def _why(error: Exception, timeout_s: float) -> str:
@@ -127,6 +143,8 @@ def _why(error: Exception, timeout_s: float) -> str:
         return f"no answer within {timeout_s:g} s"
     if isinstance(error, OSError):
         return f"no connection, or one that was lost: {type(error).__name__}"
+    if isinstance(error, IncompleteRead):
+        return "its answer was cut off"
     return f"its answer is no HTTP: {type(error).__name__}"
 
 

@@ -73,6 +73,12 @@ def receiving(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
             if self.path == "/slow":
                 release.wait()
                 return
+            if self.path in {"/proper", "/bare"}:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\nsuccess")
+                if self.path == "/proper":
+                    self.connection.unwrap()
+                self.close_connection = True
+                return
             status, _, size = self.path.removeprefix("/").partition("?")
             self.send_response(int(status))
             self.send_header("Location", "/200")
@@ -166,6 +172,49 @@ def test_of_an_answer_the_head_is_read(receiver: Receiver) -> None:
     assert send(receiver.url("/200?5000")).head == b"x" * 1_024
     assert send(receiver.url("/200?1024")).head == b"x" * 1_024
     assert receiver.connections == 2  # nobody reads the rest of the first
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"Content-Length: 700\r\n\r\nsuccess",
+        b"Content-Length: 700\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n7\r\nsuccess\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n70\r\nsuccess",
+    ],
+)
+def test_an_answer_that_is_cut_off_is_none(answer: bytes) -> None:
+    with spoken(b"HTTP/1.1 200 OK\r\n" + answer) as (port, _), pytest.raises(NotTaken) as missed:
+        send(f"http://{HOST}:{port}/")
+    assert (str(missed.value), missed.value.refused) == ("its answer was cut off", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "whole"),
+    [
+        (b"Content-Length: 7\r\n\r\nsuccess", True),
+        (b"Transfer-Encoding: chunked\r\n\r\n7\r\nsuccess\r\n0\r\n\r\n", True),
+        (b"\r\nsuccess", True),  # its end is the connection's
+        (b"Content-Length: 700, 700\r\n\r\nsuccess", False),
+        (b"Transfer-Encoding: gzip, chunked\r\n\r\nsuccess", False),
+        (b"Content-Length: 1024\r\n\r\n" + b"x" * 1_024, True),
+        (b"Content-Length: 1025\r\n\r\n" + b"x" * 1_025, False),
+        (b"\r\n" + b"x" * 1_024, False),  # nobody looks whether more comes
+    ],
+)
+def test_whether_the_body_was_read_whole(answer: bytes, whole: bool) -> None:
+    with spoken(b"HTTP/1.1 200 OK\r\n" + answer) as (port, _):
+        reply = send(f"http://{HOST}:{port}/")
+    assert (reply.ok, reply.whole) == (True, whole)
+    assert reply.head in {b"success", b"x" * 1_024}
+
+
+@pytest.mark.parametrize("proper", [True, False])
+def test_over_tls_the_end_of_a_connection_is_one_of_the_body_only_if_it_was_announced(
+    trusted: Receiver, proper: bool
+) -> None:
+    reply = send(trusted.url("/proper" if proper else "/bare", "https"))
+    assert (reply.head, reply.whole) == (b"success", proper)
 
 
 # -- who does not answer ------------------------------------------------------------------------------
