@@ -44,7 +44,7 @@ def show(service: Service, as_json: bool, id_: str, mermaid: bool) -> None:
         drawing = service.get(task("graph/mermaid"), {"id": id_})
         present(drawing, as_json, lambda found: click.echo(found["mermaid"]))
     else:
-        present(service.get(task("graph"), {"id": id_}), as_json, show_record)
+        present(service.get(task("graph"), {"id": id_, "counts": "true"}), as_json, show_record)
 
 
 @graphs.command()

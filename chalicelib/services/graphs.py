@@ -43,6 +43,7 @@ SKIPPED = "skipped"  # it was not started, and will not be
 REMOVED = "removed"  # it was done, and its task was deleted
 JOIN = "then"  # the node of a batch that comes after the others
 AT_ONCE_MAX = 1_000  # nodes that are told at a time
+COUNTED_MAX = 1_000  # nodes of a graph that are counted unasked: to count reads them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class Graph:
     status: GraphState
     on_failure: OnFailure
     size: int  # its nodes
-    counts: Mapping[str, int]  # how many are in which status: those of tasks, blocked, skipped or removed
+    # How many nodes are in which status: those of tasks, blocked, skipped or removed. None: see ``get``.
+    counts: Mapping[str, int] | None
     stopped_by: str | None  # the node whose failure stopped it
     compensated: bool | None  # whether its compensation has succeeded; None: it has none, or that is not over
     trace_id: str | None
@@ -113,7 +115,7 @@ class Builder:
 
     def add(self, name: str, task: NextTask | Mapping[str, Any], after: Sequence[str] = ()) -> None:
         """Add a node: a ``NextTask``, or a dict in fastify-task's words. Raises ``InvalidInput``."""
-        if isinstance(after, str):
+        if not isinstance(after, list | tuple) or not all(isinstance(each, str) for each in after):
             raise InvalidInput("these are no names", field="after", expected="a list of names of nodes", got=after)
         self._nodes.append((name, node_request(f"nodes.{name}", task_request(f"nodes.{name}", task)), list(after)))
 
@@ -165,6 +167,8 @@ def batch(
     ``then`` is created once all have succeeded, ``otherwise`` once none runs any more and some have failed, ``always``
     once all are done, however; it stands alone. Raises as ``Builder.start`` does.
     """
+    if not isinstance(tasks, list | tuple) or not tasks:
+        raise InvalidInput("a batch has tasks", field="tasks", expected="a list of at least one", got=tasks)
     made = [node_request(f"tasks.{place}", task_request(f"tasks.{place}", each)) for place, each in enumerate(tasks)]
     given = {"then": then, "otherwise": otherwise, "always": always}
     told = {word: task_request(word, task) for word, task in given.items() if task is not None}
@@ -183,10 +187,13 @@ def batch(
     )
 
 
-def get(graph: Which) -> Graph:
-    """A graph as it stands now. Raises ``NotFound``."""
+def get(graph: Which, *, counts: bool = False) -> Graph:
+    """A graph as it stands now. Raises ``NotFound``.
+
+    To count reads every node; of a graph with more than 1,000 they are counted only if ``counts`` are asked for.
+    """
     yard = installation.yard()
-    return _record(yard, commands.find(yard, _id(graph)))
+    return _record(yard, commands.find(yard, _id(graph)), counts=counts)
 
 
 def nodes(graph: Which) -> Iterator[GraphNode]:
@@ -246,7 +253,7 @@ def order(
     idempotency_key: str | None = None,
 ) -> NewGraph:
     """What is asked for, from tasks in fastify-task's words. Raises ``InvalidInput``."""
-    if on_failure not in set(OnFailure):
+    if on_failure not in list(OnFailure):
         expected = ", ".join(OnFailure)
         raise InvalidInput("nothing of this name follows", field="on_failure", expected=expected, got=on_failure)
     told = {"priority": priority or None, "target_id": target_id, "target_type": target_type}
@@ -309,9 +316,9 @@ def nodes_of(yard: Yard, graph: store.Graph, numbers: Sequence[int]) -> list[Gra
     ]
 
 
-def counts_of(yard: Yard, graph: store.Graph) -> dict[str, int]:
-    """How many nodes of a graph are in which status."""
-    return dict(Counter(statuses_of(yard, graph)))
+def counts_of(yard: Yard, graph: store.Graph, *, asked: bool = False) -> dict[str, int] | None:
+    """How many nodes of a graph are in which status; of a large one only if that is ``asked`` for."""
+    return dict(Counter(statuses_of(yard, graph))) if asked or graph.size <= COUNTED_MAX else None
 
 
 def statuses_of(yard: Yard, graph: store.Graph) -> list[str]:
@@ -332,14 +339,14 @@ def _status(graph: store.Graph, record: object) -> str:
     return SKIPPED if graph.state.final else BLOCKED
 
 
-def _record(yard: Yard, graph: store.Graph) -> Graph:
+def _record(yard: Yard, graph: store.Graph, *, counts: bool = False) -> Graph:
     return Graph(
         id=graph.id,
         name=graph.name,
         status=graph.state,
         on_failure=graph.on_failure,
         size=graph.size,
-        counts=counts_of(yard, graph),
+        counts=counts_of(yard, graph, asked=counts),
         stopped_by=graph.stopped_by,
         compensated=graph.compensated,
         trace_id=graph.trace_id,

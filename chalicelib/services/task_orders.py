@@ -101,7 +101,7 @@ def _request_of(task: NextTask) -> dict[str, Any]:
         "next": None if task.next is None else next_request(task.next),
     }
     request = {name: value for name, value in told.items() if value is not None}
-    return request if task.input is Follows.OUTPUT else {**request, "input": jsonable(task.input, "next.input")}
+    return request if task.input is Follows.OUTPUT else {**request, "input": jsonable(task.input, "input")}
 
 
 def _next_task(given: Mapping[str, Any]) -> NextTask:

@@ -28,6 +28,11 @@ def create(app: Application, **body: Any) -> dict[str, Any]:
     return dict(reply.json["data"])
 
 
+def told(workflow: dict[str, Any]) -> list[tuple[str, str]]:
+    """The tasks of a graph, each with its state."""
+    return [(task["taskNo"], task["state"]) for task in workflow["tasks"]]
+
+
 def shown(app: Application, workflow_id: int) -> dict[str, Any]:
     reply = app.get("/task/dag", {"workflow_id": workflow_id})
     assert reply.json["code"] == 0, reply.text
@@ -39,9 +44,13 @@ def test_tasks_run_in_order_each_with_what_was_before(api: Service) -> None:
     seen: list[dict[str, Any]] = []
     made = create(app, tasks=DIAMOND)
     first = made["workflowId"] + 1
-    assert made == {
+    assert {**made, "tasks": None} == {
         "workflowId": first - 1, "state": "running", "counts": {"pending": 1, "blocked": 3}, "stoppedBy": None,
+        "tasks": None,
     }  # fmt: skip
+    assert made["tasks"][:2] == [
+        {"taskNo": "a", "taskId": first, "state": "pending"}, {"taskNo": "b", "taskId": None, "state": "blocked"},
+    ]  # fmt: skip
     job = api.job(str(first))
     assert (job.application, job.max_attempts, job.backoff, job.timeout_ms, job.target_id) == (
         app.key, 3, Linear(7_000, 3_600_000), 60_000, "a",
@@ -50,9 +59,10 @@ def test_tasks_run_in_order_each_with_what_was_before(api: Service) -> None:
         work_off(api, most=1, rounds=1)
     serendipity_jobs.meanwhile.append(lambda context: seen.append(dict(context.results)))
     work_off(api)
-    assert shown(app, first - 1) == {
-        "workflowId": first - 1, "state": "success", "counts": {"success": 4}, "stoppedBy": None,
-    }  # fmt: skip
+    done = shown(app, first - 1)
+    assert (done["state"], done["counts"], told(done)) == (
+        "success", {"success": 4}, [(name, "success") for name in "abcd"],
+    )  # fmt: skip
     assert seen == [{"b": "B", "c": "C"}]
     assert app.detail(first + 3)["result"] == "D"
 
@@ -71,6 +81,10 @@ def test_canceling_the_whole(api: Service) -> None:
     made = create(app, tasks=DIAMOND)
     canceled = app.post("/task/dag/cancel", {"workflow_id": made["workflowId"]}).json["data"]
     assert (canceled["state"], canceled["counts"]) == ("canceled", {"canceled": 1, "skipped": 3})
+    again = app.post("/task/dag/retry", {"workflow_id": made["workflowId"]}).json["data"]
+    assert (again["state"], told(again)[:2]) == ("running", [("a", "pending"), ("b", "blocked")])
+    refused = app.post("/task/dag/retry", {"workflow_id": made["workflowId"]})
+    assert (refused.status, refused.json["code"]) == (200, 1)
     work_off(api)
 
 
@@ -90,6 +104,7 @@ def test_nobody_else_sees_it(api: Service) -> None:
     for reply in (
         stranger.get("/task/dag", {"workflow_id": made["workflowId"]}),
         stranger.post("/task/dag/cancel", {"workflow_id": made["workflowId"]}),
+        stranger.post("/task/dag/retry", {"workflow_id": made["workflowId"]}),
     ):
         assert (reply.status, reply.json["code"]) == (200, 1)
         assert reply.json["msg"].startswith("Unknown Workflow")

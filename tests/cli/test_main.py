@@ -406,7 +406,7 @@ class TestGraphs:
     def test_show(self, service: StubService) -> None:
         service.answers["GET /api/task/graph"] = (200, self.GRAPH)
         result = run("graphs", "show", "7", "--json", "--url", service.url)
-        assert (json.loads(result.stdout), service.asked[0].query) == (self.GRAPH, {"id": ["7"]})
+        assert (json.loads(result.stdout), service.asked[0].query) == (self.GRAPH, {"id": ["7"], "counts": ["true"]})
 
     def test_a_picture(self, service: StubService) -> None:
         service.answers["GET /api/task/graph/mermaid"] = (200, {"mermaid": 'flowchart TD\n    n0["a"]'})

@@ -15,7 +15,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import graphs, lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
 from chalicelib.engine.graphs.accept import NewGraph, accept
-from chalicelib.engine.graphs.plans import records
+from chalicelib.engine.graphs.plans import plan_of, records
 from chalicelib.engine.graphs.start import start
 from chalicelib.engine.yard import Yard
 from chalicelib.store.graphs import Graph, GraphRefused
@@ -71,7 +71,7 @@ def test_two_that_go_on_with_a_graph_start_each_node_once(ground: Ground, yard: 
 def test_a_graph_that_was_stopped_starts_nothing(yard: Yard) -> None:
     graph = begun(yard, a=[], b=[], c=["b"])
     lifecycle.cancel(yard, graph.job_id(0), Kind.TASK)
-    plan = graphs.plan_of(yard, graph)
+    plan = plan_of(yard, graph)
     with pytest.raises(GraphRefused):
         start(yard, graph, plan, [2])
     complete(yard, graph.job_id(1), DONE)

@@ -133,6 +133,8 @@ class TestCreate:
             completed_user_id=None,
             schedule=None,
             slot_time=None,
+            graph_id=None,
+            node=None,
             start_time=now + 1.5 * SECOND,
             started_at=None,
             completed_at=None,

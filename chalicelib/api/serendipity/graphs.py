@@ -16,7 +16,7 @@ from chalicelib.engine.graphs.accept import accept
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, Id
 from chalicelib.http.routes import Router
-from chalicelib.services.graphs import counts_of
+from chalicelib.services.graphs import AT_ONCE_MAX, counts_of, nodes_of
 from chalicelib.services.serendipity_orders import GraphOrder, Lenient, new_graph
 from chalicelib.store.graphs import Graph
 
@@ -32,13 +32,24 @@ class WorkflowBody(Lenient):
     workflow_id: Id = Field(alias="workflow_id", description="The graph", examples=[7])
 
 
+class WorkflowTask(AnswerModel):
+    """A task of a graph."""
+
+    task_no: str
+    task_id: int | None = Field(description="null: it was not started")
+    state: str = Field(description="pending, running, waiting, success, failed, canceled, blocked, skipped or removed")
+
+
 class Workflow(AnswerModel):
-    """A graph as it stands. Its task number ``n``, from 0 in ``order``, has the id ``workflowId + 1 + n``."""
+    """A graph as it stands."""
 
     workflow_id: int = Field(examples=[7])
     state: GraphState
-    counts: dict[str, int] = Field(description="How many tasks are in which state; blocked: they wait for others")
+    counts: dict[str, int] | None = Field(
+        description="How many tasks are in which state; blocked: they wait for others; null: there are more than 1,000"
+    )
     stopped_by: str | None = Field(description="The taskNo of the task whose failure stopped it")
+    tasks: list[WorkflowTask] = Field(description="The first 1,000, each after those that it comes after")
 
 
 @router.post("/task/dag", scope=None, verify=signer, headers=HEADERS, answer=Ok[Workflow] | Refusal)
@@ -56,7 +67,15 @@ def show_graph(yard: Yard, query: WorkflowBody, caller: Caller) -> Ok[Any]:
 @router.post("/task/dag/cancel", scope=None, verify=signer, headers=HEADERS, answer=Ok[Workflow] | Refusal)
 def cancel_graph(yard: Yard, body: WorkflowBody, caller: Caller) -> Ok[Any]:
     """Cancel a graph: none of its tasks starts any more, and those that are not done are canceled."""
-    return Ok(msg="ok!", data=_workflow(yard, commands.cancel(yard, _own(yard, body, caller).id)))
+    graph = _own(yard, body, caller)
+    return Ok(msg="ok!", data=_workflow(yard, commands.cancel(yard, graph.id, commands.within_a_request(yard))))
+
+
+@router.post("/task/dag/retry", scope=None, verify=signer, headers=HEADERS, answer=Ok[Workflow] | Refusal)
+def retry_graph(yard: Yard, body: WorkflowBody, caller: Caller) -> Ok[Any]:
+    """Run what has failed of a graph, or was canceled, again, and go on from there."""
+    graph = _own(yard, body, caller)
+    return Ok(msg="ok!", data=_workflow(yard, commands.retry(yard, graph.id, commands.within_a_request(yard))))
 
 
 def _own(yard: Yard, body: WorkflowBody, caller: Caller) -> Graph:
@@ -68,4 +87,11 @@ def _own(yard: Yard, body: WorkflowBody, caller: Caller) -> Graph:
 
 
 def _workflow(yard: Yard, graph: Graph) -> Workflow:
-    return Workflow(workflow_id=graph.id, state=graph.state, counts=counts_of(yard, graph), stopped_by=graph.stopped_by)
+    nodes = nodes_of(yard, graph, range(min(graph.size, AT_ONCE_MAX)))
+    return Workflow(
+        workflow_id=graph.id,
+        state=graph.state,
+        counts=counts_of(yard, graph),
+        stopped_by=graph.stopped_by,
+        tasks=[WorkflowTask(task_no=node.name, task_id=node.task_id, state=node.status) for node in nodes],
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -23,7 +23,6 @@ from chalicelib.store.graphs import Graph
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-LONGEST_MS = 15_000  # of a request; what is left then, the clock does
 PER_PAGE_MAX = 1_000
 NO_GRAPH = {404: "There is no such graph"}
 ACCEPTS: Mapping[int, Any] = {
@@ -82,6 +81,12 @@ class BatchBody(Common):
     always: NodeTask | None = Field(default=None, description="Created once all are done, however; it stands alone")
 
 
+class GraphQuery(TaskQuery):
+    """A graph by its id."""
+
+    counts: bool = Field(default=False, description="Count its nodes even if there are more than 1,000")
+
+
 class NodesQuery(TaskQuery):
     """A page of a graph's nodes."""
 
@@ -97,7 +102,9 @@ class GraphRecord(AnswerModel):
     status: GraphState
     on_failure: OnFailure
     size: int = Field(description="How many nodes it has")
-    counts: dict[str, int] = Field(description="How many are in which status: see GraphNode")
+    counts: dict[str, int] | None = Field(
+        description="How many are in which status: see GraphNode; null: it has more than 1,000 nodes, see the detail"
+    )
     stopped_by: str | None = Field(description="The node whose failure stopped it")
     compensated: bool | None = Field(description="Whether its compensation has succeeded, once that is over")
     trace_id: str | None
@@ -153,9 +160,9 @@ def create_batch(yard: Yard, body: BatchBody, caller: Caller) -> GraphRecord:
 
 
 @router.get("/api/task/graph", scope="task", answers=NO_GRAPH)
-def graph_detail(yard: Yard, query: TaskQuery) -> GraphRecord:
-    """A graph as it stands, with how many of its nodes are in which status."""
-    return _record(yard, commands.find(yard, job_id_of(query.id, "graph")))
+def graph_detail(yard: Yard, query: GraphQuery) -> GraphRecord:
+    """A graph as it stands, with how many of its nodes are in which status; of a large one, if that is asked for."""
+    return _record(yard, commands.find(yard, job_id_of(query.id, "graph")), counts=query.counts)
 
 
 @router.get("/api/task/graph/nodes", scope="task", answers=NO_GRAPH)
@@ -190,9 +197,9 @@ def draw_graph(yard: Yard, query: TaskQuery) -> Drawing:
 def cancel_graph(yard: Yard, body: TaskBody) -> GraphRecord:
     """Cancel a graph: nothing more of it starts, and what is not done is canceled; one that is done stays as it is.
 
-    Of a large graph the clock cancels what 15 seconds do not suffice for; until then its status is `canceling`.
+    Of a large graph the clock cancels what 10 seconds do not suffice for; until then its status is `canceling`.
     """
-    return _record(yard, commands.cancel(yard, job_id_of(str(body.id), "graph"), _enough_time(yard)))
+    return _record(yard, commands.cancel(yard, job_id_of(str(body.id), "graph"), commands.within_a_request(yard)))
 
 
 @router.post(
@@ -202,7 +209,7 @@ def cancel_graph(yard: Yard, body: TaskBody) -> GraphRecord:
 )
 def retry_graph(yard: Yard, body: TaskBody) -> GraphRecord:
     """Run what has failed of a graph, or was canceled, again, and go on from there; what has succeeded is kept."""
-    return _record(yard, commands.retry(yard, job_id_of(str(body.id), "graph"), _enough_time(yard)))
+    return _record(yard, commands.retry(yard, job_id_of(str(body.id), "graph"), commands.within_a_request(yard)))
 
 
 def _request(place: str, task: NodeTask) -> Mapping[str, Any]:
@@ -225,19 +232,14 @@ def _common(body: GraphBody | BatchBody, caller: Caller) -> dict[str, Any]:
     }
 
 
-def _enough_time(yard: Yard) -> Callable[[], bool]:
-    ends_ms = yard.now_ms() + LONGEST_MS
-    return lambda: yard.now_ms() < ends_ms
-
-
-def _record(yard: Yard, graph: Graph) -> GraphRecord:
+def _record(yard: Yard, graph: Graph, *, counts: bool = False) -> GraphRecord:
     return GraphRecord(
         id=str(graph.id),
         name=graph.name,
         status=graph.state,
         on_failure=graph.on_failure,
         size=graph.size,
-        counts=services.counts_of(yard, graph),
+        counts=services.counts_of(yard, graph, asked=counts),
         stopped_by=graph.stopped_by,
         compensated=graph.compensated,
         trace_id=graph.trace_id,

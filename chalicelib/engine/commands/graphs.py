@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from chalicelib.aws import threads
 from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound
-from chalicelib.core.graphs import GraphState, Standing
+from chalicelib.core.graphs import GraphState, Standing, standing_of
+from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.graphs.advance import go_on
-from chalicelib.engine.graphs.plans import all_standings, plan_of
+from chalicelib.engine.graphs.plans import all_standings, records
 from chalicelib.engine.sweeping import always
 from chalicelib.engine.yard import Yard
 from chalicelib.store.graphs import Graph, GraphRefused
-from chalicelib.store.ledger import OBJECT_PLACE
-from chalicelib.store.payloads import PayloadLost
+from chalicelib.store.ledger import OBJECT_PLACE, JobRefused
 from chalicelib.store.table import chunks
 
 RACE_TRIES = 4
 PARALLEL_CALLS = 8
 AT_ONCE = 100  # nodes that are canceled, or sent again, between two looks at the time
 
+REQUEST_MS = 10_000  # of a request; what is left then, the clock does
+
 EnoughTime = Callable[[], bool]
+
+
+def within_a_request(yard: Yard) -> EnoughTime:
+    """Whether a request that begins now has time for more."""
+    ends_ms = yard.now_ms() + REQUEST_MS
+    return lambda: yard.now_ms() < ends_ms
 
 
 def find(yard: Yard, graph_id: int) -> Graph:
@@ -79,15 +88,22 @@ def retry(yard: Yard, graph_id: int, enough_time: EnoughTime = always) -> Graph:
 
 
 def look_after(yard: Yard, graph: Graph, enough_time: EnoughTime = always) -> None:
-    """Do whatever is to be done with a graph, while there is ``enough_time``; may be repeated, and done by several."""
+    """Do whatever is to be done with a graph, while there is ``enough_time``; may be repeated, and done by several.
+
+    What is left, the clock does at its next run.
+    """
     try:
         if graph.state is GraphState.CANCELING:
-            _to_each(yard, graph, Standing.LIVE, lifecycle.cancel, enough_time)
+            _to_each(yard, graph, Standing.LIVE, _cancel, enough_time)
         elif graph.state is GraphState.RESTARTING:
             _restart(yard, graph, enough_time)
         current = yard.graphs.find(graph.id)
-        if current is not None and not current.state.final and enough_time():
-            go_on(yard, current)
+        if current is None or current.state.final:
+            return
+        if enough_time():
+            go_on(yard, current, enough_time)
+        if not enough_time():
+            yard.graphs.wake_later(current, yard.now_ms())
     except GraphRefused:
         return  # whoever moved it goes on with it
 
@@ -102,30 +118,41 @@ def remove(yard: Yard, graph: Graph) -> None:
 def _restart(yard: Yard, graph: Graph, enough_time: EnoughTime) -> None:
     """Send what has failed again; then the graph runs."""
     for standing in (Standing.FAILED, Standing.CANCELED):
-        if not _to_each(yard, graph, standing, lifecycle.retry, enough_time):
+        if not _to_each(yard, graph, standing, _retry, enough_time):
             return
     now_ms = yard.now_ms()
     yard.graphs.move(graph, GraphState.RUNNING, wake_for_wait(now_ms, now_ms), now_ms)
 
 
 def _to_each(
-    yard: Yard, graph: Graph, which: Standing, do: Callable[[Yard, int, Kind], object], enough_time: EnoughTime
+    yard: Yard, graph: Graph, which: Standing, do: Callable[[Yard, Job], object], enough_time: EnoughTime
 ) -> bool:
-    """``do`` it to the task of each node that stands so; returns whether there was time for all."""
-    numbers = [number for number, standing in enumerate(all_standings(yard, graph)) if standing is which]
+    """``do`` it to the task of each node that stands so; returns whether there was time for all.
+
+    To the compensation only what is done to live ones: it is canceled with the others, and never runs again.
+    """
+    numbers = range(graph.size + (which is Standing.LIVE))
+    jobs = [job for job in records(yard, graph, numbers) if isinstance(job, Job) and standing_of(job.state) is which]
     with threads(PARALLEL_CALLS) as callers:
-        for chunk in chunks(numbers, AT_ONCE):
+        for chunk in chunks(jobs, AT_ONCE):
             if not enough_time():
                 return False
-            list(callers.map(partial(_do, yard, graph, do), chunk))
+            list(callers.map(partial(do, yard), chunk))
     return True
 
 
-def _do(yard: Yard, graph: Graph, do: Callable[[Yard, int, Kind], object], number: int) -> None:
+def _cancel(yard: Yard, job: Job) -> None:
+    """Cancel the task of a node; what its graph makes of it is seen once, when all are."""
     try:
-        do(yard, graph.job_id(number), Kind.TASK)
-    except (Conflict, NotFound):
-        return  # it moved in between: by itself, or somebody has deleted it
+        yard.jobs.cancel(job, yard.now_ms())
+    except JobRefused:  # it moved in between: by itself, or somebody has deleted it
+        with suppress(NotFound):
+            lifecycle.cancel(yard, job.id, Kind.TASK)
+
+
+def _retry(yard: Yard, job: Job) -> None:
+    with suppress(Conflict, NotFound):  # it moved in between: by itself, or somebody has deleted it
+        lifecycle.retry(yard, job.id, Kind.TASK)
 
 
 def _expect_to_be_retried(yard: Yard, graph: Graph) -> None:
@@ -136,33 +163,21 @@ def _expect_to_be_retried(yard: Yard, graph: Graph) -> None:
             expected=f"{GraphState.FAILED} or {GraphState.CANCELED}",
             got=graph.state.value,
         )
-    if graph.compensated is not None:
+    found = all_standings(yard, graph)
+    if found[graph.end] is not Standing.ABSENT:
         raise Conflict(
             "what this graph has done was compensated",
             field="id",
-            expected="a graph whose compensation has not run",
+            expected="a graph whose compensation has not begun",
             got=str(graph.id),
             remedy="create it anew",
         )
-    _expect_failures(yard, graph)
-
-
-def _expect_failures(yard: Yard, graph: Graph) -> None:
-    """The node that stopped the graph must be there still: deleted, it would pass for one that has succeeded."""
-    if graph.stopped_by is None:
-        return
-    try:
-        plan = plan_of(yard, graph)
-    except PayloadLost as lost:
-        raise Conflict(lost.message, field="id", got=str(graph.id), remedy="create it anew") from lost
-    standings = all_standings(yard, graph)
-    number = next((n for n, node in enumerate(plan.nodes) if node.name == graph.stopped_by), plan.end)
-    if standings[number] is Standing.REMOVED:
+    if Standing.REMOVED in found:  # whether it had succeeded, nobody knows
         raise Conflict(
-            "the task that stopped this graph was deleted",
+            "tasks of this graph were deleted",
             field="id",
-            expected="a graph whose failed nodes are there",
-            got=graph.stopped_by,
+            expected="a graph whose tasks are all there",
+            got=f"{found.count(Standing.REMOVED)} that are not",
             remedy="create it anew",
         )
 

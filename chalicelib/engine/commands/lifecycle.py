@@ -16,7 +16,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.prepare import Prepared, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.sweeping import sweep
-from chalicelib.engine.worker.remove import purge, remove_seen
+from chalicelib.engine.worker.remove import is_needed, purge, remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.job_lists import JobQuery, index_keys_of
@@ -66,6 +66,8 @@ def delete(yard: Yard, job_id: int, kind: Kind, *, force: bool = False) -> None:
             purge(yard, found)
             return
         job = cancel(yard, job_id, kind) if force else _over(find(yard, job_id, kind))
+        if is_needed(yard, job):
+            raise Conflict("its graph is not done", field="id", got=str(job.id), remedy="cancel the graph first")
         if _deleted(yard, job):
             return
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")

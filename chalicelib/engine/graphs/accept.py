@@ -21,6 +21,7 @@ from chalicelib.store.graphs import Graph, GraphRefused
 from chalicelib.store.table import TransactionRefused
 
 SCOPE = "graph"
+BEGIN_MS = 5_000  # of a request, for its first nodes; what is left then, the clock starts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +128,12 @@ def _first_of(yard: Yard, key: IdempotencyKey, binding: Mapping[str, Any], again
 
 def _begin(yard: Yard, graph: Graph) -> None:
     """Start the first nodes. The graph is accepted in any case."""
+    ends_ms = graph.created_at_ms + BEGIN_MS
     try:
-        go_on(yard, graph)
+        go_on(yard, graph, lambda: yard.now_ms() < ends_ms)
+        if yard.now_ms() >= ends_ms:
+            yard.graphs.wake_later(graph, yard.now_ms())
     except GraphRefused:
-        return  # it was canceled at once
+        return  # it was canceled, or has ended, at once
     except (*AWS_FAILURES, TaskyardError) as error:
         logger.warning("a new graph is left to the clock", extra={"graph": graph.id, "error": str(error)})

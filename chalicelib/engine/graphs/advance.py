@@ -26,6 +26,7 @@ from chalicelib.core.job import Job
 from chalicelib.engine.graphs.plans import all_standings, plan_of, standings
 from chalicelib.engine.graphs.start import start
 from chalicelib.engine.publish.send import AWS_FAILURES
+from chalicelib.engine.sweeping import always
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.graphs import Graph, GraphRefused
@@ -63,8 +64,11 @@ def after_end_again(yard: Yard, job: Job) -> None:
         logger.warning("a graph is left to the clock", extra={"graph": job.graph, "error": str(error)})
 
 
-def go_on(yard: Yard, graph: Graph) -> None:
-    """Do whatever is to be done with a graph, however all its nodes stand. Raises ``GraphRefused``."""
+def go_on(yard: Yard, graph: Graph, enough_time: Callable[[], bool] = always) -> None:
+    """Do whatever is to be done with a graph, however all its nodes stand, while there is ``enough_time``.
+
+    Raises ``GraphRefused``.
+    """
     plan = plan_of(yard, graph)
     step = next_of(plan, graph.state, all_standings(yard, graph))
     if step.stopped_by is not None:
@@ -72,7 +76,7 @@ def go_on(yard: Yard, graph: Graph) -> None:
     elif step.over:
         end(yard, graph, plan)
     elif step.start:
-        _start(yard, graph, plan, step.start)
+        _start(yard, graph, plan, step.start, enough_time)
 
 
 def end(yard: Yard, graph: Graph, plan: Plan) -> None:
@@ -145,13 +149,16 @@ def _after_node(
         go_on(yard, graph)
         return
     ready = [each for edge in edges for each in edge.numbers if _is_ready(yard, graph, each, number, edge, watched)]
-    if not ready:
-        return
-    plan = plan_of(yard, graph)
-    if ready[-1] == plan.end:
-        end(yard, graph, plan)
-    else:
-        _start(yard, graph, plan, ready)
+    starts = [each for each in ready if each != graph.end]
+    if starts:
+        _start(yard, graph, plan_of(yard, graph), starts)
+    if starts != ready or _was_sent_again_last(yard, graph):
+        go_on(yard, graph)
+
+
+def _was_sent_again_last(yard: Yard, graph: Graph) -> bool:
+    """Whether nothing is left of a graph that was retried: what comes last in the plan may have ended long before."""
+    return graph.epoch > 0 and first_left(range(graph.end), graph.end, _over(yard, graph)) is None
 
 
 def _is_ready(yard: Yard, graph: Graph, number: int, ended: int, edge: Edge, watched: Mapping[str, int]) -> bool:
@@ -159,13 +166,17 @@ def _is_ready(yard: Yard, graph: Graph, number: int, ended: int, edge: Edge, wat
     if edge.watched is None:
         return True
     gate = str(number)
-    if watched.get(gate, edge.watched) != ended:
+    if not graph.epoch and watched.get(gate, edge.watched) != ended:
         return False
-    over: Over = lambda numbers: (  # noqa: E731
-        lets_start(graph.on_failure, standing) for standing in standings(yard, graph, numbers)
-    )
     before = plan_of(yard, graph).before(number)
-    return _none_left(yard, graph, gate, before, ended, over, first=gate not in watched)
+    if graph.epoch:  # what was watched before the retry is over, perhaps
+        return first_left(before, before[-1] + 1, _over(yard, graph)) is None
+    return _none_left(yard, graph, gate, before, ended, _over(yard, graph), first=gate not in watched)
+
+
+def _over(yard: Yard, graph: Graph) -> Over:
+    """Of nodes, whether those behind each need not wait for it any more."""
+    return lambda numbers: (lets_start(graph.on_failure, each) for each in standings(yard, graph, numbers))
 
 
 def _none_left(
@@ -186,8 +197,10 @@ def _none_left(
         watched, first = left, False
 
 
-def _start(yard: Yard, graph: Graph, plan: Plan, numbers: Sequence[int]) -> None:
-    for job in start(yard, graph, plan, numbers):
+def _start(
+    yard: Yard, graph: Graph, plan: Plan, numbers: Sequence[int], enough_time: Callable[[], bool] = always
+) -> None:
+    for job in start(yard, graph, plan, numbers, enough_time):
         after_end(yard, job)  # of one that was rejected at once
 
 

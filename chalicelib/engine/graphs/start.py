@@ -6,7 +6,7 @@ task: its id is the node's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from chalicelib.engine.new_job import NewJob, task_in
 from chalicelib.engine.publish.bulk import MAX_ACTIONS, empty_outbox, new_outbox, transactions, weight_of
 from chalicelib.engine.publish.prepare import Prepared, prepare_unchecked
 from chalicelib.engine.publish.send import send_marked
+from chalicelib.engine.sweeping import always
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Action
 from chalicelib.store.graphs import Graph, GraphRefused
@@ -30,15 +31,19 @@ from chalicelib.store.table import TransactionRefused
 COMPENSATION = "(compensation)"  # in the place of a node's name
 
 
-def start(yard: Yard, graph: Graph, plan: Plan, numbers: Sequence[int]) -> list[Job]:
-    """Start nodes; those that somebody else has started are left. Returns the tasks of the others.
+def start(
+    yard: Yard, graph: Graph, plan: Plan, numbers: Sequence[int], enough_time: Callable[[], bool] = always
+) -> list[Job]:
+    """Start nodes while there is ``enough_time``; those that somebody else has started are left.
 
-    What a crash leaves undone, the clock does. One whose results before it are too large together has failed at once.
-    Raises ``GraphRefused`` once the graph is no longer as it was seen.
+    Returns the tasks of the others. What a crash leaves undone, the clock does. One whose results before it are too
+    large together has failed at once. Raises ``GraphRefused`` once the graph is no longer as it was seen.
     """
     started: list[Job] = []
     for group in transactions(_prepared(yard, graph, plan, numbers), weight_of, MAX_ACTIONS - 1):
         started += _start_together(yard, graph, group)
+        if not enough_time():
+            break
     return started
 
 

@@ -12,8 +12,8 @@ from chalicelib.store.ledger import OBJECT_PLACE, JobRefused
 
 
 def remove_seen(yard: Yard, job: Job) -> bool:
-    """Remove a finished job as it was seen; false if it has changed since, or its run is not over."""
-    if job.run_goes_on:
+    """Remove a finished job as it was seen; false if it has changed since, or somebody needs it still."""
+    if job.run_goes_on or is_needed(yard, job):
         return False
     if job.has_children and job.state is State.SUCCESS:
         release_children(yard, job)  # nobody could tell them later that it succeeded
@@ -30,6 +30,12 @@ def remove_seen(yard: Yard, job: Job) -> bool:
         yard.payloads.delete_objects(tombstone.unpurged)
         yard.jobs.purged(tombstone)
     return True
+
+
+def is_needed(yard: Yard, job: Job) -> bool:
+    """Whether it is a node of a graph that is not done: those after it want its result."""
+    graph = None if job.graph is None else yard.graphs.find(job.graph)
+    return graph is not None and not graph.state.final
 
 
 def remove_if_wanted(yard: Yard, job: Job) -> None:

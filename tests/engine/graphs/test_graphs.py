@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -310,9 +311,65 @@ def test_without_the_task_that_stopped_it_a_graph_cannot_go_on(w: World) -> None
     graph = begun(w, plan(**DIAMOND))
     w.go_on()
     lifecycle.delete(w.yard, graph.id + 1, Kind.TASK)
-    with pytest.raises(Conflict, match="was deleted"):
+    with pytest.raises(Conflict, match="were deleted"):
         retry(w.yard, graph.id)
     assert standing(w, graph).state is GraphState.FAILED
+
+
+def test_a_join_starts_at_once_after_a_retry_though_what_it_watched_is_over(w: World) -> None:
+    BROKEN.add("a")
+    stopped = begun(w, plan(a=[], b=[], join=["a", "b"]))
+    spite = begun(w, plan(OnFailure.CONTINUE, a=[], b=[], join=["a", "b"]))
+    w.go_on()
+    BROKEN.clear()
+    for graph in (stopped, spite):
+        retry(w.yard, graph.id)
+    work(w)
+    assert w.job(stopped.id + 3).state is State.PENDING
+    assert standing(w, spite).state is GraphState.SUCCESS
+    work(w)
+    assert standing(w, stopped).state is GraphState.SUCCESS
+
+
+def test_what_was_compensated_even_in_part_cannot_go_on(w: World) -> None:
+    BROKEN.add("b")
+    by_hand = {"type": "step", "runnerType": "manual"}
+    graph = begun(w, plan(OnFailure.COMPENSATE, by_hand, a=[], b=["a"], c=["b"]))
+    w.go_on()
+    assert standing(w, graph).state is GraphState.COMPENSATING
+    cancel(w.yard, graph.id)
+    assert (standing(w, graph).state, states(w)["(compensation)"]) == (GraphState.CANCELED, State.CANCELED)
+    with pytest.raises(Conflict, match="compensated"):
+        retry(w.yard, graph.id)
+    w.go_on()
+    assert states(w)["(compensation)"] is State.CANCELED
+
+
+def test_no_task_of_a_graph_is_deleted_before_it_is_done(w: World) -> None:
+    w.yard = replace(w.yard, settings=replace(w.yard.settings, retention_completed_s=60))
+    graph = begun(w, plan(tasks={"b": {"runnerType": "manual"}}, a=[], b=[], join=["a", "b"]))
+    work(w)
+    for force in (False, True):
+        with pytest.raises(Conflict, match="its graph is not done"):
+            lifecycle.delete(w.yard, graph.id + 1, Kind.TASK, force=force)
+    w.clock.ms += 120_000
+    w.tick()
+    assert states(w)["a"] is State.SUCCESS
+    complete(w.yard, graph.id + 2, Completion(success=True, output=5))
+    w.go_on()
+    assert SEEN[-1] == ("join", {"a": "A", "b": 5}, {"a": "A", "b": 5})
+    w.clock.ms += 120_000
+    w.tick()
+    assert w.jobs() == []
+
+
+def test_what_a_request_has_no_time_to_begin_the_clock_begins(w: World) -> None:
+    with patch("chalicelib.engine.graphs.accept.BEGIN_MS", 0):
+        graph = begun(w, plan(**{f"n{each}": [] for each in range(120)}))
+    assert len(w.jobs()) == 98
+    assert standing(w, graph).wake_at_ms == w.clock.ms
+    w.tick()
+    assert len(w.jobs()) == 120
 
 
 def test_of_a_graph_that_there_is_not_nothing_can_be_asked(w: World) -> None:
