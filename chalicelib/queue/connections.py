@@ -1,5 +1,7 @@
 """Connections to those who are told over HTTP: each to one address, each exchange with one deadline, a few kept.
 
+Where a host has several addresses, it is the first that accepts a connection.
+
 The deadline holds for everything that an exchange does: each read and each write waits only for what is left of it, so
 a receiver that sends a byte now and then gains nothing. A connection whose last answer was read whole is kept for a few
 seconds, for the next request to the same host at the same address. No proxy of the environment is asked.
@@ -14,13 +16,14 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from http.client import HTTPConnection
 from typing import Any
 
-CONNECT_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 5.0  # for all addresses of a host together
 KEPT_MAX = 8  # in a process, whoever they lead to
 IDLE_MAX_S = 4.0  # less than the 5 s after which Node and uvicorn close one
 
@@ -34,16 +37,20 @@ class Origin:
     port: int
 
 
+class ConnectTimeout(OSError):
+    """An address has not accepted a connection in its time."""
+
+
 class Connection(HTTPConnection):
-    """A connection to one address of an origin, which must prove over TLS to be the host's, not the address's."""
+    """A connection to one of an origin's addresses, which must prove over TLS to be the host's, not the address's."""
 
     auto_open = 0  # http.client itself would look the host up
     sock: Any
 
-    def __init__(self, origin: Origin, address: str) -> None:
+    def __init__(self, origin: Origin, addresses: Sequence[str]) -> None:
         super().__init__(origin.host, origin.port)
         self.origin = origin
-        self.address = address
+        self.addresses = addresses  # at least one; once it is connected, that one
         self.idle_since_s = 0.0  # since 1970: a frozen Lambda environment counts, too
 
     def begin(self, ends_s: float) -> Timed:
@@ -52,7 +59,9 @@ class Connection(HTTPConnection):
         Raises ``OSError`` where there is no connection, ``ValueError`` for a host that TLS cannot name.
         """
         if self.sock is None:
-            self.sock = _connected(self.origin, self.address, ends_s)
+            address, plain = _first_open(self.addresses, self.origin.port, ends_s)
+            self.sock = _proven(plain, self.origin, ends_s)
+            self.addresses = [address]
         timed: Timed = self.sock
         timed.ends_s, timed.answered, timed.ended = ends_s, False, False
         return timed
@@ -77,7 +86,7 @@ class Kept:
     def take(self, origin: Origin, addresses: Collection[str]) -> Connection | None:
         """One to an origin at one of these addresses, which nobody else gets; ``None`` where there is none."""
         with self._lock:
-            fitting = [each for each in self._idle if each.origin == origin and each.address in addresses]
+            fitting = [each for each in self._idle if each.origin == origin and each.addresses[0] in addresses]
             if not fitting:
                 return None
             self._idle.remove(fitting[-1])
@@ -149,22 +158,42 @@ def trust() -> ssl.SSLContext:
     return context
 
 
-def _connected(origin: Origin, address: str, ends_s: float) -> socket.socket:
-    """A connection to an address, proven over TLS where the scheme asks for it."""
+def _first_open(addresses: Sequence[str], port: int, ends_s: float) -> tuple[str, Timed]:
+    """The first address that accepts a connection, and that; raises the ``OSError`` of the last one.
+
+    Each has an equal share of the time that those before it have left.
+    """
+    connect_ends_s = min(ends_s, time.monotonic() + CONNECT_TIMEOUT_S)
+    for count, address in zip(range(len(addresses), 1, -1), addresses, strict=False):
+        with suppress(OSError):
+            return address, _opened(address, port, _left_s(connect_ends_s) / count)
+    return addresses[-1], _opened(addresses[-1], port, _left_s(connect_ends_s))
+
+
+def _opened(address: str, port: int, within_s: float) -> Timed:
     plain = Timed(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        plain.settimeout(min(CONNECT_TIMEOUT_S, _left_s(ends_s)))
-        plain.connect((address, origin.port))
+        plain.settimeout(within_s)
+        plain.connect((address, port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException as error:
+        plain.close()
+        if isinstance(error, TimeoutError):
+            raise ConnectTimeout(f"no connection within {within_s:g} s") from error
+        raise
+    return plain
+
+
+def _proven(plain: Timed, origin: Origin, ends_s: float) -> socket.socket:
+    """The connection, proven over TLS where the scheme asks for it."""
+    if origin.scheme == "http":
+        return plain
+    try:
         plain.settimeout(_left_s(ends_s))
-        return plain if origin.scheme == "http" else _secured(plain, origin.host)
+        return trust().wrap_socket(plain, server_hostname=origin.host, suppress_ragged_eofs=False)
     except BaseException:
         plain.close()
         raise
-
-
-def _secured(plain: socket.socket, host: str) -> ssl.SSLSocket:
-    return trust().wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
 
 
 def _left_s(ends_s: float) -> float:

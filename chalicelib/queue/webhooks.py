@@ -1,7 +1,7 @@
 """Posting to a URL of somebody else's: to an address that was looked up once and may be called, in a bounded time.
 
-The name is resolved here and the connection made to that very address, so that no second look-up can lead elsewhere
-(DNS rebinding); a kept connection is used only while the name still has its address. Redirects are not followed.
+The name is resolved here and the connection made to an address of that very answer, so that no second look-up can lead
+elsewhere (DNS rebinding); a kept connection is used only while the name still has its address. No redirect is followed.
 Whatever the receiver answers is a ``Reply``; whoever calls decides what it means.
 """
 
@@ -87,7 +87,7 @@ def post(
         if reused is not None:
             with suppress(_ClosedIdle):
                 return exchange(reused)
-        return exchange(Connection(origin, addresses[0]))
+        return exchange(Connection(origin, addresses))
     except (HTTPException, OSError, ValueError) as error:
         raise NotTaken(_why(error, timeout_s)) from None
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -249,6 +250,47 @@ def test_nobody_listens() -> None:
     assert not refused.value.refused
 
 
+def test_of_several_addresses_the_first_that_accepts_a_connection_gets_the_request(receiver: Receiver) -> None:
+    resolve = to("127.0.0.8", "127.0.0.9", "127.0.0.1")  # nobody listens at the first two
+    assert [send(receiver.url("/200"), resolve=resolve).ok for _ in range(2)] == [True, True]
+    assert (len(receiver.seen), receiver.connections) == (2, 1)
+
+
+def test_of_several_addresses_one_that_got_the_request_is_the_only_one() -> None:
+    with spoken(b"", TAKEN) as (port, _):
+        with pytest.raises(NotTaken, match="one that was lost: RemoteDisconnected"):
+            send(f"http://{HOST}:{port}/", resolve=to("127.0.0.1", "127.0.0.1"))
+        assert send(f"http://{HOST}:{port}/").ok
+
+
+@pytest.mark.parametrize(("left_s", "shares_s"), [(9.0, [1.25, 1.25, 1.25, 1.25]), (2.0, [0.5, 0.5, 0.5, 0.5])])
+def test_addresses_share_the_time_to_connect(
+    monkeypatch: pytest.MonkeyPatch, left_s: float, shares_s: list[float]
+) -> None:
+    now_s = [100.0]
+    tried: list[tuple[str, float]] = []
+
+    def silent(address: str, port: int, within_s: float) -> Timed:
+        tried.append((f"{address}:{port}", within_s))
+        now_s[0] += within_s
+        raise TimeoutError(address)
+
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(connections, "_opened", silent)
+    with pytest.raises(TimeoutError, match=r"^d$"):
+        connections._first_open("abcd", 80, 100.0 + left_s)
+    assert tried == list(zip(("a:80", "b:80", "c:80", "d:80"), shares_s, strict=True))
+
+
+def test_who_accepts_no_connection_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(*_: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(Timed, "connect", silent)
+    with pytest.raises(NotTaken, match=r"^no connection, or one that was lost: ConnectTimeout$"):
+        send(f"http://{HOST}/")
+
+
 def test_what_is_no_http() -> None:
     with spoken(b"SSH-2.0-OpenSSH\r\n\r\n") as (port, _), pytest.raises(NotTaken, match="no HTTP: BadStatusLine"):
         send(f"http://{HOST}:{port}/")
@@ -397,7 +439,7 @@ def test_one_that_the_receiver_closed_meanwhile_is_replaced(monkeypatch: pytest.
 def connected(host: str, port: int) -> tuple[Connection, socket.socket]:
     """A connection to whoever has the other end."""
     ours, theirs = socket.socketpair()
-    connection = Connection(Origin("http", host, port), "127.0.0.1")
+    connection = Connection(Origin("http", host, port), ["127.0.0.1"])
     connection.sock = Timed(fileno=ours.detach())
     return connection, theirs
 
