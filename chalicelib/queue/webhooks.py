@@ -10,25 +10,23 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from ipaddress import IPv6Address, ip_address
-from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.version import VERSION
 from chalicelib.core.webhooks import checked_url, is_public, retry_after_s, split_url
 from chalicelib.queue.connections import Connection, Origin, kept
+from chalicelib.queue.lookups import Resolve, lookups
 
-TIMEOUT_S = 10.0  # for connecting, proving, sending, and the head of the answer together
+TIMEOUT_S = 10.0  # for the look-up, connecting, proving, sending, and the head of the answer together
 HEAD_BYTES = 1_024
 USER_AGENT = f"Taskyard/{VERSION}"
 PORTS = {"http": 80, "https": 443}
 CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # what a connection ends with that the other closed
-
-Resolve = Callable[..., list[Any]]  # socket.getaddrinfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +68,12 @@ def post(
     """Post ``body`` and return the answer; raises ``NotTaken`` if within ``timeout_s`` none came, or one cut off.
 
     Unless ``local``, only https URLs and public addresses are called: a name of which one address is not public is
-    refused. The time is for all of it, from connecting to the first 1,024 bytes of the answer's body.
+    refused. The time is for all of it, from the look-up to the first 1,024 bytes of the answer's body.
     """
     ends_s = time.monotonic() + timeout_s
     parts = split_url(_allowed(url, local))
     origin = Origin(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
-    addresses = _addresses(origin, local, resolve)
+    addresses = _addresses(origin, local, resolve, ends_s)
     target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
     every_header = {**headers, "User-Agent": USER_AGENT, "Host": _host_header(origin.host, parts.port)}
 
@@ -156,10 +154,12 @@ def _allowed(url: str, local: bool) -> str:
         raise NotTaken(f"its URL may not be called: expected {error.expected}", refused=True) from None
 
 
-def _addresses(origin: Origin, local: bool, resolve: Resolve) -> list[str]:
-    """The addresses of a host; raises ``NotTaken`` where there is none, or one that may not be called."""
+def _addresses(origin: Origin, local: bool, resolve: Resolve, ends_s: float) -> list[str]:
+    """The addresses of a host; raises ``NotTaken`` where none is found in time, or one that may not be called."""
     try:
-        found = [str(entry[4][0]) for entry in resolve(origin.host, origin.port, type=socket.SOCK_STREAM)]
+        found = lookups.addresses(resolve, origin.host, origin.port, ends_s)
+    except TimeoutError:
+        raise NotTaken("its name is not being resolved") from None
     except (OSError, UnicodeError):
         found = []
     if not found:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from chalicelib.queue import connections, webhooks
+from chalicelib.queue import connections, lookups, webhooks
 from chalicelib.queue.connections import Connection, Origin, Timed
 from chalicelib.queue.webhooks import NotTaken, Reply, post
 
@@ -133,6 +133,7 @@ def fresh() -> Iterator[None]:
     connections.kept.forget()
     yield
     connections.kept.forget()
+    lookups.lookups.forget()
     connections.trust.cache_clear()
 
 
@@ -339,6 +340,47 @@ def test_a_host_without_an_address(receiver: Receiver) -> None:
     with pytest.raises(NotTaken, match=r"^its host has no address$") as missed:
         send(receiver.url("/200", "https"), local=False, resolve=resolve)
     assert not missed.value.refused
+
+
+def test_a_look_up_takes_no_more_time_than_there_is_and_few_are_under_way(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "PENDING_MAX", 2)
+    lookups.lookups.forget()
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def silent(*given: Any, **named: Any) -> list[Any]:
+        begun.release()
+        release.wait(30)
+        return list(to("127.0.0.1")(*given, **named))
+
+    def missed(resolve: Any) -> str:
+        with pytest.raises(NotTaken) as refused:
+            send(receiver.url("/200"), timeout_s=0.05, resolve=resolve)
+        assert not refused.value.refused
+        return str(refused.value)
+
+    assert [missed(silent) for _ in range(2)] == ["its name is not being resolved"] * 2
+    assert missed(None) == "its name is not being resolved"  # though that would be at once
+    assert [begun.acquire(timeout=30) for _ in range(2)] == [True, True]
+    assert receiver.connections == 0
+    release.set()
+    assert send(receiver.url("/200")).ok
+
+
+def test_a_child_process_waits_for_no_look_up_of_its_parents(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(lookups, "PENDING_MAX", 1)
+    lookups.lookups.forget()
+    with pytest.raises(NotTaken, match="not being resolved"):
+        send(receiver.url("/200"), timeout_s=0.01, resolve=lambda *_, **__: release.wait(30))
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lookups.lookups._free.acquire(blocking=False) else 1)
+    assert os.waitpid(child, 0) == (child, 0)
+    release.set()
 
 
 def test_tls_proves_the_host_and_not_the_address(secure: Receiver, request: pytest.FixtureRequest) -> None:
