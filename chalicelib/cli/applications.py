@@ -36,7 +36,7 @@ def applications() -> None:
 @click.option("--step", type=int, help="Retry n comes n times so many seconds after a failure; default 5.")
 @click.option("--retries", "retryTotal", type=int, help="How often a task is tried again; default 5.")
 @click.option("--remark", help="Default: the time.")
-@click.option("--concurrency", type=int, help="Deliveries at the same time; default 4.")
+@click.option("--concurrency", type=int, help="Deliveries at the same time; default 1.")
 @click.option("--tz", "timezone", metavar="ZONE", help="Of times that it writes without an offset; default UTC.")
 @click.option("--no-replay-protection", is_flag=True, help="Take its headers with any body, as often as they come.")
 @calls_service
@@ -68,7 +68,7 @@ def disable(service: Service, as_json: bool, app_key: str) -> None:
 @click.argument("app_key")
 @calls_service
 def enable(service: Service, as_json: bool, app_key: str) -> None:
-    """Listen and deliver to it again."""
+    """Listen and deliver to it again. This ends a rest, too."""
     present(_asked(service, "enable", {"app_key": app_key}), as_json, show_record)
 
 

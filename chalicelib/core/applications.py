@@ -29,7 +29,7 @@ FRESH_S = 300  # how far a request's time may be from now
 USED_KEPT_S = 2 * FRESH_S + 60  # a time that is 300 s ahead is fresh for 600 s
 STEP_S, STEP_MAX_S = 5, 3_600
 RETRIES, RETRIES_MAX = 5, 10
-CONCURRENCY, CONCURRENCY_MAX = 4, 100
+CONCURRENCY, CONCURRENCY_MAX = 1, 100  # one that does not answer holds one worker
 ROTATION_S, ROTATION_MAX_S = 86_400, 30 * 86_400
 
 DELIVERY = "application.delivery"  # the type of the tasks that are posted to an application
@@ -61,7 +61,8 @@ class Application:
     zone: str = "UTC"  # of the times that it writes without an offset
     created_at_ms: int
     disabled: bool = False
-    resting_until_ms: int = 0  # nothing is delivered before: its receiver asked for it
+    resting_until_ms: int = 0  # nothing is delivered before: its receiver asked for it, or did not answer
+    in_vain: int = 0  # how many deliveries in a row were not answered; of several at once, one counts
 
     def secrets(self, now_ms: int) -> tuple[str, ...]:
         """The secrets that are in force; the one that what is delivered is signed with is the last."""

@@ -75,7 +75,7 @@ def disable(app_key: str) -> Application:
 
 
 def enable(app_key: str) -> Application:
-    """Listen and deliver to it again. Raises ``NotFound``."""
+    """Listen and deliver to it again; a rest is over. Raises ``NotFound``."""
     return _shown(commands.disable(installation.yard(), app_key, disabled=False))
 
 

@@ -70,7 +70,7 @@ class ApplicationOrder(Lenient):
         description="false: the headers of refresh-signature are taken with any body, for 300 s, as often as they come",
     )
     concurrency: Annotated[int, Field(ge=1, le=CONCURRENCY_MAX), NOT_BOOLEAN] = Field(
-        default=CONCURRENCY, description="How many of its tasks are delivered at the same time"
+        default=CONCURRENCY, description="How many of its tasks are delivered at the same time, each by a worker"
     )
     timezone: Name = Field(default="UTC", description="Of the times that it writes without an offset")
 

@@ -20,6 +20,7 @@ from chalicelib.store.table import Change, Clause, Refused, Table
 
 KIND = "application"
 THERE = Clause("there", "attribute_exists({name})")
+AWAKE = {"resting_until_ms": 0, "in_vain": 0}
 STORED_AS = {"app_key": "name", "name": "label"}  # the key names the item
 
 
@@ -47,8 +48,9 @@ class Applications:
         return sorted(map(_application, rows), key=lambda each: (each.created_at_ms, each.app_key))
 
     def disable(self, app_key: str, disabled: bool) -> Application:
-        """It is listened to no longer, or again. Raises ``Refused`` where there is none."""
-        return self._change(app_key, Change((THERE,), sets={"disabled": disabled}))
+        """It is listened to no longer; or again, and rests no more. Raises ``Refused`` where there is none."""
+        sets = {"disabled": True} if disabled else {"disabled": False, **AWAKE}
+        return self._change(app_key, Change((THERE,), sets=sets))
 
     def rotate(self, seen: Application, secret: str, old_until_ms: int) -> Application:
         """Give it another ``secret``; the one that was ``seen`` stays in force until then. Raises ``Refused``."""
@@ -60,11 +62,19 @@ class Applications:
         """Only its newest secret is in force from now on. Raises ``Refused`` where there is none."""
         return self._change(app_key, Change((THERE,), sets={"old_secret": None, "old_until_ms": 0}))
 
-    def rest(self, app_key: str, until_ms: int) -> None:
-        """Deliver nothing to it until then; nothing changes where it rests for longer."""
+    def rest(self, seen: Application, until_ms: int, *, in_vain: bool) -> None:
+        """Deliver nothing to it until then; nothing changes where it rests for longer.
+
+        ``in_vain``: as it did not answer. Deliveries that went on at the same time have ``seen`` the same count.
+        """
         shorter = Clause("rests for less", "{resting_until_ms} < :until", {":until": until_ms})
+        sets = {"resting_until_ms": until_ms, "in_vain": seen.in_vain + in_vain}
         with suppress(Refused):
-            self.table.update(_key(app_key), Change((shorter,), sets={"resting_until_ms": until_ms}))
+            self.table.update(_key(seen.app_key), Change((shorter,), sets=sets))
+
+    def wake(self, app_key: str) -> Application:
+        """It rests no more. Raises ``Refused`` where there is none."""
+        return self._change(app_key, Change((THERE,), sets=AWAKE))
 
     def use(self, app_key: str, text: str, request: str, now_s: int) -> bool:
         """Whether a signed text is its ``request``'s: it is the first that comes with it."""

@@ -38,7 +38,7 @@ class TestCreate:
             **{name: CREATE[name] for name in ("appName", "linkUrl", "step", "retryTotal", "remark")},
             "status": 1,
             "replayProtection": True,
-            "concurrency": 4,
+            "concurrency": 1,
             "timezone": "UTC",
             "rotatingUntil": None,
             "restingUntil": None,

@@ -58,10 +58,14 @@ class TestApplications:
 
     def test_it_is_changed_part_by_part(self, yard: Yard) -> None:
         made, store = self.made(yard), yard.applications
-        store.rest(made.app_key, NOW + 2)
-        store.rest(made.app_key, NOW + 1)  # shorter
-        store.rest("nobody", NOW)
-        assert store.disable(made.app_key, True) == replace(made, disabled=True, resting_until_ms=NOW + 2)
+        store.rest(made, NOW + 2, in_vain=True)
+        store.rest(replace(made, in_vain=1), NOW + 1, in_vain=True)  # shorter
+        store.rest(replace(made, app_key="nobody"), NOW, in_vain=True)
+        assert store.disable(made.app_key, True) == replace(made, disabled=True, resting_until_ms=NOW + 2, in_vain=1)
+        assert store.disable(made.app_key, False) == made
+        store.rest(made, NOW + 2, in_vain=False)
+        assert store.wake(made.app_key) == made
+        store.disable(made.app_key, True)
         for _ in range(2):  # repeated, after an answer that was lost
             after = store.rotate(made, "second", NOW + 5)
         assert (after.secret, after.old_secret, after.old_until_ms, after.disabled) == (

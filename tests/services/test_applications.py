@@ -20,7 +20,7 @@ class TestApplications:
     def test_one_is_made_with_a_secret_that_is_shown_once(self) -> None:
         made = applications.create("billing", URL, step_s=5, tz="Asia/Shanghai")
         assert (made.name, made.link_url, made.step_s, made.retry_total) == ("billing", URL, 5, 5)
-        assert (made.replay_protection, made.concurrency, made.zone) == (True, 4, "Asia/Shanghai")
+        assert (made.replay_protection, made.concurrency, made.zone) == (True, 1, "Asia/Shanghai")
         assert (made.created_at_ms, made.remark) == (START_MS, "2025-06-15 15:06:40")
         assert (len(made.app_key), len(made.secret), made.secret in repr(made)) == (16, 32, False)
         (listed,) = [each for each in applications.list() if each.app_key == made.app_key]

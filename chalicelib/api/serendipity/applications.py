@@ -86,7 +86,9 @@ class Shown(AnswerModel):
     concurrency: int
     timezone: str
     rotating_until: str | None = Field(description="Until when its old secret is in force")
-    resting_until: str | None = Field(description="Until when nothing is delivered: its receiver asked for it")
+    resting_until: str | None = Field(
+        description="Until when nothing is delivered: its receiver asked for it, or did not answer"
+    )
     created_at: str
 
 
@@ -129,7 +131,10 @@ def disable_application(yard: Yard, body: KeyBody) -> Ok[Shown]:
 
 @router.post("/application/enable", scope=SCOPE, answer=Ok[Shown] | Refusal)
 def enable_application(yard: Yard, body: KeyBody) -> Ok[Shown]:
-    """Listen to an application again. Its tasks that waited meanwhile run within a quarter of an hour."""
+    """Listen and deliver to an application again, and end its rest.
+
+    Its tasks that waited meanwhile run within a quarter of an hour; `/nsq/publish` sends one at once.
+    """
     return Ok(data=Shown(**_shown(yard, applications.disable(yard, body.app_key, disabled=False))))
 
 

@@ -66,6 +66,12 @@ class Nothing(AnswerModel):
     """Nothing more to say."""
 
 
+class Resting(AnswerModel):
+    """It is sent, but its application rests, and nothing is delivered before."""
+
+    resting_until: str
+
+
 class Detail(AnswerModel):
     """A task, and where its run is as of its newest heartbeat."""
 
@@ -112,9 +118,12 @@ def task_detail(yard: Yard, query: TaskBody, caller: Caller) -> Ok[Detail]:
     return Ok(msg="ok!", data=_detail(yard, applications.task_of(yard, caller.signer, parse_job_id(query.id))))
 
 
-@router.post("/nsq/publish", scope=None, verify=signer, headers=HEADERS, answer=Ok[Nothing] | Refusal)
+@router.post("/nsq/publish", scope=None, verify=signer, headers=HEADERS, answer=Ok[Nothing | Resting] | Refusal)
 def publish_task(yard: Yard, body: PublishBody, caller: Caller) -> Answer:
-    """Send a task again: one that is to run later runs now, one that failed or was canceled runs once more."""
+    """Send a task again: one that is to run later runs now, one that failed or was canceled runs once more.
+
+    While its application rests, it is delivered afterwards: the answer says when.
+    """
     try:
         seen = applications.task_of(yard, caller.signer, parse_job_id(body.task_id))
     except NotFound:
@@ -123,7 +132,9 @@ def publish_task(yard: Yard, body: PublishBody, caller: Caller) -> Answer:
         applications.send_again(yard, seen)
     except Conflict:
         return refused(f"The task is {_word(seen)}, and is not sent again", status=STATUS_OF[seen.state])
-    return Answer(body=Ok(msg="ok!", data=Nothing()))
+    rests_until_ms = caller.signer.resting_until_ms if seen.delivers else 0
+    rests = rests_until_ms > yard.now_ms()
+    return Answer(body=Ok(msg="ok!", data=Resting(resting_until=iso(rests_until_ms)) if rests else Nothing()))
 
 
 def _word(job: Job) -> str:

@@ -51,7 +51,10 @@ def find(yard: Yard, app_key: str) -> Application:
 
 
 def disable(yard: Yard, app_key: str, *, disabled: bool) -> Application:
-    """Listen to it no longer and deliver nothing to it, or do both again. Raises ``NotFound``."""
+    """Listen to it no longer and deliver nothing to it, or do both again, whether it rests or not.
+
+    Raises ``NotFound``.
+    """
     try:
         return yard.applications.disable(find(yard, app_key).app_key, disabled)
     except Refused as refused:
