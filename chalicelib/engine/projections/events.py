@@ -170,7 +170,8 @@ def deliver(yard: Yard, messages: Sequence[Received], remaining_ms: Callable[[],
             wait_s = max(wait_before(message.receive_count), reporter.left_alone_s(addressed))
         if problem is None:
             continue
-        logger.warning("not told, and tried again", extra={"group": group, "wait_s": wait_s, "why": problem})
+        why = f"{_named(addressed)}: {problem}"
+        logger.warning("not told, and tried again: %s", why, extra={"group": group, "wait_s": wait_s, "why": why})
         blocked_groups.add(group)
         come_back.append(message.message_id)
         _hide(yard, message, wait_s)
@@ -182,6 +183,13 @@ def _hide(yard: Yard, message: Received, wait_s: int) -> None:
         queue_of(yard.settings).hide(message.receipt, wait_s)
     except AWS_FAILURES as error:  # it comes back when its time in this invocation's hands is over
         logger.warning("a letter is not hidden", extra={"message_id": message.message_id, "error": str(error)})
+
+
+def _named(addressed: Addressed | None) -> str:
+    """What a letter goes to."""
+    if addressed is None:
+        return "a letter"
+    return "hooks in code" if addressed.recipient == IN_CODE else f"webhook {addressed.recipient}"
 
 
 def _addressed(message: Received) -> Addressed | None:
@@ -207,11 +215,11 @@ class _Reporter:
     def notify_of(self, addressed: Addressed | None) -> str | None:
         """Tell the recipient, unless it is left alone; answers why it was not told, or ``None``."""
         if self.left_alone_s(addressed):
-            return "the webhook was waited for in vain a while ago"
+            return "it was waited for in vain a while ago"
         try:
             return self.report(addressed)
         except Exception as error:  # AWS's, or ours: it concerns this letter alone
-            logger.exception("a letter was not delivered")
+            logger.exception("a letter was not delivered to %s", _named(addressed))
             return type(error).__name__
 
     def left_alone_s(self, addressed: Addressed | None) -> int:
@@ -232,7 +240,7 @@ class _Reporter:
             self._webhooks = {webhook.id: webhook for webhook in self.yard.directory.webhooks()}
         webhook = self._webhooks.get(addressed.recipient)
         if webhook is None:
-            logger.info("not told: the webhook was removed", extra={"webhook": addressed.recipient})
+            logger.info("not told: webhook %s was removed", addressed.recipient, extra={"webhook": addressed.recipient})
             return None
         return self._post(webhook, event)
 
@@ -247,13 +255,14 @@ class _Reporter:
         if not reply.ok and reply.status != GONE:
             return self._in_vain(webhook, f"it answered {reply.status}", began_ms, reply.retry_after_s or 0)
         if not reply.ok:
-            logger.warning("not told: the webhook is gone for good", extra={"webhook": webhook.id, "event": event.id})
+            about = {"webhook": webhook.id, "event": event.id}
+            logger.warning("not told: webhook %s is gone for good (it answered %d)", webhook.id, GONE, extra=about)
         self.yard.silences.taken(webhook.id)
         return None
 
     def _in_vain(self, webhook: Webhook, why: str, began_ms: int, asked_s: int = 0) -> str:
         self.yard.silences.in_vain(webhook.id, began_ms, self.yard.now_ms(), asked_s * 1_000)
-        return f"webhook {webhook.id}: {why}"
+        return why
 
 
 def _hook_events(hooks: Iterable[Hook], event: JobEvent) -> None:
