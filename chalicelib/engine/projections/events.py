@@ -273,4 +273,4 @@ def _hook_events(hooks: Iterable[Hook], event: JobEvent) -> None:
         try:
             awaited(hook.function(event))
         except BaseException as error:  # user code
-            log_failure("a hook failed", error, hook=hook.label, event=event.id)
+            log_failure(f"hook {hook.label} failed", error, hook=hook.label, event=event.id)
