@@ -83,7 +83,7 @@ def rotate(app_key: str, *, grace_s: int = ROTATION_S) -> Application:
     """Give it another secret, and return it with that.
 
     The one before stays in force for ``grace_s`` (0 to 30 days), and signs what is delivered until then. Raises
-    ``NotFound``.
+    ``NotFound``, and ``Conflict`` while a rotation goes on.
     """
     after = commands.rotate(installation.yard(), app_key, checks.whole("grace_s", grace_s, 0, ROTATION_MAX_S))
     return _shown(after, after.secret)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from chalicelib.core.applications import signature_of
+from chalicelib.store.applications import Applications
 from tests.support.serendipity import TASK, Application, application, sent
 from tests.support.service import Service, service
 
@@ -146,6 +148,45 @@ class TestRotate:
         old = application(api)
         new = self.rotated(old, grace=0)
         assert [app.get("/task/detail", {"id": 1}).status for app in (old, new)] == [401, 200]
+
+    def test_there_is_one_at_a_time(self, api: Service) -> None:
+        """A second one would void a secret whose owner was promised its grace."""
+        old = application(api)
+        new = self.rotated(old, grace=60)
+        for grace in (0, 60):
+            assert api.post("/application/rotate", {"app_key": old.key, "grace": grace}).json == {
+                "code": 1,
+                "msg": f"a rotation goes on until {api.now(60_000)}; finish it first",
+                "data": [],
+            }
+        assert [app.get("/task/detail", {"id": 1}).status for app in (old, new)] == [200, 200]
+        api.post("/application/rotate", {"app_key": old.key, "finish": True})
+        newest = self.rotated(old, grace=60)
+        assert [app.get("/task/detail", {"id": 1}).status for app in (old, new, newest)] == [401, 200, 200]
+        api.clock.move(60_000)
+        assert self.rotated(old).secret != newest.secret
+
+    @pytest.mark.parametrize("grace", [0, 60])
+    def test_of_two_at_once_one_wins_and_alone_shows_a_secret(self, api: Service, grace: int) -> None:
+        old, won = application(api), []
+        really_find = Applications.find
+
+        def find(store: Applications, app_key: str) -> Any:
+            """What there is; before the caller acts on it, another one has rotated."""
+            found = really_find(store, app_key)
+            with patch.object(Applications, "find", really_find):
+                won.append(self.rotated(old, grace=grace))
+            return found
+
+        with patch.object(Applications, "find", find):
+            lost = api.post("/application/rotate", {"app_key": old.key, "grace": grace}).json
+        assert lost == {
+            "code": 1,
+            "msg": "its secret was changed at the same moment; ask who has done it",
+            "data": [],
+        }
+        assert [app.create("1") > 0 for app in won] == [True]
+        assert old.get("/task/detail", {"id": 1}).status == (401 if grace == 0 else 200)
 
 
 def test_only_who_has_the_scope_manages_applications() -> None:

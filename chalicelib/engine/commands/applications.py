@@ -19,13 +19,12 @@ from chalicelib.core.applications import (
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import iso
 from chalicelib.core.webhooks import checked_url
 from chalicelib.core.zones import zone_named
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.yard import Yard
 from chalicelib.store.table import Refused
-
-RACE_TRIES = 4
 
 
 def create(yard: Yard, **definition: Any) -> Application:
@@ -64,16 +63,17 @@ def disable(yard: Yard, app_key: str, *, disabled: bool) -> Application:
 def rotate(yard: Yard, app_key: str, keep_old_s: int = ROTATION_S) -> Application:
     """Give it another secret. The one before stays in force for ``keep_old_s`` more, and signs deliveries until then.
 
-    0: it is void at once. Raises ``NotFound``, and ``Conflict`` where somebody else does it at the same moment.
+    0: it is void at once. Raises ``NotFound``, and ``Conflict`` while a rotation goes on: one more would void the
+    secret of before it early. Of several at the same moment one is done.
     """
-    secret = random_text(SECRET_CHARS, yard.random_bytes)
-    for _ in range(RACE_TRIES):
-        seen = find(yard, app_key)
-        try:
-            return yard.applications.rotate(seen, secret, yard.now_ms() + keep_old_s * 1_000)
-        except Refused:
-            continue  # it moved in between: look again
-    raise Conflict("its secret keeps changing", remedy="try again")
+    seen, now_ms = find(yard, app_key), yard.now_ms()
+    if len(seen.secrets(now_ms)) > 1:
+        raise Conflict(f"a rotation goes on until {iso(seen.old_until_ms)}", remedy="finish it first")
+    try:
+        secret = random_text(SECRET_CHARS, yard.random_bytes)
+        return yard.applications.rotate(seen, secret, now_ms + keep_old_s * 1_000)
+    except Refused as refused:
+        raise Conflict("its secret was changed at the same moment", remedy="ask who has done it") from refused
 
 
 def finish_rotation(yard: Yard, app_key: str) -> Application:
