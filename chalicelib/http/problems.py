@@ -194,9 +194,12 @@ def unexpected(error: Exception, request: str, request_id: str, secrets: Iterabl
     return Problem(500, "something went wrong here", remedy=f"report it with the request id {request_id}")
 
 
-def rejected(where: str, value: object, error: ValidationError) -> TaskyardError:
+def rejected(
+    where: str, value: object, error: ValidationError, field_names: Mapping[str, str] = MappingProxyType({})
+) -> TaskyardError:
     """What pydantic found wrong with ``value``, which came as ``where`` (body, query or path).
 
+    ``field_names``: those that the caller has for fields of another name.
     A body that is no object where one is needed is a ``BadRequest``; everything else is ``InvalidFields``.
     """
     found = error.errors(include_url=False)
@@ -205,6 +208,7 @@ def rejected(where: str, value: object, error: ValidationError) -> TaskyardError
         return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
     details: dict[str, Detail] = {}
     for detail in (detail for entry in found for detail in _found(entry, where, value)):
+        detail = replace(detail, field=field_names.get(detail.field, detail.field))
         known = details.get(detail.field)  # each member of a union says what it expected
         if known is not None and detail.expected not in known.expected:
             detail = replace(known, expected=f"{known.expected} or {detail.expected}")

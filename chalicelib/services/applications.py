@@ -30,6 +30,17 @@ from chalicelib.services import checks, installation, tasks
 from chalicelib.services.records import Task
 from chalicelib.services.serendipity_orders import ApplicationOrder, TaskOrder, new_job
 
+IN_PYTHON = {
+    "appName": "name",
+    "linkUrl": "link_url",
+    "step": "step_s",
+    "retryTotal": "retry_total",
+    "replayProtection": "replay_protection",
+    "timezone": "tz",
+    "taskNo": "task_no",
+    "timeout": "timeout_ms",
+}
+
 
 def create(
     name: str,
@@ -117,7 +128,7 @@ def _read(model: Any, given: Mapping[str, Any]) -> Any:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise rejected("application", given, error) from None
+        raise rejected("application", given, error, IN_PYTHON) from None
 
 
 def _shown(application: Application, secret: str = "") -> Application:

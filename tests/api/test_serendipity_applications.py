@@ -69,6 +69,7 @@ class TestCreate:
         reply = api.post("/application/create", {**CREATE, **wrong})
         assert (reply.status, reply.json["code"], reply.json["data"]) == (422, 422, [])
         assert field in reply.json["msg"]
+        assert "webhook" not in reply.json["msg"]
 
     def test_no_json(self, api: Service) -> None:
         reply = api.post("/application/create", b"{")

@@ -95,6 +95,7 @@ def test_one_number_is_one_graph_of_an_application(api: Service) -> None:
     assert create(other, tasks=[node("a")], workflowNo="n-1")["workflowId"] != made["workflowId"]
     refused = app.post("/task/dag", {"name": "nightly", "tasks": [node("b")], "workflowNo": "n-1"})
     assert (refused.status, refused.json["code"]) == (200, 1)
+    assert "workflowNo: expected the same request as the first time" in refused.json["msg"]
     work_off(api)
 
 

@@ -44,13 +44,21 @@ class TestApplications:
         assert stored.secrets(bench.clock.ms) == (after.secret,)
 
     @pytest.mark.parametrize(
-        ("wrong", "field"),
-        [({"step_s": 3_601}, "step"), ({"retry_total": 11}, "retryTotal"), ({"concurrency": 0}, "concurrency")],
+        ("wrong", "told"),
+        [
+            ({"step_s": 3_601}, "step_s in the application: expected"),
+            ({"retry_total": 11}, "retry_total in the application: expected"),
+            ({"concurrency": 0}, "concurrency in the application: expected"),
+            ({"tz": 7}, "tz in the application: expected"),
+            ({"tz": "Mars/Olympus"}, "tz: "),
+            ({"link_url": ""}, "link_url in the application: expected"),
+            ({"link_url": "ftp://127.0.0.1"}, "link_url: nothing can be delivered there; expected http or https://"),
+        ],
     )
-    def test_what_can_be_none(self, wrong: dict[str, Any], field: str) -> None:
+    def test_what_can_be_none_is_told_by_the_names_of_python(self, wrong: dict[str, Any], told: str) -> None:
         with pytest.raises(InvalidInput) as refused:
-            applications.create("billing", URL, **wrong)
-        assert field in str(refused.value)
+            applications.create("billing", **{"link_url": URL, **wrong})
+        assert str(refused.value).startswith(told)
 
     def test_what_there_is_not(self) -> None:
         for act in (applications.disable, applications.enable, applications.rotate, applications.finish_rotation):
@@ -80,6 +88,8 @@ class TestTasks:
         applications.create_task(key, "1", {}, name="n", timeout_ms=1)
         with pytest.raises(Conflict):
             applications.create_task(key, "1", {}, name="n", timeout_ms=1)
+        with pytest.raises(InvalidInput, match="timeout_ms in the application: expected"):
+            applications.create_task(key, "2", {}, name="n", timeout_ms=0)
         with pytest.raises(NotFound):
             applications.create_task("A" * 16, "1", {}, name="n", timeout_ms=1)
 

@@ -34,7 +34,14 @@ STATUS_OF = {
 }
 Data = TypeVar("Data")
 AS_OK = frozenset({404, 409})  # is said with status 200 and code 1
-FIELD_NAMES = {"url": "linkUrl", "execute_at": "runtime", "alias": "taskNo", "input": "content"}
+FIELD_NAMES = {
+    "link_url": "linkUrl",
+    "tz": "timezone",
+    "execute_at": "runtime",
+    "alias": "taskNo",
+    "input": "content",
+    "idempotency_key": "workflowNo",
+}
 
 
 class Ok(AnswerModel, Generic[Data]):

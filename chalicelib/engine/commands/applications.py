@@ -16,7 +16,7 @@ from chalicelib.core.applications import (
     random_text,
     sign,
 )
-from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import iso
@@ -35,10 +35,18 @@ def create(yard: Yard, **definition: Any) -> Application:
         created_at_ms=yard.now_ms(),
         **definition,
     )
-    checked_url(application.link_url, local=yard.settings.local)
-    zone_named(application.zone)
+    _check_url(application.link_url, yard)
+    zone_named(application.zone, "tz")
     yard.applications.put(application)
     return application
+
+
+def _check_url(url: str, yard: Yard) -> None:
+    try:
+        checked_url(url, local=yard.settings.local)
+    except InvalidInput as error:
+        told = {"field": "link_url", "expected": error.expected, "got": error.got}
+        raise InvalidInput("nothing can be delivered there", **told) from None
 
 
 def find(yard: Yard, app_key: str) -> Application:
