@@ -33,7 +33,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # Amazon S3 User Guide, "General purpose bucket naming rules".
 BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Variables of this prefix that are no settings: what the command line, the local runtime and the tests are told.
-OTHER_VARIABLES = ("URL", "KEY", "CLOCK_INTERVAL_S")
+OTHER_VARIABLES = ("URL", "KEY", "SECRET", "CLOCK_INTERVAL_S")
 ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 # What other routes, or API Gateway itself (/ping, /sping: "REST API quotas and important notes"), answer to.
 HTTP_PREFIXES = ("/docs", "/openapi.json", "/ping", "/sping")  # of the API itself, and of API Gateway

@@ -45,7 +45,7 @@ WRITTEN_LATER = {"infra/policies/handlers.json", "chalicelib/tasks/greeting.py",
 
 SHELL_WORDS = {"do", "done", "in", "then"}
 SETTINGS = {f"TASKYARD_{name.upper()}" for name in Settings.__slots__}
-NO_SETTINGS = {"TASKYARD_URL", "TASKYARD_KEY", "TASKYARD_TEST_DYNAMODB_LOCAL_URL"}
+NO_SETTINGS = {"TASKYARD_URL", "TASKYARD_KEY", "TASKYARD_SECRET", "TASKYARD_TEST_DYNAMODB_LOCAL_URL"}
 
 AWS_EVERYWHERE = {"query", "output", "region", "endpoint-url"}
 # What the AWS CLI adds to the operations of AWS: AWS CLI Command Reference.

@@ -290,7 +290,7 @@ def test_a_long_value_is_shown_in_part() -> None:
 
 def test_a_misspelt_variable_is_told_with_what_was_meant(caplog: pytest.LogCaptureFixture) -> None:
     known = {f"TASKYARD_{name.upper()}": "1" for name in Settings.__slots__}
-    others = {"TASKYARD_URL": "u", "TASKYARD_KEY": "k", "TASKYARD_TEST_X": "x", "PATH": "p"}
+    others = {"TASKYARD_URL": "u", "TASKYARD_KEY": "k", "TASKYARD_SECRET": "s", "TASKYARD_TEST_X": "x", "PATH": "p"}
     assert misspelt({**known, **others}) == []
     assert misspelt({"TASKYARD_MQ_MAX_RETRYS": "5", "TASKYARD_QQ": ""}) == [
         "TASKYARD_MQ_MAX_RETRYS is no setting; did you mean TASKYARD_MQ_MAX_RETRIES?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import click
@@ -84,6 +85,26 @@ def rotate(service: Service, as_json: bool, app_key: str, grace: int | None, fin
     present(made, as_json, show_record)
     if not finish:
         click.echo(KEEP_IT, err=True)
+
+
+@applications.command("refresh-signature")
+@click.argument("app_key")
+@click.option("--payload", help="The MD5 digest of what is to be sent; default: of the application's name.")
+@calls_service
+def refresh_signature(service: Service, as_json: bool, app_key: str, payload: str | None) -> None:
+    """Show fresh headers for a request. The secret is read from TASKYARD_SECRET, or else from standard input."""
+    body = {"app_key": app_key, "secret_key": _secret(), **({} if payload is None else {"payload": payload})}
+    made = _asked(service, "refresh-signature", body)
+    present({name: value for name, value in made.items() if name != "secretKey"}, as_json, show_record)
+
+
+def _secret() -> str:
+    """An application's secret, from where no other process of the machine sees it."""
+    if given := os.environ.get("TASKYARD_SECRET"):
+        return given
+    if sys.stdin.isatty():
+        return str(click.prompt("Secret", hide_input=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 def _path(command: str) -> str:

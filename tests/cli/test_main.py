@@ -381,6 +381,20 @@ class TestApplications:
             result = run("applications", "disable", "K", "--url", service.url)
             assert (result.exit_code, "Unknown Key#" in result.stderr) == (1, True)
 
+    @pytest.mark.parametrize("from_environment", [False, True])
+    def test_headers_for_a_body_never_take_or_show_the_secret_in_the_open(
+        self, service: StubService, monkeypatch: pytest.MonkeyPatch, from_environment: bool
+    ) -> None:
+        made = {"appKey": "K", "nonce": "n", "timestamps": "1627371056", "payload": "p", "signature": "x"}
+        answer = {"code": 0, "msg": "Ok!", "data": {**made, "secretKey": "s" * 32}}
+        service.answers["POST /application/refresh-signature"] = (200, answer)
+        if from_environment:
+            monkeypatch.setenv("TASKYARD_SECRET", "s" * 32)
+        given = ("applications", "refresh-signature", "K", "--payload", "p", "--json", "--url", service.url)
+        result = run(*given, stdin=None if from_environment else "s" * 32 + "\n")
+        assert (result.exit_code, json.loads(result.stdout)) == (0, made)
+        assert service.asked[0].body == {"app_key": "K", "secret_key": "s" * 32, "payload": "p"}
+
 
 class TestGraphs:
     GRAPH: ClassVar = {"id": "7", "status": "running", "counts": {"pending": 1, "blocked": 1}, "completedAt": None}
