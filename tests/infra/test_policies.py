@@ -688,13 +688,19 @@ def serve_applications(at_work: Installation) -> None:
     taken = outside.jobs.claim(from_envelope(text), Lease("lease", 2**45, "other"), outside.now_ms())
     waits = created("waits")
     at_work.work()
-    query = {"id": waits}
-    with at_work._invocation(Function.API):
-        reply = at_work.service.get("/task/detail", query, **signed(b""))
-    at_work._answered("GET", "/task/detail", reply, 200)
+    node = {"taskNo": "node", "content": 1, "timeout": 60_000, "name": "n"}
+    graph = {"workflow_id": asked("/task/dag", name="n", tasks=[node])["workflowId"]}
+    for act in ("cancel", "retry", "cancel"):
+        asked(f"/task/dag/{act}", **graph)
+    for what, query in (("/task/detail", {"id": waits}), ("/task/dag", graph)):
+        with at_work._invocation(Function.API):
+            reply = at_work.service.get(what, query, **signed(b""))
+        at_work._answered("GET", what, reply, 200)
     outside.jobs.succeed(taken, None, outside.now_ms())
     assert at_work.tick()["slots_filled"] == 1
-    outside.applications.rest(key["app_key"], outside.now_ms() + 1)
+    resting = outside.applications.find(key["app_key"])
+    assert resting is not None
+    outside.applications.rest(resting, outside.now_ms() + 1, in_vain=True)
     at_work.work()
     at_work.post("/api/task/delete", {"id": str(waits), "force": True})
 
