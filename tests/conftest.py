@@ -13,7 +13,9 @@ from hypothesis import settings
 GARBAGE_THRESHOLDS = (50_000, 20, 10)
 
 
-settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the machine than of it
+settings.register_profile(
+    "unhurried", deadline=None, max_examples=50
+)  # how long an example takes says more of the machine than of it
 settings.load_profile("unhurried")
 
 

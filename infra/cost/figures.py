@@ -29,7 +29,7 @@ INDEX_ENTRIES_BYTES = 160
 FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short traceback
 
 # A tick of the clock with nothing to do. Each query finds nothing, and costs half a read unit.
-TICK_QUERIES = 6  # bulks, limited types, pauses, what was set aside, and two for the schedules that are due
+TICK_QUERIES = 7  # bulks, limited types, pauses, graphs, what was set aside, and two for the schedules that are due
 TICK_GETS = 1  # of what the code declares; it costs as much as a query that finds nothing
 TICK_QUERIES_A_SHARD = 3
 TICK_QUERIES_A_SHARD_ONCE_AN_HOUR = 2

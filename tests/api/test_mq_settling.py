@@ -383,7 +383,7 @@ class TestNoInputMakesItFail:
                 yield stocked(made)
 
     @given(route=st.sampled_from(ROUTES), body=BODIES)
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_any_body(self, anywhere: Service, route: str, body: dict[str, Any]) -> None:
         reply = anywhere.request("POST", route, json.dumps(body).encode(), {"Content-Type": "application/json"})
         assert reply.status in (200, 404, 409, 422), reply.text

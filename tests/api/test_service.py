@@ -559,7 +559,7 @@ class TestNoInputMakesItFail:
             with Emulator.start() as emulator, installation(emulator.endpoint_url) as made:
                 yield made
 
-    @settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(route=st.sampled_from(sorted(SCOPE_OF)), body=bodies(), query=queries(), segment=SEGMENTS)
     def test_whatever_comes(
         self, anywhere: Service, route: tuple[str, str], body: bytes, query: str, segment: str

@@ -145,7 +145,7 @@ def node() -> Iterator[Callable[[str], tuple[str, str]]]:
         writer.close()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(values)
 def test_random_values_are_signed_as_node_signs_them(node: Callable[[str], tuple[str, str]], value: Any) -> None:
     text = json.dumps(value)

@@ -7,9 +7,11 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -50,9 +52,14 @@ class Application:
         assert (made["code"], made["msg"]) == (0, "Ok!")
         self.key, self.secret = made["data"]["appKey"], made["data"]["secretKey"]
 
-    def asks(self, method: str, path: str, body: bytes = b"") -> dict[str, Any]:
+    def signed(self, body: bytes) -> dict[str, str]:
         signed = sign(self.key, self.secret, digest_of(body), time.time_ns() // 1_000_000, os.urandom).to_send()
-        headers = {name: signed[name] for name in NAMES} | {"Content-Type": "application/json"}
+        return {name: signed[name] for name in NAMES} | {"Content-Type": "application/json"}
+
+    def asks(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        headers = self.signed(body) if headers is None else dict(headers)
         request = Request(self.api.url + path, body or None, headers, method=method)  # noqa: S310  # a loopback address
         with urlopen(request, timeout=DEADLINE_S) as answer:  # noqa: S310
             return dict(json.load(answer))
@@ -85,6 +92,27 @@ def test_the_documented_pairs(api: Service, receiver: Receiver) -> None:
     assert (fresh["code"], fresh["data"]["appKey"]) == (0, app.key)
     listed = [each for each in api.get("/application/list")["data"] if each["appKey"] == app.key]
     assert [each["linkUrl"] for each in listed] == [receiver.url]
+
+
+def test_of_several_at_once_one_is_taken(api: Service, receiver: Receiver) -> None:
+    app = Application(api, receiver.url)
+    race = {**TASK, "taskNo": "race"}
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda _: app.post("/task/create", race), range(4)))
+    assert sorted(each["code"] for each in made) == [0, 1, 1, 1]
+    assert len({each["data"]["taskId"] for each in made}) == 1
+    body = json.dumps({**TASK, "taskNo": "once"}).encode()
+    headers = app.signed(body)
+
+    def status(_: int) -> int:
+        try:
+            app.asks("POST", "/task/create", body, headers)
+        except HTTPError as refused:
+            return refused.code
+        return 200
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sorted(threads.map(status, range(4))) == [200, 401, 401, 401]
 
 
 def test_a_php_client_and_a_receiver_that_fails_twice(api: Service, receiver: Receiver) -> None:

@@ -128,7 +128,7 @@ def ends(state: GraphState, **nodes: State) -> Callable[[Play], None]:
 
 
 ALL = ends(GraphState.SUCCESS, a=SUCCESS, b=SUCCESS, c=SUCCESS, d=SUCCESS)
-LOST = (Mode.AFTER, Mode.CRASH_AFTER)  # where much is called
+FEW = (Mode.AFTER, Mode.REPEATED, Mode.CRASH_AFTER)  # where much is called
 COMPENSATE = {"on_failure": OnFailure.COMPENSATE, "compensation": {"type": "step", "input": "undo"}}
 SCENARIOS = {
     scenario.name: scenario
@@ -149,7 +149,7 @@ SCENARIOS = {
             going_on,
             ends(GraphState.FAILED, a=SUCCESS, b=FAILED, c=SUCCESS, compensation=SUCCESS),
             accepted("b", runs=1, **COMPENSATE),
-            LOST,
+            FEW,
         ),
         Scenario(
             "compensate",
@@ -167,7 +167,7 @@ SCENARIOS = {
             accepted(),
         ),
         Scenario("retry", asking(retry), ALL, failed),
-        Scenario("look after", looking_after, ALL, left_alone, LOST),
+        Scenario("look after", looking_after, ALL, left_alone, FEW),
     ]
 }
 
