@@ -67,7 +67,7 @@ from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world
 from tests.support.yards import START_MS, Exited, forget_clients, moto_bench
 
-EXAMPLES = 20
+EXAMPLES = 16
 STEPS = 25
 LEASE_MS = 60_000
 MINUTE_MS = 60_000
