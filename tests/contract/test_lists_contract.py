@@ -281,8 +281,15 @@ class TestCounts:
         assert asked == [1] * 14 + [6] * 2  # 11 among 14 partitions, then among the two that had more
 
 
+@pytest.fixture
+def alone(ground: Ground) -> Yard:
+    """A yard on tables of its own: an emulator looks at every record at each of the thousands of queries."""
+    return ground.another().bench().yard
+
+
 class TestStretches:
-    def test_a_walk_by_place_shows_what_pages_show(self, yard: Yard, topic: str) -> None:
+    def test_a_walk_by_place_shows_what_pages_show(self, alone: Yard, topic: str) -> None:
+        yard = alone
         states = itertools.cycle((State.PENDING, State.SUCCESS, State.FAILED))
         jobs = [make(yard, topic, NOW + age // 2, state=next(states), priority=age % 3) for age in range(12)]
         ids = [job.id for job in sorted(jobs, key=lambda j: (j.created_at_ms, j.id), reverse=True)]
@@ -499,14 +506,10 @@ class TestTheDueIndex:
 class TestWalkingWhileOthersWork:
     """A walk by place meets whatever is there from its beginning to its end exactly once."""
 
-    @pytest.fixture
-    def yard(self, ground: Ground) -> Yard:
-        """A yard on tables of its own: an emulator looks at every record at each of the thousands of queries."""
-        return ground.another().bench().yard
-
     @settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
-    def test_what_stays_is_met_exactly_once(self, yard: Yard, data: st.DataObject) -> None:
+    def test_what_stays_is_met_exactly_once(self, alone: Yard, data: st.DataObject) -> None:
+        yard = alone
         topic = f"walk-{next(numbers)}"
         order = data.draw(st.sampled_from([None, BY_PRIORITY]))
         wanted = JobQuery(Kind.MESSAGE, topic, order=order, descending=data.draw(st.booleans()))
