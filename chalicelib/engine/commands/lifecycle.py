@@ -65,10 +65,10 @@ def delete(yard: Yard, job_id: int, kind: Kind, *, force: bool = False) -> None:
         if isinstance(found, Tombstone) and found.unpurged:
             purge(yard, found)
             return
-        job = cancel(yard, job_id, kind) if force else _over(find(yard, job_id, kind))
-        if is_needed(yard, job):
-            raise Conflict("its graph is not done", field="id", got=str(job.id), remedy="cancel the graph first")
-        if _deleted(yard, job):
+        seen = find(yard, job_id, kind)
+        if is_needed(yard, seen):
+            raise Conflict("its graph is not done", field="id", got=str(job_id), remedy="cancel the graph first")
+        if _deleted(yard, cancel(yard, job_id, kind) if force else _over(seen)):
             return
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
 

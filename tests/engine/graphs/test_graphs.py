@@ -352,6 +352,9 @@ def test_no_task_of_a_graph_is_deleted_before_it_is_done(w: World) -> None:
     for force in (False, True):
         with pytest.raises(Conflict, match="its graph is not done"):
             lifecycle.delete(w.yard, graph.id + 1, Kind.TASK, force=force)
+    with pytest.raises(Conflict, match="its graph is not done"):
+        lifecycle.delete(w.yard, graph.id + 2, Kind.TASK, force=True)
+    assert (states(w)["b"], standing(w, graph).state) == (State.PENDING, GraphState.RUNNING)
     w.clock.ms += 120_000
     w.tick()
     assert states(w)["a"] is State.SUCCESS
