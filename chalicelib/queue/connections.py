@@ -121,9 +121,8 @@ class Timed(socket.socket):
 
     ends_s: float
     answered: bool  # whether any byte has come since the exchange began
-    ended: (
-        bool  # whether the other has said that nothing more comes; over TLS a bare end of the connection says nothing
-    )
+    # Whether the other has said that nothing more comes; over TLS a bare end of the connection says nothing.
+    ended: bool
 
     def recv_into(self, *arguments: Any) -> int:
         """Read what comes before the end; raises ``TimeoutError`` then."""

@@ -43,10 +43,8 @@ class Lookups:
 
         if not free.acquire(timeout=max(0.0, ends_s - time.monotonic())):
             raise TimeoutError(f"{PENDING_MAX} names are being looked up")
-        try:
-            threading.Thread(
-                target=look_up, name="name-lookup", daemon=True
-            ).start()  # a pool's would keep us from ending
+        try:  # a thread of its own: a pool's would keep the process from ending
+            threading.Thread(target=look_up, name="name-lookup", daemon=True).start()
         except RuntimeError:  # the system has no thread left
             free.release()
             raise

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from chalicelib.core.errors import InvalidInput, NotFound, within
-from chalicelib.core.graphs import GraphState, OnFailure, Plan, arranged
+from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.graphs import GraphState, OnFailure
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import SYSTEM, Job
 from chalicelib.core.lanes import priority_of
@@ -33,6 +33,7 @@ from chalicelib.engine.graphs.plans import plan_of, records, results_of
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
+from chalicelib.services.graph_orders import batch_order, node_request, order
 from chalicelib.services.once import Once
 from chalicelib.services.records import maybe_moment_of, moment_of
 from chalicelib.services.task_orders import Follows, NextTask, task_request
@@ -41,7 +42,6 @@ from chalicelib.store import graphs as store
 BLOCKED = "blocked"  # it waits for others
 SKIPPED = "skipped"  # it was not started, and will not be
 REMOVED = "removed"  # it was done, and its task was deleted
-JOIN = "then"  # the node of a batch that comes after the others
 AT_ONCE_MAX = 1_000  # nodes that are told at a time
 COUNTED_MAX = 1_000  # nodes of a graph that are counted unasked: to count reads them all
 
@@ -236,68 +236,7 @@ def mermaid(graph: Which) -> str:
     return drawing_of(yard, commands.find(yard, _id(graph)))
 
 
-# -- shared with HTTP ---------------------------------------------------------------------------------
-
-
-def order(
-    given: Sequence[tuple[str, Mapping[str, Any], Sequence[str]]],
-    *,
-    on_failure: OnFailure | str = OnFailure.STOP,
-    compensation: Mapping[str, Any] | None = None,
-    name: str | None = None,
-    priority: int = 0,
-    target_id: str | None = None,
-    target_type: str | None = None,
-    user_id: str | None = None,
-    trace_id: str | None = None,
-    idempotency_key: str | None = None,
-) -> NewGraph:
-    """What is asked for, from tasks in fastify-task's words. Raises ``InvalidInput``."""
-    if on_failure not in list(OnFailure):
-        expected = ", ".join(OnFailure)
-        raise InvalidInput("nothing of this name follows", field="on_failure", expected=expected, got=on_failure)
-    told = {"priority": priority or None, "target_id": target_id, "target_type": target_type}
-    plan = Plan(
-        arranged(given),
-        OnFailure(on_failure),
-        None if compensation is None else node_request("compensation", compensation),
-        {default: value for default, value in told.items() if value is not None},
-    )
-    return NewGraph(plan=plan, name=name, trace_id=trace_id, created_by=user_id, idempotency_key=idempotency_key)
-
-
-def batch_order(
-    tasks: Sequence[Mapping[str, Any]],
-    *,
-    then: Mapping[str, Any] | None = None,
-    otherwise: Mapping[str, Any] | None = None,
-    always: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> NewGraph:
-    """What is asked for with a batch. Raises ``InvalidInput``."""
-    if always is not None and (then is not None or otherwise is not None):
-        raise InvalidInput("always stands alone", field="always", expected="it, or then and otherwise", got="both")
-    names = [str(place) for place in range(len(tasks))]
-    made: list[tuple[str, Mapping[str, Any], Sequence[str]]] = [
-        (name, task, ()) for name, task in zip(names, tasks, strict=True)
-    ]
-    follow_up, word = (always, "always") if always is not None else (then, "then")
-    if follow_up is not None:
-        made.append((JOIN, node_request(word, follow_up), names))
-    on_failure = OnFailure.CONTINUE if always is not None else OnFailure.STOP
-    if otherwise is not None:
-        on_failure = OnFailure.COMPENSATE
-    return order(made, on_failure=on_failure, compensation=otherwise, **more)
-
-
-def node_request(field_name: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A task as a node of a graph may be. Raises ``InvalidInput`` for one that has a chain of its own."""
-    if "next" in request:
-        with within(field_name):
-            raise InvalidInput(
-                "a node starts others by the graph", field="next", expected="a node that comes after it", got="next"
-            )
-    return request
+# -- as they are told, here and over HTTP -------------------------------------------------------------
 
 
 def nodes_of(yard: Yard, graph: store.Graph, numbers: Sequence[int]) -> list[GraphNode]:

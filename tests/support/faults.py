@@ -309,6 +309,18 @@ def faults_of(scenario: Scenario, calls: Calls) -> list[Fault]:
     return faults
 
 
+def plays_of(scenario: Scenario, fresh: Callable[[Fault | None], Play]) -> Iterator[Play]:
+    """The play of a scenario after its act: undisturbed, then under each of its faults."""
+    undisturbed = acted(scenario, fresh(None))
+    faults: list[Fault] = faults_of(scenario, undisturbed.calls)
+    assert faults
+    yield undisturbed
+    for fault in faults:
+        play = acted(scenario, fresh(fault))
+        assert play.calls.fired, fault
+        yield play
+
+
 def verify(play: Play) -> None:
     """Let the world come to rest, then hold it to the invariants."""
     world = play.world

@@ -18,6 +18,7 @@ from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, ApiModel, Name, Priority, Target
 from chalicelib.http.routes import Router
 from chalicelib.services import graphs as services
+from chalicelib.services.graph_orders import batch_order, node_request, order
 from chalicelib.store.graphs import Graph
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def create_graph(yard: Yard, body: GraphBody, caller: Caller) -> GraphRecord:
     """
     given = [(node.name, _request(f"nodes.{node.name}", node), node.after) for node in body.nodes]
     compensation = None if body.compensation is None else _request("compensation", body.compensation)
-    new_graph = services.order(given, on_failure=body.on_failure, compensation=compensation, **_common(body, caller))
+    new_graph = order(given, on_failure=body.on_failure, compensation=compensation, **_common(body, caller))
     return _record(yard, accept(yard, new_graph))
 
 
@@ -156,7 +157,7 @@ def create_batch(yard: Yard, body: BatchBody, caller: Caller) -> GraphRecord:
     tasks = [_request(f"tasks.{place}", task) for place, task in enumerate(body.tasks)]
     follow_ups = {"then": body.then, "otherwise": body.otherwise, "always": body.always}
     told = {word: _request(word, task) for word, task in follow_ups.items() if task is not None}
-    return _record(yard, accept(yard, services.batch_order(tasks, **told, **_common(body, caller))))
+    return _record(yard, accept(yard, batch_order(tasks, **told, **_common(body, caller))))
 
 
 @router.get("/api/task/graph", scope="task", answers=NO_GRAPH)
@@ -217,7 +218,7 @@ def _request(place: str, task: NodeTask) -> Mapping[str, Any]:
     with within(place):
         check_secrets(task)
     told = next_request(task)
-    return services.node_request(place, {word: value for word, value in told.items() if word not in ("name", "after")})
+    return node_request(place, {word: value for word, value in told.items() if word not in ("name", "after")})
 
 
 def _common(body: GraphBody | BatchBody, caller: Caller) -> dict[str, Any]:

@@ -6,7 +6,8 @@ again, or by the clock, which looks at all nodes of a graph (``go_on``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import TaskyardError
@@ -42,26 +43,29 @@ def after_end(yard: Yard, job: Job) -> None:
 
     The end counts already: nothing is raised. Where AWS does not answer, the clock does it.
     """
-    if job.graph is None or not job.state.terminal:
-        return
-    try:
-        _after_end(yard, job, job.graph)
-    except (*AWS_FAILURES, TaskyardError) as error:
-        logger.warning("a graph is left to the clock", extra={"graph": job.graph, "error": str(error)})
+    if job.graph is not None and job.state.terminal:
+        with _or_the_clock(job.graph):
+            _after_end(yard, job, job.graph)
 
 
 def after_end_again(yard: Yard, job: Job) -> None:
     """The same for a job that was done before: whoever ended it may have died on the way."""
-    if job.graph is None or not job.state.terminal:
-        return
+    if job.graph is not None and job.state.terminal:
+        with _or_the_clock(job.graph):
+            graph = yard.graphs.find(job.graph)
+            if graph is not None and not graph.state.final:
+                go_on(yard, graph)
+
+
+@contextmanager
+def _or_the_clock(graph_id: int) -> Iterator[None]:
+    """Go on with a graph; what fails is left to the clock, and what somebody else has moved meanwhile to them."""
     try:
-        graph = yard.graphs.find(job.graph)
-        if graph is not None and not graph.state.final:
-            go_on(yard, graph)
+        yield
     except GraphRefused:
-        return  # somebody else goes on with it
+        return
     except (*AWS_FAILURES, TaskyardError) as error:
-        logger.warning("a graph is left to the clock", extra={"graph": job.graph, "error": str(error)})
+        logger.warning("a graph is left to the clock", extra={"graph": graph_id, "error": str(error)})
 
 
 def go_on(yard: Yard, graph: Graph, enough_time: Callable[[], bool] = always) -> None:
@@ -92,11 +96,11 @@ def end(yard: Yard, graph: Graph, plan: Plan) -> None:
         (compensation,) = standings(yard, graph, [plan.end])
         sets = {"compensated": compensation is Standing.SUCCEEDED}
     state = _end_of(yard, graph)
-    yard.graphs.move(graph, state, removal_ms(yard, state, now_ms), now_ms, completed_at_ms=now_ms, **sets)
+    yard.graphs.move(graph, state, _removal_ms(yard, state, now_ms), now_ms, completed_at_ms=now_ms, **sets)
     logger.info("graph done", extra={"graph": graph.id, "state": state})
 
 
-def removal_ms(yard: Yard, state: GraphState, now_ms: int) -> int | None:
+def _removal_ms(yard: Yard, state: GraphState, now_ms: int) -> int | None:
     """When the clock removes a graph that ends now, in milliseconds since 1970: as its tasks, as the settings say."""
     chosen = yard.settings
     keep_s = chosen.retention_completed_s if state is GraphState.SUCCESS else chosen.retention_failed_s

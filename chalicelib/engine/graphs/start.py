@@ -129,11 +129,10 @@ def _record(yard: Yard, graph: Graph, waiting: Sequence[Prepared]) -> set[int]:
     Of those that SQS takes now, if they are several, one marker tells the clock; each of the others has its own.
     """
     now_ms = yard.now_ms()
-    together = [place for place, prepared in enumerate(waiting) if _goes_at_once(prepared.job, now_ms)]
-    if len(together) == 1:
-        together = []
-    recorded = [each if place in set(together) else _unsent(each, now_ms) for place, each in enumerate(waiting)]
-    outbox = new_outbox(yard, [recorded[place].job for place in together])
+    at_once = [prepared for prepared in waiting if _goes_at_once(prepared.job, now_ms)]
+    together = at_once if len(at_once) > 1 else []
+    recorded = [each if together and _goes_at_once(each.job, now_ms) else _unsent(each, now_ms) for each in waiting]
+    outbox = new_outbox(yard, [prepared.job for prepared in together])
     actions: list[Action] = [yard.graphs.requiring(graph)]
     actions += [yard.directory.opening_outbox(outbox)] if together else []
     owners: list[int | None] = [None] * len(actions)
@@ -148,7 +147,7 @@ def _record(yard: Yard, graph: Graph, waiting: Sequence[Prepared]) -> set[int]:
             raise GraphRefused from refused
         return {place for place, bad in zip(owners, refused.refused, strict=True) if bad and place is not None}
     if together:
-        empty_outbox(yard, outbox, [recorded[place].travelling for place in together])
+        empty_outbox(yard, outbox, [prepared.travelling for prepared in together])
     for prepared in recorded:
         if prepared.job.wake_at_ms is not None:
             send_marked(yard, prepared.travelling)
