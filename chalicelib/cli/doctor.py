@@ -9,18 +9,17 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from chalicelib.cli.common import REFUSED, choose_deployed, endpoint_option, explained, json_option, stage_option
 from chalicelib.cli.output import show_json
+from chalicelib.local.terminal import say, styled
 
 if TYPE_CHECKING:  # the libraries of AWS are loaded when a command runs, not when it is listed
     from infra.doctor.findings import Finding
     from infra.doctor.installation import Checkout
     from infra.doctor.report import Report
 
-STYLES = {"wrong": "bold red", "warn": "yellow", "unknown": "cyan", "ok": "green"}
+COLORS = {"wrong": "red", "warn": "yellow", "unknown": "cyan", "ok": "green"}
 LEVEL_CHARS = 8  # the longest level and a space
 
 
@@ -66,27 +65,24 @@ def show(report: Report, findings: Iterable[Finding]) -> None:
     """``findings`` by area, each with its remedy below it; then how many there are of each level."""
     from infra.doctor.findings import Level
 
-    console = Console()
     by_area: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_area[finding.area].append(finding)
     for area, group in by_area.items():
-        console.print(Text(area, "bold"))
+        say(area, bold=True)
         for finding in group:
-            console.print(_rendered(finding), soft_wrap=True)
+            _show_finding(finding)
     counts = ", ".join(f"{report.counts[level]} {level}" for level in reversed(Level) if report.counts[level])
-    console.print(Text(f"{report.installation}: {counts}"), soft_wrap=True)
+    say(f"{report.installation}: {counts}")
 
 
-def _rendered(finding: Finding) -> Text:
-    text = Text("  ")
-    text.append(finding.level.ljust(LEVEL_CHARS), STYLES[finding.level])
-    text.append(f"{finding.subject}: {finding.what}: ")
+def _show_finding(finding: Finding) -> None:
+    level = styled(finding.level.ljust(LEVEL_CHARS), sys.stdout, fg=COLORS[finding.level])
     fine = finding.found == finding.expected
-    text.append(finding.found if fine else f"expected {finding.expected}, found {finding.found}")
+    found = finding.found if fine else f"expected {finding.expected}, found {finding.found}"
+    say(f"  {level}{finding.subject}: {finding.what}: {found}")
     if finding.remedy:
-        text.append(f"\n  {' ' * LEVEL_CHARS}{finding.remedy}", "dim")
-    return text
+        say(f"  {' ' * LEVEL_CHARS}{finding.remedy}", dim=True)
 
 
 def _document(report: Report, findings: Iterable[Finding]) -> dict[str, object]:

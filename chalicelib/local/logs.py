@@ -8,10 +8,9 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.text import Text
+from chalicelib.local.terminal import harmless, styled
 
 LOUD = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 TRACE_BEGINS = ("Traceback (most", "  + Exception Group Traceback (most")
@@ -20,21 +19,20 @@ NAMES_EXCEPTION = re.compile(r"(  \| )?[^\W\d]")  # frames are indented further
 SHOWN_KEYS = ("job_id", "type", "handler", "step", "error")
 SHOWN_CHARS = 400
 SUPERVISOR = "up"
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")  # a payload's words must not steer the terminal, nor make a line
 
 
 class Log:
     """Takes lines from any thread.
 
-    With ``file``, every line goes there as a JSON object that names its process in ``process``. With ``console``,
+    With ``file``, every line goes there as a JSON object that names its process in ``process``. With ``screen``,
     structured lines from level WARNING on are shown there in brief, and plain lines, what handlers print, as they are.
     """
 
-    def __init__(self, console: Console | None, file: TextIO | None) -> None:
-        self._console = console
+    def __init__(self, screen: TextIO | None, file: TextIO | None) -> None:
+        self._screen = screen
         self._file = file
         self._lock = threading.Lock()
-        self._prefixes: dict[str, str] = {}  # by process, as the console shows them
+        self._prefixes: dict[str, str] = {}  # by process, as the screen shows them
 
     def lines(self, name: str, texts: Sequence[str]) -> None:
         """A process wrote lines. All of them are one write: who prints much waits for its reader."""
@@ -53,27 +51,25 @@ class Log:
             _write(self._file, lines, self._lock)
 
     def _show(self, lines: Iterable[str]) -> None:
-        if self._console is not None:
-            _write(self._console.file, lines, self._lock)
+        if self._screen is not None:
+            _write(self._screen, lines, self._lock)
 
     def _line(self, name: str, text: str, record: Mapping[str, Any] | None) -> str:
-        """What the console shows of a line; nothing of one that is for the file alone."""
+        """What the screen shows of a line; nothing of one that is for the file alone."""
         if record is None:
             return f"{self._prefix(name)}{_shown(text)}\n"
         if record.get("level") not in LOUD:
             return ""
-        return f"{self._prefix(name)}{self._styled(_shown(_gist(record)), LOUD[record['level']])}\n"
+        return f"{self._prefix(name)}{self._styled(_shown(_gist(record)), fg=LOUD[record['level']])}\n"
 
     def _prefix(self, name: str) -> str:
         if name not in self._prefixes:
-            self._prefixes[name] = self._styled(f"{name}: ", "dim")
+            self._prefixes[name] = self._styled(f"{name}: ", dim=True)
         return self._prefixes[name]
 
-    def _styled(self, text: str, style: str) -> str:
-        assert self._console is not None  # noqa: S101 - only then is anything shown
-        with self._console.capture() as captured:
-            self._console.print(Text(text, style), soft_wrap=True, end="")
-        return captured.get()
+    def _styled(self, text: str, **style: Any) -> str:
+        assert self._screen is not None  # noqa: S101 - only then is anything shown
+        return styled(text, self._screen, **style)
 
 
 def _kept(name: str, record: Mapping[str, Any]) -> str:
@@ -81,11 +77,11 @@ def _kept(name: str, record: Mapping[str, Any]) -> str:
 
 
 def _shown(text: str) -> str:
-    plain = CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    plain = harmless(text)
     return plain if len(plain) <= SHOWN_CHARS else f"{plain[:SHOWN_CHARS]}…"
 
 
-def _write(file: TextIO | IO[str], lines: Iterable[str], lock: threading.Lock) -> None:
+def _write(file: TextIO, lines: Iterable[str], lock: threading.Lock) -> None:
     text = "".join(lines)
     if text:
         with lock:

@@ -16,8 +16,6 @@ from types import FrameType
 from typing import NoReturn, TextIO, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
-from rich.text import Text
 
 from chalicelib import settings
 from chalicelib.core.errors import TaskyardError
@@ -27,6 +25,7 @@ from chalicelib.http.cors import origins
 from chalicelib.local.emulator import HOST
 from chalicelib.local.logs import Log, NoticeHandler
 from chalicelib.local.supervisor import Plan, Supervisor
+from chalicelib.local.terminal import say, styled
 from infra.deploy import target
 from infra.deploy.stages import choose_local_stage
 
@@ -50,19 +49,18 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
     if plan.reload:  # a file saved twice within a second may be taken for its own byte code
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    complaints = Console(stderr=True)
     with ExitStack() as resources:
         try:
             listener = resources.enter_context(_listen(port))
-            log = _log(logs, complaints, resources.enter_context(_log_file(logs)))
+            log = _log(logs, resources.enter_context(_log_file(logs)))
             origins(settings.current().cors_origins)  # the API would refuse them again and again
             queues = declared_queues()
         except (TaskyardError, OSError) as error:
-            complaints.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            _complain(str(error))
             return 1
         supervisor = Supervisor(plan, listener, queues, log)
         banner = partial(_show_banner, plan, listener, queues)
-        return _Session(supervisor, banner, complaints, plan.shutdown_timeout_s).run()
+        return _Session(supervisor, banner, plan.shutdown_timeout_s).run()
 
 
 class PortTaken(TaskyardError):
@@ -72,13 +70,10 @@ class PortTaken(TaskyardError):
 class _Session:
     """One run, from the first process to the last. The main thread listens to signals while others work."""
 
-    def __init__(
-        self, supervisor: Supervisor, show_banner: Callable[[], None], complaints: Console, shutdown_timeout_s: float
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, show_banner: Callable[[], None], shutdown_timeout_s: float) -> None:
         self._supervisor = supervisor
         self._shutdown_timeout_s = shutdown_timeout_s
         self._show_banner = show_banner
-        self._complaints = complaints
         self._signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._stops_asked = 0
 
@@ -89,15 +84,13 @@ class _Session:
         try:
             self._while_attending(self._supervisor.start)
         except (TaskyardError, BotoCoreError, ClientError, OSError) as error:
-            self._complain(str(error))
+            _complain(str(error))
             self._while_attending(self._supervisor.stop)
             return 1
         if not self._stops_asked:
             self._show_banner()
         self._wait_for_the_end()
-        Console().print(
-            f"stopping; running handlers have {self._shutdown_timeout_s:g} s to end (Ctrl-C again kills everything)"
-        )
+        say(f"stopping; running handlers have {self._shutdown_timeout_s:g} s to end (Ctrl-C again kills everything)")
         return 0 if self._while_attending(self._supervisor.stop) else 1
 
     def _wait_for_the_end(self) -> None:
@@ -105,11 +98,8 @@ class _Session:
             self._attend(LOOK_PAUSE_S)
             failure = self._supervisor.failure()
             if failure is not None:
-                self._complain(failure)
+                _complain(failure)
                 self._end_now(1)
-
-    def _complain(self, text: str) -> None:
-        self._complaints.print(text, style="red", markup=False, highlight=False, soft_wrap=True)
 
     def _caught(self, signal_number: int, _frame: FrameType | None) -> None:
         self._signals.put(signal_number)  # the one queue that a signal handler may use
@@ -143,10 +133,9 @@ class _Session:
 
 def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Sequence[Band]]) -> None:
     """Say what runs where."""
-    console = Console()
     api = "http://{}:{}".format(*listener.getsockname()[:2])
     lanes = sum(len(bands) for bands in queues.values())
-    console.print("Taskyard is up.", style="bold")
+    say("Taskyard is up.", bold=True)
     for label, text in (
         ("API", api),
         ("docs", f"{api}/docs"),
@@ -155,7 +144,11 @@ def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Seque
         ("workers", f"{plan.workers}, on {lanes} lanes of {', '.join(sorted(queues))}"),
         ("stop", "Ctrl-C"),
     ):
-        console.print(Text.assemble(f"  {label:<9}", (text, "cyan")), soft_wrap=True)
+        say(f"  {label:<9}{styled(text, sys.stdout, fg='cyan')}")
+
+
+def _complain(text: str) -> None:
+    say(text, sys.stderr, fg="red")
 
 
 def _listen(port: int) -> socket.socket:
@@ -174,9 +167,9 @@ def _log_file(logs: str | None) -> AbstractContextManager[TextIO | None]:
     return open(logs, "a", encoding="utf-8")
 
 
-def _log(logs: str | None, complaints: Console, file: TextIO | None) -> Log:
+def _log(logs: str | None, file: TextIO | None) -> Log:
     """Where the children's lines go, and this process's own warnings with them."""
-    log = Log(None if logs == TO_STDERR else complaints, file)
+    log = Log(None if logs == TO_STDERR else sys.stderr, file)
     logging.getLogger("chalicelib.local").addHandler(NoticeHandler(log))
     # More lanes than connections in a pool: each is then made anew, which is no reason to worry anybody.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

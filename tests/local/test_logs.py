@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from chalicelib.local.logs import SHOWN_CHARS, Log, NoticeHandler
 
@@ -27,7 +26,7 @@ def file() -> io.StringIO:
 
 @pytest.fixture
 def log(screen: io.StringIO, file: io.StringIO) -> Log:
-    return Log(Console(file=screen, width=40), file)
+    return Log(screen, file)
 
 
 def kept(file: io.StringIO) -> list[Any]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
-from rich.console import Console
 
 from chalicelib.local.supervisor import Supervisor
 from chalicelib.local.up import KILLED_EXIT_CODE, STOP_SIGNALS, _Session
@@ -60,7 +59,7 @@ def test_a_second_signal_kills_everything_though_another_thread_was_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "_exit", sys.exit)
-    session = _Session(cast(Supervisor, cast(Any, Interrupted())), lambda: None, Console(stderr=True), PATIENCE_S)
+    session = _Session(cast(Supervisor, cast(Any, Interrupted())), lambda: None, PATIENCE_S)
     session._signals = Bounded()
     with pytest.raises(SystemExit) as ended:
         session.run()
