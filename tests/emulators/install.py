@@ -60,6 +60,14 @@ def install(cache: Path, say: Callable[[str], None]) -> Installed:
         return Installed(_localstack(cache, say), _dynamodb_local(cache, say), java)
 
 
+def install_dynamodb_local(cache: Path, say: Callable[[str], None]) -> Installed:
+    """The same without LocalStack: its interpreter is this one, which cannot run it. Raises ``Missing``."""
+    java = find_java()
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone_in(cache):
+        return Installed(Path(sys.executable), _dynamodb_local(cache, say), java)
+
+
 def _localstack(cache: Path, say: Callable[[str], None]) -> Path:
     wanted = LOCALSTACK_WANTED.read_bytes() + LOCALSTACK_LOCK.read_bytes()
     folder = cache / f"localstack-{hashlib.sha256(wanted).hexdigest()[:12]}"

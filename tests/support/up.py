@@ -69,14 +69,16 @@ class Service(Client):
 
 
 @contextmanager
-def running(tmp_path: Path, *options: str, folder: Path | None = None, **environment: str) -> Iterator[Service]:
+def running(
+    tmp_path: Path, *options: str, folder: Path | None = None, python: str = sys.executable, **environment: str
+) -> Iterator[Service]:
     """`taskyard up` on a free port, ready to answer; ended in the end.
 
-    It runs in ``folder``, by default the current one.
+    It runs in ``folder``, by default the current one, by the interpreter ``python``.
     """
     log = tmp_path / "up.log"
-    port = _free_port()
-    command = [sys.executable, "-m", "chalicelib.cli.main", "up", "--port", str(port), *options]
+    port = free_port()
+    command = [python, "-m", "chalicelib.cli.main", "up", "--port", str(port), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, cwd=folder, env={**clean_environment(), **environment}
@@ -98,7 +100,8 @@ def _answers(service: Service) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,89 @@
+"""A process with all that it has started: what CPU it takes, by role; held still, and ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.processes import descendants
+
+TICKS_A_S = os.sysconf("SC_CLK_TCK")
+QUIET_WINDOW_S = 0.5
+QUIET_SHARE = 0.15  # of a core: what an idle service takes
+QUIET_DEADLINE_S = 60.0
+ROLES = (r"\bfunction_process (\w+)", r"\b(\w+)_process\b")
+
+
+def cpu_s_of(stat: str) -> float:
+    """The CPU in seconds of a process and of its children that have ended, from its line in /proc/PID/stat.
+
+    Fields 14 to 17 of proc(5): utime, stime, cutime, cstime. The name, in brackets, may hold anything.
+    """
+    fields = stat.rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS_A_S
+
+
+def role_of(command: str) -> str:
+    """What a process of Taskyard's does, by its command line; of any other, ``others``."""
+    found = next(filter(None, (re.search(role, command) for role in ROLES)), None)
+    return found[1] if found else "others"
+
+
+@dataclass(slots=True)
+class Family:
+    """A process and all below it. ``head`` is the role of the first one."""
+
+    process: subprocess.Popen[bytes]
+    head: str
+
+    def roles(self) -> dict[int, str]:
+        """The role of each process that runs."""
+        below = {pid: role_of(command) for pid, command in descendants(self.process.pid).items()}
+        return {self.process.pid: self.head, **below}
+
+    def cpu_s(self, roles: Mapping[int, str]) -> dict[str, float]:
+        """What CPU each role has taken until now."""
+        taken: defaultdict[str, float] = defaultdict(float)
+        for pid, role in roles.items():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                taken[role] += cpu_s_of(Path(f"/proc/{pid}/stat").read_text())
+        return dict(taken)
+
+    def await_quiet(self) -> None:
+        """Wait until all of them together are all but idle."""
+        deadline_at_s = time.monotonic() + QUIET_DEADLINE_S
+        roles, taken_s = self.roles(), float("inf")
+        while taken_s > QUIET_SHARE * QUIET_WINDOW_S:
+            assert time.monotonic() < deadline_at_s, f"{self.head} does not come to rest"
+            before = sum(self.cpu_s(roles).values())
+            time.sleep(QUIET_WINDOW_S)
+            taken_s = sum(self.cpu_s(roles).values()) - before
+
+    @contextmanager
+    def held_still(self, but: Collection[str] = ()) -> Iterator[None]:
+        """Let none of them run within the block, except those of some roles."""
+        pids = [pid for pid, role in self.roles().items() if role not in but]
+        _send(signal.SIGSTOP, pids)
+        try:
+            yield
+        finally:
+            _send(signal.SIGCONT, reversed(pids))
+
+    def kill(self) -> None:
+        """End them all."""
+        _send(signal.SIGKILL, list(self.roles()))
+        self.process.wait()
+
+
+def _send(number: signal.Signals, pids: Collection[int] | Iterator[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -1,0 +1,1 @@
+"""What Taskyard's workers load for the comparison: TASKYARD_HANDLERS names this package."""

@@ -1,0 +1,131 @@
+"""Where a contender runs: an emulator of its own, a file of marks, and programs in the build's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.head_to_head.emulator import PROGRAMS, PROJECT, MeteredEmulator, metered_emulator
+from tests.benchmarks.head_to_head.family import Family
+from tests.benchmarks.head_to_head.programs import marks
+from tests.support.processes import clean_environment
+from tests.support.waiting import until
+
+WORK_DEADLINE_S = 900.0
+NS_A_S = 1e9
+AWS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+TASKYARD = {"TASKYARD_STAGE": "local", "TASKYARD_INDEX_SHARDS": "1", "TASKYARD_HANDLERS": "yard_handlers"}
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A checkout of this project, the interpreter that runs it, and the variables that it is given."""
+
+    root: Path = PROJECT
+    python: str = sys.executable
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a contender is given for one round: so many ``jobs``, a folder, an emulator."""
+
+    jobs: int
+    folder: Path
+    emulator: MeteredEmulator
+
+    def environment(self, build: Build) -> dict[str, str]:
+        """The variables of a build's processes."""
+        own = {
+            "AWS_ENDPOINT_URL": self.emulator.url,
+            "PYTHONPATH": os.pathsep.join([str(build.root), str(PROGRAMS)]),
+            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "bytecode"),  # nothing is left in a checkout
+            marks.VARIABLE: str(self._marks),
+        }
+        return {**clean_environment(), **AWS, **TASKYARD, **own, **build.variables}
+
+    def run(self, build: Build, program: str, *arguments: object) -> dict[str, Any]:
+        """Run one of the programs to its end; returns the figures that it reports."""
+        command = [build.python, str(PROGRAMS / program), *map(str, arguments)]
+        run = subprocess.run(
+            command, env=self.environment(build), cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == 0, f"{program} failed:\n{run.stdout[-2_000:]}{run.stderr[-4_000:]}"
+        figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+        return figures
+
+    def consume(self, family: Family, ready_s: float, build: Build, publish: str, counted: Any) -> Figures:
+        """Let a service that is at rest work on a backlog that is published while it is held still.
+
+        ``publish`` is the program that publishes; ``counted`` returns how many jobs the service knows to be done.
+        """
+        family.await_quiet()
+        with family.held_still():
+            published = self.run(build, publish, self.jobs)
+            roles = family.roles()
+            cpu_before, before = family.cpu_s(roles), self.emulator.reading()
+            began_ns = time.time_ns()
+        until(lambda: self._done(family) >= self.jobs, WORK_DEADLINE_S)
+        cpu_after, after = self._at_rest(family, counted)
+        stamps = self._stamps()
+        assert len(stamps) == self.jobs, f"{len(stamps)} runs of {self.jobs} jobs"
+        cpu_ms = {role: 1_000 * (cpu_after.get(role, 0) - cpu_before.get(role, 0)) / self.jobs for role in cpu_after}
+        work_s = (stamps[-1] - began_ns) / NS_A_S
+        return {
+            "cpu_ms": sum(cpu_ms.values()),
+            **{f"cpu_ms of {role}": value for role, value in cpu_ms.items()},
+            "emulator_cpu_ms": 1_000 * (after.cpu_s - before.cpu_s) / self.jobs,
+            "requests": (after.requests - before.requests) / self.jobs,
+            "rate": (len(stamps) - 1) * NS_A_S / (stamps[-1] - stamps[0]),
+            "rate with start": self.jobs / (ready_s + work_s),
+            "published rate": published["rate"],
+            "published requests": published["requests"],
+        }
+
+    def _at_rest(self, family: Family, counted: Any) -> tuple[dict[str, float], Any]:
+        """What the service and the emulator took until the service had counted every job and come to rest."""
+        deadline_at_s = time.monotonic() + WORK_DEADLINE_S
+        while time.monotonic() < deadline_at_s:
+            family.await_quiet()
+            taken = family.cpu_s(family.roles()), self.emulator.reading()
+            if counted() == self.jobs:
+                return taken
+        raise AssertionError(f"{counted()} of {self.jobs} jobs are counted")
+
+    @property
+    def _marks(self) -> Path:
+        return self.folder / "marks"
+
+    def _done(self, family: Family) -> int:
+        assert family.process.poll() is None, f"{family.head} has ended"
+        return self._marks.stat().st_size // marks.STAMP.size if self._marks.exists() else 0
+
+    def _stamps(self) -> list[int]:
+        """When the jobs were done, in nanoseconds since 1970, in order."""
+        return sorted(stamp for (stamp,) in marks.STAMP.iter_unpack(self._marks.read_bytes()))
+
+
+@contextmanager
+def scene(jobs: int, scratch: Path) -> Iterator[Scene]:
+    """A scene with an emulator that has nothing in it yet."""
+    folder = Path(tempfile.mkdtemp(dir=scratch))
+    with metered_emulator(folder) as emulator:
+        yield Scene(jobs, folder, emulator)
+    shutil.rmtree(folder)
