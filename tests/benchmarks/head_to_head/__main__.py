@@ -28,7 +28,7 @@ from tests.benchmarks.head_to_head.once import ONCE
 from tests.benchmarks.head_to_head.scene import Build, Figures, scene
 from tests.emulators.errors import Missing
 
-IN_ROUNDS = ("worker", "up", "enqueue", "http")
+IN_ROUNDS = ("worker", "up", "enqueue", "http", "idle")
 GROUPS = (*IN_ROUNDS, *ONCE)
 JOBS_MIN = 100
 BY_DEFAULT = tuple(group for group in GROUPS if group != "install")

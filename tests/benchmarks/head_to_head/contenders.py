@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.settings import Settings
@@ -23,6 +24,10 @@ from tests.support.waiting import until
 WORKERS = 4
 SINGLES = 200  # jobs that are published one a call
 QUEUE = "celery"
+TOPIC = "trivial"
+IDLE_S = 20
+IDLE_JOBS = 10
+NS_A_MS = 1e6
 LIGHT = {"HEAD_TO_HEAD_LIGHT": "1"}
 BOTO3 = {"TASKYARD_AWS_CLIENT": "boto3"}
 
@@ -53,6 +58,7 @@ def contenders(against: Build | None, celery_python: Callable[[], Path]) -> Iter
     yield Contender("celery", {"worker", "up"}, lambda scene: celery(celery_python(), "late", scene))
     yield Contender("celery early ack", {"up"}, lambda scene: celery(celery_python(), "early", scene))
     yield Contender("enqueue", {"enqueue", "up"}, partial(enqueue, this))
+    yield Contender("idle", {"idle"}, partial(idle, this))
     yield Contender("enqueue over HTTP", {"http"}, partial(enqueue_over_http, this))
 
 
@@ -116,6 +122,30 @@ def enqueue_over_http(build: Build, scene: Scene) -> Figures:
         family.await_quiet()
         with family.held_still(but={"api"}):
             return _against_bare(scene.run(build, "enqueue.py", SINGLES, service.url))
+
+
+def idle(build: Build, scene: Scene) -> Figures:
+    """What `taskyard up` takes while nobody uses it, and how soon it starts a job then."""
+    with _up(build, scene) as (service, family, _):
+        family.await_quiet()
+        roles = family.roles()
+        cpu_before, before = family.cpu_s(roles), scene.emulator.reading()
+        time.sleep(IDLE_S)
+        cpu_after, after = family.cpu_s(roles), scene.emulator.reading()
+        waits_ms = []
+        for number in range(IDLE_JOBS):
+            family.await_quiet()
+            service.post("/mq/message/publish", {"topic": TOPIC, "payload": {}})
+            published_ns = time.time_ns()
+            scene.await_done(family, number + 1)
+            waits_ms.append((scene.stamps()[-1] - published_ns) / NS_A_MS)
+    return {
+        "percent of a core": 100 * (sum(cpu_after.values()) - sum(cpu_before.values())) / IDLE_S,
+        "emulator's percent of a core": 100 * (after.cpu_s - before.cpu_s) / IDLE_S,
+        "requests a minute": 60 * (after.requests - before.requests) / IDLE_S,
+        "ms to a start": median(waits_ms),
+        "ms to the slowest start": max(waits_ms),
+    }
 
 
 def _against_bare(told: dict[str, Figures]) -> Figures:

@@ -82,9 +82,9 @@ class Scene:
             roles = family.roles()
             cpu_before, before = family.cpu_s(roles), self.emulator.reading()
             began_ns = time.time_ns()
-        until(lambda: self._done(family) >= self.jobs, WORK_DEADLINE_S)
+        self.await_done(family, self.jobs)
         cpu_after, after = self._at_rest(family, counted)
-        stamps = self._stamps()
+        stamps = self.stamps()
         assert len(stamps) == self.jobs, f"{len(stamps)} runs of {self.jobs} jobs"
         cpu_ms = {role: 1_000 * (cpu_after.get(role, 0) - cpu_before.get(role, 0)) / self.jobs for role in cpu_after}
         work_s = (stamps[-1] - began_ns) / NS_A_S
@@ -98,6 +98,14 @@ class Scene:
             "published rate": published["rate"],
             "published requests": published["requests"],
         }
+
+    def await_done(self, family: Family, jobs: int) -> None:
+        """Wait until so many jobs are done."""
+        until(lambda: self._done(family) >= jobs, WORK_DEADLINE_S)
+
+    def stamps(self) -> list[int]:
+        """When the jobs were done, in nanoseconds since 1970, in order."""
+        return sorted(stamp for (stamp,) in marks.STAMP.iter_unpack(self._marks.read_bytes()))
 
     def _at_rest(self, family: Family, counted: Any) -> tuple[dict[str, float], Any]:
         """What the service and the emulator took until the service had counted every job and come to rest."""
@@ -116,10 +124,6 @@ class Scene:
     def _done(self, family: Family) -> int:
         assert family.process.poll() is None, f"{family.head} has ended"
         return self._marks.stat().st_size // marks.STAMP.size if self._marks.exists() else 0
-
-    def _stamps(self) -> list[int]:
-        """When the jobs were done, in nanoseconds since 1970, in order."""
-        return sorted(stamp for (stamp,) in marks.STAMP.iter_unpack(self._marks.read_bytes()))
 
 
 @contextmanager
