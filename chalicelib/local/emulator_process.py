@@ -29,6 +29,7 @@ from typing import NoReturn, cast
 from chalicelib.local import emulator_indexes
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_apis import import_apis
+from chalicelib.local.emulator_changes import ChangeBell
 from chalicelib.local.emulator_code import share_code
 from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
@@ -115,7 +116,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     counter = WriteCounter(ministack)
     saver = StateSaver(Snapshot(home.state), counter) if home else None
     gated = SaveGate(counter, saver) if saver else counter
-    load = LoadWatch(LoopbackGuard(gated, port), on_failure=lambda: _leave(1, scratch))
+    load = LoadWatch(LoopbackGuard(ChangeBell(gated, counter), port), on_failure=lambda: _leave(1, scratch))
     tasks = {
         asyncio.create_task(_stop_requested()),
         asyncio.create_task(_serve(load, listening_fd)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from chalicelib.local.children import Child, Incarnation
@@ -11,6 +12,7 @@ from chalicelib.local.function_process import INTERRUPT, WIND_UP
 from chalicelib.local.lambda_events import Event
 
 START_LIMIT_S = 120.0  # for a process that is being replaced, perhaps more than once
+RECEIVE_LIMIT_S = 60.0  # to delete one batch and to receive another, with all tries: a process that takes longer hangs
 
 
 class InvocationFailed(Exception):
@@ -50,28 +52,58 @@ class Environment:
 
     def invoke(self, event: Event) -> Any:
         """What the function returns for ``event``; raises ``InvocationFailed``."""
-        request = {"request_id": str(uuid.uuid4()), "event": event, "timeout_ms": self._timeout_s * 1_000}
+        with self._serving_one():
+            return _result(self._asked({"event": event}, self._timeout_s)[1])
+
+    def work(self, batch: Mapping[str, Any], begun: Callable[[int], None]) -> None:
+        """Let the function work on a batch, which its process may have to receive (see `function_process`).
+
+        ``begun`` hears how many messages there are, before the function's time begins to run. Raises
+        ``InvocationFailed``.
+        """
+        with self._serving_one():
+            incarnation, answer = self._asked(batch, RECEIVE_LIMIT_S)
+            begun(answer["begun"])
+            if answer["begun"]:
+                try:
+                    _result(self._heard(incarnation, self._timeout_s))
+                except (EOFError, OSError) as error:
+                    raise self._ended(incarnation) from error
+
+    @contextmanager
+    def _serving_one(self) -> Iterator[None]:
         try:
-            answer = self._answer(request)
+            yield
         finally:
             self._serving = None
-        if "error" in answer:
-            raise InvocationFailed("it raised {type}: {message}".format_map(answer["error"]))
-        return answer["result"]
 
-    def _answer(self, request: Any) -> Any:
+    def _asked(self, request: Mapping[str, Any], limit_s: float) -> tuple[Incarnation, Any]:
+        """The first answer to a request, and the process that gave it."""
+        document = {"request_id": str(uuid.uuid4()), "timeout_ms": self._timeout_s * 1_000, **request}
         while True:
             self._serving = incarnation = self.child.ready(START_LIMIT_S)
             if incarnation is None:
                 raise InvocationFailed("its process did not start")
             try:
-                incarnation.channel.send(request)
-                return incarnation.channel.receive(self._timeout_s)
-            except TimeoutError as error:
-                self.child.abandon(incarnation)
-                raise InvocationFailed(f"it took longer than {self._timeout_s} s and was killed") from error
+                incarnation.channel.send(document)
+                return incarnation, self._heard(incarnation, limit_s)
             except (EOFError, OSError) as error:
-                if self.child.is_retired(incarnation):  # it was renewed before it could take the event
-                    continue
-                self.child.abandon(incarnation)
-                raise InvocationFailed("its process ended") from error
+                if not self.child.is_retired(incarnation):  # else it was renewed before it could take the request
+                    raise self._ended(incarnation) from error
+
+    def _heard(self, incarnation: Incarnation, limit_s: float) -> Any:
+        try:
+            return incarnation.channel.receive(limit_s)
+        except TimeoutError as error:
+            self.child.abandon(incarnation)
+            raise InvocationFailed(f"it took longer than {limit_s} s and was killed") from error
+
+    def _ended(self, incarnation: Incarnation) -> InvocationFailed:
+        self.child.abandon(incarnation)
+        return InvocationFailed("its process ended")
+
+
+def _result(answer: Mapping[str, Any]) -> Any:
+    if "error" in answer:
+        raise InvocationFailed("it raised {type}: {message}".format_map(answer["error"]))
+    return answer["result"]

@@ -7,6 +7,10 @@ It greets on its channel once the app is imported (see ``standby``). Then each r
 when the function raises. The function runs in the main thread, because only there a signal can interrupt it; the
 channel is read beside it, so that the process ends with its parent, at once.
 
+A request with a ``queue`` in it is for a batch of SQS messages. Without an event, up to ``most`` messages are received
+first, hidden for ``hide_s``. Before its other answer comes ``{"begun"}``: how many messages there are; where there are
+none, nothing else follows. What succeeded is deleted.
+
 Two more documents say that the process is to end, and are not answered: ``{"order": "wind up"}``, from which on it
 begins no further job (see ``engine.shutting_down``), and ``{"order": "interrupt"}``, which ends the handler that runs.
 SIGTERM ends an idle process at once, and a busy one when its invocation is over; it winds up until then.
@@ -21,14 +25,23 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
-from chalicelib import settings
+from chalicelib import aws, settings
+from chalicelib.core.errors import Unavailable
+from chalicelib.core.lanes import Band, Lane
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.engine.worker import shutdown, watchdog
+from chalicelib.functions.events import received
 from chalicelib.local import channel as channels
 from chalicelib.local import functions, standby
+from chalicelib.local.batches import Message, Queue, receive, succeeded
 from chalicelib.local.channel import Channel
 from chalicelib.local.child_logging import log_as_json
+from chalicelib.local.lambda_events import Event, sqs_event
+from chalicelib.queue.sqs import SqsTransport
 
 Document = dict[str, Any]
 WIND_UP = "wind up"
@@ -56,7 +69,10 @@ def main() -> None:
     while not ending.is_set():
         request = requests.get()
         busy.set()
-        channel.send(_answer(name, function, request))
+        if "queue" in request:
+            _work(channel, partial(_answer, name, function), request)
+        else:
+            channel.send(_answer(name, function, request))
         busy.clear()
     _end_with_all_it_started()
 
@@ -92,6 +108,41 @@ def _end_with_all_it_started() -> None:
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(channels.EXIT_CODE)
+
+
+def _work(channel: Channel, answer: Callable[[Document], Document], request: Document) -> None:
+    """A batch. It is answered before what succeeded is deleted, so that meanwhile the next one is on its way."""
+    queue = Queue(**request["queue"])
+    event = request["event"] or _received(queue, request)
+    channel.send({"begun": len(event["Records"])})
+    if event["Records"]:
+        answered = answer({**request, "event": event})
+        channel.send(answered)
+        if "result" in answered:
+            _delete(queue, succeeded(event, answered["result"]))
+
+
+def _received(queue: Queue, request: Document) -> Event:
+    """The event of what there is to receive; of nothing, where that fails or this process shall begin nothing more."""
+    messages: Sequence[Message] = []
+    if not shutdown.stopping.is_set():
+        try:
+            messages = receive(aws.client("sqs"), queue, request["most"], request["hide_s"])
+        except aws.FAILURES as error:
+            logger.warning("%s cannot be read: %s", queue.name, error)
+    return sqs_event(messages, queue.arn)
+
+
+def _delete(queue: Queue, event: Event) -> None:
+    try:
+        _transport().delete(received(event))
+    except (*aws.FAILURES, Unavailable) as error:
+        logger.warning("settled messages of %s come back: %s", queue.name, error)
+
+
+@cache
+def _transport() -> SqsTransport:
+    return SqsTransport(aws.client("sqs"), settings.current().base_name, Lane(DEFAULT_POOL, Band.NORMAL))
 
 
 def _answer(name: str, function: functions.Function, request: Document) -> Document:

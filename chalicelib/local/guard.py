@@ -8,6 +8,7 @@ Origin or Sec-Fetch-Site header or by a foreign Host header. AWS SDKs, curl and 
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
@@ -100,6 +101,7 @@ class WriteCounter:
     def __init__(self, app: AsgiApp) -> None:
         self._app = app
         self.writes = 0
+        self.written = asyncio.Event()  # set by every write; who waits for the next one clears it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or is_read(scope):
@@ -117,6 +119,7 @@ class WriteCounter:
         finally:
             if not (action_of(scope) == "ReceiveMessage" and answered_bytes <= _EMPTY_JSON_BYTES):
                 self.writes += 1
+                self.written.set()
 
 
 def is_read(scope: Scope) -> bool:

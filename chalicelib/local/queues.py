@@ -1,54 +1,45 @@
-"""Reading several SQS queues in a strict order: the first that holds messages is the one that is read.
+"""Several SQS queues in a strict order: what comes is handed to whoever is free, the first queue that holds any first.
 
-While a worker is free and all queues are empty, every queue is asked to wait for a message (a long poll each), so
-that a new one is there within a tenth of a second and an idle machine stays idle. What such a poll brings when no
-worker is free any more goes back to its queue at once.
+A queue that is believed empty is watched by a long poll. What that brings is shared out among those who wait, or kept
+for the next who asks. A queue that brought a full batch, or brought anything while nobody waited, is believed to hold
+more: whoever asks next is told to receive from it, and the queue is watched again once that finds less than it asked
+for. So a burst costs a receive for each batch, and an empty queue one request in ``wait_s``.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Container, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.local.batches import Message, Queue, receive
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received, Transport
 
-WAIT_S = 1  # of a long poll: stopping takes up to this long
+LONG_WAIT_S = 20  # as long as SQS holds a receive
+SHORT_WAIT_S = 1  # so long a stop may take where an abandoned poll would swallow messages
 ERROR_PAUSE_S = 1.0
-POLLERS_MAX = 1_000  # threads for long polls; there are as many as queues
+BATCH_S = 1.0  # what a batch may take: so long a worker may sit on work that another is free for
+KEPT_SHARE = 2  # of the hiding: messages are kept for half of it, then they go back to their queue
 
 logger = logging.getLogger(__name__)
 
-Message = Mapping[str, Any]  # as ReceiveMessage answers it
-
 
 @dataclass(frozen=True, slots=True)
-class Queue:
-    """An SQS queue."""
-
-    name: str
-    arn: str
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Messages of one queue."""
+class Assignment:
+    """Work for one who is free: messages of a queue, or, if there are none, to receive up to ``most`` from it."""
 
     queue: Queue
-    messages: Sequence[Message]
-
-    def without(self, message_ids: Container[str]) -> Batch:
-        """The batch without the messages of these ids."""
-        return Batch(self.queue, [message for message in self.messages if message["MessageId"] not in message_ids])
+    most: int
+    hide_s: int
+    messages: Sequence[Message] = ()
 
     def received(self) -> list[Received]:
         """The messages as the transport settles them."""
@@ -58,11 +49,28 @@ class Batch:
         ]
 
 
+@dataclass(slots=True, eq=False)
+class _Door:
+    """What is known of a queue."""
+
+    queue: Queue
+    holds_more: bool = False  # beyond what was brought
+    brought: list[Message] = field(default_factory=list)
+    brought_at_s: float = 0.0  # monotonic
+    job_s: float | None = None  # what a job took lately
+    watcher: threading.Thread | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is work behind it."""
+        return self.holds_more or bool(self.brought)
+
+
 class OrderedQueues:
     """Queues in ranks, those of the first rank being read before those of the second.
 
-    Queues of one rank take turns. A received message is hidden for ``hide_s`` seconds. Any number of threads may ask
-    for batches of up to ``most`` messages; a batch is shared out among those that wait for one.
+    Queues of one rank take turns. A received message is hidden for ``hide_s`` seconds, a poll waits for up to
+    ``wait_s``. Any number of threads may ask for work. With ``carried``, they are never told to receive themselves.
     """
 
     def __init__(
@@ -71,133 +79,171 @@ class OrderedQueues:
         transport: Transport,
         ranks: Sequence[Sequence[Queue]],
         hide_s: int,
+        *,
         most: int = BATCH_MAX_MESSAGES,
+        wait_s: int = LONG_WAIT_S,
+        carried: bool = False,
     ) -> None:
         self._sqs = sqs
         self._transport = transport
-        self._ranks = [list(rank) for rank in ranks]
+        self._ranks = [[_Door(queue) for queue in rank] for rank in ranks]
         self._hide_s = hide_s
         self._most = most
+        self._wait_s = wait_s
+        self._carried = carried
         self._stopping = threading.Event()
-        self._turn = threading.Lock()  # one thread at a time looks for messages
-        self._changed = threading.Condition()  # guards what follows
+        self._changed = threading.Condition()  # guards the doors, and what follows
         self._seekers = 0
-        self._polled: set[Queue] = set()
-        self._arrived: dict[Queue, list[Message]] = {}
-        self._pollers = ThreadPoolExecutor(POLLERS_MAX, thread_name_prefix="long-poll")
+
+    def start(self) -> None:
+        """Begin to watch every queue."""
+        with self._changed:
+            for door in self._doors():
+                if door.watcher is None:
+                    name = f"{door.queue.name}-watcher"
+                    door.watcher = threading.Thread(target=self._watch, args=(door,), name=name, daemon=True)
+                    door.watcher.start()
 
     def extend(self, ranks: Sequence[Sequence[Queue]]) -> None:
         """Read further queues, too: those of ``ranks``, of which there are as many as before, that are not read yet."""
         with self._changed:
-            self._ranks = [
-                [*known, *(queue for queue in more if queue not in known)]
-                for known, more in zip(self._ranks, ranks, strict=True)
-            ]
-            self._changed.notify_all()
+            for known, more in zip(self._ranks, ranks, strict=True):
+                there = {door.queue for door in known}
+                known += [_Door(queue) for queue in more if queue not in there]
+        self.start()
 
-    def next_batch(self) -> Batch | None:
-        """Messages of the first queue that holds any; waits for them. None once reading was stopped."""
-        with self._seeking(), self._turn:
-            while not self._stopping.is_set():
-                if self._sweep() or self._arrival():
-                    return self._share()
-        return None
+    def alive(self) -> bool:
+        """Whether every queue is watched."""
+        return all(door.watcher is not None and door.watcher.is_alive() for door in self._doors())
 
-    def delete(self, batch: Batch) -> None:
-        """Delete messages; raises what the transport raises."""
-        self._transport.delete(batch.received())
+    def next_work(self) -> Assignment | None:
+        """Work of the first queue that has any; waits for it. None once reading was stopped."""
+        while True:
+            with self._seeking():
+                self._changed.wait_for(lambda: self._stopping.is_set() or any(door.is_open for door in self._doors()))
+                if self._stopping.is_set():
+                    return None
+                door = next(door for door in self._doors() if door.is_open)
+                if not self._is_stale(door):
+                    return self._assigned(door)
+                door.holds_more = not self._carried
+                stale = self._emptied(door)
+            self.give_back(stale)
 
-    def give_back(self, batch: Batch) -> None:
+    def received(self, work: Assignment, count: int) -> None:
+        """Whoever was told to receive found ``count`` messages: fewer than asked for mean that no more are there."""
+        if count < work.most and not work.messages:
+            with self._changed:
+                self._door(work.queue).holds_more = False
+                self._changed.notify_all()
+
+    def took(self, queue: Queue, job_s: float) -> None:
+        """A job of the queue's latest batch took ``job_s`` on average."""
+        with self._changed:
+            door = self._door(queue)
+            door.job_s = job_s if door.job_s is None else (door.job_s + job_s) / 2
+
+    def give_back(self, work: Assignment) -> None:
         """Show messages again at once."""
-        try:
-            self._transport.hide(batch.received(), 0)
-        except (BotoCoreError, ClientError, Unavailable) as error:
-            logger.warning("messages of %s come back in %s s only: %s", batch.queue.name, self._hide_s, error)
+        if work.messages:
+            try:
+                self._transport.hide(work.received(), 0)
+            except (BotoCoreError, ClientError, Unavailable) as error:
+                logger.warning("messages of %s come back in %s s only: %s", work.queue.name, self._hide_s, error)
 
     def stop(self) -> None:
-        """Receive nothing more; returns when no receive is under way."""
+        """Hand out nothing more, and give back what is kept.
+
+        Long polls are left to themselves: what they still bring goes back. Short ones are waited for.
+        """
         self._stopping.set()
         with self._changed:
+            kept = [self._emptied(door) for door in self._doors()]
             self._changed.notify_all()
-        self._pollers.shutdown()
+        for work in kept:
+            self.give_back(work)
+        if self._wait_s <= SHORT_WAIT_S:
+            for door in self._doors():
+                if door.watcher is not None:
+                    door.watcher.join()
+
+    # -- handing out --------------------------------------------------------------------------------
 
     @contextmanager
     def _seeking(self) -> Iterator[None]:
-        """Count a thread that wants messages; the last to leave gives back what nobody took."""
         with self._changed:
             self._seekers += 1
-        try:
-            yield
-        finally:
-            with self._changed:
+            try:
+                yield
+            finally:
                 self._seekers -= 1
-                unwanted, self._arrived = ({}, self._arrived) if self._seekers else (self._arrived, {})
-            for queue, messages in unwanted.items():
-                self.give_back(Batch(queue, messages))
 
-    def _sweep(self) -> bool:
-        """Ask one queue after the other, without waiting; true at the first that holds messages."""
-        for rank in self._ranks:
-            rank[:] = [*rank[1:], *rank[:1]]
-            for queue in rank:
-                if queue in self._arrived or self._keep(queue, self._receive(queue, wait_s=0)):
-                    return True
-        return False
+    def _is_stale(self, door: _Door) -> bool:
+        kept_s = time.monotonic() - door.brought_at_s
+        return bool(door.brought) and kept_s > self._hide_s / KEPT_SHARE
 
-    def _arrival(self) -> bool:
-        """Let all queues wait for messages; true when any have come, false when reading was stopped."""
+    def _assigned(self, door: _Door) -> Assignment:
+        rank = next(rank for rank in self._ranks if door in rank)
+        rank.remove(door)
+        rank.append(door)
+        most = batch_size(door.job_s, self._most)
+        if not door.brought:
+            return Assignment(door.queue, most, self._hide_s)
+        share = self._most if self._carried else min(most, -(-len(door.brought) // self._seekers))
+        messages, door.brought = door.brought[:share], door.brought[share:]
+        self._changed.notify_all()
+        return Assignment(door.queue, most, self._hide_s, messages)
+
+    def _emptied(self, door: _Door) -> Assignment:
+        messages, door.brought = door.brought, []
+        return Assignment(door.queue, self._most, self._hide_s, messages)
+
+    def _doors(self) -> Iterator[_Door]:
+        return chain.from_iterable(self._ranks)
+
+    def _door(self, queue: Queue) -> _Door:
+        return next(door for door in self._doors() if door.queue == queue)
+
+    # -- watching -----------------------------------------------------------------------------------
+
+    def _watch(self, door: _Door) -> None:
+        while self._is_to_be_polled(door):
+            messages = self._poll(door.queue)
+            if not self._kept(door, messages):
+                self.give_back(Assignment(door.queue, self._most, self._hide_s, messages))
+
+    def _is_to_be_polled(self, door: _Door) -> bool:
+        """Wait until the queue is believed empty; false once reading was stopped."""
         with self._changed:
-            while not self._arrived and not self._stopping.is_set():
-                for queue in chain.from_iterable(self._ranks):
-                    if queue not in self._polled:
-                        self._polled.add(queue)
-                        self._pollers.submit(self._long_poll, queue)
-                self._changed.wait()
-            return bool(self._arrived)
+            self._changed.wait_for(lambda: self._stopping.is_set() or not door.is_open)
+            return not self._stopping.is_set()
 
-    def _share(self) -> Batch:
-        """This thread's share of the messages at hand, of the first queue in order."""
-        with self._changed:
-            queue = next(queue for queue in chain.from_iterable(self._ranks) if queue in self._arrived)
-            messages = self._arrived.pop(queue)
-            share = min(self._most, -(-len(messages) // self._seekers))
-            if share < len(messages):
-                self._arrived[queue] = messages[share:]
-            return Batch(queue, messages[:share])
-
-    def _long_poll(self, queue: Queue) -> None:
-        messages = self._receive(queue, WAIT_S)
-        with self._changed:
-            self._polled.discard(queue)
-            wanted = self._seekers > 0 and not self._stopping.is_set()
-            if wanted:
-                self._buffer(queue, messages)
-            self._changed.notify_all()
-        if messages and not wanted:
-            self.give_back(Batch(queue, messages))
-
-    def _keep(self, queue: Queue, messages: Sequence[Message]) -> bool:
-        with self._changed:
-            return self._buffer(queue, messages)
-
-    def _buffer(self, queue: Queue, messages: Sequence[Message]) -> bool:
-        if messages:
-            self._arrived.setdefault(queue, []).extend(messages)
-        return bool(messages)
-
-    def _receive(self, queue: Queue, wait_s: int) -> Sequence[Message]:
+    def _poll(self, queue: Queue) -> Sequence[Message]:
         try:
-            answer = self._sqs.receive_message(
-                QueueUrl=queue.url,
-                MaxNumberOfMessages=self._most,
-                VisibilityTimeout=self._hide_s,
-                WaitTimeSeconds=wait_s,
-                MessageSystemAttributeNames=["All"],
-                MessageAttributeNames=["All"],
-            )
+            return receive(self._sqs, queue, self._most, self._hide_s, self._wait_s)
         except (BotoCoreError, ClientError) as error:
-            logger.warning("%s cannot be read: %s", queue.name, error)
-            self._stopping.wait(ERROR_PAUSE_S)
+            if not self._stopping.is_set():
+                logger.warning("%s cannot be read: %s", queue.name, error)
+                self._stopping.wait(ERROR_PAUSE_S)
             return []
-        messages: Sequence[Message] = answer.get("Messages", [])
-        return messages
+
+    def _kept(self, door: _Door, messages: Sequence[Message]) -> bool:
+        """Keep what a poll brought for those who wait, or for the next who asks; false once reading was stopped."""
+        with self._changed:
+            if self._stopping.is_set():
+                return False
+            if messages:
+                door.brought, door.brought_at_s = list(messages), time.monotonic()
+                door.holds_more = not self._carried and (len(messages) == self._most or not self._seekers)
+                self._changed.notify_all()
+            return True
+
+
+def batch_size(job_s: float | None, most: int = BATCH_MAX_MESSAGES) -> int:
+    """How many messages make a batch of a second, if each takes ``job_s``: 0.1 s or less: 10, 0.3 s: 3, 0.6 s: 1.
+
+    One where that is not known.
+    """
+    if job_s is None:
+        return 1
+    return max(1, int(min(most, BATCH_S / job_s))) if job_s else most

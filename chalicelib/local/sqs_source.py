@@ -1,6 +1,7 @@
 """SQS as an event source: what Lambda's event source mapping does with ``ReportBatchItemFailures``.
 
-Each execution environment has a thread that takes a batch, invokes the function with it and deletes what succeeded.
+Each execution environment has a thread that asks for work and lets the environment do it: the process receives the
+batch, where that is not at hand, calls the function and deletes what succeeded.
 """
 
 from __future__ import annotations
@@ -9,14 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from chalicelib.core.errors import Unavailable
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import sqs_event
-from chalicelib.local.queues import Batch, OrderedQueues
+from chalicelib.local.queues import Assignment, OrderedQueues
 
 READY_PAUSE_S = 0.5  # between two looks at whether to stop, while the function's process is being replaced
 
@@ -41,6 +39,7 @@ class SqsSource:
 
     def start(self) -> None:
         """Begin to receive."""
+        self._queues.start()
         for thread in self._threads:
             thread.start()
 
@@ -68,47 +67,45 @@ class SqsSource:
         return not any(thread.is_alive() for thread in self._threads)
 
     def alive(self) -> bool:
-        """Whether every environment is being fed."""
-        return all(thread.is_alive() for thread in self._threads)
+        """Whether every queue is watched and every environment is being fed."""
+        return self._queues.alive() and all(thread.is_alive() for thread in self._threads)
 
     def _feed(self, environment: Environment) -> None:
         while not self._stopping.is_set():
             if not environment.await_ready(READY_PAUSE_S):
                 continue
-            batch = self._queues.next_batch()
-            if batch is None:
+            work = self._queues.next_work()
+            if work is None:
                 return
             if self._stopping.is_set():
-                self._queues.give_back(batch)
+                self._queues.give_back(work)
             else:
-                self._deliver(environment, batch)
+                _Batch(self._queues, work).run(environment, self._eager)
 
-    def _deliver(self, environment: Environment, batch: Batch) -> None:
-        """One invocation. What succeeded is deleted."""
+
+class _Batch:
+    """One invocation."""
+
+    def __init__(self, queues: OrderedQueues, work: Assignment) -> None:
+        self._queues = queues
+        self._work = work
+        self._count = 0
+        self._begun_at_s = 0.0
+
+    def run(self, environment: Environment, eager: bool) -> None:
+        """Let the environment do it. What it has not begun comes back at once."""
+        event = sqs_event(self._work.messages, self._work.queue.arn) if self._work.messages else None
+        request = {"queue": asdict(self._work.queue), "most": self._work.most, "hide_s": self._work.hide_s}
         try:
-            answer = environment.invoke(sqs_event(batch.messages, batch.queue.arn))
-            failed = failed_ids(answer, [message["MessageId"] for message in batch.messages])
-            self._queues.delete(batch.without(failed))
+            environment.work({**request, "event": event}, self._begin)
         except InvocationFailed as error:
-            logger.warning("%s failed on %s messages: %s", environment.name, len(batch.messages), error)
-            if self._eager:
-                self._queues.give_back(batch)
-        except (BotoCoreError, ClientError, Unavailable) as error:
-            logger.warning("settled messages of %s come back: %s", batch.queue.name, error)
+            begun = f"failed on {self._count} messages" if self._count else "could not begin"
+            logger.warning("%s %s: %s", environment.name, begun, error)
+            if eager or not self._count:
+                self._queues.give_back(self._work)
+        if self._count:
+            self._queues.took(self._work.queue, (time.monotonic() - self._begun_at_s) / self._count)
 
-
-def failed_ids(answer: Any, message_ids: Sequence[str]) -> set[str]:
-    """Which messages come back, by the function's answer.
-
-    An answer without ``batchItemFailures`` means success, and one that cannot be read means that all have failed
-    (Lambda developer guide, "Implementing partial batch responses").
-    """
-    everything = set(message_ids)
-    if answer is None:
-        return set()
-    try:
-        failures = answer.get("batchItemFailures") or []
-        failed = {failure["itemIdentifier"] for failure in failures}
-    except (AttributeError, KeyError, TypeError):
-        return everything
-    return failed if failed <= everything else everything
+    def _begin(self, count: int) -> None:
+        self._count, self._begun_at_s = count, time.monotonic()
+        self._queues.received(self._work, count)

@@ -2,6 +2,9 @@
 
 Reading begins at the oldest record there is: the projector knows what it has counted. A child shard is read once its
 parent is finished. Limits: iterators end after 15 minutes, records after 24 hours.
+
+A batch costs the projector much the same whether it is of one record or of hundreds. So while records come, they are
+gathered, the longer the more there are; while none come, the embedded emulator says when to look again.
 """
 
 from __future__ import annotations
@@ -15,11 +18,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import stream_event
 
-BATCH_MAX = 500
-POLL_PAUSE_S = 0.25  # between two looks at a shard that has no more for now: counters lag by about this much
+BATCH_MAX = 1_000  # as many as DynamoDB gives
+POLL_PAUSE_S = 0.25  # between two looks: counters lag by about this much
+BUSY_PAUSE_S = 1.0  # the same while many records come
+BUSY_RECORDS = 50  # in one look
+LULL_PAUSE_S = 0.05  # before a look that others' changes may bring about in vain
 DISCOVERY_PAUSE_S = 30.0  # between two looks for new shards, while none has ended
 FIRST_RETRY_PAUSE_S = 0.2
 LONGEST_RETRY_PAUSE_S = 5.0
@@ -43,12 +50,15 @@ class Shard:
 
 
 class StreamSource:
-    """Feeds the records of a stream to one environment."""
+    """Feeds the records of a stream to one environment. ``changes`` tells when there may be more of them."""
 
-    def __init__(self, streams: Any, stream_arn: str, environment: Environment) -> None:
+    def __init__(
+        self, streams: Any, stream_arn: str, environment: Environment, changes: ChangeWatch | None = None
+    ) -> None:
         self._streams = streams
         self._arn = stream_arn
         self._environment = environment
+        self._changes = changes
         self._shards: dict[str, Shard] = {}
         self._discover_at_s = 0.0
         self._draining = threading.Event()
@@ -68,6 +78,8 @@ class StreamSource:
         """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds)."""
         self._deadline_at_s = deadline_at_s
         self._draining.set()
+        if self._changes is not None:
+            self._changes.close()
         self._thread.join(max(0.0, deadline_at_s - time.monotonic()))
         return self._at_end
 
@@ -75,7 +87,7 @@ class StreamSource:
         while time.monotonic() < self._deadline_at_s:
             draining = self._draining.is_set()  # then this round sees all that was written before the draining began
             try:
-                more = self._read_round()
+                read = self._read_round()
             except _GivenUp:
                 return
             except (BotoCoreError, ClientError) as error:
@@ -83,17 +95,24 @@ class StreamSource:
                 self._discover_at_s = 0.0
                 time.sleep(POLL_PAUSE_S)
                 continue
-            if draining and not more:
+            if draining and not read:
                 self._at_end = True
                 return
-            if not more:
-                self._draining.wait(POLL_PAUSE_S)
+            self._pause_after(read)
 
-    def _read_round(self) -> bool:
-        """Feed one batch of every shard that may be read; whether there may be more to read at once."""
+    def _pause_after(self, read: int) -> None:
+        """Let more records gather; where there were none, wait for the first. Draining ends the wait."""
+        if read >= BATCH_MAX:
+            return
+        if read or self._changes is None:
+            self._draining.wait(BUSY_PAUSE_S if read >= BUSY_RECORDS else POLL_PAUSE_S)
+        elif not self._draining.wait(LULL_PAUSE_S):
+            self._changes.wait()
+
+    def _read_round(self) -> int:
+        """Feed one batch of every shard that may be read; how many records that were of the fullest."""
         self._discover()
-        fed = [self._read(name, shard) for name, shard in self._shards.items() if self._is_next(shard)]
-        return any(fed)
+        return max((self._read(name, shard) for name, shard in self._shards.items() if self._is_next(shard)), default=0)
 
     def _is_next(self, shard: Shard) -> bool:
         parent = self._shards.get(shard.parent or "")
@@ -112,15 +131,15 @@ class StreamSource:
             start = {"ExclusiveStartShardId": described["LastEvaluatedShardId"]}
         self._discover_at_s = time.monotonic() + DISCOVERY_PAUSE_S
 
-    def _read(self, name: str, shard: Shard) -> bool:
-        """Feed the shard's next batch; whether there may be more to read at once, of this shard or its children."""
+    def _read(self, name: str, shard: Shard) -> int:
+        """Feed the shard's next batch; how many records that were, a full batch where another is to be read at once."""
         try:
             if shard.iterator is None:
                 shard.iterator = self._iterator(name, shard)
             answer = self._streams.get_records(ShardIterator=shard.iterator, Limit=BATCH_MAX)
         except ClientError as error:
             self._restart(shard, error)
-            return True
+            return BATCH_MAX
         records = answer["Records"]
         if records:
             self._deliver(name, records)
@@ -129,7 +148,8 @@ class StreamSource:
         if shard.iterator is None:
             shard.finished = True
             self._discover_at_s = 0.0
-        return bool(records) or shard.finished
+            return BATCH_MAX
+        return len(records)
 
     def _iterator(self, name: str, shard: Shard) -> str:
         position: Mapping[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}

@@ -7,6 +7,9 @@
         │ └───── hooks-1, projector-1       ┘
         └ event sources (threads): lanes, dead-letter queue and queue of hooks, the clock, the jobs table's stream
 
+It keeps the door and carries little: it waits at every empty queue and hands out what comes; where there is more, it
+tells a free worker which queue to receive from, the most urgent first (see ``queues``).
+
 Every process ends by itself when this one does. Stopping goes from the outside in, so that nothing is written after
 what counts it has stopped: no new messages, what is not begun is handed back, running handlers end or are interrupted,
 the API ends, the stream is read to its end, the emulator saves.
@@ -35,12 +38,14 @@ from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, soonest_first, sqs_
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.engine.handlers.registry import names_of
 from chalicelib.local import functions
+from chalicelib.local.batches import Queue
+from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.children import Child, NotLoaded, Output
 from chalicelib.local.clock_source import ClockSource
 from chalicelib.local.emulator import Emulator, EmulatorHome
 from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
-from chalicelib.local.queues import OrderedQueues, Queue
+from chalicelib.local.queues import LONG_WAIT_S, SHORT_WAIT_S, OrderedQueues
 from chalicelib.local.reloading import Reloader, handler_folders
 from chalicelib.local.save_watch import SaveWatch
 from chalicelib.local.sqs_source import SqsSource
@@ -269,16 +274,20 @@ class Supervisor:
         transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
         letters = [[_queue(sqs, chosen.dead_letter_queue, outputs["DeadLetterQueueArn"])]]
         letters_hidden_s = functions.limits(chosen)[DEAD_LETTERS].timeout_s
-        self._lanes = OrderedQueues(sqs, transport, _lanes(sqs, chosen, self._queues, outputs), chosen.lease_s)
+        # A poll that outlives this process swallows what comes: the embedded emulator's end with it.
+        wait_s = SHORT_WAIT_S if self._emulator is None else LONG_WAIT_S
+        open_queues = partial(OrderedQueues, sqs, transport, wait_s=wait_s)
+        lanes = _lanes(sqs, chosen, self._queues, outputs)
+        self._lanes = open_queues(lanes, chosen.lease_s, most=chosen.worker_batch_size)
         self._clock = ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s)
         self._sources = [
             SqsSource(self._lanes, workers),
-            SqsSource(OrderedQueues(sqs, transport, letters, letters_hidden_s), [dead_letters]),
+            SqsSource(open_queues(letters, letters_hidden_s), [dead_letters]),
             self._clock,
         ]
         if chosen.hooks != "off":
             events = [[_queue(sqs, chosen.hooks_queue, outputs[f"{HOOKS_QUEUE}Arn"])]]
-            read = OrderedQueues(sqs, transport, events, HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE)
+            read = open_queues(events, HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE, carried=True)
             # Eager: whoever tries out hooks on their machine does not want to wait for Lambda's 90 s.
             self._sources.append(SqsSource(read, [self._start_function(chosen, HOOKS)], eager=True))
         for source in self._sources:
@@ -309,7 +318,8 @@ class Supervisor:
         projector = self._start_function(chosen, PROJECTOR)
         self._projector = projector.child
         table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
-        self._stream = StreamSource(aws.client("dynamodbstreams"), table["LatestStreamArn"], projector)
+        changes = None if self._emulator is None else ChangeWatch(self._emulator.endpoint_url)
+        self._stream = StreamSource(aws.client("dynamodbstreams"), table["LatestStreamArn"], projector, changes)
         self._stream.start()
 
 

@@ -31,8 +31,8 @@ from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.engine.yard import Yard, build
 from chalicelib.functions import clock, dead_letters, projector, worker
 from chalicelib.functions.events import LambdaContext, batch_response, received
+from chalicelib.local.batches import failed_ids
 from chalicelib.local.lambda_events import scheduled_event, sqs_event
-from chalicelib.local.sqs_source import failed_ids
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.queue.webhooks import Reply
 from chalicelib.services.current import at_work

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.local import environments
 from chalicelib.local.children import Child, NotLoaded
 from chalicelib.local.emulator import PROJECT_ROOT
 from chalicelib.local.environments import Environment, InvocationFailed
@@ -201,3 +202,38 @@ class TestEnvironment:
         assert not environment.await_ready(DEADLINE_S)
         with pytest.raises(InvocationFailed, match="did not start"):
             environment.invoke({})
+
+
+class TestBatches:
+    """A batch may have to be received first: until then, the function's time does not run."""
+
+    def test_tells_how_many_messages_there_are_before_the_function_is_called(self, environment: Environment) -> None:
+        begun: list[int] = []
+        environment.work({"event": {}, "begun": 3}, begun.append)
+        assert begun == [3]
+
+    def test_of_nothing_calls_no_function(self, environment: Environment) -> None:
+        begun: list[int] = []
+        environment.work({"event": {"die": 70}, "begun": 0}, begun.append)
+        assert begun == [0]
+
+    def test_a_function_that_raises_dies_or_overruns_its_time(self, child: Child) -> None:
+        environment = Environment(child, timeout_s=1)
+        begun: list[int] = []
+        for event, reason in (
+            ({"raise": "no such order"}, "it raised ValueError: no such order"),
+            ({"die": 70}, "its process ended"),
+            ({"hang": True}, "it took longer than 1 s and was killed"),
+        ):
+            with pytest.raises(InvocationFailed, match=reason):
+                environment.work({"event": event, "begun": 1}, begun.append)
+        assert begun == [1, 1, 1]
+
+    def test_a_process_that_hangs_before_it_begins(
+        self, environment: Environment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(environments, "RECEIVE_LIMIT_S", 1)
+        begun: list[int] = []
+        with pytest.raises(InvocationFailed, match="it took longer than 1 s and was killed"):
+            environment.work({"event": {"hang": True}}, begun.append)
+        assert begun == []

@@ -16,6 +16,7 @@ import textwrap
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
 from tests.support.waiting import DEADLINE_S, until
@@ -147,6 +149,18 @@ def outward_address() -> list[str]:
 
 
 class TestWhatItServes:
+    def test_that_something_has_changed_to_who_waits_for_it(self, emulator: Emulator) -> None:
+        watch, sqs = ChangeWatch(emulator.endpoint_url), client(emulator, "sqs")
+        url = sqs.create_queue(QueueName="watched")["QueueUrl"]
+        watch.wait()
+        with ThreadPoolExecutor(1) as thread:
+            for change in (lambda: sqs.send_message(QueueUrl=url, MessageBody="x"), watch.close):
+                waiting = thread.submit(watch.wait)
+                sqs.get_queue_attributes(QueueUrl=url)
+                assert not waiting.done()
+                change()
+                assert waiting.result(DEADLINE_S / 6) is None
+
     def test_a_table_a_queue_and_an_object(self, emulator: Emulator) -> None:
         make_table(client(emulator, "dynamodb"))
         put(emulator, "kept")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
 
-from chalicelib.local.queues import Batch, OrderedQueues, Queue
+from chalicelib.local import queues as module
+from chalicelib.local.batches import Queue
+from chalicelib.local.queues import BATCH_S, SHORT_WAIT_S, Assignment, OrderedQueues, batch_size
 from chalicelib.queue.contract import Received
 from tests.support.waiting import DEADLINE_S, until
 
@@ -24,8 +27,8 @@ class Sqs:
     def __init__(self) -> None:
         self.messages: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
         self.shown_again: list[str] = []
-        self.deleted: list[str] = []
-        self.polls = 0  # long polls under way
+        self.polled: list[str] = []  # by the long polls under way
+        self.receives = 0
         self.broken = False
         self._changed = threading.Condition()
         self._sent = 0
@@ -37,22 +40,33 @@ class Sqs:
                 self.messages[name].append({"MessageId": text, "ReceiptHandle": f"r{self._sent}", "Body": text})
             self._changed.notify_all()
 
-    def receive_message(self, *, QueueUrl: str, WaitTimeSeconds: int, **_: Any) -> dict[str, Any]:  # noqa: N803
+    def receive_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        MaxNumberOfMessages: int,  # noqa: N803
+        WaitTimeSeconds: int,  # noqa: N803
+        **_: Any,
+    ) -> dict[str, Any]:
         if self.broken:
             raise EndpointConnectionError(endpoint_url=QueueUrl)
         with self._changed:
-            self.polls += bool(WaitTimeSeconds)
+            self.receives += 1
+            self.polled.append(QueueUrl)
             self._changed.wait_for(lambda: self.messages[QueueUrl], WaitTimeSeconds)
-            self.polls -= bool(WaitTimeSeconds)
-            taken, self.messages[QueueUrl] = self.messages[QueueUrl][:10], self.messages[QueueUrl][10:]
+            self.polled.remove(QueueUrl)
+            there = self.messages[QueueUrl]
+            taken, self.messages[QueueUrl] = there[:MaxNumberOfMessages], there[MaxNumberOfMessages:]
             return {"Messages": taken} if taken else {}
 
     def hide(self, messages: Sequence[Received], hide_s: int) -> None:
         assert hide_s == 0
         self.shown_again += [message.message_id for message in messages]
 
-    def delete(self, messages: Sequence[Received]) -> None:
-        self.deleted += [message.message_id for message in messages]
+
+NAMES = ["high", "a", "b", "low"]
+
+Open = Callable[..., OrderedQueues]
 
 
 def queue(name: str) -> Queue:
@@ -65,11 +79,28 @@ def sqs() -> Sqs:
 
 
 @pytest.fixture
-def queues(sqs: Sqs) -> Iterator[OrderedQueues]:
-    transport: Any = sqs
-    made = OrderedQueues(sqs, transport, [[queue("high")], [], [queue("a"), queue("b")], [queue("low")]], hide_s=60)
-    yield made
-    made.stop()
+def opened(sqs: Sqs) -> Iterator[Open]:
+    """Queues in three ranks and one that is empty, watched; closed in the end, with all polls."""
+    made: list[OrderedQueues] = []
+
+    def open_queues(**options: Any) -> OrderedQueues:
+        transport: Any = sqs
+        ranks = [[queue("high")], [], [queue("a"), queue("b")], [queue("low")]]
+        made.append(OrderedQueues(sqs, transport, ranks, **{"hide_s": 60, **options}))
+        made[-1].start()
+        until(lambda: sorted(sqs.polled) == sorted(NAMES))
+        return made[-1]
+
+    yield open_queues
+    for each in made:
+        each.stop()
+    for name in {*NAMES, *sqs.polled}:  # ends its poll
+        sqs.put(name, "the end")
+
+
+@pytest.fixture
+def queues(opened: Open) -> OrderedQueues:
+    return opened()
 
 
 @pytest.fixture
@@ -78,124 +109,204 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
-def texts(batch: Batch | None) -> list[str]:
-    assert batch is not None
-    return [message["Body"] for message in batch.messages]
+def texts(work: Assignment | None) -> list[str]:
+    """What the messages of an assignment say; those of one to receive are received, and what was found is told."""
+    assert work is not None
+    return [message["Body"] for message in work.messages]
 
 
-def waiting(workers: ThreadPoolExecutor, queues: OrderedQueues, sqs: Sqs, count: int = 1) -> list[Future[Batch | None]]:
-    """Threads that wait for a batch, all queues being polled."""
-    asked = [workers.submit(queues.next_batch) for _ in range(count)]
-    until(lambda: sqs.polls == 4)
+def done(queues: OrderedQueues, sqs: Sqs) -> list[str]:
+    """What a worker is given next, received where it is to be, in no time."""
+    work = queues.next_work()
+    assert work is not None
+    messages = work.messages
+    if not messages:
+        answer = sqs.receive_message(QueueUrl=work.queue.url, MaxNumberOfMessages=work.most, WaitTimeSeconds=0)
+        messages = answer.get("Messages", [])
+        queues.received(work, len(messages))
+    queues.took(work.queue, 0.01)
+    return [message["Body"] for message in messages]
+
+
+def waiting(workers: ThreadPoolExecutor, queues: OrderedQueues, count: int = 1) -> list[Future[Assignment | None]]:
+    """Threads that wait for work."""
+    asked = [workers.submit(queues.next_work) for _ in range(count)]
     until(lambda: queues._seekers == count)
     return asked
 
 
+def brought(queues: OrderedQueues, *names: str) -> bool:
+    """Whether something was brought from just these queues."""
+    return {door.queue.name for door in queues._doors() if door.brought} == set(names)
+
+
 class TestOrder:
-    def test_the_first_rank_that_holds_messages_is_read(self, sqs: Sqs, queues: OrderedQueues) -> None:
-        sqs.put("low", "l")
-        sqs.put("a", "n")
-        sqs.put("high", "h")
-        assert [texts(queues.next_batch()) for _ in range(3)] == [["h"], ["n"], ["l"]]
+    def test_what_is_of_a_higher_rank_comes_first(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        for name in ("low", "a", "high"):
+            sqs.put(name, f"{name} 1")
+        until(lambda: brought(queues, "low", "a", "high"))
+        for name in ("low", "a", "high"):
+            sqs.put(name, f"{name} 2")
+        found = [text for _ in range(6) for text in done(queues, sqs)]
+        assert found == ["high 1", "high 2", "a 1", "a 2", "low 1", "low 2"]
 
     def test_queues_of_one_rank_take_turns(self, sqs: Sqs, queues: OrderedQueues) -> None:
-        sqs.put("a", *(f"a{number}" for number in range(20)))
-        sqs.put("b", *(f"b{number}" for number in range(20)))
-        read = [batch.queue.name for batch in (queues.next_batch() for _ in range(4)) if batch]
-        assert sorted(read) == ["a", "a", "b", "b"]
-        assert read[0] != read[1]
+        for name in ("a", "b"):
+            sqs.put(name, *(f"{name}{number}" for number in range(20)))
+        until(lambda: brought(queues, "a", "b"))
+        first = [done(queues, sqs)[0][0] for _ in range(4)]
+        assert first in (["a", "b", "a", "b"], ["b", "a", "b", "a"])
 
-    def test_at_most_ten_at_a_time(self, sqs: Sqs, queues: OrderedQueues) -> None:
-        sqs.put("a", *map(str, range(12)))
-        assert len(texts(queues.next_batch())) == 10
-
-    def test_a_free_worker_takes_what_came_first_to_a_higher_queue(
-        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
-    ) -> None:
-        (asked,) = waiting(workers, queues, sqs)
-        sqs.put("low", "l1")
-        assert texts(asked.result(DEADLINE_S)) == ["l1"]
-        sqs.put("low", "l2")
-        until(lambda: sqs.polls == 0)  # what they brought went back: nobody waited
-        sqs.put("low", "l3")
-        sqs.put("high", "h1")
-        assert texts(queues.next_batch()) == ["h1"]
+    def test_what_comes_to_a_higher_rank_meanwhile_is_next(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        sqs.put("low", *map(str, range(30)))
+        until(lambda: brought(queues, "low"))
+        assert done(queues, sqs) == ["0"]  # nobody knows yet how long they take
+        sqs.put("high", "urgent")
+        until(lambda: brought(queues, "low", "high"))
+        assert done(queues, sqs) == ["urgent"]
 
 
-class TestWaiting:
+class TestWatching:
     def test_a_message_is_handed_on_when_it_comes(
         self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
     ) -> None:
-        (asked,) = waiting(workers, queues, sqs)
+        (asked,) = waiting(workers, queues)
         sqs.put("low", "l")
         assert texts(asked.result(DEADLINE_S)) == ["l"]
+        until(lambda: sorted(sqs.polled) == sorted(NAMES))  # and its queue is watched again
 
-    def test_a_queue_that_is_added_later_is_read_in_its_rank(
+    def test_an_empty_queue_costs_one_poll_at_a_time(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        assert (queues.alive(), sqs.receives) == (True, len(NAMES))
+
+    def test_a_queue_that_is_added_later_is_read_in_its_rank(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        queues.extend([[queue("high")], [queue("new")], [queue("b")], []])
+        until(lambda: sorted(sqs.polled) == sorted([*NAMES, "new"]))
+        sqs.put("a", "second")
+        sqs.put("new", "first")
+        until(lambda: brought(queues, "a", "new"))
+        assert [text for _ in range(3) for text in done(queues, sqs)] == ["first", "second"]
+
+    def test_those_who_wait_share_what_comes(
         self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
     ) -> None:
-        (batch,) = waiting(workers, queues, sqs)
-        queues.extend([[queue("high")], [queue("new")], [queue("b")], []])
-        sqs.put("new", "first")
-        assert texts(batch.result()) == ["first"]
-        sqs.put("a", "third")
-        sqs.put("new", "second")
-        assert [texts(queues.next_batch()) for _ in range(2)] == [["second"], ["third"]]
-
-    def test_those_who_wait_share_a_batch(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:
-        asked = waiting(workers, queues, sqs, 3)
+        queues.took(queue("a"), 0.01)
+        asked = waiting(workers, queues, 3)
         sqs.put("a", *map(str, range(10)))
         shares = [texts(each.result(DEADLINE_S)) for each in asked]
         assert sorted(map(len, shares)) == [3, 3, 4]
         assert sorted(chain.from_iterable(shares), key=int) == [str(number) for number in range(10)]
         assert sqs.shown_again == []
 
-    def test_what_comes_when_nobody_waits_any_more_goes_back_at_once(
-        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
+    def test_what_comes_while_nobody_waits_is_kept(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        sqs.put("a", "kept")
+        until(lambda: brought(queues, "a"))
+        assert "a" not in sqs.polled
+        assert done(queues, sqs) == ["kept"]
+        assert sqs.shown_again == []
+
+    def test_what_was_kept_for_too_long_goes_back_and_is_received_anew(
+        self, sqs: Sqs, opened: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        (asked,) = waiting(workers, queues, sqs)
-        sqs.put("a", "taken")
-        assert texts(asked.result(DEADLINE_S)) == ["taken"]
-        assert sqs.polls > 0
-        sqs.put("low", "unwanted")
-        until(lambda: sqs.shown_again == ["unwanted"])
+        queues = opened(hide_s=60)
+        sqs.put("a", "kept")
+        until(lambda: brought(queues, "a"))
+        (door,) = (door for door in queues._doors() if door.queue.name == "a")
+        monkeypatch.setattr(door, "brought_at_s", door.brought_at_s - 31)
+        work = queues.next_work()
+        assert work is not None
+        assert (work.queue.name, work.messages, sqs.shown_again) == ("a", (), ["kept"])
 
     def test_a_queue_that_cannot_be_read_is_tried_again(
-        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+        self,
+        sqs: Sqs,
+        queues: OrderedQueues,
+        workers: ThreadPoolExecutor,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr(module, "ERROR_PAUSE_S", 0.01)
+        (asked,) = waiting(workers, queues)
         sqs.broken = True
-        asked = workers.submit(queues.next_batch)
-        until(lambda: "cannot be read" in caplog.text)
+        sqs.put("low", "comes before it breaks")
+        assert texts(asked.result(DEADLINE_S)) == ["comes before it breaks"]
+        until(lambda: "low cannot be read" in caplog.text)
         sqs.broken = False
-        sqs.put("low", "l")
-        assert texts(asked.result(DEADLINE_S)) == ["l"]
+        (asked,) = waiting(workers, queues)
+        sqs.put("low", "comes afterwards")
+        assert texts(asked.result(DEADLINE_S)) == ["comes afterwards"]
+
+
+class TestReceivingThemselves:
+    """A queue that brought a full batch is believed to hold more, until somebody finds less than they asked for."""
+
+    def test_a_full_batch_leads_to_the_queue_itself(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        queues.took(queue("a"), 0.01)
+        sqs.put("a", *map(str, range(34)))
+        until(lambda: brought(queues, "a"))
+        assert [len(done(queues, sqs)) for _ in range(4)] == [10, 10, 10, 4]
+        until(lambda: "a" in sqs.polled)
+        assert sqs.receives == len(NAMES) + 4  # no sweep of the others, and no empty receive
+
+    def test_it_is_not_polled_meanwhile(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        sqs.put("a", *map(str, range(20)))
+        until(lambda: brought(queues, "a"))
+        work = queues.next_work()
+        queues.next_work()
+        assert work is not None
+        assert "a" not in sqs.polled
+        assert (len(work.messages), work.most) == (1, 1)
+
+    def test_carried_messages_are_brought_by_polls_alone(self, sqs: Sqs, opened: Open) -> None:
+        queues = opened(carried=True, most=2)
+        sqs.put("a", "1", "2", "3")
+        found = [texts(queues.next_work()) for _ in range(2)]
+        assert found == [["1", "2"], ["3"]]
+
+
+class TestBatchSize:
+    @pytest.mark.parametrize(
+        ("job_s", "size"), [(None, 1), (0.0, 10), (0.1, 10), (0.3, 3), (0.6, 1), (1.0, 1), (60.0, 1)]
+    )
+    def test_is_a_second_of_work(self, job_s: float | None, size: int) -> None:
+        assert batch_size(job_s) == size
+
+    @given(st.floats(0, 1e6), st.integers(1, 10))
+    def test_is_one_at_least_and_else_no_longer(self, job_s: float, most: int) -> None:
+        size = batch_size(job_s, most)
+        assert 1 <= size <= most
+        assert size == 1 or size * job_s <= BATCH_S
+
+    def test_follows_what_jobs_take(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        sqs.put("a", *map(str, range(30)))
+        until(lambda: brought(queues, "a"))
+        sizes = []
+        for job_s in (0.01, 0.39, 2.0):
+            queues.took(queue("a"), job_s)
+            work = queues.next_work()
+            assert work is not None
+            sizes.append(work.most)
+        assert sizes == [10, 5, 1]
 
 
 class TestStopping:
     def test_those_who_wait_are_told(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:
-        asked = waiting(workers, queues, sqs, 2)
+        asked = waiting(workers, queues, 2)
         queues.stop()
         assert [each.result(DEADLINE_S) for each in asked] == [None, None]
-        assert sqs.polls == 0
+        assert sorted(sqs.polled) == sorted(NAMES)  # nobody waited for the polls
 
-    def test_takes_no_longer_than_a_poll(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:
-        waiting(workers, queues, sqs)
-        started_s = time.monotonic()
+    def test_what_was_kept_goes_back(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        sqs.put("a", "kept")
+        until(lambda: brought(queues, "a"))
         queues.stop()
-        assert time.monotonic() - started_s < 5
+        assert (sqs.shown_again, queues.next_work()) == (["kept"], None)
 
-    def test_what_comes_meanwhile_goes_back(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:
-        (asked,) = waiting(workers, queues, sqs)
-        stopping = workers.submit(queues.stop)
-        assert asked.result(DEADLINE_S) is None
+    def test_what_a_poll_still_brings_goes_back(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        queues.stop()
         sqs.put("a", "late")
-        stopping.result(DEADLINE_S)
-        assert sqs.shown_again == ["late"] or sqs.messages["a"]  # received and shown again, or never received
+        until(lambda: sqs.shown_again == ["late"])
 
-
-def test_deletes_and_gives_back_by_the_transport(sqs: Sqs, queues: OrderedQueues) -> None:
-    sqs.put("a", "one", "two", "three")
-    batch = queues.next_batch()
-    assert batch is not None
-    queues.delete(batch.without({"two"}))
-    queues.give_back(batch.without({"one", "three"}))
-    assert (sqs.deleted, sqs.shown_again) == (["one", "three"], ["two"])
+    def test_short_polls_are_waited_for(self, sqs: Sqs, opened: Open) -> None:
+        queues = opened(wait_s=SHORT_WAIT_S)
+        queues.stop()
+        assert (sqs.polled, queues.alive()) == ([], False)

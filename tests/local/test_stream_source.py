@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
+from chalicelib.local import stream_source
 from chalicelib.local.environments import InvocationFailed
 from chalicelib.local.stream_source import StreamSource
 from tests.support.waiting import DEADLINE_S, becomes, until
@@ -109,11 +111,46 @@ def test_reads_from_the_oldest_record_on(streams: Streams, projector: Projector,
     assert streams.starts == [("s1", "TRIM_HORIZON")]
 
 
-def test_gives_batches_of_500(streams: Streams, projector: Projector, source: StreamSource) -> None:
-    streams.shards["s1"] = [str(number) for number in range(1_100)]
+def test_gives_batches_of_1000_at_once(
+    streams: Streams, projector: Projector, source: StreamSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_source, "BUSY_PAUSE_S", 2 * DEADLINE_S)
+    streams.shards["s1"] = [str(number) for number in range(2_100)]
     source.start()
-    becomes(in_order("s1", 1_100), lambda: projector.seen)
+    becomes(in_order("s1", 2_100), lambda: projector.seen)
     assert projector.calls == 3
+
+
+class Changes:
+    """Stands in for the embedded emulator's word that something has changed."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Event()
+        self.waits = 0
+
+    def wait(self) -> None:
+        self.waits += 1
+        self.changed.wait()
+        self.changed.clear()
+
+    def close(self) -> None:
+        self.changed.set()
+
+
+def test_where_changes_are_told_an_idle_stream_is_left_alone(streams: Streams, projector: Projector) -> None:
+    changes: Any = Changes()
+    watched: Any = streams
+    source = StreamSource(watched, ARN, cast(Any, projector), changes)
+    source.start()
+    until(lambda: changes.waits == 1)
+    streams.shards["s1"].append("0")
+    assert projector.seen == []
+    changes.changed.set()
+    becomes(in_order("s1", 1), lambda: projector.seen)
+    until(lambda: changes.waits == 2)
+    streams.shards["s1"].append("1")
+    assert drained(source)
+    assert projector.seen == in_order("s1", 2)
 
 
 def test_repeats_a_batch_until_it_succeeds(

@@ -40,7 +40,10 @@ def main() -> None:
         except (EOFError, OSError):
             return
         busy.set()
-        channel.send(answer(request["event"]))
+        if "begun" in request:
+            channel.send({"begun": request["begun"]})
+        if request.get("begun") != 0:
+            channel.send(answer(request["event"]))
         busy.clear()
 
 

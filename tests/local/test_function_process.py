@@ -1,0 +1,143 @@
+"""A batch in the process that works on it: received, announced, handed to the function, and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from chalicelib import aws
+from chalicelib.engine.worker import shutdown
+from chalicelib.local import function_process
+from chalicelib.local.batches import Queue
+from chalicelib.local.channel import Channel, pair
+
+QUEUE = Queue("lane", "arn:aws:sqs:us-east-1:000000000000:lane", "http://127.0.0.1/lane")
+
+
+class Sqs:
+    """A queue in memory."""
+
+    def __init__(self) -> None:
+        self.there: list[str] = []
+        self.asked: list[tuple[int, int]] = []
+        self.deleted: list[str] = []
+        self.broken = False
+
+    def receive_message(self, *, MaxNumberOfMessages: int, VisibilityTimeout: int, **_: Any) -> Any:  # noqa: N803
+        self.asked.append((MaxNumberOfMessages, VisibilityTimeout))
+        self._fail_if_broken()
+        return {"Messages": [message(name) for name in self.there[:MaxNumberOfMessages]]}
+
+    def get_queue_url(self, *, QueueName: str) -> Any:  # noqa: N803
+        return {"QueueUrl": QueueName}
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: Any) -> Any:  # noqa: N803
+        assert QueueUrl == QUEUE.name
+        self._fail_if_broken()
+        self.deleted += [entry["ReceiptHandle"] for entry in Entries]
+        return {}
+
+    def _fail_if_broken(self) -> None:
+        if self.broken:
+            raise EndpointConnectionError(endpoint_url=QUEUE.url)
+
+
+def message(name: str) -> dict[str, str]:
+    return {"MessageId": name, "ReceiptHandle": f"receipt {name}", "Body": name, "MD5OfBody": ""}
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sqs]:
+    stub = Sqs()
+    monkeypatch.setattr(aws, "client", lambda service: {"sqs": stub}[service])
+    function_process._transport.cache_clear()
+    yield stub
+    function_process._transport.cache_clear()
+
+
+class Process:
+    """One whose function answers as a test says."""
+
+    def __init__(self, sqs: Sqs) -> None:
+        self._sqs = sqs
+        self.parent, self._its_end = pair()
+        self.answer: dict[str, Any] = {"result": None}
+        self.seen: list[str] = []
+
+    def asked(self, **request: Any) -> list[Any]:
+        """What is answered to a batch; SQS has deleted nothing by then."""
+        channel = Channel(self._its_end.detach())
+        request = {"queue": asdict(QUEUE), "most": 2, "hide_s": 60, "event": None, **request}
+        function_process._work(channel, self._call, request)
+        channel._connection.close()
+        return list(self._said())
+
+    def _call(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        assert self._sqs.deleted == []
+        self.seen += [record["messageId"] for record in request["event"]["Records"]]
+        return self.answer
+
+    def _said(self) -> Iterator[Any]:
+        try:
+            while True:
+                yield self.parent.receive()
+        except EOFError:
+            return
+
+
+@pytest.fixture
+def process(sqs: Sqs) -> Process:
+    return Process(sqs)
+
+
+def test_a_batch_that_it_receives(sqs: Sqs, process: Process) -> None:
+    sqs.there = ["1", "2", "3"]
+    process.answer = {"result": {"batchItemFailures": [{"itemIdentifier": "2"}]}}
+    assert process.asked() == [{"begun": 2}, process.answer]
+    assert (sqs.asked, process.seen, sqs.deleted) == ([(2, 60)], ["1", "2"], ["receipt 1"])
+
+
+def test_a_batch_that_is_brought(sqs: Sqs, process: Process) -> None:
+    event = function_process.sqs_event([message("7")], QUEUE.arn)
+    assert process.asked(event=event) == [{"begun": 1}, {"result": None}]
+    assert (sqs.asked, process.seen, sqs.deleted) == ([], ["7"], ["receipt 7"])
+
+
+def test_an_empty_queue(sqs: Sqs, process: Process) -> None:
+    assert process.asked() == [{"begun": 0}]
+    assert (process.seen, sqs.deleted) == ([], [])
+
+
+def test_nothing_is_deleted_when_the_function_raises(sqs: Sqs, process: Process) -> None:
+    sqs.there = ["1"]
+    process.answer = {"error": {"type": "ValueError", "message": "no"}}
+    assert process.asked() == [{"begun": 1}, process.answer]
+    assert sqs.deleted == []
+
+
+def test_a_queue_that_cannot_be_read_is_as_good_as_empty(
+    sqs: Sqs, process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    sqs.broken = True
+    assert process.asked() == [{"begun": 0}]
+    assert "lane cannot be read" in caplog.text
+
+
+def test_a_delete_that_fails_is_logged(sqs: Sqs, process: Process, caplog: pytest.LogCaptureFixture) -> None:
+    sqs.broken = True
+    event = function_process.sqs_event([message("7")], QUEUE.arn)
+    assert process.asked(event=event) == [{"begun": 1}, {"result": None}]
+    assert "settled messages of lane come back" in caplog.text
+
+
+def test_a_process_that_shall_begin_nothing_more_receives_nothing(
+    sqs: Sqs, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutdown.stopping, "is_set", lambda: True)
+    sqs.there = ["1"]
+    assert process.asked() == [{"begun": 0}]
+    assert sqs.asked == []
