@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.benchmarks.head_to_head.family import TICKS_A_S, cpu_s_of, role_of
+from tests.benchmarks.head_to_head.family import TICKS_A_S, cpu_s_of, is_runnable, role_of
 from tests.benchmarks.head_to_head.measures import Measure, at_least, at_most, details, one, ratio, table
 
 ROUNDS = [
@@ -20,6 +20,13 @@ ROUNDS = [
 def test_the_cpu_of_a_process_and_of_its_ended_children() -> None:
     stat = f"71 (a ) b) S 1 71 71 0 -1 4194304 9 9 9 9 {TICKS_A_S} {2 * TICKS_A_S} {3 * TICKS_A_S} {4 * TICKS_A_S} 20 0"
     assert cpu_s_of(stat) == 10
+    assert not is_runnable(stat)
+    assert is_runnable(stat.replace(" S ", " R "))
+
+
+def test_a_process_that_has_ended() -> None:
+    assert cpu_s_of("") == 0
+    assert not is_runnable("")
 
 
 @pytest.mark.parametrize(

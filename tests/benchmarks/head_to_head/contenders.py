@@ -6,16 +6,17 @@ import inspect
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.settings import Settings
-from tests.benchmarks.head_to_head.emulator import PROGRAMS
-from tests.benchmarks.head_to_head.family import Family
+from tests.benchmarks.head_to_head.emulator import PROGRAMS, MeteredEmulator
+from tests.benchmarks.head_to_head.family import EMULATOR, Family
 from tests.benchmarks.head_to_head.scene import Build, Figures, Scene
 from tests.support import up
 from tests.support.endpoint import client
@@ -25,6 +26,7 @@ WORKERS = 4
 SINGLES = 200  # jobs that are published one a call
 QUEUE = "celery"
 TOPIC = "trivial"
+READY = "Taskyard is up"
 IDLE_S = 20
 IDLE_JOBS = 10
 NS_A_MS = 1e6
@@ -64,81 +66,91 @@ def contenders(against: Build | None, celery_python: Callable[[], Path]) -> Iter
 
 def engine(build: Build, scene: Scene) -> Figures:
     """The engine alone, in one process."""
-    return scene.run(build, "engine.py", scene.jobs)
+    with scene.emulator() as emulator:
+        return scene.run(build, emulator, "engine.py", scene.jobs)
 
 
 def bare(build: Build, scene: Scene) -> Figures:
     """boto3 alone: receive ten, handle, delete."""
-    return scene.run(build, "bare.py", scene.jobs)
+    with scene.emulator() as emulator:
+        return scene.run(build, emulator, "bare.py", scene.jobs)
 
 
 def taskyard_up(build: Build, scene: Scene) -> Figures:
     """`taskyard up` with four workers."""
-    with _up(build, scene) as (service, family, ready_s):
-        return scene.consume(
-            family,
-            ready_s,
-            build,
-            "backlog.py",
-            lambda: service.get("/mq/dashboard")["current"]["consumedTotal"]["total"],
-        )
+    began_s = time.monotonic()
+    with _up(build, scene) as (service, family, emulator):
+        ready_s = time.monotonic() - began_s
+        publish = partial(scene.run, build, emulator, "backlog.py", scene.jobs)
+        return _with_start(ready_s, scene, scene.consume(family, emulator, publish, partial(_consumed, service)))
+
+
+def _consumed(service: up.Service) -> int:
+    return int(service.get("/mq/dashboard")["current"]["consumedTotal"]["total"])
 
 
 def celery(python: Path, acks: str, scene: Scene) -> Figures:
     """Celery with a pool of four processes, which acknowledges a job early (before it runs) or late."""
-    sqs = client("sqs", scene.emulator.url)
-    url = sqs.create_queue(QueueName=QUEUE)["QueueUrl"]
     ready = scene.folder / "ready"
     build = Build(PROGRAMS, str(python), {"HEAD_TO_HEAD_ACKS": acks, "HEAD_TO_HEAD_READY": str(ready)})
     options = ("--concurrency", str(WORKERS), "--without-gossip", "--without-mingle", "--without-heartbeat")
     command = [str(python), "-m", "celery", "-A", "celery_app", "worker", "--loglevel", "WARNING", *options]
-
-    def acknowledged() -> int:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return scene.jobs - sum(map(int, left.values()))
-
-    began_s = time.monotonic()
-    with (scene.folder / "celery.log").open("ab") as log:
+    with ExitStack() as stack:
+        emulator = stack.enter_context(scene.emulator())
+        sqs = client("sqs", emulator.url)
+        url = sqs.create_queue(QueueName=QUEUE)["QueueUrl"]
+        log = stack.enter_context((scene.folder / "celery.log").open("ab"))
+        began_s = time.monotonic()
         process = subprocess.Popen(
-            command, env=scene.environment(build), cwd=scene.folder, stdout=log, stderr=log, start_new_session=True
+            command,
+            env=scene.environment(build) | {"AWS_ENDPOINT_URL": emulator.url},
+            cwd=scene.folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
-    family = Family(process, "main")
-    try:
-        until(lambda: ready.exists())
-        return scene.consume(family, time.monotonic() - began_s, build, "celery_app.py", acknowledged)
-    finally:
-        family.kill()
+        family = Family(process, "main")
+        stack.callback(family.kill)
+        until(ready.exists)
+        ready_s = time.monotonic() - began_s
+        publish = partial(scene.run, build, emulator, "celery_app.py", scene.jobs)
+        return _with_start(
+            ready_s, scene, scene.consume(family, emulator, publish, lambda: scene.jobs - _left(sqs, url))
+        )
+
+
+def _left(sqs: Any, url: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    return sum(map(int, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+
+
+def _with_start(ready_s: float, scene: Scene, figures: Figures) -> Figures:
+    return {**figures, "rate with start": scene.jobs / (ready_s + figures["work_s"])}
 
 
 def enqueue(build: Build, scene: Scene) -> Figures:
     """Publishing one a call by the services, against a put and a send by boto3 alone."""
-    return _against_bare(scene.run(build, "enqueue.py", SINGLES))
+    with scene.emulator() as emulator:
+        return _against_bare(scene.run(build, emulator, "enqueue.py", SINGLES))
 
 
 def enqueue_over_http(build: Build, scene: Scene) -> Figures:
     """The same over HTTP, to an API beside which nothing runs."""
-    with _up(build, scene) as (service, family, _):
+    with _up(build, scene) as (service, family, emulator):
         family.await_quiet()
-        with family.held_still(but={"api"}):
-            return _against_bare(scene.run(build, "enqueue.py", SINGLES, service.url))
+        with family.held_still(but={"api", EMULATOR}):
+            return _against_bare(scene.run(build, emulator, "enqueue.py", SINGLES, service.url))
 
 
 def idle(build: Build, scene: Scene) -> Figures:
     """What `taskyard up` takes while nobody uses it, and how soon it starts a job then."""
-    with _up(build, scene) as (service, family, _):
+    with _up(build, scene) as (service, family, emulator):
         family.await_quiet()
-        roles = family.roles()
-        cpu_before, before = family.cpu_s(roles), scene.emulator.reading()
+        roles = {pid: role for pid, role in family.roles().items() if role != EMULATOR}
+        cpu_before, before = family.cpu_s(roles), emulator.reading()
         time.sleep(IDLE_S)
-        cpu_after, after = family.cpu_s(roles), scene.emulator.reading()
-        waits_ms = []
-        for number in range(IDLE_JOBS):
-            family.await_quiet()
-            service.post("/mq/message/publish", {"topic": TOPIC, "payload": {}})
-            published_ns = time.time_ns()
-            scene.await_done(family, number + 1)
-            waits_ms.append((scene.stamps()[-1] - published_ns) / NS_A_MS)
+        cpu_after, after = family.cpu_s(roles), emulator.reading()
+        waits_ms = [_wait_ms(service, family, scene, number) for number in range(1, IDLE_JOBS + 1)]
     return {
         "percent of a core": 100 * (sum(cpu_after.values()) - sum(cpu_before.values())) / IDLE_S,
         "emulator's percent of a core": 100 * (after.cpu_s - before.cpu_s) / IDLE_S,
@@ -148,20 +160,29 @@ def idle(build: Build, scene: Scene) -> Figures:
     }
 
 
+def _wait_ms(service: up.Service, family: Family, scene: Scene, number: int) -> float:
+    """How long the ``number``-th job waits that is published while the service is at rest."""
+    family.await_quiet()
+    service.post("/mq/message/publish", {"topic": TOPIC, "payload": {}})
+    published_ns = time.time_ns()
+    scene.await_done(family, number)
+    return (scene.stamps()[-1] - published_ns) / NS_A_MS
+
+
 def _against_bare(told: dict[str, Figures]) -> Figures:
     return {**told["ours"], "bare rate": told["bare"]["rate"], "of bare": told["ours"]["rate"] / told["bare"]["rate"]}
 
 
 @contextmanager
-def _up(build: Build, scene: Scene) -> Iterator[tuple[up.Service, Family, float]]:
-    """`taskyard up` of a build, the processes of it, and the seconds that it took to be ready."""
-    options = ("--workers", str(WORKERS), "--endpoint-url", scene.emulator.url)
-    began_s = time.monotonic()
+def _up(build: Build, scene: Scene) -> Iterator[tuple[up.Service, Family, MeteredEmulator]]:
+    """`taskyard up` of a build with its embedded emulator, and the processes of it."""
+    workers = ("--workers", str(WORKERS))
     with up.running(
-        scene.folder, *options, folder=build.root, python=build.python, **scene.environment(build)
+        scene.folder, *workers, folder=build.root, python=build.python, **scene.environment(build)
     ) as service:
         family = Family(service.process, "supervisor")
         try:
-            yield service, family, time.monotonic() - began_s
+            until(lambda: READY in service.log.read_text())
+            yield service, family, MeteredEmulator(service.endpoint_url)
         finally:
             family.kill()

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.processes import descendants
+from tests.support.waiting import until
 
 TICKS_A_S = os.sysconf("SC_CLK_TCK")
-QUIET_WINDOW_S = 0.5
-QUIET_SHARE = 0.25  # of a core: more than an idle service takes on a busy machine
+QUIET_LOOKS = 10
+LOOK_PAUSE_S = 0.05
+QUIET_SHARE = 0.25  # of a core, and of the looks at a runnable process: more than an idle service on a busy machine
 QUIET_DEADLINE_S = 60.0
+EMULATOR = "emulator"
 ROLES = (r"\bfunction_process (\w+)", r"\b(\w+)_process\b")
 
 
@@ -27,8 +30,17 @@ def cpu_s_of(stat: str) -> float:
 
     Fields 14 to 17 of proc(5): utime, stime, cutime, cstime. The name, in brackets, may hold anything.
     """
-    fields = stat.rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICKS_A_S
+    return sum(map(int, _fields(stat)[11:15])) / TICKS_A_S
+
+
+def is_runnable(stat: str) -> bool:
+    """Whether a process runs or would if it had a core, by its line in /proc/PID/stat: field 3, of its main thread."""
+    return _fields(stat)[:1] == ["R"]
+
+
+def _fields(stat: str) -> list[str]:
+    """The fields behind the name; none of an empty line."""
+    return stat.rpartition(")")[2].split()
 
 
 def role_of(command: str) -> str:
@@ -50,22 +62,24 @@ class Family:
         return {self.process.pid: self.head, **below}
 
     def cpu_s(self, roles: Mapping[int, str]) -> dict[str, float]:
-        """What CPU each role has taken until now."""
+        """What CPU in seconds each role has taken until now."""
         taken: defaultdict[str, float] = defaultdict(float)
         for pid, role in roles.items():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                taken[role] += cpu_s_of(Path(f"/proc/{pid}/stat").read_text())
+            taken[role] += cpu_s_of(_stat(pid))
         return dict(taken)
 
     def await_quiet(self) -> None:
-        """Wait until all of them together are all but idle."""
-        deadline_at_s = time.monotonic() + QUIET_DEADLINE_S
-        roles, taken_s = self.roles(), float("inf")
-        while taken_s > QUIET_SHARE * QUIET_WINDOW_S:
-            assert time.monotonic() < deadline_at_s, f"{self.head} does not come to rest"
-            before = sum(self.cpu_s(roles).values())
-            time.sleep(QUIET_WINDOW_S)
-            taken_s = sum(self.cpu_s(roles).values()) - before
+        """Wait until all of them together are all but idle, and not only kept from running by other programs."""
+        until(self._is_quiet, QUIET_DEADLINE_S)
+
+    def _is_quiet(self) -> bool:
+        roles = self.roles()
+        before, runnable = sum(self.cpu_s(roles).values()), 0
+        for _ in range(QUIET_LOOKS):
+            time.sleep(LOOK_PAUSE_S)
+            runnable += any(is_runnable(stat) for stat in map(_stat, roles))
+        taken_s = sum(self.cpu_s(roles).values()) - before
+        return taken_s <= QUIET_SHARE * QUIET_LOOKS * LOOK_PAUSE_S and runnable <= QUIET_SHARE * QUIET_LOOKS
 
     @contextmanager
     def held_still(self, but: Collection[str] = ()) -> Iterator[None]:
@@ -81,6 +95,14 @@ class Family:
         """End them all."""
         _send(signal.SIGKILL, list(self.roles()))
         self.process.wait()
+
+
+def _stat(pid: int) -> str:
+    """A process's line in /proc; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _send(number: signal.Signals, pids: Collection[int] | Iterator[int]) -> None:

@@ -1,4 +1,4 @@
-"""Where a contender runs: an emulator of its own, a file of marks, and programs in the build's environment."""
+"""Where a contender runs: an emulator, a file of marks, and programs in the build's environment."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.head_to_head.emulator import PROGRAMS, PROJECT, MeteredEmulator, metered_emulator
-from tests.benchmarks.head_to_head.family import Family
+from tests.benchmarks.head_to_head.emulator import PROGRAMS, PROJECT, MeteredEmulator, Reading, metered_emulator
+from tests.benchmarks.head_to_head.family import EMULATOR, Family
 from tests.benchmarks.head_to_head.programs import marks
 from tests.support.processes import clean_environment
 from tests.support.waiting import until
@@ -45,56 +45,70 @@ class Build:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a contender is given for one round: so many ``jobs``, a folder, an emulator."""
+    """What a contender is given for one round: so many ``jobs``, and a folder."""
 
     jobs: int
     folder: Path
-    emulator: MeteredEmulator
+
+    @property
+    def _bytecode(self) -> Path:
+        """Of all rounds: nothing is left in a checkout."""
+        return self.folder.parent / "bytecode"
+
+    def emulator(self) -> AbstractContextManager[MeteredEmulator]:
+        """An emulator that has nothing in it yet."""
+        return metered_emulator(self._bytecode)
 
     def environment(self, build: Build) -> dict[str, str]:
         """The variables of a build's processes."""
         own = {
-            "AWS_ENDPOINT_URL": self.emulator.url,
             "PYTHONPATH": os.pathsep.join([str(build.root), str(PROGRAMS)]),
-            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "bytecode"),  # nothing is left in a checkout
+            "PYTHONPYCACHEPREFIX": str(self._bytecode),
             marks.VARIABLE: str(self._marks),
         }
-        return {**clean_environment(), **AWS, **TASKYARD, **own, **build.variables}
+        return {**clean_environment(), **TASKYARD, **own, **build.variables}
 
-    def run(self, build: Build, program: str, *arguments: object) -> dict[str, Any]:
+    def run(self, build: Build, emulator: MeteredEmulator, program: str, *arguments: object) -> dict[str, Any]:
         """Run one of the programs to its end; returns the figures that it reports."""
         command = [build.python, str(PROGRAMS / program), *map(str, arguments)]
         run = subprocess.run(
-            command, env=self.environment(build), cwd=self.folder, capture_output=True, text=True, check=False
+            command,
+            env={**self.environment(build), **AWS, "AWS_ENDPOINT_URL": emulator.url},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert run.returncode == 0, f"{program} failed:\n{run.stdout[-2_000:]}{run.stderr[-4_000:]}"
         figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
         return figures
 
-    def consume(self, family: Family, ready_s: float, build: Build, publish: str, counted: Any) -> Figures:
+    def consume(
+        self, family: Family, emulator: MeteredEmulator, publish: Callable[[], Figures], counted: Callable[[], int]
+    ) -> Figures:
         """Let a service that is at rest work on a backlog that is published while it is held still.
 
-        ``publish`` is the program that publishes; ``counted`` returns how many jobs the service knows to be done.
+        ``publish`` publishes it; ``counted`` returns how many jobs the service knows to be done.
         """
         family.await_quiet()
-        with family.held_still():
-            published = self.run(build, publish, self.jobs)
+        with family.held_still(but={EMULATOR}):
+            published = publish()
             roles = family.roles()
-            cpu_before, before = family.cpu_s(roles), self.emulator.reading()
+            cpu_before, before = family.cpu_s(roles), emulator.reading()
             began_ns = time.time_ns()
         self.await_done(family, self.jobs)
-        cpu_after, after = self._at_rest(family, counted)
+        cpu_after, after = self._at_rest(family, emulator, counted)
         stamps = self.stamps()
         assert len(stamps) == self.jobs, f"{len(stamps)} runs of {self.jobs} jobs"
-        cpu_ms = {role: 1_000 * (cpu_after.get(role, 0) - cpu_before.get(role, 0)) / self.jobs for role in cpu_after}
-        work_s = (stamps[-1] - began_ns) / NS_A_S
+        cpu_ms = {role: 1_000 * (cpu_s - cpu_before.get(role, 0)) / self.jobs for role, cpu_s in cpu_after.items()}
+        own_ms = {role: value for role, value in cpu_ms.items() if role != EMULATOR}
         return {
-            "cpu_ms": sum(cpu_ms.values()),
-            **{f"cpu_ms of {role}": value for role, value in cpu_ms.items()},
+            "cpu_ms": sum(own_ms.values()),
+            **{f"cpu_ms of {role}": value for role, value in own_ms.items()},
             "emulator_cpu_ms": 1_000 * (after.cpu_s - before.cpu_s) / self.jobs,
             "requests": (after.requests - before.requests) / self.jobs,
             "rate": (len(stamps) - 1) * NS_A_S / (stamps[-1] - stamps[0]),
-            "rate with start": self.jobs / (ready_s + work_s),
+            "work_s": (stamps[-1] - began_ns) / NS_A_S,
             "published rate": published["rate"],
             "published requests": published["requests"],
         }
@@ -107,12 +121,14 @@ class Scene:
         """When the jobs were done, in nanoseconds since 1970, in order."""
         return sorted(stamp for (stamp,) in marks.STAMP.iter_unpack(self._marks.read_bytes()))
 
-    def _at_rest(self, family: Family, counted: Any) -> tuple[dict[str, float], Any]:
+    def _at_rest(
+        self, family: Family, emulator: MeteredEmulator, counted: Callable[[], int]
+    ) -> tuple[dict[str, float], Reading]:
         """What the service and the emulator took until the service had counted every job and come to rest."""
         deadline_at_s = time.monotonic() + WORK_DEADLINE_S
         while time.monotonic() < deadline_at_s:
             family.await_quiet()
-            taken = family.cpu_s(family.roles()), self.emulator.reading()
+            taken = family.cpu_s(family.roles()), emulator.reading()
             if counted() == self.jobs:
                 return taken
         raise AssertionError(f"{counted()} of {self.jobs} jobs are counted")
@@ -128,8 +144,7 @@ class Scene:
 
 @contextmanager
 def scene(jobs: int, scratch: Path) -> Iterator[Scene]:
-    """A scene with an emulator that has nothing in it yet."""
+    """A scene with a folder of its own below ``scratch``."""
     folder = Path(tempfile.mkdtemp(dir=scratch))
-    with metered_emulator(folder) as emulator:
-        yield Scene(jobs, folder, emulator)
+    yield Scene(jobs, folder)
     shutil.rmtree(folder)
