@@ -1,6 +1,7 @@
 """The one place that makes AWS clients: every call has a bounded time and bounded, adaptive retries.
 
-botocore is used without boto3 around it: the clients are the same, and a cold start is some 20 ms shorter.
+botocore is used without boto3 around it: the clients are the same, and a cold start is some 20 ms shorter. What is
+called all the time goes a leaner way (``chalicelib/lean.py``), unless ``TASKYARD_AWS_CLIENT`` is ``boto3``.
 Endpoints and credentials come from the standard variables (``AWS_ENDPOINT_URL`` for an emulator).
 
 A request that somebody waits for has a budget beside: within ``answering_within`` no try of a call begins that might
@@ -9,11 +10,13 @@ end too late, in the threads of ``threads`` neither.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -23,11 +26,13 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib import settings
 from chalicelib.clocks import TIMEKEEPERS, ledger_clock
+from chalicelib.lean import SERVICES, LeanClient
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5  # beyond the 2 s for which a poll lets SQS hold a ReceiveMessage
 LONG_POLL_READ_TIMEOUT_S = 30  # beyond the 20 s that SQS may hold one
 ATTEMPTS = 4
+KEPT_ALIVE = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
 POOL_CONNECTIONS = 512  # more than the threads of a process that call at a time; an unused one costs nothing
 
 FAILURES = (ClientError, BotoCoreError)  # what a call raises once botocore has given up
@@ -115,13 +120,48 @@ def client(
     Raises what botocore raises; a call takes at most ``attempts`` tries of ``connect_timeout_s`` and
     ``read_timeout_s`` seconds each, with waits of together at most 7 s between four of them.
     """
+    limits = Limits(connect_timeout_s, read_timeout_s, attempts)
+    whole = partial(_botocore_client, service, limits)
+    if service not in SERVICES or settings.current().aws_client == "boto3":
+        return whole()
+    lean = LeanClient(
+        _session(),
+        SERVICES[service],
+        settings.current().region,
+        ledger_clock,
+        whole,
+        connect_timeout_s=connect_timeout_s,
+        read_timeout_s=read_timeout_s,
+        attempts=attempts,
+        connections=POOL_CONNECTIONS,
+        socket_options=KEPT_ALIVE,
+    )
+    _watch(lean.events, lean.event_name, limits)
+    return lean
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a try of a call may take, in seconds, and how many there may be."""
+
+    connect_s: float
+    read_s: float
+    attempts: int
+
+    @property
+    def call_s(self) -> float:
+        """How long a try takes at most."""
+        return self.connect_s + self.read_s
+
+
+def _botocore_client(service: str, limits: Limits) -> Any:
     made = _session().create_client(
         service,
         region_name=settings.current().region,
         config=Config(
-            connect_timeout=connect_timeout_s,
-            read_timeout=read_timeout_s,
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=limits.connect_s,
+            read_timeout=limits.read_s,
+            retries={"mode": "standard", "total_max_attempts": limits.attempts},
             max_pool_connections=POOL_CONNECTIONS,
             # DynamoDB checks again; of a transaction of a hundred actions, to check it here takes longer than all else.
             parameter_validation=service != "dynamodb",
@@ -131,12 +171,16 @@ def client(
             response_checksum_validation="when_required",
         ),
     )
-    call_s = connect_timeout_s + read_timeout_s
-    made.meta.events.register_first(f"before-send.{service}", partial(_not_too_late, call_s))
-    made.meta.events.register_first(f"needs-retry.{service}", partial(_no_wait_too_late, call_s))
-    if service in TIMEKEEPERS:
-        ledger_clock.watch(made, service)
+    _watch(made.meta.events, made.meta.service_model.service_id.hyphenize(), limits)
     return made
+
+
+def _watch(events: Any, name: str, limits: Limits) -> None:
+    """Keep a client's calls within the time that a request has, and let the clock hear what they are answered."""
+    events.register_first(f"before-send.{name}", partial(_not_too_late, limits.call_s))
+    events.register_first(f"needs-retry.{name}", partial(_no_wait_too_late, limits.call_s))
+    if name in TIMEKEEPERS:
+        ledger_clock.watch(events, name)
 
 
 class LazyClient:

@@ -34,10 +34,10 @@ class LedgerClock:
         """Now, in milliseconds since 1970."""
         return self._own_ms() + self._offset_ms
 
-    def watch(self, client: Any, service: str) -> None:
-        """Look at the answers to a client of a service."""
-        client.meta.events.register_first(f"before-send.{service}", self.asks)
-        client.meta.events.register_first(f"response-received.{service}", self.hears)
+    def watch(self, events: Any, service: str) -> None:
+        """Look at the answers to a client of a service, of which its ``events`` tell."""
+        events.register_first(f"before-send.{service}", self.asks)
+        events.register_first(f"response-received.{service}", self.hears)
 
     def asks(self, **_: Any) -> None:
         """A request is about to be sent by this thread."""

@@ -25,6 +25,7 @@ LANE_CONCURRENCY_MIN = 2
 LANE_CONCURRENCY_MAX = 1_000
 METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
+AWS_CLIENTS = ("lean", "boto3")
 CONSOLE = ("off", "on")
 WATCH = ("off", "on")
 HOOKS = ("auto", "off", "on")
@@ -83,6 +84,7 @@ class Settings:
     lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; see LANE_CONCURRENCY
     metrics: str = "total"  # what the projector and the clock tell CloudWatch: "off", "total", or by "queue" as well
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
+    aws_client: str = "lean"  # "boto3": every call to SQS and DynamoDB goes by botocore's own client
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
     watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
@@ -203,6 +205,7 @@ class Settings:
         _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
         _expect(self.search in SEARCH, "SEARCH", " or ".join(SEARCH), self.search)
         _expect(self.console in CONSOLE, "CONSOLE", " or ".join(CONSOLE), self.console)
+        _expect(self.aws_client in AWS_CLIENTS, "AWS_CLIENT", " or ".join(AWS_CLIENTS), self.aws_client)
         _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
         _expect(
             not self.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", self.alarm_topic),

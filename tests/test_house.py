@@ -40,6 +40,7 @@ ROOMS = (
     "chalicelib.queue",
     "chalicelib.store",
     "chalicelib.aws",
+    "chalicelib.lean",
     "chalicelib.logger",
     "chalicelib.clocks",
     "chalicelib.settings",

@@ -58,6 +58,7 @@ def checkout_here() -> Checkout:
         config=config_of(),
         consumed=registry().queues,
         routes=application_routes(),
+        light=registry().light,
     )
 
 

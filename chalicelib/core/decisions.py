@@ -19,6 +19,7 @@ MISSED_GRACE_MS = 90_000  # how long after its time a hidden message may fail to
 LEASE_MARGIN_MS = 1_000  # what a message of a leased job is hidden beyond the lease
 REQUEUES_MAX = 5
 SPARED_MAX = 20  # attempts not charged because what they need could not be read: three hours of them
+LIGHT_EVENTS = 2  # that a light success adds to the trace: it has started, and succeeded
 POLLS_A_MESSAGE = 100  # after so many polls a new message stands for the job, far below the queues' receive count
 
 NEVER_STARTED = JobError("NeverStarted", f"came back from the dead-letter queue {REQUEUES_MAX} times without being run")
@@ -131,6 +132,19 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
     if ledger.run_goes_on and (ledger.lease_until_ms or 0) >= now_ms:
         return Nack((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
     return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS or ledger.run_goes_on else None)
+
+
+def runs_unclaimed(job: Job, envelope: Job, now_ms: int) -> bool:
+    """Whether a light handler may run a job as it stands on the ledger without a claim.
+
+    It is free, this is its newest delivery, and a success would set nothing else going.
+    """
+    is_free = job.state is State.PENDING and job.travels and job.due_at_ms <= now_ms and not job.attempts_used_up
+    is_newest = (job.uid, job.delivery) == (envelope.uid, envelope.delivery)
+    sets_going = job.chained or job.has_children or job.remove_on_complete or job.finishing or job.graph is not None
+    is_counted = job.limited or job.slot_at_ms is not None or job.application is not None
+    has_room = len(job.trace) <= TRACE_MAX_EVENTS - LIGHT_EVENTS
+    return is_free and is_newest and has_room and not sets_going and not is_counted
 
 
 def on_lost_lease(job: Job) -> TakeOver | Abandoned:

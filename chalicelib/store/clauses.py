@@ -14,6 +14,7 @@ ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
 UNHEARD = Clause("unheard of", "attribute_not_exists({heard})")
 HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
 UNCOUNTED = Clause("not counted yet", "attribute_not_exists({limited})")
+CHILDLESS = Clause("has no children", "attribute_not_exists({has_children})")
 NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.causes import Cause
+from chalicelib.core.decisions import LIGHT_EVENTS
 from chalicelib.core.job import Job, JobError, Progress, Tombstone
 from chalicelib.core.limits import Concurrency, Limit
 from chalicelib.core.states import Kind, State
@@ -22,6 +23,7 @@ from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.clauses import (
     ABSENT,
     ATTEMPTS_LEFT,
+    CHILDLESS,
     EXISTS,
     HAS_SLOT,
     NOT_BLOCKED,
@@ -75,6 +77,16 @@ class Lease:
     worker: str
     source: str | None = None
     receipt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """A job that was run without a claim, as it was read before, and what the run has come to."""
+
+    job: Job
+    worker: str
+    output: StoredOutput
+    started_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +271,38 @@ class JobStore(Ledger):
         event = TraceEvent(Event.SUCCEEDED, now_ms)
         wake_at_ms = now_ms if job.remove_on_complete else None
         return self._settle(job, State.SUCCESS, sets, event, now_ms, wake_at_ms=wake_at_ms, beside=beside)
+
+    def succeed_unclaimed(self, runs: Sequence[Unclaimed], now_ms: int) -> None:
+        """pending -> success, of up to a hundred jobs or of none; each counts one attempt.
+
+        Raises ``TransactionRefused`` where one of them is no longer free, or its success would set something going.
+        """
+        self.table.transact([self._succeeding_unclaimed(run, now_ms) for run in runs])
+
+    def _succeeding_unclaimed(self, run: Unclaimed, now_ms: int) -> AttributeValues:
+        seen = run.job
+        fence = (
+            in_state(State.PENDING),
+            same_uid(seen.uid),
+            same_delivery(seen.delivery),
+            NOT_BLOCKED,
+            ATTEMPTS_LEFT,
+            CHILDLESS,
+            room_in_trace(TRACE_MAX_EVENTS - LIGHT_EVENTS),
+        )
+        started_event = started(run.started_at_ms, run.worker if seen.kind is Kind.MESSAGE else None)
+        story, appends = self._traced(None, started_event, TraceEvent(Event.SUCCEEDED, now_ms))
+        sets = {
+            **_stored(run.output),
+            **story,
+            "error": None,
+            "worker": run.worker,
+            "started_at_ms": run.started_at_ms,
+            "completed_at_ms": now_ms,
+        }
+        change, _ = self._ending(seen, State.SUCCESS, fence, sets, None, now_ms, adds={"attempts": 1})
+        change = replace(change, appends=appends, keeps={"first_started_at_ms": run.started_at_ms})
+        return self.table.updating(state_key(seen.id), change)
 
     def retry_later(
         self,

@@ -25,6 +25,8 @@ def checks(installation: Installation) -> Iterator[Check]:
     for function in Function:
         name = function_name(installation.settings, function)
         questions: list[tuple[Question, str | None]] = [(_function, installation.deploy), (_concurrency, None)]
+        if function is Function.WORKER and installation.checkout.light:
+            questions.append((_light, None))
         if function in SENDING:
             questions.append((_recursion, None))
         for question, remedy in questions:
@@ -103,6 +105,11 @@ def _variables(installation: Installation, function: Function) -> dict[str, str]
     config, stage = installation.config, installation.settings.stage
     own = config["stages"][stage]["lambda_functions"].get(function, {})
     return {**variables_of(stage, config), **own.get("environment_variables", {})}
+
+
+def _light(installation: Installation, _function: Function) -> Iterator[Observation]:
+    given_up = "a duplicate delivery may run beside the first, and nobody sees them running"
+    yield ok("light handlers", f"{names(installation.checkout.light)}: {given_up}")
 
 
 def _concurrency(installation: Installation, function: Function) -> Iterator[Observation]:

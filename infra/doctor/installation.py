@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class Checkout:
     config: Config  # .chalice/config.json
     consumed: Queues
     routes: Routes
+    light: Sequence[str] = ()  # task types and topics of light handlers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 from unittest.mock import patch
@@ -24,6 +25,7 @@ from chalicelib.core.dialects import SCOPES
 from chalicelib.core.passwords import stretched
 from chalicelib.engine import health
 from chalicelib.http import mount
+from chalicelib.lean import LeanClient
 from chalicelib.local.emulator import Emulator
 from tests.support.service import Reply, Service
 from tests.support.service import service as installation
@@ -131,6 +133,16 @@ def call(api: Service, route: tuple[str, str], **headers: str) -> Reply:
     )
 
 
+@contextmanager
+def answering(failure: Any) -> Iterator[None]:
+    """Every call to AWS is answered by a failure."""
+    with (
+        patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=failure),
+        patch.object(LeanClient, "_answer", side_effect=failure),
+    ):
+        yield
+
+
 class TestHealth:
     def test_all_is_well(self, api: Service) -> None:
         reply = api.get("/health")
@@ -175,7 +187,7 @@ class TestHealth:
     def test_what_was_found_holds_for_a_second(self, api: Service) -> None:
         api.clock.move(1_000)
         assert api.get("/health").status == 200
-        with patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=AssertionError("AWS was asked")):
+        with answering(AssertionError("AWS was asked")):
             api.clock.move(999)
             assert api.get("/health").status == 200
             api.clock.move(1)
@@ -234,7 +246,7 @@ class TestOutages:
     @pytest.mark.parametrize("route", OUTAGE_BODIES, ids="{0[0]} {0[1]}".format)
     def test_a_route_answers_503(self, api: Service, route: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
         for failure in OUTAGES:
-            with patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=failure):
+            with answering(failure):
                 reply = api.get(route[1]) if OUTAGE_BODIES[route] is None else api.post(route[1], OUTAGE_BODIES[route])
             assert (reply.status, reply.headers["retry-after"]) == (503, "1"), failure
             assert reply.json["error"] == "Service Unavailable"
@@ -247,7 +259,7 @@ class TestOutages:
 
     def test_a_mistake_of_ours_is_none_of_aws(self, api: Service) -> None:
         mistake = ClientError({"Error": {"Code": "ValidationException", "Message": "no such attribute"}}, "Query")
-        with patch.object(botocore.client.BaseClient, "_make_api_call", side_effect=mistake):
+        with answering(mistake):
             assert api.get("/mq/message/list").status == 500
 
 

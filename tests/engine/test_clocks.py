@@ -95,6 +95,6 @@ def test_a_client_tells_the_clock_what_it_hears(w: World, service: str, operatio
     assert service in TIMEKEEPERS
     clock = LedgerClock(lambda: w.clock.ms)
     client = aws.client.__wrapped__(service)
-    clock.watch(client, service)
+    clock.watch(client.meta.events, service)
     getattr(client, operation)()
     assert abs(clock() - wall_clock_ms()) < 600_000  # moto's answers have this machine's date; the own clock is far off

@@ -80,6 +80,19 @@ def other(_: Any) -> None:
     raise AssertionError("nothing publishes this")
 
 
+@task("quick", light=True, backoff=Fixed(1_000))
+def quick(order: dict[str, Any], context: Context) -> Any:
+    claimed = context.job.lease is not None
+    RUNS.append(run_of(context, "claimed" if claimed else "unclaimed"))
+    if order.get("dies") and not claimed:
+        raise Exited
+    if context.job.attempts <= order.get("fails", 0):
+        raise RuntimeError("not yet")
+    if order.get("reports"):
+        context.progress(1, 2, "half")
+    return "x" * order.get("answers", 5)
+
+
 @subscribe("news", backoff=Fixed(1_000))
 def first_reader(_: Any, context: Context) -> None:
     RUNS.append(run_of(context, "first"))
@@ -92,12 +105,16 @@ def second_reader(_: Any, context: Context) -> None:
         raise RuntimeError("not yet")
 
 
-FUNCTIONS = (work, other, first_reader, second_reader)
-WITHOUT_WORK = (other, first_reader, second_reader)
+FUNCTIONS = (work, other, quick, first_reader, second_reader)
+WITHOUT_WORK = (other, quick, first_reader, second_reader)
 
 
 def a_task(**order: Any) -> dict[str, Any]:
     return {"kind": Kind.TASK, "type": "work", "input": order}
+
+
+def a_light_task(**order: Any) -> dict[str, Any]:
+    return {"kind": Kind.TASK, "type": "quick", "input": order}
 
 
 def a_message(topic: str = "notes") -> dict[str, Any]:
@@ -396,6 +413,25 @@ WORKER = [
         then(ends(SUCCESS, runs=1), result(5_000)),
         unrecorded,
     ),
+    Scenario(
+        "worker-light",
+        delivering(),
+        then(ends(SUCCESS, SUCCESS, SUCCESS, runs=3), result("xxxxx")),
+        arranged(a_light_task(), a_light_task(), a_light_task()),
+    ),
+    Scenario(
+        "worker-light-and-others",
+        delivering(),
+        ends(SUCCESS, SUCCESS, SUCCESS, SUCCESS, runs=5),
+        arranged(a_light_task(), a_light_task(fails=1), a_light_task(answers=5_000), a_task()),
+    ),
+    Scenario(
+        "worker-light-reports",
+        delivering(),
+        then(ends(SUCCESS, SUCCESS, runs=2), result("xxxxx")),
+        arranged(a_light_task(reports=True), a_light_task()),
+    ),
+    Scenario("worker-light-dies", delivering(), ends(SUCCESS, runs=2), arranged(a_light_task(dies=1))),
     Scenario("worker-unreadable", delivering(), then(ends(SUCCESS, FAILED, runs=1)), unreadable),
     Scenario("worker-subscribers", delivering("news"), ends(SUCCESS, runs=3), arranged(a_message("news"))),
     Scenario(
@@ -723,6 +759,7 @@ def test_survives_many_faults(seed: int, fresh: Callable[[Fault | None], Play]) 
                 a_child(play) or a_task(rejects=True),
                 a_message(),
                 a_message("news"),
+                a_light_task(fails=dice.choice([0, 1])),
             ]
         )
         play.ask(partial(publish, new_job=NewJob(**request)))

@@ -29,7 +29,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chalicelib import aws
+from chalicelib import aws, lean
 from chalicelib.core.errors import Conflict, NotFound, Unavailable
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.projection import CountKey, effects_of
@@ -258,6 +258,7 @@ def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault
     with (
         world(functions) as used,
         patch("botocore.endpoint.time", no_waiting),
+        patch.object(lean, "sleep", no_waiting.sleep),
         patch.object(logbook, "TRIMMED_ONE_IN", 1),
         _old_objects_left_alone(),
     ):

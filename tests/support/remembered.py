@@ -12,7 +12,7 @@ import json
 import pickle
 from collections import deque
 from copy import deepcopy
-from functools import cache
+from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -54,6 +54,8 @@ from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
 from moto.sqs.responses import SQSResponse
 from werkzeug.http import http_date
 
+from chalicelib.lean import Signer
+
 NO_NODE = object()
 BINARY = ('"B"', '"BS"', '"BinaryValue"')  # what JSON carries in another form than Python has it
 OF_ITEMS = {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"}
@@ -80,7 +82,8 @@ def install() -> None:
         (HeadersDict, "__getitem__", lambda headers, name: headers._dict[_header(name)]),
         (HeadersDict, "__setitem__", lambda headers, name, value: headers._dict.__setitem__(_header(name), value)),
         (HeadersDict, "__contains__", lambda headers, name: _header(name) in headers._dict),
-        (SigV4Auth, "add_auth", _signing_for_aws()),
+        (SigV4Auth, "add_auth", _signing_for_aws(SigV4Auth)),
+        (Signer, "add_auth", _signing_for_aws(Signer)),
         (EndpointRulesetResolver, "construct_endpoint", _one_endpoint_a_client()),
         (BotocoreStubber, "process_request", _answering_at_once()),
         (JSONSerializer, "_serialize_type_structure", _plain_structures()),
@@ -103,10 +106,11 @@ def install() -> None:
 _header = cache(_HeaderKey)  # each request asks fifty times for one of the same dozen names
 
 
-def _signing_for_aws() -> Any:
+def _signing_for_aws(kind: type[SigV4Auth]) -> Any:
     """Moto reads whose request it is, and for where; the signature counts only where a role's rights are enforced."""
-    sign = SigV4Auth.add_auth
+    sign = kind.add_auth
 
+    @wraps(sign)
     def add_auth(signer: Any, request: Any) -> None:
         if ".amazonaws.com" not in request.url or signer.credentials is None or signer.credentials.token:
             return sign(signer, request)

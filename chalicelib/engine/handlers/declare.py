@@ -59,6 +59,7 @@ class Handler:
     wants_context: bool
     script: str = DEFAULT_SCRIPT  # which of the handlers of a task type
     limit: Limit | None = None  # of a task type, across all workers of a deployment
+    light: bool = False  # runs without a claim: see engine/worker/light.py
 
     @property
     def label(self) -> str:
@@ -119,6 +120,7 @@ def task(
     backoff: Backoff | str | None = None,
     concurrency: int | None = None,
     size: int | None = None,
+    light: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare the handler of a task type.
 
@@ -132,14 +134,21 @@ def task(
     ``core.retry``, or the name of a function declared with ``@backoff``) hold where a job names none of its own.
     ``concurrency`` (1 to 1,000) is how many tasks of the type run at the same time in the whole deployment, ``size``
     (1 to 1,000,000) how many may be unfinished; ``None`` is no limit.
+
+    With ``light`` the type's tasks cost a third of the requests: they run without being claimed first, and successes
+    are recorded ten at a time. A duplicate delivery may then run beside the first, and nobody sees the task running;
+    everything else holds (docs/handlers.md). It is for handlers that take milliseconds and may run twice, and
+    cannot go with a limit.
     """
     if not isinstance(script, str) or SCRIPT_NAME.fullmatch(script) is None:
         expected = "1 to 64 letters, digits, _ and -"
         raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
-    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff)
-    return marking(
-        Mark("task", _line("task", "type", type), {**options, "script": script, "limit": _limit(concurrency, size)})
-    )
+    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light)
+    limit = _limit(concurrency, size)
+    if light and limit is not None:
+        expected = "either light=True, or concurrency and size"
+        raise InvalidInput("tasks that are counted are claimed", field="light", expected=expected, got="both")
+    return marking(Mark("task", _line("task", "type", type), {**options, "script": script, "limit": limit}))
 
 
 def subscribe(
@@ -149,14 +158,15 @@ def subscribe(
     timeout_s: float | None = None,
     max_attempts: int | None = None,
     backoff: Backoff | str | None = None,
+    light: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a subscriber of a topic; the parameters are those of ``task``.
 
     A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
-    that have not.
+    that have not. A message is light (see ``task``) if all its subscribers are.
     """
     _line("subscribe", "topic", topic)
-    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff)))
+    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff, light)))
 
 
 def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as above
@@ -211,6 +221,7 @@ def _options(
     timeout_s: float | None,
     max_attempts: int | None,
     backoff: Backoff | str | None,
+    light: bool,
 ) -> dict[str, Any]:
     if not _are_bands(lanes):
         expected = f"one to five of {', '.join(map(str, Band))}"
@@ -224,8 +235,15 @@ def _options(
         "bands": tuple(soonest_first(lanes)),
         "timeout_ms": None if timeout_s is None else round(timeout_s * 1_000),
         "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
+        "light": _flag("light", light),
         "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
     }
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidInput("this is said with yes or no", field=name, expected="True or False", got=value)
 
 
 def _are_bands(lanes: Any) -> bool:

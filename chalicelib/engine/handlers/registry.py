@@ -88,6 +88,13 @@ class Registry:
         handler = self.tasks.get(type)
         return handler.limit if handler is not None else None
 
+    @property
+    def light(self) -> list[str]:
+        """The task types and topics whose jobs run without a claim."""
+        types = {name for (name, _), handler in self.scripts.items() if handler.light}
+        topics = {name for name, handlers in self.subscribers.items() if all(each.light for each in handlers)}
+        return sorted(types | topics)
+
     def backoff_function(self, name: str) -> BackoffFunction:
         """The function registered as ``name``; raises ``InvalidInput`` if there is none."""
         if name not in self.backoffs:

@@ -49,7 +49,7 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
         now_ms = yard.now_ms()
         try:
             limit = limit_of(yard, envelope) if envelope.limited else None
-            return _with_body(yard.jobs.claim(envelope, lease, now_ms, seen, limit), envelope)
+            return with_body(yard.jobs.claim(envelope, lease, now_ms, seen, limit), envelope)
         except JobRefused as refused:
             ledger = refused.ledger
         except TransactionRefused:  # of a limited type alone
@@ -60,15 +60,15 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
         try:
             match verdict:
                 case Own(job):
-                    return _with_body(job, envelope)
+                    return with_body(job, envelope)
                 case Record():
                     record, body = _split(envelope)
                     if envelope.limited:  # it is counted first, then claimed like any other
                         yard.jobs.record(record, body)
                         continue
-                    return _with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
+                    return with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
-                    return _with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
+                    return with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
                 case Abandoned(job, error):
                     dead = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
                     fill_freed_slot(yard, job, dead)
@@ -106,6 +106,6 @@ def _split(envelope: Job) -> tuple[Job, str | None]:
     return envelope, None
 
 
-def _with_body(job: Job, envelope: Job) -> Job:
+def with_body(job: Job, envelope: Job) -> Job:
     """The claimed job with the body that travelled in the message, which saves reading it."""
     return job if job.body is not None or envelope.body is None else replace(job, body=envelope.body)

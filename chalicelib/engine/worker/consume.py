@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,8 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
-from chalicelib.engine.worker import watchdog
-from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
+from chalicelib.engine.worker import light, watchdog
+from chalicelib.engine.worker.claim import claim, ensure_recorded, opened, with_body
 from chalicelib.engine.worker.concurrency import admitted, leave
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
@@ -52,21 +52,46 @@ def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs)
 
     ``remaining_ms`` tells how long the function may still run.
     """
-    enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
     with Heartbeat(yard, messages) as heartbeat, watchdog.watching(yard, lambda: heartbeat.hidden_until_ms):
         readable, come_back = _opened(yard, heartbeat, messages)
-        for position, entry in enumerate(_in_order(readable)):
-            if not heartbeat.begin(entry.message):
-                disposition: Disposition = _schedule_check(yard, entry, Nack(None))
-            elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
-                disposition = _schedule_check(yard, entry, Nack(0))
-            else:
-                disposition = _safely(yard, heartbeat, entry, remaining_ms)
+        for entry, disposition in _worked_on(yard, heartbeat, _in_order(readable), remaining_ms):
             if isinstance(disposition, Nack):  # what has served stays hidden until the function returns
                 heartbeat.let_go(entry.message)
                 _hide(yard, entry.message, disposition)
                 come_back.append(entry.message.message_id)
     return come_back
+
+
+def _worked_on(
+    yard: Yard, heartbeat: Heartbeat, entries: Sequence[Opened], remaining_ms: RemainingMs
+) -> Iterator[tuple[Opened, Disposition]]:
+    """What becomes of each message, one after the other; successes of light runs are recorded together."""
+    enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
+    free = dict(light.unclaimed(yard, [(entry.message, entry.envelope) for entry in entries]))
+    ended: list[tuple[Opened, light.Unrecorded]] = []
+    for position, entry in enumerate(entries):
+        seen = free.pop(entry.envelope.id, None)
+        if ended and (seen is None or yard.now_ms() - ended[0][1].ended_at_ms >= light.RECORD_AFTER_MS):
+            yield from _recorded(yard, ended)
+        if not heartbeat.begin(entry.message):
+            yield entry, _schedule_check(yard, entry, Nack(None))
+        elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
+            yield entry, _schedule_check(yard, entry, Nack(0))
+        else:
+            result = _safely(yard, heartbeat, entry, seen, remaining_ms)
+            if isinstance(result, light.Unrecorded):
+                ended.append((entry, result))
+            else:
+                yield entry, result
+    yield from _recorded(yard, ended)
+
+
+def _recorded(yard: Yard, ended: list[tuple[Opened, light.Unrecorded]]) -> Iterator[tuple[Opened, Disposition]]:
+    """What becomes of the messages of light runs, now that they are recorded; there are none left then."""
+    entries, runs = [entry for entry, _ in ended], [run for _, run in ended]
+    ended.clear()
+    if runs:
+        yield from zip(entries, light.record_together(yard, runs), strict=True)
 
 
 def _opened(yard: Yard, heartbeat: Heartbeat, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:
@@ -98,11 +123,13 @@ def _in_order(readable: Sequence[Opened]) -> list[Opened]:
     return sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
 
 
-def _safely(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
+def _safely(
+    yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job | None, remaining_ms: RemainingMs
+) -> Disposition | light.Unrecorded:
     """One message; an AWS call that fails for good costs this message a redelivery and the others nothing."""
     with _named(entry.envelope):
         try:
-            return _consume_one(yard, heartbeat, entry, remaining_ms)
+            return _consume_one(yard, heartbeat, entry, seen, remaining_ms)
         except Exception:
             logger.exception("message goes back")
             return Nack(None)
@@ -120,13 +147,18 @@ def _named(envelope: Job) -> Iterator[None]:
         yield
 
 
-def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Disposition:
+def _consume_one(
+    yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job | None, remaining_ms: RemainingMs
+) -> Disposition | light.Unrecorded:
+    """Run a job, claimed unless it was ``seen`` free by its light handler."""
     if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
         return _schedule_check(yard, entry, Nack(HANDED_BACK_S * 1_000))
     envelope = admitted(yard, entry.envelope)
     if envelope is None or defer_if_paused(yard, envelope):
         return Ack()
-    lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
+    if seen is not None:
+        return _run_unclaimed(yard, heartbeat, entry, seen, remaining_ms)
+    lease = _lease(yard, heartbeat)
     job = claim(yard, envelope, lease)
     match job:
         case Ack(reason):
@@ -142,16 +174,57 @@ def _consume_one(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: 
         case Failed() | Unread() as unreadable:
             outcome = unreadable
         case body:
-            context = _context(yard, heartbeat, job, body, lease, remaining_ms)
-            heartbeat.watch(context, entry.message)
-            watchdog.note(job)
-            outcome = _traced_run(yard, context, entry.message)
-            heartbeat.unwatch()
+            context = _context(yard, heartbeat, job, body, lease.until_ms, remaining_ms)
+            outcome = _watched_run(yard, heartbeat, context, entry.message)
+    return _settled(yard, job, outcome)
+
+
+def _run_unclaimed(
+    yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job, remaining_ms: RemainingMs
+) -> Disposition | light.Unrecorded:
+    """A light run. What is more than a plain success is settled like any other run, once its job is claimed."""
+    refusals: list[Ack | Nack] = []
+
+    def claim_now() -> Job | None:
+        claimed = claim(yard, entry.envelope, _lease(yard, heartbeat))
+        if isinstance(claimed, Job):
+            return claimed
+        refusals.append(claimed)
+        return None
+
+    body = attempted(partial(yard.payloads.body, with_body(seen, entry.envelope)))
+    if isinstance(body, Failed | Unread):
+        return _consume_one(yard, heartbeat, entry, None, remaining_ms)
+    started_at_ms = yard.now_ms()
+    job = replace(seen, attempts=seen.attempts + 1)
+    context = _context(yard, heartbeat, job, body, heartbeat.renewed_until_ms(), remaining_ms)
+    context.claim = claim_now
+    outcome = _watched_run(yard, heartbeat, context, entry.message)
+    if context.claim is not None and light.can_wait(outcome):
+        return light.Unrecorded(seen, entry.envelope, outcome, started_at_ms, yard.now_ms(), context.lease_until_ms)
+    context.ensure_claimed()
+    return refusals[0] if refusals else _settled(yard, context.job, outcome)
+
+
+def _settled(yard: Yard, job: Job, outcome: Outcome) -> Disposition:
     try:
         return settle(yard, job, outcome)[1]
     except JobRefused as refused:
         leave(yard, job, refused.ledger)
         return settle_late(refused, job)
+
+
+def _lease(yard: Yard, heartbeat: Heartbeat) -> Lease:
+    return Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
+
+
+def _watched_run(yard: Yard, heartbeat: Heartbeat, context: Context, message: Received) -> Outcome:
+    """The run, whose lease is kept meanwhile."""
+    heartbeat.watch(context, message)
+    watchdog.note(context.job)
+    outcome = _traced_run(yard, context, message)
+    heartbeat.unwatch()
+    return outcome
 
 
 def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
@@ -167,14 +240,14 @@ def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
 
 
 def _context(
-    yard: Yard, heartbeat: Heartbeat, job: Job, body: dict[str, Any], lease: Lease, remaining_ms: RemainingMs
+    yard: Yard, heartbeat: Heartbeat, job: Job, body: dict[str, Any], lease_until_ms: int, remaining_ms: RemainingMs
 ) -> Context:
     """The run's context; its deadline is the job's time-out or the function's end, whichever comes first."""
     now_ms = yard.now_ms()
     function_end_ms = now_ms + remaining_ms() - FUNCTION_RESERVE_MS - round(yard.settings.stop_grace_s * 1_000)
     timeout_ms = timeout_of(yard, job)
     deadline_ms = function_end_ms if timeout_ms is None else min(now_ms + timeout_ms, function_end_ms)
-    return Context(yard, job, body, lease.until_ms, deadline_ms, heartbeat.extend_visibility)
+    return Context(yard, job, body, lease_until_ms, deadline_ms, heartbeat.extend_visibility)
 
 
 def _schedule_check(yard: Yard, entry: Opened, disposition: Nack) -> Nack:

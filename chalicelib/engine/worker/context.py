@@ -81,6 +81,7 @@ class Context:
     coroutine: RunningCoroutine | None = field(default=None, init=False)  # of a handler that is one, while it runs
     succeeded: list[str] = field(init=False)  # the subscribers that have succeeded, in earlier attempts or in this one
     parked: Parked | None = field(default=None)
+    claim: Callable[[], Job | None] | None = None  # of a light run until it needs its job's lease; None: it is lost
     printed: console.Console = field(init=False)  # what the handler prints and logs
     thread: int = field(default_factory=threading.get_ident, init=False)  # which one runs the handler
     _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
@@ -149,6 +150,17 @@ class Context:
         """Milliseconds until the attempt is interrupted; ``None`` if it has all the time in the world."""
         return None if self.deadline_ms is None else max(0, self.deadline_ms - self.yard.now_ms())
 
+    def ensure_claimed(self) -> None:
+        """A light run claims its job now, if it has not yet; notes when the run is void, as another has the job."""
+        if self.claim is None:
+            return
+        claim, self.claim = self.claim, None
+        job = claim()
+        if job is None:
+            self.ended_because = LeaseLost
+        else:
+            self.job = job
+
     def progress(self, current: float, total: float = 100, message: str = "", data: Any = None) -> None:
         """Record how far the work is; one DynamoDB write a call.
 
@@ -186,6 +198,7 @@ class Context:
         """
         if not isinstance(name, str):
             raise InvalidInput("a step has a name", field="name", expected="a text", got=name)
+        self.ensure_claimed()
         done = self.yard.job_details.step(self.job, name)
         if done is None:
             self.raise_if_void()
@@ -220,6 +233,7 @@ class Context:
         self._only_for_tasks("polling")
         _check_range("max_poll_times", max_poll_times, 1, POLL_TIMES_MAX)
         _check_range("poll_interval_ms", poll_interval_ms, 0, POLL_INTERVAL_MAX_MS)
+        self.ensure_claimed()
         self._polled_for += 1
         stage = f"polling {self._polled_for}"
         found = self.yard.job_details.step(self.job, stage)
@@ -271,6 +285,7 @@ class Context:
 
         Raises ``JobCanceled`` or ``LeaseLost`` when the run is void.
         """
+        self.ensure_claimed()
         self.raise_if_void()
         self.extend()
         self.raise_if_void()
@@ -278,6 +293,8 @@ class Context:
     def extend(self) -> None:
         """Extend the message's hiding, then the lease on the ledger; notes when the run is void."""
         until_ms = self.extend_visibility()
+        if self.claim is not None:
+            return
         try:
             where = None if self.job.application is None else running_at(self.thread, self.coroutine)
             self.yard.jobs.extend_lease(self.job.id, self.job.lease or "", until_ms, where)
@@ -334,6 +351,8 @@ class Context:
             coroutine.cancel_from_beside()
 
     def _fenced(self, write: Callable[[], None]) -> None:
+        self.ensure_claimed()
+        self.raise_if_void()
         try:
             write()
         except JobRefused as refused:

@@ -156,8 +156,9 @@ class Heartbeat:
         error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
         try:
+            context.ensure_claimed()  # of a light run, which has claimed nothing yet
             _, disposition = settle(
-                self._yard, job, Failed(error, succeeded_subscribers=remembered(context), cause=Cause.TIMED_OUT)
+                self._yard, context.job, Failed(error, succeeded_subscribers=remembered(context), cause=Cause.TIMED_OUT)
             )
             context.keep_printed()
             if message is not None and isinstance(disposition, Nack) and disposition.delay_s is not None:

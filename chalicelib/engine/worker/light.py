@@ -1,0 +1,110 @@
+"""Light handlers: jobs that run without a claim, and whose successes are recorded together.
+
+A batch's records are read in one call. Whoever is free to begin runs at once; a plain success, which sets nothing else
+going, is recorded with those of the rest of the batch in one transaction. Everything else takes the usual way, only
+later: a run that fails, parks, reports progress or has a large output claims its job then, and so does one whose
+success the transaction refuses. A message that was received before does so at once: its worker may have died of it.
+
+Given up: a duplicate delivery may run beside the first, and the state *running* is not seen. What was canceled once its
+batch was read runs still. Kept: nothing is lost, one success counts, attempts are bounded (a crash of the first run is
+not counted), and what is settled, canceled or not due runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from chalicelib.core.decisions import Ack, Disposition, Nack, Outcome, Succeeded, runs_unclaimed
+from chalicelib.core.job import Job
+from chalicelib.engine.policy import handlers_of
+from chalicelib.engine.publish.send import AWS_FAILURES
+from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.concurrency import leave
+from chalicelib.engine.worker.settle import settle, settle_late
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
+from chalicelib.queue.contract import Received
+from chalicelib.store.jobs import Lease, Unclaimed
+from chalicelib.store.ledger import JobRefused, StoredOutput
+from chalicelib.store.payloads import INLINE_MAX_BYTES
+from chalicelib.store.table import TransactionRefused
+
+RECORD_AFTER_MS = 200  # how long a success may wait for others while the batch goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecorded:
+    """A light run that has succeeded; ``job`` is the record as it was read, ``envelope`` what the message carried."""
+
+    job: Job
+    envelope: Job
+    success: Succeeded
+    started_at_ms: int
+    ended_at_ms: int
+    lease_until_ms: int
+
+
+def unclaimed(yard: Yard, arrived: Sequence[tuple[Received, Job]]) -> Mapping[int, Job]:
+    """The records of the jobs, among those that have ``arrived``, that may run without a claim; by their ids."""
+    light = {
+        envelope.id: envelope
+        for message, envelope in arrived
+        if message.receive_count == 1 and _is_light(yard, envelope)
+    }
+    if not light:
+        return {}
+    try:
+        records = yard.jobs.find_many(list(light))
+    except AWS_FAILURES:  # each is claimed, then, and may fail by itself
+        logger.warning("records not read; light jobs are claimed", exc_info=True)
+        return {}
+    now_ms = yard.now_ms()
+    return {job.id: job for job in records if runs_unclaimed(job, light[job.id], now_ms)}
+
+
+def _is_light(yard: Yard, envelope: Job) -> bool:
+    handlers = handlers_of(yard, envelope)
+    return bool(handlers) and all(handler.light for handler in handlers)
+
+
+def can_wait(outcome: Outcome) -> TypeGuard[Succeeded]:
+    """Whether an outcome is a success that is recorded with others."""
+    return isinstance(outcome, Succeeded) and len(outcome.output or "") <= INLINE_MAX_BYTES
+
+
+def record_together(yard: Yard, ended: Sequence[Unrecorded]) -> list[Disposition]:
+    """Record successes in one transaction, those that it refuses one by one; what becomes of each message."""
+    try:
+        yard.jobs.succeed_unclaimed([_written(run, yard.worker_name) for run in ended], yard.now_ms())
+    except TransactionRefused as refused:
+        if len(ended) == 1 or all(refused.refused):
+            return [_record_alone(yard, run) for run in ended]
+        late = dict(zip(ended, refused.refused, strict=True))
+        others = iter(record_together(yard, [run for run in ended if not late[run]]))
+        return [_record_alone(yard, run) if late[run] else next(others) for run in ended]
+    except AWS_FAILURES:
+        logger.warning("successes not recorded together; they are recorded one by one", exc_info=True)
+        return [_record_alone(yard, run) for run in ended]
+    return [Ack()] * len(ended)
+
+
+def _written(run: Unrecorded, worker: str) -> Unclaimed:
+    return Unclaimed(run.job, worker, StoredOutput(run.success.output), run.started_at_ms)
+
+
+def _record_alone(yard: Yard, run: Unrecorded) -> Disposition:
+    """Claim a job that has run, and record its success like any other's."""
+    try:
+        job = claim(yard, run.envelope, Lease(yard.token(), run.lease_until_ms, yard.worker_name))
+        if isinstance(job, Ack | Nack):
+            return job
+        try:
+            return settle(yard, job, run.success)[1]
+        except JobRefused as refused:
+            leave(yard, job, refused.ledger)
+            return settle_late(refused, job)
+    except Exception:  # it costs this message a redelivery and the others nothing
+        logger.exception("success not recorded", extra={"job_id": run.job.id})
+        return Nack(None)

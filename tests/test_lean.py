@@ -1,0 +1,375 @@
+"""The lean client: signatures, repetitions, errors and connections are botocore's."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
+from pathlib import Path
+from unittest.mock import Mock, patch
+
+import botocore.auth
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+    SSLError,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib import aws, lean, settings
+from chalicelib.clocks import ledger_clock, wall_clock_ms
+from chalicelib.lean import SERVICES, LeanClient, Signed, Signer, endpoint_of
+from tests.support.yards import CREDENTIALS, environment, forget_clients
+
+TARGET = "DynamoDB_20120810.GetItem"
+
+
+@dataclass
+class Service:
+    """What stands in for AWS: answers in turn, the last one for good."""
+
+    answers: list[tuple[int, dict[str, str], bytes]]
+    slept: Mock
+    url: str = ""
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    connections: int = 0
+
+
+@contextmanager
+def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Service]:
+    """A service on a free port of this machine, as the endpoint of all clients; its waits take no time."""
+    service = Service(list(answers), Mock())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            service.connections += 1
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            service.requests.append((dict(self.headers.items()), body))
+            status, headers, answer = service.answers[0] if len(service.answers) == 1 else service.answers.pop(0)
+            if status == 0:
+                self.close_connection = True
+                return
+            self.send_response_only(status)
+            for name, value in {"Date": formatdate(usegmt=True), **headers, "Content-Length": str(len(answer))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with at(service.url), patch.object(lean, "sleep", service.slept):
+            yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def at(url: str) -> Iterator[None]:
+    """The endpoint of all clients."""
+    with environment({**CREDENTIALS, "AWS_ENDPOINT_URL": url}):
+        forget_clients()
+        yield
+    forget_clients()
+
+
+def answer(document: object, status: int = 200, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, json.dumps(document).encode()
+
+
+FOUND = answer({"Item": {"job": {"N": "1"}}})
+THROTTLED = answer({"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow"}, 400)
+REFUSED = answer(
+    {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": {"a": {"S": "b"}}}, 400
+)
+BROKEN = answer({}, 500)
+CUT_OFF = (0, {}, b"")
+
+
+def get(client: LeanClient | None = None) -> dict[str, object]:
+    found: dict[str, object] = (client or aws.client("dynamodb")).get_item(TableName="t", Key={"job": {"N": "1"}})
+    return found
+
+
+# -- what is sent -------------------------------------------------------------------------------------
+
+
+@given(
+    body=st.binary(max_size=300),
+    token=st.none() | st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1),
+    at_s=st.integers(1_000_000_000, 4_000_000_000),
+    url=st.sampled_from(["https://sqs.eu-west-1.amazonaws.com/", "http://127.0.0.1:4566/", "http://localhost/a%20b/"]),
+    traced=st.booleans(),
+)
+def test_signatures_are_botocores(body: bytes, token: str | None, at_s: int, url: str, traced: bool) -> None:
+    credentials = Credentials("AKID", "secret/+=", token)
+    headers = {"X-Amz-Target": TARGET, "Content-Type": lean.CONTENT_TYPE}
+    headers |= {"X-Amzn-Trace-Id": "Root=1-2"} if traced else {}
+    theirs, ours = AWSRequest("POST", url, headers=headers, data=body), Signed(url, headers, body)
+    moment = datetime.fromtimestamp(at_s, UTC)
+    with patch.object(botocore.auth, "get_current_datetime", lambda: moment):
+        original(SigV4Auth)(SigV4Auth(credentials, "sqs", "eu-west-1"), theirs)
+    original(Signer)(Signer(credentials, "sqs", "eu-west-1", lambda: at_s * 1_000), ours)
+    for name in ("Authorization", "X-Amz-Date", "X-Amz-Security-Token"):
+        assert ours.headers.get(name) == theirs.headers.get(name)
+
+
+def original(kind: type[SigV4Auth]) -> Callable[..., None]:
+    """How requests are signed; the tests that talk to moto go without."""
+    method: Callable[..., None] = getattr(kind.add_auth, "__wrapped__", kind.add_auth)
+    return method
+
+
+def test_a_call_is_its_json_and_connections_are_kept() -> None:
+    with serving(FOUND) as service:
+        client = aws.client("dynamodb")
+        for _ in range(3):
+            assert get(client)["Item"] == {"job": {"N": "1"}}
+        headers, body = service.requests[0]
+        assert json.loads(body) == {"TableName": "t", "Key": {"job": {"N": "1"}}}
+        assert (headers["X-Amz-Target"], headers["Content-Type"]) == (TARGET, "application/x-amz-json-1.0")
+        assert headers["Authorization"].startswith("AWS4-HMAC-SHA256 Credential=test/")
+        assert service.connections == 1
+
+
+def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
+    with serving(FOUND) as service, aws.threads(8) as workers:
+        client = aws.client("dynamodb")
+        assert all("Item" in found for found in workers.map(lambda _: get(client), range(64)))
+        assert len(service.requests) == 64
+        assert service.connections <= 8
+
+
+def test_after_a_fork_connections_are_not_shared() -> None:
+    with serving(FOUND) as service:
+        client = aws.client("dynamodb")
+        get(client)
+        with patch.object(os, "getpid", lambda: -1):
+            get(client)
+        assert service.connections == 2
+
+
+# -- what comes back ----------------------------------------------------------------------------------
+
+
+def test_an_error_is_told_with_its_code_and_what_is_beside_it() -> None:
+    with serving(REFUSED) as service, pytest.raises(ClientError) as refused:
+        get()
+    assert refused.value.response["Error"]["Code"] == "ConditionalCheckFailedException"
+    assert refused.value.response["Item"] == {"a": {"S": "b"}}  # type: ignore[typeddict-item]
+    assert refused.value.operation_name == "GetItem"
+    assert len(service.requests) == 1
+
+
+def test_sqs_tells_its_older_code_in_a_header() -> None:
+    older = "AWS.SimpleQueueService.NonExistentQueue;Sender"
+    document = {"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "no"}
+    with serving(answer(document, 400, x_amzn_query_error=older)), pytest.raises(ClientError) as missing:
+        aws.client("sqs").get_queue_url(QueueName="q")
+    assert missing.value.response["Error"] == {
+        "Code": "AWS.SimpleQueueService.NonExistentQueue",
+        "QueryErrorCode": "QueueDoesNotExist",
+        "Message": "no",
+        "Type": "Sender",
+    }
+
+
+def test_an_answer_that_is_no_json_is_an_error_with_its_status() -> None:
+    with serving((403, {}, b"<html>no</html>")), pytest.raises(ClientError) as error:
+        get()
+    assert error.value.response["Error"] == {"Code": "403", "Message": "<html>no</html>"}
+
+
+# -- repetitions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [THROTTLED, BROKEN, answer({}, 503), CUT_OFF], ids=["throttled", "500", "503", "cut"])
+def test_what_may_pass_is_tried_again_after_a_wait(first: tuple[int, dict[str, str], bytes]) -> None:
+    with serving(first, first, FOUND) as service:
+        assert "Item" in get()
+        assert len(service.requests) == 3
+        waits = [call.args[0] for call in service.slept.call_args_list]
+        assert len(waits) == 2
+        assert all(0 <= wait_s <= 2**number for number, wait_s in enumerate(waits))
+
+
+def test_four_tries_are_the_most() -> None:
+    with serving(THROTTLED) as service, pytest.raises(ClientError, match="ThrottlingException"):
+        get()
+    assert len(service.requests) == aws.ATTEMPTS
+    with serving(CUT_OFF) as service, pytest.raises(ConnectionClosedError):
+        get()
+    assert len(service.requests) == aws.ATTEMPTS
+
+
+def test_a_process_that_fails_all_the_time_stops_repeating() -> None:
+    """botocore's budget of repetitions: 500, of which one costs 5."""
+    with serving(BROKEN) as service:
+        client = aws.client("dynamodb")
+        for _ in range(50):
+            with pytest.raises(ClientError):
+                get(client)
+        assert len(service.requests) < 50 * aws.ATTEMPTS
+
+
+def test_no_try_begins_that_would_end_too_late() -> None:
+    budget_s = aws.CONNECT_TIMEOUT_S + aws.READ_TIMEOUT_S - 1
+    with serving(BROKEN) as service, aws.answering_within(budget_s), pytest.raises(aws.OutOfTime):
+        get()
+    assert service.requests == []
+
+
+def test_a_clock_that_is_wrong_is_set_and_the_call_signed_anew() -> None:
+    """AWS refuses a signature that is more than five minutes off."""
+    late = answer({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "expired"}, 400)
+    hour_ms = 3_600_000
+    with serving(late, FOUND) as service, patch.object(ledger_clock, "_offset_ms", -hour_ms):
+        assert "Item" in get()
+        dates = [headers["X-Amz-Date"] for headers, _ in service.requests]
+        signed_s = [datetime.strptime(date, lean.TIMESTAMP).replace(tzinfo=UTC).timestamp() for date in dates]
+        assert abs(signed_s[0] * 1_000 + hour_ms - wall_clock_ms()) < 120_000
+        assert abs(signed_s[1] * 1_000 - wall_clock_ms()) < 120_000
+        service.slept.assert_called_once_with(0.0)
+
+
+def test_a_signature_that_is_wrong_for_good_is_an_error() -> None:
+    wrong = answer({"__type": "InvalidSignatureException", "message": "no"}, 403)
+    with serving(wrong) as service, pytest.raises(ClientError, match="InvalidSignatureException"):
+        get()
+    assert len(service.requests) == 1
+
+
+# -- connections --------------------------------------------------------------------------------------
+
+
+def test_where_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with at(url), patch.object(lean, "sleep"), pytest.raises(EndpointConnectionError):
+        get()
+
+
+def test_an_answer_that_does_not_come_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf, at(f"http://127.0.0.1:{deaf.getsockname()[1]}"):
+        client = aws.client("dynamodb", read_timeout_s=0.05, attempts=1)
+        with pytest.raises(ReadTimeoutError):
+            get(client)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
+    with self_signed(tmp_path / "both.pem") as url, at(url), patch.object(lean, "sleep"), pytest.raises(SSLError):
+        get()
+
+
+@contextmanager
+def self_signed(path: Path) -> Iterator[str]:
+    """A server whose certificate it has signed itself; key and certificate are kept at ``path``."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2099, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the client hangs up
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"https://localhost:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# -- whom it calls, and as whom -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("service", "region", "url"),
+    [
+        ("dynamodb", "eu-west-1", "https://dynamodb.eu-west-1.amazonaws.com/"),
+        ("sqs", "us-east-1", "https://sqs.us-east-1.amazonaws.com/"),
+        ("sqs", "cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn/"),
+        ("dynamodbstreams", "eu-west-1", "https://streams.dynamodb.eu-west-1.amazonaws.com/"),
+    ],
+)
+def test_endpoints_are_botocores(service: str, region: str, url: str) -> None:
+    forget_clients()
+    with environment(CREDENTIALS):
+        assert endpoint_of(aws._session(), SERVICES[service], region) == url
+        theirs = aws._session().create_client(service, region_name=region).meta.endpoint_url
+    assert f"{theirs}/" == url
+
+
+def test_a_service_may_have_an_endpoint_of_its_own() -> None:
+    with at("http://all.example:1"), environment({"AWS_ENDPOINT_URL_SQS": "http://sqs.example:2/base"}):
+        assert endpoint_of(aws._session(), SERVICES["sqs"], "eu-west-1") == "http://sqs.example:2/base"
+        assert endpoint_of(aws._session(), SERVICES["dynamodb"], "eu-west-1") == "http://all.example:1/"
+
+
+def test_without_credentials_nothing_is_sent() -> None:
+    with serving(FOUND) as service:
+        client = aws.client("dynamodb")
+        with patch.object(client, "_credentials", None), pytest.raises(NoCredentialsError):
+            get(client)
+        assert service.requests == []
+
+
+def test_what_it_does_not_know_goes_to_botocores_client_and_events_tell_of_both() -> None:
+    with serving(answer({"TableNames": []}), FOUND):
+        client = aws.client("dynamodb")
+        told: list[str] = []
+        client.meta.events.register("before-call", lambda model, **_: told.append(model.name))
+        assert client.list_tables()["TableNames"] == []
+        get(client)
+        assert told == ["ListTables", "GetItem"]
+
+
+def test_the_setting_takes_botocores_client() -> None:
+    with environment({**CREDENTIALS, "TASKYARD_AWS_CLIENT": "boto3"}):
+        settings.current.cache_clear()
+        forget_clients()
+        assert not isinstance(aws.client("sqs"), LeanClient)
+    settings.current.cache_clear()
+    forget_clients()
+    with environment(CREDENTIALS):
+        assert isinstance(aws.client("sqs"), LeanClient)
+    forget_clients()
