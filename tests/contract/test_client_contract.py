@@ -19,6 +19,7 @@ OF_THEIR_OWN = {
     "ResponseMetadata",
     "SequenceNumber",
 }  # each call gets another
+NOT_OF_THE_API = {"ConsumedCapacityUnits"}  # moto tells it of a deletion
 TOLD_TWICE = {"message", "Message"}  # by botocore, of some errors: beside the Error, too
 CLIENTS: dict[str, Callable[[str], Any]] = {
     "lean": aws.client,
@@ -50,7 +51,7 @@ class Script:
 def normal(value: Any) -> Any:
     """An answer without what differs from call to call."""
     if isinstance(value, dict):
-        kept = {name: part for name, part in sorted(value.items()) if name not in OF_THEIR_OWN}
+        kept = {name: part for name, part in sorted(value.items()) if name not in OF_THEIR_OWN | NOT_OF_THE_API}
         return {name: normal(part) for name, part in kept.items() if part is not None}
     return [normal(part) for part in value] if isinstance(value, list) else value
 
