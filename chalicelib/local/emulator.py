@@ -32,7 +32,7 @@ STOP_TIMEOUT_S = 35.0  # a little more than the emulator's own deadline for savi
 FAILED_START_STOP_TIMEOUT_S = 2.0
 LOCK_WAIT_S = 2.0  # for the emulator of a parent that has just died to save and leave
 LOCK_RETRY_S = 0.05
-SHOWN_LOG_LINES = 20
+SHOWN_LOG_LINES = 25
 HEALTH_PATH = "/_ministack/health"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, cast
 
-from chalicelib.local import emulator_indexes
+from chalicelib.local import emulator_indexes, emulator_items, emulator_queues
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_apis import import_apis
 from chalicelib.local.emulator_changes import ChangeBell
@@ -111,6 +111,8 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
 
     limit()
     emulator_indexes.install()
+    emulator_items.install()
+    emulator_queues.install()
     import_apis()
     share_code()
     counter = WriteCounter(ministack)

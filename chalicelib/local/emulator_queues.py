@@ -1,0 +1,197 @@
+"""The embedded emulator's queues: a receive and a delete cost what they touch, and a long poll nothing while it waits.
+
+MiniStack goes several times over all messages of a queue for each receive, and once for each message that is deleted,
+so that a backlog of thousands took half of a job's time; and it looks ten times a second whether a long poll may end.
+
+What is replaced is private to MiniStack and holds for the version that pyproject.toml pins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+FEW_MESSAGES = 100  # that are gone over for every receive, as ever
+LOOK_PAUSE_S = 1.0  # between two times that all messages of a fuller queue are gone over: which are too old to keep
+TICK_MIN_S, TICK_MAX_S = 0.1, 1.0  # between two looks of a long poll at a queue whose messages are hidden
+
+Request = Mapping[str, Any]
+Queue = dict[str, Any]
+
+
+def install() -> None:
+    """Let MiniStack's SQS, in this process, work so; once."""
+    from ministack.services import sqs
+
+    sqs._expire_retained = _now_and_then(sqs._expire_retained)
+    sqs._dlq_sweep = _now_and_then(sqs._dlq_sweep)
+    sqs._collect_msgs = _collecting(sqs)
+    bell = Bell()
+    sqs.esm_wake.set = bell.ringing(sqs.esm_wake.set)
+    handlers = sqs._HANDLERS
+    handlers["DeleteMessageBatch"] = _deleting(sqs)
+    handlers["ReceiveMessage"] = _waiting(sqs, bell)
+    for name in ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch"):
+        handlers[name] = bell.rung_after(handlers[name])
+
+
+def _now_and_then(go_over: Callable[[Queue], None]) -> Callable[[Queue], None]:
+    """Go over all messages of a queue: of a full one once a second."""
+    done_at_s: dict[int, float] = {}  # by the queue's place in memory: one that takes another's is gone over soon
+
+    def throttled(queue: Queue) -> None:
+        now_s = time.monotonic()
+        if len(queue["messages"]) <= FEW_MESSAGES or now_s - done_at_s.get(id(queue), 0.0) >= LOOK_PAUSE_S:
+            done_at_s[id(queue)] = now_s
+            go_over(queue)
+
+    return throttled
+
+
+def _collecting(sqs: Any) -> Callable[[Queue, int, int], list[Any]]:
+    """The first visible messages of a queue, found without a look at those behind them."""
+    collect = sqs._collect_msgs
+
+    def collect_msgs(queue: Queue, most: int, hide_s: int) -> list[Any]:
+        if queue["is_fifo"]:
+            found: list[Any] = collect(queue, most, hide_s)
+            return found
+        now_s, attempts = time.time(), _attempts(queue["attributes"].get("RedrivePolicy"))
+        first: list[Any] = []
+        for message in queue["messages"]:
+            sqs._ensure_msg_fields(message)
+            if message["visible_at"] <= now_s and not 0 < attempts <= message["receive_count"]:
+                first.append(message)
+                if len(first) == most:
+                    break
+        taken: list[Any] = collect({**queue, "messages": first}, most, hide_s)
+        return taken
+
+    return collect_msgs
+
+
+@lru_cache(64)
+def _attempts(redrive_policy: str | None) -> int:
+    """How often a message is received before it goes to a dead-letter queue; 0: for ever."""
+    try:
+        return int(json.loads(redrive_policy or "{}").get("maxReceiveCount", 0))
+    except (ValueError, TypeError, AttributeError):
+        return 0
+
+
+def _deleting(sqs: Any) -> Callable[[Request, str], Any]:
+    """DeleteMessageBatch, going over the queue once, and no further than to the last of the messages."""
+
+    def delete_message_batch(data: Request, url: str) -> Any:
+        queue = sqs._get_q(data.get("QueueUrl", url), "sqs:DeleteMessage")
+        entries = data.get("Entries", [])
+        sqs._validate_batch_entries(entries, "DeleteMessageBatchRequestEntry")
+        places = _places(queue["messages"], {entry.get("ReceiptHandle") for entry in entries} - {None})
+        kept = list(queue["messages"])
+        for place in sorted(places.values(), reverse=True):
+            del kept[place]
+        queue["messages"] = kept
+        answer: dict[str, list[Any]] = {"Successful": [], "Failed": []}
+        for entry in entries:
+            if places.pop(entry.get("ReceiptHandle"), None) is not None:
+                answer["Successful"].append({"Id": entry.get("Id", "")})
+            else:
+                answer["Failed"].append(
+                    {
+                        "Id": entry.get("Id", ""),
+                        "Code": "ReceiptHandleIsInvalid",
+                        "Message": "The input receipt handle is invalid.",
+                        "SenderFault": True,
+                    }
+                )
+        return answer
+
+    return delete_message_batch
+
+
+def _places(messages: list[Any], receipts: set[Any]) -> dict[Any, int]:
+    places: dict[Any, int] = {}
+    for place, message in enumerate(messages):
+        if len(places) == len(receipts):
+            break
+        if message["receipt_handle"] in receipts:
+            places[message["receipt_handle"]] = place
+    return places
+
+
+class Bell:
+    """Wakes the long polls of queues that messages have come to. Whoever has work for a mapping of Lambda rings it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.Event, Queue] = {}
+        self._is_to_look = False
+
+    def ringing(self, ring: Callable[[], None]) -> Callable[[], None]:
+        """``ring``, heard by long polls, too; from any thread."""
+
+        def rings() -> None:
+            ring()
+            if self._waiting and not self._is_to_look:
+                self._is_to_look = True
+                if threading.get_ident() == self._thread:
+                    self._loop.call_soon(self._look)
+                else:
+                    self._loop.call_soon_threadsafe(self._look)
+
+        return rings
+
+    def rung_after(self, act: Callable[[Request, str], Any]) -> Callable[[Request, str], Any]:
+        """``act``, after which polls look when the next message of their queue will be there."""
+
+        def acts(data: Request, url: str) -> Any:
+            answer = act(data, url)
+            self._look()
+            return answer
+
+        return acts
+
+    def _look(self) -> None:
+        self._is_to_look = False
+        for woken, queue in self._waiting.items():
+            if queue["messages"]:
+                woken.set()
+
+    async def wait(self, queue: Queue, longest_s: float) -> None:
+        """Wait until there may be a message."""
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        if queue["messages"]:
+            next_s = min(message.get("visible_at", 0.0) for message in queue["messages"]) - time.time()
+            longest_s = min(longest_s, max(TICK_MIN_S, min(next_s, TICK_MAX_S)))
+        woken = asyncio.Event()
+        self._waiting[woken] = queue
+        try:
+            async with asyncio.timeout(longest_s):
+                await woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            del self._waiting[woken]
+
+
+def _waiting(sqs: Any, bell: Bell) -> Callable[[Request, str], Any]:
+    """ReceiveMessage, waiting without looking."""
+    receive = sqs._act_receive_message
+
+    async def receive_message(data: Request, url: str) -> Any:
+        began_s = time.time()
+        while True:
+            answer = await receive({**data, "WaitTimeSeconds": 0}, url)
+            queue = sqs._get_q(data.get("QueueUrl", url), "sqs:ReceiveMessage")
+            wait = data.get("WaitTimeSeconds")
+            wait_s = int(queue["attributes"].get("ReceiveMessageWaitTimeSeconds", "0") if wait is None else wait)
+            left_s = began_s + wait_s - time.time()
+            if answer or left_s <= 0:
+                return answer
+            await bell.wait(queue, left_s)
+
+    return receive_message
