@@ -103,6 +103,11 @@ class Settings:
         return self.search == "on" or (self.search == "auto" and self.local)
 
     @property
+    def retains_for_a_time(self) -> bool:
+        """Whether the clock deletes what has been done for long."""
+        return any((self.retention_completed_s, self.retention_failed_s, self.retention_unreplayed_s))
+
+    @property
     def base_name(self) -> str:
         """What the name of every resource begins with."""
         return f"{self.prefix}-{self.stage}"

@@ -13,8 +13,8 @@ is everywhere. Four names more are filled in here::
 first use, and because a list of all of them would outgrow a role. It fits the lanes of another installation, too,
 whose stage begins with this one's name and ``-``.
 
-What only some settings make a function do it may only under these settings (``CHOSEN``): ``clock.metrics.json`` where
-CloudWatch is told anything, ``projector.search.json`` where search is on.
+What only some settings make a function do it may only under these settings (``CHOSEN``): ``clock.retention.json`` where
+what is done is deleted after a time, ``projector.search.json`` where search is on.
 
 **What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
 its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
@@ -63,7 +63,7 @@ ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 # What a function may beside its own file, where the settings say so.
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
     Function.CLOCK: {
-        "clock.metrics.json": lambda settings: settings.metrics != "off",
+        "clock.retention.json": lambda settings: settings.retains_for_a_time,
     },
     Function.PROJECTOR: {
         "projector.search.json": lambda settings: settings.search_is_on,

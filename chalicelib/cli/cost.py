@@ -97,7 +97,8 @@ def _deployed(stage: str) -> Deployment:
     settings = settings_of(stage)
     target.find_handlers_here()
     declared = registry_of(settings)
-    return deployment(decided(settings, declared), declared.queues, config_of())
+    types = len(declared.tasks) + len(declared.subscribers)
+    return deployment(decided(settings, declared), declared.queues, types, config_of())
 
 
 def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[str, Any]:

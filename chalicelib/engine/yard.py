@@ -19,6 +19,7 @@ from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.job_types import JobTypes
 from chalicelib.engine.shared_answers import SharedAnswers
 from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
@@ -66,6 +67,7 @@ class Yard:
     settings: Settings
     jobs: JobStore
     lists: JobLists
+    job_types: JobTypes
     payloads: PayloadStore
     job_details: JobDetails
     directory: Directory
@@ -118,13 +120,15 @@ def build(
     ledger = Table(dynamodb, chosen.jobs_table, ("job", "part"))
     directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
     jobs = JobStore(ledger, chosen.index_shards, ConcurrencyCounts(directory.table))
-    insights = Table(dynamodb, chosen.insights_table, ("view", "key"))
-    search = SearchIndex(insights)
+    insights_table = Table(dynamodb, chosen.insights_table, ("view", "key"))
+    insights, search = Insights(insights_table), SearchIndex(insights_table)
+    job_types = JobTypes(handlers, directory, insights)
     transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
     return Yard(
         settings=chosen,
         jobs=jobs,
-        lists=JobLists(ledger, jobs, search),
+        lists=JobLists(ledger, jobs, search, job_types),
+        job_types=job_types,
         payloads=PayloadStore(ledger, objects, chosen.objects_bucket, chosen.payload_max_bytes),
         job_details=JobDetails(ledger),
         directory=directory,
@@ -134,7 +138,7 @@ def build(
         schedules=Schedules(directory.table),
         applications=Applications(directory.table),
         graphs=Graphs(ledger),
-        insights=Insights(insights),
+        insights=insights,
         search=search,
         transport=transport,
         objects=objects,

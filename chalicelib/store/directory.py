@@ -5,6 +5,7 @@ Key layout::
     kind               name                    what
     ids                jobs                    next: the id after the newest block
     topic              <sha256 of the topic>   topic, band_<band>: the lanes that a polled topic has
+    task_type          <sha256 of the type>    type: of tasks, where no handler is declared for it
     idempotency#<op>   <sha256 of the key>     job, fingerprint, expires_at_s
     outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
     unreadable         <SQS message id>        job: the dead letter made of a body nobody could read
@@ -29,12 +30,14 @@ from chalicelib.core.access import AccessKey
 from chalicelib.core.ids import ID_BLOCK
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import Band
+from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import Format, Webhook
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Clause, Refused, Table
 
 BAND_PREFIX = "band_"
 CLOCK = {"kind": "clock", "name": "tick"}
+NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
 NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({revoked_at_ms})")
 USERS = {"kind": "access_key_users", "name": "any"}
@@ -105,8 +108,20 @@ class Directory:
 
     def topics(self) -> list[str]:
         """Every topic that was ever published to without being subscribed."""
-        rows = self.table.query_all("{kind} = :kind", {":kind": "topic"})
-        return sorted(row["topic"] for row in rows)
+        return sorted(self.types_of(Kind.MESSAGE))
+
+    # -- types --------------------------------------------------------------------------------
+
+    def note_type(self, kind: Kind, type: str) -> None:  # noqa: A002  # every dialect's word for it
+        """Note a type that the code does not declare. May be repeated."""
+        noted, attribute = NOTED[kind]
+        self.table.update({"kind": noted, "name": digest(type)}, Change((), sets={attribute: type}))
+
+    def types_of(self, kind: Kind) -> list[str]:
+        """Every type that was noted, of messages every topic that was given a lane, too, as of the last write."""
+        noted, attribute = NOTED[kind]
+        rows = self.table.query_all("{kind} = :kind", {":kind": noted}, consistent=True)
+        return [row[attribute] for row in rows]
 
     # -- idempotency --------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Lists of jobs, newest first, from the ledger's indexes. The key layout is at the head of ``store/ledger.py``.
 
-A list merges one index stream per label and shard. There are two ways through it:
+A list merges one index stream per label and shard; of all types, those of pending and running jobs per type, too. There
+are two ways through it:
 
     page(offset)   counts the list and skips ``offset`` entries: what is published meanwhile moves the pages on
     cursor_page()  goes on behind the position where an answer ended: reads what it shows, however deep, counts nothing
@@ -16,18 +17,19 @@ from __future__ import annotations
 import heapq
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from chalicelib.aws import threads
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind, State
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import ASIDE, DELETED_INDEX_KEYS, REPLAYED, position_of
+from chalicelib.store.ledger import ASIDE, BY_TYPE_ALONE, DELETED_INDEX_KEYS, REPLAYED, position_of
 from chalicelib.store.search import ENTRIES_MAX, UNSEEN, Row, SearchIndex
 from chalicelib.store.table import Table, chunks
 
@@ -37,6 +39,8 @@ READ_CHUNK = 100
 PER_PAGE_MAX = 100  # entries that a client gets at once
 OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
 STREAM_CHUNK_MAX = 1_000
+TYPES_MAX = 100  # that a page over all types reads, whatever the counters say of them
+ROWS_AT_ONCE = 40_000  # of the first pages of all streams
 PARALLEL_READS = 12  # of the 32 connections that a client keeps
 INDEX_KEYS = (*(state.value for state in State), REPLAYED)
 STORY_INDEX_KEYS = (*INDEX_KEYS, *DELETED_INDEX_KEYS.values())  # of all messages whose story can be told
@@ -112,6 +116,12 @@ class JobQuery:
         return not by_itself or (self.type is None and self.index_keys == INDEX_KEYS)
 
     @property
+    def merges_types(self) -> bool:
+        """Whether the list is merged from those of all types, as no index holds all types together."""
+        has_index = bool(self.words) or self.trace_id is not None or self.target_id is not None
+        return self.type is None and not has_index and not BY_TYPE_ALONE.isdisjoint(self.index_keys)
+
+    @property
     def positions(self) -> re.Pattern[str]:
         """The form of the places in the list."""
         return POSITION if self.order is None else POSITION_IN_ORDER
@@ -153,6 +163,13 @@ class _Stream:
         return {":key": self.key, ":since": self.since, ":until": self.until}
 
 
+class TypesKnown(Protocol):
+    """Which types of jobs there are."""
+
+    def of(self, kind: Kind, *, most: int | None) -> Sequence[str]:
+        """All; where they are more than ``most``, those of which the counters do not say that nothing is on its way."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobLists:
     """The lists of the ledger."""
@@ -160,6 +177,7 @@ class JobLists:
     table: Table
     jobs: JobStore
     search: SearchIndex
+    types: TypesKnown
 
     # -- pages --------------------------------------------------------------------------------
 
@@ -226,13 +244,16 @@ class JobLists:
             by_id = {story.id: story for story in self.jobs.stories([job_id for _, job_id in found])}
             yield from ((position, by_id.get(job_id)) for position, job_id in found)
 
-    def ids(self, query: JobQuery, page_size: int = READ_CHUNK) -> Iterator[int]:
-        """The ids of a list without ``words``, read as they are consumed, in pages of at most ``page_size``."""
+    def ids(self, query: JobQuery, page_size: int = READ_CHUNK, types_most: int | None = None) -> Iterator[int]:
+        """The ids of a list without ``words``, read as they are consumed, in pages of at most ``page_size``.
+
+        Of all types every one is looked at, however many they are; with ``types_most`` as for a page.
+        """
         size = max(1, min(page_size, STREAM_CHUNK_MAX))
-        streams = [
-            chain.from_iterable(self._pages(stream, query, size)) for stream in _streams(query, self.jobs.shards)
-        ]
-        return (job_id for _, job_id in _merged(streams, query))
+        streams = list(dict.fromkeys(chain.from_iterable(self._stages(query, types_most))))
+        with threads(PARALLEL_READS) as readers:
+            begun = self._begun(readers, streams, query, size)
+        return (job_id for _, job_id in _merged([chain(first, others) for first, others in begun], query))
 
     def count(self, query: JobQuery) -> int:
         """How many jobs the indexes show of a list; 10,001 for more than 10,000.
@@ -240,7 +261,7 @@ class JobLists:
         The partitions share out what is to be counted, so that a long list costs no more than 10,000 entries and
         what the first rounds saw of them.
         """
-        uncounted = _streams(query, self.jobs.shards)
+        uncounted = list(dict.fromkeys(chain.from_iterable(self._stages(query, TYPES_MAX))))
         total = share = 0
         with threads(PARALLEL_READS) as readers:
             while uncounted:
@@ -329,17 +350,32 @@ class JobLists:
         """The list's rows behind a position, once each; ``rows`` of them need no second look at any stream."""
         if query.words:
             return self._read_found(query, behind, rows)
-        size = max(1, min(rows, STREAM_CHUNK_MAX))
         streams: list[Iterable[Row]] = [self._own(query, behind)] if query.trace_id is not None else []
         seen: set[_Stream] = set()
         with threads(PARALLEL_READS) as readers:
-            for stage in _stages(query, self.jobs.shards, behind):
-                pages = [self._pages(stream, query, size) for stream in stage]
-                for stream, first, others in zip(stage, readers.map(next, pages), pages, strict=True):
+            for stage in self._stages(query, TYPES_MAX, behind):
+                size = max(1, min(rows, STREAM_CHUNK_MAX, max(READ_CHUNK, ROWS_AT_ONCE // len(stage))))
+                for stream, (first, others) in zip(stage, self._begun(readers, stage, query, size), strict=True):
                     # A second look adds what has come; going on is left to the first.
-                    streams.append(first if stream in seen else chain(first, chain.from_iterable(others)))
+                    streams.append(first if stream in seen else chain(first, others))
                     seen.add(stream)
         return _merged(streams, query, behind)
+
+    def _stages(self, query: JobQuery, types_most: int | None, behind: str | None = None) -> Iterator[list[_Stream]]:
+        """The streams that the list merges, in the order in which they are to be read; none for an empty span."""
+        types: Sequence[str] = () if query.type is None else (query.type,)
+        if query.merges_types:
+            types = self.types.of(query.kind, most=types_most)
+        return filter(None, _stages(query, types, self.jobs.shards, behind))
+
+    def _begun(
+        self, readers: Executor, streams: Sequence[_Stream], query: JobQuery, size: int
+    ) -> list[tuple[list[Row], Iterator[Row]]]:
+        """The first page of each stream, all read at once, and what is behind it, read as it is consumed."""
+        pages = [self._pages(stream, query, size) for stream in streams]
+        return [
+            (first, chain.from_iterable(others)) for first, others in zip(readers.map(next, pages), pages, strict=True)
+        ]
 
     def _read_found(self, query: JobQuery, behind: str | None, rows: int) -> Iterator[Row]:
         since, until = _span(query, behind)
@@ -400,13 +436,8 @@ def _span(query: JobQuery, behind: str | None) -> tuple[str, str]:
     return (since, min(until, behind)) if query.descending else (max(since, behind), until)
 
 
-def _streams(query: JobQuery, shards: int, behind: str | None = None) -> list[_Stream]:
-    """Every stream that the list merges; none for an empty span."""
-    return list(dict.fromkeys(stream for stage in _stages(query, shards, behind) for stream in stage))
-
-
-def _stages(query: JobQuery, shards: int, behind: str | None) -> Iterator[list[_Stream]]:
-    """The streams that the list merges, in the order in which they are to be read."""
+def _stages(query: JobQuery, types: Sequence[str], shards: int, behind: str | None) -> Iterator[list[_Stream]]:
+    """The streams that the list merges, in the order in which they are to be read; some stages may have none."""
     since, until = _span(query, behind)
     if since > until:  # DynamoDB refuses such a range
         return
@@ -416,15 +447,21 @@ def _stages(query: JobQuery, shards: int, behind: str | None) -> Iterator[list[_
     if query.target_id is not None:
         yield [_Stream("by_target", query.target_id, since, until)]
         return
-    index = "by_state" if query.type is None else "by_type"
-    head = query.kind if query.type is None else f"{query.kind}#{query.type}"
     for stage in LIFE if len(query.index_keys) > 1 else (query.index_keys,):
-        index_keys = [str(index_key) for index_key in stage if index_key in query.index_keys]
         yield [
             _Stream(index, f"{head}#{index_key}#{shard}", since, until)
-            for index_key in index_keys
+            for index_key in map(str, stage)
+            if index_key in query.index_keys
+            for index, head in _heads(query, types, index_key)
             for shard in range(shards)
         ]
+
+
+def _heads(query: JobQuery, types: Sequence[str], index_key: str) -> list[tuple[str, str]]:
+    """The indexes that show a list's jobs under an index key, each with what its keys begin with."""
+    if query.type is None and index_key not in BY_TYPE_ALONE:
+        return [("by_state", query.kind)]
+    return [("by_type", f"{query.kind}#{type_}") for type_ in types]
 
 
 def _merged(streams: Sequence[Iterable[Row]], query: JobQuery, behind: str | None = None) -> Iterator[Row]:

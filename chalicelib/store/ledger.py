@@ -11,7 +11,7 @@ Key layout::
 
 Indexes (KEYS_ONLY; ``position`` is the creation time and the id, so it sorts by age and is unique)::
 
-    by_state   state_key  = <kind>#<list>#<shard>           position
+    by_state   state_key  = <kind>#<list>#<shard>           position     only of jobs at rest
     by_type    type_key   = <kind>#<type>#<list>#<shard>    position
     by_trace   trace_key  = <trace id>                      position     only where the client chose the trace id
     by_target  target_id  = as in the record                position     only of tasks; no transition changes it
@@ -22,6 +22,11 @@ Beside the record a state item has ``seal``, the settle token: by which a settle
 ``with_settle_token``). ``<list>`` is the state, or ``replayed`` for a dead letter that was replayed. The tombstone of a
 message keeps its story and stays in the indexes, in a list of its own (``DELETED_INDEX_KEYS``), so that its trace is
 found as before.
+
+A job is at rest unless it is pending or running. In these two, through which every job passes within seconds, it has no
+``state_key``: an entry costs a write unit when it comes and one when it goes. So a list of all types reads the pending
+and the running jobs type by type; which types there are is known by name (``engine/job_types.py``). Records of earlier
+versions keep their ``state_key`` until they change; no list reads it there.
 
 The transitions, each one conditional write, are in ``jobs.py``; what is kept beside a record, in ``job_details.py``.
 """
@@ -50,6 +55,7 @@ CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
 DELETED = "deleted"
 DELETED_INDEX_KEYS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
+BY_TYPE_ALONE = frozenset({State.PENDING.value, State.RUNNING.value})
 ASIDE = "aside"
 NO_WAKE: Mapping[str, Any] = {"wake_key": None, "wake_at_ms": None, "set_aside": None}
 SETTLE_MARK = "."  # between a lease and its settle token; neither has one
@@ -158,11 +164,12 @@ class Ledger:
         document.pop("id")
         document.pop("wake_at_ms", None)
         document.pop("set_aside", None)
+        index_keys = self._index_keys(job, job.state.value)
         return {
             **state_key(job.id),
             **document,
             "position": position_of(job),
-            **self._index_keys(job, job.state.value),
+            **{name: key for name, key in index_keys.items() if key is not None},
             **({} if job.wake_at_ms is None else {"wake_key": self._due_key(job.id), "wake_at_ms": job.wake_at_ms}),
             **({} if job_id_in(job.trace_id) == job.id else {"trace_key": job.trace_id}),
         }
@@ -179,10 +186,11 @@ class Ledger:
         """The index partition of a job."""
         return job_id % self.shards
 
-    def _index_keys(self, job: Job, index_key: str) -> dict[str, str]:
+    def _index_keys(self, job: Job, index_key: str) -> dict[str, str | None]:
+        """Under which keys the indexes show a job in a list; ``None``: that index does not."""
         shard = self.shard_of(job.id)
         return {
-            "state_key": f"{job.kind}#{index_key}#{shard}",
+            "state_key": None if index_key in BY_TYPE_ALONE else f"{job.kind}#{index_key}#{shard}",
             "type_key": f"{job.kind}#{job.type}#{index_key}#{shard}",
         }
 

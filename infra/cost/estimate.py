@@ -77,6 +77,7 @@ class Deployment:
     settings: Settings
     resources: Mapping[str, Fragment]
     queues: int
+    types: int  # of tasks and messages, that the code declares
     memory_mb: Mapping[Function, int]
     arm: bool = False  # as if the functions ran on arm64
     pace: Pace = field(default_factory=Pace)
@@ -155,14 +156,17 @@ class Bill:
         return sum(line.usd for line in self.lines)
 
 
-def deployment(settings: Settings, consumed: Mapping[str, Sequence[Band]], config: Config) -> Deployment:
-    """What a stage deploys, by its settings, the queues that its code consumes, and Chalice's configuration."""
+def deployment(settings: Settings, consumed: Mapping[str, Sequence[Band]], types: int, config: Config) -> Deployment:
+    """What a stage deploys, by its settings, the queues that its code consumes, how many types of jobs it declares, and
+    Chalice's configuration.
+    """
     base = template(settings, consumed)
     outputs = {name: name for name in base["Outputs"]}  # stand-ins: what is deployed does not depend on them
     return Deployment(
         settings=settings,
         resources={**base["Resources"], **events_template(settings, consumed, outputs)["Resources"]},
         queues=len({lane.queue for lane in lanes_of(consumed)}),
+        types=types,
         memory_mb={
             function: function_config(config, settings.stage, function, "lambda_memory_size") or CHALICE_MEMORY_MB
             for function in Function
@@ -237,16 +241,19 @@ def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Us
     shards = deployed.settings.index_shards
     ticks = MONTH_HOURS * HOUR_MINUTES / _rate_minutes(properties["ScheduleExpression"])
     queries = ticks * (figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD)
-    queries += MONTH_HOURS * shards * figures.TICK_QUERIES_A_SHARD_ONCE_AN_HOUR
+    queries += MONTH_HOURS * deployed.types * shards * figures.TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR
+    of_types = ticks * figures.TICK_QUERIES_FOR_TYPES + MONTH_HOURS * figures.TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR
     of_topics = 0 if deployed.settings.metrics == "off" else ticks * figures.TICK_QUERIES_OF_TOPICS
     looks = ticks * figures.TICK_GETS
     gets = MONTH_HOURS * figures.TICK_GETS_ONCE_AN_HOUR
     writes = ticks * figures.TICK_WRITES
     what = "the clock"
     yield Usage(Item.SCHEDULED_EVENT, ticks, what)
-    yield from _invocations(deployed, Function.CLOCK, ticks, queries + of_topics + looks + gets + writes, 0, what)
+    yield from _invocations(
+        deployed, Function.CLOCK, ticks, queries + of_types + of_topics + looks + gets + writes, 0, what
+    )
     reads = (queries + looks) * figures.EMPTY_QUERY_READ_UNITS + gets
-    reads += of_topics * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
+    reads += (of_types + of_topics) * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
     yield Usage(
         Item.TABLE_READ, reads, f"{what} looks for work", "fewer TASKYARD_INDEX_SHARDS, before the first deploy"
     )

@@ -31,8 +31,12 @@ FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short trace
 # A tick of the clock with nothing to do. Each query finds nothing, and costs half a read unit.
 TICK_QUERIES = 7  # bulks, limited types, pauses, graphs, what was set aside, and two for the schedules that are due
 TICK_GETS = 1  # of what the code declares; it costs as much as a query that finds nothing
-TICK_QUERIES_A_SHARD = 3
-TICK_QUERIES_A_SHARD_ONCE_AN_HOUR = 2
+TICK_QUERIES_A_SHARD = 1
+TICK_QUERIES_FOR_TYPES = 4  # what types there are, of tasks and of messages, read consistently
+TICK_QUERIES_A_TYPE_AND_SHARD = 1  # of a type that never had a job, or has one on its way: not of an idle month
+# Once an hour of every type, for what waits too long and for what runs too long:
+TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR = 8
+TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR = 2
 TICK_GETS_ONCE_AN_HOUR = 1  # which costs a read unit
 TICK_WRITES = 1
 EMPTY_QUERY_READ_UNITS = 0.5
@@ -72,9 +76,9 @@ def place_of(payload_bytes: int) -> Place:
 
 
 # Publishing one job: write units of its record and index entries. Beside an item it is written in a transaction.
-PUBLISHED_WRITE_UNITS: Mapping[Place, int] = {Place.RECORD: 3, Place.ITEM: 4, Place.OBJECT: 3}
+PUBLISHED_WRITE_UNITS: Mapping[Place, int] = {Place.RECORD: 2, Place.ITEM: 3, Place.OBJECT: 2}
 # In bulk every record is written in a transaction, with one marker for all of them that is deleted when all are sent.
-PUBLISHED_IN_BULK_WRITE_UNITS = 4
+PUBLISHED_IN_BULK_WRITE_UNITS = 3
 MARKER_WRITE_UNITS = 3
 MARKER_TABLE_REQUESTS = 2
 BODY_WRITE_UNITS_A_KB = 2  # for each started KB of an item with a body, always in a transaction
@@ -93,11 +97,11 @@ class Attempt:
 
 
 # A worker: the lease of a batch is set at the start, its messages are deleted in the end.
-SUCCEEDED = Attempt(batch_requests=2, requests=0, table_requests=2, write_units=10)
+SUCCEEDED = Attempt(batch_requests=2, requests=0, table_requests=2, write_units=7)
 # A failure hides its message for the backoff. The entry in the clock's index is written here and removed by the next
 # attempt, which is counted here, too.
-FAILED = Attempt(batch_requests=1, requests=1, table_requests=2, write_units=12, log_bytes=FAILURE_LOG_BYTES)
+FAILED = Attempt(batch_requests=1, requests=1, table_requests=2, write_units=8, log_bytes=FAILURE_LOG_BYTES)
 # A client: its poll, and its report.
-POLLED = Attempt(batch_requests=0, requests=0, table_requests=1, write_units=5)
-COMPLETED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=5, read_units=1)
-FAILED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=7, read_units=1)
+POLLED = Attempt(batch_requests=0, requests=0, table_requests=1, write_units=3)
+COMPLETED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=4, read_units=1)
+FAILED_BY_CLIENT = Attempt(batch_requests=0, requests=1, table_requests=2, write_units=5, read_units=1)

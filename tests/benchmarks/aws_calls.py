@@ -42,6 +42,8 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.functions.metrics import report as telling
 from chalicelib.local.emulator import Emulator
 from chalicelib.logger import logger
+from chalicelib.store.jobs import Lease
+from chalicelib.store.ledger import StoredOutput
 from infra.storage import JOBS_INDEXES
 from tests.support.yards import Bench, endpoint_bench
 
@@ -193,6 +195,22 @@ def working(bench: Bench, meter: Meter, jobs: int = JOBS) -> Measured:
         for _ in range(jobs // BATCH):
             bench.work(LANE)
     return measured
+
+
+def stepping(bench: Bench, meter: Meter, jobs: int) -> dict[str, float]:
+    """The write units of each step of a job's way, and in all: one job alone, or so many published at once."""
+    with meter.measuring(jobs) as published:
+        accepted = publish_many(bench.yard, [task_draft()] * jobs) if jobs > 1 else [publish(bench.yard, task_draft())]
+    envelopes = [job for job in accepted if isinstance(job, Job)]
+    now_ms = bench.clock()
+    lease = Lease("bench", now_ms + RETRY_MS, "bench")
+    with meter.measuring(jobs) as claimed:
+        running = [bench.yard.jobs.claim(envelope, lease, now_ms) for envelope in envelopes]
+    with meter.measuring(jobs) as settled:
+        for job in running:
+            bench.yard.jobs.succeed(job, StoredOutput(), now_ms)
+    found = {"publish": published, "claim": claimed, "settle": settled, "in all": together(published, claimed, settled)}
+    return {step: measured.write_units for step, measured in found.items()}
 
 
 def fanning(bench: Bench, meter: Meter) -> tuple[Measured, Measured]:
@@ -356,7 +374,7 @@ def main() -> None:
     with Emulator.start() as emulator, metered_bench(emulator) as (bench, meter):
         alone = publishing(bench, meter)
         done = together(alone, working(bench, meter))
-        show("single, publish to done", "0.4 SQS + 1 send, 3 DynamoDB, 14 write units", done)
+        show("single, publish to done", "0.4 SQS + 1 send, 3 DynamoDB, 9 write units", done)
         show("single, publish alone", "2 requests", alone)
         show("bulk publish", "0.2 requests", publishing_in_bulk(bench, meter))
         working(bench, meter, BULK)
@@ -377,7 +395,10 @@ def main() -> None:
         show("fail", "2 requests and a hide", refused)
         show("a tick of the clock", "none", ticking(bench, meter))
         show("a batch of 100 changes projected", "none", projecting(bench, meter))
-        out(f"  told CloudWatch in {projecting(bench, meter, 'total').logged_bytes} bytes")
+        for title, jobs in (("a job alone", 1), (f"a job of {BULK} in bulk", BULK)):
+            steps = ", ".join(f"{step} {units:.2f}" for step, units in stepping(bench, meter, jobs).items())
+            out(f"\nwrite units of {title}, with all indexes: {steps}")
+        out(f"\n  told CloudWatch in {projecting(bench, meter, 'total').logged_bytes} bytes")
 
 
 if __name__ == "__main__":

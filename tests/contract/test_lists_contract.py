@@ -20,7 +20,6 @@ from chalicelib.store import job_lists
 from chalicelib.store.job_lists import (
     INDEX_KEYS,
     CursorPage,
-    JobLists,
     JobPage,
     JobQuery,
     Order,
@@ -30,7 +29,7 @@ from chalicelib.store.job_lists import (
 from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
-from tests.support.ledger import NOW, index_keys, job_of, place
+from tests.support.ledger import NOW, index_keys, job_of, place, place_as_before
 from tests.support.waiting import becomes
 
 DAY_MS = 86_400_000
@@ -207,6 +206,37 @@ class TestWhatIsWanted:
         becomes(([job.id for job in reversed(tasks)], 6, True), lambda: page(yard, JobQuery(Kind.TASK, **span)))
         assert page(yard, JobQuery(Kind.TASK, None, ("waiting",), **span))[0] == [tasks[3].id, tasks[0].id]
         assert page(yard, JobQuery(Kind.MESSAGE, **span))[0] == [message.id]
+
+    @pytest.mark.parametrize("state", [State.PENDING, State.RUNNING])
+    @pytest.mark.parametrize("descending", [True, False])
+    def test_what_no_index_holds_together_is_merged_from_all_types(
+        self, yard: Yard, day_ms: int, state: State, descending: bool
+    ) -> None:
+        """Jobs of several types, some of one moment, some with the keys of an earlier version; by pages and cursors."""
+        put: list[Callable[[Yard, Job], Job]] = [place, place_as_before]
+        jobs = [
+            put[n % 2](yard, job_of(yard, type=f"kind-{n % 3}", created_at_ms=day_ms + n // 4, state=state))
+            for n in range(12)
+        ]
+        others = [make(yard, "kind-0", day_ms, state=other) for other in State if other is not state]
+        make(yard, "kind-0", day_ms, kind=Kind.TASK, state=state)
+        span = {"since_ms": day_ms, "until_ms": day_ms + DAY_MS, "descending": descending}
+        wanted = JobQuery(Kind.MESSAGE, index_keys=(state.value,), **span)
+        in_order = [job.id for job in sorted(jobs, key=lambda j: (j.created_at_ms, j.id), reverse=descending)]
+
+        becomes((in_order, 12, True), lambda: page(yard, wanted))
+
+        assert page(yard, wanted, 5, 4) == (in_order[5:9], 12, True)
+        for size in (1, 5, 12):
+            assert list(walked(yard, wanted, size)) == chunked(in_order, size)
+        assert list(yard.lists.ids(wanted)) == in_order
+        assert [job.id for job in yard.lists.part(wanted, 3, 3)] == in_order[3:6]
+        of_one = [job.id for job in jobs if job.type == "kind-1"]
+        assert (yard.lists.count(replace(wanted, type="kind-1")), len(of_one)) == (4, 4)
+        assert set(page(yard, replace(wanted, type="kind-1"))[0]) == set(of_one)
+        everything = replace(wanted, index_keys=INDEX_KEYS)
+        becomes(12 + len(others), lambda: yard.lists.count(everything))
+        assert set(page(yard, everything)[0]) == {*in_order, *(job.id for job in others)}
 
     @pytest.mark.parametrize(
         "odd",
@@ -448,12 +478,13 @@ class TestWhatMoved:
             if after == "replayed"
             else replace(job, state=State(after))
         )
-        labelled = {**yard.jobs.item(moved), **index_keys(yard, moved, after)}
+        whole = {**yard.jobs.item(moved), **index_keys(yard, moved, after)}
+        labelled = {name: value for name, value in whole.items() if value is not None}
         becomes(2, lambda: yard.lists.count(wanted))
         for calls in range(2 * (len(INDEX_KEYS) + 1)):
             place(yard, job)
             table = Meddling.of(yard.jobs.table, calls, lambda: yard.jobs.table.put(labelled))
-            found = JobLists(table, yard.jobs, yard.search).cursor_page(wanted, 10)
+            found = replace(yard.lists, table=table).cursor_page(wanted, 10)
             assert [found.id for found in found.jobs] == [job.id, stays.id], calls
 
     @pytest.mark.parametrize("search", [None, Order("id", lambda job: str(job.id))])

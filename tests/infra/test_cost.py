@@ -51,12 +51,12 @@ DOCS = Path(__file__).parents[2] / "docs" / "costs.md"
 
 def deployed(settings: Settings = DEV, **resources: Any) -> Deployment:
     """A deployment of few resources."""
-    return Deployment(settings=settings, resources=resources, queues=2, memory_mb=MEMORY_MB)
+    return Deployment(settings=settings, resources=resources, queues=2, types=3, memory_mb=MEMORY_MB)
 
 
 def of_template(settings: Settings = DEV, bands: tuple[Band, ...] = ()) -> Deployment:
     """The deployment of infra's templates, with one queue beside ``default`` if it has bands."""
-    return deployment(settings, {"orders": bands} if bands else {}, config_of())
+    return deployment(settings, {"orders": bands} if bands else {}, 3, config_of())
 
 
 def amounts(bill: Bill) -> dict[tuple[Item, str], float]:
@@ -78,18 +78,18 @@ class TestAnIdleMonth:
 
     def test_the_clock_costs_its_ticks_and_what_they_ask(self) -> None:
         idle, _ = bills(deployed(Clock=CLOCK_RULE), Load(jobs=0))
-        # 43,800 ticks of 19 queries, a get and a write (4 shards); 730 of them make 8 queries and a get more.
-        seconds = 43_800 * (0.010 + 21 * 0.010) + 730 * 9 * 0.010
+        # 43,800 ticks of 15 queries, a get and a write (4 shards, 3 types); 730 of them make 32 queries and a get more.
+        seconds = 43_800 * (0.010 + 17 * 0.010) + 730 * 33 * 0.010
         assert amounts(idle) == {
             (Item.SCHEDULED_EVENT, "the clock"): 43_800,
             (Item.FUNCTION_REQUEST, "the clock"): 43_800,
             (Item.FUNCTION_TIME, "the clock"): pytest.approx(seconds / 2),
-            (Item.TABLE_READ, "the clock looks for work"): (43_800 * 20 + 730 * 8) / 2 + 730,
+            (Item.TABLE_READ, "the clock looks for work"): 43_800 * (12 / 2 + 4) + 730 * (24 / 2 + 8 + 1),
             (Item.TABLE_WRITE, "the clock notes that it ran"): 43_800,
             (Item.LOG_INGESTION, "logs"): pytest.approx(0.01533),
             (Item.LOG_STORAGE, "logs"): pytest.approx(0.01533 * 30 / (730 / 24)),
         }
-        assert idle.usd == pytest.approx(0.00876 + 0.0808475 + 0.0552063 + 0.027375 + 0.007665 + 0.000454, abs=1e-5)
+        assert idle.usd == pytest.approx(0.00876 + 0.0677075 + 0.0566663 + 0.027375 + 0.007665 + 0.000454, abs=1e-5)
 
     def test_the_clock_asks_once_more_where_cloudwatch_is_told(self) -> None:
         quiet, telling = (
@@ -156,12 +156,12 @@ class TestJobs:
     def test_a_million_small_ones_run_by_a_worker(self) -> None:
         _, added = bills(deployed(), Load(jobs=1_000_000, payload_bytes=200, run_ms=100))
         found = amounts(added)
-        # A publish: 1 send, 1 put of 3 units. An attempt: 2 updates of 5 units. A batch of ten: receive, lease, delete.
+        # A publish: 1 send, a put of 2 units. An attempt: 3 and 4 units. A batch of ten: receive, lease, delete.
         assert found[Item.API_REQUEST, "publish"] == 1_000_000
         assert found[Item.QUEUE_REQUEST, "publish"] == 1_000_000
         assert found[Item.QUEUE_REQUEST, "attempts"] == 300_000
-        assert found[Item.TABLE_WRITE, "publish"] == 3_000_000
-        assert found[Item.TABLE_WRITE, "attempts"] == 10_000_000
+        assert found[Item.TABLE_WRITE, "publish"] == 2_000_000
+        assert found[Item.TABLE_WRITE, "attempts"] == 7_000_000
         assert found[Item.TABLE_WRITE, "counters and series"] == 30_000 * 8
         assert found[Item.FUNCTION_REQUEST, "attempts"] == 100_000
         assert found[Item.FUNCTION_REQUEST, "counters and series"] == 30_000
@@ -174,7 +174,7 @@ class TestJobs:
         # a record of 480 + 210 + 100 bytes, two index entries of 160 + 200
         assert found[Item.TABLE_STORAGE, "jobs kept, each month"] == pytest.approx(1.15)
         assert found[Item.TABLE_BACKUP, "jobs kept, each month"] == pytest.approx(0.79)
-        units = 13_240_000 * 0.625e-6 + 30_000 * 0.125e-6
+        units = 9_240_000 * 0.625e-6 + 30_000 * 0.125e-6
         functions = 1_130_000 * 0.2e-6 + 137_450 * 16.6667e-6
         logs = 0.3955 * 0.5 + 0.3955 * 30 / (730 / 24) * 0.03
         kept = 1.15 * 0.25 + 0.79 * 0.20
@@ -189,7 +189,7 @@ class TestJobs:
 
     def test_a_payload_of_a_kilobyte_is_an_item_of_two(self) -> None:
         _, added = bills(deployed(), Load(jobs=1, payload_bytes=1_024))
-        assert amounts(added)[Item.TABLE_WRITE, "publish"] == 4
+        assert amounts(added)[Item.TABLE_WRITE, "publish"] == 3
         assert amounts(added)[Item.TABLE_WRITE, "payloads"] == 4  # two started KB, in a transaction
 
     def test_a_large_payload_is_an_object(self) -> None:
@@ -207,16 +207,16 @@ class TestJobs:
     def test_published_in_bulk(self) -> None:
         _, added = bills(deployed(), Load(jobs=1_000, payload_bytes=100, bulk=True))
         found = amounts(added)
-        # 10 requests of 100 jobs: each two transactions (99 and 1) of 4 units a job and 3 for the marker
+        # 10 requests of 100 jobs: each two transactions (99 and 1) of 3 units a job and 3 for the marker
         assert found[Item.API_REQUEST, "publish"] == 10
-        assert found[Item.TABLE_WRITE, "publish"] == pytest.approx(4_000 + 60)
+        assert found[Item.TABLE_WRITE, "publish"] == pytest.approx(3_000 + 60)
 
     def test_polled_by_clients(self) -> None:
         _, added = bills(deployed(), Load(jobs=1_000, payload_bytes=5_000, polled=True))
         found = amounts(added)
         assert found[Item.API_REQUEST, "polls and reports"] == 100 + 1_000
         assert found[Item.QUEUE_REQUEST, "polls and reports"] == 100 + 1_000
-        assert found[Item.TABLE_WRITE, "polls and reports"] == 10_000
+        assert found[Item.TABLE_WRITE, "polls and reports"] == 7_000
         assert found[Item.TABLE_READ, "polls and reports"] == 1_000 * (1 + 2)  # the record; a body of two times 4 KB
         assert not any(what == "attempts" for _, what in found)
 
@@ -224,7 +224,7 @@ class TestJobs:
         once, twice = (bills(deployed(), Load(jobs=100, attempts=attempts))[1] for attempts in (1, 2))
         more = {key: amount - amounts(once)[key] for key, amount in amounts(twice).items()}
         assert more[Item.QUEUE_REQUEST, "attempts"] == 10 * 2 + 100
-        assert more[Item.TABLE_WRITE, "attempts"] == 1_200
+        assert more[Item.TABLE_WRITE, "attempts"] == 800
         # 10 invocations of the worker and 2 of the projector, and 100 lines
         assert more[Item.LOG_INGESTION, "logs"] == pytest.approx((12 * 350 + 100 * 700) / 1e9)
 
@@ -492,14 +492,19 @@ class TestTheFiguresAreStillTrue:
         assert report.read_units == figures.FAILED_BY_CLIENT.read_units
 
     def test_a_tick_with_nothing_to_do(self, measured: Measurements) -> None:
-        shards = 2  # of the bench
-        queries = figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD
-        calls = {"Query": queries, "GetItem": figures.TICK_GETS, "UpdateItem": figures.TICK_WRITES}
+        shards, types = 2, len(("bench.task", "bench.topic", aws_calls.POLLED_TOPIC))  # of the bench
+        never_counted = types * shards * figures.TICK_QUERIES_A_TYPE_AND_SHARD
+        of_types = figures.TICK_QUERIES_FOR_TYPES
+        queries = figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD + never_counted
+        calls = {"Query": queries + of_types, "GetItem": figures.TICK_GETS, "UpdateItem": figures.TICK_WRITES}
         assert measured.tick.calls == {f"dynamodb.{name}": number for name, number in calls.items()}
         assert measured.tick.write_units == figures.TICK_WRITES
-        assert measured.tick.read_units == (queries + figures.TICK_GETS) * figures.EMPTY_QUERY_READ_UNITS
-        queries += shards * figures.TICK_QUERIES_A_SHARD_ONCE_AN_HOUR
-        assert measured.tick_of_the_hour.calls["dynamodb.Query"] == queries
+        of_types_units = of_types * figures.EMPTY_CONSISTENT_QUERY_READ_UNITS
+        units = (queries + figures.TICK_GETS) * figures.EMPTY_QUERY_READ_UNITS + of_types_units
+        assert measured.tick.read_units == units
+        of_the_hour = types * shards * figures.TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR
+        of_the_hour += figures.TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR
+        assert measured.tick_of_the_hour.calls["dynamodb.Query"] == queries + of_types + of_the_hour
         assert measured.tick_of_the_hour.calls["dynamodb.GetItem"] == figures.TICK_GETS + figures.TICK_GETS_ONCE_AN_HOUR
         assert measured.tick.logged_bytes == 0
 

@@ -48,8 +48,13 @@ def test_every_function_that_it_names_exists() -> None:
 def test_the_policy_is_what_lists_need() -> None:
     found = re.search(r"<!-- policy -->\n```json\n(.*?)```", DOCUMENT, re.DOTALL)
     assert found is not None
-    (statement,) = json.loads(found[1])["Statement"]
-    assert statement["Action"] == ["dynamodb:Query"]  # test_permissions.py: the role lacks no other
+    statements = json.loads(found[1])["Statement"]
+    assert [each["Action"] for each in statements] == [["dynamodb:Query"]] * 2  # the role lacks no other
+    assert [resource for each in statements for resource in each["Resource"]] == [
+        "${JobsTable.Arn}/index/*",
+        "${InsightsTable.Arn}",
+        "${DirectoryTable.Arn}",
+    ]
 
 
 @pytest.mark.usefixtures("bench")

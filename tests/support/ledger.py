@@ -14,6 +14,7 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_lists import STORY_INDEX_KEYS
 from chalicelib.store.ledger import ASIDE, position_of, state_key
+from chalicelib.store.table import Change
 from tests.support.yards import FAR_MS
 
 BIRTH = "b1b1b1b1b1b1b1b1"
@@ -41,8 +42,17 @@ def job_of(yard: Yard, **fields: Any) -> Job:
 
 
 def place(yard: Yard, job: Job) -> Job:
-    """Put a record on the ledger as it is, whatever was there."""
+    """Put a record on the ledger as it is, whatever was there; its type is known, as after a publish."""
+    yard.job_types.note(job.kind, job.type)
     yard.jobs.table.put(yard.jobs.item(job))
+    return job
+
+
+def place_as_before(yard: Yard, job: Job) -> Job:
+    """Put a record on the ledger as earlier versions did: with a key among all types, wherever it stands."""
+    place(yard, job)
+    state_index_key = f"{job.kind}#{job.state}#{job.id % yard.settings.index_shards}"
+    yard.jobs.table.update(state_key(job.id), Change((), sets={"state_key": state_index_key}))
     return job
 
 
@@ -80,10 +90,14 @@ def difference(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
     return {name: now.get(name) for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
 
 
-def index_keys(yard: Yard, job: Job, label: str) -> dict[str, str]:
-    """The index keys of a job under a label."""
+def index_keys(yard: Yard, job: Job, label: str) -> dict[str, str | None]:
+    """The index keys of a job under a label; ``None`` for the one that a job has only where it rests."""
     shard = job.id % yard.settings.index_shards
-    return {"state_key": f"{job.kind}#{label}#{shard}", "type_key": f"{job.kind}#{job.type}#{label}#{shard}"}
+    rests = label not in (State.PENDING, State.RUNNING)
+    return {
+        "state_key": f"{job.kind}#{label}#{shard}" if rests else None,
+        "type_key": f"{job.kind}#{job.type}#{label}#{shard}",
+    }
 
 
 def wake(yard: Yard, job: Job, at_ms: int | None) -> dict[str, Any]:

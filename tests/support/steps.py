@@ -35,7 +35,11 @@ NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "expired_removed": 0,
     "passed_over": 0,
 }
-HOURLY = {"stale_resent": 0, "statistics_condensed": 0}  # and beside it the first, and then one an hour
+HOURLY = {
+    "stale_resent": 0,
+    "lost_recovered": 0,
+    "statistics_condensed": 0,
+}  # and beside it the first, and then one an hour
 
 
 def using(w: World, *functions: Callable[..., Any]) -> None:

@@ -27,11 +27,16 @@ LEASE_REPAIR_GRACE_MS = 60_000  # how long SQS has to redeliver before the clock
 RECOVERED_MAX = 1_000  # by one request; the clock goes on, and so may the client
 
 
-def recover_expired(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """Send again every job whose lease ran out without a redelivery; a dead letter if no attempt is left."""
-    running = chain(
-        *(yard.lists.ids(JobQuery(kind, index_keys=(State.RUNNING.value,), descending=False)) for kind in Kind)
-    )
+def recover_expired(
+    yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None, types_most: int | None = 0
+) -> int:
+    """Send again every job whose lease ran out without a redelivery; a dead letter if no attempt is left.
+
+    Looked at are the types of which the counters do not say that nothing is on its way; where ``types_most`` is
+    ``None``, all.
+    """
+    queries = (JobQuery(kind, index_keys=(State.RUNNING.value,), descending=False) for kind in Kind)
+    running = chain.from_iterable(yard.lists.ids(each, types_most=types_most) for each in queries)
     expired = (job for job in jobs_of(yard, running) if job.lease_expired(yard.now_ms() - LEASE_REPAIR_GRACE_MS))
     return sweep(expired, partial(_recover, yard), named=name_of, enough_time=enough_time, passed=passed)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.graphs import look_after_graphs
@@ -43,6 +44,7 @@ STEPS = (
     Step("resumed_sent", finish_resuming),
     Step("expired_removed", remove_expired),
     Step("stale_resent", resend_stale, HOUR_MS),
+    Step("lost_recovered", partial(recover_expired, types_most=None), HOUR_MS),  # should the counters be wrong
     Step("statistics_condensed", lambda yard, enough_time, _: condense(yard, enough_time), HOUR_MS),
 )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.applications import DELIVERY
-from chalicelib.core.decisions import wake_for_send
+from chalicelib.core.decisions import beyond_sqs, wake_for_send
 from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
@@ -140,6 +140,8 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     text = f"{{{','.join(members)}}}"
     body = yard.payloads.place_body(job_id, uid, text)
     asked_ms = _asked_ms(new_job, now_ms)
+    if new_job.kind is Kind.TASK or beyond_sqs(due_at_ms(new_job, now_ms), now_ms):
+        yard.job_types.note(new_job.kind, new_job.type)  # a message that is sent now opens its topic's lane, which does
     handlers = handlers_of(yard, new_job) if handler or new_job.kind is Kind.MESSAGE else ()
     max_attempts = attempts_of(yard, new_job, handlers)
     job = Job(
