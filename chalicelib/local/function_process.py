@@ -18,6 +18,7 @@ SIGTERM ends an idle process at once, and a busy one when its invocation is over
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import queue
@@ -65,6 +66,7 @@ def main() -> None:
     signal.signal(INTERRUPT_SIGNAL, lambda *_: shutdown.interrupt())
     signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
+    gc.freeze()  # what is loaded now stays: it need not be gone over whenever garbage is collected
     channel.send(ready)
     while not ending.is_set():
         request = requests.get()

@@ -122,7 +122,8 @@ def _message_attribute(value: Answer) -> Event:
 
 def _stream_record(record: Answer, stream_arn: str) -> Event:
     change = dict(record["dynamodb"])
-    change["ApproximateCreationDateTime"] = change["ApproximateCreationDateTime"].timestamp()
+    at = change["ApproximateCreationDateTime"]
+    change["ApproximateCreationDateTime"] = at.timestamp() if isinstance(at, datetime) else at
     return {**record, "dynamodb": change, "eventSourceARN": stream_arn}
 
 

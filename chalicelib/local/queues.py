@@ -110,11 +110,12 @@ class OrderedQueues:
             for known, more in zip(self._ranks, ranks, strict=True):
                 there = {door.queue for door in known}
                 known += [_Door(queue) for queue in more if queue not in there]
-        self.start()
+            self.start()
 
     def alive(self) -> bool:
         """Whether every queue is watched."""
-        return all(door.watcher is not None and door.watcher.is_alive() for door in self._doors())
+        with self._changed:
+            return all(door.watcher is not None and door.watcher.is_alive() for door in self._doors())
 
     def next_work(self) -> Assignment | None:
         """Work of the first queue that has any; waits for it. None once reading was stopped."""

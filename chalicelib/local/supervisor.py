@@ -17,6 +17,7 @@ the API ends, the stream is read to its end, the emulator saves.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -49,7 +50,7 @@ from chalicelib.local.queues import LONG_WAIT_S, SHORT_WAIT_S, OrderedQueues
 from chalicelib.local.reloading import Reloader, handler_folders
 from chalicelib.local.save_watch import SaveWatch
 from chalicelib.local.sqs_source import SqsSource
-from chalicelib.local.stream_source import StreamSource
+from chalicelib.local.stream_source import StreamSource, read_records_as_they_are
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
 from infra.deploy import stack, target
@@ -131,6 +132,7 @@ class Supervisor:
         self._prompt = [*(worker.child for worker in workers), api]
         if self._plan.reload:
             self._start_reloader(chosen)
+        gc.freeze()  # what is there now stays: it need not be gone over whenever garbage is collected
 
     def reload(self) -> None:
         """Let the handlers as they are saved now take over, and with them new queues; what runs ends on the old code.
@@ -319,7 +321,8 @@ class Supervisor:
         self._projector = projector.child
         table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
         changes = None if self._emulator is None else ChangeWatch(self._emulator.endpoint_url)
-        self._stream = StreamSource(aws.client("dynamodbstreams"), table["LatestStreamArn"], projector, changes)
+        streams = read_records_as_they_are(aws.client("dynamodbstreams"))
+        self._stream = StreamSource(streams, table["LatestStreamArn"], projector, changes)
         self._stream.start()
 
 

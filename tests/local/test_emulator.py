@@ -27,6 +27,8 @@ from botocore.config import Config
 from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
+from chalicelib.local.lambda_events import stream_event
+from chalicelib.local.stream_source import read_records_as_they_are
 from tests.support.waiting import DEADLINE_S, until
 
 KEY = {"id": {"S": "one"}}
@@ -343,7 +345,7 @@ class TestWhatItKeeps:
             assert [next_seen(emulator) for _ in range(3)] == ["1", "2", "3"]
         with Emulator.start(data_dir) as emulator:
             assert stream_of(emulator) == stream
-            assert records_of(emulator, stream) == []
+            assert records_of(client(emulator, "dynamodbstreams"), stream) == []
             put(emulator, "4")
             assert next_seen(emulator) == "4"
 
@@ -363,8 +365,7 @@ def stream_of(emulator: Emulator) -> str:
     return str(client(emulator, "dynamodb").describe_table(TableName="jobs")["Table"]["LatestStreamArn"])
 
 
-def records_of(emulator: Emulator, stream: str) -> list[Any]:
-    streams = client(emulator, "dynamodbstreams")
+def records_of(streams: Any, stream: str) -> list[Any]:
     [shard] = streams.describe_stream(StreamArn=stream)["StreamDescription"]["Shards"]
     start = {"ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
     iterator = streams.get_shard_iterator(StreamArn=stream, **start)["ShardIterator"]
@@ -378,6 +379,20 @@ def next_seen(emulator: Emulator) -> str:
     [message] = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return str(message["Body"])
+
+
+def test_records_are_read_as_they_are(emulator: Emulator) -> None:
+    view = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    make_table(client(emulator, "dynamodb"), "read", StreamSpecification=view)
+    for value in ({"S": "ä"}, {"N": "1"}, {"M": {"a": {"L": [{"BOOL": True}, {"NULL": True}]}}}):
+        client(emulator, "dynamodb").put_item(TableName="read", Item={**KEY, "value": value})
+    table = client(emulator, "dynamodb").describe_table(TableName="read")["Table"]
+    stream = str(table["LatestStreamArn"])
+    parsed = records_of(client(emulator, "dynamodbstreams"), stream)
+    raw = records_of(read_records_as_they_are(client(emulator, "dynamodbstreams")), stream)
+    assert len(raw) == 3
+    events = [stream_event(records, stream, "shard", 60, 0) for records in (raw, parsed)]
+    assert json.loads(json.dumps(events[0])) == json.loads(json.dumps(events[1]))
 
 
 class TestItsPort:

@@ -50,8 +50,7 @@ def project(
         watermark = yard.insights.watermark(shard)
         fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
         try:
-            for run in _transactions(fresh):
-                effects = effects_of((change.before, change.after) for change in run)
+            for run, effects in _transactions(fresh):
                 announce(run)
                 yard.insights.add(shard, watermark, run[-1].sequence, effects)
                 watermark = run[-1].sequence
@@ -62,13 +61,13 @@ def project(
     raise AlreadyCounted(shard)
 
 
-def _transactions(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
-    """``changes`` in runs whose effects fit into one transaction: the whole, or halves of it."""
+def _transactions(changes: Sequence[Change]) -> Iterator[tuple[Sequence[Change], Effects]]:
+    """``changes`` in runs whose effects, told with them, fit into one transaction: the whole, or halves of it."""
     if not changes:
         return
-    effects: Effects = effects_of((change.before, change.after) for change in changes)
+    effects = effects_of((change.before, change.after) for change in changes)
     if len(changes) == 1 or Insights.rows_of(effects) <= ROWS_MAX:
-        yield changes
+        yield changes, effects
         return
     middle = len(changes) // 2
     yield from _transactions(changes[:middle])
