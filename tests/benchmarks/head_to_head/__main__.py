@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rounds.append(_round(taking_part, number, chosen.jobs, Path(scratch)))
         rounds.append({"once": _once(groups)})
     finally:
-        _out(f"{chosen.rounds} rounds of {chosen.jobs:,} jobs; load average at the end {os.getloadavg()[0]:.1f}\n")
+        whole = len([each for each in rounds if "once" not in each])
+        _out(f"{whole} rounds of {chosen.jobs:,} jobs; load average at the end {os.getloadavg()[0]:.1f}\n")
         _out(f"{details(rounds)}\n")
         _out(table(rounds))
 

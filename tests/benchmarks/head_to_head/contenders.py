@@ -25,6 +25,7 @@ from tests.support.waiting import until
 WORKERS = 4
 SINGLES = 200  # jobs that are published one a call
 QUEUE = "celery"
+LOG = "celery.log"
 TOPIC = "trivial"
 READY = "Taskyard is up"
 IDLE_S = 20
@@ -99,7 +100,7 @@ def celery(python: Path, acks: str, scene: Scene) -> Figures:
         emulator = stack.enter_context(scene.emulator())
         sqs = client("sqs", emulator.url)
         url = sqs.create_queue(QueueName=QUEUE)["QueueUrl"]
-        log = stack.enter_context((scene.folder / "celery.log").open("ab"))
+        log = stack.enter_context((scene.folder / LOG).open("ab"))
         began_s = time.monotonic()
         process = subprocess.Popen(
             command,
@@ -109,7 +110,7 @@ def celery(python: Path, acks: str, scene: Scene) -> Figures:
             stderr=log,
             start_new_session=True,
         )
-        family = Family(process, "main")
+        family = Family(process, "main", scene.folder / LOG)
         stack.callback(family.kill)
         until(ready.exists)
         ready_s = time.monotonic() - began_s
@@ -180,7 +181,7 @@ def _up(build: Build, scene: Scene) -> Iterator[tuple[up.Service, Family, Metere
     with up.running(
         scene.folder, *workers, folder=build.root, python=build.python, **scene.environment(build)
     ) as service:
-        family = Family(service.process, "supervisor")
+        family = Family(service.process, "supervisor", service.log)
         try:
             until(lambda: READY in service.log.read_text())
             yield service, family, MeteredEmulator(service.endpoint_url)

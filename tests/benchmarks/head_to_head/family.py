@@ -21,6 +21,7 @@ QUIET_LOOKS = 10
 LOOK_PAUSE_S = 0.05
 QUIET_SHARE = 0.25  # of a core, and of the looks at a runnable process: more than an idle service on a busy machine
 QUIET_DEADLINE_S = 60.0
+SHOWN_CHARS = 4_000
 EMULATOR = "emulator"
 ROLES = (r"\bfunction_process (\w+)", r"\b(\w+)_process\b")
 
@@ -51,10 +52,15 @@ def role_of(command: str) -> str:
 
 @dataclass(slots=True)
 class Family:
-    """A process and all below it. ``head`` is the role of the first one."""
+    """A process and all below it, which write to ``log``. ``head`` is the role of the first one."""
 
     process: subprocess.Popen[bytes]
     head: str
+    log: Path
+
+    def expect_alive(self) -> None:
+        """Raise, with the end of what it wrote, if it has ended."""
+        assert self.process.poll() is None, f"{self.head} has ended: {self.log.read_text()[-SHOWN_CHARS:]}"
 
     def roles(self) -> dict[int, str]:
         """The role of each process that runs."""

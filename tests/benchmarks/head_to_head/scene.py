@@ -99,13 +99,15 @@ class Scene:
         self.await_done(family, self.jobs)
         cpu_after, after = self._at_rest(family, emulator, counted)
         stamps = self.stamps()
-        assert len(stamps) == self.jobs, f"{len(stamps)} runs of {self.jobs} jobs"
-        cpu_ms = {role: 1_000 * (cpu_s - cpu_before.get(role, 0)) / self.jobs for role, cpu_s in cpu_after.items()}
-        own_ms = {role: value for role, value in cpu_ms.items() if role != EMULATOR}
+        ms = 1_000 / self.jobs  # of a second's CPU, a job
+        all_ms = {role: cpu_s * ms for role, cpu_s in cpu_after.items() if role != EMULATOR}
+        work_ms = {role: value - cpu_before.get(role, 0) * ms for role, value in all_ms.items()}
         return {
-            "cpu_ms": sum(own_ms.values()),
-            **{f"cpu_ms of {role}": value for role, value in own_ms.items()},
-            "emulator_cpu_ms": 1_000 * (after.cpu_s - before.cpu_s) / self.jobs,
+            "cpu_ms": sum(work_ms.values()),
+            **{f"cpu_ms of {role}": value for role, value in work_ms.items()},
+            "cpu_ms with start": sum(all_ms.values()),
+            "emulator_cpu_ms": (after.cpu_s - before.cpu_s) * ms,
+            "runs": len(stamps) / self.jobs,
             "requests": (after.requests - before.requests) / self.jobs,
             "rate": (len(stamps) - 1) * NS_A_S / (stamps[-1] - stamps[0]),
             "work_s": (stamps[-1] - began_ns) / NS_A_S,
@@ -138,7 +140,7 @@ class Scene:
         return self.folder / "marks"
 
     def _done(self, family: Family) -> int:
-        assert family.process.poll() is None, f"{family.head} has ended"
+        family.expect_alive()
         return self._marks.stat().st_size // marks.STAMP.size if self._marks.exists() else 0
 
 
