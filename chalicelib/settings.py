@@ -18,16 +18,16 @@ from chalicelib.core.retry import DELAY_MAX_MS, Exponential
 from chalicelib.core.sqs import VISIBILITY_MAX_S
 
 BANDS = tuple(Band)
-# How workers are shared out on Lambda while all lanes are full.
-LANE_CONCURRENCY = {Band.CRITICAL: 50, Band.HIGH: 20, Band.MEDIUM: 10, Band.NORMAL: 10, Band.LOW: 2}
 # What Lambda takes as the MaximumConcurrency of an SQS source: AWS Lambda Developer Guide, "Scaling for SQS".
 LANE_CONCURRENCY_MIN = 2
 LANE_CONCURRENCY_MAX = 1_000
+# Of an invocation: the service model of AWS Lambda of 2026-11-19 (CreateFunction, Timeout); before, it was 900.
+FUNCTION_TIMEOUT_MAX_S = 1_800
 METRICS = ("off", "total", "queue")
 TRACING = ("off", "on")
 AWS_CLIENTS = ("lean", "boto3")
 CONSOLE = ("off", "on")
-WATCH = ("off", "on")
+WATCH = ("off", "on", "dashboard")
 HOOKS = ("auto", "off", "on")
 SEARCH = ("auto", "off", "on")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -66,7 +66,7 @@ class Settings:
     mq_poll_wait_s: int = 5  # how long the poll of a consumer in Python waits for a message
     mq_retry_base_ms: int = 1_000  # the wait before a message's first retry; it doubles from retry to retry
     mq_retry_max_ms: int = 60_000  # and grows no further than this
-    function_timeout_s: int = 300  # the worker function's own limit; Lambda allows 900
+    function_timeout_s: int = 300  # the worker function's own limit
     default_timeout_ms: int = 3_600_000  # of a task that names none; 0 is none (fastify-task)
     recover_running_after_s: int = 1_800  # from when a running task counts as stale (fastify-task)
     stop_grace_s: float = 5.0  # what an interrupted handler gets to stop by itself
@@ -81,12 +81,12 @@ class Settings:
     handlers: str = "chalicelib.tasks"  # comma-separated packages whose modules declare handlers
     bucket: str = ""  # of payloads, outputs and what handlers write; empty: named by infra
     worker_batch_size: int = 10  # how many messages a worker is handed at once; it runs them one after the other
-    lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; see LANE_CONCURRENCY
+    lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; others have no limit
     metrics: str = "total"  # what the projector and the clock tell CloudWatch: "off", "total", or by "queue" as well
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
     aws_client: str = "lean"  # "boto3": every call to SQS and DynamoDB goes by botocore's own client
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
-    watch: str = "on"  # "off": neither alarms nor a dashboard, which cost a little even when nobody uses the service
+    watch: str = "on"  # alarms; "dashboard": CloudWatch's dashboard, too, which costs more; "off": neither
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
@@ -157,9 +157,12 @@ class Settings:
         """The waits between the deliveries of a message, where neither it nor a subscriber says."""
         return Exponential(self.mq_retry_base_ms, self.mq_retry_max_ms)
 
-    def concurrency_of(self, band: Band) -> int:
-        """How many workers at a time a lane of ``band`` may have on Lambda, 2 to 1,000."""
-        return {**LANE_CONCURRENCY, **_limits(self.lane_concurrency)}[band]
+    def concurrency_of(self, band: Band) -> int | None:
+        """How many workers at a time a lane of ``band`` may have on Lambda, 2 to 1,000; ``None``: as many as there are.
+
+        A limit keeps Lambda from asking an idle queue less often (``infra/cost``), so none is set unasked.
+        """
+        return _limits(self.lane_concurrency).get(band)
 
     def checked(self) -> Settings:
         """These settings, or ``InvalidInput`` naming the first that cannot work."""
@@ -167,7 +170,12 @@ class Settings:
         _expect(re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.stage), "STAGE", "1 to 12 of a-z 0-9", self.stage)
         _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,15}", self.prefix), "PREFIX", "1 to 16 of a-z 0-9 -", self.prefix)
         _expect(1 <= self.lease_s <= 3_600, "LEASE_S", "1 to 3600", self.lease_s)
-        _expect(1 <= self.function_timeout_s <= 900, "FUNCTION_TIMEOUT_S", "1 to 900", self.function_timeout_s)
+        _expect(
+            1 <= self.function_timeout_s <= FUNCTION_TIMEOUT_MAX_S,
+            "FUNCTION_TIMEOUT_S",
+            f"1 to {FUNCTION_TIMEOUT_MAX_S}",
+            self.function_timeout_s,
+        )
         _expect(
             self.lease_s <= self.visibility_s,
             "LEASE_S",

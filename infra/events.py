@@ -7,7 +7,6 @@ everything. The API's routes are Chalice's.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from chalicelib.core.lanes import Lane
 from chalicelib.settings import Settings
@@ -68,7 +67,9 @@ def _hooks(
 
 
 def _sqs_source(function: Expression, queue: Expression, batch_size: int, concurrency: int | None) -> Fragment:
-    scaling: dict[str, Any] = {} if concurrency is None else {"ScalingConfig": {"MaximumConcurrency": concurrency}}
+    # Empty where there is no limit: left out, an earlier one would stay (AWS CloudFormation Template Reference,
+    # "AWS::Lambda::EventSourceMapping ScalingConfig").
+    scaling = {} if concurrency is None else {"MaximumConcurrency": concurrency}
     return {
         "Type": "AWS::Lambda::EventSourceMapping",
         "Properties": {
@@ -76,7 +77,7 @@ def _sqs_source(function: Expression, queue: Expression, batch_size: int, concur
             "FunctionName": function,
             "BatchSize": batch_size,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            **scaling,
+            "ScalingConfig": scaling,
         },
     }
 

@@ -1,7 +1,7 @@
 """The one definition of every AWS resource of an installation, as CloudFormation templates.
 
 - ``template``: what stands before the code: tables, queues, bucket; in deployed stages the functions' roles and log
-  groups, alarms and the dashboard, too.
+  groups, alarms and a dashboard, too.
 - ``events_template``: what stands after the functions: their event sources and the clock's rule.
 - ``additions``: both, as an addition to the template that `chalice package` makes: one stack of everything.
 
@@ -85,7 +85,7 @@ def _resources(settings: Settings, consumed: Queues) -> Fragment:
     resources = {**storage(settings), **queues(settings, lanes)}
     if not settings.local:
         resources |= {**log_groups(settings), **roles(settings)}
-    if not settings.local and settings.watch == "on":
+    if not settings.local and settings.watch != "off":
         resources |= watch(settings, lanes)
     return resources
 

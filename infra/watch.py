@@ -1,7 +1,8 @@
-"""What watches a deployed installation: alarms, and a dashboard that shows why they rang.
+"""What watches a deployed installation: alarms, and a dashboard that shows why they rang, where it is asked for.
 
-An alarm has one metric and names one culprit. One alarm on an expression over several metrics would cost the same,
-because CloudWatch bills each metric in it, and would not say which of them it was.
+CloudWatch bills each metric that an alarm looks at, in an expression, too. So an alarm has one metric, one that shows
+the consequence of many causes: what its function does not do shows in the dead-letter queue's depth, the stream's lag,
+the API's 5xx. The causes are told by the doctor, the logs and the dashboard, which costs more than all alarms.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from chalicelib.core.cloudwatch import KIND, LATE_SLOTS, METRICS, MQ_DEPTH, MQ_OLDEST_AGE, NAMESPACE, STAGE, Unit
+from chalicelib.core.cloudwatch import (
+    KIND,
+    LATE_JOBS,
+    METRICS,
+    MQ_DEPTH,
+    MQ_OLDEST_AGE,
+    NAMESPACE,
+    OF_ALL_KINDS,
+    STAGE,
+    Unit,
+)
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.projection import Measure
 from chalicelib.core.states import Kind
@@ -25,13 +36,12 @@ from infra.storage import JOBS_INDEXES
 MINUTE_S = 60
 SPAN_S = 300
 # Nothing that goes well is older: a message hidden for the longest wait of SQS (15 minutes), then run for the longest
-# time of a function (15 minutes).
-LANE_AGE_MAX_S = 1_800
-READY_AGE_MAX_S = LANE_AGE_MAX_S  # whether a client takes the messages or a worker, they have waited for as long
+# time of a function (30 minutes).
+LANE_AGE_MAX_S = 2_700
 STREAM_LAG_MAX_MS = 300_000
 API_FAILURES_MAX_SHARE = 0.01  # of the requests in a span
 FAILURES_MAX_SHARE = 0.5  # of the attempts that ended in a span
-THROTTLED = (Function.API, Function.WORKER)  # the others show it in the stream's lag, the clock, the dead-letter queue
+CLOCK_FAILURES_MAX_SHARE = 0.5  # of its runs in a span
 
 DASHBOARD = "Dashboard"  # its logical id
 GRID_COLUMNS = 24
@@ -84,41 +94,43 @@ class Graph:
 
 
 def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
-    """The alarms and the dashboard of a deployed stage, by logical id.
+    """The alarms of a deployed stage, and its dashboard where settings ask for one, by logical id.
 
-    17 alarms and one for each lane; six fewer with metrics off, two more with hooks on. An alarm tells
+    Eight alarms, one more with hooks on; with metrics off five and one for each lane. An alarm tells
     ``settings.alarm_topic``, if that is set, when it rings and when all is well again.
     """
     alarms = alarms_of(settings, lanes)
-    return {
-        **{alarm.logical_id: _alarm(settings, alarm) for alarm in alarms},
-        DASHBOARD: {
+    resources = {alarm.logical_id: _alarm(settings, alarm) for alarm in alarms}
+    if settings.watch == "dashboard":
+        resources[DASHBOARD] = {
             "Type": "AWS::CloudWatch::Dashboard",
             "Properties": {
                 "DashboardName": settings.base_name,
                 "DashboardBody": {"Fn::Sub": json.dumps(_body(settings, lanes, alarms), separators=(",", ":"))},
             },
-        },
-    }
+        }
+    return resources
 
 
 # -- alarms -------------------------------------------------------------------------------------------
 
 
 def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
-    """Every alarm of an installation."""
-    of_shown_metrics = () if settings.metrics == "off" else (_dead_letters, _failures)
+    """Every alarm of an installation.
+
+    Without metrics of our own nothing tells that a job waits too long but the lanes themselves, each for itself.
+    """
+    told = [*(_lane_age(settings, lane) for lane in lanes)]
+    if settings.metrics != "off":
+        told = [_dead_letters(settings), _failures(settings), _late_jobs(settings)]
     return [
+        *told,
         _dead_letter_queue(settings),
-        *(alarm(settings, kind) for alarm in of_shown_metrics for kind in Kind),
-        *([] if settings.metrics == "off" else [_oldest_message(settings), _late_slots(settings)]),
         *([_unchecked(settings)] if settings.hooks == "on" else []),
-        *(_errors(settings, function) for function in _called(settings)),
-        *(_throttles(settings, function) for function in THROTTLED),
+        _worker_errors(settings),
         _stream_lag(settings),
         _clock(settings),
         _api_failures(settings),
-        *(_lane_age(settings, lane) for lane in lanes),
     ]
 
 
@@ -147,39 +159,39 @@ def _unchecked(settings: Settings) -> Alarm:
     )
 
 
-def _dead_letters(settings: Settings, kind: Kind) -> Alarm:
+def _dead_letters(settings: Settings) -> Alarm:
     return Alarm(
-        logical_id=f"{kind.value.capitalize()}DeadLettersAlarm",
-        name=f"{kind.value}-dead-letters",
-        meaning=f"A {kind.value} has used up its attempts or was rejected by its handler.",
+        logical_id="DeadLettersAlarm",
+        name="dead-letters",
+        meaning="A task or a message has used up its attempts or was rejected by its handler.",
         first="list the failed ones with their errors (taskyard dlq list, taskyard tasks list); mend; replay or retry",
-        metric=_reported(settings, kind, Measure.DEAD, "Sum"),
+        metric=_of_stage(settings, METRICS[Measure.DEAD].name, "Sum"),
         threshold=0,
     )
 
 
-def _failures(settings: Settings, kind: Kind) -> Alarm:
+def _failures(settings: Settings) -> Alarm:
     return Alarm(
-        logical_id=f"{kind.value.capitalize()}FailuresAlarm",
-        name=f"{kind.value}-failures",
-        meaning=f"More than half of the attempts at {kind.value}s have failed for ten minutes.",
+        logical_id="FailuresAlarm",
+        name="failures",
+        meaning="More than half of the attempts at tasks and messages have failed for ten minutes.",
         first=f"read why in the log of {function_name(settings, Function.WORKER)}; retries go on meanwhile",
-        metric=_reported(settings, kind, Measure.FAILED, "Average"),
+        metric=_of_stage(settings, METRICS[Measure.FAILED].name, "Average"),
         threshold=FAILURES_MAX_SHARE,
         spans=2,
     )
 
 
-def _oldest_message(settings: Settings) -> Alarm:
-    """Of all topics, because those that clients poll have no lane in the template, and so no alarm of their own."""
+def _late_jobs(settings: Settings) -> Alarm:
     return Alarm(
-        logical_id="OldestMessageAlarm",
-        name="oldest-message",
-        meaning="A message of some topic has been ready for more than half an hour, and nobody has taken it.",
-        first="see in GET /mq/dashboard which topic it is (oldestReadyAgeMs), and whether its consumers poll or it is "
-        "paused",
-        metric=_of_stage(settings, MQ_OLDEST_AGE.name, "Maximum"),
-        threshold=READY_AGE_MAX_S,
+        logical_id="LateJobsAlarm",
+        name="late-jobs",
+        meaning="Jobs were sent half an hour ago and nobody has begun them, or slots of schedules were made more than "
+        "ten seconds after their time.",
+        first="see which wait (taskyard tasks list, oldestReadyAgeMs in GET /mq/dashboard), and whether their workers "
+        "or consumers run, are too few, throttled (taskyard doctor) or paused",
+        metric=_of_stage(settings, LATE_JOBS.name, "Sum"),
+        threshold=0,
     )
 
 
@@ -188,37 +200,22 @@ def _lane_age(settings: Settings, lane: Lane) -> Alarm:
     return Alarm(
         logical_id=f"{lane_id(lane)}AgeAlarm",
         name=f"{sqs_name('', lane).lstrip('-')}-age",
-        meaning="A message has been on this lane for more than half an hour.",
+        meaning="A message has been on this lane for more than three quarters of an hour.",
         first="see whether its workers run, fail, or are too few (LANE_CONCURRENCY)",
         metric=_sqs(name, "ApproximateAgeOfOldestMessage"),
         threshold=LANE_AGE_MAX_S,
     )
 
 
-def _errors(settings: Settings, function: Function) -> Alarm:
-    name = function_name(settings, function)
+def _worker_errors(settings: Settings) -> Alarm:
+    name = function_name(settings, Function.WORKER)
     return Alarm(
-        logical_id=f"{function.logical_id}ErrorsAlarm",
-        name=f"{_slug(function)}-errors",
+        logical_id="WorkerErrorsAlarm",
+        name="worker-errors",
         meaning=f"The function {name} raised, ran out of time or was ended, in two of the last three five minutes. "
         "A handler that raises does not count here.",
         first=f"search the log group /aws/lambda/{name} for ERROR, Task timed out and Runtime exited",
-        metric=_lambda(settings, function, "Errors", "Sum"),
-        threshold=0,
-        spans=3,
-        datapoints=2,
-    )
-
-
-def _throttles(settings: Settings, function: Function) -> Alarm:
-    name = function_name(settings, function)
-    return Alarm(
-        logical_id=f"{function.logical_id}ThrottlesAlarm",
-        name=f"{_slug(function)}-throttles",
-        meaning=f"Lambda refused to run {name}, in two of the last three five minutes: no concurrency was left.",
-        first="compare the account's concurrency limit with what its functions use; lower LANE_CONCURRENCY or ask AWS "
-        "for more",
-        metric=_lambda(settings, function, "Throttles", "Sum"),
+        metric=_lambda(settings, Function.WORKER, "Errors", "Sum"),
         threshold=0,
         spans=3,
         datapoints=2,
@@ -239,31 +236,23 @@ def _stream_lag(settings: Settings) -> Alarm:
 
 
 def _clock(settings: Settings) -> Alarm:
+    """Lambda tells a 0 or a 1 of each run: without any it has not run, and an average above a half are failures."""
+    name = function_name(settings, Function.CLOCK)
     return Alarm(
         logical_id="ClockAlarm",
         name="clock",
-        meaning="The clock has not run for five minutes: long delays and abandoned jobs wait.",
-        first=f"see whether the rule {settings.base_name}-clock is enabled and the function "
-        f"{function_name(settings, Function.CLOCK)} is throttled",
-        metric=_lambda(settings, Function.CLOCK, "Invocations", "Sum"),
-        threshold=1,
-        comparison=BELOW,
+        meaning="The clock has not run for five minutes, or most of its runs failed: long delays and abandoned jobs "
+        "wait.",
+        first=f"see whether the rule {settings.base_name}-clock is enabled and the function {name} is throttled; read "
+        "its log",
+        metric=_lambda(settings, Function.CLOCK, "Errors", "Average"),
+        threshold=CLOCK_FAILURES_MAX_SHARE,
         silence="breaching",
     )
 
 
-def _late_slots(settings: Settings) -> Alarm:
-    return Alarm(
-        logical_id="LateSlotsAlarm",
-        name="late-slots",
-        meaning="Slots of schedules were made more than ten seconds after their time.",
-        first=f"see whether the function {function_name(settings, Function.CLOCK)} was late, failed or ran out of time",
-        metric=_of_stage(settings, LATE_SLOTS.name, "Sum"),
-        threshold=0,
-    )
-
-
 def _api_failures(settings: Settings) -> Alarm:
+    """Of API Gateway, which answers 5xx for a function that raises, is throttled or runs out of time as well."""
     return Alarm(
         logical_id="ApiFailuresAlarm",
         name="api-failures",
@@ -320,7 +309,9 @@ def _body(settings: Settings, lanes: Sequence[Lane], alarms: Sequence[Alarm]) ->
 
 
 def _work(settings: Settings) -> list[Graph]:
-    counts = [measure for measure, metric in METRICS.items() if metric.unit is Unit.COUNT]
+    counts = [
+        measure for measure, metric in METRICS.items() if metric.unit is Unit.COUNT and metric not in OF_ALL_KINDS
+    ]
     return [
         *(
             Graph(
@@ -351,7 +342,10 @@ def _work(settings: Settings) -> list[Graph]:
                 ("Age of the oldest ready message", MQ_OLDEST_AGE, "s"),
             )
         ),
-        Graph("Slots that were late", [("schedules", _of_stage(settings, LATE_SLOTS.name, "Sum"))], unit="slots"),
+        Graph(
+            "Failures, and jobs that are late",
+            [(metric.name, _of_stage(settings, metric.name, "Sum")) for metric in (*OF_ALL_KINDS, LATE_JOBS)],
+        ),
     ]
 
 
@@ -490,7 +484,7 @@ def _reported(settings: Settings, kind: Kind, measure: Measure, statistic: str) 
 
 
 def _of_stage(settings: Settings, name: str, statistic: str) -> Metric:
-    """What is told of the whole stage: how all topics stand, which slots were late."""
+    """What is told of the whole stage: what failed, how all topics stand, which jobs are late."""
     return Metric(NAMESPACE, name, {STAGE: settings.base_name}, statistic)
 
 

@@ -31,7 +31,7 @@ RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("mq_retry_max_ms", 1_000, 2_592_000_000, (0, -1, 2_592_000_001)),
     ("mq_prefix", "/m", f"/{'a' * 64}/B.c/d_e/f-9", PREFIXES_BEYOND),
     ("task_prefix", "/t", f"/{'a' * 64}/B.c/d_e/f-9", PREFIXES_BEYOND),
-    ("function_timeout_s", 30, 900, (0, -1, 901)),
+    ("function_timeout_s", 30, 1_800, (0, -1, 1_801)),
     ("default_timeout_ms", 0, 10**9, (-1,)),
     ("stop_grace_s", 0.001, 60.0, (0.0, -1.0, 60.1, float("nan"), float("inf"))),
     ("payload_max_bytes", 1_024, PAYLOAD_LIMIT, (1_023, 0, PAYLOAD_LIMIT + 1)),
@@ -121,17 +121,17 @@ def test_the_default_waits_are_those_of_fastify_mq() -> None:
 
 def test_the_largest_lease_needs_a_long_enough_function() -> None:
     """A lease is the visibility time-out, which the lanes limit to the function's own time and 30 s."""
-    longest = replace(DEFAULTS, function_timeout_s=900, lease_s=930)
-    assert longest.checked().lease_s == 930
-    error = refusal(replace(longest, lease_s=931))
+    longest = replace(DEFAULTS, function_timeout_s=1_800, lease_s=1_830)
+    assert longest.checked().lease_s == 1_830
+    error = refusal(replace(longest, lease_s=1_831))
     assert (error.field, error.expected, error.got) == (
         "TASKYARD_LEASE_S",
-        "at most the lanes' visibility time-out (930 s)",
-        "931",
+        "at most the lanes' visibility time-out (1830 s)",
+        "1831",
     )
 
 
-@given(st.integers(1, 900), st.integers(1, 3_600))
+@given(st.integers(1, 1_800), st.integers(1, 3_600))
 def test_a_lease_never_outlives_the_visibility(function_timeout_s: int, lease_s: int) -> None:
     wished = replace(DEFAULTS, function_timeout_s=function_timeout_s, lease_s=lease_s, stop_grace_s=0.001)
     try:
@@ -270,9 +270,10 @@ def test_the_bucket_is_the_chosen_one_or_named_after_the_stage() -> None:
     assert read({"TASKYARD_STAGE": "dev", "TASKYARD_BUCKET": "our-own"}).objects_bucket == "our-own"
 
 
-def test_lanes_share_workers_by_their_band_unless_told() -> None:
+def test_a_lane_has_no_limit_of_workers_unless_its_band_is_given_one() -> None:
     chosen = read({"TASKYARD_LANE_CONCURRENCY": "high=40, low=3"})
-    assert [chosen.concurrency_of(band) for band in SOONEST_FIRST] == [50, 40, 10, 10, 3]
+    assert [chosen.concurrency_of(band) for band in SOONEST_FIRST] == [None, 40, None, None, 3]
+    assert {DEFAULTS.concurrency_of(band) for band in SOONEST_FIRST} == {None}
 
 
 def test_only_the_stage_local_is_local() -> None:

@@ -49,7 +49,7 @@ NOT_COUNTED = (
 @click.option("--polled", is_flag=True, help="Clients poll the jobs; no worker runs them.")
 @click.option("--bulk", is_flag=True, help="Jobs are published in bulk.")
 @click.option("--slots", type=click.IntRange(0), default=0, help="Of schedules, within a month, beside their jobs.")
-@click.option("--arm", is_flag=True, help="As if the functions ran on arm64.")
+@click.option("--arm/--x86", default=None, help="As if the functions ran on arm64, or on x86_64.")
 @click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account every month.")
 @json_option
 def cost(
@@ -62,7 +62,7 @@ def cost(
     polled: bool,
     bulk: bool,
     slots: int,
-    arm: bool,
+    arm: bool | None,
     free_tier: bool,
     as_json: bool,
 ) -> None:
@@ -73,7 +73,9 @@ def cost(
     from infra.cost.estimate import Load, bills
 
     with explained():
-        deployed = replace(_deployed(stage), arm=arm)
+        deployed = _deployed(stage)
+        if arm is not None:
+            deployed = replace(deployed, arm=arm)
         if memory_mb is not None:
             deployed = replace(deployed, memory_mb={**deployed.memory_mb, Function.WORKER: memory_mb})
         load = Load(

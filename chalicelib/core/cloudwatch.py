@@ -64,8 +64,11 @@ MQ_COUNTS: Mapping[Measure, Metric] = {
     Measure.FAILED: MQ_FAILED,
     Measure.DEAD: MQ_DLQ,
 }
-LATE_SLOTS = Metric("late_slots", Unit.COUNT)  # of schedules: made so late that they cannot start on time
-LATE_AFTER_MS = 10_000
+# Jobs of slots that were made so late that they cannot start on time, and jobs that nobody takes.
+LATE_JOBS = Metric("late_jobs", Unit.COUNT)
+LATE_AFTER_MS = 10_000  # of a slot
+# What alarms watch is of all jobs together, whatever their kind: each metric that an alarm looks at is paid for.
+OF_ALL_KINDS = (METRICS[Measure.FAILED], METRICS[Measure.DEAD])
 
 MQ_METRICS = (*MQ_COUNTS.values(), MQ_DEPTH, MQ_OLDEST_AGE)
 
@@ -119,6 +122,16 @@ def reports_of(changes: Iterable[tuple[Job | None, Job | None]], *, by_queue: bo
             for sample in samples_of(before, after):
                 amounts[group][sample.measure].append(sample.amount)
     return [_report(kind, queue, found) for (kind, queue), found in amounts.items()]
+
+
+def failures_of(reports: Sequence[Report]) -> Mapping[Metric, Sequence[int]]:
+    """What all reports tell of failures: a 1 or a 0 for each attempt that ended, and how many jobs are dead."""
+    failed, dead = OF_ALL_KINDS
+    told = {
+        failed: [ending for report in reports for ending in report.endings],
+        dead: [report.counts[dead] for report in reports if dead in report.counts],
+    }
+    return {metric: values for metric, values in told.items() if values}
 
 
 def mq_totals(reports: Iterable[Report]) -> Mapping[Metric, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.clock.due import count_untaken
 from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import LambdaContext
@@ -19,15 +21,17 @@ def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict
     del event  # a tick is about now, whatever minute it was meant for
     touched = tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
     if yard.settings.metrics != "off" and not yard.settings.local:
-        _report_topics(yard)
+        _report(yard)
     return touched
 
 
-def _report_topics(yard: Yard) -> None:
-    """Tell CloudWatch how deep the topics are, and how old their oldest messages."""
-    from chalicelib.engine.projections.dashboard import (
-        topics_of,  # imported late: a deployment without this needs neither
-    )
-    from chalicelib.functions.metrics import report_topics
+def _report(yard: Yard) -> None:
+    """Tell CloudWatch how deep the topics are and how old their oldest messages, and how many jobs nobody takes."""
+    # Imported late: a deployment without this needs neither.
+    from chalicelib.engine.projections.dashboard import topics_of
+    from chalicelib.functions.metrics import report_late, report_topics
 
-    report_topics(yard.settings, topics_of(yard))
+    standings = yard.insights.standings()
+    report_topics(yard.settings, topics_of(yard, standings=standings))
+    pending = {Kind(group.kind) for group, standing in standings.items() if standing.states[State.PENDING] > 0}
+    report_late(yard.settings, count_untaken(yard, pending))

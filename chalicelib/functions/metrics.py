@@ -14,16 +14,18 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import Ama
 
 from chalicelib.core.cloudwatch import (
     KIND,
-    LATE_SLOTS,
+    LATE_JOBS,
     MQ_DEPTH,
     MQ_OLDEST_AGE,
     NAMESPACE,
+    OF_ALL_KINDS,
     QUEUE,
     STAGE,
     TOPIC,
     Metric,
     Report,
     dimension_value,
+    failures_of,
     late_slots,
     mq_totals,
     reports_of,
@@ -38,7 +40,8 @@ TOPICS_SHOWN_MAX = 100  # of how many topics, the deepest first, the clock tells
 def report(settings: Settings, changes: Sequence[Change]) -> None:
     """Tell what ``changes`` add up to, a line for each kind of job and, if settings say so, for each queue of it.
 
-    One line more has what the message dialect's metrics gain, if they do; one how many slots were late, if any was.
+    Further lines, each if there is something to tell: what failed, of all kinds together; what the message dialect's
+    metrics gain; how many slots were late.
     """
     by_queue = settings.metrics == "queue"
     pairs = [(change.before, change.after) for change in changes]
@@ -47,10 +50,17 @@ def report(settings: Settings, changes: Sequence[Change]) -> None:
         _print(settings, report)
         if report.topic is not None and report.mq_counts:
             _print_stage(settings, report.mq_counts, report.topic)
+    if failures := failures_of(reports):
+        _print_stage(settings, failures)
     if totals := mq_totals(reports):
         _print_stage(settings, totals)
-    if late := late_slots(pairs):
-        _print_stage(settings, {LATE_SLOTS: late})
+    report_late(settings, late_slots(pairs))
+
+
+def report_late(settings: Settings, jobs: int) -> None:
+    """Tell how many jobs are late, if any is: a metric is paid for in the hours in which it has values."""
+    if jobs:
+        _print_stage(settings, {LATE_JOBS: jobs})
 
 
 def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
@@ -75,19 +85,29 @@ def _gauges(topics: Collection[Topic]) -> Mapping[Metric, float]:
     return {MQ_DEPTH: depth, MQ_OLDEST_AGE: max(ages_ms) / 1_000} if ages_ms else {MQ_DEPTH: depth}
 
 
-def _print_stage(settings: Settings, values: Mapping[Metric, float], topic: str | None = None) -> None:
-    """Print metrics of the stage, or of one of its topics."""
+def _print_stage(settings: Settings, values: Mapping[Metric, float | Sequence[int]], topic: str | None = None) -> None:
+    """Print metrics of the stage, or of one of its topics: a value each, or several."""
     record = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
     record.add_dimension(STAGE, settings.base_name)
     if topic is not None:
         record.add_dimension(TOPIC, topic)
-    for metric, value in values.items():
-        record.add_metric(metric.name, metric.unit.value, value)
-    record.flush_metrics()
+    for metric, told in values.items():
+        for value in [told] if isinstance(told, int | float) else told:
+            record.add_metric(metric.name, metric.unit.value, value)
+    if record.metric_set:  # Powertools has printed 100 values of a metric by itself
+        record.flush_metrics()
 
 
 def _print(settings: Settings, report: Report) -> None:
-    """Print one report. A queue's has two sets of dimensions, so that the metrics without a queue are the totals."""
+    """Print one report. A queue's has two sets of dimensions, so that the metrics without a queue are the totals.
+
+    What is told of all kinds together is in a queue's report alone.
+    """
+    left_out = OF_ALL_KINDS if report.queue is None else ()
+    lists = {metric: values for metric, values in report.values.items() if metric not in left_out}
+    sums = {metric: sum_ for metric, sum_ in report.counts.items() if metric not in (*lists, *left_out)}
+    if not lists and not sums:
+        return
     # Powertools would add the service of its own environment variable as a dimension; an empty name keeps it out.
     record = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service="")
     dimensions = {STAGE: settings.base_name, KIND: report.kind}
@@ -96,11 +116,9 @@ def _print(settings: Settings, report: Report) -> None:
     if report.queue is not None and report.queue.strip():
         record.add_dimensions(**dimensions, **{QUEUE: report.queue})
     # Lists come first: Powertools prints by itself once a metric has 100 values, the most that one line may hold.
-    lists = report.values
     for metric, values in lists.items():
         for each in values:
             record.add_metric(metric.name, metric.unit.value, each)
-    for metric, amount in report.counts.items():
-        if metric not in lists:
-            record.add_metric(metric.name, metric.unit.value, amount)
+    for metric, amount in sums.items():
+        record.add_metric(metric.name, metric.unit.value, amount)
     record.flush_metrics()

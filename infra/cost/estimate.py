@@ -12,22 +12,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.core.cloudwatch import METRICS, MQ_METRICS
+from chalicelib.core.cloudwatch import METRICS, MQ_METRICS, OF_ALL_KINDS
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
+from chalicelib.core.projection import Measure
 from chalicelib.core.search import WORDS_MAX
 from chalicelib.engine.publish.bulk import MAX_ACTIONS, MAX_BYTES
 from chalicelib.engine.publish.bulk import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES
-from chalicelib.settings import Settings
+from chalicelib.settings import FUNCTION_TIMEOUT_MAX_S, Settings
 from chalicelib.store.payloads import INLINE_MAX_BYTES
 from chalicelib.store.search import PARALLEL
 from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS
 from infra.cost import figures as figures
 from infra.cost.figures import Attempt, Place, place_of
 from infra.cost.prices import GB_BYTES, PRICES, SQS_CHUNK_BYTES, WRITE_UNIT_BYTES, Item, Price
-from infra.deploy.stages import Config, function_config
+from infra.deploy.stages import Config, architecture_of, function_config
 from infra.events import STREAM_BATCH_SIZE
 from infra.fragment import Fragment
 from infra.functions import LOG_RETENTION_DAYS, Function
@@ -41,14 +42,14 @@ HOUR_S = 3_600
 MB_A_GB = 1_024  # of a function's memory
 CHALICE_MEMORY_MB = 128  # of a function for which the configuration names none
 READ_UNIT_BYTES = 4_096
-FUNCTION_MAX_MS = 900_000  # AWS Lambda Developer Guide, "Lambda quotas"
+FUNCTION_MAX_MS = FUNCTION_TIMEOUT_MAX_S * 1_000
 
-# AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings": Lambda long-polls a standard
-# queue with five pollers at least. It may go down to two, but not where a maximum concurrency is set.
-POLLERS = 5
-LONG_POLL_S = (
-    20  # the longest that SQS holds a receive (Amazon SQS Developer Guide, "Amazon SQS short and long polling")
-)
+# AWS Lambda Developer Guide, "Configuring scaling behavior for SQS event source mappings": on a quiet standard queue
+# Lambda goes back to five batches at a time, and on to two, but not where a maximum concurrency is set.
+POLLERS = 2
+POLLERS_UNDER_A_LIMIT = 5
+# The longest that SQS holds a receive: Amazon SQS Developer Guide, "Amazon SQS short and long polling".
+LONG_POLL_S = 20
 STREAM_POLLS_A_S = 4  # of each shard (AWS Lambda Developer Guide, "Polling and batching streams"); free
 
 API_BATCH_JOBS = 100  # how many jobs one request may publish
@@ -56,7 +57,10 @@ API_BATCH_JOBS = 100  # how many jobs one request may publish
 # (CloudWatch Logs API Reference, "PutLogEvents").
 INVOCATION_LOG_BYTES = 350
 
+TOLD_METRICS = [metric for measure, metric in METRICS.items() if measure not in (Measure.DEAD, Measure.CANCELED)]
+
 FEWER_LANES = "fewer bands or queues"
+NO_LIMIT = "no TASKYARD_LANE_CONCURRENCY, no hooks"
 SHORTER_LOGS = "a higher TASKYARD_LOG_LEVEL, shorter retention"
 SMALLER_PAYLOADS = f"payloads of up to {INLINE_MAX_BYTES - figures.BODY_OVERHEAD_BYTES} bytes, or the key of an object"
 LARGER_BATCHES = "fuller batches, TASKYARD_WORKER_BATCH_SIZE=10"
@@ -79,7 +83,7 @@ class Deployment:
     queues: int
     types: int  # of tasks and messages, that the code declares
     memory_mb: Mapping[Function, int]
-    arm: bool = False  # as if the functions ran on arm64
+    arm: bool = False  # whether the functions run on arm64
     pace: Pace = field(default_factory=Pace)
 
 
@@ -171,6 +175,7 @@ def deployment(settings: Settings, consumed: Mapping[str, Sequence[Band]], types
             function: function_config(config, settings.stage, function, "lambda_memory_size") or CHALICE_MEMORY_MB
             for function in Function
         },
+        arm=architecture_of(settings.stage, config) == "arm64",
     )
 
 
@@ -232,8 +237,10 @@ def _of_mapping(properties: Mapping[str, Any], _: Deployment) -> Iterator[Usage]
         reads = STREAM_POLLS_A_S * HOUR_S * MONTH_HOURS
         yield Usage(Item.STREAM_READ, reads, "Lambda reads the change stream, for each shard")
     else:
-        receives = POLLERS * MONTH_HOURS * HOUR_S / LONG_POLL_S
-        yield Usage(Item.QUEUE_REQUEST, receives, "Lambda waits for messages at each queue", FEWER_LANES)
+        limited = bool(properties.get("ScalingConfig"))
+        receives = (POLLERS_UNDER_A_LIMIT if limited else POLLERS) * MONTH_HOURS * HOUR_S / LONG_POLL_S
+        what, smaller = ("queues under a limit", NO_LIMIT) if limited else ("queues", FEWER_LANES)
+        yield Usage(Item.QUEUE_REQUEST, receives, f"Lambda waits for messages at {what}", smaller)
 
 
 def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Usage]:
@@ -271,7 +278,7 @@ def _rate_minutes(expression: str) -> int:
 def _of_alarm(properties: Mapping[str, Any], _: Deployment) -> Iterator[Usage]:
     """An alarm pays for each metric that it looks at: one, or those in its expression."""
     metrics = sum("MetricStat" in query for query in properties.get("Metrics", [])) or 1
-    yield Usage(Item.ALARM_METRIC, metrics, "alarms", FEWER_LANES)
+    yield Usage(Item.ALARM_METRIC, metrics, "alarms", "ten of an account are free; TASKYARD_WATCH=off")
 
 
 def _of_composite_alarm(_: Mapping[str, Any], __: Deployment) -> Iterator[Usage]:
@@ -279,7 +286,7 @@ def _of_composite_alarm(_: Mapping[str, Any], __: Deployment) -> Iterator[Usage]
 
 
 def _of_dashboard(_: Mapping[str, Any], __: Deployment) -> Iterator[Usage]:
-    yield Usage(Item.DASHBOARD, 1, "dashboards", "three of an account are free")
+    yield Usage(Item.DASHBOARD, 1, "dashboards", "three of an account are free; TASKYARD_WATCH=on")
 
 
 def _of_table(properties: Mapping[str, Any], _: Deployment) -> Iterator[Usage]:
@@ -439,11 +446,20 @@ def _keeping(load: Load) -> Iterator[Usage]:
 
 
 def _metrics(deployed: Deployment, load: Load) -> Iterator[Usage]:
-    """What CloudWatch is told of one kind of job, if jobs flow in every hour of the month; polled ones are messages."""
-    sets = {"off": 0, "total": 1, "queue": 1 + deployed.queues}[deployed.settings.metrics]
-    in_each = len(METRICS) + (len(MQ_METRICS) if load.polled else 0)
-    if sets:
-        yield Usage(Item.METRIC, sets * in_each, "metrics, if jobs come at all hours", "TASKYARD_METRICS=off")
+    """What CloudWatch is told of one kind of job, if jobs flow in every hour of the month; polled ones are messages.
+
+    A metric is paid for in the hours in which it has values: dead letters, canceled and late jobs are not counted.
+    """
+    if deployed.settings.metrics == "off":
+        return
+    of_all_kinds = sum(metric in OF_ALL_KINDS for metric in TOLD_METRICS)
+    told = len(TOLD_METRICS)
+    if deployed.settings.metrics == "queue":  # by kind and by queue as well
+        told = of_all_kinds + len(TOLD_METRICS) * (1 + deployed.queues)
+    mq = len(MQ_METRICS) * (1 + (deployed.queues if deployed.settings.metrics == "queue" else 0))
+    yield Usage(
+        Item.METRIC, told + (mq if load.polled else 0), "metrics, if jobs come at all hours", "TASKYARD_METRICS=off"
+    )
 
 
 # -- parts ----------------------------------------------------------------------------------------

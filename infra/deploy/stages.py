@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.settings import Settings, current, read
-from infra.deploy.target import LOCAL_STAGE
+from infra.deploy.target import ENDPOINT_VARIABLE, LOCAL_STAGE
 from infra.deploy.target import choose_local_stage as choose_local
 
 PROJECT = Path(__file__).resolve().parents[2]  # Taskyard's own: a checkout, or where it is installed
 CONFIG = ".chalice/config.json"
 ARCHITECTURES = ("x86_64", "arm64")
+MACHINES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}  # as systems call them
 REGION_VARIABLES = ("TASKYARD_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 
 Config = Mapping[str, Any]
@@ -126,7 +128,10 @@ def function_config(config: Config, stage: str, function: str, name: str) -> Any
 
 
 def architecture_of(stage: str, config: Config) -> str:
-    """What the functions of a stage run on, by default ``x86_64`` as with Chalice. Raises ``InvalidInput``."""
+    """What the functions of a stage run on, by default ``x86_64`` as with Chalice. Raises ``InvalidInput``.
+
+    Those of an emulator are processes of this machine, whatever a stage asks for.
+    """
     of_stage = config.get("stages", {}).get(stage, {})
     architecture = of_stage.get("lambda_architecture") or config.get("lambda_architecture") or ARCHITECTURES[0]
     if architecture not in ARCHITECTURES:
@@ -136,7 +141,7 @@ def architecture_of(stage: str, config: Config) -> str:
             expected=" or ".join(ARCHITECTURES),
             got=architecture,
         )
-    return str(architecture)
+    return MACHINES.get(platform.machine(), str(architecture)) if ENDPOINT_VARIABLE in os.environ else str(architecture)
 
 
 def choose_local_stage(environment: MutableMapping[str, str] = os.environ) -> None:

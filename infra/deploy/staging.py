@@ -21,7 +21,7 @@ from typing import Any
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.settings import Settings
-from infra.deploy.stages import CONFIG, PROJECT, Config, config_of, expect_declared
+from infra.deploy.stages import CONFIG, PROJECT, Config, architecture_of, config_of, expect_declared
 from infra.functions import Function
 
 REQUIREMENTS = "requirements.txt"
@@ -93,7 +93,7 @@ def handler_packages(settings: Settings) -> list[str]:
 
 def staged_config(config: Config, settings: Settings, given: Given) -> dict[str, Any]:
     """Chalice's configuration of one stage alone: named after the installation, with its roles and bucket."""
-    of_stage = dict(config["stages"][settings.stage])
+    of_stage = {**config["stages"][settings.stage], "lambda_architecture": architecture_of(settings.stage, config)}
     functions = {name: dict(values) for name, values in of_stage.get("lambda_functions", {}).items()}
     for function, role in given.roles.items():
         functions.setdefault(function, {})["iam_role_arn"] = role

@@ -12,6 +12,7 @@ from chalicelib.core.errors import InvalidInput
 
 LOCAL_STAGE = "local"
 LOOPBACK = ("127.0.0.1", "localhost")
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"  # set where the installation is not on AWS
 LOCAL_INDEX_SHARDS = "1"  # one machine never writes so much that an index needs more
 MADE_UP_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -41,7 +42,7 @@ def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = o
     """
     if not re.match(r"https?://[^/\s]+", endpoint_url):
         raise InvalidInput("this is no endpoint", field="endpoint-url", expected="http://host:port", got=endpoint_url)
-    environment["AWS_ENDPOINT_URL"] = endpoint_url
+    environment[ENDPOINT_VARIABLE] = endpoint_url
     if "AWS_PROFILE" not in environment:
         for name, value in MADE_UP_CREDENTIALS.items():
             environment.setdefault(name, value)

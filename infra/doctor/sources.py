@@ -87,8 +87,8 @@ def _mapping(installation: Installation, expected: Properties, found: Properties
     for name, wanted in expected.items():
         if name in IDENTITY:
             continue
-        there = found.get(name)
-        if installation.emulated and not there:  # none of these may be nothing, so the emulator has dropped it
+        there = found.get(name, {} if wanted == {} else None)  # AWS leaves out what is empty
+        if installation.emulated and wanted and not there:  # none may be nothing, so the emulator has dropped it
             there = None
         yield compared(
             name, wanted, there, update("--cli-input-json", as_json({name: wanted})), emulated=installation.emulated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import time
@@ -26,6 +27,7 @@ from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.insights import Insights
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.table import Table
+from infra.deploy.stages import MACHINES
 from infra.functions import SENDING, Function, function_name
 from tests.support.deployed import LEASE_S, STAGE, Checkout, Deployed, checkout
 from tests.support.endpoint import client
@@ -37,7 +39,7 @@ from tests.support.waiting import DEADLINE_S, becomes, until
 CLOCK_DEADLINE_S = 60 + DEADLINE_S  # EventBridge's shortest rate is a minute
 STAGED = Settings(stage=STAGE)
 FUNCTIONS = {function_name(STAGED, function) for function in Function}
-QUEUES = 8  # the lanes of `default` and `order.created`, three each, that of the example pool, the dead-letter queue
+QUEUES = 6  # the lanes of `default`, those of `order.created` and the example pool, the dead-letter queue
 LATE_HANDLER = """from chalicelib.engine.handlers.declare import subscribe
 
 
@@ -300,14 +302,16 @@ def _assert_functions(endpoint_url: str) -> None:
     awslambda, iam = client("lambda", endpoint_url), client("iam", endpoint_url)
     sizes = {
         "taskyard-dev": (512, 29),
-        "taskyard-dev-worker": (1024, 300),
-        **{f"taskyard-dev-{name}": (512, 60) for name in ("dead_letters", "clock", "projector", "hooks")},
+        "taskyard-dev-worker": (512, 300),
+        **{f"taskyard-dev-{name}": (256, 60) for name in ("dead_letters", "clock")},
+        **{f"taskyard-dev-{name}": (512, 60) for name in ("projector", "hooks")},
     }
     roles = set()
     for function in Function:
         name = function_name(STAGED, function)
         found = awslambda.get_function_configuration(FunctionName=name)
         assert (found["MemorySize"], found["Timeout"]) == sizes[name]
+        assert found["Architectures"] == [MACHINES[platform.machine()]]  # the configuration asks AWS for arm64
         assert found["Environment"]["Variables"]["TASKYARD_STAGE"] == STAGE
         assert found["Environment"]["Variables"]["TASKYARD_BUCKET"] == "taskyard-dev-000000000000-us-east-1"
         loop = awslambda.get_function_recursion_config(FunctionName=name)["RecursiveLoop"]

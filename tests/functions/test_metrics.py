@@ -13,13 +13,16 @@ import jsonschema
 import pytest
 
 from chalicelib.core.cloudwatch import METRICS
-from chalicelib.core.states import Kind
+from chalicelib.core.job import MANUAL
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.clock.due import UNTAKEN_AFTER_MS
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import complete, fail, poll
 from chalicelib.engine.projections.dashboard import Topic
+from chalicelib.engine.projections.project import Change
 from chalicelib.functions import clock, projector
-from chalicelib.functions.metrics import TOPICS_SHOWN_MAX, report_topics
+from chalicelib.functions.metrics import TOPICS_SHOWN_MAX, report, report_topics
 from chalicelib.settings import Settings
 from tests.support.steps import a_message, a_task, counting, using, work
 from tests.support.worlds import Remaining, World, wiped, world
@@ -141,7 +144,7 @@ def a_morning(w: World) -> None:
 
 def test_totals_are_a_line_for_each_kind(w: World, capsys: pytest.CaptureFixture[str]) -> None:
     a_morning(w)
-    task_line, message_line = lines_of(w, capsys, stage="dev", metrics="total")
+    task_line, message_line, failures = lines_of(w, capsys, stage="dev", metrics="total")
 
     assert task_line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"]]
     assert (task_line["stage"], task_line["kind"]) == ("taskyard-dev", "task")
@@ -149,14 +152,42 @@ def test_totals_are_a_line_for_each_kind(w: World, capsys: pytest.CaptureFixture
         "published": [3],
         "started": [2],
         "succeeded": [1],
-        "attempts_failed": [1, 0],  # of two that ended: the sum is how many failed, the average which share
-        "dead_letters": [1],
         "canceled": [1],
         "wait_ms": [250, 250],
         "run_ms": [0, 0],
     }
-    assert units(task_line) == {metric.name: metric.unit.value for metric in METRICS.values()}
     assert (message_line["kind"], values(message_line)) == ("message", {"published": [1]})
+    assert failures["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]
+    assert values(failures) == {
+        "attempts_failed": [1, 0],  # of two that ended: the sum is how many failed, the average which share
+        "dead_letters": [1],
+    }
+    told = {**units(task_line), **units(failures)}
+    assert told == {metric.name: metric.unit.value for metric in METRICS.values()}
+
+
+def test_what_failed_is_told_of_all_kinds_together(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """And by kind and queue where queues are told of."""
+    a_task(w, input="fail")
+    work(w)
+    a_message(w, "notes", max_attempts=1)
+    fail(w.yard, poll(w.yard, "notes", 1, 30_000, "consumer")[0].id, "no")
+    *by_queue, failures, _ = lines_of(w, capsys, stage="dev", metrics="queue")
+
+    assert values(failures) == {"attempts_failed": [1, 1], "dead_letters": [1, 1]}
+    assert [(line["kind"], line["attempts_failed"], line["dead_letters"]) for line in by_queue if "kind" in line] == [
+        ("task", [1], [1]),
+        ("message", [1], [1]),
+    ]
+
+
+def test_a_line_of_failures_alone_is_the_only_one(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    job = a_task(w)
+    w.project()
+    dead = replace(w.job(job.id), state=State.FAILED)
+    report(replace(w.yard.settings, stage="dev"), [Change("1", w.job(job.id), dead)])
+
+    assert [values(line) for line in printed(capsys)] == [{"dead_letters": [1]}]
 
 
 def test_queues_are_told_beside_the_totals(w: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,6 +262,7 @@ def topic_lines(lines: list[Any]) -> dict[str, dict[str, list[float]]]:
 def total_of(lines: list[Any]) -> dict[str, list[float]]:
     """What is told of all topics together: one line at most."""
     told = [line for line in lines if line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]]
+    told = [line for line in told if any(name.startswith("mq_") for name in line)]
     assert len(told) <= 1
     assert {line["stage"] for line in told} <= {"taskyard-dev"}
     return values(told[0]) if told else {}
@@ -316,7 +348,26 @@ def test_the_clock_tells_nothing_where_there_never_was_a_message(w: World, capsy
         ticked(w, capsys, stage="dev", metrics="off")
     with counting(w) as calls:
         assert ticked(w, capsys, stage="dev", metrics="queue") == []
-    assert calls - without == Counter({"Query": 1})
+    # the counters; and as a task is pending, which types of tasks there are, and an index of two shards
+    assert calls - without == Counter({"Query": 1 + 2 + 2})
+
+
+def test_the_clock_tells_of_jobs_that_nobody_takes(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sent half an hour ago and not begun: neither those that are to start later, nor what a person is to do."""
+    a_task(w)
+    a_message(w, "notes")
+    a_task(w, delay_ms=7_200_000)
+    a_task(w, runner=MANUAL)
+    w.project()
+    w.clock.move(UNTAKEN_AFTER_MS - 1)
+    assert [line for line in ticked(w, capsys, stage="dev") if "late_jobs" in line] == []
+    w.clock.move(1)
+    (line,) = [line for line in ticked(w, capsys, stage="dev") if "late_jobs" in line]
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]
+    assert (values(line), units(line)) == ({"late_jobs": [2]}, {"late_jobs": "Count"})
+    work(w)
+    (line,) = [line for line in ticked(w, capsys, stage="dev") if "late_jobs" in line]
+    assert values(line) == {"late_jobs": [1]}  # the message, which no client polls
 
 
 @pytest.mark.parametrize("chosen", [{"stage": "dev", "metrics": "off"}, {"stage": "local", "metrics": "queue"}])
@@ -330,7 +381,7 @@ def test_the_clock_reads_no_topics_where_nobody_listens(
     w.project()
     with counting(w) as calls:
         assert ticked(w, capsys, **chosen) == []
-    assert calls == without
+    assert calls - without == Counter({"Query": 2})  # for lost leases of what is on its way, in two shards
 
 
 def test_the_clock_tells_of_the_deepest_hundred_topics(capsys: pytest.CaptureFixture[str]) -> None:

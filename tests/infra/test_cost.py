@@ -44,7 +44,11 @@ DEV = Settings(stage="dev", metrics="off")
 MEMORY_MB = {Function.API: 512, Function.WORKER: 1_024, Function.DEAD_LETTERS: 512, Function.CLOCK: 512} | {
     Function.PROJECTOR: 512
 }
-QUEUE_SOURCE = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {"BatchSize": 10}}
+QUEUE_SOURCE = {"Type": "AWS::Lambda::EventSourceMapping", "Properties": {"BatchSize": 10, "ScalingConfig": {}}}
+LIMITED_SOURCE = {
+    "Type": "AWS::Lambda::EventSourceMapping",
+    "Properties": {"BatchSize": 10, "ScalingConfig": {"MaximumConcurrency": 2}},
+}
 CLOCK_RULE = {"Type": "AWS::Events::Rule", "Properties": {"ScheduleExpression": "rate(1 minute)"}}
 DOCS = Path(__file__).parents[2] / "docs" / "costs.md"
 
@@ -70,10 +74,16 @@ def total(deployment: Deployment, **load: Any) -> float:
 
 
 class TestAnIdleMonth:
-    def test_a_queue_with_a_consumer_is_asked_fifteen_times_a_minute(self) -> None:
+    def test_a_queue_with_a_consumer_is_asked_six_times_a_minute(self) -> None:
         idle, _ = bills(deployed(Source=QUEUE_SOURCE), Load(jobs=0))
+        # 2 pollers, each every 20 s, for 730 hours
+        assert amounts(idle) == {(Item.QUEUE_REQUEST, "Lambda waits for messages at queues"): 262_800}
+        assert idle.usd == pytest.approx(0.10512)
+
+    def test_under_a_limit_of_workers_it_is_asked_fifteen_times_a_minute(self) -> None:
+        idle, _ = bills(deployed(Source=LIMITED_SOURCE), Load(jobs=0))
         # 5 pollers, each every 20 s, for 730 hours
-        assert amounts(idle) == {(Item.QUEUE_REQUEST, "Lambda waits for messages at each queue"): 657_000}
+        assert amounts(idle) == {(Item.QUEUE_REQUEST, "Lambda waits for messages at queues under a limit"): 657_000}
         assert idle.usd == pytest.approx(0.2628)
 
     def test_the_clock_costs_its_ticks_and_what_they_ask(self) -> None:
@@ -125,16 +135,18 @@ class TestAnIdleMonth:
         assert idle.usd == pytest.approx(3 * 0.10 + 0.50 + 3.00)
 
     def test_the_templates_have_a_source_for_each_lane_and_the_dead_letters(self) -> None:
-        idle, _ = bills(of_template(bands=(Band.HIGH, Band.NORMAL)), Load(jobs=0))
-        # default: high, normal, low; orders: high, normal; the dead letters
-        assert amounts(idle)[Item.QUEUE_REQUEST, "Lambda waits for messages at each queue"] == 6 * 657_000
+        limited = replace(DEV, lane_concurrency="high=20", hooks="on")
+        idle, _ = bills(of_template(limited, bands=(Band.HIGH, Band.NORMAL)), Load(jobs=0))
+        # without a limit normal and low of default, normal of orders, the dead letters; under one high of both, hooks
+        assert amounts(idle)[Item.QUEUE_REQUEST, "Lambda waits for messages at queues"] == 4 * 262_800
+        assert amounts(idle)[Item.QUEUE_REQUEST, "Lambda waits for messages at queues under a limit"] == 3 * 657_000
 
     def test_each_lane_more_costs_more(self) -> None:
         costs = [
             bills(of_template(bands=SOONEST_FIRST[:count]), Load(jobs=0))[0].usd
             for count in range(1, len(SOONEST_FIRST) + 1)
         ]
-        assert all(more - less >= 0.2628 - 1e-9 for less, more in pairwise(costs))
+        assert all(more - less >= 0.10512 - 1e-9 for less, more in pairwise(costs))
 
     def test_every_type_of_resource_is_priced_or_free_for_a_reason(self) -> None:
         everything = replace(DEV, tracing="on", metrics="queue", alarm_topic="arn:aws:sns:us-east-1:123456789012:a")
@@ -250,12 +262,13 @@ class TestJobs:
 
     def test_settings_that_cost_more(self) -> None:
         base = total(deployed())
-        # 8 metrics in all, and again for each of 2 queues; a line of some 900 bytes for each of 40,000 batches
-        assert total(deployed(replace(DEV, metrics="total"))) == pytest.approx(base + 8 * 0.30 + 0.02, abs=0.005)
-        assert total(deployed(replace(DEV, metrics="queue"))) == pytest.approx(base + 24 * 0.30 + 0.02, abs=0.005)
-        # of messages, which polled jobs are, 5 more: 13 in all
+        # 6 metrics in all; by queue one of all kinds, 6 of the kind and of each of 2 queues; a line or two of some
+        # 1,500 bytes for each of 40,000 batches
+        assert total(deployed(replace(DEV, metrics="total"))) == pytest.approx(base + 6 * 0.30 + 0.03, abs=0.005)
+        assert total(deployed(replace(DEV, metrics="queue"))) == pytest.approx(base + 19 * 0.30 + 0.03, abs=0.005)
+        # of messages, which polled jobs are, 5 more: 11 in all
         polled, told = (total(deployed(replace(DEV, metrics=m)), polled=True) for m in ("off", "total"))
-        assert told == pytest.approx(polled + 13 * 0.30 + 0.02, abs=0.005)
+        assert told == pytest.approx(polled + 11 * 0.30 + 0.03, abs=0.005)
         # 1,000,000 publishes, 100,000 batches of messages, 40,000 of changes
         assert total(deployed(replace(DEV, tracing="on"))) == pytest.approx(base + 1.14 * 5.00)
         assert total(deployed(replace(DEV, worker_batch_size=1))) > base
@@ -286,13 +299,13 @@ class TestTheFreeTier:
         sources = {"A": QUEUE_SOURCE, "B": QUEUE_SOURCE}
         idle, added = bills(deployed(**sources), Load(jobs=1_000_000, payload_bytes=100), free_tier=True)
         requests = [line for line in (*idle.lines, *added.lines) if line.usage.item is Item.QUEUE_REQUEST]
-        assert [line.free for line in requests] == [1_000_000, 0, 0]
-        assert idle.usd == pytest.approx(0.314 * 0.40)
+        assert [line.free for line in requests] == [525_600, 474_400, 0]
+        assert idle.usd == 0
 
     def test_covers_what_is_left_of_it(self) -> None:
         _, added = bills(deployed(Source=QUEUE_SOURCE), Load(jobs=1_000_000, payload_bytes=100), free_tier=True)
         requests = [line for line in added.lines if line.usage.item is Item.QUEUE_REQUEST]
-        assert sum(line.free for line in requests) == 343_000
+        assert sum(line.free for line in requests) == 1_000_000 - 262_800
 
     def test_is_not_taken_off_unless_asked_for(self) -> None:
         idle, added = bills(deployed(Source=QUEUE_SOURCE), Load(jobs=1_000_000))
@@ -574,7 +587,7 @@ class TestTheCommand:
         totals = [line.split() for line in shown.splitlines() if line.startswith("total")]
         assert totals == [["total", f"{answer[bill]['usd']:.2f}"] for bill in ("idleMonth", "jobs")]
         assert "An idle month of stage dev" in shown
-        assert "1,000,000 jobs more, run: payload 1,024 bytes, 1 attempts a job, 100 ms each at 1,024 MB" in shown
+        assert "1,000,000 jobs more, run: payload 1,024 bytes, 1 attempts a job, 100 ms each at 512 MB" in shown
         assert "List prices of us-east-1, read 2026-11-21" in shown
 
     def test_answers_programs_with_each_line(self, run: Any) -> None:

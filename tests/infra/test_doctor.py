@@ -304,7 +304,7 @@ def test_a_queue_that_was_never_deployed(patient: Patient) -> None:
     checkout = replace(patient.checkout, consumed={**ORDERS, "bills": (Band.HIGH,)})
     problems = run_checks(checkout, alive=False).problems
     missing = {(found.area, found.remedy) for found in problems if found.found == "missing"}
-    assert missing == {("queues", "taskyard deploy --stage dev"), ("alarms", "taskyard deploy --stage dev")}
+    assert missing == {("queues", "taskyard deploy --stage dev")}
 
 
 @pytest.mark.parametrize(

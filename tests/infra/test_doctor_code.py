@@ -42,7 +42,7 @@ LAG_ALARM = f"{BASE}-stream-lag"
     ("change", "expected", "remedy"),
     [
         ({"Timeout": 30}, ("wrong", WORKER, "time-out in s", "30"), "--timeout 300"),
-        ({"MemorySize": 128}, ("wrong", WORKER, "memory in MB", "128"), "--memory-size 1024"),
+        ({"MemorySize": 128}, ("wrong", WORKER, "memory in MB", "128"), "--memory-size 512"),
     ],
 )
 def test_a_function_that_was_changed(
@@ -270,6 +270,14 @@ def test_a_mapping_that_was_changed(patient: Patient, change: dict[str, Any], ex
     found = patient.problem()
     assert rendered(found) == expected
     assert found.remedy.startswith(f"aws lambda update-event-source-mapping --uuid {uuid} --cli-input-json ")
+
+
+def test_a_limit_of_workers_that_nobody_asked_for(patient: Patient) -> None:
+    uuid = mapping(queue_arn(f"{BASE}-dead-letters"))
+    aws.client("lambda").update_event_source_mapping(UUID=uuid, ScalingConfig={"MaximumConcurrency": 2})
+    found = patient.problem()
+    assert rendered(found) == ("wrong", "DeadLettersFromQueue", "ScalingConfig", '{"MaximumConcurrency": 2}')
+    assert "--cli-input-json '{\"ScalingConfig\":{}}'" in found.remedy
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chalicelib.core.errors import InvalidInput
-from infra.deploy.stages import CONFIG, choose_stage, config_of, expect_declared, function_config, settings_of
+from infra.deploy.stages import (
+    CONFIG,
+    PROJECT,
+    architecture_of,
+    choose_stage,
+    config_of,
+    expect_declared,
+    function_config,
+    settings_of,
+)
 
 CONFIGURATION: dict[str, Any] = {
     "version": "2.0",
@@ -65,6 +75,25 @@ def test_a_functions_size_is_looked_up_as_chalice_does(
     stage: str, function: str, memory_mb: int, project: Path
 ) -> None:
     assert function_config(config_of(project), stage, function, "lambda_memory_size") == memory_mb
+
+
+def test_functions_run_on_what_a_stage_asks_for_or_on_what_chalice_takes(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    assert architecture_of("dev", config_of(project)) == "x86_64"
+    assert architecture_of("dev", {**config_of(project), "lambda_architecture": "arm64"}) == "arm64"
+    assert architecture_of("dev", config_of(PROJECT)) == "arm64"
+
+
+@pytest.mark.parametrize(("machine", "architecture"), [("x86_64", "x86_64"), ("aarch64", "arm64"), ("arm64", "arm64")])
+def test_those_of_an_emulator_run_on_its_machine(
+    machine: str, architecture: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    for asked in ("x86_64", "arm64"):
+        assert architecture_of("dev", {**config_of(project), "lambda_architecture": asked}) == architecture
 
 
 def test_what_nobody_configured_is_none(project: Path) -> None:

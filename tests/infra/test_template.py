@@ -134,10 +134,10 @@ def test_each_declared_band_is_a_queue_that_redrives_to_the_dead_letters() -> No
 
 
 def test_every_queue_keeps_a_message_for_14_days_and_hides_it_as_long_as_a_worker_may_run() -> None:
-    chosen = Settings(stage="dev", function_timeout_s=900)
+    chosen = Settings(stage="dev", function_timeout_s=1_800)
     for name, queue in of_type(template(chosen, {"orders": DEFAULT_BANDS}), "AWS::SQS::Queue").items():
         assert queue["MessageRetentionPeriod"] == 1_209_600
-        assert queue["VisibilityTimeout"] == (90 if name.startswith("Hooks") else 930)
+        assert queue["VisibilityTimeout"] == (90 if name.startswith("Hooks") else 1_830)
         assert queue["MaximumMessageSize"] == 1_048_576
         assert queue["SqsManagedSseEnabled"] is True
 

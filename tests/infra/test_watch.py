@@ -14,7 +14,7 @@ import pytest
 from cfnlint.api import lint
 
 from chalicelib import aws
-from chalicelib.core.cloudwatch import MQ_COUNTS, MQ_METRICS
+from chalicelib.core.cloudwatch import MQ_COUNTS, MQ_METRICS, OF_ALL_KINDS
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import DEFAULT_BANDS, Band, sqs_name
 from chalicelib.core.states import Kind, State
@@ -31,8 +31,8 @@ from infra.watch import watch
 from tests.support.yards import environment, forget_clients
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
-DEV = Settings(stage="dev", alarm_topic=TOPIC).checked()
-LONGEST = Settings(prefix="p" * 16, stage="s" * 12, alarm_topic=TOPIC).checked()
+DEV = Settings(stage="dev", alarm_topic=TOPIC, watch="dashboard").checked()
+LONGEST = Settings(prefix="p" * 16, stage="s" * 12, alarm_topic=TOPIC, watch="dashboard").checked()
 QUEUES = {"orders": (Band.CRITICAL, Band.LOW), "订单/出库": DEFAULT_BANDS}
 LANES = lanes_of(QUEUES)
 ACCOUNT = "000000000000"  # of MiniStack
@@ -229,6 +229,12 @@ def test_nothing_is_watched_where_it_is_switched_off() -> None:
     assert not [key for key, resource in built.items() if resource["Type"].startswith("AWS::CloudWatch::")]
 
 
+def test_a_dashboard_is_there_where_it_is_asked_for() -> None:
+    alarms_alone = watch(replace(DEV, watch="on"), LANES)
+    assert alarms_alone == {key: each for key, each in watch(DEV, LANES).items() if key != "Dashboard"}
+    assert Settings().watch == "on"
+
+
 @pytest.mark.parametrize("settings", [DEV, LONGEST, replace(DEV, metrics="off")])
 def test_the_dashboard_has_the_documented_structure(settings: Settings) -> None:
     jsonschema.validate(dashboard(settings), BODY)
@@ -267,7 +273,8 @@ def test_every_aws_metric_is_one_that_aws_tells_under_these_dimensions() -> None
 def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """A life that fails, one that succeeds and one that is canceled, of each kind, told as it is deployed.
 
-    What messages add up to by the names of their dialect, they do by those of all jobs, which are shown.
+    What messages add up to by the names of their dialect, they do by those of all jobs, which are shown. What failed
+    is told of both kinds together.
     """
     metrics.report(DEV, [change for kind in Kind for change in lives(kind)])
     metrics.report(DEV, [late_slot()])
@@ -282,7 +289,7 @@ def test_our_own_metrics_are_exactly_those_that_are_told(capsys: pytest.CaptureF
     assert {metric for metric in metrics_of(DEV) if not metric[0].startswith("AWS/")} == {
         each for each in told if each[1] not in {metric.name for metric in MQ_COUNTS.values()}
     }
-    assert len(told) == 8 * len(Kind) + len(MQ_METRICS) + 1
+    assert len(told) == 6 * len(Kind) + len(OF_ALL_KINDS) + len(MQ_METRICS) + 1
 
 
 def late_slot() -> Change:
@@ -311,11 +318,7 @@ def lives(kind: Kind) -> Iterator[Change]:
 def test_with_metrics_off_nothing_is_asked_of_them() -> None:
     off = replace(DEV, metrics="off")
     assert {namespace for namespace, _, _ in metrics_of(off)} == set(AWS_METRICS)
-    assert set(alarms()) - set(alarms(off)) == {
-        "oldest-message",
-        "late-slots",
-        *(f"{kind.value}-{what}" for kind in Kind for what in ("dead-letters", "failures")),
-    }
+    assert set(alarms()) - set(alarms(off)) == {"dead-letters", "failures", "late-jobs"}
 
 
 def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
@@ -342,12 +345,13 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
 # -- when they ring -----------------------------------------------------------------------------------
 
 
-def test_there_are_seventeen_alarms_and_one_for_each_lane() -> None:
+def test_there_are_eight_alarms_and_only_without_metrics_one_for_each_lane() -> None:
     assert len(LANES) == 8
-    assert len(alarms()) == 17 + len(LANES)
-    assert len(alarms(replace(DEV, metrics="off"))) == 11 + len(LANES)
-    assert set(alarms(replace(DEV, hooks="on"))) - set(alarms()) == {"hooks-errors", "hooks-dead-queue"}
-    ages = {each["Dimensions"][0]["Value"] for name, each in alarms().items() if name.endswith("-age")}
+    assert len(alarms()) == 8
+    assert set(alarms(replace(DEV, hooks="on"))) - set(alarms()) == {"hooks-dead-queue"}
+    off = alarms(replace(DEV, metrics="off"))
+    assert len(off) == 5 + len(LANES)
+    ages = {each["Dimensions"][0]["Value"] for name, each in off.items() if name.endswith("-age")}
     assert ages == {sqs_name(DEV.base_name, lane) for lane in LANES}
 
 
@@ -356,31 +360,22 @@ def test_there_are_seventeen_alarms_and_one_for_each_lane() -> None:
     [
         ("dead-letter-queue", "ApproximateNumberOfMessagesVisible", "Maximum", "> 0", "5 of 5 times 60 s"),
         ("hooks-dead-queue", "ApproximateNumberOfMessagesVisible", "Maximum", "> 0", "1 of 1 times 300 s"),
-        ("hooks-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
-        ("task-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
-        ("message-dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
-        ("task-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
-        ("message-failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
-        ("oldest-message", "mq_oldest_ready_age_seconds", "Maximum", "> 1800", "1 of 1 times 300 s"),
-        ("api-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
+        ("dead-letters", "dead_letters", "Sum", "> 0", "1 of 1 times 300 s"),
+        ("failures", "attempts_failed", "Average", "> 0.5", "2 of 2 times 300 s"),
+        ("late-jobs", "late_jobs", "Sum", "> 0", "1 of 1 times 300 s"),
         ("worker-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
-        ("dead-letters-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
-        ("clock-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
-        ("projector-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
-        ("api-throttles", "Throttles", "Sum", "> 0", "2 of 3 times 300 s"),
-        ("worker-throttles", "Throttles", "Sum", "> 0", "2 of 3 times 300 s"),
         ("stream-lag", "IteratorAge", "Maximum", "> 300000", "2 of 2 times 300 s"),
-        ("clock", "Invocations", "Sum", "< 1", "1 of 1 times 300 s"),
+        ("clock", "Errors", "Average", "> 0.5", "1 of 1 times 300 s"),
         ("api-failures", "5XXError", "Average", "> 0.01", "2 of 3 times 300 s"),
-        ("default-37a8eec1ce19-normal-age", "ApproximateAgeOfOldestMessage", "Maximum", "> 1800", "1 of 1 times 300 s"),
+        ("default-37a8eec1ce19-normal-age", "ApproximateAgeOfOldestMessage", "Maximum", "> 2700", "1 of 1 times 300 s"),
     ],
 )
 def test_an_alarm_rings(name: str, metric: str, statistic: str, rings: str, spans: str) -> None:
-    found = alarms(replace(DEV, hooks="on"))[name]
-    sign = {"GreaterThanThreshold": ">", "LessThanThreshold": "<"}[found["ComparisonOperator"]]
+    found = {**alarms(replace(DEV, metrics="off")), **alarms(replace(DEV, hooks="on"))}[name]
+    assert found["ComparisonOperator"] == "GreaterThanThreshold"
     number = found["EvaluationPeriods"]
     assert (found["MetricName"], found["Statistic"]) == (metric, statistic)
-    assert f"{sign} {found['Threshold']}" == rings
+    assert f"> {found['Threshold']}" == rings
     assert f"{found.get('DatapointsToAlarm', number)} of {number} times {found['Period']} s" == spans
 
 
@@ -413,8 +408,7 @@ def test_the_dashboard_shows_all_that_an_alarm_rings_for() -> None:
     shown = {metric for lines in graphs().values() for _, metric in lines}
     alarmed = {
         (each["Namespace"], each["MetricName"], tuple((d["Name"], d["Value"]) for d in each["Dimensions"]))
-        for name, each in alarms().items()
-        if name != "clock"  # it is there or not: a graph of ones shows nothing
+        for each in alarms().values()
     }
     assert alarmed <= shown
     (first, *_) = dashboard()["widgets"]
@@ -425,13 +419,13 @@ def test_the_dashboard_shows_all_that_an_alarm_rings_for() -> None:
 
 def test_the_dashboard_has_a_graph_of_everything_that_matters() -> None:
     assert {title: len(lines) for title, lines in graphs().items()} == {
-        "Tasks a minute": 6,
-        "Messages a minute": 6,
+        "Tasks a minute": 4,
+        "Messages a minute": 4,
         "Wait from due to started": 6,
         "Run time of attempts": 6,
         "Messages pending": 1,
         "Age of the oldest ready message": 1,
-        "Slots that were late": 1,
+        "Failures, and jobs that are late": 3,
         "Messages waiting": len(LANES) + 1,
         "Age of the oldest message": len(LANES) + 1,
         "Function errors and throttles": 10,
@@ -457,7 +451,7 @@ def test_the_dashboard_has_a_graph_of_everything_that_matters() -> None:
 
 def test_lanes_without_end_keep_within_what_a_widget_shows() -> None:
     many = lanes_of(dict.fromkeys((f"topic {number}" for number in range(18)), tuple(Band)))
-    body = watch(DEV, many)["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = watch(replace(DEV, metrics="off"), many)["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     jsonschema.validate(json.loads(filled(body)), BODY)
 
 
@@ -483,7 +477,7 @@ def test_cloudwatch_holds_what_was_asked_for(on_ministack: None) -> None:  # noq
     pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=DEV.base_name)
     found = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
     asked = [each["Properties"] for each in wanted.values() if each["Type"].endswith("::Alarm")]
-    assert len(asked) == 17 + len(lanes)
+    assert len(asked) == 8
     assert {name: {key: alarm[key] for key in asked[0] if key in alarm} for name, alarm in found.items()} == {
         each["AlarmName"]: {key: each[key] for key in asked[0]} for each in asked
     }

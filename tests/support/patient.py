@@ -31,7 +31,7 @@ from infra.roles import role_id
 from infra.template import events_template, template
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
-SETTINGS = Settings(stage="dev", prefix="taskyard", index_shards=1)
+SETTINGS = Settings(stage="dev", prefix="taskyard", index_shards=1, lane_concurrency="high=20", watch="dashboard")
 BASE = SETTINGS.base_name
 ORDERS = {"orders": (Band.HIGH,)}
 ORDERS_LANE = sqs_name(BASE, Lane("orders", Band.HIGH))
@@ -141,7 +141,7 @@ def _make_function(function: Function, outputs: Any) -> None:
         {
             "Role": outputs[f"{role_id(function)}Arn"],
             "Timeout": timeouts_s.get(function, 60),
-            "MemorySize": 1_024 if function is Function.WORKER else 512,
+            "MemorySize": 256 if function in (Function.CLOCK, Function.DEAD_LETTERS) else 512,
             "Environment": {"Variables": {"TASKYARD_STAGE": "dev", "TASKYARD_BUCKET": outputs["ObjectsBucketName"]}},
         },
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
@@ -35,6 +35,8 @@ from chalicelib.store.job_lists import JobQuery
 from chalicelib.store.ledger import JobRefused
 
 STALE_AFTER_MS = 7 * 86_400_000  # SQS forgets a message after 14 days
+UNTAKEN_AFTER_MS = 1_800_000
+UNTAKEN_LOOKED_AT = 100
 
 
 def send_outboxes(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
@@ -71,6 +73,14 @@ def resend_stale(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver
     pending = jobs_of(yard, chain.from_iterable(yard.lists.ids(each) for each in queries))
     stale = (job for job in pending if is_stale(job, old_ms))
     return sweep(stale, partial(_resend, yard), named=name_of, enough_time=enough_time, passed=passed)
+
+
+def count_untaken(yard: Yard, kinds: Iterable[Kind]) -> int:
+    """How many of the hundred oldest pending jobs of each kind were sent half an hour ago, and not begun yet."""
+    old_ms = yard.now_ms() - UNTAKEN_AFTER_MS
+    queries = (JobQuery(kind, index_keys=(State.PENDING.value,), until_ms=old_ms, descending=False) for kind in kinds)
+    oldest = (islice(yard.lists.ids(each, UNTAKEN_LOOKED_AT), UNTAKEN_LOOKED_AT) for each in queries)
+    return sum(is_stale(job, old_ms) for job in jobs_of(yard, chain.from_iterable(oldest)))
 
 
 def is_stale(job: Job, old_ms: int) -> bool:

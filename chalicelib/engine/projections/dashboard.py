@@ -16,7 +16,7 @@ from chalicelib.aws import threads
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.histogram import percentile_ms
 from chalicelib.core.job import Job
-from chalicelib.core.projection import MINUTE_MS, Bucket, Measure, Quantity, minute_of
+from chalicelib.core.projection import MINUTE_MS, Bucket, Group, Measure, Quantity, minute_of
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store.insights import Standing
@@ -141,17 +141,22 @@ def step_starts(now_ms: int, window_ms: int, step_ms: int) -> list[int]:
     return [newest_ms - back * step_ms for back in reversed(range(count))]
 
 
-def topics_of(yard: Yard, only: str | None = None) -> dict[str, Topic]:
-    """Where every topic stands that ever had a message, by its name; or only one of them."""
-    standings = {
+def topics_of(
+    yard: Yard, only: str | None = None, standings: Mapping[Group, Standing] | None = None
+) -> dict[str, Topic]:
+    """Where every topic stands that ever had a message, by its name; or only one of them.
+
+    ``standings`` are those of all groups, where they have been read already.
+    """
+    of_topics = {
         group.type: standing
-        for group, standing in yard.insights.standings().items()
+        for group, standing in (yard.insights.standings() if standings is None else standings).items()
         if group.kind == Kind.MESSAGE and only in (None, group.type)
     }
-    ages_ms = _oldest_ready_ages_ms(yard, standings)
+    ages_ms = _oldest_ready_ages_ms(yard, of_topics)
     return {
         name: Topic(_depth(standing), standing.totals, ages_ms.get(name))
-        for name, standing in sorted(standings.items())
+        for name, standing in sorted(of_topics.items())
     }
 
 
