@@ -64,6 +64,7 @@ class Scene:
         own = {
             "PYTHONPATH": os.pathsep.join([str(build.root), str(PROGRAMS)]),
             "PYTHONPYCACHEPREFIX": str(self._bytecode),
+            "TMPDIR": str(self.folder),  # what is killed clears nothing away
             marks.VARIABLE: str(self._marks),
         }
         return {**clean_environment(), **TASKYARD, **own, **build.variables}
