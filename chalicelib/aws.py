@@ -1,7 +1,7 @@
 """The one place that makes AWS clients: every call has a bounded time and bounded, adaptive retries.
 
 botocore is used without boto3 around it: the clients are the same, and a cold start is some 20 ms shorter. What is
-called all the time goes a leaner way (``chalicelib/lean.py``), unless ``TASKYARD_AWS_CLIENT`` is ``boto3``.
+called all the time goes a leaner way (``chalicelib/lean``), unless ``TASKYARD_AWS_CLIENT`` is ``boto3``.
 Endpoints and credentials come from the standard variables (``AWS_ENDPOINT_URL`` for an emulator).
 
 A request that somebody waits for has a budget beside: within ``answering_within`` no try of a call begins that might
@@ -26,7 +26,8 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib import settings
 from chalicelib.clocks import TIMEKEEPERS, ledger_clock
-from chalicelib.lean import SERVICES, LeanClient
+from chalicelib.lean.client import LeanClient
+from chalicelib.lean.services import SERVICES
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5  # beyond the 2 s for which a poll lets SQS hold a ReceiveMessage

@@ -25,7 +25,7 @@ from chalicelib.core.dialects import SCOPES
 from chalicelib.core.passwords import stretched
 from chalicelib.engine import health
 from chalicelib.http import mount
-from chalicelib.lean import LeanClient
+from chalicelib.lean.client import LeanClient
 from chalicelib.local.emulator import Emulator
 from tests.support.service import Reply, Service
 from tests.support.service import service as installation

@@ -9,7 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
-from chalicelib.lean import SERVICES, LeanClient
+from chalicelib.lean.client import LeanClient
+from chalicelib.lean.services import SERVICES
 from tests.support.backends import Ground
 
 OF_THEIR_OWN = {

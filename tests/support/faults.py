@@ -29,7 +29,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from chalicelib import aws, lean
+from chalicelib import aws
 from chalicelib.core.errors import Conflict, NotFound, Unavailable
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.projection import CountKey, effects_of
@@ -41,6 +41,7 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
+from chalicelib.lean import client
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.concurrency import KIND, KIND_OF_SCHEDULES
 from chalicelib.store.ledger import STATE_PART, decoded
@@ -258,7 +259,7 @@ def stage(functions: Sequence[Any], runs: list[Run]) -> Iterator[Callable[[Fault
     with (
         world(functions) as used,
         patch("botocore.endpoint.time", no_waiting),
-        patch.object(lean, "sleep", no_waiting.sleep),
+        patch.object(client, "sleep", no_waiting.sleep),
         patch.object(logbook, "TRIMMED_ONE_IN", 1),
         _old_objects_left_alone(),
     ):

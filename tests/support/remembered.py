@@ -54,8 +54,6 @@ from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
 from moto.sqs.responses import SQSResponse
 from werkzeug.http import http_date
 
-from chalicelib.lean import Signer
-
 NO_NODE = object()
 BINARY = ('"B"', '"BS"', '"BinaryValue"')  # what JSON carries in another form than Python has it
 OF_ITEMS = {"BatchGetItem", "DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"}
@@ -82,8 +80,7 @@ def install() -> None:
         (HeadersDict, "__getitem__", lambda headers, name: headers._dict[_header(name)]),
         (HeadersDict, "__setitem__", lambda headers, name, value: headers._dict.__setitem__(_header(name), value)),
         (HeadersDict, "__contains__", lambda headers, name: _header(name) in headers._dict),
-        (SigV4Auth, "add_auth", _signing_for_aws(SigV4Auth)),
-        (Signer, "add_auth", _signing_for_aws(Signer)),
+        (SigV4Auth, "add_auth", _signing_for_aws()),
         (EndpointRulesetResolver, "construct_endpoint", _one_endpoint_a_client()),
         (BotocoreStubber, "process_request", _answering_at_once()),
         (JSONSerializer, "_serialize_type_structure", _plain_structures()),
@@ -106,9 +103,9 @@ def install() -> None:
 _header = cache(_HeaderKey)  # each request asks fifty times for one of the same dozen names
 
 
-def _signing_for_aws(kind: type[SigV4Auth]) -> Any:
+def _signing_for_aws() -> Any:
     """Moto reads whose request it is, and for where; the signature counts only where a role's rights are enforced."""
-    sign = kind.add_auth
+    sign = SigV4Auth.add_auth
 
     @wraps(sign)
     def add_auth(signer: Any, request: Any) -> None:

@@ -1,0 +1,238 @@
+"""A client of one service: a call from its parameters to its answer."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from time import sleep
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.httpsession import URLLib3Session
+from botocore.model import ServiceId
+from botocore.retries.standard import register_retry_handler
+from botocore.session import Session
+from botocore.utils import get_environ_proxies
+
+from chalicelib.lean.answers import parsed
+from chalicelib.lean.connections import Connections
+from chalicelib.lean.services import Service, endpoint_of
+from chalicelib.lean.signing import Signer
+
+CONTENT_TYPE = "application/x-amz-json-1.0"
+NO_CLOCK_AGREES = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
+CLOCK_WAS_SET_MS = 1_000  # by more than this: another signature will do
+
+Told = tuple[Any, dict[str, Any]]  # the answer over HTTP, and what it says
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of a service, as far as those who follow botocore's events look at its model."""
+
+    name: str
+    service_model: Any
+    is_endpoint_discovery_operation: bool = False
+    error_shapes: tuple[()] = ()
+
+
+class LeanClient:
+    """A client of one service, for any number of threads.
+
+    ``whole`` makes botocore's client of it, with the same limits. The methods take and return what botocore's do, and
+    raise the same: ``ClientError`` with AWS's code, and botocore's errors of the connection.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        service: Service,
+        region: str,
+        now_ms: Callable[[], int],
+        whole: Callable[[], Any],
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        attempts: int,
+        connections: int,
+        socket_options: Any,
+    ) -> None:
+        self._service, self._now_ms = service, now_ms
+        self._make_whole = whole
+        self._whole: Any = None
+        self._url = endpoint_of(session, service, region)
+        self._signer = Signer(self._url, service.signing_name, region)
+        self._agent = session.user_agent()
+        self._credentials = session.get_credentials()
+        limits = (connect_timeout_s, read_timeout_s), connections, socket_options
+        self._connect = connector(session, self._url, *limits)
+        self._http = self._connect()
+        self._process = os.getpid()
+        service_id = ServiceId(service.service_id)
+        self.event_name = service_id.hyphenize()
+        self._model = SimpleNamespace(service_name=service.name, service_id=service_id)
+        self.events = copy.copy(session.get_component("event_emitter"))
+        told: Any = SimpleNamespace(meta=SimpleNamespace(events=self.events, service_model=self._model))
+        register_retry_handler(told, attempts)
+
+    def __getattr__(self, name: str) -> Any:
+        operation = self._service.operations.get(name)
+        if operation is None:
+            return getattr(self._as_whole(), name)
+        method = partial(self._call, Operation(operation, self._model))
+        self.__dict__[name] = method
+        return method
+
+    def _as_whole(self) -> Any:
+        """botocore's client; from now on whoever follows its events hears of every call."""
+        if self._whole is None:
+            self._whole = self._make_whole()
+            self.events = self._whole.meta.events
+        return self._whole
+
+    def _call(self, operation: Operation, **parameters: Any) -> dict[str, Any]:
+        context: dict[str, Any] = {}
+        self._emit("provide-client-params", operation, params=parameters, model=operation, context=context)
+        request = self._request(operation, parameters, context)
+        http: Any
+        answer: Any
+        http, answer = self._short_cut(operation, request, context) or self._answer(operation, request)
+        self._emit("after-call", operation, http_response=http, parsed=answer, model=operation, context=context)
+        if http.status_code >= 300:
+            raise ClientError(answer, operation.name)
+        document: dict[str, Any] = answer
+        return document
+
+    def _emit(self, event: str, of: Operation, **told: Any) -> list[Any]:
+        answers: list[Any] = self.events.emit(f"{event}.{self.event_name}.{of.name}", **told)
+        return answers
+
+    def _request(self, operation: Operation, parameters: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "method": "POST",
+            "url_path": "/",
+            "url": self._url,
+            "headers": {
+                "User-Agent": self._agent,
+                "X-Amz-Target": f"{self._service.target}.{operation.name}",
+                "Content-Type": CONTENT_TYPE,
+            },
+            "body": json.dumps(parameters, separators=(",", ":")).encode(),
+            "context": context,
+        }
+
+    def _short_cut(self, operation: Operation, request: dict[str, Any], context: dict[str, Any]) -> Any:
+        """The answer of somebody who stands before AWS, if there is one."""
+        told = {"model": operation, "params": request, "request_signer": None, "context": context}
+        answers = self._emit("before-call", operation, **told)
+        return next((answer for _, answer in answers if answer is not None), None)
+
+    def _answer(self, operation: Operation, request: dict[str, Any]) -> Told:
+        """AWS's answer to the last try."""
+        tries = 1
+        while True:
+            signed_at_ms = self._now_ms()
+            asked_s = time.monotonic()
+            answer, error = self._try(operation, request)
+            if answer is not None and answer[0].status_code < 300:
+                return answer
+            delay_s = self._delay_s(operation, request, tries, answer, error)
+            if delay_s is None and self._was_signed_too_early_or_late(answer, tries, signed_at_ms, asked_s):
+                delay_s = 0.0
+            if delay_s is None:
+                return answer or _raised(error)
+            sleep(delay_s)
+            tries += 1
+
+    def _delay_s(self, operation: Operation, request: dict[str, Any], tries: int, answer: Any, error: Any) -> Any:
+        """How long to wait before the next try, ``None`` for no other try."""
+        answers = self._emit(
+            "needs-retry",
+            operation,
+            response=answer,
+            endpoint=self,
+            operation=operation,
+            attempts=tries,
+            caught_exception=error,
+            request_dict=request,
+        )
+        return next((delay_s for _, delay_s in answers if delay_s is not None), None)
+
+    def _was_signed_too_early_or_late(self, answer: Any, tries: int, signed_at_ms: int, asked_s: float) -> bool:
+        """Whether the answer to a first try has set a clock that was wrong, so that another signature will do."""
+        if tries > 1 or answer is None or answer[1]["Error"]["Code"] not in NO_CLOCK_AGREES:
+            return False
+        expected_ms = signed_at_ms + (time.monotonic() - asked_s) * 1_000
+        return abs(self._now_ms() - expected_ms) > CLOCK_WAS_SET_MS
+
+    def _try(self, operation: Operation, request: dict[str, Any]) -> tuple[Told | None, Exception | None]:
+        answer: Told | None = None
+        error: Exception | None = None
+        told: dict[str, Any] | None = None
+        try:
+            http = self._sent(operation, self._signed(request), request["body"])
+            told = {"headers": http.headers, "status_code": http.status_code, "body": http.content}
+            answer = http, parsed(http)
+        except Exception as raised:  # whether it is repeated is decided by botocore's rules
+            error = raised
+        self._emit(
+            "response-received",
+            operation,
+            response_dict=told,
+            parsed_response=answer and answer[1],
+            context=request["context"],
+            exception=error,
+        )
+        return answer, error
+
+    def _signed(self, request: dict[str, Any]) -> dict[str, str]:
+        if self._credentials is None:
+            raise NoCredentialsError
+        credentials = self._credentials.get_frozen_credentials()
+        return self._signer.signed(request["headers"], request["body"], credentials, self._now_ms())
+
+    def _sent(self, operation: Operation, headers: dict[str, str], body: bytes) -> Any:
+        """What comes back over HTTP, or from somebody who stands before it."""
+        kept: Any = HeadersDict(headers)
+        prepared = AWSPreparedRequest("POST", self._url, kept, body, stream_output=False)
+        answers = self._emit("before-send", operation, request=prepared)
+        instead = next((http for _, http in answers if http is not None), None)
+        return instead or self._connection()(prepared, headers, body)
+
+    def _connection(self) -> Any:
+        """What sends for this process: after a fork, connections are not shared."""
+        if self._process != os.getpid():
+            self._http, self._process = self._connect(), os.getpid()
+        return self._http
+
+
+def _raised(error: Exception | None) -> NoReturn:
+    assert error is not None  # noqa: S101 - there is an answer or an error
+    raise error
+
+
+def connector(
+    session: Session, url: str, timeout: tuple[float, float], most: int, socket_options: Any
+) -> Callable[[], Callable[[Any, Mapping[str, str], bytes], Any]]:
+    """Makes what sends to an endpoint; where a proxy stands before it, by botocore's HTTP session."""
+    bundle = session.get_config_variable("ca_bundle")
+    verify: Any = os.environ.get("REQUESTS_CA_BUNDLE", True) if bundle is None else bundle
+    proxies = get_environ_proxies(url)
+
+    def direct() -> Callable[[Any, Mapping[str, str], bytes], Any]:
+        connections = Connections(url, verify, timeout, most, socket_options)
+        return lambda _prepared, headers, body: connections.send(headers, body)
+
+    def by_proxy() -> Callable[[Any, Mapping[str, str], bytes], Any]:
+        limits: dict[str, Any] = {"timeout": timeout, "max_pool_connections": most, "socket_options": socket_options}
+        http = URLLib3Session(verify, proxies, **limits)
+        return lambda prepared, _headers, _body: http.send(prepared)
+
+    return by_proxy if proxies else direct
