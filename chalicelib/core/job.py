@@ -278,6 +278,8 @@ _FLAGS = ("chained", "remove_on_complete", "waits_for_handler", "limited")
 CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "attempt_limit")
 NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
+_FIELD_STORED_AS = {STORED_AS.get(name, name): name for name in _DEFAULTS}
+_TRAVELLING_AS = frozenset(STORED_AS.get(name, name) for name in TRAVELLING_FIELDS)
 _NUMBERS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("int", "int | None"))
 _TEXTS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("str", "str | None"))
 
@@ -294,8 +296,7 @@ def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, An
 
 def from_document(document: Mapping[str, Any]) -> Job:
     """The record that ``to_document`` wrote; unknown attributes (index keys) are passed over."""
-    stored = {name: STORED_AS.get(name, name) for name in _DEFAULTS}
-    values = {name: document[key] for name, key in stored.items() if key in document}
+    values = {_FIELD_STORED_AS[key]: value for key, value in document.items() if key in _FIELD_STORED_AS}
     values["kind"] = Kind(values["kind"])
     values["state"] = State(values.get("state", State.PENDING))
     for name in ("trace", "succeeded_subscribers"):
@@ -326,8 +327,7 @@ def from_envelope(text: str) -> Job:
         if document["v"] != ENVELOPE_VERSION:
             raise ValueError("unknown version")
         # Only what travels is taken from it: a message says nothing about how far the work has come.
-        travelling = {STORED_AS.get(name, name) for name in TRAVELLING_FIELDS}
-        job = from_document({name: value for name, value in document.items() if name in travelling})
+        job = from_document({name: value for name, value in document.items() if name in _TRAVELLING_AS})
         _check_order(job)
     except Exception as error:  # whatever is wrong with foreign text, the answer is the same
         raise InvalidInput(

@@ -23,8 +23,7 @@ from botocore.httpsession import get_cert_path
 from urllib3.util import wait_for_read
 
 BUFFER_BYTES = 65_536
-LINE_MAX_BYTES = 65_536
-HEADERS_MAX = 100
+HEAD_MAX_BYTES = 65_536
 NO_BODY = (204, 304)
 
 
@@ -118,17 +117,18 @@ class _Connection:
     def __init__(self, connected: socket.socket, read_s: float) -> None:
         connected.settimeout(read_s)
         self._socket = connected
-        self._file = connected.makefile("rb", BUFFER_BYTES)
+        self._came = b""  # and was not read yet
 
     def send(self, request: bytes) -> None:
         self._socket.sendall(request)
 
     def receive(self) -> tuple[Answer, bool]:
         """The answer, and whether the connection can serve again."""
-        version, status = self._status()
-        headers = self._headers()
+        version, status, headers = self._head()
+        while status < 200:  # it only says that another is to come
+            version, status, headers = self._head()
         content, has_end = self._content(status, headers)
-        closes = version != b"HTTP/1.1" or headers.get("connection", "").lower() == "close"
+        closes = version != "HTTP/1.1" or headers.get("connection", "").lower() == "close"
         return Answer(status, headers, content), has_end and not closes
 
     def is_dropped(self) -> bool:
@@ -136,53 +136,56 @@ class _Connection:
         return wait_for_read(self._socket, 0)
 
     def close(self) -> None:
-        self._file.close()
         self._socket.close()
 
-    def _status(self) -> tuple[bytes, int]:
-        while True:
-            version, _, rest = self._line().partition(b" ")
-            status = int(rest[:3])
-            if status >= 200:
-                return version, status
-            self._headers()  # of an answer that only says that another is to come
-
-    def _headers(self) -> dict[str, str]:
+    def _head(self) -> tuple[str, int, dict[str, str]]:
+        """The version and the status, and the headers behind them."""
+        first, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         headers: dict[str, str] = {}
-        for _ in range(HEADERS_MAX):
-            line = self._line()
-            if not line:
-                return headers
-            name, _, value = line.decode("latin-1").partition(":")
+        for line in lines:
+            name, _, value = line.partition(":")
             headers[name.lower()] = value.strip()
-        raise ValueError(f"an answer has more than {HEADERS_MAX} headers")
+        version, _, rest = first.partition(" ")
+        return version, int(rest[:3]), headers
 
     def _content(self, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
         """The body, and whether it has an end other than the connection's."""
         if status in NO_BODY:
             return b"", True
         if headers.get("transfer-encoding", "").lower() == "chunked":
-            return b"".join(iter(self._chunk, b"")), not self._headers()
-        if "content-length" not in headers:
-            return self._file.read(), False
-        return self._exactly(int(headers["content-length"])), True
+            return b"".join(iter(self._chunk, b"")), self._until(b"\r\n") == b""  # no headers behind it
+        if "content-length" in headers:
+            return self._exactly(int(headers["content-length"])), True
+        return b"".join((self._came, *iter(lambda: self._socket.recv(BUFFER_BYTES), b""))), False
 
     def _chunk(self) -> bytes:
-        length = int(self._line().partition(b";")[0], 16)
+        length = int(self._until(b"\r\n").partition(b";")[0], 16)
         if length == 0:
             return b""
         chunk = self._exactly(length)
-        self._line()
+        self._until(b"\r\n")
         return chunk
 
-    def _exactly(self, length: int) -> bytes:
-        content: bytes = self._file.read(length)
-        if len(content) < length:
-            raise EOFError("the connection was closed in the middle of an answer")
-        return content
+    def _until(self, mark: bytes) -> bytes:
+        """What comes before a mark; that is read, too."""
+        while mark not in self._came:
+            if len(self._came) > HEAD_MAX_BYTES:
+                raise ValueError(f"the head of an answer is longer than {HEAD_MAX_BYTES} bytes")
+            self._came += self._more()
+        before, _, self._came = self._came.partition(mark)
+        return before
 
-    def _line(self) -> bytes:
-        line = self._file.readline(LINE_MAX_BYTES)
-        if not line.endswith(b"\n"):
+    def _exactly(self, length: int) -> bytes:
+        pieces, missing = [self._came], length - len(self._came)
+        while missing > 0:
+            pieces.append(self._more())
+            missing -= len(pieces[-1])
+        content = b"".join(pieces)
+        self._came = content[length:]
+        return content[:length]
+
+    def _more(self) -> bytes:
+        came = self._socket.recv(BUFFER_BYTES)
+        if not came:
             raise EOFError("the connection was closed before the answer was complete")
-        return line.rstrip(b"\r\n")
+        return came

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -311,15 +312,23 @@ def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: 
     texts = {name: text for name, text in parameters.items() if name.endswith("Expression")}
     if clauses:
         texts["ConditionExpression"] = " AND ".join(f"({clause.text})" for clause in clauses)
-    attributes = {name for text in texts.values() for name in _ATTRIBUTE.findall(text)}
+    attributes: dict[str, str] = {}
+    for name, text in texts.items():
+        parameters[name], named = _with_placeholders(text)
+        attributes |= named
     all_values = dict(values)
     for clause in clauses:
         all_values |= clause.values
-    parameters |= {name: _ATTRIBUTE.sub(r"#\1", text) for name, text in texts.items()}
     if attributes:
-        parameters["ExpressionAttributeNames"] = {f"#{name}": name for name in sorted(attributes)}
+        parameters["ExpressionAttributeNames"] = attributes
     if all_values:
         parameters["ExpressionAttributeValues"] = {
             name: to_attribute_value(value) for name, value in all_values.items()
         }
     return parameters
+
+
+@lru_cache(maxsize=1_024)  # transitions have few texts, and write them all the time
+def _with_placeholders(text: str) -> tuple[str, dict[str, str]]:
+    """An expression as DynamoDB takes it, and the attributes that its placeholders stand for."""
+    return _ATTRIBUTE.sub(r"#\1", text), {f"#{name}": name for name in sorted(set(_ATTRIBUTE.findall(text)))}
