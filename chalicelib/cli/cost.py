@@ -48,6 +48,7 @@ NOT_COUNTED = (
 )
 @click.option("--polled", is_flag=True, help="Clients poll the jobs; no worker runs them.")
 @click.option("--bulk", is_flag=True, help="Jobs are published in bulk.")
+@click.option("--light", is_flag=True, help="Light handlers run the jobs: docs/handlers.md.")
 @click.option("--slots", type=click.IntRange(0), default=0, help="Of schedules, within a month, beside their jobs.")
 @click.option("--arm/--x86", default=None, help="As if the functions ran on arm64, or on x86_64.")
 @click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account every month.")
@@ -61,6 +62,7 @@ def cost(
     memory_mb: int | None,
     polled: bool,
     bulk: bool,
+    light: bool,
     slots: int,
     arm: bool | None,
     free_tier: bool,
@@ -85,6 +87,7 @@ def cost(
             run_ms=run_ms,
             polled=polled,
             bulk=bulk,
+            light=light,
             slots=slots,
         )
         idle, added = bills(deployed, load, free_tier=free_tier)
@@ -142,11 +145,15 @@ def _show(answer: dict[str, Any]) -> None:
     jobs = answer["jobs"]
     show_text(f"An idle month of stage {answer['stage']}\n")
     _show_bill(answer["idleMonth"])
-    how = "polled" if jobs["polled"] else "run"
+    how = "polled" if jobs["polled"] else "run by light handlers" if jobs["light"] else "run"
     show_text(
         f"\n{jobs['jobs']:,} jobs more, {'published in bulk, ' if jobs['bulk'] else ''}{how}: "
         f"payload {jobs['payloadBytes']:,} bytes, {jobs['attempts']:g} attempts a job"
-        + (f", {jobs['runMs']:g} ms each at {answer['memoryMb'][Function.WORKER]:,} MB\n" if how == "run" else "\n")
+        + (
+            f", {jobs['runMs']:g} ms each at {answer['memoryMb'][Function.WORKER]:,} MB\n"
+            if not jobs["polled"]
+            else "\n"
+        )
     )
     _show_bill(jobs)
     show_text(

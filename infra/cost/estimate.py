@@ -97,6 +97,7 @@ class Load:
     run_ms: float = 100.0  # what a handler takes for an attempt
     polled: bool = False  # by a client, instead of being run by a worker
     bulk: bool = False  # published a hundred at a time, or as many as one request may carry
+    light: bool = False  # run by light handlers
     slots: int = 0  # of schedules, each handed over by itself; their jobs are beside them
 
     def checked(self, settings: Settings) -> Load:
@@ -107,7 +108,13 @@ class Load:
         _expect(1 <= self.attempts <= ATTEMPTS_MAX, "attempts", f"1 to {ATTEMPTS_MAX}", self.attempts)
         _expect(0 <= self.run_ms <= FUNCTION_MAX_MS, "run-ms", f"0 to {FUNCTION_MAX_MS}", self.run_ms)
         _expect(self.slots >= 0, "slots", "0 or more", self.slots)
+        _expect(not (self.light and self.polled), "light", "jobs that a worker runs", "polled ones")
         return self
+
+    @property
+    def success(self) -> Attempt:
+        """What a worker's attempt takes that succeeds."""
+        return figures.SUCCEEDED_LIGHT if self.light else figures.SUCCEEDED
 
     @property
     def place(self) -> Place:
@@ -332,7 +339,7 @@ def added(deployed: Deployment, load: Load) -> Iterator[Usage]:
         yield from _polling(deployed, load, load.jobs, figures.COMPLETED_BY_CLIENT)
         yield from _polling(deployed, load, failures, figures.FAILED_BY_CLIENT)
     else:
-        yield from _working(deployed, load, load.jobs, figures.SUCCEEDED)
+        yield from _working(deployed, load, load.jobs, load.success)
         yield from _working(deployed, load, failures, figures.FAILED)
     yield from _projecting(deployed, load)
     if deployed.settings.search_is_on and not load.polled:
@@ -378,6 +385,8 @@ def _working(deployed: Deployment, load: Load, attempts: float, attempt: Attempt
         Item.QUEUE_REQUEST, batches * attempt.batch_requests + attempts * attempt.requests, what, LARGER_BATCHES
     )
     yield Usage(Item.TABLE_WRITE, attempts * attempt.write_units, what)
+    if attempt.read_units:
+        yield Usage(Item.TABLE_READ, attempts * attempt.read_units, what)
     yield from _invocations(
         deployed, Function.WORKER, batches, own_requests, log_bytes, what, LARGER_BATCHES, attempts * load.run_ms
     )
@@ -410,7 +419,8 @@ def _polling(deployed: Deployment, load: Load, attempts: float, report: Attempt)
 def _projecting(deployed: Deployment, load: Load) -> Iterator[Usage]:
     """The change stream into counters and series, in full batches."""
     what = "counters and series"
-    changes = load.jobs * (figures.CHANGES_PUBLISHED + load.attempts * figures.CHANGES_AN_ATTEMPT)
+    failures = load.attempts - 1
+    changes = load.jobs * (figures.CHANGES_PUBLISHED + load.success.changes + failures * figures.FAILED.changes)
     changes += load.jobs if load.place is Place.ITEM else 0
     batches = changes / STREAM_BATCH_SIZE
     shown_bytes = batches * figures.SHOWN_BYTES[deployed.settings.metrics]

@@ -56,7 +56,6 @@ SHOWN_BYTES: Mapping[str, int] = {"off": 0, "total": 1_201, "queue": 1_438}  # t
 BYTES_A_WORD = 10  # of payload: assumed, as it depends on the payload
 
 CHANGES_PUBLISHED = 1
-CHANGES_AN_ATTEMPT = 2  # the claim and the end
 
 
 class Place(Enum):
@@ -90,14 +89,19 @@ class Attempt:
 
     batch_requests: int  # to SQS, for a whole batch of messages
     requests: int  # to SQS, for each job
-    table_requests: int
+    table_requests: float
     write_units: int
     read_units: int = 0
     log_bytes: int = 0
+    changes: int = 2  # of the record: the claim and the end
 
 
 # A worker: the lease of a batch is set at the start, its messages are deleted in the end.
 SUCCEEDED = Attempt(batch_requests=2, requests=0, table_requests=2, write_units=7)
+# By a light handler: the records of a batch are read together, their ends are one transaction.
+SUCCEEDED_LIGHT = Attempt(
+    batch_requests=2, requests=0, table_requests=2 / MESSAGES_A_BATCH, write_units=5, read_units=1, changes=1
+)
 # A failure hides its message for the backoff. The entry in the clock's index is written here and removed by the next
 # attempt, which is counted here, too.
 FAILED = Attempt(batch_requests=1, requests=1, table_requests=2, write_units=8, log_bytes=FAILURE_LOG_BYTES)

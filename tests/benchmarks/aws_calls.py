@@ -68,12 +68,17 @@ def bench_task(value: Any, context: Context) -> None:
         raise RuntimeError("as asked")
 
 
+@task("bench.light", light=True)
+def bench_light(value: Any) -> None:
+    del value
+
+
 @subscribe("bench.topic")
 def bench_subscriber(value: Any) -> None:
     del value
 
 
-FUNCTIONS = (bench_task, bench_subscriber)
+FUNCTIONS = (bench_task, bench_light, bench_subscriber)
 
 
 @dataclass
