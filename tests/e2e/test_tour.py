@@ -29,7 +29,7 @@ def test_the_first_handler_and_the_tour_go_as_the_pages_say(tmp_path: Path) -> N
     with running(tmp_path, **handlers) as service:
         answers = [_run(service, tmp_path, awaited, commands) for awaited, commands in blocks]
         greeted, created, polled, failing, dead, added, listed = answers
-        assert re.search(r"^type +greeting\.write +$", greeted, re.MULTILINE)
+        assert re.search(r"^type +greeting\.write$", greeted, re.MULTILINE)
         (greeting,) = service.get("/api/task/list?filter.type=greeting.write")["pageData"]
         assert until(lambda: service.task(greeting["id"])["output"]) == {"text": "Hello Ada"}
         assert re.findall(r'"event":"(\w+)"', polled) == ["PUBLISHED", "PROCESSING", "COMPLETED"]
