@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +39,9 @@ READ_CHUNK = 100
 PER_PAGE_MAX = 100  # entries that a client gets at once
 OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
 STREAM_CHUNK_MAX = 1_000
-TYPES_MAX = 100  # that a page over all types reads, whatever the counters say of them
+PAGE_MAX_BYTES = 1_000_000  # of a query
+ENTRY_BYTES = 200  # of an entry of an index beside its partition key, generously
+TYPES_MAX = 16  # that a page over all types reads, whatever the counters say of them
 ROWS_AT_ONCE = 40_000  # of the first pages of all streams
 PARALLEL_READS = 12  # of the 32 connections that a client keeps
 INDEX_KEYS = (*(state.value for state in State), REPLAYED)
@@ -158,6 +160,10 @@ class _Stream:
     def condition(self) -> str:
         return f"{{{KEY_OF[self.index]}}} = :key AND {{position}} BETWEEN :since AND :until"
 
+    def ends_within(self, page_size: int, rows: int) -> bool:
+        """Whether a page with ``rows`` of ``page_size`` entries is the whole stream, and not cut off for its bytes."""
+        return rows < page_size and page_size * (len(self.key.encode()) + ENTRY_BYTES) < PAGE_MAX_BYTES
+
     @property
     def values(self) -> dict[str, Any]:
         return {":key": self.key, ":since": self.since, ":until": self.until}
@@ -189,10 +195,10 @@ class JobLists:
             return JobPage(cut.jobs, len(found), unseen is None, cut.next)
         if query.words:
             return self._page_found(query, offset, limit)
+        streams, lengths = self._opened(query, None, offset + limit + 1)
         with threads(1) as beside:
-            counting = beside.submit(self.count, query)
-            rows = self._read(query, None, offset + limit + 1)
-            filled = self._filled(query, islice(rows, offset, None), limit)
+            counting = beside.submit(self._total, lengths)
+            filled = self._filled(query, islice(_merged(streams, query), offset, None), limit)
             total = counting.result()
         return JobPage(filled.jobs, min(total, WINDOW), total <= WINDOW, filled.next)
 
@@ -256,13 +262,19 @@ class JobLists:
         return (job_id for _, job_id in _merged([chain(first, others) for first, others in begun], query))
 
     def count(self, query: JobQuery) -> int:
-        """How many jobs the indexes show of a list; 10,001 for more than 10,000.
+        """How many jobs the indexes show of a list; 10,001 for more than 10,000."""
+        return self._total(dict.fromkeys(chain.from_iterable(self._stages(query, TYPES_MAX))))
+
+    def _total(self, lengths: Mapping[_Stream, int | None]) -> int:
+        """The sum of the lengths of streams, those counted that are ``None``; 10,001 for more than 10,000.
 
         The partitions share out what is to be counted, so that a long list costs no more than 10,000 entries and
         what the first rounds saw of them.
         """
-        uncounted = list(dict.fromkeys(chain.from_iterable(self._stages(query, TYPES_MAX))))
-        total = share = 0
+        uncounted = [stream for stream, length in lengths.items() if length is None]
+        total, share = sum(length or 0 for length in lengths.values()), 0
+        if total > WINDOW:
+            return WINDOW + 1
         with threads(PARALLEL_READS) as readers:
             while uncounted:
                 share = max(2 * share, -(-(WINDOW + 1 - total) // len(uncounted)))
@@ -350,16 +362,23 @@ class JobLists:
         """The list's rows behind a position, once each; ``rows`` of them need no second look at any stream."""
         if query.words:
             return self._read_found(query, behind, rows)
+        streams, _ = self._opened(query, behind, rows)
+        return _merged(streams, query, behind)
+
+    def _opened(
+        self, query: JobQuery, behind: str | None, rows: int
+    ) -> tuple[list[Iterable[Row]], dict[_Stream, int | None]]:
+        """The rows of each stream, and how long those are that a first page holds whole; ``None``: not known."""
         streams: list[Iterable[Row]] = [self._own(query, behind)] if query.trace_id is not None else []
-        seen: set[_Stream] = set()
+        lengths: dict[_Stream, int | None] = {}
         with threads(PARALLEL_READS) as readers:
             for stage in self._stages(query, TYPES_MAX, behind):
                 size = max(1, min(rows, STREAM_CHUNK_MAX, max(READ_CHUNK, ROWS_AT_ONCE // len(stage))))
                 for stream, (first, others) in zip(stage, self._begun(readers, stage, query, size), strict=True):
                     # A second look adds what has come; going on is left to the first.
-                    streams.append(first if stream in seen else chain(first, others))
-                    seen.add(stream)
-        return _merged(streams, query, behind)
+                    streams.append(first if stream in lengths else chain(first, others))
+                    lengths.setdefault(stream, len(first) if stream.ends_within(size, len(first)) else None)
+        return streams, lengths
 
     def _stages(self, query: JobQuery, types_most: int | None, behind: str | None = None) -> Iterator[list[_Stream]]:
         """The streams that the list merges, in the order in which they are to be read; none for an empty span."""
