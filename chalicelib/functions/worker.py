@@ -14,4 +14,5 @@ from chalicelib.functions.logs import logged
 @logged
 def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run the jobs of an SQS event; returns which messages must come back."""
-    return batch_response(consume(yard, received(event), context.get_remaining_time_in_millis))
+    hidden_until_ms = getattr(context, "messages_hidden_until_ms", None)  # what only the local runtime tells
+    return batch_response(consume(yard, received(event), context.get_remaining_time_in_millis, hidden_until_ms))

@@ -7,9 +7,9 @@ It greets on its channel once the app is imported (see ``standby``). Then each r
 when the function raises. The function runs in the main thread, because only there a signal can interrupt it; the
 channel is read beside it, so that the process ends with its parent, at once.
 
-A request with a ``queue`` in it is for a batch of SQS messages. Without an event, up to ``most`` messages are received
-first, hidden for ``hide_s``. Before its other answer comes ``{"begun"}``: how many messages there are; where there are
-none, nothing else follows. What succeeded is deleted.
+A request with a ``queue`` in it is for a batch of SQS messages. Those of its event are hidden until ``hidden_until_ms``
+at least; without an event, up to ``most`` are received first, hidden for ``hide_s``. Before its other answer comes
+``{"begun"}``: how many messages there are; where there are none, nothing else follows. What succeeded is deleted.
 
 Two more documents say that the process is to end, and are not answered: ``{"order": "wind up"}``, from which on it
 begins no further job (see ``engine.shutting_down``), and ``{"order": "interrupt"}``, which ends the handler that runs.
@@ -31,6 +31,7 @@ from functools import cache, partial
 from typing import Any
 
 from chalicelib import aws, settings
+from chalicelib.clocks import ledger_clock
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
@@ -115,10 +116,11 @@ def _end_with_all_it_started() -> None:
 def _work(channel: Channel, answer: Callable[[Document], Document], request: Document) -> None:
     """A batch. It is answered before what succeeded is deleted, so that meanwhile the next one is on its way."""
     queue = Queue(**request["queue"])
+    hidden_until_ms = request["hidden_until_ms"] if request["event"] else ledger_clock() + request["hide_s"] * 1_000
     event = request["event"] or _received(queue, request)
     channel.send({"begun": len(event["Records"])})
     if event["Records"]:
-        answered = answer({**request, "event": event})
+        answered = answer({**request, "event": event, "hidden_until_ms": hidden_until_ms})
         channel.send(answered)
         if "result" in answered:
             _delete(queue, succeeded(event, answered["result"]))
@@ -149,7 +151,8 @@ def _transport() -> SqsTransport:
 
 def _answer(name: str, function: functions.Function, request: Document) -> Document:
     deadline_s = time.time() + request["timeout_ms"] / 1_000
-    context = functions.context_of(name, settings.current(), request["request_id"], deadline_s)
+    hidden_until_ms = request.get("hidden_until_ms")
+    context = functions.context_of(name, settings.current(), request["request_id"], deadline_s, hidden_until_ms)
     try:
         return {"result": function(request["event"], context)}
     except BaseException as error:  # whatever it is, Lambda reports it and calls the function again

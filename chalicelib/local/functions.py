@@ -80,8 +80,13 @@ def called(name: str, event: Event) -> Any:
         return function(event, context_of(name, chosen, str(uuid.uuid4()), deadline_s))
 
 
-def context_of(name: str, chosen: Settings, request_id: str, deadline_s: float) -> LambdaContext:
-    """The context of an invocation that must end by ``deadline_s`` (seconds since 1970)."""
+def context_of(
+    name: str, chosen: Settings, request_id: str, deadline_s: float, hidden_until_ms: int | None = None
+) -> LambdaContext:
+    """The context of an invocation that must end by ``deadline_s`` (seconds since 1970).
+
+    ``hidden_until_ms``: its messages are hidden for a lease, until then.
+    """
     full_name = f"{chosen.base_name}-{name}"
     return LambdaContext(
         function_name=full_name,
@@ -89,4 +94,5 @@ def context_of(name: str, chosen: Settings, request_id: str, deadline_s: float) 
         invoked_function_arn=f"arn:aws:lambda:{chosen.region}:{ACCOUNT}:function:{full_name}",
         memory_limit_in_mb=limits(chosen)[name].memory_mb,
         deadline_s=deadline_s,
+        messages_hidden_until_ms=hidden_until_ms,
     )

@@ -23,6 +23,9 @@ class LambdaContext:
     function_version: str = FUNCTION_VERSION
     identity: None = None
     client_context: None = None
+    messages_hidden_until_ms: int | None = (
+        None  # beyond Lambda's, too: it does not tell for how long it has hidden them
+    )
     listener: Listener = field(default_factory=Listener)  # beyond Lambda's: this server sees its connections
 
     @property

@@ -19,6 +19,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.clocks import ledger_clock
 from chalicelib.core.errors import Unavailable
 from chalicelib.local.batches import Message, Queue, receive
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received, Transport
@@ -40,6 +41,7 @@ class Assignment:
     most: int
     hide_s: int
     messages: Sequence[Message] = ()
+    hidden_until_ms: int = 0  # those messages, at least; milliseconds since 1970
 
     def received(self) -> list[Received]:
         """The messages as the transport settles them."""
@@ -57,6 +59,7 @@ class _Door:
     holds_more: bool = False  # beyond what was brought
     brought: list[Message] = field(default_factory=list)
     brought_at_s: float = 0.0  # monotonic
+    hidden_until_ms: int = 0  # what was brought, at least
     job_s: float | None = None  # what a job took lately
     watcher: threading.Thread | None = None
 
@@ -193,7 +196,7 @@ class OrderedQueues:
         share = self._most if self._carried else min(most, -(-len(door.brought) // self._seekers))
         messages, door.brought = door.brought[:share], door.brought[share:]
         self._changed.notify_all()
-        return Assignment(door.queue, most, self._hide_s, messages)
+        return Assignment(door.queue, most, self._hide_s, messages, door.hidden_until_ms)
 
     def _emptied(self, door: _Door) -> Assignment:
         messages, door.brought = door.brought, []
@@ -209,8 +212,9 @@ class OrderedQueues:
 
     def _watch(self, door: _Door) -> None:
         while self._is_to_be_polled(door):
+            asked_at_ms = ledger_clock()
             messages = self._poll(door.queue)
-            if not self._kept(door, messages):
+            if not self._kept(door, messages, asked_at_ms):
                 self.give_back(Assignment(door.queue, self._most, self._hide_s, messages))
 
     def _is_to_be_polled(self, door: _Door) -> bool:
@@ -228,13 +232,14 @@ class OrderedQueues:
                 self._stopping.wait(ERROR_PAUSE_S)
             return []
 
-    def _kept(self, door: _Door, messages: Sequence[Message]) -> bool:
+    def _kept(self, door: _Door, messages: Sequence[Message], asked_at_ms: int) -> bool:
         """Keep what a poll brought for those who wait, or for the next who asks; false once reading was stopped."""
         with self._changed:
             if self._stopping.is_set():
                 return False
             if messages:
                 door.brought, door.brought_at_s = list(messages), time.monotonic()
+                door.hidden_until_ms = asked_at_ms + self._hide_s * 1_000
                 door.holds_more = not self._carried and (len(messages) == self._most or not self._seekers)
                 self._changed.notify_all()
             return True

@@ -95,7 +95,12 @@ class _Batch:
     def run(self, environment: Environment, eager: bool) -> None:
         """Let the environment do it. What it has not begun comes back at once."""
         event = sqs_event(self._work.messages, self._work.queue.arn) if self._work.messages else None
-        request = {"queue": asdict(self._work.queue), "most": self._work.most, "hide_s": self._work.hide_s}
+        request = {
+            "queue": asdict(self._work.queue),
+            "most": self._work.most,
+            "hide_s": self._work.hide_s,
+            "hidden_until_ms": self._work.hidden_until_ms,
+        }
         try:
             environment.work({**request, "event": event}, self._begin)
         except InvocationFailed as error:

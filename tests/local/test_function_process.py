@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from chalicelib import aws
+from chalicelib.clocks import ledger_clock
 from chalicelib.engine.worker import shutdown
 from chalicelib.local import function_process
 from chalicelib.local.batches import Queue
@@ -67,17 +68,19 @@ class Process:
         self.parent, self._its_end = pair()
         self.answer: dict[str, Any] = {"result": None}
         self.seen: list[str] = []
+        self.hidden_until_ms = 0
 
     def asked(self, **request: Any) -> list[Any]:
         """What is answered to a batch; SQS has deleted nothing by then."""
         channel = Channel(self._its_end.detach())
-        request = {"queue": asdict(QUEUE), "most": 2, "hide_s": 60, "event": None, **request}
+        request = {"queue": asdict(QUEUE), "most": 2, "hide_s": 60, "hidden_until_ms": 7, "event": None, **request}
         function_process._work(channel, self._call, request)
         channel._connection.close()
         return list(self._said())
 
     def _call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._sqs.deleted == []
+        self.hidden_until_ms = request["hidden_until_ms"]
         self.seen += [record["messageId"] for record in request["event"]["Records"]]
         return self.answer
 
@@ -99,12 +102,14 @@ def test_a_batch_that_it_receives(sqs: Sqs, process: Process) -> None:
     process.answer = {"result": {"batchItemFailures": [{"itemIdentifier": "2"}]}}
     assert process.asked() == [{"begun": 2}, process.answer]
     assert (sqs.asked, process.seen, sqs.deleted) == ([(2, 60)], ["1", "2"], ["receipt 1"])
+    assert abs(process.hidden_until_ms - 60_000 - ledger_clock()) < 30_000
 
 
 def test_a_batch_that_is_brought(sqs: Sqs, process: Process) -> None:
     event = function_process.sqs_event([message("7")], QUEUE.arn)
     assert process.asked(event=event) == [{"begun": 1}, {"result": None}]
     assert (sqs.asked, process.seen, sqs.deleted) == ([], ["7"], ["receipt 7"])
+    assert process.hidden_until_ms == 7
 
 
 def test_an_empty_queue(sqs: Sqs, process: Process) -> None:

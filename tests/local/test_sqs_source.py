@@ -123,7 +123,8 @@ class TestWork:
         function.begin = lambda _: 4
         queues.put()
         becomes([4], lambda: queues.found)
-        assert function.batches == [{"queue": asdict(QUEUE), "most": 5, "hide_s": 60, "event": None}]
+        told = {"most": 5, "hide_s": 60, "hidden_until_ms": 0, "event": None}
+        assert function.batches == [{"queue": asdict(QUEUE), **told}]
         until(lambda: len(queues.took_s) == 1)
 
     def test_an_empty_queue_says_nothing_of_how_long_jobs_take(self, queues: Queues, function: Function) -> None:

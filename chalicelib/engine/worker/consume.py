@@ -47,12 +47,18 @@ class Opened:
     envelope: Job
 
 
-def consume(yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs) -> list[str]:
+def consume(
+    yard: Yard, messages: Sequence[Received], remaining_ms: RemainingMs, hidden_until_ms: int | None = None
+) -> list[str]:
     """Work on a batch; returns the ids of the messages that must come back. All others may be deleted.
 
-    ``remaining_ms`` tells how long the function may still run.
+    ``remaining_ms`` tells how long the function may still run; ``hidden_until_ms`` until when whoever received the
+    messages has hidden them, for a lease, if that is known.
     """
-    with Heartbeat(yard, messages) as heartbeat, watchdog.watching(yard, lambda: heartbeat.hidden_until_ms):
+    with (
+        Heartbeat(yard, messages, hidden_until_ms) as heartbeat,
+        watchdog.watching(yard, lambda: heartbeat.hidden_until_ms),
+    ):
         readable, come_back = _opened(yard, heartbeat, messages)
         for entry, disposition in _worked_on(yard, heartbeat, _in_order(readable), remaining_ms):
             if isinstance(disposition, Nack):  # what has served stays hidden until the function returns

@@ -31,9 +31,12 @@ CLOCK_SETTINGS = 3  # how often the messages are hidden at most while the clock 
 
 
 class Heartbeat:
-    """Keeps the messages of one batch hidden. Use as a context manager around the work on them."""
+    """Keeps the messages of one batch hidden. Use as a context manager around the work on them.
 
-    def __init__(self, yard: Yard, messages: Sequence[Received]) -> None:
+    ``hidden_until_ms``: they are hidden for a lease already, until then.
+    """
+
+    def __init__(self, yard: Yard, messages: Sequence[Received], hidden_until_ms: int | None = None) -> None:
         self._yard = yard
         self._messages = {message.message_id: message for message in messages}
         self._waiting = dict(self._messages)  # those that nobody has begun with
@@ -42,11 +45,11 @@ class Heartbeat:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._beat_at_ms = 0
-        self.hidden_until_ms = 0
+        self.hidden_until_ms = hidden_until_ms or 0
+        self._beat_at_ms = self.hidden_until_ms - yard.settings.lease_s * 1_000
 
     def __enter__(self) -> Heartbeat:
-        self.extend_visibility()
+        self.renewed_until_ms()
         self._thread.start()
         return self
 

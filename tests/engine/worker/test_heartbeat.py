@@ -18,14 +18,17 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, Reject
 from tests.support.steps import (
     LEASE_MS,
     a_message,
     a_task,
     before,
+    counting,
     hidden_for_ms,
     message_of,
+    name_of,
     stolen,
     take,
     using,
@@ -52,6 +55,23 @@ def test_a_clock_that_the_first_answer_sets_right_makes_no_lease_of_the_wrong_ti
     with before(w.yard.transport.client, "ChangeMessageVisibilityBatch", lambda: off.insert(0, 0)):
         work(w)
     assert leases == [START_MS + LEASE_MS]
+
+
+@pytest.mark.parametrize(("left_ms", "hidden_anew"), [(LEASE_MS, 0), (31_000, 0), (30_000, 1), (-1_000, 1)])
+def test_messages_that_are_hidden_for_long_enough_are_not_hidden_anew(w: World, left_ms: int, hidden_anew: int) -> None:
+    leases = []
+
+    @task("t")
+    def handler(_: Any, context: Context) -> None:
+        leases.append(context.lease_until_ms)
+
+    using(w, handler)
+    a_task(w)
+    messages = w.yard.transport.receive(name_of(w), 10, hide_s=60, wait_s=0)
+    with counting(w) as calls:
+        assert consume(w.yard, messages, lambda: 300_000, w.clock.ms + left_ms) == []
+    assert calls["ChangeMessageVisibilityBatch"] == hidden_anew
+    assert leases == [w.clock.ms + (LEASE_MS if hidden_anew else left_ms)]
 
 
 # -- time-outs ----------------------------------------------------------------------------------------
