@@ -70,7 +70,7 @@ class Applications:
         shorter = Clause("rests for less", "{resting_until_ms} < :until", {":until": until_ms})
         sets = {"resting_until_ms": until_ms, "in_vain": seen.in_vain + in_vain}
         with suppress(Refused):
-            self.table.update(_key(seen.app_key), Change((shorter,), sets=sets))
+            self.table.apply(_key(seen.app_key), Change((shorter,), sets=sets))
 
     def wake(self, app_key: str) -> Application:
         """It rests no more. Raises ``Refused`` where there is none."""

@@ -104,7 +104,7 @@ class Directory:
     def add_band(self, topic: str, band: Band) -> None:
         """Note that a polled topic has a lane of ``band``."""
         change = Change((), sets={"topic": topic, f"{BAND_PREFIX}{band}": True})
-        self.table.update({"kind": "topic", "name": digest(topic)}, change)
+        self.table.apply({"kind": "topic", "name": digest(topic)}, change)
 
     def topics(self) -> list[str]:
         """Every topic that was ever published to without being subscribed."""
@@ -115,7 +115,7 @@ class Directory:
     def note_type(self, kind: Kind, type: str) -> None:  # noqa: A002  # every dialect's word for it
         """Note a type that the code does not declare. May be repeated."""
         noted, attribute = NOTED[kind]
-        self.table.update({"kind": noted, "name": digest(type)}, Change((), sets={attribute: type}))
+        self.table.apply({"kind": noted, "name": digest(type)}, Change((), sets={attribute: type}))
 
     def types_of(self, kind: Kind) -> list[str]:
         """Every type that was noted, of messages every topic that was given a lane, too, as of the last write."""
@@ -212,7 +212,7 @@ class Directory:
     def revoke_access_key(self, digest_of_key: str, now_ms: int) -> None:
         """End a key's life; raises ``Refused`` if there is no such key."""
         there = Clause("there", "attribute_exists({name})")
-        self.table.update(
+        self.table.apply(
             {"kind": "access_key", "name": digest_of_key}, Change((there,), keeps={"revoked_at_ms": now_ms})
         )
 
@@ -258,7 +258,7 @@ class Directory:
 
     def note_step(self, step: str, now_ms: int) -> None:
         """A step of the clock that is not for every tick ran to its end."""
-        self.table.update(CLOCK, Change((), sets={step: now_ms}))
+        self.table.apply(CLOCK, Change((), sets={step: now_ms}))
 
     def clock(self) -> Mapping[str, int]:
         """When the clock last ran to its end (``at_ms``), and each of the steps that are not for every tick."""

@@ -133,7 +133,7 @@ class Graphs:
         text = "{watched} = :before OR attribute_not_exists({watched})" if first else "{watched} = :before"
         seen = Clause("watched as seen", text, {":before": before})
         try:
-            self.table.update(_key(graph_id, f"{WATCHED_PART}{gate}"), Change((seen,), sets={"watched": after}))
+            self.table.apply(_key(graph_id, f"{WATCHED_PART}{gate}"), Change((seen,), sets={"watched": after}))
         except Refused as refused:
             return (refused.old or {}).get("watched") == after  # our own write, perhaps, whose answer was lost
         return True

@@ -131,7 +131,7 @@ class Insights:
             lacking = +Counter({measure: number - counted[measure] for measure, number in totals.items()})
             if lacking:
                 adds = {_total_name(measure): number for measure, number in lacking.items()}
-                self._table.update(_counters_key(shard, group), Change((), sets={"group": asdict(group)}, adds=adds))
+                self._table.apply(_counters_key(shard, group), Change((), sets={"group": asdict(group)}, adds=adds))
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -146,7 +146,7 @@ class JobStore(Ledger):
         )
         counted = replace(envelope, limited=True)
         count = Count(counted.counted_as, counted.concurrency_share, limit)
-        self._change(envelope.id, Change(fence, sets={"limited": True}), [count])
+        self._apply(envelope.id, Change(fence, sets={"limited": True}), [count])
 
     def claim(
         self, envelope: Job, lease: Lease, now_ms: int, seen: Job | None = None, limit: Limit | None = None
@@ -230,11 +230,11 @@ class JobStore(Ledger):
         sets: dict[str, Any] = {"lease_until_ms": until_ms, "heard": True}
         if running_at is not None:
             sets["running_at"] = running_at
-        self._change(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets=sets))
+        self._apply(job_id, Change((in_state(State.RUNNING), holds_lease(lease)), sets=sets))
 
     def keep_slot(self, job_id: int, lease: str, until_ms: int) -> None:
         """A run goes on whose job somebody has ended: keep its slot until ``until_ms``. Raises ``JobRefused``."""
-        self._change(job_id, Change((holds_lease(lease), HAS_SLOT), sets={"lease_until_ms": until_ms}))
+        self._apply(job_id, Change((holds_lease(lease), HAS_SLOT), sets={"lease_until_ms": until_ms}))
 
     def free_slot(self, seen: Job) -> Job:
         """The run of a job that somebody had ended is over, or its worker is gone. Raises ``JobRefused``."""
@@ -245,12 +245,12 @@ class JobStore(Ledger):
     def delete_when_over(self, seen: Job) -> None:
         """A job that is done, whose run goes on, is to be deleted once that is over. Raises ``JobRefused``."""
         fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT)
-        self._change(seen.id, Change(fence, sets={"delete_when_over": True}))
+        self._apply(seen.id, Change(fence, sets={"delete_when_over": True}))
 
     def report_progress(self, job_id: int, lease: str, progress: Progress, now_ms: int) -> None:
         """Write how far the handler says it is; raises ``JobRefused`` when the job was canceled or taken over."""
         fence = (in_state(State.RUNNING), holds_lease(lease))
-        self._change(job_id, Change(fence, sets={"progress": progress.to_text(), "updated_at_ms": now_ms}))
+        self._apply(job_id, Change(fence, sets={"progress": progress.to_text(), "updated_at_ms": now_ms}))
 
     def report_poll(self, job: Job, progress: Progress | None, result: AttributeValues, now_ms: int) -> None:
         """Count a poll and keep its ``result``; raises ``JobRefused`` when the job was canceled or taken over."""
@@ -258,7 +258,7 @@ class JobStore(Ledger):
         if progress is not None:
             sets["progress"] = progress.to_text()
         fence = (in_state(State.RUNNING), holds_lease(job.lease or ""))
-        self._change(job.id, Change(fence, sets=sets, adds={"poll_count": 1}), [result])
+        self._apply(job.id, Change(fence, sets=sets, adds={"poll_count": 1}), [result])
 
     # -- settling -----------------------------------------------------------------------------
 
@@ -367,7 +367,7 @@ class JobStore(Ledger):
 
     def remind(self, job_id: int, uid: str, delivery: int, wake_at_ms: int) -> None:
         """Let the clock look after a message that goes back unstarted, in case it is not redelivered."""
-        self._change(
+        self._apply(
             job_id,
             Change(
                 (in_state(State.PENDING), same_uid(uid), same_delivery(delivery)),
@@ -377,7 +377,7 @@ class JobStore(Ledger):
 
     def sent(self, job_id: int, delivery: int, now_ms: int) -> None:
         """The delivery is on its way: the clock need not send it."""
-        self._change(
+        self._apply(
             job_id,
             Change(
                 (in_state(State.PENDING), same_delivery(delivery)),
@@ -387,11 +387,11 @@ class JobStore(Ledger):
 
     def wake_later(self, seen: Job, wake_at_ms: int) -> None:
         """Move the wake-up call of a job that the clock looked at."""
-        self._change(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=self._wake(seen.id, wake_at_ms)))
+        self._apply(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=self._wake(seen.id, wake_at_ms)))
 
     def forget_wake(self, seen: Job) -> None:
         """Drop the wake-up call of a job that needs none any more."""
-        self._change(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=NO_WAKE))
+        self._apply(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=NO_WAKE))
 
     def set_aside(self, seen: Job, wake_at_ms: int) -> None:
         """The clock could not do what was to be done: it looks again then, and other jobs come first.
@@ -399,7 +399,7 @@ class JobStore(Ledger):
         Raises ``JobRefused`` where somebody else has moved the job.
         """
         sets = {"wake_key": ASIDE, "wake_at_ms": wake_at_ms, "set_aside": seen.set_aside + 1}
-        self._change(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=sets))
+        self._apply(seen.id, Change((EXISTS, woken_by(seen.wake_at_ms or 0)), sets=sets))
 
     def resend(self, seen: Job, now_ms: int, wake_at_ms: int, due_at_ms: int | None = None) -> Job:
         """pending -> pending with a new delivery, not yet sent: whatever was sent before is void."""
@@ -450,7 +450,7 @@ class JobStore(Ledger):
         """
         wake = NO_WAKE if wake_at_ms is None else self._wake(seen.id, wake_at_ms)
         fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery))
-        self._change(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **wake}), beside)
+        self._apply(seen.id, Change(fence, sets={"delivery": seen.delivery + 1, **wake}), beside)
 
     def release(self, job_id: int, delivery: int, wake_at_ms: int, *beside: AttributeValues) -> Job:
         """A job that was deferred under ``delivery`` is to be sent; all or nothing with the actions ``beside`` it.
@@ -660,7 +660,7 @@ class JobStore(Ledger):
         """Nothing of the job is left but its tombstone."""
         deleted = Clause("deleted", "{state} = :deleted", {":deleted": DELETED})
         try:
-            self.table.update(state_key(tombstone.id), Change((deleted,), sets={"leftovers": None, "removal": None}))
+            self.table.apply(state_key(tombstone.id), Change((deleted,), sets={"leftovers": None, "removal": None}))
         except Refused:
             return  # its time was over in between
 

@@ -34,7 +34,8 @@ The transitions, each one conditional write, are in ``jobs.py``; what is kept be
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -331,23 +332,37 @@ class Ledger:
         change = after.concurrency_share - before.concurrency_share
         return [Count(before.counted_as, change)] if change else []
 
+    def _apply(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> None:
+        """Write a change, all or nothing with the actions ``beside`` it, and read nothing of it."""
+        with _refusing():
+            if beside:
+                self.concurrency.transact([self.table.updating(state_key(job_id), change), *beside])
+            else:
+                self.table.apply(state_key(job_id), change)
+
     def _change(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> Job:
         """Write a change, all or nothing with the actions ``beside`` it; returns the record as it then is."""
-        key = state_key(job_id)
-        try:
-            if not beside:
-                return record_of(self.table.update(key, change))
-            self.concurrency.transact([self.table.updating(key, change), *beside])
-        except Refused as refused:
-            raise _refusal(str(refused), refused.old) from refused
-        except TransactionRefused as refused:
-            if refused.refused[0]:
-                raise _refusal(str(refused), refused.old[0]) from refused
-            raise
+        if not beside:
+            with _refusing():
+                return record_of(self.table.update(state_key(job_id), change))
+        self._apply(job_id, change, beside)
         ledger = self.ledger(job_id)  # a transaction answers nothing
         if not isinstance(ledger, Job):
             raise JobRefused("the job was removed at once", ledger)
         return ledger
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say ``JobRefused``, with the record as it stands, where its change, the first of a transaction, is refused."""
+    try:
+        yield
+    except Refused as refused:
+        raise _refusal(str(refused), refused.old) from refused
+    except TransactionRefused as refused:
+        if refused.refused[0]:
+            raise _refusal(str(refused), refused.old[0]) from refused
+        raise
 
 
 def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:

@@ -74,13 +74,13 @@ class Pauses:
     def begin(self, target: str, now_ms: int) -> None:
         """Pause a target, from ``now_ms`` on if it was not paused already."""
         sets = {"target": target, "resuming": None, "unhandled": None}
-        self.table.update(_key(target), Change((), sets=sets, keeps={"since_ms": now_ms}))
+        self.table.apply(_key(target), Change((), sets=sets, keeps={"since_ms": now_ms}))
 
     def begin_unhandled(self, target: str, now_ms: int) -> None:
         """The jobs of a type wait for its handler; nothing changes where it is paused already."""
         change = Change((NOT_IN_FORCE,), {"target": target, "resuming": None, "unhandled": True, "since_ms": now_ms})
         try:
-            self.table.update(_key(target), change)
+            self.table.apply(_key(target), change)
         except Refused:
             return
 
@@ -88,7 +88,7 @@ class Pauses:
         """The target begins to be resumed: nothing is deferred for it any more. Returns whether it was paused."""
         there = Clause("there", "attribute_exists({name})")
         try:
-            self.table.update(_key(target), Change((there,), sets={"resuming": True}))
+            self.table.apply(_key(target), Change((there,), sets={"resuming": True}))
         except Refused:
             return False
         return True

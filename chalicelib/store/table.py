@@ -139,9 +139,15 @@ class Table:
 
     def update(self, key: Mapping[str, Any], change: Change) -> dict[str, Any]:
         """Apply ``change`` and answer the whole new item; raises ``Refused`` when a clause does not hold."""
-        parameters = {"Key": to_attribute_values(key), "ReturnValues": "ALL_NEW", **change.parameters()}
-        answer = self._conditional(self.client.update_item, change.clauses, parameters)
-        return from_attribute_values(answer["Attributes"])
+        return from_attribute_values(self._update(key, change, ReturnValues="ALL_NEW")["Attributes"])
+
+    def apply(self, key: Mapping[str, Any], change: Change) -> None:
+        """The same for who does not read the new item."""
+        self._update(key, change)
+
+    def _update(self, key: Mapping[str, Any], change: Change, **returned: str) -> dict[str, Any]:
+        parameters = {"Key": to_attribute_values(key), **returned, **change.parameters()}
+        return self._conditional(self.client.update_item, change.clauses, parameters)
 
     def delete(self, key: Mapping[str, Any], *clauses: Clause) -> None:
         """Delete an item, there or not; raises ``Refused`` when a clause does not hold."""

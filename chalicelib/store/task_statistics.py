@@ -124,7 +124,7 @@ class TaskStatistics:
 
     def remember_condensed(self, day_ms: int) -> None:
         """The days up to this one are condensed."""
-        self._table.update(CONDENSED_UNTIL, Change((), sets={"day_ms": day_ms}))
+        self._table.apply(CONDENSED_UNTIL, Change((), sets={"day_ms": day_ms}))
 
     def replace(self, task_day: TaskDay) -> None:
         """Let a day of a type and a runner be as in ``task_day``; nobody may be counting meanwhile. May be repeated."""
