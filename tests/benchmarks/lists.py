@@ -132,6 +132,8 @@ class Store:
 
     def fill(self, number: int) -> None:
         """Store messages until there are ``number``; each is a second younger than the one before."""
+        for topic in range(TOPICS):
+            self._yard.job_types.note(self._kind, f"bench.topic.{topic}")
         with ThreadPoolExecutor(WRITERS) as writers:
             wanted = range(self._stored, number)
             for _ in writers.map(self._write, chunks([self._made(n) for n in wanted], BATCH_WRITE_MAX_ITEMS)):
@@ -208,8 +210,8 @@ def of_messages(bench: Bench, store: Store) -> dict[str, Scenario]:
         "message/list, all topics": messages(),
         "message/list, a topic": messages(topic=LISTED),
         "message/list, a topic and a status": messages(topic=LISTED, status="COMPLETED"),
-        "message/list, a topic, 100 a page": messages(topic=LISTED, per_page=100),
-        f"message/list, a topic, page {PAGE_BY_NUMBER}": messages(topic=LISTED, current_page=PAGE_BY_NUMBER),
+        "message/list, a topic, 100 a page": messages(topic=LISTED, perPage=100),
+        f"message/list, a topic, page {PAGE_BY_NUMBER}": messages(topic=LISTED, currentPage=PAGE_BY_NUMBER),
         "message/list by cursor, 90 % deep, all topics": messages(cursor=deep(everything, position)),
         "message/list by cursor, 90 % deep, a topic": messages(topic=LISTED, cursor=deep(topic, position)),
         "message/list by cursor, 90 % deep, and a status": messages(
