@@ -8,16 +8,20 @@ as Redis does it (stop-writes-on-bgsave-error). Reads are served throughout.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
+from urllib.parse import parse_qs
 
 from chalicelib.local.emulator_state import Snapshot, state_files
 from chalicelib.local.guard import AsgiApp, Message, Receive, Scope, Send, WriteCounter, action_of, is_read, send_json
 
 STATUS_PATH = "/_taskyard/saving"
+NEWS_WAIT_S = 20.0  # for which who knows how the saving goes may wait for a change of that
+NEWS_PAUSE_S = 0.25  # between two looks for them
 SAVE_PAUSE_S = 1.0  # between two saves, at least
 LONGEST_PAUSE_S = 4.0  # whatever there is to save
 PAUSE_PER_SAVING = 9  # s of pause for each s of saving: a tenth of the time goes into it, up to the longest pause
@@ -105,11 +109,19 @@ class SaveGate:
             return
         state = self._saver.state()
         if scope["path"] == STATUS_PATH:
-            await send_json(200, asdict(state), send)
+            await send_json(200, await self._news(scope["query_string"]), send)
         elif state.refusing and not is_read(scope):
             await _refuse(f"the data cannot be saved: {state.failure}", scope, receive, send)
         else:
             await self._pass_on(scope, receive, send)
+
+    async def _news(self, query: bytes) -> dict[str, Any]:
+        """How the saving goes; who brings a former answer (``?known=``) waits for another one, for up to 20 s."""
+        known = parse_qs(query.decode("latin-1")).get("known")
+        ends_at_s = time.monotonic() + NEWS_WAIT_S
+        while [json.dumps(found := asdict(self._saver.state()))] == known and time.monotonic() < ends_at_s:
+            await asyncio.sleep(NEWS_PAUSE_S)
+        return found
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         lost: list[str] = []

@@ -6,22 +6,27 @@ import http.client
 import json
 import threading
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from dataclasses import asdict
+from urllib.parse import urlencode, urlsplit
 
 from chalicelib.core.errors import Unavailable
-from chalicelib.local.emulator_saving import STATUS_PATH, Saving
+from chalicelib.local.emulator_saving import NEWS_WAIT_S, STATUS_PATH, Saving
 
 LOOK_PAUSE_S = 1.0
-ANSWER_LIMIT_S = 10.0  # an emulator that saves answers afterwards
+ANSWER_LIMIT_S = 10.0  # an emulator that saves answers afterwards; beside the wait for news
 SAVED_AGAIN = "the data is saved again; everything is accepted"
 REFUSED = "nothing more is accepted until the data can be saved again"
 
 
-def saving(endpoint_url: str) -> Saving:
-    """How saving goes, by an embedded emulator with a data folder. Raises ``OSError`` or ``HTTPException``."""
-    connection = http.client.HTTPConnection(urlsplit(endpoint_url).netloc, timeout=ANSWER_LIMIT_S)
+def saving(endpoint_url: str, known: Saving | None = None) -> Saving:
+    """How saving goes, by an embedded emulator with a data folder; waits for up to 20 s while that is as ``known``.
+
+    Raises ``OSError`` or ``HTTPException``.
+    """
+    connection = http.client.HTTPConnection(urlsplit(endpoint_url).netloc, timeout=NEWS_WAIT_S + ANSWER_LIMIT_S)
+    query = "" if known is None else f"?{urlencode({'known': json.dumps(asdict(known))})}"
     try:
-        connection.request("GET", STATUS_PATH)
+        connection.request("GET", STATUS_PATH + query)
         return Saving(**json.load(connection.getresponse()))
     finally:
         connection.close()
@@ -53,19 +58,21 @@ class SaveWatch:
         self._stopping.set()
 
     def _run(self) -> None:
+        known: Saving | None = None
         while not self._stopping.wait(LOOK_PAUSE_S):
             try:
-                self.look()
+                known = self.look(known)
             except (OSError, http.client.HTTPException):  # it saves, or ends: who started it watches over that
                 continue
 
-    def look(self) -> None:
-        """Look once. Raises ``OSError`` or ``HTTPException``."""
-        found = saving(self._endpoint_url)
+    def look(self, known: Saving | None = None) -> Saving:
+        """Look once, or wait for something else than what is ``known``. Raises ``OSError`` or ``HTTPException``."""
+        found = saving(self._endpoint_url, known)
         said = SAVED_AGAIN if found.failure is None else REFUSED if found.refusing else _failing(found.failure)
         if said != self._told:
             self._report(said)
         self._told = said
+        return found
 
 
 def _failing(failure: str) -> str:

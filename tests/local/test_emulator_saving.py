@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from chalicelib.local.emulator import Emulator
 from chalicelib.local.emulator_saving import (
     INSUFFICIENT_STORAGE,
     LONGEST_PAUSE_S,
+    NEWS_WAIT_S,
     REFUSE_AFTER_S,
     SAVE_PAUSE_S,
     STATUS_PATH,
@@ -202,11 +204,11 @@ def test_a_folder_that_goes_and_comes_back(emulator: Emulator, tmp_path: Path) -
     watch = SaveWatch(emulator.endpoint_url, told.append)
     watch.look()
     assert (told, expect_saved(emulator.endpoint_url)) == ([], "saved")
+    with ThreadPoolExecutor(1) as thread:
+        heard = thread.submit(save_watch.saving, emulator.endpoint_url, Saving(None, refusing=False))
+        _lose_the_folder(emulator, tmp_path / "data" / "state")
+        assert heard.result(NEWS_WAIT_S / 2).failure
     state = tmp_path / "data" / "state"
-    state.rename(state.with_name("away"))
-    state.write_text("a file where the folder was")
-    sqs.create_queue(QueueName="early")
-    until(lambda: save_watch.saving(emulator.endpoint_url).failure)
     watch.look()
     watch.look()
     assert told == [
@@ -227,8 +229,14 @@ def test_a_folder_that_goes_and_comes_back(emulator: Emulator, tmp_path: Path) -
     sqs.create_queue(QueueName="late")
 
 
+def _lose_the_folder(emulator: Emulator, state: Path) -> None:
+    state.rename(state.with_name("away"))
+    state.write_text("a file where the folder was")
+    client("sqs", emulator.endpoint_url).create_queue(QueueName="early")
+
+
 def test_an_emulator_that_does_not_answer_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(_url: str) -> Saving:
+    def silent(_url: str, _known: Saving | None = None) -> Saving:
         checks.append("looked")
         if len(checks) == 3:
             watch.stop()
