@@ -48,6 +48,7 @@ from chalicelib.queue.sqs import SqsTransport
 Document = dict[str, Any]
 WIND_UP = "wind up"
 INTERRUPT = "interrupt"
+EMPTY_BATCH = {"request_id": "none", "timeout_ms": 60_000, "event": {"Records": []}}  # loads what the first job needs
 INTERRUPT_SIGNAL = signal.SIGUSR1  # from the thread that reads the channel to the main thread
 
 logger = logging.getLogger(__name__)
@@ -67,8 +68,10 @@ def main() -> None:
     signal.signal(INTERRUPT_SIGNAL, lambda *_: shutdown.interrupt())
     signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
-    gc.freeze()  # what is loaded now stays: it need not be gone over whenever garbage is collected
     channel.send(ready)
+    if name == functions.WORKER:
+        _answer(name, function, EMPTY_BATCH)
+    gc.freeze()  # what is loaded now stays: it need not be gone over whenever garbage is collected
     while not ending.is_set():
         request = requests.get()
         busy.set()
