@@ -162,6 +162,13 @@ def test_a_call_is_its_json_and_connections_are_kept() -> None:
         assert service.connections == 1
 
 
+def test_a_connection_that_ends_with_its_answer_is_not_used_again() -> None:
+    with serving(answer({"Item": {"job": {"N": "1"}}}, Connection="close")) as service:
+        client = aws.client("dynamodb")
+        assert ["Item" in get(client) for _ in range(3)] == [True] * 3
+        assert (service.connections, service.slept.call_count) == (3, 0)
+
+
 def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:
     with serving(FOUND) as service, aws.threads(8) as workers:
         client = aws.client("dynamodb")

@@ -68,7 +68,8 @@ class Connections:
         finally:
             if not is_kept:
                 connection.close()
-        self._kept.append(connection)
+        if is_kept:
+            self._kept.append(connection)
         return answer
 
     def _request(self, headers: Mapping[str, str], body: bytes) -> bytes:
