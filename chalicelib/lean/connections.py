@@ -7,6 +7,7 @@ import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,7 +50,7 @@ class Connections:
         self._start = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
         self._connect_s, self._read_s = timeout
         self._options = socket_options
-        self._tls = ssl.create_default_context(cafile=get_cert_path(verify)) if parts.scheme == "https" else None
+        self._certificates = get_cert_path(verify) if parts.scheme == "https" else None
         self._kept: deque[_Connection] = deque(maxlen=most)
 
     def send(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -102,8 +103,10 @@ class Connections:
     def _connected(self) -> socket.socket:
         http = (
             HTTPConnection(self._host, self._port, self._connect_s)
-            if self._tls is None
-            else HTTPSConnection(self._host, self._port, timeout=self._connect_s, context=self._tls)
+            if self._certificates is None
+            else HTTPSConnection(
+                self._host, self._port, timeout=self._connect_s, context=_tls_context(self._certificates)
+            )
         )
         http.connect()
         for option in self._options:
@@ -190,3 +193,9 @@ class _Connection:
         if not came:
             raise EOFError("the connection was closed before the answer was complete")
         return came
+
+
+@lru_cache(maxsize=4)
+def _tls_context(certificates: str) -> ssl.SSLContext:
+    """What verifies the other end; to read the certificates takes as long as a third of an import of botocore."""
+    return ssl.create_default_context(cafile=certificates)
