@@ -23,7 +23,7 @@ LANE_CONCURRENCY_MIN = 2
 LANE_CONCURRENCY_MAX = 1_000
 # Of an invocation: the service model of AWS Lambda of 2026-11-19 (CreateFunction, Timeout); before, it was 900.
 FUNCTION_TIMEOUT_MAX_S = 1_800
-METRICS = ("off", "total", "queue")
+METRICS = ("off", "alarms", "total", "queue", "auto")
 TRACING = ("off", "on")
 AWS_CLIENTS = ("lean", "boto3")
 CONSOLE = ("off", "on")
@@ -82,7 +82,7 @@ class Settings:
     bucket: str = ""  # of payloads, outputs and what handlers write; empty: named by infra
     worker_batch_size: int = 10  # how many messages a worker is handed at once; it runs them one after the other
     lane_concurrency: str = ""  # workers at a time on each lane of a band, "high=40,low=2"; others have no limit
-    metrics: str = "total"  # what the projector and the clock tell CloudWatch: "off", "total", or by "queue" as well
+    metrics: str = "auto"  # what CloudWatch is told: "off", what "alarms" look at, all in "total" or by "queue"
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
     aws_client: str = "lean"  # "boto3": every call to SQS and DynamoDB goes by botocore's own client
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
@@ -106,6 +106,12 @@ class Settings:
     def retains_for_a_time(self) -> bool:
         """Whether the clock deletes what has been done for long."""
         return any((self.retention_completed_s, self.retention_failed_s, self.retention_unreplayed_s))
+
+    @property
+    def told_metrics(self) -> str:
+        """``metrics``, decided: what alarms look at, and where a dashboard is asked for all that it shows."""
+        decided = "total" if self.watch == "dashboard" else "alarms"
+        return decided if self.metrics == "auto" else self.metrics
 
     @property
     def base_name(self) -> str:

@@ -121,7 +121,7 @@ def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
     Without metrics of our own nothing tells that a job waits too long but the lanes themselves, each for itself.
     """
     told = [*(_lane_age(settings, lane) for lane in lanes)]
-    if settings.metrics != "off":
+    if settings.told_metrics != "off":
         told = [_dead_letters(settings), _failures(settings), _late_jobs(settings)]
     return [
         *told,
@@ -299,7 +299,7 @@ def _body(settings: Settings, lanes: Sequence[Lane], alarms: Sequence[Alarm]) ->
     Structure: Amazon CloudWatch API Reference, "Dashboard Body Structure and Syntax".
     """
     graphs = [
-        *([] if settings.metrics == "off" else _work(settings)),
+        *([] if settings.told_metrics in ("off", "alarms") else _work(settings)),
         *_queues(settings, lanes),
         *_functions(settings),
         *_tables(settings),

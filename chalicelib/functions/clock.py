@@ -20,7 +20,7 @@ def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict
     """Send what is due or unsent and recover what was abandoned; returns how many jobs each step touched."""
     del event  # a tick is about now, whatever minute it was meant for
     touched = tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
-    if yard.settings.metrics != "off" and not yard.settings.local:
+    if yard.settings.told_metrics != "off" and not yard.settings.local:
         _report(yard)
     return touched
 
@@ -32,6 +32,7 @@ def _report(yard: Yard) -> None:
     from chalicelib.functions.metrics import report_late, report_topics
 
     standings = yard.insights.standings()
-    report_topics(yard.settings, topics_of(yard, standings=standings))
+    if yard.settings.told_metrics != "alarms":
+        report_topics(yard.settings, topics_of(yard, standings=standings))
     pending = {Kind(group.kind) for group, standing in standings.items() if standing.states[State.PENDING] > 0}
     report_late(yard.settings, count_untaken(yard, pending))

@@ -41,18 +41,18 @@ def report(settings: Settings, changes: Sequence[Change]) -> None:
     """Tell what ``changes`` add up to, a line for each kind of job and, if settings say so, for each queue of it.
 
     Further lines, each if there is something to tell: what failed, of all kinds together; what the message dialect's
-    metrics gain; how many slots were late.
+    metrics gain; how many slots were late. For alarms alone, what failed and what was late is enough.
     """
-    by_queue = settings.metrics == "queue"
+    by_queue = settings.told_metrics == "queue"
     pairs = [(change.before, change.after) for change in changes]
     reports = reports_of(pairs, by_queue=by_queue)
-    for report in reports:
+    for report in reports if settings.told_metrics != "alarms" else ():
         _print(settings, report)
         if report.topic is not None and report.mq_counts:
             _print_stage(settings, report.mq_counts, report.topic)
     if failures := failures_of(reports):
         _print_stage(settings, failures)
-    if totals := mq_totals(reports):
+    if settings.told_metrics != "alarms" and (totals := mq_totals(reports)):
         _print_stage(settings, totals)
     report_late(settings, late_slots(pairs))
 
@@ -72,7 +72,7 @@ def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:
     if not topics:
         return
     _print_stage(settings, _gauges(topics.values()))
-    if settings.metrics == "queue":
+    if settings.told_metrics == "queue":
         deepest_first = sorted(topics, key=lambda name: (-topics[name].depth, name))
         for name in [name for name in deepest_first if dimension_value(name).strip()][:TOPICS_SHOWN_MAX]:
             _print_stage(settings, _gauges([topics[name]]), dimension_value(name))

@@ -39,7 +39,7 @@ def _announce(yard: Yard, changes: Sequence[Change]) -> None:
 
 def _reporter(settings: Settings) -> Notify:
     """Who hears of counted changes: CloudWatch, unless this is one machine or nobody wants metrics."""
-    if settings.local or settings.metrics == "off":
+    if settings.local or settings.told_metrics == "off":
         return report_nothing
     from chalicelib.functions import metrics  # imported late: no other function tells
 

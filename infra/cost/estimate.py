@@ -257,7 +257,7 @@ def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Us
     queries = ticks * (figures.TICK_QUERIES + shards * figures.TICK_QUERIES_A_SHARD)
     queries += MONTH_HOURS * deployed.types * shards * figures.TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR
     of_types = ticks * figures.TICK_QUERIES_FOR_TYPES + MONTH_HOURS * figures.TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR
-    of_topics = 0 if deployed.settings.metrics == "off" else ticks * figures.TICK_QUERIES_OF_TOPICS
+    of_topics = 0 if deployed.settings.told_metrics == "off" else ticks * figures.TICK_QUERIES_OF_TOPICS
     looks = ticks * figures.TICK_GETS
     gets = MONTH_HOURS * figures.TICK_GETS_ONCE_AN_HOUR
     writes = ticks * figures.TICK_WRITES
@@ -423,7 +423,7 @@ def _projecting(deployed: Deployment, load: Load) -> Iterator[Usage]:
     changes = load.jobs * (figures.CHANGES_PUBLISHED + load.success.changes + failures * figures.FAILED.changes)
     changes += load.jobs if load.place is Place.ITEM else 0
     batches = changes / STREAM_BATCH_SIZE
-    shown_bytes = batches * figures.SHOWN_BYTES[deployed.settings.metrics]
+    shown_bytes = batches * figures.SHOWN_BYTES[deployed.settings.told_metrics]
     yield from _invocations(
         deployed, Function.PROJECTOR, batches, batches * figures.PROJECTED_TABLE_REQUESTS, shown_bytes, what
     )
@@ -460,13 +460,14 @@ def _metrics(deployed: Deployment, load: Load) -> Iterator[Usage]:
 
     A metric is paid for in the hours in which it has values: dead letters, canceled and late jobs are not counted.
     """
-    if deployed.settings.metrics == "off":
+    level = deployed.settings.told_metrics
+    if level == "off":
         return
     of_all_kinds = sum(metric in OF_ALL_KINDS for metric in TOLD_METRICS)
-    told = len(TOLD_METRICS)
-    if deployed.settings.metrics == "queue":  # by kind and by queue as well
+    told = of_all_kinds if level == "alarms" else len(TOLD_METRICS)
+    if level == "queue":  # by kind and by queue as well
         told = of_all_kinds + len(TOLD_METRICS) * (1 + deployed.queues)
-    mq = len(MQ_METRICS) * (1 + (deployed.queues if deployed.settings.metrics == "queue" else 0))
+    mq = 0 if level == "alarms" else len(MQ_METRICS) * (1 + (deployed.queues if level == "queue" else 0))
     yield Usage(
         Item.METRIC, told + (mq if load.polled else 0), "metrics, if jobs come at all hours", "TASKYARD_METRICS=off"
     )

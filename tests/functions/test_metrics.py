@@ -166,6 +166,20 @@ def test_totals_are_a_line_for_each_kind(w: World, capsys: pytest.CaptureFixture
     assert told == {metric.name: metric.unit.value for metric in METRICS.values()}
 
 
+@pytest.mark.parametrize("chosen", [{}, {"metrics": "alarms"}, {"metrics": "auto", "watch": "off"}], ids=str)
+def test_without_a_dashboard_only_what_alarms_look_at_is_told(
+    w: World, capsys: pytest.CaptureFixture[str], chosen: dict[str, str]
+) -> None:
+    a_morning(w)
+    (failures,) = lines_of(w, capsys, stage="dev", **chosen)
+    assert values(failures) == {"attempts_failed": [1, 0], "dead_letters": [1]}
+
+
+def test_a_dashboard_is_told_all_that_it_shows(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    a_morning(w)
+    assert len(lines_of(w, capsys, stage="dev", watch="dashboard")) == 3
+
+
 def test_what_failed_is_told_of_all_kinds_together(w: World, capsys: pytest.CaptureFixture[str]) -> None:
     """And by kind and queue where queues are told of."""
     a_task(w, input="fail")
@@ -223,7 +237,9 @@ def test_nothing_is_told_where_nobody_listens(
 def test_a_batch_delivered_twice_is_told_once(w: World, capsys: pytest.CaptureFixture[str]) -> None:
     a_task(w)
 
-    assert [values(line) for line in lines_of(w, capsys, deliveries=2, stage="dev")] == [{"published": [1]}]
+    assert [values(line) for line in lines_of(w, capsys, deliveries=2, stage="dev", metrics="total")] == [
+        {"published": [1]}
+    ]
 
 
 def test_a_hundred_times_are_all_told(w: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +248,7 @@ def test_a_hundred_times_are_all_told(w: World, capsys: pytest.CaptureFixture[st
         a_task(w)
         w.clock.move(wait_ms)
         work(w)
-    lines = lines_of(w, capsys, stage="dev")
+    lines = lines_of(w, capsys, stage="dev", metrics="total")
 
     assert sorted(time_ms for line in lines for time_ms in values(line).get("wait_ms", [])) == list(range(100))
     assert sum(sum(values(line).get("started", [])) for line in lines) == 100
@@ -243,7 +259,7 @@ def test_no_environment_adds_a_dimension(
 ) -> None:
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "somebody else's")
     a_task(w)
-    (line,) = lines_of(w, capsys, stage="dev")
+    (line,) = lines_of(w, capsys, stage="dev", metrics="total")
 
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage", "kind"]]
 

@@ -27,7 +27,7 @@ from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish
 from chalicelib.functions import clock
 from chalicelib.local.emulator import Emulator
-from chalicelib.settings import METRICS, Settings
+from chalicelib.settings import Settings
 from infra.code import code_template
 from infra.cost import figures as figures
 from infra.cost.estimate import FREE, PRICED, Bill, Deployment, Load, added, bills, deployment
@@ -103,7 +103,7 @@ class TestAnIdleMonth:
 
     def test_the_clock_asks_once_more_where_cloudwatch_is_told(self) -> None:
         quiet, telling = (
-            bills(deployed(replace(DEV, metrics=m), Clock=CLOCK_RULE), Load(jobs=0))[0] for m in METRICS[:2]
+            bills(deployed(replace(DEV, metrics=m), Clock=CLOCK_RULE), Load(jobs=0))[0] for m in ("off", "total")
         )
         more = {key: amount - amounts(quiet)[key] for key, amount in amounts(telling).items()}
         assert {key: amount for key, amount in more.items() if amount} == {
@@ -279,6 +279,8 @@ class TestJobs:
         # 1,500 bytes for each of 40,000 batches
         assert total(deployed(replace(DEV, metrics="total"))) == pytest.approx(base + 6 * 0.30 + 0.03, abs=0.005)
         assert total(deployed(replace(DEV, metrics="queue"))) == pytest.approx(base + 19 * 0.30 + 0.03, abs=0.005)
+        # what alarms look at is one of them: a 1 or a 0 for each attempt
+        assert total(deployed(replace(DEV, metrics="alarms"))) == pytest.approx(base + 0.30 + 0.01, abs=0.005)
         # of messages, which polled jobs are, 5 more: 11 in all
         polled, told = (total(deployed(replace(DEV, metrics=m)), polled=True) for m in ("off", "total"))
         assert told == pytest.approx(polled + 11 * 0.30 + 0.03, abs=0.005)
@@ -381,8 +383,8 @@ def measured() -> Measurements:
             tick_of_the_hour = aws_calls.ticking(bench, meter)
             bench.clock.move(60_000)
             tick = aws_calls.ticking(bench, meter)
-            told_ticks = {metrics: ticking_and_telling(bench, meter, metrics) for metrics in METRICS}
-            projected = {metrics: aws_calls.projecting(bench, meter, metrics) for metrics in METRICS}
+            told_ticks = {metrics: ticking_and_telling(bench, meter, metrics) for metrics in figures.SHOWN_BYTES}
+            projected = {metrics: aws_calls.projecting(bench, meter, metrics) for metrics in figures.SHOWN_BYTES}
             bench.work(aws_calls.LANE)
             failed, after_failure = aws_calls.retrying(bench, meter)
             for size_bytes, _ in every_size():
@@ -542,7 +544,7 @@ class TestTheFiguresAreStillTrue:
         assert measured.tick_of_the_hour.calls["dynamodb.GetItem"] == figures.TICK_GETS + figures.TICK_GETS_ONCE_AN_HOUR
         assert measured.tick.logged_bytes == 0
 
-    @pytest.mark.parametrize("metrics", METRICS)
+    @pytest.mark.parametrize("metrics", figures.SHOWN_BYTES)
     def test_what_a_tick_asks_to_tell_of_topics(self, measured: Measurements, metrics: str) -> None:
         found, of_topics = measured.told_ticks[metrics], figures.TICK_QUERIES_OF_TOPICS * (metrics != "off")
         assert found.calls - measured.tick.calls == Counter({"dynamodb.Query": of_topics} if of_topics else {})
@@ -554,7 +556,7 @@ class TestTheFiguresAreStillTrue:
         job = figures.PUBLISHED_IN_BULK_WRITE_UNITS
         assert measured.slot.write_units == figures.TICK_WRITES + job + figures.SLOT_WRITE_UNITS
 
-    @pytest.mark.parametrize("metrics", METRICS)
+    @pytest.mark.parametrize("metrics", figures.SHOWN_BYTES)
     def test_a_batch_of_changes(self, measured: Measurements, metrics: str) -> None:
         found = measured.projected[metrics]
         assert found.each("") == found.each("dynamodb.") == figures.PROJECTED_TABLE_REQUESTS
