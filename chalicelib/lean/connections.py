@@ -133,7 +133,7 @@ class _Connection:
             version, status, headers = self._head()
         content, has_end = self._content(status, headers)
         closes = version != "HTTP/1.1" or headers.get("connection", "").lower() == "close"
-        return Answer(status, headers, content), has_end and not closes
+        return Answer(status, headers, content), has_end and not closes and not self._came
 
     def is_dropped(self) -> bool:
         """Whether there is something to read, which is but the end, before anything was asked."""
