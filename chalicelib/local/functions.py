@@ -38,9 +38,9 @@ def limits(chosen: Settings) -> Mapping[str, Limits]:
     """The limits of every function: those of ``.chalice/config.json``, which only deploying reads."""
     return {
         API: Limits(29, 512),
-        WORKER: Limits(chosen.function_timeout_s, 1_024),
-        DEAD_LETTERS: Limits(60, 512),
-        CLOCK: Limits(60, 512),
+        WORKER: Limits(chosen.function_timeout_s, 512),
+        DEAD_LETTERS: Limits(60, 256),
+        CLOCK: Limits(60, 256),
         PROJECTOR: Limits(60, 512),
         HOOKS: Limits(60, 512),
     }
