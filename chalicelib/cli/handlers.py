@@ -32,6 +32,7 @@ COLUMNS = {
     "TIMEOUT": "timeout",
     "ATTEMPTS": "maxAttempts",
     "BACKOFF": "backoff",
+    "LIGHT": "light",
     "SCHEDULES": "schedules",
 }
 
@@ -99,6 +100,7 @@ def _runs(handler: Handler, chosen: Settings) -> Row:
         "timeoutMs": handler.timeout_ms or chosen.default_timeout_ms or None,
         "maxAttempts": handler.max_attempts,
         "backoff": None if handler.backoff is None else _rendered(handler.backoff),
+        "light": handler.light,
         "schedules": _scheduled(handler),
     }
 
@@ -116,6 +118,7 @@ def _for_people(rows: Sequence[Row]) -> list[Row]:
             "lanes": ", ".join(row.get("lanes", ())) or None,
             "timeout": f"{row['timeoutMs'] / 1_000:g} s" if row.get("timeoutMs") else None,
             "backoff": ", ".join(str(value) for value in (row.get("backoff") or {}).values()) or None,
+            "light": "yes" if row.get("light") else None,
             "schedules": "; ".join(_when(each) for each in row.get("schedules", ())) or None,
         }
         for row in rows

@@ -26,7 +26,7 @@ def send(mail):
     return mail
 
 
-@subscribe("mail.sent", backoff=Fixed(250))
+@subscribe("mail.sent", backoff=Fixed(250), light=True)
 def sent(mail):
     pass
 
@@ -84,6 +84,7 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
     }
     assert (found[0]["timeoutMs"], found[0]["maxAttempts"], found[0]["backoff"]) == (1_500, 5, None)
     assert (found[1]["timeoutMs"], found[1]["maxAttempts"]) == (3_600_000, None)
+    assert [row.get("light") for row in found] == [False, True, None, None, None]
     assert found[0]["schedules"] == [
         {"name": f"{NAME}.send", "cron": "0 3 * * *", "timezone": "Asia/Shanghai", "everyS": None},
         {"name": "often", "cron": None, "timezone": "UTC", "everyS": 90.0},

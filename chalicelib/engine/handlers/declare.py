@@ -146,8 +146,8 @@ def task(
     options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light)
     limit = _limit(concurrency, size)
     if light and limit is not None:
-        expected = "either light=True, or concurrency and size"
-        raise InvalidInput("tasks that are counted are claimed", field="light", expected=expected, got="both")
+        expected = "light=True without concurrency and size"
+        raise InvalidInput("a type with a limit cannot be light", field="light", expected=expected, got="both")
     return marking(Mark("task", _line("task", "type", type), {**options, "script": script, "limit": limit}))
 
 

@@ -55,49 +55,47 @@ def consume(
     ``remaining_ms`` tells how long the function may still run; ``hidden_until_ms`` until when whoever received the
     messages has hidden them, for a lease, if that is known.
     """
+    successes = light.Successes(yard)
     with (
-        Heartbeat(yard, messages, hidden_until_ms) as heartbeat,
+        Heartbeat(yard, messages, hidden_until_ms, when_slow=successes.record) as heartbeat,
         watchdog.watching(yard, lambda: heartbeat.hidden_until_ms),
     ):
         readable, come_back = _opened(yard, heartbeat, messages)
-        for entry, disposition in _worked_on(yard, heartbeat, _in_order(readable), remaining_ms):
+        for message, disposition in _worked_on(yard, heartbeat, successes, _in_order(readable), remaining_ms):
             if isinstance(disposition, Nack):  # what has served stays hidden until the function returns
-                heartbeat.let_go(entry.message)
-                _hide(yard, entry.message, disposition)
-                come_back.append(entry.message.message_id)
+                heartbeat.let_go(message)
+                _hide(yard, message, disposition)
+                come_back.append(message.message_id)
     return come_back
 
 
 def _worked_on(
-    yard: Yard, heartbeat: Heartbeat, entries: Sequence[Opened], remaining_ms: RemainingMs
-) -> Iterator[tuple[Opened, Disposition]]:
+    yard: Yard,
+    heartbeat: Heartbeat,
+    successes: light.Successes,
+    entries: Sequence[Opened],
+    remaining_ms: RemainingMs,
+) -> Iterator[tuple[Received, Disposition]]:
     """What becomes of each message, one after the other; successes of light runs are recorded together."""
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
     free = dict(light.unclaimed(yard, [(entry.message, entry.envelope) for entry in entries]))
-    ended: list[tuple[Opened, light.Unrecorded]] = []
     for position, entry in enumerate(entries):
         seen = free.pop(entry.envelope.id, None)
-        if ended and (seen is None or yard.now_ms() - ended[0][1].ended_at_ms >= light.RECORD_AFTER_MS):
-            yield from _recorded(yard, ended)
+        if seen is None or successes.are_old:
+            successes.record()
+        yield from successes.settled()
         if not heartbeat.begin(entry.message):
-            yield entry, _schedule_check(yard, entry, Nack(None))
+            yield entry.message, _schedule_check(yard, entry, Nack(None))
         elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
-            yield entry, _schedule_check(yard, entry, Nack(0))
+            yield entry.message, _schedule_check(yard, entry, Nack(0))
         else:
             result = _safely(yard, heartbeat, entry, seen, remaining_ms)
             if isinstance(result, light.Unrecorded):
-                ended.append((entry, result))
+                successes.add(entry.message, result)
             else:
-                yield entry, result
-    yield from _recorded(yard, ended)
-
-
-def _recorded(yard: Yard, ended: list[tuple[Opened, light.Unrecorded]]) -> Iterator[tuple[Opened, Disposition]]:
-    """What becomes of the messages of light runs, now that they are recorded; there are none left then."""
-    entries, runs = [entry for entry, _ in ended], [run for _, run in ended]
-    ended.clear()
-    if runs:
-        yield from zip(entries, light.record_together(yard, runs), strict=True)
+                yield entry.message, result
+    successes.record()
+    yield from successes.settled()
 
 
 def _opened(yard: Yard, heartbeat: Heartbeat, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:

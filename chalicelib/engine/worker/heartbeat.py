@@ -9,7 +9,7 @@ attempt and ends the process.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from chalicelib.core.causes import Cause
@@ -33,11 +33,19 @@ CLOCK_SETTINGS = 3  # how often the messages are hidden at most while the clock 
 class Heartbeat:
     """Keeps the messages of one batch hidden. Use as a context manager around the work on them.
 
-    ``hidden_until_ms``: they are hidden for a lease already, until then.
+    ``hidden_until_ms``: they are hidden for a lease already, until then. ``when_slow`` is called again and again while
+    a job takes long.
     """
 
-    def __init__(self, yard: Yard, messages: Sequence[Received], hidden_until_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        yard: Yard,
+        messages: Sequence[Received],
+        hidden_until_ms: int | None = None,
+        when_slow: Callable[[], None] = lambda: None,
+    ) -> None:
         self._yard = yard
+        self._when_slow = when_slow
         self._messages = {message.message_id: message for message in messages}
         self._waiting = dict(self._messages)  # those that nobody has begun with
         self._running: tuple[Context, Received | None] | None = None
@@ -117,8 +125,10 @@ class Heartbeat:
                 running = self._running
                 if running is not None and self._is_stuck(running[0]):
                     self._end_stuck(*running)
-                if running is not None and self._keeps_others_waiting():
-                    self._share_out()
+                if running is not None and self._is_slow():
+                    self._when_slow()
+                    if self._waiting:
+                        self._share_out()
                 if self._yard.now_ms() - self._beat_at_ms >= beat_ms:
                     self._extend(running[0] if running else None)
 
@@ -133,9 +143,8 @@ class Heartbeat:
         except Exception:  # the next beat may succeed; if none does, the lease simply ends
             logger.exception("heartbeat failed")
 
-    def _keeps_others_waiting(self) -> bool:
-        too_long = self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS
-        return bool(self._waiting) and (too_long or stopping.is_set())
+    def _is_slow(self) -> bool:
+        return self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS or stopping.is_set()
 
     def _share_out(self) -> None:
         """Show the messages that nobody has begun with to other workers, at once."""

@@ -12,6 +12,7 @@ not counted), and what is settled, canceled or not due runs nothing.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -72,6 +73,42 @@ def _is_light(yard: Yard, envelope: Job) -> bool:
 def can_wait(outcome: Outcome) -> TypeGuard[Succeeded]:
     """Whether an outcome is a success that is recorded with others."""
     return isinstance(outcome, Succeeded) and len(outcome.output or "") <= INLINE_MAX_BYTES
+
+
+class Successes:
+    """Successes of a batch that wait to be recorded together; the heartbeat does it, too, while a run takes long."""
+
+    def __init__(self, yard: Yard) -> None:
+        self._yard = yard
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Received, Unrecorded]] = []
+        self._settled: list[tuple[Received, Disposition]] = []
+
+    def add(self, message: Received, run: Unrecorded) -> None:
+        """Keep a success until it is recorded."""
+        with self._lock:
+            self._waiting.append((message, run))
+
+    @property
+    def are_old(self) -> bool:
+        """Whether the first of them has waited for long enough."""
+        with self._lock:
+            waiting = self._waiting
+            return bool(waiting) and self._yard.now_ms() - waiting[0][1].ended_at_ms >= RECORD_AFTER_MS
+
+    def record(self) -> None:
+        """Record those that wait."""
+        with self._lock:
+            messages, runs = [message for message, _ in self._waiting], [run for _, run in self._waiting]
+            self._waiting.clear()
+            if runs:
+                self._settled += zip(messages, record_together(self._yard, runs), strict=True)
+
+    def settled(self) -> list[tuple[Received, Disposition]]:
+        """What becomes of the messages whose successes were recorded since the last call."""
+        with self._lock:
+            settled, self._settled = self._settled, []
+            return settled
 
 
 def record_together(yard: Yard, ended: Sequence[Unrecorded]) -> list[Disposition]:

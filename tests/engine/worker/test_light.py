@@ -18,7 +18,9 @@ from chalicelib.core.trace import TRACE_MAX_EVENTS
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.heartbeat import SHARE_AFTER_MS
 from tests.support.steps import a_message, a_task, counting, failing, foreign, name_of, using, work
+from tests.support.waiting import until
 from tests.support.worlds import World
 from tests.support.yards import START_MS, Exited, events_of
 
@@ -221,6 +223,23 @@ def test_successes_do_not_wait_for_a_job_that_is_claimed(w: World) -> None:
     a_task(w, type="slow")
     work(w)
     assert seen == [State.SUCCESS]
+
+
+def test_successes_do_not_wait_for_a_light_job_that_takes_long(w: World) -> None:
+    """The heartbeat records them after two seconds."""
+
+    @task("t", light=True)
+    def handler(value: str) -> str:
+        if value == "slow":
+            w.clock.move(SHARE_AFTER_MS)
+            until(lambda: w.job(quick.id).state is State.SUCCESS)
+        return value
+
+    using(w, handler)
+    quick, slow = a_task(w, input="quick"), a_task(w, input="slow")
+    assert work(w) == []
+    assert [w.job(job.id).output for job in (quick, slow)] == ['"quick"', '"slow"']
+    assert w.messages() == []
 
 
 @pytest.mark.parametrize("second_is_light", [True, False])
