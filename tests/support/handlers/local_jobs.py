@@ -19,15 +19,19 @@ def note_down(given: dict[str, str]) -> None:
         file.write(given["word"] + "\n")
 
 
+def _million_s() -> float:
+    began_s = time.perf_counter()
+    sum(range(1_000_000))
+    return time.perf_counter() - began_s
+
+
 @task("hold", max_attempts=3, backoff=Fixed(0))
 def hold(given: dict[str, Any], context: Context) -> dict[str, int]:
     """Keep the interpreter to itself for some ``s``, in one call in C, at the first attempt; tell of begin and end."""
     with open(given["file"], "a", encoding="utf-8", buffering=1) as file:
         file.write(f"begin {context.attempt}\n")
         if context.attempt == 1:
-            began_s = time.perf_counter()
-            sum(range(1_000_000))
-            sum(range(round(given["s"] / (time.perf_counter() - began_s)) * 1_000_000))
+            sum(range(round(given["s"] / min(_million_s() for _ in range(9))) * 1_000_000))
         file.write(f"end {context.attempt}\n")
     return {"attempt": context.attempt}
 
