@@ -291,10 +291,9 @@ class JobStore(Ledger):
             room_in_trace(TRACE_MAX_EVENTS - LIGHT_EVENTS),
         )
         started_event = started(run.started_at_ms, run.worker if seen.kind is Kind.MESSAGE else None)
-        story, appends = self._traced(None, started_event, TraceEvent(Event.SUCCEEDED, now_ms))
+        _, appends = self._traced(None, started_event, TraceEvent(Event.SUCCEEDED, now_ms))
         sets = {
             **_stored(run.output),
-            **story,
             "error": None,
             "worker": run.worker,
             "started_at_ms": run.started_at_ms,

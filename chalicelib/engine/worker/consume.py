@@ -19,19 +19,18 @@ from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import light, watchdog
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened, with_body
-from chalicelib.engine.worker.concurrency import admitted, leave
+from chalicelib.engine.worker.concurrency import admitted
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
 from chalicelib.engine.worker.run import run
-from chalicelib.engine.worker.settle import settle, settle_late
+from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.worker.shutdown import stopping
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.settings import SETTLING_RESERVE_S
 from chalicelib.store.jobs import Lease
-from chalicelib.store.ledger import JobRefused
 
 FUNCTION_RESERVE_MS = SETTLING_RESERVE_S * 1_000
 START_SHARE = 4  # a job starts only while a quarter of the function's time is left
@@ -78,7 +77,7 @@ def _worked_on(
 ) -> Iterator[tuple[Received, Disposition]]:
     """What becomes of each message, one after the other; successes of light runs are recorded together."""
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
-    free = dict(light.unclaimed(yard, [(entry.message, entry.envelope) for entry in entries]))
+    free = light.unclaimed(yard, [(entry.message, entry.envelope) for entry in entries])
     for position, entry in enumerate(entries):
         seen = free.pop(entry.envelope.id, None)
         if seen is None or successes.are_old:
@@ -180,7 +179,7 @@ def _consume_one(
         case body:
             context = _context(yard, heartbeat, job, body, lease.until_ms, remaining_ms)
             outcome = _watched_run(yard, heartbeat, context, entry.message)
-    return _settled(yard, job, outcome)
+    return settle_or_leave(yard, job, outcome)
 
 
 def _run_unclaimed(
@@ -207,15 +206,7 @@ def _run_unclaimed(
     if context.claim is not None and light.can_wait(outcome):
         return light.Unrecorded(seen, entry.envelope, outcome, started_at_ms, yard.now_ms(), context.lease_until_ms)
     context.ensure_claimed()
-    return refusals[0] if refusals else _settled(yard, context.job, outcome)
-
-
-def _settled(yard: Yard, job: Job, outcome: Outcome) -> Disposition:
-    try:
-        return settle(yard, job, outcome)[1]
-    except JobRefused as refused:
-        leave(yard, job, refused.ledger)
-        return settle_late(refused, job)
+    return refusals[0] if refusals else settle_or_leave(yard, context.job, outcome)
 
 
 def _lease(yard: Yard, heartbeat: Heartbeat) -> Lease:

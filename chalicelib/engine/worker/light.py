@@ -13,7 +13,7 @@ not counted), and what is settled, canceled or not due runs nothing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -22,13 +22,12 @@ from chalicelib.core.job import Job
 from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.worker.claim import claim
-from chalicelib.engine.worker.concurrency import leave
-from chalicelib.engine.worker.settle import settle, settle_late
+from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.jobs import Lease, Unclaimed
-from chalicelib.store.ledger import JobRefused, StoredOutput
+from chalicelib.store.ledger import StoredOutput
 from chalicelib.store.payloads import INLINE_MAX_BYTES
 from chalicelib.store.table import TransactionRefused
 
@@ -47,7 +46,7 @@ class Unrecorded:
     lease_until_ms: int
 
 
-def unclaimed(yard: Yard, arrived: Sequence[tuple[Received, Job]]) -> Mapping[int, Job]:
+def unclaimed(yard: Yard, arrived: Sequence[tuple[Received, Job]]) -> dict[int, Job]:
     """The records of the jobs, among those that have ``arrived``, that may run without a claim; by their ids."""
     light = {
         envelope.id: envelope
@@ -137,11 +136,7 @@ def _record_alone(yard: Yard, run: Unrecorded) -> Disposition:
         job = claim(yard, run.envelope, Lease(yard.token(), run.lease_until_ms, yard.worker_name))
         if isinstance(job, Ack | Nack):
             return job
-        try:
-            return settle(yard, job, run.success)[1]
-        except JobRefused as refused:
-            leave(yard, job, refused.ledger)
-            return settle_late(refused, job)
+        return settle_or_leave(yard, job, run.success)
     except Exception:  # it costs this message a redelivery and the others nothing
         logger.exception("success not recorded", extra={"job_id": run.job.id})
         return Nack(None)

@@ -28,7 +28,7 @@ from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import send_marked
-from chalicelib.engine.worker.concurrency import fill_freed_slot
+from chalicelib.engine.worker.concurrency import fill_freed_slot, leave
 from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -62,6 +62,15 @@ def _record(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, D
             about = {"job_id": job.id, "type": job.type, "cause": letter.cause, "error": letter.error.message}
             logger.warning("dead letter", extra=about)
             return dead, Ack()
+
+
+def settle_or_leave(yard: Yard, job: Job, outcome: Outcome) -> Disposition:
+    """``settle`` for a worker, which leaves what is no longer its own; returns what becomes of its message."""
+    try:
+        return settle(yard, job, outcome)[1]
+    except JobRefused as refused:
+        leave(yard, job, refused.ledger)
+        return settle_late(refused, job)
 
 
 def settle_late(refused: JobRefused, job: Job) -> Disposition:
