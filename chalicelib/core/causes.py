@@ -3,7 +3,7 @@
 Who decides it: ``after_attempt`` in ``core/decisions.py`` (attempts used up, rejected), ``engine/worker/run.py`` and
 ``heartbeat.py`` (no handler, timed out), ``engine/worker/claim.py`` and ``engine/clock`` (lease lost, timed out in
 waiting), ``engine/worker/redrive.py`` (never started), ``engine/publish/malformed.py`` (malformed), ``engine/polling``
-and ``engine/commands`` (consumer). ``dead_letter`` in ``store/jobs.py`` writes it.
+and ``engine/commands`` (consumer). ``dead_letter`` in ``store/transitions/settling.py`` writes it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The record has two halves. The *order* is what was asked for; it never changes and travels in the SQS message
 (the envelope), so that a consumer can make the record when the publisher could not. The rest tells how far
-the work has come; only the transitions in ``store/jobs.py`` change it.
+the work has come; only the transitions in ``store/transitions`` change it.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ A job is at rest unless it is pending or running. In these two, through which ev
 and the running jobs type by type; which types there are is known by name (``engine/job_types.py``). Records of earlier
 versions keep their ``state_key`` until they change; no list reads it there.
 
-The transitions, each one conditional write, are in ``jobs.py``; what is kept beside a record, in ``job_details.py``.
+The transitions, each one conditional write, are in ``transitions``; what is kept beside a record in ``job_details.py``.
 """
 
 from __future__ import annotations

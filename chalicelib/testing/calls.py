@@ -25,7 +25,7 @@ from chalicelib.engine.worker.run import run
 from chalicelib.engine.yard import Yard
 from chalicelib.services.current import at_work
 from chalicelib.store.job_details import ConsoleLine, LogEntry
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from chalicelib.testing.world import World
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from chalicelib.engine.worker.claim import claim, opened
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.service import Service
 from tests.support.tasks import POOL, as_listed, create, detail, ids, listed, system
 

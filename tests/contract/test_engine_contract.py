@@ -38,10 +38,10 @@ from chalicelib.functions import dead_letters, projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.job_lists import JobQuery
-from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused, decoded
 from chalicelib.store.schedules import DUE_SHARDS
 from chalicelib.store.table import chunks
+from chalicelib.store.transitions.running import Lease
 from tests.support.backends import Ground
 from tests.support.hands import Hands
 from tests.support.lambda_shapes import StreamReader, Time, sqs_event, stream_event

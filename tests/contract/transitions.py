@@ -11,8 +11,9 @@ from chalicelib.core.job import Job, JobError, Progress
 from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import JobStore, Lease
+from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import ASIDE, StoredOutput
+from chalicelib.store.transitions.running import Lease
 from tests.support.ledger import NOW, index_keys, lines, wake
 
 OLD, NEW, OTHER = "0ld0ld0ld0ld0ld0", "new1new1new1new1", "0ther0ther0ther0"

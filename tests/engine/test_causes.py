@@ -16,7 +16,7 @@ from chalicelib.engine.commands.complete import Completion, complete
 from chalicelib.engine.commands.lifecycle import retry
 from chalicelib.engine.polling.poll import fail, poll
 from chalicelib.engine.worker.claim import claim
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.steps import LEASE_MS, a_message, a_task, foreign, using, work
 from tests.support.worlds import World
 

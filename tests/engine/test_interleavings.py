@@ -61,8 +61,8 @@ from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
-from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import STATE_PART, JobRefused, StoredOutput, decoded
+from chalicelib.store.transitions.running import Lease
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world
 from tests.support.yards import START_MS, Exited, forget_clients, moto_bench

@@ -28,7 +28,7 @@ from chalicelib.engine.worker import shutdown
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context
 from chalicelib.services import installation, tasks
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.ledger import place
 from tests.support.steps import LEASE_MS, a_message, a_task, using, work
 from tests.support.worlds import World

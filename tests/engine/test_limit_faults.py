@@ -21,7 +21,7 @@ from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context, Reject
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.faults import (
     VAGUE,
     Fault,

@@ -20,7 +20,7 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.faults import VAGUE, Fault, Mode, Play, Run, Scenario, acted, faults_of, run_of, stage, verify
 from tests.support.worlds import envelopes
 from tests.support.yards import START_MS, Exited

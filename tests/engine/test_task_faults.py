@@ -24,7 +24,7 @@ from chalicelib.engine.handlers.declare import on_success, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.faults import VAGUE, Fault, Play, Run, Scenario, plays_of, run_of, stage, verify
 from tests.support.worlds import envelopes
 

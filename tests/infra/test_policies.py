@@ -51,7 +51,7 @@ from chalicelib.queue import hooks as hooks_queue
 from chalicelib.services import dead_letters, messages, tasks
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from infra.deploy import stack
 from infra.functions import Function, function_name
 from infra.roles import ROLE_POLICIES_MAX_CHARS, policy, role_id

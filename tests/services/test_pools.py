@@ -23,7 +23,7 @@ from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.services import installation, pauses
 from chalicelib.services.pools import pool
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.edge import app_of, call
 from tests.support.pool_handlers.scripts import witness
 from tests.support.yards import Bench, moto_bench

@@ -20,7 +20,7 @@ from chalicelib.services.current import at_work
 from chalicelib.services.records import LogEntry, Task, moment_of
 from chalicelib.services.task_orders import NextTask
 from chalicelib.services.tasks import NewTask, TaskCanceled, TaskFailed, TaskUnfinished, WrongSignature
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.services.handlers.workers import end, ended, worked
 from tests.support.yards import Bench, moto_bench
 

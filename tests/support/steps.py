@@ -19,7 +19,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.worlds import World
 
 LEASE_MS = 60_000

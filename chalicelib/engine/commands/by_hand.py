@@ -10,8 +10,8 @@ from chalicelib.engine.commands.lifecycle import RACE_TRIES, find
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused
+from chalicelib.store.transitions.running import Lease
 
 TAKEN_MS = 3_600_000  # how long a task without a time-out of its own is its taker's
 

@@ -19,8 +19,8 @@ from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.worker.run import run
 from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused
+from chalicelib.store.transitions.running import Lease
 
 
 def run_now(yard: Yard, job_id: int) -> Job:

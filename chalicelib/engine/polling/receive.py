@@ -14,9 +14,9 @@ from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.worker.claim import claim, opened
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, NoQueue, Received
-from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import OBJECT_PLACE
 from chalicelib.store.payloads import answered_bytes
+from chalicelib.store.transitions.running import Lease
 
 ANSWER_ROOM_BYTES = 5_242_880  # of the 6 MB that Lambda can answer, what is left for the messages' contents
 WAIT_MARGIN_S = 1  # what a message is hidden beyond its lease when nobody knows at which moment of a wait it came

@@ -24,10 +24,10 @@ from chalicelib.engine.graphs.advance import after_end, after_end_again
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.worker.concurrency import admitted, fill_freed_slot, turn_away
 from chalicelib.engine.yard import Yard
-from chalicelib.store.jobs import Lease
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import ITEM_PLACE
 from chalicelib.store.table import TransactionRefused
+from chalicelib.store.transitions.running import Lease
 
 CLAIM_TRIES = 4
 CONTENDED = Nack(1_000, "contended")

@@ -30,7 +30,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.settings import SETTLING_RESERVE_S
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 
 FUNCTION_RESERVE_MS = SETTLING_RESERVE_S * 1_000
 START_SHARE = 4  # a job starts only while a quarter of the function's time is left

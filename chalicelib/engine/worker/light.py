@@ -26,10 +26,11 @@ from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import Lease, Unclaimed
 from chalicelib.store.ledger import StoredOutput
 from chalicelib.store.payloads import INLINE_MAX_BYTES
 from chalicelib.store.table import TransactionRefused
+from chalicelib.store.transitions.running import Lease
+from chalicelib.store.transitions.settling import Unclaimed
 
 RECORD_AFTER_MS = 200  # how long a success may wait for others while the batch goes on
 

@@ -29,7 +29,7 @@ from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.pause import paused_by
 from chalicelib.functions import clock
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.steps import (
     HOURLY,
     LEASE_MS,

@@ -25,7 +25,7 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.concurrency import fill_slots
 from chalicelib.engine.worker.context import Context, JobCanceled
 from chalicelib.engine.worker.settle import settle
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from chalicelib.store.wait_lists import of_type
 from tests.support.worlds import World, envelopes, wiped, world
 from tests.support.yards import Exited

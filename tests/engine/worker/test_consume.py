@@ -19,8 +19,9 @@ from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.functions.events import received
 from chalicelib.queue.contract import Received
-from chalicelib.store.jobs import JobStore, Lease
+from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import JobRefused
+from chalicelib.store.transitions.running import Lease
 from tests.support.steps import LEASE_MS, a_task, before, foreign, hidden_for_ms, message_of, name_of, take, using, work
 from tests.support.worlds import World, envelopes, sqs_event
 from tests.support.yards import START_MS, events_of

@@ -16,7 +16,7 @@ from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.worker.claim import claim
 from chalicelib.functions import dead_letters
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.steps import LEASE_MS, a_message, a_task, before, failing, foreign, message_of, using, work
 from tests.support.worlds import World, envelopes, sqs_event
 from tests.support.yards import START_MS, events_of

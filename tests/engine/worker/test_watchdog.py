@@ -19,7 +19,7 @@ from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.worker import watchdog
 from chalicelib.engine.worker.claim import claim
-from chalicelib.store.jobs import Lease
+from chalicelib.store.transitions.running import Lease
 from tests.support.steps import LEASE_MS, a_task, using, work
 from tests.support.worlds import World
 from tests.support.yards import events_of
