@@ -1,34 +1,26 @@
-"""Parts of lists: by page number, or by a cursor that goes on where an answer ended.
-
-A page number counts from the newest entry, so what is published meanwhile moves the pages. A cursor names the place
-behind the last entry shown: it is found at once, however deep, and stays where it is. It carries what the first
-answer counted, so that nothing is counted again, and a checksum over itself and the filters it was made for. That is
-no signature, and none is needed: a cursor opens nothing that the list does not show to the same caller.
-"""
+"""Which part of a list a request asks for, and what its answer says beside the entries."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from chalicelib.core.cursors import Cursor
 from chalicelib.core.job import Job
 from chalicelib.http.models import AnswerModel, ApiModel
 from chalicelib.http.problems import BadRequest
-from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, JobQuery, Position
+from chalicelib.services import lists as services
+from chalicelib.services.lists import Listed
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, JobQuery
 from chalicelib.store.payloads import PayloadStore, answered_bytes
 from chalicelib.store.table import chunks
 
 PAGE_MAX = 100_000
 BODIES_MAX_BYTES = 4 * 1024 * 1024  # of the 6 MB that Lambda can answer
 BODIES_AT_ONCE = 32  # up to 8 MB read for one page where bodies are as large as they can be outside the bucket
-CHECK_BYTES = 9
-CURSOR_MAX_CHARS = 2_048  # a name that a list is sorted by may have 256 characters of four bytes
 EXPECTED = "the nextCursor of an answer to the same list with the same filters"
 
 
@@ -72,66 +64,26 @@ class ListAnswer(AnswerModel):
     next_cursor: str | None = Field(description="Sent as cursor it gives what follows; null at the end of the list")
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """A place in a list, and what the first page of the list counted."""
-
-    position: Position
-    total: int
-    exact: bool
-
-    def to_text(self, filters: str) -> str:
-        """What a client gets to see."""
-        shown = [self.position, self.total, self.exact]
-        content = json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode()
-        return base64.urlsafe_b64encode(_check(content, filters) + content).decode().rstrip("=")
-
-
 def cursor_in(text: str, filters: str, positions: re.Pattern[str]) -> Cursor:
-    """The cursor that ``to_text`` wrote for a list with these ``filters``; raises ``BadRequest`` for anything else.
+    """The cursor of a list with these ``filters``; raises ``BadRequest`` for anything else.
 
     ``positions`` is the form of its places.
     """
-    try:
-        if len(text) > CURSOR_MAX_CHARS:
-            raise ValueError("no cursor is so long")
-        written = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        check, content = written[:CHECK_BYTES], written[CHECK_BYTES:]
-        if check != _check(content, filters):
-            raise ValueError("of another list, or changed")
-        position, total, exact = json.loads(content)
-        if not (
-            isinstance(position, str) and positions.fullmatch(position) and type(total) is int and type(exact) is bool
-        ):
-            raise ValueError("made by hand")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise BadRequest("this cursor does not belong to this list", field="cursor", expected=EXPECTED, got=text) from (
-            error
-        )
-    return Cursor(position, total, exact)
+    found = Cursor.read(text, filters, positions)
+    if found is None:
+        raise foreign(text)
+    return found
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A part of a list of jobs, as answers tell of it."""
-
-    jobs: list[Job]
-    total: int
-    exact: bool
-    next_cursor: str | None
+def foreign(cursor: str) -> BadRequest:
+    """What is said of a cursor that is none of the list's."""
+    return BadRequest("this cursor does not belong to this list", field="cursor", expected=EXPECTED, got=cursor)
 
 
 def listed(lists: JobLists, job_query: JobQuery, query: Paging) -> Listed:
     """The part of the list ``job_query`` that ``query`` asks for."""
-    if query.cursor is None:
-        page = lists.page(job_query, query.offset, query.per_page)
-        jobs, total, exact, position = page.jobs, page.total, page.exact, page.next
-    else:
-        cursor = cursor_in(query.cursor, query.filters, job_query.positions)
-        cursor_page = lists.cursor_page(job_query, query.per_page, cursor.position)
-        jobs, total, exact, position = cursor_page.jobs, cursor.total, cursor.exact, cursor_page.next
-    following = None if position is None else Cursor(position, total, exact).to_text(query.filters)
-    return Listed(jobs, total, exact, following)
+    cursor = None if query.cursor is None else cursor_in(query.cursor, query.filters, job_query.positions)
+    return services.listed(lists, job_query, query.per_page, cursor or query.offset, query.filters)
 
 
 def bodies_of(payloads: PayloadStore, jobs: list[Job]) -> dict[int, dict[str, Any] | None]:
@@ -148,7 +100,3 @@ def bodies_of(payloads: PayloadStore, jobs: list[Job]) -> dict[int, dict[str, An
                 return bodies
             bodies[job_id] = body
     return bodies
-
-
-def _check(content: bytes, filters: str) -> bytes:
-    return hashlib.sha256(b"\n".join((filters.encode(), content))).digest()[:CHECK_BYTES]

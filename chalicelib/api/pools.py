@@ -86,15 +86,7 @@ def progress(yard: Yard, path: PoolPath, body: ProgressBody) -> None:
 @router.get("/pools/{name}/jobs/{id}", scope="task", answers={404: "There is no such job"})
 def get_job(yard: Yard, path: JobPath) -> PoolJob:
     """A job of a pool as it stands."""
-    found = pools.look(yard, path.name, _number(path.id))
-    return PoolJob(
-        id=found.id,
-        status=found.status,
-        current=found.current,
-        total=found.total,
-        message=found.message,
-        response=found.response,
-    )
+    return PoolJob.model_validate(pools.look(yard, path.name, _number(path.id)))
 
 
 def _number(given: int | str) -> int:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
-from chalicelib.http.models import NAME_MAX_CHARS
+from chalicelib.http.models import NAME_MAX_CHARS, digits
 from chalicelib.http.problems import STANDARD
+from chalicelib.services.records import ms_of
 
 FASTIFY = replace(
     STANDARD,
@@ -91,3 +92,19 @@ def maybe_ms(moment: datetime | None) -> int | None:
 def iso(at_ms: int | None) -> str | None:
     """A point in time as JavaScript writes it; see ``core.trace.iso``."""
     return None if at_ms is None else trace.iso(at_ms)
+
+
+def _written(moment: Any) -> Any:
+    return trace.iso(ms_of(moment)) if isinstance(moment, datetime) else moment
+
+
+ShownTime = Annotated[str, BeforeValidator(_written)]
+"""A point in time of a record of the services, as JavaScript writes it."""
+
+ShownId = Annotated[str, BeforeValidator(digits)]
+"""An id of a record of the services, in digits: a number of JavaScript's could not hold all."""
+
+
+def fields_of(record: Any) -> dict[str, Any]:
+    """The fields of a record of the services, by name, for an answer that shows more or other ones."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -80,11 +80,15 @@ class ApiModel(BaseModel):
 
 
 class AnswerModel(ApiModel):
-    """An answer or a part of one. What is stored must be shown, so odd text and numbers pass."""
+    """An answer or a part of one, from an object with such attributes, too.
+
+    What is stored must be shown, so odd text and numbers pass.
+    """
 
     model_config = ConfigDict(
         extra="ignore",
         populate_by_name=True,
+        from_attributes=True,
         str_max_length=None,
         allow_inf_nan=True,
         json_schema_serialization_defaults_required=True,  # an answer has all its fields, null where unset
@@ -151,7 +155,7 @@ def _as_text(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if isinstance(value, dict) else value
 
 
-def _digits(value: Any) -> Any:
+def digits(value: Any) -> Any:
     """A whole number as its digits."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -198,7 +202,7 @@ Reason = Annotated[
 ]
 """Why something failed: a text, or an object, which is kept as its JSON text."""
 
-Target = Annotated[Name, BeforeValidator(_digits, json_schema_input_type=str | int)]
+Target = Annotated[Name, BeforeValidator(digits, json_schema_input_type=str | int)]
 """What a task is about: a name, or a number, which is kept as its digits."""
 
 NOT_BOOLEAN = BeforeValidator(_no_boolean)

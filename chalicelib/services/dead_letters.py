@@ -18,7 +18,7 @@ Which: TypeAlias = DeadLetter | Message | int | str
 """A dead letter, the message that it was, or their id as a number or as digits."""
 
 REPLAYS_MAX = 100
-LABELS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}
+INDEX_KEYS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}
 
 
 def replay(dead_letter: Which) -> Message:
@@ -41,7 +41,7 @@ def replay_topic(topic: str, most: int = REPLAYS_MAX) -> Sequence[Replay]:
 
     Returns what became of each; as many as ``most``: there may be more. Raises ``InvalidInput``.
     """
-    wanted = JobQuery(Kind.MESSAGE, checks.topic(topic), LABELS_OF[False], descending=False)
+    wanted = JobQuery(Kind.MESSAGE, checks.topic(topic), INDEX_KEYS_OF[False], descending=False)
     cursor_page = installation.yard().lists.cursor_page(wanted, checks.whole("most", most, 1, REPLAYS_MAX))
     return [_replay(job.id) for job in cursor_page.jobs]
 
@@ -58,7 +58,7 @@ def list(  # noqa: A001  # fastify-mq's word for it
 
     Raises ``InvalidInput``.
     """
-    wanted = JobQuery(Kind.MESSAGE, checks.maybe_topic(topic), LABELS_OF[replayed])
+    wanted = JobQuery(Kind.MESSAGE, checks.maybe_topic(topic), INDEX_KEYS_OF[replayed])
     return page_of(installation.yard(), wanted, dead_letter_of, page=page, per_page=per_page, cursor=cursor)
 
 

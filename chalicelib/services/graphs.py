@@ -131,7 +131,7 @@ class Builder:
         key = made.reserve() if made is not None else idempotency_key
         yard = installation.yard()
         try:
-            return _record(yard, accept.accept(yard, self._order(key)))
+            return record_of(yard, accept.accept(yard, self._order(key)))
         except BaseException:
             if made is not None:
                 made.release()
@@ -173,7 +173,7 @@ def batch(
     given = {"then": then, "otherwise": otherwise, "always": always}
     told = {word: task_request(word, task) for word, task in given.items() if task is not None}
     yard = installation.yard()
-    return _record(
+    return record_of(
         yard,
         accept.accept(
             yard,
@@ -193,7 +193,7 @@ def get(graph: Which, *, counts: bool = False) -> Graph:
     To count reads every node; of a graph with more than 1,000 they are counted only if ``counts`` are asked for.
     """
     yard = installation.yard()
-    return _record(yard, commands.find(yard, _id(graph)), counts=counts)
+    return record_of(yard, commands.find(yard, _id(graph)), counts=counts)
 
 
 def nodes(graph: Which) -> Iterator[GraphNode]:
@@ -218,7 +218,7 @@ def cancel(graph: Which) -> Graph:
     One that is done stays as it is. Raises ``NotFound``.
     """
     yard = installation.yard()
-    return _record(yard, commands.cancel(yard, _id(graph)))
+    return record_of(yard, commands.cancel(yard, _id(graph)))
 
 
 def retry(graph: Which) -> Graph:
@@ -227,7 +227,7 @@ def retry(graph: Which) -> Graph:
     Raises ``NotFound``, and ``Conflict`` for one that is not done, that has succeeded, or that was compensated.
     """
     yard = installation.yard()
-    return _record(yard, commands.retry(yard, _id(graph)))
+    return record_of(yard, commands.retry(yard, _id(graph)))
 
 
 def mermaid(graph: Which) -> str:
@@ -237,6 +237,25 @@ def mermaid(graph: Which) -> str:
 
 
 # -- as they are told, here and over HTTP -------------------------------------------------------------
+
+
+def record_of(yard: Yard, graph: store.Graph, *, counts: bool = False) -> Graph:
+    """A graph as it stands; a large one is counted only if ``counts`` are asked for."""
+    return Graph(
+        id=graph.id,
+        name=graph.name,
+        status=graph.state,
+        on_failure=graph.on_failure,
+        size=graph.size,
+        counts=counts_of(yard, graph, asked=counts),
+        stopped_by=graph.stopped_by,
+        compensated=graph.compensated,
+        trace_id=graph.trace_id,
+        user_id=graph.created_by,
+        created_at=moment_of(graph.created_at_ms),
+        updated_at=moment_of(graph.updated_at_ms),
+        completed_at=maybe_moment_of(graph.completed_at_ms),
+    )
 
 
 def nodes_of(yard: Yard, graph: store.Graph, numbers: Sequence[int]) -> list[GraphNode]:
@@ -276,24 +295,6 @@ def _status(graph: store.Graph, record: object) -> str:
     if record is not None:
         return REMOVED
     return SKIPPED if graph.state.final else BLOCKED
-
-
-def _record(yard: Yard, graph: store.Graph, *, counts: bool = False) -> Graph:
-    return Graph(
-        id=graph.id,
-        name=graph.name,
-        status=graph.state,
-        on_failure=graph.on_failure,
-        size=graph.size,
-        counts=counts_of(yard, graph, asked=counts),
-        stopped_by=graph.stopped_by,
-        compensated=graph.compensated,
-        trace_id=graph.trace_id,
-        user_id=graph.created_by,
-        created_at=moment_of(graph.created_at_ms),
-        updated_at=moment_of(graph.updated_at_ms),
-        completed_at=maybe_moment_of(graph.completed_at_ms),
-    )
 
 
 def _id(graph: Which) -> int:

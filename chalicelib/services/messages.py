@@ -36,7 +36,7 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
-from chalicelib.services.once import Once
+from chalicelib.services.once import key_of, take_back, taken_back
 from chalicelib.services.records import Message, Page, message_of
 from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import Status, states_of
@@ -101,11 +101,8 @@ def publish(
     )
     yard = installation.yard()
     new_job = _new_job(wanted)
-    try:
+    with taken_back(wanted):
         return _published(yard, new_job, publishing.publish(yard, new_job))
-    except BaseException:
-        _take_back(wanted)
-        raise
 
 
 def publish_many(wanted: Iterable[NewMessage]) -> Sequence[Message | TaskyardError]:
@@ -230,8 +227,6 @@ def list(  # noqa: A001  # fastify-mq's word for it
 
 
 def _new_job(wanted: NewMessage) -> NewJob:
-    if wanted.once is not None and wanted.idempotency_key is not None:
-        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
     tries = wanted.max_retries
     return NewJob(
         kind=Kind.MESSAGE,
@@ -242,7 +237,7 @@ def _new_job(wanted: NewMessage) -> NewJob:
         due_at_ms=None if wanted.execute_at is None else checks.at_ms("execute_at", wanted.execute_at),
         max_attempts=None if tries is None else max(1, checks.whole("max_retries", tries, 0, ATTEMPTS_MAX)),
         trace_id=checks.maybe_name("trace_id", wanted.trace_id),
-        idempotency_key=_key(wanted),
+        idempotency_key=key_of(wanted),
         first_wins=wanted.once is not None,
     )
 
@@ -261,20 +256,8 @@ def _published_or_error(
 ) -> Message | TaskyardError:
     if isinstance(outcome, Job):
         return _published(yard, new_job, outcome)
-    _take_back(wanted)
+    take_back(wanted)
     return outcome
-
-
-def _take_back(wanted: NewMessage) -> None:
-    """Nothing was published: its name may be used again."""
-    if wanted.once is not None:
-        Once(wanted.once, wanted.within).release()
-
-
-def _key(wanted: NewMessage) -> str | None:
-    if wanted.once is not None:
-        return Once(checks.name("once", wanted.once), wanted.within).reserve()
-    return checks.maybe_name("idempotency_key", wanted.idempotency_key)
 
 
 def _published(yard: Yard, new_job: NewJob, job: Job) -> Message:

@@ -1,4 +1,7 @@
-"""What the services answer. Times are aware, in UTC; ids are numbers."""
+"""The records that the services return, and that HTTP shows in its words: each job is told of here alone.
+
+Times are aware, in UTC; ids are numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from chalicelib.core.states import State
 from chalicelib.core.trace import TraceEvent as StoredEvent
 from chalicelib.engine.handlers.declare import DEFAULT_SCRIPT
 from chalicelib.services.words import STATUS_OF, TRACE_EVENT_OF, Status, TraceEventType, retry_count_of
-from chalicelib.store.payloads import PayloadStore
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -272,16 +274,6 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
     )
 
 
-def context_of(payloads: PayloadStore, job: Job, body: Mapping[str, Any], *, in_list: bool = False) -> Any:
-    """A task's context as it is now: that of its body, unless another has replaced it since.
-
-    For a list none is read that is kept elsewhere than in the record or its body.
-    """
-    if job.context is None and job.context_at is None:
-        return body.get("context")
-    return payloads.context(job) if job.context is not None or not in_list else None
-
-
 def trace_event_of(story: Story, event: StoredEvent) -> TraceEvent:
     """An event of a message's story."""
     return TraceEvent(
@@ -297,6 +289,11 @@ def trace_event_of(story: Story, event: StoredEvent) -> TraceEvent:
 def moment_of(at_ms: int) -> datetime:
     """A time of the ledger, in milliseconds since 1970, as an aware one."""
     return EPOCH + at_ms * MILLISECOND
+
+
+def ms_of(moment: datetime) -> int:
+    """The same time in milliseconds since 1970 again."""
+    return (moment - EPOCH) // MILLISECOND
 
 
 def maybe_moment_of(at_ms: int | None) -> datetime | None:

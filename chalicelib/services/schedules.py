@@ -109,7 +109,7 @@ def create(name: str, *, or_replace: bool = False, **definition: Unpack[Definiti
         raise _one_thing(None)
     yard = installation.yard()
     schedule = commands.new(yard, name=name, **fields)
-    return _record((commands.save if or_replace else commands.create)(yard, schedule))
+    return record_of((commands.save if or_replace else commands.create)(yard, schedule))
 
 
 def update(schedule: Which, **changes: Unpack[Definition]) -> Schedule:
@@ -122,28 +122,28 @@ def update(schedule: Which, **changes: Unpack[Definition]) -> Schedule:
     if fields.keys() & TIMES:
         fields = {**dict.fromkeys(TIMES), **fields}
     changed = commands.change(installation.yard(), _name(schedule), lambda seen: rules.checked(replace(seen, **fields)))
-    return _record(changed)
+    return record_of(changed)
 
 
 def get(schedule: Which) -> Schedule:
     """A schedule as it stands. Raises ``NotFound``."""
-    return _record(commands.find(installation.yard(), _name(schedule)))
+    return record_of(commands.find(installation.yard(), _name(schedule)))
 
 
 def list(*, after: str = "", most: int = 100) -> Sequence[Schedule]:  # noqa: A001  # as in the other services
     """The first ``most`` (1 to 1,000) schedules whose names come after ``after``, in their order."""
     most = checks.whole("most", most, 1, AT_ONCE_MAX)
-    return [_record(each) for each in installation.yard().schedules.after(checks.text("after", after), most)]
+    return [record_of(each) for each in installation.yard().schedules.after(checks.text("after", after), most)]
 
 
 def pause(schedule: Which) -> Schedule:
     """Make no more of its slots, until it is resumed. Raises ``NotFound``."""
-    return _record(commands.pause(installation.yard(), _name(schedule)))
+    return record_of(commands.pause(installation.yard(), _name(schedule)))
 
 
 def resume(schedule: Which) -> Schedule:
     """Go on with the slots from now on; those of the meantime are skipped. Raises ``NotFound``."""
-    return _record(commands.resume(installation.yard(), _name(schedule)))
+    return record_of(commands.resume(installation.yard(), _name(schedule)))
 
 
 def run_now(schedule: Which) -> int:
@@ -178,7 +178,7 @@ def history(schedule: Which, most: int = 100, *, before: datetime | None = None)
     most = checks.whole("most", most, 1, AT_ONCE_MAX)
     position = None if before is None else f"{checks.at_ms('before', before):013d}"
     yard = installation.yard()
-    return [_run(each) for each in commands.history(yard, commands.find(yard, _name(schedule)), position, most)]
+    return [run_of(each) for each in commands.history(yard, commands.find(yard, _name(schedule)), position, most)]
 
 
 def _fields(given: Definition) -> dict[str, Any]:
@@ -236,7 +236,8 @@ def _name(schedule: Which) -> str:
     return schedule.name if isinstance(schedule, Schedule) else checks.name("name", schedule)
 
 
-def _record(schedule: rules.Schedule) -> Schedule:
+def record_of(schedule: rules.Schedule) -> Schedule:
+    """A schedule as it is shown."""
     work = without_secrets(schedule.work)
     return Schedule(
         name=schedule.name,
@@ -262,7 +263,8 @@ def _record(schedule: rules.Schedule) -> Schedule:
     )
 
 
-def _run(run: commands.Run) -> Run:
+def run_of(run: commands.Run) -> Run:
+    """What became of a slot, as it is shown."""
     item = run.item
     return Run(
         at=moment_of(item.at_ms),

@@ -12,18 +12,13 @@ all its attempts create one task between them; see ``messages.publish``.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
-from chalicelib.core.documents import jsonable
-from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, Unavailable
+from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.ids import parse_job_id
-from chalicelib.core.job import MANUAL, Job
-from chalicelib.core.lanes import priority_of
-from chalicelib.core.retry import Backoff
+from chalicelib.core.job import Job
 from chalicelib.core.signature import secret_in, verify
 from chalicelib.core.states import Kind, State
 from chalicelib.engine import logbook
@@ -31,160 +26,33 @@ from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.commands import complete as completing
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion
-from chalicelib.engine.commands.run_now import run_now
-from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish import bulk, publish
-from chalicelib.engine.worker import console
-from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.run import running_here
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation, task_orders
-from chalicelib.services.current import at_work
 from chalicelib.services.lists import page_of
-from chalicelib.services.once import Once
-from chalicelib.services.records import ConsoleLine, LogEntry, Page, Task, context_of, moment_of, task_of
+from chalicelib.services.records import Page, Task
+from chalicelib.services.task_creation import NewTask as NewTask
+from chalicelib.services.task_creation import create as create
+from chalicelib.services.task_creation import create_many as create_many
 from chalicelib.services.task_lists import SORT_KEYS, Span, TaskFilters, page_of_one, task_query
-from chalicelib.services.task_orders import NextTask
+from chalicelib.services.task_orders import NextTask as NextTask
+from chalicelib.services.task_records import Which, detailed, id_of, listed, whole
 from chalicelib.services.task_statistics import statistics as statistics
+from chalicelib.services.task_waiting import TaskCanceled as TaskCanceled
+from chalicelib.services.task_waiting import TaskFailed as TaskFailed
+from chalicelib.services.task_waiting import TaskUnfinished as TaskUnfinished
+from chalicelib.services.task_waiting import wait_complete as wait_complete
 from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX
-
-Which: TypeAlias = Task | int | str
-"""A task, or its id as a number or as digits."""
-
-POLL_INTERVAL_MS = 1_000  # fastify-task's pollInterval
-POLL_TIMES = 20  # fastify-task's maxPollTimes
-POLL_INTERVAL_MAX_MS = 3_600_000
-POLL_TIMES_MAX = 1_000_000
-
-
-class TaskFailed(Conflict):
-    """The task that was waited for has failed."""
-
-
-class TaskCanceled(Conflict):
-    """The task that was waited for was canceled."""
-
-
-class TaskUnfinished(Unavailable):
-    """The task that was waited for is not done yet."""
 
 
 class WrongSignature(TaskyardError):
     """A task with a secret was told something without the signature that belongs to it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
-    """A task to be created; see ``create`` for what its fields mean."""
-
-    type: str
-    target_id: str
-    target_type: str
-    input: Any = None
-    user_id: str | None = None
-    runner_type: str = MANUAL
-    delay_s: float = 0
-    script_name: str | None = None
-    options: Mapping[str, Any] | None = None
-    context: Mapping[str, Any] | None = None
-    priority: int | str = 0
-    max_retries: int | None = None
-    backoff: Backoff | str | bool | Mapping[str, Any] | None = None
-    timeout_ms: int | None = None
-    parent: Which | None = None
-    next: NextTask | Mapping[str, Any] | None = None
-    remove_on_complete: bool = False
-    idempotency_key: str | None = None
-    once: str | None = None
-    within: Context | None = None
-
-
-def create(
-    type: str,  # noqa: A002  # every dialect's word for it
-    *,
-    target_id: str,
-    target_type: str,
-    input: Any = None,  # noqa: A002  # likewise
-    user_id: str | None = None,
-    runner_type: str = MANUAL,
-    delay_s: float = 0,
-    script_name: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    context: Mapping[str, Any] | None = None,
-    priority: int | str = 0,
-    max_retries: int | None = None,
-    backoff: Backoff | str | bool | Mapping[str, Any] | None = None,
-    timeout_ms: int | None = None,
-    parent: Which | None = None,
-    next: NextTask | Mapping[str, Any] | None = None,  # noqa: A002  # fastify-task's word for it
-    remove_on_complete: bool = False,
-    idempotency_key: str | None = None,
-    once: str | None = None,
-    within: Context | None = None,
-) -> Task:
-    """Create a task and answer its record.
-
-    ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (default ``index``), or
-    ``manual``, completed by a person. ``input``: any value that JSON has a form for (docs/handlers.md). ``delay_s``
-    (0 to ten years): not before so many seconds from now. ``context``: kept with it; its ``secret`` is what
-    ``callback_with_signature`` and the like are signed with, and is never shown. ``priority``: larger
-    is sooner, -1000 to 1000, or low, normal, medium, high or critical. ``max_retries`` (0 to 99), ``backoff`` and
-    ``timeout_ms`` (of an attempt, or of the wait of a parked task; 0: none) default to those of the handler; the
-    backoff may be one of kue's forms, too: ``True`` (``delay_s`` again before each retry),
-    ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
-    ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
-    ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
-    ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
-
-    Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
-    ``Unavailable`` when AWS does not answer (the task may or may not be created).
-    """
-    wanted = NewTask(
-        type=type,
-        target_id=target_id,
-        target_type=target_type,
-        input=input,
-        user_id=user_id,
-        runner_type=runner_type,
-        delay_s=delay_s,
-        script_name=script_name,
-        options=options,
-        context=context,
-        priority=priority,
-        max_retries=max_retries,
-        backoff=backoff,
-        timeout_ms=timeout_ms,
-        parent=parent,
-        next=next,
-        remove_on_complete=remove_on_complete,
-        idempotency_key=idempotency_key,
-        once=once,
-        within=within,
-    )
-    yard = installation.yard()
-    new_job = _new_job(wanted)
-    try:
-        return _record(yard, publish.publish(yard, new_job))
-    except BaseException:
-        _take_back(wanted)
-        raise
-
-
-def create_many(wanted: Iterable[NewTask]) -> Sequence[Task | TaskyardError]:
-    """Create many tasks in few calls; returns, in order, each one's record or why it was not accepted."""
-    yard = installation.yard()
-    tasks = [*wanted]
-    new_jobs = [_new_job_or_error(each) for each in tasks]
-    outcomes = bulk.publish_many(yard, new_jobs)
-    return [_created_or_error(yard, *each) for each in zip(tasks, new_jobs, outcomes, strict=True)]
-
-
 def detail(task: Which) -> Task:
     """A task as it stands now, with its log, what its polls found and its handler printed. Raises ``NotFound``."""
     yard = installation.yard()
-    job = _find(yard, task)
-    polls = tuple({**found, "time": moment_of(found["time"])} for found in yard.job_details.poll_results(job))
-    return replace(_record(yard, job), poll_results=polls, log=_log(yard, job), console=_console(yard, job))
+    return detailed(yard, _find(yard, task))
 
 
 def list(  # noqa: A001  # fastify-task's word for it
@@ -236,11 +104,9 @@ def list(  # noqa: A001  # fastify-task's word for it
         size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
         found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
         bodies = yard.payloads.bodies(found.jobs)
-        items = [_listed(yard, job, bodies[job.id]) for job in found.jobs]
+        items = [listed(yard, job, bodies[job.id]) for job in found.jobs]
         return Page(items=items, total_count=found.total, total_is_exact=True, next_cursor=None)
-    return page_of(
-        yard, wanted, lambda job, body: _listed(yard, job, body), page=page, per_page=per_page, cursor=cursor
-    )
+    return page_of(yard, wanted, lambda job, body: listed(yard, job, body), page=page, per_page=per_page, cursor=cursor)
 
 
 def complete(
@@ -263,7 +129,7 @@ def complete(
     remark = task_orders.maybe_text("msg", msg)
     completion = Completion(success=status == State.SUCCESS, output=output, error=error, msg=remark, user=user)
     yard = installation.yard()
-    return _record(yard, completing.complete(yard, _id(task), completion))
+    return whole(yard, completing.complete(yard, id_of(task), completion))
 
 
 def cancel(task: Which) -> Task:
@@ -272,7 +138,7 @@ def cancel(task: Which) -> Task:
     A running handler learns of it at its next progress call or heartbeat.
     """
     yard = installation.yard()
-    return _record(yard, lifecycle.cancel(yard, _id(task), Kind.TASK))
+    return whole(yard, lifecycle.cancel(yard, id_of(task), Kind.TASK))
 
 
 def cancel_matching(*, target_id: str, target_type: str, type: str) -> int:  # noqa: A002  # every dialect's word
@@ -292,7 +158,7 @@ def delete(task: Which, *, force: bool = False) -> None:
     once its run is over. Raises ``NotFound``, and without ``force`` ``Conflict`` for a task that is not done.
     """
     chosen = task_orders.flag("force", force)
-    lifecycle.delete(installation.yard(), _id(task), Kind.TASK, force=chosen)
+    lifecycle.delete(installation.yard(), id_of(task), Kind.TASK, force=chosen)
 
 
 def promote(task: Which) -> Task:
@@ -301,7 +167,7 @@ def promote(task: Which) -> Task:
     Raises ``NotFound``, and ``Conflict`` for a task that is not pending.
     """
     yard = installation.yard()
-    return _record(yard, lifecycle.promote(yard, _id(task), Kind.TASK))
+    return whole(yard, lifecycle.promote(yard, id_of(task), Kind.TASK))
 
 
 def retry(task: Which) -> Task:
@@ -310,7 +176,7 @@ def retry(task: Which) -> Task:
     Raises ``NotFound``, and ``Conflict`` for a task in another state.
     """
     yard = installation.yard()
-    return _record(yard, lifecycle.retry(yard, _id(task), Kind.TASK))
+    return whole(yard, lifecycle.retry(yard, id_of(task), Kind.TASK))
 
 
 def retry_many(tasks: Sequence[Which]) -> Sequence[Task | TaskyardError]:
@@ -349,7 +215,7 @@ def callback(
     checked, text = task_orders.code(code), task_orders.maybe_text("message", message)
     user = checks.maybe_name("user_id", user_id)
     yard = installation.yard()
-    return _record(yard, completing.callback(yard, _id(task), checked, data, text, user))
+    return whole(yard, completing.callback(yard, id_of(task), checked, data, text, user))
 
 
 def callback_with_signature(
@@ -374,7 +240,7 @@ def process_next(task: Which, result: str) -> Task:
     """
     text = checks.text("result", result)
     yard = installation.yard()
-    return _record(yard, completing.process_next(yard, _id(task), text))
+    return whole(yard, completing.process_next(yard, id_of(task), text))
 
 
 def process_next_with_signature(task: Which, signature: str | None, result: str) -> Task:
@@ -383,31 +249,6 @@ def process_next_with_signature(task: Which, signature: str | None, result: str)
     Raises ``WrongSignature``, too.
     """
     return process_next(_signed(task, signature, result), result)
-
-
-def wait_complete(
-    task: Which,
-    poll_interval_ms: int = POLL_INTERVAL_MS,
-    max_poll_times: int = POLL_TIMES,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Any:
-    """The output of a task, once it is done; a pending one that a handler runs is run here, at once.
-
-    It looks ``max_poll_times`` times (1 to 1,000,000), with ``poll_interval_ms`` (0 to an hour) between two looks.
-    Raises ``TaskFailed``, ``TaskCanceled`` and ``TaskUnfinished``, and ``NotFound`` for a task that was removed.
-    """
-    interval_ms = checks.whole("poll_interval_ms", poll_interval_ms, 0, POLL_INTERVAL_MAX_MS)
-    looks = checks.whole("max_poll_times", max_poll_times, 1, POLL_TIMES_MAX)
-    yard, job_id = installation.yard(), _id(task)
-    with at_work(yard):
-        job = run_now(yard, job_id)
-    for _ in range(looks - 1):
-        if job.state.terminal:
-            break
-        sleep(interval_ms / 1_000)
-        job = lifecycle.find(yard, job_id, Kind.TASK)
-    return _outcome(yard, job)
 
 
 def runner(going_on: Callable[[], bool] = lambda: True) -> Mapping[str, int]:
@@ -444,98 +285,8 @@ def reset_all(*, stale_only: bool = False, before: datetime | None = None) -> in
     return lifecycle.reset_running(yard, frozenset(running_here), begun_by_ms)
 
 
-def _new_job(wanted: NewTask) -> NewJob:
-    if wanted.once is not None and wanted.idempotency_key is not None:
-        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
-    return NewJob(
-        kind=Kind.TASK,
-        type=checks.name("type", wanted.type),
-        input=jsonable(wanted.input, "input"),
-        options=task_orders.maybe_document("options", wanted.options),
-        context=task_orders.context(wanted.context),
-        priority=priority_of(wanted.priority),
-        delay_ms=task_orders.delay_ms(wanted.delay_s) or None,
-        max_attempts=None if wanted.max_retries is None else task_orders.attempts(wanted.max_retries),
-        timeout_ms=task_orders.timeout_ms(wanted.timeout_ms),
-        backoff=task_orders.backoff(wanted.backoff, wanted.delay_s),
-        runner=task_orders.runner(wanted.runner_type),
-        script=task_orders.script(wanted.script_name),
-        target_id=checks.name("target_id", wanted.target_id),
-        target_type=checks.name("target_type", wanted.target_type),
-        parent_id=None if wanted.parent is None else _id(wanted.parent),
-        created_by=checks.maybe_name("user_id", wanted.user_id),
-        remove_on_complete=task_orders.flag("remove_on_complete", wanted.remove_on_complete),
-        next=None if wanted.next is None else task_orders.next_request(wanted.next),
-        idempotency_key=_key(wanted),
-        first_wins=wanted.once is not None,
-    )
-
-
-def _new_job_or_error(wanted: NewTask) -> NewJob | TaskyardError:
-    if not isinstance(wanted, NewTask):
-        return InvalidInput("this is no task to be created", expected="a NewTask", got=type(wanted).__name__)
-    try:
-        return _new_job(wanted)
-    except TaskyardError as error:
-        return error
-
-
-def _key(wanted: NewTask) -> str | None:
-    if wanted.once is not None:
-        return Once(checks.name("once", wanted.once), wanted.within).reserve()
-    return checks.maybe_name("idempotency_key", wanted.idempotency_key)
-
-
-def _take_back(wanted: NewTask) -> None:
-    """Nothing was created: its name may be used again."""
-    if wanted.once is not None:
-        Once(wanted.once, wanted.within).release()
-
-
-def _created_or_error(
-    yard: Yard, wanted: NewTask, asked: NewJob | TaskyardError, outcome: Job | TaskyardError
-) -> Task | TaskyardError:
-    """The record of what was created: its body as asked for, under ``once`` perhaps an earlier one's."""
-    if isinstance(asked, TaskyardError):
-        return asked
-    if isinstance(outcome, TaskyardError):
-        _take_back(wanted)
-        return outcome
-    if asked.first_wins:
-        return _record(yard, outcome)
-    body = {"input": asked.input, "options": asked.options, "context": asked.context, "next": asked.next}
-    return _listed(yard, outcome, body)
-
-
 def _find(yard: Yard, task: Which) -> Job:
-    return lifecycle.find(yard, _id(task), Kind.TASK)
-
-
-def _id(task: Which) -> int:
-    return task.id if isinstance(task, Task) else checks.job_id(task, "task")
-
-
-def _record(yard: Yard, job: Job) -> Task:
-    body = yard.payloads.body(job)
-    return task_of(job, body, context_of(yard.payloads, job, body), yard.payloads.output(job))
-
-
-def _listed(yard: Yard, job: Job, body: Mapping[str, Any] | None) -> Task:
-    """A task with what its record and its ``body`` hold."""
-    context = context_of(yard.payloads, job, body or {}, in_list=True)
-    return task_of(job, body, context, yard.payloads.inline_output(job))
-
-
-def _log(yard: Yard, job: Job) -> tuple[LogEntry, ...]:
-    entries = logbook.read(yard, job.id)
-    return tuple(LogEntry(time=moment_of(e.time_ms), message=e.message, data=e.data) for e in entries)
-
-
-def _console(yard: Yard, job: Job) -> tuple[ConsoleLine, ...]:
-    return tuple(
-        ConsoleLine(time=moment_of(line.time_ms), attempt=line.attempt, source=line.source, text=line.text)
-        for line in console.read(yard, job)
-    )
+    return lifecycle.find(yard, id_of(task), Kind.TASK)
 
 
 def _retried(task: Which) -> Task | TaskyardError:
@@ -557,19 +308,6 @@ def _signed(task: Which, signature: str | None, told: Any) -> int:
             expected="HMAC-SHA256 with the secret of the task's context, in hex",
         )
     return job.id
-
-
-def _outcome(yard: Yard, job: Job) -> Any:
-    told = f"task {job.id} ({job.type})"
-    match job.state:
-        case State.SUCCESS:
-            return yard.payloads.output(job)
-        case State.FAILED:
-            reason = "no reason was given" if job.error is None else f"{job.error.type}: {job.error.message}"
-            raise TaskFailed(f"{told} has failed: {reason}")
-        case State.CANCELED:
-            raise TaskCanceled(f"{told} was canceled")
-    raise TaskUnfinished(f"{told} is not done yet", expected="success", got=job.state.value, remedy="wait for longer")
 
 
 def _state(given: State | str) -> State:

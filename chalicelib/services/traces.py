@@ -21,11 +21,10 @@ def get(trace_id: str) -> tuple[TraceEvent, ...]:
 
     Of more than 1,000 messages with one trace id, the first 1,000 are told of. Raises ``NotFound``.
     """
-    stories = with_trace(installation.yard(), checks.name("trace_id", trace_id))
-    if not stories:
+    told = events_of(installation.yard(), checks.name("trace_id", trace_id))
+    if not told:
         raise NotFound("there is no trace with this id", field="trace_id", got=trace_id)
-    told = [(event, story) for story in stories for event in story.events]
-    return tuple(trace_event_of(story, event) for event, story in sorted(told, key=lambda entry: entry[0].at_ms))
+    return told
 
 
 def list(  # noqa: A001  # fastify-mq's word for it
@@ -46,6 +45,12 @@ def list(  # noqa: A001  # fastify-mq's word for it
         for each in newest_first(story for story in stories if wanted.type in (None, story.type))
     )
     return (each for each in told if backoff_from in (None, each.event))
+
+
+def events_of(yard: Yard, trace_id: str) -> tuple[TraceEvent, ...]:
+    """What ``get`` returns; nothing where there is no such trace."""
+    told = [(event, story) for story in with_trace(yard, trace_id) for event in story.events]
+    return tuple(trace_event_of(story, event) for event, story in sorted(told, key=lambda entry: entry[0].at_ms))
 
 
 def _windows(yard: Yard, wanted: JobQuery) -> Iterator[Sequence[Story]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.api import paging
 from chalicelib.api.mq.listing import MessageQuery
-from chalicelib.api.paging import Cursor
+from chalicelib.core import cursors
+from chalicelib.core.cursors import Cursor
 from chalicelib.services.task_lists import SORT_KEYS
 from chalicelib.store import job_lists
 from tests.support.mq import dead_letter, problem, publish
@@ -206,7 +206,7 @@ class TestWhatIsNoCursor:
         cursor = cursor_of(api, "/mq/message/list", topic=topic, perPage=1)
         written = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         position = f"{api.clock.ms:013d}-{int(records[1]['id']):016d}"
-        assert written[paging.CHECK_BYTES :] == f'["{position}",2,true]'.encode()
+        assert written[cursors.CHECK_BYTES :] == f'["{position}",2,true]'.encode()
 
     @pytest.mark.parametrize("path", LISTS)
     def test_either_a_page_or_a_cursor(self, api: Service, path: str) -> None:

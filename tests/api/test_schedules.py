@@ -9,7 +9,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from chalicelib.api.schedules import ScheduledTask, router
+from chalicelib.api.schedules.definitions import ScheduledTask
+from chalicelib.api.schedules.routes import router
 from chalicelib.engine.clock.schedules import keep_declared
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.handlers.registry import Registry

@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.api.mq import dead_letters, listing, queues, traces
-from chalicelib.api.paging import Cursor, Paging
+from chalicelib.api.paging import Paging
 from chalicelib.api.tasks import listing as tasks_listing
+from chalicelib.core.cursors import Cursor
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent

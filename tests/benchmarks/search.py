@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from chalicelib.api.paging import Cursor
 from chalicelib.api.tasks import listing
+from chalicelib.core.cursors import Cursor
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.yard import Yard

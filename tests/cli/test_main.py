@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from click.testing import CliRunner, Result
 
-from chalicelib.api.schedules import ScheduleBody
+from chalicelib.api.schedules.definitions import ScheduleBody
 from chalicelib.cli import http_client
 from chalicelib.cli.main import main
 from chalicelib.services.serendipity_orders import ApplicationOrder

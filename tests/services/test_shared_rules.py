@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from chalicelib.api import paging
-from chalicelib.api import schedules as api_schedules
 from chalicelib.api.mq import locks, messages, records, settling
+from chalicelib.api.schedules import definitions
+from chalicelib.api.schedules import records as schedule_records
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.naming import is_name
 from chalicelib.core.schedules import NAME_MAX_CHARS
@@ -44,7 +45,6 @@ LINES = [
 
 
 def test_the_words_are_those_of_the_api() -> None:
-    assert records.STATUS_OF == words.STATUS_OF
     assert records.EVENT_OF == words.TRACE_EVENT_OF
     assert {status: words.states_of(status) for status in words.Status} == records.STATES_OF
 
@@ -64,18 +64,18 @@ def test_the_limits_are_those_of_the_api() -> None:
 
 @pytest.mark.parametrize("text", [*LINES, "x" * 128, "x" * 129, "\U0001f600" * 128])
 def test_names_of_schedules_are_judged_as_by_the_api(text: str) -> None:
-    assert _api_takes(api_schedules.ScheduleName, text) == is_name(text, NAME_MAX_CHARS)
+    assert _api_takes(definitions.ScheduleName, text) == is_name(text, NAME_MAX_CHARS)
 
 
 def test_a_schedule_is_said_and_shown_in_the_same_parts() -> None:
     api_words = {"tz": "timezone"}
     said = {api_words.get(name, name) for name in schedules.Definition.__annotations__}
-    assert said == api_schedules.ScheduleBody.model_fields.keys() - {"name"}
+    assert said == definitions.ScheduleBody.model_fields.keys() - {"name"}
     shown = {api_words.get(field.name, field.name) for field in fields(schedules.Schedule)}
-    assert shown == api_schedules.ScheduleRecord.model_fields.keys()
-    task = {to_camel(name) for name in api_schedules.ScheduledTask.model_fields}
+    assert shown == schedule_records.ScheduleRecord.model_fields.keys()
+    task = {to_camel(name) for name in definitions.ScheduledTask.model_fields}
     assert task == task_orders.WORDS.keys()
-    message = {to_camel(name) for name in api_schedules.ScheduledMessage.model_fields}
+    message = {to_camel(name) for name in definitions.ScheduledMessage.model_fields}
     assert message == set(schedules.MESSAGE_FIELDS)
 
 

@@ -8,18 +8,18 @@ from pydantic import Field, model_validator
 
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
-from chalicelib.api.shapes import FASTIFY, iso, job_id_of
+from chalicelib.api.shapes import FASTIFY, ShownId, ShownTime, job_id_of
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
-from chalicelib.core.states import Kind, State
+from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic, either
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
-from chalicelib.services.words import retry_count_of
+from chalicelib.services.dead_letters import INDEX_KEYS_OF
+from chalicelib.services.records import dead_letter_of
 from chalicelib.store.job_lists import JobQuery
-from chalicelib.store.ledger import REPLAYED
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -62,8 +62,8 @@ class ReplayPath(ApiModel):
 class DeadLetter(AnswerModel):
     """A message that used up its deliveries."""
 
-    id: str
-    original_id: str
+    id: ShownId
+    original_id: ShownId
     topic: str
     payload: Any
     error_message: str | None
@@ -71,10 +71,10 @@ class DeadLetter(AnswerModel):
     retry_count: int
     trace_id: str
     replayed: bool
-    replayed_at: str | None
-    replayed_as: str | None = Field(description="The message that the replay made")
-    created_at: str = Field(description="When it became a dead letter")
-    updated_at: str
+    replayed_at: ShownTime | None
+    replayed_as: ShownId | None = Field(description="The message that the replay made")
+    created_at: ShownTime = Field(description="When it became a dead letter")
+    updated_at: ShownTime
 
 
 class DeadLetterPage(ListAnswer):
@@ -110,10 +110,9 @@ class TopicReplay(AnswerModel):
 @router.get("/mq/dlq/list", scope="dlq")
 def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
     """List dead letters, the newest message first."""
-    index_keys = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False: (State.FAILED.value,)}[query.replayed]
-    page = listed(yard.lists, JobQuery(Kind.MESSAGE, query.topic, index_keys), query)
+    page = listed(yard.lists, JobQuery(Kind.MESSAGE, query.topic, INDEX_KEYS_OF[query.replayed]), query)
     bodies = bodies_of(yard.payloads, page.jobs)
-    letters = [_dead_letter(job, bodies[job.id]) for job in page.jobs]
+    letters = [DeadLetter.model_validate(dead_letter_of(job, bodies[job.id])) for job in page.jobs]
     return DeadLetterPage(
         page_data=letters, total_count=page.total, total_is_exact=page.exact, next_cursor=page.next_cursor
     )
@@ -169,28 +168,10 @@ def _replay_result(yard: Yard, text: str) -> ReplayResult:
 
 
 def _replay_topic(yard: Yard, topic: str) -> TopicReplay:
-    wanted = JobQuery(Kind.MESSAGE, topic, (State.FAILED.value,), descending=False)
+    wanted = JobQuery(Kind.MESSAGE, topic, INDEX_KEYS_OF[False], descending=False)
     letters = yard.lists.cursor_page(wanted, REPLAYS_MAX)
     results = [_replay_result(yard, str(job.id)) for job in letters.jobs]
     replayed = sum(result.success for result in results)
     return TopicReplay(
         replayed=replayed, failed=len(results) - replayed, has_more=letters.next is not None, results=results
-    )
-
-
-def _dead_letter(job: Job, body: dict[str, Any] | None) -> DeadLetter:
-    return DeadLetter(
-        id=str(job.id),
-        original_id=str(job.id),
-        topic=job.type,
-        payload=(body or {}).get("input"),
-        error_message=job.error.message if job.error else None,
-        cause=job.cause,
-        retry_count=retry_count_of(job),
-        trace_id=job.trace_id,
-        replayed=job.replayed_at_ms is not None,
-        replayed_at=iso(job.replayed_at_ms),
-        replayed_as=str(job.replayed_as) if job.replayed_as is not None else None,
-        created_at=iso(job.completed_at_ms) or "",
-        updated_at=iso(job.updated_at_ms) or "",
     )

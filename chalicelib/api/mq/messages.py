@@ -17,7 +17,7 @@ from chalicelib.api.entries import (
     require_service,
 )
 from chalicelib.api.mq.locks import LockTimeout
-from chalicelib.api.mq.records import MessageRecord, PolledMessage, polled_record, record
+from chalicelib.api.mq.records import MessageRecord, PolledMessage, listed, polled_record
 from chalicelib.api.shapes import FASTIFY, Moment, idempotency_key_of, to_ms
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
@@ -105,9 +105,7 @@ class PublishResults(AnswerModel):
 )
 def publish_message(yard: Yard, body: PublishBody, caller: Caller) -> MessageRecord:
     """Publish a message."""
-    return record(
-        publish(yard, _new_job(body, idempotency_key_of(body.idempotency_key, caller.headers))), body.payload, body.meta
-    )
+    return _record(publish(yard, _new_job(body, idempotency_key_of(body.idempotency_key, caller.headers))), body)
 
 
 @router.post(
@@ -161,7 +159,11 @@ def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMe
 def _published(entry: PublishBody | Unreadable, outcome: Job | TaskyardError) -> PublishResult:
     if isinstance(outcome, TaskyardError) or isinstance(entry, Unreadable):
         return PublishResult(success=False, error=str(outcome))
-    return PublishResult(success=True, message=record(outcome, entry.payload, entry.meta))
+    return PublishResult(success=True, message=_record(outcome, entry))
+
+
+def _record(job: Job, body: PublishBody) -> MessageRecord:
+    return listed(job, {"input": body.payload, "options": body.meta})
 
 
 def _new_jobs(entries: Sequence[PublishBody | Unreadable], key: str | None) -> list[NewJob]:

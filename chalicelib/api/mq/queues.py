@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from chalicelib.api.mq.records import STATES_OF
-from chalicelib.api.paging import Cursor, cursor_in
+from chalicelib.api.paging import cursor_in
 from chalicelib.api.shapes import FASTIFY, Moment, to_ms
+from chalicelib.core.cursors import Cursor
 from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove_matching, unreplayed
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.http.models import AnswerModel, ApiModel, Topic
@@ -81,9 +82,7 @@ def queue_depth(yard: Yard, query: DepthQuery) -> Depth:
 
     Counted on the ledger's index up to 10,000; beyond that the counters answer, which the change stream moves.
     """
-    found = depth_of(yard, query.topic)
-    by_topic = dict(found.by_topic) if found.by_topic is not None else None
-    return Depth(depth=found.depth, is_exact=found.is_exact, by_topic=by_topic)
+    return Depth.model_validate(depth_of(yard, query.topic))
 
 
 @router.post("/mq/queue/cleanup", scope="dlq:manage")

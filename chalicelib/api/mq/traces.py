@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field
 
-from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_record
-from chalicelib.api.paging import Cursor, ListAnswer, Paging, cursor_in
+from chalicelib.api.mq.records import EVENT_OF, TraceRecord, trace_records
+from chalicelib.api.paging import ListAnswer, Paging, cursor_in
 from chalicelib.api.shapes import FASTIFY
+from chalicelib.core.cursors import Cursor
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.projections.stories import WINDOW, StoryEvent, newest_first, with_trace
+from chalicelib.engine.projections.stories import WINDOW, StoryEvent, newest_first
 from chalicelib.http.models import ApiModel, Id, Name, Topic
 from chalicelib.http.routes import Router
+from chalicelib.services.records import trace_event_of
+from chalicelib.services.traces import events_of
 from chalicelib.store.job_lists import STORY_INDEX_KEYS, JobQuery
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
 from chalicelib.store.ledger import DELETED_INDEX_KEYS, REPLAYED, position_of
@@ -134,11 +137,10 @@ def trace_by_path(yard: Yard, path: TracePath) -> list[TraceRecord]:
 
 
 def _story(yard: Yard, trace_id: str) -> list[TraceRecord]:
-    stories = with_trace(yard, trace_id)
-    if not stories:
+    told = events_of(yard, trace_id)
+    if not told:
         raise NotFound("there is no trace with this id", field="traceId", got=trace_id)
-    told = [(event, story) for story in stories for event in story.events]
-    return [trace_record(story, event) for event, story in sorted(told, key=lambda entry: entry[0].at_ms)]
+    return trace_records(told)
 
 
 @dataclass(slots=True)
@@ -242,7 +244,7 @@ def _is_of(query: EventQuery, story: Story) -> bool:
 
 def _page(query: EventQuery, told: list[StoryEvent], total: int, exact: bool, position: str | None) -> EventPage:
     return EventPage(
-        page_data=[trace_record(entry.story, entry.event) for entry in told],
+        page_data=trace_records(trace_event_of(entry.story, entry.event) for entry in told),
         total_count=total,
         total_is_exact=exact,
         next_cursor=None if position is None else Cursor(position, total, exact).to_text(query.filters),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from chalicelib.api.shapes import FASTIFY, idempotency_key_of, iso, job_id_of
+from chalicelib.api.shapes import FASTIFY, ShownId, ShownTime, idempotency_key_of, job_id_of
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.api.tasks.records import TaskBody, TaskQuery
 from chalicelib.core.errors import within
@@ -98,7 +98,7 @@ class NodesQuery(TaskQuery):
 class GraphRecord(AnswerModel):
     """A graph as it stands."""
 
-    id: str = Field(examples=["4096"])
+    id: ShownId = Field(examples=["4096"])
     name: str | None
     status: GraphState
     on_failure: OnFailure
@@ -110,9 +110,9 @@ class GraphRecord(AnswerModel):
     compensated: bool | None = Field(description="Whether its compensation has succeeded, once that is over")
     trace_id: str | None
     user_id: str | None
-    created_at: str
-    updated_at: str
-    completed_at: str | None
+    created_at: ShownTime
+    updated_at: ShownTime
+    completed_at: ShownTime | None
 
 
 class GraphNode(AnswerModel):
@@ -122,7 +122,7 @@ class GraphNode(AnswerModel):
     type: str
     after: list[str]
     status: str = Field(description="Its task's, or: blocked (it waits), skipped (it was not started), removed")
-    task_id: str | None = Field(description="null: it was not started")
+    task_id: ShownId | None = Field(description="null: it was not started")
     error: str | None
 
 
@@ -173,17 +173,7 @@ def graph_nodes(yard: Yard, query: NodesQuery) -> GraphNodes:
     first = (query.page - 1) * query.per_page
     numbers = range(min(first, graph.size), min(first + query.per_page, graph.size))
     return GraphNodes(
-        page_data=[
-            GraphNode(
-                name=node.name,
-                type=node.type,
-                after=list(node.after),
-                status=node.status,
-                task_id=None if node.task_id is None else str(node.task_id),
-                error=node.error,
-            )
-            for node in services.nodes_of(yard, graph, numbers)
-        ],
+        page_data=[GraphNode.model_validate(node) for node in services.nodes_of(yard, graph, numbers)],
         total_count=graph.size,
     )
 
@@ -234,18 +224,4 @@ def _common(body: GraphBody | BatchBody, caller: Caller) -> dict[str, Any]:
 
 
 def _record(yard: Yard, graph: Graph, *, counts: bool = False) -> GraphRecord:
-    return GraphRecord(
-        id=str(graph.id),
-        name=graph.name,
-        status=graph.state,
-        on_failure=graph.on_failure,
-        size=graph.size,
-        counts=services.counts_of(yard, graph, asked=counts),
-        stopped_by=graph.stopped_by,
-        compensated=graph.compensated,
-        trace_id=graph.trace_id,
-        user_id=graph.created_by,
-        created_at=str(iso(graph.created_at_ms)),
-        updated_at=str(iso(graph.updated_at_ms)),
-        completed_at=iso(graph.completed_at_ms),
-    )
+    return GraphRecord.model_validate(services.record_of(yard, graph, counts=counts))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from chalicelib.api.paging import ListAnswer, Listed, Paging, bodies_of, listed
+from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.shapes import FASTIFY, Moment, job_id_of, to_ms
 from chalicelib.api.tasks.records import (
     NO_TASK,
@@ -22,11 +22,12 @@ from chalicelib.api.tasks.records import (
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.states import Kind, State
-from chalicelib.engine import logbook
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
+from chalicelib.services.lists import Listed
 from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, TaskFilters, page_of_one, task_query
+from chalicelib.services.task_records import log_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -120,7 +121,7 @@ def list_tasks(yard: Yard, query: ListQuery) -> TaskPage:
 def task_log(yard: Yard, query: TaskQuery) -> TaskLog:
     """Show what was logged of one task."""
     job = lifecycle.find(yard, job_id_of(query.id, "task"), Kind.TASK)
-    return TaskLog(log=log_records(logbook.read(yard, job.id)))
+    return TaskLog(log=log_records(log_of(yard, job)))
 
 
 def _page(yard: Yard, query: ListQuery) -> Listed:

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from pydantic.alias_generators import to_camel
 
-from chalicelib.api.shapes import iso
+from chalicelib.api.shapes import ShownId, ShownTime, fields_of
+from chalicelib.core import trace
 from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job
-from chalicelib.core.signature import without_secret, without_secrets
 from chalicelib.core.states import State
-from chalicelib.engine import logbook
-from chalicelib.engine.handlers.declare import DEFAULT_SCRIPT
-from chalicelib.engine.worker import console
 from chalicelib.http.exchange import ANSWER_MAX_BYTES, json_text
 from chalicelib.http.models import AnswerModel, ApiModel, Id
 from chalicelib.logger import logger
-from chalicelib.services.records import context_of
+from chalicelib.services import task_records
+from chalicelib.services.records import LogEntry, Task, ms_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
-    from chalicelib.store.job_details import LogEntry
 
 LISTS = ("poll_results", "log", "console")
 LARGE = ("input", "output", "context", "options", "next", *LISTS)
@@ -90,7 +87,7 @@ class LogRecord(AnswerModel):
 
     data: Any
     message: str | None
-    time: str
+    time: ShownTime
 
 
 class ConsoleRecord(AnswerModel):
@@ -99,13 +96,13 @@ class ConsoleRecord(AnswerModel):
     attempt: int = Field(description="In which run, from 1")
     source: str = Field(description="stdout, stderr or log")
     text: str
-    time: str
+    time: ShownTime
 
 
 class TaskRecord(AnswerModel):
     """A task as it stands."""
 
-    id: str = Field(examples=["1024"])
+    id: ShownId = Field(examples=["1024"])
     type: str
     script_name: str
     target_id: str | None
@@ -128,7 +125,7 @@ class TaskRecord(AnswerModel):
     poll_count: int = Field(description="How often it was polled since it was created or retried")
     poll_results: list[Any] | None = Field(description="What the polls found, oldest first; null in lists")
     timeout: int | None
-    parent_task_id: str | None
+    parent_task_id: ShownId | None
     remove_on_complete: bool = Field(description="It is deleted once it has succeeded")
     next: Any = Field(description="The task that its success creates, without secrets")
     trace_id: str
@@ -136,14 +133,14 @@ class TaskRecord(AnswerModel):
     created_user_id: str | None
     completed_user_id: str | None
     schedule: str | None = Field(description="The schedule that made it")
-    slot_time: str | None = Field(description="For which of its times; null: by request")
-    graph_id: str | None = Field(description="The graph of which it is a node")
+    slot_time: ShownTime | None = Field(description="For which of its times; null: by request")
+    graph_id: ShownId | None = Field(description="The graph of which it is a node")
     node: str | None = Field(description="The name that it has there")
-    start_time: str | None = Field(description="Not before this time")
-    started_at: str | None = Field(description="When its first attempt began")
-    completed_at: str | None
-    created_at: str
-    updated_at: str
+    start_time: ShownTime | None = Field(description="Not before this time")
+    started_at: ShownTime | None = Field(description="When its first attempt began")
+    completed_at: ShownTime | None
+    created_at: ShownTime
+    updated_at: ShownTime
     omitted: list[str] = Field(
         default_factory=list,
         description="The fields whose values could not be read, and those that did not fit into one answer (6 MB), "
@@ -162,14 +159,24 @@ class TaskDetail(TaskRecord):
 
 def whole_record(yard: Yard, job: Job) -> TaskRecord:
     """All of a task but its log and what its handler printed."""
-    return TaskRecord(**_fitting(_whole(yard, job)))
+    left_out = LeftOut()
+    fields = _fields(yard, job, task_records.whole(yard, job, left_out.unless_read))
+    polls = _poll_results(task_records.poll_results(yard, job))
+    return TaskRecord(**_fitting({**fields, "poll_results": polls, "omitted": left_out.names}))
 
 
 def detail_record(yard: Yard, job: Job) -> TaskDetail:
     """All of a task. Its log is at ``options.logs``, too, where users of fastify-task look for it."""
-    fields, log = _whole(yard, job), log_records(logbook.read(yard, job.id))
-    options = {**(fields["options"] or {}), "logs": log} if log else fields["options"]
-    return TaskDetail(**_fitting({**fields, "options": options, "log": log, "console": _console(yard, job)}))
+    left_out = LeftOut()
+    task = task_records.detailed(yard, job, left_out.unless_read)
+    fields, log = _fields(yard, job, task), log_records(task.log or ())
+    lists = {
+        "poll_results": _poll_results(task.poll_results or ()),
+        "log": log,
+        "console": [ConsoleRecord.model_validate(line) for line in task.console or ()],
+    }
+    options = {**(task.options or {}), "logs": log} if log else task.options
+    return TaskDetail(**_fitting({**fields, "options": options, **lists, "omitted": left_out.names}))
 
 
 def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskRecord:
@@ -177,40 +184,18 @@ def listed_record(yard: Yard, job: Job, body: dict[str, Any] | None) -> TaskReco
 
     Without a body its fields are null and named.
     """
-    left_out = LeftOut([] if body is not None else _of_body(job))
-    content = body or {}
-    context = left_out.unless_read(("context",), lambda: context_of(yard.payloads, job, content, in_list=True))
-    output = left_out.unless_read(("output",), lambda: yard.payloads.inline_output(job))
-    fields = _fields(yard, job, content, context, output)
+    left_out = LeftOut([] if body is not None else task_records.fields_in_body(job))
+    fields = _fields(yard, job, task_records.listed(yard, job, body, left_out.unless_read))
     return TaskRecord(**fields, poll_results=None, omitted=[to_camel(name) for name in left_out.names])
 
 
-def log_records(entries: list[LogEntry]) -> list[LogRecord]:
+def log_records(entries: Sequence[LogEntry]) -> list[LogRecord]:
     """A log, as it is shown."""
-    return [LogRecord(data=entry.data, message=entry.message, time=iso(entry.time_ms) or "") for entry in entries]
+    return [LogRecord.model_validate(entry) for entry in entries]
 
 
-def _console(yard: Yard, job: Job) -> list[ConsoleRecord]:
-    return [
-        ConsoleRecord(attempt=line.attempt, source=line.source, text=line.text, time=iso(line.time_ms) or "")
-        for line in console.read(yard, job)
-    ]
-
-
-def _of_body(job: Job) -> list[str]:
-    """The fields that a task's body tells: its context only until another has replaced it."""
-    replaced = job.context is not None or job.context_at is not None
-    return ["input", "options", "next", *([] if replaced else ["context"])]
-
-
-def _whole(yard: Yard, job: Job) -> dict[str, Any]:
-    left_out = LeftOut()
-    body = left_out.unless_read(_of_body(job), lambda: yard.payloads.body(job)) or {}
-    context = left_out.unless_read(("context",), lambda: context_of(yard.payloads, job, body))
-    output = left_out.unless_read(("output",), lambda: yard.payloads.output(job))
-    fields = {**_fields(yard, job, body, context, output), "omitted": left_out.names}
-    polls = yard.job_details.poll_results(job) if job.poll_count else []
-    return {**fields, "poll_results": [{**found, "time": iso(found["time"])} for found in polls]}
+def _poll_results(polls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**found, "time": trace.iso(ms_of(found["time"]))} for found in polls]
 
 
 def _fitting(fields: dict[str, Any]) -> dict[str, Any]:
@@ -233,49 +218,12 @@ def _sent_bytes(value: Any) -> int:
     return len(json.dumps(json_text(value)))  # Lambda sends an answer as a text within JSON
 
 
-def _fields(yard: Yard, job: Job, body: dict[str, Any], context: Any, output: Any) -> dict[str, Any]:
-    progress = job.progress
+def _fields(yard: Yard, job: Job, task: Task) -> dict[str, Any]:
+    """The fields of a task but its lists, by what they are called here."""
     return {
-        "id": str(job.id),
-        "type": job.type,
-        "script_name": job.script or DEFAULT_SCRIPT,
-        "target_id": job.target_id,
-        "target_type": job.target_type,
-        "runner_type": job.runner,
-        "status": job.state,
-        "progress": 100.0 if job.state is State.SUCCESS else progress.percent if progress else 0.0,
-        "progress_detail": TaskProgress(current=progress.current, total=progress.total, message=progress.message)
-        if progress
-        else None,
-        "msg": job.msg if job.msg is not None else progress.message if progress else None,
-        "input": body.get("input"),
-        "output": output,
-        "error": TaskError(type=job.error.type, message=job.error.message, where=job.error.where)
-        if job.error
-        else None,
-        "cause": job.cause,
-        "context": without_secret(context),
-        "options": body.get("options"),
-        "next": without_secrets(body.get("next")),
-        "priority": job.priority,
-        "max_retries": job.max_attempts - 1,
-        "retry_count": job.retries,
-        "attempts": job.attempts,
-        "poll_count": job.poll_count,
-        "timeout": job.timeout_ms,
-        "parent_task_id": str(job.parent_id) if job.parent_id is not None else None,
-        "remove_on_complete": job.remove_on_complete,
-        "trace_id": job.trace_id,
+        **{name: value for name, value in fields_of(task).items() if name not in LISTS},
+        "progress_detail": job.progress,
+        "timeout": task.timeout_ms,
+        "parent_task_id": task.parent_id,
         "recoverable": job.lease_expired(yard.now_ms()),
-        "created_user_id": job.created_by,
-        "completed_user_id": job.completed_by,
-        "schedule": job.schedule,
-        "slot_time": iso(job.slot_at_ms),
-        "graph_id": None if job.graph is None else str(job.graph),
-        "node": job.node,
-        "start_time": iso(job.start_at_ms),
-        "started_at": iso(job.first_started_at_ms),
-        "completed_at": iso(job.completed_at_ms),
-        "created_at": iso(job.created_at_ms) or "",
-        "updated_at": iso(job.updated_at_ms) or "",
     }

@@ -1,0 +1,175 @@
+"""Creating tasks: ``tasks.create`` and ``tasks.create_many``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.core.documents import jsonable
+from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.lanes import priority_of
+from chalicelib.core.retry import Backoff
+from chalicelib.core.states import Kind
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish import bulk, publish
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.yard import Yard
+from chalicelib.services import checks, installation, task_orders
+from chalicelib.services.once import key_of, take_back, taken_back
+from chalicelib.services.records import Task
+from chalicelib.services.task_orders import NextTask
+from chalicelib.services.task_records import Which, id_of, listed, whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTask:
+    """A task to be created; see ``create`` for what its fields mean."""
+
+    type: str
+    target_id: str
+    target_type: str
+    input: Any = None
+    user_id: str | None = None
+    runner_type: str = MANUAL
+    delay_s: float = 0
+    script_name: str | None = None
+    options: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] | None = None
+    priority: int | str = 0
+    max_retries: int | None = None
+    backoff: Backoff | str | bool | Mapping[str, Any] | None = None
+    timeout_ms: int | None = None
+    parent: Which | None = None
+    next: NextTask | Mapping[str, Any] | None = None
+    remove_on_complete: bool = False
+    idempotency_key: str | None = None
+    once: str | None = None
+    within: Context | None = None
+
+
+def create(
+    type: str,  # noqa: A002  # every dialect's word for it
+    *,
+    target_id: str,
+    target_type: str,
+    input: Any = None,  # noqa: A002  # likewise
+    user_id: str | None = None,
+    runner_type: str = MANUAL,
+    delay_s: float = 0,
+    script_name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    context: Mapping[str, Any] | None = None,
+    priority: int | str = 0,
+    max_retries: int | None = None,
+    backoff: Backoff | str | bool | Mapping[str, Any] | None = None,
+    timeout_ms: int | None = None,
+    parent: Which | None = None,
+    next: NextTask | Mapping[str, Any] | None = None,  # noqa: A002  # fastify-task's word for it
+    remove_on_complete: bool = False,
+    idempotency_key: str | None = None,
+    once: str | None = None,
+    within: Context | None = None,
+) -> Task:
+    """Create a task and answer its record.
+
+    ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (default ``index``), or
+    ``manual``, completed by a person. ``input``: any value that JSON has a form for (docs/handlers.md). ``delay_s``
+    (0 to ten years): not before so many seconds from now. ``context``: kept with it; its ``secret`` is what
+    ``callback_with_signature`` and the like are signed with, and is never shown. ``priority``: larger
+    is sooner, -1000 to 1000, or low, normal, medium, high or critical. ``max_retries`` (0 to 99), ``backoff`` and
+    ``timeout_ms`` (of an attempt, or of the wait of a parked task; 0: none) default to those of the handler; the
+    backoff may be one of kue's forms, too: ``True`` (``delay_s`` again before each retry),
+    ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
+    ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
+    ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
+    ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
+
+    Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
+    ``Unavailable`` when AWS does not answer (the task may or may not be created).
+    """
+    wanted = NewTask(
+        type=type,
+        target_id=target_id,
+        target_type=target_type,
+        input=input,
+        user_id=user_id,
+        runner_type=runner_type,
+        delay_s=delay_s,
+        script_name=script_name,
+        options=options,
+        context=context,
+        priority=priority,
+        max_retries=max_retries,
+        backoff=backoff,
+        timeout_ms=timeout_ms,
+        parent=parent,
+        next=next,
+        remove_on_complete=remove_on_complete,
+        idempotency_key=idempotency_key,
+        once=once,
+        within=within,
+    )
+    yard = installation.yard()
+    new_job = _new_job(wanted)
+    with taken_back(wanted):
+        return whole(yard, publish.publish(yard, new_job))
+
+
+def create_many(wanted: Iterable[NewTask]) -> Sequence[Task | TaskyardError]:
+    """Create many tasks in few calls; returns, in order, each one's record or why it was not accepted."""
+    yard = installation.yard()
+    tasks = [*wanted]
+    new_jobs = [_new_job_or_error(each) for each in tasks]
+    outcomes = bulk.publish_many(yard, new_jobs)
+    return [_created_or_error(yard, *each) for each in zip(tasks, new_jobs, outcomes, strict=True)]
+
+
+def _new_job(wanted: NewTask) -> NewJob:
+    return NewJob(
+        kind=Kind.TASK,
+        type=checks.name("type", wanted.type),
+        input=jsonable(wanted.input, "input"),
+        options=task_orders.maybe_document("options", wanted.options),
+        context=task_orders.context(wanted.context),
+        priority=priority_of(wanted.priority),
+        delay_ms=task_orders.delay_ms(wanted.delay_s) or None,
+        max_attempts=None if wanted.max_retries is None else task_orders.attempts(wanted.max_retries),
+        timeout_ms=task_orders.timeout_ms(wanted.timeout_ms),
+        backoff=task_orders.backoff(wanted.backoff, wanted.delay_s),
+        runner=task_orders.runner(wanted.runner_type),
+        script=task_orders.script(wanted.script_name),
+        target_id=checks.name("target_id", wanted.target_id),
+        target_type=checks.name("target_type", wanted.target_type),
+        parent_id=None if wanted.parent is None else id_of(wanted.parent),
+        created_by=checks.maybe_name("user_id", wanted.user_id),
+        remove_on_complete=task_orders.flag("remove_on_complete", wanted.remove_on_complete),
+        next=None if wanted.next is None else task_orders.next_request(wanted.next),
+        idempotency_key=key_of(wanted),
+        first_wins=wanted.once is not None,
+    )
+
+
+def _new_job_or_error(wanted: NewTask) -> NewJob | TaskyardError:
+    if not isinstance(wanted, NewTask):
+        return InvalidInput("this is no task to be created", expected="a NewTask", got=type(wanted).__name__)
+    try:
+        return _new_job(wanted)
+    except TaskyardError as error:
+        return error
+
+
+def _created_or_error(
+    yard: Yard, wanted: NewTask, asked: NewJob | TaskyardError, outcome: Job | TaskyardError
+) -> Task | TaskyardError:
+    """The record of what was created: its body as asked for, under ``once`` perhaps an earlier one's."""
+    if isinstance(asked, TaskyardError):
+        return asked
+    if isinstance(outcome, TaskyardError):
+        take_back(wanted)
+        return outcome
+    if asked.first_wins:
+        return whole(yard, outcome)
+    body = {"input": asked.input, "options": asked.options, "context": asked.context, "next": asked.next}
+    return listed(yard, outcome, body)
