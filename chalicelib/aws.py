@@ -1,7 +1,8 @@
 """The one place that makes AWS clients: every call has a bounded time and bounded, adaptive retries.
 
 botocore is used without boto3 around it: the clients are the same, and a cold start is some 20 ms shorter. What is
-called all the time goes a leaner way (``chalicelib/lean``), unless ``TASKYARD_AWS_CLIENT`` is ``boto3``.
+called all the time goes a leaner way (``chalicelib/lean``), unless ``TASKYARD_AWS_CLIENT`` is ``boto3``; most of
+botocore is loaded by what goes another way, when that is called first.
 Endpoints and credentials come from the standard variables (``AWS_ENDPOINT_URL`` for an emulator).
 
 A request that somebody waits for has a budget beside: within ``answering_within`` no try of a call begins that might
@@ -18,16 +19,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import botocore.session
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib import settings
 from chalicelib.clocks import TIMEKEEPERS, ledger_clock
+from chalicelib.lean.access import credentials
 from chalicelib.lean.client import LeanClient
 from chalicelib.lean.services import SERVICES
+
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 CONNECT_TIMEOUT_S = 2
 READ_TIMEOUT_S = 5  # beyond the 2 s for which a poll lets SQS hold a ReceiveMessage
@@ -104,8 +107,15 @@ def _no_wait_too_late(call_s: float, response: Any, caught_exception: Any, **_: 
 
 
 @lru_cache(maxsize=1)
-def _session() -> botocore.session.Session:
-    return botocore.session.get_session()
+def _session() -> Session:
+    from botocore.session import get_session
+
+    return get_session()
+
+
+def has_credentials() -> bool:
+    """Whether anything here says who this process is to AWS."""
+    return credentials(_session) is not None
 
 
 @lru_cache(maxsize=16)
@@ -126,7 +136,7 @@ def client(
     if service not in SERVICES or settings.current().aws_client == "boto3":
         return whole()
     lean = LeanClient(
-        _session(),
+        _session,
         SERVICES[service],
         settings.current().region,
         ledger_clock,
@@ -137,7 +147,7 @@ def client(
         connections=POOL_CONNECTIONS,
         socket_options=KEPT_ALIVE,
     )
-    _watch(lean.events, lean.event_name, limits)
+    _watch(lean.events, service, limits)
     return lean
 
 
@@ -156,6 +166,8 @@ class Limits:
 
 
 def _botocore_client(service: str, limits: Limits) -> Any:
+    from botocore.config import Config
+
     made = _session().create_client(
         service,
         region_name=settings.current().region,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import random
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,21 +17,30 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock, patch
 
 import botocore.auth
+import botocore.session
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
+    ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
     NoCredentialsError,
     ReadTimeoutError,
     SSLError,
 )
+from botocore.hooks import HierarchicalEmitter
+from botocore.model import ServiceId
+from botocore.retries.standard import register_retry_handler
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -38,8 +50,12 @@ from hypothesis import strategies as st
 from chalicelib import aws, settings
 from chalicelib.clocks import ledger_clock, wall_clock_ms
 from chalicelib.lean import client as lean
+from chalicelib.lean.access import BOTOCORES, Access, by_environment, user_agent
 from chalicelib.lean.client import LeanClient
-from chalicelib.lean.services import SERVICES, endpoint_of
+from chalicelib.lean.configured import by_botocore
+from chalicelib.lean.events import Events
+from chalicelib.lean.retries import CODES, Retries
+from chalicelib.lean.services import SERVICES
 from chalicelib.lean.signing import TIMESTAMP, Signer
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
@@ -115,12 +131,50 @@ REFUSED = answer(
     {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "Item": {"a": {"S": "b"}}}, 400
 )
 BROKEN = answer({}, 500)
-CUT_OFF = (0, {}, b"")
+CUT_OFF: tuple[int, dict[str, str], bytes] = (0, {}, b"")
 
 
 def get(client: LeanClient | None = None) -> dict[str, object]:
     found: dict[str, object] = (client or aws.client("dynamodb")).get_item(TableName="t", Key={"job": {"N": "1"}})
     return found
+
+
+@pytest.fixture(params=[True, False], ids=["botocore's events", "own events"])
+def events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls as they go where somebody else may follow them, as in every test, and where nobody does."""
+    if not request.param:
+        monkeypatch.setattr(lean, "events_for", lambda _: Events())
+
+
+# -- what is loaded -----------------------------------------------------------------------------------
+
+
+HEAVY = {"botocore.client", "botocore.session", "botocore.utils", "dateutil", "email.parser", "http.client", "urllib3"}
+CALLING = """
+import json, sys
+import app
+from chalicelib import aws
+ask = {"TableName": "t", "Key": {"job": {"N": "1"}}}
+aws.client("sqs")
+client = aws.client("dynamodb")
+try:
+    client.get_item(**ask)
+except aws.FAILURES as error:
+    print(aws.code_of(error))
+print(json.dumps([client.get_item(**ask)["Item"], client.events.__class__.__name__]))
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_app_its_clients_and_their_calls_load_little_of_botocore_and_no_urllib3() -> None:
+    """Nor do answers that are errors, nor another try after a wait."""
+    with serving(REFUSED, THROTTLED, FOUND) as service:
+        code, found, loaded = subprocess.check_output([sys.executable, "-c", CALLING], text=True).splitlines()
+        assert code == "ConditionalCheckFailedException"
+        assert json.loads(found) == [{"job": {"N": "1"}}, "Events"]
+        assert len(service.requests) == 3
+    assert HEAVY & set(json.loads(loaded)) == set()
+    assert {module for module in json.loads(loaded) if module.startswith(("pydantic.", "boto3."))} == set()
 
 
 # -- what is sent -------------------------------------------------------------------------------------
@@ -150,6 +204,7 @@ def test_signatures_are_botocores(body: bytes, token: str | None, at_s: int, url
 signed_by_botocore: Callable[..., None] = getattr(SigV4Auth.add_auth, "__wrapped__", SigV4Auth.add_auth)
 
 
+@pytest.mark.usefixtures("events")
 def test_a_call_is_its_json_and_connections_are_kept() -> None:
     with serving(FOUND) as service:
         client = aws.client("dynamodb")
@@ -189,6 +244,7 @@ def test_after_a_fork_connections_are_not_shared() -> None:
 # -- what comes back ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("events")
 def test_an_error_is_told_with_its_code_and_what_is_beside_it() -> None:
     with serving(REFUSED) as service, pytest.raises(ClientError) as refused:
         get()
@@ -230,6 +286,7 @@ def test_what_may_pass_is_tried_again_after_a_wait(first: tuple[int, dict[str, s
         assert all(0 <= wait_s <= 2**number for number, wait_s in enumerate(waits))
 
 
+@pytest.mark.usefixtures("events")
 def test_four_tries_are_the_most() -> None:
     with serving(THROTTLED) as service, pytest.raises(ClientError, match="ThrottlingException"):
         get()
@@ -249,6 +306,7 @@ def test_a_process_that_fails_all_the_time_stops_repeating() -> None:
         assert len(service.requests) < 50 * aws.ATTEMPTS
 
 
+@pytest.mark.usefixtures("events")
 def test_no_try_begins_that_would_end_too_late() -> None:
     budget_s = aws.CONNECT_TIMEOUT_S + aws.READ_TIMEOUT_S - 1
     with serving(BROKEN) as service, aws.answering_within(budget_s), pytest.raises(aws.OutOfTime):
@@ -256,6 +314,7 @@ def test_no_try_begins_that_would_end_too_late() -> None:
     assert service.requests == []
 
 
+@pytest.mark.usefixtures("events")
 def test_a_clock_that_is_wrong_is_set_and_the_call_signed_anew() -> None:
     """AWS refuses a signature that is more than five minutes off."""
     late = answer({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "expired"}, 400)
@@ -274,6 +333,66 @@ def test_a_signature_that_is_wrong_for_good_is_an_error() -> None:
     with serving(wrong) as service, pytest.raises(ClientError, match="InvalidSignatureException"):
         get()
     assert len(service.requests) == 1
+
+
+@given(
+    outcomes=st.lists(
+        st.sampled_from(
+            [
+                (200, None, None),
+                (400, "ValidationException", None),
+                (400, "ConditionalCheckFailedException", None),
+                *((400, code, None) for code in sorted(CODES)),
+                *((status, "InternalFailure", None) for status in (500, 501, 502, 503, 504)),
+                (0, "", ConnectTimeoutError(endpoint_url="x")),
+                (0, "", ReadTimeoutError(endpoint_url="x")),
+                (0, "", ConnectionClosedError(endpoint_url="x")),
+                (0, "", EndpointConnectionError(endpoint_url="x")),
+                (0, "", HTTPClientError(error="x")),
+                (0, "", SSLError(endpoint_url="x", error=ssl.SSLError())),
+                (0, "", aws.OutOfTime()),
+                (0, "", ValueError()),
+            ]
+        ),
+        min_size=1,
+        max_size=200,
+    ),
+    attempts=st.integers(1, 5),
+)
+def test_what_is_tried_again_is_botocores_rule(
+    outcomes: list[tuple[int, str | None, Exception | None]], attempts: int
+) -> None:
+    theirs: Any = HierarchicalEmitter()
+    ours: Any = Events()
+    model: Any = SimpleNamespace(service_name="sqs", service_id=ServiceId("SQS"))
+    client: Any = SimpleNamespace(meta=SimpleNamespace(events=theirs, service_model=model))
+    register_retry_handler(client, attempts)
+    Retries(attempts).watch(ours, "sqs")
+    delays: list[list[Any]] = [[], []]
+    for events, told in zip((theirs, ours), delays, strict=True):
+        number, context = 1, dict[str, Any]()
+        for status, code, error in outcomes:
+            http = SimpleNamespace(status_code=status, headers={})
+            response = None if error else (http, {"Error": {"Code": code}} if code else {})
+            with patch.object(random, "uniform", lambda _, most: most):
+                answers = events.emit(
+                    "needs-retry.sqs.SendMessage",
+                    response=response,
+                    caught_exception=error,
+                    attempts=number,
+                    operation=lean.Operation("SendMessage", model),
+                    request_dict={"context": context},
+                    endpoint=None,
+                )
+            told.append(answers[0][1])
+            if answers[0][1] is not None:
+                number += 1
+                continue
+            if error is None:
+                events.emit("after-call.sqs.SendMessage", http_response=http, parsed={}, model=None, context=context)
+            number, context = 1, {}
+    assert [delay is None for delay in delays[0]] == [delay is None for delay in delays[1]]
+    assert all(theirs <= ours <= 20 for theirs, ours in zip(*delays, strict=True) if ours is not None)
 
 
 # -- connections --------------------------------------------------------------------------------------
@@ -330,26 +449,114 @@ def self_signed(path: Path) -> Iterator[str]:
 # -- whom it calls, and as whom -----------------------------------------------------------------------
 
 
+KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def told_by_botocore(service: str, region: str, variables: dict[str, str]) -> Access:
+    """What botocore finds out, if these are the only variables."""
+    with patch.dict(os.environ, variables, clear=True):
+        return by_botocore(SERVICES[service], region, botocore.session.get_session())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_endpoints_are_botocores_in_every_region(service: str) -> None:
+    loader = botocore.session.get_session().get_component("data_loader")
+    partitions = loader.load_data("partitions")
+    rules = EndpointProvider(loader.load_service_model(service, "endpoint-rule-set-1"), partitions)
+    regions = [region for partition in partitions["partitions"] for region in partition["regions"]]
+    found = {region: by_environment(SERVICES[service], region, KEYS) for region in regions}
+    for region, access in found.items():
+        theirs = rules.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False).url
+        assert access is None or access.url == f"{theirs}/"
+    unknown = {region for region, access in found.items() if access is None}
+    prefixes = ("aws-", "cn-", "eusc-", "eu-isoe-", "us-gov-", "us-iso-", "us-isob-", "us-isof-")
+    assert unknown == {region for region in regions if region.startswith(prefixes)}
+
+
 @pytest.mark.parametrize(
-    ("service", "region", "url"),
+    "variables",
     [
-        ("dynamodb", "eu-west-1", "https://dynamodb.eu-west-1.amazonaws.com/"),
-        ("sqs", "us-east-1", "https://sqs.us-east-1.amazonaws.com/"),
-        ("sqs", "cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn/"),
+        {},
+        {"AWS_SESSION_TOKEN": "token"},
+        {"AWS_ENDPOINT_URL": "http://all.example:1"},
+        {"AWS_ENDPOINT_URL": "http://all.example:1", "AWS_ENDPOINT_URL_SQS": "http://sqs.example:2/base"},
+        {"AWS_CA_BUNDLE": "/a.pem", "REQUESTS_CA_BUNDLE": "/b.pem"},
+        {"REQUESTS_CA_BUNDLE": "/b.pem"},
+        {"AWS_ACCOUNT_ID": "123456789012", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11"},
+    ],
+    ids=lambda variables: " ".join(variables) or "keys",
+)
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_environment_alone_is_read_as_botocore_reads_it(
+    service: str, variables: dict[str, str], tmp_path: Path
+) -> None:
+    variables = {**KEYS, **variables, "HOME": str(tmp_path)}
+    with patch.dict(os.environ, variables, clear=True):
+        access = by_environment(SERVICES[service], "eu-west-1", os.environ)
+        assert user_agent() == botocore.session.get_session().user_agent()
+    theirs = told_by_botocore(service, "eu-west-1", variables)
+    assert access is not None
+    assert (access.url, access.verify) == (theirs.url, theirs.verify)
+    ours, frozen = access.credentials.get_frozen_credentials(), theirs.credentials.get_frozen_credentials()
+    assert (ours.access_key, ours.secret_key, ours.token) == tuple(frozen)[:3]
+    assert "secret" not in repr(access)
+    assert not access.proxies
+    assert not theirs.proxies
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"AWS_SECRET_ACCESS_KEY": ""},
+        *({name: "x"} for name in BOTOCORES),
+        {"HTTPS_PROXY": "http://proxy.example"},
+        {"no_proxy": "localhost"},
+    ],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_where_more_has_a_say_botocore_is_asked(variables: dict[str, str], tmp_path: Path) -> None:
+    alone = {**KEYS, "HOME": str(tmp_path)}
+    with patch.dict(os.environ, {**alone, **variables}, clear=True):
+        assert by_environment(SERVICES["sqs"], "eu-west-1", os.environ) is None
+    with patch.dict(os.environ, alone, clear=True):
+        assert by_environment(SERVICES["sqs"], "eu-west-1", os.environ) is not None
+        (tmp_path / ".aws").mkdir()
+        assert by_environment(SERVICES["sqs"], "eu-west-1", os.environ) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "region", "url"),
+    [
+        ({}, "cn-north-1", "https://sqs.cn-north-1.amazonaws.com.cn/"),
+        ({"AWS_USE_FIPS_ENDPOINT": "true"}, "us-east-1", "https://sqs-fips.us-east-1.amazonaws.com/"),
+        ({"AWS_USE_DUALSTACK_ENDPOINT": "true"}, "us-east-1", "https://sqs.us-east-1.api.aws/"),
+        ({"AWS_ENDPOINT_URL": "http://a.example"}, "us-east-1", "http://a.example/"),
     ],
 )
-def test_endpoints_are_botocores(service: str, region: str, url: str) -> None:
-    forget_clients()
-    with environment(CREDENTIALS):
-        assert endpoint_of(aws._session(), SERVICES[service], region) == url
-        theirs = aws._session().create_client(service, region_name=region).meta.endpoint_url
-    assert f"{theirs}/" == url
+def test_botocore_is_asked_by_its_rules(variables: dict[str, str], region: str, url: str) -> None:
+    assert told_by_botocore("sqs", region, {**KEYS, **variables}).url == url
 
 
-def test_a_service_may_have_an_endpoint_of_its_own() -> None:
-    with at("http://all.example:1"), environment({"AWS_ENDPOINT_URL_SQS": "http://sqs.example:2/base"}):
-        assert endpoint_of(aws._session(), SERVICES["sqs"], "eu-west-1") == "http://sqs.example:2/base"
-        assert endpoint_of(aws._session(), SERVICES["dynamodb"], "eu-west-1") == "http://all.example:1/"
+def test_the_credentials_of_a_profile_sign(tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text("[other]\naws_access_key_id = OTHERS\naws_secret_access_key = secret\n")
+    profile = {"AWS_PROFILE": "other", "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials")}
+    with serving(FOUND) as service, environment({**profile, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}):
+        get()
+        assert " Credential=OTHERS/" in service.requests[0][0]["Authorization"]
+
+
+def test_a_proxy_is_gone_through() -> None:
+    with serving(FOUND) as service, environment({"AWS_ENDPOINT_URL": "http://aws.example", "HTTP_PROXY": service.url}):
+        assert "Item" in get()
+        assert service.requests[0][0]["Host"] == "aws.example"
+
+
+def test_lambda_is_told_whose_doing_a_call_is() -> None:
+    with serving(FOUND) as service:
+        get()
+        with environment({"AWS_LAMBDA_FUNCTION_NAME": "worker", "_X_AMZN_TRACE_ID": "Root=1-2;Self=é"}):
+            get()
+        assert [headers.get("X-Amzn-Trace-Id") for headers, _ in service.requests] == [None, "Root=1-2;Self=%C3%A9"]
 
 
 def test_without_credentials_nothing_is_sent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import time
@@ -11,26 +10,28 @@ from dataclasses import dataclass
 from functools import partial
 from time import sleep
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
 
-from botocore.awsrequest import AWSPreparedRequest, HeadersDict
 from botocore.exceptions import ClientError, NoCredentialsError
-from botocore.httpsession import URLLib3Session
-from botocore.model import ServiceId
-from botocore.retries.standard import register_retry_handler
-from botocore.session import Session
-from botocore.utils import get_environ_proxies
 
+from chalicelib.lean.access import Access, by_environment, user_agent
 from chalicelib.lean.answers import parsed
 from chalicelib.lean.connections import Connections
-from chalicelib.lean.services import Service, endpoint_of
+from chalicelib.lean.events import Events, events_for
+from chalicelib.lean.retries import Retries
+from chalicelib.lean.services import Service
 from chalicelib.lean.signing import Signer
+
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 NO_CLOCK_AGREES = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
 CLOCK_WAS_SET_MS = 1_000  # by more than this: another signature will do
 
 Told = tuple[Any, dict[str, Any]]  # the answer over HTTP, and what it says
+Send = Callable[[Mapping[str, str], bytes], Any]  # headers and a body to the answer over HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,14 @@ class Operation:
 class LeanClient:
     """A client of one service, for any number of threads.
 
-    ``whole`` makes botocore's client of it, with the same limits. The methods take and return what botocore's do, and
-    raise the same: ``ClientError`` with AWS's code, and botocore's errors of the connection.
+    ``session`` makes botocore's session, where that is needed, and ``whole`` botocore's client of the service, with the
+    same limits. The methods take and return what botocore's do, and raise the same: ``ClientError`` with AWS's code,
+    and botocore's errors of the connection.
     """
 
     def __init__(
         self,
-        session: Session,
+        session: Callable[[], Session],
         service: Service,
         region: str,
         now_ms: Callable[[], int],
@@ -67,20 +69,16 @@ class LeanClient:
         self._service, self._now_ms = service, now_ms
         self._make_whole = whole
         self._whole: Any = None
-        self._url = endpoint_of(session, service, region)
+        access = access_to(service, region, session)
+        self._url, self._credentials = access.url, access.credentials
         self._signer = Signer(self._url, service.signing_name, region)
-        self._agent = session.user_agent()
-        self._credentials = session.get_credentials()
-        limits = (connect_timeout_s, read_timeout_s), connections, socket_options
-        self._connect = connector(session, self._url, *limits)
+        self._agent = user_agent()
+        self._connect = connector(access, (connect_timeout_s, read_timeout_s), connections, socket_options)
         self._http = self._connect()
         self._process = os.getpid()
-        service_id = ServiceId(service.service_id)
-        self.event_name = service_id.hyphenize()
-        self._model = SimpleNamespace(service_name=service.name, service_id=service_id)
-        self.events = copy.copy(session.get_component("event_emitter"))
-        told: Any = SimpleNamespace(meta=SimpleNamespace(events=self.events, service_model=self._model))
-        register_retry_handler(told, attempts)
+        self._model = SimpleNamespace(service_name=service.name)
+        self.events = events_for(session)
+        Retries(attempts).watch(self.events, service.name)
 
     def __getattr__(self, name: str) -> Any:
         operation = self._service.operations.get(name)
@@ -111,7 +109,7 @@ class LeanClient:
         return document
 
     def _emit(self, event: str, of: Operation, **told: Any) -> list[Any]:
-        answers: list[Any] = self.events.emit(f"{event}.{self.event_name}.{of.name}", **told)
+        answers: list[Any] = self.events.emit(f"{event}.{self._service.name}.{of.name}", **told)
         return answers
 
     def _request(self, operation: Operation, parameters: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
@@ -123,6 +121,7 @@ class LeanClient:
                 "User-Agent": self._agent,
                 "X-Amz-Target": f"{self._service.target}.{operation.name}",
                 "Content-Type": CONTENT_TYPE,
+                **_lambdas_trace(),
             },
             "body": json.dumps(parameters, separators=(",", ":")).encode(),
             "context": context,
@@ -200,11 +199,10 @@ class LeanClient:
 
     def _sent(self, operation: Operation, headers: dict[str, str], body: bytes) -> Any:
         """What comes back over HTTP, or from somebody who stands before it."""
-        kept: Any = HeadersDict(headers)
-        prepared = AWSPreparedRequest("POST", self._url, kept, body, stream_output=False)
-        answers = self._emit("before-send", operation, request=prepared)
+        request = None if isinstance(self.events, Events) else prepared(self._url, headers, body)
+        answers = self._emit("before-send", operation, request=request)
         instead = next((http for _, http in answers if http is not None), None)
-        return instead or self._connection()(prepared, headers, body)
+        return instead or self._connection()(headers, body)
 
     def _connection(self) -> Any:
         """What sends for this process: after a fork, connections are not shared."""
@@ -213,26 +211,45 @@ class LeanClient:
         return self._http
 
 
+def _lambdas_trace() -> dict[str, str]:
+    """The header by which Lambda finds functions that call each other without end; as botocore sends it."""
+    trace_id = os.environ.get("_X_AMZN_TRACE_ID") if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None
+    return {"X-Amzn-Trace-Id": quote(trace_id, safe="-=;:+&[]{}\"',")} if trace_id else {}
+
+
 def _raised(error: Exception | None) -> NoReturn:
     assert error is not None  # noqa: S101 - there is an answer or an error
     raise error
 
 
-def connector(
-    session: Session, url: str, timeout: tuple[float, float], most: int, socket_options: Any
-) -> Callable[[], Callable[[Any, Mapping[str, str], bytes], Any]]:
+def access_to(service: Service, region: str, session: Callable[[], Session]) -> Access:
+    """How a service is called in ``region``; raises what botocore raises."""
+    if known := by_environment(service, region, os.environ):
+        return known
+    from chalicelib.lean.configured import by_botocore
+
+    return by_botocore(service, region, session())
+
+
+def prepared(url: str, headers: Mapping[str, str], body: bytes) -> Any:
+    """A request as botocore sends it, and as its events show it."""
+    from botocore.awsrequest import AWSPreparedRequest, HeadersDict
+
+    kept: Any = HeadersDict(headers)
+    return AWSPreparedRequest("POST", url, kept, body, stream_output=False)
+
+
+def connector(access: Access, timeout: tuple[float, float], most: int, socket_options: Any) -> Callable[[], Send]:
     """Makes what sends to an endpoint; where a proxy stands before it, by botocore's HTTP session."""
-    bundle = session.get_config_variable("ca_bundle")
-    verify: Any = os.environ.get("REQUESTS_CA_BUNDLE", True) if bundle is None else bundle
-    proxies = get_environ_proxies(url)
 
-    def direct() -> Callable[[Any, Mapping[str, str], bytes], Any]:
-        connections = Connections(url, verify, timeout, most, socket_options)
-        return lambda _prepared, headers, body: connections.send(headers, body)
+    def by_proxy() -> Send:
+        from botocore.httpsession import URLLib3Session
 
-    def by_proxy() -> Callable[[Any, Mapping[str, str], bytes], Any]:
         limits: dict[str, Any] = {"timeout": timeout, "max_pool_connections": most, "socket_options": socket_options}
-        http = URLLib3Session(verify, proxies, **limits)
-        return lambda prepared, _headers, _body: http.send(prepared)
+        http = URLLib3Session(access.verify, access.proxies, **limits)
+        return lambda headers, body: http.send(prepared(access.url, headers, body))
 
-    return by_proxy if proxies else direct
+    def direct() -> Send:
+        return Connections(access.url, access.verify, timeout, most, socket_options).send
+
+    return by_proxy if access.proxies else direct

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import botocore
 from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
@@ -20,12 +22,11 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from botocore.httpsession import get_cert_path
-from urllib3.util import wait_for_read
 
 BUFFER_BYTES = 65_536
 HEAD_MAX_BYTES = 65_536
 NO_BODY = (204, 304)
+PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class Connections:
 
     def __init__(self, url: str, verify: Any, timeout: tuple[float, float], most: int, socket_options: Any) -> None:
         parts = urlsplit(url)
-        self._url, self._host, self._port = url, parts.hostname or "", parts.port
+        self._url, self._host = url, parts.hostname or ""
+        self._port = parts.port or PORTS.get(parts.scheme, 80)
         self._start = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
         self._connect_s, self._read_s = timeout
         self._options = socket_options
-        self._certificates = get_cert_path(verify) if parts.scheme == "https" else None
+        self._verify = verify if parts.scheme == "https" else None
         self._kept: deque[_Connection] = deque(maxlen=most)
 
     def send(self, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -101,18 +103,12 @@ class Connections:
             raise EndpointConnectionError(endpoint_url=self._url, error=error) from error
 
     def _connected(self) -> socket.socket:
-        http = (
-            HTTPConnection(self._host, self._port, self._connect_s)
-            if self._certificates is None
-            else HTTPSConnection(
-                self._host, self._port, timeout=self._connect_s, context=_tls_context(self._certificates)
-            )
-        )
-        http.connect()
+        connected = socket.create_connection((self._host, self._port), self._connect_s)
         for option in self._options:
-            http.sock.setsockopt(*option)
-        connected: socket.socket = http.sock
-        return connected
+            connected.setsockopt(*option)
+        if self._verify is None:
+            return connected
+        return _tls_context(self._verify).wrap_socket(connected, server_hostname=self._host)
 
 
 class _Connection:
@@ -137,7 +133,7 @@ class _Connection:
 
     def is_dropped(self) -> bool:
         """Whether there is something to read, which is but the end, before anything was asked."""
-        return wait_for_read(self._socket, 0)
+        return bool(_readable(self._socket))
 
     def close(self) -> None:
         self._socket.close()
@@ -195,7 +191,25 @@ class _Connection:
         return came
 
 
+def _readable(connected: socket.socket) -> list[Any]:
+    """Something if a socket can be read without a wait, or has failed."""
+    if not hasattr(select, "poll"):  # Windows
+        return select.select([connected], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(connected, select.POLLIN)
+    return poll.poll(0)
+
+
 @lru_cache(maxsize=4)
-def _tls_context(certificates: str) -> ssl.SSLContext:
+def _tls_context(verify: Any) -> ssl.SSLContext:
     """What verifies the other end; to read the certificates takes as long as a third of an import of botocore."""
-    return ssl.create_default_context(cafile=certificates)
+    return ssl.create_default_context(cafile=_certificates() if verify is True else verify)
+
+
+def _certificates() -> str:
+    """The certificates that botocore trusts."""
+    try:
+        from certifi import where
+    except ImportError:
+        return str(Path(botocore.__file__).with_name("cacert.pem"))
+    return where()

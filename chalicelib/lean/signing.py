@@ -14,8 +14,6 @@ from time import gmtime, strftime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from botocore.utils import normalize_url_path
-
 TIMESTAMP = "%Y%m%dT%H%M%SZ"
 SIGNED_PREFIX = "x-amz-"  # headers that must be signed, beside content-type and host
 
@@ -26,7 +24,7 @@ class Signer:
     def __init__(self, url: str, service: str, region: str) -> None:
         parts = urlsplit(url)
         self.host = parts.netloc.rpartition("@")[2]
-        self._path = quote(normalize_url_path(parts.path), safe="/~")
+        self._path = quote(_normalized(parts.path), safe="/~")
         self._service, self._region = service, region
 
     def signed(self, headers: Mapping[str, str], body: bytes, credentials: Any, now_ms: int) -> dict[str, str]:
@@ -49,6 +47,15 @@ class Signer:
             f"SignedHeaders={';'.join(names)}, Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
         )
         return complete
+
+
+def _normalized(path: str) -> str:
+    """The path of an endpoint as it is signed; seldom is it more than the root."""
+    if path in ("", "/"):
+        return "/"
+    from botocore.utils import normalize_url_path
+
+    return str(normalize_url_path(path))
 
 
 @lru_cache(maxsize=4)

@@ -14,8 +14,7 @@ from __future__ import annotations
 import threading
 from contextlib import AbstractContextManager
 
-import botocore.session
-
+from chalicelib import aws
 from chalicelib.core.errors import TaskyardError
 from chalicelib.engine.yard import Yard, build
 from chalicelib.services import current
@@ -58,7 +57,7 @@ def _default() -> Yard:
 
 
 def _expect_credentials() -> None:
-    if botocore.session.get_session().get_credentials() is None:
+    if not aws.has_credentials():
         raise NoCredentials(
             "there are no AWS credentials for this process",
             expected="those of an account, by which the services reach the installation",

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 ROUNDS = 9
-BUDGET = 1.25
+BUDGET = 0.75
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     "AWS_ACCESS_KEY_ID": "test",

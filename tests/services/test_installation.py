@@ -13,7 +13,7 @@ import pytest
 
 from chalicelib.engine.yard import Yard
 from chalicelib.services import installation, messages, queues
-from tests.support.yards import Bench
+from tests.support.yards import Bench, forget_clients
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +67,10 @@ def test_without_credentials_the_way_to_them_is_told(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    forget_clients()
     with pytest.raises(installation.NoCredentials, match="set AWS_PROFILE"):
         messages.publish("t", {})
+    forget_clients()
 
 
 def _note(seen: list[object]) -> None:

@@ -1,0 +1,45 @@
+"""Who follows a call: this project itself and, where botocore's handlers are loaded, whoever has added to them."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from botocore.session import Session
+
+BOTOCORES_HANDLERS = "botocore.handlers"
+
+
+class Events:
+    """botocore's events of one service, each for all of its operations: ``before-send.sqs``."""
+
+    def __init__(self) -> None:
+        self._handlers: defaultdict[str, list[Callable[..., Any]]] = defaultdict(list)
+
+    def register(self, event: str, handler: Callable[..., Any]) -> None:
+        """Call ``handler`` at an event, after those that are called already."""
+        self._handlers[event].append(handler)
+
+    def register_first(self, event: str, handler: Callable[..., Any]) -> None:
+        """Call ``handler`` at an event, before those that are called already."""
+        self._handlers[event].insert(0, handler)
+
+    def emit(self, event: str, **told: Any) -> list[tuple[Callable[..., Any], Any]]:
+        """Tell an event of an operation, ``before-send.sqs.SendMessage``; returns who was told, with their answers."""
+        handlers = self._handlers.get(event.rpartition(".")[0], ())
+        return [(handler, handler(**told)) for handler in handlers]
+
+
+def events_for(session: Callable[[], Session]) -> Any:
+    """What tells of a client's calls.
+
+    Whoever follows the calls of every client, as moto does, has added to botocore's handlers and so has loaded them.
+    Before that there is nobody to tell, and no reason for a cold start to load them.
+    """
+    if BOTOCORES_HANDLERS not in sys.modules:
+        return Events()
+    return copy.copy(session().get_component("event_emitter"))
