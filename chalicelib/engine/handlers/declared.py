@@ -23,6 +23,7 @@ from chalicelib.engine.handlers.pool_files import pools_in
 from chalicelib.engine.handlers.script_files import scripts_in
 
 PROGRAM = "__main__"  # to be run, not to be imported
+BUILTINS = "__builtins__"  # what Python gives to every module: a hundred classes, to look through which takes 6 ms
 HIDING_DEPTH = 4  # decorators above one another that a hidden handler is looked for in
 CONTAINER_MAX = 1_000  # values of a container that are looked through
 
@@ -87,7 +88,7 @@ def _refuse_hidden(modules: Sequence[ModuleType], found: Sequence[Any]) -> None:
     names = {module.__name__ for module in modules}
     for module in modules:
         for name, value in vars(module).items():
-            if _home(value) not in names and _is_imported(value):
+            if name == BUILTINS or (_home(value) not in names and _is_imported(value)):
                 continue
             for function, mark in _marked_inside(value, HIDING_DEPTH):
                 if id(mark) not in known and _home(function) in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +94,15 @@ def test_a_handler_of_another_package_is_imported_without_being_declared(load: L
         **{ELSEWHERE: handler("elsewhere"), ONE: f"from {ELSEWHERE} import run as other\n" + handler("one")}
     )
     assert set(registry.tasks) == {"one"}
+
+
+def test_what_python_gives_to_every_module_is_not_looked_through(load: Load) -> None:
+    """To do so took longer than all else of finding handlers; whatever is there is nobody's module's own."""
+    hiding = "import builtins\nbuiltins.holder = [run]\ndel run\n"
+    try:
+        assert set(load(**{ONE: handler("one") + hiding, TWO: handler("two")}).tasks) == {"two"}
+    finally:
+        del builtins.holder  # type: ignore[attr-defined]
 
 
 def test_what_a_decorator_of_another_package_wraps_runs_with_its_wrapper(load: Load) -> None:
