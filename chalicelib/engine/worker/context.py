@@ -10,7 +10,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aws_lambda_powertools import Logger
 
@@ -21,7 +21,6 @@ from chalicelib.core.job import Job, Progress, Tombstone
 from chalicelib.core.states import Kind
 from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
-from chalicelib.engine.awaiting import RunningCoroutine
 from chalicelib.engine.failures import Reject
 from chalicelib.engine.graphs.plans import results_before
 from chalicelib.engine.interruptions import Interruption, PollAgain
@@ -31,6 +30,9 @@ from chalicelib.engine.worker.running_at import running_at
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.ledger import JobRefused
+
+if TYPE_CHECKING:
+    from chalicelib.engine.coroutines import RunningCoroutine
 
 PROGRESS_DATA_MAX_BYTES = 400
 POLL_TIMES = 20  # fastify-task: maxPollTimes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import signal
@@ -119,7 +118,7 @@ def _completed(context: Context, success: Succeeded, result: Callable[[], Any]) 
     given = (result(), context)[: len(inspect.signature(function).parameters)]
 
     def complete() -> Succeeded:
-        _result(context, function(*given))
+        awaited(function(*given), context)
         return success
 
     ended = _contained(context, label_of(function), complete)
@@ -137,19 +136,10 @@ def _call(context: Context, handler: Handler) -> Succeeded | Failed:
             logger.error("input refused", extra={"handler": handler.label, "error": text})
             return Failed(JobError("InvalidInput", text[:MESSAGE_MAX_CHARS]), final=True)
         given = (value, context) if handler.wants_context else (value,)
-        result = _result(context, handler.function(*given))
+        result = awaited(handler.function(*given), context)
         return Succeeded(None if result is None else to_json(result, "output"))
 
     return _contained(context, handler.label, call)
-
-
-def _result(context: Context, returned: Any) -> Any:
-    """What a call of user code has come to: a coroutine is awaited. Raises what it raises."""
-    try:
-        return awaited(returned, context)
-    except asyncio.CancelledError:
-        context.raise_if_void()  # it was canceled because the run is
-        raise
 
 
 def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed]) -> Succeeded | Failed:

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from chalicelib.engine.awaiting import RunningCoroutine
 from chalicelib.engine.failures import is_own, place_of
+
+if TYPE_CHECKING:
+    from chalicelib.engine.coroutines import RunningCoroutine
 
 FRAMES_MAX = 8
 TEXT_MAX_BYTES = 600  # it is written at every beat
