@@ -20,6 +20,9 @@ KEY_PREFIX = "ty_"
 KEY_BYTES = 32
 EVERYTHING = "*"
 
+Scope = str | tuple[str, ...]
+"""What something needs: a scope, or one of several."""
+
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
@@ -65,10 +68,14 @@ def digest_of_user(name: str) -> str:
     return digest_of(f"user:{name}")
 
 
-def allows(scopes: Iterable[str], scope: str) -> bool:
+def any_of(scope: Scope) -> tuple[str, ...]:
+    """The scopes of which one is enough."""
+    return (scope,) if isinstance(scope, str) else scope
+
+
+def allows(scopes: Iterable[str], scope: Scope) -> bool:
     """Whether a holder of ``scopes`` may do what needs ``scope``; no scope implies another, except ``*`` all."""
-    granted = frozenset(scopes)
-    return scope in granted or EVERYTHING in granted
+    return not frozenset(scopes).isdisjoint((*any_of(scope), EVERYTHING))
 
 
 def checked_scopes(names: Iterable[str]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from chalicelib.core import access
-from chalicelib.core.access import AccessKey, Lookup
+from chalicelib.core.access import AccessKey, Lookup, Scope
 from chalicelib.http.basic import REMEMBERED_S, Users
 from chalicelib.http.problems import Forbidden, Unauthorized
 from chalicelib.settings import Settings
@@ -26,7 +26,7 @@ class Identity:
     scopes: frozenset[str]
 
 
-Authenticate = Callable[[Mapping[str, str], str | None], Identity]
+Authenticate = Callable[[Mapping[str, str], Scope | None], Identity]
 """From a request's headers (names in lower case) and the scope it needs to its caller, or an error."""
 
 ANONYMOUS = Identity("anonymous", frozenset())
@@ -34,7 +34,7 @@ LOCAL = Identity("local", frozenset({access.EVERYTHING}))
 
 
 def authenticate(
-    headers: Mapping[str, str], scope: str | None, lookup: Lookup, users: Users, settings: Settings
+    headers: Mapping[str, str], scope: Scope | None, lookup: Lookup, users: Users, settings: Settings
 ) -> Identity:
     """Who sent ``headers``, if they may do what needs ``scope``; a route with no scope is open to all.
 
@@ -58,9 +58,15 @@ def authenticate(
             remedy="send the header Authorization: Bearer <key> with a key that is in force, or a user's with Basic",
             basic=users.exist(),
         )
-    if not access.allows(key.scopes, scope):
-        raise Forbidden(f"this access key lacks the scope {scope}", scope=scope)
+    require_scope(key.scopes, scope)
     return Identity(key.name, key.scopes)
+
+
+def require_scope(scopes: frozenset[str], scope: Scope) -> None:
+    """Raise ``Forbidden`` for a caller who may not do what needs ``scope``."""
+    if not access.allows(scopes, scope):
+        needed = access.any_of(scope)
+        raise Forbidden(f"this access key lacks the scope {' or '.join(needed)}", scope=" ".join(needed))
 
 
 def _key_in_force(presented: str, lookup: Lookup) -> AccessKey | None:

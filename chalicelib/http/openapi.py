@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+from chalicelib.core.access import any_of
 from chalicelib.core.webhooks import CONTENT_TYPES
 from chalicelib.http import webhooks
 from chalicelib.http.exchange import JSON, Answer
@@ -203,8 +204,9 @@ def _operation(route: Route, schemas: _Schemas, *, keyless: bool) -> dict[str, A
         "security": [],
     }
     if route.scope is not None:
-        operation["security"] = [{SECURITY_SCHEME: [route.scope]}, {BASIC_SCHEME: [route.scope]}]
-        operation["x-scope"] = route.scope
+        scopes = any_of(route.scope)
+        operation["security"] = [{scheme: [each]} for each in scopes for scheme in (SECURITY_SCHEME, BASIC_SCHEME)]
+        operation["x-scope"] = " or ".join(scopes)
         if keyless or route.signed:  # a signature is in the body, which no security scheme can say
             operation["security"].append({})
     if route.signed or route.verify is not None:

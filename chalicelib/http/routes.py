@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Required, TypedDict, TypeVar, Unpack
 
+from chalicelib.core.access import Scope, any_of
 from chalicelib.core.dialects import SCOPES
 from chalicelib.http.exchange import JSON, Answer, Incoming
 from chalicelib.http.inputs import Inputs, declared
@@ -28,7 +29,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 class Declaration(TypedDict, total=False):
     """What a route says of itself beyond its handler."""
 
-    scope: Required[str | None]  # what an access key must hold; None: open to all
+    scope: Required[Scope | None]  # what an access key must hold, or one of them; None: open to all
     status: int  # of the answer, default 200
     answer: Any  # its type, where the handler's return type does not say it
     content_type: str  # default JSON; any other takes the handler's text as it is
@@ -49,7 +50,7 @@ class Route:
     operation: str  # unique; OpenAPI's operationId
     handler: Callable[..., Any]
     inputs: Inputs
-    scope: str | None
+    scope: Scope | None
     status: int
     answer: Any
     content_type: str
@@ -108,7 +109,7 @@ class Router:
 
     def _route(self, method: str, path: str, declaration: Declaration) -> Callable[[Handler], Handler]:
         scope = declaration["scope"]
-        if scope is not None and scope not in SCOPES:
+        if scope is not None and not set(any_of(scope)) <= set(SCOPES):
             raise ValueError(f"{method} {path}: expected one of the scopes {', '.join(SCOPES)}, got {scope!r}")
 
         def register(handler: Handler) -> Handler:

@@ -11,10 +11,10 @@ import pytest
 from chalicelib.core import access
 from chalicelib.core.access import AccessKey
 from chalicelib.core.errors import InvalidInput
-from chalicelib.http.access import ANONYMOUS, LOCAL, Identity, RememberedKeys, authenticate
+from chalicelib.http.access import ANONYMOUS, LOCAL, Identity, RememberedKeys, authenticate, require_scope
 from chalicelib.http.basic import Users
 from chalicelib.http.exchange import Caller
-from chalicelib.http.problems import Unauthorized
+from chalicelib.http.problems import Forbidden, Unauthorized
 from chalicelib.http.routes import Router
 from chalicelib.settings import Settings
 from tests.support.edge import REMOTE, app_of, call
@@ -233,6 +233,18 @@ def test_a_digest_is_the_sha256_of_the_key() -> None:
 def test_no_scope_implies_another_but_the_star() -> None:
     assert [access.allows({"dlq"}, scope) for scope in ("dlq", "dlq:manage", "task")] == [True, False, False]
     assert all(access.allows({"*"}, scope) for scope in access.SCOPES)
+
+
+def test_of_several_scopes_one_is_enough() -> None:
+    assert [access.allows({each}, ("task", "message")) for each in ("task", "message", "*", "dlq")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    with pytest.raises(Forbidden, match="this access key lacks the scope task or message") as refused:
+        require_scope(frozenset({"dlq"}), ("task", "message"))
+    assert refused.value.scope == "task message"
 
 
 def test_scopes_must_exist() -> None:
