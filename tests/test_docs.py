@@ -19,6 +19,7 @@ from chalicelib.cli.main import main
 from chalicelib.core.causes import Cause
 from chalicelib.core.job import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
+from chalicelib.core.reasons import Code
 from chalicelib.core.states import MOVES
 from chalicelib.settings import Settings
 from infra.functions import Function
@@ -137,6 +138,11 @@ def test_the_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_leads_to_every_page() -> None:
     linked = {link.partition("#")[0] for link in LINK.findall((ROOT / "README.md").read_text())}
     assert {f"docs/{page.name}" for page in PAGES[1:]} <= linked
+
+
+def test_every_reason_why_a_job_does_not_run_has_a_line() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| .*\|$", (ROOT / "docs" / "why.md").read_text(), re.MULTILINE)
+    assert [name for name in rows if name in list(Code)] == list(Code)
 
 
 def test_every_cause_of_a_dead_letter_is_named() -> None:

@@ -27,6 +27,7 @@ ROOMS = (
     "chalicelib",  # the public face
     "chalicelib.services",
     "chalicelib.functions",
+    "chalicelib.engine.why",
     "chalicelib.engine.clock",
     "chalicelib.engine.projections",
     "chalicelib.engine.polling",

@@ -26,6 +26,7 @@ from chalicelib.cli.rebuild import rebuild
 from chalicelib.cli.schedules import schedules
 from chalicelib.cli.tasks import tasks
 from chalicelib.cli.webhooks import webhooks
+from chalicelib.cli.why import why
 from chalicelib.core.errors import Unavailable
 from infra.deploy import target
 from infra.deploy.localstack import resolved
@@ -58,8 +59,8 @@ def main() -> None:
 
 
 for command in (
-    publish, messages, tasks, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume, paused,
-    deploy, destroy, doctor, rebuild, cost,
+    publish, messages, tasks, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
+    paused, deploy, destroy, doctor, rebuild, cost,
 ):  # fmt: skip
     main.add_command(command)
 

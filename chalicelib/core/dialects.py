@@ -23,6 +23,7 @@ DIALECTS = (
     Dialect("schedules", "/api/schedule", ("schedule",)),
     Dialect("serendipity", "", ("application",), "serendipity_prefix", ("/application", "/task", "/nsq")),
     Dialect("pools", "/pools"),
+    Dialect("why", "/api/job/{id}/why"),  # the whole path: kue's /job may be moved behind /api
     Dialect("service", "/health"),
 )
 

@@ -8,9 +8,27 @@
 ``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
 get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
-nodes, results, cancel, retry, mermaid. Which installation they act on: ``installation.py``. Every
-function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what helps;
-where AWS fails beyond its retries, botocore's own exceptions may come, too.
+nodes, results, cancel, retry, mermaid. ``services.why(id)`` says why a job is not running. Which installation they act
+on: ``installation.py``. Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was
+expected, what came and what helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
 
 Importing any of it asks nothing of AWS, and loads neither Chalice nor pydantic.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chalicelib.services.reasons import Why
+    from chalicelib.services.records import Message, Task
+
+
+def why(job: Task | Message | int | str) -> Why:
+    """Why a job is not running, or what has become of it: a task, a message, or the id of one, in any state.
+
+    At most three reads. Raises ``NotFound`` for what never was.
+    """
+    from chalicelib.services.reasons import explain
+
+    return explain(job)

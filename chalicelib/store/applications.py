@@ -10,6 +10,7 @@ Key layout::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
@@ -39,13 +40,13 @@ class Applications:
 
     def find(self, app_key: str) -> Application | None:
         """The application with a key, as of the last write."""
-        item = self.table.find(_key(app_key))
-        return None if item is None else _application(item)
+        item = self.table.find(key_of(app_key))
+        return None if item is None else application_of(item)
 
     def all(self) -> list[Application]:
         """Every application, oldest first."""
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=True)
-        return sorted(map(_application, rows), key=lambda each: (each.created_at_ms, each.app_key))
+        return sorted(map(application_of, rows), key=lambda each: (each.created_at_ms, each.app_key))
 
     def disable(self, app_key: str, disabled: bool) -> Application:
         """It is listened to no longer; or again, and rests no more. Raises ``Refused`` where there is none."""
@@ -70,7 +71,7 @@ class Applications:
         shorter = Clause("rests for less", "{resting_until_ms} < :until", {":until": until_ms})
         sets = {"resting_until_ms": until_ms, "in_vain": seen.in_vain + in_vain}
         with suppress(Refused):
-            self.table.apply(_key(seen.app_key), Change((shorter,), sets=sets))
+            self.table.apply(key_of(seen.app_key), Change((shorter,), sets=sets))
 
     def wake(self, app_key: str) -> Application:
         """It rests no more. Raises ``Refused`` where there is none."""
@@ -87,13 +88,15 @@ class Applications:
         return True
 
     def _change(self, app_key: str, change: Change) -> Application:
-        return _application(self.table.update(_key(app_key), change))
+        return application_of(self.table.update(key_of(app_key), change))
 
 
-def _key(app_key: str) -> dict[str, str]:
+def key_of(app_key: str) -> dict[str, str]:
+    """Where an application is kept."""
     return {"kind": KIND, "name": app_key}
 
 
-def _application(item: dict[str, Any]) -> Application:
+def application_of(item: Mapping[str, Any]) -> Application:
+    """The application in an item of this kind."""
     stored = {each.name: STORED_AS.get(each.name, each.name) for each in fields(Application)}
     return Application(**{name: item[key] for name, key in stored.items() if key in item})

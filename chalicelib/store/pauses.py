@@ -12,8 +12,9 @@ empty, so that the clock can finish what a crashed resume left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
@@ -65,22 +66,18 @@ class Pauses:
     def all(self, *, consistent: bool = False) -> list[Pause]:
         """Every pause, those that are being resumed included, oldest first."""
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
-        found = [
-            Pause(row["target"], row["since_ms"], row.get("resuming", False), row.get("unhandled", False))
-            for row in rows
-        ]
-        return sorted(found, key=lambda pause: (pause.since_ms, pause.target))
+        return sorted(map(pause_of, rows), key=lambda pause: (pause.since_ms, pause.target))
 
     def begin(self, target: str, now_ms: int) -> None:
         """Pause a target, from ``now_ms`` on if it was not paused already."""
         sets = {"target": target, "resuming": None, "unhandled": None}
-        self.table.apply(_key(target), Change((), sets=sets, keeps={"since_ms": now_ms}))
+        self.table.apply(key_of(target), Change((), sets=sets, keeps={"since_ms": now_ms}))
 
     def begin_unhandled(self, target: str, now_ms: int) -> None:
         """The jobs of a type wait for its handler; nothing changes where it is paused already."""
         change = Change((NOT_IN_FORCE,), {"target": target, "resuming": None, "unhandled": True, "since_ms": now_ms})
         try:
-            self.table.apply(_key(target), change)
+            self.table.apply(key_of(target), change)
         except Refused:
             return
 
@@ -88,7 +85,7 @@ class Pauses:
         """The target begins to be resumed: nothing is deferred for it any more. Returns whether it was paused."""
         there = Clause("there", "attribute_exists({name})")
         try:
-            self.table.apply(_key(target), Change((there,), sets={"resuming": True}))
+            self.table.apply(key_of(target), Change((there,), sets={"resuming": True}))
         except Refused:
             return False
         return True
@@ -96,14 +93,20 @@ class Pauses:
     def forget(self, target: str) -> None:
         """The wait list of a resumed target is empty; harmless if it was paused anew."""
         try:
-            self.table.delete(_key(target), RESUMING)
+            self.table.delete(key_of(target), RESUMING)
         except Refused:
             return
 
     def in_force(self, target: str) -> AttributeValues:
         """The action that changes nothing, and is refused unless a target is paused."""
-        return self.table.checking(_key(target), IN_FORCE)
+        return self.table.checking(key_of(target), IN_FORCE)
 
 
-def _key(target: str) -> dict[str, str]:
+def pause_of(item: Mapping[str, Any]) -> Pause:
+    """The pause in an item of this kind."""
+    return Pause(item["target"], item["since_ms"], item.get("resuming", False), item.get("unhandled", False))
+
+
+def key_of(target: str) -> dict[str, str]:
+    """Where the pause of a target is kept, if there is one."""
     return {"kind": KIND, "name": digest(target)}

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 
 from chalicelib.core.job import Job
 from chalicelib.core.limits import order_of
+from chalicelib.core.reasons import Place
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Clause, Refused, Table
 
 WAIT_LIST = "shelf#"
+BEFORE_MAX = 500  # entries that are counted: a page of 1 MB holds them, however long their type's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ class WaitLists:
         condition, values = "{kind} = :kind", {":kind": WAIT_LIST + wait_list}
         rows = self.table.first(condition, values, most, consistent=True)
         return [Entry(wait_list, row["name"], row["job"], row["delivery"]) for row in rows]
+
+    def place_of(self, wait_list: str, job: Job) -> Place:
+        """How many come before a job on a wait list, or at least 500; it need not be there itself yet. One read."""
+        position = order_of(job.priority, job.created_at_ms, job.id)
+        condition, values = "{kind} = :kind AND {name} < :position", {":kind": WAIT_LIST + wait_list}
+        before = self.table.count(condition, {**values, ":position": position}, enough=BEFORE_MAX)
+        return Place(before, is_exact=before < BEFORE_MAX)
 
 
 def _key(entry: Entry) -> dict[str, str]:

@@ -319,6 +319,50 @@ class TestTasks:
         assert run("tasks", "show", "9", "--url", service.url).exit_code == 0
 
 
+class TestWhy:
+    ANSWER: ClassVar = {
+        "id": "9",
+        "state": "pending",
+        "reason": "limit_reached",
+        "sentence": "All 2 slots of the type t are taken; it is the next.",
+        "expectedStart": None,
+        "since": "2030-01-01T02:00:00.000Z",
+        "details": {"kind": "task", "type": "t", "before": 0},
+        "remedy": "`taskyard tasks list --type t --status running` shows who has them",
+    }
+
+    def test_says_it_and_then_the_details(self, service: StubService) -> None:
+        service.answers["GET /api/job/9/why"] = (200, self.ANSWER)
+        result = run("why", "9", "--url", service.url)
+        assert (result.exit_code, result.stdout.splitlines()) == (
+            0,
+            [
+                "All 2 slots of the type t are taken; it is the next.",
+                "What to do: `taskyard tasks list --type t --status running` shows who has them",
+                "id      9",
+                "state   pending",
+                "reason  limit_reached",
+                "since   2030-01-01T02:00:00.000Z",
+                "kind    task",
+                "type    t",
+                "before  0",
+            ],
+        )
+
+    def test_says_nothing_of_what_to_do_where_nothing_is(self, service: StubService) -> None:
+        service.answers["GET /api/job/9/why"] = (200, {**self.ANSWER, "remedy": None, "details": {}})
+        assert run("why", "9", "--url", service.url).stdout.splitlines()[1] == "id      9"
+
+    def test_as_json(self, service: StubService) -> None:
+        service.answers["GET /api/job/9/why"] = (200, self.ANSWER)
+        assert json.loads(run("why", "9", "--json", "--url", service.url).stdout) == self.ANSWER
+
+    def test_an_odd_id_is_the_services_to_refuse(self, service: StubService) -> None:
+        service.answers["GET /api/job/a%2Fb/why"] = (404, {"message": "there is no job 'a/b'"})
+        result = run("why", "a/b", "--url", service.url)
+        assert (result.exit_code, result.stderr) == (1, "there is no job 'a/b'\n")
+
+
 class TestApplications:
     SHOWN: ClassVar[dict[str, Any]] = {
         "appKey": "wWt1aSZj2KXMO7fE",

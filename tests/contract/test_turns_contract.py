@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chalicelib.core.limits import Concurrency, Limit
+from chalicelib.core.limits import NOTHING, Concurrency, Limit, count_of_schedule
+from chalicelib.core.reasons import Place
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Count
+from chalicelib.store.controls import Controls, find_controls
 from chalicelib.store.pauses import Pause
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import of_type
@@ -81,6 +83,7 @@ class TestShelves:
         entries = yard.wait_lists.first(wait_list, 10)
         assert [entry.job_id for entry in entries] == [jobs[2].id, jobs[1].id, jobs[0].id]
         assert yard.wait_lists.first(wait_list, 1) == entries[:1]
+        assert [yard.wait_lists.place_of(wait_list, job) for job in jobs] == [Place(2), Place(1), Place(0)]
         yard.concurrency.transact([yard.wait_lists.taking(entries[0])])
         with pytest.raises(TransactionRefused):
             yard.concurrency.transact([yard.wait_lists.taking(entries[0])])
@@ -104,6 +107,18 @@ class TestPauses:
             yard.concurrency.transact([yard.pauses.in_force(target)])
         yard.pauses.forget(target)
         assert target not in {pause.target for pause in yard.pauses.all(consistent=True)}
+
+    def test_what_keeps_a_job_is_found_in_one_read(self, yard: Yard) -> None:
+        name = next(names)
+        target, other = f"type#{name}", f"queue#{name}"
+        assert find_controls(yard.directory.table, (target, other), name, None) == Controls((), NOTHING, None)
+        yard.pauses.begin(other, NOW)
+        yard.pauses.begin(target, NOW + 5)
+        yard.concurrency.transact([Count(name, ONE), Count(count_of_schedule(name), Concurrency(2, 2))])
+        pauses = (Pause(other, NOW), Pause(target, NOW + 5))
+        assert find_controls(yard.directory.table, (target, other), name, None) == Controls(pauses, ONE, None)
+        of_schedule = find_controls(yard.directory.table, (target,), count_of_schedule(name), "nobody")
+        assert of_schedule == Controls(pauses[1:], Concurrency(2, 2), None)
 
 
 class TestAliases:

@@ -560,6 +560,22 @@ def take_turns(at_work: Installation) -> None:
     at_work.work(pool)
 
 
+def ask_why(at_work: Installation) -> None:
+    """Jobs on their way, on a wait list, and behind a parent."""
+    message = at_work.publish("asked.why")
+    assert at_work.get(f"/api/job/{message}/why")["details"]["lane"]["depth"] == 1
+    task = at_work.create("scripted", 1)
+    child = at_work.create("scripted", 1, parentTaskId=task)
+    assert at_work.get(f"/api/job/{child}/why")["details"]["parentState"] == "pending"
+    target = type_target("scripted")
+    pause(at_work.service.yard, target)
+    assert at_work.get(f"/api/job/{task}/why")["details"]["before"] == 0
+    at_work.service.yard.pauses.end(target)
+    at_work.tick()
+    for _ in range(2):
+        at_work.work()
+
+
 def as_kue(at_work: Installation) -> None:
     """Jobs of kue's API: of every size, changed by hand, and of a type whose handler comes later."""
     job = at_work.post("/job", {"type": "scripted", "data": LARGE[:200_000]})["id"]
@@ -790,6 +806,7 @@ WORK = (
     do_and_look,
     dead_letter_queue_gives,
     take_turns,
+    ask_why,
     as_kue,
     run_graphs,
     keep_schedules,

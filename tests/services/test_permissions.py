@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib import aws
+from chalicelib import aws, services
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.services import dead_letters, installation, messages, queues, schedules, tasks, traces
@@ -153,6 +153,7 @@ def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, t
         schedules.preview("often")
         schedules.history("often")
         schedules.delete("often")
+        services.why(sent)
         queues.recover_locked()
         queues.cleanup(status="FAILED")
 

@@ -1,0 +1,217 @@
+"""What keeps a job from running whose time has come: it waits for its turn, or is on its way.
+
+``TURNS`` are asked in about the order in which a worker meets them; the first that has something to say is the reason.
+Another control is one more function there, and what it looks at a field of ``Facts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from shlex import quote
+from typing import Any
+
+from chalicelib.core.job import Job
+from chalicelib.core.reasons import Code, Facts, Place, Reason, latest
+from chalicelib.core.states import Kind
+from chalicelib.core.trace import iso
+
+Turn = Callable[[Job, Facts, int], Reason | None]
+
+
+def turn_of(job: Job, facts: Facts, now_ms: int) -> Reason:
+    """Why a job does not run whose time has come."""
+    return next(reason for turn in TURNS if (reason := turn(job, facts, now_ms)) is not None)
+
+
+def _previous_run(job: Job, _: Facts, now_ms: int) -> Reason | None:
+    """Somebody ended it while it ran, and somebody had it retried, and its worker has noticed neither."""
+    if not job.run_goes_on or (until_ms := job.lease_until_ms or 0) < now_ms:
+        return None
+    return Reason(
+        code=Code.PREVIOUS_RUN,
+        sentence=f"Worker {job.worker} is still busy with the run before; it starts when that has ended.",
+        remedy="wait: the handler learns at its next progress call or heartbeat that it was canceled",
+        since_ms=latest(job).at_ms,
+        details={"worker": job.worker, "leaseUntil": iso(until_ms)},
+    )
+
+
+def _paused(job: Job, facts: Facts, _: int) -> Reason | None:
+    if (pause := facts.pause) is None or pause.unhandled:
+        return None
+    name = job.queue if pause.of_queue else job.type
+    what = "queue" if pause.of_queue else _word(job)
+    return Reason(
+        code=Code.PAUSED,
+        sentence=f"The {what} {name} is paused since {iso(pause.since_ms)}{_in_line(facts.place)}.",
+        remedy=f"`taskyard resume {'--queue ' if pause.of_queue else ''}{quote(name)}`",
+        since_ms=max(_ready_ms(job), pause.since_ms),
+        details={"pausedBy": what, "pausedSince": iso(pause.since_ms), **_before(facts.place)},
+    )
+
+
+def _limit_reached(job: Job, facts: Facts, _: int) -> Reason | None:
+    if not job.limited or facts.slots is None or facts.taken < facts.slots:
+        return None
+    remedy = f"`taskyard tasks list --type {quote(job.type)} --status running` shows who has them"
+    if job.overlap is not None:
+        limit, sentence = "schedule", f"The run of the schedule {job.schedule} before it still goes on"
+        remedy = f"`taskyard tasks list --type {quote(job.type)} --status running` shows it"
+    elif job.delivers:
+        limit, sentence = "application", f"{_all(facts.slots)} of the application {job.application} {_is_taken(facts)}"
+    else:
+        limit, sentence = "type", f"{_all(facts.slots)} of the type {job.type} {_is_taken(facts)}"
+    return Reason(
+        code=Code.LIMIT_REACHED,
+        sentence=f"{sentence}{_in_line(facts.place)}.",
+        remedy=remedy,
+        since_ms=_ready_ms(job),
+        details={"limit": limit, "slots": facts.slots, "taken": facts.taken, **_before(facts.place)},
+    )
+
+
+def _no_handler(job: Job, facts: Facts, _: int) -> Reason | None:
+    if facts.handled or job.finishing or job.kind is Kind.MESSAGE:
+        return None
+    which = f"type {job.type}" if job.script is None else f"type {job.type} with the script {job.script}"
+    then = "waits until there is one" if job.waits_for_handler else "fails when a worker gets it"
+    return Reason(
+        code=Code.NO_HANDLER,
+        sentence=f"No handler of the {which} is deployed; it {then}.",
+        remedy=f"deploy one, or `taskyard tasks cancel {job.id}`",
+        since_ms=_ready_ms(job) if facts.pause is None else max(_ready_ms(job), facts.pause.since_ms),
+        details={"waitsForHandler": job.waits_for_handler},
+    )
+
+
+# -- it is on its way ----------------------------------------------------------------------------------
+
+
+def _not_sent(job: Job, _: Facts, _now_ms: int) -> Reason | None:
+    if not job.set_aside or job.wake_at_ms is None:
+        return None
+    times = "once" if job.set_aside == 1 else f"{job.set_aside} times in a row"
+    return Reason(
+        code=Code.NOT_SENT,
+        sentence=f"The clock could not send it, {times}; it tries again at {iso(job.wake_at_ms)}.",
+        remedy="look into the log of the clock function, and run `taskyard doctor`",
+        since_ms=_ready_ms(job),
+        expected_start_ms=job.wake_at_ms,
+    )
+
+
+def _no_lane(job: Job, facts: Facts, _: int) -> Reason | None:
+    if (state := facts.lane) is None or state.depth is not None:
+        return None
+    remedy = "deploy what consumes this queue" if facts.handled else "publish to the topic anew, which makes its queue"
+    return Reason(
+        code=Code.NO_LANE,
+        sentence=f"There is no SQS queue for its lane {state.lane.queue}, {state.lane.band}; nothing can take it.",
+        remedy=remedy,
+        since_ms=_ready_ms(job),
+        details=_lane(facts),
+    )
+
+
+def _waits_for_client(job: Job, facts: Facts, _: int) -> Reason | None:
+    if facts.handled or job.kind is Kind.TASK:
+        return None
+    return Reason(
+        code=Code.WAITS_FOR_CLIENT,
+        sentence=f"Nothing subscribes to the topic {job.type}; it waits for a client to poll it{_depth(facts)}.",
+        remedy=f"`taskyard messages poll {quote(job.type)}`, or subscribe a handler to the topic",
+        since_ms=_ready_ms(job),
+        details=_lane(facts),
+    )
+
+
+def _finishing(job: Job, facts: Facts, _: int) -> Reason | None:
+    if not job.finishing:
+        return None
+    return Reason(
+        code=Code.FINISHING,
+        sentence=f"It has its output, and is on its way to the completion handler of its type{_depth(facts)}.",
+        since_ms=latest(job).at_ms,
+        details=_lane(facts),
+    )
+
+
+def _light(job: Job, facts: Facts, _: int) -> Reason | None:
+    if not facts.light:
+        return None
+    return Reason(
+        code=Code.LIGHT,
+        sentence=f"Its handler is light, so it may be running already; or it is on its way{_depth(facts)}.",
+        since_ms=_ready_ms(job),
+        details=_lane(facts),
+    )
+
+
+def _on_its_way(job: Job, facts: Facts, _: int) -> Reason:
+    return Reason(
+        code=Code.ON_ITS_WAY,
+        sentence=f"It is on its way to a worker{_depth(facts)}.",
+        remedy="wait; if this lasts, `taskyard doctor` says whether workers come",
+        since_ms=_ready_ms(job),
+        details=_lane(facts),
+    )
+
+
+TURNS: tuple[Turn, ...] = (
+    _previous_run,
+    _paused,
+    _no_handler,
+    _limit_reached,
+    _not_sent,
+    _no_lane,
+    _waits_for_client,
+    _finishing,
+    _light,
+    _on_its_way,
+)
+
+
+# -- words ---------------------------------------------------------------------------------------------
+
+
+def _ready_ms(job: Job) -> int:
+    """Since when it could run, as far as it is concerned."""
+    return max(job.due_at_ms, latest(job).at_ms)
+
+
+def _word(job: Job) -> str:
+    return "topic" if job.kind is Kind.MESSAGE else "type"
+
+
+def _all(slots: int) -> str:
+    return "The only slot" if slots == 1 else f"All {slots} slots"
+
+
+def _is_taken(facts: Facts) -> str:
+    return "is taken" if facts.slots == 1 else "are taken"
+
+
+def _in_line(place: Place | None) -> str:
+    if place is None:
+        return ""
+    if place.before == 0:
+        return "; it is the next"
+    others = "1 other comes" if place.before == 1 else f"{place.before} others come"
+    return f"; {'' if place.is_exact else 'at least '}{others} before it"
+
+
+def _before(place: Place | None) -> dict[str, Any]:
+    return {} if place is None else {"before": place.before, "beforeIsExact": place.is_exact}
+
+
+def _depth(facts: Facts) -> str:
+    if facts.lane is None:
+        return ""
+    messages = "1 message" if facts.lane.depth == 1 else f"{facts.lane.depth} messages"
+    return f"; its lane {facts.lane.lane.queue}, {facts.lane.lane.band} holds about {messages}"
+
+
+def _lane(facts: Facts) -> dict[str, Any]:
+    if facts.lane is None:
+        return {}
+    return {"lane": {"queue": facts.lane.lane.queue, "band": facts.lane.lane.band.value, "depth": facts.lane.depth}}

@@ -1,0 +1,97 @@
+"""Why a job is not running, as a rule: whatever stands in a record, there is one reason, and it fits the state."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.lanes import Band, Lane
+from chalicelib.core.reasons import IN_LANE, IN_LINE, Code, Facts, LaneState, PauseInForce, Place
+from chalicelib.core.states import State
+from chalicelib.core.why import awaits_turn, why
+from tests.core.test_job import PLAIN, jobs, times
+
+NOW_MS = PLAIN.due_at_ms
+PENDING = {
+    *{Code.NOT_DUE, Code.BACKING_OFF, Code.POLLS_AGAIN, Code.APPLICATION_RESTS, Code.REQUEUED},
+    *{Code.WAITS_FOR_PARENT, Code.MANUAL, Code.WAITS_FOR_CLIENT},
+    *{Code.PAUSED, Code.NO_HANDLER, Code.LIMIT_REACHED, Code.PREVIOUS_RUN},
+    *{Code.NOT_SENT, Code.NO_LANE, Code.ON_ITS_WAY, Code.LIGHT, Code.FINISHING},
+}
+REASONS_OF = {
+    State.PENDING: PENDING,
+    State.RUNNING: {Code.RUNNING, Code.LOCKED, Code.TAKEN, Code.LEASE_ENDED},
+    State.WAITING: {Code.PARKED},
+    State.SUCCESS: {Code.SUCCEEDED},
+    State.FAILED: {Code.FAILED, Code.ATTEMPTS_USED_UP, Code.REPLAYED},
+    State.CANCELED: {Code.CANCELED},
+}
+STARTS = {Code.NOT_DUE, Code.BACKING_OFF, Code.POLLS_AGAIN, Code.APPLICATION_RESTS, Code.REQUEUED, Code.NOT_SENT}
+
+facts = st.builds(
+    Facts,
+    handled=st.booleans(),
+    light=st.booleans(),
+    timeout_ms=st.none() | st.integers(0, 10**9),
+    parent=st.none() | jobs | st.builds(Tombstone, st.integers(1, 99)),
+    pause=st.none() | st.builds(PauseInForce, st.booleans(), times, st.booleans()),
+    slots=st.none() | st.integers(1, 1_000),
+    taken=st.integers(0, 1_000),
+    disabled=st.booleans(),
+    place=st.none() | st.builds(Place, st.integers(0, 500), st.booleans()),
+    lane=st.none() | st.builds(LaneState, st.builds(Lane, st.text(), st.sampled_from(Band)), st.none() | times),
+)
+
+
+def test_every_reason_belongs_to_one_state() -> None:
+    assert sorted([code for codes in REASONS_OF.values() for code in codes] + [Code.DELETED]) == sorted(Code)
+
+
+@given(jobs, facts, times)
+def test_there_is_a_reason_and_it_fits_the_state(job: Job, known: Facts, now_ms: int) -> None:
+    reason = why(job, known, now_ms)
+    assert reason == why(job, known, now_ms)
+    assert reason.code in REASONS_OF[job.state]
+    assert len(reason.sentence.splitlines()) == 1
+    assert re.match("[A-Z]", reason.sentence)
+    assert reason.sentence.endswith(".")
+    assert json.loads(json.dumps(reason.details)) == reason.details
+    assert (reason.details["kind"], reason.details["type"]) == (job.kind, job.type)
+    assert (reason.expected_start_ms is not None) == (reason.code in STARTS)
+
+
+@given(jobs, facts, times)
+def test_what_is_known_besides_matters_only_to_who_waits(job: Job, known: Facts, now_ms: int) -> None:
+    """Where the record says it all, nothing need be read."""
+    without = replace(Facts(), handled=known.handled, timeout_ms=known.timeout_ms)
+    if job.state is not State.PENDING or not (awaits_turn(job, now_ms) or job.blocked or job.delivers):
+        assert why(job, known, now_ms) == why(job, without, now_ms)
+
+
+@given(jobs, facts, times, st.integers(0, 500), st.integers(0, 500))
+def test_a_further_look_adds_to_a_reason_and_makes_no_other(
+    job: Job, known: Facts, now_ms: int, before: int, depth: int
+) -> None:
+    first = why(job, replace(known, place=None, lane=None), now_ms)
+    further = replace(known, place=Place(before), lane=LaneState(Lane("q", Band.LOW), depth))
+    assert why(job, further, now_ms).code is first.code
+    if first.code in IN_LINE | IN_LANE:
+        assert len(why(job, further, now_ms).sentence) > len(first.sentence)
+
+
+@given(jobs, facts)
+def test_who_is_paused_starts_not_before_the_pause_is_over(job: Job, known: Facts) -> None:
+    paused = replace(known, pause=PauseInForce(of_queue=False, since_ms=NOW_MS))
+    due = replace(job, state=State.PENDING, blocked=False, runner=PLAIN.runner, slot=False, due_at_ms=0)
+    assert why(due, paused, NOW_MS).code is Code.PAUSED
+
+
+def test_a_command_that_is_proposed_does_only_that() -> None:
+    job = replace(PLAIN, type="t; rm -rf .")
+    reason = why(job, Facts(pause=PauseInForce(of_queue=False, since_ms=NOW_MS)), NOW_MS)
+    assert reason.remedy == "`taskyard resume 't; rm -rf .'`"

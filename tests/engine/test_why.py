@@ -1,0 +1,625 @@
+"""Why a job is not running: every reason, made true, with its sentence; no answer takes more than three reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from chalicelib import Context, Reject, aws, on_success, services, subscribe, task
+from chalicelib.core.applications import DELIVERY
+from chalicelib.core.errors import NotFound
+from chalicelib.core.job import MANUAL
+from chalicelib.core.reasons import Code
+from chalicelib.core.retry import Fixed
+from chalicelib.core.trace import iso
+from chalicelib.engine.commands import by_hand, lifecycle
+from chalicelib.services import applications, dead_letters, graphs, installation, messages, pauses, schedules, tasks
+from chalicelib.services.reasons import Why
+from chalicelib.store import wait_lists
+from tests.support.steps import (
+    LEASE_MS,
+    a_message,
+    a_task,
+    counting,
+    failing,
+    foreign,
+    message_of,
+    name_of,
+    stolen,
+    using,
+    work,
+)
+from tests.support.worlds import World
+from tests.support.yards import Exited
+
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+AGAIN = "it runs again within two minutes."
+
+
+@task("t")
+def plain(_: Any) -> None: ...
+
+
+@task("lone", concurrency=1)
+def lone(_: Any) -> None: ...
+
+
+@task("pair", concurrency=2)
+def pair(_: Any) -> None: ...
+
+
+@task("fails", max_attempts=2, backoff=Fixed(30_000))
+def fails(given: Any) -> None:
+    raise RuntimeError(given or "no\nstock")
+
+
+@pytest.fixture
+def w(w: World) -> World:
+    using(w, plain, lone, pair, fails)
+    return w
+
+
+def why(w: World, job: Any) -> Why:
+    """What is answered, by at most three reads; SQS's address of a queue is asked once a process."""
+    with counting(w) as calls, installation.using(w.yard):
+        answer = services.why(job if isinstance(job, int) else job.id)
+    del calls["GetQueueUrl"]
+    assert sum(calls.values()) <= 3, calls
+    assert set(calls) <= {"GetItem", "BatchGetItem", "Query", "GetQueueAttributes"}
+    return answer
+
+
+def said(answer: Why) -> tuple[str, str, str]:
+    return answer.state, answer.reason.value, answer.sentence
+
+
+def at(w: World, plus_ms: int = 0) -> str:
+    return iso(w.clock.ms + plus_ms)
+
+
+def moment(at_ms: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
+
+
+def test_what_never_was(w: World) -> None:
+    with pytest.raises(NotFound, match="there is no job 999"):
+        why(w, 999)
+
+
+class TestTimes:
+    def test_not_due(self, w: World) -> None:
+        job = a_task(w, delay_ms=5_000)
+        found = why(w, job)
+        due = at(w, 5_000)
+        assert said(found) == ("pending", "not_due", f"It is scheduled; it starts at {due} at the earliest.")
+        assert (found.since, found.expected_start) == (moment(w.clock.ms), moment(w.clock.ms + 5_000))
+        assert found.remedy == f"`taskyard tasks promote {job.id}` starts it now"
+        assert found.details == {"kind": "task", "type": "t", "queue": "default"}
+        message = why(w, a_message(w, delay_ms=DAY_MS))
+        assert (message.reason, message.remedy) == (Code.NOT_DUE, None)
+
+    def test_backing_off(self, w: World) -> None:
+        job = a_task(w, "fails")
+        work(w)
+        found = why(w, job)
+        sentence = f"Attempt 1 failed (no stock); the next one starts at {at(w, 30_000)} at the earliest."
+        assert said(found) == ("pending", "backing_off", sentence)
+        assert found.expected_start == moment(w.clock.ms + 30_000)
+        assert (found.details["attempt"], found.details["maxAttempts"]) == (1, 2)
+        assert (found.details["error"]["type"], found.details["error"]["message"]) == ("RuntimeError", "no\nstock")
+
+    def test_its_payload_could_not_be_read(self, w: World) -> None:
+        job = a_task(w, input="x" * 300_000)
+        with failing(aws.client("s3"), "GetObject"):
+            work(w)
+        found = why(w, job)
+        assert found.reason is Code.BACKING_OFF
+        assert found.sentence.startswith("It could not be run (")
+        assert found.sentence.endswith(f"; it is tried again at {at(w, 5_000)}.")
+
+    def test_polls_again(self, w: World) -> None:
+        @task("polls")
+        def polls(_: Any, context: Context) -> Any:
+            return context.polling(lambda: {"progress": 10}, poll_interval_ms=7_000)
+
+        using(w, polls)
+        job = a_task(w, "polls")
+        work(w)
+        sentence = f"Its handler has looked and is not done; it looks again at {at(w, 7_000)}."
+        assert said(why(w, job)) == ("pending", "polls_again", sentence)
+
+    def test_its_application_takes_nothing(self, w: World) -> None:
+        with installation.using(w.yard):
+            made = applications.create("shop", "http://127.0.0.1:9/hook")
+            job = applications.create_task(made.app_key, "1", {}, name=DELIVERY, timeout_ms=1_000)
+            applications.disable(made.app_key)
+        work(w)
+        found = why(w, job)
+        tried = at(w, 900_000)
+        assert said(found) == (
+            "pending",
+            "application_rests",
+            f"Its application {made.app_key} is disabled; it is tried again at {tried}.",
+        )
+        assert found.remedy == f"`taskyard applications enable {made.app_key}`"
+        with installation.using(w.yard):
+            applications.enable(made.app_key)
+        assert (
+            why(w, job).sentence == f"Its application {made.app_key} takes nothing now; it is tried again at {tried}."
+        )
+
+    def test_requeued(self, w: World) -> None:
+        job = a_task(w)
+        stuck(w, job)
+        found = why(w, job)
+        sentence = f"It was given to workers again and again, and never started; the next try is at {at(w, 120_000)}."
+        assert said(found) == ("pending", "requeued", sentence)
+
+
+def stuck(w: World, job: Any) -> None:
+    """SQS moves a job's message to the dead-letter queue, whose function deals with it."""
+    body = message_of(w, job).body
+    w.forget_messages()
+    foreign(w, body, w.yard.settings.dead_letter_queue)
+    assert w.deliver_batch(w.yard.settings.dead_letter_queue) == []
+
+
+class TestOthers:
+    def test_waits_for_its_parent(self, w: World) -> None:
+        parent = a_task(w, runner=MANUAL, type="by.hand")
+        child = a_task(w, parent_id=parent.id)
+        found = why(w, child)
+        assert said(found) == (
+            "pending",
+            "waits_for_parent",
+            f"It waits for its parent {parent.id}, which is pending.",
+        )
+        assert found.remedy == f"`taskyard why {parent.id}` says what that one waits for"
+        assert (found.details["parentId"], found.details["parentState"]) == (str(parent.id), "pending")
+        with installation.using(w.yard):
+            tasks.cancel(parent.id)
+        found = why(w, child)
+        canceled = f"Its parent {parent.id} is canceled; it starts only after that one was retried and succeeded."
+        assert said(found) == ("pending", "waits_for_parent", canceled)
+        with installation.using(w.yard):
+            tasks.delete(parent.id)
+        found = why(w, child)
+        gone = f"Its parent {parent.id} was deleted before it had succeeded; the clock cancels it."
+        assert (found.sentence, found.details["parentState"]) == (gone, "deleted")
+
+    def test_its_parent_has_just_succeeded(self, w: World) -> None:
+        parent = a_task(w)
+        child = a_task(w, parent_id=parent.id)
+        with patch("chalicelib.engine.worker.settle.release_children"):  # its worker dies before
+            work(w)
+        assert why(w, child).sentence == f"Its parent {parent.id} has succeeded; it is about to be sent."
+
+    def test_manual(self, w: World) -> None:
+        job = a_task(w, runner=MANUAL, type="by.hand")
+        found = why(w, job)
+        assert said(found) == ("pending", "manual", "It is a manual task: a person, or a program, completes it.")
+        assert found.remedy == f"`taskyard tasks complete {job.id}`"
+
+    def test_parked(self, w: World) -> None:
+        @task("parks")
+        def parks(_: Any, context: Context) -> None:
+            context.next()
+
+        using(w, parks)
+        forever, limited = a_task(w, "parks"), a_task(w, "parks", timeout_ms=9_000)
+        work(w)
+        assert said(why(w, forever)) == ("waiting", "parked", "It waits for a callback, for ever.")
+        found = why(w, limited)
+        assert found.sentence == f"It waits for a callback, until {at(w, 9_000)}, when it fails."
+        assert (found.details["until"], found.since) == (at(w, 9_000), moment(w.clock.ms))
+
+    def test_waits_for_a_client(self, w: World) -> None:
+        job = a_message(w, "polled it")
+        found = why(w, job)
+        sentence = (
+            "Nothing subscribes to the topic polled it; it waits for a client to poll it; "
+            "its lane polled it, normal holds about 1 message."
+        )
+        assert said(found) == ("pending", "waits_for_client", sentence)
+        assert found.remedy == "`taskyard messages poll 'polled it'`, or subscribe a handler to the topic"
+        assert found.details["lane"] == {"queue": "polled it", "band": "normal", "depth": 1}
+
+
+class TestTurns:
+    def test_its_type_is_paused(self, w: World) -> None:
+        with installation.using(w.yard):
+            pauses.pause("t")
+        since = at(w)
+        jobs = [a_task(w) for _ in range(3)]
+        w.clock.move(1_000)
+        assert why(w, jobs[0]).sentence == f"The type t is paused since {since}; it is the next."
+        w.deliver()
+        assert [why(w, job).sentence for job in jobs] == [
+            f"The type t is paused since {since}; it is the next.",
+            f"The type t is paused since {since}; 1 other comes before it.",
+            f"The type t is paused since {since}; 2 others come before it.",
+        ]
+        with patch.object(wait_lists, "BEFORE_MAX", 2):
+            found = why(w, jobs[2])
+        assert said(found) == (
+            "pending",
+            "paused",
+            f"The type t is paused since {since}; at least 2 others come before it.",
+        )
+        assert found.remedy == "`taskyard resume t`"
+        details = {"pausedBy": "type", "pausedSince": since, "before": 2, "beforeIsExact": False}
+        assert found.details == {"kind": "task", "type": "t", "queue": "default", **details}
+        assert (found.since, found.expected_start) == (moment(w.clock.ms - 1_000), None)
+        with installation.using(w.yard):
+            pauses.resume("t")
+        assert why(w, jobs[0]).reason is Code.ON_ITS_WAY
+
+    def test_its_queue_or_topic_is_paused(self, w: World) -> None:
+        with installation.using(w.yard):
+            pauses.pause(queue="default")
+            pauses.pause("a topic")
+        found = why(w, a_task(w))
+        assert found.sentence == f"The queue default is paused since {at(w)}; it is the next."
+        assert (found.remedy, found.details["pausedBy"]) == ("`taskyard resume --queue default`", "queue")
+        found = why(w, a_message(w, "a topic"))
+        assert found.sentence == f"The topic a topic is paused since {at(w)}; it is the next."
+        assert found.remedy == "`taskyard resume 'a topic'`"
+
+    def test_no_handler_is_deployed(self, w: World) -> None:
+        job, scripted = a_task(w), a_task(w, "later", waits_for_handler=True)
+        using(w)
+        found = why(w, job)
+        sentence = "No handler of the type t is deployed; it fails when a worker gets it."
+        assert said(found) == ("pending", "no_handler", sentence)
+        assert found.remedy == f"deploy one, or `taskyard tasks cancel {job.id}`"
+        waiting = "No handler of the type later is deployed; it waits until there is one."
+        assert why(w, scripted).sentence == waiting
+        w.clock.move(1_000)
+        work(w)  # from now on its type is paused
+        assert (why(w, scripted).sentence, why(w, scripted).since) == (waiting, moment(w.clock.ms))
+
+        @task("later")
+        def later(_: Any) -> None: ...
+
+        using(w, later)
+        assert why(w, scripted).reason is Code.ON_ITS_WAY
+
+    def test_the_slots_of_its_type_are_taken(self, w: World) -> None:
+        jobs = [a_task(w, "lone") for _ in range(3)]
+        by_hand.take(w.yard, jobs[0].id, "bob")
+        w.clock.move(1_000)
+        w.deliver()
+        found = why(w, jobs[2])
+        sentence = "The only slot of the type lone is taken; 1 other comes before it."
+        assert said(found) == ("pending", "limit_reached", sentence)
+        assert found.remedy == "`taskyard tasks list --type lone --status running` shows who has them"
+        limit = {"limit": "type", "slots": 1, "taken": 1, "before": 1, "beforeIsExact": True}
+        assert found.details == {"kind": "task", "type": "lone", "queue": "default", **limit}
+        assert why(w, jobs[1]).sentence == "The only slot of the type lone is taken; it is the next."
+        pairs = [a_task(w, "pair") for _ in range(3)]
+        for job in pairs[:2]:
+            by_hand.take(w.yard, job.id, "bob")
+        assert why(w, pairs[2]).sentence == "All 2 slots of the type pair are taken; it is the next."
+
+    def test_the_run_of_its_schedule_before_goes_on(self, w: World) -> None:
+        with installation.using(w.yard):
+            schedules.create("s", every_s=60, task={"type": "t"}, overlap="queue")
+        first, second = w.jobs()
+        w.clock.move(MINUTE_MS)
+        by_hand.take(w.yard, first.id, "bob")
+        w.clock.move(MINUTE_MS)
+        w.deliver()
+        found = why(w, second)
+        sentence = "The run of the schedule s before it still goes on; it is the next."
+        assert said(found) == ("pending", "limit_reached", sentence)
+        assert (found.details["limit"], found.details["schedule"]) == ("schedule", "s")
+
+    def test_the_slots_of_its_application_are_taken(self, w: World) -> None:
+        with installation.using(w.yard):
+            made = applications.create("shop", "http://127.0.0.1:9/hook", concurrency=1)
+            first, second = (
+                applications.create_task(made.app_key, number, {}, name=DELIVERY, timeout_ms=1_000) for number in "12"
+            )
+        by_hand.take(w.yard, first.id, "bob")
+        found = why(w, second)
+        sentence = f"The only slot of the application {made.app_key} is taken; it is the next."
+        assert said(found) == ("pending", "limit_reached", sentence)
+        assert (found.details["limit"], found.details["application"]) == ("application", made.app_key)
+
+    def test_its_run_before_goes_on(self, w: World) -> None:
+        seen: list[Why] = []
+
+        @task("lone", concurrency=1)
+        def stubborn(_: Any, context: Context) -> None:
+            if not seen:
+                tasks.cancel(context.job.id)
+                seen.append(services.why(context.job.id))
+                tasks.retry(context.job.id)
+                seen.append(why(w, context.job))
+
+        using(w, stubborn)
+        a_task(w, "lone")
+        work(w)
+        worker = w.yard.worker_name
+        assert said(seen[0]) == (
+            "canceled",
+            "canceled",
+            f"It was canceled at {at(w)}, by request; worker {worker} has not noticed yet.",
+        )
+        sentence = f"Worker {worker} is still busy with the run before; it starts when that has ended."
+        assert said(seen[1]) == ("pending", "previous_run", sentence)
+        assert seen[1].details["leaseUntil"] == at(w, LEASE_MS)
+
+
+class TestOnItsWay:
+    def test_on_its_way(self, w: World) -> None:
+        job = a_task(w, priority=10)
+        found = why(w, job)
+        sentence = "It is on its way to a worker; its lane default, high holds about 1 message."
+        assert said(found) == ("pending", "on_its_way", sentence)
+        assert found.details["lane"] == {"queue": "default", "band": "high", "depth": 1}
+        assert (found.since, found.expected_start) == (moment(w.clock.ms), None)
+
+    def test_the_clock_could_not_send_it(self, w: World) -> None:
+        job = a_task(w, delay_ms=20 * MINUTE_MS)
+        w.clock.move(8 * MINUTE_MS)
+        with failing(w.yard.transport.client, "SendMessage"):
+            w.tick()
+        w.clock.move(12 * MINUTE_MS)
+        found = why(w, job)
+        tried = at(w, -11 * MINUTE_MS)
+        assert said(found) == ("pending", "not_sent", f"The clock could not send it, once; it tries again at {tried}.")
+        with failing(w.yard.transport.client, "SendMessage"):
+            w.tick()
+        found = why(w, job)
+        again = f"The clock could not send it, 2 times in a row; it tries again at {at(w, 2 * MINUTE_MS)}."
+        assert (found.sentence, found.expected_start) == (again, moment(w.clock.ms + 2 * MINUTE_MS))
+
+    def test_there_is_no_queue(self, w: World) -> None:
+        job = a_message(w, "polled")
+        w.sqs.delete_queue(QueueUrl=w.sqs.get_queue_url(QueueName=name_of(w, "polled"))["QueueUrl"])
+        found = why(w, job)
+        sentence = "There is no SQS queue for its lane polled, normal; nothing can take it."
+        assert said(found) == ("pending", "no_lane", sentence)
+        assert found.remedy == "publish to the topic anew, which makes its queue"
+
+    def test_a_light_handler(self, w: World) -> None:
+        @task("light", light=True)
+        def light(_: Any) -> None: ...
+
+        using(w, light)
+        found = why(w, a_task(w, "light"))
+        sentence = (
+            "Its handler is light, so it may be running already; or it is on its way; "
+            "its lane default, normal holds about 1 message."
+        )
+        assert said(found) == ("pending", "light", sentence)
+
+    def test_its_completion_handler_is_to_be_called(self, w: World) -> None:
+        @on_success("t")
+        def note(_: Any) -> None: ...
+
+        using(w, plain, note)
+        job = a_task(w, runner=MANUAL)
+        with installation.using(w.yard):
+            tasks.complete(job.id, output=1)
+        found = why(w, job)
+        sentence = (
+            "It has its output, and is on its way to the completion handler of its type; "
+            "its lane default, normal holds about 1 message."
+        )
+        assert said(found) == ("pending", "finishing", sentence)
+
+
+class TestRunning:
+    def test_a_worker_runs_it(self, w: World) -> None:
+        seen: list[Why] = []
+
+        @task("t", timeout_s=5)
+        def asks(_: Any, context: Context) -> None:
+            seen.append(why(w, context.job))
+
+        using(w, asks)
+        a_task(w)
+        work(w)
+        worker = w.yard.worker_name
+        assert said(seen[0]) == ("running", "running", f"Worker {worker} runs attempt 1 of 3.")
+        run = {"worker": worker, "attempt": 1, "maxAttempts": 3, "leaseUntil": at(w, LEASE_MS)}
+        assert seen[0].details == {
+            "kind": "task", "type": "t", "queue": "default", **run, "deadline": at(w, 5_000)
+        }  # fmt: skip
+
+    def test_a_client_has_polled_it(self, w: World) -> None:
+        message = a_message(w, "polled")
+        with installation.using(w.yard):
+            messages.poll("polled", lock_timeout_ms=5_000, consumer_id="till 7")
+        found = why(w, message)
+        sentence = f"The client till 7 has polled it, and has it locked until {at(w, 5_000)}."
+        assert said(found) == ("running", "locked", sentence)
+        w.clock.move(5_001)
+        found = why(w, message)
+        ended = (
+            f"The client till 7 let its lock run out: its lease ended at {at(w, -1)}; it runs again within two minutes."
+        )
+        assert said(found) == ("running", "lease_ended", ended)
+
+    def test_a_program_has_taken_it(self, w: World) -> None:
+        job = a_task(w, timeout_ms=7_000)
+        by_hand.take(w.yard, job.id, "bob")
+        found = why(w, job)
+        sentence = f"The program bob has taken it to work on it elsewhere, until {at(w, 7_000)}."
+        assert said(found) == ("running", "taken", sentence)
+        w.clock.move(7_001)
+        late = f"The program bob did not complete it in time: its lease ended at {at(w, -1)}; {AGAIN}"
+        assert why(w, job).sentence == late
+
+    def test_its_worker_has_vanished(self, w: World) -> None:
+        @task("dies", max_attempts=2)
+        def dies(_: Any) -> None:
+            raise Exited
+
+        using(w, dies)
+        job, worker = a_task(w, "dies"), w.yard.worker_name
+        w.deliver_batch(name_of(w))
+        assert why(w, job).reason is Code.RUNNING
+        w.clock.move(LEASE_MS + 1)
+        found, lease_end = why(w, job), at(w, -1)
+        sentence = f"Worker {worker} has vanished: its lease ended at {lease_end}; {AGAIN}"
+        assert said(found) == ("running", "lease_ended", sentence)
+        assert (found.details["recoverable"], found.since) == (True, moment(w.clock.ms - 1))
+        stolen(w, job)
+        w.clock.move(LEASE_MS + 1)
+        lost = f"its lease ended at {at(w, -1)}; no attempt is left, so it becomes a dead letter."
+        assert why(w, job).sentence == f"Worker other worker has vanished: {lost}"
+
+
+class TestDone:
+    def test_it_succeeded_or_was_completed(self, w: World) -> None:
+        job = a_task(w)
+        work(w)
+        assert said(why(w, job)) == ("success", "succeeded", f"It succeeded at {at(w)}.")
+        by_a_person = a_task(w, runner=MANUAL, type="by.hand")
+        with installation.using(w.yard):
+            tasks.complete(by_a_person.id, user_id="ann")
+        found = why(w, by_a_person)
+        assert said(found) == ("success", "succeeded", f"It was completed by ann at {at(w)}.")
+        assert (found.details["completedBy"], found.remedy) == ("ann", None)
+
+    def test_its_attempts_are_used_up_and_it_is_replayed(self, w: World) -> None:
+        @subscribe("news", max_attempts=1)
+        def reader(_: Any) -> None:
+            raise RuntimeError("no paper")
+
+        using(w, fails, reader)
+        job = a_task(w, "fails")
+        w.go_on()
+        found = why(w, job)
+        assert said(found) == ("failed", "attempts_used_up", "All 2 attempts failed: no stock.")
+        assert found.remedy == f"`taskyard tasks retry {job.id}` once the cause is gone"
+        assert (found.details["cause"], found.details["attempt"]) == ("attempts_used_up", 2)
+        message = a_message(w)
+        w.deliver()
+        found = why(w, message)
+        assert found.sentence == "The only attempt failed: no paper."
+        assert found.remedy == f"`taskyard dlq replay {message.id}` once the cause is gone"
+        with installation.using(w.yard):
+            again = dead_letters.replay(message.id)
+        found = why(w, message)
+        sentence = f"It failed, and was replayed at {at(w)} as job {again.id}."
+        assert said(found) == ("failed", "replayed", sentence)
+        assert found.details["replayedAs"] == str(again.id)
+
+    def test_rejected_timed_out_or_without_a_handler(self, w: World) -> None:
+        @task("rejects")
+        def rejects(_: Any) -> None:
+            raise Reject("never")
+
+        @task("parks", timeout_s=1)
+        def parks(_: Any, context: Context) -> None:
+            context.next()
+
+        using(w, rejects, parks, plain)
+        rejected, parked, orphan = a_task(w, "rejects"), a_task(w, "parks"), a_task(w)
+        using(w, rejects, parks)
+        work(w)
+        w.clock.move(1_001)
+        w.tick()
+        assert said(why(w, rejected)) == ("failed", "failed", "It was rejected, for no retry can help: never.")
+        timed_out = "It took too long: nobody called back within the task's time-out."
+        assert said(why(w, parked)) == ("failed", "failed", timed_out)
+        found = why(w, orphan)
+        assert (found.reason, found.details["cause"]) == (Code.FAILED, "no_handler")
+        assert found.sentence.startswith("No handler of it was deployed when a worker got it: ")
+
+    def test_vanished_never_started_unreadable_or_said_so(self, w: World) -> None:
+        @task("dies", max_attempts=1)
+        def dies(_: Any) -> None:
+            raise Exited
+
+        using(w, dies, plain)
+        lost = a_task(w, "dies")
+        w.deliver_batch(name_of(w))
+        w.clock.move(LEASE_MS + MINUTE_MS + 1)
+        w.tick()
+        w.forget_messages()
+        never = a_task(w)
+        for _ in range(5):
+            stuck(w, never)
+            w.clock.ms = w.job(never.id).due_at_ms
+        stuck(w, never)
+        foreign(w, "no envelope")
+        work(w)
+        (unreadable,) = [job for job in w.jobs() if job.type == "unreadable"]
+        with installation.using(w.yard):
+            messages.publish("polled", {}, max_retries=1)
+            refused = messages.fail(messages.poll("polled")[0], "no stock")
+        assert [why(w, job).sentence for job in (lost, never, unreadable, refused)] == [
+            "Whoever had it last vanished, and no attempt is left: the worker of the last attempt vanished, and no "
+            "attempt is left.",
+            "It was given to workers again and again, and never started: came back from the dead-letter queue 5 times "
+            "without being run.",
+            "It cannot be read: the SQS message was not written by Taskyard.",
+            "Whoever had it, or completed it, said that it failed: no stock.",
+        ]
+
+    def test_canceled_by_request_by_its_schedule_or_with_its_parent(self, w: World) -> None:
+        job = a_task(w)
+        with installation.using(w.yard):
+            tasks.cancel(job.id)
+        found = why(w, job)
+        assert said(found) == ("canceled", "canceled", f"It was canceled at {at(w)}, by request.")
+        assert found.remedy == f"`taskyard tasks retry {job.id}`"
+        with installation.using(w.yard):
+            schedules.create("s", every_s=60, task={"type": "t"}, overlap="skip")
+        first, second = w.jobs()[1:]
+        w.clock.move(MINUTE_MS)
+        by_hand.take(w.yard, first.id, "bob")
+        w.clock.move(MINUTE_MS)
+        w.deliver()
+        found = why(w, second)
+        reason = "skipped: the run of its schedule before it was still going on"
+        assert found.sentence == f"It was canceled at {at(w)}: {reason}."
+        assert (found.details["canceledBy"], found.details["reason"]) == ("service", reason)
+        parent = a_task(w, runner=MANUAL, type="by.hand")
+        child = a_task(w, parent_id=parent.id)
+        with installation.using(w.yard):
+            tasks.cancel(child.id)
+        how = f"by request or because its parent {parent.id} was deleted"
+        assert why(w, child).sentence == f"It was canceled at {at(w)}, {how}."
+
+    def test_a_node_of_a_graph(self, w: World) -> None:
+        with installation.using(w.yard):
+            plan = graphs.Builder("nightly")
+            plan.task("only", "t")
+            graph = plan.start()
+        (job,) = w.jobs()
+        found = why(w, job)
+        assert (found.reason, found.details["graphId"], found.details["node"]) == (
+            Code.ON_ITS_WAY,
+            str(graph.id),
+            "only",
+        )
+        with installation.using(w.yard):
+            graphs.cancel(graph)
+        how = f"by request or with its graph {graph.id}"
+        assert why(w, job).sentence == f"It was canceled at {at(w)}, {how}."
+
+    def test_deleted(self, w: World) -> None:
+        job, message = a_task(w), a_message(w, "polled")
+        for each in (job, message):
+            lifecycle.delete(w.yard, each.id, each.kind, force=True)
+        found = why(w, job)
+        assert said(found) == ("deleted", "deleted", "It was deleted.")
+        assert (found.details, found.since, found.remedy) == ({}, None, None)
+        assert why(w, message).details == {"kind": "message", "type": "polled"}
+
+
+def test_a_job_that_is_passed_itself(w: World) -> None:
+    with installation.using(w.yard):
+        made = tasks.create("t", target_id="1", target_type="t", runner_type="system")
+        assert services.why(made) == services.why(str(made.id)) == why(w, made)
+        message = messages.publish("polled", {})
+        assert services.why(message).reason is Code.WAITS_FOR_CLIENT
