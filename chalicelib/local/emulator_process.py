@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import shutil
@@ -24,7 +25,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from chalicelib.local import emulator_indexes, emulator_items, emulator_queues
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
@@ -34,11 +35,12 @@ from chalicelib.local.emulator_code import share_code
 from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
-from chalicelib.local.guard import AsgiApp, LoopbackGuard, WriteCounter
+from chalicelib.local.guard import LoopbackGuard, WriteCounter
+from chalicelib.local.http_server import serve
 
 EXIT_DEADLINE_S = 30  # from being told to stop until the kernel ends the process, saved or not
-LOAD_DEADLINE_S = 3_600  # none in effect: the parent knows how much there is to load, and decides
 KEEP_ALIVE_S = 75  # as MiniStack's own server
+GARBAGE_THRESHOLDS = (50_000, 10, 10)  # what is stored is no garbage, and is not gone over for every few requests
 
 # What a shell may hold for other purposes. MiniStack would obey it, and its functions would get AWS_*.
 FOREIGN_PREFIXES = ("AWS_", "DOCKER_", "LAMBDA_", "LOCALSTACK_", "MINISTACK_")
@@ -60,6 +62,7 @@ def main() -> None:
         sys.exit(str(error))
     scratch = home.empty_scratch() if home else Path(tempfile.mkdtemp(prefix="taskyard-emulator-"))
     _set_environment(arguments.port, home, scratch)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     asyncio.run(_run(arguments.port, listening_fd, home, scratch))
 
 
@@ -121,7 +124,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     load = LoadWatch(LoopbackGuard(ChangeBell(gated, counter), port), on_failure=lambda: _leave(1, scratch))
     tasks = {
         asyncio.create_task(_stop_requested()),
-        asyncio.create_task(_serve(load, listening_fd)),
+        asyncio.create_task(serve(load, socket.socket(fileno=listening_fd), KEEP_ALIVE_S)),
         *({asyncio.create_task(saver.save_periodically())} if saver else ()),
     }
     ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -137,19 +140,6 @@ def _leave(code: int, scratch: Path) -> NoReturn:
     """End the process at once: no request slips in after the last save, no thread holds up the exit."""
     shutil.rmtree(scratch, ignore_errors=True)
     os._exit(code)
-
-
-async def _serve(app: AsgiApp, listening_fd: int) -> None:
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config
-    from hypercorn.typing import ASGIFramework
-
-    config = Config()
-    config.bind = [f"fd://{listening_fd}"]
-    config.keep_alive_timeout = KEEP_ALIVE_S
-    config.startup_timeout = LOAD_DEADLINE_S
-    config.loglevel = "WARNING"
-    await serve(cast(ASGIFramework, app), config, shutdown_trigger=asyncio.Event().wait, mode="asgi")
 
 
 async def _stop_requested() -> None:

@@ -22,11 +22,12 @@ from urllib.parse import parse_qsl
 
 from chalicelib.core.errors import shown
 from chalicelib.http.listener import Listener
-from chalicelib.local.guard import POLICY_VIOLATION, Receive, Scope, Send
+from chalicelib.local.guard import Receive, Scope, Send
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import Event, HttpRequest, http_event
 
 REQUEST_MAX_BYTES = 10 * 1024 * 1024
+POLICY_VIOLATION = 1008  # the WebSocket close code for "not allowed here" (RFC 6455, 7.4.1)
 THREADS = 256  # requests at a time: a poll that waits has one for up to 20 s, and costs nothing else meanwhile
 ABSOLUTE = re.compile(r"https?://(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 JSON = ("content-type", "application/json")

@@ -21,8 +21,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-POLICY_VIOLATION = 1008  # the WebSocket close code for "not allowed here" (RFC 6455, 7.4.1)
 SHOWN_HEADER_CHARS = 200
+_GUARDED = frozenset({b"origin", b"sec-fetch-site", b"upgrade", b"host"})
 _READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ_ACTIONS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "List", "Describe")
 _EMPTY_JSON_BYTES = len(b"{}")
@@ -40,8 +40,8 @@ class Refusal:
 class LoopbackGuard:
     """Passes `app` only what a program on this machine asked of http://127.0.0.1:`port`.
 
-    Any other HTTP request is answered 403 with a Refusal as JSON, every WebSocket is closed, and the
-    lifespan protocol passes through.
+    Any other HTTP request, and every handshake of a WebSocket, is answered 403 with a Refusal as JSON; the lifespan
+    protocol passes through.
     """
 
     def __init__(self, app: AsgiApp, port: int) -> None:
@@ -49,16 +49,11 @@ class LoopbackGuard:
         self._hosts = tuple(f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
+        refusal = find_refusal(scope["headers"], self._hosts) if scope["type"] == "http" else None
+        if refusal is None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            refusal = find_refusal(scope["headers"], self._hosts)
-            if refusal is None:
-                await self._app(scope, receive, send)
-            else:
-                await _send_refusal(refusal, send)
         else:
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            await _send_refusal(refusal, send)
 
 
 def find_refusal(headers: Headers, hosts: tuple[str, ...]) -> Refusal | None:
@@ -66,21 +61,31 @@ def find_refusal(headers: Headers, hosts: tuple[str, ...]) -> Refusal | None:
 
     `hosts` are the accepted values of the Host header, in lower case.
     """
-    origins = _values(headers, b"origin")
-    if origins:
+    told: dict[bytes, list[str]] = {}
+    for key, value in headers:
+        if (name := key.lower()) in _GUARDED:
+            told.setdefault(name, []).append(value.decode("latin-1"))
+    if origins := told.get(b"origin"):
         return Refusal(
             expected="no Origin header",
             got=f"Origin: {_shown(origins)}",
             remedy="Web pages may not drive the emulator; use an AWS SDK or curl.",
         )
-    sites = _values(headers, b"sec-fetch-site")
+    sites = told.get(b"sec-fetch-site", [])
     if sites not in ([], ["none"]):
         return Refusal(
             expected="no Sec-Fetch-Site header, or the value 'none'",
             got=f"Sec-Fetch-Site: {_shown(sites)}",
             remedy="Web pages may not drive the emulator; open the address itself, or use an AWS SDK.",
         )
-    named = _values(headers, b"host")
+    protocols = told.get(b"upgrade", [])
+    if "websocket" in ", ".join(protocols).lower():
+        return Refusal(
+            expected="no Upgrade header that asks for a WebSocket",
+            got=f"Upgrade: {_shown(protocols)}",
+            remedy="The emulator serves none; ask for what is to be had over HTTP.",
+        )
+    named = told.get(b"host", [])
     if len(named) != 1 or named[0].lower() not in hosts:
         return Refusal(
             expected=f"exactly one Host header, one of {', '.join(hosts)}",
@@ -133,12 +138,10 @@ def is_read(scope: Scope) -> bool:
 
 def action_of(scope: Scope) -> str:
     """The operation that a JSON protocol request names ("DynamoDB_20120810.PutItem": PutItem), or ""."""
-    targets = _values(scope["headers"], b"x-amz-target")
-    return targets[0].rpartition(".")[2] if targets else ""
-
-
-def _values(headers: Headers, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in headers if key.lower() == name]
+    for name, value in scope["headers"]:
+        if name == b"x-amz-target":  # the server has put it in lower case
+            return str(value, "latin-1").rpartition(".")[2]
+    return ""
 
 
 def _shown(values: list[str]) -> str:
