@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from chalicelib.api.shapes import TENANT_HEADERS, request_tenant_of
 from chalicelib.core.errors import NotFound
 from chalicelib.core.ids import parse_job_id
 from chalicelib.engine.commands import pools
-from chalicelib.http.models import AnswerModel, ApiModel, Name, Text
+from chalicelib.http.exchange import Caller
+from chalicelib.http.models import AnswerModel, ApiModel, Name, Tenant, Text
 from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class AddBody(ApiModel):
     args: list[Any] = Field(
         default_factory=list, max_length=ARGS_MAX, description="What the process is called with, after the job's id"
     )
+    tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
 
 
 class Added(AnswerModel):
@@ -67,14 +70,19 @@ class PoolJob(AnswerModel):
     response: Any = Field(description="What the process returned; the error's text after a failure; null before either")
 
 
-@router.post("/pools/{name}/add", scope="task", answers={404: "There is no such pool", 409: "event.next's id is taken"})
-def add(yard: Yard, path: PoolPath, body: AddBody) -> Added:
+@router.post(
+    "/pools/{name}/add",
+    scope="task",
+    answers={404: "There is no such pool", 409: "event.next's id is taken"},
+    headers=TENANT_HEADERS,
+)
+def add(yard: Yard, path: PoolPath, body: AddBody, caller: Caller) -> Added:
     """Add a job to a pool.
 
     Its process is called with the job's id and `args`, once one of the pool's workers is free. The answer's `id` is 0
     where as many jobs are unfinished as the pool's `size` allows.
     """
-    return Added(id=pools.add(yard, path.name, body.args))
+    return Added(id=pools.add(yard, path.name, body.args, request_tenant_of(body.tenant, caller.headers)))
 
 
 @router.post("/pools/{name}/progress", scope="task", answers={404: "There is no such job", 409: "It is not running"})

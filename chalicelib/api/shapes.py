@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator
 from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.ids import parse_job_id
+from chalicelib.core.tenants import tenant_of
 from chalicelib.http.models import NAME_MAX_CHARS, digits
 from chalicelib.http.problems import STANDARD
 from chalicelib.services.records import ms_of
@@ -29,6 +30,8 @@ FASTIFY = replace(
 )
 """Problems in the words of fastify-mq and fastify-task."""
 
+TENANT_HEADER = "X-Taskyard-Tenant"
+TENANT_HEADERS = {TENANT_HEADER: "On whose behalf, where the body's tenant does not say"}
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -77,6 +80,15 @@ def idempotency_key_of(given: str | None, headers: Mapping[str, str]) -> str | N
             remedy="send one of them",
         )
     return key
+
+
+def request_tenant_of(given: str | None, headers: Mapping[str, str]) -> str | None:
+    """On whose behalf a request is made: the tenant ``given`` in the body, or else the header's, if there is one.
+
+    Raises ``InvalidInput`` for a header that can be none.
+    """
+    in_header = headers.get(TENANT_HEADER.lower())
+    return given if given is not None or in_header is None else tenant_of(TENANT_HEADER, in_header)
 
 
 def to_ms(moment: datetime) -> int:

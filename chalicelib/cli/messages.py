@@ -10,7 +10,7 @@ from typing import TextIO
 
 import click
 
-from chalicelib.cli.common import REFUSED, calls_service, idempotency_key_option, parsed, priority_option
+from chalicelib.cli.common import REFUSED, calls_service, idempotency_key_option, parsed, priority_option, tenant_option
 from chalicelib.cli.http_client import BATCH_MAX, Document, Service
 from chalicelib.cli.lines import send_lines
 from chalicelib.cli.output import present, show_page, show_record, show_rows
@@ -67,6 +67,7 @@ def mq(path: str) -> str:
 @click.option("--trace-id", help="Your own trace id.")
 @click.option("--meta", metavar="JSON", help="More about the message: an object, shown as options.")
 @idempotency_key_option
+@tenant_option
 @calls_service
 def publish(
     service: Service,
@@ -81,6 +82,7 @@ def publish(
     trace_id: str | None,
     meta: str | None,
     idempotency_key: str | None,
+    tenant: str | None,
 ) -> None:
     """Publish PAYLOAD, a JSON object, to TOPIC; or one message for each line of a file, or (-) of standard input."""
     if delay is not None and at is not None:
@@ -95,6 +97,7 @@ def publish(
         "traceId": trace_id,
         "meta": None if meta is None else parsed(meta, "--meta"),
         "idempotencyKey": idempotency_key,
+        "tenant": tenant,
     }
     if payload == STDIN:
         lines = sys.stdin

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import click
 
-from chalicelib.cli.common import calls_service, idempotency_key_option, parsed, priority_option
+from chalicelib.cli.common import calls_service, idempotency_key_option, parsed, priority_option, tenant_option
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.lines import send_lines
 from chalicelib.cli.output import present, show_page, show_record, show_rows, show_text
@@ -56,6 +56,7 @@ def tasks() -> None:
 @click.option("--next", "next_", metavar="JSON", help="The task that its success creates: an object.")
 @click.option("--user", help="Who asks for it.")
 @idempotency_key_option
+@tenant_option
 @calls_service
 def create(
     service: Service,
@@ -77,6 +78,7 @@ def create(
     next_: str | None,
     user: str | None,
     idempotency_key: str | None,
+    tenant: str | None,
 ) -> None:
     """Create a task of TYPE with INPUT, any JSON value; or one task for each line of a file."""
     if input is not None and lines is not None:
@@ -97,6 +99,7 @@ def create(
         "next": None if next_ is None else parsed(next_, "--next"),
         "userId": user,
         "idempotencyKey": idempotency_key,
+        "tenant": tenant,
     }
     if lines is not None:
         batch = {"path": task("create-batch"), "entries": "tasks", "content": "input"}

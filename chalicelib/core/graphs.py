@@ -74,7 +74,8 @@ class Plan:
     nodes: tuple[Node, ...]
     on_failure: OnFailure = OnFailure.STOP
     compensation: Mapping[str, Any] | None = None
-    # Of every task: application, backoff as it is stored; of those that name none: priority, target_id, target_type.
+    # Of every task: application, backoff as it is stored; of those that name none: priority, target_id, target_type,
+    # tenant.
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -101,6 +101,7 @@ class Job:
     graph: int | None = None  # the graph of which it is a node
     node: str | None = None  # and the name that it has there
     edges: str | None = None  # what comes after it there, as text (core/graphs.py); None: as the graph's plan says
+    tenant: str | None = None  # on whose behalf it is done (core/tenants.py)
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -268,7 +269,7 @@ ORDER_FIELDS = (
     "id", "uid", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
     "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "waits_for_handler", "limited",
-    "schedule", "slot_at_ms", "overlap", "application", "graph", "node", "edges",
+    "schedule", "slot_at_ms", "overlap", "application", "graph", "node", "edges", "tenant",
 )  # fmt: skip
 # The names in the ledger and in messages, where they are others than here: both outlive a deployment.
 STORED_AS = {"uid": "birth", "blocked": "held", "requeue_count": "laps", "epoch": "round"}

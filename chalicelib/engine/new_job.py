@@ -15,8 +15,8 @@ CHAIN_MAX_TASKS = 20  # behind one another, as the first is created
 
 NextRequest = Mapping[str, Any]
 """A task in a chain, in fastify-task's words: ``type``, and of ``input``, ``targetId``, ``targetType``, ``runnerType``,
-``priority``, ``maxRetries``, ``timeout`` (ms), ``delay`` (s), ``options``, ``context``, ``scriptName`` and ``next``
-whatever is not to be as by default."""
+``priority``, ``maxRetries``, ``timeout`` (ms), ``delay`` (s), ``options``, ``context``, ``scriptName``, ``tenant`` and
+``next`` whatever is not to be as by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,12 @@ class NewJob:
     graph: int | None = None  # the graph of which it is a node, and as of the job
     node: str | None = None
     edges: str | None = None
+    tenant: str | None = None  # on whose behalf
     input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
 
 
 def follower_of(new_job: NewJob, output: Any) -> NewJob | None:
-    """The task that the success of ``new_job`` starts: about the same target, for the same user.
+    """The task that the success of ``new_job`` starts: about the same target, for the same user and tenant.
 
     Where it names no input it gets the ``output``.
     """
@@ -88,5 +89,6 @@ def task_in(request: NextRequest, before: NewJob, output: Any) -> NewJob:
         target_id=request.get("targetId", before.target_id),
         target_type=request.get("targetType", before.target_type),
         created_by=before.created_by,
+        tenant=request.get("tenant", before.tenant),
         next=request.get("next"),
     )

@@ -30,6 +30,7 @@ from pydantic_core import PydanticCustomError
 
 from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_MAX, PRIORITY_MIN, PRIORITY_OF, TOPIC_MAX_CHARS
 from chalicelib.core.naming import NAME, instead_of
+from chalicelib.core.tenants import TENANT, TENANT_EXPECTED, TENANT_MAX_CHARS
 from chalicelib.core.texts import readable
 
 NAME_MAX_CHARS = 256
@@ -93,6 +94,14 @@ class AnswerModel(ApiModel):
         allow_inf_nan=True,
         json_schema_serialization_defaults_required=True,  # an answer has all its fields, null where unset
     )
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+IF_SET: Any = Field(default=None, exclude_if=_is_none)
+"""A field of an answer that is left out where it is null: older clients know answers without it."""
 
 
 @cache
@@ -204,6 +213,15 @@ Reason = Annotated[
 
 Target = Annotated[Name, BeforeValidator(digits, json_schema_input_type=str | int)]
 """What a task is about: a name, or a number, which is kept as its digits."""
+
+Tenant = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=TENANT_MAX_CHARS),
+    matching(TENANT, TENANT_EXPECTED),
+    Field(json_schema_extra={"pattern": TENANT}),
+    BeforeValidator(digits, json_schema_input_type=str | int),
+]
+"""On whose behalf something is done: see ``core/tenants.py``; a number is kept as its digits."""
 
 NOT_BOOLEAN = BeforeValidator(_no_boolean)
 """Refuses JavaScript's ``true``. It stands behind bounds, so that JSON Schema calls those minimum and maximum."""

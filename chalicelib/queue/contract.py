@@ -19,11 +19,15 @@ BATCH_MAX_MESSAGES = 10
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A text to be sent on a lane, not to be received before ``delay_s`` seconds (0 to 900)."""
+    """A text to be sent on a lane, not to be received before ``delay_s`` seconds (0 to 900).
+
+    A transport that knows how shares a lane out among the tenants that have messages on it.
+    """
 
     lane: Lane
     text: str
     delay_s: int = 0
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

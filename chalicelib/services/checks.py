@@ -11,6 +11,7 @@ from chalicelib.core.errors import InvalidInput, NotFound, shown
 from chalicelib.core.ids import parse_job_id
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.naming import instead_of, is_name
+from chalicelib.core.tenants import tenant_of
 from chalicelib.engine.polling.poll import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
@@ -36,6 +37,11 @@ def maybe_topic(value: object) -> str | None:
 def maybe_name(field: str, value: object) -> str | None:
     """A name, if there is one."""
     return None if value is None else name(field, value)
+
+
+def maybe_tenant(value: object) -> str | None:
+    """On whose behalf, if that is told. Raises ``InvalidInput``."""
+    return None if value is None else tenant_of("tenant", value)
 
 
 def whole(field: str, value: object, smallest: int, largest: int) -> int:

@@ -21,6 +21,7 @@ def order(
     priority: int = 0,
     target_id: str | None = None,
     target_type: str | None = None,
+    tenant: str | None = None,
     user_id: str | None = None,
     trace_id: str | None = None,
     idempotency_key: str | None = None,
@@ -29,7 +30,7 @@ def order(
     if on_failure not in list(OnFailure):
         expected = ", ".join(OnFailure)
         raise InvalidInput("nothing of this name follows", field="on_failure", expected=expected, got=on_failure)
-    told = {"priority": priority or None, "target_id": target_id, "target_type": target_type}
+    told = {"priority": priority or None, "target_id": target_id, "target_type": target_type, "tenant": tenant}
     plan = Plan(
         arranged(given),
         OnFailure(on_failure),

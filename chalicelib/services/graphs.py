@@ -86,7 +86,7 @@ Which: TypeAlias = Graph | int | str
 class Builder:
     """A graph in the making. ``on_failure``: ``stop`` (default), ``continue`` or ``compensate``, by ``compensation``.
 
-    What its tasks have by default: ``priority``, ``target_id``, ``target_type`` and ``user_id``.
+    What its tasks have by default: ``priority``, ``target_id``, ``target_type``, ``user_id`` and ``tenant``.
     """
 
     name: str | None = None
@@ -97,6 +97,7 @@ class Builder:
     target_type: str | None = None
     user_id: str | None = None
     trace_id: str | None = None
+    tenant: str | None = None
     _nodes: list[tuple[str, Mapping[str, Any], Sequence[str]]] = field(default_factory=list, init=False, repr=False)
 
     def task(
@@ -150,6 +151,7 @@ class Builder:
             user_id=checks.maybe_name("user_id", self.user_id),
             trace_id=checks.maybe_name("trace_id", self.trace_id),
             idempotency_key=checks.maybe_name("idempotency_key", key),
+            tenant=checks.maybe_tenant(self.tenant),
         )
 
 

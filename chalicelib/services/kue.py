@@ -83,6 +83,10 @@ class Job:
         """By which parts of its data it is found; else by all of it."""
         return self._with("searchKeys", keys if isinstance(keys, str) else [*keys])
 
+    def tenant(self, key: str) -> Job:
+        """On whose behalf it is done: tenants share a lane (docs/fairness.md)."""
+        return self._with("tenant", key)
+
     def save(self, idempotency_key: str | None = None) -> Job:
         """Accept it. Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` and ``Unavailable``, as ``tasks.create`` does.
 

@@ -18,7 +18,7 @@ from chalicelib.core.naming import is_name
 from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, backoff_from
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.http.models import NAME_MAX_CHARS
+from chalicelib.http.models import NAME_MAX_CHARS, Tenant
 from chalicelib.http.problems import rejected
 
 if TYPE_CHECKING:
@@ -89,10 +89,11 @@ class KueOptions(BaseModel):
     backoff: KueBackoff | bool | str | None = None
     remove_on_complete: Any = Field(default=None, alias="removeOnComplete")
     search_keys: str | list[str] | None = Field(default=None, alias="searchKeys")
+    tenant: Tenant | None = None
 
 
-def new_job(yard: Yard, entry: Any, idempotency_key: str | None = None) -> NewJob:
-    """The task that ``{type, data, options}`` asks for. Raises ``InvalidInput``."""
+def new_job(yard: Yard, entry: Any, idempotency_key: str | None = None, tenant: str | None = None) -> NewJob:
+    """The task that ``{type, data, options}`` asks for, for a ``tenant`` unless it says. Raises ``InvalidInput``."""
     type_ = _type_in(entry)
     given = entry.get("options") or {}
     try:
@@ -113,6 +114,7 @@ def new_job(yard: Yard, entry: Any, idempotency_key: str | None = None) -> NewJo
         remove_on_complete=bool(options.remove_on_complete),
         waits_for_handler=True,
         idempotency_key=idempotency_key,
+        tenant=options.tenant or tenant,
     )
 
 

@@ -61,6 +61,7 @@ class NewMessage:
     idempotency_key: str | None = None
     once: str | None = None
     within: Context | None = None
+    tenant: str | None = None
 
 
 def publish(
@@ -75,6 +76,7 @@ def publish(
     idempotency_key: str | None = None,
     once: str | None = None,
     within: Context | None = None,
+    tenant: str | None = None,
 ) -> Message:
     """Publish a message and answer its record.
 
@@ -82,7 +84,8 @@ def publish(
     this aware time, at most ten years ahead; in the past: now. ``max_retries`` (0 to 100): how many deliveries may
     fail, the last one included; default as the topic's subscribers declare, or ``TASKYARD_MQ_MAX_RETRIES`` (3).
     ``trace_id``: your own; default a new one. ``meta``: more about the message. Two publications with one
-    ``idempotency_key`` are one message. ``once``: a name, ``within`` a handler's context; see above.
+    ``idempotency_key`` are one message. ``once``: a name, ``within`` a handler's context; see above. ``tenant``:
+    on whose behalf, so that it does not wait behind the backlog of another (docs/fairness.md).
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another message, and
     ``Unavailable`` when AWS does not answer (the message may or may not be published).
@@ -98,6 +101,7 @@ def publish(
         idempotency_key=idempotency_key,
         once=once,
         within=within,
+        tenant=tenant,
     )
     yard = installation.yard()
     new_job = _new_job(wanted)
@@ -239,6 +243,7 @@ def _new_job(wanted: NewMessage) -> NewJob:
         trace_id=checks.maybe_name("trace_id", wanted.trace_id),
         idempotency_key=key_of(wanted),
         first_wins=wanted.once is not None,
+        tenant=checks.maybe_tenant(wanted.tenant),
     )
 
 

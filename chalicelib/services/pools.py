@@ -24,13 +24,13 @@ class PoolOfTasks:
 
     name: str
 
-    def add(self, *args: Any) -> int:
+    def add(self, *args: Any, tenant: str | None = None) -> int:
         """Add a job whose process is called with its id and ``args``; returns the id, or 0 where the pool is full.
 
-        ``args`` are plain JSON values. Raises ``InvalidInput`` for others, ``TooLarge``, ``Conflict`` where
-        ``event.next`` gave an id that is taken, and ``Unavailable``.
+        ``args`` are plain JSON values. ``tenant``: on whose behalf (docs/fairness.md). Raises ``InvalidInput`` for what
+        is neither, ``TooLarge``, ``Conflict`` where ``event.next`` gave an id that is taken, and ``Unavailable``.
         """
-        return pools.add(installation.yard(), self.name, args)
+        return pools.add(installation.yard(), self.name, args, checks.maybe_tenant(tenant))
 
     def progress(self, id: int, current: float, total: float, message: str = "") -> None:  # noqa: A002  # Yao's word
         """Tell that a running job is at ``current`` of ``total``; ``event.progress`` is told.

@@ -48,6 +48,7 @@ class Message:
     slot_time: datetime | None  # for which of its times; None: by request
     created_at: datetime
     updated_at: datetime
+    tenant: str | None = None  # on whose behalf
     lock_token: str | None = field(default=None, repr=False)  # of a polled message: proves the lock
 
 
@@ -159,6 +160,7 @@ class Task:
     completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    tenant: str | None = None  # on whose behalf
     poll_results: tuple[Mapping[str, Any], ...] | None = None  # oldest first, with a time; of tasks.detail alone
     log: tuple[LogEntry, ...] | None = None  # newest first; likewise
     console: tuple[ConsoleLine, ...] | None = None  # what its handler printed and logged, oldest first; likewise
@@ -208,6 +210,7 @@ def message_of(job: Job, body: Mapping[str, Any] | None, *, locked: bool = False
         slot_time=maybe_moment_of(job.slot_at_ms),
         created_at=moment_of(job.created_at_ms),
         updated_at=moment_of(job.updated_at_ms),
+        tenant=job.tenant,
         lock_token=job.lease if locked else None,
     )
 
@@ -271,6 +274,7 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         completed_at=maybe_moment_of(job.completed_at_ms),
         created_at=moment_of(job.created_at_ms),
         updated_at=moment_of(job.updated_at_ms),
+        tenant=job.tenant,
     )
 
 

@@ -27,7 +27,7 @@ from chalicelib.core.webhooks import URL_MAX_CHARS
 from chalicelib.engine.graphs.accept import NewGraph
 from chalicelib.engine.new_job import NewJob
 from chalicelib.http.body import parsed
-from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Target, Text
+from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Target, Tenant, Text
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -103,6 +103,7 @@ class TaskOrder(Lenient):
     runtime: Annotated[str | int, NOT_BOOLEAN] | None = Field(
         default=None, description=f"When to run, default now: {RUNTIME}", examples=["2021-07-27 17:30:30"]
     )
+    tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
 
 
 class NodeOrder(TaskOrder):
@@ -159,6 +160,7 @@ def _request(yard: Yard, application: Application, order: TaskOrder) -> dict[str
         "timeout": made.timeout_ms,
         "targetId": made.target_id,
         "targetType": made.target_type,
+        **({} if made.tenant is None else {"tenant": made.tenant}),
     }
 
 
@@ -181,6 +183,7 @@ def new_job(yard: Yard, application: Application, order: TaskOrder) -> NewJob:
         target_type=TARGET,
         alias=order.task_no,
         application=application.app_key,
+        tenant=order.tenant,
     )
 
 

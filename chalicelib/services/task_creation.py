@@ -47,6 +47,7 @@ class NewTask:
     idempotency_key: str | None = None
     once: str | None = None
     within: Context | None = None
+    tenant: str | None = None
 
 
 def create(
@@ -71,6 +72,7 @@ def create(
     idempotency_key: str | None = None,
     once: str | None = None,
     within: Context | None = None,
+    tenant: str | None = None,
 ) -> Task:
     """Create a task and answer its record.
 
@@ -84,7 +86,8 @@ def create(
     ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
     ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
     ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
-    ``idempotency_key``, ``once`` and ``within``: as for ``messages.publish``.
+    ``idempotency_key``, ``once``, ``within`` and ``tenant``: as for ``messages.publish``; a task with a parent is on
+    behalf of whom that is, unless it says.
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
     ``Unavailable`` when AWS does not answer (the task may or may not be created).
@@ -110,6 +113,7 @@ def create(
         idempotency_key=idempotency_key,
         once=once,
         within=within,
+        tenant=tenant,
     )
     yard = installation.yard()
     new_job = _new_job(wanted)
@@ -148,6 +152,7 @@ def _new_job(wanted: NewTask) -> NewJob:
         next=None if wanted.next is None else task_orders.next_request(wanted.next),
         idempotency_key=key_of(wanted),
         first_wins=wanted.once is not None,
+        tenant=checks.maybe_tenant(wanted.tenant),
     )
 
 

@@ -47,6 +47,7 @@ class NextTask:
     priority: int | str | None = None
     max_retries: int | None = None
     timeout_ms: int | None = None
+    tenant: str | None = None
     next: NextTask | Mapping[str, Any] | None = None
 
 
@@ -63,6 +64,7 @@ WORDS = {
     "priority": "priority",
     "maxRetries": "max_retries",
     "timeout": "timeout_ms",
+    "tenant": "tenant",
     "next": "next",
 }
 """fastify-task's words for the fields of ``NextTask``."""
@@ -98,6 +100,7 @@ def _request_of(task: NextTask) -> dict[str, Any]:
         "priority": None if task.priority is None else priority_of(task.priority),
         "maxRetries": None if task.max_retries is None else attempts(task.max_retries) - 1,
         "timeout": timeout_ms(task.timeout_ms),
+        "tenant": checks.maybe_tenant(task.tenant),
         "next": None if task.next is None else next_request(task.next),
     }
     request = {name: value for name, value in told.items() if value is not None}

@@ -84,7 +84,8 @@ class TestPublish:
             ("execute-at", "executeAt"),
             (
                 "wish",
-                "topic or payload or priority or executeAt or maxRetries or traceId or meta or idempotencyKey",
+                "topic or payload or priority or executeAt or maxRetries or traceId or meta or idempotencyKey "
+                "or tenant",
             ),
         ],
     )

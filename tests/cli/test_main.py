@@ -73,7 +73,7 @@ class TestPublish:
     def test_sends_all_that_can_be_said(self, service: StubService) -> None:
         service.answers["POST /mq/message/publish"] = (200, MESSAGE)
         options = ["--at", "2030-01-01T00:00:00Z", "--max-retries", "0", "--trace-id", "t", "--priority", "-1"]
-        options += ["--meta", '{"m": 1}', "--idempotency-key", "k"]
+        options += ["--meta", '{"m": 1}', "--idempotency-key", "k", "--tenant", "acme"]
         assert run("publish", "t", "{}", *options, "--url", service.url).exit_code == 0
         assert service.asked[0].body == {
             "topic": "t",
@@ -84,6 +84,7 @@ class TestPublish:
             "traceId": "t",
             "meta": {"m": 1},
             "idempotencyKey": "k",
+            "tenant": "acme",
         }
 
     def test_a_priority_may_be_named(self, service: StubService) -> None:
@@ -194,7 +195,7 @@ class TestTasks:
     def test_create_sends_all_that_can_be_said(self, service: StubService) -> None:
         service.answers["POST /api/task/create"] = (200, TASK)
         options = ["--script", "pages", "--options", '{"o": 1}', "--context", '{"c": 2}', "--parent", "7"]
-        options += ["--next", '{"type": "report"}', "--user", "ann", "--idempotency-key", "k"]
+        options += ["--next", '{"type": "report"}', "--user", "ann", "--idempotency-key", "k", "--tenant", "acme"]
         assert run("tasks", "create", "review", *options, "--url", service.url).exit_code == 0
         assert service.asked[0].body == {
             "type": "review",
@@ -208,6 +209,7 @@ class TestTasks:
             "next": {"type": "report"},
             "userId": "ann",
             "idempotencyKey": "k",
+            "tenant": "acme",
         }
 
     def test_create_sends_a_task_for_each_line(self, service: StubService, tmp_path: Path) -> None:

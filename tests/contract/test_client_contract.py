@@ -106,12 +106,13 @@ def messages(script: Script, queue: str) -> None:
     script("receive_message", QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
     script("send_message", QueueUrl=url, MessageBody='one "ü" 📦', DelaySeconds=0)
     header = {"AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-67891233-abcdef012345678912345678"}}
-    script("send_message", QueueUrl=url, MessageBody="one", MessageSystemAttributes=header)
+    script("send_message", QueueUrl=url, MessageBody="one", MessageSystemAttributes=header, MessageGroupId="acme")
     received = _all_of(script, url, 2)
     script("change_message_visibility", QueueUrl=url, ReceiptHandle=received[0], VisibilityTimeout=60)
     script("delete_message", QueueUrl=url, ReceiptHandle=received[0])
     script("delete_message", QueueUrl=url, ReceiptHandle=received[1])
-    script("send_message_batch", QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": f"text {n}"} for n in range(2)])
+    texts = [{"Id": str(n), "MessageBody": f"text {n}", "MessageGroupId": f"tenant-{n}"} for n in range(2)]
+    script("send_message_batch", QueueUrl=url, Entries=texts)
     entries = [{"Id": str(n), "ReceiptHandle": handle} for n, handle in enumerate(_all_of(script, url, 2))]
     hidden = [{**entry, "VisibilityTimeout": 30} for entry in entries]
     script("change_message_visibility_batch", QueueUrl=url, Entries=hidden)
@@ -128,7 +129,7 @@ def _all_of(script: Script, url: str, number: int) -> list[str]:
             MaxNumberOfMessages=10,
             VisibilityTimeout=60,
             WaitTimeSeconds=5,
-            MessageSystemAttributeNames=["ApproximateReceiveCount", "AWSTraceHeader"],
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "AWSTraceHeader", "MessageGroupId"],
         )
         for message in answer.get("Messages", []):
             handles[message["Body"]] = message["ReceiptHandle"]

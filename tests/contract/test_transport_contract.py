@@ -103,6 +103,17 @@ class TestSendAndReceive:
         assert message.receipt
         assert transport.receive(source, 10, 60, 0) == []
 
+    def test_a_tenant_travels_as_the_group(self, transport: SqsTransport, lane: Lane, source: str) -> None:
+        outgoing = [OutgoingMessage(lane, text, tenant=tenant) for text, tenant in (("a", "acme"), ("b", None))]
+        transport.send(OutgoingMessage(lane, "c", tenant="!~" * 64))
+        assert transport.send_many(outgoing) == []
+        url = transport.client.get_queue_url(QueueName=source)["QueueUrl"]
+        answer = transport.client.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"]
+        )
+        found = {each["Body"]: each.get("Attributes", {}).get("MessageGroupId") for each in answer["Messages"]}
+        assert found == {"a": "acme", "b": None, "c": "!~" * 64}
+
     def test_the_largest_text(self, transport: SqsTransport, lane: Lane, source: str) -> None:
         transport.send(OutgoingMessage(lane, "x" * MESSAGE_MAX_BYTES))
         assert len(one(transport, source).text) == MESSAGE_MAX_BYTES

@@ -101,6 +101,7 @@ orders: dict[str, st.SearchStrategy[Any]] = {
     "graph": st.none() | st.integers(1, 2**53 - 1),
     "node": st.none() | names,
     "edges": st.none() | st.sampled_from(("", "7", "7-90<5")),
+    "tenant": st.none() | names,
     "delivery": st.integers(1, 10_000),
     "due_at_ms": times,
     "attempt_limit": st.integers(1, 10_000),

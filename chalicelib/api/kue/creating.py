@@ -9,7 +9,7 @@ from pydantic import Field, WithJsonSchema
 
 from chalicelib.api.entries import key_of, require_service
 from chalicelib.api.kue.words import CREATING, KueError
-from chalicelib.api.shapes import idempotency_key_of
+from chalicelib.api.shapes import TENANT_HEADER, idempotency_key_of, request_tenant_of
 from chalicelib.core.errors import TaskyardError, TooLarge, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.engine.new_job import NewJob
@@ -43,7 +43,7 @@ JOB_SCHEMA = {
         "data": {"description": "Any JSON"},
         "options": {
             "type": "object",
-            "description": "attempts, priority, delay, ttl, backoff, removeOnComplete, searchKeys",
+            "description": "attempts, priority, delay, ttl, backoff, removeOnComplete, searchKeys, tenant",
         },
     },
 }
@@ -66,7 +66,10 @@ Jobs = Annotated[
         503: KueError | Entries,
         429: "As many jobs of the type are unfinished as may be",
     },
-    headers={"Idempotency-Key": "Two requests with one key are one: the entries of a list have key#0, key#1, ..."},
+    headers={
+        "Idempotency-Key": "Two requests with one key are one: the entries of a list have key#0, key#1, ...",
+        TENANT_HEADER: "On whose behalf, where a job's options do not say",
+    },
 )
 def create_jobs(yard: Yard, body: Jobs | None, caller: Caller) -> Answer:
     """Create a job, or those of a list in its order.
@@ -77,12 +80,12 @@ def create_jobs(yard: Yard, body: Jobs | None, caller: Caller) -> Answer:
     """
     if body is None or body in ({}, []):
         return Answer(204)
-    key = idempotency_key_of(None, caller.headers)
+    key, tenant = idempotency_key_of(None, caller.headers), request_tenant_of(None, caller.headers)
     if not isinstance(body, list):
-        return Answer(200, _created(publish(yard, new_job(yard, body, key))))
+        return Answer(200, _created(publish(yard, new_job(yard, body, key, tenant))))
     if len(body) > BULK_MAX:
         raise TooLarge(f"these are too many at once: expected at most {BULK_MAX} jobs, got {len(body)}")
-    outcomes = _created_all(yard, body, key)
+    outcomes = _created_all(yard, body, key, tenant)
     status = 503 if any(isinstance(outcome, Unavailable) for outcome in outcomes) else 400
     failed = any(isinstance(outcome, TaskyardError) for outcome in outcomes)
     answers = [
@@ -95,16 +98,16 @@ def _created(job: Job) -> KueCreated:
     return KueCreated(message="job created", id=job.id)
 
 
-def _created_all(yard: Yard, entries: Sequence[Any], key: str | None) -> list[Job | TaskyardError]:
+def _created_all(yard: Yard, entries: Sequence[Any], key: str | None, tenant: str | None) -> list[Job | TaskyardError]:
     """What became of each entry, in order. Raises ``Unavailable`` where AWS took none."""
-    new_jobs = [_new_job_or_error(yard, entry, key_of(None, key, place)) for place, entry in enumerate(entries)]
+    new_jobs = [_new_job_or_error(yard, entry, key_of(None, key, place), tenant) for place, entry in enumerate(entries)]
     outcomes = publish_many(yard, new_jobs)
     require_service(outcomes)
     return outcomes
 
 
-def _new_job_or_error(yard: Yard, entry: Any, key: str | None) -> NewJob | TaskyardError:
+def _new_job_or_error(yard: Yard, entry: Any, key: str | None, tenant: str | None) -> NewJob | TaskyardError:
     try:
-        return new_job(yard, entry, key)
+        return new_job(yard, entry, key, tenant)
     except TaskyardError as error:
         return error

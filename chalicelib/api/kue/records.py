@@ -78,6 +78,7 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], result: Any) -> dict[str
         "delay": None if job.start_at_ms is None else str(max(0, job.start_at_ms - job.created_at_ms)),
         "workerId": job.worker,
         "ttl": _text(job.timeout_ms or None),
+        "tenant": job.tenant,
         "attempts": _attempts(job),
     }
     return {name: value for name, value in fields.items() if value is not None}

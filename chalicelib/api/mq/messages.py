@@ -18,7 +18,7 @@ from chalicelib.api.entries import (
 )
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, listed, polled_record
-from chalicelib.api.shapes import FASTIFY, Moment, idempotency_key_of, to_ms
+from chalicelib.api.shapes import FASTIFY, TENANT_HEADERS, Moment, idempotency_key_of, request_tenant_of, to_ms
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
@@ -27,7 +27,7 @@ from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Topic, Whole
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Tenant, Topic, Whole
 from chalicelib.http.routes import Router
 from chalicelib.settings import MQ_POLL_MAX
 
@@ -59,6 +59,7 @@ class PublishBody(ApiModel):
     idempotency_key: Name | None = Field(
         default=None, description="Two requests with one key are one message (the Idempotency-Key header does the same)"
     )
+    tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
 
 
 class PublishBatchBody(ApiModel):
@@ -101,18 +102,22 @@ class PublishResults(AnswerModel):
     "/mq/message/publish",
     scope="message",
     answers={409: "The idempotency key was used with another request", 413: "The payload is too large"},
-    headers={"Idempotency-Key": "Two requests with one key are one message"},
+    headers={"Idempotency-Key": "Two requests with one key are one message", **TENANT_HEADERS},
 )
 def publish_message(yard: Yard, body: PublishBody, caller: Caller) -> MessageRecord:
     """Publish a message."""
-    return _record(publish(yard, _new_job(body, idempotency_key_of(body.idempotency_key, caller.headers))), body)
+    key = idempotency_key_of(body.idempotency_key, caller.headers)
+    return _record(publish(yard, _new_job(body, key, request_tenant_of(body.tenant, caller.headers))), body)
 
 
 @router.post(
     "/mq/message/publish-batch",
     scope="message",
     answers={413: "The messages together are too large"},
-    headers={"Idempotency-Key": "Two requests with one key are one batch: its entries have the keys key#0, key#1, ..."},
+    headers={
+        "Idempotency-Key": "Two requests with one key are one batch: its entries have the keys key#0, key#1, ...",
+        **TENANT_HEADERS,
+    },
 )
 def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> PublishResults:
     """Publish up to 100 messages at once, each accepted or not for itself.
@@ -126,7 +131,8 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
     require_room_in_answer(
         "messages", [[each.payload, each.meta, each.topic, each.trace_id] for each in readable], RECORD_MAX_BYTES
     )
-    outcomes = publish_many(yard, _new_jobs(entries, idempotency_key_of(None, caller.headers)))
+    key, tenant = idempotency_key_of(None, caller.headers), request_tenant_of(None, caller.headers)
+    outcomes = publish_many(yard, _new_jobs(entries, key, tenant))
     require_service(outcomes)
     told = iter(outcomes)
     return PublishResults(
@@ -166,16 +172,19 @@ def _record(job: Job, body: PublishBody) -> MessageRecord:
     return listed(job, {"input": body.payload, "options": body.meta})
 
 
-def _new_jobs(entries: Sequence[PublishBody | Unreadable], key: str | None) -> list[NewJob]:
-    """What is to be published of a batch; an entry without a key has one of its place under the batch's ``key``."""
+def _new_jobs(entries: Sequence[PublishBody | Unreadable], key: str | None, tenant: str | None) -> list[NewJob]:
+    """What is to be published of a batch; an entry without a key has one of its place under the batch's ``key``.
+
+    One without a tenant has the batch's.
+    """
     return [
-        _new_job(entry, key_of(entry.idempotency_key, key, place))
+        _new_job(entry, key_of(entry.idempotency_key, key, place), entry.tenant or tenant)
         for place, entry in enumerate(entries)
         if not isinstance(entry, Unreadable)
     ]
 
 
-def _new_job(body: PublishBody, idempotency_key: str | None) -> NewJob:
+def _new_job(body: PublishBody, idempotency_key: str | None, tenant: str | None) -> NewJob:
     return NewJob(
         kind=Kind.MESSAGE,
         type=body.topic,
@@ -186,4 +195,5 @@ def _new_job(body: PublishBody, idempotency_key: str | None) -> NewJob:
         max_attempts=max(1, body.max_retries) if body.max_retries is not None else None,
         trace_id=body.trace_id,
         idempotency_key=idempotency_key,
+        tenant=tenant,
     )

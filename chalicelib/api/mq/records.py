@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from chalicelib.api.shapes import ShownId, ShownTime, fields_of
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.http.models import AnswerModel
+from chalicelib.http.models import IF_SET, AnswerModel
 from chalicelib.logger import logger
 from chalicelib.services.records import TraceEvent, message_of
 from chalicelib.services.words import TRACE_EVENT_OF, Status, states_of
@@ -45,6 +45,7 @@ class MessageRecord(AnswerModel):
     error: str | None = Field(description="Why the newest delivery failed")
     schedule: str | None = Field(description="The schedule that published it")
     slot_time: ShownTime | None = Field(description="For which of its times; null: by request")
+    tenant: Annotated[str | None, IF_SET] = Field(default=None, description="On whose behalf; left out if nobody's")
     created_at: ShownTime
     updated_at: ShownTime
 

@@ -27,7 +27,7 @@ from chalicelib.core.states import Kind
 from chalicelib.core.timetable import EVERY_MAX_MS
 from chalicelib.core.zones import at_wall
 from chalicelib.engine.commands import schedules
-from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Priority, Target, Topic, either, matching
+from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Priority, Target, Tenant, Topic, either, matching
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -75,6 +75,7 @@ class ScheduledTask(FollowUp):
     target_id: Target | None = Field(default=None, description="Default: the schedule's name")
     target_type: Name | None = Field(default=None, description="Default: schedule")
     priority: Priority | None = Field(default=None, description="Larger is sooner; default 0")
+    tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
     input: Any = Field(
         default=None,
         description="What the handler gets. A text {{slot}} in it stands for the time of the slot, ISO 8601",
@@ -90,6 +91,7 @@ class ScheduledMessage(ApiModel):
     priority: Priority = 0
     max_retries: Annotated[int, Field(ge=0, le=ATTEMPTS_MAX), NOT_BOOLEAN] | None = None
     meta: dict[str, Any] | None = None
+    tenant: Tenant | None = None
 
 
 class Times(ApiModel):

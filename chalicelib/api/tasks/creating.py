@@ -16,7 +16,7 @@ from chalicelib.api.entries import (
     require_room_in_answer,
     require_service,
 )
-from chalicelib.api.shapes import FASTIFY, idempotency_key_of
+from chalicelib.api.shapes import FASTIFY, TENANT_HEADERS, idempotency_key_of, request_tenant_of
 from chalicelib.api.tasks.records import TaskRecord, listed_record, whole_record
 from chalicelib.core.errors import InvalidInput, TaskyardError, within
 from chalicelib.core.ids import parse_job_id
@@ -27,7 +27,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Priority, Target
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Priority, Target, Tenant
 from chalicelib.http.routes import Router
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Order(ApiModel):
     )
     context: dict[str, Any] | None = Field(default=None, description="Kept with the task; its secret is never shown")
     options: dict[str, Any] | None = None
+    tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
     next: FollowUp | None = Field(default=None, description="What is created once it has succeeded")
 
 
@@ -73,6 +74,7 @@ class FollowUp(Order):
     target_id: Target | None = Field(default=None, description="Default: that of the task before")
     target_type: Name | None = Field(default=None, description="Default: that of the task before")
     priority: Priority | None = Field(default=None, description="Default: that of the task before")
+    tenant: Tenant | None = Field(default=None, description="Default: that of the task before")
     runner_type: Literal["manual", "system"] = Field(default="system", description="system: a handler runs it")
 
 
@@ -117,21 +119,25 @@ class CreateResults(AnswerModel):
         413: "The input is too large",
         429: "As many tasks of the type are unfinished as may be",
     },
-    headers={"Idempotency-Key": "Two requests with one key are one task"},
+    headers={"Idempotency-Key": "Two requests with one key are one task", **TENANT_HEADERS},
 )
 def create_task(yard: Yard, body: CreateBody, caller: Caller) -> TaskRecord:
     """Create a task.
 
     A system task is run by the handler of its type; a manual one waits for a person, and may be of any type.
     """
-    return whole_record(yard, publish(yard, _new_job(body, idempotency_key_of(body.idempotency_key, caller.headers))))
+    key = idempotency_key_of(body.idempotency_key, caller.headers)
+    return whole_record(yard, publish(yard, _new_job(body, key, request_tenant_of(body.tenant, caller.headers))))
 
 
 @router.post(
     "/api/task/create-batch",
     scope="task",
     answers={413: "The tasks together are too large"},
-    headers={"Idempotency-Key": "Two requests with one key are one batch: its entries have the keys key#0, key#1, ..."},
+    headers={
+        "Idempotency-Key": "Two requests with one key are one batch: its entries have the keys key#0, key#1, ...",
+        **TENANT_HEADERS,
+    },
 )
 def create_tasks(yard: Yard, body: CreateBatchBody, caller: Caller) -> CreateResults:
     """Create up to 100 tasks at once, each accepted or not for itself.
@@ -141,8 +147,8 @@ def create_tasks(yard: Yard, body: CreateBatchBody, caller: Caller) -> CreateRes
     """
     entries = entries_of(body.tasks)
     require_room_in_answer("tasks", [each for each in entries if isinstance(each, CreateBody)], RECORD_MAX_BYTES)
-    batch_key = idempotency_key_of(None, caller.headers)
-    new_jobs = [_new_job_or_error(entry, batch_key, place) for place, entry in enumerate(entries)]
+    batch_key, tenant = idempotency_key_of(None, caller.headers), request_tenant_of(None, caller.headers)
+    new_jobs = [_new_job_or_error(entry, batch_key, place, tenant) for place, entry in enumerate(entries)]
     outcomes = publish_many(yard, new_jobs)
     require_service([found for asked, found in zip(new_jobs, outcomes, strict=True) if isinstance(asked, NewJob)])
     return CreateResults(results=[_result(yard, *each) for each in zip(new_jobs, outcomes, strict=True)])
@@ -155,16 +161,18 @@ def _result(yard: Yard, asked: NewJob | TaskyardError, outcome: Job | TaskyardEr
     return CreateResult(success=True, task=listed_record(yard, outcome, body))
 
 
-def _new_job_or_error(entry: CreateBody | Unreadable, batch_key: str | None, place: int) -> NewJob | TaskyardError:
+def _new_job_or_error(
+    entry: CreateBody | Unreadable, batch_key: str | None, place: int, tenant: str | None
+) -> NewJob | TaskyardError:
     if isinstance(entry, Unreadable):
         return entry.error
     try:
-        return _new_job(entry, key_of(entry.idempotency_key, batch_key, place))
+        return _new_job(entry, key_of(entry.idempotency_key, batch_key, place), entry.tenant or tenant)
     except TaskyardError as error:
         return error
 
 
-def _new_job(body: CreateBody, idempotency_key: str | None) -> NewJob:
+def _new_job(body: CreateBody, idempotency_key: str | None, tenant: str | None) -> NewJob:
     check_secrets(body)
     delay_ms = round(body.delay * 1_000)
     return NewJob(
@@ -187,6 +195,7 @@ def _new_job(body: CreateBody, idempotency_key: str | None) -> NewJob:
         created_by=body.user_id,
         remove_on_complete=body.remove_on_complete,
         idempotency_key=idempotency_key,
+        tenant=tenant,
     )
 
 

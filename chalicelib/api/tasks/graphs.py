@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from chalicelib.api.shapes import FASTIFY, ShownId, ShownTime, idempotency_key_of, job_id_of
+from chalicelib.api.shapes import (
+    FASTIFY,
+    TENANT_HEADERS,
+    ShownId,
+    ShownTime,
+    idempotency_key_of,
+    job_id_of,
+    request_tenant_of,
+)
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.api.tasks.records import TaskBody, TaskQuery
 from chalicelib.core.errors import within
@@ -15,7 +23,7 @@ from chalicelib.core.graphs import NODE_NAME_MAX_CHARS, NODES_MAX, GraphState, O
 from chalicelib.engine.commands import graphs as commands
 from chalicelib.engine.graphs.accept import accept
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Name, Priority, Target
+from chalicelib.http.models import AnswerModel, ApiModel, Name, Priority, Target, Tenant
 from chalicelib.http.routes import Router
 from chalicelib.services import graphs as services
 from chalicelib.services.graph_orders import batch_order, node_request, order
@@ -30,7 +38,7 @@ ACCEPTS: Mapping[int, Any] = {
     409: "The idempotency key was used with another request",
     413: "The graph is too large",
 }
-KEY = {"Idempotency-Key": "Two requests with one key are one graph"}
+HEADERS = {"Idempotency-Key": "Two requests with one key are one graph", **TENANT_HEADERS}
 
 router = Router("Graphs", "Tasks that start when others have succeeded.", style=FASTIFY)
 
@@ -54,6 +62,7 @@ class Common(ApiModel):
     priority: Priority = Field(default=0, description="Of every task that names none")
     target_id: Target | None = Field(default=None, description="Of every task that names none")
     target_type: Name | None = Field(default=None, description="Of every task that names none")
+    tenant: Tenant | None = Field(default=None, description="Of every task that names none")
     user_id: Name | None = Field(default=None, description="Who asks for it")
     trace_id: Name | None = Field(default=None, description="Of all its tasks; by default each has one of its own")
     idempotency_key: Name | None = Field(default=None, description="Two requests with one key are one graph")
@@ -139,7 +148,7 @@ class Drawing(AnswerModel):
     mermaid: str
 
 
-@router.post("/api/task/graph", scope="task", answers=ACCEPTS, headers=KEY)
+@router.post("/api/task/graph", scope="task", answers=ACCEPTS, headers=HEADERS)
 def create_graph(yard: Yard, body: GraphBody, caller: Caller) -> GraphRecord:
     """Create a graph of tasks: each starts when those before it have succeeded, and gets what they returned.
 
@@ -151,7 +160,7 @@ def create_graph(yard: Yard, body: GraphBody, caller: Caller) -> GraphRecord:
     return _record(yard, accept(yard, new_graph))
 
 
-@router.post("/api/task/graph/batch", scope="task", answers=ACCEPTS, headers=KEY)
+@router.post("/api/task/graph/batch", scope="task", answers=ACCEPTS, headers=HEADERS)
 def create_batch(yard: Yard, body: BatchBody, caller: Caller) -> GraphRecord:
     """Create many tasks and one that follows when all are done: a graph whose nodes are named `0`, `1`, ..., `then`."""
     tasks = [_request(f"tasks.{place}", task) for place, task in enumerate(body.tasks)]
@@ -217,6 +226,7 @@ def _common(body: GraphBody | BatchBody, caller: Caller) -> dict[str, Any]:
         "priority": body.priority,
         "target_id": body.target_id,
         "target_type": body.target_type,
+        "tenant": request_tenant_of(body.tenant, caller.headers),
         "user_id": body.user_id,
         "trace_id": body.trace_id,
         "idempotency_key": idempotency_key_of(body.idempotency_key, caller.headers),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 from pydantic.alias_generators import to_camel
@@ -16,7 +16,7 @@ from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.http.exchange import ANSWER_MAX_BYTES, json_text
-from chalicelib.http.models import AnswerModel, ApiModel, Id
+from chalicelib.http.models import IF_SET, AnswerModel, ApiModel, Id
 from chalicelib.logger import logger
 from chalicelib.services import task_records
 from chalicelib.services.records import LogEntry, Task, ms_of
@@ -136,6 +136,7 @@ class TaskRecord(AnswerModel):
     slot_time: ShownTime | None = Field(description="For which of its times; null: by request")
     graph_id: ShownId | None = Field(description="The graph of which it is a node")
     node: str | None = Field(description="The name that it has there")
+    tenant: Annotated[str | None, IF_SET] = Field(default=None, description="On whose behalf; left out if nobody's")
     start_time: ShownTime | None = Field(description="Not before this time")
     started_at: ShownTime | None = Field(description="When its first attempt began")
     completed_at: ShownTime | None

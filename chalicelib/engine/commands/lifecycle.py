@@ -250,6 +250,7 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         target_type=dead.target_type,
         replay_of=dead.id,
         created_by=dead.created_by,
+        tenant=dead.tenant,
         remove_on_complete=dead.remove_on_complete,
         application=dead.application,
         first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),

@@ -22,6 +22,7 @@ from chalicelib.core.schedules import (
     seconds_to_ms,
 )
 from chalicelib.core.states import Kind
+from chalicelib.core.tenants import tenant_of
 from chalicelib.engine.handlers.declare import Handler, Mark, handler_of, label_of, marking, marks_of
 
 ROLE = "schedule"
@@ -46,13 +47,15 @@ def schedule(
     start_at: datetime | None = None,
     end_at: datetime | None = None,
     max_runs: int | None = None,
+    tenant: str | None = None,
 ) -> Callable[[Function], Function]:
     """Declare when a handler runs, beside ``@task`` or ``@subscribe``.
 
     ``cron`` (five fields, or six with the second first) by the clocks of the zone ``tz``, or ``every_s`` seconds.
     ``name`` is the schedule's, default the function's (``module.function``); a function may have several schedules of
     different names. ``input`` is what the task gets, or the payload of the message; a text ``{{slot}}`` in it stands
-    for the time that it runs for. The others are as for ``services.schedules.create``.
+    for the time that it runs for. ``tenant``: on whose behalf it runs. The others are as for
+    ``services.schedules.create``.
 
     The clock makes, changes and deletes schedules as the deployed code declares them, within a minute. They may be
     paused by request; all else is changed in the code.
@@ -77,6 +80,8 @@ def schedule(
         "max_runs": max_runs,
     }
     work = {"input": jsonable(input, "input"), "priority": priority_of(priority)}
+    if tenant is not None:
+        work["tenant"] = tenant_of("tenant", tenant)
     return marking(Mark(ROLE, name or "", {"definition": definition, "work": work}))
 
 

@@ -40,5 +40,6 @@ def _new_job(yard: Yard, job: Job) -> NewJob:
         target_id=job.target_id,
         target_type=job.target_type,
         created_by=job.created_by,
+        tenant=job.tenant,
         next=yard.payloads.body(job).get("next"),
     )

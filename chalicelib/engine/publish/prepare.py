@@ -181,6 +181,7 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         graph=new_job.graph,
         node=new_job.node,
         edges=new_job.edges,
+        tenant=new_job.tenant,
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)

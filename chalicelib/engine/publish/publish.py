@@ -30,6 +30,7 @@ from chalicelib.store.table import TransactionRefused
 
 NEW_ID_TRIES = 3
 NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
+ADDED = frozenset({"tenant"})  # to requests since keys were first kept: without one, a request is what it was then
 
 
 def publish(yard: Yard, new_job: NewJob) -> Job:
@@ -176,7 +177,10 @@ def _alias_taken(new_job: NewJob, holder: int) -> Conflict:
 
 
 def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
-    """The job waiting for its parent, if that has not succeeded yet; otherwise ready to be sent."""
+    """The job waiting for its parent, if that has not succeeded yet; otherwise ready to be sent.
+
+    It is done on behalf of whom its parent is, if it does not say.
+    """
     now_ms = yard.now_ms()
     if new_job.parent_id is None:
         return prepared.unsent(now_ms)
@@ -185,9 +189,10 @@ def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
         raise InvalidInput(
             "there is no such parent", field="parent", expected="the id of a task", got=new_job.parent_id
         )
+    job = replace(prepared.job, tenant=new_job.tenant or parent.tenant)
     if parent.state is State.SUCCESS:
-        return replace(prepared, job=replace(prepared.job, blocked=False)).unsent(now_ms)
-    return replace(prepared, job=replace(prepared.job, blocked=True, wake_at_ms=wake_for_wait(now_ms, now_ms)))
+        return replace(prepared, job=replace(job, blocked=False)).unsent(now_ms)
+    return replace(prepared, job=replace(job, blocked=True, wake_at_ms=wake_for_wait(now_ms, now_ms)))
 
 
 def first_of_its_key(
@@ -232,7 +237,8 @@ def idempotency_key_of(new_job: NewJob) -> IdempotencyKey | None:
     """The key under which a request is one with others, if it has one."""
     if new_job.idempotency_key is None:
         return None
-    request = {name: getattr(new_job, name) for name in NewJob.__slots__ if name not in NOT_OF_THE_REQUEST}
+    told = {name: getattr(new_job, name) for name in NewJob.__slots__ if name not in NOT_OF_THE_REQUEST}
+    request = {name: value for name, value in told.items() if value is not None or name not in ADDED}
     return IdempotencyKey(new_job.kind.value, new_job.idempotency_key, fingerprint_of(request))
 
 

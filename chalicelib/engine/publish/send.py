@@ -26,7 +26,7 @@ AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has 
 def outgoing_message(yard: Yard, job: Job, now_ms: int) -> OutgoingMessage:
     """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
     delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), DELAY_MAX_S)
-    return OutgoingMessage(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s)
+    return OutgoingMessage(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s, job.tenant)
 
 
 def send(yard: Yard, job: Job, now_ms: int) -> None:

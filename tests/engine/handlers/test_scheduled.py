@@ -74,3 +74,11 @@ def test_two_schedules_of_one_name_are_named_both() -> None:
 def test_what_can_run_is_taken() -> None:
     functions = [on_task("0 3 * * *", name="a", input=GOOD), on_topic("@daily", name="b", input=GOOD)]
     assert list(Registry.of(functions).schedules) == ["a", "b"]
+
+
+@pytest.mark.parametrize("beside", [on_task, on_topic])
+def test_it_is_on_behalf_of_whom_it_says(beside: Any) -> None:
+    declared = Registry.of([beside("0 3 * * *", name="of-acme", input=GOOD, tenant="acme")])
+    assert declared.schedules["of-acme"].work["tenant"] == "acme"
+    with pytest.raises(TaskyardError, match="tenant: this can be no tenant"):
+        beside("0 3 * * *", tenant="two words")
