@@ -417,6 +417,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path) -> Non
         get()
 
 
+def test_a_certificate_that_the_environment_vouches_for_is_good_for_its_host_alone(tmp_path: Path) -> None:
+    trusted = tmp_path / "both.pem"
+    with self_signed(trusted) as url, environment({"AWS_CA_BUNDLE": str(trusted)}), patch.object(lean, "sleep"):
+        with at(url), pytest.raises(ClientError) as answered:  # the server knows no POST
+            get()
+        assert answered.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+        with at(url.replace("localhost", "127.0.0.1")), pytest.raises(SSLError, match="mismatch"):
+            get()
+
+
 @contextmanager
 def self_signed(path: Path) -> Iterator[str]:
     """A server whose certificate it has signed itself; key and certificate are kept at ``path``."""
