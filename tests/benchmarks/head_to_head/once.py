@@ -26,7 +26,7 @@ MIB = 1_024 * 1_024
 
 
 def cold_import() -> Figures:
-    """The import of the app with its clients, against that of chalice and boto3 with theirs, in turns."""
+    """The CPU that the import of the app with its clients takes, against chalice and boto3 with theirs, in turns."""
     turns = [
         (cold_start.best_ms(cold_start.OURS), cold_start.best_ms(cold_start.BASELINE)) for _ in range(IMPORT_TURNS)
     ]
