@@ -50,7 +50,6 @@ ALARM_ROWS = 3
 ALARMS_SHOWN_MAX = 100  # of one widget
 
 ABOVE = "GreaterThanThreshold"
-BELOW = "LessThanThreshold"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from chalicelib.http.models import AnswerModel, ApiModel
 from chalicelib.http.problems import BadRequest
 from chalicelib.services import lists as services
 from chalicelib.services.lists import Listed
-from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, JobQuery
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists
+from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.payloads import PayloadStore, answered_bytes
 from chalicelib.store.table import chunks
 

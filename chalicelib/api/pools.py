@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from chalicelib.api.shapes import TENANT_HEADERS, request_tenant_of
-from chalicelib.core.errors import NotFound
-from chalicelib.core.ids import parse_job_id
 from chalicelib.engine.commands import pools
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, ApiModel, Name, Tenant, Text
 from chalicelib.http.routes import Router
+from chalicelib.services.checks import job_id
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -88,17 +87,10 @@ def add(yard: Yard, path: PoolPath, body: AddBody, caller: Caller) -> Added:
 @router.post("/pools/{name}/progress", scope="task", answers={404: "There is no such job", 409: "It is not running"})
 def progress(yard: Yard, path: PoolPath, body: ProgressBody) -> None:
     """Tell how far a running job is; the pool's event.progress is told."""
-    pools.report(yard, path.name, _number(body.id), body.current, body.total, body.message)
+    pools.report(yard, path.name, job_id(body.id, "job"), body.current, body.total, body.message)
 
 
 @router.get("/pools/{name}/jobs/{id}", scope="task", answers={404: "There is no such job"})
 def get_job(yard: Yard, path: JobPath) -> PoolJob:
     """A job of a pool as it stands."""
-    return PoolJob.model_validate(pools.look(yard, path.name, _number(path.id)))
-
-
-def _number(given: int | str) -> int:
-    number = parse_job_id(given)
-    if number is None:
-        raise NotFound(f"there is no job {str(given)[:40]!r}", field="id", got=str(given))
-    return number
+    return PoolJob.model_validate(pools.find(yard, path.name, job_id(path.id, "job")))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from chalicelib.engine.health import examine
+from chalicelib.engine.health import check
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import AnswerModel
 from chalicelib.http.routes import Router
@@ -39,7 +39,7 @@ class Health(AnswerModel):
 @router.get("/health", scope=None, answers={503: Health})
 def health(yard: Yard) -> Answer:
     """Ask every dependency whether it answers."""
-    found = examine(yard)
+    found = check(yard)
     ok = all(dependency.ok for dependency in found.values())
     report = Health(
         status="ok" if ok else "degraded",

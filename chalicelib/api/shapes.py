@@ -10,8 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from chalicelib.core import trace
-from chalicelib.core.errors import InvalidInput, NotFound
-from chalicelib.core.ids import parse_job_id
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.tenants import tenant_of
 from chalicelib.http.models import NAME_MAX_CHARS, digits
 from chalicelib.http.problems import STANDARD
@@ -46,14 +45,6 @@ def _aware(moment: datetime) -> datetime:
 
 Moment = Annotated[datetime, AfterValidator(_aware)]
 """A point in time: ISO 8601; UTC where it names no zone."""
-
-
-def job_id_of(text: str, what: str) -> int:
-    """The id that a client wrote; raises ``NotFound`` for a text that can be no id."""
-    job_id = parse_job_id(text)
-    if job_id is None:
-        raise NotFound(f"there is no {what} {text[:40]!r}", field="id", got=text)
-    return job_id
 
 
 def idempotency_key_of(given: str | None, headers: Mapping[str, str]) -> str | None:
@@ -99,11 +90,6 @@ def to_ms(moment: datetime) -> int:
 def maybe_ms(moment: datetime | None) -> int | None:
     """The same where there may be none."""
     return None if moment is None else to_ms(moment)
-
-
-def iso(at_ms: int | None) -> str | None:
-    """A point in time as JavaScript writes it; see ``core.trace.iso``."""
-    return None if at_ms is None else trace.iso(at_ms)
 
 
 def _written(moment: Any) -> Any:

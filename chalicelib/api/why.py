@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from chalicelib.api.shapes import iso, job_id_of
+from chalicelib.api.shapes import ShownId, ShownTime
 from chalicelib.core.reasons import Code
 from chalicelib.core.states import Kind
 from chalicelib.engine.why import why
@@ -14,6 +14,8 @@ from chalicelib.http.access import require_scope
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
+from chalicelib.services.checks import job_id as job_id_of
+from chalicelib.services.reasons import why_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -33,12 +35,12 @@ class JobPath(ApiModel):
 class WhyAnswer(AnswerModel):
     """Why a job is not running, or what has become of it."""
 
-    id: str = Field(examples=["42"])
+    id: ShownId = Field(examples=["42"])
     state: str = Field(description="pending, running, waiting, success, failed, canceled or deleted")
     reason: Code = Field(description="For programs; docs/why.md has a line for each", examples=["limit_reached"])
     sentence: str = Field(description="For people, on one line", examples=["All 2 slots of the type t are taken."])
-    expected_start: str | None = Field(description="When it starts (ISO 8601), where that can be known")
-    since: str | None = Field(description="Since when it is so (ISO 8601)")
+    expected_start: ShownTime | None = Field(description="When it starts (ISO 8601), where that can be known")
+    since: ShownTime | None = Field(description="Since when it is so (ISO 8601)")
     details: dict[str, Any] = Field(description="What the sentence says, and more, for programs")
     remedy: str | None = Field(description="What people can do; null where nothing is to be done")
 
@@ -52,14 +54,4 @@ def why_not_running(yard: Yard, path: JobPath, caller: Caller) -> WhyAnswer:
     job_id = job_id_of(path.id, "job")
     found = why(yard, job_id)
     require_scope(caller.scopes, SCOPE_OF[found.kind])
-    reason = found.reason
-    return WhyAnswer(
-        id=str(job_id),
-        state=found.state,
-        reason=reason.code,
-        sentence=reason.sentence,
-        expected_start=iso(reason.expected_start_ms),
-        since=iso(reason.since_ms),
-        details=dict(reason.details),
-        remedy=reason.remedy,
-    )
+    return WhyAnswer.model_validate(why_of(job_id, found))

@@ -56,13 +56,6 @@ def band_of(priority: int) -> Band:
     return (Band.NORMAL, Band.MEDIUM, Band.HIGH, Band.CRITICAL)[min(priority // 5, 3)]
 
 
-def priority_named(name: str) -> int:
-    """The priority of a name: low -10, normal 0, medium 5, high 10, critical 15. Raises ``InvalidInput``."""
-    if name not in PRIORITY_OF:
-        raise InvalidInput("no priority has this name", field="priority", expected=PRIORITY_NAMES, got=name)
-    return PRIORITY_OF[name]
-
-
 def priority_of(given: int | str) -> int:
     """A priority that is given as a number, -1000 to 1000, or by its name. Raises ``InvalidInput``."""
     if isinstance(given, str) and given in PRIORITY_OF:

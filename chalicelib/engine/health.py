@@ -34,9 +34,9 @@ class Dependency:
     detail: str = ""
 
 
-def examine(yard: Yard) -> Mapping[str, Dependency]:
+def check(yard: Yard) -> Mapping[str, Dependency]:
     """Ask every dependency, all at once, or tell what was found within the last second; within 2 s in any case."""
-    return yard.health.get(examine, lambda: _asked(yard), yard.now_ms)
+    return yard.health.get(check, lambda: _asked(yard), yard.now_ms)
 
 
 def _asked(yard: Yard) -> Mapping[str, Dependency]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput, NotFound, shown
@@ -16,6 +17,8 @@ from chalicelib.engine.polling.poll import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
 NAME_MAX_CHARS = 256
+Word = TypeVar("Word", bound=StrEnum)
+
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -72,6 +75,15 @@ def known_names(given: Mapping[Any, Any], known: Collection[str]) -> None:
         if name not in known:
             expected = instead_of(name, known)
             raise InvalidInput("there is no such field", field=shown(name), expected=expected, got=name)
+
+
+def word(field: str, value: str, words: type[Word]) -> Word:
+    """One of the words that there are. Raises ``InvalidInput``."""
+    try:
+        return words(value)
+    except ValueError as error:
+        expected = " or ".join(words)
+        raise InvalidInput(f"there is no such {field}", field=field, expected=expected, got=value) from error
 
 
 def text(field: str, value: object) -> str:

@@ -11,7 +11,7 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
 from chalicelib.services.records import DeadLetter, Message, Page, Replay, dead_letter_of, message_of
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.ledger import REPLAYED
 
 Which: TypeAlias = DeadLetter | Message | int | str

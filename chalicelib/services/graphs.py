@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.graphs import GraphState, OnFailure
-from chalicelib.core.ids import parse_job_id
 from chalicelib.core.job import SYSTEM, Job
 from chalicelib.core.lanes import priority_of
 from chalicelib.core.mermaid import mermaid_of
@@ -300,9 +299,4 @@ def _status(graph: store.Graph, record: object) -> str:
 
 
 def _id(graph: Which) -> int:
-    if isinstance(graph, Graph):
-        return graph.id
-    found = parse_job_id(graph) if isinstance(graph, int | str) else None
-    if found is None:
-        raise NotFound(f"there is no graph {str(graph)[:40]!r}", field="id", got=str(graph))
-    return found
+    return graph.id if isinstance(graph, Graph) else checks.job_id(graph, "graph")

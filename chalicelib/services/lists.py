@@ -16,7 +16,8 @@ from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks
 from chalicelib.services.records import Page
-from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists, JobQuery
+from chalicelib.store.job_lists import OFFSET_MAX, PER_PAGE_MAX, JobLists
+from chalicelib.store.job_queries import JobQuery
 
 Item = TypeVar("Item")
 

@@ -30,25 +30,23 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.polling.poll import NO_REASON
 from chalicelib.engine.polling.settle_many import Report, settle_batch
-from chalicelib.engine.publish import bulk
-from chalicelib.engine.publish import publish as publishing
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
-from chalicelib.services.once import key_of, take_back, taken_back
+from chalicelib.services.publications import Publication, publish_each, publish_one
 from chalicelib.services.records import Message, Page, message_of
 from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import Status, states_of
 from chalicelib.settings import MQ_POLL_MAX
-from chalicelib.store.job_lists import INDEX_KEYS, JobQuery, index_keys_of
+from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, index_keys_of
 
 Which: TypeAlias = Message | int | str
 """A message, or its id as a number or as digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
+class NewMessage(Publication):
     """A message to be published; see ``publish`` for what its fields mean."""
 
     topic: str
@@ -58,10 +56,6 @@ class NewMessage:
     max_retries: int | None = None
     trace_id: str | None = None
     meta: Mapping[str, Any] | None = None
-    idempotency_key: str | None = None
-    once: str | None = None
-    within: Context | None = None
-    tenant: str | None = None
 
 
 def publish(
@@ -103,21 +97,12 @@ def publish(
         within=within,
         tenant=tenant,
     )
-    yard = installation.yard()
-    new_job = _new_job(wanted)
-    with taken_back(wanted):
-        return _published(yard, new_job, publishing.publish(yard, new_job))
+    return publish_one(wanted, _new_job, _published)
 
 
 def publish_many(wanted: Iterable[NewMessage]) -> Sequence[Message | TaskyardError]:
     """Publish many messages in few calls; answers, in order, each one's record or why it was not accepted."""
-    yard = installation.yard()
-    new_jobs = [(each, _new_job_or_error(each)) for each in wanted]
-    outcomes = iter(bulk.publish_many(yard, [new_job for _, new_job in new_jobs if isinstance(new_job, NewJob)]))
-    return [
-        _published_or_error(yard, each, new_job, next(outcomes)) if isinstance(new_job, NewJob) else new_job
-        for each, new_job in new_jobs
-    ]
+    return publish_each(wanted, NewMessage, _new_job, _published)
 
 
 def poll(
@@ -224,7 +209,7 @@ def list(  # noqa: A001  # fastify-mq's word for it
     wanted = JobQuery(
         Kind.MESSAGE,
         checks.maybe_topic(topic),
-        INDEX_KEYS if status is None else index_keys_of(*states_of(_status(status))),
+        INDEX_KEYS if status is None else index_keys_of(*states_of(checks.word("status", status, Status))),
         trace_id=checks.maybe_name("trace_id", trace_id),
     )
     return page_of(installation.yard(), wanted, message_of, page=page, per_page=per_page, cursor=cursor)
@@ -241,28 +226,10 @@ def _new_job(wanted: NewMessage) -> NewJob:
         due_at_ms=None if wanted.execute_at is None else checks.at_ms("execute_at", wanted.execute_at),
         max_attempts=None if tries is None else max(1, checks.whole("max_retries", tries, 0, ATTEMPTS_MAX)),
         trace_id=checks.maybe_name("trace_id", wanted.trace_id),
-        idempotency_key=key_of(wanted),
+        idempotency_key=wanted.key(),
         first_wins=wanted.once is not None,
         tenant=checks.maybe_tenant(wanted.tenant),
     )
-
-
-def _new_job_or_error(wanted: NewMessage) -> NewJob | TaskyardError:
-    if not isinstance(wanted, NewMessage):
-        return InvalidInput("this is no message to be published", expected="a NewMessage", got=type(wanted).__name__)
-    try:
-        return _new_job(wanted)
-    except TaskyardError as error:
-        return error
-
-
-def _published_or_error(
-    yard: Yard, wanted: NewMessage, new_job: NewJob, outcome: Job | TaskyardError
-) -> Message | TaskyardError:
-    if isinstance(outcome, Job):
-        return _published(yard, new_job, outcome)
-    take_back(wanted)
-    return outcome
 
 
 def _published(yard: Yard, new_job: NewJob, job: Job) -> Message:
@@ -314,12 +281,3 @@ def _token(message: Which, given: str | None) -> str | None:
     if given is not None:
         return checks.name("lock_token", given)
     return message.lock_token if isinstance(message, Message) else None
-
-
-def _status(given: Status | str) -> Status:
-    try:
-        return Status(given)
-    except ValueError as error:
-        raise InvalidInput(
-            "there is no such status", field="status", expected=" or ".join(Status), got=given
-        ) from error

@@ -2,50 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.engine.worker.context import Context
-from chalicelib.services import checks, current
-
-
-class Publication(Protocol):
-    """What is to be published: a ``NewMessage`` or a ``NewTask``."""
-
-    @property
-    def idempotency_key(self) -> str | None: ...
-    @property
-    def once(self) -> str | None: ...
-    @property
-    def within(self) -> Context | None: ...
-
-
-def key_of(wanted: Publication) -> str | None:
-    """Its idempotency key, or the one that its name stands for, which is reserved. Raises ``InvalidInput``."""
-    if wanted.once is None:
-        return checks.maybe_name("idempotency_key", wanted.idempotency_key)
-    if wanted.idempotency_key is not None:
-        raise InvalidInput("once makes an idempotency key of its own", field="once", expected="one of them, not both")
-    return Once(checks.name("once", wanted.once), wanted.within).reserve()
-
-
-def take_back(wanted: Publication) -> None:
-    """Nothing was published: its name, if it has one, may be used again."""
-    if wanted.once is not None:
-        Once(wanted.once, wanted.within).release()
-
-
-@contextmanager
-def taken_back(wanted: Publication) -> Iterator[None]:
-    """Take the name back where publishing raises."""
-    try:
-        yield
-    except BaseException:
-        take_back(wanted)
-        raise
+from chalicelib.services import current
 
 
 @dataclass(frozen=True, slots=True)

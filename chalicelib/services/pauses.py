@@ -19,7 +19,7 @@ from datetime import datetime
 from chalicelib.core.errors import InvalidInput
 from chalicelib.engine.worker import pause as pausing
 from chalicelib.services import installation
-from chalicelib.services.records import EPOCH, MILLISECOND
+from chalicelib.services.records import moment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def paused() -> Sequence[Paused]:
         Paused(
             type=pause.target.removeprefix(pausing.TYPE) if pause.target.startswith(pausing.TYPE) else None,
             queue=pause.target.removeprefix(pausing.QUEUE) if pause.target.startswith(pausing.QUEUE) else None,
-            since=EPOCH + pause.since_ms * MILLISECOND,
+            since=moment_of(pause.since_ms),
             resuming=pause.resuming,
             unhandled=pause.unhandled,
         )

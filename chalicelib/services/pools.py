@@ -47,7 +47,7 @@ class PoolOfTasks:
         ``status`` is WAITING, RUNNING, SUCCESS or FAILURE; ``response`` what the process returned, the error's text
         after a failure, ``None`` before either.
         """
-        return dataclasses.asdict(pools.look(installation.yard(), self.name, checks.job_id(id, "job")))
+        return dataclasses.asdict(pools.find(installation.yard(), self.name, checks.job_id(id, "job")))
 
 
 def pool(name: str) -> PoolOfTasks:

@@ -30,7 +30,11 @@ class Why:
 def explain(job: Task | Message | int | str) -> Why:
     """Why a job is not running. Raises ``NotFound`` for what never was."""
     job_id = checks.job_id(job.id if isinstance(job, Task | Message) else job, "job")
-    found = engine.why(installation.yard(), job_id)
+    return why_of(job_id, engine.why(installation.yard(), job_id))
+
+
+def why_of(job_id: int, found: engine.Explained) -> Why:
+    """What was found, as it is shown."""
     reason = found.reason
     return Why(
         id=job_id,

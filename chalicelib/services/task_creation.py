@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.documents import jsonable
-from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.lanes import priority_of
 from chalicelib.core.retry import Backoff
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish import bulk, publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
-from chalicelib.services import checks, installation, task_orders
-from chalicelib.services.once import key_of, take_back, taken_back
+from chalicelib.services import checks, task_orders
+from chalicelib.services.publications import Publication, publish_each, publish_one
 from chalicelib.services.records import Task
 from chalicelib.services.task_orders import NextTask
 from chalicelib.services.task_records import Which, id_of, listed, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewTask:
+class NewTask(Publication):
     """A task to be created; see ``create`` for what its fields mean."""
 
     type: str
@@ -44,10 +43,6 @@ class NewTask:
     parent: Which | None = None
     next: NextTask | Mapping[str, Any] | None = None
     remove_on_complete: bool = False
-    idempotency_key: str | None = None
-    once: str | None = None
-    within: Context | None = None
-    tenant: str | None = None
 
 
 def create(
@@ -115,19 +110,12 @@ def create(
         within=within,
         tenant=tenant,
     )
-    yard = installation.yard()
-    new_job = _new_job(wanted)
-    with taken_back(wanted):
-        return whole(yard, publish.publish(yard, new_job))
+    return publish_one(wanted, _new_job, lambda yard, _, job: whole(yard, job))
 
 
 def create_many(wanted: Iterable[NewTask]) -> Sequence[Task | TaskyardError]:
     """Create many tasks in few calls; returns, in order, each one's record or why it was not accepted."""
-    yard = installation.yard()
-    tasks = [*wanted]
-    new_jobs = [_new_job_or_error(each) for each in tasks]
-    outcomes = bulk.publish_many(yard, new_jobs)
-    return [_created_or_error(yard, *each) for each in zip(tasks, new_jobs, outcomes, strict=True)]
+    return publish_each(wanted, NewTask, _new_job, _created)
 
 
 def _new_job(wanted: NewTask) -> NewJob:
@@ -150,31 +138,15 @@ def _new_job(wanted: NewTask) -> NewJob:
         created_by=checks.maybe_name("user_id", wanted.user_id),
         remove_on_complete=task_orders.flag("remove_on_complete", wanted.remove_on_complete),
         next=None if wanted.next is None else task_orders.next_request(wanted.next),
-        idempotency_key=key_of(wanted),
+        idempotency_key=wanted.key(),
         first_wins=wanted.once is not None,
         tenant=checks.maybe_tenant(wanted.tenant),
     )
 
 
-def _new_job_or_error(wanted: NewTask) -> NewJob | TaskyardError:
-    if not isinstance(wanted, NewTask):
-        return InvalidInput("this is no task to be created", expected="a NewTask", got=type(wanted).__name__)
-    try:
-        return _new_job(wanted)
-    except TaskyardError as error:
-        return error
-
-
-def _created_or_error(
-    yard: Yard, wanted: NewTask, asked: NewJob | TaskyardError, outcome: Job | TaskyardError
-) -> Task | TaskyardError:
+def _created(yard: Yard, asked: NewJob, job: Job) -> Task:
     """The record of what was created: its body as asked for, under ``once`` perhaps an earlier one's."""
-    if isinstance(asked, TaskyardError):
-        return asked
-    if isinstance(outcome, TaskyardError):
-        take_back(wanted)
-        return outcome
     if asked.first_wins:
-        return whole(yard, outcome)
+        return whole(yard, job)
     body = {"input": asked.input, "options": asked.options, "context": asked.context, "next": asked.next}
-    return listed(yard, outcome, body)
+    return listed(yard, job, body)

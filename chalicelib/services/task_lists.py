@@ -12,7 +12,8 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.projections.search import words_in
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.job_lists import INDEX_KEYS, JobPage, JobQuery, Order, index_keys_of
+from chalicelib.store.job_lists import JobPage
+from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, Order, index_keys_of
 from chalicelib.store.ledger import position_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 

@@ -91,7 +91,7 @@ def list(  # noqa: A001  # fastify-task's word for it
         target_type=checks.maybe_name("target_type", target_type),
         target_name=checks.maybe_name("target_name", target_name),
         type=checks.maybe_name("type", type),
-        status=None if status is None else _state(status),
+        status=None if status is None else checks.word("status", status, State),
         runner=None if runner_type is None else task_orders.runner(runner_type),
         search=checks.maybe_name("search", search),
         created=_span("created", created_from, created_until),
@@ -308,13 +308,6 @@ def _signed(task: Which, signature: str | None, told: Any) -> int:
             expected="HMAC-SHA256 with the secret of the task's context, in hex",
         )
     return job.id
-
-
-def _state(given: State | str) -> State:
-    try:
-        return State(given)
-    except ValueError as error:
-        raise InvalidInput("there is no such status", field="status", expected=" or ".join(State), got=given) from error
 
 
 def _span(name: str, since: datetime | None, until: datetime | None) -> Span:

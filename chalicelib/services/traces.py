@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from chalicelib.core.errors import InvalidInput, NotFound
+from chalicelib.core.errors import NotFound
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind
 from chalicelib.engine.projections.stories import WINDOW, newest_first, with_trace
@@ -13,7 +13,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.records import TraceEvent, trace_event_of
 from chalicelib.services.words import TraceEventType
-from chalicelib.store.job_lists import STORY_INDEX_KEYS, JobQuery
+from chalicelib.store.job_queries import STORY_INDEX_KEYS, JobQuery
 
 
 def get(trace_id: str) -> tuple[TraceEvent, ...]:
@@ -37,14 +37,14 @@ def list(  # noqa: A001  # fastify-mq's word for it
     """
     yard = installation.yard()
     wanted = JobQuery(Kind.MESSAGE, checks.maybe_topic(topic), STORY_INDEX_KEYS)
-    backoff_from = None if event is None else _event_type(event)
+    asked = None if event is None else checks.word("event", event, TraceEventType)
     windows: Iterable[Sequence[Story]] = _windows(yard, wanted) if message_id is None else [[_story(yard, message_id)]]
     told = (
         trace_event_of(each.story, each.event)
         for stories in windows
         for each in newest_first(story for story in stories if wanted.type in (None, story.type))
     )
-    return (each for each in told if backoff_from in (None, each.event))
+    return (each for each in told if asked in (None, each.event))
 
 
 def events_of(yard: Yard, trace_id: str) -> tuple[TraceEvent, ...]:
@@ -65,12 +65,3 @@ def _story(yard: Yard, message_id: int | str) -> Story:
         if story.kind is Kind.MESSAGE:
             return story
     raise NotFound(f"there is no message {job_id}", field="id", got=str(job_id))
-
-
-def _event_type(given: TraceEventType | str) -> TraceEventType:
-    try:
-        return TraceEventType(given)
-    except ValueError as error:
-        raise InvalidInput(
-            "there is no such event", field="event", expected=" or ".join(TraceEventType), got=given
-        ) from error

@@ -1,7 +1,6 @@
-"""Lists of jobs, newest first, from the ledger's indexes. The key layout is at the head of ``store/ledger.py``.
+"""Lists of jobs, newest first, from the ledger's indexes.
 
-A list merges one index stream per label and shard; of all types, those of pending and running jobs per type, too. There
-are two ways through it:
+Which jobs a list has, ``job_queries.py`` says. There are two ways through it:
 
     page(offset)   counts the list and skips ``offset`` entries: what is published meanwhile moves the pages on
     cursor_page()  goes on behind the position where an answer ended: reads what it shows, however deep, counts nothing
@@ -14,22 +13,21 @@ index was written gives its room to the next.
 
 from __future__ import annotations
 
-import heapq
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Protocol
 
 from chalicelib.aws import threads
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Story
-from chalicelib.core.states import Kind, State
+from chalicelib.core.states import Kind
+from chalicelib.store.job_queries import JobQuery, Position, Stream, merged, span_of, streams_of
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import ASIDE, BY_TYPE_ALONE, DELETED_INDEX_KEYS, REPLAYED, position_of
+from chalicelib.store.ledger import ASIDE, position_of
 from chalicelib.store.search import ENTRIES_MAX, UNSEEN, Row, SearchIndex
 from chalicelib.store.table import Table, chunks
 
@@ -39,94 +37,10 @@ READ_CHUNK = 100
 PER_PAGE_MAX = 100  # entries that a client gets at once
 OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them are read
 STREAM_CHUNK_MAX = 1_000
-PAGE_MAX_BYTES = 1_000_000  # of a query
-ENTRY_BYTES = 200  # of an entry of an index beside its partition key, generously
 TYPES_MAX = 16  # that a page over all types reads, whatever the counters say of them
 ROWS_AT_ONCE = 40_000  # of the first pages of all streams
 PARALLEL_READS = 12  # of the 32 connections that a client keeps
-INDEX_KEYS = (*(state.value for state in State), REPLAYED)
-STORY_INDEX_KEYS = (*INDEX_KEYS, *DELETED_INDEX_KEYS.values())  # of all messages whose story can be told
-# A list over several labels reads them in the order of a job's life, so that one that moves on meanwhile is met
-# before or after its move; pending comes again in the end, for what went back there.
-LIFE: tuple[tuple[str, ...], ...] = (
-    (State.PENDING,),
-    (State.RUNNING, State.WAITING),
-    (State.SUCCESS, State.FAILED, State.CANCELED),
-    (REPLAYED, State.PENDING),
-    tuple(DELETED_INDEX_KEYS.values()),
-)
-FIRST_POSITION = "0"
-LAST_POSITION = "9"
-KEY_OF = {"by_state": "state_key", "by_type": "type_key", "by_trace": "trace_key", "by_target": "target_id"}
-
-POSITION = re.compile(r"[0-9]{13}-[0-9]{16}")
-POSITION_IN_ORDER = re.compile(rf"{POSITION.pattern}/.*", re.DOTALL)
-
-Position = str
-"""Behind which job a walk goes on: its position, and in another order ``<position>/<what it is sorted by>``."""
 _Rank = tuple[str, str]  # what a job is sorted by, then its position
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Another order than by age: by the text that ``key`` makes of a job, and where that is the same, by age."""
-
-    name: str
-    key: Callable[[Job], str]
-
-
-@dataclass(frozen=True, slots=True)
-class JobQuery:
-    """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
-
-    ``trace_id`` finds those that share it, ``target_id`` those that are about it, ``words`` the tasks that have all of
-    them: the index of each answers that alone, and what else is asked for is looked up in the records. ``matches`` is a
-    filter that no index answers.
-    """
-
-    kind: Kind
-    type: str | None = None
-    index_keys: tuple[str, ...] = INDEX_KEYS
-    since_ms: int | None = None
-    until_ms: int | None = None
-    trace_id: str | None = None
-    target_id: str | None = None
-    words: tuple[str, ...] = ()
-    matches: Callable[[Job], bool] | None = None
-    order: Order | None = None
-    descending: bool = True
-
-    def includes(self, job: Job) -> bool:
-        """Whether a job belongs to the list as it stands."""
-        return (
-            job.kind is self.kind
-            and self.type in (None, job.type)
-            and self.trace_id in (None, job.trace_id)
-            and self.target_id in (None, job.target_id)
-            and index_key_of(job) in self.index_keys
-            and (self.matches is None or self.matches(job))
-        )
-
-    @property
-    def indexed(self) -> bool:
-        """Whether the indexes alone say what belongs to the list, and in what order."""
-        if self.matches is not None or self.order is not None or self.trace_id is not None:
-            return False
-        if self.words and self.target_id is not None:
-            return False
-        by_itself = bool(self.words) or self.target_id is not None
-        return not by_itself or (self.type is None and self.index_keys == INDEX_KEYS)
-
-    @property
-    def merges_types(self) -> bool:
-        """Whether the list is merged from those of all types, as no index holds all types together."""
-        has_index = bool(self.words) or self.trace_id is not None or self.target_id is not None
-        return self.type is None and not has_index and not BY_TYPE_ALONE.isdisjoint(self.index_keys)
-
-    @property
-    def positions(self) -> re.Pattern[str]:
-        """The form of the places in the list."""
-        return POSITION if self.order is None else POSITION_IN_ORDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,28 +59,6 @@ class JobPage:
     total: int
     exact: bool
     next: Position | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """One index partition of a list, between two positions (both included)."""
-
-    index: str
-    key: str
-    since: str
-    until: str
-
-    @property
-    def condition(self) -> str:
-        return f"{{{KEY_OF[self.index]}}} = :key AND {{position}} BETWEEN :since AND :until"
-
-    def ends_within(self, page_size: int, rows: int) -> bool:
-        """Whether a page with ``rows`` of ``page_size`` entries is the whole stream, and not cut off for its bytes."""
-        return rows < page_size and page_size * (len(self.key.encode()) + ENTRY_BYTES) < PAGE_MAX_BYTES
-
-    @property
-    def values(self) -> dict[str, Any]:
-        return {":key": self.key, ":since": self.since, ":until": self.until}
 
 
 class TypesKnown(Protocol):
@@ -198,7 +90,7 @@ class JobLists:
         streams, lengths = self._opened(query, None, offset + limit + 1)
         with threads(1) as beside:
             counting = beside.submit(self._total, lengths)
-            filled = self._filled(query, islice(_merged(streams, query), offset, None), limit)
+            filled = self._filled(query, islice(merged(streams, query), offset, None), limit)
             total = counting.result()
         return JobPage(filled.jobs, min(total, WINDOW), total <= WINDOW, filled.next)
 
@@ -259,13 +151,13 @@ class JobLists:
         streams = list(dict.fromkeys(chain.from_iterable(self._stages(query, types_most))))
         with threads(PARALLEL_READS) as readers:
             begun = self._begun(readers, streams, query, size)
-        return (job_id for _, job_id in _merged([chain(first, others) for first, others in begun], query))
+        return (job_id for _, job_id in merged([chain(first, others) for first, others in begun], query))
 
     def count(self, query: JobQuery) -> int:
         """How many jobs the indexes show of a list; 10,001 for more than 10,000."""
         return self._total(dict.fromkeys(chain.from_iterable(self._stages(query, TYPES_MAX))))
 
-    def _total(self, lengths: Mapping[_Stream, int | None]) -> int:
+    def _total(self, lengths: Mapping[Stream, int | None]) -> int:
         """The sum of the lengths of streams, those counted that are ``None``; 10,001 for more than 10,000.
 
         The partitions share out what is to be counted, so that a long list costs no more than 10,000 entries and
@@ -363,14 +255,14 @@ class JobLists:
         if query.words:
             return self._read_found(query, behind, rows)
         streams, _ = self._opened(query, behind, rows)
-        return _merged(streams, query, behind)
+        return merged(streams, query, behind)
 
     def _opened(
         self, query: JobQuery, behind: str | None, rows: int
-    ) -> tuple[list[Iterable[Row]], dict[_Stream, int | None]]:
+    ) -> tuple[list[Iterable[Row]], dict[Stream, int | None]]:
         """The rows of each stream, and how long those are that a first page holds whole; ``None``: not known."""
         streams: list[Iterable[Row]] = [self._own(query, behind)] if query.trace_id is not None else []
-        lengths: dict[_Stream, int | None] = {}
+        lengths: dict[Stream, int | None] = {}
         with threads(PARALLEL_READS) as readers:
             for stage in self._stages(query, TYPES_MAX, behind):
                 size = max(1, min(rows, STREAM_CHUNK_MAX, max(READ_CHUNK, ROWS_AT_ONCE // len(stage))))
@@ -380,15 +272,15 @@ class JobLists:
                     lengths.setdefault(stream, len(first) if stream.ends_within(size, len(first)) else None)
         return streams, lengths
 
-    def _stages(self, query: JobQuery, types_most: int | None, behind: str | None = None) -> Iterator[list[_Stream]]:
+    def _stages(self, query: JobQuery, types_most: int | None, behind: str | None = None) -> Iterator[list[Stream]]:
         """The streams that the list merges, in the order in which they are to be read; none for an empty span."""
         types: Sequence[str] = () if query.type is None else (query.type,)
         if query.merges_types:
             types = self.types.of(query.kind, most=types_most)
-        return filter(None, _stages(query, types, self.jobs.shards, behind))
+        return filter(None, streams_of(query, types, self.jobs.shards, behind))
 
     def _begun(
-        self, readers: Executor, streams: Sequence[_Stream], query: JobQuery, size: int
+        self, readers: Executor, streams: Sequence[Stream], query: JobQuery, size: int
     ) -> list[tuple[list[Row], Iterator[Row]]]:
         """The first page of each stream, all read at once, and what is behind it, read as it is consumed."""
         pages = [self._pages(stream, query, size) for stream in streams]
@@ -397,7 +289,7 @@ class JobLists:
         ]
 
     def _read_found(self, query: JobQuery, behind: str | None, rows: int) -> Iterator[Row]:
-        since, until = _span(query, behind)
+        since, until = span_of(query, behind)
         first, last = (until, since) if query.descending else (since, until)
         found = self.search.find(query.words, first, last, rows, descending=query.descending)
         return (row for row in found if row[0] != behind)
@@ -408,17 +300,17 @@ class JobLists:
         job = self.jobs.find(job_id) if job_id is not None else None
         if job is None or job.trace_id != query.trace_id:
             return []
-        since, until = _span(query, behind)
+        since, until = span_of(query, behind)
         return [(position_of(job), job.id)] if since <= position_of(job) <= until else []
 
-    def _pages(self, stream: _Stream, query: JobQuery, size: int) -> Iterator[list[Row]]:
+    def _pages(self, stream: Stream, query: JobQuery, size: int) -> Iterator[list[Row]]:
         """A stream's rows, page by page as they are consumed."""
         pages = self.table.pages(
             stream.condition, stream.values, index=stream.index, ascending=not query.descending, page_size=size
         )
         return ([(row["position"], row["job"]) for row in page] for page in pages)
 
-    def _count(self, stream: _Stream, enough: int) -> int:
+    def _count(self, stream: Stream, enough: int) -> int:
         return self.table.count(stream.condition, stream.values, index=stream.index, enough=enough)
 
 
@@ -434,59 +326,3 @@ def _cut(query: JobQuery, found: Sequence[tuple[_Rank, Job]], limit: int, unseen
 def _rank_at(position: Position) -> _Rank:
     position, _, order = position.partition("/")
     return order, position
-
-
-def index_key_of(job: Job) -> str:
-    """Under which label the indexes hold a job."""
-    return REPLAYED if job.state is State.FAILED and job.replayed_at_ms is not None else job.state.value
-
-
-def index_keys_of(*states: State) -> tuple[str, ...]:
-    """The labels of some states: a failed job may have been replayed."""
-    return (*(state.value for state in states), *((REPLAYED,) if State.FAILED in states else ()))
-
-
-def _span(query: JobQuery, behind: str | None) -> tuple[str, str]:
-    """The first and the last position that belong to the list, or to what is left of it ``behind`` a position."""
-    since = FIRST_POSITION if query.since_ms is None else f"{query.since_ms:013d}-"
-    until = LAST_POSITION if query.until_ms is None else f"{query.until_ms:013d}-{LAST_POSITION}"
-    if behind is None:
-        return since, until
-    return (since, min(until, behind)) if query.descending else (max(since, behind), until)
-
-
-def _stages(query: JobQuery, types: Sequence[str], shards: int, behind: str | None) -> Iterator[list[_Stream]]:
-    """The streams that the list merges, in the order in which they are to be read; some stages may have none."""
-    since, until = _span(query, behind)
-    if since > until:  # DynamoDB refuses such a range
-        return
-    if query.trace_id is not None:
-        yield [_Stream("by_trace", query.trace_id, since, until)]
-        return
-    if query.target_id is not None:
-        yield [_Stream("by_target", query.target_id, since, until)]
-        return
-    for stage in LIFE if len(query.index_keys) > 1 else (query.index_keys,):
-        yield [
-            _Stream(index, f"{head}#{index_key}#{shard}", since, until)
-            for index_key in map(str, stage)
-            if index_key in query.index_keys
-            for index, head in _heads(query, types, index_key)
-            for shard in range(shards)
-        ]
-
-
-def _heads(query: JobQuery, types: Sequence[str], index_key: str) -> list[tuple[str, str]]:
-    """The indexes that show a list's jobs under an index key, each with what its keys begin with."""
-    if query.type is None and index_key not in BY_TYPE_ALONE:
-        return [("by_state", query.kind)]
-    return [("by_type", f"{query.kind}#{type_}") for type_ in types]
-
-
-def _merged(streams: Sequence[Iterable[Row]], query: JobQuery, behind: str | None = None) -> Iterator[Row]:
-    """The rows of all streams in the list's order, once each, without the one at ``behind``."""
-    last = behind
-    for position, job_id in heapq.merge(*streams, reverse=query.descending):
-        if position != last:
-            yield position, job_id
-        last = position

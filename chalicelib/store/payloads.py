@@ -150,12 +150,6 @@ class PayloadStore:
             text = self._read(job, job.output_at, job.output_at)
         return None if text is None else self._parsed(job, OUTPUT, text)
 
-    def inline_context(self, job: Job, body: dict[str, Any]) -> Any:
-        """The job's context as far as its record and its ``body`` hold it: what a list shows without further reads."""
-        if job.context is not None:
-            return self._parsed(job, CONTEXT, job.context)
-        return body.get("context") if job.context_at is None else None
-
     def inline_output(self, job: Job) -> Any:
         """The output if the record itself holds it, else ``None``: what a list shows without further reads."""
         return None if job.output is None else self._parsed(job, OUTPUT, job.output)

@@ -37,7 +37,7 @@ from chalicelib.engine.worker.settle import settle
 from chalicelib.functions import dead_letters, projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.ledger import JobRefused, decoded
 from chalicelib.store.schedules import DUE_SHARDS
 from chalicelib.store.table import chunks

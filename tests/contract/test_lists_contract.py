@@ -17,15 +17,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
-from chalicelib.store.job_lists import (
-    INDEX_KEYS,
-    CursorPage,
-    JobPage,
-    JobQuery,
-    Order,
-    Position,
-    index_keys_of,
-)
+from chalicelib.store.job_lists import CursorPage, JobPage
+from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, Order, Position, index_keys_of
 from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground

@@ -21,7 +21,7 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from infra.deploy import stack
 from infra.deploy.stack import Change, StackFailed
 from infra.fragment import Fragment

@@ -392,7 +392,7 @@ def test_wrong_types_are_refused_as_such(topic: str) -> None:
         with pytest.raises(InvalidInput, match=r"error: this is no text; expected a str; got int"):
             act(message, wrong)
     (refused,) = messages.publish_many([{"topic": topic, "payload": {}}])  # type: ignore[list-item]
-    assert str(refused) == "this is no message to be published; expected a NewMessage; got dict"
+    assert str(refused) == "this cannot be published; expected a NewMessage; got dict"
     with pytest.raises(InvalidInput, match="this cannot be called"):
         Consumer().subscribe(topic, wrong)
 

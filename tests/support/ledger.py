@@ -12,7 +12,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import STORY_INDEX_KEYS
+from chalicelib.store.job_queries import STORY_INDEX_KEYS
 from chalicelib.store.ledger import ASIDE, position_of, state_key
 from chalicelib.store.table import Change
 from tests.support.yards import FAR_MS

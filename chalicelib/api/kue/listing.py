@@ -25,7 +25,8 @@ from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
 from chalicelib.services.task_lists import search_ids
 from chalicelib.store.insights import Standing
-from chalicelib.store.job_lists import OFFSET_MAX, JobQuery
+from chalicelib.store.job_lists import OFFSET_MAX
+from chalicelib.store.job_queries import JobQuery
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

@@ -17,7 +17,7 @@ from chalicelib.http.exchange import Answer
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.problems import Problem, ProblemStyle
 from chalicelib.services.kue_orders import leading_integer
-from chalicelib.store.job_lists import INDEX_KEYS, JobQuery, index_keys_of
+from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, index_keys_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

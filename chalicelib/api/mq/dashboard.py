@@ -216,7 +216,7 @@ def dashboard_events(yard: Yard, query: EventsQuery) -> Answer:
 def _shown(yard: Yard, query: DashboardQuery) -> DashboardData:
     """What is shown of a time; viewers who ask for the same within a second share it."""
     asked = (query.window, query.step, query.topic)
-    return yard.shared.get((DashboardData, *asked), lambda: _data(dashboard.look(yard, *asked)), yard.now_ms)
+    return yard.shared.get((DashboardData, *asked), lambda: _data(dashboard.dashboard_of(yard, *asked)), yard.now_ms)
 
 
 def _data(seen: Dashboard) -> DashboardData:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
-from chalicelib.api.shapes import FASTIFY, ShownId, ShownTime, job_id_of
+from chalicelib.api.shapes import FASTIFY, ShownId, ShownTime
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
@@ -17,9 +17,10 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic, either
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
+from chalicelib.services.checks import job_id as job_id_of
 from chalicelib.services.dead_letters import INDEX_KEYS_OF
 from chalicelib.services.records import dead_letter_of
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

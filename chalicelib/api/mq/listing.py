@@ -11,7 +11,7 @@ from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.states import Kind
 from chalicelib.http.models import Name, Topic
 from chalicelib.http.routes import Router
-from chalicelib.store.job_lists import INDEX_KEYS, JobQuery, index_keys_of
+from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, index_keys_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

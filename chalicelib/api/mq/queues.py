@@ -14,7 +14,7 @@ from chalicelib.engine.clock.retention import Bounds, messages_to_remove, remove
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.http.models import AnswerModel, ApiModel, Topic
 from chalicelib.http.routes import Router
-from chalicelib.store.job_lists import POSITION
+from chalicelib.store.job_queries import POSITION
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

@@ -10,7 +10,7 @@ from pydantic import Field
 from chalicelib.api.entries import BATCH_MAX, Entry, Unreadable, entries_of, require_service
 from chalicelib.api.mq.locks import LockTimeout, LockToken
 from chalicelib.api.mq.records import MessageRecord, whole_record
-from chalicelib.api.shapes import FASTIFY, job_id_of
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.decisions import Outcome, Succeeded
 from chalicelib.core.errors import TaskyardError, shown
 from chalicelib.core.job import Job
@@ -19,6 +19,7 @@ from chalicelib.engine.polling.poll import NO_REASON
 from chalicelib.engine.polling.settle_many import Report, settle_batch
 from chalicelib.http.models import AnswerModel, ApiModel, Id, Reason
 from chalicelib.http.routes import Router
+from chalicelib.services.checks import job_id as job_id_of
 from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import STATUS_OF
 

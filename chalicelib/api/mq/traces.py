@@ -23,8 +23,8 @@ from chalicelib.http.models import ApiModel, Id, Name, Topic
 from chalicelib.http.routes import Router
 from chalicelib.services.records import trace_event_of
 from chalicelib.services.traces import events_of
-from chalicelib.store.job_lists import STORY_INDEX_KEYS, JobQuery
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
+from chalicelib.store.job_queries import STORY_INDEX_KEYS, JobQuery
 from chalicelib.store.ledger import DELETED_INDEX_KEYS, REPLAYED, position_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def list_events(yard: Yard, query: EventQuery) -> EventPage:
     if query.cursor is None:
         return _numbered(yard, query)
     cursor = cursor_in(query.cursor, query.filters, PLACE)
-    told, position, _ = _read(_Look.begin(yard, query), cursor.position, query.per_page)
+    told, position, _ = _read(_Reading.begin(yard, query), cursor.position, query.per_page)
     return _page(query, told[: query.per_page], cursor.total, cursor.exact, position)
 
 
@@ -144,7 +144,7 @@ def _story(yard: Yard, trace_id: str) -> list[TraceRecord]:
 
 
 @dataclass(slots=True)
-class _Look:
+class _Reading:
     """How far one answer has looked, and when it ends a page that is not full (milliseconds since 1970)."""
 
     yard: Yard
@@ -153,7 +153,7 @@ class _Look:
     looked: int = 0
 
     @classmethod
-    def begin(cls, yard: Yard, query: EventQuery) -> _Look:
+    def begin(cls, yard: Yard, query: EventQuery) -> _Reading:
         """Nothing is looked at yet."""
         return cls(yard, query, yard.now_ms() + BUDGET_MS)
 
@@ -190,7 +190,7 @@ class _Look:
 
 def _numbered(yard: Yard, query: EventQuery) -> EventPage:
     """A page by its number."""
-    told, position, is_all = _read(_Look.begin(yard, query), "", query.offset + query.per_page)
+    told, position, is_all = _read(_Reading.begin(yard, query), "", query.offset + query.per_page)
     total, exact = (len(told), True) if is_all else _counted(yard, query, len(told))
     return _page(query, told[query.offset :][: query.per_page], total, exact, position)
 
@@ -203,7 +203,7 @@ def _counted(yard: Yard, query: EventQuery, told: int) -> tuple[int, bool]:
     return max(told, min(count, COUNTED_MAX)), count <= COUNTED_MAX
 
 
-def _read(look: _Look, position: str, most: int) -> tuple[list[StoryEvent], str | None, bool]:
+def _read(reading: _Reading, position: str, most: int) -> tuple[list[StoryEvent], str | None, bool]:
     """The events behind a place (empty: all), window by window until there are more than ``most``.
 
     Also the place behind the first ``most``, ``None`` at the list's end, and whether all there are were read.
@@ -211,9 +211,9 @@ def _read(look: _Look, position: str, most: int) -> tuple[list[StoryEvent], str 
     start, _, rest = position.partition("/")
     end, _, shown = rest.partition("/")
     told: list[tuple[Window, StoryEvent]] = []
-    for window in look.windows(start, end or None):
+    for window in reading.windows(start, end or None):
         told += [(window, entry) for entry in window.told if window.end != end or entry.position < shown]
-        if len(told) > most or window.last or look.spent:
+        if len(told) > most or window.last or reading.spent:
             break
     if len(told) > most:
         last_shown = told[most - 1]

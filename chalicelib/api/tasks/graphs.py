@@ -13,7 +13,6 @@ from chalicelib.api.shapes import (
     ShownId,
     ShownTime,
     idempotency_key_of,
-    job_id_of,
     request_tenant_of,
 )
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
@@ -26,6 +25,7 @@ from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, ApiModel, Name, Priority, Target, Tenant
 from chalicelib.http.routes import Router
 from chalicelib.services import graphs as services
+from chalicelib.services.checks import job_id as job_id_of
 from chalicelib.services.graph_orders import batch_order, node_request, order
 from chalicelib.store.graphs import Graph
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
-from chalicelib.api.shapes import FASTIFY, Moment, job_id_of, to_ms
+from chalicelib.api.shapes import FASTIFY, Moment, to_ms
 from chalicelib.api.tasks.records import (
     NO_TASK,
     LogRecord,
@@ -25,6 +25,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.models import AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
+from chalicelib.services.checks import job_id as job_id_of
 from chalicelib.services.lists import Listed
 from chalicelib.services.task_lists import EVER, NEWEST_FIRST, SORT_KEYS, Span, TaskFilters, page_of_one, task_query
 from chalicelib.services.task_records import log_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from chalicelib.api.shapes import FASTIFY, job_id_of
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.api.tasks.records import NO_TASK, Done, TaskBody
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.states import Kind
@@ -16,6 +16,7 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
 from chalicelib.http.models import ApiModel, Id, Name, Reason, Target, Text, either
 from chalicelib.http.routes import Router
+from chalicelib.services.checks import job_id as job_id_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

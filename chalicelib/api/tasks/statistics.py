@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from chalicelib.api.shapes import FASTIFY, iso
+from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.states import State
 from chalicelib.core.statistics import Span, Statistics, Tally
+from chalicelib.core.trace import iso
 from chalicelib.core.zones import zone_named
 from chalicelib.engine.projections import statistics
 from chalicelib.http.models import AnswerModel, ApiModel, Name
@@ -117,7 +118,7 @@ def _shown(found: Statistics, query: StatisticsQuery) -> TaskStatistics:
     return TaskStatistics(
         range=query.range,
         timezone=query.timezone,
-        since=iso(found.since_ms) or "",
+        since=iso(found.since_ms),
         total=total.total,
         by_status={state: total[state] for state in State},
         by_type=[TypeCounts(type=name, **_counts(tally)) for name, tally in _largest_first(found.by_type)],

@@ -31,7 +31,7 @@ from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.ledger import JobRefused
 
 STALE_AFTER_MS = 7 * 86_400_000  # SQS forgets a message after 14 days

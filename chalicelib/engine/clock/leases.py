@@ -21,7 +21,7 @@ from chalicelib.engine.publish.send import mark_sent, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 
 LEASE_REPAIR_GRACE_MS = 60_000  # how long SQS has to redeliver before the clock does
 RECOVERED_MAX = 1_000  # by one request; the clock goes on, and so may the client

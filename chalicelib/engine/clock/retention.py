@@ -19,7 +19,8 @@ from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.settings import Settings
-from chalicelib.store.job_lists import READ_CHUNK, WINDOW, JobQuery, index_keys_of
+from chalicelib.store.job_lists import READ_CHUNK, WINDOW
+from chalicelib.store.job_queries import JobQuery, index_keys_of
 
 UNREPLAYED = (State.FAILED.value,)  # the label of a dead letter that was not replayed
 PARALLEL_REMOVALS = 8

@@ -19,7 +19,7 @@ from chalicelib.engine.sweeping import sweep
 from chalicelib.engine.worker.remove import is_needed, purge, remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.job_lists import JobQuery, index_keys_of
+from chalicelib.store.job_queries import JobQuery, index_keys_of
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 

@@ -95,7 +95,7 @@ def report(yard: Yard, name: str, number: int, current: float, total: float, mes
     raise Conflict("the job keeps changing", field="id", got=str(number), remedy="try again")
 
 
-def look(yard: Yard, name: str, number: int) -> PoolJob:
+def find(yard: Yard, name: str, number: int) -> PoolJob:
     """A job of a pool as it stands; raises ``NotFound``."""
     job = _find(yard, pool_of(yard, name), number)
     told = job.progress or Progress(0, 0)

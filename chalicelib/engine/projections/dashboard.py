@@ -20,7 +20,8 @@ from chalicelib.core.projection import MINUTE_MS, Bucket, Group, Measure, Quanti
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store.insights import Standing
-from chalicelib.store.job_lists import READ_CHUNK, JobQuery
+from chalicelib.store.job_lists import READ_CHUNK
+from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.table import chunks
 
 SPAN_MIN_MS = 3_600_000  # what the series show at least, as fastify-mq does
@@ -96,7 +97,7 @@ class Dashboard:
 Minutes = Mapping[str, Mapping[int, Counter[Quantity]]]  # by topic, by the beginning of the minute
 
 
-def look(yard: Yard, window_ms: int, step_ms: int | None = None, topic: str | None = None) -> Dashboard:
+def dashboard_of(yard: Yard, window_ms: int, step_ms: int | None = None, topic: str | None = None) -> Dashboard:
     """All topics, or one. Rates are of the last ``window_ms``, the series' steps take ``step_ms``: whole minutes.
 
     The window is rounded up so that it begins with a minute. The series are as long as the window, at least an hour.

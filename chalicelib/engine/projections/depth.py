@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import WINDOW, JobQuery
+from chalicelib.store.job_lists import WINDOW
+from chalicelib.store.job_queries import JobQuery
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from chalicelib.core.projection import Effects, Group, Measure, TaskAmountKey, c
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, TaskDay, Took
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.table import chunks
 from chalicelib.store.task_statistics import KEPT_S
 

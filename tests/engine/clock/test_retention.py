@@ -23,7 +23,7 @@ from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.remove import remove_seen
-from chalicelib.store.job_lists import JobQuery, index_keys_of
+from chalicelib.store.job_queries import JobQuery, index_keys_of
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import position_of
 from tests.support.ledger import grave_of, job_of, parts_of, place

@@ -16,7 +16,7 @@ from chalicelib.engine.commands.lifecycle import cancel, delete, find, replay, r
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.worker.context import Context, JobCanceled
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from tests.support.steps import a_message, a_task, before, counting, failing, foreign, message_of, name_of, using, work
 from tests.support.worlds import World, envelopes
 from tests.support.yards import START_MS, events_of

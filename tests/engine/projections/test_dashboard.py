@@ -23,7 +23,7 @@ from chalicelib.engine.projections.dashboard import (
     OLDEST_TOPICS_MAX,
     Dashboard,
     buckets_of,
-    look,
+    dashboard_of,
     step_starts,
     together,
     topics_of,
@@ -220,7 +220,7 @@ class TestTwoThousandMessages:
 
     @pytest.mark.parametrize("window_minutes", [1, 5, 60])
     def test_rates_are_what_happened_in_the_window(self, read: World, day: Day, window_minutes: int) -> None:
-        seen = look(read.yard, window_minutes * MINUTE_MS, MINUTE_MS)
+        seen = dashboard_of(read.yard, window_minutes * MINUTE_MS, MINUTE_MS)
         seconds = (seen.at_ms - seen.since_ms) / 1_000
         assert window_minutes * 60 <= seconds < (window_minutes + 1) * 60
         assert seen.since_ms % MINUTE_MS == 0
@@ -237,7 +237,7 @@ class TestTwoThousandMessages:
     @pytest.mark.parametrize("step_minutes", [1, 3, 7])
     def test_series_are_what_happened_in_each_step(self, read: World, day: Day, step_minutes: int) -> None:
         step_ms = step_minutes * MINUTE_MS
-        seen = look(read.yard, WINDOW_MS, step_ms)
+        seen = dashboard_of(read.yard, WINDOW_MS, step_ms)
         assert len(seen.points) == -(-60 // step_minutes)
         starts = step_starts(seen.at_ms, WINDOW_MS, step_ms)
         for start_ms, point in zip(starts, seen.points, strict=True):
@@ -251,7 +251,7 @@ class TestTwoThousandMessages:
         assert sum("orders" in point.flows for point in seen.points) * step_minutes >= 10
 
     def test_depths_of_the_past_are_what_they_were(self, read: World, day: Day) -> None:
-        seen = look(read.yard, WINDOW_MS, MINUTE_MS)
+        seen = dashboard_of(read.yard, WINDOW_MS, MINUTE_MS)
         known = [minute_ms for minute_ms in day.depths if minute_ms < day.minute_ms]
         assert len(known) > 10
         points = {point.at_ms: point.depths for point in seen.points}
@@ -269,7 +269,10 @@ class TestTwoThousandMessages:
         assert sum(runs) == ended
 
     def test_one_topic_alone_is_told_the_same(self, read: World) -> None:
-        whole, alone = look(read.yard, WINDOW_MS, MINUTE_MS), look(read.yard, WINDOW_MS, MINUTE_MS, "mail")
+        whole, alone = (
+            dashboard_of(read.yard, WINDOW_MS, MINUTE_MS),
+            dashboard_of(read.yard, WINDOW_MS, MINUTE_MS, "mail"),
+        )
         assert list(alone.topics) == ["mail"]
         assert alone.topics["mail"] == whole.topics["mail"]
         assert alone.flows["mail"] == whole.flows["mail"]
@@ -280,7 +283,7 @@ class TestTwoThousandMessages:
     def test_what_it_costs(self, read: World) -> None:
         """Of the projections two reads; of each topic, its pending messages in each partition of the index."""
         with counting(read) as calls:
-            look(read.yard, WINDOW_MS, MINUTE_MS)
+            dashboard_of(read.yard, WINDOW_MS, MINUTE_MS)
         assert calls == {"Query": 2 + len(TOPICS) * read.yard.settings.index_shards}
 
 
@@ -290,7 +293,7 @@ class TestTwoThousandMessages:
 def seen_by(w: World, step_ms: int = MINUTE_MS) -> Dashboard:
     """The dashboard, once the stream is read."""
     w.project()
-    return look(w.yard, WINDOW_MS, step_ms)
+    return dashboard_of(w.yard, WINDOW_MS, step_ms)
 
 
 def depth(w: World, topic: str) -> int:
@@ -337,7 +340,7 @@ def test_a_message_from_its_publish_to_its_replay_and_removal(w: World) -> None:
 
 
 def test_nothing_yet(w: World) -> None:
-    seen = look(w.yard, WINDOW_MS, MINUTE_MS)
+    seen = dashboard_of(w.yard, WINDOW_MS, MINUTE_MS)
     assert (seen.topics, seen.flows) == ({}, {})
     assert [(point.depths, point.flows) for point in seen.points] == [({}, {})] * 60
     assert together(seen.flows.values()).success_ratio is None
@@ -357,7 +360,7 @@ def test_the_newest_step_has_the_rate_of_the_time_that_it_has_had(w: World) -> N
     assert newest.rate("notes", Measure.SUCCEEDED) == 1 / 12
     assert {point.rate("notes", Measure.SUCCEEDED) for point in past} == {0}
     w.clock.ms = FIRST_MINUTE_MS + MINUTE_MS  # a step that begins this very moment
-    *_, last, newest = look(w.yard, WINDOW_MS, MINUTE_MS).points
+    *_, last, newest = dashboard_of(w.yard, WINDOW_MS, MINUTE_MS).points
     assert last.rate("notes", Measure.SUCCEEDED) == 1 / 60
     assert newest.rate("notes", Measure.SUCCEEDED) == 0
 
@@ -432,11 +435,11 @@ def test_what_it_costs_does_not_grow_with_the_messages(w: World) -> None:
     a_message(w, "notes")
     w.project()
     with counting(w) as few:
-        look(w.yard, WINDOW_MS, MINUTE_MS)
+        dashboard_of(w.yard, WINDOW_MS, MINUTE_MS)
     for _ in range(300):
         place(w.yard, job_of(w.yard, type="notes", queue="notes"))
     with counting(w) as many:
-        seen = look(w.yard, WINDOW_MS, MINUTE_MS)
+        seen = dashboard_of(w.yard, WINDOW_MS, MINUTE_MS)
     assert seen.topics["notes"].oldest_ready_age_ms == 1_000
     assert many == few == {"Query": 2 + w.yard.settings.index_shards, "BatchGetItem": 1}
 
@@ -482,10 +485,10 @@ def test_steps_begin_at_multiples_and_cover_the_span(window_ms: int, step_ms: in
 )
 def test_too_many_steps_are_refused_and_none_is_told(w: World, window_ms: int, step_ms: int, shortest_ms: int) -> None:
     with pytest.raises(InvalidInput) as refused:
-        look(w.yard, window_ms, step_ms)
+        dashboard_of(w.yard, window_ms, step_ms)
     assert refused.value.field == "step"
     assert refused.value.expected == f"at least {shortest_ms} for this window"
-    points = look(w.yard, window_ms).points
+    points = dashboard_of(w.yard, window_ms).points
     assert points[1].at_ms - points[0].at_ms == shortest_ms
     assert len(points) == -(-window_ms // shortest_ms)
 

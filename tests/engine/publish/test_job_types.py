@@ -11,7 +11,7 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.store import job_lists
-from chalicelib.store.job_lists import JobQuery
+from chalicelib.store.job_queries import JobQuery
 from tests.support.steps import a_message, a_task, counting, using, work
 from tests.support.worlds import World
 
