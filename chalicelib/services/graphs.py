@@ -33,7 +33,7 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.graph_orders import batch_order, node_request, order
-from chalicelib.services.once import Once
+from chalicelib.services.publications import Publication
 from chalicelib.services.records import maybe_moment_of, moment_of
 from chalicelib.services.task_orders import Follows, NextTask, task_request
 from chalicelib.store import graphs as store
@@ -127,14 +127,12 @@ class Builder:
         ``once`` and ``within``: as for ``tasks.create``. Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for a key
         that was used with another graph, and ``Unavailable``.
         """
-        made = Once(once, within) if once is not None else None
-        key = made.reserve() if made is not None else idempotency_key
-        yard = installation.yard()
+        wanted = Publication(idempotency_key=idempotency_key, once=once, within=within)
+        key, yard = wanted.key(), installation.yard()
         try:
             return record_of(yard, accept.accept(yard, self._order(key)))
         except BaseException:
-            if made is not None:
-                made.release()
+            wanted.take_back()
             raise
 
     def _order(self, key: str | None) -> NewGraph:
@@ -149,7 +147,7 @@ class Builder:
             target_type=checks.maybe_name("target_type", self.target_type),
             user_id=checks.maybe_name("user_id", self.user_id),
             trace_id=checks.maybe_name("trace_id", self.trace_id),
-            idempotency_key=checks.maybe_name("idempotency_key", key),
+            idempotency_key=key,
             tenant=checks.maybe_tenant(self.tenant),
         )
 

@@ -20,7 +20,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.naming import is_name
 from chalicelib.core.schedules import NAME_MAX_CHARS
 from chalicelib.http import models
-from chalicelib.services import checks, lists, schedules, task_orders, words
+from chalicelib.services import checks, graphs, lists, schedules, task_orders, words
 from chalicelib.services import messages as services
 from tests.support.mq import ODD_TOPICS
 
@@ -77,6 +77,11 @@ def test_a_schedule_is_said_and_shown_in_the_same_parts() -> None:
     assert task == task_orders.WORDS.keys()
     message = {to_camel(name) for name in definitions.ScheduledMessage.model_fields}
     assert message == set(schedules.MESSAGE_FIELDS)
+
+
+def test_a_graph_has_one_key_as_messages_and_tasks_do() -> None:
+    with pytest.raises(InvalidInput, match="once makes an idempotency key of its own"):
+        graphs.Builder().start(idempotency_key="one", once="two")
 
 
 def test_importing_the_services_loads_neither_chalice_nor_pydantic_nor_the_api() -> None:
