@@ -1,4 +1,5 @@
-"""The embedded emulator's queues: a receive and a delete cost what they touch, and a long poll nothing while it waits.
+"""The embedded emulator's queues: a receive and a delete cost what they touch, a long poll nothing while it waits, and
+tenants take turns.
 
 MiniStack goes several times over all messages of a queue for each receive, and once for each message that is deleted,
 so that a backlog of thousands took half of a job's time; and it looks ten times a second whether a long poll may end.
@@ -16,6 +17,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from chalicelib.local.emulator_turns import Orders
+
 FEW_MESSAGES = 100  # that are gone over for every receive, as ever
 LOOK_PAUSE_S = 1.0  # between two times that all messages of a fuller queue are gone over: which are too old to keep
 TICK_MIN_S, TICK_MAX_S = 0.1, 1.0  # between two looks of a long poll at a queue whose messages are hidden
@@ -30,11 +33,12 @@ def install() -> None:
 
     sqs._expire_retained = _now_and_then(sqs._expire_retained)
     sqs._dlq_sweep = _now_and_then(sqs._dlq_sweep)
-    sqs._collect_msgs = _collecting(sqs)
+    orders = Orders()
+    sqs._collect_msgs = _collecting(sqs, orders)
     bell = Bell()
     sqs.esm_wake.set = bell.ringing(sqs.esm_wake.set)
     handlers = sqs._HANDLERS
-    handlers["DeleteMessageBatch"] = _deleting(sqs)
+    handlers["DeleteMessageBatch"] = _deleting(sqs, orders)
     handlers["ReceiveMessage"] = _waiting(sqs, bell)
     for name in ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch"):
         handlers[name] = bell.rung_after(handlers[name])
@@ -53,8 +57,8 @@ def _now_and_then(go_over: Callable[[Queue], None]) -> Callable[[Queue], None]:
     return throttled
 
 
-def _collecting(sqs: Any) -> Callable[[Queue, int, int], list[Any]]:
-    """The first visible messages of a queue, found without a look at those behind them."""
+def _collecting(sqs: Any, orders: Orders) -> Callable[[Queue, int, int], list[Any]]:
+    """The next visible messages of a queue, its tenants in turn, found without a look at those behind them."""
     collect = sqs._collect_msgs
 
     def collect_msgs(queue: Queue, most: int, hide_s: int) -> list[Any]:
@@ -62,14 +66,16 @@ def _collecting(sqs: Any) -> Callable[[Queue, int, int], list[Any]]:
             found: list[Any] = collect(queue, most, hide_s)
             return found
         now_s, attempts = time.time(), _attempts(queue["attributes"].get("RedrivePolicy"))
-        first: list[Any] = []
-        for message in queue["messages"]:
+
+        def may_go(message: dict[str, Any]) -> bool:
             sqs._ensure_msg_fields(message)
-            if message["visible_at"] <= now_s and not 0 < attempts <= message["receive_count"]:
-                first.append(message)
-                if len(first) == most:
-                    break
-        taken: list[Any] = collect({**queue, "messages": first}, most, hide_s)
+            return message["visible_at"] <= now_s and not 0 < attempts <= message["receive_count"]
+
+        with orders.following(queue) as turns:
+            chosen = turns.next(most, may_go)
+            before = [message["receipt_handle"] for message in chosen]
+            taken: list[Any] = collect({**queue, "messages": chosen}, most, hide_s)
+            turns.received(chosen, before)
         return taken
 
     return collect_msgs
@@ -84,21 +90,18 @@ def _attempts(redrive_policy: str | None) -> int:
         return 0
 
 
-def _deleting(sqs: Any) -> Callable[[Request, str], Any]:
-    """DeleteMessageBatch, going over the queue once, and no further than to the last of the messages."""
+def _deleting(sqs: Any, orders: Orders) -> Callable[[Request, str], Any]:
+    """DeleteMessageBatch, going over no messages but those that it deletes."""
 
     def delete_message_batch(data: Request, url: str) -> Any:
         queue = sqs._get_q(data.get("QueueUrl", url), "sqs:DeleteMessage")
         entries = data.get("Entries", [])
         sqs._validate_batch_entries(entries, "DeleteMessageBatchRequestEntry")
-        places = _places(queue["messages"], {entry.get("ReceiptHandle") for entry in entries} - {None})
-        kept = list(queue["messages"])
-        for place in sorted(places.values(), reverse=True):
-            del kept[place]
-        queue["messages"] = kept
+        deleted = _taken_off(queue, {entry.get("ReceiptHandle") for entry in entries}, orders)
         answer: dict[str, list[Any]] = {"Successful": [], "Failed": []}
         for entry in entries:
-            if places.pop(entry.get("ReceiptHandle"), None) is not None:
+            if entry.get("ReceiptHandle") in deleted:
+                deleted.discard(entry.get("ReceiptHandle"))
                 answer["Successful"].append({"Id": entry.get("Id", "")})
             else:
                 answer["Failed"].append(
@@ -114,14 +117,16 @@ def _deleting(sqs: Any) -> Callable[[Request, str], Any]:
     return delete_message_batch
 
 
-def _places(messages: list[Any], receipts: set[Any]) -> dict[Any, int]:
-    places: dict[Any, int] = {}
-    for place, message in enumerate(messages):
-        if len(places) == len(receipts):
-            break
-        if message["receipt_handle"] in receipts:
-            places[message["receipt_handle"]] = place
-    return places
+def _taken_off(queue: Queue, receipts: set[Any], orders: Orders) -> set[Any]:
+    """Take messages off a queue; returns the receipts under which there were some."""
+    with orders.following(queue) as turns:
+        gone = {receipt: message for receipt in receipts if (message := turns.found(receipt)) is not None}
+        kept = list(queue["messages"])
+        for position in sorted(turns.positions(kept, gone.values()), reverse=True):
+            del kept[position]
+        turns.forget(gone.values())
+        queue["messages"] = kept
+    return set(gone)
 
 
 class Bell:

@@ -28,6 +28,7 @@ LONG_WAIT_S = 20  # as long as SQS holds a receive
 SHORT_WAIT_S = 1  # so long a stop may take where an abandoned poll would swallow messages
 ERROR_PAUSE_S = 1.0
 BATCH_S = 1.0  # what a batch may take: so long a worker may sit on work that another is free for
+SHARED_BATCH_S = 0.05  # where messages name their tenants: so long one may wait behind a batch of another
 KEPT_SHARE = 2  # of the hiding: messages are kept for half of it, then they go back to their queue
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class _Door:
     brought_at_s: float = 0.0  # monotonic
     hidden_until_ms: int = 0  # what was brought, at least
     job_s: float | None = None  # what a job took lately
+    batch_s: float = BATCH_S
     watcher: threading.Thread | None = None
 
     @property
@@ -134,11 +136,16 @@ class OrderedQueues:
                 stale = self._emptied(door)
             self.give_back(stale)
 
-    def received(self, work: Assignment, count: int) -> None:
-        """Whoever was told to receive found ``count`` messages: fewer than asked for mean that no more are there."""
-        if count < work.most and not work.messages:
-            with self._changed:
-                self._door(work.queue).holds_more = False
+    def received(self, work: Assignment, count: int, *, is_shared: bool = False) -> None:
+        """Whoever was told to receive found ``count`` messages: fewer than asked for mean that no more are there.
+
+        ``is_shared``: some of them name a tenant.
+        """
+        with self._changed:
+            door = self._door(work.queue)
+            door.batch_s = SHARED_BATCH_S if is_shared else BATCH_S
+            if count < work.most and not work.messages:
+                door.holds_more = False
                 self._changed.notify_all()
 
     def took(self, queue: Queue, job_s: float) -> None:
@@ -190,7 +197,7 @@ class OrderedQueues:
         rank = next(rank for rank in self._ranks if door in rank)
         rank.remove(door)
         rank.append(door)
-        most = batch_size(door.job_s, self._most)
+        most = batch_size(door.job_s, self._most, door.batch_s)
         if not door.brought:
             return Assignment(door.queue, most, self._hide_s)
         share = self._most if self._carried else min(most, -(-len(door.brought) // self._seekers))
@@ -245,11 +252,11 @@ class OrderedQueues:
             return True
 
 
-def batch_size(job_s: float | None, most: int = BATCH_MAX_MESSAGES) -> int:
-    """How many messages make a batch of a second, if each takes ``job_s``: 0.1 s or less: 10, 0.3 s: 3, 0.6 s: 1.
+def batch_size(job_s: float | None, most: int = BATCH_MAX_MESSAGES, batch_s: float = BATCH_S) -> int:
+    """How many messages make a batch of ``batch_s``, a second, if each takes ``job_s``: 0.1 s or less: 10, 0.3 s: 3.
 
     One where that is not known.
     """
     if job_s is None:
         return 1
-    return max(1, int(min(most, BATCH_S / job_s))) if job_s else most
+    return max(1, int(min(most, batch_s / job_s))) if job_s else most

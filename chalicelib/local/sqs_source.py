@@ -111,6 +111,6 @@ class _Batch:
         if self._count:
             self._queues.took(self._work.queue, (time.monotonic() - self._begun_at_s) / self._count)
 
-    def _begin(self, count: int) -> None:
+    def _begin(self, count: int, is_shared: bool) -> None:
         self._count, self._begun_at_s = count, time.monotonic()
-        self._queues.received(self._work, count)
+        self._queues.received(self._work, count, is_shared=is_shared)

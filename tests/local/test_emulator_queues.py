@@ -201,3 +201,74 @@ class TestLongPolls:
 
     def test_it_ends_empty_when_its_time_is_over(self, url: str) -> None:
         assert quickly("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=1) == {}
+
+
+class TestTenants:
+    def received(self, url: str, most: int = 10) -> list[str]:
+        answer = quickly("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=most)
+        self.receipts = [message["ReceiptHandle"] for message in answer.get("Messages", [])]
+        return [message["Body"] for message in answer.get("Messages", [])]
+
+    def delete(self, url: str) -> None:
+        entries = [{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(self.receipts)]
+        assert quickly("DeleteMessageBatch", QueueUrl=url, Entries=entries)["Failed"] == []
+
+    def send(self, url: str, tenant: str | None, *bodies: str) -> None:
+        for body in bodies:
+            quickly("SendMessage", QueueUrl=url, MessageBody=body, MessageGroupId=tenant)
+
+    def test_a_quiet_one_is_served_next_however_many_messages_of_another_wait(self, url: str) -> None:
+        self.send(url, "noisy", *(f"noisy {n}" for n in range(500)))
+        assert self.received(url, 2) == ["noisy 0", "noisy 1"]
+        self.send(url, "quiet", "quiet 0")
+        assert self.received(url, 3) == ["quiet 0", "noisy 2", "noisy 3"]
+        self.delete(url)
+        self.send(url, "quiet", *(f"quiet {n}" for n in range(1, 4)))
+        assert self.received(url, 4) == ["quiet 1", "noisy 4", "quiet 2", "noisy 5"]
+        assert self.received(url, 1) == ["quiet 3"]
+        assert self.received(url, 2) == ["noisy 6", "noisy 7"]
+
+    def test_messages_without_one_are_one_tenants(self, url: str) -> None:
+        self.send(url, None, "1", "2", "3")
+        self.send(url, "acme", "a", "b")
+        assert self.received(url) == ["a", "1", "b", "2", "3"]
+
+    def test_it_knows_what_has_gone_by_other_ways(self, url: str) -> None:
+        self.send(url, "a", "a1", "a2", "a3")
+        self.send(url, "b", "b1")
+        assert self.received(url, 2) == ["b1", "a1"]
+        quickly("DeleteMessage", QueueUrl=url, ReceiptHandle=self.receipts[0])
+        assert self.received(url, 1) == ["a2"]
+        self.delete(url)
+        quickly("PurgeQueue", QueueUrl=url)
+        assert self.received(url) == []
+        self.send(url, "a", "a4")
+        assert self.received(url) == ["a4"]
+        quickly("DeleteQueue", QueueUrl=url)
+        quickly("CreateQueue", QueueName="q")
+        self.send(url, "a", "a5")
+        assert self.received(url) == ["a5"]
+        self.delete(url)
+
+    @settings(max_examples=40, deadline=None, derandomize=True)
+    @given(
+        tenants=st.lists(st.sampled_from(["a", "b", "c", None]), max_size=25),
+        sizes=st.lists(st.tuples(st.integers(1, 10), st.booleans()), min_size=1, max_size=5),
+    )
+    def test_each_message_comes_once_and_in_its_tenants_order(
+        self, plain: Act, tenants: list[str | None], sizes: list[tuple[int, bool]]
+    ) -> None:
+        del plain
+        sqs.reset()
+        url = quickly("CreateQueue", QueueName="q")["QueueUrl"]
+        for number, tenant in enumerate(tenants):
+            self.send(url, tenant, f"{number}")
+        found: list[int] = []
+        for most, is_deleted in sizes * 25:
+            found += map(int, self.received(url, most))
+            if is_deleted and self.receipts:
+                self.delete(url)
+        assert sorted(found) == list(range(len(tenants)))
+        for tenant in set(tenants):
+            own = [number for number in found if tenants[number] == tenant]
+            assert own == sorted(own)

@@ -112,6 +112,12 @@ def test_a_batch_that_is_brought(sqs: Sqs, process: Process) -> None:
     assert process.hidden_until_ms == 7
 
 
+def test_a_batch_in_which_somebody_names_a_tenant(process: Process) -> None:
+    shared = {**message("7"), "Attributes": {"MessageGroupId": "acme"}}
+    event = function_process.sqs_event([message("6"), shared], QUEUE.arn)
+    assert process.asked(event=event)[0] == {"begun": 2, "shared": True}
+
+
 def test_an_empty_queue(sqs: Sqs, process: Process) -> None:
     assert process.asked() == [{"begun": 0}]
     assert (process.seen, sqs.deleted) == ([], [])

@@ -287,6 +287,18 @@ class TestBatchSize:
             sizes.append(work.most)
         assert sizes == [10, 5, 1]
 
+    def test_is_smaller_where_tenants_share_a_queue(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        sqs.put("a", *map(str, range(30)))
+        until(lambda: brought(queues, "a"))
+        queues.took(queue("a"), 0.02)
+        sizes = []
+        for is_shared in (True, False, True):
+            work = queues.next_work()
+            assert work is not None
+            queues.received(work, work.most, is_shared=is_shared)
+            sizes.append(work.most)
+        assert sizes == [10, 2, 10]
+
 
 class TestStopping:
     def test_those_who_wait_are_told(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:

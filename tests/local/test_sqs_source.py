@@ -44,8 +44,8 @@ class Queues:
     def next_work(self) -> Assignment | None:
         return self.work.get()
 
-    def received(self, work: Assignment, count: int) -> None:
-        assert work.queue == QUEUE
+    def received(self, work: Assignment, count: int, *, is_shared: bool) -> None:
+        assert (work.queue, is_shared) == (QUEUE, False)
         self.found.append(count)
 
     def took(self, of: Queue, job_s: float) -> None:
@@ -73,9 +73,9 @@ class Function:
     def await_ready(self, timeout_s: float) -> bool:  # noqa: ARG002
         return True
 
-    def work(self, batch: Any, begun: Callable[[int], None]) -> None:
+    def work(self, batch: Any, begun: Callable[[int, bool], None]) -> None:
         self.batches.append(batch)
-        begun(self.begin(batch))
+        begun(self.begin(batch), False)
         self.answer()
 
     def wind_up(self) -> None:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread, wake_for_return
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
+from chalicelib.core.tenants import in_turns
 from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import light, watchdog
@@ -122,8 +124,10 @@ def _dead_letter(yard: Yard, message: Received) -> bool:
 
 
 def _in_order(readable: Sequence[Opened]) -> list[Opened]:
-    """Larger priorities first, then older ones."""
-    return sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
+    """Larger priorities first; of one priority tenants take turns, each with its older ones first."""
+    aged = sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
+    alike = (same for _, same in groupby(aged, key=lambda entry: entry.envelope.priority))
+    return [entry for same in alike for entry in in_turns(same, lambda entry: entry.envelope.tenant)]
 
 
 def _safely(

@@ -133,6 +133,22 @@ def test_a_batch_is_worked_on_by_priority_then_age(w: World) -> None:
     assert order == ["urgent", "old", "young", "idle"]
 
 
+def test_tenants_take_turns_in_a_batch(w: World) -> None:
+    order: list[str] = []
+
+    @task("t")
+    def handler(name: str) -> None:
+        order.append(name)
+
+    using(w, handler)
+    entries = [("noisy 1", 0), ("noisy 2", 0), ("noisy 3", 0), ("quiet 1", 0), ("quiet 2", 0), ("noisy first", 1)]
+    for name, priority in entries:
+        a_task(w, input=name, priority=priority, tenant=name.split()[0])
+        w.clock.move(10)
+    work(w)
+    assert order == ["noisy first", "quiet 1", "noisy 1", "quiet 2", "noisy 2", "noisy 3"]
+
+
 def test_only_what_must_come_back_is_reported(w: World) -> None:
     @task("t")
     def handler(what: str) -> None:

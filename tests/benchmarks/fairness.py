@@ -1,0 +1,104 @@
+"""How long a quiet tenant waits on ``taskyard up``, alone and beside another that has many jobs waiting.
+
+    python -m tests.benchmarks.fairness [--jobs 100000] [--nap-ms 0] [--workers 2]
+
+First the quiet tenant creates tasks one by one; then the noisy one creates ``--jobs`` of them in batches, and the quiet
+one creates as many as before, while those wait. Printed is how long the quiet tenant's tasks waited, from their
+acceptance to the begin of their run, both times as the ledger has them, and the ratio. Each task sleeps ``--nap-ms``.
+With ``--without-tenants`` nobody says whose the tasks are. Asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from chalicelib.engine.handlers.declare import task
+from tests.benchmarks.aws_calls import out
+from tests.support.up import Service, running
+
+BATCH = 100
+CLIENTS = 2
+QUIET = 60
+PAUSE_S = 0.2
+DONE_LIMIT_S = 600.0
+
+
+@task("bench.nap", pool="naps")
+def nap(given: dict[str, Any]) -> None:
+    """Sleep for some ``s``."""
+    if given["s"]:
+        time.sleep(given["s"])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--nap-ms", type=float, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--without-tenants", action="store_true")
+    chosen = parser.parse_args()
+    work = {"type": "bench.nap", "runnerType": "system", "targetType": "bench", "input": {"s": chosen.nap_ms / 1_000}}
+    quiet, noisy = ({**work, "targetId": name, "tenant": name} for name in ("quiet", "noisy"))
+    if chosen.without_tenants:
+        quiet, noisy = ({**each, "tenant": None} for each in (quiet, noisy))
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("--workers", str(chosen.workers))
+        with running(Path(folder), *options, TASKYARD_HANDLERS="tests.benchmarks.fairness") as service:
+            waits_of(service, quiet, 10)  # what is done for the first time
+            alone = waits_of(service, quiet, QUIET)
+            began_s = time.monotonic()
+            with ThreadPoolExecutor(CLIENTS) as clients:
+                batch = {"tasks": [noisy] * BATCH}
+                list(clients.map(lambda _: service.post("/api/task/create-batch", batch), range(chosen.jobs // BATCH)))
+            created_s = time.monotonic() - began_s
+            before = waiting(service)
+            beside = waits_of(service, quiet, QUIET)
+            after = waiting(service)
+    out(f"{chosen.jobs} jobs created in {created_s:.0f} s; waiting at first {before}, in the end {after}")
+    out(f"{'':8}{'p50 ms':>8}{'p95 ms':>8}{'max ms':>8}")
+    for name, waits in (("alone", alone), ("beside", beside)):
+        out(f"{name:8}{statistics.median(waits):8.0f}{p95(waits):8.0f}{max(waits):8.0f}")
+    out(f"ratio of p95: {p95(beside) / p95(alone):.2f}")
+
+
+def waits_of(service: Service, work: dict[str, Any], number: int) -> list[float]:
+    """Create tasks one after the other; returns how many milliseconds each waited for its run."""
+    ids = []
+    for _ in range(number):
+        ids.append(service.post("/api/task/create", work)["id"])
+        time.sleep(PAUSE_S)
+    ends_s = time.monotonic() + DONE_LIMIT_S
+    waits = []
+    for task_id in ids:
+        while not (found := service.get(f"/api/task/detail?id={task_id}"))["startedAt"]:
+            if time.monotonic() > ends_s:
+                raise TimeoutError(f"task {task_id} was not begun within {DONE_LIMIT_S} s")
+            time.sleep(PAUSE_S)
+        waits.append((_time(found["startedAt"]) - _time(found["createdAt"])) * 1_000)
+    return waits
+
+
+def waiting(service: Service) -> int:
+    """How many tasks wait."""
+    return int(service.get("/api/task/list?filter.status=pending&perPage=1")["totalCount"])
+
+
+def p95(values: list[float]) -> float:
+    """The value that one in twenty exceeds."""
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+if __name__ == "__main__":
+    main()
