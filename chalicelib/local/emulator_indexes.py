@@ -3,7 +3,8 @@
 MiniStack sorts the whole partition of an index for each query and tries the key condition on every item of it, which
 takes 50 µs each, and a list of tasks makes some sixty queries. Here it is given the items between the query's bounds,
 behind its ExclusiveStartKey and up to its Limit, and does with them as ever. A COUNT is the difference of two places in
-the order; it is not cut at 1 MB. A query of any other form than ours is left alone.
+the order; it is not cut at 1 MB. Of a query of a table, whose partitions MiniStack keeps, only the trying is spared. A
+query of any other form than ours is left alone.
 
 What is replaced is private to MiniStack and holds for the version that pyproject.toml pins.
 """
@@ -21,9 +22,8 @@ from operator import itemgetter
 from typing import Any
 
 PARSED_MAX = 4_096  # expressions; ours are some hundred
-_CONDITION = re.compile(
-    r"#\w+ = (?P<partition>:\w+)(?: AND #\w+ (?:BETWEEN (?P<since>:\w+) AND (?P<until>:\w+)|<= (?P<upto>:\w+)))?"
-)
+_BOUNDS = r"BETWEEN (?P<since>:\w+) AND (?P<until>:\w+)|<= (?P<upto>:\w+)"
+_CONDITION = re.compile(rf"#\w+ = (?P<partition>:\w+)(?: AND (?P<order>#\w+) (?:{_BOUNDS}))?")
 _OTHERWISE = {"FilterExpression", "QueryFilter", "KeyConditions"}
 
 Entry = tuple[Any, ...]  # what it is ordered by, as MiniStack does, and in the end its keys in the table
@@ -39,20 +39,28 @@ class Asked:
     behind: Mapping[str, Any] | None
     most: int | None
     ascending: bool
+    of_table: tuple[str, str, str] | None = None  # a table's query with bounds: of which attribute, and their texts
     last_only: bool = False  # of those, the last
 
     @classmethod
     def by(cls, data: Mapping[str, Any]) -> Asked | None:
         """What a request asks for; ``None`` for one of another form."""
         form = _CONDITION.fullmatch(data.get("KeyConditionExpression") or "")
-        if form is None or not data.get("IndexName") or _OTHERWISE & data.keys():
+        if form is None or _OTHERWISE & data.keys():
             return None
         values = data.get("ExpressionAttributeValues") or {}
         partition, since, until, upto = (values.get(form[name]) for name in ("partition", "since", "until", "upto"))
         most, ascending = data.get("Limit"), data.get("ScanIndexForward", True)
         if partition is None or (most is not None and most < 1):
             return None
-        return cls(partition, since, until or upto, data.get("ExclusiveStartKey"), most, ascending)
+        of_table = None
+        if not data.get("IndexName") and form["order"] is not None:
+            name = (data.get("ExpressionAttributeNames") or {}).get(form["order"])
+            first, last = (since or {"S": ""}).get("S"), (until or upto or {}).get("S")
+            if name is None or first is None or last is None:
+                return None
+            of_table = (name, first, last)
+        return cls(partition, since, until or upto, data.get("ExclusiveStartKey"), most, ascending, of_table)
 
 
 _asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
@@ -127,7 +135,7 @@ def install() -> None:
     """Let MiniStack's DynamoDB, in this process, keep its indexes so."""
     from ministack.services import dynamodb as ministack
 
-    query, evaluate = ministack._query, ministack._evaluate_condition
+    query, evaluate, place = ministack._query, ministack._evaluate_condition, ministack._sort_key_value
 
     def members_of(table: dict[str, Any]) -> dict[str, Partitions]:
         if (members := table.get(ministack._INDEX_MEMBERS)) is None:
@@ -150,7 +158,8 @@ def install() -> None:
 
     def queried(data: dict[str, Any]) -> Any:
         asked = Asked.by(data)
-        if asked is None or data.get("Select") != "COUNT" or "ReturnConsumedCapacity" in data:
+        counts_an_index = data.get("Select") == "COUNT" and "IndexName" in data
+        if asked is None or not counts_an_index or "ReturnConsumedCapacity" in data:
             return answered(data, asked)
         answer = answered({**data, "Limit": 1}, replace(asked, last_only=True))
         return answer if answer[0] != 200 else counted(data, asked, json.loads(answer[2]))
@@ -165,13 +174,22 @@ def install() -> None:
         return ministack.json_response({**answer, "Count": count, "ScannedCount": count})
 
     def evaluated(expr: str, item: Any, values: Any, names: Any, slot: str = "ConditionExpression") -> Any:
-        """What lies between a query's bounds fulfils its key condition."""
+        """What lies between a query's bounds, and only that, fulfils its key condition."""
         asked = _asked.get()
         if asked is not None and slot == "KeyConditionExpression" and item is not asked.behind:
-            return True
+            if asked.of_table is None:
+                return True
+            name, first, last = asked.of_table
+            return first <= item[name]["S"] <= last
         return evaluate(expr, item, values, names, slot=slot)
 
+    def placed(attribute: Any, kind: str) -> Any:
+        """By what a partition is sorted."""
+        text = attribute.get("S") if kind == "S" and attribute is not None else None
+        return place(attribute, kind) if text is None else text
+
     ministack._index_members = members_of
+    ministack._sort_key_value = placed
     ministack._query = queried
     ministack._evaluate_condition = evaluated
     for parse in ("_tokenize", "_condition_syntax_error"):

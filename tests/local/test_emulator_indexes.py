@@ -16,11 +16,19 @@ from chalicelib.local import emulator_indexes
 from infra.storage import storage
 from tests.support.yards import SETTINGS
 
-REPLACED = ("_index_members", "_query", "_evaluate_condition", "_tokenize", "_condition_syntax_error")
+REPLACED = (
+    "_index_members",
+    "_query",
+    "_sort_key_value",
+    "_evaluate_condition",
+    "_tokenize",
+    "_condition_syntax_error",
+)
 TABLE = storage(SETTINGS)["JobsTable"]["Properties"]
 NAME = TABLE["TableName"]
 INDEX_KEYS = st.sampled_from(["pending", "success"])
 PLACES = st.integers(0, 6)
+PARTS = st.sampled_from(["state", "state", "body", "p0", "p3", "p5"])
 
 Query = Callable[[dict[str, Any]], Any]
 
@@ -36,7 +44,7 @@ def plain() -> Iterator[Query]:
 
 @st.composite
 def items(draw: st.DrawFn) -> dict[str, Any]:
-    item = {"job": {"N": str(draw(st.integers(8, 14)))}, "part": {"S": "state"}}
+    item = {"job": {"N": str(draw(st.integers(8, 14)))}, "part": {"S": draw(PARTS)}}
     if draw(st.booleans()):
         item |= {"state_key": {"S": draw(INDEX_KEYS)}, "position": {"S": f"p{draw(PLACES)}"}}
     if draw(st.booleans()):
@@ -46,8 +54,12 @@ def items(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def queries(draw: st.DrawFn) -> dict[str, Any]:
-    index, partition, order = draw(st.sampled_from([("by_state", "state_key", "position"), ("due", "wake_key", "")]))
+    index, partition, order = draw(
+        st.sampled_from([("by_state", "state_key", "position"), ("due", "wake_key", ""), (None, "job", "part")])
+    )
     values: dict[str, Any] = {":key": {"S": draw(INDEX_KEYS) if order else "due#0"}}
+    if index is None:
+        values = {":key": {"N": str(draw(st.integers(8, 14)))}}
     condition = "#key = :key"
     bounds = draw(st.sampled_from(["none", "upto", "between", "after"]))
     first, last = sorted((draw(PLACES), draw(PLACES)))
@@ -61,7 +73,7 @@ def queries(draw: st.DrawFn) -> dict[str, Any]:
     names = {"#key": partition, **({"#order": order or "wake_at_ms"} if bounds != "none" else {})}
     return {
         "TableName": NAME,
-        "IndexName": index,
+        **({} if index is None else {"IndexName": index}),
         "KeyConditionExpression": condition,
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
@@ -92,13 +104,41 @@ def test_every_query_is_answered_as_without_them(
     try:
         for number, change in enumerate(written):
             if isinstance(change, int):
-                ministack._delete_item({"TableName": NAME, "Key": {"job": {"N": str(change)}, "part": {"S": "state"}}})
+                for part in ("state", "p3"):
+                    ministack._delete_item({"TableName": NAME, "Key": {"job": {"N": str(change)}, "part": {"S": part}}})
             else:
                 ministack._put_item({"TableName": NAME, "Item": change})
             query = asked[number % len(asked)]
             assert pages(ministack._query, query) == pages(plain, query)
     finally:
         ministack._delete_table({"TableName": NAME})
+
+
+def test_a_query_of_a_table_tries_its_condition_on_no_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    evaluate = ministack._evaluate_condition
+
+    def noting(expr: str, item: Any, *given: Any, **more: Any) -> Any:
+        tried.append(item)
+        return evaluate(expr, item, *given, **more)
+
+    for name in REPLACED:
+        monkeypatch.setattr(ministack, name, getattr(ministack, name))
+    monkeypatch.setattr(ministack, "_evaluate_condition", noting)
+    emulator_indexes.install()
+    ministack._create_table(TABLE)
+    for n in range(50):
+        ministack._put_item({"TableName": NAME, "Item": {"job": {"N": "1"}, "part": {"S": f"p{n:02d}"}}})
+    query = {
+        "TableName": NAME,
+        "KeyConditionExpression": "#key = :key AND #order <= :last",
+        "ExpressionAttributeNames": {"#key": "job", "#order": "part"},
+        "ExpressionAttributeValues": {":key": {"N": "1"}, ":last": {"S": "p29"}},
+        "Select": "COUNT",
+    }
+    (_, _, count) = ministack._query(query)
+    ministack._delete_table({"TableName": NAME})
+    assert (json.loads(count)["Count"], tried) == (30, [])
 
 
 @pytest.mark.usefixtures("plain")
