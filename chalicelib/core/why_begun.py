@@ -61,11 +61,11 @@ def _lease_ended(job: Job, until_ms: int) -> Reason:
     who = f"The client {job.worker} let its lock run out" if job.receipt else f"Worker {job.worker} has vanished"
     if job.taken:
         who = f"The program {_taker(job)} did not complete it in time"
-    then = "no attempt is left, so it becomes a dead letter" if is_last else "it runs again within two minutes"
+    then = "no attempt is left, so it becomes a dead letter" if is_last else "within two minutes of that it runs again"
     return Reason(
         code=Code.LEASE_ENDED,
         sentence=f"{who}: its lease ended at {iso(until_ms)}; {then}.",
-        remedy=None if is_last else "wait: SQS shows its message again, or the clock sends it",
+        remedy="wait: SQS shows its message again, or the clock comes to it; if it does not, run `taskyard doctor`",
         since_ms=until_ms,
         details={**_run(job), "leaseUntil": iso(until_ms), "recoverable": not is_last},
     )

@@ -118,7 +118,7 @@ def _waits_for_client(job: Job, facts: Facts, _: int) -> Reason | None:
         return None
     return Reason(
         code=Code.WAITS_FOR_CLIENT,
-        sentence=f"Nothing subscribes to the topic {job.type}; it waits for a client to poll it{_depth(facts)}.",
+        sentence=f"Nothing subscribes to the topic {job.type}; it waits for a client to poll it{_way(job, facts)}.",
         remedy=f"`taskyard messages poll {quote(job.type)}`, or subscribe a handler to the topic",
         since_ms=_ready_ms(job),
         details=_lane(facts),
@@ -130,7 +130,7 @@ def _finishing(job: Job, facts: Facts, _: int) -> Reason | None:
         return None
     return Reason(
         code=Code.FINISHING,
-        sentence=f"It has its output, and is on its way to the completion handler of its type{_depth(facts)}.",
+        sentence=f"It is completed, and on its way to the completion handler of its type{_way(job, facts)}.",
         since_ms=latest(job).at_ms,
         details=_lane(facts),
     )
@@ -141,7 +141,7 @@ def _light(job: Job, facts: Facts, _: int) -> Reason | None:
         return None
     return Reason(
         code=Code.LIGHT,
-        sentence=f"Its handler is light, so it may be running already; or it is on its way{_depth(facts)}.",
+        sentence=f"Its handler is light, so it may be running already; or it is on its way{_way(job, facts)}.",
         since_ms=_ready_ms(job),
         details=_lane(facts),
     )
@@ -150,7 +150,7 @@ def _light(job: Job, facts: Facts, _: int) -> Reason | None:
 def _on_its_way(job: Job, facts: Facts, _: int) -> Reason:
     return Reason(
         code=Code.ON_ITS_WAY,
-        sentence=f"It is on its way to a worker{_depth(facts)}.",
+        sentence=f"It is on its way to a worker{_way(job, facts)}.",
         remedy="wait; if this lasts, `taskyard doctor` says whether workers come",
         since_ms=_ready_ms(job),
         details=_lane(facts),
@@ -204,11 +204,15 @@ def _before(place: Place | None) -> dict[str, Any]:
     return {} if place is None else {"before": place.before, "beforeIsExact": place.is_exact}
 
 
-def _depth(facts: Facts) -> str:
-    if facts.lane is None:
-        return ""
-    messages = "1 message" if facts.lane.depth == 1 else f"{facts.lane.depth} messages"
-    return f"; its lane {facts.lane.lane.queue}, {facts.lane.lane.band} holds about {messages}"
+def _way(job: Job, facts: Facts) -> str:
+    """How full its lane is; and that the clock sends it, where it is not known to have been sent, or to come back."""
+    way = ""
+    if facts.lane is not None:
+        messages = "1 message" if facts.lane.depth == 1 else f"{facts.lane.depth} messages"
+        way = f"; its lane {facts.lane.lane.queue}, {facts.lane.lane.band} holds about {messages}"
+    if job.wake_at_ms is not None:
+        way += f"; if it does not come, the clock sends it at {iso(job.wake_at_ms)}"
+    return way
 
 
 def _lane(facts: Facts) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Clause, Refused, Table
 
 WAIT_LIST = "shelf#"
-BEFORE_MAX = 500  # entries that are counted: a page of 1 MB holds them, however long their type's name
+BEFORE_MAX = 100  # entries that are counted: a page of 1 MB holds them, however long their type's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,10 @@ class WaitLists:
         return [Entry(wait_list, row["name"], row["job"], row["delivery"]) for row in rows]
 
     def place_of(self, wait_list: str, job: Job) -> Place:
-        """How many come before a job on a wait list, or at least 500; it need not be there itself yet. One read."""
-        position = order_of(job.priority, job.created_at_ms, job.id)
-        condition, values = "{kind} = :kind AND {name} < :position", {":kind": WAIT_LIST + wait_list}
-        before = self.table.count(condition, {**values, ":position": position}, enough=BEFORE_MAX)
+        """How many come before a job on a wait list, or at least 100; it need not be there itself yet. One read."""
+        last_before = order_of(job.priority, job.created_at_ms, job.id - 1)
+        condition, values = "{kind} = :kind AND {name} <= :last", {":kind": WAIT_LIST + wait_list, ":last": last_before}
+        before = self.table.count(condition, values, enough=BEFORE_MAX)
         return Place(before, is_exact=before < BEFORE_MAX)
 
 

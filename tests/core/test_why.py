@@ -43,7 +43,7 @@ facts = st.builds(
     slots=st.none() | st.integers(1, 1_000),
     taken=st.integers(0, 1_000),
     disabled=st.booleans(),
-    place=st.none() | st.builds(Place, st.integers(0, 500), st.booleans()),
+    place=st.none() | st.builds(Place, st.integers(0, 100), st.booleans()),
     lane=st.none() | st.builds(LaneState, st.builds(Lane, st.text(), st.sampled_from(Band)), st.none() | times),
 )
 
@@ -73,7 +73,7 @@ def test_what_is_known_besides_matters_only_to_who_waits(job: Job, known: Facts,
         assert why(job, known, now_ms) == why(job, without, now_ms)
 
 
-@given(jobs, facts, times, st.integers(0, 500), st.integers(0, 500))
+@given(jobs, facts, times, st.integers(0, 100), st.integers(0, 500))
 def test_a_further_look_adds_to_a_reason_and_makes_no_other(
     job: Job, known: Facts, now_ms: int, before: int, depth: int
 ) -> None:

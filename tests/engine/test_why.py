@@ -36,7 +36,7 @@ from tests.support.worlds import World
 from tests.support.yards import Exited
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-AGAIN = "it runs again within two minutes."
+AGAIN = "within two minutes of that it runs again."
 
 
 @task("t")
@@ -363,6 +363,19 @@ class TestOnItsWay:
         assert found.details["lane"] == {"queue": "default", "band": "high", "depth": 1}
         assert (found.since, found.expected_start) == (moment(w.clock.ms), None)
 
+    def test_who_sent_it_may_have_died(self, w: World) -> None:
+        job = a_task(w)
+        with installation.using(w.yard):
+            tasks.cancel(job.id)
+            w.forget_messages()
+            with failing(w.yard.transport.client, "SendMessage"):
+                tasks.retry(job.id)
+        sentence = (
+            "It is on its way to a worker; its lane default, normal holds about 0 messages; "
+            f"if it does not come, the clock sends it at {at(w, 20_000)}."
+        )
+        assert said(why(w, job)) == ("pending", "on_its_way", sentence)
+
     def test_the_clock_could_not_send_it(self, w: World) -> None:
         job = a_task(w, delay_ms=20 * MINUTE_MS)
         w.clock.move(8 * MINUTE_MS)
@@ -408,7 +421,7 @@ class TestOnItsWay:
             tasks.complete(job.id, output=1)
         found = why(w, job)
         sentence = (
-            "It has its output, and is on its way to the completion handler of its type; "
+            "It is completed, and on its way to the completion handler of its type; "
             "its lane default, normal holds about 1 message."
         )
         assert said(found) == ("pending", "finishing", sentence)
@@ -441,9 +454,7 @@ class TestRunning:
         assert said(found) == ("running", "locked", sentence)
         w.clock.move(5_001)
         found = why(w, message)
-        ended = (
-            f"The client till 7 let its lock run out: its lease ended at {at(w, -1)}; it runs again within two minutes."
-        )
+        ended = f"The client till 7 let its lock run out: its lease ended at {at(w, -1)}; {AGAIN}"
         assert said(found) == ("running", "lease_ended", ended)
 
     def test_a_program_has_taken_it(self, w: World) -> None:
