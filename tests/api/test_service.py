@@ -113,6 +113,7 @@ OUTAGE_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/task/retry"): {"taskIds": ["1", "2"]},
     ("POST", "/api/task/delete"): {"taskIds": ["1", "2"], "force": True},
     ("POST", "/api/task/callback"): {"id": "1", "code": 0},
+    ("GET", "/api/job/1/why"): None,
 }
 GUARDED = {route: scope for route, scope in SCOPE_OF.items() if scope is not None and route not in SIGNED}
 
