@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import Mock, patch
 
 import botocore.auth
+import botocore.handlers
 import botocore.session
 import pytest
 from botocore.auth import SigV4Auth
@@ -38,6 +39,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
+from botocore.handlers import BUILTIN_HANDLERS
 from botocore.hooks import HierarchicalEmitter
 from botocore.model import ServiceId
 from botocore.retries.standard import register_retry_handler
@@ -53,7 +55,7 @@ from chalicelib.lean import client as lean
 from chalicelib.lean.access import BOTOCORES, Access, by_environment, user_agent
 from chalicelib.lean.client import LeanClient
 from chalicelib.lean.configured import by_botocore
-from chalicelib.lean.events import Events
+from chalicelib.lean.events import Events, events_for
 from chalicelib.lean.retries import CODES, Retries
 from chalicelib.lean.services import SERVICES
 from chalicelib.lean.signing import TIMESTAMP, Signer
@@ -175,6 +177,18 @@ def test_app_its_clients_and_their_calls_load_little_of_botocore_and_no_urllib3(
         assert len(service.requests) == 3
     assert HEAVY & set(json.loads(loaded)) == set()
     assert {module for module in json.loads(loaded) if module.startswith(("pydantic.", "boto3."))} == set()
+
+
+@pytest.mark.parametrize(("followed", "kind"), [(False, Events), (True, HierarchicalEmitter)])
+def test_only_who_is_none_of_botocores_own_follows_calls(
+    followed: bool, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That botocore's handlers are loaded, as by a call of another service, is no reason to call them."""
+    own = [each for each in BUILTIN_HANDLERS if each[1].__module__.startswith("botocore.")]
+    foreign = [("before-send", lambda **_: None)] if followed else []
+    monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", own + foreign)
+    events = events_for(botocore.session.get_session)
+    assert isinstance(getattr(events, "_emitter", events), kind)
 
 
 # -- what is sent -------------------------------------------------------------------------------------
@@ -585,6 +599,18 @@ def test_what_it_does_not_know_goes_to_botocores_client_and_events_tell_of_both(
         assert client.list_tables()["TableNames"] == []
         get(client)
         assert told == ["ListTables", "GetItem"]
+
+
+def test_who_calls_botocores_client_does_not_thereby_follow_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program does that first makes the tables, and then works with them."""
+    monkeypatch.setattr(lean, "events_for", lambda _: Events())
+    with serving(answer({"TableNames": []}), FOUND):
+        client = aws.client("dynamodb")
+        client.list_tables()
+        get(client)
+        assert isinstance(client.events, Events)
+        assert not isinstance(client.meta.events, Events)
+        assert client.events is client.meta.events
 
 
 def test_the_setting_takes_botocores_client() -> None:

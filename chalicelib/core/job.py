@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -328,8 +328,9 @@ def from_envelope(text: str) -> Job:
         if document["v"] != ENVELOPE_VERSION:
             raise ValueError("unknown version")
         # Only what travels is taken from it: a message says nothing about how far the work has come.
-        job = from_document({name: value for name, value in document.items() if name in _TRAVELLING_AS})
-        _check_order(job)
+        told = {name: value for name, value in document.items() if name in _TRAVELLING_AS}
+        job = from_document(told)
+        _check_order(job, [_FIELD_STORED_AS[name] for name in told])
     except Exception as error:  # whatever is wrong with foreign text, the answer is the same
         raise InvalidInput(
             "this message was not written by Taskyard",
@@ -339,9 +340,9 @@ def from_envelope(text: str) -> Job:
     return job
 
 
-def _check_order(job: Job) -> None:
-    """Raise ``ValueError`` unless the ledger can hold every field that travels, and the rules compare it."""
-    fields = {name: getattr(job, name) for name in TRAVELLING_FIELDS}
+def _check_order(job: Job, told: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless the ledger can hold every field that was ``told``, and the rules compare it."""
+    fields = {name: getattr(job, name) for name in told}
     given = {name: value for name, value in fields.items() if value is not None or _DEFAULTS[name] is not None}
     numbers = [value for name, value in given.items() if name in _NUMBERS]
     texts = [value for name, value in given.items() if name in _TEXTS]

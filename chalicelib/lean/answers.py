@@ -9,7 +9,7 @@ from typing import Any
 def parsed(http: Any) -> dict[str, Any]:
     """The document of an answer; of an error, what ``ClientError`` tells."""
     try:
-        document: Any = json.loads(http.content or b"{}")
+        document: Any = json.loads(str(http.content, "utf-8") or "{}")
     except ValueError:  # of something between us and AWS
         document = {"message": http.content.decode(errors="replace")}
     whole: dict[str, Any] = document if http.status_code < 300 else _error_of(document, http)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
 NO_CLOCK_AGREES = frozenset({"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed"})
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 CLOCK_WAS_SET_MS = 1_000  # by more than this: another signature will do
 
 Told = tuple[Any, dict[str, Any]]  # the answer over HTTP, and what it says
@@ -83,16 +84,18 @@ class LeanClient:
     def __getattr__(self, name: str) -> Any:
         operation = self._service.operations.get(name)
         if operation is None:
-            return getattr(self._as_whole(), name)
+            whole = self._as_whole()
+            if name == "meta":  # where somebody registers who is to hear of every call from now on
+                self.events = whole.meta.events
+            return getattr(whole, name)
         method = partial(self._call, Operation(operation, self._model))
         self.__dict__[name] = method
         return method
 
     def _as_whole(self) -> Any:
-        """botocore's client; from now on whoever follows its events hears of every call."""
+        """botocore's client, for what does not go the lean way."""
         if self._whole is None:
             self._whole = self._make_whole()
-            self.events = self._whole.meta.events
         return self._whole
 
     def _call(self, operation: Operation, **parameters: Any) -> dict[str, Any]:
@@ -123,7 +126,7 @@ class LeanClient:
                 "Content-Type": CONTENT_TYPE,
                 **_lambdas_trace(),
             },
-            "body": json.dumps(parameters, separators=(",", ":")).encode(),
+            "body": _to_json(parameters).encode(),
             "context": context,
         }
 

@@ -76,7 +76,7 @@ class Connections:
         return answer
 
     def _request(self, headers: Mapping[str, str], body: bytes) -> bytes:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if lines.count("\n") != len(headers):
             raise ValueError("a header has a line break")
         return f"{self._start}Content-Length: {len(body)}\r\n{lines}\r\n".encode("latin-1") + body
@@ -141,10 +141,7 @@ class _Connection:
     def _head(self) -> tuple[str, int, dict[str, str]]:
         """The version and the status, and the headers behind them."""
         first, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
-        headers: dict[str, str] = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
+        headers = {name.lower(): value.strip() for name, _, value in [line.partition(":") for line in lines]}
         version, _, rest = first.partition(" ")
         return version, int(rest[:3]), headers
 

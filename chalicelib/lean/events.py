@@ -1,4 +1,4 @@
-"""Who follows a call: this project itself and, where botocore's handlers are loaded, whoever has added to them."""
+"""Who follows a call: this project itself, and whoever has added to botocore's handlers."""
 
 from __future__ import annotations
 
@@ -37,9 +37,15 @@ class Events:
 def events_for(session: Callable[[], Session]) -> Any:
     """What tells of a client's calls.
 
-    Whoever follows the calls of every client, as moto does, has added to botocore's handlers and so has loaded them.
-    Before that there is nobody to tell, and no reason for a cold start to load them.
+    Whoever follows the calls of every client, as moto does, has added to botocore's handlers. Without such there is
+    nobody to tell: what botocore's own handlers do to these calls, the client does itself.
     """
-    if BOTOCORES_HANDLERS not in sys.modules:
+    if not _somebody_follows():
         return Events()
     return copy.copy(session().get_component("event_emitter"))
+
+
+def _somebody_follows() -> bool:
+    """Whether among botocore's handlers, if those are loaded, is one that is not botocore's."""
+    handlers = getattr(sys.modules.get(BOTOCORES_HANDLERS), "BUILTIN_HANDLERS", ())
+    return any(not getattr(handler, "__module__", "").startswith("botocore.") for _, handler, *_ in handlers)

@@ -33,18 +33,21 @@ class Signer:
         complete = {**headers, "X-Amz-Date": timestamp}
         if credentials.token:
             complete["X-Amz-Security-Token"] = credentials.token
-        lowered = {name.lower(): " ".join(value.split()) for name, value in complete.items()}
-        signed = {name: lowered[name] for name in lowered if name.startswith(SIGNED_PREFIX) or name == "content-type"}
-        signed["host"] = self.host
+        signed = {"host": self.host}
+        for name, value in complete.items():
+            lowered = name.lower()
+            if lowered == "content-type" or lowered.startswith(SIGNED_PREFIX):
+                signed[lowered] = " ".join(value.split())
         names = sorted(signed)
-        lines = "".join(f"{name}:{signed[name]}\n" for name in names)
-        request = f"POST\n{self._path}\n\n{lines}\n{';'.join(names)}\n{sha256(body).hexdigest()}"
+        lines = "".join([f"{name}:{signed[name]}\n" for name in names])
+        joined = ";".join(names)
+        request = f"POST\n{self._path}\n\n{lines}\n{joined}\n{sha256(body).hexdigest()}"
         scope = f"{timestamp[:8]}/{self._region}/{self._service}/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
         key = _signing_key(credentials.secret_key, timestamp[:8], self._region, self._service)
         complete["Authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={';'.join(names)}, Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
+            f"SignedHeaders={joined}, Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
         )
         return complete
 

@@ -14,6 +14,11 @@ AttributeValues = dict[str, Any]
 
 def to_attribute_value(value: Any) -> AttributeValues:
     """One value with its DynamoDB type; raises ``TypeError`` for a type that no table holds."""
+    kind = type(value)
+    if kind is str:  # what most values are, plainly
+        return {"S": value}
+    if kind is int:
+        return {"N": str(value)}
     match value:
         case bool():
             return {"BOOL": value}
@@ -32,14 +37,14 @@ def from_attribute_value(attribute_value: AttributeValues) -> Any:
     """The value of one typed attribute."""
     ((kind, value),) = attribute_value.items()
     match kind:
+        case "S" | "BOOL":
+            return value
         case "N":
             return int(value)
         case "L":
             return [from_attribute_value(entry) for entry in value]
         case "M":
             return from_attribute_values(value)
-        case "S" | "BOOL":
-            return value
     raise TypeError(f"unexpected DynamoDB type {kind}")
 
 
@@ -50,4 +55,6 @@ def to_attribute_values(item: Mapping[str, Any]) -> AttributeValues:
 
 def from_attribute_values(attribute_value: Mapping[str, AttributeValues]) -> dict[str, Any]:
     """The attributes of an item read from DynamoDB."""
-    return {name: from_attribute_value(value) for name, value in attribute_value.items()}
+    return {
+        name: value["S"] if "S" in value else from_attribute_value(value) for name, value in attribute_value.items()
+    }

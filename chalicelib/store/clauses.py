@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.store.table import Clause
@@ -18,6 +20,7 @@ CHILDLESS = Clause("has no children", "attribute_not_exists({has_children})")
 NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
 
 
+@cache
 def in_state(*states: State) -> Clause:
     """The job is in one of ``states``."""
     values = {f":in_{state.value}": state.value for state in states}

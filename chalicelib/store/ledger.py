@@ -313,7 +313,7 @@ class Ledger:
             **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
         }
         change = Change(clauses, {**base, **sets, **story}, adds or {}, appends)
-        return change, self._counted(seen, replace(seen, state=state, slot=goes_on))
+        return change, self._counted(seen, replace(seen, state=state, slot=goes_on)) if seen.limited else []
 
     @staticmethod
     def _traced(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:

@@ -78,24 +78,43 @@ class Change:
 
     def parameters(self) -> dict[str, Any]:
         """The update as DynamoDB takes it."""
-        values: dict[str, Any] = {}
-        assignments = [f"{{{name}}} = :set_{name}" for name, value in self.sets.items() if value is not None]
-        assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :keep_{name})" for name in self.keeps]
-        assignments += [f"{{{name}}} = {{{source}}}" for name, source in self.copies.items()]
-        assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :zero) + :add_{name}" for name in self.adds]
-        assignments += [
-            f"{{{name}}} = list_append(if_not_exists({{{name}}}, :empty), :append_{name})" for name in self.appends
-        ]
-        removals = [f"{{{name}}}" for name, value in self.sets.items() if value is None]
-        values |= {f":set_{name}": value for name, value in self.sets.items() if value is not None}
-        values |= {f":keep_{name}": value for name, value in self.keeps.items()}
-        values |= {f":add_{name}": value for name, value in self.adds.items()}
-        values |= {f":append_{name}": value for name, value in self.appends.items()}
-        values |= {":zero": 0} if self.adds else {}
-        values |= {":empty": []} if self.appends else {}
-        text = f"SET {', '.join(assignments)}" if assignments else ""
-        text += f" REMOVE {', '.join(removals)}" if removals else ""
-        return _expressions({"UpdateExpression": text.strip()}, self.clauses, values)
+        assigned = {name: value for name, value in self.sets.items() if value is not None}
+        text, placeholders = _update_text(
+            tuple(assigned),
+            tuple(name for name, value in self.sets.items() if value is None),
+            tuple(self.keeps),
+            tuple(self.copies.items()),
+            tuple(self.adds),
+            tuple(self.appends),
+        )
+        given = (*assigned.values(), *self.keeps.values(), *self.adds.values(), *self.appends.values())
+        values: dict[str, Any] = dict(zip(placeholders, given, strict=True))
+        if self.adds:
+            values[":zero"] = 0
+        if self.appends:
+            values[":empty"] = []
+        return _expressions({"UpdateExpression": text}, self.clauses, values)
+
+
+@lru_cache(maxsize=1_024)  # a transition has few forms, and only its values are new each time
+def _update_text(
+    assigned: tuple[str, ...],
+    removed: tuple[str, ...],
+    kept: tuple[str, ...],
+    copied: tuple[tuple[str, str], ...],
+    added: tuple[str, ...],
+    appended: tuple[str, ...],
+) -> tuple[str, tuple[str, ...]]:
+    """The expression of an update, and the placeholders of its values, in the order of the attributes given here."""
+    assignments = [f"{{{name}}} = :set_{name}" for name in assigned]
+    assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :keep_{name})" for name in kept]
+    assignments += [f"{{{name}}} = {{{source}}}" for name, source in copied]
+    assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :zero) + :add_{name}" for name in added]
+    assignments += [f"{{{name}}} = list_append(if_not_exists({{{name}}}, :empty), :append_{name})" for name in appended]
+    parts = [f"SET {', '.join(assignments)}"] if assignments else []
+    parts += [f"REMOVE {', '.join(f'{{{name}}}' for name in removed)}"] if removed else []
+    kinds = (("set", assigned), ("keep", kept), ("add", added), ("append", appended))
+    return " ".join(parts), tuple(f":{kind}_{name}" for kind, names in kinds for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +336,7 @@ def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: 
     """``parameters`` with their expressions, the clauses joined to one condition, and all placeholders."""
     texts = {name: text for name, text in parameters.items() if name.endswith("Expression")}
     if clauses:
-        texts["ConditionExpression"] = " AND ".join(f"({clause.text})" for clause in clauses)
+        texts["ConditionExpression"] = _condition_text(tuple([clause.text for clause in clauses]))
     attributes: dict[str, str] = {}
     for name, text in texts.items():
         parameters[name], named = _with_placeholders(text)
@@ -332,6 +351,11 @@ def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: 
             name: to_attribute_value(value) for name, value in all_values.items()
         }
     return parameters
+
+
+@lru_cache(maxsize=1_024)
+def _condition_text(texts: tuple[str, ...]) -> str:
+    return " AND ".join(f"({text})" for text in texts)
 
 
 @lru_cache(maxsize=1_024)  # transitions have few texts, and write them all the time
