@@ -20,6 +20,7 @@ QUEUE_NAME_MAX_CHARS = 80  # the SQS limit
 TOPIC_MAX_CHARS = 400  # what the keys of the ledger's indexes hold, in any script
 SLUG_CHARS = 24
 DIGEST_CHARS = 12
+PRIORITIES_A_BAND = 5  # of normal, medium and high
 
 
 class Band(StrEnum):
@@ -43,17 +44,40 @@ PRIORITY_EXPECTED = f"{PRIORITY_NAMES}, or a whole number, {PRIORITY_MIN} to {PR
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One SQS queue: one priority band of one queue."""
+    """One SQS queue: one priority band of one queue, or, of a topic that is only polled, one priority.
+
+    ``step`` is how far that priority is above the band's lowest (see ``polled_lane``): 0 to 4.
+    """
 
     queue: str
     band: Band
+    step: int = 0
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others of its queue: the band, with the step if there is one (``normal_3``)."""
+        return f"{self.band}_{self.step}" if self.step else str(self.band)
+
+    @classmethod
+    def labelled(cls, queue: str, label: str) -> Lane:
+        """The lane of a label."""
+        band, _, step = label.partition("_")
+        return cls(queue, Band(band), int(step or 0))
+
+
+LABELS = tuple(
+    Lane("", band, step).label
+    for band in SOONEST_FIRST
+    for step in ((0,) if band in (Band.LOW, Band.CRITICAL) else range(PRIORITIES_A_BAND - 1, -1, -1))
+)
+"""All that the lanes of a polled topic may be called, the soonest first."""
 
 
 def band_of(priority: int) -> Band:
     """The band of a priority: -1 -> low, 0 -> normal, 5 -> medium, 10 -> high, 15 -> critical."""
     if priority < 0:
         return Band.LOW
-    return (Band.NORMAL, Band.MEDIUM, Band.HIGH, Band.CRITICAL)[min(priority // 5, 3)]
+    return (Band.NORMAL, Band.MEDIUM, Band.HIGH, Band.CRITICAL)[min(priority // PRIORITIES_A_BAND, 3)]
 
 
 def priority_of(given: int | str) -> int:
@@ -79,6 +103,20 @@ def lane_for(queue: str, priority: int, declared: Iterable[Band] = DEFAULT_BANDS
     return Lane(queue, nearest(band_of(priority), declared))
 
 
+def polled_lane(topic: str, priority: int) -> Lane:
+    """The lane of a priority of a polled topic, which has one for each from 0 to 14, one for all below, one for above.
+
+    So what waits is polled by priority, then roughly by age: 0 -> normal, 3 -> normal_3, 14 -> high_4, -7 -> low.
+    """
+    band = band_of(priority)
+    return Lane(topic, band, 0 if band in (Band.LOW, Band.CRITICAL) else priority % PRIORITIES_A_BAND)
+
+
+def lanes_soonest_first(lanes: Iterable[Lane]) -> list[Lane]:
+    """``lanes`` of one topic in the order they are polled."""
+    return sorted(set(lanes), key=lambda lane: (SOONEST_FIRST.index(lane.band), -lane.step))
+
+
 def soonest_first(bands: Iterable[Band]) -> list[Band]:
     """``bands`` in the order they are drained."""
     return sorted(set(bands), key=SOONEST_FIRST.index)
@@ -92,4 +130,4 @@ def sqs_name(prefix: str, lane: Lane) -> str:
     """
     slug = re.sub(r"[^A-Za-z0-9]+", "-", lane.queue).strip("-")[:SLUG_CHARS] or "queue"
     digest = hashlib.sha256(lane.queue.encode()).hexdigest()[:DIGEST_CHARS]
-    return f"{prefix}-{slug}-{digest}-{lane.band}"
+    return f"{prefix}-{slug}-{digest}-{lane.label}"

@@ -92,7 +92,7 @@ class Yard:
     known_applications: SharedAnswers = field(default_factory=lambda: SharedAnswers(30_000))  # for their limits
     known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
-    known_bands: dict[str, tuple[int, tuple[Band, ...]]] = field(default_factory=dict)  # see routing.py
+    known_lanes: dict[str, tuple[int, tuple[Lane, ...]]] = field(default_factory=dict)  # see publish/lanes.py
     silences: Silences = field(default_factory=Silences)
 
     def token(self) -> str:

@@ -4,7 +4,7 @@ Key layout::
 
     kind               name                    what
     ids                jobs                    next: the id after the newest block
-    topic              <sha256 of the topic>   topic, band_<band>: the lanes that a polled topic has
+    topic              <sha256 of the topic>   topic, band_<label>: the lanes that a polled topic has
     task_type          <sha256 of the type>    type: of tasks, where no handler is declared for it
     idempotency#<op>   <sha256 of the key>     job, fingerprint, expires_at_s
     outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
@@ -29,13 +29,13 @@ from typing import Any, Protocol
 from chalicelib.core.access import AccessKey
 from chalicelib.core.ids import ID_BLOCK
 from chalicelib.core.job_events import EventType
-from chalicelib.core.lanes import Band
+from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import Format, Webhook
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Clause, Refused, Table
 
-BAND_PREFIX = "band_"
+LANE_PREFIX = "band_"
 CLOCK = {"kind": "clock", "name": "tick"}
 NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
@@ -96,15 +96,16 @@ class Directory:
 
     # -- topics -------------------------------------------------------------------------------
 
-    def bands_of(self, topic: str) -> list[Band]:
+    def lanes_of(self, topic: str) -> list[Lane]:
         """The lanes that a polled topic has by now."""
         item = self.table.get({"kind": "topic", "name": digest(topic)}, consistent=False)
-        return [Band(name.removeprefix(BAND_PREFIX)) for name in item or {} if name.startswith(BAND_PREFIX)]
+        labels = (name.removeprefix(LANE_PREFIX) for name in item or {} if name.startswith(LANE_PREFIX))
+        return [Lane.labelled(topic, label) for label in labels]
 
-    def add_band(self, topic: str, band: Band) -> None:
-        """Note that a polled topic has a lane of ``band``."""
-        change = Change((), sets={"topic": topic, f"{BAND_PREFIX}{band}": True})
-        self.table.apply({"kind": "topic", "name": digest(topic)}, change)
+    def add_lane(self, lane: Lane) -> None:
+        """Note that a polled topic has a lane."""
+        change = Change((), sets={"topic": lane.queue, f"{LANE_PREFIX}{lane.label}": True})
+        self.table.apply({"kind": "topic", "name": digest(lane.queue)}, change)
 
     def topics(self) -> list[str]:
         """Every topic that was ever published to without being subscribed."""

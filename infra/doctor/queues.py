@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from chalicelib import aws
-from chalicelib.core.lanes import DIGEST_CHARS, SOONEST_FIRST, Band, Lane, sqs_name
+from chalicelib.core.lanes import DIGEST_CHARS, LABELS, Lane, sqs_name
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
 from chalicelib.store.directory import Directory
 from chalicelib.store.table import Table
@@ -101,8 +101,8 @@ def _undeclared(installation: Installation) -> list[tuple[str, str]]:
     base = installation.settings.base_name
     table = Table(aws.client("dynamodb"), installation.settings.directory_table, ("kind", "name"))
     known = {installation.facts[logical_id] for logical_id in installation.of_type(QUEUE_TYPE)}
-    known |= {sqs_name(base, Lane(topic, band)) for topic in Directory(table).topics() for band in Band}
-    lane = re.compile(rf"{re.escape(base)}-.+-[0-9a-f]{{{DIGEST_CHARS}}}-({'|'.join(SOONEST_FIRST)})")
+    known |= {sqs_name(base, Lane.labelled(topic, label)) for topic in Directory(table).topics() for label in LABELS}
+    lane = re.compile(rf"{re.escape(base)}-.+-[0-9a-f]{{{DIGEST_CHARS}}}-({'|'.join(LABELS)})")
     found = []
     pages = aws.client("sqs").get_paginator("list_queues")
     for page in pages.paginate(QueueNamePrefix=f"{base}-", PaginationConfig={"PageSize": PAGE}):

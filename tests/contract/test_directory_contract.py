@@ -15,7 +15,7 @@ from chalicelib.core.access import AccessKey, digest_of
 from chalicelib.core.applications import Application
 from chalicelib.core.ids import ID_BLOCK, token
 from chalicelib.core.job import Job
-from chalicelib.core.lanes import Band
+from chalicelib.core.lanes import Band, Lane, lanes_soonest_first
 from chalicelib.core.projection import MINUTE_MS, CountKey, Effects, Group, Measure, MinuteKey
 from chalicelib.core.states import State
 from chalicelib.core.webhooks import Webhook
@@ -193,20 +193,25 @@ class TestOutboxes:
 
 
 class TestTopics:
-    def test_a_topic_gains_bands_one_by_one(self, yard: Yard) -> None:
+    def test_a_topic_gains_lanes_one_by_one(self, yard: Yard) -> None:
         topic = f"заказ/создан {next(names)} {'x' * 400}"
-        assert yard.directory.bands_of(topic) == []
-        yard.directory.add_band(topic, Band.NORMAL)
-        yard.directory.add_band(topic, Band.CRITICAL)
-        yard.directory.add_band(topic, Band.NORMAL)
-        assert sorted(yard.directory.bands_of(topic)) == [Band.CRITICAL, Band.NORMAL]
+        assert yard.directory.lanes_of(topic) == []
+        yard.directory.add_lane(Lane(topic, Band.NORMAL))
+        yard.directory.add_lane(Lane(topic, Band.CRITICAL))
+        yard.directory.add_lane(Lane(topic, Band.NORMAL))
+        yard.directory.add_lane(Lane(topic, Band.NORMAL, 3))
+        assert lanes_soonest_first(yard.directory.lanes_of(topic)) == [
+            Lane(topic, Band.CRITICAL),
+            Lane(topic, Band.NORMAL, 3),
+            Lane(topic, Band.NORMAL),
+        ]
         assert topic in yard.directory.topics()
-        assert yard.directory.bands_of(topic + " ") == []
+        assert yard.directory.lanes_of(topic + " ") == []
 
     def test_all_topics_sorted(self, yard: Yard) -> None:
         made = [f"sorted-{letter}" for letter in "cab"]
         for topic in made:
-            yard.directory.add_band(topic, Band.LOW)
+            yard.directory.add_lane(Lane(topic, Band.LOW))
         assert [topic for topic in yard.directory.topics() if topic.startswith("sorted-")] == sorted(made)
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import (
     DEFAULT_BANDS,
+    LABELS,
+    PRIORITIES_A_BAND,
     PRIORITY_OF,
     QUEUE_NAME_MAX_CHARS,
     SOONEST_FIRST,
@@ -19,7 +21,9 @@ from chalicelib.core.lanes import (
     Lane,
     band_of,
     lane_for,
+    lanes_soonest_first,
     nearest,
+    polled_lane,
     priority_of,
     soonest_first,
     sqs_name,
@@ -31,7 +35,7 @@ LONGEST_PREFIX = Settings(prefix="p" * 16, stage="s" * 12).checked().base_name
 
 bands = st.sampled_from(Band)
 some_bands = st.lists(bands, min_size=1, max_size=8)
-lanes = st.builds(Lane, st.text(max_size=600), bands)
+lanes = st.builds(Lane, st.text(max_size=600), bands, st.integers(0, PRIORITIES_A_BAND - 1))
 
 
 @pytest.mark.parametrize(
@@ -153,3 +157,21 @@ def test_distinct_lanes_have_distinct_names(one: Lane, other: Lane) -> None:
 def test_names_that_look_alike_are_told_apart() -> None:
     queues = ["a.b", "a-b", "a b", "a/b", "A.b", "a..b", "", "-", "订", "单", "a" * 24, "a" * 25]
     assert len({sqs_name("p", Lane(queue, NORMAL)) for queue in queues}) == len(queues)
+
+
+@pytest.mark.parametrize(
+    ("priority", "label"),
+    [(-1_000, "low"), (-1, "low"), (0, "normal"), (1, "normal_1"), (4, "normal_4"), (5, "medium"), (9, "medium_4"),
+     (10, "high"), (14, "high_4"), (15, "critical"), (1_000, "critical")],
+)  # fmt: skip
+def test_a_polled_topic_has_a_lane_for_each_priority(priority: int, label: str) -> None:
+    lane = polled_lane("t", priority)
+    assert (lane.label, Lane.labelled("t", label)) == (label, lane)
+
+
+@given(st.lists(st.integers(-20, 20), max_size=30))
+def test_its_lanes_are_polled_by_priority(priorities: list[int]) -> None:
+    told = [lane.label for lane in lanes_soonest_first(polled_lane("t", priority) for priority in priorities)]
+    by_priority = [polled_lane("t", priority).label for priority in sorted(priorities, reverse=True)]
+    assert told == [*dict.fromkeys(by_priority)]
+    assert [label for label in LABELS if label in told] == told

@@ -52,7 +52,7 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.publish.bulk import publish_many
-from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
+from chalicelib.engine.publish.lanes import LANES_FRESH_MS
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened
 from chalicelib.engine.worker.context import Context, Reject
@@ -541,7 +541,7 @@ class Interleavings(RuleBasedStateMachine):
         """Everything runs on, undisturbed, until it comes to rest."""
         self.busy.clear()
         self.world.consumes = True
-        self.world.clock.move(BANDS_FRESH_MS + 1)  # from here on a poll knows every lane
+        self.world.clock.move(LANES_FRESH_MS + 1)  # from here on a poll knows every lane
         self.world.go_on()
         self.every_change_is_legal()
         self.every_attempt_is_run_once()

@@ -361,7 +361,7 @@ def test_messages_in_a_lane_of_old(patient: Patient) -> None:
 
 
 def test_messages_in_the_lane_of_a_polled_topic_are_none_of_its_business(patient: Patient) -> None:
-    patient.directory.add_band("mail", Band.LOW)
+    patient.directory.add_lane(Lane("mail", Band.LOW))
     a_lane("mail", target=dead_letters_arn())
     assert patient.problems() == []
 

@@ -50,7 +50,7 @@ def of_worker(handlers: Path) -> Policy:
 def refused(recorder: Recorder, granted: Policy, act: Callable[[], object]) -> set[str]:
     """The actions that ``act`` needs and the policy does not grant."""
     recorder.needed.clear()
-    installation.yard().known_bands.clear()  # as in a new process
+    installation.yard().known_lanes.clear()  # as in a new process
     with recorder.during(Function.WORKER):
         act()
     return {need.action for need in recorder.needed[Function.WORKER] if not granted.allows(need)}

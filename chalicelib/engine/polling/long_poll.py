@@ -4,8 +4,8 @@ A receive that SQS holds open watches one queue, and cannot be called off: what 
 out would be hidden from everybody for a lease. So lanes are waited on in turn, a second each, with a short look at
 the others in between; a topic with one lane, as most have, is waited on for longer. An empty poll of 20 seconds::
 
-    lanes of the topic    1    2    3    4    5
-    SQS requests         10   23   44   65   86
+    lanes of the topic    1    2    3    4    5   17
+    SQS requests         10   23   44   65   86  338
 
 (the first look at each lane and the last one included). A message is seen within about a second of its arrival; the
 very first message of a topic's second lane, which nobody could wait on, within two. "Nothing" is answered only after a

@@ -1,21 +1,22 @@
 """Which lanes a job may travel on.
 
-The lanes of a consumed queue are declared in code and made by infra. A topic that is only polled may have one for
-every band: it gets each at first use, and the directory remembers which it has, so that a poll asks no queue in vain.
+The lanes of a consumed queue are declared in code and made by infra. A topic that is only polled has one for every
+priority (see ``core.lanes.polled_lane``): it gets each at first use, and the directory remembers which it has, so that
+a poll asks no queue in vain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, lane_for, soonest_first
+from chalicelib.core.lanes import SOONEST_FIRST, Lane, lane_for, lanes_soonest_first, polled_lane
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import NoQueue
 
 Answer = TypeVar("Answer")
 
-BANDS_FRESH_MS = 2_000  # how long polls that find something may miss that another process opened a lane
+LANES_FRESH_MS = 2_000  # how long polls that find something may miss that another process opened a lane
 
 
 def lane_of(yard: Yard, queue: str, priority: int) -> Lane:
@@ -27,7 +28,8 @@ def lane_of(yard: Yard, queue: str, priority: int) -> Lane:
 
 def lane_named(yard: Yard, queue: str, priority: int) -> Lane:
     """The lane of a job, which may not be open yet."""
-    return lane_for(queue, priority, yard.handlers.queues.get(queue, SOONEST_FIRST))
+    declared = yard.handlers.queues.get(queue)
+    return polled_lane(queue, priority) if declared is None else lane_for(queue, priority, declared)
 
 
 def on_lane(yard: Yard, lane: Lane, send: Callable[[], Answer]) -> Answer:
@@ -51,31 +53,31 @@ def lanes_to_poll(yard: Yard, topic: str) -> list[Lane]:
 
     One that was never published to here may have had subscribers, whose lanes still hold what they did not get to.
     """
-    read_at_ms, bands = yard.known_bands.get(topic, (0, ()))
-    if bands and yard.now_ms() - read_at_ms <= BANDS_FRESH_MS:
-        return [Lane(topic, band) for band in bands]
+    read_at_ms, lanes = yard.known_lanes.get(topic, (0, ()))
+    if lanes and yard.now_ms() - read_at_ms <= LANES_FRESH_MS:
+        return [*lanes]
     return open_lanes(yard, topic) or [Lane(topic, band) for band in SOONEST_FIRST]
 
 
 def open_lanes(yard: Yard, topic: str) -> list[Lane]:
     """The lanes that a polled topic has, as the directory tells, the soonest first."""
-    bands = tuple(soonest_first(yard.directory.bands_of(topic)))
-    _remember(yard, topic, bands)
-    return [Lane(topic, band) for band in bands]
+    lanes = lanes_soonest_first(yard.directory.lanes_of(topic))
+    _remember(yard, topic, lanes)
+    return lanes
 
 
 def _open_once(yard: Yard, lane: Lane) -> None:
-    if lane.queue not in yard.handlers.queues and lane.band not in yard.known_bands.get(lane.queue, (0, ()))[1]:
+    if lane.queue not in yard.handlers.queues and lane not in yard.known_lanes.get(lane.queue, (0, ()))[1]:
         _open(yard, lane)
 
 
 def _open(yard: Yard, lane: Lane) -> None:
     """Make the lane's queue, then note it, so that a lane that is noted can be used; nothing is sent before both."""
     yard.transport.open_lane(lane)
-    yard.directory.add_band(lane.queue, lane.band)
-    known = yard.known_bands.get(lane.queue, (0, ()))[1]
-    _remember(yard, lane.queue, tuple(soonest_first((*known, lane.band))))
+    yard.directory.add_lane(lane)
+    known = yard.known_lanes.get(lane.queue, (0, ()))[1]
+    _remember(yard, lane.queue, lanes_soonest_first((*known, lane)))
 
 
-def _remember(yard: Yard, topic: str, bands: tuple[Band, ...]) -> None:
-    yard.known_bands[topic] = (yard.now_ms(), bands)
+def _remember(yard: Yard, topic: str, lanes: Sequence[Lane]) -> None:
+    yard.known_lanes[topic] = (yard.now_ms(), tuple(lanes))

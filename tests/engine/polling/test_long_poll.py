@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from chalicelib.core.job import Job
-from chalicelib.core.lanes import Band
+from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import State
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.publish.lanes import lane_of
@@ -109,7 +109,7 @@ def test_what_came_on_another_lane_in_the_last_moment_is_not_missed(
 
 
 def test_a_lane_whose_queue_does_not_show_yet_is_no_busy_loop(w: World, sqs: SlowSqs) -> None:
-    w.yard.directory.add_band("notes", Band.NORMAL)
+    w.yard.directory.add_lane(Lane("notes", Band.NORMAL))
     assert waited(w, sqs) == []
     assert sqs.missing == 21  # one a second, and the last look
 

@@ -12,13 +12,14 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from chalicelib.core.decisions import NEVER_HEARD_OF, Succeeded
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import SILENT_LOCKS_MAX, Job, JobError
-from chalicelib.core.lanes import Band
+from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS, recover_expired, recover_locked
 from chalicelib.engine.commands.lifecycle import cancel, retry
 from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import (
     CLIENT_GONE,
     LockMismatch,
@@ -30,7 +31,8 @@ from chalicelib.engine.polling.poll import (
     poll,
     settle_for_holder,
 )
-from chalicelib.engine.publish.lanes import BANDS_FRESH_MS
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.lanes import LANES_FRESH_MS
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.pause import paused_by
 from chalicelib.engine.yard import Yard
@@ -110,8 +112,8 @@ def test_lanes_are_drained_in_order(w: World) -> None:
         names[a_message(w, "notes", priority=priority).id] = name
         w.clock.move(1)
     w.restart()  # another process, which knows of no lane yet
-    assert [names[job.id] for job in polled(w, limit=3)] == ["c", "e", "a"]
-    assert [names[job.id] for job in polled(w, limit=10)] == ["d", "f", "b"]
+    assert [names[job.id] for job in polled(w, limit=3)] == ["c", "e", "d"]
+    assert [names[job.id] for job in polled(w, limit=10)] == ["a", "f", "b"]
 
 
 def test_a_poll_takes_no_more_than_its_limit(w: World) -> None:
@@ -175,7 +177,7 @@ def test_a_lane_that_another_process_opened_shows_when_there_is_nothing_else_and
     w.restart()
     urgent = a_message(w, "notes", priority=12)
     assert [job.priority for job in poll(ours, "notes", 1, LEASE_MS, "c")] == [0]
-    w.clock.move(BANDS_FRESH_MS + 1)
+    w.clock.move(LANES_FRESH_MS + 1)
     assert [job.id for job in poll(ours, "notes", 1, LEASE_MS, "c")] == [urgent.id]
     w.restart()
     critical = [a_message(w, "notes", priority=priority).id for priority in (15, 1_000)]
@@ -195,9 +197,23 @@ def test_each_band_of_priorities_is_a_lane_of_a_polled_topic(w: World) -> None:
     assert [job.priority for job in polled(w, limit=50)] == [5] * 39 + [0, -1]
 
 
+def test_what_waits_is_polled_by_priority_then_age(w: World) -> None:
+    """fastify-mq's users tell 1 from 4, which subscribers do not."""
+    wanted = [
+        NewJob(kind=Kind.MESSAGE, type="notes", input=number, priority=1 + number * 7 % 4) for number in range(200)
+    ]
+    jobs = [job for job in publish_many(w.yard, wanted) if isinstance(job, Job)]
+    expected = [job.id for job in sorted(jobs, key=lambda job: (-job.priority, job.id))]
+    with counting(w) as calls:
+        assert [job.id for job in polled(w, limit=10)] == expected[:10]
+    assert (calls["ReceiveMessage"], calls["UpdateItem"]) == (1, 10)
+    found = [job.id for _ in range(2) for job in polled(w, limit=95)]
+    assert found == expected[10:]
+
+
 def test_a_lane_whose_queue_does_not_show_yet_is_passed_over(w: World) -> None:
     job = a_message(w, "notes")
-    w.yard.directory.add_band("notes", Band.HIGH)
+    w.yard.directory.add_lane(Lane("notes", Band.HIGH))
     w.restart()
     assert [found.id for found in polled(w)] == [job.id]
 

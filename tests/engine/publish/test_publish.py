@@ -361,11 +361,11 @@ def test_a_bucket_that_does_not_answer_is_unavailable(w: World) -> None:
 def test_a_topic_gets_its_lane_on_first_use(w: World) -> None:
     with counting(w) as calls:
         a_message(w, "notes")
-        a_message(w, "notes", priority=3)
+        a_message(w, "notes", priority=0)
     assert calls["CreateQueue"] == 1
-    assert w.yard.directory.bands_of("notes") == [Band.NORMAL]
-    a_message(w, "notes", priority=12)
-    assert set(w.yard.directory.bands_of("notes")) == {Band.NORMAL, Band.HIGH}
+    assert w.yard.directory.lanes_of("notes") == [Lane("notes", Band.NORMAL)]
+    a_message(w, "notes", priority=10)
+    assert set(w.yard.directory.lanes_of("notes")) == {Lane("notes", Band.NORMAL), Lane("notes", Band.HIGH)}
     assert w.yard.directory.topics() == ["notes"]
     assert [len(w.messages(name_of(w, "notes", band))) for band in ("high", "normal")] == [1, 2]
 
