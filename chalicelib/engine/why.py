@@ -61,10 +61,8 @@ def _reason(yard: Yard, job: Job, now_ms: int) -> Reason:
     facts = _facts(yard, job, now_ms)
     reason = reason_of(job, facts, now_ms)
     if reason.code in IN_LINE:
-        wait_list = of_type(job.counted_as)
-        if reason.code is Code.PAUSED and facts.pause is not None:
-            wait_list = of_pause(_targets(job)[facts.pause.of_queue])
-        return reason_of(job, replace(facts, place=yard.wait_lists.place_of(wait_list, job)), now_ms)
+        place = yard.wait_lists.place_of(_wait_list(job, facts, reason.code), job)
+        return reason_of(job, replace(facts, place=place), now_ms)
     if reason.code in IN_LANE:
         return reason_of(job, replace(facts, lane=_lane_state(yard, job)), now_ms)
     return reason
@@ -119,6 +117,13 @@ def _limit(yard: Yard, job: Job, controls: Controls) -> Limit | None:
     if not job.delivers:
         return limit_of(yard, job)
     return None if controls.application is None else Limit(concurrency=controls.application.concurrency)
+
+
+def _wait_list(job: Job, facts: Facts, code: Code) -> str:
+    """The wait list in which it stands, or will once a worker has met what keeps it."""
+    if code is Code.PAUSED and facts.pause is not None:
+        return of_pause(_targets(job)[facts.pause.of_queue])
+    return of_type(job.counted_as)
 
 
 def _lane_state(yard: Yard, job: Job) -> LaneState:

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.core.job import Job, Tombstone
@@ -17,6 +17,7 @@ from chalicelib.core.why import awaits_turn, why
 from tests.core.test_job import PLAIN, jobs, times
 
 NOW_MS = PLAIN.due_at_ms
+FEW = settings(max_examples=25)
 PENDING = {
     *{Code.NOT_DUE, Code.BACKING_OFF, Code.POLLS_AGAIN, Code.APPLICATION_RESTS, Code.REQUEUED},
     *{Code.WAITS_FOR_PARENT, Code.MANUAL, Code.WAITS_FOR_CLIENT},
@@ -38,7 +39,7 @@ facts = st.builds(
     handled=st.booleans(),
     light=st.booleans(),
     timeout_ms=st.none() | st.integers(0, 10**9),
-    parent=st.none() | jobs | st.builds(Tombstone, st.integers(1, 99)),
+    parent=st.sampled_from([None, Tombstone(7), *(replace(PLAIN, state=state) for state in State)]),
     pause=st.none() | st.builds(PauseInForce, st.booleans(), times, st.booleans()),
     slots=st.none() | st.integers(1, 1_000),
     taken=st.integers(0, 1_000),
@@ -65,6 +66,7 @@ def test_there_is_a_reason_and_it_fits_the_state(job: Job, known: Facts, now_ms:
     assert (reason.expected_start_ms is not None) == (reason.code in STARTS)
 
 
+@FEW
 @given(jobs, facts, times)
 def test_what_is_known_besides_matters_only_to_who_waits(job: Job, known: Facts, now_ms: int) -> None:
     """Where the record says it all, nothing need be read."""
@@ -73,6 +75,7 @@ def test_what_is_known_besides_matters_only_to_who_waits(job: Job, known: Facts,
         assert why(job, known, now_ms) == why(job, without, now_ms)
 
 
+@FEW
 @given(jobs, facts, times, st.integers(0, 100), st.integers(0, 500))
 def test_a_further_look_adds_to_a_reason_and_makes_no_other(
     job: Job, known: Facts, now_ms: int, before: int, depth: int
@@ -84,6 +87,7 @@ def test_a_further_look_adds_to_a_reason_and_makes_no_other(
         assert len(why(job, further, now_ms).sentence) > len(first.sentence)
 
 
+@FEW
 @given(jobs, facts)
 def test_who_is_paused_starts_not_before_the_pause_is_over(job: Job, known: Facts) -> None:
     paused = replace(known, pause=PauseInForce(of_queue=False, since_ms=NOW_MS))
