@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
+from chalicelib.core.sqs import SHARED_OUT_FROM
 from infra.doctor.checks import missing
 from infra.doctor.findings import Check, Level, Observation, about, compared, ok
 from infra.doctor.installation import Installation, as_json
@@ -49,6 +50,8 @@ def _sources(installation: Installation) -> Iterator[Observation]:
     for logical_id, expected in declared.items():
         of_source = [mapping for mapping in found if mapping.get("EventSourceArn") == expected["EventSourceArn"]]
         yield from about(logical_id, _source(installation, expected, of_source))
+        if expected["FunctionName"] == installation.facts[f"{Function.WORKER.logical_id}.Arn"]:
+            yield from about(logical_id, [shares_out(expected)])
     pairs = {(expected["EventSourceArn"], expected["FunctionName"]) for expected in declared.values()}
     for function in Function:
         arn = installation.facts[f"{function.logical_id}.Arn"]
@@ -102,6 +105,21 @@ def _mapping(installation: Installation, expected: Properties, found: Properties
         f"see why: {installation.aws('logs', 'tail', log, '--since', '1h')}",
         emulated=False,
         level=Level.WARN,  # one batch may fail, and its messages come back; alarms tell when it goes on
+    )
+
+
+def shares_out(expected: Properties) -> Observation:
+    """Whether a lane can have so much in flight that SQS sees which of its tenants takes most."""
+    workers = expected["ScalingConfig"].get("MaximumConcurrency")
+    in_flight = None if workers is None else workers * expected["BatchSize"]
+    if in_flight is None or in_flight >= SHARED_OUT_FROM:
+        return ok("fairness between tenants", "as many in flight as it takes")
+    return Observation(
+        level=Level.WARN,
+        what="fairness between tenants",
+        expected=f"{SHARED_OUT_FROM} messages in flight or more",
+        found=f"at most {in_flight}: {workers} workers with {expected['BatchSize']} each",
+        remedy="raise its band in TASKYARD_LANE_CONCURRENCY, or TASKYARD_WORKER_BATCH_SIZE, if its jobs name tenants",
     )
 
 

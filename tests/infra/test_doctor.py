@@ -19,7 +19,7 @@ from chalicelib.engine.handlers import registry
 from chalicelib.engine.handlers.registry import Registry
 from infra.deploy import stack
 from infra.deploy.stages import config_of
-from infra.doctor import api, installation, queues, stacks
+from infra.doctor import api, installation, queues, sources, stacks
 from infra.doctor.findings import Level
 from infra.doctor.installation import Checkout
 from infra.doctor.report import run_checks
@@ -492,3 +492,16 @@ def test_the_command_refuses_a_stage_that_is_not_declared() -> None:
 
 def test_the_routes_are_those_of_the_application() -> None:
     assert {("GET", "/health"), ("POST", "/mq/message/publish")} <= api.application_routes()
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch", "is_fair"), [(None, 1, True), (3, 10, True), (30, 1, True), (2, 10, False)]
+)
+def test_a_lane_with_too_few_messages_in_flight_for_a_fair_queue(
+    workers: int | None, batch: int, is_fair: bool
+) -> None:
+    scaling = {} if workers is None else {"MaximumConcurrency": workers}
+    found = sources.shares_out({"ScalingConfig": scaling, "BatchSize": batch})
+    assert (found.level is Level.OK) is is_fair
+    if not is_fair:
+        assert (found.level, found.found) == (Level.WARN, "at most 20: 2 workers with 10 each")
