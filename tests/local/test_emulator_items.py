@@ -34,6 +34,17 @@ EXPRESSIONS = [
     "SET events = :a, x = :a, y = y - :b",
 ]
 
+NUMBERS = st.one_of(
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(
+        ["1E126", "1e-131", "-0", "+1", " 5", "1_000", "9" * 39, "1" + "0" * 80, "", "x", 5, None, ["5"], {"N": "5"}]
+    ),
+)
+OF_NUMBERS = {
+    name: getattr(dynamodb, name) for name in ("_ddb_canonicalize_number", "_number_error", "_number_size_bytes")
+}
+
 Charge = Callable[..., int]
 
 
@@ -41,7 +52,7 @@ Charge = Callable[..., int]
 def exact() -> Iterator[Charge]:
     """MiniStack's own reckoning; within the module, the shortcut is installed."""
     own: Charge = dynamodb._update_request_charge
-    with patch.multiple(dynamodb, copy=copy, _update_request_charge=own):
+    with patch.multiple(dynamodb, copy=copy, _update_request_charge=own, **OF_NUMBERS):
         emulator_items.install()
         yield own
 
@@ -64,6 +75,14 @@ def test_what_json_cannot_say_is_copied_as_python_does() -> None:
     again["bytes"].append(0)
     again["tuple"][0].append(1)
     assert parts == {"bytes": bytearray(b"x"), "tuple": ([],)}
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("name", OF_NUMBERS)
+@given(number=NUMBERS)
+def test_of_a_number_is_said_what_ministack_says_however_often_it_is_asked(name: str, number: Any) -> None:
+    said = OF_NUMBERS[name](number)
+    assert [getattr(dynamodb, name)(number) for _ in range(2)] == [said, said]
 
 
 @given(st.sampled_from(EXPRESSIONS), VALUES, VALUES, TEXTS.filter(bool))
