@@ -74,6 +74,7 @@ class LeanClient:
         self._url, self._credentials = access.url, access.credentials
         self._signer = Signer(self._url, service.signing_name, region)
         self._agent = user_agent()
+        self._is_in_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
         self._connect = connector(access, (connect_timeout_s, read_timeout_s), connections, socket_options)
         self._http = self._connect()
         self._process = os.getpid()
@@ -124,7 +125,7 @@ class LeanClient:
                 "User-Agent": self._agent,
                 "X-Amz-Target": f"{self._service.target}.{operation.name}",
                 "Content-Type": CONTENT_TYPE,
-                **_lambdas_trace(),
+                **(_lambdas_trace() if self._is_in_lambda else {}),
             },
             "body": _to_json(parameters).encode(),
             "context": context,
@@ -215,8 +216,8 @@ class LeanClient:
 
 
 def _lambdas_trace() -> dict[str, str]:
-    """The header by which Lambda finds functions that call each other without end; as botocore sends it."""
-    trace_id = os.environ.get("_X_AMZN_TRACE_ID") if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None
+    """The header by which Lambda finds functions that call each other without end; as botocore sends it from there."""
+    trace_id = os.environ.get("_X_AMZN_TRACE_ID")
     return {"X-Amzn-Trace-Id": quote(trace_id, safe="-=;:+&[]{}\"',")} if trace_id else {}
 
 

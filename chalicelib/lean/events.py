@@ -19,6 +19,7 @@ class Events:
 
     def __init__(self) -> None:
         self._handlers: defaultdict[str, list[Callable[..., Any]]] = defaultdict(list)
+        self._of_operations: dict[str, list[Callable[..., Any]]] = {}  # the same lists, by the events of operations
 
     def register(self, event: str, handler: Callable[..., Any]) -> None:
         """Call ``handler`` at an event, after those that are called already."""
@@ -30,8 +31,10 @@ class Events:
 
     def emit(self, event: str, **told: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Tell an event of an operation, ``before-send.sqs.SendMessage``; returns who was told, with their answers."""
-        handlers = self._handlers.get(event.rpartition(".")[0], ())
-        return [(handler, handler(**told)) for handler in handlers]
+        handlers = self._of_operations.get(event)
+        if handlers is None:
+            handlers = self._of_operations[event] = self._handlers[event.rpartition(".")[0]]
+        return [(handler, handler(**told)) for handler in handlers] if handlers else []
 
 
 def events_for(session: Callable[[], Session]) -> Any:
