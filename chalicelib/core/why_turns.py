@@ -106,7 +106,7 @@ def _no_lane(job: Job, facts: Facts, _: int) -> Reason | None:
     remedy = "deploy what consumes this queue" if facts.handled else "publish to the topic anew, which makes its queue"
     return Reason(
         code=Code.NO_LANE,
-        sentence=f"There is no SQS queue for its lane {state.lane.queue}, {state.lane.band}; nothing can take it.",
+        sentence=f"There is no SQS queue for its lane {state.lane.queue}, {state.lane.label}; nothing can take it.",
         remedy=remedy,
         since_ms=_ready_ms(job),
         details=_lane(facts),
@@ -209,7 +209,7 @@ def _way(job: Job, facts: Facts) -> str:
     way = ""
     if facts.lane is not None:
         messages = "1 message" if facts.lane.depth == 1 else f"{facts.lane.depth} messages"
-        way = f"; its lane {facts.lane.lane.queue}, {facts.lane.lane.band} holds about {messages}"
+        way = f"; its lane {facts.lane.lane.queue}, {facts.lane.lane.label} holds about {messages}"
     if job.wake_at_ms is not None:
         way += f"; if it does not come, the clock sends it at {iso(job.wake_at_ms)}"
     return way
@@ -218,4 +218,4 @@ def _way(job: Job, facts: Facts) -> str:
 def _lane(facts: Facts) -> dict[str, Any]:
     if facts.lane is None:
         return {}
-    return {"lane": {"queue": facts.lane.lane.queue, "band": facts.lane.lane.band.value, "depth": facts.lane.depth}}
+    return {"lane": {"queue": facts.lane.lane.queue, "name": facts.lane.lane.label, "depth": facts.lane.depth}}

@@ -225,7 +225,9 @@ class TestOthers:
         )
         assert said(found) == ("pending", "waits_for_client", sentence)
         assert found.remedy == "`taskyard messages poll 'polled it'`, or subscribe a handler to the topic"
-        assert found.details["lane"] == {"queue": "polled it", "band": "normal", "depth": 1}
+        assert found.details["lane"] == {"queue": "polled it", "name": "normal", "depth": 1}
+        sooner = why(w, a_message(w, "polled it", priority=3)).details["lane"]
+        assert sooner == {"queue": "polled it", "name": "normal_3", "depth": 1}
 
 
 class TestTurns:
@@ -360,7 +362,7 @@ class TestOnItsWay:
         found = why(w, job)
         sentence = "It is on its way to a worker; its lane default, high holds about 1 message."
         assert said(found) == ("pending", "on_its_way", sentence)
-        assert found.details["lane"] == {"queue": "default", "band": "high", "depth": 1}
+        assert found.details["lane"] == {"queue": "default", "name": "high", "depth": 1}
         assert (found.since, found.expected_start) == (moment(w.clock.ms), None)
 
     def test_who_sent_it_may_have_died(self, w: World) -> None:
