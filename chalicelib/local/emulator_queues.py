@@ -21,6 +21,7 @@ from chalicelib.local.emulator_turns import Orders
 
 FEW_MESSAGES = 100  # that are gone over for every receive, as ever
 LOOK_PAUSE_S = 1.0  # between two times that all messages of a fuller queue are gone over: which are too old to keep
+LOOKED_AT_A_PAUSE = 10_000  # messages; where there are more, the pauses are longer likewise
 TICK_MIN_S, TICK_MAX_S = 0.1, 1.0  # between two looks of a long poll at a queue whose messages are hidden
 
 Request = Mapping[str, Any]
@@ -31,9 +32,9 @@ def install() -> None:
     """Let MiniStack's SQS, in this process, work so; once."""
     from ministack.services import sqs
 
-    sqs._expire_retained = _now_and_then(sqs._expire_retained)
-    sqs._dlq_sweep = _now_and_then(sqs._dlq_sweep)
     orders = Orders()
+    sqs._expire_retained = _now_and_then(sqs._expire_retained, orders)
+    sqs._dlq_sweep = _now_and_then(sqs._dlq_sweep, orders)
     sqs._collect_msgs = _collecting(sqs, orders)
     bell = Bell()
     sqs.esm_wake.set = bell.ringing(sqs.esm_wake.set)
@@ -44,15 +45,17 @@ def install() -> None:
         handlers[name] = bell.rung_after(handlers[name])
 
 
-def _now_and_then(go_over: Callable[[Queue], None]) -> Callable[[Queue], None]:
-    """Go over all messages of a queue: of a full one once a second."""
+def _now_and_then(go_over: Callable[[Queue], None], orders: Orders) -> Callable[[Queue], None]:
+    """Go over all messages of a queue: of a full one once a second, of 100,000 messages every ten."""
     done_at_s: dict[int, float] = {}  # by the queue's place in memory: one that takes another's is gone over soon
 
     def throttled(queue: Queue) -> None:
-        now_s = time.monotonic()
-        if len(queue["messages"]) <= FEW_MESSAGES or now_s - done_at_s.get(id(queue), 0.0) >= LOOK_PAUSE_S:
+        now_s, number = time.monotonic(), len(queue["messages"])
+        pause_s = LOOK_PAUSE_S * max(1.0, number / LOOKED_AT_A_PAUSE)
+        if number <= FEW_MESSAGES or now_s - done_at_s.get(id(queue), 0.0) >= pause_s:
             done_at_s[id(queue)] = now_s
-            go_over(queue)
+            with orders.lock:  # what it leaves on the list, it writes anew
+                go_over(queue)
 
     return throttled
 
@@ -121,11 +124,9 @@ def _taken_off(queue: Queue, receipts: set[Any], orders: Orders) -> set[Any]:
     """Take messages off a queue; returns the receipts under which there were some."""
     with orders.following(queue) as turns:
         gone = {receipt: message for receipt in receipts if (message := turns.found(receipt)) is not None}
-        kept = list(queue["messages"])
-        for position in sorted(turns.positions(kept, gone.values()), reverse=True):
-            del kept[position]
+        for position in sorted(turns.positions(queue["messages"], gone.values()), reverse=True):
+            del queue["messages"][position]
         turns.forget(gone.values())
-        queue["messages"] = kept
     return set(gone)
 
 

@@ -95,12 +95,12 @@ class Orders:
 
     def __init__(self) -> None:
         self._turns: dict[str, tuple[Any, Turns]] = {}  # by the queue's URL, with the queue that has it
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()  # held by whoever goes over a queue, or takes messages off it
 
     @contextmanager
     def following(self, queue: dict[str, Any]) -> Iterator[Turns]:
         """The turns of a queue, which know all its messages."""
-        with self._lock:
+        with self.lock:
             known, turns = self._turns.get(queue["url"], (None, None))
             if turns is None or known is not queue:
                 turns = Turns()
