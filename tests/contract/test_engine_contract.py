@@ -16,7 +16,7 @@ from chalicelib import aws
 from chalicelib.core.decisions import HANDOVER_MS, REQUEUES_MAX, UNSENT_GRACE_MS, Ack, Nack, Succeeded
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import MANUAL, Job, from_envelope, to_envelope
-from chalicelib.core.lanes import DEFAULT_BANDS, Band, Lane
+from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
@@ -481,8 +481,8 @@ class TestPolling:
             with pytest.raises(poll.NotLocked) as refused:
                 poll.complete(bench.yard, job.id)
             assert refused.value.job == done
-        for band in DEFAULT_BANDS:
-            source = bench.yard.transport.source_of(Lane(topic, band))
+        for lane in bench.yard.directory.lanes_of(topic):
+            source = bench.yard.transport.source_of(lane)
             becomes(0, lambda source=source: bench.yard.transport.depth(source))
 
     def test_failed_until_it_is_a_dead_letter(self, ground: Ground, topic: str) -> None:
