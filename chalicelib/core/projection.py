@@ -1,4 +1,4 @@
-"""What one change of the ledger means for the counters, the minute series and the statistics of tasks."""
+"""What one change of the ledger means for the counters, the minute series, the statistics of tasks and the accounts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chalicelib.core.day_accounts import DayKey, postings
 from chalicelib.core.histogram import bucket_of
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
@@ -88,7 +89,7 @@ class TaskAmountKey:
     amount: Amount
 
 
-Effects = Counter[CountKey | MinuteKey | TaskAmountKey]
+Effects = Counter[CountKey | MinuteKey | TaskAmountKey | DayKey]
 
 
 def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
@@ -97,6 +98,8 @@ def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     for before, after in changes:
         _count_states(total, before, after)
         _count_task_amounts(total, before, after)
+        for key, amount in postings(before, after):
+            total[key] += amount
         if after is not None:
             _count_backlog(total, before, after)
             for sample in samples_of(before, after):

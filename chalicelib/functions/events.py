@@ -67,7 +67,8 @@ def _change(image: Mapping[str, Any]) -> Change | None:
     except Unreadable as error:
         logger.error("a change is passed over: %s", error)
         return None
-    return Change(image["SequenceNumber"], before, after, _time_ms(image))
+    vanished = before is not None and not image.get("NewImage")
+    return Change(image["SequenceNumber"], before, after, _time_ms(image), vanished)
 
 
 def _time_ms(image: Mapping[str, Any]) -> int:

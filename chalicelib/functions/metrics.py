@@ -22,6 +22,7 @@ from chalicelib.core.cloudwatch import (
     QUEUE,
     STAGE,
     TOPIC,
+    UNACCOUNTED_JOBS,
     Metric,
     Report,
     dimension_value,
@@ -61,6 +62,12 @@ def report_late(settings: Settings, jobs: int) -> None:
     """Tell how many jobs are late, if any is: a metric is paid for in the hours in which it has values."""
     if jobs:
         _print_stage(settings, {LATE_JOBS: jobs})
+
+
+def report_unaccounted(settings: Settings, jobs: int) -> None:
+    """Tell how many jobs the audit could not account for, if any."""
+    if jobs:
+        _print_stage(settings, {UNACCOUNTED_JOBS: jobs})
 
 
 def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:

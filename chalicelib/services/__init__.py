@@ -8,9 +8,10 @@
 ``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
 get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
-nodes, results, cancel, retry, mermaid. ``services.why(id)`` says why a job is not running. Which installation they act
-on: ``installation.py``. Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was
-expected, what came and what helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
+nodes, results, cancel, retry, mermaid. ``services.why(id)`` says why a job is not running,
+``services.audit()`` whether all jobs are accounted for. Which installation they act on: ``installation.py``.
+Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what
+helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
 
 Importing any of it asks nothing of AWS, and loads neither Chalice nor pydantic.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from chalicelib.core.audit import AuditReport
     from chalicelib.services.reasons import Why
     from chalicelib.services.records import Message, Task
 
@@ -32,3 +34,13 @@ def why(job: Task | Message | int | str) -> Why:
     from chalicelib.services.reasons import explain
 
     return explain(job)
+
+
+def audit() -> AuditReport | None:
+    """What the clock's newest audit found (docs/operations.md, "Jobs do not add up"); ``None`` before the first.
+
+    One read.
+    """
+    from chalicelib.services import installation
+
+    return installation.yard().insights.accounts.audited()

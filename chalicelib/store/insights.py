@@ -8,6 +8,7 @@ Key layout::
                                                            since ever: total_<measure>, and histogram buckets
     minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
     tasks#<month>   see store/task_statistics.py                   the statistics of tasks
+    days            see store/day_accounts.py                      the accounts of days, and audit
     word#<digest>   see store/search.py                            which tasks have which words, beside searched#
 
 A batch of stream records moves its shard's watermark and adds to sums in one transaction, so a batch delivered twice
@@ -28,10 +29,12 @@ from datetime import UTC, datetime
 from typing import Any
 from zlib import crc32
 
+from chalicelib.core.day_accounts import Account
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
 from chalicelib.store.attribute_values import AttributeValues
+from chalicelib.store.day_accounts import DayAccounts, accounts_in
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
 from chalicelib.store.task_statistics import TaskStatistics, rows_in
 
@@ -60,6 +63,7 @@ class Insights:
     def __init__(self, table: Table) -> None:
         self._table = table
         self.task_days = TaskStatistics(table)
+        self.accounts = DayAccounts(table)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -81,7 +85,7 @@ class Insights:
     @staticmethod
     def rows_of(effects: Effects) -> int:
         """How many items ``effects`` touch; a transaction takes at most 99 beside the watermark."""
-        return len(_rows(effects)) + len(rows_in(effects))
+        return len(_rows(effects)) + len(rows_in(effects)) + len(accounts_in(effects))
 
     def _moving(self, shard: str, before: str | None, newest: str) -> AttributeValues:
         unmoved = (
@@ -102,6 +106,7 @@ class Insights:
                 sets = {"group": asdict(group), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
             yield self._table.updating(key, Change((), sets=sets, adds=amounts))
         yield from self.task_days.adding(_slot(shard), effects)
+        yield from self.accounts.adding(_slot(shard), effects)
 
     def replace_counters(self, shard: str, effects: Effects) -> None:
         """Let the states be counted as in ``effects`` and not otherwise; nobody may be counting meanwhile.
@@ -132,6 +137,18 @@ class Insights:
             if lacking:
                 adds = {_total_name(measure): number for measure, number in lacking.items()}
                 self._table.apply(_counters_key(shard, group), Change((), sets={"group": asdict(group)}, adds=adds))
+
+    def correct_accounts(self, shard: str, accounts: Mapping[Account, Mapping[str, int]]) -> None:
+        """Let the accounts of days be as in ``accounts``; nobody may be counting meanwhile.
+
+        May be repeated after a failure.
+        """
+        known = self.accounts.read(0)
+        for account, numbers in accounts.items():
+            more = Counter(numbers)
+            more.subtract(known.get(account, {}))
+            if wanting := {name: number for name, number in more.items() if number}:
+                self.accounts.correct(_slot(shard), account, wanting)
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ index was written gives its room to the next.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -156,6 +157,17 @@ class JobLists:
     def count(self, query: JobQuery) -> int:
         """How many jobs the indexes show of a list; 10,001 for more than 10,000."""
         return self._total(dict.fromkeys(chain.from_iterable(self._stages(query, TYPES_MAX))))
+
+    def counts(self, query: JobQuery, enough: int) -> Counter[str]:
+        """How many jobs a list has under each index key; counting ends beyond ``enough`` a partition."""
+        streams = list(dict.fromkeys(chain.from_iterable(self._stages(query, None))))
+        found: Counter[str] = Counter()
+        with threads(PARALLEL_READS) as readers:
+            for stream, count in zip(
+                streams, readers.map(partial(self._count, enough=enough + 1), streams), strict=True
+            ):
+                found[stream.index_key] += count
+        return found
 
     def _total(self, lengths: Mapping[Stream, int | None]) -> int:
         """The sum of the lengths of streams, those counted that are ``None``; 10,001 for more than 10,000.

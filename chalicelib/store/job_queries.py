@@ -171,6 +171,11 @@ class Stream:
     def condition(self) -> str:
         return f"{{{KEY_OF[self.index]}}} = :key AND {{position}} BETWEEN :since AND :until"
 
+    @property
+    def index_key(self) -> str:
+        """Of one that shows jobs under an index key, that."""
+        return self.key.split("#")[-2]
+
     def ends_within(self, page_size: int, rows: int) -> bool:
         """Whether a page with ``rows`` of ``page_size`` entries is the whole stream, and not cut off for its bytes."""
         return rows < page_size and page_size * (len(self.key.encode()) + ENTRY_BYTES) < PAGE_MAX_BYTES

@@ -34,10 +34,11 @@ TICK_GETS = 1  # of what the code declares; it costs as much as a query that fin
 TICK_QUERIES_A_SHARD = 1
 TICK_QUERIES_FOR_TYPES = 4  # what types there are, of tasks and of messages, read consistently
 TICK_QUERIES_A_TYPE_AND_SHARD = 1  # of a type that never had a job, or has one on its way: not of an idle month
-# Once an hour of every type, for what waits too long and for what runs too long:
-TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR = 8
-TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR = 2
-TICK_GETS_ONCE_AN_HOUR = 1  # which costs a read unit
+# Once an hour of every type, for what waits too long, for what runs too long, and for the audit, which reads the
+# accounts of days and counts the seven lists of each type:
+TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR = 8 + 5
+TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR = 2 + 7
+TICK_GETS_ONCE_AN_HOUR = 2  # each of which costs a read unit
 TICK_WRITES = 1
 EMPTY_QUERY_READ_UNITS = 0.5
 TICK_QUERIES_OF_TOPICS = 1  # unless TASKYARD_METRICS is off; read consistently, so that an empty one costs a whole unit
@@ -48,7 +49,7 @@ SLOT_WRITE_UNITS = 12
 
 # A batch of changes projected, when all are of one type and one minute.
 PROJECTED_TABLE_REQUESTS = 2
-PROJECTED_WRITE_UNITS = 8  # of tasks; of messages 6, which are in no statistics
+PROJECTED_WRITE_UNITS = 10  # of tasks; of messages 8, which are in no statistics
 PROJECTED_READ_UNITS = 1
 SHOWN_BYTES: Mapping[str, int] = {
     "off": 0,

@@ -14,8 +14,11 @@ from itertools import islice
 from typing import Any
 
 from chalicelib import aws
+from chalicelib.core.audit import Difference
+from chalicelib.core.day_accounts import ACCEPTED
 from chalicelib.engine.health import CLOCK_LATE_MS
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
+from chalicelib.store.day_accounts import DayAccounts
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import ASIDE
 from chalicelib.store.schedules import DUE_SHARDS, Due, Schedules
@@ -32,6 +35,8 @@ PROJECTOR_LATE_MS = 300_000
 METRIC_SPAN = timedelta(minutes=15)
 METRIC_PERIOD_S = 300
 SET_ASIDE_SHOWN = 5
+DIFFERENCES_SHOWN = 3
+IDS_SHOWN = 5
 
 
 def checks(installation: Installation) -> Iterator[Check]:
@@ -43,6 +48,7 @@ def checks(installation: Installation) -> Iterator[Check]:
         "jobs to send": _overdue,
         "jobs set aside": _set_aside,
         "schedules": _schedules,
+        "conservation": _conservation,
         "access keys": _keys,
     }
     for subject, question in questions.items():
@@ -170,6 +176,36 @@ def _longest_overdue(installation: Installation, named: str, late_ms: int, why: 
         found=f"{named}, for {late_ms // 1_000} s",
         remedy=f"{why} {_tail(installation, log)}",
     )
+
+
+def _conservation(installation: Installation) -> Iterator[Observation]:
+    """Whether every accepted job is where the projector's accounts have it, by the clock's newest audit."""
+    report = DayAccounts(Table(aws.client("dynamodb"), installation.settings.insights_table, ("view", "key"))).audited()
+    if report is None:
+        yield ok("unaccounted jobs", "no audit yet: the clock makes one an hour")
+        return
+    named = [_difference(each) for each in report.differences if each.confirmed][:DIFFERENCES_SHOWN]
+    yield compared(
+        "unaccounted jobs",
+        "none",
+        f"{report.unaccounted}: {'; '.join(named)}" if report.unaccounted else "none",
+        f"look at these jobs, then, at rest (docs/operations.md), "
+        f"taskyard rebuild --stage {installation.settings.stage}",
+        emulated=False,
+    )
+
+
+def _difference(each: Difference) -> str:
+    account = each.account
+    day = datetime.fromtimestamp(account.day_ms / 1_000, UTC)
+    ids = ", ".join(map(str, each.ids[:IDS_SHOWN]))
+    named = f" ({'ids' if each.exact else 'among ids'} {ids})" if ids else ""
+    what = (
+        f"{each.counted} accepted, {each.found} accounted for"
+        if each.entry == ACCEPTED
+        else f"{each.counted} counted as {each.entry}, {each.found} on the ledger"
+    )
+    return f"{account.kind} {account.type} of {day:%Y-%m-%d}: {what}{named}"
 
 
 def _keys(installation: Installation) -> Iterator[Observation]:

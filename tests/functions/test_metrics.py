@@ -12,10 +12,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from chalicelib.core.audit import AuditReport
 from chalicelib.core.cloudwatch import METRICS
 from chalicelib.core.job import MANUAL
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.due import UNTAKEN_AFTER_MS
+from chalicelib.engine.clock.tick import HOUR_MS
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import complete, fail, poll
@@ -24,6 +26,7 @@ from chalicelib.engine.projections.project import Change
 from chalicelib.functions import clock, projector
 from chalicelib.functions.metrics import TOPICS_SHOWN_MAX, report, report_topics
 from chalicelib.settings import Settings
+from chalicelib.store.ledger import state_key
 from tests.support.steps import a_message, a_task, counting, using, work
 from tests.support.worlds import Remaining, World, wiped, world
 
@@ -410,3 +413,18 @@ def test_the_clock_tells_of_the_deepest_hundred_topics(capsys: pytest.CaptureFix
     assert len(told) == TOPICS_SHOWN_MAX
     assert list(told) == [f"topic-{number:03}" for number in range(149, 49, -1)]
     assert told["topic-149"] == {"mq_queue_depth": [149]}  # the age is not known
+
+
+def test_the_clock_tells_of_jobs_that_do_not_add_up(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    w.yard.insights.accounts.note_audit(AuditReport(w.clock.ms, since_ms=0))
+    lost = a_task(w)
+    w.yard.jobs.table.delete(state_key(lost.id))
+    w.project()
+    w.clock.move(HOUR_MS)
+    capsys.readouterr()
+    touched = clock.handle(replace(w.yard, settings=replace(w.yard.settings, stage="dev")), {}, Remaining(300_000))
+    assert touched["unaccounted_found"] == 1
+    (line,) = [line for line in printed(capsys) if "unaccounted_jobs" in line]
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]
+    assert (values(line), units(line)) == ({"unaccounted_jobs": [1]}, {"unaccounted_jobs": "Count"})
+    assert [line for line in ticked(w, capsys, stage="dev") if "unaccounted_jobs" in line] == []  # told once an hour

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from chalicelib import aws
+from chalicelib.core.audit import AuditReport, Difference
+from chalicelib.core.day_accounts import Account
 from chalicelib.engine.health import CLOCK_LATE_MS
+from chalicelib.store.day_accounts import DayAccounts
+from chalicelib.store.table import Table
 from infra.doctor.findings import Level
 from tests.support.patient import BASE, SETTINGS, Patient, rendered
 from tests.support.yards import environment
@@ -152,3 +156,24 @@ def test_an_alarm_that_rings_tells_what_to_do_first(patient: Patient) -> None:
     assert rendered(found) == ("wrong", alarm, "state", "ALARM: threshold crossed")
     assert f"First: read the log of {BASE}-projector" in found.remedy
     assert patient.problems(alive=False) == []
+
+
+# -- the audit ------------------------------------------------------------------------------------
+
+
+def test_jobs_that_do_not_add_up(patient: Patient) -> None:
+    accounts = DayAccounts(Table(aws.client("dynamodb"), SETTINGS.insights_table, ("view", "key")))
+    account = Account(1_750_032_000_000, "task", "mail.send")
+    suspected = Difference(account, "pending", 1, 0, (7,))
+    accounts.note_audit(AuditReport(patient.now_ms, 0, 0, (suspected,)))
+    assert patient.problems(alive=True) == []  # it may be the stream's lag
+    certain = Difference(account, "pending", 1, 0, (7,), confirmed=True)
+    accounts.note_audit(AuditReport(patient.now_ms, 0, 1, (certain, suspected)))
+    found = patient.problem(alive=True)
+    assert rendered(found) == (
+        "wrong",
+        "conservation",
+        "unaccounted jobs",
+        "1: task mail.send of 2025-06-16: 1 counted as pending, 0 on the ledger (ids 7)",
+    )
+    assert found.remedy.endswith("taskyard rebuild --stage dev")

@@ -737,6 +737,11 @@ def let_time_pass(at_work: Installation) -> None:
     at_work.tick(2 * HOUR_MS)
     at_work.work("scripted.topic")  # what the clock has sent carries no body
     at_work.tick(8 * DAY_MS)
+    lost = at_work.publish("deleted.by.hand")
+    at_work.project()
+    at_work.lose(lost)
+    at_work.project()
+    at_work.tick(HOUR_MS)
     at_work.tick(HOUR_MS - at_work.service.clock.ms % HOUR_MS)
 
 

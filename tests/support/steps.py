@@ -39,6 +39,7 @@ HOURLY = {
     "stale_resent": 0,
     "lost_recovered": 0,
     "statistics_condensed": 0,
+    "unaccounted_found": 0,
 }  # and beside it the first, and then one an hour
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from chalicelib.engine.clock.audit import audit
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.graphs import look_after_graphs
 from chalicelib.engine.clock.leases import recover_expired
@@ -46,6 +47,7 @@ STEPS = (
     Step("stale_resent", resend_stale, HOUR_MS),
     Step("lost_recovered", partial(recover_expired, types_most=None), HOUR_MS),  # should the counters be wrong
     Step("statistics_condensed", lambda yard, enough_time, _: condense(yard, enough_time), HOUR_MS),
+    Step("unaccounted_found", audit, HOUR_MS),
 )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from chalicelib.core.day_accounts import vanished
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, effects_of
 from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.insights import ROWS_MAX, AlreadyCounted, Insights
 
 RACE_TRIES = 3
@@ -24,6 +27,7 @@ class Change:
     before: Job | None
     after: Job | None
     at_ms: int = 0
+    vanished: bool = False  # it left the ledger without a tombstone, as nothing here does
 
 
 Notify = Callable[[Sequence[Change]], object]
@@ -65,10 +69,20 @@ def _transactions(changes: Sequence[Change]) -> Iterator[tuple[Sequence[Change],
     """``changes`` in runs whose effects, told with them, fit into one transaction: the whole, or halves of it."""
     if not changes:
         return
-    effects = effects_of((change.before, change.after) for change in changes)
+    effects = _effects_of(changes)
     if len(changes) == 1 or Insights.rows_of(effects) <= ROWS_MAX:
         yield changes, effects
         return
     middle = len(changes) // 2
     yield from _transactions(changes[:middle])
     yield from _transactions(changes[middle:])
+
+
+def _effects_of(changes: Sequence[Change]) -> Effects:
+    effects = effects_of((change.before, change.after) for change in changes)
+    for change in changes:
+        if change.vanished and change.before is not None:
+            logger.error("a job left the ledger without a tombstone", extra={"job_id": change.before.id})
+            for key, amount in vanished(change.before):
+                effects[key] += amount
+    return Counter({key: amount for key, amount in effects.items() if amount})

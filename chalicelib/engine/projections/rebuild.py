@@ -1,4 +1,4 @@
-"""Making the counters and the statistics of tasks anew from the ledger, where the change stream was lost.
+"""Making counters, statistics of tasks and accounts of days anew from the ledger, where the change stream was lost.
 
 The ledger does not know what was deleted, but the statistics remember it. So a quarter of an hour of which they knew
 more tasks than the ledger has keeps the ends that they knew of: it never tells of fewer successes, failures and
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 
+from chalicelib.core.audit import AuditReport
+from chalicelib.core.day_accounts import Account, balanced, standing
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, Group, Measure, TaskAmountKey, counted, group_of, task_amounts
 from chalicelib.core.states import TERMINAL, Kind, State
@@ -26,7 +28,7 @@ _Group = tuple[str, str, int]  # a task's type, its runner, and the day of UTC i
 
 
 def rebuild_counters(yard: Yard) -> int:
-    """Count every job of the ledger and let the counters say just that, and the statistics; returns how many there are.
+    """Count every job of the ledger and let the counters, statistics and accounts say that; returns how many there are.
 
     What was counted since ever is raised to what the ledger proves, and never falls. Nothing may be published, worked
     on or projected meanwhile. The minute series stay as they are.
@@ -34,14 +36,18 @@ def rebuild_counters(yard: Yard) -> int:
     counters: Effects = Effects()
     task_days: Effects = Effects()
     proven: defaultdict[Group, Counter[Measure]] = defaultdict(Counter)
+    accounts: defaultdict[Account, Counter[str]] = defaultdict(Counter)
     for job in _jobs(yard):
         counters[counted(job)] += 1
         proven[group_of(job)].update(proven_by(job))
+        for key, amount in standing(job):
+            accounts[key.account][key.name] += amount
         if job.kind is Kind.TASK:
             task_days.update(task_amounts(job))
     yard.insights.replace_counters(REBUILT_SHARD, counters)
     yard.insights.raise_totals(REBUILT_SHARD, proven)
     _rebuild_statistics(yard, _by_group(task_days))
+    _rebuild_accounts(yard, accounts)
     return sum(counters.values())
 
 
@@ -52,6 +58,17 @@ def proven_by(job: Job) -> Counter[Measure]:
     if job.state in ended:
         found[ended[job.state]] = 1
     return found
+
+
+def _rebuild_accounts(yard: Yard, ledger: Mapping[Account, Mapping[str, int]]) -> None:
+    """Let the accounts of days balance, with the jobs that the ledger has and those that are known to be deleted."""
+    known = yard.insights.accounts.read(0)
+    accounts = {
+        account: balanced(ledger.get(account, {}), known.get(account, {}))
+        for account in dict.fromkeys([*known, *ledger])
+    }
+    yard.insights.correct_accounts(REBUILT_SHARD, accounts)
+    yard.insights.accounts.note_audit(AuditReport(yard.now_ms(), since_ms=0))
 
 
 def _jobs(yard: Yard) -> Iterator[Job]:

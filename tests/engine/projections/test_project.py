@@ -267,25 +267,25 @@ def test_nothing_is_nothing(w: World) -> None:
 
 
 def test_an_ordinary_batch_is_one_transaction(w: World) -> None:
-    batch = [a_change(w, number, type=f"t{number % 32}") for number in range(1, 101)]
+    batch = [a_change(w, number, type=f"t{number % 24}") for number in range(1, 101)]
     with counting(w) as calls:
         project(w.yard, "s", batch)
     assert calls == {"GetItem": 1, "TransactWriteItems": 1}
 
 
 def test_a_batch_beyond_one_transaction_is_split(w: World) -> None:
-    """60 types in one minute are 120 items, of which a transaction takes 99 beside the watermark."""
-    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 61)]
+    """30 types in one minute are 120 items, of which a transaction takes 99 beside the watermark."""
+    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 31)]
     with counting(w) as calls:
-        assert project(w.yard, "s", batch) == 60
+        assert project(w.yard, "s", batch) == 30
     assert calls["TransactWriteItems"] == 2
-    assert sum(sum(states.values()) for states in counters(w).values()) == 60
-    assert w.yard.insights.watermark("s") == "60"
+    assert sum(sum(states.values()) for states in counters(w).values()) == 30
+    assert w.yard.insights.watermark("s") == "30"
     assert project(w.yard, "s", batch) == 0
 
 
 def test_a_split_batch_that_fails_in_the_middle_goes_on_there(w: World) -> None:
-    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 61)]
+    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 31)]
     transactions = iter([None, ConnectionError("lost"), None])
 
     def hook(**_: Any) -> None:
@@ -296,10 +296,10 @@ def test_a_split_batch_that_fails_in_the_middle_goes_on_there(w: World) -> None:
     w.yard.insights._table.client.meta.events.register_first("before-call.dynamodb.TransactWriteItems", hook)
     with pytest.raises(ConnectionError):
         project(w.yard, "s", batch)
-    assert w.yard.insights.watermark("s") == "30"
-    assert project(w.yard, "s", batch) == 30
+    assert w.yard.insights.watermark("s") == "15"
+    assert project(w.yard, "s", batch) == 15
     assert {tuple(states.items()) for states in counters(w).values()} == {((State.PENDING, 1),)}
-    assert len(counters(w)) == 60
+    assert len(counters(w)) == 30
 
 
 def test_two_who_count_the_same_batch_at_once_count_it_once(w: World) -> None:
@@ -348,7 +348,7 @@ def test_what_could_not_be_counted_is_not_told_until_it_is(w: World) -> None:
 
 
 def test_a_split_batch_that_fails_in_the_middle_is_told_as_it_is_counted(w: World) -> None:
-    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 61)]
+    batch = [a_change(w, number, type=f"t{number}") for number in range(1, 31)]
     told: list[Change] = []
     transactions = iter([None, ConnectionError("lost"), None])
 
@@ -360,7 +360,7 @@ def test_a_split_batch_that_fails_in_the_middle_is_told_as_it_is_counted(w: Worl
     w.yard.insights._table.client.meta.events.register_first("before-call.dynamodb.TransactWriteItems", hook)
     with pytest.raises(ConnectionError):
         project(w.yard, "s", batch, told.extend)
-    assert told == batch[:30]
+    assert told == batch[:15]
     project(w.yard, "s", batch, told.extend)
     assert told == batch
 

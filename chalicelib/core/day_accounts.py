@@ -1,0 +1,87 @@
+"""The account of a day: how many jobs of a type were accepted on it (in UTC), and what has become of them.
+
+It is kept by the projector. Each job that is accepted is in one state until it is deleted, so the books balance:
+accepted = pending + running + waiting + success + failed + canceled + deleted. Beside each number stands the sum of the
+ids that it counts, so that where one job is missing the difference of the sums is its id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+
+from chalicelib.core.job import Job
+from chalicelib.core.states import State
+from chalicelib.core.statistics import DAY_MS
+
+ACCEPTED = "accepted"
+DELETED = "deleted"
+ENTRIES = (ACCEPTED, *(state.value for state in State), DELETED)
+IDS = "ids_"  # what the name of a sum of ids begins with
+NAMES = tuple(chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Account:
+    """The jobs of a type that were accepted on the day of UTC that begins at ``day_ms``."""
+
+    day_ms: int
+    kind: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class DayKey:
+    """One number of an account, by its name (one of ``NAMES``)."""
+
+    account: Account
+    name: str
+
+
+def account_of(job: Job) -> Account:
+    """Where a job is accounted for."""
+    return Account(job.created_at_ms - job.created_at_ms % DAY_MS, job.kind.value, job.type)
+
+
+def postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, int]]:
+    """What one change of the ledger adds to the numbers of accounts; of a record that moves nowhere, sums of nought."""
+    if before is None and after is not None:
+        yield from _posted(after, ACCEPTED, 1)
+    if before is not None:
+        yield from _posted(before, before.state.value, -1)
+    if after is not None:
+        yield from _posted(after, after.state.value, 1)
+    if before is not None and after is None:
+        yield from _posted(before, DELETED, 1)
+
+
+def vanished(job: Job) -> Iterator[tuple[DayKey, int]]:
+    """What takes back that a job was deleted, where it left no tombstone: its account does not balance any more."""
+    yield from _posted(job, DELETED, -1)
+
+
+def standing(job: Job) -> Iterator[tuple[DayKey, int]]:
+    """What a job on the ledger adds to the numbers of its account as it stands."""
+    yield from _posted(job, job.state.value, 1)
+
+
+def balanced(numbers: Mapping[str, int], deleted: Mapping[str, int]) -> Counter[str]:
+    """The account of jobs that are in states as ``numbers`` says, beside those that were ``deleted``."""
+    found = Counter({name: numbers.get(name, 0) for name in NAMES})
+    for prefix in ("", IDS):
+        found[f"{prefix}{DELETED}"] = deleted.get(f"{prefix}{DELETED}", 0)
+        found[f"{prefix}{ACCEPTED}"] = kept(found, prefix)
+    return found
+
+
+def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
+    """How many jobs an account knows the whereabouts of (``prefix`` ``IDS``: the sum of their ids)."""
+    return sum(numbers.get(f"{prefix}{entry}", 0) for entry in ENTRIES if entry != ACCEPTED)
+
+
+def _posted(job: Job, entry: str, amount: int) -> Iterator[tuple[DayKey, int]]:
+    account = account_of(job)
+    yield DayKey(account, entry), amount
+    yield DayKey(account, f"{IDS}{entry}"), amount * job.id
