@@ -141,7 +141,8 @@ class TestReports:
         settled = settle_batch(yard, reports)
         states = [job.state for job in settled if isinstance(job, Job)]
         assert (states.count(State.SUCCESS), states.count(State.PENDING)) == (90, 10)
-        becomes(10, lambda: yard.transport.depth(yard.transport.source_of(lane_of(yard, topic, 0))))
+        sources = [yard.transport.source_of(lane) for lane in yard.directory.lanes_of(topic)]
+        becomes(10, lambda: sum(yard.transport.depth(source) for source in sources))
 
     def test_recovered_by_request(self, yard: Yard, topic: str) -> None:
         publish(yard, message(topic))
