@@ -86,6 +86,7 @@ class Settings:
     tracing: str = "off"  # "on": X-Ray follows a job from its publish to its runs
     aws_client: str = "lean"  # "boto3": every call to SQS and DynamoDB goes by botocore's own client
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
+    canary_every_s: int = 0  # how often the clock sends a canary over each lane; 0: never
     watch: str = "on"  # alarms; "dashboard": CloudWatch's dashboard, too, which costs more; "off": neither
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
@@ -217,6 +218,8 @@ class Settings:
         _expect(self.retention_completed_s >= 0, "RETENTION_COMPLETED_S", "0 or more", self.retention_completed_s)
         _expect(self.retention_failed_s >= 0, "RETENTION_FAILED_S", "0 or more", self.retention_failed_s)
         _expect(self.retention_unreplayed_s >= 0, "RETENTION_UNREPLAYED_S", "0 or more", self.retention_unreplayed_s)
+        canary_s = self.canary_every_s
+        _expect(canary_s == 0 or 60 <= canary_s <= 86_400, "CANARY_EVERY_S", "0, or 60 to 86400", canary_s)
         _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
         _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)

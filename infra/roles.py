@@ -63,6 +63,7 @@ ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 # What a function may beside its own file, where the settings say so.
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
     Function.CLOCK: {
+        "clock.canary.json": lambda settings: settings.canary_every_s > 0,
         "clock.retention.json": lambda settings: settings.retains_for_a_time,
     },
     Function.PROJECTOR: {

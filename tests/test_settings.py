@@ -190,6 +190,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         lane_concurrency="low=3",
         metrics="off",
         tracing="on",
+        canary_every_s=300,
         console="off",
         aws_client="boto3",
         watch="off",

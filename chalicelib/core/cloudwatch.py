@@ -68,6 +68,7 @@ MQ_COUNTS: Mapping[Measure, Metric] = {
 LATE_JOBS = Metric("late_jobs", Unit.COUNT)
 # Jobs that the audit of accounts (core/audit.py) knows to be where they should not be, or nowhere.
 UNACCOUNTED_JOBS = Metric("unaccounted_jobs", Unit.COUNT)
+MISSING_CANARIES = Metric("missing_canaries", Unit.COUNT)  # see core/canary.py
 LATE_AFTER_MS = 10_000  # of a slot
 # What alarms watch is of all jobs together, whatever their kind: each metric that an alarm looks at is paid for.
 OF_ALL_KINDS = (METRICS[Measure.FAILED], METRICS[Measure.DEAD])

@@ -26,6 +26,7 @@ from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
 from chalicelib.store.applications import Applications
+from chalicelib.store.canaries import Canaries
 from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
 from chalicelib.store.graphs import Graphs
@@ -74,6 +75,7 @@ class Yard:
     concurrency: ConcurrencyCounts
     wait_lists: WaitLists
     pauses: Pauses
+    canaries: Canaries
     schedules: Schedules
     applications: Applications
     graphs: Graphs
@@ -135,6 +137,7 @@ def build(
         concurrency=jobs.concurrency,
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
+        canaries=Canaries(directory.table),
         schedules=Schedules(directory.table),
         applications=Applications(directory.table),
         graphs=Graphs(ledger),

@@ -21,19 +21,19 @@ def handle(yard: Yard, event: Mapping[str, Any], context: LambdaContext) -> dict
     del event  # a tick is about now, whatever minute it was meant for
     touched = tick(yard, lambda: context.get_remaining_time_in_millis() > RESERVE_MS)
     if yard.settings.told_metrics != "off" and not yard.settings.local:
-        _report(yard, touched.get("unaccounted_found", 0))
+        _report(yard, touched)
     return touched
 
 
-def _report(yard: Yard, unaccounted: int) -> None:
-    """Tell CloudWatch how deep and how old the topics are, how many jobs nobody takes, and how many are missing."""
+def _report(yard: Yard, touched: Mapping[str, int]) -> None:
+    """Tell CloudWatch how deep and how old the topics are, how many jobs nobody takes, and what is missing."""
     # Imported late: a deployment without this needs neither.
     from chalicelib.engine.projections.dashboard import topics_of
-    from chalicelib.functions.metrics import report_late, report_topics, report_unaccounted
+    from chalicelib.functions.metrics import report_late, report_topics, report_wrong
 
     standings = yard.insights.standings()
     if yard.settings.told_metrics != "alarms":
         report_topics(yard.settings, topics_of(yard, standings=standings))
     pending = {Kind(group.kind) for group, standing in standings.items() if standing.states[State.PENDING] > 0}
     report_late(yard.settings, count_untaken(yard, pending))
-    report_unaccounted(yard.settings, unaccounted)
+    report_wrong(yard.settings, touched.get("unaccounted_found", 0), touched.get("canaries_missing", 0))

@@ -15,6 +15,7 @@ from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import Ama
 from chalicelib.core.cloudwatch import (
     KIND,
     LATE_JOBS,
+    MISSING_CANARIES,
     MQ_DEPTH,
     MQ_OLDEST_AGE,
     NAMESPACE,
@@ -64,10 +65,12 @@ def report_late(settings: Settings, jobs: int) -> None:
         _print_stage(settings, {LATE_JOBS: jobs})
 
 
-def report_unaccounted(settings: Settings, jobs: int) -> None:
-    """Tell how many jobs the audit could not account for, if any."""
-    if jobs:
-        _print_stage(settings, {UNACCOUNTED_JOBS: jobs})
+def report_wrong(settings: Settings, unaccounted_jobs: int, missing_canaries: int) -> None:
+    """Tell how many jobs the audit could not account for, and how many canaries are missing, if any."""
+    if unaccounted_jobs:
+        _print_stage(settings, {UNACCOUNTED_JOBS: unaccounted_jobs})
+    if missing_canaries:
+        _print_stage(settings, {MISSING_CANARIES: missing_canaries})
 
 
 def report_topics(settings: Settings, topics: Mapping[str, Topic]) -> None:

@@ -67,6 +67,10 @@ class Transport(Protocol):
         """
         ...
 
+    def send_to(self, source: str, text: str) -> None:
+        """Send one text to a queue that is no lane."""
+        ...
+
     def send_many(self, outgoing: Sequence[OutgoingMessage]) -> list[int]:
         """Send texts in as few calls as possible; returns the positions of those that were not accepted."""
         ...

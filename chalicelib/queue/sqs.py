@@ -66,6 +66,10 @@ class SqsTransport:
             **self._system_attributes(),
         )
 
+    def send_to(self, source: str, text: str) -> None:
+        """Send one text to a queue that is no lane."""
+        self._call(self.client.send_message, source, MessageBody=text)
+
     def send_many(self, outgoing: Sequence[OutgoingMessage]) -> list[int]:
         """Send texts in batches of ten, packed by count and bytes; returns the positions not accepted."""
         refused: list[int] = []

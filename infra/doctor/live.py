@@ -18,6 +18,7 @@ from chalicelib.core.audit import Difference
 from chalicelib.core.day_accounts import ACCEPTED
 from chalicelib.engine.health import CLOCK_LATE_MS
 from chalicelib.queue.sqs import DEPTH_ATTRIBUTES
+from chalicelib.store.canaries import Canaries
 from chalicelib.store.day_accounts import DayAccounts
 from chalicelib.store.directory import Directory
 from chalicelib.store.ledger import ASIDE
@@ -49,6 +50,7 @@ def checks(installation: Installation) -> Iterator[Check]:
         "jobs set aside": _set_aside,
         "schedules": _schedules,
         "conservation": _conservation,
+        "canaries": _canaries,
         "access keys": _keys,
     }
     for subject, question in questions.items():
@@ -191,6 +193,23 @@ def _conservation(installation: Installation) -> Iterator[Observation]:
         f"{report.unaccounted}: {'; '.join(named)}" if report.unaccounted else "none",
         f"look at these jobs, then, at rest (docs/operations.md), "
         f"taskyard rebuild --stage {installation.settings.stage}",
+        emulated=False,
+    )
+
+
+def _canaries(installation: Installation) -> Iterator[Observation]:
+    """Whether what the clock sent over each lane came back in time, where it does."""
+    if not installation.settings.canary_every_s:
+        return
+    now_ms = installation.now_ms()
+    ways = Canaries(_directory(installation).table).ways().values()
+    missing = [f"{way.name} (since {(now_ms - (way.since_ms or 0)) // 1_000} s)" for way in ways if way.late_ms(now_ms)]
+    log = f"/aws/lambda/{function_name(installation.settings, Function.WORKER)}"
+    yield compared(
+        "missing",
+        "none",
+        ", ".join(sorted(missing)) or "none",
+        f"is the lane's mapping on, or is there a backlog? Then see {_tail(installation, log)}",
         emulated=False,
     )
 

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from chalicelib.core.audit import AuditReport
+from chalicelib.core.canary import LATE_MS
 from chalicelib.core.cloudwatch import METRICS
 from chalicelib.core.job import MANUAL
 from chalicelib.core.states import Kind, State
@@ -20,6 +21,7 @@ from chalicelib.engine.clock.due import UNTAKEN_AFTER_MS
 from chalicelib.engine.clock.tick import HOUR_MS
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.polling.poll import complete, fail, poll
 from chalicelib.engine.projections.dashboard import Topic
 from chalicelib.engine.projections.project import Change
@@ -27,7 +29,7 @@ from chalicelib.functions import clock, projector
 from chalicelib.functions.metrics import TOPICS_SHOWN_MAX, report, report_topics
 from chalicelib.settings import Settings
 from chalicelib.store.ledger import state_key
-from tests.support.steps import a_message, a_task, counting, using, work
+from tests.support.steps import a_message, a_task, counting, failing, using, work
 from tests.support.worlds import Remaining, World, wiped, world
 
 # Amazon CloudWatch User Guide, "Specification: Embedded metric format", "Embedded metric format schema", with the
@@ -428,3 +430,15 @@ def test_the_clock_tells_of_jobs_that_do_not_add_up(w: World, capsys: pytest.Cap
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stage"]]
     assert (values(line), units(line)) == ({"unaccounted_jobs": [1]}, {"unaccounted_jobs": "Count"})
     assert [line for line in ticked(w, capsys, stage="dev") if "unaccounted_jobs" in line] == []  # told once an hour
+
+
+def test_the_clock_tells_of_canaries_that_are_missing(w: World, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = replace(w.yard.settings, stage="dev", canary_every_s=3_600)
+    yard = replace(w.yard, settings=chosen, handlers=Registry.of([obedient]))
+    with failing(w.yard.transport.client, "SendMessage"):
+        clock.handle(yard, {}, Remaining(300_000))
+    w.clock.move(LATE_MS + 1)
+    capsys.readouterr()
+    clock.handle(yard, {}, Remaining(300_000))
+    (line,) = [line for line in printed(capsys) if "missing_canaries" in line]
+    assert (values(line), units(line)) == ({"missing_canaries": [4]}, {"missing_canaries": "Count"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 
 from chalicelib import aws
 from chalicelib.core.audit import AuditReport, Difference
+from chalicelib.core.canary import LATE_MS
 from chalicelib.core.day_accounts import Account
 from chalicelib.engine.health import CLOCK_LATE_MS
+from chalicelib.store.canaries import Canaries
 from chalicelib.store.day_accounts import DayAccounts
 from chalicelib.store.table import Table
 from infra.doctor.findings import Level
@@ -144,6 +147,16 @@ def test_a_stage_whose_keys_are_revoked(patient: Patient) -> None:
         "none: nobody can call the API",
     )
     assert found.remedy == "taskyard keys create --stage dev --label NAME --scope '*'"
+
+
+def test_a_canary_that_does_not_come_back(patient: Patient) -> None:
+    canaries = Canaries(patient.directory.table)
+    canaries.set_out("orders high", patient.now_ms - LATE_MS - 1_000)
+    assert patient.problems(alive=True) == []  # none flies any more
+    patient.checkout = replace(patient.checkout, settings=replace(SETTINGS, canary_every_s=300))
+    (found,) = [each for each in patient.problems(alive=True) if each.subject == "canaries"]
+    assert rendered(found) == ("wrong", "canaries", "missing", "orders high (since 301 s)")
+    assert found.remedy.endswith(log_of("worker"))
 
 
 # -- alarms ---------------------------------------------------------------------------------------

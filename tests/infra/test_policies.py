@@ -79,6 +79,7 @@ DEV = Settings(stage="dev", bucket="objects")
 SILENT = replace(DEV, metrics="off")
 RETAINING = replace(DEV, retention_completed_s=3_600, retention_failed_s=7_200, retention_unreplayed_s=7_200)
 SEARCHING = replace(DEV, search="on")
+FLYING = replace(DEV, canary_every_s=3_600)
 ALL = replace(RETAINING, metrics="queue", search="on")  # everything that settings may add to a role
 LONGEST = replace(ALL, prefix="p" * 16, stage="s" * 12, tracing="on").checked()
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
@@ -831,6 +832,9 @@ def worked() -> Installation:
         for settings in (SILENT, RETAINING):
             with at_work.chosen(settings):
                 at_work.tick(DAY_MS)
+        with at_work.chosen(FLYING):
+            at_work.tick()
+            at_work.tick(HOUR_MS)  # and none has come back
         with at_work.chosen(SEARCHING):
             search_tasks(at_work)
         return at_work
@@ -930,10 +934,18 @@ def test_cfn_lint_finds_nothing_in_the_roles() -> None:
         *((DEV, each) for each in Function),
         (RETAINING, Function.CLOCK),
         (SILENT, Function.CLOCK),
+        (FLYING, Function.CLOCK),
         (SEARCHING, Function.PROJECTOR),
         (SEARCHING, Function.API),
     ],
-    ids=[*Function, "clock with retention", "clock without metrics", "projector with search", "api with search"],
+    ids=[
+        *Function,
+        "clock with retention",
+        "clock without metrics",
+        "clock with canaries",
+        "projector with search",
+        "api with search",
+    ],
 )
 class TestMeasure:
     def test_it_is_enough(self, settings: Settings, function: Function, worked: Installation) -> None:

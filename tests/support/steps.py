@@ -33,6 +33,7 @@ NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "slots_filled": 0,
     "resumed_sent": 0,
     "expired_removed": 0,
+    "canaries_missing": 0,
     "passed_over": 0,
 }
 HOURLY = {

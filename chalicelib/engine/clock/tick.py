@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from chalicelib.engine.clock.audit import audit
+from chalicelib.engine.clock.canaries import fly_canaries
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.graphs import look_after_graphs
 from chalicelib.engine.clock.leases import recover_expired
@@ -44,6 +45,7 @@ STEPS = (
     Step("slots_filled", fill_slots),
     Step("resumed_sent", finish_resuming),
     Step("expired_removed", remove_expired),
+    Step("canaries_missing", fly_canaries),
     Step("stale_resent", resend_stale, HOUR_MS),
     Step("lost_recovered", partial(recover_expired, types_most=None), HOUR_MS),  # should the counters be wrong
     Step("statistics_condensed", lambda yard, enough_time, _: condense(yard, enough_time), HOUR_MS),

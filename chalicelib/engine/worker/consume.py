@@ -20,6 +20,7 @@ from chalicelib.core.tenants import in_turns
 from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import light, watchdog
+from chalicelib.engine.worker.canary import is_canary
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened, with_body
 from chalicelib.engine.worker.concurrency import admitted
 from chalicelib.engine.worker.context import Context
@@ -100,10 +101,12 @@ def _worked_on(
 
 
 def _opened(yard: Yard, heartbeat: Heartbeat, messages: Sequence[Received]) -> tuple[list[Opened], list[str]]:
-    """The readable messages; the others become dead letters. Also the ids of those that could not be made such."""
+    """The readable messages; the others are canaries or become dead letters. Also the ids of those that could not."""
     readable: list[Opened] = []
     come_back: list[str] = []
     for message in messages:
+        if is_canary(yard, message):
+            continue
         try:
             readable.append(Opened(message, opened(message.text)))
         except InvalidInput:

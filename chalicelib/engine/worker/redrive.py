@@ -16,6 +16,7 @@ from chalicelib.core.states import State
 from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.publish.send import send_marked
+from chalicelib.engine.worker.canary import sent_on
 from chalicelib.engine.worker.claim import ensure_recorded, opened
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -36,6 +37,8 @@ def redrive(yard: Yard, messages: Sequence[Received]) -> list[str]:
 
 
 def _redrive_one(yard: Yard, message: Received) -> None:
+    if sent_on(yard, message):
+        return
     try:
         envelope = opened(message.text)
     except InvalidInput:
