@@ -6,15 +6,19 @@ theirs before.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
-from chalicelib.cli.common import explained, json_option
-from chalicelib.cli.output import present, show_rows, show_text
-from infra.cost.prices import MILLION, PRICES, PRICES_OF, REGION
+from chalicelib.cli.common import explained, json_option, url_option
+from chalicelib.cli.http_client import Service
+from chalicelib.cli.output import present, show_record, show_rows, show_text
+from chalicelib.core.job import ATTEMPTS_MAX
+from infra.cost.prices import MILLION, PRICES, PRICES_OF, REGION, Item
 from infra.deploy import target
 from infra.deploy.stages import config_of, settings_of
 from infra.functions import Function
@@ -31,6 +35,7 @@ COLUMNS = {
     "USD": "usd",
     "SMALLER BY": "smaller",
 }
+JOB_COLUMNS = {"USD A MILLION" if field == "usd" else heading: field for heading, field in COLUMNS.items()}
 NOT_COUNTED = (
     "taxes, discounts, data sent out of AWS, cold starts, looking up access keys, reading lists, "
     "the index entry of a task's target (a write unit and some 160 bytes), what handlers ask of AWS"
@@ -39,6 +44,8 @@ NOT_COUNTED = (
 
 @click.command()
 @click.option("--stage", default="dev", show_default=True, help="A stage of .chalice/config.json.")
+@click.option("--job", "job_id", metavar="ID", help="What one job has cost, by what it has used.")
+@url_option
 @click.option("--jobs", type=click.IntRange(0), default=MILLION, show_default=True, help="How many, within a month.")
 @click.option("--payload-bytes", type=int, default=1_024, show_default=True, help="Of a job's payload as JSON.")
 @click.option("--attempts", type=float, default=1.0, show_default=True, help="How many a job takes, on average.")
@@ -55,6 +62,8 @@ NOT_COUNTED = (
 @json_option
 def cost(
     stage: str,
+    job_id: str | None,
+    url: str,
     jobs: int,
     payload_bytes: int,
     attempts: float,
@@ -70,7 +79,8 @@ def cost(
 ) -> None:
     """Say what a stage costs: a month in which nobody uses it, and what jobs add.
 
-    Computed from the template that is deployed, from measured requests for each job and from AWS list prices.
+    Computed from the template that is deployed, from measured requests for each job and from AWS list prices. With
+    --job, of what the service at --url has counted of that job.
     """
     from infra.cost.estimate import Load, bills
 
@@ -80,6 +90,10 @@ def cost(
             deployed = replace(deployed, arm=arm)
         if memory_mb is not None:
             deployed = replace(deployed, memory_mb={**deployed.memory_mb, Function.WORKER: memory_mb})
+        if job_id is not None:
+            used = Service(url, os.environ.get("TASKYARD_KEY")).get(f"/api/job/{quote(job_id, safe='')}/usage")
+            present(_answer_for_job(deployed, used, bulk=bulk, light=light), as_json, _show_job)
+            return
         load = Load(
             jobs=jobs,
             payload_bytes=payload_bytes,
@@ -106,6 +120,44 @@ def _deployed(stage: str) -> Deployment:
     return deployment(decided(settings, declared), declared.queues, types, config_of())
 
 
+def _answer_for_job(deployed: Deployment, used: dict[str, Any], *, bulk: bool, light: bool) -> dict[str, Any]:
+    """What a job has used, as counted, and the bill that is estimated from it: what depends on the hour is left out."""
+    from infra.cost.estimate import Bill, Load, bills
+
+    attempts = used["attempts"]
+    polled = used["runBy"] == "client"
+    load = Load(
+        jobs=1,
+        payload_bytes=used["payloadBytes"],
+        attempts=min(max(attempts, 1), ATTEMPTS_MAX),
+        run_ms=used["runMs"] / max(attempts, 1),
+        polled=polled,
+        bulk=bulk,
+        light=light and not polled,
+    )
+    _, added = bills(deployed, load)
+    left_out = () if attempts else ("attempts", "polls and reports")
+    lines = [line for line in added.lines if line.usage.item is not Item.METRIC and line.usage.what not in left_out]
+    return {
+        "stage": deployed.settings.stage,
+        "region": deployed.settings.region,
+        "pricesOf": PRICES_OF.isoformat(),
+        "pricesIn": REGION,
+        "counted": used,
+        "estimated": _json_bill(Bill(lines), digits=9),
+    }
+
+
+def _show_job(answer: dict[str, Any]) -> None:
+    show_record(answer["counted"])
+    show_text("\nWhat that cost, estimated:\n")
+    lines = sorted(answer["estimated"]["lines"], key=lambda line: -line["usd"])
+    rows = [{**_row(line), "usd": f"{line['usd'] * MILLION:.2f}"} for line in lines]
+    total = {"service": "total", "usd": f"{answer['estimated']['usd'] * MILLION:.2f}"}
+    show_rows([*rows, total], JOB_COLUMNS)
+    show_text(f"\nList prices of {answer['pricesIn']}, read {answer['pricesOf']}; kept a month; batches are full.")
+
+
 def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[str, Any]:
     lines = (*idle.lines, *added.lines)
     return {
@@ -122,8 +174,8 @@ def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[s
     }
 
 
-def _json_bill(bill: Bill) -> dict[str, Any]:
-    return {"usd": round(bill.usd, 4), "lines": [_json_line(line) for line in bill.lines]}
+def _json_bill(bill: Bill, digits: int = 4) -> dict[str, Any]:
+    return {"usd": round(bill.usd, digits), "lines": [_json_line(line) for line in bill.lines]}
 
 
 def _json_line(line: Line) -> dict[str, Any]:
@@ -135,7 +187,7 @@ def _json_line(line: Line) -> dict[str, Any]:
         "free": line.free,
         "unit": line.price.unit,
         "usdEach": line.price.usd_each,
-        "usd": round(line.usd, 6),
+        "usd": round(line.usd, 9),
         "smaller": line.usage.smaller or None,
         "source": line.price.source,
     }

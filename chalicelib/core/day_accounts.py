@@ -2,7 +2,8 @@
 
 It is kept by the projector. Each job that is accepted is in one state until it is deleted, so the books balance:
 accepted = pending + running + waiting + success + failed + canceled + deleted. Beside each number stands the sum of the
-ids that it counts, so that where one job is missing the difference of the sums is its id.
+ids that it counts, so that where one job is missing the difference of the sums is its id. What the jobs have used is
+added up, too (``core/usage.py``).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from itertools import chain
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.core.statistics import DAY_MS
+from chalicelib.core.usage import USED, Usage, usage_of
 
 ACCEPTED = "accepted"
 DELETED = "deleted"
 ENTRIES = (ACCEPTED, *(state.value for state in State), DELETED)
 IDS = "ids_"  # what the name of a sum of ids begins with
-NAMES = tuple(chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES))
+NAMES = (*chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES), *USED)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,6 +57,8 @@ def postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, in
         yield from _posted(after, after.state.value, 1)
     if before is not None and after is None:
         yield from _posted(before, DELETED, 1)
+    if after is not None:
+        yield from _used(before, after)
 
 
 def vanished(job: Job) -> Iterator[tuple[DayKey, int]]:
@@ -67,11 +71,12 @@ def standing(job: Job) -> Iterator[tuple[DayKey, int]]:
     yield from _posted(job, job.state.value, 1)
 
 
-def balanced(numbers: Mapping[str, int], deleted: Mapping[str, int]) -> Counter[str]:
-    """The account of jobs that are in states as ``numbers`` says, beside those that were ``deleted``."""
+def balanced(numbers: Mapping[str, int], known: Mapping[str, int]) -> Counter[str]:
+    """The account of jobs that are in states as ``numbers`` says; of deleted ones, and of usage, what was ``known``."""
     found = Counter({name: numbers.get(name, 0) for name in NAMES})
+    found.update({name: known.get(name, 0) for name in USED})
     for prefix in ("", IDS):
-        found[f"{prefix}{DELETED}"] = deleted.get(f"{prefix}{DELETED}", 0)
+        found[f"{prefix}{DELETED}"] = known.get(f"{prefix}{DELETED}", 0)
         found[f"{prefix}{ACCEPTED}"] = kept(found, prefix)
     return found
 
@@ -79,6 +84,13 @@ def balanced(numbers: Mapping[str, int], deleted: Mapping[str, int]) -> Counter[
 def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
     """How many jobs an account knows the whereabouts of (``prefix`` ``IDS``: the sum of their ids)."""
     return sum(numbers.get(f"{prefix}{entry}", 0) for entry in ENTRIES if entry != ACCEPTED)
+
+
+def _used(before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
+    """What a job has used since before; what it had used counts on once it is deleted."""
+    was, now, account = Usage() if before is None else usage_of(before), usage_of(after), account_of(after)
+    for name in USED:
+        yield DayKey(account, name), getattr(now, name) - getattr(was, name)
 
 
 def _posted(job: Job, entry: str, amount: int) -> Iterator[tuple[DayKey, int]]:

@@ -24,6 +24,7 @@ DIALECTS = (
     Dialect("serendipity", "", ("application",), "serendipity_prefix", ("/application", "/task", "/nsq")),
     Dialect("pools", "/pools"),
     Dialect("why", "/api/job/{id}/why"),  # the whole path: kue's /job may be moved behind /api
+    Dialect("usage", "/api/job/{id}/usage"),
     Dialect("service", "/health"),
 )
 

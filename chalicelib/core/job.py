@@ -82,7 +82,7 @@ class Job:
     backoff: retry.Backoff | None = None  # None: as the handler declares
     body: str | None = None  # JSON text of {input, options, context}, where it is small
     body_at: str | None = None  # otherwise its place: "item" or "s3:<key>"
-    body_bytes: int | None = None  # what a body in the bucket takes in an answer
+    body_bytes: int | None = None  # of a body that is kept elsewhere; of one in the bucket, what it takes in an answer
     target_id: str | None = None
     target_type: str | None = None
     runner: str = SYSTEM  # SYSTEM: a handler runs it; MANUAL: a person completes it
@@ -121,6 +121,7 @@ class Job:
     source: str | None = None  # and the SQS queue it came from
     heard: bool = False  # whoever runs it has extended the lease
     silences: int = 0  # polls since the publish or the explicit retry whose lock ran out without a sign of the client
+    run_ms: int = 0  # how long its attempts ran, those that ended; of a lost worker until its lease ended
     first_started_at_ms: int | None = None
     started_at_ms: int | None = None
     completed_at_ms: int | None = None
@@ -151,6 +152,12 @@ class Job:
     def lease_expired(self, now_ms: int) -> bool:
         """Whether the job runs with a lease that has run out, so that another worker may take it over."""
         return self.state is State.RUNNING and (self.lease_until_ms or 0) < now_ms
+
+    def running_ms(self, now_ms: int) -> int:
+        """How long its present attempt has been running, if it runs: not beyond the lease."""
+        if self.state is not State.RUNNING or self.started_at_ms is None:
+            return 0
+        return max(0, min(now_ms, self.lease_until_ms or now_ms) - self.started_at_ms)
 
     @property
     def silent(self) -> bool:

@@ -9,7 +9,8 @@
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
 get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
 nodes, results, cancel, retry, mermaid. ``services.why(id)`` says why a job is not running,
-``services.audit()`` whether all jobs are accounted for. Which installation they act on: ``installation.py``.
+``services.audit()`` whether all jobs are accounted for, ``services.usage(id)`` and ``services.usage_by_day(days)`` what
+jobs have used. Which installation they act on: ``installation.py``.
 Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what
 helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
 
@@ -22,8 +23,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chalicelib.core.audit import AuditReport
+    from chalicelib.core.usage import Usage
     from chalicelib.services.reasons import Why
     from chalicelib.services.records import Message, Task
+    from chalicelib.services.usages import JobsUsage
 
 
 def why(job: Task | Message | int | str) -> Why:
@@ -44,3 +47,20 @@ def audit() -> AuditReport | None:
     from chalicelib.services import installation
 
     return installation.yard().insights.accounts.audited()
+
+
+def usage(job: Task | Message | int | str) -> Usage:
+    """What a job has used so far: attempts, sends, run time, bytes. One read. Raises ``NotFound``."""
+    from chalicelib.services.usages import of_job
+
+    return of_job(job)
+
+
+def usage_by_day(days: int = 30) -> list[JobsUsage]:
+    """What the jobs have used that were accepted within the newest ``days`` (1 to 400, UTC), by day and type.
+
+    One query. As old as the change stream's lag; what deleted jobs had used is in it.
+    """
+    from chalicelib.services.usages import by_day
+
+    return by_day(days)

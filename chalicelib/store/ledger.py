@@ -312,7 +312,9 @@ class Ledger:
             **NO_WAKE,
             **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
         }
-        change = Change(clauses, {**base, **sets, **story}, adds or {}, appends)
+        ran_ms = seen.running_ms(now_ms) if run_ends else 0
+        adds = {**(adds or {}), **({"run_ms": ran_ms} if ran_ms else {})}
+        change = Change(clauses, {**base, **sets, **story}, adds, appends)
         return change, self._counted(seen, replace(seen, state=state, slot=goes_on)) if seen.limited else []
 
     @staticmethod

@@ -41,7 +41,7 @@ class PayloadUnread(Unavailable):
 class StoredBody:
     """A body's place (``place`` is ``None`` for the record itself) and its text where SQS may carry it.
 
-    Of one in the bucket, ``answered_bytes`` is told instead.
+    ``bytes`` is the length of one that the record does not hold; of one in the bucket, its ``answered_bytes``.
     """
 
     text: str | None
@@ -67,7 +67,7 @@ class PayloadStore:
         if len(text) <= INLINE_MAX_BYTES:
             return StoredBody(text, None)
         if len(text) <= ITEM_MAX_BYTES:
-            return StoredBody(text, ITEM_PLACE)
+            return StoredBody(text, ITEM_PLACE, len(text))
         return StoredBody(None, self._put_object(f"bodies/{job_id}/{uid}.json", text), answered_bytes(text))
 
     def body(self, job: Job) -> dict[str, Any]:

@@ -114,6 +114,7 @@ OUTAGE_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/task/delete"): {"taskIds": ["1", "2"], "force": True},
     ("POST", "/api/task/callback"): {"id": "1", "code": 0},
     ("GET", "/api/job/1/why"): None,
+    ("GET", "/api/job/1/usage"): None,
 }
 GUARDED = {route: scope for route, scope in SCOPE_OF.items() if scope is not None and route not in SIGNED}
 

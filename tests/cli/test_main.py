@@ -365,6 +365,51 @@ class TestWhy:
         assert (result.exit_code, result.stderr) == (1, "there is no job 'a/b'\n")
 
 
+class TestTheCostOfAJob:
+    USED: ClassVar[dict[str, Any]] = {
+        "id": "9",
+        "runBy": "worker",
+        "attempts": 2,
+        "failures": 1,
+        "sends": 1,
+        "polls": 0,
+        "runMs": 350,
+        "payloadBytes": 200,
+        "outputBytes": 12,
+    }
+
+    def cost(self, service: StubService, **used: Any) -> Any:
+        service.answers["GET /api/job/9/usage"] = (200, {**self.USED, **used})
+        return json.loads(run("cost", "--job", "9", "--json", "--url", service.url).stdout)
+
+    def test_is_estimated_from_what_was_counted(self, service: StubService) -> None:
+        answer = self.cost(service)
+        assert answer["counted"] == self.USED
+        lines = {(line["item"], line["for"]): line["amount"] for line in answer["estimated"]["lines"]}
+        assert lines["dynamodb.write", "publish"] == 2
+        assert lines["dynamodb.write", "attempts"] == 7 + 8
+        assert lines["lambda.time-arm", "attempts"] == pytest.approx((350 + 5 * 10) / 1_000 / 2, rel=0.1)
+        assert not [item for item, _ in lines if item == "cloudwatch.metric"]
+        total = sum(line["usd"] for line in answer["estimated"]["lines"])
+        assert answer["estimated"]["usd"] == pytest.approx(total, abs=1e-8)
+        assert 0.000015 < total < 0.00004
+
+    def test_of_one_that_has_not_run_is_that_of_its_publish(self, service: StubService) -> None:
+        answer = self.cost(service, attempts=0, failures=0, runMs=0)
+        assert "attempts" not in {line["for"] for line in answer["estimated"]["lines"]}
+
+    def test_of_one_that_clients_poll_has_their_requests(self, service: StubService) -> None:
+        lines = self.cost(service, runBy="client")["estimated"]["lines"]
+        assert "polls and reports" in {line["for"] for line in lines}
+
+    def test_is_shown_for_a_million_such(self, service: StubService) -> None:
+        service.answers["GET /api/job/9/usage"] = (200, self.USED)
+        shown = run("cost", "--job", "9", "--url", service.url).stdout
+        usd = self.cost(service)["estimated"]["usd"]
+        assert "runMs         350" in shown
+        assert f"{usd * 1_000_000:.2f}" in shown
+
+
 class TestApplications:
     SHOWN: ClassVar[dict[str, Any]] = {
         "appKey": "wWt1aSZj2KXMO7fE",

@@ -112,6 +112,7 @@ progress: dict[str, st.SearchStrategy[Any]] = {
     "updated_at_ms": times,
     "attempts": st.integers(0, 100),
     "failures": st.integers(0, 100),
+    "run_ms": st.integers(0, 10**9),
     "poll_count": st.integers(0, 100),
     "polled": st.integers(0, 100),
     "epoch": st.integers(0, 100),

@@ -154,6 +154,7 @@ def test_for_the_rest_it_needs_what_the_documentation_adds(recorder: Recorder, t
         schedules.history("often")
         schedules.delete("often")
         services.why(sent)
+        services.usage(sent)
         queues.recover_locked()
         queues.cleanup(status="FAILED")
 

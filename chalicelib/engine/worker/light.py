@@ -128,7 +128,7 @@ def record_together(yard: Yard, ended: Sequence[Unrecorded]) -> list[Disposition
 
 
 def _written(run: Unrecorded, worker: str) -> Unclaimed:
-    return Unclaimed(run.job, worker, StoredOutput(run.success.output), run.started_at_ms)
+    return Unclaimed(run.job, worker, StoredOutput(run.success.output), run.started_at_ms, run.ended_at_ms)
 
 
 def _record_alone(yard: Yard, run: Unrecorded) -> Disposition:

@@ -116,13 +116,14 @@ class Running(Recording):
     def take_over(self, seen: Job, lease: Lease, now_ms: int) -> Job:
         """running with an expired lease -> running under a new one. Raises ``JobRefused`` if it was extended."""
         recovered, uncharged = _recovery(seen, now_ms)
+        ran_ms = seen.running_ms(now_ms)
         sets, appends = self._traced(seen, recovered, _started(seen, lease, now_ms))
         budget = UNHEARD if seen.silent else ATTEMPTS_LEFT
         fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), budget)
         change = Change(
             (*fence, *slot_fence(seen, seen.slot)),
             sets={**self._running(seen, lease, now_ms), **sets},
-            adds={"attempts": 1, **uncharged},
+            adds={"attempts": 1, **uncharged, **({"run_ms": ran_ms} if ran_ms else {})},
             appends=appends,
         )
         return self._change(seen.id, change)

@@ -38,6 +38,7 @@ class Unclaimed:
     worker: str
     output: StoredOutput
     started_at_ms: int
+    ended_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ class Settling(Ledger):
             "started_at_ms": run.started_at_ms,
             "completed_at_ms": now_ms,
         }
-        change, _ = self._ending(seen, State.SUCCESS, fence, sets, None, now_ms, adds={"attempts": 1})
+        ran_ms = max(0, run.ended_at_ms - run.started_at_ms)
+        adds = {"attempts": 1, **({"run_ms": ran_ms} if ran_ms else {})}
+        change, _ = self._ending(seen, State.SUCCESS, fence, sets, None, now_ms, adds=adds)
         change = replace(change, appends=appends, keeps={"first_started_at_ms": run.started_at_ms})
         return self.table.updating(state_key(seen.id), change)
 

@@ -1,0 +1,45 @@
+"""What jobs have used, for Python. Its users call ``services.usage`` and ``services.usage_by_day``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.usage import Usage
+from chalicelib.engine import usage as engine
+from chalicelib.services import checks, installation
+from chalicelib.services.records import Message, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsUsage:
+    """What the jobs of a type have used that were accepted on a day (UTC)."""
+
+    day: date
+    kind: str  # task or message
+    type: str
+    accepted: int
+    usage: Usage
+
+
+def of_job(job: Task | Message | int | str) -> Usage:
+    """What one job has used. Raises ``NotFound``."""
+    job_id = checks.job_id(job.id if isinstance(job, Task | Message) else job, "job")
+    return engine.used(installation.yard(), job_id)[1]
+
+
+def by_day(days: int) -> list[JobsUsage]:
+    """What all jobs have used that were accepted within the newest ``days``, by day and type."""
+    if not 1 <= days <= engine.KEPT_DAYS:
+        raise InvalidInput("so many days are not kept", field="days", expected=f"1 to {engine.KEPT_DAYS}", got=days)
+    return [
+        JobsUsage(
+            day=datetime.fromtimestamp(each.account.day_ms / 1_000, UTC).date(),
+            kind=each.account.kind,
+            type=each.account.type,
+            accepted=each.accepted,
+            usage=each.usage,
+        )
+        for each in engine.used_by_day(installation.yard(), days)
+    ]
