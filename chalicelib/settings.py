@@ -27,6 +27,7 @@ METRICS = ("off", "alarms", "total", "queue", "auto")
 TRACING = ("off", "on")
 AWS_CLIENTS = ("lean", "boto3")
 CONSOLE = ("off", "on")
+TENANT_USAGE = ("off", "on")
 WATCH = ("off", "on", "dashboard")
 HOOKS = ("auto", "off", "on")
 SEARCH = ("auto", "off", "on")
@@ -87,6 +88,7 @@ class Settings:
     aws_client: str = "lean"  # "boto3": every call to SQS and DynamoDB goes by botocore's own client
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
     canary_every_s: int = 0  # how often the clock sends a canary over each lane; 0: never
+    tenant_usage: str = "off"  # "on": what jobs have used is added up by tenant and day, too, by further writes
     watch: str = "on"  # alarms; "dashboard": CloudWatch's dashboard, too, which costs more; "off": neither
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
@@ -223,6 +225,7 @@ class Settings:
         _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
         _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
+        _expect(self.tenant_usage in TENANT_USAGE, "TENANT_USAGE", " or ".join(TENANT_USAGE), self.tenant_usage)
         _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
         _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
         _expect(self.search in SEARCH, "SEARCH", " or ".join(SEARCH), self.search)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from chalicelib.core.job import Job
@@ -21,13 +21,14 @@ from chalicelib.core.usage import USED, Usage, usage_of
 ACCEPTED = "accepted"
 DELETED = "deleted"
 ENTRIES = (ACCEPTED, *(state.value for state in State), DELETED)
+TENANT = "tenant"  # the kind of the accounts of tenants, which know acceptances and usage alone
 IDS = "ids_"  # what the name of a sum of ids begins with
 NAMES = (*chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES), *USED)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Account:
-    """The jobs of a type that were accepted on the day of UTC that begins at ``day_ms``."""
+    """The jobs of a type, or of a tenant, that were accepted on the day of UTC that begins at ``day_ms``."""
 
     day_ms: int
     kind: str
@@ -58,7 +59,17 @@ def postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, in
     if before is not None and after is None:
         yield from _posted(before, DELETED, 1)
     if after is not None:
-        yield from _used(before, after)
+        yield from _used(account_of(after), before, after)
+
+
+def tenant_postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, int]]:
+    """What one change adds to the account of the job's tenant, if it names one."""
+    if after is None or after.tenant is None:
+        return
+    account = replace(account_of(after), kind=TENANT, type=after.tenant)
+    if before is None:
+        yield DayKey(account, ACCEPTED), 1
+    yield from _used(account, before, after)
 
 
 def vanished(job: Job) -> Iterator[tuple[DayKey, int]]:
@@ -86,9 +97,9 @@ def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
     return sum(numbers.get(f"{prefix}{entry}", 0) for entry in ENTRIES if entry != ACCEPTED)
 
 
-def _used(before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
+def _used(account: Account, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
     """What a job has used since before; what it had used counts on once it is deleted."""
-    was, now, account = Usage() if before is None else usage_of(before), usage_of(after), account_of(after)
+    was, now = Usage() if before is None else usage_of(before), usage_of(after)
     for name in USED:
         yield DayKey(account, name), getattr(now, name) - getattr(was, name)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from chalicelib.core.usage import Usage
     from chalicelib.services.reasons import Why
     from chalicelib.services.records import Message, Task
-    from chalicelib.services.usages import JobsUsage
+    from chalicelib.services.usages import JobsUsage, TenantUsage
 
 
 def why(job: Task | Message | int | str) -> Why:
@@ -64,3 +64,10 @@ def usage_by_day(days: int = 30) -> list[JobsUsage]:
     from chalicelib.services.usages import by_day
 
     return by_day(days)
+
+
+def usage_by_tenant(days: int = 30) -> list[TenantUsage]:
+    """The same by day and tenant, of jobs that named one, as far back as ``TASKYARD_TENANT_USAGE`` has been ``on``."""
+    from chalicelib.services.usages import by_tenant
+
+    return by_tenant(days)

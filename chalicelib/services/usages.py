@@ -23,6 +23,16 @@ class JobsUsage:
     usage: Usage
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantUsage:
+    """What the jobs of a tenant have used that were accepted on a day (UTC)."""
+
+    day: date
+    tenant: str
+    accepted: int
+    usage: Usage
+
+
 def of_job(job: Task | Message | int | str) -> Usage:
     """What one job has used. Raises ``NotFound``."""
     job_id = checks.job_id(job.id if isinstance(job, Task | Message) else job, "job")
@@ -31,15 +41,27 @@ def of_job(job: Task | Message | int | str) -> Usage:
 
 def by_day(days: int) -> list[JobsUsage]:
     """What all jobs have used that were accepted within the newest ``days``, by day and type."""
-    if not 1 <= days <= engine.KEPT_DAYS:
-        raise InvalidInput("so many days are not kept", field="days", expected=f"1 to {engine.KEPT_DAYS}", got=days)
     return [
         JobsUsage(
-            day=datetime.fromtimestamp(each.account.day_ms / 1_000, UTC).date(),
-            kind=each.account.kind,
-            type=each.account.type,
-            accepted=each.accepted,
-            usage=each.usage,
+            day=_date(each), kind=each.account.kind, type=each.account.type, accepted=each.accepted, usage=each.usage
         )
-        for each in engine.used_by_day(installation.yard(), days)
+        for each in engine.used_by_day(installation.yard(), _days(days))
     ]
+
+
+def by_tenant(days: int) -> list[TenantUsage]:
+    """The same by day and tenant."""
+    return [
+        TenantUsage(day=_date(each), tenant=each.account.type, accepted=each.accepted, usage=each.usage)
+        for each in engine.used_by_day(installation.yard(), _days(days), of_tenants=True)
+    ]
+
+
+def _days(days: int) -> int:
+    if not 1 <= days <= engine.KEPT_DAYS:
+        raise InvalidInput("so many days are not kept", field="days", expected=f"1 to {engine.KEPT_DAYS}", got=days)
+    return days
+
+
+def _date(used: engine.DayUsage) -> date:
+    return datetime.fromtimestamp(used.account.day_ms / 1_000, UTC).date()

@@ -2,9 +2,10 @@
 
 Key layout::
 
-    view   key                            what
-    days   <YYYY-MM-DD>|<slot>|<digest>   kind, type, day_ms, and a number for each of ``core/day_accounts.py``'s names
-    audit  newest                         at_ms, since_ms, unaccounted, differences (a JSON text)
+    view     key                            what
+    days     <YYYY-MM-DD>|<slot>|<digest>   kind, type, day_ms, a number for each of ``core/day_accounts.py``'s names
+    tenants  <YYYY-MM-DD>|<slot>|<digest>   the same of a tenant, which is in ``type``
+    audit    newest                         at_ms, since_ms, unaccounted, differences (a JSON text)
 
 Days are UTC's and those of the acceptance; the digest is of kind and type. The projector adds; readers add up slots.
 """
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.audit import AuditReport, differences_in
-from chalicelib.core.day_accounts import NAMES, Account, DayKey
+from chalicelib.core.day_accounts import NAMES, TENANT, Account, DayKey
 from chalicelib.core.projection import Effects
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.table import Change, Table
@@ -38,11 +39,16 @@ class DayAccounts:
         for account, numbers in accounts_in(effects).items():
             yield self._table.updating(_key(account, slot), _adding(account, numbers))
 
-    def read(self, since_ms: int) -> dict[Account, Counter[str]]:
-        """The accounts of every day since the one that begins at ``since_ms``, as far as the stream has been read."""
+    def read(self, since_ms: int, *, of_tenants: bool = False) -> dict[Account, Counter[str]]:
+        """The accounts of every day since the one that begins at ``since_ms``, as far as the stream has been read.
+
+        Those of types, or of tenants.
+        """
         found: defaultdict[Account, Counter[str]] = defaultdict(Counter)
         rows = self._table.query_all(
-            "{view} = :view AND {key} >= :since", {":view": "days", ":since": _date(since_ms)}, consistent=True
+            "{view} = :view AND {key} >= :since",
+            {":view": _view(of_tenants=of_tenants), ":since": _date(since_ms)},
+            consistent=True,
         )
         for row in rows:
             numbers = {name: row[name] for name in NAMES if name in row}
@@ -94,7 +100,11 @@ def _adding(account: Account, numbers: Mapping[str, int]) -> Change:
 
 def _key(account: Account, slot: int) -> dict[str, Any]:
     digest = hashlib.sha256(f"{account.kind}\0{account.type}".encode()).hexdigest()[:20]
-    return {"view": "days", "key": f"{_date(account.day_ms)}|{slot}|{digest}"}
+    return {"view": _view(of_tenants=account.kind == TENANT), "key": f"{_date(account.day_ms)}|{slot}|{digest}"}
+
+
+def _view(*, of_tenants: bool) -> str:
+    return "tenants" if of_tenants else "days"
 
 
 def _date(day_ms: int) -> str:

@@ -22,7 +22,7 @@ ENVELOPE_BYTES = 320
 # A job that is done, in the table: its record, and two index entries of their keys. DynamoDB adds 100 bytes to every
 # item and entry when it bills storage (Amazon DynamoDB Developer Guide, "Estimate your DynamoDB table size").
 STORAGE_OVERHEAD_BYTES = 100
-RECORD_BYTES = 480
+RECORD_BYTES = 500
 INDEX_ENTRIES = 2
 INDEX_ENTRIES_BYTES = 160
 

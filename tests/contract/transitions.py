@@ -57,6 +57,10 @@ class Scene:
             "attempts": self.seen.attempts + 1,
         }
 
+    def ran(self) -> dict[str, Any]:
+        """What the end of a run adds: its time, until the lease ended at the latest."""
+        return {"run_ms": min(NOW, self.seen.lease_until_ms or NOW) - (self.seen.started_at_ms or NOW)}
+
     def moved(self, state: State, *events: TraceEvent) -> dict[str, Any]:
         """What every move out of an attempt sets."""
         return {
@@ -178,6 +182,7 @@ CASES = [
         act=lambda s: s.jobs.take_over(s.seen, lease_at(), NOW),
         sets=lambda s: {
             **s.claimed(),
+            **s.ran(),
             **UNPOLLED,
             "attempt_limit": 4,
             "silences": 5,
@@ -197,6 +202,7 @@ CASES = [
         act=lambda s: s.jobs.take_over(s.seen, lease_at(), NOW),
         sets=lambda s: {
             **s.claimed(),
+            **s.ran(),
             **UNPOLLED,
             "heard": None,
             "trace": s.traced(TraceEvent(Event.RECOVERED, NOW, {"attempt": 1}), started(NOW, "w-2")),
@@ -236,6 +242,7 @@ CASES = [
         act=lambda s: s.jobs.succeed(s.seen, StoredOutput(text='{"sum":3}'), NOW),
         sets=lambda s: {
             **s.moved(State.SUCCESS, TraceEvent(Event.SUCCEEDED, NOW)),
+            **s.ran(),
             **UNPOLLED,
             "output": '{"sum":3}',
             "error": None,
@@ -254,6 +261,7 @@ CASES = [
         act=lambda s: s.jobs.succeed(s.seen, StoredOutput(place=f"output#{OLD}"), NOW),
         sets=lambda s: {
             **s.moved(State.SUCCESS, TraceEvent(Event.SUCCEEDED, NOW)),
+            **s.ran(),
             "output_at": f"output#{OLD}",
             "completed_at_ms": NOW,
         },
@@ -268,6 +276,7 @@ CASES = [
         ),
         sets=lambda s: {
             **s.moved(State.PENDING, failed(NOW, 1, "no good", NOW + 2_000)),
+            **s.ran(),
             **UNPOLLED,
             **s.wake(NOW + 92_000),
             "due_at_ms": NOW + 2_000,
@@ -291,6 +300,7 @@ CASES = [
         ),
         sets=lambda s: {
             **s.moved(State.PENDING, failed(NOW, 1, "no good", NOW + 1_000_000)),
+            **s.ran(),
             **s.wake(NOW + 280_000),
             "due_at_ms": NOW + 1_000_000,
             "error": ERROR.to_document(),
@@ -308,6 +318,7 @@ CASES = [
         act=lambda s: s.jobs.dead_letter(s.seen, Cause.ATTEMPTS_USED_UP, replace(ERROR, message="x" * 200), NOW),
         sets=lambda s: {
             **s.moved(State.FAILED, dead(3, "x" * 79 + "…", Cause.ATTEMPTS_USED_UP)),
+            **s.ran(),
             **UNPOLLED,
             "error": {**ERROR.to_document(), "message": "x" * 200},
             "cause": "attempts_used_up",
@@ -327,6 +338,7 @@ CASES = [
         act=lambda s: s.jobs.dead_letter(s.seen, Cause.LEASE_LOST, ERROR, NOW),
         sets=lambda s: {
             **s.moved(State.FAILED, dead(3, "no good", Cause.LEASE_LOST)),
+            **s.ran(),
             "error": ERROR.to_document(),
             "cause": "lease_lost",
             "failures": 3,
@@ -471,6 +483,7 @@ CASES = [
         act=lambda s: s.jobs.recover(s.seen, NOW + 20_000, NOW),
         sets=lambda s: {
             **s.moved(State.PENDING, TraceEvent(Event.RECOVERED, NOW, {"attempt": 3, "silent": 1})),
+            **s.ran(),
             **UNPOLLED,
             "attempt_limit": 4,
             "silences": 1,

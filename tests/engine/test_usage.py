@@ -13,10 +13,12 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.core.statistics import DAY_MS
 from chalicelib.core.usage import Usage
+from chalicelib.engine.clock.audit import audit
 from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.projections.rebuild import rebuild_counters
+from chalicelib.engine.sweeping import always
 from chalicelib.engine.usage import run_by, used
 from chalicelib.engine.worker.claim import claim
 from chalicelib.services import installation
@@ -107,3 +109,27 @@ def test_days_add_up_what_their_jobs_have_used_deleted_ones_included(w: World) -
             services.usage_by_day(0)
         with pytest.raises(NotFound):
             services.usage(first.id)
+
+
+def test_tenants_have_sums_of_their_own_if_that_is_wished(w: World) -> None:
+    def accept_and_run() -> list[tuple[str, int, int]]:
+        running(w, 20, 30, 40)
+        for tenant in ("acme", "acme", "globex"):
+            a_task(w, tenant=tenant)
+        work(w)
+        w.project()
+        with installation.using(w.yard):
+            return [(each.tenant, each.accepted, each.usage.run_ms) for each in services.usage_by_tenant(1)]
+
+    before = w.yard
+    assert accept_and_run() == []
+    w.yard = replace(w.yard, settings=replace(w.yard.settings, tenant_usage="on"))
+    found = accept_and_run()
+    w.yard = before
+    assert {(tenant, accepted) for tenant, accepted, _ in found} == {("acme", 2), ("globex", 1)}
+    assert sum(run_ms for _, _, run_ms in found) == 90
+    w.clock.move(DAY_MS)
+    assert audit(w.yard, always) == 0  # which balances types alone
+    rebuild_counters(w.yard)
+    with installation.using(w.yard):
+        assert [(each.tenant, each.accepted, each.usage.run_ms) for each in services.usage_by_tenant(2)] == found

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from chalicelib.core.day_accounts import vanished
+from chalicelib.core.day_accounts import tenant_postings, vanished
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, effects_of
 from chalicelib.engine.yard import Yard
@@ -54,7 +54,7 @@ def project(
         watermark = yard.insights.watermark(shard)
         fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
         try:
-            for run, effects in _transactions(fresh):
+            for run, effects in _transactions(fresh, tenants=yard.settings.tenant_usage == "on"):
                 announce(run)
                 yard.insights.add(shard, watermark, run[-1].sequence, effects)
                 watermark = run[-1].sequence
@@ -65,24 +65,27 @@ def project(
     raise AlreadyCounted(shard)
 
 
-def _transactions(changes: Sequence[Change]) -> Iterator[tuple[Sequence[Change], Effects]]:
+def _transactions(changes: Sequence[Change], *, tenants: bool) -> Iterator[tuple[Sequence[Change], Effects]]:
     """``changes`` in runs whose effects, told with them, fit into one transaction: the whole, or halves of it."""
     if not changes:
         return
-    effects = _effects_of(changes)
+    effects = _effects_of(changes, tenants=tenants)
     if len(changes) == 1 or Insights.rows_of(effects) <= ROWS_MAX:
         yield changes, effects
         return
     middle = len(changes) // 2
-    yield from _transactions(changes[:middle])
-    yield from _transactions(changes[middle:])
+    yield from _transactions(changes[:middle], tenants=tenants)
+    yield from _transactions(changes[middle:], tenants=tenants)
 
 
-def _effects_of(changes: Sequence[Change]) -> Effects:
+def _effects_of(changes: Sequence[Change], *, tenants: bool) -> Effects:
     effects = effects_of((change.before, change.after) for change in changes)
     for change in changes:
         if change.vanished and change.before is not None:
             logger.error("a job left the ledger without a tombstone", extra={"job_id": change.before.id})
             for key, amount in vanished(change.before):
                 effects[key] += amount
+    for change in changes if tenants else ():
+        for key, amount in tenant_postings(change.before, change.after):
+            effects[key] += amount
     return Counter({key: amount for key, amount in effects.items() if amount})
