@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
+    from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
     from chalicelib.core.job_events import JobEvent
     from chalicelib.core.lanes import Band
     from chalicelib.core.retry import Exponential, Fixed, Linear
@@ -32,6 +33,7 @@ _HOME = {
     "Band": "core.lanes",
     "Conflict": "core.errors",
     "Context": "engine.worker.context",
+    "Debounce": "core.flow",
     "Exponential": "core.retry",
     "Fixed": "core.retry",
     "Full": "core.errors",
@@ -42,10 +44,13 @@ _HOME = {
     "LeaseLost": "engine.worker.context",
     "Linear": "core.retry",
     "NotFound": "core.errors",
+    "PerKey": "core.flow",
+    "Rate": "core.flow",
     "Reject": "engine.failures",
     "TaskyardError": "core.errors",
     "TooLarge": "core.errors",
     "Unavailable": "core.errors",
+    "Unique": "core.flow",
     "backoff": "engine.handlers.declare",
     "on": "engine.handlers.declare",
     "on_success": "engine.handlers.declare",
@@ -58,6 +63,7 @@ __all__ = [
     "Band",
     "Conflict",
     "Context",
+    "Debounce",
     "Exponential",
     "Fixed",
     "Full",
@@ -68,10 +74,13 @@ __all__ = [
     "LeaseLost",
     "Linear",
     "NotFound",
+    "PerKey",
+    "Rate",
     "Reject",
     "TaskyardError",
     "TooLarge",
     "Unavailable",
+    "Unique",
     "backoff",
     "on",
     "on_success",

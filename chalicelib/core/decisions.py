@@ -57,6 +57,13 @@ class TakeOver:
 
 
 @dataclass(frozen=True, slots=True)
+class InLine:
+    """It runs in order, and it is not its turn: it waits for that."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class Own:
     """The claim had succeeded already; only its answer was lost."""
 
@@ -94,7 +101,7 @@ class Nack:
 Disposition = Ack | Nack
 """What becomes of a message."""
 
-Verdict = Claim | Record | TakeOver | Own | Abandoned | Ack | Nack
+Verdict = Claim | InLine | Record | TakeOver | Own | Abandoned | Ack | Nack
 
 
 def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, lease: str) -> Verdict:
@@ -131,6 +138,8 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
         return Abandoned(ledger)
     if ledger.run_goes_on and (ledger.lease_until_ms or 0) >= now_ms:
         return Nack((ledger.lease_until_ms or now_ms) - now_ms + LEASE_MARGIN_MS, "its run before goes on")
+    if ledger.order is not None and not ledger.turn:
+        return InLine(ledger)
     return Claim(crowded=ledger if len(ledger.trace) >= TRACE_MAX_EVENTS or ledger.run_goes_on else None)
 
 
@@ -142,7 +151,7 @@ def runs_unclaimed(job: Job, envelope: Job, now_ms: int) -> bool:
     is_free = job.state is State.PENDING and job.travels and job.due_at_ms <= now_ms and not job.attempts_used_up
     is_newest = (job.uid, job.delivery) == (envelope.uid, envelope.delivery)
     sets_going = job.chained or job.has_children or job.remove_on_complete or job.finishing or job.graph is not None
-    is_counted = job.limited or job.slot_at_ms is not None or job.application is not None
+    is_counted = job.limited or job.slot_at_ms is not None or job.application is not None or job.flow_key is not None
     has_room = len(job.trace) <= TRACE_MAX_EVENTS - LIGHT_EVENTS
     return is_free and is_newest and has_room and not sets_going and not is_counted
 

@@ -18,7 +18,15 @@ from chalicelib.core.applications import DELIVERY
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.ids import ID_LIMIT
-from chalicelib.core.limits import Concurrency, count_of_application, count_of_schedule, share
+from chalicelib.core.limits import (
+    Concurrency,
+    Order,
+    count_of_application,
+    count_of_key,
+    count_of_schedule,
+    count_of_topic,
+    share,
+)
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TraceEvent, events_in
 
@@ -102,6 +110,10 @@ class Job:
     node: str | None = None  # and the name that it has there
     edges: str | None = None  # what comes after it there, as text (core/graphs.py); None: as the graph's plan says
     tenant: str | None = None  # on whose behalf it is done (core/tenants.py)
+    flow_key: str | None = None  # what it has in common with others (core/flow.py)
+    order: str | None = None  # "block" or "step aside": it runs when those accepted before it are done
+    order_seq: int | None = None  # its place among them
+    unique_as: str | None = None  # under which mark it keeps jobs like it away, or supersedes them
 
     # -- how far it has come ---------------------------------------------------------------------
     state: State = State.PENDING
@@ -147,6 +159,8 @@ class Job:
     replayed_as: int | None = None
     delete_when_over: bool = False  # it is deleted once its run, which goes on though somebody ended the job, is over
     slot: bool = False  # it holds one of its type's running slots, until its run is over, whoever ended the job
+    key_slot: bool = False  # the same of its key's
+    turn: bool = False  # of those that run in order it is the one whose turn it is, between its attempts, too
     trace: tuple[str, ...] = ()
 
     def lease_expired(self, now_ms: int) -> bool:
@@ -172,7 +186,12 @@ class Job:
     @property
     def run_goes_on(self) -> bool:
         """Whether it holds its slot although somebody ended it while it ran: its worker has not noticed yet."""
-        return self.slot and self.state is not State.RUNNING
+        return self.has_slot and self.state is not State.RUNNING
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether it holds a running slot of any kind."""
+        return self.slot or self.key_slot
 
     @property
     def to_be_deleted(self) -> bool:
@@ -184,7 +203,29 @@ class Job:
         """The name of the concurrency count in which it has its share, if it is limited."""
         if self.overlap is not None:
             return count_of_schedule(self.schedule or "")
-        return count_of_application(self.application or "") if self.delivers else self.type
+        if self.delivers:
+            return count_of_application(self.application or "")
+        return self.type if self.kind is Kind.TASK else count_of_topic(self.type)
+
+    @property
+    def key_counted_as(self) -> str:
+        """The name of the concurrency count of its key."""
+        return count_of_key(self.type if self.kind is Kind.TASK else count_of_topic(self.type), self.flow_key)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it may have a share in a concurrency count."""
+        return self.limited or self.turn or self.has_slot
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether it has failed for good and those behind it wait all the same."""
+        return self.turn and self.state is State.FAILED
+
+    @property
+    def keeps_turn(self) -> bool:
+        """Whether it remains its turn in the state that it has come to."""
+        return self.turn and (not self.state.terminal or (self.state is State.FAILED and self.order == Order.BLOCK))
 
     @property
     def delivers(self) -> bool:
@@ -197,9 +238,12 @@ class Job:
         return self.type if self.application is None else count_of_application(self.application)
 
     @property
-    def concurrency_share(self) -> Concurrency:
-        """What it adds to its concurrency count."""
-        return share(self.state, limited=self.limited, slot=self.slot)
+    def shares(self) -> dict[str, Concurrency]:
+        """What it adds to which concurrency counts."""
+        own = share(self.state, limited=self.limited, slot=self.slot)
+        of_key = Concurrency(running=int(self.key_slot or self.turn))
+        named = ((self.counted_as, own), (self.key_counted_as, of_key))
+        return {name: each for name, each in named if each}
 
     @property
     def tries(self) -> int:
@@ -276,7 +320,8 @@ ORDER_FIELDS = (
     "id", "uid", "kind", "type", "queue", "created_at_ms", "trace_id", "priority", "start_at_ms", "max_attempts",
     "timeout_ms", "backoff", "body", "body_at", "body_bytes", "target_id", "target_type", "runner", "script",
     "parent_id", "replay_of", "created_by", "chained", "remove_on_complete", "waits_for_handler", "limited",
-    "schedule", "slot_at_ms", "overlap", "application", "graph", "node", "edges", "tenant",
+    "schedule", "slot_at_ms", "overlap", "application", "graph", "node", "edges", "tenant", "flow_key", "order",
+    "order_seq", "unique_as",
 )  # fmt: skip
 # The names in the ledger and in messages, where they are others than here: both outlive a deployment.
 STORED_AS = {"uid": "birth", "blocked": "held", "requeue_count": "laps", "epoch": "round"}

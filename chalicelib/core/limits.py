@@ -1,22 +1,29 @@
 """Limits of a task type: how many of its tasks run at the same time, and how many may be unfinished.
 
-What is kept is the *concurrency count* of the type; a schedule whose runs may not overlap has one, too, and so has an
-application that tasks are delivered to. Every job of a
-limited type has a share in it that follows from the job's record alone (the slot of a schedule not before it is due,
-where the type has a size), and each change of a record moves the count by the difference of the shares, in the same
-transaction. So however a job travels, the count is the sum of the shares of all records: nothing leaks, nothing is
-freed twice.
+What is kept is the *concurrency count* of the type; a topic has one, too, a key (``core/flow.py``), a schedule whose
+runs may not overlap, and an application that tasks are delivered to. A job's shares in the counts follow from its
+record alone (the slot of a schedule not before it is due, where the type has a size), and each change of a record moves
+the counts by the difference of the shares, in the same transaction. So however a job travels, a count is the sum of the
+shares of all records: nothing leaks, nothing is freed twice.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from chalicelib.core.lanes import PRIORITY_MAX
 from chalicelib.core.states import State
 
 CONCURRENCY_MAX = 1_000
 SIZE_MAX = 1_000_000
+
+
+class Order(StrEnum):
+    """What becomes of the jobs behind one that has failed for good, where they run in order."""
+
+    BLOCK = "block"  # they wait until it succeeds, is replayed, deleted or passed over
+    STEP_ASIDE = "step aside"  # the next one runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ NOTHING = Concurrency()
 ONE_AT_A_TIME = Limit(concurrency=1)
 _SCHEDULE = "schedule\n"  # no type has a line break
 _APPLICATION = "application\n"
+_TOPIC = "topic\n"
+_KEY = "key\n"
 
 
 def count_of_schedule(schedule: str) -> str:
@@ -79,12 +88,38 @@ def counted_application(name: str) -> str | None:
     return name.removeprefix(_APPLICATION) if name.startswith(_APPLICATION) else None
 
 
+def count_of_topic(topic: str) -> str:
+    """The name of the concurrency count of a topic; that of a task type is the type itself."""
+    return f"{_TOPIC}{topic}"
+
+
+def counted_topic(name: str) -> str | None:
+    """The topic whose concurrency count has this name; ``None`` where it is another's."""
+    return name.removeprefix(_TOPIC) if name.startswith(_TOPIC) else None
+
+
+def count_of_key(of_type: str, key: str | None) -> str:
+    """The name of the concurrency count of a key among the jobs whose own count is ``of_type``; ``None``: of them all.
+
+    It counts those that run, and where they run in order the one whose turn it is.
+    """
+    return f"{_KEY}{len(of_type)}\n{of_type}\n{key or ''}"
+
+
+def counted_key(name: str) -> tuple[str, str | None] | None:
+    """What ``count_of_key`` was given for this name; ``None`` where it is another's."""
+    if not name.startswith(_KEY):
+        return None
+    length, _, rest = name.removeprefix(_KEY).partition("\n")
+    return rest[: int(length)], rest[int(length) + 1 :] or None
+
+
 def share(state: State, *, limited: bool, slot: bool) -> Concurrency:
-    """What one job adds to the concurrency count of its type: of a job that is not ``limited``, or not there, nothing.
+    """What one job adds to the concurrency count of its type. Only of a ``limited`` one is it counted that it is there.
 
     A job that is done may hold its slot still: its worker has not noticed yet that somebody else ended it.
     """
-    return Concurrency(running=int(slot), unfinished=int(not state.terminal)) if limited else NOTHING
+    return Concurrency(running=int(slot), unfinished=int(limited and not state.terminal))
 
 
 def order_of(priority: int, created_at_ms: int, job_id: int) -> str:

@@ -58,6 +58,7 @@ class NewJob:
     node: str | None = None
     edges: str | None = None
     tenant: str | None = None  # on whose behalf
+    flow_key: str | None = None  # what it has in common with others; None: as its handler finds it
     input_follows: bool = False  # its input is the output of the task before it, which nobody knows yet
 
 

@@ -8,20 +8,23 @@ that any of them declares, and the backoff of the first that declares one (backo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from chalicelib.core.decisions import wait_before
+from chalicelib.core.flow import NO_FLOW, Flow, Rate
 from chalicelib.core.job import Job
-from chalicelib.core.limits import ONE_AT_A_TIME, Limit, counted_application
+from chalicelib.core.limits import ONE_AT_A_TIME, Limit, counted_application, counted_key, counted_topic
 from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
 from chalicelib.core.states import Kind
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.declare import Handler
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.yard import Yard
+from chalicelib.store.flow_settings import UNCHANGED, FlowSetting
 
 DEFAULT_TASK_ATTEMPTS = 3
+FRESH_MS = 5_000  # how long a process may miss that somebody has changed a limit
 
 
 def limit_of(yard: Yard, job: Job) -> Limit | None:
@@ -30,12 +33,53 @@ def limit_of(yard: Yard, job: Job) -> Limit | None:
 
 
 def limit_of_count(yard: Yard, name: str) -> Limit | None:
-    """The limit of a concurrency count, a task type's or an application's, by its name."""
+    """The limit of a concurrency count, a task type's, a topic's, a key's or an application's, by its name."""
     app_key = counted_application(name)
-    if app_key is None:
-        return yard.handlers.limit_of(name)
-    application = yard.known_applications.get(app_key, lambda: yard.applications.find(app_key), yard.now_ms)
-    return None if application is None else Limit(concurrency=application.concurrency)
+    if app_key is not None:
+        application = yard.known_applications.get(app_key, lambda: yard.applications.find(app_key), yard.now_ms)
+        return None if application is None else Limit(concurrency=application.concurrency)
+    key = counted_key(name)
+    if key is not None:
+        concurrency = _flow_of_count(yard, key[0]).per_key.concurrency
+    else:
+        limit = yard.handlers.limit_of(name)
+        if limit is not None and limit.size is not None:
+            return Limit(_changed(yard, name).concurrency or limit.concurrency, limit.size)
+        concurrency = None if limit is None else limit.concurrency
+    chosen = _changed(yard, name).concurrency or concurrency
+    return None if chosen is None else Limit(concurrency=chosen)
+
+
+def flow_of(yard: Yard, job: Job | NewJob) -> Flow:
+    """The flow that the handlers of a job declare: of several subscribers the first that declares any."""
+    return next((each.flow for each in handlers_of(yard, job) if each.flow), NO_FLOW)
+
+
+def rate_of_bucket(yard: Yard, bucket: str) -> Rate | None:
+    """The rate at which the runs of a type, a topic or a key may begin, by the name of their concurrency count."""
+    key = counted_key(bucket)
+    flow = _flow_of_count(yard, bucket if key is None else key[0])
+    return _changed(yard, bucket).rate or (flow.rate if key is None else flow.per_key.rate)
+
+
+def _flow_of_count(yard: Yard, count: str) -> Flow:
+    """The flow that is declared for a task type or topic, by the name of its concurrency count."""
+    topic = counted_topic(count)
+    if topic is None:
+        handler = yard.handlers.tasks.get(count)
+        return handler.flow if handler is not None else NO_FLOW
+    return next((each.flow for each in yard.handlers.subscribers.get(topic, ()) if each.flow), NO_FLOW)
+
+
+def _changed(yard: Yard, count: str) -> FlowSetting:
+    """What was changed, while it runs, of what bounds a concurrency count."""
+    return _flow_settings(yard).get(count, UNCHANGED)
+
+
+def _flow_settings(yard: Yard) -> Mapping[str, FlowSetting]:
+    """Every change, by the name of its count, as this process knows them: at most five seconds old."""
+    read = yard.flow_settings.all
+    return yard.known_flow.get(yard.now_ms(), FRESH_MS, lambda: {each.count: each for each in read()})
 
 
 def handlers_of(yard: Yard, job: Job | NewJob) -> tuple[Handler, ...]:

@@ -29,13 +29,17 @@ from chalicelib.store.applications import Applications
 from chalicelib.store.canaries import Canaries
 from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
+from chalicelib.store.flow_marks import FlowMarks
+from chalicelib.store.flow_settings import FlowSetting, FlowSettings
 from chalicelib.store.graphs import Graphs
 from chalicelib.store.insights import Insights
 from chalicelib.store.job_details import JobDetails
 from chalicelib.store.job_lists import JobLists
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.pauses import KnownPauses, Pauses
+from chalicelib.store.known import Known
+from chalicelib.store.pauses import Pauses
 from chalicelib.store.payloads import PayloadStore
+from chalicelib.store.rates import Rates
 from chalicelib.store.schedules import Schedules
 from chalicelib.store.search import SearchIndex
 from chalicelib.store.table import Table
@@ -76,6 +80,9 @@ class Yard:
     wait_lists: WaitLists
     pauses: Pauses
     canaries: Canaries
+    rates: Rates
+    flow_marks: FlowMarks
+    flow_settings: FlowSettings
     schedules: Schedules
     applications: Applications
     graphs: Graphs
@@ -92,7 +99,8 @@ class Yard:
     shared: SharedAnswers = field(default_factory=SharedAnswers)
     health: SharedAnswers = field(default_factory=SharedAnswers)
     known_applications: SharedAnswers = field(default_factory=lambda: SharedAnswers(30_000))  # for their limits
-    known_pauses: KnownPauses = field(default_factory=KnownPauses)  # see pausing.py, and the next, too
+    known_flow: Known[Mapping[str, FlowSetting]] = field(default_factory=Known)  # see policy.py
+    known_pauses: Known[frozenset[str]] = field(default_factory=Known)  # see pausing.py, and the next, too
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_lanes: dict[str, tuple[int, tuple[Lane, ...]]] = field(default_factory=dict)  # see publish/lanes.py
     silences: Silences = field(default_factory=Silences)
@@ -138,6 +146,9 @@ def build(
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
         canaries=Canaries(directory.table),
+        rates=Rates(directory.table),
+        flow_marks=FlowMarks(directory.table),
+        flow_settings=FlowSettings(directory.table),
         schedules=Schedules(directory.table),
         applications=Applications(directory.table),
         graphs=Graphs(ledger),

@@ -14,10 +14,11 @@ NOT_REPLAYED = Clause("not replayed", "attribute_not_exists({replayed_at_ms})")
 NOT_BLOCKED = Clause("unheld", "attribute_not_exists({held})")
 ATTEMPTS_LEFT = Clause("attempts left", "{attempts} < {attempt_limit}")
 UNHEARD = Clause("unheard of", "attribute_not_exists({heard})")
-HAS_SLOT = Clause("has a slot", "attribute_exists({slot})")
+HAS_SLOT = Clause("has a slot", "attribute_exists({slot}) OR attribute_exists({key_slot})")
 UNCOUNTED = Clause("not counted yet", "attribute_not_exists({limited})")
 CHILDLESS = Clause("has no children", "attribute_not_exists({has_children})")
-NO_SLOT = Clause("has no slot", "attribute_not_exists({slot})")
+NO_TURN = Clause("has no turn", "attribute_not_exists({turn})")
+HAS_TURN = Clause("has its turn", "attribute_exists({turn})")
 
 
 @cache
@@ -73,13 +74,29 @@ def woken_by(wake_at_ms: int) -> Clause:
     return Clause("same wake-up", "{wake_at_ms} = :wake", {":wake": wake_at_ms})
 
 
-def slot_fence(job: Job, slot: bool, lease_over_at_ms: int | None = None) -> tuple[Clause, ...]:
-    """A job of a limited type holds a slot, or none; if so, under a lease that is over by now, if told.
+def holding(job: Job) -> tuple[Clause, ...]:
+    """The job holds the slots, and the turn, that it was seen with, where one of them could have changed meanwhile.
 
     That of a schedule's slot, which joins its type's count when it is due, has not joined since it was read.
     """
-    if not job.limited:
-        return () if job.slot_at_ms is None else (UNCOUNTED,)
-    if not slot:
-        return (NO_SLOT,)
-    return (HAS_SLOT,) if lease_over_at_ms is None else (HAS_SLOT, lease_ran_out(lease_over_at_ms))
+    seen = {}
+    if job.limited or job.slot:
+        seen["slot"] = job.slot
+    if job.order or job.key_slot:
+        seen["key_slot"] = job.key_slot
+    if job.order:
+        seen["turn"] = job.turn
+    clauses = tuple(_as_seen(name, holds) for name, holds in seen.items())
+    return clauses if job.limited or job.slot_at_ms is None else (*clauses, UNCOUNTED)
+
+
+def taking(job: Job, *, slot: bool, key_slot: bool) -> tuple[Clause, ...]:
+    """A job that begins to run holds none of the slots that it takes; one that runs in order has its turn."""
+    clauses = [] if job.limited or job.slot_at_ms is None else [UNCOUNTED]
+    clauses += [_as_seen("slot", False)] if slot else []
+    clauses += [_as_seen("key_slot", False)] if key_slot else []
+    return (*clauses, HAS_TURN) if job.order else tuple(clauses)
+
+
+def _as_seen(name: str, holds: bool) -> Clause:
+    return Clause(f"{name} as seen", f"attribute_{'' if holds else 'not_'}exists({{{name}}})")

@@ -43,9 +43,10 @@ from chalicelib.core.decisions import LEASE_MARGIN_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone, from_document, to_document
+from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, TraceEvent, newest
-from chalicelib.store.clauses import holds_lease, in_state, slot_fence
+from chalicelib.store.clauses import holding, holds_lease, in_state
 from chalicelib.store.concurrency import Action, ConcurrencyCounts, Count
 from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
 
@@ -116,7 +117,7 @@ class Ledger:
 
     ``shards``: how many partitions each index key has.
 
-    A job of a limited type counts in the concurrency of the type: what moves its share does so in one transaction.
+    A job may have shares in concurrency counts (``Job.shares``): what moves them does so in one transaction.
     """
 
     table: Table
@@ -291,12 +292,15 @@ class Ledger:
         what it does to the concurrency count.
 
         A running slot is freed only if the run ends with it; the run of a job that somebody else ends goes on for as
-        long as its worker keeps the lease, and the clock looks after it.
+        long as its worker keeps the lease, and the clock looks after it. It is no longer the job's turn once it is
+        done, unless those behind it are to wait.
         """
-        goes_on = seen.slot and not (run_ends or seen.taken)
-        clauses = (*clauses, *slot_fence(seen, seen.slot))
-        if seen.limited:
-            sets = {**sets, "slot": goes_on or None, "lease_until_ms": seen.lease_until_ms if goes_on else None}
+        goes_on = seen.has_slot and not (run_ends or seen.taken)
+        clauses = (*clauses, *holding(seen))
+        after = _after(seen, state, goes_on) if seen.is_counted else seen
+        sets = {**sets, **_given_up(seen, after)}
+        if goes_on:
+            sets["lease_until_ms"] = seen.lease_until_ms
         if goes_on and state.terminal and wake_at_ms is None:
             wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
         story, appends = self._traced(seen, event) if event else ({}, {})
@@ -315,7 +319,7 @@ class Ledger:
         ran_ms = seen.running_ms(now_ms) if run_ends else 0
         adds = {**(adds or {}), **({"run_ms": ran_ms} if ran_ms else {})}
         change = Change(clauses, {**base, **sets, **story}, adds, appends)
-        return change, self._counted(seen, replace(seen, state=state, slot=goes_on)) if seen.limited else []
+        return change, self._counted(seen, after) if seen.is_counted else []
 
     @staticmethod
     def _traced(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -330,9 +334,10 @@ class Ledger:
 
     @staticmethod
     def _counted(before: Job, after: Job) -> list[Action]:
-        """What a change of a record does to the concurrency count of its type, if anything."""
-        change = after.concurrency_share - before.concurrency_share
-        return [Count(before.counted_as, change)] if change else []
+        """What a change of a record does to the concurrency counts in which it has a share, if anything."""
+        earlier, later = before.shares, after.shares
+        changes = {name: later.get(name, NOTHING) - earlier.get(name, NOTHING) for name in {**earlier, **later}}
+        return [Count(name, change, holder=before.id) for name, change in changes.items() if change]
 
     def _apply(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> None:
         """Write a change, all or nothing with the actions ``beside`` it, and read nothing of it."""
@@ -365,6 +370,17 @@ def _refusing() -> Iterator[None]:
         if refused.refused[0]:
             raise _refusal(str(refused), refused.old[0]) from refused
         raise
+
+
+def _after(seen: Job, state: State, goes_on: bool) -> Job:
+    """A job with the slots, and the turn, that it still has in ``state``."""
+    after = replace(seen, state=state, slot=goes_on and seen.slot, key_slot=goes_on and seen.key_slot)
+    return replace(after, turn=after.keeps_turn)
+
+
+def _given_up(before: Job, after: Job) -> dict[str, None]:
+    """What to remove from a record: the slots, and the turn, that it holds no more."""
+    return {name: None for name in ("slot", "key_slot", "turn") if getattr(before, name) and not getattr(after, name)}
 
 
 def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:

@@ -6,13 +6,13 @@ Key layout::
     pause    <sha256 of the target>   target, since_ms; resuming: its wait list is being emptied;
                                       unhandled: nobody asked for it, a handler is missing
 
-A target is ``type#<type>`` or ``queue#<queue>``. A pause that is resumed stays, as ``resuming``, until its wait list is
-empty, so that the clock can finish what a crashed resume left.
+A target is ``type#<type>``, ``queue#<queue>`` or ``key#<count>``. A pause that is resumed stays, as ``resuming``, until
+its wait list is empty, so that the clock can finish what a crashed resume left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,24 +37,6 @@ class Pause:
     since_ms: int
     resuming: bool = False
     unhandled: bool = False
-
-
-@dataclass(slots=True)
-class KnownPauses:
-    """What a process knows of the pauses in force, as of its last look."""
-
-    _targets: frozenset[str] = frozenset()
-    _read_at_ms: int | None = None
-
-    def targets(self, now_ms: int, fresh_ms: int, read: Callable[[], frozenset[str]]) -> frozenset[str]:
-        """What is paused, from memory where that is at most ``fresh_ms`` old."""
-        if self._read_at_ms is None or now_ms - self._read_at_ms > fresh_ms:
-            self._targets, self._read_at_ms = read(), now_ms
-        return self._targets
-
-    def forget(self) -> None:
-        """Look anew the next time."""
-        self._read_at_ms = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ class Change:
     appends: Mapping[str, list[Any]] = field(default_factory=dict)  # attribute -> what its list gains
     keeps: Mapping[str, Any] = field(default_factory=dict)  # attribute -> its value, if it has none yet
     copies: Mapping[str, str] = field(default_factory=dict)  # attribute -> the one whose value before it gets
+    aliases: Mapping[str, str] = field(default_factory=dict)  # a word of the above -> the attribute that it stands for
 
     def parameters(self) -> dict[str, Any]:
         """The update as DynamoDB takes it."""
@@ -93,7 +94,11 @@ class Change:
             values[":zero"] = 0
         if self.appends:
             values[":empty"] = []
-        return _expressions({"UpdateExpression": text}, self.clauses, values)
+        parameters = _expressions({"UpdateExpression": text}, self.clauses, values)
+        if self.aliases:
+            aliases = {f"#{word}": name for word, name in self.aliases.items()}
+            parameters["ExpressionAttributeNames"] = {**parameters["ExpressionAttributeNames"], **aliases}
+        return parameters
 
 
 @lru_cache(maxsize=1_024)  # a transition has few forms, and only its values are new each time

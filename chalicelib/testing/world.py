@@ -17,15 +17,15 @@ from chalicelib.core.decisions import UNSENT_GRACE_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
-from chalicelib.core.limits import count_of_application
+from chalicelib.core.limits import counts_schedule
 from chalicelib.core.schedules import fingerprint_of
 from chalicelib.core.states import State
 from chalicelib.engine.clock.due import STALE_AFTER_MS, is_stale
+from chalicelib.engine.clock.flow import free_places, next_token_ms
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
 from chalicelib.engine.clock.tick import HOUR_MS
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.policy import limit_of_count
 from chalicelib.engine.projections import events
 from chalicelib.engine.publish.slots import AHEAD_MS
 from chalicelib.engine.yard import Yard, build
@@ -40,7 +40,7 @@ from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.graphs import GRAPH_PART, Graph, graph_of
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.schedules import DECLARED, DUE
-from chalicelib.store.wait_lists import WAIT_LIST, of_pause, of_type
+from chalicelib.store.wait_lists import RATE, WAIT_LIST, list_name, of_pause
 from chalicelib.testing import cloud
 from chalicelib.testing.clock import MovableClock
 
@@ -202,6 +202,8 @@ class World:
         times += [graph.wake_at_ms or self.clock.ms for graph in self.graphs() if self._is_left(graph, jobs.values())]
         if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(WAIT_LIST)):
             times.append(self.clock.ms)
+        waited_for = {item["kind"].removeprefix(WAIT_LIST) for item in self.items("directory")}
+        times += [next_token_ms(self.yard, list_name(name)) for name in waited_for if name.startswith(RATE)]
         return times
 
     @staticmethod
@@ -220,11 +222,8 @@ class World:
         resumed = [of_pause(item["target"]) for item in self.items("directory", "pause") if item.get("resuming")]
         if wait_list in resumed:
             return True
-        applications = [count_of_application(item["name"]) for item in self.items("directory", "application")]
-        counts = {of_type(name): name for name in (*self.yard.handlers.tasks, *applications)}
-        if wait_list not in counts:
-            return False
-        return self.yard.concurrency.of(counts[wait_list]).free(limit_of_count(self.yard, counts[wait_list])) != 0
+        is_pause = wait_list == of_pause(list_name(wait_list))
+        return not (is_pause or counts_schedule(list_name(wait_list))) and free_places(self.yard, wait_list) != 0
 
     # -- the world as it is, read from moto's own memory ---------------------------------------
 

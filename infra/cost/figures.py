@@ -29,14 +29,14 @@ INDEX_ENTRIES_BYTES = 160
 FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short traceback
 
 # A tick of the clock with nothing to do. Each query finds nothing, and costs half a read unit.
-TICK_QUERIES = 7  # bulks, limited types, pauses, graphs, what was set aside, and two for the schedules that are due
+TICK_QUERIES = 8  # bulks, limited types, pauses, waited-for lists, graphs, what was set aside, two for due schedules
 TICK_GETS = 1  # of what the code declares; it costs as much as a query that finds nothing
 TICK_QUERIES_A_SHARD = 1
 TICK_QUERIES_FOR_TYPES = 4  # what types there are, of tasks and of messages, read consistently
 TICK_QUERIES_A_TYPE_AND_SHARD = 1  # of a type that never had a job, or has one on its way: not of an idle month
 # Once an hour of every type, for what waits too long, for what runs too long, and for the audit, which reads the
-# accounts of days and counts the seven lists of each type:
-TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR = 8 + 5
+# accounts of days and counts the seven lists of each type, and for the audit of slots:
+TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR = 8 + 5 + 1
 TICK_QUERIES_A_TYPE_AND_SHARD_ONCE_AN_HOUR = 2 + 7
 TICK_GETS_ONCE_AN_HOUR = 2  # each of which costs a read unit
 TICK_WRITES = 1

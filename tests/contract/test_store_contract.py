@@ -206,7 +206,7 @@ MOVES: list[tuple[str, dict[str, Any], Callable[[JobStore, Job], object], Any, A
     (
         "replay",
         {"state": State.FAILED},
-        lambda jobs, job: jobs.together([jobs.replaying(job, 7, NOW)]),
+        lambda jobs, job: jobs.together([*jobs.replaying(job, 7, NOW)]),
         RESTING["failed"],
         RESTING["replayed"],
     ),

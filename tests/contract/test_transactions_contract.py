@@ -68,7 +68,7 @@ class TestReplaying:
         successor = job_of(yard)
         before = stored(yard, dead.id)
 
-        yard.jobs.together([*yard.jobs.recording(successor), yard.jobs.replaying(dead, successor.id, now_ms)])
+        yard.jobs.together([*yard.jobs.recording(successor), *yard.jobs.replaying(dead, successor.id, now_ms)])
 
         assert difference(before, stored(yard, dead.id)) == {
             **index_keys(yard, dead, "replayed"),
@@ -88,7 +88,7 @@ class TestReplaying:
         successor = job_of(yard)
 
         with pytest.raises(TransactionRefused) as refused:
-            yard.jobs.together([*yard.jobs.recording(successor), yard.jobs.replaying(dead, successor.id, 7)])
+            yard.jobs.together([*yard.jobs.recording(successor), *yard.jobs.replaying(dead, successor.id, 7)])
 
         assert refused.value.refused == [False, True]
         assert refused.value.old == [None, before]
@@ -122,7 +122,7 @@ class TestTransactions:
                 [
                     *yard.jobs.recording(job_of(yard)),
                     *yard.jobs.recording(taken),
-                    yard.jobs.replaying(taken, 5, yard.now_ms()),
+                    *yard.jobs.replaying(taken, 5, yard.now_ms()),
                 ][:2]
                 + yard.jobs.adopting(987_654_321, 5)[:1]
             )

@@ -35,7 +35,8 @@ def test_a_job_counts_as_unfinished_until_it_is_done_and_as_running_while_it_hol
         NOTHING,
         NOTHING,
     ]
-    assert share(State.RUNNING, limited=False, slot=True) == NOTHING
+    assert share(State.RUNNING, limited=False, slot=True) == Concurrency(1, 0)  # bounded since it was published
+    assert share(State.PENDING, limited=False, slot=False) == NOTHING
 
 
 @given(st.lists(st.lists(stands, min_size=1, max_size=12), max_size=6))

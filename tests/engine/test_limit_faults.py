@@ -21,7 +21,8 @@ from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context, Reject
-from chalicelib.store.transitions.running import Lease
+from chalicelib.store.concurrency import Count
+from chalicelib.store.transitions.running import Lease, Takes
 from tests.support.faults import (
     VAGUE,
     Fault,
@@ -81,7 +82,8 @@ def behind_another(play: Play) -> None:
     jobs("elsewhere")(play)
     (envelope,) = envelopes(play.world)
     until_ms = play.world.clock.ms + LEASE_MS
-    play.yard.jobs.claim(envelope, Lease("other0other0othe", until_ms, "other"), play.world.clock.ms)
+    takes = Takes(slot=True, actions=[Count("lone", Concurrency(running=1), holder=envelope.id)])
+    play.yard.jobs.claim(envelope, Lease("other0other0othe", until_ms, "other"), play.world.clock.ms, takes=takes)
     play.world.forget_messages()
     for given in ("waits", "waits, too"):
         play.arranged(kind=Kind.TASK, type="lone", input=given)

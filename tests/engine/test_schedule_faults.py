@@ -18,6 +18,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import schedules
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.store.transitions.running import Lease
@@ -114,7 +115,7 @@ def one_waits(play: Play) -> None:
     play.world.clock.move(MINUTE_MS + SECOND_MS)
     first, _ = envelopes(play.world)
     lease = Lease("other0other0othe", play.world.clock.ms + MINUTE_MS, "other")
-    play.yard.jobs.claim(first, lease, play.world.clock.ms)
+    claim(play.yard, first, lease)
     play.world.deliver()
 
 

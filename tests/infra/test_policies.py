@@ -37,20 +37,25 @@ from chalicelib import settings as service_settings
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from chalicelib.core.applications import digest_of as payload_of
 from chalicelib.core.applications import sign
-from chalicelib.core.decisions import Succeeded
+from chalicelib.core.causes import Cause
+from chalicelib.core.decisions import NEVER_STARTED, Succeeded
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, from_envelope
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.handlers.registry import registry
-from chalicelib.engine.worker.pause import pause, type_target
+from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.follow_through import follow_through
+from chalicelib.engine.worker.pause import key_target, pause, resume, type_target
 from chalicelib.engine.worker.settle import settle
 from chalicelib.http.description import DOCS_PATH, OPENAPI_PATH
 from chalicelib.queue import hooks as hooks_queue
 from chalicelib.services import dead_letters, messages, tasks
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
+from chalicelib.store.ledger import state_key
+from chalicelib.store.table import Change
 from chalicelib.store.transitions.running import Lease
 from infra.deploy import stack
 from infra.functions import Function, function_name
@@ -71,7 +76,7 @@ from tests.support.iam import (
     table_arn,
 )
 from tests.support.lambda_shapes import Time, sqs_event, stream_event
-from tests.support.service import Reply, Service, service
+from tests.support.service import HANDLERS, Reply, Service, service
 from tests.support.steps import failing
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
@@ -295,7 +300,7 @@ class Installation:
 @contextmanager
 def installation() -> Iterator[Installation]:
     """A deployed stage with an access key, on moto."""
-    with service(stage=DEV.stage, bucket=DEV.bucket) as made:
+    with service(stage=DEV.stage, bucket=DEV.bucket, handlers=f"{HANDLERS},tests.support.flow_handlers") as made:
         forget_clients()
         made.module.yard.cache_clear()
         recorder = Recorder()
@@ -538,7 +543,9 @@ def take_turns(at_work: Installation) -> None:
 
     def begun(job_id: int) -> Job:
         (text,) = at_work.taken_from(pool)
-        return outside.jobs.claim(from_envelope(text), Lease(f"lease{job_id}", 2**45, "other"), outside.now_ms())
+        found = claim(outside, from_envelope(text), Lease(f"lease{job_id}", 2**45, "other"))
+        assert isinstance(found, Job)
+        return found
 
     one, other = begun(add()), begun(add())
     at_work.post(f"{tasks}/progress", {"id": one.id, "current": 1, "total": 2}, status=204)
@@ -604,6 +611,66 @@ def as_kue(at_work: Installation) -> None:
         at_work.work()
 
 
+def control_flow(at_work: Installation) -> None:
+    """Jobs that wait for a slot, a turn, a token, or are one with others; settled, retried, canceled and deleted."""
+    given, outside = {"k": "a", "n": 1}, at_work.service.yard
+    for kind in ("flow.once", "flow.once", "flow.newest", "flow.newest", "flow.paced", "flow.paced"):
+        at_work.create(kind, given)
+    ordered = [at_work.create("flow.ordered", given | {"fails": number == 0}) for number in range(4)]
+    keyed = [at_work.create("flow.keyed", given) for _ in range(3)]
+    at_work.post("/mq/message/publish", {"topic": "flow.news", "payload": given})
+    at_work.work()
+    at_work.work("flow.news")
+    for path, job in (("retry", ordered[0]), ("cancel", ordered[1]), ("cancel", keyed[0])):
+        at_work.post(f"/api/task/{path}", {"id": job})
+    at_work.work()
+    at_work.post("/api/task/delete", {"id": ordered[0]})
+    waits = at_work.create("flow.keyed", given)
+    target = key_target("flow.keyed", "a")
+    pause(outside, target)
+    at_work.work()
+    resume(outside, target)
+    about: dict[str, Any] = {"target_id": "t", "target_type": "t", "runner_type": "system"}
+    with at_work.in_handler():
+        tasks.create(type="flow.once", input=given, **about)
+        tasks.create(type="flow.ordered", input=given, **about)
+        tasks.cancel(waits)
+    with at_work.in_handler(Function.HOOKS):
+        tasks.create(type="flow.ordered", input={"k": "hooks"}, **about)
+        tasks.create(type="flow.once", input={"k": "hooks"}, **about)
+    at_work.work()
+    first = at_work.create("flow.aside", {"k": "dead"})
+    at_work.create("flow.aside", {"k": "dead"})
+    with at_work.in_handler(Function.DEAD_LETTERS):
+        seen = outside.jobs.find(int(first))
+        assert seen is not None
+        follow_through(outside, seen, outside.jobs.dead_letter(seen, Cause.NEVER_STARTED, NEVER_STARTED, 0))
+    at_work.work()
+    _let_the_clock_release(at_work, given)
+
+
+def _let_the_clock_release(at_work: Installation, given: Any) -> None:
+    """The workers of a key and of a bounded type are gone, and have freed nothing."""
+    outside = at_work.service.yard
+    kinds = ("flow.keyed", "flow.keyed", "flow.bounded")
+    begun = []
+    for kind in kinds:
+        at_work.create(kind, given)
+        (text,) = at_work.taken_from("default")
+        job = claim(outside, from_envelope(text), Lease("lease", 2**45, "other"))
+        assert isinstance(job, Job)
+        begun.append(job)
+    at_work.create("flow.keyed", given)
+    at_work.work()
+    for job in begun[:2]:
+        outside.jobs.succeed(job, None, outside.now_ms())
+    outside.jobs.table.apply(state_key(begun[2].id), Change((), sets={"slot": None}))
+    assert at_work.tick()["waiting_released"] == 1
+    at_work.work()
+    assert at_work.tick(HOUR_MS)["slots_audited"] == 1
+    at_work.post("/api/task/cancel", {"id": str(begun[2].id)})
+
+
 def run_graphs(at_work: Installation) -> None:
     """Graphs with plans and results of every size: run, stopped, compensated, canceled, retried, removed."""
     path, system = "/api/task/graph", {"type": "scripted"}
@@ -634,7 +701,9 @@ def run_graphs(at_work: Installation) -> None:
         at_work.tick(MINUTE_MS)
     large = [{"name": "a", **system, "input": {"grow": 300_000}}, {"name": "b", **system, "after": ["a"]}]
     at_work.post(path, {"nodes": large})
-    with patch("chalicelib.engine.worker.settle.after_end"):  # its worker dies before it goes on: the clock does
+    with patch(
+        "chalicelib.engine.worker.follow_through.after_end"
+    ):  # its worker dies before it goes on: the clock does
         at_work.work()
     at_work.tick(2 * MINUTE_MS)
     at_work.work()
@@ -703,7 +772,8 @@ def serve_applications(at_work: Installation) -> None:
     at_work.work()
     slow = created("slow")
     (text,) = [each for each in at_work.taken_from("default") if from_envelope(each).id == slow]
-    taken = outside.jobs.claim(from_envelope(text), Lease("lease", 2**45, "other"), outside.now_ms())
+    taken = claim(outside, from_envelope(text), Lease("lease", 2**45, "other"))
+    assert isinstance(taken, Job)
     waits = created("waits")
     at_work.work()
     node = {"taskNo": "node", "content": 1, "timeout": 60_000, "name": "n"}
@@ -815,6 +885,7 @@ WORK = (
     take_turns,
     ask_why,
     as_kue,
+    control_flow,
     run_graphs,
     keep_schedules,
     serve_applications,

@@ -21,6 +21,7 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.worker.claim import claim
 from chalicelib.services import installation, pauses
 from chalicelib.services.pools import pool
 from chalicelib.store.transitions.running import Lease
@@ -136,7 +137,7 @@ def test_the_same_over_http(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
         for message in bench.receive(FIVE)
         if (job := from_envelope(message.text)).id == bench.yard.directory.aliased("pools.five", 301)
     ]
-    bench.yard.jobs.claim(envelope, Lease("lease", bench.clock() + 60_000, "w"), bench.clock())
+    claim(bench.yard, envelope, Lease("lease", bench.clock() + 60_000, "w"))
     assert post("five", "progress", {"id": "301", "current": 1, "total": 2.5, "message": "so far"}) == (204, None)
     so_far = call(app, "GET", "/pools/{name}/jobs/{id}", path={"name": "five", "id": "301"})
     assert '"current":1,"total":2.5,"message":"so far"' in so_far.text

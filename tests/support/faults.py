@@ -43,7 +43,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.functions.events import changes_by_shard
 from chalicelib.lean import client
 from chalicelib.store.attribute_values import from_attribute_values
-from chalicelib.store.concurrency import KIND, KIND_OF_SCHEDULES
+from chalicelib.store.concurrency import KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.wait_lists import WAIT_LIST
 from tests.support.worlds import World, wiped, world
@@ -386,6 +386,8 @@ def _legal(before: Job | None, after: Job) -> None:
             wake_at_ms=after.wake_at_ms,
             has_children=after.has_children,
             slot=after.slot,
+            key_slot=after.key_slot,
+            turn=before.turn and after.turn,  # which one that blocks others may lose
             lease_until_ms=after.lease_until_ms,
         )
         assert marked == after, f"I2: a terminal job changed: {before} -> {after}"
@@ -406,16 +408,19 @@ def _nothing_is_left_over(play: Play) -> None:
 
 
 def occupancies_are_true(world: World) -> None:
-    """What is counted of each limited type, or schedule without overlaps, is what its records add up to."""
+    """What is counted of each type, key, or schedule without overlaps, is what its records add up to."""
     counted = {
-        item["type"]: (item.get("running", 0), item["unfinished"])
-        for kind in (KIND, KIND_OF_SCHEDULES)
+        item["type"]: (item.get("running", 0), item.get("unfinished", 0))
+        for kind in (KIND, KIND_OF_SCHEDULES, KIND_OF_KEYS)
         for item in world.items("directory", kind)
     }
     for name, numbers in counted.items():
-        shares = [job.concurrency_share for job in world.jobs() if job.counted_as == name]
+        jobs = [job for job in world.jobs() if name in job.shares]
+        shares = [job.shares[name] for job in jobs]
         truth = sum(share.running for share in shares), sum(share.unfinished for share in shares)
         assert numbers == truth, f"the occupancy of {name} is {numbers}, and its jobs say {truth}"
+        holders = {job.id for job in jobs if job.shares[name].running}
+        assert world.yard.concurrency.census(name).holders == holders, name
     shelved = [item for item in world.items("directory") if item["kind"].startswith(WAIT_LIST)]
     assert shelved == [], "left on a shelf"
 

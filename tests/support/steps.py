@@ -31,6 +31,7 @@ NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "leases_recovered": 0,
     "graphs_looked_after": 0,
     "slots_filled": 0,
+    "waiting_released": 0,
     "resumed_sent": 0,
     "expired_removed": 0,
     "canaries_missing": 0,
@@ -39,6 +40,7 @@ NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
 HOURLY = {
     "stale_resent": 0,
     "lost_recovered": 0,
+    "slots_audited": 0,
     "statistics_condensed": 0,
     "unaccounted_found": 0,
 }  # and beside it the first, and then one an hour

@@ -22,12 +22,12 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.listed import jobs_of, name_of
-from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.children import look_after
 from chalicelib.engine.publish.lanes import lane_named
 from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.concurrency import fill_freed_slot
+from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.worker.remove import remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.store.directory import Outbox
@@ -112,7 +112,7 @@ def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
     if job.wake_at_ms is None:
         return 0  # the index was behind
     if job.state is State.WAITING:
-        after_end(yard, yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms))
+        follow_through(yard, job, yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms))
     elif job.state.terminal and job.run_goes_on:
         _free_slot(yard, job, now_ms)
     elif job.state.terminal and job.to_be_deleted:

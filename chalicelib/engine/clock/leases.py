@@ -16,10 +16,9 @@ from chalicelib.core.decisions import (
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.listed import chunks_of, jobs_of, name_of
-from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.send import mark_sent, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
-from chalicelib.engine.worker.concurrency import fill_freed_slot
+from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.yard import Yard
 from chalicelib.store.job_queries import JobQuery
 
@@ -89,6 +88,4 @@ def _release(yard: Yard, job: Job, now_ms: int) -> Job:
             released = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
         case TakeOver():
             released = yard.jobs.recover(job, now_ms + UNSENT_GRACE_MS, now_ms)
-    fill_freed_slot(yard, job, released)
-    after_end(yard, released)
-    return released
+    return follow_through(yard, job, released)

@@ -9,6 +9,7 @@ from functools import partial
 from chalicelib.engine.clock.audit import audit
 from chalicelib.engine.clock.canaries import fly_canaries
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
+from chalicelib.engine.clock.flow import audit_types, release_waiting
 from chalicelib.engine.clock.graphs import look_after_graphs
 from chalicelib.engine.clock.leases import recover_expired
 from chalicelib.engine.clock.retention import remove_expired
@@ -43,11 +44,13 @@ STEPS = (
     Step("leases_recovered", recover_expired),
     Step("graphs_looked_after", look_after_graphs),
     Step("slots_filled", fill_slots),
+    Step("waiting_released", release_waiting),
     Step("resumed_sent", finish_resuming),
     Step("expired_removed", remove_expired),
     Step("canaries_missing", fly_canaries),
     Step("stale_resent", resend_stale, HOUR_MS),
     Step("lost_recovered", partial(recover_expired, types_most=None), HOUR_MS),  # should the counters be wrong
+    Step("slots_audited", audit_types, HOUR_MS),
     Step("statistics_condensed", lambda yard, enough_time, _: condense(yard, enough_time), HOUR_MS),
     Step("unaccounted_found", audit, HOUR_MS),
 )

@@ -19,9 +19,9 @@ from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
 from chalicelib.engine.commands.lifecycle import find
-from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.send import send_marked
+from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.worker.settle import after_success, recording
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import Completed, JobRefused, StoredOutput
@@ -126,8 +126,7 @@ def _complete(yard: Yard, job_id: int, completion: Completion, kind: Kind, from_
         try:
             if not completion.success:
                 failed = yard.jobs.complete(job, by, _error(completion.error), stored, yard.now_ms())
-                after_end(yard, failed)
-                return failed
+                return follow_through(yard, job, failed)
             if kind is Kind.TASK and job.type in yard.handlers.completions:
                 return _finish_later(yard, job, by, stored)
             return _succeed(yard, job, by, stored, jsonable(completion.output, "output"))
@@ -140,8 +139,7 @@ def _succeed(yard: Yard, job: Job, by: Completed, stored: StoredOutput, output: 
     following = follower(yard, job, output)
     settled = yard.jobs.complete(job, by, None, stored, yard.now_ms(), *recording(yard, following))
     after_success(yard, settled, following)
-    after_end(yard, settled)
-    return settled
+    return follow_through(yard, job, settled)
 
 
 def _finish_later(yard: Yard, job: Job, by: Completed, stored: StoredOutput) -> Job:

@@ -16,6 +16,7 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.graphs.advance import go_on
 from chalicelib.engine.graphs.plans import all_standings, records
 from chalicelib.engine.sweeping import always
+from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.yard import Yard
 from chalicelib.store.graphs import Graph, GraphRefused
 from chalicelib.store.ledger import OBJECT_PLACE, JobRefused
@@ -144,7 +145,7 @@ def _to_each(
 def _cancel(yard: Yard, job: Job) -> None:
     """Cancel the task of a node; what its graph makes of it is seen once, when all are."""
     try:
-        yard.jobs.cancel(job, yard.now_ms())
+        fill_freed_slot(yard, job, yard.jobs.cancel(job, yard.now_ms()))
     except JobRefused:  # it moved in between: by itself, or somebody has deleted it
         with suppress(NotFound):
             lifecycle.cancel(yard, job.id, Kind.TASK)

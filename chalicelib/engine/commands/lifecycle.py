@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeGuard
 
@@ -11,11 +12,13 @@ from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailabl
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish.flow import reclaiming
 from chalicelib.engine.publish.prepare import Prepared, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
+from chalicelib.engine.publish.wait_list import in_line, lined_up, start
 from chalicelib.engine.sweeping import sweep
+from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.worker.remove import is_needed, purge, remove_seen
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -47,8 +50,7 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
             canceled = yard.jobs.cancel(job, yard.now_ms())
         except JobRefused:
             continue  # it moved in between: look again
-        after_end(yard, canceled)
-        return canceled
+        return follow_through(yard, job, canceled)
     raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")
 
 
@@ -173,7 +175,11 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
         now_ms = yard.now_ms()
         blocked = job.blocked and not _parent_succeeded(yard, job)
         try:
-            restarted = yard.jobs.restart(job, _restart_wake_ms(job, blocked, now_ms), now_ms, blocked=blocked)
+            wake_at_ms = _restart_wake_ms(job, blocked, now_ms)
+            alike = reclaiming(yard, job)
+            restarted = yard.jobs.restart(job, wake_at_ms, now_ms, *alike, blocked=blocked)
+        except TransactionRefused:
+            continue  # somebody else was asked for a job like it in between: look again
         except JobRefused as refused:
             if not _is_restarted(refused.ledger, job):
                 continue  # it moved in between: look again
@@ -197,14 +203,13 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
     dead = yard.jobs.find(job_id)
     if dead is None or dead.state is not State.FAILED or (kind is not None and dead.kind is not kind):
         raise NotFound(f"there is no dead letter {job_id}", field="id", got=str(job_id))
-    successor = _successor(yard, dead)
-    now_ms = yard.now_ms()
+    successor = _in_its_place(yard, dead, _successor(yard, dead))
+    recording = yard.jobs.recording(successor.job, successor.body)
+    recording += in_line(yard, successor)
     try:
-        yard.jobs.together(
-            [*yard.jobs.recording(successor.job, successor.body), yard.jobs.replaying(dead, successor.job.id, now_ms)]
-        )
+        yard.jobs.together([*recording, *yard.jobs.replaying(dead, successor.job.id, yard.now_ms())])
     except TransactionRefused as refused:
-        met = refused.old[-1] or {}
+        met = refused.old[len(recording)] or {}
         if met.get("replayed_as") is None:  # somebody runs it again, or has deleted it
             raise NotFound(f"there is no dead letter {job_id} any more", field="id", got=str(job_id)) from refused
         if met["replayed_as"] != successor.job.id:  # otherwise our own write, whose answer was lost
@@ -212,7 +217,7 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
     except JobRefused as refused:
         if not (isinstance(refused.ledger, Job) and refused.ledger.uid == successor.job.uid):
             raise
-    send_marked(yard, successor.travelling)
+    start(yard, successor)
     return successor.job
 
 
@@ -234,6 +239,11 @@ def _named(job_id: int) -> str:
     return f"job {job_id}"
 
 
+def _in_its_place(yard: Yard, dead: Job, successor: Prepared) -> Prepared:
+    """The successor of a dead letter for which others wait takes its turn; any other waits for that, in order."""
+    return replace(successor, job=replace(successor.job, turn=True)) if dead.turn else lined_up(yard, successor)
+
+
 def _successor(yard: Yard, dead: Job) -> Prepared:
     body: dict[str, Any] = yard.payloads.body(dead)
     detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
@@ -253,6 +263,7 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
         tenant=dead.tenant,
         remove_on_complete=dead.remove_on_complete,
         application=dead.application,
+        flow_key=dead.flow_key,
         first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
         **body,
     )
@@ -280,3 +291,18 @@ def _restart_wake_ms(job: Job, blocked: bool, now_ms: int) -> int | None:
     if blocked:
         return wake_for_wait(job.created_at_ms, now_ms)
     return wake_for_send(now_ms, now_ms) if replace(job, blocked=False).travels else None
+
+
+def pass_over(yard: Yard, job_id: int, kind: Kind) -> Job:
+    """Let those run that wait behind a job which failed, where they run in order; it stays failed.
+
+    Raises ``NotFound``, and ``Conflict`` for a job behind which nobody waits.
+    """
+    for _ in range(RACE_TRIES):
+        job = find(yard, job_id, kind)
+        if not job.is_blocking:
+            expected = 'a failed job of a type that is declared with order="block"'
+            raise Conflict("nobody waits for this job", field="id", expected=expected, got=job.state.value)
+        with suppress(JobRefused):  # it moved in between: look again
+            return follow_through(yard, job, yard.jobs.pass_over(job))
+    raise Conflict("the job keeps changing", field="id", got=str(job_id), remedy="try again")

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.flow import NO_FLOW, Debounce, Flow, Key, PerKey, Rate, Unique, checked_flow
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
@@ -60,6 +61,7 @@ class Handler:
     script: str = DEFAULT_SCRIPT  # which of the handlers of a task type
     limit: Limit | None = None  # of a task type, across all workers of a deployment
     light: bool = False  # runs without a claim: see engine/worker/light.py
+    flow: Flow = NO_FLOW  # how its jobs may follow one another
 
     @property
     def label(self) -> str:
@@ -121,6 +123,12 @@ def task(
     concurrency: int | None = None,
     size: int | None = None,
     light: bool = False,
+    key: Key | None = None,
+    per_key: PerKey | None = None,
+    rate: Rate | None = None,
+    order: str | None = None,
+    unique: Unique | None = None,
+    debounce: Debounce | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the handler of a task type.
 
@@ -135,6 +143,11 @@ def task(
     ``concurrency`` (1 to 1,000) is how many tasks of the type run at the same time in the whole deployment, ``size``
     (1 to 1,000,000) how many may be unfinished; ``None`` is no limit.
 
+    ``key`` is what tasks have in common, a path (``"input.customerId"``) or a function of the input; ``per_key`` bounds
+    those of each key, ``rate`` all tasks of the type. With an ``order`` those of a key, or without one all, run one at
+    a time as they were accepted. ``unique`` answers a request with the task like it that is there, ``debounce`` lets
+    the newest of several run. docs/flow-control.md tells of each.
+
     With ``light`` the type's tasks cost a third of the requests: they run without being claimed first, and successes
     are recorded ten at a time. A duplicate delivery may then run beside the first, and nobody sees the task running;
     everything else holds (docs/handlers.md). It is for handlers that take milliseconds and may run twice, and
@@ -143,7 +156,8 @@ def task(
     if not isinstance(script, str) or SCRIPT_NAME.fullmatch(script) is None:
         expected = "1 to 64 letters, digits, _ and -"
         raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
-    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light)
+    flow = checked_flow(key, per_key, rate, order, unique, debounce)
+    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light, flow)
     limit = _limit(concurrency, size)
     if light and limit is not None:
         expected = "light=True without concurrency and size"
@@ -159,14 +173,22 @@ def subscribe(
     max_attempts: int | None = None,
     backoff: Backoff | str | None = None,
     light: bool = False,
+    key: Key | None = None,
+    per_key: PerKey | None = None,
+    rate: Rate | None = None,
+    order: str | None = None,
+    unique: Unique | None = None,
+    debounce: Debounce | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a subscriber of a topic; the parameters are those of ``task``.
 
     A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
-    that have not. A message is light (see ``task``) if all its subscribers are.
+    that have not. A message is light (see ``task``) if all its subscribers are. How messages may follow one another the
+    first subscriber says that says something of it.
     """
     _line("subscribe", "topic", topic)
-    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff, light)))
+    flow = checked_flow(key, per_key, rate, order, unique, debounce)
+    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff, light, flow)))
 
 
 def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as above
@@ -222,6 +244,7 @@ def _options(
     max_attempts: int | None,
     backoff: Backoff | str | None,
     light: bool,
+    flow: Flow,
 ) -> dict[str, Any]:
     if not _are_bands(lanes):
         expected = f"one to five of {', '.join(map(str, Band))}"
@@ -230,12 +253,18 @@ def _options(
     if timeout_s is not None and not _is_timeout(timeout_s):
         expected = f"{TIMEOUT_MIN_S} to {TIMEOUT_MAX_S} seconds"
         raise InvalidInput("this is no time-out", field="timeout_s", expected=expected, got=timeout_s)
+    if light and flow:
+        expected = "light=True without key, rate, order, unique and debounce"
+        raise InvalidInput(
+            "jobs whose flow is controlled cannot be light", field="light", expected=expected, got="both"
+        )
     return {
         "queue": queue,
         "bands": tuple(soonest_first(lanes)),
         "timeout_ms": None if timeout_s is None else round(timeout_s * 1_000),
         "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
         "light": _flag("light", light),
+        "flow": flow,
         "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
     }
 

@@ -40,7 +40,7 @@ from chalicelib.core.ids import ID_LIMIT, parse_job_id
 from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.lanes import Band
-from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX
+from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Order
 from chalicelib.core.retry import DELAY_MAX_MS, Fixed
 from chalicelib.engine.handlers.declare import SOURCE, Mark, marking, on, task
 
@@ -300,6 +300,7 @@ def _handler(pool: Pool) -> Any:
         backoff=Fixed(pool.attempt_after_ms),
         concurrency=pool.worker_nums,
         size=pool.size,
+        order=Order.STEP_ASIDE if pool.worker_nums == 1 else None,
     )
     return marking(Mark("pool", pool.name, {"pool": pool}))(declare(_named(run, pool, "process")))
 

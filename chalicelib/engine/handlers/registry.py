@@ -212,12 +212,13 @@ class _Gathering:
         known = {key: found.function for key, found in self.scripts.items()}
         _refuse_twins("two handlers declare one task type", handler.name, known, key, handler.function)
         for (name, _), other in self.scripts.items():
-            if name == handler.name and (other.queue, other.limit) != (handler.queue, handler.limit):
+            ours, others = (handler.queue, handler.limit, handler.flow), (other.queue, other.limit, other.flow)
+            if name == handler.name and ours != others:
                 raise InvalidInput(
-                    "the scripts of one task type declare different pools or limits",
+                    "the scripts of one task type declare different pools, limits or flows",
                     field=handler.name,
-                    expected=f"{other.queue}, {other.limit}",
-                    got=f"{handler.queue}, {handler.limit}",
+                    expected=", ".join(map(str, others)),
+                    got=", ".join(map(str, ours)),
                 )
         self._declare_queue(handler)
         self.scripts[key] = handler

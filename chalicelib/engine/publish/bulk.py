@@ -16,6 +16,7 @@ from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.errors import TaskyardError, Unavailable
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.policy import flow_of
 from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare
 from chalicelib.engine.publish.publish import answering, first_of_its_key, idempotency_key_of, publish
 from chalicelib.engine.publish.send import AWS_FAILURES, send_all
@@ -88,6 +89,8 @@ def _needs_own_transaction(yard: Yard, new_job: NewJob) -> bool:
     return (
         new_job.parent_id is not None
         or is_limited(yard, new_job)
+        or flow_of(yard, new_job).order is not None
+        or flow_of(yard, new_job).collapses
         or new_job.runner == MANUAL
         or beyond_sqs(due_at_ms(new_job, yard.now_ms()), yard.now_ms())
     )

@@ -22,6 +22,7 @@ from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob, follower_of
 from chalicelib.engine.policy import attempts_of, handlers_of, stored_backoff_of
+from chalicelib.engine.publish.flow import content_of, flow_fields
 from chalicelib.engine.yard import Yard
 
 LATEST_START_MS = 366 * 86_400_000 * 10
@@ -29,10 +30,14 @@ LATEST_START_MS = 366 * 86_400_000 * 10
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A new job, and its body's text where that goes beside the record."""
+    """A new job, and its body's text where that goes beside the record.
+
+    ``waits_in_line``: it runs in order, and is sent when its turn comes.
+    """
 
     job: Job
     body: str | None
+    waits_in_line: bool = False
 
     @property
     def travelling(self) -> Job:
@@ -57,7 +62,8 @@ def prepare(yard: Yard, new_job: NewJob) -> Prepared:
 def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
     """The record of what the service itself starts; whether anything can run it is seen when it runs."""
     runs = new_job.kind is Kind.TASK and new_job.runner != MANUAL and not delivers(new_job)
-    return _prepared(yard, new_job, yard.handlers.handler(new_job.type, new_job.script) if runs else None)
+    prepared = _prepared(yard, new_job, yard.handlers.handler(new_job.type, new_job.script) if runs else None)
+    return replace(prepared, job=replace(prepared.job, unique_as=None))
 
 
 def check(yard: Yard, new_job: NewJob) -> Handler | None:
@@ -135,7 +141,7 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     """The record of a new job, its body put where it belongs if that is the bucket."""
     job_id, uid = new_job.id or yard.ids.new(), yard.token()
     now_ms = yard.now_ms()  # behind the first call of a process, whose answer has set a clock that is wrong
-    content = {"input": new_job.input, "options": new_job.options, "context": new_job.context, "next": new_job.next}
+    content = {**content_of(new_job), "next": new_job.next}
     members = [f'"{name}":{to_json(value, name)}' for name, value in content.items() if value is not None]
     text = f"{{{','.join(members)}}}"
     body = yard.payloads.place_body(job_id, uid, text)
@@ -182,6 +188,7 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         node=new_job.node,
         edges=new_job.edges,
         tenant=new_job.tenant,
+        **flow_fields(yard, new_job),
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)

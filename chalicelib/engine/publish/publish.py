@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_wait
@@ -20,15 +22,19 @@ from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import limit_of
+from chalicelib.engine.publish.flow import Kept, marked
 from chalicelib.engine.publish.prepare import Prepared, prepare
-from chalicelib.engine.publish.send import AWS_FAILURES, send, send_marked
+from chalicelib.engine.publish.send import AWS_FAILURES, send
+from chalicelib.engine.publish.wait_list import in_line, lined_up, start
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
+from chalicelib.store.concurrency import Action
 from chalicelib.store.directory import IdempotencyKey
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
 NEW_ID_TRIES = 3
+LEDGER_TRIES = 12
 NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
 ADDED = frozenset({"tenant"})  # to requests since keys were first kept: without one, a request is what it was then
 
@@ -79,7 +85,8 @@ def answering() -> Iterator[None]:
 
 def _start(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
     has_key = new_job.idempotency_key is not None or new_job.alias is not None
-    if has_key or new_job.parent_id is not None or prepared.job.limited:
+    job = prepared.job
+    if has_key or new_job.parent_id is not None or job.limited or job.order or job.unique_as:
         return _ledger_first(yard, new_job, prepared)
     if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
         return _record(yard, prepared.unsent(yard.now_ms()))
@@ -114,44 +121,73 @@ def _own(job: Job, refused: JobRefused) -> Job:
     raise _IdTaken(job.id) from refused
 
 
-def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared, heir_of: int | None = None) -> Job:
+def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
     """Record, together with what else must hold; then send; then clear the mark.
 
-    That is the idempotency key, the alias (which a removed job, ``heir_of``, may still have), the room in a limited
-    type, and the parent's edge.
+    That is the room in a limited type, the idempotency key, the alias (which a removed job may still have), the
+    parent's edge, the mark of jobs that are alike, and the place among those that run in order.
     """
-    key = idempotency_key_of(new_job)
-    prepared = _under_parent(yard, new_job, prepared)
-    job = prepared.job
-    actions = yard.jobs.recording(job, prepared.body, limit_of(yard, job))
-    count_position, key_position = len(actions) - 1, len(actions)
+    key, heir_of = idempotency_key_of(new_job), None
+    for _ in range(LEDGER_TRIES):
+        try:
+            job, alike = marked(yard, new_job, prepared.job)
+        except Kept as kept:
+            binding = {"job": kept.mark.job_id, "created_at_ms": kept.mark.first_at_ms}
+            return kept.job or _as_accepted(new_job, binding, prepared)
+        ready = lined_up(yard, _under_parent(yard, new_job, replace(prepared, job=job)))
+        parts = _parts(yard, new_job, ready, key, heir_of)
+        try:
+            yard.jobs.together([*chain(*parts.values()), *alike])
+        except JobRefused as refused:
+            _own(ready.job, refused)
+        except TransactionRefused as refused:
+            part, old = _refused_part(parts, refused)
+            match part:
+                case "room":
+                    raise _full(yard, ready.job) from refused
+                case "key" if key is not None:
+                    binding = old or {}
+                    return first_of_its_key(new_job, key, binding, ready, partial(yard.jobs.find, binding["job"]))
+                case "alias":
+                    heir_of = _heir_of(yard, new_job, (old or {})["job"], heir_of)
+            continue  # or the parent ended, or somebody else was asked for a job like this
+        start(yard, ready)
+        return ready.job
+    raise Unavailable(f"much changes around this job of {new_job.type}", remedy="try again")
+
+
+def _parts(
+    yard: Yard, new_job: NewJob, ready: Prepared, key: IdempotencyKey | None, heir_of: int | None
+) -> dict[str, list[Action]]:
+    """The actions of a transaction that records a new job, by what a refusal of them tells."""
+    job = ready.job
+    record = yard.jobs.recording(job, ready.body, limit_of(yard, job))
+    parts: dict[str, list[Action]] = {"record": record[:-1] if job.limited else record}
     if key is not None:
-        actions.append(yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s))
-    alias_position = len(actions)
+        parts["key"] = [yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s)]
+    parts["room"] = record[-1:] if job.limited else []
     if new_job.alias is not None:
-        actions.append(yard.directory.aliasing(job.alias_scope, new_job.alias, job.id, heir_of))
+        parts["alias"] = [yard.directory.aliasing(job.alias_scope, new_job.alias, job.id, heir_of)]
     if job.blocked and job.parent_id is not None:
-        actions += yard.jobs.adopting(job.parent_id, job.id)
-    try:
-        yard.jobs.together(actions)
-    except JobRefused as refused:
-        _own(job, refused)
-    except TransactionRefused as refused:
-        if key is not None and refused.refused[key_position]:
-            binding = refused.old[key_position] or {}
-            return first_of_its_key(new_job, key, binding, prepared, lambda: yard.jobs.find(binding["job"]))
-        if job.limited and refused.refused[count_position]:
-            raise _full(yard, job) from refused
-        if new_job.alias is not None and refused.refused[alias_position]:
-            holder: int = (refused.old[alias_position] or {})["job"]
-            if holder == heir_of or yard.jobs.find(holder) is not None:
-                raise _alias_taken(new_job, holder) from refused
-            return _ledger_first(yard, new_job, prepared, heir_of=holder)
-        return _ledger_first(
-            yard, new_job, replace(prepared, job=replace(job, blocked=False)), heir_of
-        )  # the parent ended
-    send_marked(yard, prepared.travelling)
-    return job
+        parts["parent"] = [*yard.jobs.adopting(job.parent_id, job.id)]
+    parts["line"] = in_line(yard, ready)
+    return parts
+
+
+def _refused_part(
+    parts: Mapping[str, Sequence[Action]], refused: TransactionRefused
+) -> tuple[str | None, dict[str, Any] | None]:
+    """The first part that a transaction was refused for, and the item that it met."""
+    names = [name for name, actions in parts.items() for _ in actions]
+    outcomes = zip(names, refused.refused, refused.old, strict=False)  # what follows the parts has no name
+    return next(((name, old) for name, was_refused, old in outcomes if was_refused), (None, None))
+
+
+def _heir_of(yard: Yard, new_job: NewJob, holder: int, heir_of: int | None) -> int:
+    """The removed job whose alias the new one takes over; raises ``Conflict`` where it is another job's."""
+    if holder == heir_of or yard.jobs.find(holder) is not None:
+        raise _alias_taken(new_job, holder)
+    return holder
 
 
 def _full(yard: Yard, job: Job) -> Full:

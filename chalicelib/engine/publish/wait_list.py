@@ -12,28 +12,29 @@ from dataclasses import replace
 
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.job import Job, Tombstone
+from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.concurrency import Action
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
-from chalicelib.store.wait_lists import Entry
+from chalicelib.store.wait_lists import ORDER, Entry, list_name, of_order
 
 AT_ONCE = 25  # how many entries of a wait list are read at a time
 
 
-def defer(yard: Yard, job: Job, wait_list: str, reason: Action) -> bool:
-    """Put a pending job on a wait list, unless ``reason`` is refused; returns whether its message has served.
+def defer(yard: Yard, job: Job, wait_list: str, *reason: Action) -> bool:
+    """Put a pending job on a wait list, unless a ``reason`` is refused; returns whether its message has served.
 
     It has, too, where the job has moved on, or was put there before under an answer that was lost. The clock looks
-    through the lists of types and pauses; after a job that waits for a run of its schedule, of which there may be many,
-    it looks by the job itself.
+    through the lists of types and pauses, and those that are noted; after a job that waits for a run of its schedule,
+    of which there may be many, it looks by the job itself.
     """
     put = replace(job, delivery=job.delivery + 1)
     wake_at_ms = None if job.overlap is None else wake_for_wait(job.due_at_ms, yard.now_ms())
     try:
-        yard.jobs.defer(job, wake_at_ms, yard.wait_lists.putting(wait_list, put), reason)
+        yard.jobs.defer(job, wake_at_ms, yard.wait_lists.putting(wait_list, put), *reason)
     except JobRefused as refused:
         return _is_void(refused.ledger, job)
     except TransactionRefused:
@@ -44,8 +45,10 @@ def defer(yard: Yard, job: Job, wait_list: str, reason: Action) -> bool:
 def send_next(yard: Yard, wait_list: str, most: int | None, enough_time: Callable[[], bool] = lambda: True) -> int:
     """Send up to ``most`` jobs of a wait list, the first first, while there is ``enough_time``; returns how many.
 
-    ``None``: all of them.
+    ``None``: all of them. Of those that run in order it is the next one, if it is nobody else's turn.
     """
+    if wait_list.startswith(ORDER):
+        return _give_next_turn(yard, wait_list)
     sent = 0
     while (most is None or sent < most) and enough_time():
         entries = yard.wait_lists.first(wait_list, AT_ONCE if most is None else min(most - sent, AT_ONCE))
@@ -88,6 +91,56 @@ def _send(yard: Yard, entry: Entry) -> bool:
         return False
     send_marked(yard, job)
     return True
+
+
+def _give_next_turn(yard: Yard, line: str) -> bool:
+    """Let the first of a line begin, unless it is another's turn; returns whether it was sent. Void ones are gone."""
+    count = list_name(line)
+    while entries := yard.wait_lists.first(line, 1):
+        (entry,) = entries
+        wake_at_ms, taking = wake_for_send(0, yard.now_ms()), yard.wait_lists.taking(entry)
+        try:
+            job = yard.jobs.give_turn(entry.job_id, count, entry.delivery, wake_at_ms, taking)
+        except JobRefused:
+            yard.wait_lists.discard(entry)
+        except TransactionRefused as refused:
+            if refused.refused[-1]:
+                return False
+        else:
+            send_marked(yard, job)
+            return True
+    return False
+
+
+def lined_up(yard: Yard, prepared: Prepared) -> Prepared:
+    """A new job that runs in order, waiting for its turn from the beginning; any other as it is."""
+    job = prepared.job
+    if job.order is None or job.turn or not job.travels or job.due_at_ms > yard.now_ms():
+        return prepared
+    yard.wait_lists.note(of_order(job.key_counted_as), yard.now_ms())
+    return replace(prepared, job=replace(job, wake_at_ms=None), waits_in_line=True)
+
+
+def in_line(yard: Yard, prepared: Prepared) -> list[Action]:
+    """The actions that put a new job where it waits for its turn, if it does."""
+    job = prepared.job
+    return [yard.wait_lists.putting(of_order(job.key_counted_as), job)] if prepared.waits_in_line else []
+
+
+def start(yard: Yard, prepared: Prepared) -> None:
+    """Send a job that was recorded unsent, or whichever is next where it waits in line."""
+    if prepared.waits_in_line:
+        send_next_safely(yard, of_order(prepared.job.key_counted_as), 1)
+    else:
+        send_marked(yard, prepared.travelling)
+
+
+def wait_in_line(yard: Yard, job: Job) -> None:
+    """A pending job that runs in order waits for its turn, at the place that it was given when it was accepted."""
+    line = of_order(job.key_counted_as)
+    yard.wait_lists.note(line, yard.now_ms())
+    defer(yard, job, line)
+    send_next_safely(yard, line, 1)
 
 
 def _is_void(ledger: Job | Tombstone | None, job: Job) -> bool:

@@ -13,6 +13,7 @@ from chalicelib.core.decisions import (
     Abandoned,
     Ack,
     Claim,
+    InLine,
     Nack,
     Own,
     Record,
@@ -20,16 +21,18 @@ from chalicelib.core.decisions import (
     on_delivery,
 )
 from chalicelib.core.job import Job, from_envelope
-from chalicelib.engine.graphs.advance import after_end, after_end_again
-from chalicelib.engine.policy import limit_of
-from chalicelib.engine.worker.concurrency import admitted, fill_freed_slot, turn_away
+from chalicelib.engine.graphs.advance import after_end_again
+from chalicelib.engine.publish.wait_list import wait_in_line
+from chalicelib.engine.worker.concurrency import admitted, free_of_old_run, turn_away
+from chalicelib.engine.worker.follow_through import follow_through
+from chalicelib.engine.worker.gates import gates_of, passed, takes_of
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.payloads import ITEM_PLACE
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.transitions.running import Lease
 
-CLAIM_TRIES = 4
+CLAIM_TRIES = 6
 CONTENDED = Nack(1_000, "contended")
 
 
@@ -47,14 +50,17 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     seen: Job | None = None
     for _ in range(CLAIM_TRIES):
         now_ms = yard.now_ms()
+        gates = gates_of(yard, envelope, inherits=seen is not None and seen.run_goes_on)
         try:
-            limit = limit_of(yard, envelope) if envelope.limited else None
-            return with_body(yard.jobs.claim(envelope, lease, now_ms, seen, limit), envelope)
+            claimed = yard.jobs.claim(envelope, lease, now_ms, seen, takes_of(yard, envelope, gates, now_ms))
+            passed(yard, gates, now_ms)
+            return with_body(claimed, envelope)
         except JobRefused as refused:
             ledger = refused.ledger
-        except TransactionRefused:  # of a limited type alone
-            if turn_away(yard, envelope):
-                return Ack("no slot is free")
+        except TransactionRefused as refused:
+            disposition = turn_away(yard, envelope, gates, refused)
+            if disposition is not None:
+                return disposition
             continue
         verdict = on_delivery(ledger, envelope, now_ms, lease.token)
         try:
@@ -63,17 +69,20 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                     return with_body(job, envelope)
                 case Record():
                     record, body = _split(envelope)
-                    if envelope.limited:  # it is counted first, then claimed like any other
+                    if envelope.limited or gates:  # it is counted first, then claimed like any other
                         yard.jobs.record(record, body)
                         continue
                     return with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
-                    return with_body(yard.jobs.take_over(job, lease, now_ms), envelope)
+                    gates = gates_of(yard, job, inherits=True)
+                    return with_body(yard.jobs.take_over(job, lease, now_ms, takes_of(yard, job, gates, now_ms)), job)
                 case Abandoned(job, error):
                     dead = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
-                    fill_freed_slot(yard, job, dead)
-                    after_end(yard, dead)
+                    follow_through(yard, job, dead)
                     return Ack("attempts used up")
+                case InLine(job):
+                    wait_in_line(yard, free_of_old_run(yard, job))
+                    return Ack("waits for its turn")
                 case Claim(crowded):
                     seen = crowded
                 case Ack() | Nack():
@@ -82,6 +91,10 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                     return verdict
         except JobRefused:
             continue  # somebody moved it in between: look again
+        except TransactionRefused as refused:
+            disposition = turn_away(yard, envelope, gates, refused)
+            if disposition is not None:
+                return disposition
     return CONTENDED
 
 

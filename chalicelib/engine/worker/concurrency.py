@@ -9,23 +9,25 @@ The slot of a schedule is handed over before its time. It takes room in a type w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from chalicelib.core.decisions import Ack, Nack
 from chalicelib.core.job import MANUAL, Job, Tombstone
-from chalicelib.core.limits import Limit
+from chalicelib.core.limits import ONE_AT_A_TIME, Limit
 from chalicelib.core.schedules import Overlap
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.policy import limit_of, limit_of_count
+from chalicelib.engine.policy import limit_of_count
 from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
+from chalicelib.engine.worker.gates import Gate, turned_away
 from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Count
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
-from chalicelib.store.wait_lists import of_type
+from chalicelib.store.wait_lists import of_key, of_order, of_type
 
 FREE_TRIES = 4
 POOL_WAS_FULL = "skipped: its pool was full when its time came"
@@ -59,16 +61,15 @@ def _joins_when_due(yard: Yard, job: Job) -> Limit | None:
     return yard.handlers.limit_of(job.type)
 
 
-def turn_away(yard: Yard, job: Job) -> bool:
-    """Defer a job for which no slot is free, or skip it if it is not to wait; returns whether its message has served.
+def turn_away(yard: Yard, job: Job, gates: Sequence[Gate], refused: TransactionRefused) -> Ack | Nack | None:
+    """What becomes of the message of a job that was refused at a gate: it waits, or is skipped if it is not to wait.
 
-    Otherwise a slot was freed in between: claim again.
+    ``None``: a slot was freed in between, claim again.
     """
-    limit = limit_of(yard, job)
-    if limit is None or limit.concurrency is None:  # no limit any more
-        return False
-    full = Count(job.counted_as, running=limit.concurrency)
-    return _skip(yard, job, full) if job.overlap == Overlap.SKIP else defer(yard, job, of_type(job.counted_as), full)
+    full = Count(job.counted_as, running=ONE_AT_A_TIME.concurrency)
+    if job.overlap == Overlap.SKIP and refused.refused[1] and _skip(yard, job, full):
+        return Ack(STILL_RUNNING)
+    return turned_away(yard, job, gates, refused.refused[1:], refused.old[1:])
 
 
 def _skip(yard: Yard, job: Job, full: Count) -> bool:
@@ -83,9 +84,17 @@ def _skip(yard: Yard, job: Job, full: Count) -> bool:
 
 
 def fill_freed_slot(yard: Yard, before: Job, after: Job) -> None:
-    """Send the next job that waits for it, if the change from ``before`` to ``after`` has freed a slot."""
+    """Send the next job that waits for it, if the change from ``before`` to ``after`` has freed a slot, or a turn."""
     if before.slot and not after.slot:
         send_next_safely(yard, of_type(before.counted_as), 1)
+    if (before.key_slot or before.turn) and not (after.key_slot or after.turn):
+        list_of = of_key if before.order is None else of_order
+        send_next_safely(yard, list_of(before.key_counted_as), 1)
+
+
+def free_of_old_run(yard: Yard, job: Job) -> Job:
+    """A pending job without the slots that a run of it holds still whose worker is gone. Raises ``JobRefused``."""
+    return yard.jobs.free_slot(job) if job.run_goes_on else job
 
 
 def leave(yard: Yard, job: Job, ledger: Job | Tombstone | None) -> None:
@@ -95,14 +104,14 @@ def leave(yard: Yard, job: Job, ledger: Job | Tombstone | None) -> None:
     """
     if isinstance(ledger, Tombstone):
         yard.jobs.delete_parts(job.id)
-    elif job.limited:
+    elif job.has_slot:
         _free_slot(yard, job)
 
 
 def _free_slot(yard: Yard, job: Job) -> None:
     for _ in range(FREE_TRIES):
         ledger = yard.jobs.find(job.id)
-        if ledger is None or ledger.uid != job.uid or ledger.lease != job.lease or not ledger.slot:
+        if ledger is None or ledger.uid != job.uid or ledger.lease != job.lease or not ledger.has_slot:
             return
         if ledger.state is State.RUNNING:
             return  # it is run still, under this very lease
@@ -116,7 +125,7 @@ def _free_slot(yard: Yard, job: Job) -> None:
 
 
 def fill_slots(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """What the clock does: nothing stays on a wait list while slots are free. Returns how many jobs it sent."""
+    """What the clock does: nothing stays on the list of a type while slots are free. Returns how many jobs it sent."""
 
     def fill(type_: str) -> int:
         free = yard.concurrency.of(type_).free(limit_of_count(yard, type_))

@@ -24,6 +24,7 @@ from chalicelib.engine.worker.canary import is_canary
 from chalicelib.engine.worker.claim import claim, ensure_recorded, opened, with_body
 from chalicelib.engine.worker.concurrency import admitted
 from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.gates import OVER_RATE
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
 from chalicelib.engine.worker.run import run
@@ -174,9 +175,9 @@ def _consume_one(
         case Ack(reason):
             logger.debug("message acknowledged without a run", extra={"reason": reason})
             return Ack(reason)
-        case Nack(_, reason) as later:
-            if reason == "not due":
-                ensure_recorded(yard, entry.envelope, wake_for_return(entry.envelope.due_at_ms, yard.now_ms()))
+        case Nack(delay_ms, reason) as later:
+            if reason in ("not due", OVER_RATE) and delay_ms is not None:
+                ensure_recorded(yard, entry.envelope, wake_for_return(yard.now_ms() + delay_ms, yard.now_ms()))
             return later
     logger.append_keys(attempt=job.attempts)
     outcome: Outcome

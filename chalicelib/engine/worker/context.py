@@ -318,7 +318,7 @@ class Context:
 
     def keep_slot(self, until_ms: int) -> None:
         """The job was ended by somebody else and this run goes on: keep its slot in a limited type meanwhile."""
-        if self.job.slot:
+        if self.job.has_slot:
             with suppress(JobRefused):  # freed, or another run's, by now
                 self.yard.jobs.keep_slot(self.job.id, self.job.lease or "", until_ms)
 

@@ -15,6 +15,7 @@ from chalicelib.core.decisions import wake_for_return
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.limits import count_of_key
 from chalicelib.core.naming import is_name
 from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
@@ -26,7 +27,7 @@ from chalicelib.store.wait_lists import of_pause
 FRESH_MS = 5_000  # how long a process may miss that something was paused or resumed
 HERE_MAX_MS = 900_000
 HANDED_BACK_S = 2  # how long a message is hidden that this process does not take now
-TYPE, QUEUE = "type#", "queue#"
+TYPE, QUEUE, KEY = "type#", "queue#", "key#"
 
 
 def type_target(type: str) -> str:  # noqa: A002  # every dialect's word for it
@@ -37,6 +38,11 @@ def type_target(type: str) -> str:  # noqa: A002  # every dialect's word for it
 def queue_target(queue: str) -> str:
     """What is paused when a queue is: a pool with all its task types, or a topic. Raises ``InvalidInput``."""
     return QUEUE + _name("queue", queue)
+
+
+def key_target(of_type: str, key: str) -> str:
+    """What is paused when a key is, of the task type or topic whose concurrency count is ``of_type``."""
+    return KEY + count_of_key(of_type, key)
 
 
 # -- the whole deployment -----------------------------------------------------------------------------
@@ -82,10 +88,10 @@ def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedO
     )
 
 
-def paused_by(yard: Yard, type: str, queue: str) -> str | None:  # noqa: A002
-    """The target whose pause defers the jobs of a type or topic in a queue, as this process knows it."""
-    in_force = yard.known_pauses.targets(yard.now_ms(), FRESH_MS, lambda: _in_force(yard))
-    return next((target for target in (TYPE + type, QUEUE + queue) if target in in_force), None)
+def paused_by(yard: Yard, type: str, queue: str, key_count: str = "") -> str | None:  # noqa: A002
+    """The target whose pause defers the jobs of a type or topic in a queue, and of a key, as this process knows it."""
+    in_force = yard.known_pauses.get(yard.now_ms(), FRESH_MS, lambda: _in_force(yard))
+    return next((target for target in (TYPE + type, QUEUE + queue, KEY + key_count) if target in in_force), None)
 
 
 def defer_if_paused(yard: Yard, envelope: Job) -> bool:
@@ -93,7 +99,8 @@ def defer_if_paused(yard: Yard, envelope: Job) -> bool:
 
     Otherwise it may begin.
     """
-    target = paused_by(yard, envelope.type, envelope.queue) or _missed_by(yard, envelope)
+    key_count = "" if envelope.flow_key is None else envelope.key_counted_as
+    target = paused_by(yard, envelope.type, envelope.queue, key_count) or _missed_by(yard, envelope)
     if target is None:
         return False
     wait_list, reason = of_pause(target), yard.pauses.in_force(target)

@@ -13,11 +13,11 @@ from chalicelib.core.decisions import NEVER_STARTED, REQUEUES_MAX, requeue_wait_
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.canary import sent_on
 from chalicelib.engine.worker.claim import ensure_recorded, opened
+from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
@@ -59,7 +59,7 @@ def _redrive_one(yard: Yard, message: Received) -> None:
 
 def _requeue(yard: Yard, job: Job, now_ms: int) -> None:
     if job.requeue_count >= REQUEUES_MAX:
-        after_end(yard, yard.jobs.dead_letter(job, Cause.NEVER_STARTED, NEVER_STARTED, now_ms))
+        follow_through(yard, job, yard.jobs.dead_letter(job, Cause.NEVER_STARTED, NEVER_STARTED, now_ms))
         return
     due_at_ms = now_ms + requeue_wait_ms(job.requeue_count + 1)
     send_marked(yard, yard.jobs.requeue(job, due_at_ms, wake_for_send(due_at_ms, now_ms), now_ms))

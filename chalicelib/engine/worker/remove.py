@@ -7,8 +7,10 @@ from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import State
 from chalicelib.engine.handlers.pool_files import ID_TARGET, id_of
 from chalicelib.engine.publish.children import release_children
+from chalicelib.engine.publish.wait_list import send_next_safely
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import OBJECT_PLACE, JobRefused
+from chalicelib.store.wait_lists import of_order
 
 
 def remove_seen(yard: Yard, job: Job) -> bool:
@@ -22,6 +24,10 @@ def remove_seen(yard: Yard, job: Job) -> bool:
         tombstone = yard.jobs.delete(job, expires_at_s, yard.token())
     except JobRefused:
         return False
+    if job.turn:
+        send_next_safely(yard, of_order(job.key_counted_as), 1)
+    if job.unique_as is not None:
+        yard.flow_marks.drop(job.unique_as, job.id, yard.now_ms())
     if job.target_type == ID_TARGET:
         yard.directory.drop_alias(job.alias_scope, id_of(job), job.id)
     if job.application is not None and job.target_type == TARGET:

@@ -22,13 +22,13 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
-from chalicelib.engine.graphs.advance import after_end
 from chalicelib.engine.policy import retry_wait_of, wait_limit_of
 from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.publish.follow_up import follower
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import send_marked
-from chalicelib.engine.worker.concurrency import fill_freed_slot, leave
+from chalicelib.engine.worker.concurrency import leave
+from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -42,9 +42,7 @@ def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:
     Raises ``JobRefused`` when the attempt is no longer this worker's: nothing is changed then.
     """
     settled, disposition = _record(yard, job, outcome, yard.now_ms())
-    fill_freed_slot(yard, job, settled)
-    after_end(yard, settled)
-    return settled, disposition
+    return follow_through(yard, job, settled), disposition
 
 
 def _record(yard: Yard, job: Job, outcome: Outcome, now_ms: int) -> tuple[Job, Disposition]:

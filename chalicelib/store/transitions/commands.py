@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job, JobError
-from chalicelib.core.states import State
+from chalicelib.core.states import LIVE, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.clauses import NOT_REPLAYED, as_is, as_seen, holds_lease, in_state, same_delivery, same_uid
+from chalicelib.store.clauses import (
+    NOT_REPLAYED,
+    as_is,
+    as_seen,
+    holding,
+    holds_lease,
+    in_state,
+    same_delivery,
+    same_uid,
+)
 from chalicelib.store.concurrency import Action
 from chalicelib.store.ledger import REPLAYED, Completed, Ledger, StoredOutput, state_key
 from chalicelib.store.table import Change, Clause
@@ -103,7 +111,7 @@ class Commands(Ledger):
         return self._end(
             seen,
             State.CANCELED,
-            (in_state(State.PENDING, State.RUNNING, State.WAITING),),
+            (in_state(*LIVE), as_is(seen)),
             {"completed_at_ms": now_ms, "finishing": None},
             TraceEvent(Event.CANCELED, now_ms),
             now_ms,
@@ -121,10 +129,11 @@ class Commands(Ledger):
         change, counted = self._ending(seen, State.CANCELED, *_skipped(seen, reason, now_ms))
         return [self.table.updating(state_key(seen.id), change), *counted]
 
-    def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *, blocked: bool) -> Job:
+    def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *beside: Action, blocked: bool) -> Job:
         """failed or canceled -> pending with as many attempts as at first, and a new delivery not yet sent.
 
-        The attempts go on being numbered, because a worker of an old one may still be busy.
+        All or nothing with the actions ``beside`` it. The attempts go on being numbered, because a worker of an old one
+        may still be busy.
         """
         return self._end(
             seen,
@@ -153,20 +162,25 @@ class Commands(Ledger):
             TraceEvent(Event.RETRIED, now_ms),
             now_ms,
             wake_at_ms=wake_at_ms,
+            beside=beside,
         )
 
-    def replaying(self, seen: Job, successor_id: int, now_ms: int) -> AttributeValues:
-        """The action that marks a dead letter as replayed by the job ``successor_id``; refused the second time."""
+    def replaying(self, seen: Job, successor_id: int, now_ms: int) -> list[Action]:
+        """The actions that mark a dead letter as replayed by the job ``successor_id``; the first is refused if it was.
+
+        It is no longer its turn.
+        """
         change = Change(
-            (in_state(State.FAILED), NOT_REPLAYED),
+            (in_state(State.FAILED), NOT_REPLAYED, *holding(seen)),
             sets={
                 "replayed_at_ms": now_ms,
                 "replayed_as": successor_id,
                 "updated_at_ms": now_ms,
                 **self._index_keys(seen, REPLAYED),
+                **({"turn": None} if seen.turn else {}),
             },
         )
-        return self.table.updating(state_key(seen.id), change)
+        return [self.table.updating(state_key(seen.id), change), *self._counted(seen, replace(seen, turn=False))]
 
 
 def _skipped(seen: Job, reason: str, now_ms: int) -> tuple[tuple[Clause, ...], dict[str, Any], TraceEvent, int]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib.core.job import Job, Tombstone
-from chalicelib.core.limits import Limit
+from chalicelib.core.limits import NOTHING, Limit
 from chalicelib.core.states import Kind, State
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.clauses import ABSENT, EXISTS, in_state, same_delivery, same_uid
+from chalicelib.store.clauses import ABSENT, EXISTS, holding, in_state, same_delivery, same_uid
 from chalicelib.store.concurrency import Action, Count
 from chalicelib.store.ledger import (
     BODY_PART,
@@ -21,7 +21,7 @@ from chalicelib.store.ledger import (
     decoded,
     state_key,
 )
-from chalicelib.store.table import Change, Clause, Refused
+from chalicelib.store.table import Change, Clause, Refused, TransactionRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Recording(Ledger):
 
         Raises ``JobRefused`` when the id is taken, be it by this very job (same uid) or another.
         """
-        if body is None and not job.limited:
+        if body is None and not job.shares:
             try:
                 self.table.put(self.item(job), ABSENT)
             except Refused as refused:
@@ -44,14 +44,15 @@ class Recording(Ledger):
     def recording(self, job: Job, body: str | None = None, within: Limit | None = None) -> list[Action]:
         """The actions that write a new record (first) in a transaction.
 
-        The last of them counts a job of a limited type; it is refused where that would exceed ``within``.
+        The last of them counts a job that has a share in a concurrency count; of its own count it is refused where that
+        would exceed ``within``.
         """
         actions: list[Action] = [self.table.putting(self.item(job), ABSENT)]
         if body is not None:
             actions.append(self.table.putting({"job": job.id, "part": BODY_PART, "text": body}))
-        if job.concurrency_share:
-            actions.append(Count(job.counted_as, job.concurrency_share, within))
-        return actions
+        shares = sorted(job.shares.items(), key=lambda share: share[0] == job.counted_as)
+        bounds = {job.counted_as: within}
+        return actions + [Count(name, change, bounds.get(name), holder=job.id) for name, change in shares]
 
     def adopting(self, parent_id: int, child_id: int) -> list[AttributeValues]:
         """The actions by which a child begins to wait for its parent; refused if that has succeeded, or is deleted."""
@@ -70,7 +71,7 @@ class Recording(Ledger):
         ``removal``, which nobody else has, a repeated write knows its own tombstone from another's.
         Raises ``JobRefused`` unless the job is as it was seen, or has this very tombstone.
         """
-        fence = (in_state(job.state), same_uid(job.uid), same_delivery(job.delivery))
+        fence = (in_state(job.state), same_uid(job.uid), same_delivery(job.delivery), *holding(job))
         places = [place for place in (job.body_at, job.output_at, job.context_at) if place is not None]
         unpurged = places or [BODY_PART]
         tombstone_item = {
@@ -81,11 +82,16 @@ class Recording(Ledger):
             "leftovers": unpurged,
             **({"removal": removal} if removal else {}),
         }
+        freed = [Count(name, NOTHING - share, holder=job.id) for name, share in job.shares.items()]
         try:
-            self.table.put(tombstone_item, *fence)
-        except Refused as refused:
-            ledger = decoded(refused.old)
-            ours = isinstance(ledger, Tombstone) and (refused.old or {}).get("removal", "") == removal
+            if freed:
+                self.concurrency.transact([self.table.putting(tombstone_item, *fence), *freed])
+            else:
+                self.table.put(tombstone_item, *fence)
+        except (Refused, TransactionRefused) as refused:
+            old = refused.old if isinstance(refused, Refused) else refused.old[0]
+            ledger = decoded(old)
+            ours = isinstance(ledger, Tombstone) and (old or {}).get("removal", "") == removal
             if not ours:  # otherwise our own write, whose answer was lost
                 raise JobRefused(str(refused), ledger) from refused
         tombstone = Tombstone(job.id, tuple(unpurged), job.story if job.kind is Kind.MESSAGE else None)

@@ -8,11 +8,11 @@ The race that every clause wins::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.job import Job, Progress
-from chalicelib.core.limits import Concurrency, Limit
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, started
 from chalicelib.store.attribute_values import AttributeValues
@@ -23,15 +23,16 @@ from chalicelib.store.clauses import (
     UNHEARD,
     as_seen,
     due_by,
+    holding,
     holds_lease,
     in_state,
     lease_ran_out,
     room_in_trace,
     same_delivery,
     same_uid,
-    slot_fence,
+    taking,
 )
-from chalicelib.store.concurrency import Count
+from chalicelib.store.concurrency import Action
 from chalicelib.store.ledger import NO_WAKE, JobRefused
 from chalicelib.store.table import Change
 from chalicelib.store.transitions.recording import Recording
@@ -52,17 +53,39 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Takes:
+    """What a run must get to begin: slots, which its job then holds, and whatever else ``actions`` take beside them."""
+
+    slot: bool = False
+    key_slot: bool = False
+    actions: Sequence[Action] = ()
+
+    def sets(self) -> dict[str, Any]:
+        """The record's attributes for it."""
+        return {name: True for name, taken in (("slot", self.slot), ("key_slot", self.key_slot)) if taken}
+
+
+TAKES_NOTHING = Takes()
+
+
+@dataclass(frozen=True, slots=True)
 class Running(Recording):
     """Who runs a job, and for how long."""
 
     def claim(
-        self, envelope: Job, lease: Lease, now_ms: int, seen: Job | None = None, limit: Limit | None = None
+        self,
+        envelope: Job,
+        lease: Lease,
+        now_ms: int,
+        seen: Job | None = None,
+        takes: Takes = TAKES_NOTHING,
     ) -> Job:
         """pending -> running, under a lease. Raises ``JobRefused`` with the record that stands in the way.
 
         ``seen`` is the record of an earlier refusal whose trace is full: it is shortened on the way. Or one whose run
-        before went on after somebody had ended it, until its lease ran out: its slot is taken over. Any other job of
-        a limited type takes a slot of its own; raises ``TransactionRefused`` where ``limit`` leaves none.
+        before went on after somebody had ended it, until its lease ran out: its slots are taken over. ``takes`` is what
+        the run must get to begin; raises ``TransactionRefused``, its actions in order behind the job's own, where some
+        of it cannot be had.
         """
         inherits = seen is not None and seen.run_goes_on
         fence = (
@@ -73,20 +96,18 @@ class Running(Recording):
             NOT_BLOCKED,
             ATTEMPTS_LEFT,
             room_in_trace(TRACE_MAX_EVENTS - 1) if seen is None else as_seen(seen),
-            *slot_fence(envelope, inherits, now_ms),
+            *((*holding(seen), lease_ran_out(now_ms)) if seen is not None and inherits else ()),
+            *taking(envelope, slot=takes.slot, key_slot=takes.key_slot),
         )
         sets, appends = self._traced(seen, _started(envelope, lease, now_ms))
         change = Change(
             fence,
-            sets={**self._running(envelope, lease, now_ms), **sets},
+            sets={**self._running(envelope, lease, now_ms), **takes.sets(), **sets},
             adds={"attempts": 1},
             appends=appends,
             keeps={"first_started_at_ms": now_ms},
         )
-        takes = envelope.limited and not inherits
-        claimed = self._change(
-            envelope.id, change, [Count(envelope.counted_as, Concurrency(running=1), limit)] if takes else []
-        )
+        claimed = self._change(envelope.id, change, takes.actions)
         if claimed.lease != lease.token or claimed.state is not State.RUNNING:  # as read after the transaction
             raise JobRefused("the job moved on at once", claimed)
         return claimed
@@ -113,20 +134,23 @@ class Running(Recording):
         self.record(job, body)
         return job
 
-    def take_over(self, seen: Job, lease: Lease, now_ms: int) -> Job:
-        """running with an expired lease -> running under a new one. Raises ``JobRefused`` if it was extended."""
+    def take_over(self, seen: Job, lease: Lease, now_ms: int, takes: Takes = TAKES_NOTHING) -> Job:
+        """running with an expired lease -> running under a new one, and with the slots that it has.
+
+        Raises ``JobRefused`` if the lease was extended, and ``TransactionRefused`` as ``claim`` does.
+        """
         recovered, uncharged = _recovery(seen, now_ms)
         ran_ms = seen.running_ms(now_ms)
         sets, appends = self._traced(seen, recovered, _started(seen, lease, now_ms))
         budget = UNHEARD if seen.silent else ATTEMPTS_LEFT
         fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), budget)
         change = Change(
-            (*fence, *slot_fence(seen, seen.slot)),
+            (*fence, *holding(seen)),
             sets={**self._running(seen, lease, now_ms), **sets},
             adds={"attempts": 1, **uncharged, **({"run_ms": ran_ms} if ran_ms else {})},
             appends=appends,
         )
-        return self._change(seen.id, change)
+        return self._change(seen.id, change, takes.actions)
 
     def recover(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """running with a lease that ran out and nobody took over -> pending, with a new delivery not yet sent."""
@@ -173,9 +197,9 @@ class Running(Recording):
 
     def free_slot(self, seen: Job) -> Job:
         """The run of a job that somebody had ended is over, or its worker is gone. Raises ``JobRefused``."""
-        fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT)
-        change = Change(fence, sets={"slot": None, "lease_until_ms": None})
-        return self._change(seen.id, change, self._counted(seen, replace(seen, slot=False)))
+        fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT, *holding(seen))
+        change = Change(fence, sets={"slot": None, "key_slot": None, "lease_until_ms": None})
+        return self._change(seen.id, change, self._counted(seen, replace(seen, slot=False, key_slot=False)))
 
     def delete_when_over(self, seen: Job) -> None:
         """A job that is done, whose run goes on, is to be deleted once that is over. Raises ``JobRefused``."""
@@ -196,7 +220,6 @@ class Running(Recording):
             "heard": None,
             "seal": None,
             **NO_WAKE,
-            **({"slot": True} if job.limited else {}),
             **({} if job.application is None else {"running_at": None}),
         }
 

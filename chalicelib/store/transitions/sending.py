@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chalicelib.core.job import Job
-from chalicelib.core.limits import Limit
+from chalicelib.core.limits import ONE_AT_A_TIME, Concurrency, Limit
 from chalicelib.core.states import State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.clauses import EXISTS, UNCOUNTED, as_seen, due_by, in_state, same_delivery, same_uid, woken_by
+from chalicelib.store.clauses import (
+    EXISTS,
+    NO_TURN,
+    UNCOUNTED,
+    as_seen,
+    due_by,
+    holding,
+    in_state,
+    same_delivery,
+    same_uid,
+    woken_by,
+)
 from chalicelib.store.concurrency import Action, Count
-from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger
+from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger, state_key
 from chalicelib.store.table import Change, Clause
 
 
@@ -80,7 +91,7 @@ class Sending(Ledger):
             UNCOUNTED,
         )
         counted = replace(envelope, limited=True)
-        count = Count(counted.counted_as, counted.concurrency_share, limit)
+        count = Count(counted.counted_as, counted.shares[counted.counted_as], limit)
         self._apply(envelope.id, Change(fence, sets={"limited": True}), [count])
 
     def defer(self, seen: Job, wake_at_ms: int | None, *beside: Action) -> None:
@@ -100,6 +111,30 @@ class Sending(Ledger):
         """
         fence = (in_state(State.PENDING), same_delivery(delivery))
         return self._change(job_id, Change(fence, sets=self._wake(job_id, wake_at_ms)), beside)
+
+    def give_turn(self, job_id: int, count: str, delivery: int, wake_at_ms: int, *beside: Action) -> Job:
+        """The same for a job that runs in order: from now on it is its turn among those of a ``count``.
+
+        Raises as ``defer`` does, ``TransactionRefused``, too, while it is another's turn.
+        """
+        fence = (in_state(State.PENDING), same_delivery(delivery), NO_TURN)
+        change = Change(fence, sets={"turn": True, **self._wake(job_id, wake_at_ms)})
+        turn = Count(count, Concurrency(running=1), ONE_AT_A_TIME, holder=job_id)
+        return self._change(job_id, change, [*beside, turn])
+
+    def pass_over(self, seen: Job) -> Job:
+        """A job that failed, for which those behind it wait, is passed over. Raises ``JobRefused``."""
+        fence = (in_state(State.FAILED), same_delivery(seen.delivery), *holding(seen))
+        return self._change(seen.id, Change(fence, sets={"turn": None}), self._counted(seen, replace(seen, turn=False)))
+
+    def looking(self, seen: Job) -> AttributeValues:
+        """The action that changes nothing, and is refused unless a job is in the state that it was seen in."""
+        return self.table.checking(state_key(seen.id), in_state(seen.state), same_uid(seen.uid))
+
+    def without(self, job_id: int, *attributes: str) -> AttributeValues:
+        """The action that changes nothing, and is refused where a job's record has one of some attributes."""
+        clauses = [Clause(f"no {name}", f"attribute_not_exists({{{name}}})") for name in attributes]
+        return self.table.checking(state_key(job_id), *clauses)
 
     def remind(self, job_id: int, uid: str, delivery: int, wake_at_ms: int) -> None:
         """Let the clock look after a message that goes back unstarted, in case it is not redelivered."""

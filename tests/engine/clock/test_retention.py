@@ -99,7 +99,7 @@ def test_what_is_done_for_longer_than_it_is_kept_is_removed(k: World) -> None:
         done(k, quarter + 1, State.FAILED),
     ]
     replayed = done(k, month + 1, State.FAILED)
-    k.yard.jobs.together([k.yard.jobs.replaying(replayed, 1, k.clock.ms - month - 1)])
+    k.yard.jobs.together([*k.yard.jobs.replaying(replayed, 1, k.clock.ms - month - 1)])
     ticked = k.tick()
     assert ticked is not None
     assert ticked["expired_removed"] == 7

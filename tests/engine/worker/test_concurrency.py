@@ -25,7 +25,8 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.concurrency import fill_slots
 from chalicelib.engine.worker.context import Context, JobCanceled
 from chalicelib.engine.worker.settle import settle
-from chalicelib.store.transitions.running import Lease
+from chalicelib.store.concurrency import Count
+from chalicelib.store.transitions.running import Lease, Takes
 from chalicelib.store.wait_lists import of_type
 from tests.support.worlds import World, envelopes, wiped, world
 from tests.support.yards import Exited
@@ -100,7 +101,7 @@ def occupied(w: World) -> Concurrency:
 
 def counted(w: World) -> Concurrency:
     """The occupancy as the records have it."""
-    return sum((job.concurrency_share for job in w.jobs()), NOTHING)
+    return sum((job.shares.get("lone", NOTHING) for job in w.jobs()), NOTHING)
 
 
 def wait_list(w: World) -> list[int]:
@@ -116,7 +117,8 @@ def held_by_another(w: World) -> int:
     """A job that another worker runs; its message is gone."""
     job_id = add(w, "elsewhere")
     (envelope,) = envelopes(w)
-    w.yard.jobs.claim(envelope, Lease("other0other0othe", w.clock.ms + LEASE_MS, "other"), w.clock.ms, limit=LIMIT)
+    takes = Takes(slot=True, actions=[Count("lone", Concurrency(running=1), LIMIT, holder=envelope.id)])
+    w.yard.jobs.claim(envelope, Lease("other0other0othe", w.clock.ms + LEASE_MS, "other"), w.clock.ms, takes=takes)
     w.forget_messages()
     return job_id
 

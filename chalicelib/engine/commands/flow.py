@@ -1,0 +1,129 @@
+"""What people ask of flow control: change it while it runs, see who has the slots of a key, pause a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib.core.errors import Full, InvalidInput, NotFound
+from chalicelib.core.flow import KEY_MAX_CHARS, PerKey, Rate
+from chalicelib.core.lanes import TOPIC_MAX_CHARS
+from chalicelib.core.limits import count_of_key, count_of_topic
+from chalicelib.core.naming import is_name
+from chalicelib.core.reasons import Place
+from chalicelib.core.states import Kind
+from chalicelib.engine.policy import limit_of_count, rate_of_bucket
+from chalicelib.engine.worker import pause
+from chalicelib.engine.yard import Yard
+from chalicelib.store.flow_settings import FlowSetting
+from chalicelib.store.wait_lists import of_key, of_order, of_rate, of_type
+
+SETTINGS_MAX = 1_000  # every process reads them all every five seconds
+
+
+@dataclass(frozen=True, slots=True)
+class FlowTarget:
+    """A task type or topic, or one key of it."""
+
+    kind: Kind
+    type: str
+    key: str | None = None
+
+    @property
+    def of_type(self) -> str:
+        """The name of the type's concurrency count."""
+        return self.type if self.kind is Kind.TASK else count_of_topic(self.type)
+
+    @property
+    def count(self) -> str:
+        """The name of its own concurrency count."""
+        return self.of_type if self.key is None else count_of_key(self.of_type, self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a target stands: what bounds it, who runs as far as they are named, and how many wait for what."""
+
+    concurrency: int | None
+    rate: Rate | None
+    running: int
+    holders: tuple[int, ...]
+    waiting: dict[str, Place]  # for a slot, a token, a turn
+    next_token_ms: int | None  # when the next may begin, where a rate bounds them
+
+
+def set_flow(yard: Yard, target: FlowTarget, concurrency: int | None, rate: Rate | None) -> FlowSetting:
+    """Bound a target otherwise than it is declared, from within five seconds on; ``None``: as declared.
+
+    Raises ``InvalidInput``, and ``Full`` where a thousand are set.
+    """
+    _check(target)
+    if concurrency is None and rate is None:
+        raise InvalidInput("this changes nothing", field="concurrency", expected="concurrency or rate", got="neither")
+    PerKey(concurrency, rate)  # which checks them
+    present = yard.flow_settings.all(consistent=True)
+    if len(present) >= SETTINGS_MAX and all(each.count != target.count for each in present):
+        raise Full(f"{SETTINGS_MAX} settings are made already", remedy="unset some, or declare them in code")
+    setting = FlowSetting(target.kind, target.type, target.key, concurrency, rate, yard.now_ms())
+    yard.flow_settings.put(setting)
+    yard.known_flow.forget()
+    return setting
+
+
+def unset_flow(yard: Yard, target: FlowTarget) -> None:
+    """Bound a target as it is declared. Raises ``NotFound`` where nothing was set."""
+    _check(target)
+    if not yard.flow_settings.remove(target.count):
+        raise NotFound("nothing is set for this", field="type", got=target.type)
+    yard.known_flow.forget()
+
+
+def settings(yard: Yard) -> list[FlowSetting]:
+    """All that is set, oldest first."""
+    return yard.flow_settings.all(consistent=True)
+
+
+def standing(yard: Yard, target: FlowTarget) -> Standing:
+    """How a target stands now. Raises ``InvalidInput``."""
+    _check(target)
+    census = yard.concurrency.census(target.count)
+    limit, rate = limit_of_count(yard, target.count), rate_of_bucket(yard, target.count)
+    slots = of_type(target.count) if target.key is None else of_key(target.count)
+    line = of_order(count_of_key(target.of_type, target.key))
+    lists = {"slot": slots, "token": of_rate(target.count), "turn": line}
+    return Standing(
+        concurrency=None if limit is None else limit.concurrency,
+        rate=rate,
+        running=census.count.running,
+        holders=tuple(sorted(census.holders)),
+        waiting={what: yard.wait_lists.length(each) for what, each in lists.items()},
+        next_token_ms=None if rate is None else _next_ms(yard, target.count, rate),
+    )
+
+
+def pause_key(yard: Yard, target: FlowTarget) -> None:
+    """Begin no more jobs of a key, from within five seconds on. Raises ``InvalidInput``."""
+    pause.pause(yard, _key_target(target))
+
+
+def resume_key(yard: Yard, target: FlowTarget) -> int:
+    """Let the jobs of a key begin again; returns how many were sent. Raises ``InvalidInput`` and ``NotFound``."""
+    return pause.resume(yard, _key_target(target))
+
+
+def _key_target(target: FlowTarget) -> str:
+    _check(target)
+    if target.key is None:
+        raise InvalidInput("which key?", field="key", expected="a key", got="none", remedy="or pause the type")
+    return pause.key_target(target.of_type, target.key)
+
+
+def _next_ms(yard: Yard, bucket: str, rate: Rate) -> int:
+    full_at_us, _ = yard.rates.find(bucket)
+    return max(yard.now_ms(), -(-rate.ready_us(full_at_us) // 1_000))
+
+
+def _check(target: FlowTarget) -> None:
+    for field, name, most in (("type", target.type, TOPIC_MAX_CHARS), ("key", target.key, KEY_MAX_CHARS)):
+        if name is not None and not is_name(name, most):
+            expected = f"1 to {most} characters on one line, not all blank"
+            raise InvalidInput("this is no name", field=field, expected=expected, got=name)
