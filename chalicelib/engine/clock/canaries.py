@@ -16,6 +16,8 @@ from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import OutgoingMessage
 
+EARLY_MS = 30_000  # a tick that comes a little early is the one that was meant
+
 
 def fly_canaries(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
     """Send those whose time has come; returns how many are missing."""
@@ -23,11 +25,12 @@ def fly_canaries(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver
     if not yard.settings.canary_every_s:
         return 0
     now_ms, known, lanes = yard.now_ms(), yard.canaries.ways(), ways(yard)
+    rest_ms = yard.settings.canary_every_s * 1_000 - EARLY_MS
     for name in known.keys() - lanes.keys():
         yard.canaries.forget(name)
     for name, lane in lanes.items():
         way = known.get(name)
-        due = way is None or now_ms - way.sent_at_ms >= yard.settings.canary_every_s * 1_000
+        due = way is None or now_ms - way.sent_at_ms >= rest_ms
         if due and enough_time():
             _send(yard, Canary(name, now_ms, lane))
     missing = [name for name, way in known.items() if name in lanes and way.late_ms(now_ms)]
