@@ -29,11 +29,10 @@ def noted(given: Any, context: Context) -> Any:
 def _write(what: str, given: dict[str, Any], context: Context) -> None:
     path = os.environ.get("FLOW_LOG")
     if path:
-        line = (
-            f"{what} {time.time_ns()} {context.job.type} {given.get('k', '-')} {given.get('n', '-')} {context.job.id}\n"
-        )
+        key, n = given.get("k", "-"), given.get("n", "-")
+        words = (what, time.time_ns(), os.getpid(), context.job.type, key, n, context.job.id)
         with open(path, "a", encoding="utf-8") as log:
-            log.write(line)
+            log.write(" ".join(map(str, words)) + "\n")
 
 
 @task("flow.keyed", key="input.k", per_key=PerKey(concurrency=2), max_attempts=20)
