@@ -65,6 +65,24 @@ def bounded(given: dict[str, Any], context: Context) -> Any:
     return noted(given, context)
 
 
+@task("flow.free", max_attempts=20)
+def free(given: dict[str, Any], context: Context) -> Any:
+    """As many as there are workers."""
+    return noted(given, context)
+
+
+@task("flow.wide", concurrency=100, max_attempts=20)
+def wide(given: dict[str, Any], context: Context) -> Any:
+    """A limit that nobody reaches."""
+    return noted(given, context)
+
+
+@task("flow.fast", rate=Rate(100_000, per_s=1, burst=100_000), max_attempts=20)
+def fast(given: dict[str, Any], context: Context) -> Any:
+    """A rate that nobody reaches."""
+    return noted(given, context)
+
+
 @task("flow.once", key="input.k", unique=Unique())
 def once(given: dict[str, Any], context: Context) -> Any:
     """One of a key that is not done."""
