@@ -25,6 +25,7 @@ FASTIFY = replace(
         "parent": "parentTaskId",
         "script_name": "scriptName",
         "execute_at": "executeAt",
+        "flow_key": "flowKey",
     },
 )
 """Problems in the words of fastify-mq and fastify-task."""

@@ -71,6 +71,7 @@ idempotency_key_option = click.option(
     help="Requests with one key are one, for 24 h; line N of a file: KEY#N.",
 )
 tenant_option = click.option("--tenant", metavar="KEY", help="On whose behalf: tenants share a lane.")
+flow_key_option = click.option("--flow-key", metavar="KEY", help="What it has in common with others.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON, for programs.")
 
 

@@ -10,7 +10,15 @@ from typing import TextIO
 
 import click
 
-from chalicelib.cli.common import REFUSED, calls_service, idempotency_key_option, parsed, priority_option, tenant_option
+from chalicelib.cli.common import (
+    REFUSED,
+    calls_service,
+    flow_key_option,
+    idempotency_key_option,
+    parsed,
+    priority_option,
+    tenant_option,
+)
 from chalicelib.cli.http_client import BATCH_MAX, Document, Service
 from chalicelib.cli.lines import send_lines
 from chalicelib.cli.output import present, show_page, show_record, show_rows
@@ -68,6 +76,7 @@ def mq(path: str) -> str:
 @click.option("--meta", metavar="JSON", help="More about the message: an object, shown as options.")
 @idempotency_key_option
 @tenant_option
+@flow_key_option
 @calls_service
 def publish(
     service: Service,
@@ -83,6 +92,7 @@ def publish(
     meta: str | None,
     idempotency_key: str | None,
     tenant: str | None,
+    flow_key: str | None,
 ) -> None:
     """Publish PAYLOAD, a JSON object, to TOPIC; or one message for each line of a file, or (-) of standard input."""
     if delay is not None and at is not None:
@@ -98,6 +108,7 @@ def publish(
         "meta": None if meta is None else parsed(meta, "--meta"),
         "idempotencyKey": idempotency_key,
         "tenant": tenant,
+        "flowKey": flow_key,
     }
     if payload == STDIN:
         lines = sys.stdin

@@ -7,7 +7,14 @@ from typing import Any, TextIO
 
 import click
 
-from chalicelib.cli.common import calls_service, idempotency_key_option, parsed, priority_option, tenant_option
+from chalicelib.cli.common import (
+    calls_service,
+    flow_key_option,
+    idempotency_key_option,
+    parsed,
+    priority_option,
+    tenant_option,
+)
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.lines import send_lines
 from chalicelib.cli.output import present, show_page, show_record, show_rows, show_text
@@ -57,6 +64,7 @@ def tasks() -> None:
 @click.option("--user", help="Who asks for it.")
 @idempotency_key_option
 @tenant_option
+@flow_key_option
 @calls_service
 def create(
     service: Service,
@@ -79,6 +87,7 @@ def create(
     user: str | None,
     idempotency_key: str | None,
     tenant: str | None,
+    flow_key: str | None,
 ) -> None:
     """Create a task of TYPE with INPUT, any JSON value; or one task for each line of a file."""
     if input is not None and lines is not None:
@@ -100,6 +109,7 @@ def create(
         "userId": user,
         "idempotencyKey": idempotency_key,
         "tenant": tenant,
+        "flowKey": flow_key,
     }
     if lines is not None:
         batch = {"path": task("create-batch"), "entries": "tasks", "content": "input"}

@@ -15,8 +15,8 @@ CHAIN_MAX_TASKS = 20  # behind one another, as the first is created
 
 NextRequest = Mapping[str, Any]
 """A task in a chain, in fastify-task's words: ``type``, and of ``input``, ``targetId``, ``targetType``, ``runnerType``,
-``priority``, ``maxRetries``, ``timeout`` (ms), ``delay`` (s), ``options``, ``context``, ``scriptName``, ``tenant`` and
-``next`` whatever is not to be as by default."""
+``priority``, ``maxRetries``, ``timeout`` (ms), ``delay`` (s), ``options``, ``context``, ``scriptName``, ``tenant``,
+``flowKey`` and ``next`` whatever is not to be as by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,5 +91,6 @@ def task_in(request: NextRequest, before: NewJob, output: Any) -> NewJob:
         target_type=request.get("targetType", before.target_type),
         created_by=before.created_by,
         tenant=request.get("tenant", before.tenant),
+        flow_key=request.get("flowKey"),
         next=request.get("next"),
     )

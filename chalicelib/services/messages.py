@@ -71,6 +71,7 @@ def publish(
     once: str | None = None,
     within: Context | None = None,
     tenant: str | None = None,
+    flow_key: str | None = None,
 ) -> Message:
     """Publish a message and answer its record.
 
@@ -79,7 +80,8 @@ def publish(
     fail, the last one included; default as the topic's subscribers declare, or ``TASKYARD_MQ_MAX_RETRIES`` (3).
     ``trace_id``: your own; default a new one. ``meta``: more about the message. Two publications with one
     ``idempotency_key`` are one message. ``once``: a name, ``within`` a handler's context; see above. ``tenant``:
-    on whose behalf, so that it does not wait behind the backlog of another (docs/fairness.md).
+    on whose behalf, so that it does not wait behind the backlog of another (docs/fairness.md). ``flow_key`` (1 to
+    256 characters): what it has in common with others, default as the ``key`` of its topic's subscribers finds it.
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another message, and
     ``Unavailable`` when AWS does not answer (the message may or may not be published).
@@ -96,6 +98,7 @@ def publish(
         once=once,
         within=within,
         tenant=tenant,
+        flow_key=flow_key,
     )
     return publish_one(wanted, _new_job, _published)
 
@@ -229,6 +232,7 @@ def _new_job(wanted: NewMessage) -> NewJob:
         idempotency_key=wanted.key(),
         first_wins=wanted.once is not None,
         tenant=checks.maybe_tenant(wanted.tenant),
+        flow_key=checks.maybe_name("flow_key", wanted.flow_key),
     )
 
 

@@ -25,6 +25,7 @@ class Publication:
     once: str | None = None
     within: Context | None = None
     tenant: str | None = None
+    flow_key: str | None = None
 
     def key(self) -> str | None:
         """Its idempotency key, or the one that its name stands for, which is reserved. Raises ``InvalidInput``."""

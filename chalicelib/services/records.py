@@ -49,6 +49,7 @@ class Message:
     created_at: datetime
     updated_at: datetime
     tenant: str | None = None  # on whose behalf
+    flow_key: str | None = None  # what it has in common with others
     lock_token: str | None = field(default=None, repr=False)  # of a polled message: proves the lock
 
 
@@ -161,6 +162,7 @@ class Task:
     created_at: datetime
     updated_at: datetime
     tenant: str | None = None  # on whose behalf
+    flow_key: str | None = None  # what it has in common with others
     poll_results: tuple[Mapping[str, Any], ...] | None = None  # oldest first, with a time; of tasks.detail alone
     log: tuple[LogEntry, ...] | None = None  # newest first; likewise
     console: tuple[ConsoleLine, ...] | None = None  # what its handler printed and logged, oldest first; likewise
@@ -211,6 +213,7 @@ def message_of(job: Job, body: Mapping[str, Any] | None, *, locked: bool = False
         created_at=moment_of(job.created_at_ms),
         updated_at=moment_of(job.updated_at_ms),
         tenant=job.tenant,
+        flow_key=job.flow_key,
         lock_token=job.lease if locked else None,
     )
 
@@ -275,6 +278,7 @@ def task_of(job: Job, body: Mapping[str, Any] | None, context: Any, output: Any)
         created_at=moment_of(job.created_at_ms),
         updated_at=moment_of(job.updated_at_ms),
         tenant=job.tenant,
+        flow_key=job.flow_key,
     )
 
 

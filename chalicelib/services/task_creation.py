@@ -68,6 +68,7 @@ def create(
     once: str | None = None,
     within: Context | None = None,
     tenant: str | None = None,
+    flow_key: str | None = None,
 ) -> Task:
     """Create a task and answer its record.
 
@@ -81,8 +82,8 @@ def create(
     ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
     ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
     ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
-    ``idempotency_key``, ``once``, ``within`` and ``tenant``: as for ``messages.publish``; a task with a parent is on
-    behalf of whom that is, unless it says.
+    ``idempotency_key``, ``once``, ``within``, ``tenant`` and ``flow_key``: as for ``messages.publish``; a task with a
+    parent is on behalf of whom that is, unless it says.
 
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
     ``Unavailable`` when AWS does not answer (the task may or may not be created).
@@ -109,6 +110,7 @@ def create(
         once=once,
         within=within,
         tenant=tenant,
+        flow_key=flow_key,
     )
     return publish_one(wanted, _new_job, lambda yard, _, job: whole(yard, job))
 
@@ -141,6 +143,7 @@ def _new_job(wanted: NewTask) -> NewJob:
         idempotency_key=wanted.key(),
         first_wins=wanted.once is not None,
         tenant=checks.maybe_tenant(wanted.tenant),
+        flow_key=checks.maybe_name("flow_key", wanted.flow_key),
     )
 
 

@@ -48,6 +48,7 @@ class NextTask:
     max_retries: int | None = None
     timeout_ms: int | None = None
     tenant: str | None = None
+    flow_key: str | None = None
     next: NextTask | Mapping[str, Any] | None = None
 
 
@@ -65,6 +66,7 @@ WORDS = {
     "maxRetries": "max_retries",
     "timeout": "timeout_ms",
     "tenant": "tenant",
+    "flowKey": "flow_key",
     "next": "next",
 }
 """fastify-task's words for the fields of ``NextTask``."""
@@ -101,6 +103,7 @@ def _request_of(task: NextTask) -> dict[str, Any]:
         "maxRetries": None if task.max_retries is None else attempts(task.max_retries) - 1,
         "timeout": timeout_ms(task.timeout_ms),
         "tenant": checks.maybe_tenant(task.tenant),
+        "flowKey": checks.maybe_name("flow_key", task.flow_key),
         "next": None if task.next is None else next_request(task.next),
     }
     request = {name: value for name, value in told.items() if value is not None}

@@ -85,7 +85,7 @@ class TestPublish:
             (
                 "wish",
                 "topic or payload or priority or executeAt or maxRetries or traceId or meta or idempotencyKey "
-                "or tenant",
+                "or tenant or flowKey",
             ),
         ],
     )

@@ -74,6 +74,7 @@ class TestPublish:
         service.answers["POST /mq/message/publish"] = (200, MESSAGE)
         options = ["--at", "2030-01-01T00:00:00Z", "--max-retries", "0", "--trace-id", "t", "--priority", "-1"]
         options += ["--meta", '{"m": 1}', "--idempotency-key", "k", "--tenant", "acme"]
+        options += ["--flow-key", "c-7"]
         assert run("publish", "t", "{}", *options, "--url", service.url).exit_code == 0
         assert service.asked[0].body == {
             "topic": "t",
@@ -85,6 +86,7 @@ class TestPublish:
             "meta": {"m": 1},
             "idempotencyKey": "k",
             "tenant": "acme",
+            "flowKey": "c-7",
         }
 
     def test_a_priority_may_be_named(self, service: StubService) -> None:
@@ -196,6 +198,7 @@ class TestTasks:
         service.answers["POST /api/task/create"] = (200, TASK)
         options = ["--script", "pages", "--options", '{"o": 1}', "--context", '{"c": 2}', "--parent", "7"]
         options += ["--next", '{"type": "report"}', "--user", "ann", "--idempotency-key", "k", "--tenant", "acme"]
+        options += ["--flow-key", "c-7"]
         assert run("tasks", "create", "review", *options, "--url", service.url).exit_code == 0
         assert service.asked[0].body == {
             "type": "review",
@@ -210,6 +213,7 @@ class TestTasks:
             "userId": "ann",
             "idempotencyKey": "k",
             "tenant": "acme",
+            "flowKey": "c-7",
         }
 
     def test_create_sends_a_task_for_each_line(self, service: StubService, tmp_path: Path) -> None:

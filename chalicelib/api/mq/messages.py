@@ -27,7 +27,7 @@ from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Tenant, Topic, Whole
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Target, Tenant, Topic, Whole
 from chalicelib.http.routes import Router
 from chalicelib.settings import MQ_POLL_MAX
 
@@ -60,6 +60,9 @@ class PublishBody(ApiModel):
         default=None, description="Two requests with one key are one message (the Idempotency-Key header does the same)"
     )
     tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
+    flow_key: Target | None = Field(
+        default=None, description="What it has in common with others; default: its handler's key", examples=["c-7"]
+    )
 
 
 class PublishBatchBody(ApiModel):
@@ -196,4 +199,5 @@ def _new_job(body: PublishBody, idempotency_key: str | None, tenant: str | None)
         trace_id=body.trace_id,
         idempotency_key=idempotency_key,
         tenant=tenant,
+        flow_key=body.flow_key,
     )

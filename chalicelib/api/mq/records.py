@@ -46,6 +46,9 @@ class MessageRecord(AnswerModel):
     schedule: str | None = Field(description="The schedule that published it")
     slot_time: ShownTime | None = Field(description="For which of its times; null: by request")
     tenant: Annotated[str | None, IF_SET] = Field(default=None, description="On whose behalf; left out if nobody's")
+    flow_key: Annotated[str | None, IF_SET] = Field(
+        default=None, description="What it has in common with others; left out if it has no key"
+    )
     created_at: ShownTime
     updated_at: ShownTime
 

@@ -65,6 +65,9 @@ class Order(ApiModel):
     context: dict[str, Any] | None = Field(default=None, description="Kept with the task; its secret is never shown")
     options: dict[str, Any] | None = None
     tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
+    flow_key: Target | None = Field(
+        default=None, description="What it has in common with others; default: its handler's key", examples=["c-7"]
+    )
     next: FollowUp | None = Field(default=None, description="What is created once it has succeeded")
 
 
@@ -196,6 +199,7 @@ def _new_job(body: CreateBody, idempotency_key: str | None, tenant: str | None) 
         remove_on_complete=body.remove_on_complete,
         idempotency_key=idempotency_key,
         tenant=tenant,
+        flow_key=body.flow_key,
     )
 
 

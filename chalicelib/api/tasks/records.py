@@ -137,6 +137,9 @@ class TaskRecord(AnswerModel):
     graph_id: ShownId | None = Field(description="The graph of which it is a node")
     node: str | None = Field(description="The name that it has there")
     tenant: Annotated[str | None, IF_SET] = Field(default=None, description="On whose behalf; left out if nobody's")
+    flow_key: Annotated[str | None, IF_SET] = Field(
+        default=None, description="What it has in common with others; left out if it has no key"
+    )
     start_time: ShownTime | None = Field(description="Not before this time")
     started_at: ShownTime | None = Field(description="When its first attempt began")
     completed_at: ShownTime | None

@@ -36,7 +36,8 @@ from chalicelib.store.table import TransactionRefused
 NEW_ID_TRIES = 3
 LEDGER_TRIES = 12
 NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
-ADDED = frozenset({"tenant"})  # to requests since keys were first kept: without one, a request is what it was then
+# To requests since idempotency keys were first kept: without them, a request is what it was then.
+ADDED = frozenset({"tenant", "flow_key"})
 
 
 def publish(yard: Yard, new_job: NewJob) -> Job:
