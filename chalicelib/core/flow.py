@@ -26,6 +26,8 @@ PER_MAX_S = 31 * 86_400
 WAIT_MAX_S = 7 * 86_400
 US_PER_S = 1_000_000
 
+SUPERSEDED = "superseded by the newer job "
+
 Key = str | Callable[[Any], Any]
 """Where a key is found: a path, steps parted by dots (``input.items.0.sku``), or a function of the input."""
 
@@ -222,6 +224,16 @@ def checked_flow(
             got="both",
         )
     return Flow(key, per_key or PerKey(), rate, order, unique, debounce)
+
+
+def superseded_by(job_id: int) -> str:
+    """Why a debounced job was canceled: a newer one has come."""
+    return f"{SUPERSEDED}{job_id}"
+
+
+def newer_in(reason: str | None) -> str | None:
+    """The id of the newer job, as ``superseded_by`` told it; ``None`` where a job was canceled for another reason."""
+    return reason.removeprefix(SUPERSEDED) if reason is not None and reason.startswith(SUPERSEDED) else None
 
 
 # -- keys ---------------------------------------------------------------------------------------------

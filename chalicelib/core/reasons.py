@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from chalicelib.core.flow import Rate
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import Lane
+from chalicelib.core.states import Kind
 from chalicelib.core.texts import shortened
 from chalicelib.core.trace import Event, TraceEvent
 
@@ -32,7 +34,11 @@ class Code(StrEnum):
     # -- it waits for its turn
     PAUSED = "paused"
     NO_HANDLER = "no_handler"
+    BEHIND_FAILED = "behind_failed"
+    NOT_ITS_TURN = "not_its_turn"
     LIMIT_REACHED = "limit_reached"
+    KEY_LIMIT_REACHED = "key_limit_reached"
+    RATE_REACHED = "rate_reached"
     PREVIOUS_RUN = "previous_run"
     # -- it is on its way
     NOT_SENT = "not_sent"
@@ -51,10 +57,11 @@ class Code(StrEnum):
     FAILED = "failed"
     REPLAYED = "replayed"
     CANCELED = "canceled"
+    SUPERSEDED = "superseded"
     DELETED = "deleted"
 
 
-IN_LINE = frozenset({Code.PAUSED, Code.LIMIT_REACHED})
+IN_LINE = frozenset({Code.PAUSED, Code.NOT_ITS_TURN, Code.LIMIT_REACHED, Code.KEY_LIMIT_REACHED, Code.RATE_REACHED})
 """Of these it matters how many others of the same wait list come before the job."""
 
 IN_LANE = frozenset({Code.ON_ITS_WAY, Code.LIGHT, Code.FINISHING, Code.WAITS_FOR_CLIENT})
@@ -78,13 +85,50 @@ class Reason:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Target(StrEnum):
+    """What of a job is paused: its type or topic, its queue, its key."""
+
+    TYPE = "type"
+    QUEUE = "queue"
+    KEY = "key"
+
+
 @dataclass(frozen=True, slots=True)
 class PauseInForce:
-    """That a job's type (or topic) is paused, or its queue. ``unhandled``: nobody did it, a handler is missing."""
+    """That a target of a job is paused. ``unhandled``: nobody did it, a handler is missing."""
 
-    of_queue: bool
+    target: Target
     since_ms: int
     unhandled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The running slots of a type, topic, key, schedule or application.
+
+    ``limit``: how many there are; ``None``: any number. ``holders``: the ids of the jobs that have one, as far as they
+    are named. ``set_at_ms``: when the limit was set which holds in the place of the declared one.
+    """
+
+    limit: int | None = None
+    taken: int = 0
+    holders: tuple[int, ...] = ()
+    set_at_ms: int | None = None
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether nobody else may begin."""
+        return self.limit is not None and self.taken >= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How many runs of a job's key, or of its type, may begin. ``ready_ms``: when the next one may."""
+
+    rate: Rate
+    of_key: bool
+    ready_ms: int
+    set_at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +152,9 @@ class Facts:
     """What is known beside a job's record. What was not looked up, because it cannot matter, has its default.
 
     ``handled``: a handler of it is deployed. ``light``: which runs without a claim. ``timeout_ms``: of an attempt.
-    ``slots`` and ``taken``: how many jobs of its concurrency count may run, and do. ``disabled``: its application is.
+    ``slots`` are those of its type, schedule or application; where jobs run in order, who holds one of ``key_slots``
+    has the turn. ``tokens``: of the rates that bound it. ``ahead``: the job that has the turn. ``disabled``: its
+    application is.
     """
 
     handled: bool = True
@@ -116,8 +162,10 @@ class Facts:
     timeout_ms: int | None = None
     parent: Job | Tombstone | None = None
     pause: PauseInForce | None = None
-    slots: int | None = None
-    taken: int = 0
+    slots: Slots = Slots()
+    key_slots: Slots = Slots()
+    tokens: tuple[Tokens, ...] = ()
+    ahead: Job | Tombstone | None = None
     disabled: bool = False
     place: Place | None = None
     lane: LaneState | None = None
@@ -131,3 +179,41 @@ def latest(job: Job) -> TraceEvent:
 def error_of(job: Job) -> str:
     """A job's error on one line, of at most 200 characters."""
     return "no error" if job.error is None else shortened(" ".join(job.error.message.split()), ERROR_MAX_CHARS)
+
+
+# -- words ---------------------------------------------------------------------------------------------
+
+
+def ready_ms(job: Job) -> int:
+    """Since when a job could run, as far as it is concerned."""
+    return max(job.due_at_ms, latest(job).at_ms)
+
+
+def type_word(job: Job) -> str:
+    """What the type of a job is called: a message's is its topic."""
+    return "topic" if job.kind is Kind.MESSAGE else "type"
+
+
+def family_of(job: Job) -> str:
+    """Those that have a job's key, or where it has none its type: ``key a of the type t``."""
+    of_type = f"{type_word(job)} {job.type}"
+    return of_type if job.flow_key is None else f"key {job.flow_key} of the {of_type}"
+
+
+def in_line(place: Place | None) -> str:
+    """How many come before a job, as the end of a sentence."""
+    if place is None:
+        return ""
+    if place.before == 0:
+        return "; it is the next"
+    return f"; {'' if place.is_exact else 'at least '}{others_come(place.before)} before it"
+
+
+def others_come(number: int) -> str:
+    """So many others, and the verb."""
+    return "1 other comes" if number == 1 else f"{number} others come"
+
+
+def before(place: Place | None) -> dict[str, Any]:
+    """The same for programs."""
+    return {} if place is None else {"before": place.before, "beforeIsExact": place.is_exact}

@@ -6,6 +6,7 @@ from typing import Any
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Abandoned, on_lost_lease
+from chalicelib.core.flow import newer_in
 from chalicelib.core.job import ELSEWHERE, Job
 from chalicelib.core.reasons import Code, Facts, Reason, error_of, latest
 from chalicelib.core.states import Kind, State
@@ -132,6 +133,8 @@ def _failed(job: Job) -> Reason:
 def _canceled(job: Job) -> Reason:
     last = latest(job)
     reason = last.detail.get("reason") if last.event is Event.CANCELED else None
+    if (newer := newer_in(reason)) is not None:
+        return _superseded(job, newer)
     if reason is not None:
         by, how = "service", f": {reason}"
     elif job.graph is not None:
@@ -147,6 +150,16 @@ def _canceled(job: Job) -> Reason:
         remedy=f"`taskyard tasks retry {job.id}`" if job.kind is Kind.TASK else None,
         since_ms=job.completed_at_ms,
         details={"canceledBy": by, "reason": reason, "runGoesOn": job.run_goes_on},
+    )
+
+
+def _superseded(job: Job, newer: str) -> Reason:
+    return Reason(
+        code=Code.SUPERSEDED,
+        sentence=f"It was superseded by the newer job {newer} at {_end(job)}; of those that are alike the newest runs.",
+        remedy=f"`taskyard why {newer}` says how that one stands",
+        since_ms=job.completed_at_ms,
+        details={"supersededBy": newer},
     )
 
 

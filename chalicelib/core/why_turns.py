@@ -1,7 +1,8 @@
 """What keeps a job from running whose time has come: it waits for its turn, or is on its way.
 
 ``TURNS`` are asked in about the order in which a worker meets them; the first that has something to say is the reason.
-Another control is one more function there, and what it looks at a field of ``Facts``.
+Another control is one more function there, and what it looks at a field of ``Facts``. Those of flow control are
+``why_flow.py``'s.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from shlex import quote
 from typing import Any
 
 from chalicelib.core.job import Job
-from chalicelib.core.reasons import Code, Facts, Place, Reason, latest
+from chalicelib.core.reasons import Code, Facts, Reason, Target, before, family_of, in_line, latest, ready_ms, type_word
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import iso
+from chalicelib.core.why_flow import (
+    behind_failed,
+    key_limit_reached,
+    limit_reached,
+    not_its_turn,
+    of_family,
+    rate_reached,
+)
 
 Turn = Callable[[Job, Facts, int], Reason | None]
 
@@ -39,34 +48,20 @@ def _previous_run(job: Job, _: Facts, now_ms: int) -> Reason | None:
 def _paused(job: Job, facts: Facts, _: int) -> Reason | None:
     if (pause := facts.pause) is None or pause.unhandled:
         return None
-    name = job.queue if pause.of_queue else job.type
-    what = "queue" if pause.of_queue else _word(job)
+    match pause.target:
+        case Target.QUEUE:
+            by, name, remedy = "queue", f"queue {job.queue}", f"`taskyard resume --queue {quote(job.queue)}`"
+        case Target.KEY:
+            by, name, remedy = "key", family_of(job), f"`taskyard flow resume {of_family(job)}`"
+        case Target.TYPE:
+            by, remedy = type_word(job), f"`taskyard resume {quote(job.type)}`"
+            name = f"{by} {job.type}"
     return Reason(
         code=Code.PAUSED,
-        sentence=f"The {what} {name} is paused since {iso(pause.since_ms)}{_in_line(facts.place)}.",
-        remedy=f"`taskyard resume {'--queue ' if pause.of_queue else ''}{quote(name)}`",
-        since_ms=max(_ready_ms(job), pause.since_ms),
-        details={"pausedBy": what, "pausedSince": iso(pause.since_ms), **_before(facts.place)},
-    )
-
-
-def _limit_reached(job: Job, facts: Facts, _: int) -> Reason | None:
-    if not job.limited or facts.slots is None or facts.taken < facts.slots:
-        return None
-    remedy = f"`taskyard tasks list --type {quote(job.type)} --status running` shows who has them"
-    if job.overlap is not None:
-        limit, sentence = "schedule", f"The run of the schedule {job.schedule} before it still goes on"
-        remedy = f"`taskyard tasks list --type {quote(job.type)} --status running` shows it"
-    elif job.delivers:
-        limit, sentence = "application", f"{_all(facts.slots)} of the application {job.application} {_is_taken(facts)}"
-    else:
-        limit, sentence = "type", f"{_all(facts.slots)} of the type {job.type} {_is_taken(facts)}"
-    return Reason(
-        code=Code.LIMIT_REACHED,
-        sentence=f"{sentence}{_in_line(facts.place)}.",
+        sentence=f"The {name} is paused since {iso(pause.since_ms)}{in_line(facts.place)}.",
         remedy=remedy,
-        since_ms=_ready_ms(job),
-        details={"limit": limit, "slots": facts.slots, "taken": facts.taken, **_before(facts.place)},
+        since_ms=max(ready_ms(job), pause.since_ms),
+        details={"pausedBy": by, "pausedSince": iso(pause.since_ms), **before(facts.place)},
     )
 
 
@@ -79,7 +74,7 @@ def _no_handler(job: Job, facts: Facts, _: int) -> Reason | None:
         code=Code.NO_HANDLER,
         sentence=f"No handler of the {which} is deployed; it {then}.",
         remedy=f"deploy one, or `taskyard tasks cancel {job.id}`",
-        since_ms=_ready_ms(job) if facts.pause is None else max(_ready_ms(job), facts.pause.since_ms),
+        since_ms=ready_ms(job) if facts.pause is None else max(ready_ms(job), facts.pause.since_ms),
         details={"waitsForHandler": job.waits_for_handler},
     )
 
@@ -95,7 +90,7 @@ def _not_sent(job: Job, _: Facts, _now_ms: int) -> Reason | None:
         code=Code.NOT_SENT,
         sentence=f"The clock could not send it, {times}; it tries again at {iso(job.wake_at_ms)}.",
         remedy="look into the log of the clock function, and run `taskyard doctor`",
-        since_ms=_ready_ms(job),
+        since_ms=ready_ms(job),
         expected_start_ms=job.wake_at_ms,
     )
 
@@ -108,7 +103,7 @@ def _no_lane(job: Job, facts: Facts, _: int) -> Reason | None:
         code=Code.NO_LANE,
         sentence=f"There is no SQS queue for its lane {state.lane.queue}, {state.lane.label}; nothing can take it.",
         remedy=remedy,
-        since_ms=_ready_ms(job),
+        since_ms=ready_ms(job),
         details=_lane(facts),
     )
 
@@ -120,7 +115,7 @@ def _waits_for_client(job: Job, facts: Facts, _: int) -> Reason | None:
         code=Code.WAITS_FOR_CLIENT,
         sentence=f"Nothing subscribes to the topic {job.type}; it waits for a client to poll it{_way(job, facts)}.",
         remedy=f"`taskyard messages poll {quote(job.type)}`, or subscribe a handler to the topic",
-        since_ms=_ready_ms(job),
+        since_ms=ready_ms(job),
         details=_lane(facts),
     )
 
@@ -142,7 +137,7 @@ def _light(job: Job, facts: Facts, _: int) -> Reason | None:
     return Reason(
         code=Code.LIGHT,
         sentence=f"Its handler is light, so it may be running already; or it is on its way{_way(job, facts)}.",
-        since_ms=_ready_ms(job),
+        since_ms=ready_ms(job),
         details=_lane(facts),
     )
 
@@ -152,7 +147,7 @@ def _on_its_way(job: Job, facts: Facts, _: int) -> Reason:
         code=Code.ON_ITS_WAY,
         sentence=f"It is on its way to a worker{_way(job, facts)}.",
         remedy="wait; if this lasts, `taskyard doctor` says whether workers come",
-        since_ms=_ready_ms(job),
+        since_ms=ready_ms(job),
         details=_lane(facts),
     )
 
@@ -161,7 +156,11 @@ TURNS: tuple[Turn, ...] = (
     _previous_run,
     _paused,
     _no_handler,
-    _limit_reached,
+    behind_failed,
+    not_its_turn,
+    limit_reached,
+    key_limit_reached,
+    rate_reached,
     _not_sent,
     _no_lane,
     _waits_for_client,
@@ -172,36 +171,6 @@ TURNS: tuple[Turn, ...] = (
 
 
 # -- words ---------------------------------------------------------------------------------------------
-
-
-def _ready_ms(job: Job) -> int:
-    """Since when it could run, as far as it is concerned."""
-    return max(job.due_at_ms, latest(job).at_ms)
-
-
-def _word(job: Job) -> str:
-    return "topic" if job.kind is Kind.MESSAGE else "type"
-
-
-def _all(slots: int) -> str:
-    return "The only slot" if slots == 1 else f"All {slots} slots"
-
-
-def _is_taken(facts: Facts) -> str:
-    return "is taken" if facts.slots == 1 else "are taken"
-
-
-def _in_line(place: Place | None) -> str:
-    if place is None:
-        return ""
-    if place.before == 0:
-        return "; it is the next"
-    others = "1 other comes" if place.before == 1 else f"{place.before} others come"
-    return f"; {'' if place.is_exact else 'at least '}{others} before it"
-
-
-def _before(place: Place | None) -> dict[str, Any]:
-    return {} if place is None else {"before": place.before, "beforeIsExact": place.is_exact}
 
 
 def _way(job: Job, facts: Facts) -> str:

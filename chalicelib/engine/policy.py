@@ -27,13 +27,16 @@ DEFAULT_TASK_ATTEMPTS = 3
 FRESH_MS = 5_000  # how long a process may miss that somebody has changed a limit
 
 
-def limit_of(yard: Yard, job: Job) -> Limit | None:
-    """The limit in whose concurrency count a job has its share, if it still has one."""
-    return ONE_AT_A_TIME if job.overlap is not None else limit_of_count(yard, job.counted_as)
+def limit_of(yard: Yard, job: Job, changed: FlowSetting | None = None) -> Limit | None:
+    """The limit in whose concurrency count a job has its share, if it still has one; ``changed`` as below."""
+    return ONE_AT_A_TIME if job.overlap is not None else limit_of_count(yard, job.counted_as, changed)
 
 
-def limit_of_count(yard: Yard, name: str) -> Limit | None:
-    """The limit of a concurrency count, a task type's, a topic's, a key's or an application's, by its name."""
+def limit_of_count(yard: Yard, name: str, changed: FlowSetting | None = None) -> Limit | None:
+    """The limit of a concurrency count, a task type's, a topic's, a key's or an application's, by its name.
+
+    ``changed``: what was changed of it, where the caller has read that; otherwise as this process knows it.
+    """
     app_key = counted_application(name)
     if app_key is not None:
         application = yard.known_applications.get(app_key, lambda: yard.applications.find(app_key), yard.now_ms)
@@ -44,9 +47,9 @@ def limit_of_count(yard: Yard, name: str) -> Limit | None:
     else:
         limit = yard.handlers.limit_of(name)
         if limit is not None and limit.size is not None:
-            return Limit(_changed(yard, name).concurrency or limit.concurrency, limit.size)
+            return Limit((changed or _changed(yard, name)).concurrency or limit.concurrency, limit.size)
         concurrency = None if limit is None else limit.concurrency
-    chosen = _changed(yard, name).concurrency or concurrency
+    chosen = (changed or _changed(yard, name)).concurrency or concurrency
     return None if chosen is None else Limit(concurrency=chosen)
 
 
@@ -55,11 +58,14 @@ def flow_of(yard: Yard, job: Job | NewJob) -> Flow:
     return next((each.flow for each in handlers_of(yard, job) if each.flow), NO_FLOW)
 
 
-def rate_of_bucket(yard: Yard, bucket: str) -> Rate | None:
-    """The rate at which the runs of a type, a topic or a key may begin, by the name of their concurrency count."""
+def rate_of_bucket(yard: Yard, bucket: str, changed: FlowSetting | None = None) -> Rate | None:
+    """The rate at which the runs of a type, a topic or a key may begin, by the name of their concurrency count.
+
+    ``changed`` as of ``limit_of_count``.
+    """
     key = counted_key(bucket)
     flow = _flow_of_count(yard, bucket if key is None else key[0])
-    return _changed(yard, bucket).rate or (flow.rate if key is None else flow.per_key.rate)
+    return (changed or _changed(yard, bucket)).rate or (flow.rate if key is None else flow.per_key.rate)
 
 
 def _flow_of_count(yard: Yard, count: str) -> Flow:

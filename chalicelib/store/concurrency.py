@@ -14,8 +14,9 @@ count go through one item, whose partition takes about 500 transactions a second
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from chalicelib.core.limits import NOTHING, Concurrency, Limit, counted_key, counts_schedule
 from chalicelib.store.attribute_values import AttributeValues
@@ -121,9 +122,7 @@ class ConcurrencyCounts:
 
     def census(self, name: str) -> Census:
         """The same, and who runs, as far as they are named."""
-        item = self.table.find(_key(name)) or {}
-        holders = frozenset(int(name.removeprefix(HOLDER)) for name in item if name.startswith(HOLDER))
-        return Census(Concurrency(item.get("running", 0), item.get("unfinished", 0)), holders)
+        return census_of(self.table.find(key_of(name)) or {})
 
     def dismiss(self, name: str, holder: int, unless: AttributeValues) -> None:
         """Free the slot of a job that has none by its record, which the action ``unless`` refuses where it has.
@@ -134,7 +133,7 @@ class ConcurrencyCounts:
         change = Change(
             (counted,), sets={"ended_0": None}, adds={"running": -1}, aliases={"ended_0": HOLDER + str(holder)}
         )
-        self.table.transact([unless, self.table.updating(_key(name), change)])
+        self.table.transact([unless, self.table.updating(key_of(name), change)])
 
     def types(self) -> Iterator[str]:
         """Every type that ever had a limited job."""
@@ -149,16 +148,23 @@ class ConcurrencyCounts:
         if count.running:
             clauses += (Clause("no slot is free", "{running} >= :running", {":running": count.running}),)
         if not (count.change or total.begun or total.ended):
-            return self.table.checking(_key(count.type), *clauses)
+            return self.table.checking(key_of(count.type), *clauses)
         moved = {name: number for name, number in adds.items() if number}
         begun = {f"begun_{place}": HOLDER + str(each) for place, each in enumerate(sorted(total.begun))}
         ended = {f"ended_{place}": HOLDER + str(each) for place, each in enumerate(sorted(total.ended - total.begun))}
         sets = {"type": count.type, **dict.fromkeys(begun, True), **dict.fromkeys(ended)}
         change = Change(clauses, sets=sets, adds=moved, aliases={**begun, **ended})
-        return self.table.updating(_key(count.type), change)
+        return self.table.updating(key_of(count.type), change)
 
 
-def _key(type: str) -> dict[str, str]:  # noqa: A002
+def census_of(item: Mapping[str, Any]) -> Census:
+    """What the item of a count tells."""
+    holders = frozenset(int(name.removeprefix(HOLDER)) for name in item if name.startswith(HOLDER))
+    return Census(Concurrency(item.get("running", 0), item.get("unfinished", 0)), holders)
+
+
+def key_of(type: str) -> dict[str, str]:  # noqa: A002
+    """Where the concurrency count of this name is kept."""
     if counts_schedule(type):
         return {"kind": KIND_OF_SCHEDULES, "name": digest(type)}
     return {"kind": KIND if counted_key(type) is None else KIND_OF_KEYS, "name": digest(type)}

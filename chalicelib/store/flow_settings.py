@@ -9,6 +9,7 @@ Key layout::
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,13 +56,13 @@ class FlowSettings:
     def all(self, *, consistent: bool = False) -> list[FlowSetting]:
         """Every setting, oldest first."""
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
-        return sorted((_setting(row) for row in rows), key=lambda each: (each.at_ms, each.count))
+        return sorted((setting_of(row) for row in rows), key=lambda each: (each.at_ms, each.count))
 
     def put(self, setting: FlowSetting) -> None:
         """Set it, whatever was set before."""
         rate = setting.rate
         item = {
-            **_key(setting.count),
+            **key_of(setting.count),
             "of": setting.kind.value,
             "type": setting.type,
             "key": setting.key,
@@ -74,16 +75,18 @@ class FlowSettings:
     def remove(self, count: str) -> bool:
         """Everything is as declared again; returns whether it was not."""
         try:
-            self.table.delete(_key(count), Clause("there", "attribute_exists({name})"))
+            self.table.delete(key_of(count), Clause("there", "attribute_exists({name})"))
         except Refused:
             return False
         return True
 
 
-def _key(count: str) -> dict[str, str]:
+def key_of(count: str) -> dict[str, str]:
+    """Where the setting for a concurrency count is kept, if there is one."""
     return {"kind": KIND, "name": digest(count)}
 
 
-def _setting(row: dict[str, Any]) -> FlowSetting:
+def setting_of(row: Mapping[str, Any]) -> FlowSetting:
+    """The setting in an item of this kind."""
     rate = None if "rate" not in row else Rate(row["rate"][0], row["rate"][1] / 1_000, row["rate"][2])
     return FlowSetting(Kind(row["of"]), row["type"], row.get("key"), row.get("concurrency"), rate, row["at_ms"])

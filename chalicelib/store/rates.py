@@ -12,6 +12,7 @@ same. What was read of a bucket is remembered: it tells which of the two forms o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chalicelib.core.flow import Rate
@@ -43,7 +44,7 @@ class Rates:
                 (Clause("a token is there", text, {":now": now_us, ":room": room_us}),),
                 adds={"full_at_us": rate.interval_us},
             )
-        return self.table.updating(_key(bucket), change)
+        return self.table.updating(key_of(bucket), change)
 
     def learn(self, bucket: str, item: dict[str, int] | None) -> int:
         """Remember what a refusal told of a bucket; returns when it is full again."""
@@ -58,8 +59,7 @@ class Rates:
 
     def find(self, bucket: str) -> tuple[int, int]:
         """When a bucket is full again, and up to when it is booked, as of the last write; 0 where that is unknown."""
-        item = self.table.find(_key(bucket)) or {}
-        return item.get("full_at_us", 0), item.get("booked_us", 0)
+        return bucket_of(self.table.find(key_of(bucket)) or {})
 
     def book(self, bucket: str, rate: Rate, now_us: int, latest_us: int) -> int | None:
         """When somebody who found no token shall come back, each at another time; ``None`` if after ``latest_us``.
@@ -74,12 +74,18 @@ class Rates:
             seen = Clause("as booked", "{booked_us} = :seen", {":seen": booked_us})
             first = Clause("not booked", "attribute_not_exists({booked_us})")
             try:
-                self.table.apply(_key(bucket), Change((seen if booked_us else first,), sets={"booked_us": ready_us}))
+                self.table.apply(key_of(bucket), Change((seen if booked_us else first,), sets={"booked_us": ready_us}))
             except Refused:
                 continue
             return ready_us
         return latest_us
 
 
-def _key(bucket: str) -> dict[str, str]:
+def bucket_of(item: Mapping[str, int]) -> tuple[int, int]:
+    """When the bucket in an item is full again, and up to when it is booked (microseconds since 1970)."""
+    return item.get("full_at_us", 0), item.get("booked_us", 0)
+
+
+def key_of(bucket: str) -> dict[str, str]:
+    """Where a bucket is kept, if a token was ever taken."""
     return {"kind": "rate", "name": digest(bucket)}

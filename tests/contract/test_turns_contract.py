@@ -7,11 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from chalicelib.core.flow import Rate
 from chalicelib.core.limits import NOTHING, Concurrency, Limit, count_of_schedule
 from chalicelib.core.reasons import Place
+from chalicelib.core.states import Kind
 from chalicelib.engine.yard import Yard
-from chalicelib.store.concurrency import Count
-from chalicelib.store.controls import Controls, find_controls
+from chalicelib.store.concurrency import Census, Count
+from chalicelib.store.controls import Controls, CountControls, find_controls
+from chalicelib.store.flow_settings import UNCHANGED, FlowSetting
 from chalicelib.store.pauses import Pause
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import of_type
@@ -111,14 +114,23 @@ class TestPauses:
     def test_what_keeps_a_job_is_found_in_one_read(self, yard: Yard) -> None:
         name = next(names)
         target, other = f"type#{name}", f"queue#{name}"
-        assert find_controls(yard.directory.table, (target, other), name, None) == Controls((), NOTHING, None)
+        table = yard.directory.table
+        nothing = CountControls(Census(NOTHING, frozenset()), UNCHANGED, 0)
+        assert find_controls(table, (target, other), (name,), None) == Controls((), (nothing,), None)
         yard.pauses.begin(other, NOW)
         yard.pauses.begin(target, NOW + 5)
-        yard.concurrency.transact([Count(name, ONE), Count(count_of_schedule(name), Concurrency(2, 2))])
+        setting = FlowSetting(Kind.TASK, name, "k", 3, Rate(1, per_s=2), NOW)
+        yard.flow_settings.put(setting)
+        schedule, key = count_of_schedule(name), setting.count
+        yard.concurrency.transact([Count(name, ONE, holder=7), Count(schedule, Concurrency(2, 2))])
+        yard.concurrency.transact([yard.rates.taking(key, Rate(1, per_s=2), NOW * 1_000)])
         pauses = (Pause(other, NOW), Pause(target, NOW + 5))
-        assert find_controls(yard.directory.table, (target, other), name, None) == Controls(pauses, ONE, None)
-        of_schedule = find_controls(yard.directory.table, (target,), count_of_schedule(name), "nobody")
-        assert of_schedule == Controls(pauses[1:], Concurrency(2, 2), None)
+        own = CountControls(Census(ONE, frozenset({7})), UNCHANGED, 0)
+        of_key = CountControls(Census(NOTHING, frozenset()), setting, (NOW + 2_000) * 1_000)
+        found = find_controls(table, (target, other), (name, key), None)
+        assert found == Controls(pauses, (own, of_key), None)
+        of_schedule = CountControls(Census(Concurrency(2, 2), frozenset()), UNCHANGED, 0)
+        assert find_controls(table, (target,), (schedule,), "nobody") == Controls(pauses[1:], (of_schedule,), None)
 
 
 class TestAliases:

@@ -11,11 +11,14 @@ import pytest
 from chalicelib import Context, Reject, aws, on_success, services, subscribe, task
 from chalicelib.core.applications import DELIVERY
 from chalicelib.core.errors import NotFound
-from chalicelib.core.job import MANUAL
+from chalicelib.core.flow import Debounce, PerKey, Rate
+from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.reasons import Code
 from chalicelib.core.retry import Fixed
+from chalicelib.core.states import Kind
 from chalicelib.core.trace import iso
-from chalicelib.engine.commands import by_hand, lifecycle
+from chalicelib.engine.commands import by_hand, flow, lifecycle
+from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.services import applications, dead_letters, graphs, installation, messages, pauses, schedules, tasks
 from chalicelib.services.reasons import Why
 from chalicelib.store import wait_lists
@@ -56,6 +59,31 @@ def fails(given: Any) -> None:
     raise RuntimeError(given or "no\nstock")
 
 
+@task("keyed", key="input.k", per_key=PerKey(concurrency=1))
+def keyed(_: Any) -> None: ...
+
+
+@task("blocked", key="input.k", order="block")
+def blocked(_: Any) -> None:
+    raise Reject("never")
+
+
+@task("aside", key="input.k", order="step aside")
+def aside(_: Any) -> None: ...
+
+
+@task("paced", rate=Rate(1, per_s=10))
+def paced(_: Any) -> None: ...
+
+
+@task("newest", key="input.k", debounce=Debounce(5))
+def newest(_: Any) -> None: ...
+
+
+def keyed_task(w: World, type: str, key: str | None = "a b") -> Job:  # noqa: A002  # every dialect's word for it
+    return a_task(w, type, input={"k": key})
+
+
 @pytest.fixture
 def w(w: World) -> World:
     using(w, plain, lone, pair, fails)
@@ -64,6 +92,7 @@ def w(w: World) -> World:
 
 def why(w: World, job: Any) -> Why:
     """What is answered, by at most three reads; SQS's address of a queue is asked once a process."""
+    w.yard.known_flow.forget()  # as in a process that has just started
     with counting(w) as calls, installation.using(w.yard):
         answer = services.why(job if isinstance(job, int) else job.id)
     del calls["GetQueueUrl"]
@@ -295,16 +324,19 @@ class TestTurns:
         w.clock.move(1_000)
         w.deliver()
         found = why(w, jobs[2])
-        sentence = "The only slot of the type lone is taken; 1 other comes before it."
+        sentence = f"The only slot of the type lone is taken by job {jobs[0].id}; 1 other comes before it."
         assert said(found) == ("pending", "limit_reached", sentence)
-        assert found.remedy == "`taskyard tasks list --type lone --status running` shows who has them"
-        limit = {"limit": "type", "slots": 1, "taken": 1, "before": 1, "beforeIsExact": True}
-        assert found.details == {"kind": "task", "type": "lone", "queue": "default", **limit}
-        assert why(w, jobs[1]).sentence == "The only slot of the type lone is taken; it is the next."
+        assert found.remedy == "wait, or raise the limit; `taskyard flow show lone` shows who has them"
+        limit = {"limit": "type", "slots": 1, "taken": 1, "holders": [str(jobs[0].id)]}
+        place = {"before": 1, "beforeIsExact": True}
+        assert found.details == {"kind": "task", "type": "lone", "queue": "default", **limit, **place}
+        next_one = f"The only slot of the type lone is taken by job {jobs[0].id}; it is the next."
+        assert why(w, jobs[1]).sentence == next_one
         pairs = [a_task(w, "pair") for _ in range(3)]
         for job in pairs[:2]:
             by_hand.take(w.yard, job.id, "bob")
-        assert why(w, pairs[2]).sentence == "All 2 slots of the type pair are taken; it is the next."
+        who = f"the jobs {pairs[0].id} and {pairs[1].id}"
+        assert why(w, pairs[2]).sentence == f"All 2 slots of the type pair are taken by {who}; it is the next."
 
     def test_the_run_of_its_schedule_before_goes_on(self, w: World) -> None:
         with installation.using(w.yard):
@@ -315,7 +347,7 @@ class TestTurns:
         w.clock.move(MINUTE_MS)
         w.deliver()
         found = why(w, second)
-        sentence = "The run of the schedule s before it still goes on; it is the next."
+        sentence = f"The run of the schedule s before it, job {first.id}, still goes on; it is the next."
         assert said(found) == ("pending", "limit_reached", sentence)
         assert (found.details["limit"], found.details["schedule"]) == ("schedule", "s")
 
@@ -327,7 +359,7 @@ class TestTurns:
             )
         by_hand.take(w.yard, first.id, "bob")
         found = why(w, second)
-        sentence = f"The only slot of the application {made.app_key} is taken; it is the next."
+        sentence = f"The only slot of the application {made.app_key} is taken by job {first.id}; it is the next."
         assert said(found) == ("pending", "limit_reached", sentence)
         assert (found.details["limit"], found.details["application"]) == ("application", made.app_key)
 
@@ -354,6 +386,158 @@ class TestTurns:
         sentence = f"Worker {worker} is still busy with the run before; it starts when that has ended."
         assert said(seen[1]) == ("pending", "previous_run", sentence)
         assert seen[1].details["leaseUntil"] == at(w, LEASE_MS)
+
+
+class TestFlow:
+    """``keyed``, ``blocked``, ``aside``, ``paced`` and ``newest`` are deployed, beside ``t``."""
+
+    @pytest.fixture
+    def w(self, w: World) -> World:
+        using(w, plain, keyed, blocked, aside, paced, newest)
+        return w
+
+    def test_a_slot_of_its_key_is_missing(self, w: World) -> None:
+        jobs = [keyed_task(w, "keyed") for _ in range(3)]
+        by_hand.take(w.yard, jobs[0].id, "bob")
+        w.deliver()
+        found = why(w, jobs[2])
+        taken = f"The only slot of the key a b of the type keyed is taken by job {jobs[0].id}"
+        assert said(found) == ("pending", "key_limit_reached", f"{taken}; 1 other comes before it.")
+        shown = "`taskyard flow show keyed --key 'a b'` shows who has them"
+        assert found.remedy == f"wait, or raise the limit; {shown}"
+        limit = {"key": "a b", "slots": 1, "taken": 1, "holders": [str(jobs[0].id)]}
+        place = {"before": 1, "beforeIsExact": True}
+        assert found.details == {"kind": "task", "type": "keyed", "queue": "default", **limit, **place}
+        assert why(w, jobs[1]).sentence == f"{taken}; it is the next."
+        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "keyed", "a b"), 7, None)
+        set_at, more = at(w), [keyed_task(w, "keyed") for _ in range(7)]
+        for job in more[:6]:
+            by_hand.take(w.yard, job.id, "bob")
+        found = why(w, more[6])
+        first = ", ".join(str(job.id) for job in [jobs[0], *more[:4]])
+        assert found.sentence == (
+            f"All 7 slots of the key a b of the type keyed (set at {set_at}) are taken "
+            f"by the jobs {first} and 2 others; 2 others come before it."
+        )
+        assert found.details["holders"] == [str(job.id) for job in [jobs[0], *more[:6]]]
+        other = keyed_task(w, "keyed", "c")
+        assert why(w, other).reason is Code.ON_ITS_WAY
+
+    def test_its_key_is_paused(self, w: World) -> None:
+        flow.pause_key(w.yard, FlowTarget(Kind.TASK, "keyed", "a b"))
+        jobs = [keyed_task(w, "keyed") for _ in range(2)]
+        w.deliver()
+        found = why(w, jobs[1])
+        sentence = f"The key a b of the type keyed is paused since {at(w)}; 1 other comes before it."
+        assert said(found) == ("pending", "paused", sentence)
+        assert found.remedy == "`taskyard flow resume keyed --key 'a b'`"
+        assert found.details["pausedBy"] == "key"
+        flow.resume_key(w.yard, FlowTarget(Kind.TASK, "keyed", "a b"))
+        assert why(w, jobs[1]).reason is Code.ON_ITS_WAY
+
+    def test_too_many_of_its_type_have_begun(self, w: World) -> None:
+        jobs = [a_task(w, "paced") for _ in range(12)]
+        w.deliver()
+        found = why(w, jobs[1])
+        begun = "Too many of the type paced have begun: the rate is 1 in 10 s; it begins at"
+        back = f"{begun} {at(w, 10_000)} at the earliest; its message comes back at {at(w, 10_000)}."
+        assert said(found) == ("pending", "rate_reached", back)
+        assert found.remedy == "wait, or raise the rate; `taskyard flow show paced` shows it"
+        assert found.expected_start == moment(w.clock.ms + 10_000)
+        rate = {"limit": "type", "key": None, "rate": {"count": 1, "perS": 10, "burst": 1}}
+        details = {"kind": "task", "type": "paced", "queue": "default", **rate, "comesBackAt": at(w, 10_000)}
+        assert found.details == details
+        listed = [why(w, job) for job in jobs[10:]]  # no message can be hidden for so long
+        assert [each.sentence for each in listed] == [
+            f"{begun} {at(w, 10_000)} at the earliest; it is the next.",
+            f"{begun} {at(w, 20_000)} at the earliest; 1 other comes before it.",
+        ]
+        w.clock.move(10_001)
+        assert why(w, jobs[10]).reason is Code.ON_ITS_WAY
+
+    def test_too_many_of_its_key_have_begun_by_a_rate_that_was_set(self, w: World) -> None:
+        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "t", "k"), None, Rate(120, per_s=60, burst=2))
+        set_at = at(w)
+        jobs = [a_task(w, flow_key="k") for _ in range(3)]
+        for job in jobs[:2]:
+            by_hand.take(w.yard, job.id, "bob")
+        found = why(w, jobs[2])
+        rate = f"the rate (set at {set_at}) is 120 in 60 s, up to 2 at once"
+        sentence = f"Too many of the key k of the type t have begun: {rate}; it begins at {at(w, 500)} at the earliest"
+        assert said(found) == ("pending", "rate_reached", f"{sentence}; it is the next.")
+        assert found.remedy == "wait, or raise the rate; `taskyard flow show t --key k` shows it"
+        assert (found.details["limit"], found.details["key"], found.details["setAt"]) == ("key", "k", set_at)
+
+    def test_it_is_another_ones_turn(self, w: World) -> None:
+        jobs = [keyed_task(w, "aside") for _ in range(3)]
+        found = why(w, jobs[2])
+        turn = f"Jobs of the key a b of the type aside run in order, and it is the turn of job {jobs[0].id}"
+        assert said(found) == ("pending", "not_its_turn", f"{turn}; 1 other comes before it.")
+        assert found.remedy == f"`taskyard why {jobs[0].id}` says how that one stands"
+        details = {"key": "a b", "turn": str(jobs[0].id), "before": 1, "beforeIsExact": True}
+        assert found.details == {"kind": "task", "type": "aside", "queue": "default", **details}
+        assert why(w, jobs[1]).sentence == f"{turn}; it is the next."
+        assert why(w, jobs[0]).reason is Code.ON_ITS_WAY
+        keyless = [keyed_task(w, "aside", None) for _ in range(2)]
+        sentence = f"Jobs of the type aside run in order, and it is the turn of job {keyless[0].id}; it is the next."
+        assert why(w, keyless[1]).sentence == sentence
+
+    def test_one_before_it_has_failed_and_blocks(self, w: World) -> None:
+        jobs = [keyed_task(w, "blocked") for _ in range(3)]
+        found = why(w, jobs[2])
+        family = "Jobs of the key a b of the type blocked run in order"
+        turn = f"{family}, and it is the turn of job {jobs[0].id}, which is pending"
+        assert said(found) == ("pending", "not_its_turn", f"{turn}; at most 1 other comes before it.")
+        assert found.details["beforeAtMost"] == 1
+        assert why(w, jobs[1]).sentence == f"{turn}; it is the next."
+        w.deliver()
+        found, failed = why(w, jobs[2]), jobs[0].id
+        waits = "it waits until that one is retried, replayed, deleted or passed over"
+        sentence = f"{family}, and job {failed} before it has failed (never); {waits}."
+        assert said(found) == ("pending", "behind_failed", sentence)
+        assert found.remedy == (
+            f"`taskyard tasks retry {failed}` once the cause is gone, or `taskyard tasks delete {failed}`; "
+            f"`taskyard flow pass {failed}` lets those behind it run"
+        )
+        details = {"key": "a b", "behind": str(failed)}
+        assert found.details == {"kind": "task", "type": "blocked", "queue": "default", **details}
+        again = lifecycle.replay(w.yard, failed, Kind.TASK)
+        after = f"{family}, and it is the turn of job {again.id}, which is pending."
+        assert why(w, jobs[2]).sentence == after
+        w.deliver()
+        lifecycle.pass_over(w.yard, again.id, Kind.TASK)
+        assert why(w, jobs[1]).reason is Code.ON_ITS_WAY
+
+    def test_a_newer_one_has_superseded_it(self, w: World) -> None:
+        first, second = keyed_task(w, "newest"), keyed_task(w, "newest")
+        found = why(w, first)
+        sentence = (
+            f"It was superseded by the newer job {second.id} at {at(w)}; of those that are alike the newest runs."
+        )
+        assert said(found) == ("canceled", "superseded", sentence)
+        assert found.remedy == f"`taskyard why {second.id}` says how that one stands"
+        assert found.details["supersededBy"] == str(second.id)
+        assert why(w, second).sentence == f"It is scheduled; it starts at {at(w, 5_000)} at the earliest."
+
+    def test_a_limit_that_was_set_bounds_any_type_and_any_topic(self, w: World) -> None:
+        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "t"), 1, None)
+        flow.set_flow(w.yard, FlowTarget(Kind.MESSAGE, "polled"), 1, None)
+        set_at = at(w)
+        first, second = a_task(w), a_task(w)
+        by_hand.take(w.yard, first.id, "bob")
+        found = why(w, second)
+        sentence = f"The only slot of the type t (set at {set_at}) is taken by job {first.id}; it is the next."
+        assert said(found) == ("pending", "limit_reached", sentence)
+        limit = {"limit": "type", "slots": 1, "taken": 1, "holders": [str(first.id)], "setAt": set_at}
+        assert found.details.items() >= limit.items()
+        polled, message = a_message(w, "polled"), a_message(w, "polled")
+        with installation.using(w.yard):
+            assert len(messages.poll("polled", 1)) == 1
+        found = why(w, message)
+        sentence = f"The only slot of the topic polled (set at {set_at}) is taken by job {polled.id}; it is the next."
+        assert said(found) == ("pending", "limit_reached", sentence)
+        assert found.remedy == "wait, or raise the limit; `taskyard flow show --topic polled` shows who has them"
+        assert found.details["limit"] == "topic"
 
 
 class TestOnItsWay:

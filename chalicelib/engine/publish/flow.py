@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.errors import Conflict, InvalidInput
-from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Debounce, Flow, Key, Unique, key_in
+from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Debounce, Flow, Key, Unique, key_in, superseded_by
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.limits import count_of_key, count_of_topic
 from chalicelib.core.naming import is_name
@@ -24,8 +24,6 @@ from chalicelib.engine.policy import flow_of
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Action
 from chalicelib.store.flow_marks import Mark
-
-SUPERSEDED = "superseded by the newer job {id}"
 
 
 def content_of(new_job: NewJob) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def _superseding(
     mark = Mark(job.id, first_at_ms)
     actions: list[Action] = [yard.flow_marks.giving(job.unique_as or "", mark, seen)]
     if other is not None and waits:
-        actions += yard.jobs.skipping(other, SUPERSEDED.format(id=job.id), now_ms)
+        actions += yard.jobs.skipping(other, superseded_by(job.id), now_ms)
     return replace(job, due_at_ms=due_at_ms, start_at_ms=due_at_ms), actions
 
 
