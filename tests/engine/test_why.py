@@ -387,6 +387,20 @@ class TestTurns:
         assert said(seen[1]) == ("pending", "previous_run", sentence)
         assert seen[1].details["leaseUntil"] == at(w, LEASE_MS)
 
+    def test_nobody_waits_for_a_slot_that_is_theirs(self, w: World) -> None:
+        @task("lone", concurrency=1)
+        def dies(_: Any, context: Context) -> None:
+            tasks.cancel(context.job.id)
+            tasks.retry(context.job.id)
+            raise Exited
+
+        using(w, dies)
+        job = a_task(w, "lone")
+        w.deliver_batch(name_of(w))
+        assert why(w, job).reason is Code.PREVIOUS_RUN
+        w.clock.move(LEASE_MS + 1)
+        assert (w.job(job.id).slot, why(w, job).reason) == (True, Code.ON_ITS_WAY)
+
 
 class TestFlow:
     """``keyed``, ``blocked``, ``aside``, ``paced`` and ``newest`` are deployed, beside ``t``."""
@@ -507,6 +521,23 @@ class TestFlow:
         w.deliver()
         lifecycle.pass_over(w.yard, again.id, Kind.TASK)
         assert why(w, jobs[1]).reason is Code.ON_ITS_WAY
+
+    def test_a_message_before_it_has_failed_and_blocks(self, w: World) -> None:
+        @subscribe("news", order="block")
+        def reader(_: Any) -> None:
+            raise Reject("never")
+
+        using(w, reader)
+        failed, behind = a_message(w), a_message(w)
+        w.deliver()
+        found = why(w, behind)
+        assert found.sentence.startswith(
+            f"Jobs of the topic news run in order, and job {failed.id} before it has failed"
+        )
+        assert found.remedy == (
+            f"`taskyard dlq replay {failed.id}` once the cause is gone; "
+            f"`taskyard flow pass {failed.id}` lets those behind it run"
+        )
 
     def test_a_newer_one_has_superseded_it(self, w: World) -> None:
         first, second = keyed_task(w, "newest"), keyed_task(w, "newest")
