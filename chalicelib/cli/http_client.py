@@ -64,6 +64,16 @@ class Service:
         given = {name: value for name, value in body.items() if value is not None}
         return self._call("POST", path, given, refusable=True)
 
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The answer to a ``PUT`` of JSON, without what is None in it; raises as ``get`` does."""
+        given = {name: value for name, value in body.items() if value is not None}
+        return self._call("PUT", path, given, refusable=True)
+
+    def delete(self, path: str, query: Mapping[str, Any]) -> Any:
+        """The answer to a ``DELETE``; parameters that are None are left out. Raises as ``get`` does."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._call("DELETE", f"{path}?{urlencode(given)}", None, refusable=True)
+
     def pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Document]:
         """All items of a list, page by page."""
         cursor: str | None = None

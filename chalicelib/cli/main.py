@@ -16,6 +16,7 @@ from chalicelib.cli.common import choose_installation, explained, parsed, url_op
 from chalicelib.cli.cost import cost
 from chalicelib.cli.deploy import deploy, destroy
 from chalicelib.cli.doctor import doctor
+from chalicelib.cli.flow import flow
 from chalicelib.cli.graphs import graphs
 from chalicelib.cli.handlers import handlers
 from chalicelib.cli.keys import keys
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 for command in (
-    publish, messages, tasks, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
+    publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
     paused, deploy, destroy, doctor, rebuild, cost,
 ):  # fmt: skip
     main.add_command(command)

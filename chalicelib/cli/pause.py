@@ -9,7 +9,7 @@ import click
 from chalicelib.cli.keys import works_on_aws
 from chalicelib.cli.output import present, show_rows, show_text
 
-COLUMNS = {"TYPE": "type", "QUEUE": "queue", "SINCE": "since", "STATE": "state"}
+COLUMNS = {"TYPE": "type", "KEY": "key", "QUEUE": "queue", "SINCE": "since", "STATE": "state"}
 
 type_argument = click.argument("type_", metavar="[TYPE]", required=False)
 queue_option = click.option("--queue", help="A queue instead of a type: a pool, or a topic.")
@@ -49,6 +49,7 @@ def paused(as_json: bool) -> None:
     rows = [
         {
             "type": found.type,
+            "key": found.key,
             "queue": found.queue,
             "since": found.since.isoformat(timespec="seconds"),
             "state": "resuming" if found.resuming else "waits for a handler" if found.unhandled else "paused",

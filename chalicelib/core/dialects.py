@@ -25,6 +25,7 @@ DIALECTS = (
     Dialect("pools", "/pools"),
     Dialect("why", "/api/job/{id}/why"),  # the whole path: kue's /job may be moved behind /api
     Dialect("usage", "/api/job/{id}/usage"),
+    Dialect("flow", "/api/flow"),
     Dialect("service", "/health"),
 )
 

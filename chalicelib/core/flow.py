@@ -45,6 +45,12 @@ def expect_rate(field: str, rate: object) -> None:
         raise _unfit(field, "Rate(count, per_s=...)", rate)
 
 
+def expect_concurrency(field: str, concurrency: int | None) -> None:
+    """Raise ``InvalidInput`` for what is no number of runs at once, 1 to 1,000."""
+    if concurrency is not None:
+        _expect_whole(field, concurrency, CONCURRENCY_MAX)
+
+
 def _unfit(field: str, expected: str, got: object) -> InvalidInput:
     return InvalidInput("this is no such control", field=field, expected=expected, got=got)
 
@@ -164,8 +170,7 @@ class PerKey:
     rate: Rate | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None:
-            _expect_whole("per_key.concurrency", self.concurrency, CONCURRENCY_MAX)
+        expect_concurrency("per_key.concurrency", self.concurrency)
         expect_rate("per_key.rate", self.rate)
 
 

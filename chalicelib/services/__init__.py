@@ -8,7 +8,8 @@
 ``messages`` publish, poll, complete, fail, list · ``queues`` subscribe, start_consumer, stop_consumer, depth, cleanup,
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
 get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
-nodes, results, cancel, retry, mermaid. ``services.why(id)`` says why a job is not running,
+nodes, results, cancel, retry, mermaid · ``flow`` set, unset, list, declared, standing, pause_key, resume_key,
+pass_over. ``services.why(id)`` says why a job is not running,
 ``services.audit()`` whether all jobs are accounted for, ``services.usage(id)`` and ``services.usage_by_day(days)`` what
 jobs have used. Which installation they act on: ``installation.py``.
 Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what

@@ -7,7 +7,7 @@
     pauses.resume("image.resize")
 
 What runs goes on; what would begin waits, in order, and so does what is published meanwhile. Workers and polls notice
-within five seconds. A pause lasts until it is resumed.
+within five seconds. A pause lasts until it is resumed. A key alone is paused by ``services.flow``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.engine.commands.flow import key_of_pause
 from chalicelib.engine.worker import pause as pausing
 from chalicelib.services import installation
 from chalicelib.services.records import moment_of
+from chalicelib.store.pauses import Pause
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Something that is paused: a ``type`` (or topic), or a ``queue``.
+    """Something that is paused: a ``type`` (or topic), one ``key`` of it, or a ``queue``.
 
     ``resuming``: it is sent out again. ``unhandled``: nobody paused it; its jobs wait for a handler of their type.
     """
@@ -34,6 +36,7 @@ class Paused:
     since: datetime
     resuming: bool
     unhandled: bool = False
+    key: str | None = None
 
 
 def pause(type: str | None = None, *, queue: str | None = None) -> None:  # noqa: A002  # every dialect's word for it
@@ -51,16 +54,24 @@ def resume(type: str | None = None, *, queue: str | None = None) -> int:  # noqa
 
 def paused() -> Sequence[Paused]:
     """What is paused, oldest first."""
-    return [
-        Paused(
-            type=pause.target.removeprefix(pausing.TYPE) if pause.target.startswith(pausing.TYPE) else None,
-            queue=pause.target.removeprefix(pausing.QUEUE) if pause.target.startswith(pausing.QUEUE) else None,
-            since=moment_of(pause.since_ms),
-            resuming=pause.resuming,
-            unhandled=pause.unhandled,
-        )
-        for pause in pausing.paused(installation.yard())
-    ]
+    return [_shown(each) for each in pausing.paused(installation.yard())]
+
+
+def _shown(pause: Pause) -> Paused:
+    key = key_of_pause(pause.target)
+    of_type = key.type if key is not None else _name(pause.target, pausing.TYPE)
+    return Paused(
+        type=of_type,
+        queue=_name(pause.target, pausing.QUEUE),
+        since=moment_of(pause.since_ms),
+        resuming=pause.resuming,
+        unhandled=pause.unhandled,
+        key=None if key is None else key.key,
+    )
+
+
+def _name(target: str, start: str) -> str | None:
+    return target.removeprefix(start) if target.startswith(start) else None
 
 
 def _target(type: str | None, queue: str | None) -> str:  # noqa: A002  # as above

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from chalicelib.core.access import AccessKey, digest_of, new_key
 from tests.support.mq import publish
-from tests.support.service import Service
+from tests.support.service import Reply, Service, service
 from tests.support.tasks import create, detail, listed, system
 
 MANUAL = {"targetId": "t-1", "targetType": "document"}
@@ -43,6 +47,15 @@ class TestTheKeyOfAJob:
         found = listed(api, {"filter[targetId]": target})
         assert [task.get("flowKey") for task in found] == [None, "b", "a"]
 
+    def test_of_what_a_graph_and_a_schedule_make(self, api: Service, kind: str) -> None:
+        graph = api.post("/api/task/graph", {"nodes": [{"name": "a", "type": "scripted", "flowKey": "g"}]}).json
+        (node,) = api.get("/api/task/graph/nodes", {"id": graph["id"]}).json["pageData"]
+        assert detail(api, node["taskId"])["flowKey"] == "g"
+        work = {"type": kind, "runnerType": "manual", "flowKey": "s"}
+        made = api.post("/api/schedule/create", {"name": kind, "cron": "@daily", "task": work})
+        assert made.json["task"]["flowKey"] == "s"
+        assert api.job(api.post("/api/schedule/run", {"name": kind}).json["id"]).flow_key == "s"
+
     @pytest.mark.parametrize("key", ["", " ", "x" * 257, "two\nlines", {"a": 1}, ["a"], 1.5, True])
     def test_is_refused_if_it_can_be_none(self, api: Service, topic: str, kind: str, key: Any) -> None:
         reply = api.post("/mq/message/publish", {"topic": topic, "payload": {}, "flowKey": key})
@@ -54,3 +67,204 @@ class TestTheKeyOfAJob:
         first = api.post("/mq/message/publish", body)
         assert api.post("/mq/message/publish", body).json == first.json
         assert api.post("/mq/message/publish", {**body, "flowKey": "b"}).status == 409
+
+
+def bounded(api: Service, given: dict[str, Any], kind: str = "bounded") -> str:
+    """The id of a task whose flow is controlled."""
+    return str(create(api, kind, runnerType="system", input=given)["id"])
+
+
+def put(api: Service, **body: Any) -> Reply:
+    return api.request("PUT", "/api/flow", json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+
+def delete(api: Service, query: dict[str, Any], **headers: str) -> Reply:
+    return api.request("DELETE", f"/api/flow?{urlencode(query)}", None, headers)
+
+
+def standing(api: Service, **query: str) -> dict[str, Any]:
+    reply = api.get("/api/flow/standing", query)
+    assert reply.status == 200, reply.text
+    return dict(reply.json)
+
+
+class TestWhatIsSet:
+    def test_is_shown_replaced_and_taken_back(self, api: Service) -> None:
+        target = {"type": "bounded", "topic": None, "key": "set"}
+        first = put(api, type="bounded", key="set", concurrency=5, rate={"count": 3, "perSeconds": 0.5, "burst": 2})
+        rate = {"count": 3, "perSeconds": 0.5, "burst": 2}
+        assert (first.status, first.json) == (200, {**target, "concurrency": 5, "rate": rate, "since": api.now()})
+        assert api.get("/api/flow").json["set"] == [first.json]
+        assert {**standing(api, type="bounded", key="set"), **target} == {
+            **target,
+            "concurrency": 5,
+            "rate": rate,
+            "running": 0,
+            "holders": [],
+            "waiting": {what: {"count": 0, "isExact": True} for what in ("slot", "token", "turn")},
+            "nextStart": api.now(),
+        }
+        second = put(api, type="bounded", key="set", concurrency=6)
+        assert api.get("/api/flow").json["set"] == [second.json]
+        assert (second.json["concurrency"], second.json["rate"]) == (6, None)
+        assert standing(api, type="bounded", key="set")["rate"] == {"count": 10, "perSeconds": 60, "burst": 10}
+        assert (delete(api, {"type": "bounded", "key": "set"}).json) == target
+        assert api.get("/api/flow").json["set"] == []
+        assert standing(api, type="bounded", key="set")["concurrency"] == 1
+        assert delete(api, {"type": "bounded", "key": "set"}).status == 404
+
+    def test_bounds_a_topic_alike(self, api: Service, topic: str) -> None:
+        assert put(api, topic=topic, rate={"count": 1}).json["rate"] == {"count": 1, "perSeconds": 1, "burst": 1}
+        assert standing(api, topic=topic)["rate"]["count"] == 1
+        assert delete(api, {"topic": topic}).json == {"type": None, "topic": topic, "key": None}
+
+    def test_bounds_what_runs(self, api: Service) -> None:
+        put(api, type="bounded.ordered", rate={"count": 1, "perSeconds": 600})
+        ids = [bounded(api, {"k": f"rate {n}"}, "bounded.ordered") for n in range(2)]
+        api.work("bounded")
+        found = standing(api, type="bounded.ordered")
+        assert (found["waiting"]["token"], found["nextStart"]) == ({"count": 1, "isExact": True}, api.now(600_000))
+        delete(api, {"type": "bounded.ordered"})
+        api.tick()
+        api.work("bounded")
+        assert [api.job(each).state for each in ids] == ["success", "success"]
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"concurrency": 1}, "body"),
+            ({"type": "t", "topic": "t", "concurrency": 1}, "body"),
+            ({"type": "t"}, "body"),
+            ({"type": "t", "concurrency": 0}, "concurrency"),
+            ({"type": "t", "concurrency": 1_001}, "concurrency"),
+            ({"type": "t", "concurrency": True}, "concurrency"),
+            ({"type": "t", "rate": {}}, "rate.count"),
+            ({"type": "t", "rate": {"count": 1, "perSeconds": 0}}, "rate.perSeconds"),
+            ({"type": "t", "rate": {"count": 1, "burst": 1_000_001}}, "rate.burst"),
+            ({"type": "t", "rate": {"count": 1, "per": 1}}, "rate.per"),
+            ({"type": "t\n", "concurrency": 1}, "type"),
+            ({"type": "t", "key": "x" * 257, "concurrency": 1}, "key"),
+        ],
+    )
+    def test_is_refused_where_it_cannot_be(self, api: Service, body: dict[str, Any], field: str) -> None:
+        reply = put(api, **body)
+        assert (reply.status, reply.json["details"][0]["field"]) == (422, field)
+
+    def test_the_least_and_the_most_that_can_be_set_can_be_shown(self, api: Service, kind: str) -> None:
+        for rate in (
+            {"count": 1, "perSeconds": 31 * 86_400, "burst": 1_000_000},
+            {"count": 1_000_000, "perSeconds": 0.001},
+        ):
+            assert put(api, type=kind, rate=rate).json["rate"] == {"burst": 1, **rate}
+            assert standing(api, type=kind)["nextStart"] == api.now()
+        delete(api, {"type": kind})
+
+
+def test_what_is_declared_is_shown(api: Service) -> None:
+    nothing = dict.fromkeys(("topic", "concurrency", "rate", "key", "order", "unique", "debounce"))
+    free = {"concurrency": None, "rate": None}
+    declared = {each["type"] or each["topic"]: each for each in api.get("/api/flow").json["declared"]}
+    assert {name: each for name, each in declared.items() if name.startswith("bounded")} == {
+        "bounded": {
+            **nothing,
+            "type": "bounded",
+            "key": "input.k",
+            "perKey": {"concurrency": 1, "rate": {"count": 10, "perSeconds": 60, "burst": 10}},
+        },
+        "bounded.ordered": {
+            **nothing,
+            "type": "bounded.ordered",
+            "key": "input.k",
+            "order": "block",
+            "perKey": free,
+        },
+        "bounded.alike": {
+            **nothing,
+            "type": "bounded.alike",
+            "concurrency": 3,
+            "rate": {"count": 1, "perSeconds": 0.5, "burst": 1},
+            "unique": {"until": "end", "forS": None, "by": "input.k"},
+            "perKey": free,
+        },
+        "bounded.news": {
+            **nothing,
+            "type": None,
+            "topic": "bounded.news",
+            "key": "a function",
+            "debounce": {"waitS": 5, "latestS": 12, "by": "input.k"},
+            "perKey": free,
+        },
+    }
+    assert declared["scarce"]["concurrency"] == 1  # of a type without any other control
+    assert "scripted" not in declared
+
+
+class TestAKey:
+    def test_is_paused_and_resumed(self, api: Service) -> None:
+        key = {"type": "bounded", "topic": None, "key": "a b"}
+        assert api.post("/api/flow/pause", {"type": "bounded", "key": "a b"}).json == key
+        assert api.get("/api/flow").json["paused"] == [{**key, "since": api.now(), "resuming": False}]
+        paused, other = bounded(api, {"k": "a b"}), bounded(api, {"k": "c"})
+        api.work("bounded")
+        assert [api.job(each).state for each in (paused, other)] == ["pending", "success"]
+        assert api.post("/api/flow/resume", {"type": "bounded", "key": "a b"}).json == {"sent": 1}
+        api.work("bounded")
+        assert api.job(paused).state == "success"
+        assert api.get("/api/flow").json["paused"] == []
+        again = api.post("/api/flow/resume", {"type": "bounded", "key": "a b"})
+        assert (again.status, again.json["message"]) == (404, "this is not paused")
+
+    def test_must_be_named(self, api: Service) -> None:
+        for path in ("pause", "resume"):
+            reply = api.post(f"/api/flow/{path}", {"type": "bounded"})
+            assert (reply.status, reply.json["details"][0]["field"]) == (422, "key")
+
+
+class TestThoseBehindAFailedJob:
+    def test_are_let_go(self, api: Service) -> None:
+        failing, behind = (bounded(api, {"k": "p", **more}, "bounded.ordered") for more in ({"reject": "so"}, {}))
+        api.work("bounded")
+        api.work("bounded")
+        assert [api.job(each).state for each in (failing, behind)] == ["failed", "pending"]
+        found = standing(api, type="bounded.ordered", key="p")
+        assert (found["running"], found["holders"], found["waiting"]["turn"]["count"]) == (1, [failing], 1)
+        assert api.post("/api/flow/pass", {"id": failing}).json == {"id": failing, "state": "failed"}
+        api.work("bounded")
+        assert api.job(behind).state == "success"
+        assert api.post("/api/flow/pass", {"id": int(failing)}).status == 409
+
+    @pytest.mark.parametrize("job_id", ["999999", "0", "x", "9" * 30])
+    def test_of_what_never_was(self, api: Service, job_id: str) -> None:
+        assert api.post("/api/flow/pass", {"id": job_id}).status == 404
+
+
+def test_the_scope_of_its_kind_is_needed() -> None:
+    with service(stage="prod", bucket="in-prod") as prod:
+
+        def key(scope: str) -> dict[str, str]:
+            made = new_key(os.urandom)
+            prod.yard.directory.put_access_key(
+                AccessKey(name="t", scopes=frozenset({scope}), digest=digest_of(made), created_at_ms=prod.clock.ms)
+            )
+            return {"Authorization": f"Bearer {made}"}
+
+        task, message, other = key("task"), key("message"), key("schedule")
+        for target in ({"type": "t", "key": "k"}, {"topic": "t", "key": "k"}):
+            able, unable = (task, message) if "type" in target else (message, task)
+            setting = json.dumps({**target, "concurrency": 1}).encode()
+            json_sent = {"Content-Type": "application/json"}
+            for headers, status in ((unable, 403), (other, 403), ({}, 401), (able, 200)):
+                replies = [
+                    prod.request("PUT", "/api/flow", setting, {**json_sent, **headers}),
+                    prod.get("/api/flow/standing", target, **headers),
+                    prod.post("/api/flow/pause", target, **headers),
+                ]
+                assert [reply.status for reply in replies] == [status] * 3
+            shown = prod.get("/api/flow", **able).json
+            assert [each["type"] or each["topic"] for each in shown["set"] + shown["paused"]] == ["t", "t"]
+            for headers, status in ((unable, 403), (able, 200)):
+                replies = [delete(prod, target, **headers), prod.post("/api/flow/resume", target, **headers)]
+                assert [reply.status for reply in replies] == [status] * 2
+        job = prod.post("/mq/message/publish", {"topic": "t", "payload": {}}, **message).json["id"]
+        refused = prod.post("/api/flow/pass", {"id": job}, **task)
+        assert (refused.status, refused.json["message"]) == (403, "this access key lacks the scope message")

@@ -115,6 +115,10 @@ OUTAGE_BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/api/task/callback"): {"id": "1", "code": 0},
     ("GET", "/api/job/1/why"): None,
     ("GET", "/api/job/1/usage"): None,
+    ("GET", "/api/flow"): None,
+    ("GET", "/api/flow/standing?type=t"): None,
+    ("POST", "/api/flow/pause"): {"type": "t", "key": "k"},
+    ("POST", "/api/flow/pass"): {"id": "1"},
 }
 GUARDED = {route: scope for route, scope in SCOPE_OF.items() if scope is not None and route not in SIGNED}
 

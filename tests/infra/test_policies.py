@@ -163,15 +163,17 @@ class Installation:
             reply = self.service.post(path, body, **headers)
         return self._answered("POST", path, reply, status)
 
-    def put(self, path: str) -> Any:
-        return self._bare("PUT", path)
+    def put(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        return self._bare("PUT", path, body)
 
-    def delete(self, path: str) -> Any:
-        return self._bare("DELETE", path)
+    def delete(self, path: str, query: str = "") -> Any:
+        return self._bare("DELETE", path, query=query)
 
-    def _bare(self, method: str, path: str) -> Any:
+    def _bare(self, method: str, path: str, body: Mapping[str, Any] | None = None, query: str = "") -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
         with self._invocation(Function.API):
-            reply = self.service.request(method, path, None, {})
+            reply = self.service.request(method, path + query, content, headers)
         return self._answered(method, path, reply, 200)
 
     def work(self, queue: str = "default", priority: int = 0) -> None:
@@ -630,6 +632,7 @@ def control_flow(at_work: Installation) -> None:
     pause(outside, target)
     at_work.work()
     resume(outside, target)
+    _change_flow(at_work)
     about: dict[str, Any] = {"target_id": "t", "target_type": "t", "runner_type": "system"}
     with at_work.in_handler():
         tasks.create(type="flow.once", input=given, **about)
@@ -647,6 +650,22 @@ def control_flow(at_work: Installation) -> None:
         follow_through(outside, seen, outside.jobs.dead_letter(seen, Cause.NEVER_STARTED, NEVER_STARTED, 0))
     at_work.work()
     _let_the_clock_release(at_work, given)
+
+
+def _change_flow(at_work: Installation) -> None:
+    """A key is bounded otherwise, paused and looked at; those behind a failed job are let go."""
+    key = {"type": "flow.keyed", "key": "b"}
+    at_work.put("/api/flow", {**key, "concurrency": 1, "rate": {"count": 1}})
+    at_work.get("/api/flow")
+    at_work.get("/api/flow/standing", key)
+    at_work.delete("/api/flow", "?type=flow.keyed&key=b")
+    at_work.post("/api/flow/pause", key)
+    at_work.create("flow.keyed", {"k": "b"})
+    failing, _ = (at_work.create("flow.ordered", {"k": "b", "fails": fails}) for fails in (True, False))
+    at_work.work()
+    assert at_work.post("/api/flow/resume", key) == {"sent": 1}
+    assert at_work.post("/api/flow/pass", {"id": failing})["state"] == "failed"
+    at_work.work()
 
 
 def _let_the_clock_release(at_work: Installation, given: Any) -> None:

@@ -50,6 +50,12 @@ def stub_service() -> Iterator[StubService]:
         def do_POST(self) -> None:
             self._serve()
 
+        def do_PUT(self) -> None:
+            self._serve()
+
+        def do_DELETE(self) -> None:
+            self._serve()
+
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib.core.errors import Full, InvalidInput, NotFound
-from chalicelib.core.flow import KEY_MAX_CHARS, PerKey, Rate
+from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Flow, Rate, expect_concurrency, expect_rate
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
-from chalicelib.core.limits import count_of_key, count_of_topic
+from chalicelib.core.limits import count_of_key, count_of_topic, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
@@ -40,6 +40,24 @@ class FlowTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Declared:
+    """What the handlers of a task type or topic declare for its jobs."""
+
+    target: FlowTarget
+    concurrency: int | None
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class PausedKey:
+    """A key whose jobs do not begin. ``resuming``: they are sent out again."""
+
+    target: FlowTarget
+    since_ms: int
+    resuming: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How a target stands: what bounds it, who runs as far as they are named, and how many wait for what."""
 
@@ -59,7 +77,8 @@ def set_flow(yard: Yard, target: FlowTarget, concurrency: int | None, rate: Rate
     _check(target)
     if concurrency is None and rate is None:
         raise InvalidInput("this changes nothing", field="concurrency", expected="concurrency or rate", got="neither")
-    PerKey(concurrency, rate)  # which checks them
+    expect_concurrency("concurrency", concurrency)
+    expect_rate("rate", rate)
     present = yard.flow_settings.all(consistent=True)
     if len(present) >= SETTINGS_MAX and all(each.count != target.count for each in present):
         raise Full(f"{SETTINGS_MAX} settings are made already", remedy="unset some, or declare them in code")
@@ -80,6 +99,21 @@ def unset_flow(yard: Yard, target: FlowTarget) -> None:
 def settings(yard: Yard) -> list[FlowSetting]:
     """All that is set, oldest first."""
     return yard.flow_settings.all(consistent=True)
+
+
+def declared(yard: Yard) -> list[Declared]:
+    """What is declared, of each task type and topic of which anything is, by name."""
+    limits = {name: each.limit for name, each in yard.handlers.tasks.items() if each.limit is not None}
+    of_types = [
+        Declared(FlowTarget(Kind.TASK, name), limits[name].concurrency if name in limits else None, each.flow)
+        for name, each in yard.handlers.tasks.items()
+    ]
+    of_topics = [
+        Declared(FlowTarget(Kind.MESSAGE, name), None, next((each.flow for each in handlers if each.flow), NO_FLOW))
+        for name, handlers in yard.handlers.subscribers.items()
+    ]
+    found = [each for each in of_types + of_topics if each.flow or each.concurrency is not None]
+    return sorted(found, key=lambda each: (each.target.kind, each.target.type))
 
 
 def standing(yard: Yard, target: FlowTarget) -> Standing:
@@ -108,6 +142,21 @@ def pause_key(yard: Yard, target: FlowTarget) -> None:
 def resume_key(yard: Yard, target: FlowTarget) -> int:
     """Let the jobs of a key begin again; returns how many were sent. Raises ``InvalidInput`` and ``NotFound``."""
     return pause.resume(yard, _key_target(target))
+
+
+def paused_keys(yard: Yard) -> list[PausedKey]:
+    """The keys that are paused, or being resumed, oldest first."""
+    found = [(key_of_pause(each.target), each) for each in pause.paused(yard)]
+    return [PausedKey(target, each.since_ms, each.resuming) for target, each in found if target is not None]
+
+
+def key_of_pause(paused: str) -> FlowTarget | None:
+    """Which key is paused; ``None`` where a type or a queue is."""
+    found = counted_key(paused.removeprefix(pause.KEY)) if paused.startswith(pause.KEY) else None
+    if found is None:
+        return None
+    topic = counted_topic(found[0])
+    return FlowTarget(Kind.TASK, *found) if topic is None else FlowTarget(Kind.MESSAGE, topic, found[1])
 
 
 def _key_target(target: FlowTarget) -> str:

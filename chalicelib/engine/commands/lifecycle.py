@@ -29,11 +29,11 @@ from chalicelib.store.table import TransactionRefused
 RACE_TRIES = 4
 
 
-def find(yard: Yard, job_id: int, kind: Kind) -> Job:
-    """The job of a kind with an id; raises ``NotFound``."""
+def find(yard: Yard, job_id: int, kind: Kind | None = None) -> Job:
+    """The job with an id, of a kind if that is told; raises ``NotFound``."""
     job = yard.jobs.find(job_id)
-    if job is None or job.kind is not kind:
-        raise NotFound(f"there is no {kind} {job_id}", field="id", got=str(job_id))
+    if job is None or kind not in (None, job.kind):
+        raise NotFound(f"there is no {kind or 'job'} {job_id}", field="id", got=str(job_id))
     return job
 
 
@@ -293,7 +293,7 @@ def _restart_wake_ms(job: Job, blocked: bool, now_ms: int) -> int | None:
     return wake_for_send(now_ms, now_ms) if replace(job, blocked=False).travels else None
 
 
-def pass_over(yard: Yard, job_id: int, kind: Kind) -> Job:
+def pass_over(yard: Yard, job_id: int, kind: Kind | None = None) -> Job:
     """Let those run that wait behind a job which failed, where they run in order; it stays failed.
 
     Raises ``NotFound``, and ``Conflict`` for a job behind which nobody waits.

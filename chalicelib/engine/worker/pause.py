@@ -15,7 +15,7 @@ from chalicelib.core.decisions import wake_for_return
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
-from chalicelib.core.limits import count_of_key
+from chalicelib.core.limits import count_of_key, counted_key
 from chalicelib.core.naming import is_name
 from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
@@ -61,7 +61,7 @@ def resume(yard: Yard, target: str, enough_time: Callable[[], bool] = lambda: Tr
     is not paused.
     """
     if not yard.pauses.end(target):
-        raise NotFound("this is not paused", field="target", got=target.partition("#")[2])
+        raise NotFound("this is not paused", field="target", got=_told(target))
     yard.known_pauses.forget()
     return _empty(yard, target, enough_time)
 
@@ -116,6 +116,12 @@ def _empty(yard: Yard, target: str, enough_time: Callable[[], bool]) -> int:
     if not yard.wait_lists.first(of_pause(target), 1):
         yard.pauses.forget(target)
     return sent
+
+
+def _told(target: str) -> str | None:
+    name = target.partition("#")[2]
+    of_key = counted_key(name) if target.startswith(KEY) else None
+    return name if of_key is None else of_key[1]
 
 
 def _in_force(yard: Yard) -> frozenset[str]:

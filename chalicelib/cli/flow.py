@@ -1,0 +1,167 @@
+"""The commands about flow control: what bounds types, topics and keys, and how they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from chalicelib.cli.common import calls_service
+from chalicelib.cli.http_client import Service
+from chalicelib.cli.output import present, show_record, show_rows, show_text
+
+PATH = "/api/flow"
+SETTINGS = {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "CONCURRENCY": "concurrency", "RATE": "rate"}
+RATE = re.compile(r"(\d+)/(?:(\d+(?:\.\d+)?))?(s|m|h|d)?")
+SECONDS_OF = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+Command = Callable[..., None]
+
+
+def _rate(_context: click.Context, _parameter: click.Parameter, given: str | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    found = RATE.fullmatch(given)
+    if found is None or found.group(2, 3) == (None, None):
+        raise click.BadParameter(f"expected COUNT/TIME such as 10/s, 100/m or 5/30s, got {given}")
+    count, time, unit = found.groups()
+    return {"count": int(count), "perSeconds": float(time or 1) * SECONDS_OF[unit]}
+
+
+def about_target(command: Command) -> Command:
+    """Give a command TYPE, or --topic instead."""
+    topic = click.option("--topic", help="A topic instead of a task type.")
+    return click.argument("type_", metavar="[TYPE]", required=False)(topic(command))
+
+
+key_option = click.option("--key", help="One key of it; default: all its jobs.")
+which_key_option = click.option("--key", required=True, help="Which key.")
+
+
+@click.group()
+def flow() -> None:
+    """Bound how many jobs of a type, a topic or a key run at once, and how many begin; see what bounds them."""
+
+
+@flow.command("list")
+@calls_service
+def list_flow(service: Service, as_json: bool) -> None:
+    """List what is set, what handlers declare, and which keys are paused."""
+    present(service.get(PATH), as_json, _show)
+
+
+@flow.command("set")
+@about_target
+@key_option
+@click.option("--concurrency", type=click.IntRange(1), help="How many run at once.")
+@click.option("--rate", metavar="COUNT/TIME", callback=_rate, help="How many begin: 10/s, 100/m, 5/30s.")
+@click.option("--burst", type=click.IntRange(1), help="How many of the rate's may begin at once; default 1.")
+@calls_service
+def set_flow(
+    service: Service,
+    as_json: bool,
+    type_: str | None,
+    topic: str | None,
+    key: str | None,
+    concurrency: int | None,
+    rate: dict[str, Any] | None,
+    burst: int | None,
+) -> None:
+    """Bound a task type, a topic or a key otherwise than declared; what is left out is as declared."""
+    if burst is not None and rate is None:
+        raise click.UsageError("--burst is of a --rate")
+    bounded = rate if burst is None or rate is None else {**rate, "burst": burst}
+    body = {"type": type_, "topic": topic, "key": key, "concurrency": concurrency, "rate": bounded}
+    present(service.put(PATH, body), as_json, lambda setting: show_record(_row(setting)))
+
+
+@flow.command()
+@about_target
+@key_option
+@calls_service
+def unset(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None) -> None:
+    """Bound a task type, a topic or a key as it is declared again."""
+    answer = service.delete(PATH, {"type": type_, "topic": topic, "key": key})
+    present(answer, as_json, lambda _: show_text(f"{_named(answer)}: as declared"))
+
+
+@flow.command()
+@about_target
+@key_option
+@calls_service
+def show(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None) -> None:
+    """Show what bounds a task type, a topic or a key, who runs, and how many wait for what."""
+    answer = service.get(f"{PATH}/standing", {"type": type_, "topic": topic, "key": key})
+    present(answer, as_json, _show_standing)
+
+
+@flow.command()
+@about_target
+@which_key_option
+@calls_service
+def pause(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str) -> None:
+    """Begin no more jobs of a key; what runs goes on."""
+    answer = service.post(f"{PATH}/pause", {"type": type_, "topic": topic, "key": key})
+    present(answer, as_json, lambda _: show_text(f"{_named(answer)} is paused; workers notice within 5 seconds"))
+
+
+@flow.command()
+@about_target
+@which_key_option
+@calls_service
+def resume(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str) -> None:
+    """Let the jobs of a key begin again, those that waited first."""
+    target = {"type": type_, "topic": topic, "key": key}
+    answer = service.post(f"{PATH}/resume", target)
+    present(answer, as_json, lambda _: show_text(f"{_named(target)} is resumed; jobs sent: {answer['sent']}"))
+
+
+@flow.command("pass")
+@click.argument("id")
+@calls_service
+def pass_over(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the name that the command line shows
+    """Let those run that wait behind a failed job of a type that is declared with order="block"."""
+    answer = service.post(f"{PATH}/pass", {"id": id})
+    present(answer, as_json, lambda _: show_text(f"{answer['id']} is passed over"))
+
+
+def _show(answer: dict[str, Any]) -> None:
+    show_text("set:")
+    show_rows([_row(each) for each in answer["set"]], {**SETTINGS, "SINCE": "since"})
+    show_text("declared:")
+    show_rows([_declared(each) for each in answer["declared"]], {**SETTINGS, "MORE": "more"})
+    show_text("paused keys:")
+    show_rows(answer["paused"], {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "SINCE": "since"})
+
+
+def _declared(declaration: dict[str, Any]) -> dict[str, Any]:
+    per_key = _row(declaration["perKey"])
+    told = {"per key": per_key["concurrency"], "rate per key": per_key["rate"], "order": declaration["order"]}
+    words = [f"{what}: {value}" for what, value in told.items() if value is not None]
+    kinds = [what for what in ("unique", "debounce") if declaration[what] is not None]
+    return {**_row(declaration), "more": "; ".join(words + kinds)}
+
+
+def _show_standing(answer: dict[str, Any]) -> None:
+    waiting = {f"waiting for a {what}": _counted(each) for what, each in answer["waiting"].items()}
+    show_record({**_row(answer), "holders": " ".join(answer["holders"]) or None, "waiting": None, **waiting})
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose rate is written for people."""
+    rate = record["rate"]
+    if rate is None:
+        return record
+    burst = "" if rate["burst"] == 1 else f", {rate['burst']} at once"
+    return {**record, "rate": f"{rate['count']} in {rate['perSeconds']:g} s{burst}"}
+
+
+def _counted(waiting: dict[str, Any]) -> str:
+    return f"{waiting['count']}" if waiting["isExact"] else f"at least {waiting['count']}"
+
+
+def _named(target: dict[str, Any]) -> str:
+    name = target["type"] or target["topic"]
+    return name if target["key"] is None else f"{name}, key {target['key']}"

@@ -1,0 +1,234 @@
+"""Flow control while it runs: what bounds a task type, a topic or one of its keys; docs/flow-control.md.
+
+    from chalicelib.core.flow import Rate
+    from chalicelib.services import flow
+
+    flow.set("image.resize", key="customer-7", concurrency=1)
+    flow.set(topic="orders", rate=Rate(100, per_s=60, burst=10))
+    flow.standing("image.resize", key="customer-7").waiting["slot"].count
+    flow.pause_key("image.resize", "customer-7")
+
+What is set holds for the whole deployment, in the place of what handlers declare. Workers notice within five seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.flow import Debounce, Key, PerKey, Rate, Unique
+from chalicelib.core.states import Kind
+from chalicelib.engine.commands import flow as engine
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.commands.flow import FlowTarget
+from chalicelib.services import checks, installation
+from chalicelib.services.records import Message, Task, maybe_moment_of, moment_of
+from chalicelib.store.flow_settings import FlowSetting
+
+LATEST_MS = 253_370_764_800_000  # the year 9999, beyond which Python has no times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A task ``type`` or a ``topic``, or one ``key`` of it."""
+
+    type: str | None = None
+    topic: str | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting(Target):
+    """What was set of a target; ``None``: as declared."""
+
+    concurrency: int | None
+    rate: Rate | None
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What handlers declare of a task ``type`` or a ``topic``: ``@task`` and ``@subscribe`` have the same words."""
+
+    type: str | None
+    topic: str | None
+    concurrency: int | None
+    rate: Rate | None
+    key: Key | None
+    per_key: PerKey
+    order: str | None
+    unique: Unique | None
+    debounce: Debounce | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PausedKey(Target):
+    """A key that is paused. ``resuming``: its jobs are sent out again."""
+
+    since: datetime
+    resuming: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many jobs wait, or at least so many where that is not exact."""
+
+    count: int
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing(Target):
+    """How a target stands: what bounds it, who runs (of those bounded, by id), how many wait for what."""
+
+    concurrency: int | None
+    rate: Rate | None
+    running: int
+    holders: tuple[int, ...]
+    waiting: Mapping[str, Waiting]  # for a slot, a token (of the rate), a turn (in the order)
+    next_start: datetime | None  # from when on the rate lets the next begin; None: no rate bounds it
+
+
+def set(  # noqa: A001  # the command line's and HTTP's word for it
+    type: str | None = None,  # noqa: A002  # every dialect's word for it
+    *,
+    topic: str | None = None,
+    key: str | None = None,
+    concurrency: int | None = None,
+    rate: Rate | None = None,
+) -> Setting:
+    """Bound a target otherwise than declared, whatever was set before: ``concurrency`` (1 to 1,000), ``rate``, or both.
+
+    What is left out is as declared. A ``key``'s setting bounds that key alone. Raises ``InvalidInput``, and ``Full``
+    where a thousand are set.
+    """
+    return shown(engine.set_flow(installation.yard(), target_of(type, topic, key), concurrency, rate))
+
+
+def unset(
+    type: str | None = None,  # noqa: A002  # as above
+    *,
+    topic: str | None = None,
+    key: str | None = None,
+) -> None:
+    """Bound a target as it is declared. Raises ``InvalidInput``, and ``NotFound`` where nothing was set."""
+    engine.unset_flow(installation.yard(), target_of(type, topic, key))
+
+
+def list() -> Sequence[Setting]:  # noqa: A001  # as above
+    """All that is set, oldest first."""
+    return [shown(each) for each in engine.settings(installation.yard())]
+
+
+def declared() -> Sequence[Declaration]:
+    """What the handlers declare, types first, by name."""
+    return [declaration_of(each) for each in engine.declared(installation.yard())]
+
+
+def standing(
+    type: str | None = None,  # noqa: A002  # as above
+    *,
+    topic: str | None = None,
+    key: str | None = None,
+) -> Standing:
+    """How a target stands now. Raises ``InvalidInput``."""
+    target = target_of(type, topic, key)
+    return standing_of(target, engine.standing(installation.yard(), target))
+
+
+def pause_key(type: str | None, key: str, *, topic: str | None = None) -> None:  # noqa: A002  # as above
+    """Begin no more jobs of a key of a task type, or of a ``topic``; what runs goes on. Raises ``InvalidInput``."""
+    engine.pause_key(installation.yard(), target_of(type, topic, key))
+
+
+def resume_key(type: str | None, key: str, *, topic: str | None = None) -> int:  # noqa: A002  # as above
+    """Let the jobs of a key begin again; returns how many were sent that had waited.
+
+    Raises ``InvalidInput``, and ``NotFound`` for a key that is not paused.
+    """
+    return engine.resume_key(installation.yard(), target_of(type, topic, key))
+
+
+def paused_keys() -> Sequence[PausedKey]:
+    """The keys that are paused, oldest first."""
+    return [paused_key_of(each) for each in engine.paused_keys(installation.yard())]
+
+
+def pass_over(job: Task | Message | int | str) -> None:
+    """Let those run that wait behind a failed job of ``order="block"``; it stays failed.
+
+    Raises ``NotFound``, and ``Conflict`` for a job behind which nobody waits.
+    """
+    job_id = checks.job_id(job.id if isinstance(job, Task | Message) else job, "job")
+    lifecycle.pass_over(installation.yard(), job_id)
+
+
+# -- what the engine knows, as it is shown ------------------------------------------------------------
+
+
+def target_of(type: str | None, topic: str | None, key: str | None) -> FlowTarget:  # noqa: A002  # as above
+    """The target that is named. Raises ``InvalidInput`` for none, or two."""
+    name = checks.maybe_name("key", key)
+    if type is not None and topic is None:
+        return FlowTarget(Kind.TASK, checks.name("type", type), name)
+    if topic is not None and type is None:
+        return FlowTarget(Kind.MESSAGE, checks.topic(topic), name)
+    raise InvalidInput("flow is controlled of either a type or a topic", field="type", expected="one of the two")
+
+
+def shown(setting: FlowSetting) -> Setting:
+    """What was set."""
+    return Setting(
+        **_named(setting.kind, setting.type),
+        key=setting.key,
+        concurrency=setting.concurrency,
+        rate=setting.rate,
+        since=moment_of(setting.at_ms),
+    )
+
+
+def declaration_of(found: engine.Declared) -> Declaration:
+    """What is declared."""
+    flow = found.flow
+    return Declaration(
+        **_named(found.target.kind, found.target.type),
+        concurrency=found.concurrency,
+        rate=flow.rate,
+        key=flow.key,
+        per_key=flow.per_key,
+        order=flow.order,
+        unique=flow.unique,
+        debounce=flow.debounce,
+    )
+
+
+def paused_key_of(found: engine.PausedKey) -> PausedKey:
+    """What is paused."""
+    target = found.target
+    return PausedKey(
+        **_named(target.kind, target.type),
+        key=target.key,
+        since=moment_of(found.since_ms),
+        resuming=found.resuming,
+    )
+
+
+def standing_of(target: FlowTarget, found: engine.Standing) -> Standing:
+    """How a target stands."""
+    next_ms = found.next_token_ms
+    return Standing(
+        **_named(target.kind, target.type),
+        key=target.key,
+        concurrency=found.concurrency,
+        rate=found.rate,
+        running=found.running,
+        holders=found.holders,
+        waiting={what: Waiting(place.before, place.is_exact) for what, place in found.waiting.items()},
+        next_start=maybe_moment_of(None if next_ms is None else min(next_ms, LATEST_MS)),
+    )
+
+
+def _named(kind: Kind, name: str) -> dict[str, str | None]:
+    return {"type": name, "topic": None} if kind is Kind.TASK else {"type": None, "topic": name}
