@@ -11,11 +11,9 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import botocore.session
-import click
 import pytest
 from botocore import xform_name
 
-from chalicelib.cli.main import main
 from chalicelib.core.causes import Cause
 from chalicelib.core.job import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
@@ -25,6 +23,7 @@ from chalicelib.settings import Settings
 from infra.functions import Function
 from infra.queues import lanes_of
 from infra.watch import DASHBOARD, alarms_of, watch
+from tests.support.commands import fits, named
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -82,9 +81,7 @@ def test_the_commands_that_are_named_exist(page: Path) -> None:
     for code in inline(page.read_text()):
         words = shlex.split(code.removeprefix(".venv/bin/"))
         if words[:1] == ["taskyard"] and words[1:]:
-            command, rest = named(words[1:])
-            _, left_over, _ = command.make_parser(click.Context(command)).parse_args(rest)
-            assert isinstance(command, click.Group) or not left_over, code
+            assert fits(words[1:]), code
 
 
 def test_the_commands_of_the_aws_cli_exist(page: Path) -> None:
@@ -210,17 +207,6 @@ def simple_commands(block: str) -> Iterator[list[str]]:
 def inline(text: str) -> list[str]:
     """The code within the lines of a page."""
     return [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", FENCED.sub("", text))]
-
-
-def named(words: list[str]) -> tuple[click.Command, list[str]]:
-    """The command that ``words`` name, and the arguments it is given. Fails when there is none."""
-    command: click.Command = main
-    rest = list(words)
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        found = command.get_command(click.Context(command), rest[0])
-        assert found is not None, f"no command taskyard {' '.join(words)}"
-        command, rest = found, rest[1:]
-    return command, rest
 
 
 def aws_options(service: str, operation: str, rest: list[str]) -> set[str]:

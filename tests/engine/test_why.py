@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -22,6 +24,7 @@ from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.services import applications, dead_letters, graphs, installation, messages, pauses, schedules, tasks
 from chalicelib.services.reasons import Why
 from chalicelib.store import wait_lists
+from tests.support.commands import fits
 from tests.support.steps import (
     LEASE_MS,
     a_message,
@@ -98,6 +101,8 @@ def why(w: World, job: Any) -> Why:
     del calls["GetQueueUrl"]
     assert sum(calls.values()) <= 3, calls
     assert set(calls) <= {"GetItem", "BatchGetItem", "Query", "GetQueueAttributes"}
+    for command in re.findall("`taskyard ([^`]+)`", answer.remedy or ""):
+        assert fits(shlex.split(command)), command
     return answer
 
 
