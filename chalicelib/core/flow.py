@@ -25,6 +25,7 @@ RATE_MAX = 1_000_000
 PER_MAX_S = 31 * 86_400
 WAIT_MAX_S = 7 * 86_400
 US_PER_S = 1_000_000
+SKEW_US = 60 * US_PER_S  # by how much the clocks of two workers may differ
 
 SUPERSEDED = "superseded by the newer job "
 
@@ -95,12 +96,24 @@ class Rate:
         """After how many microseconds a token is added, at least one."""
         return max(1, round(self.per_s * US_PER_S / self.count))
 
-    def ready_us(self, full_at_us: int) -> int:
+    def latest_us(self, now_us: int) -> int:
+        """When a bucket is full again that is empty at ``now_us``."""
+        return now_us + self.burst * self.interval_us
+
+    def is_of_another(self, full_at_us: int, now_us: int) -> bool:
+        """Whether a bucket is emptier than empty, because tokens were taken from it at a slower rate than this one."""
+        return full_at_us > self.latest_us(now_us) + SKEW_US
+
+    def ready_us(self, full_at_us: int, now_us: int) -> int:
         """From when on a run may begin whose bucket is full again at ``full_at_us`` (microseconds since 1970)."""
+        if self.is_of_another(full_at_us, now_us):
+            return now_us
         return full_at_us - (self.burst - 1) * self.interval_us
 
     def full_after_us(self, full_at_us: int, now_us: int) -> int:
-        """When the bucket is full again once a token was taken at ``now_us``."""
+        """When the bucket is full again once a token was taken at ``now_us``; of another rate's it was the last."""
+        if self.is_of_another(full_at_us, now_us):
+            return self.latest_us(now_us)
         return max(full_at_us, now_us) + self.interval_us
 
 

@@ -161,7 +161,7 @@ def _tokens(yard: Yard, job: Job, found: Sequence[CountControls]) -> Iterator[To
     for bucket, controls in buckets:
         rate = rate_of_bucket(yard, bucket, controls.changed)
         if rate is not None:
-            ready_ms = -(-rate.ready_us(controls.full_at_us) // 1_000)
+            ready_ms = -(-rate.ready_us(controls.full_at_us, yard.now_ms() * 1_000) // 1_000)
             set_at_ms = None if controls.changed.rate is None else controls.changed.at_ms
             yield Tokens(rate, bucket == job.key_counted_as, ready_ms, set_at_ms)
 

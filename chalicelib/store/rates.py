@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chalicelib.core.flow import Rate
+from chalicelib.core.flow import SKEW_US, Rate
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Change, Clause, Refused, Table
@@ -37,6 +37,10 @@ class Rates:
         if known_us <= now_us:
             full = Clause("full", "attribute_not_exists({full_at_us}) OR {full_at_us} <= :now", {":now": now_us})
             change = Change((full,), sets={"bucket": bucket, "full_at_us": rate.full_after_us(0, now_us)})
+        elif rate.is_of_another(known_us, now_us):
+            latest_us = rate.latest_us(now_us)
+            of_another = Clause("of another rate", "{full_at_us} > :most", {":most": latest_us + SKEW_US})
+            change = Change((of_another,), sets={"full_at_us": latest_us})
         else:
             room_us = now_us + (rate.burst - 1) * rate.interval_us
             text = "{full_at_us} > :now AND {full_at_us} <= :room"
@@ -68,7 +72,9 @@ class Rates:
         """
         for _ in range(BOOK_TRIES):
             full_at_us, booked_us = self.find(bucket)
-            ready_us = max(rate.ready_us(full_at_us), booked_us, now_us) + (rate.interval_us if booked_us else 0)
+            ready_us = max(rate.ready_us(full_at_us, now_us), booked_us, now_us) + (
+                rate.interval_us if booked_us else 0
+            )
             if ready_us > latest_us:
                 return None
             seen = Clause("as booked", "{booked_us} = :seen", {":seen": booked_us})

@@ -16,19 +16,26 @@ US = 1_000_000
 rates = st.builds(Rate, st.integers(1, 1_000), st.sampled_from((0.5, 1, 60, 3_600)), st.integers(1, 50))
 
 
-def admitted(rate: Rate, asked_us: list[int]) -> list[int]:
+def admitted(rate: Rate, asked_us: list[int], full_at_us: int = 0) -> list[int]:
     """When those begin that ask at some times, one token each."""
-    full_at_us, begun = 0, []
+    begun = []
     for now_us in sorted(asked_us):
-        if rate.ready_us(full_at_us) <= now_us:
+        if rate.ready_us(full_at_us, now_us) <= now_us:
             full_at_us = rate.full_after_us(full_at_us, now_us)
             begun.append(now_us)
     return begun
 
 
-@given(rates, st.lists(st.integers(US, 100 * US), max_size=200), st.integers(1, 90 * US))
-def test_in_no_time_more_begin_than_the_burst_and_what_is_added(rate: Rate, asked: list[int], window_us: int) -> None:
-    begun = admitted(rate, asked)
+@given(
+    rates,
+    st.lists(st.integers(US, 100 * US), max_size=200),
+    st.integers(1, 90 * US),
+    st.sampled_from((0, 50 * US, 1_000_000 * US)),
+)
+def test_in_no_time_more_begin_than_the_burst_and_what_is_added(
+    rate: Rate, asked: list[int], window_us: int, full_at_us: int
+) -> None:
+    begun = admitted(rate, asked, full_at_us)
     most = rate.burst + window_us / rate.interval_us
     for first in begun:
         assert sum(first <= at_us < first + window_us for at_us in begun) <= most
@@ -38,6 +45,14 @@ def test_in_no_time_more_begin_than_the_burst_and_what_is_added(rate: Rate, aske
 def test_who_keeps_the_pace_is_never_turned_away(rate: Rate) -> None:
     asked = [US + number * rate.interval_us for number in range(50)]
     assert admitted(rate, asked) == asked
+
+
+@given(rates, st.integers(1, 10**18))
+def test_what_a_slower_rate_has_taken_is_waited_for_a_minute_at_most(rate: Rate, ahead_us: int) -> None:
+    wait_us = rate.ready_us(US + ahead_us, US) - US
+    assert wait_us <= rate.interval_us + 60 * US
+    if rate.is_of_another(US + ahead_us, US):
+        assert (wait_us, rate.full_after_us(US + ahead_us, US)) == (0, rate.latest_us(US))
 
 
 def test_a_rate_is_even_unless_a_burst_is_wanted() -> None:

@@ -68,15 +68,18 @@ def _tokens(yard: Yard, bucket: str) -> int | None:
         return None
     now_us = yard.now_ms() * 1_000
     full_at_us, booked_us = yard.rates.find(bucket)
-    return max(0, (now_us + AHEAD_US - max(rate.ready_us(full_at_us), booked_us, now_us)) // rate.interval_us)
+    return max(0, (now_us + AHEAD_US - max(rate.ready_us(full_at_us, now_us), booked_us, now_us)) // rate.interval_us)
 
 
 def next_token_ms(yard: Yard, bucket: str) -> int:
     """From when on (milliseconds since 1970) the clock finds that one of those that wait for a rate may begin."""
     rate = rate_of_bucket(yard, bucket)
     full_at_us, booked_us = yard.rates.find(bucket)
-    ready_us = 0 if rate is None else max(rate.ready_us(full_at_us), booked_us) + rate.interval_us - AHEAD_US
-    return max(yard.now_ms(), -(-ready_us // 1_000))
+    now_ms = yard.now_ms()
+    if rate is None:
+        return now_ms
+    ready_us = max(rate.ready_us(full_at_us, now_ms * 1_000), booked_us) + rate.interval_us - AHEAD_US
+    return max(now_ms, -(-ready_us // 1_000))
 
 
 def _holds(job: Job | None, count: str) -> bool:

@@ -168,7 +168,8 @@ def _key_target(target: FlowTarget) -> str:
 
 def _next_ms(yard: Yard, bucket: str, rate: Rate) -> int:
     full_at_us, _ = yard.rates.find(bucket)
-    return max(yard.now_ms(), -(-rate.ready_us(full_at_us) // 1_000))
+    now_ms = yard.now_ms()
+    return max(now_ms, -(-rate.ready_us(full_at_us, now_ms * 1_000) // 1_000))
 
 
 def _check(target: FlowTarget) -> None:

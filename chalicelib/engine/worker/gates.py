@@ -111,7 +111,7 @@ def turned_away(
 
 def _come_back(yard: Yard, job: Job, gate: RateGate, item: dict[str, Any] | None) -> Ack | Nack | None:
     now_us = yard.now_ms() * 1_000
-    if gate.rate.ready_us(yard.rates.learn(gate.bucket, item)) <= now_us:
+    if gate.rate.ready_us(yard.rates.learn(gate.bucket, item), now_us) <= now_us:
         return None  # what was known of it was old
     at_us = yard.rates.book(gate.bucket, gate.rate, now_us, now_us + COMES_BACK_MS * 1_000)
     if at_us is not None:

@@ -397,6 +397,25 @@ def test_a_rate_may_be_changed_while_jobs_wait(w: World) -> None:
     assert max(at_ms for _, at_ms in RAN) < 1_750_000_000_000 + 150_000
 
 
+def test_nobody_waits_as_long_as_a_rate_said_that_holds_no_more(w: World) -> None:
+    from chalicelib.store.flow_settings import FlowSetting
+
+    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "paced", None, None, Rate(1, per_s=30 * 86_400), w.clock.ms))
+    for n in range(2):
+        add(w, "paced", n)
+    w.deliver()
+    assert [n for n, _ in RAN] == [0]
+    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "paced", None, None, Rate(1, per_s=10), w.clock.ms))
+    w.clock.move(60_000)
+    w.tick()
+    add(w, "paced", 2)
+    w.go_on()
+    times = sorted(at_ms for _, at_ms in RAN)
+    assert len(times) == 3
+    assert times[1] - times[0] <= 120_000
+    assert times[2] - times[1] >= 10_000
+
+
 def test_a_concurrency_may_be_set_while_jobs_wait(w: World) -> None:
     from chalicelib.store.flow_settings import FlowSetting
 
