@@ -112,7 +112,7 @@ def marked(yard: Yard, new_job: NewJob, job: Job) -> tuple[Job, list[Action]]:
         raise Kept(other, Mark(other.id, other.created_at_ms))
     if flow.unique is not None:
         return job, _keeping(yard, flow.unique, job, seen, other, now_ms)
-    return _superseding(yard, flow.debounce or Debounce(0.001), job, seen, other, now_ms)
+    return (job, []) if flow.debounce is None else _superseding(yard, flow.debounce, job, seen, other, now_ms)
 
 
 def _keeping(yard: Yard, unique: Unique, job: Job, seen: Mark | None, other: Job | None, now_ms: int) -> list[Action]:
