@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from inspect import iscoroutinefunction
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
@@ -259,6 +260,8 @@ def newer_in(reason: str | None) -> str | None:
 
 def check_key(field: str, key: object) -> None:
     """Raise ``InvalidInput`` for what can be no key: neither a function nor a path from one of the roots."""
+    if iscoroutinefunction(key):
+        raise InvalidInput("a key is told at once", field=field, expected="a plain function", got="async def")
     if callable(key):
         return
     if isinstance(key, str) and key.split(".")[0] in KEY_ROOTS and all(key.split(".")):
@@ -276,10 +279,10 @@ def key_in(key: Key, content: Mapping[str, Any]) -> str | None:
 
 
 def key_text(value: Any) -> str | None:
-    """A value as a key: ``None`` for nothing."""
+    """A value as a key: ``None`` for nothing. Raises ``TypeError`` for what is no JSON."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
     return (
         text if is_name(text, KEY_MAX_CHARS) else f"sha256:{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
     )

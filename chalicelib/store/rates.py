@@ -72,9 +72,8 @@ class Rates:
         """
         for _ in range(BOOK_TRIES):
             full_at_us, booked_us = self.find(bucket)
-            ready_us = max(rate.ready_us(full_at_us, now_us), booked_us, now_us) + (
-                rate.interval_us if booked_us else 0
-            )
+            behind_us = booked_us + rate.interval_us if booked_us else 0
+            ready_us = max(rate.ready_us(full_at_us, now_us), behind_us, now_us)
             if ready_us > latest_us:
                 return None
             seen = Clause("as booked", "{booked_us} = :seen", {":seen": booked_us})

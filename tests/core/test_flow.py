@@ -78,6 +78,7 @@ def test_a_rate_is_even_unless_a_burst_is_wanted() -> None:
         (lambda: flow(order="backwards"), "order", "block or step aside"),
         (lambda: flow(key="customer"), "key", "a path that begins with input or options or context, or a function"),
         (lambda: flow(key="input..id"), "key", "a path that begins with input or options or context, or a function"),
+        (lambda: flow(key=_later), "key", "a plain function"),
         (lambda: flow(per_key=PerKey(1)), "per_key", 'key="input...."'),
         (lambda: flow(unique=True), "unique", "Unique(...)"),
         (lambda: flow(unique=Unique(), debounce=Debounce(1)), "debounce", "unique or debounce"),
@@ -87,6 +88,10 @@ def test_what_cannot_be_is_refused_where_it_is_declared(make: Any, field: str, e
     with pytest.raises(InvalidInput) as refused:
         make()
     assert (refused.value.field, refused.value.expected) == (field, expected)
+
+
+async def _later(_: Any) -> str:
+    return "a"
 
 
 def flow(**given: Any) -> Any:
@@ -118,6 +123,8 @@ def test_a_key_is_found_by_its_path_or_its_function(key: Any, found: str | None)
 def test_a_key_that_is_long_or_not_one_line_is_told_by_its_hash() -> None:
     assert key_text("x" * 256) == "x" * 256
     assert [key_text(text)[:7] for text in ("x" * 257, "two\nlines", " ")] == ["sha256:"] * 3  # type: ignore[index]
+    with pytest.raises(TypeError):
+        key_text({1, 2})
     assert key_text({"b": 1, "a": 2}) == key_text({"a": 2, "b": 1}) == '{"a":2,"b":1}'
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chalicelib.core.flow import Rate
 from chalicelib.core.job import Job
 from chalicelib.core.limits import ONE_AT_A_TIME, counted_key
 from chalicelib.engine.policy import limit_of_count, rate_of_bucket
@@ -66,20 +67,22 @@ def _tokens(yard: Yard, bucket: str) -> int | None:
     rate = rate_of_bucket(yard, bucket)
     if rate is None:
         return None
+    next_us, until_us = _next_us(yard, bucket, rate), yard.now_ms() * 1_000 + AHEAD_US
+    return 0 if next_us > until_us else 1 + (until_us - next_us) // rate.interval_us
+
+
+def _next_us(yard: Yard, bucket: str, rate: Rate) -> int:
+    """When the next of those that wait may begin, behind those that were told when to come back."""
     now_us = yard.now_ms() * 1_000
     full_at_us, booked_us = yard.rates.find(bucket)
-    return max(0, (now_us + AHEAD_US - max(rate.ready_us(full_at_us, now_us), booked_us, now_us)) // rate.interval_us)
+    return max(rate.ready_us(full_at_us, now_us), booked_us + rate.interval_us if booked_us else 0, now_us)
 
 
 def next_token_ms(yard: Yard, bucket: str) -> int:
     """From when on (milliseconds since 1970) the clock finds that one of those that wait for a rate may begin."""
     rate = rate_of_bucket(yard, bucket)
-    full_at_us, booked_us = yard.rates.find(bucket)
-    now_ms = yard.now_ms()
-    if rate is None:
-        return now_ms
-    ready_us = max(rate.ready_us(full_at_us, now_ms * 1_000), booked_us) + rate.interval_us - AHEAD_US
-    return max(now_ms, -(-ready_us // 1_000))
+    ahead_us = 0 if rate is None else _next_us(yard, bucket, rate) - AHEAD_US
+    return max(yard.now_ms(), -(-ahead_us // 1_000))
 
 
 def _holds(job: Job | None, count: str) -> bool:

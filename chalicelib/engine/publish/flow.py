@@ -31,20 +31,31 @@ def content_of(new_job: NewJob) -> dict[str, Any]:
     return {"input": new_job.input, "options": new_job.options, "context": new_job.context}
 
 
-def flow_fields(yard: Yard, new_job: NewJob) -> dict[str, Any]:
-    """The fields of a new job's record that say how it may follow others. Raises ``InvalidInput``."""
+def check_flow(yard: Yard, new_job: NewJob) -> None:
+    """Raise ``InvalidInput`` for a job whose key cannot be told, or named so."""
     if new_job.flow_key is not None and not is_name(new_job.flow_key, KEY_MAX_CHARS):
         expected = f"1 to {KEY_MAX_CHARS} characters on one line, not all blank"
         raise InvalidInput("this is no key", field="flow_key", expected=expected, got=new_job.flow_key)
+    flow = NO_FLOW if new_job.runner == MANUAL or new_job.input_follows else flow_of(yard, new_job)
+    collapsing = [control.by for control in (flow.unique, flow.debounce) if control is not None]
+    for key in (flow.key if new_job.flow_key is None else None, *collapsing):
+        _found(key, new_job)
+
+
+def flow_fields(yard: Yard, new_job: NewJob) -> dict[str, Any]:
+    """The fields of a new job's record that say how it may follow others.
+
+    A key that cannot be told, of a job that nobody could check before (its input was another's output), is none.
+    """
     flow = NO_FLOW if new_job.runner == MANUAL else flow_of(yard, new_job)
     if not flow and new_job.flow_key is None:
         return {}
-    key = new_job.flow_key if new_job.flow_key is not None else _found(flow.key, new_job)
+    key = new_job.flow_key if new_job.flow_key is not None else _found_or_none(flow.key, new_job)
     fields: dict[str, Any] = {"flow_key": key}
     if flow.order is not None:
         of_type = new_job.type if new_job.kind is Kind.TASK else count_of_topic(new_job.type)
         fields |= {"order": flow.order, "order_seq": yard.wait_lists.next_place(count_of_key(of_type, key))}
-    if flow.collapses and is_asked_for(new_job):
+    if is_asked_for(new_job):
         fields["unique_as"] = _mark_of(flow, new_job, key)
     return fields
 
@@ -55,16 +66,27 @@ def is_asked_for(new_job: NewJob) -> bool:
     return all(maker is None for maker in made_by_others) and not new_job.input_follows
 
 
-def _mark_of(flow: Flow, new_job: NewJob, key: str | None) -> str:
-    """The mark of all jobs that are like this one."""
+def _mark_of(flow: Flow, new_job: NewJob, key: str | None) -> str | None:
+    """The mark of all jobs that are like this one; ``None``: it is like none, or not bounded so."""
     if flow.unique is not None:
         by = flow.unique.by
         alike = key if by is None and key is not None else _found(by or "input", new_job)
-    else:
-        by = flow.debounce.by if flow.debounce is not None else None
+    elif flow.debounce is not None:
+        by = flow.debounce.by
         alike = key if by is None else _found(by, new_job)
+        if alike is None and (by or flow.key) is not None:
+            return None
+    else:
+        return None
     text = f"{new_job.kind}\n{new_job.type}\n{alike or ''}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _found_or_none(key: Key | None, new_job: NewJob) -> str | None:
+    try:
+        return _found(key, new_job)
+    except InvalidInput:
+        return None  # the log tells
 
 
 def _found(key: Key | None, new_job: NewJob) -> str | None:
@@ -132,7 +154,7 @@ def _superseding(
 ) -> tuple[Job, list[Action]]:
     waits = other is not None and other.state is State.PENDING and not other.attempts and other.due_at_ms > now_ms
     first_at_ms = seen.first_at_ms if seen is not None and waits else now_ms
-    due_at_ms = max(debounce.due_at_ms(first_at_ms, now_ms), now_ms)
+    due_at_ms = max(debounce.due_at_ms(first_at_ms, now_ms), job.due_at_ms)
     mark = Mark(job.id, first_at_ms)
     actions: list[Action] = [yard.flow_marks.giving(job.unique_as or "", mark, seen)]
     if other is not None and waits:

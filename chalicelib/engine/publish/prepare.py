@@ -22,7 +22,7 @@ from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob, follower_of
 from chalicelib.engine.policy import attempts_of, handlers_of, stored_backoff_of
-from chalicelib.engine.publish.flow import content_of, flow_fields
+from chalicelib.engine.publish.flow import check_flow, content_of, flow_fields
 from chalicelib.engine.yard import Yard
 
 LATEST_START_MS = 366 * 86_400_000 * 10
@@ -90,6 +90,7 @@ def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
     )
     if new_job.backoff is not None and isinstance(chosen := checked(new_job.backoff), Named):
         yard.handlers.backoff_function(chosen.name)
+    check_flow(yard, new_job)
     if new_job.kind is Kind.MESSAGE or new_job.runner == MANUAL or delivers(new_job):
         return None
     handler = yard.handlers.handler(new_job.type, new_job.script)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from time import sleep
 from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_wait
@@ -34,7 +35,8 @@ from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 
 NEW_ID_TRIES = 3
-LEDGER_TRIES = 12
+LEDGER_TRIES = 24
+FIRST_WAIT_S = 0.0025
 NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
 # To requests since idempotency keys were first kept: without them, a request is what it was then.
 ADDED = frozenset({"tenant", "flow_key"})
@@ -129,12 +131,14 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
     parent's edge, the mark of jobs that are alike, and the place among those that run in order.
     """
     key, heir_of = idempotency_key_of(new_job), None
-    for _ in range(LEDGER_TRIES):
+    for tries in range(LEDGER_TRIES):
+        _make_way(yard, tries)
         try:
             job, alike = marked(yard, new_job, prepared.job)
         except Kept as kept:
             binding = {"job": kept.mark.job_id, "created_at_ms": kept.mark.first_at_ms}
-            return kept.job or _as_accepted(new_job, binding, prepared)
+            found = kept.job or _as_accepted(new_job, binding, prepared)
+            return found if key is None else _bound(yard, new_job, key, found, prepared)
         ready = lined_up(yard, _under_parent(yard, new_job, replace(prepared, job=job)))
         parts = _parts(yard, new_job, ready, key, heir_of)
         try:
@@ -155,6 +159,24 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
         start(yard, ready)
         return ready.job
     raise Unavailable(f"much changes around this job of {new_job.type}", remedy="try again")
+
+
+def _make_way(yard: Yard, tries: int) -> None:
+    """Wait before asking again, each for another time: somebody else has changed what this depends on."""
+    if tries:
+        sleep(FIRST_WAIT_S * 2 ** min(tries, 6) * (1 + yard.random_bytes(1)[0] / 256))
+
+
+def _bound(yard: Yard, new_job: NewJob, key: IdempotencyKey, job: Job, prepared: Prepared) -> Job:
+    """A job that was there, to which an idempotency key is bound from now on; or the one to which it was before."""
+    reserving = yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s)
+    try:
+        yard.directory.table.transact([reserving])
+    except TransactionRefused as refused:
+        binding = refused.old[0] or {}
+        if binding["job"] != job.id:
+            return first_of_its_key(new_job, key, binding, prepared, partial(yard.jobs.find, binding["job"]))
+    return job
 
 
 def _parts(

@@ -102,7 +102,13 @@ def news(given: dict[str, Any], context: Context) -> Any:
     return act(given, context)
 
 
-HANDLERS = [keyed, blocked, aside, paced, once, throttled, newest, touchy, news]
+@task("slow", rate=Rate(1, per_s=100))
+def slow(given: dict[str, Any], context: Context) -> Any:
+    RAN.append((given["n"], context.yard.now_ms()))
+    return given["n"]
+
+
+HANDLERS = [slow, keyed, blocked, aside, paced, once, throttled, newest, touchy, news]
 
 
 @pytest.fixture(scope="module")
@@ -507,3 +513,50 @@ def test_what_chains_and_parents_make_is_made_in_any_case(w: World) -> None:
     w.deliver()
     assert RAN == [1, 2]
     assert [job.unique_as is None for job in w.jobs() if job.id != first.id] == [True]
+
+
+def test_a_slow_rate_goes_on(w: World) -> None:
+    start_ms = w.clock.ms
+    for n in range(4):
+        add(w, "slow", n)
+    w.go_on()
+    times = sorted(at_ms for _, at_ms in RAN)
+    assert len(times) == 4
+    assert all(after - before >= 100_000 for before, after in pairwise(times))
+    assert times[-1] - start_ms <= 4 * 100_000 + 60_000
+
+
+def test_a_debounced_job_without_the_key_that_is_declared_supersedes_none_and_a_delay_holds(w: World) -> None:
+    first, second = add(w, "newest", 1, None), add(w, "newest", 2, None)
+    assert [w.job(job.id).state for job in (first, second)] == [State.PENDING, State.PENDING]
+    assert add(w, "newest", 3, "a", delay_ms=9_000).due_at_ms == w.clock.ms + 9_000
+
+
+def test_jobs_without_the_key_that_is_declared_run_in_order_among_themselves(w: World) -> None:
+    for n in (1, 2, 3):
+        add(w, "aside", n, None)
+    assert len(w.messages()) == 1
+    w.deliver()
+    assert RAN == [1, 2, 3]
+
+
+def test_an_idempotency_key_stays_with_the_job_that_its_request_was_answered_with(w: World) -> None:
+    first, same = add(w, "once", 1, idempotency_key="one"), add(w, "once", 1, idempotency_key="two")
+    assert same.id == first.id
+    w.deliver()
+    assert add(w, "once", 1, idempotency_key="two").id == first.id
+    third = add(w, "once", 1)
+    assert third.id != first.id
+    assert add(w, "once", 1, idempotency_key="one").id == first.id
+    with pytest.raises(Conflict):
+        add(w, "once", 2, idempotency_key="one")
+
+
+def test_a_follower_whose_key_cannot_be_told_has_none(w: World) -> None:
+    follower = {"type": "touchy", "input": {"n": 2, "k": None}}
+    with pytest.raises(InvalidInput) as refused:
+        add(w, "once", 1, next=follower)
+    assert refused.value.field == "next.input"
+    add(w, "once", 1, next={"type": "touchy"})
+    w.deliver()
+    assert [(job.type, job.flow_key, job.state) for job in w.jobs()][1][:2] == ("touchy", None)
