@@ -50,9 +50,11 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     seen: Job | None = None
     for _ in range(CLAIM_TRIES):
         now_ms = yard.now_ms()
-        gates = gates_of(yard, envelope, inherits=seen is not None and seen.run_goes_on)
+        inherits = seen is not None and seen.run_goes_on
+        gates = gates_of(yard, envelope, inherits)
         try:
-            claimed = yard.jobs.claim(envelope, lease, now_ms, seen, takes_of(yard, envelope, gates, now_ms))
+            takes = takes_of(yard, envelope, gates, now_ms, inherits)
+            claimed = yard.jobs.claim(envelope, lease, now_ms, seen, takes)
             passed(yard, gates, now_ms)
             return with_body(claimed, envelope)
         except JobRefused as refused:
@@ -75,7 +77,8 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                     return with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
                     gates = gates_of(yard, job, inherits=True)
-                    return with_body(yard.jobs.take_over(job, lease, now_ms, takes_of(yard, job, gates, now_ms)), job)
+                    takes = takes_of(yard, job, gates, now_ms, inherits=True)
+                    return with_body(yard.jobs.take_over(job, lease, now_ms, takes), envelope)
                 case Abandoned(job, error):
                     dead = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
                     follow_through(yard, job, dead)

@@ -69,12 +69,12 @@ def _slot_gates(yard: Yard, job: Job) -> Sequence[SlotGate]:
     return gates
 
 
-def takes_of(yard: Yard, job: Job, gates: Sequence[Gate], now_ms: int) -> Takes:
+def takes_of(yard: Yard, job: Job, gates: Sequence[Gate], now_ms: int, inherits: bool = False) -> Takes:
     """What the claim of a job takes on its way through the gates; one that runs in order has its key's slot by turn."""
     slots = {gate.name for gate in gates if isinstance(gate, SlotGate)}
     return Takes(
         slot=job.counted_as in slots,
-        key_slot=job.key_counted_as in slots or job.order is not None,
+        key_slot=job.key_counted_as in slots or (job.order is not None and not inherits),
         actions=[_action(yard, job, gate, now_ms) for gate in gates],
     )
 

@@ -362,6 +362,17 @@ def test_the_turn_of_a_vanished_worker_stays_its_jobs(w: World) -> None:
     occupancies_are_true(w)
 
 
+def test_one_that_was_ended_while_it_ran_keeps_its_turn_when_it_is_retried(w: World) -> None:
+    first, _ = add(w, "blocked", 1), add(w, "blocked", 2)
+    elsewhere(w)
+    complete(w.yard, first.id, Completion(success=False, error="no"))
+    assert (w.job(first.id).turn, w.job(first.id).key_slot) == (True, True)
+    lifecycle.retry(w.yard, first.id, Kind.TASK)
+    w.go_on()
+    assert RAN == [1, 2]
+    occupancies_are_true(w)
+
+
 # -- rates --------------------------------------------------------------------------------------------
 
 
