@@ -121,7 +121,15 @@ def _deleting(sqs: Any, orders: Orders) -> Callable[[Request, str], Any]:
 
 
 def _taken_off(queue: Queue, receipts: set[Any], orders: Orders) -> set[Any]:
-    """Take messages off a queue; returns the receipts under which there were some."""
+    """Take messages off a queue; returns the receipts under which there were some.
+
+    Of a FIFO queue, whose messages go by their groups and are few, all are gone over.
+    """
+    if queue["is_fifo"]:
+        held = {message["receipt_handle"] for message in queue["messages"] if message.get("receipt_handle")}
+        deleted = receipts & held
+        queue["messages"][:] = [each for each in queue["messages"] if each.get("receipt_handle") not in deleted]
+        return deleted
     with orders.following(queue) as turns:
         gone = {receipt: message for receipt in receipts if (message := turns.found(receipt)) is not None}
         for position in sorted(turns.positions(queue["messages"], gone.values()), reverse=True):

@@ -67,7 +67,7 @@ class TestBodies:
     @pytest.mark.parametrize("size", [INLINE_MAX_BYTES + 1, ITEM_MAX_BYTES])
     def test_a_larger_one_is_an_item_beside_it(self, yard: Yard, size: int) -> None:
         text = of_size(size)
-        assert yard.payloads.place_body(1, BIRTH, text) == StoredBody(text, "item")
+        assert yard.payloads.place_body(1, BIRTH, text) == StoredBody(text, "item", size)
         job, place = placed(yard, text)
         assert place == "item"
         assert parts_of(yard, job.id)["body"] == {"job": job.id, "part": "body", "text": text}

@@ -73,10 +73,10 @@ def test_light_runs_and_polls_count_too(w: World) -> None:
         w.clock.move(30)
 
     using(w, handler)
-    light, message = a_task(w, "light"), a_message(w, input="x" * 1_000)
+    light, message = a_task(w, "light"), a_message(w, "polled.topic", input="x" * 1_000)
     work(w)
     assert (w.job(light.id).attempts, w.job(light.id).run_ms) == (1, 30)
-    poll(w.yard, "news", 1, 30_000, "consumer")
+    poll(w.yard, "polled.topic", 1, 30_000, "consumer")
     w.clock.move(70)
     complete(w.yard, message.id)
     found, usage = used(w.yard, message.id)

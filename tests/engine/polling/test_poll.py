@@ -20,6 +20,7 @@ from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS, recover_expire
 from chalicelib.engine.commands.lifecycle import cancel, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.policy import rate_of_bucket
 from chalicelib.engine.polling.poll import (
     CLIENT_GONE,
     LockMismatch,
@@ -129,7 +130,8 @@ def test_a_poll_takes_no_more_than_its_limit(w: World) -> None:
 def test_a_poll_of_ten_is_eleven_calls(w: World) -> None:
     for _ in range(10):
         a_message(w, "notes")
-    paused_by(w.yard, "notes", "notes")  # a look at what is paused is remembered for five seconds
+    paused_by(w.yard, "notes", "notes")  # a look at what is paused is remembered for five seconds,
+    rate_of_bucket(w.yard, "notes")  # and one at what is set of flow control
     with counting(w) as calls:
         assert len(polled(w)) == 10
     assert calls == {"ReceiveMessage": 1, "UpdateItem": 10}
