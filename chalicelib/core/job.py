@@ -24,7 +24,7 @@ from chalicelib.core.limits import (
     count_of_application,
     count_of_key,
     count_of_schedule,
-    count_of_topic,
+    count_of_type,
     share,
 )
 from chalicelib.core.states import Kind, State
@@ -205,12 +205,12 @@ class Job:
             return count_of_schedule(self.schedule or "")
         if self.delivers:
             return count_of_application(self.application or "")
-        return self.type if self.kind is Kind.TASK else count_of_topic(self.type)
+        return count_of_type(self.kind, self.type)
 
     @property
     def key_counted_as(self) -> str:
         """The name of the concurrency count of its key."""
-        return count_of_key(self.type if self.kind is Kind.TASK else count_of_topic(self.type), self.flow_key)
+        return count_of_key(count_of_type(self.kind, self.type), self.flow_key)
 
     @property
     def is_counted(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from chalicelib.core.lanes import PRIORITY_MAX
-from chalicelib.core.states import State
+from chalicelib.core.states import Kind, State
 
 CONCURRENCY_MAX = 1_000
 SIZE_MAX = 1_000_000
@@ -91,6 +91,11 @@ def counted_application(name: str) -> str | None:
 def count_of_topic(topic: str) -> str:
     """The name of the concurrency count of a topic; that of a task type is the type itself."""
     return f"{_TOPIC}{topic}"
+
+
+def count_of_type(kind: Kind, type: str) -> str:  # noqa: A002  # every dialect's word for it
+    """The name of the concurrency count of a task type, or of a topic."""
+    return type if kind is Kind.TASK else count_of_topic(type)
 
 
 def counted_topic(name: str) -> str | None:

@@ -126,8 +126,8 @@ def _taken_off(queue: Queue, receipts: set[Any], orders: Orders) -> set[Any]:
     Of a FIFO queue, whose messages go by their groups and are few, all are gone over.
     """
     if queue["is_fifo"]:
-        held = {message["receipt_handle"] for message in queue["messages"] if message.get("receipt_handle")}
-        deleted = receipts & held
+        received = {message["receipt_handle"] for message in queue["messages"] if message.get("receipt_handle")}
+        deleted = receipts & received
         queue["messages"][:] = [each for each in queue["messages"] if each.get("receipt_handle") not in deleted]
         return deleted
     with orders.following(queue) as turns:

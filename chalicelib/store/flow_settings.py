@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.flow import Rate
-from chalicelib.core.limits import count_of_key, count_of_topic
+from chalicelib.core.limits import count_of_key, count_of_type
 from chalicelib.core.states import Kind
 from chalicelib.store.directory import digest
 from chalicelib.store.table import Clause, Refused, Table
@@ -36,7 +36,7 @@ class FlowSetting:
     @property
     def of_type(self) -> str:
         """The name of the type's concurrency count."""
-        return self.type if self.kind is Kind.TASK else count_of_topic(self.type)
+        return count_of_type(self.kind, self.type)
 
     @property
     def count(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from chalicelib.core.errors import Full, InvalidInput, NotFound
 from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Flow, Rate, expect_concurrency, expect_rate
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
-from chalicelib.core.limits import count_of_key, count_of_topic, counted_key, counted_topic
+from chalicelib.core.limits import count_of_key, count_of_type, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
@@ -31,7 +31,7 @@ class FlowTarget:
     @property
     def of_type(self) -> str:
         """The name of the type's concurrency count."""
-        return self.type if self.kind is Kind.TASK else count_of_topic(self.type)
+        return count_of_type(self.kind, self.type)
 
     @property
     def count(self) -> str:

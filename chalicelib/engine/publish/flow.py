@@ -14,9 +14,9 @@ from typing import Any
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Debounce, Flow, Key, Unique, key_in, superseded_by
 from chalicelib.core.job import MANUAL, Job
-from chalicelib.core.limits import count_of_key, count_of_topic
+from chalicelib.core.limits import count_of_key, count_of_type
 from chalicelib.core.naming import is_name
-from chalicelib.core.states import Kind, State
+from chalicelib.core.states import State
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import NewJob
@@ -53,7 +53,7 @@ def flow_fields(yard: Yard, new_job: NewJob) -> dict[str, Any]:
     key = new_job.flow_key if new_job.flow_key is not None else _found_or_none(flow.key, new_job)
     fields: dict[str, Any] = {"flow_key": key}
     if flow.order is not None:
-        of_type = new_job.type if new_job.kind is Kind.TASK else count_of_topic(new_job.type)
+        of_type = count_of_type(new_job.kind, new_job.type)
         fields |= {"order": flow.order, "order_seq": yard.wait_lists.next_place(count_of_key(of_type, key))}
     if is_asked_for(new_job):
         fields["unique_as"] = _mark_of(flow, new_job, key)

@@ -19,7 +19,7 @@ from chalicelib.engine.policy import limit_of, limit_of_count, rate_of_bucket
 from chalicelib.engine.publish.wait_list import defer
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Action, Count
-from chalicelib.store.transitions.running import Takes
+from chalicelib.store.transitions.running import TAKES_NOTHING, Takes
 from chalicelib.store.wait_lists import of_key, of_rate, of_type
 
 COMES_BACK_MS = 90_000  # for how long a message without a token is hidden; beyond, its job waits on a list
@@ -71,6 +71,8 @@ def _slot_gates(yard: Yard, job: Job) -> Sequence[SlotGate]:
 
 def takes_of(yard: Yard, job: Job, gates: Sequence[Gate], now_ms: int, inherits: bool = False) -> Takes:
     """What the claim of a job takes on its way through the gates; one that runs in order has its key's slot by turn."""
+    if not gates and job.order is None:
+        return TAKES_NOTHING
     slots = {gate.name for gate in gates if isinstance(gate, SlotGate)}
     return Takes(
         slot=job.counted_as in slots,
