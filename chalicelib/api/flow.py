@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from chalicelib.api.scopes import ACTS, ACTS_ON_ANY, READS, READS_ANY
 from chalicelib.api.shapes import ShownId, ShownTime
-from chalicelib.api.why import SCOPE_OF
-from chalicelib.core.access import allows
+from chalicelib.core.access import Scope, allows
 from chalicelib.core.flow import PER_MAX_S, RATE_MAX, Rate
 from chalicelib.core.limits import CONCURRENCY_MAX
+from chalicelib.core.states import Kind
 from chalicelib.engine.commands import flow, lifecycle
 from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.http.access import require_scope
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 router = Router("Flow control", "How many jobs of a type, a topic or a key run at once, and how many begin.")
 ROUTERS = (router,)
 
-SCOPES = tuple(SCOPE_OF.values())
 NOT_SET = {404: "Nothing is set for this"}
 
 
@@ -217,10 +218,10 @@ class PassedOver(AnswerModel):
     state: str
 
 
-@router.get("/api/flow", scope=SCOPES)
+@router.get("/api/flow", scope=READS_ANY)
 def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
     """Show what is set, declared and paused, of task types, topics or both, as the key's scopes allow."""
-    seen = {kind for kind, scope in SCOPE_OF.items() if allows(caller.scopes, scope)}
+    seen = {kind for kind, scope in READS.items() if allows(caller.scopes, scope)}
     return FlowAnswer.model_validate(
         {
             "set": [shown.shown(each) for each in flow.settings(yard) if each.kind in seen],
@@ -230,7 +231,7 @@ def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
     )
 
 
-@router.put("/api/flow", scope=SCOPES, answers={429: "A thousand are set already"})
+@router.put("/api/flow", scope=ACTS_ON_ANY, answers={429: "A thousand are set already"})
 def set_flow(yard: Yard, body: SettingBody, caller: Caller) -> SettingRecord:
     """Bound a type, a topic or a key otherwise than declared, whatever was set before; workers notice within 5 s."""
     target = _allowed(body, caller)
@@ -238,43 +239,45 @@ def set_flow(yard: Yard, body: SettingBody, caller: Caller) -> SettingRecord:
     return SettingRecord.model_validate(shown.shown(flow.set_flow(yard, target, body.concurrency, rate)))
 
 
-@router.delete("/api/flow", scope=SCOPES, answers=NOT_SET)
+@router.delete("/api/flow", scope=ACTS_ON_ANY, answers=NOT_SET)
 def unset_flow(yard: Yard, query: TargetModel, caller: Caller) -> ShownTarget:
     """Bound a type, a topic or a key as it is declared."""
     flow.unset_flow(yard, _allowed(query, caller))
     return ShownTarget.model_validate(query)
 
 
-@router.get("/api/flow/standing", scope=SCOPES)
+@router.get("/api/flow/standing", scope=READS_ANY)
 def show_standing(yard: Yard, query: TargetModel, caller: Caller) -> StandingAnswer:
     """Show how a type, a topic or a key stands: what bounds it, who runs, how many wait for what."""
-    target = _allowed(query, caller)
+    target = _allowed(query, caller, READS)
     return StandingAnswer.model_validate(shown.standing_of(target, flow.standing(yard, target)))
 
 
-@router.post("/api/flow/pause", scope=SCOPES)
+@router.post("/api/flow/pause", scope=ACTS_ON_ANY)
 def pause_key(yard: Yard, body: KeyModel, caller: Caller) -> ShownTarget:
     """Begin no more jobs of a key; what runs goes on. Workers notice within 5 s."""
     flow.pause_key(yard, _allowed(body, caller))
     return ShownTarget.model_validate(body)
 
 
-@router.post("/api/flow/resume", scope=SCOPES, answers={404: "The key is not paused"})
+@router.post("/api/flow/resume", scope=ACTS_ON_ANY, answers={404: "The key is not paused"})
 def resume_key(yard: Yard, body: KeyModel, caller: Caller) -> Resumed:
     """Let the jobs of a key begin again, those that waited first."""
     return Resumed(sent=flow.resume_key(yard, _allowed(body, caller)))
 
 
-@router.post("/api/flow/pass", scope=SCOPES, answers={404: "There is no such job", 409: "Nobody waits behind this job"})
+@router.post(
+    "/api/flow/pass", scope=ACTS_ON_ANY, answers={404: "There is no such job", 409: "Nobody waits behind this job"}
+)
 def pass_over(yard: Yard, body: JobBody, caller: Caller) -> PassedOver:
     """Let those run that wait behind a failed job of `order="block"`; it stays failed."""
     job_id = job_id_of(str(body.id), "job")
-    require_scope(caller.scopes, SCOPE_OF[lifecycle.find(yard, job_id).kind])
+    require_scope(caller.scopes, ACTS[lifecycle.find(yard, job_id).kind])
     return PassedOver(id=str(job_id), state=lifecycle.pass_over(yard, job_id).state)
 
 
-def _allowed(asked: TargetModel, caller: Caller) -> FlowTarget:
-    """What is asked about. Raises ``Forbidden`` without the scope of its kind."""
+def _allowed(asked: TargetModel, caller: Caller, scopes: Mapping[Kind, Scope] = ACTS) -> FlowTarget:
+    """What is asked about. Raises ``Forbidden`` without one of the ``scopes`` of its kind."""
     target = asked.target
-    require_scope(caller.scopes, SCOPE_OF[target.kind])
+    require_scope(caller.scopes, scopes[target.kind])
     return target

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from chalicelib.api.scopes import READS, READS_ANY
 from chalicelib.api.shapes import ShownId
-from chalicelib.api.why import SCOPE_OF, JobPath
+from chalicelib.api.why import JobPath
 from chalicelib.engine.usage import run_by, used
 from chalicelib.http.access import require_scope
 from chalicelib.http.exchange import Caller
@@ -37,12 +38,12 @@ class UsageAnswer(AnswerModel):
     output_bytes: int = Field(description="0 where the output is kept beside the record (above some 300 bytes)")
 
 
-@router.get("/api/job/{id}/usage", scope=tuple(SCOPE_OF.values()), answers={404: "There is no such job"})
+@router.get("/api/job/{id}/usage", scope=READS_ANY, answers={404: "There is no such job"})
 def what_it_used(yard: Yard, path: JobPath, caller: Caller) -> UsageAnswer:
     """Say what a job has used: attempts, sends, run time and bytes, as its record has counted them.
 
-    One read. The key must hold the scope that reads jobs of its kind. `taskyard cost --job` says what it cost.
+    One read. The key must hold a scope that reads jobs of its kind. `taskyard cost --job` says what it cost.
     """
     job, usage = used(yard, job_id_of(path.id, "job"))
-    require_scope(caller.scopes, SCOPE_OF[job.kind])
+    require_scope(caller.scopes, READS[job.kind])
     return UsageAnswer(id=str(job.id), run_by=run_by(yard, job), **asdict(usage))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from chalicelib.api.scopes import READS, READS_ANY
 from chalicelib.api.shapes import ShownId, ShownTime
 from chalicelib.core.reasons import Code
-from chalicelib.core.states import Kind
 from chalicelib.engine.why import why
 from chalicelib.http.access import require_scope
 from chalicelib.http.exchange import Caller
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 router = Router("Jobs", "Jobs of either kind: tasks and messages.")
 ROUTERS = (router,)
-
-SCOPE_OF = {Kind.TASK: "task", Kind.MESSAGE: "message"}  # that lets one read a job
 
 
 class JobPath(ApiModel):
@@ -45,13 +43,13 @@ class WhyAnswer(AnswerModel):
     remedy: str | None = Field(description="What people can do; null where nothing is to be done")
 
 
-@router.get("/api/job/{id}/why", scope=tuple(SCOPE_OF.values()), answers={404: "There is no such job"})
+@router.get("/api/job/{id}/why", scope=READS_ANY, answers={404: "There is no such job"})
 def why_not_running(yard: Yard, path: JobPath, caller: Caller) -> WhyAnswer:
     """Say why a job is not running, or what has become of it.
 
-    Of a task or a message in any state, at most three reads. The key must hold the scope that reads jobs of its kind.
+    Of a task or a message in any state, at most three reads. The key must hold a scope that reads jobs of its kind.
     """
     job_id = job_id_of(path.id, "job")
     found = why(yard, job_id)
-    require_scope(caller.scopes, SCOPE_OF[found.kind])
+    require_scope(caller.scopes, READS[found.kind])
     return WhyAnswer.model_validate(why_of(job_id, found))

@@ -26,8 +26,28 @@ DIALECTS = (
     Dialect("why", "/api/job/{id}/why"),  # the whole path: kue's /job may be moved behind /api
     Dialect("usage", "/api/job/{id}/usage"),
     Dialect("flow", "/api/flow"),
+    Dialect(
+        "console",
+        "/api",
+        ("console", "console:manage"),
+        roots=(
+            "/acts",
+            "/bulk",
+            "/failures",
+            "/handlers",
+            "/installation",
+            "/job/count",
+            "/job/{id}/act",
+            "/job/{id}/detail",
+            "/me",
+            "/overview",
+            "/queues",
+        ),
+    ),
     Dialect("service", "/health"),
 )
 
 SCOPES = tuple(scope for dialect in DIALECTS for scope in dialect.scopes)
-TAKEN_PREFIXES = tuple(dialect.prefix for dialect in DIALECTS if dialect.setting is None)
+TAKEN_PREFIXES = tuple(
+    dialect.prefix + root for dialect in DIALECTS if dialect.setting is None for root in dialect.roots
+)

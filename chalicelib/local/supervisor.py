@@ -56,6 +56,7 @@ from chalicelib.settings import Settings
 from infra.deploy import stack, target
 from infra.deploy.account import Account
 from infra.deploy.adopt import adopt
+from infra.deploy.mark import leave_mark
 from infra.events import HOOKS_BATCH_SIZE
 from infra.queues import HOOKS_QUEUE, HOOKS_VISIBILITY_S, lane_id, lanes_of
 from infra.template import template
@@ -124,6 +125,7 @@ class Supervisor:
         api = self._start_api()
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
         outputs = _applied(chosen, self._queues)
+        leave_mark(chosen)
         self._start_sources(chosen, outputs, workers)
         self._start_stream(chosen)
         for child in (api, *(worker.child for worker in workers)):
@@ -153,6 +155,7 @@ class Supervisor:
             child.switch()
         if outputs and all_loaded:
             self._consume(queues, outputs)
+        leave_mark(settings.current())
         self._output.notice(f"the saved handlers have taken over, in {time.monotonic() - began_s:.2f} s")
         for child in self._prompt:
             child.prepare()

@@ -17,6 +17,7 @@ Key layout::
     alias#<scope>      <alias>                 job: the one that its users know by a number, or a text, of theirs; the
                                                scope is the type of a pool, or an application's
     clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
+    deployment         newest                  at_ms: when the code was last exchanged
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from chalicelib.store.table import Change, Clause, Refused, Table
 
 LANE_PREFIX = "band_"
 CLOCK = {"kind": "clock", "name": "tick"}
+DEPLOYMENT = {"kind": "deployment", "name": "newest"}
 NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
 NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({revoked_at_ms})")
@@ -268,6 +270,18 @@ class Directory:
     def last_tick_ms(self) -> int | None:
         """When the clock last ran to its end."""
         at_ms: int | None = self.clock().get("at_ms")
+        return at_ms
+
+    # -- the newest deployment ----------------------------------------------------------------
+
+    def note_deployment(self, now_ms: int) -> None:
+        """The code was exchanged."""
+        self.table.apply(DEPLOYMENT, Change((), sets={"at_ms": now_ms}))
+
+    def deployed_at_ms(self) -> int | None:
+        """When the code was last exchanged; ``None`` where nobody has noted it."""
+        found = self.table.get(DEPLOYMENT, consistent=False) or {}
+        at_ms: int | None = found.get("at_ms")
         return at_ms
 
 

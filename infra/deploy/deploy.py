@@ -19,6 +19,7 @@ from infra.deploy.account import Account
 from infra.deploy.adopt import adopt
 from infra.deploy.by_chalice import deploy_functions
 from infra.deploy.code import CodeBucket
+from infra.deploy.mark import leave_mark
 from infra.deploy.stages import config_of
 from infra.deploy.staging import Given
 from infra.fragment import Fragment
@@ -71,9 +72,14 @@ def deploy(project: Path, settings: Settings, consumed: Queues, way: Way, *, for
     _expect_same_way(settings, way)
     say(f"{settings.base_name} in {account}")
     bucket = CodeBucket.prepared(settings)
-    if way is Way.STACK:
-        return _as_one_stack(project, settings, consumed, account, bucket, say)
-    return _by_chalice(project, settings, consumed, account, bucket, force=force, say=say)
+    deployment = (
+        _as_one_stack(project, settings, consumed, account, bucket, say)
+        if way is Way.STACK
+        else _by_chalice(project, settings, consumed, account, bucket, force=force, say=say)
+    )
+    if deployment.changed:
+        leave_mark(settings)
+    return deployment
 
 
 def _by_chalice(

@@ -51,4 +51,4 @@ def test_the_scope_of_its_kind_is_needed() -> None:
         message = prod.post("/mq/message/publish", {"topic": "t", "payload": {}}, **key("message")).json["id"]
         assert prod.get(f"/api/job/{message}/usage", **key("message")).status == 200
         refused = prod.get(f"/api/job/{message}/usage", **key("task"))
-        assert (refused.status, refused.json["message"]) == (403, "this access key lacks the scope message")
+        assert (refused.status, refused.json["message"]) == (403, "this access key lacks the scope message or console")

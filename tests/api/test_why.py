@@ -70,23 +70,31 @@ def test_the_scope_of_its_kind_is_needed() -> None:
         }
         prod.default_headers.clear()
         assert why(prod, ids["task"]).status == 401
-        others = why(prod, ids["task"], **key(*(set(SCOPES) - {"task", "message"})))
-        assert (others.status, others.json["message"]) == (403, "this access key lacks the scope task or message")
-        assert 'scope="task message"' in others.headers["www-authenticate"]
+        others = why(prod, ids["task"], **key(*(set(SCOPES) - {"task", "message", "console"})))
+        assert (others.status, others.json["message"]) == (
+            403,
+            "this access key lacks the scope task or message or console",
+        )
+        assert 'scope="task message console"' in others.headers["www-authenticate"]
         for scope, other in (("task", "message"), ("message", "task")):
             assert why(prod, ids[scope], **key(scope)).status == 200
             refused = why(prod, ids[other], **key(scope))
-            assert (refused.status, refused.json["message"]) == (403, f"this access key lacks the scope {other}")
+            assert (refused.status, refused.json["message"]) == (
+                403,
+                f"this access key lacks the scope {other} or console",
+            )
             assert why(prod, "999999", **key(scope)).status == 404
 
 
 def test_how_it_is_described(api: Service) -> None:
     operation = api.get("/openapi.json").json["paths"]["/api/job/{id}/why"]["get"]
-    assert operation["x-scope"] == "task or message"
+    assert operation["x-scope"] == "task or message or console"
     assert operation["security"] == [
         {"accessKey": ["task"]},
         {"user": ["task"]},
         {"accessKey": ["message"]},
         {"user": ["message"]},
+        {"accessKey": ["console"]},
+        {"user": ["console"]},
         {},
     ]

@@ -812,6 +812,11 @@ def serve_applications(at_work: Installation) -> None:
     at_work.post("/api/task/delete", {"id": str(waits), "force": True})
 
 
+def look_at_console(at_work: Installation) -> None:
+    """What a page shows of an installation at work, and what it does about it."""
+    at_work.get("/api/me")
+
+
 def let_time_pass(at_work: Installation) -> None:
     """Long delays, abandoned leases, bulks whose sender died, children that wait, what SQS will soon forget."""
     later = {"executeAt": at_work.service.now(HOUR_MS), "payload": {"text": BESIDE}}
@@ -908,6 +913,7 @@ WORK = (
     run_graphs,
     keep_schedules,
     serve_applications,
+    look_at_console,
     let_time_pass,
     clean_up,
 )

@@ -22,6 +22,7 @@ from chalicelib.api.schedules.records import (
     run_shown,
     shown,
 )
+from chalicelib.api.scopes import ACT, SEE
 from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import schedules
@@ -32,6 +33,8 @@ from chalicelib.store.schedules import RUN_POSITION
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
+READS = ("schedule", SEE)
+RUNS = ("schedule", ACT)  # pausing, resuming and running once make no other schedule
 PREVIEW_MAX = 100
 PAGE_MAX = 100
 UNKNOWN = {404: "There is no schedule of this name"}
@@ -130,7 +133,7 @@ def save_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
     return detail_of(yard, schedules.save(yard, schedule_of(yard, body)))
 
 
-@router.get("/api/schedule/list", scope="schedule")
+@router.get("/api/schedule/list", scope=READS)
 def list_schedules(yard: Yard, query: ListQuery) -> ScheduleList:
     """List schedules, by name.
 
@@ -142,25 +145,25 @@ def list_schedules(yard: Yard, query: ListQuery) -> ScheduleList:
     return ScheduleList(page_data=[shown(each) for each in page], next_cursor=following)
 
 
-@router.get("/api/schedule/detail", scope="schedule", answers=UNKNOWN)
+@router.get("/api/schedule/detail", scope=READS, answers=UNKNOWN)
 def show_schedule(yard: Yard, query: NameBody) -> ScheduleDetail:
     """Show a schedule and its next slots."""
     return detail_of(yard, schedules.find(yard, query.name))
 
 
-@router.post("/api/schedule/pause", scope="schedule", answers={**UNKNOWN, **RESTLESS})
+@router.post("/api/schedule/pause", scope=RUNS, answers={**UNKNOWN, **RESTLESS})
 def pause_schedule(yard: Yard, body: NameBody) -> ScheduleDetail:
     """Make no more of its slots, until it is resumed. One that is paused already stays as it is."""
     return detail_of(yard, schedules.pause(yard, body.name))
 
 
-@router.post("/api/schedule/resume", scope="schedule", answers={**UNKNOWN, **RESTLESS})
+@router.post("/api/schedule/resume", scope=RUNS, answers={**UNKNOWN, **RESTLESS})
 def resume_schedule(yard: Yard, body: NameBody) -> ScheduleDetail:
     """Go on with the slots from now on; those of the meantime are skipped. One that is not paused stays as it is."""
     return detail_of(yard, schedules.resume(yard, body.name))
 
 
-@router.post("/api/schedule/run", scope="schedule", answers={**UNKNOWN, 429: "Its pool is full"})
+@router.post("/api/schedule/run", scope=RUNS, answers={**UNKNOWN, 429: "Its pool is full"})
 def run_schedule(yard: Yard, body: NameBody) -> MadeRecord:
     """Make what the schedule makes, at once and beside its slots, even if it is paused."""
     job = schedules.run_now(yard, body.name)
@@ -174,20 +177,20 @@ def delete_schedule(yard: Yard, body: NameBody) -> Deleted:
     return Deleted(name=body.name)
 
 
-@router.get("/api/schedule/preview", scope="schedule", answers=UNKNOWN)
+@router.get("/api/schedule/preview", scope=READS, answers=UNKNOWN)
 def preview_schedule(yard: Yard, query: PreviewQuery) -> Preview:
     """The next slots of a schedule, within a century of the first, as if it were not paused."""
     schedule = schedules.find(yard, query.name)
     return preview_of(yard, schedule, query.count)
 
 
-@router.post("/api/schedule/preview", scope="schedule", summary="Look at times before a schedule has them")
+@router.post("/api/schedule/preview", scope=READS, summary="Look at times before a schedule has them")
 def preview_times(yard: Yard, body: PreviewBody) -> Preview:
     """The slots that these times would have from now on."""
     return preview_of(yard, times_of(yard, body, body.name, work={}, kind=Kind.TASK), body.count)
 
 
-@router.get("/api/schedule/history", scope="schedule", answers=UNKNOWN)
+@router.get("/api/schedule/history", scope=READS, answers=UNKNOWN)
 def schedule_history(yard: Yard, query: HistoryQuery) -> RunList:
     """What became of its slots in the last 90 days, the newest first: the jobs they made, and why some made none."""
     schedule = schedules.find(yard, query.name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from chalicelib.api.scopes import ACTS, READS
 from chalicelib.api.shapes import (
     FASTIFY,
     TENANT_HEADERS,
@@ -19,6 +20,7 @@ from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.api.tasks.records import TaskBody, TaskQuery
 from chalicelib.core.errors import within
 from chalicelib.core.graphs import NODE_NAME_MAX_CHARS, NODES_MAX, GraphState, OnFailure
+from chalicelib.core.states import Kind
 from chalicelib.engine.commands import graphs as commands
 from chalicelib.engine.graphs.accept import accept
 from chalicelib.http.exchange import Caller
@@ -169,13 +171,13 @@ def create_batch(yard: Yard, body: BatchBody, caller: Caller) -> GraphRecord:
     return _record(yard, accept(yard, batch_order(tasks, **told, **_common(body, caller))))
 
 
-@router.get("/api/task/graph", scope="task", answers=NO_GRAPH)
+@router.get("/api/task/graph", scope=READS[Kind.TASK], answers=NO_GRAPH)
 def graph_detail(yard: Yard, query: GraphQuery) -> GraphRecord:
     """A graph as it stands, with how many of its nodes are in which status; of a large one, if that is asked for."""
     return _record(yard, commands.find(yard, job_id_of(query.id, "graph")), counts=query.counts)
 
 
-@router.get("/api/task/graph/nodes", scope="task", answers=NO_GRAPH)
+@router.get("/api/task/graph/nodes", scope=READS[Kind.TASK], answers=NO_GRAPH)
 def graph_nodes(yard: Yard, query: NodesQuery) -> GraphNodes:
     """A graph's nodes, page by page, each after those that it comes after."""
     graph = commands.find(yard, job_id_of(query.id, "graph"))
@@ -187,13 +189,13 @@ def graph_nodes(yard: Yard, query: NodesQuery) -> GraphNodes:
     )
 
 
-@router.get("/api/task/graph/mermaid", scope="task", answers=NO_GRAPH)
+@router.get("/api/task/graph/mermaid", scope=READS[Kind.TASK], answers=NO_GRAPH)
 def draw_graph(yard: Yard, query: TaskQuery) -> Drawing:
     """A graph as Mermaid text, its nodes with their status; many alike are drawn as one."""
     return Drawing(mermaid=services.drawing_of(yard, commands.find(yard, job_id_of(query.id, "graph"))))
 
 
-@router.post("/api/task/graph/cancel", scope="task", answers=NO_GRAPH)
+@router.post("/api/task/graph/cancel", scope=ACTS[Kind.TASK], answers=NO_GRAPH)
 def cancel_graph(yard: Yard, body: TaskBody) -> GraphRecord:
     """Cancel a graph: nothing more of it starts, and what is not done is canceled; one that is done stays as it is.
 
@@ -204,7 +206,7 @@ def cancel_graph(yard: Yard, body: TaskBody) -> GraphRecord:
 
 @router.post(
     "/api/task/graph/retry",
-    scope="task",
+    scope=ACTS[Kind.TASK],
     answers={**NO_GRAPH, 409: "The graph is not done, has succeeded, or was compensated"},
 )
 def retry_graph(yard: Yard, body: TaskBody) -> GraphRecord:

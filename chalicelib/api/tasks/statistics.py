@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from chalicelib.api.scopes import READS
 from chalicelib.api.shapes import FASTIFY
-from chalicelib.core.states import State
+from chalicelib.core.states import Kind, State
 from chalicelib.core.statistics import Span, Statistics, Tally
 from chalicelib.core.trace import iso
 from chalicelib.core.zones import zone_named
@@ -101,7 +102,7 @@ class TaskStatistics(AnswerModel):
     )
 
 
-@router.get("/api/task/statistics", scope="task")
+@router.get("/api/task/statistics", scope=READS[Kind.TASK])
 def task_statistics(yard: Yard, query: StatisticsQuery) -> TaskStatistics:
     """Count tasks by status, type, runner, day and hour of their creation.
 

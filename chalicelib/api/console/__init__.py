@@ -1,0 +1,10 @@
+"""What is happening here, and what to do about it: the routes that the console is made of, open to others as well.
+
+A key with the scope ``console`` sees everything and acts on nothing; with ``console:manage`` it acts, too.
+"""
+
+from __future__ import annotations
+
+from chalicelib.api.console import me
+
+ROUTERS = (me.router,)
