@@ -20,9 +20,10 @@ from chalicelib.core.lanes import Band
 from chalicelib.core.reasons import Code
 from chalicelib.core.states import MOVES
 from chalicelib.settings import Settings
+from infra.alarms import alarms_of
 from infra.functions import Function
 from infra.queues import lanes_of
-from infra.watch import DASHBOARD, alarms_of, watch
+from infra.watch import DASHBOARD, watch
 from tests.support.commands import fits, named
 
 ROOT = Path(__file__).parents[1]

@@ -24,7 +24,8 @@ from infra.deploy.stages import config_of, settings_of
 from infra.functions import Function
 
 if TYPE_CHECKING:
-    from infra.cost.estimate import Bill, Deployment, Line, Load
+    from infra.cost.estimate import Bill, Line
+    from infra.cost.load import Deployment, Load
 
 COLUMNS = {
     "SERVICE": "service",
@@ -82,7 +83,8 @@ def cost(
     Computed from the template that is deployed, from measured requests for each job and from AWS list prices. With
     --job, of what the service at --url has counted of that job.
     """
-    from infra.cost.estimate import Load, bills
+    from infra.cost.estimate import bills
+    from infra.cost.load import Load
 
     with explained():
         deployed = _deployed(stage)
@@ -111,7 +113,7 @@ def cost(
 def _deployed(stage: str) -> Deployment:
     from chalicelib.engine.handlers.registry import registry_of
     from chalicelib.engine.projections.events import decided
-    from infra.cost.estimate import deployment
+    from infra.cost.load import deployment
 
     settings = settings_of(stage)
     target.find_handlers_here()
@@ -122,7 +124,8 @@ def _deployed(stage: str) -> Deployment:
 
 def _answer_for_job(deployed: Deployment, used: dict[str, Any], *, bulk: bool, light: bool) -> dict[str, Any]:
     """What a job has used, as counted, and the bill that is estimated from it: what depends on the hour is left out."""
-    from infra.cost.estimate import Bill, Load, bills
+    from infra.cost.estimate import Bill, bills
+    from infra.cost.load import Load
 
     attempts = used["attempts"]
     polled = used["runBy"] == "client"

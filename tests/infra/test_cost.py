@@ -30,9 +30,12 @@ from chalicelib.functions import clock
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.code import code_template
-from infra.cost import figures as figures
-from infra.cost.estimate import FREE, PRICED, Bill, Deployment, Load, added, bills, deployment
+from infra.cost import figures
+from infra.cost.estimate import Bill, bills
 from infra.cost.figures import Attempt, Place, place_of
+from infra.cost.idle import FREE, PRICED
+from infra.cost.jobs import added
+from infra.cost.load import Deployment, Load, deployment
 from infra.cost.prices import PRICES, WRITE_UNIT_BYTES, Item
 from infra.deploy.stages import config_of
 from infra.functions import Function
