@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 CODE = [ROOT / "app.py", *sorted((ROOT / "chalicelib").rglob("*.py")), *sorted((ROOT / "infra").rglob("*.py"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -98,10 +96,10 @@ def words_of(name: str) -> set[str]:
     return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
 
 
-@pytest.mark.parametrize("path", CODE, ids=relative)
-def test_names(path: Path) -> None:
+def test_names() -> None:
     found = [
         f"{relative(path)}:{line}: {name}; say {NAMES.get(word) or WHOLE_NAMES[name]}"
+        for path in CODE
         for name, line, is_function in names_in(path)
         for word in ({name} & WHOLE_NAMES.keys()) | (words_of(name) & NAMES.keys())
         if word != "told" or is_function
@@ -109,11 +107,11 @@ def test_names(path: Path) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("path", [*(path for path in CODE if relative(path) not in STORED), *PAGES], ids=relative)
-def test_phrases(path: Path) -> None:
-    text = path.read_text()
+def test_phrases() -> None:
+    texts = {path: path.read_text() for path in [*CODE, *PAGES] if relative(path) not in STORED}
     found = [
         f"{relative(path)}:{text.count(chr(10), 0, met.start()) + 1}: {met[0].strip()!r}; say {instead!r}"
+        for path, text in texts.items()
         for phrase, instead in PHRASES.items()
         for met in re.finditer(phrase, text)
     ]
