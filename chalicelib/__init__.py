@@ -18,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chalicelib.core.batch import Batch
     from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
     from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
     from chalicelib.core.job_events import JobEvent
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Band": "core.lanes",
+    "Batch": "core.batch",
     "Conflict": "core.errors",
     "Context": "engine.worker.context",
     "Debounce": "core.flow",
@@ -61,6 +63,7 @@ _HOME = {
 
 __all__ = [
     "Band",
+    "Batch",
     "Conflict",
     "Context",
     "Debounce",

@@ -6,8 +6,11 @@ everything. The API's routes are Chalice's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
+from chalicelib.core.batch import Batch
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import Lane
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
@@ -24,6 +27,8 @@ STREAM_WINDOW_S = 30
 CLOCK_RATE = "rate(1 minute)"  # the shortest that EventBridge has
 
 Expression = str | Fragment  # a text, or what CloudFormation makes one of
+Batches = Mapping[str, Batch]  # of each queue whose handlers take batches: what is gathered there
+NO_BATCHES: Batches = MappingProxyType({})
 
 
 def event_sources(
@@ -32,19 +37,18 @@ def event_sources(
     function_arn: Callable[[Function], Expression],
     queue_arn: Callable[[str], Expression],
     stream_arn: Expression,
+    batches: Batches = NO_BATCHES,
 ) -> Fragment:
     """The resources that feed the functions. ``queue_arn`` takes the logical id of a queue.
 
     Lambda's waiting for letters to hooks costs a little, so it waits only where settings say that hooks are ``on``
-    (``engine.hooks.decided``).
+    (``engine.hooks.decided``). Raises ``InvalidInput`` where ``batches`` are gathered for longer than messages surely
+    stay hidden.
     """
     return {
         **{
-            f"{Function.WORKER.logical_id}From{lane_id(lane)}": _sqs_source(
-                function_arn(Function.WORKER),
-                queue_arn(lane_id(lane)),
-                settings.worker_batch_size,
-                settings.concurrency_of(lane.band),
+            f"{Function.WORKER.logical_id}From{lane_id(lane)}": _lane_source(
+                settings, lane, function_arn(Function.WORKER), queue_arn(lane_id(lane)), batches.get(lane.queue)
             )
             for lane in lanes
         },
@@ -64,6 +68,27 @@ def _hooks(
         return {}
     source = _sqs_source(function_arn(Function.HOOKS), queue_arn(HOOKS_QUEUE), HOOKS_BATCH_SIZE, HOOKS_CONCURRENCY)
     return {"HooksFromQueue": source}
+
+
+def _lane_source(
+    settings: Settings, lane: Lane, function: Expression, queue: Expression, batch: Batch | None
+) -> Fragment:
+    """A lane's, which waits for a batch where handlers of its queue take some.
+
+    Messages that are gathered are hidden for the function's time-out and a little more, from the first on.
+    """
+    wait_s = 0 if batch is None else batch.max_wait_s
+    if wait_s > settings.function_timeout_s:
+        raise InvalidInput(
+            "a batch is gathered for longer than its messages stay hidden",
+            field=lane.queue,
+            expected=f"max_wait_s up to TASKYARD_FUNCTION_TIMEOUT_S, {settings.function_timeout_s}",
+            got=wait_s,
+        )
+    most = settings.worker_batch_size if batch is None else batch.max_size
+    source = _sqs_source(function, queue, most, settings.concurrency_of(lane.band))
+    source["Properties"]["MaximumBatchingWindowInSeconds"] = wait_s  # said in any case: left out, an earlier one stays
+    return source
 
 
 def _sqs_source(function: Expression, queue: Expression, batch_size: int, concurrency: int | None) -> Fragment:

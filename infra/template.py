@@ -21,7 +21,7 @@ from chalicelib import settings as service_settings
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.settings import Settings
-from infra.events import event_sources
+from infra.events import NO_BATCHES, Batches, event_sources
 from infra.fragment import Fragment, attribute
 from infra.functions import SENDING, Function, function_name, log_groups
 from infra.queues import lanes_of, queues
@@ -46,8 +46,13 @@ def template(settings: Settings, consumed: Queues) -> Fragment:
     return _document(f"Taskyard {settings.base_name}: what its code runs on", resources, _outputs(resources))
 
 
-def events_template(settings: Settings, consumed: Queues, outputs: Mapping[str, str]) -> Fragment:
-    """The template of what calls the functions, once they exist. ``outputs`` are those of the stack of ``template``."""
+def events_template(
+    settings: Settings, consumed: Queues, outputs: Mapping[str, str], batches: Batches = NO_BATCHES
+) -> Fragment:
+    """The template of what calls the functions, once they exist. ``outputs`` are those of the stack of ``template``.
+
+    Raises as ``event_sources``.
+    """
 
     def function_arn(function: Function) -> Fragment:
         name = function_name(settings, function)
@@ -59,12 +64,16 @@ def events_template(settings: Settings, consumed: Queues, outputs: Mapping[str, 
         function_arn,
         lambda queue: outputs[f"{queue}Arn"],
         outputs["JobsStreamArn"],
+        batches,
     )
     return _document(f"Taskyard {settings.base_name}: what calls its functions", resources, {})
 
 
-def additions(settings: Settings, consumed: Queues) -> Fragment:
-    """What `chalice package` merges into its own template, so that one stack holds the whole installation."""
+def additions(settings: Settings, consumed: Queues, batches: Batches = NO_BATCHES) -> Fragment:
+    """What `chalice package` merges into its own template, so that one stack holds the whole installation.
+
+    Raises as ``event_sources``.
+    """
     resources = _resources(settings, consumed)
     sources = event_sources(
         settings,
@@ -72,6 +81,7 @@ def additions(settings: Settings, consumed: Queues) -> Fragment:
         lambda function: attribute(function.logical_id, "Arn"),
         lambda queue: attribute(queue, "Arn"),
         attribute("JobsTable", "StreamArn"),
+        batches,
     )
     functions = {function.logical_id: _function_additions(settings, function) for function in Function}
     api = {"RestAPI": {"Properties": {"TracingEnabled": True}}} if settings.tracing == "on" else {}

@@ -2,10 +2,11 @@
 
     python -m tests.overshoot [--jobs 100000] [--kills 50] [--workers 4] [--keys 40]
 
-``taskyard up`` works on jobs of four types (two of a key at once; one of a key at a time, in order; twenty a second;
-three of a type at once) while its workers are killed (-9), one after the other. Each handler writes down when it began
-and ended, and nothing else is believed: how many of a key, or of a type, ran at once; whether each key's jobs came in
-the order in which they were accepted; how many began in a second; that each job that was accepted has succeeded.
+``taskyard up`` works on jobs of five types (two of a key at once; one of a key at a time, in order; twenty a second;
+three of a type at once; up to five to a call, one of a key at once) while its workers are killed (-9), one after the
+other. Each handler writes down when it began and ended, and nothing else is believed: how many of a key, or of a type,
+ran at once; whether each key's jobs came in the order in which they were accepted; how many began in a second, or by
+one call; that each job that was accepted has succeeded.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ PACED_MAX = 1_000  # at twenty a second
 RUN_MS = (0, 5)
 LEASE_S = 10
 DONE_LIMIT_S = 10_800.0
-MOST = {"flow.keyed": 2, "flow.ordered": 1, "flow.bounded": 3}
+MOST = {"flow.keyed": 2, "flow.ordered": 1, "flow.bounded": 3, "flow.batched": 1}
+A_CALL = 5
 A_SECOND = 20
 NS = 1_000_000_000
 
@@ -58,12 +60,14 @@ class Verdict:
     most: dict[str, int]  # of each type: how many ran at once, of one key or of the type
     disordered: int  # runs that began before one of their key that was accepted earlier had ended
     most_in_a_second: int  # of the type with a rate
+    most_in_a_call: int  # of the type that is called with batches
     unrun: int  # accepted jobs that no handler has ended
 
     @property
     def overshoots(self) -> bool:
         """Whether a limit was exceeded, an order broken or a job lost; of a rate it is only told."""
-        return bool(self.disordered or self.unrun or any(self.most.get(name, 0) > most for name, most in MOST.items()))
+        exceeded = any(self.most.get(name, 0) > most for name, most in MOST.items()) or self.most_in_a_call > A_CALL
+        return bool(self.disordered or self.unrun or exceeded)
 
 
 def work(service: Service, jobs: int, keys: int) -> dict[str, set[str]]:
@@ -175,11 +179,13 @@ def judge(log: Path, made: dict[str, set[str]], killed: dict[int, int]) -> Verdi
     ended = {line.split()[-1] for line in lines(log) if line.startswith("end")}
     paced = sorted(run.begun_ns for run in runs if run.type == "flow.paced")
     most.pop("flow.paced", None)
+    calls = Counter(run.begun_ns for run in runs if run.type == "flow.batched")
     return Verdict(
         runs=len(runs),
         most=most,
         disordered=sum(disordered(of_key) for (kind, _), of_key in by_key.items() if kind == "flow.ordered"),
         most_in_a_second=max((sum(first <= at_ns < first + NS for at_ns in paced) for first in paced), default=0),
+        most_in_a_call=max(calls.values(), default=0),
         unrun=len(set().union(*made.values()) - ended),
     )
 
@@ -212,7 +218,8 @@ def main() -> None:
         verdict, figures = play(Path(folder), chosen.jobs, chosen.kills, chosen.workers, chosen.keys)
     out(f"jobs {chosen.jobs}, {', '.join(f'{name} {figure}' for name, figure in figures.items())}")
     out(f"runs {verdict.runs}; at once {verdict.most} (bounds {MOST}); out of order {verdict.disordered}")
-    out(f"most in a second {verdict.most_in_a_second} (rate {A_SECOND}); accepted and not run {verdict.unrun}")
+    out(f"most in a second {verdict.most_in_a_second} (rate {A_SECOND}), in a call {verdict.most_in_a_call} ({A_CALL})")
+    out(f"accepted and not run {verdict.unrun}")
     sys.exit(verdict.overshoots)
 
 

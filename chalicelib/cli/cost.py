@@ -119,7 +119,7 @@ def _deployed(stage: str) -> Deployment:
     target.find_handlers_here()
     declared = registry_of(settings)
     types = len(declared.tasks) + len(declared.subscribers)
-    return deployment(decided(settings, declared), declared.queues, types, config_of())
+    return deployment(decided(settings, declared), declared.queues, types, config_of(), declared.batches)
 
 
 def _answer_for_job(deployed: Deployment, used: dict[str, Any], *, bulk: bool, light: bool) -> dict[str, Any]:

@@ -39,7 +39,8 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
         from infra.deploy.stages import project_here
 
         chosen = decided(settings.current(), registry())
-        done = run(project_here(), chosen, registry().queues, Way(way), force=force, say=show_text)
+        declared = registry()
+        done = run(project_here(), chosen, declared.queues, declared.batches, Way(way), force=force, say=show_text)
         sound = _is_sound()
         show_text("deployed" if done.changed else "nothing to change")
         show_text(f"API {done.api_url}")

@@ -59,6 +59,7 @@ def checkout_here() -> Checkout:
         consumed=registry().queues,
         routes=application_routes(),
         light=registry().light,
+        batches=registry().batches,
     )
 
 

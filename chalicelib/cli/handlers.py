@@ -11,6 +11,7 @@ import click
 from chalicelib import settings
 from chalicelib.cli.common import explained, json_option
 from chalicelib.cli.output import present, show_rows
+from chalicelib.core.batch import Batch
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import Backoff
 from chalicelib.engine.handlers.declare import Handler, label_of, place_of
@@ -33,6 +34,7 @@ COLUMNS = {
     "ATTEMPTS": "maxAttempts",
     "BACKOFF": "backoff",
     "LIGHT": "light",
+    "BATCH": "batch",
     "SCHEDULES": "schedules",
 }
 
@@ -101,8 +103,13 @@ def _runs(handler: Handler, chosen: Settings) -> Row:
         "maxAttempts": handler.max_attempts,
         "backoff": None if handler.backoff is None else _rendered(handler.backoff),
         "light": handler.light,
+        "batch": None if handler.batch is None else _of_batch(handler.batch),
         "schedules": _scheduled(handler),
     }
+
+
+def _of_batch(batch: Batch) -> Row:
+    return {"maxSize": batch.max_size, "maxWaitS": batch.max_wait_s}
 
 
 def _rendered(backoff: Backoff) -> Row:
@@ -119,6 +126,7 @@ def _for_people(rows: Sequence[Row]) -> list[Row]:
             "timeout": f"{row['timeoutMs'] / 1_000:g} s" if row.get("timeoutMs") else None,
             "backoff": ", ".join(str(value) for value in (row.get("backoff") or {}).values()) or None,
             "light": "yes" if row.get("light") else None,
+            "batch": "{maxSize} in {maxWaitS} s".format(**row["batch"]) if row.get("batch") else None,
             "schedules": "; ".join(_when(each) for each in row.get("schedules", ())) or None,
         }
         for row in rows

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from chalicelib.core.batch import Batch
 from chalicelib.core.decisions import wait_before
 from chalicelib.core.flow import NO_FLOW, Flow, Rate
 from chalicelib.core.job import Job
@@ -94,6 +95,11 @@ def handlers_of(yard: Yard, job: Job | NewJob) -> tuple[Handler, ...]:
         return yard.handlers.subscribers.get(job.type, ())
     handler = yard.handlers.handler(job.type, job.script)
     return () if handler is None else (handler,)
+
+
+def batch_of(yard: Yard, job: Job) -> Batch | None:
+    """The batches that the handlers of a job take, all of its handlers the same; ``None``: each job by itself."""
+    return None if job.delivers else next((each.batch for each in handlers_of(yard, job)), None)
 
 
 def attempts_of(yard: Yard, new_job: NewJob, handlers: Sequence[Handler]) -> int:

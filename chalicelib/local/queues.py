@@ -4,22 +4,28 @@ A queue that is believed empty is watched by a long poll. What that brings is sh
 for the next who asks. A queue that brought a full batch, or brought anything while nobody waited, is believed to hold
 more: whoever asks next is told to receive from it, and the queue is watched again once that finds less than it asked
 for. So a burst costs a receive for each batch, and an empty queue one request in ``wait_s``.
+
+Of a queue whose handlers take batches, what polls bring is kept until it makes a batch, or the first of it has waited
+for long enough.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.clocks import ledger_clock
+from chalicelib.core.batch import Batch
 from chalicelib.core.errors import Unavailable
 from chalicelib.local.batches import Message, Queue, receive
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, Received, Transport
@@ -32,6 +38,9 @@ SHARED_BATCH_S = 0.03  # where messages name their tenants: so long one may wait
 KEPT_SHARE = 2  # of the hiding: messages are kept for half of it, then they go back to their queue
 
 logger = logging.getLogger(__name__)
+
+Batches = Mapping[str, Batch]  # what is gathered of a queue, by its name
+NO_BATCHES: Batches = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +73,18 @@ class _Door:
     job_s: float | None = None  # what a job took lately
     batch_s: float = BATCH_S
     watcher: threading.Thread | None = None
+    batch: Batch | None = None  # what is gathered of it
+    gathers_until_s: float | None = None  # monotonic; while what was brought does not make a batch
 
     @property
     def is_open(self) -> bool:
         """Whether there is work behind it."""
-        return self.holds_more or bool(self.brought)
+        return self.holds_more or (bool(self.brought) and self.gathers_until_s is None)
+
+    @property
+    def gathers_s(self) -> int:
+        """For how long its messages may be kept until they make a batch."""
+        return 0 if self.batch is None else self.batch.max_wait_s
 
 
 class OrderedQueues:
@@ -76,6 +92,7 @@ class OrderedQueues:
 
     Queues of one rank take turns. A received message is hidden for ``hide_s`` seconds, a poll waits for up to
     ``wait_s``. Any number of threads may ask for work. With ``carried``, they are never told to receive themselves.
+    ``batches``: of which queues batches are gathered.
     """
 
     def __init__(
@@ -88,6 +105,7 @@ class OrderedQueues:
         most: int = BATCH_MAX_MESSAGES,
         wait_s: int = LONG_WAIT_S,
         carried: bool = False,
+        batches: Batches = NO_BATCHES,
     ) -> None:
         self._sqs = sqs
         self._transport = transport
@@ -99,6 +117,7 @@ class OrderedQueues:
         self._stopping = threading.Event()
         self._changed = threading.Condition()  # guards the doors, and what follows
         self._seekers = 0
+        self._gather(batches)
 
     def start(self) -> None:
         """Begin to watch every queue."""
@@ -109,12 +128,16 @@ class OrderedQueues:
                     door.watcher = threading.Thread(target=self._watch, args=(door,), name=name, daemon=True)
                     door.watcher.start()
 
-    def extend(self, ranks: Sequence[Sequence[Queue]]) -> None:
-        """Read further queues, too: those of ``ranks``, of which there are as many as before, that are not read yet."""
+    def extend(self, ranks: Sequence[Sequence[Queue]], batches: Batches = NO_BATCHES) -> None:
+        """Read further queues, too: those of ``ranks``, of which there are as many as before, that are not read yet.
+
+        From now on, these ``batches`` are gathered.
+        """
         with self._changed:
             for known, more in zip(self._ranks, ranks, strict=True):
                 there = {door.queue for door in known}
                 known += [_Door(queue) for queue in more if queue not in there]
+            self._gather(batches)
             self.start()
 
     def alive(self) -> bool:
@@ -132,7 +155,7 @@ class OrderedQueues:
                 door = next(door for door in self._doors() if door.is_open)
                 if not self._is_stale(door):
                     return self._assigned(door)
-                door.holds_more = not self._carried
+                door.holds_more = not self._is_carried(door)
                 stale = self._emptied(door)
             self.give_back(stale)
 
@@ -193,6 +216,20 @@ class OrderedQueues:
         kept_s = time.monotonic() - door.brought_at_s
         return bool(door.brought) and kept_s > self._hide_s / KEPT_SHARE
 
+    def _gather(self, batches: Batches) -> None:
+        for door in self._doors():
+            door.batch = batches.get(door.queue.name)
+
+    def _is_carried(self, door: _Door) -> bool:
+        """Whether its messages are handed out, and nobody is told to receive them."""
+        return self._carried or door.batch is not None
+
+    def _most_of(self, door: _Door) -> int:
+        return self._most if door.batch is None else door.batch.max_size
+
+    def _hide_s_of(self, door: _Door) -> int:
+        return self._hide_s + door.gathers_s
+
     def _assigned(self, door: _Door) -> Assignment:
         rank = next(rank for rank in self._ranks if door in rank)
         rank.remove(door)
@@ -200,13 +237,14 @@ class OrderedQueues:
         most = batch_size(door.job_s, self._most, door.batch_s)
         if not door.brought:
             return Assignment(door.queue, most, self._hide_s)
-        share = self._most if self._carried else min(most, -(-len(door.brought) // self._seekers))
+        is_shared = not self._is_carried(door)
+        share = min(most, -(-len(door.brought) // self._seekers)) if is_shared else self._most_of(door)
         messages, door.brought = door.brought[:share], door.brought[share:]
         self._changed.notify_all()
         return Assignment(door.queue, most, self._hide_s, messages, door.hidden_until_ms)
 
     def _emptied(self, door: _Door) -> Assignment:
-        messages, door.brought = door.brought, []
+        messages, door.brought, door.gathers_until_s = door.brought, [], None
         return Assignment(door.queue, self._most, self._hide_s, messages)
 
     def _doors(self) -> Iterator[_Door]:
@@ -220,7 +258,7 @@ class OrderedQueues:
     def _watch(self, door: _Door) -> None:
         while self._is_to_be_polled(door):
             asked_at_ms = ledger_clock()
-            messages = self._poll(door.queue)
+            messages = self._poll(door)
             if not self._kept(door, messages, asked_at_ms):
                 self.give_back(Assignment(door.queue, self._most, self._hide_s, messages))
 
@@ -230,26 +268,46 @@ class OrderedQueues:
             self._changed.wait_for(lambda: self._stopping.is_set() or not door.is_open)
             return not self._stopping.is_set()
 
-    def _poll(self, queue: Queue) -> Sequence[Message]:
+    def _poll(self, door: _Door) -> Sequence[Message]:
+        most, wait_s = self._missing(door)
         try:
-            return receive(self._sqs, queue, self._most, self._hide_s, self._wait_s)
+            return receive(self._sqs, door.queue, most, self._hide_s_of(door), wait_s)
         except (BotoCoreError, ClientError) as error:
             if not self._stopping.is_set():
-                logger.warning("%s cannot be read: %s", queue.name, error)
+                logger.warning("%s cannot be read: %s", door.queue.name, error)
                 self._stopping.wait(ERROR_PAUSE_S)
             return []
+
+    def _missing(self, door: _Door) -> tuple[int, int]:
+        """How many messages the next poll asks for, and for how many seconds it waits: SQS counts whole ones."""
+        with self._changed:
+            most = min(BATCH_MAX_MESSAGES, self._most_of(door) - len(door.brought))
+            if door.gathers_until_s is None:
+                return most, self._wait_s
+            left_s = max(1, math.ceil(door.gathers_until_s - time.monotonic()))
+            return most, min(self._wait_s, left_s)
 
     def _kept(self, door: _Door, messages: Sequence[Message], asked_at_ms: int) -> bool:
         """Keep what a poll brought for those who wait, or for the next who asks; false once reading was stopped."""
         with self._changed:
             if self._stopping.is_set():
                 return False
+            if messages and not door.brought:
+                door.gathers_until_s = time.monotonic() + door.gathers_s
+                door.hidden_until_ms = asked_at_ms + self._hide_s_of(door) * 1_000
             if messages:
-                door.brought, door.brought_at_s = list(messages), time.monotonic()
-                door.hidden_until_ms = asked_at_ms + self._hide_s * 1_000
-                door.holds_more = not self._carried and (len(messages) == self._most or not self._seekers)
+                door.brought, door.brought_at_s = [*door.brought, *messages], time.monotonic()
+                is_told = not self._is_carried(door)
+                door.holds_more = is_told and (len(messages) == self._most or not self._seekers)
+            if door.brought and self._is_batch(door):
+                door.gathers_until_s = None
                 self._changed.notify_all()
             return True
+
+    def _is_batch(self, door: _Door) -> bool:
+        """Whether what was brought is as much as is gathered, or has been waiting for long enough."""
+        is_over = door.gathers_until_s is None or time.monotonic() >= door.gathers_until_s
+        return is_over or len(door.brought) >= self._most_of(door)
 
 
 def batch_size(job_s: float | None, most: int = BATCH_MAX_MESSAGES, batch_s: float = BATCH_S) -> int:

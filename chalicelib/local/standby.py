@@ -24,7 +24,8 @@ def greeting(channel: Channel, name: str) -> dict[str, Any]:
     """What the process of a function says once it can serve.
 
     One that stands by waits for ``LOAD`` first. Its greeting holds the ``queues`` that are declared now, with their
-    bands; if the handlers do not load, it says ``{"broken": the reason}`` and ends.
+    bands, and the ``batches`` (size and seconds) that are gathered in some; if the handlers do not load, it says
+    ``{"broken": the reason}`` and ends.
     """
     if STANDBY not in sys.argv:
         return READY
@@ -38,7 +39,8 @@ def greeting(channel: Channel, name: str) -> dict[str, Any]:
     except BaseException as error:  # user code; the parent tells it
         channel.send({"broken": str(error)})
         os._exit(channels.EXIT_CODE)
-    return {**READY, "queues": declared.queues}
+    batches = {queue: [batch.max_size, batch.max_wait_s] for queue, batch in declared.batches.items()}
+    return {**READY, "queues": declared.queues, "batches": batches}
 
 
 def _import_the_rest(name: str) -> None:

@@ -34,6 +34,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import aws, settings
+from chalicelib.core.batch import Batch
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, soonest_first, sqs_name
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
@@ -90,17 +91,24 @@ class Plan:
 class Supervisor:
     """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others.
 
-    The API serves on ``listener``, which listens already; the workers consume ``queues``, each with its bands.
+    The API serves on ``listener``, which listens already; the workers consume ``queues``, each with its bands, in
+    ``batches`` where their handlers take some.
     """
 
     def __init__(
-        self, plan: Plan, listener: socket.socket, queues: Mapping[str, Sequence[Band]], output: Output
+        self,
+        plan: Plan,
+        listener: socket.socket,
+        queues: Mapping[str, Sequence[Band]],
+        batches: Mapping[str, Batch],
+        output: Output,
     ) -> None:
         self._plan = plan
         self._listener = listener
         self._queues: Mapping[str, Sequence[Band]] = {
             queue: tuple(soonest_first(bands)) for queue, bands in queues.items()
         }
+        self._batches = batches
         self._output = output
         self._emulator: Emulator | None = None
         self._children: list[Child] = []
@@ -145,7 +153,9 @@ class Supervisor:
         began_s = time.monotonic()
         first, *others = self._prompt
         try:
-            queues = self._and_queues(first.load()["queues"])
+            declared = first.load()
+            queues = self._and_queues(declared["queues"])
+            batches = {queue: Batch(*numbers) for queue, numbers in declared["batches"].items()}
             outputs = {} if queues == self._queues else _applied(settings.current(), queues)
         except (TaskyardError, BotoCoreError, ClientError) as error:
             self._output.notice(f"{error}; the handlers go on as they were")
@@ -153,8 +163,8 @@ class Supervisor:
         all_loaded = _together([partial(self._loads, child) for child in others])
         for child in self._prompt:
             child.switch()
-        if outputs and all_loaded:
-            self._consume(queues, outputs)
+        if (outputs or batches != self._batches) and all_loaded:
+            self._consume(queues, batches, outputs or _applied(settings.current(), queues))
         leave_mark(settings.current())
         self._output.notice(f"the saved handlers have taken over, in {time.monotonic() - began_s:.2f} s")
         for child in self._prompt:
@@ -283,7 +293,8 @@ class Supervisor:
         wait_s = SHORT_WAIT_S if self._emulator is None else LONG_WAIT_S
         open_queues = partial(OrderedQueues, sqs, transport, wait_s=wait_s)
         lanes = _lanes(sqs, chosen, self._queues, outputs)
-        self._lanes = open_queues(lanes, chosen.lease_s, most=chosen.worker_batch_size)
+        gathered = _gathered(chosen, self._queues, self._batches)
+        self._lanes = open_queues(lanes, chosen.lease_s, most=chosen.worker_batch_size, batches=gathered)
         self._clock = ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s)
         self._sources = [
             SqsSource(self._lanes, workers),
@@ -312,11 +323,15 @@ class Supervisor:
             for queue in {*self._queues, *declared}
         }
 
-    def _consume(self, queues: Mapping[str, Sequence[Band]], outputs: Mapping[str, str]) -> None:
+    def _consume(
+        self, queues: Mapping[str, Sequence[Band]], batches: Mapping[str, Batch], outputs: Mapping[str, str]
+    ) -> None:
         """Let the workers be fed from the lanes of all queues."""
         if self._lanes is not None:
-            self._lanes.extend(_lanes(aws.client("sqs"), settings.current(), queues, outputs))
-            self._queues = queues
+            chosen = settings.current()
+            lanes = _lanes(aws.client("sqs"), chosen, queues, outputs)
+            self._lanes.extend(lanes, _gathered(chosen, queues, batches))
+            self._queues, self._batches = queues, batches
 
     def _start_stream(self, chosen: Settings) -> None:
         """Let the jobs table's stream feed the projector."""
@@ -350,6 +365,12 @@ def _lanes(
         ]
         for band in SOONEST_FIRST
     ]
+
+
+def _gathered(chosen: Settings, queues: Mapping[str, Sequence[Band]], batches: Mapping[str, Batch]) -> dict[str, Batch]:
+    """What is gathered of the SQS queues of all lanes, by their names."""
+    lanes = (lane for lane in lanes_of(queues) if lane.queue in batches)
+    return {sqs_name(chosen.base_name, lane): batches[lane.queue] for lane in lanes}
 
 
 def _queue(sqs: Any, name: str, arn: str) -> Queue:

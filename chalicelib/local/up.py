@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib import settings
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.lanes import Band
-from chalicelib.engine.handlers.registry import declared_queues
+from chalicelib.engine.handlers.registry import registry
 from chalicelib.http.cors import origins
 from chalicelib.local.emulator import HOST
 from chalicelib.local.logs import Log, NoticeHandler
@@ -54,12 +54,12 @@ def up(plan: Plan, port: int, log_level: str, logs: str | None) -> int:
             listener = resources.enter_context(_listen(port))
             log = _log(logs, resources.enter_context(_log_file(logs)))
             origins(settings.current().cors_origins)  # the API would refuse them again and again
-            queues = declared_queues()
+            declared = registry()
         except (TaskyardError, OSError) as error:
             _complain(str(error))
             return 1
-        supervisor = Supervisor(plan, listener, queues, log)
-        banner = partial(_show_banner, plan, listener, queues)
+        supervisor = Supervisor(plan, listener, declared.queues, declared.batches, log)
+        banner = partial(_show_banner, plan, listener, declared.queues)
         return _Session(supervisor, banner, plan.shutdown_timeout_s).run()
 
 

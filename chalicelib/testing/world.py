@@ -134,10 +134,7 @@ class World:
     def deliver_batch(self, name: str, remaining_ms: int | None = None) -> list[str] | None:
         """One batch of a queue to its function; returns what came back, ``None`` if the function's process died."""
         url = f"{QUEUE_URL}/{name}"
-        answer = self.sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=BATCH_MAX_MESSAGES, MessageSystemAttributeNames=["All"]
-        )
-        messages = answer.get("Messages", [])
+        messages = self.receive(url, self.most_of(name))
         limit_ms = self.yard.settings.function_timeout_s * 1_000 if remaining_ms is None else remaining_ms
         response = self.invoke(self.function_of(name), sqs_event(messages, f"{QUEUE_ARN}:{name}"), limit_ms)
         if response is None:
@@ -145,6 +142,26 @@ class World:
         back = failed_ids(response, [message["MessageId"] for message in messages])
         self.settle(url, messages, back)
         return [message["MessageId"] for message in messages if message["MessageId"] in back]
+
+    def most_of(self, name: str) -> int:
+        """How many messages a queue's function gets at once: nothing is waited for, as the time stands still."""
+        lanes = [Lane(queue, band) for queue in self.registry.batches for band in self.registry.queues[queue]]
+        gathered = {sqs_name(self.yard.settings.base_name, lane): self.registry.batches[lane.queue] for lane in lanes}
+        return gathered[name].max_size if name in gathered else BATCH_MAX_MESSAGES
+
+    def receive(self, url: str, most: int) -> list[Any]:
+        """Up to so many messages that a queue shows now."""
+        messages: list[Any] = []
+        while len(messages) < most:  # SQS hands out ten at a time
+            answer = self.sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=min(BATCH_MAX_MESSAGES, most - len(messages)),
+                MessageSystemAttributeNames=["All"],
+            )
+            if not answer.get("Messages"):
+                break
+            messages += answer["Messages"]
+        return messages
 
     def settle(self, url: str, messages: Sequence[Any], back: set[str]) -> None:
         """What the event source mapping does with the messages of an invocation: delete what need not come back."""

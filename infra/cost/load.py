@@ -12,6 +12,7 @@ from chalicelib.settings import FUNCTION_TIMEOUT_MAX_S, Settings
 from infra.cost import figures
 from infra.cost.figures import Attempt, Place, place_of
 from infra.deploy.stages import Config, architecture_of, function_config
+from infra.events import NO_BATCHES, Batches
 from infra.fragment import Fragment
 from infra.functions import Function
 from infra.queues import lanes_of
@@ -82,15 +83,21 @@ class Load:
         return figures.ENVELOPE_BYTES + (0 if self.place is Place.OBJECT else self.payload_bytes)
 
 
-def deployment(settings: Settings, consumed: Mapping[str, Sequence[Band]], types: int, config: Config) -> Deployment:
-    """What a stage deploys, by its settings, the queues that its code consumes, how many types of jobs it declares, and
-    Chalice's configuration.
+def deployment(
+    settings: Settings,
+    consumed: Mapping[str, Sequence[Band]],
+    types: int,
+    config: Config,
+    batches: Batches = NO_BATCHES,
+) -> Deployment:
+    """What a stage deploys, by its settings, the queues that its code consumes, how many types of jobs it declares,
+    Chalice's configuration, and what its queues gather.
     """
     base = template(settings, consumed)
     outputs = {name: name for name in base["Outputs"]}  # stand-ins: what is deployed does not depend on them
     return Deployment(
         settings=settings,
-        resources={**base["Resources"], **events_template(settings, consumed, outputs)["Resources"]},
+        resources={**base["Resources"], **events_template(settings, consumed, outputs, batches)["Resources"]},
         queues=len({lane.queue for lane in lanes_of(consumed)}),
         types=types,
         memory_mb={

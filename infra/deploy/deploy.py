@@ -22,6 +22,7 @@ from infra.deploy.code import CodeBucket
 from infra.deploy.mark import leave_mark
 from infra.deploy.stages import config_of
 from infra.deploy.staging import Given
+from infra.events import Batches
 from infra.fragment import Fragment
 from infra.functions import SENDING, Function, function_name
 from infra.roles import role_id
@@ -62,20 +63,23 @@ def way_deployed(settings: Settings) -> Way | None:
     return Way.CHALICE if stack.find(stack.stack_name(settings)) is not None else None
 
 
-def deploy(project: Path, settings: Settings, consumed: Queues, way: Way, *, force: bool, say: Say) -> Deployment:
+def deploy(
+    project: Path, settings: Settings, consumed: Queues, batches: Batches, way: Way, *, force: bool, say: Say
+) -> Deployment:
     """Bring the installation of ``settings`` to what the project says.
 
-    ``consumed`` are the declared queues. ``force`` runs Chalice even if nothing has changed. Raises ``OtherWay``,
-    ``StackFailed``, ``ChaliceFailed``, ``PackageRefused``, and what botocore raises.
+    ``consumed`` are the declared queues, ``batches`` what is gathered in them. ``force`` runs Chalice even if nothing
+    has changed. Raises ``OtherWay``, ``StackFailed``, ``ChaliceFailed``, ``PackageRefused``, ``InvalidInput`` as
+    ``event_sources``, and what botocore raises.
     """
     account = Account.current(settings)
     _expect_same_way(settings, way)
     say(f"{settings.base_name} in {account}")
     bucket = CodeBucket.prepared(settings)
     deployment = (
-        _as_one_stack(project, settings, consumed, account, bucket, say)
+        _as_one_stack(project, settings, consumed, batches, account, bucket, say)
         if way is Way.STACK
-        else _by_chalice(project, settings, consumed, account, bucket, force=force, say=say)
+        else _by_chalice(project, settings, consumed, batches, account, bucket, force=force, say=say)
     )
     if deployment.changed:
         leave_mark(settings)
@@ -83,7 +87,15 @@ def deploy(project: Path, settings: Settings, consumed: Queues, way: Way, *, for
 
 
 def _by_chalice(
-    project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, *, force: bool, say: Say
+    project: Path,
+    settings: Settings,
+    consumed: Queues,
+    batches: Batches,
+    account: Account,
+    bucket: CodeBucket,
+    *,
+    force: bool,
+    say: Say,
 ) -> Deployment:
     wanted = template(settings, consumed)
     _adopted(wanted, stack.stack_name(settings), account, bucket, say)
@@ -98,7 +110,7 @@ def _by_chalice(
     _let_functions_feed_the_worker(settings)
     events = stack.apply(
         settings,
-        events_template(settings, consumed, infra.outputs),
+        events_template(settings, consumed, infra.outputs, batches),
         name=stack.events_stack_name(settings),
         upload=bucket.put_template,
     )
@@ -108,10 +120,16 @@ def _by_chalice(
 
 
 def _as_one_stack(
-    project: Path, settings: Settings, consumed: Queues, account: Account, bucket: CodeBucket, say: Say
+    project: Path,
+    settings: Settings,
+    consumed: Queues,
+    batches: Batches,
+    account: Account,
+    bucket: CodeBucket,
+    say: Say,
 ) -> Deployment:
     _adopted(template(settings, consumed), one_stack.stack_name(settings), account, bucket, say)
-    report = one_stack.deploy_stack(project, settings, consumed, bucket)
+    report = one_stack.deploy_stack(project, settings, consumed, batches, bucket)
     say(f"stack {report.name}: {report.change}")
     _await_functions(settings)
     _let_functions_feed_the_worker(settings)  # emulators leave that out of the stack

@@ -14,6 +14,7 @@ from chalicelib.settings import Settings
 from infra.deploy import stack
 from infra.deploy.code import CodeBucket
 from infra.deploy.package import package
+from infra.events import Batches
 from infra.template import Queues, additions
 
 
@@ -22,10 +23,13 @@ def stack_name(settings: Settings) -> str:
     return settings.base_name
 
 
-def deploy_stack(project: Path, settings: Settings, consumed: Queues, bucket: CodeBucket) -> stack.StackReport:
+def deploy_stack(
+    project: Path, settings: Settings, consumed: Queues, batches: Batches, bucket: CodeBucket
+) -> stack.StackReport:
     """Package, upload and apply. Raises ``PackageRefused``, ``ChaliceFailed``, ``StackFailed``."""
     with tempfile.TemporaryDirectory(prefix="taskyard-deploy-") as scratch:
-        report = package(Path(scratch), settings.stage, project=project, merged=additions(settings, consumed))
+        merged = additions(settings, consumed, batches)
+        report = package(Path(scratch), settings.stage, project=project, merged=merged)
         template = json.loads(report.template.read_text())
         key = bucket.put_archive(report.archive)
     return stack.apply(

@@ -88,7 +88,7 @@ def everything(stage: str) -> Fragment:
     """What makes Chalice's template of ``stage`` one of the whole installation. Raises ``InvalidInput``."""
     chosen = settings_of(stage)
     declared = registry_of(chosen)
-    return additions(decided(chosen, declared), declared.queues)
+    return additions(decided(chosen, declared), declared.queues, declared.batches)
 
 
 def _expect_whole(project: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -17,6 +17,7 @@ from infra.deploy.intrinsics import FUNCTION_TYPE, facts_of, resolved
 from infra.deploy.stack import Described
 from infra.deploy.stages import Config
 from infra.deploy.staging import Given, staged_config
+from infra.events import Batches
 from infra.fragment import Fragment
 from infra.functions import Function
 from infra.roles import role_id
@@ -34,6 +35,7 @@ class Checkout:
     consumed: Queues
     routes: Routes
     light: Sequence[str] = ()  # task types and topics of light handlers
+    batches: Batches = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
         for described in stacks.values()
         for output in described.get("Outputs", ())
     }
-    resources = additions(settings, checkout.consumed)["Resources"]
+    resources = additions(settings, checkout.consumed, checkout.batches)["Resources"]
     facts = facts_of(resources, account.place, outputs)
     roles = {function: facts.get(f"{role_id(function)}.Arn", "unknown") for function in Function}
     return Installation(

@@ -64,14 +64,14 @@ def _template(installation: Installation, name: str) -> Observation:
 
 
 def _expected(installation: Installation, name: str) -> Fragment:
-    settings, consumed = installation.settings, installation.checkout.consumed
+    settings, checkout = installation.settings, installation.checkout
     if installation.whole:
         return dict(installation.resources)
     if name == stack.stack_name(settings):
-        resources: Fragment = template(settings, consumed)["Resources"]
+        resources: Fragment = template(settings, checkout.consumed)["Resources"]
         return resources
     try:
-        resources = events_template(settings, consumed, installation.outputs)["Resources"]
+        resources = events_template(settings, checkout.consumed, installation.outputs, checkout.batches)["Resources"]
     except KeyError as error:  # a lane that the first stack does not have yet
         return {f"what needs the output {error.args[0]}": None}
     return resources

@@ -16,7 +16,7 @@ from chalicelib.cli.main import main
 NAME = "handlers_to_list"
 CODE = """from chalicelib.core.lanes import Band
 from chalicelib.core.retry import Fixed
-from chalicelib import backoff, on, on_success, schedule, subscribe, task
+from chalicelib import Batch, backoff, on, on_success, schedule, subscribe, task
 
 
 @schedule(every_s=90, name="often")
@@ -28,6 +28,11 @@ def send(mail):
 
 @subscribe("mail.sent", backoff=Fixed(250), light=True)
 def sent(mail):
+    pass
+
+
+@task("mail.count", batch=Batch(25, max_wait_s=5))
+def count(mails):
     pass
 
 
@@ -69,12 +74,15 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
     (folder / f"{NAME}.py").write_text(CODE)
     found = json.loads(listed("--json").stdout)
     assert [(row["kind"], row["name"], row["function"], row["where"]) for row in found] == [
+        ("task", "mail.count", f"{NAME}.count", f"{NAME}.py:18"),
         ("task", "mail.send", f"{NAME}.send", f"{NAME}.py:6"),
         ("subscriber", "mail.sent", f"{NAME}.sent", f"{NAME}.py:13"),
-        ("on_success", "mail.send", f"{NAME}.done", f"{NAME}.py:18"),
-        ("on failed", None, f"{NAME}.failed", f"{NAME}.py:23"),
-        ("backoff", "patient", f"{NAME}.patient", f"{NAME}.py:28"),
+        ("on_success", "mail.send", f"{NAME}.done", f"{NAME}.py:23"),
+        ("on failed", None, f"{NAME}.failed", f"{NAME}.py:28"),
+        ("backoff", "patient", f"{NAME}.patient", f"{NAME}.py:33"),
     ]
+    assert [row.get("batch") for row in found] == [{"maxSize": 25, "maxWaitS": 5}, *[None] * 5]
+    found = found[1:]
     assert {key: found[0][key] for key in ("script", "queue", "lanes", "concurrency", "size")} == {
         "script": "index",
         "queue": "mail",
@@ -96,10 +104,11 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
 def test_shows_people_a_table(folder: Path) -> None:
     (folder / f"{NAME}.py").write_text(CODE)
     rows = [" ".join(line.split()) for line in listed().stdout.splitlines()]
-    assert rows[1] == (
+    assert rows[1].endswith("handlers_to_list.py:18 default high, normal, low 3600 s 25 in 5 s")
+    assert rows[2] == (
         "task mail.send index handlers_to_list.py:6 mail high, low 2 9 1.5 s 5 0 3 * * * Asia/Shanghai; every 90 s"
     )
-    assert rows[4] == "on failed * handlers_to_list.py:23"
+    assert rows[5] == "on failed * handlers_to_list.py:28"
 
 
 @pytest.mark.usefixtures("folder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.overshoot import MOST, play
+from tests.overshoot import A_CALL, MOST, play
 
 
 def test_limits_and_orders_hold_while_workers_are_killed(tmp_path: Path) -> None:
@@ -12,4 +12,5 @@ def test_limits_and_orders_hold_while_workers_are_killed(tmp_path: Path) -> None
     assert figures["kills"] == 4
     assert (verdict.disordered, verdict.unrun) == (0, 0)
     assert {name: min(most, MOST[name]) for name, most in verdict.most.items()} == verdict.most
+    assert 1 < verdict.most_in_a_call <= A_CALL
     assert verdict.runs >= 400

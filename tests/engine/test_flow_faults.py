@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.batch import Batch
 from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
@@ -61,6 +62,18 @@ def ordered(given: Any, context: Context) -> Any:
 @task("paced", rate=Rate(1, per_s=10))
 def paced(given: Any, context: Context) -> Any:
     return act(given, context)
+
+
+@task("batched", batch=Batch(10), key=lambda n: n, per_key=PerKey(concurrency=1), backoff=Fixed(1_000), max_attempts=3)
+def batched(given: list[Any], contexts: list[Context]) -> list[Any]:
+    return [_acted_or_failed(each, context) for each, context in zip(given, contexts, strict=True)]
+
+
+def _acted_or_failed(given: Any, context: Context) -> Any:
+    try:
+        return act(given, context)
+    except RuntimeError as error:
+        return error
 
 
 @task("slow", rate=Rate(1, per_s=45))
@@ -151,6 +164,8 @@ SCENARIOS = {
         Scenario("a key: fail", delivering, all_succeed, jobs("keyed", "fails"), LONG),
         Scenario("a key: defer", delivering, all_succeed, behind_another, LONG),
         Scenario("a key: recover", ticking, all_succeed, deferred, CRASH),
+        Scenario("a batch: claim and settle", delivering, all_succeed, jobs("batched", "a", "b"), ALL),
+        Scenario("a batch: fail and die", delivering, all_succeed, jobs("batched", "a", "fails", "dies"), CRASH),
         Scenario("in order: publish", publishing("ordered"), all_succeed, jobs("ordered", "a"), ALL),
         Scenario("in order: publish the first", publishing("ordered"), all_succeed, modes=CRASH),
         Scenario("in order: run", delivering, all_succeed, jobs("ordered", "a", "b"), LONG),
@@ -201,7 +216,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[Callable[[Fault | None], Play]]:
-    with stage([keyed, ordered, paced, slow, once, newest], RUNS) as ready:
+    with stage([keyed, batched, ordered, paced, slow, once, newest], RUNS) as ready:
 
         def play(fault: Fault | None = None) -> Play:
             STARTS.clear()

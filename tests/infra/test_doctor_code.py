@@ -250,6 +250,7 @@ def test_a_mapping_that_is_gone(patient: Patient) -> None:
         "BatchSize": 10,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "ScalingConfig": {"MaximumConcurrency": 20},
+        "MaximumBatchingWindowInSeconds": 0,
     }
 
 

@@ -12,6 +12,7 @@ from cfnlint.api import lint
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.core.batch import Batch
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, QUEUE_NAME_MAX_CHARS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.local.functions import limits
@@ -169,6 +170,25 @@ def test_the_queue_of_hooks_is_fifo_and_read_only_where_hooks_are_on() -> None:
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "ScalingConfig": {"MaximumConcurrency": 20},
     }
+
+
+def test_a_lane_waits_for_the_batches_of_its_handlers_and_others_for_nothing() -> None:
+    consumed = {"mail": (Band.NORMAL,), "orders": (Band.NORMAL,)}
+    outputs = {name: name for name in template(DEV, consumed)["Outputs"]}
+    batches = {"mail": Batch(25, max_wait_s=5), "orders": Batch(5, max_wait_s=0)}
+    resources = events_template(DEV, consumed, outputs, batches)["Resources"]
+    assert {
+        queue: (properties["BatchSize"], properties["MaximumBatchingWindowInSeconds"])
+        for queue in ("mail", "orders", "default")
+        for properties in [resources[f"WorkerFrom{lane_id(Lane(queue, Band.NORMAL))}"]["Properties"]]
+    } == {"mail": (25, 5), "orders": (5, 0), "default": (10, 0)}
+
+
+def test_a_batch_is_not_gathered_for_longer_than_its_messages_stay_hidden() -> None:
+    chosen = replace(DEV, function_timeout_s=60)
+    outputs = {name: name for name in template(chosen, {})["Outputs"]}
+    with pytest.raises(InvalidInput, match="expected max_wait_s up to TASKYARD_FUNCTION_TIMEOUT_S, 60; got 61"):
+        events_template(chosen, {}, outputs, {"default": Batch(25, max_wait_s=61)})
 
 
 def test_the_time_of_hooks_is_that_of_the_configuration() -> None:

@@ -107,7 +107,7 @@ class TestChild:
         environment = Environment(child, timeout_s=DEADLINE_S)
         before = environment.invoke({})["pid"]
         child.prepare()
-        assert child.load() == {"ready": True, "queues": {}}
+        assert child.load() == {"ready": True, "queues": {}, "batches": {}}
         assert environment.invoke({})["pid"] == before
         child.switch()
         assert environment.invoke({})["pid"] != before

@@ -14,6 +14,7 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.core.batch import Batch
 from chalicelib.local import queues as module
 from chalicelib.local.batches import Queue
 from chalicelib.local.queues import BATCH_S, SHORT_WAIT_S, Assignment, OrderedQueues, batch_size
@@ -261,6 +262,50 @@ class TestReceivingThemselves:
         sqs.put("a", "1", "2", "3")
         found = [texts(queues.next_work()) for _ in range(2)]
         assert found == [["1", "2"], ["3"]]
+
+
+class TestGathering:
+    """Of a queue whose handlers take batches, messages are kept until there are enough, or have waited for enough."""
+
+    def test_a_batch_is_handed_out_once_it_is_full(self, sqs: Sqs, opened: Open, workers: ThreadPoolExecutor) -> None:
+        queues = opened(batches={"a": Batch(25, max_wait_s=300)})
+        (asked,) = waiting(workers, queues)
+        sqs.put("a", *map(str, range(24)))
+        until(lambda: brought(queues, "a") and "a" in sqs.polled)
+        assert not asked.done()
+        sqs.put("b", "others do not wait")
+        assert texts(asked.result(DEADLINE_S)) == ["others do not wait"]
+        sqs.put("a", "24", "25")
+        assert texts(queues.next_work()) == [str(number) for number in range(25)]
+        until(lambda: brought(queues, "a"))
+        assert sqs.shown_again == []
+
+    def test_what_is_there_is_handed_out_once_it_has_waited_for_long_enough(self, sqs: Sqs, opened: Open) -> None:
+        queues = opened(batches={"a": Batch(25, max_wait_s=1)})
+        sqs.put("a", "1", "2")
+        work = queues.next_work()
+        assert texts(work) == ["1", "2"]
+        assert work is not None
+        assert work.hidden_until_ms > 0
+
+    def test_nothing_is_waited_for_without_a_wait(self, sqs: Sqs, opened: Open) -> None:
+        queues = opened(batches={"a": Batch(10, max_wait_s=0)})
+        sqs.put("a", *map(str, range(3)))
+        assert texts(queues.next_work()) == ["0", "1", "2"]
+
+    def test_what_was_gathered_goes_back_at_the_end(self, sqs: Sqs, opened: Open) -> None:
+        queues = opened(batches={"a": Batch(25, max_wait_s=300)})
+        sqs.put("a", "1", "2")
+        until(lambda: brought(queues, "a"))
+        queues.stop()
+        assert (sqs.shown_again, queues.next_work()) == (["1", "2"], None)
+
+    def test_saved_code_may_gather_what_was_not_gathered_before(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        queues.extend([[], [], [], []], {"a": Batch(2, max_wait_s=300)})
+        sqs.put("a", "1")
+        until(lambda: brought(queues, "a"))
+        sqs.put("a", "2")
+        assert texts(queues.next_work()) == ["1", "2"]
 
 
 class TestBatchSize:

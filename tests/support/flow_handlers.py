@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from chalicelib import Context, Debounce, PerKey, Rate, Reject, Unique, subscribe, task
+from chalicelib import Batch, Context, Debounce, PerKey, Rate, Reject, Unique, subscribe, task
 
 
 def noted(given: Any, context: Context) -> Any:
@@ -26,11 +26,11 @@ def noted(given: Any, context: Context) -> Any:
         _write("end", given, context)
 
 
-def _write(what: str, given: dict[str, Any], context: Context) -> None:
+def _write(what: str, given: dict[str, Any], context: Context, at_ns: int | None = None) -> None:
     path = os.environ.get("FLOW_LOG")
     if path:
         key, n = given.get("k", "-"), given.get("n", "-")
-        words = (what, time.time_ns(), os.getpid(), context.job.type, key, n, context.job.id)
+        words = (what, at_ns or time.time_ns(), os.getpid(), context.job.type, key, n, context.job.id)
         with open(path, "a", encoding="utf-8") as log:
             log.write(" ".join(map(str, words)) + "\n")
 
@@ -93,6 +93,18 @@ def once(given: dict[str, Any], context: Context) -> Any:
 def newest(given: dict[str, Any], context: Context) -> Any:
     """The newest of a key within a second."""
     return noted(given, context)
+
+
+@task("flow.batched", pool="batched", key="input.k", per_key=PerKey(concurrency=1), batch=Batch(5), max_attempts=20)
+def batched(given: list[dict[str, Any]], contexts: list[Context]) -> list[Any]:
+    """Up to five in one call, one of a key at once. What is in one call begins at the same nanosecond."""
+    at_ns = time.time_ns()
+    for each, context in zip(given, contexts, strict=True):
+        _write("begin", each, context, at_ns)
+    time.sleep(max(each.get("ms", 0) for each in given) / 1_000)
+    for each, context in zip(given, contexts, strict=True):
+        _write("end", each, context)
+    return [each.get("n") for each in given]
 
 
 @subscribe("flow.news", key="input.k", per_key=PerKey(concurrency=1, rate=Rate(1, per_s=5)))

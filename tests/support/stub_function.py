@@ -31,7 +31,7 @@ def main() -> None:
         if "STUB_IS_BROKEN" in os.environ:
             channel.send({"broken": os.environ["STUB_IS_BROKEN"]})
             return
-        channel.send({"ready": True, "queues": {}})
+        channel.send({"ready": True, "queues": {}, "batches": {}})
     elif behaviour != ["never-ready"]:
         channel.send({"ready": True})
     while not ending.is_set():

@@ -49,3 +49,25 @@ def test_the_subscribers_of_the_page(page: dict[str, Any]) -> None:
         bench.advance(seconds=1)
         assert bench.message(message).status == "COMPLETED"
         assert page["RECEIPTS"] == ["7"]  # the retry ran the other subscriber alone
+
+
+def test_the_batch_of_the_page(page: dict[str, Any]) -> None:
+    with Workbench(page["send_mails"]) as bench:
+        mails = [bench.create("mail.batch", {"to": to}) for to in ("ada@example.org", "nobody@example.org")]
+        assert [(attempt.number, attempt.status) for attempt in bench.run()] == [(1, "success"), (1, "failed")]
+        assert bench.task(mails[0]).output == {"sent": "ada@example.org", "attempt": 1}
+        assert bench.call(page["send_mails"], {"to": "bob"}).output == {"sent": "bob", "attempt": 1}
+
+
+def test_as_many_as_a_batch_takes_are_one_call(page: dict[str, Any]) -> None:
+    calls: list[int] = []
+
+    @page["task"]("many", batch=page["Batch"](25))
+    def many(inputs: list[int]) -> None:
+        calls.append(len(inputs))
+
+    with Workbench(many) as bench:
+        for number in range(30):
+            bench.create("many", number)
+        bench.run()
+    assert calls == [25, 5]

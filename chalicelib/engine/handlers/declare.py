@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+from chalicelib.core.batch import Batch
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.flow import NO_FLOW, Debounce, Flow, Key, PerKey, Rate, Unique, checked_flow
 from chalicelib.core.job import ATTEMPTS_MAX
@@ -56,12 +57,13 @@ class Handler:
     timeout_ms: int | None
     max_attempts: int | None
     backoff: Backoff | None
-    input_model: Any  # a pydantic model, or None for plain JSON
+    input_model: Any  # a pydantic model, or None for plain JSON; of batches, that of each input
     wants_context: bool
     script: str = DEFAULT_SCRIPT  # which of the handlers of a task type
     limit: Limit | None = None  # of a task type, across all workers of a deployment
     light: bool = False  # runs without a claim: see engine/worker/light.py
     flow: Flow = NO_FLOW  # how its jobs may follow one another
+    batch: Batch | None = None  # it takes lists of inputs and contexts: see engine/worker/together.py
 
     @property
     def label(self) -> str:
@@ -129,6 +131,7 @@ def task(
     order: str | None = None,
     unique: Unique | None = None,
     debounce: Debounce | None = None,
+    batch: Batch | None = None,
 ) -> Callable[[Function], Function]:
     """Declare the handler of a task type.
 
@@ -152,12 +155,16 @@ def task(
     are recorded ten at a time. A duplicate delivery may then run beside the first, and nobody sees the task running;
     everything else holds (docs/handlers.md). It is for handlers that take milliseconds and may run twice, and
     cannot go with a limit.
+
+    With a ``batch`` the function takes a list of inputs, each through the model of ``list[Model]``, and, if it has a
+    second parameter, the list of their contexts. It returns a result for each in order, where an exception is the
+    failure of that one alone, or ``None`` for nothing to tell of any; what it raises is the failure of all.
     """
     if not isinstance(script, str) or SCRIPT_NAME.fullmatch(script) is None:
         expected = "1 to 64 letters, digits, _ and -"
         raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
     flow = checked_flow(key, per_key, rate, order, unique, debounce)
-    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light, flow)
+    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light, flow, batch)
     limit = _limit(concurrency, size)
     if light and limit is not None:
         expected = "light=True without concurrency and size"
@@ -179,16 +186,18 @@ def subscribe(
     order: str | None = None,
     unique: Unique | None = None,
     debounce: Debounce | None = None,
+    batch: Batch | None = None,
 ) -> Callable[[Function], Function]:
     """Declare a subscriber of a topic; the parameters are those of ``task``.
 
     A topic may have several: a message completes when all of them have succeeded, and a retry runs only those
     that have not. A message is light (see ``task``) if all its subscribers are. How messages may follow one another the
-    first subscriber says that says something of it.
+    first subscriber says that says something of it. All subscribers of a topic take the same batches, or none does.
     """
     _line("subscribe", "topic", topic)
     flow = checked_flow(key, per_key, rate, order, unique, debounce)
-    return marking(Mark("subscriber", topic, _options(topic, lanes, timeout_s, max_attempts, backoff, light, flow)))
+    options = _options(topic, lanes, timeout_s, max_attempts, backoff, light, flow, batch)
+    return marking(Mark("subscriber", topic, options))
 
 
 def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as above
@@ -245,7 +254,9 @@ def _options(
     backoff: Backoff | str | None,
     light: bool,
     flow: Flow,
+    batch: Batch | None,
 ) -> dict[str, Any]:
+    _expect_batch(batch, light, flow)
     if not _are_bands(lanes):
         expected = f"one to five of {', '.join(map(str, Band))}"
         remedy = "write lanes=(Band.HIGH, Band.NORMAL)"
@@ -265,8 +276,23 @@ def _options(
         "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
         "light": _flag("light", light),
         "flow": flow,
+        "batch": batch,
         "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
     }
+
+
+def _expect_batch(batch: object, light: bool, flow: Flow) -> None:
+    if batch is None:
+        return
+    if not isinstance(batch, Batch):
+        raise InvalidInput("this is no batch", field="batch", expected="Batch(max_size, max_wait_s)", got=batch)
+    if light or flow.order is not None:
+        raise InvalidInput(
+            "light jobs are recorded together without it" if light else "jobs in order run one at a time",
+            field="batch",
+            expected="batch without light and order",
+            got="both",
+        )
 
 
 def _flag(name: str, value: object) -> bool:
@@ -335,6 +361,8 @@ def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:
     """
     parameters = positional_parameters(function, "a handler takes the input and, if it likes, the context", most=2)
     annotation = _annotation(function, parameters[0])
+    if mark.options["batch"] is not None:
+        annotation = _of_each(function, annotation)
     model = annotation if hasattr(annotation, "model_validate") else None
     return Handler(mark.name, function=function, input_model=model, wants_context=len(parameters) == 2, **mark.options)
 
@@ -385,6 +413,18 @@ def _annotation(function: Callable[..., Any], parameter: str) -> Any:
             got=str(error),
             remedy="import it outside of `if TYPE_CHECKING`",
         ) from error
+
+
+def _of_each(function: Callable[..., Any], annotation: Any) -> Any:
+    """What the inputs of a batch are annotated with; raises ``InvalidInput`` where they are not taken as a list."""
+    if annotation not in (type(None), Any, list, Sequence) and typing.get_origin(annotation) not in (list, Sequence):
+        raise InvalidInput(
+            "a handler of batches takes a list",
+            field=label_of(function),
+            expected="a first parameter like list[Model]",
+            got=annotation,
+        )
+    return next(iter(typing.get_args(annotation)), None)
 
 
 def label_of(function: Any) -> str:

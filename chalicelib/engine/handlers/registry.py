@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from chalicelib import settings
+from chalicelib.core.batch import Batch, gathered
 from chalicelib.core.errors import InvalidInput, TooLarge
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
@@ -95,6 +96,16 @@ class Registry:
         topics = {name for name, handlers in self.subscribers.items() if all(each.light for each in handlers)}
         return sorted(types | topics)
 
+    @property
+    def batches(self) -> dict[str, Batch]:
+        """What is gathered in the queues whose handlers take batches, for all of a queue's handlers together."""
+        handlers = [*self.scripts.values(), *(each for topic in self.subscribers.values() for each in topic)]
+        found: dict[str, list[Batch]] = {}
+        for handler in handlers:
+            if handler.batch is not None:
+                found.setdefault(handler.queue, []).append(handler.batch)
+        return {queue: gathered(of_queue) for queue, of_queue in found.items()}
+
     def backoff_function(self, name: str) -> BackoffFunction:
         """The function registered as ``name``; raises ``InvalidInput`` if there is none."""
         if name not in self.backoffs:
@@ -133,11 +144,6 @@ def registry_of(chosen: Settings) -> Registry:
 def names_of(chosen: Settings) -> list[str]:
     """The packages, or single modules, that settings name as those with handlers."""
     return [name.strip() for name in chosen.handlers.split(",")]
-
-
-def declared_queues() -> Mapping[str, tuple[Band, ...]]:
-    """The queues that have consumers here, with their lanes: what infra makes SQS queues for."""
-    return registry().queues
 
 
 @dataclass(slots=True)
@@ -229,6 +235,13 @@ class _Gathering:
         _refuse_twins(
             "two subscribers of one topic have one name", handler.name, twins, handler.label, handler.function
         )
+        if known and known[0].batch != handler.batch:
+            raise InvalidInput(
+                "the subscribers of one topic take different batches",
+                field=handler.name,
+                expected=str(known[0].batch),
+                got=str(handler.batch),
+            )
         self._declare_queue(handler)
         self.subscribers[handler.name] = (*known, handler)
 

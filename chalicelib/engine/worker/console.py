@@ -43,6 +43,10 @@ class Console:
         """Take what was written."""
         self._written.append((self._now_ms(), source, text[-CONSOLE_MAX_BYTES:]))
 
+    def hear_again(self, other: Console) -> None:
+        """Take what another has heard: what a call prints that runs several jobs is every one's."""
+        self._written.extend(other._written)
+
     def lines(self) -> list[ConsoleLine]:
         """The newest lines, the oldest first, each with the time at which it was begun."""
         lines: list[ConsoleLine] = []

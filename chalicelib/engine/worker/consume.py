@@ -1,4 +1,4 @@
-"""Consuming a batch of messages: claim, run and settle one after the other.
+"""Consuming a batch of messages: claim, run and settle one after the other, or together where a handler takes batches.
 
 What must come back is hidden and reported; a crash costs only the job it hits. Whatever comes back is also known
 to the clock, so that nothing depends on the report being honoured.
@@ -6,48 +6,42 @@ to the clock, so that nothing depends on the report being honoured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import Any
 
-from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread, wake_for_return
+from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.tenants import in_turns
-from chalicelib.engine.policy import timeout_of
+from chalicelib.engine.policy import batch_of
 from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
 from chalicelib.engine.worker import light, watchdog
+from chalicelib.engine.worker.begin import (
+    Opened,
+    RemainingMs,
+    admit,
+    begin,
+    context_of,
+    lease,
+    named,
+    schedule_check,
+    trace_run,
+)
 from chalicelib.engine.worker.canary import is_canary
-from chalicelib.engine.worker.claim import claim, ensure_recorded, opened, with_body
-from chalicelib.engine.worker.concurrency import admitted
+from chalicelib.engine.worker.claim import claim, opened, with_body
 from chalicelib.engine.worker.context import Context
-from chalicelib.engine.worker.gates import OVER_RATE
 from chalicelib.engine.worker.heartbeat import Heartbeat
-from chalicelib.engine.worker.pause import HANDED_BACK_S, defer_if_paused, is_paused_here
 from chalicelib.engine.worker.run import run
 from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.worker.shutdown import stopping
+from chalicelib.engine.worker.together import calls_of, work_together
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
-from chalicelib.settings import SETTLING_RESERVE_S
-from chalicelib.store.transitions.running import Lease
 
-FUNCTION_RESERVE_MS = SETTLING_RESERVE_S * 1_000
 START_SHARE = 4  # a job starts only while a quarter of the function's time is left
-
-RemainingMs = Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A message and the travelling job in it."""
-
-    message: Received
-    envelope: Job
 
 
 def consume(
@@ -82,16 +76,24 @@ def _worked_on(
     """What becomes of each message, one after the other; successes of light runs are recorded together."""
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
     free = light.unclaimed(yard, [(entry.message, entry.envelope) for entry in entries])
-    for position, entry in enumerate(entries):
-        seen = free.pop(entry.envelope.id, None)
+    for position, call in enumerate(calls_of(yard, entries)):
+        seen = free.pop(call[0].envelope.id, None)
         if seen is None or successes.are_old:
             successes.record()
         yield from successes.settled()
-        if not heartbeat.begin(entry.message):
-            yield entry.message, _schedule_check(yard, entry, Nack(None))
-        elif stopping.is_set() or (position > 0 and remaining_ms() < enough_ms):
-            yield entry.message, _schedule_check(yard, entry, Nack(0))
-        else:
+        is_late = stopping.is_set() or (position > 0 and remaining_ms() < enough_ms)
+        ready: list[Opened] = []
+        for entry in call:
+            if not heartbeat.begin(entry.message):
+                yield entry.message, schedule_check(yard, entry, Nack(None))
+            elif is_late:
+                yield entry.message, schedule_check(yard, entry, Nack(0))
+            else:
+                ready.append(entry)
+        if batch_of(yard, call[0].envelope) is not None:
+            yield from work_together(yard, heartbeat, ready, remaining_ms)
+            continue
+        for entry in ready:
             result = _safely(yard, heartbeat, entry, seen, remaining_ms)
             if isinstance(result, light.Unrecorded):
                 successes.add(entry.message, result)
@@ -138,7 +140,7 @@ def _safely(
     yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job | None, remaining_ms: RemainingMs
 ) -> Disposition | light.Unrecorded:
     """One message; an AWS call that fails for good costs this message a redelivery and the others nothing."""
-    with _named(entry.envelope):
+    with named(entry.envelope):
         try:
             return _consume_one(yard, heartbeat, entry, seen, remaining_ms)
         except Exception:
@@ -148,46 +150,19 @@ def _safely(
             heartbeat.unwatch()
 
 
-@contextmanager
-def _named(envelope: Job) -> Iterator[None]:
-    """Every line logged meanwhile, by the heartbeat too, says which job it is about, and since the claim which attempt.
-
-    One job is worked on at a time, so the keys are the process's.
-    """
-    with logger.append_context_keys(job_id=envelope.id, trace_id=envelope.trace_id, attempt=None):
-        yield
-
-
 def _consume_one(
     yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job | None, remaining_ms: RemainingMs
 ) -> Disposition | light.Unrecorded:
     """Run a job, claimed unless it was ``seen`` free by its light handler."""
-    if is_paused_here(yard, entry.envelope.type, entry.envelope.queue):
-        return _schedule_check(yard, entry, Nack(HANDED_BACK_S * 1_000))
-    envelope = admitted(yard, entry.envelope)
-    if envelope is None or defer_if_paused(yard, envelope):
-        return Ack()
+    envelope = admit(yard, entry)
+    if not isinstance(envelope, Job):
+        return envelope
     if seen is not None:
         return _run_unclaimed(yard, heartbeat, entry, seen, remaining_ms)
-    lease = _lease(yard, heartbeat)
-    job = claim(yard, envelope, lease)
-    match job:
-        case Ack(reason):
-            logger.debug("message acknowledged without a run", extra={"reason": reason})
-            return Ack(reason)
-        case Nack(delay_ms, reason) as later:
-            if reason in ("not due", OVER_RATE) and delay_ms is not None:
-                ensure_recorded(yard, entry.envelope, wake_for_return(yard.now_ms() + delay_ms, yard.now_ms()))
-            return later
-    logger.append_keys(attempt=job.attempts)
-    outcome: Outcome
-    match attempted(partial(yard.payloads.body, job)):
-        case Failed() | Unread() as unreadable:
-            outcome = unreadable
-        case body:
-            context = _context(yard, heartbeat, job, body, lease.until_ms, remaining_ms)
-            outcome = _watched_run(yard, heartbeat, context, entry.message)
-    return settle_or_leave(yard, job, outcome)
+    context = begin(yard, heartbeat, entry, envelope, remaining_ms)
+    if not isinstance(context, Context):
+        return context
+    return settle_or_leave(yard, context.job, _watched_run(yard, heartbeat, context, entry.message))
 
 
 def _run_unclaimed(
@@ -197,7 +172,7 @@ def _run_unclaimed(
     refusals: list[Ack | Nack] = []
 
     def claim_now() -> Job | None:
-        claimed = claim(yard, entry.envelope, _lease(yard, heartbeat))
+        claimed = claim(yard, entry.envelope, lease(yard, heartbeat))
         if isinstance(claimed, Job):
             return claimed
         refusals.append(claimed)
@@ -208,7 +183,7 @@ def _run_unclaimed(
         return _consume_one(yard, heartbeat, entry, None, remaining_ms)
     started_at_ms = yard.now_ms()
     job = replace(seen, attempts=seen.attempts + 1)
-    context = _context(yard, heartbeat, job, body, heartbeat.renewed_until_ms(), remaining_ms)
+    context = context_of(yard, heartbeat, job, body, heartbeat.renewed_until_ms(), remaining_ms)
     context.claim = claim_now
     outcome = _watched_run(yard, heartbeat, context, entry.message)
     if context.claim is not None and light.can_wait(outcome):
@@ -217,49 +192,15 @@ def _run_unclaimed(
     return refusals[0] if refusals else settle_or_leave(yard, context.job, outcome)
 
 
-def _lease(yard: Yard, heartbeat: Heartbeat) -> Lease:
-    return Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)
-
-
 def _watched_run(yard: Yard, heartbeat: Heartbeat, context: Context, message: Received) -> Outcome:
     """The run, whose lease is kept meanwhile."""
     heartbeat.watch(context, message)
     watchdog.note(context.job)
-    outcome = _traced_run(yard, context, message)
-    heartbeat.unwatch()
-    return outcome
-
-
-def _traced_run(yard: Yard, context: Context, message: Received) -> Outcome:
-    """The run, and its segment in the trace that the message came with, if X-Ray is to follow jobs."""
-    if yard.settings.tracing == "off" or message.trace_header is None:
-        return run(yard, context)
-    from chalicelib.engine.worker import tracing  # imported late: few installations trace
-
     started_ms = yard.now_ms()
     outcome = run(yard, context)
-    tracing.report_run(yard, message.trace_header, context.job, started_ms, outcome)
+    heartbeat.unwatch()
+    trace_run(yard, message, context.job, started_ms, outcome)
     return outcome
-
-
-def _context(
-    yard: Yard, heartbeat: Heartbeat, job: Job, body: dict[str, Any], lease_until_ms: int, remaining_ms: RemainingMs
-) -> Context:
-    """The run's context; its deadline is the job's time-out or the function's end, whichever comes first."""
-    now_ms = yard.now_ms()
-    function_end_ms = now_ms + remaining_ms() - FUNCTION_RESERVE_MS - round(yard.settings.stop_grace_s * 1_000)
-    timeout_ms = timeout_of(yard, job)
-    deadline_ms = function_end_ms if timeout_ms is None else min(now_ms + timeout_ms, function_end_ms)
-    return Context(yard, job, body, lease_until_ms, deadline_ms, heartbeat.extend_visibility)
-
-
-def _schedule_check(yard: Yard, entry: Opened, disposition: Nack) -> Nack:
-    """Another worker shall start this job: let the clock look after it, should its message get lost on the way."""
-    try:
-        ensure_recorded(yard, entry.envelope, wake_for_return(yard.now_ms(), yard.now_ms()))
-    except Exception:  # the message itself comes back all the same
-        logger.exception("hand-back not noted", extra={"job_id": entry.envelope.id})
-    return disposition
 
 
 def _hide(yard: Yard, message: Received, disposition: Nack) -> None:

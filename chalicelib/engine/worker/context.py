@@ -85,6 +85,7 @@ class Context:
     parked: Parked | None = field(default=None)
     claim: Callable[[], Job | None] | None = None  # of a light run until it needs its job's lease; None: it is lost
     printed: console.Console = field(init=False)  # what the handler prints and logs
+    in_batch: bool = field(default=False, init=False)  # one call runs it together with others
     thread: int = field(default_factory=threading.get_ident, init=False)  # which one runs the handler
     _polled_for: int = field(default=0, init=False)  # how many things this run has polled for
     _looks_here: int = field(default=0, init=False)  # how often it has looked
@@ -233,6 +234,9 @@ class Context:
         ``PolledTooOften``, which no retry follows, after ``max_poll_times`` (1 to 10,000) looks.
         """
         self._only_for_tasks("polling")
+        if self.in_batch:
+            expected = "a handler that is called with one input"
+            raise InvalidInput("a batch cannot be called again for one of it", expected=expected, got="polling")
         _check_range("max_poll_times", max_poll_times, 1, POLL_TIMES_MAX)
         _check_range("poll_interval_ms", poll_interval_ms, 0, POLL_INTERVAL_MAX_MS)
         self.ensure_claimed()
@@ -294,7 +298,10 @@ class Context:
 
     def extend(self) -> None:
         """Extend the message's hiding, then the lease on the ledger; notes when the run is void."""
-        until_ms = self.extend_visibility()
+        self.extend_until(self.extend_visibility())
+
+    def extend_until(self, until_ms: int) -> None:
+        """Extend the lease on the ledger, the message being hidden until then; notes when the run is void."""
         if self.claim is not None:
             return
         try:

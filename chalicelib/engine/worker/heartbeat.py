@@ -48,7 +48,7 @@ class Heartbeat:
         self._when_slow = when_slow
         self._messages = {message.message_id: message for message in messages}
         self._waiting = dict(self._messages)  # those that nobody has begun with
-        self._running: tuple[Context, Received | None] | None = None
+        self._running: list[tuple[Context, Received | None]] = []  # several, where one call runs a batch
         self._running_since_ms = 0
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -105,43 +105,50 @@ class Heartbeat:
         with self._lock:
             self._messages.pop(message.message_id, None)
             self._waiting.pop(message.message_id, None)
-            self._running = None
+            self._running = [run for run in self._running if run[1] is not message]
 
     def watch(self, context: Context, message: Received | None) -> None:
-        """Keep the lease of the run that begins now; ``message`` is what brought the job, if one did."""
+        """Keep the lease of a run that begins now; ``message`` is what brought the job, if one did."""
         with self._lock:
-            self._running = (context, message)
+            self._running.append((context, message))
             self._running_since_ms = self._yard.now_ms()
 
-    def unwatch(self) -> None:
-        """The run has ended; from here on only the main thread settles it."""
+    def unwatch(self, context: Context | None = None) -> None:
+        """The run has ended, or all have; from here on only the main thread settles it."""
         with self._lock:
-            self._running = None
+            self._running = [run for run in self._running if context is not None and run[0] is not context]
 
     def _beat(self) -> None:
         beat_ms = self._yard.settings.lease_s * 1_000 // BEATS_PER_LEASE
         while not self._stop.wait(min(TICK_S, beat_ms / 1_000)):
             with self._lock:
                 running = self._running
-                if running is not None and self._is_stuck(running[0]):
-                    self._end_stuck(*running)
-                if running is not None and self._is_slow():
+                if any(self._is_stuck(context) for context, _ in running):
+                    self._end_stuck()
+                if running and self._is_slow():
                     self._when_slow()
                     if self._waiting:
                         self._share_out()
                 if self._yard.now_ms() - self._beat_at_ms >= beat_ms:
-                    self._extend(running[0] if running else None)
+                    self._extend([context for context, _ in running])
 
-    def _extend(self, context: Context | None) -> None:
+    def _extend(self, contexts: Sequence[Context]) -> None:
         try:
-            if context is None:
-                self.extend_visibility()
-            elif context.cancelled:
-                context.keep_slot(self.extend_visibility())
-            else:
-                context.extend()
+            until_ms = self.extend_visibility()
         except Exception:  # the next beat may succeed; if none does, the lease simply ends
             logger.exception("heartbeat failed")
+            return
+        for context in contexts:
+            self._keep(context, until_ms)
+
+    def _keep(self, context: Context, until_ms: int) -> None:
+        try:
+            if context.cancelled:
+                context.keep_slot(until_ms)
+            else:
+                context.extend_until(until_ms)
+        except Exception:  # as above
+            logger.exception("heartbeat failed", extra={"job_id": context.job.id})
 
     def _is_slow(self) -> bool:
         return self._yard.now_ms() - self._running_since_ms >= SHARE_AFTER_MS or stopping.is_set()
@@ -163,7 +170,15 @@ class Heartbeat:
         grace_ms = round(self._yard.settings.stop_grace_s * 1_000)
         return self._yard.now_ms() > context.deadline_ms + grace_ms
 
-    def _end_stuck(self, context: Context, message: Received | None) -> None:
+    def _end_stuck(self) -> None:
+        try:
+            for context, message in self._running:
+                self._settle_stuck(context, message)
+        finally:
+            self._running = []
+            self._yard.exit_process(STUCK_EXIT_CODE)
+
+    def _settle_stuck(self, context: Context, message: Received | None) -> None:
         job = context.job
         error = JobError("Timeout", f"attempt {job.attempts} overran its time and would not stop")
         logger.error("handler will not stop; ending the process", extra={"job_id": job.id, "type": job.type})
@@ -177,6 +192,3 @@ class Heartbeat:
                 self._yard.transport.hide([message], disposition.delay_s)
         except Exception:  # the process ends all the same; the lease then ends by itself
             logger.exception("the stuck attempt was not recorded")
-        finally:
-            self._running = None
-            self._yard.exit_process(STUCK_EXIT_CODE)

@@ -11,23 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Succeeded
-from chalicelib.core.documents import to_json
-from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
 from chalicelib.engine.awaiting import awaited
-from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failure, place_of
+from chalicelib.engine.failures import place_of
 from chalicelib.engine.handlers.declare import Handler, label_of
-from chalicelib.engine.interruptions import HandlerTimeout, Interruption, PollAgain, Shutdown
+from chalicelib.engine.interruptions import HandlerTimeout, PollAgain, Shutdown
 from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.malformed import without
+from chalicelib.engine.worker.calls import Result, call, contained
 from chalicelib.engine.worker.console import listening
-from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, current_run
-from chalicelib.engine.worker.deliver import DELIVER, NotDelivered
+from chalicelib.engine.worker.context import Context, current_run
+from chalicelib.engine.worker.deliver import DELIVER
 from chalicelib.engine.worker.shutdown import interruptible
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -37,6 +36,8 @@ running_here: set[int] = set()
 """The ids of the jobs that this process runs: a handler may run another task."""
 
 SHUT_DOWN = JobError("Shutdown", "shutdown")  # kue's word for it
+STOPS = (PollAgain, PayloadLost, PayloadUnread, Shutdown, HandlerTimeout)  # what ends a run, by no fault of its handler
+T = TypeVar("T")
 
 
 def run(yard: Yard, context: Context) -> Outcome:
@@ -44,27 +45,47 @@ def run(yard: Yard, context: Context) -> Outcome:
 
     Whatever they do, the answer is an outcome.
     """
+
+    def do() -> Outcome:
+        if context.job.finishing:
+            return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
+        handlers = (DELIVER,) if context.job.delivers else handlers_of(yard, context.job)
+        return _perform(context, handlers) if handlers else _no_handler(yard, context.job)
+
+    return outcome_of(context, do)
+
+
+def outcome_of(context: Context, do: Callable[[], Outcome]) -> Outcome:
+    """What ``do``, which calls the handlers of one job, comes to; what it prints is kept with the task."""
     try:
-        with (
-            _heard(context),
-            _known_here(context),
-            _interrupted_at(context),
-            interruptible(context.interrupt),
-        ):
-            if context.job.finishing:
-                return _completed(context, Succeeded(), lambda: yard.payloads.output(context.job))
-            handlers = (DELIVER,) if context.job.delivers else handlers_of(yard, context.job)
-            return _perform(context, handlers) if handlers else _no_handler(yard, context.job)
-    except PollAgain as again:
-        return Again(again.wait_ms)
-    except (PayloadLost, PayloadUnread) as error:
-        return without(error)
-    except Shutdown:
-        logger.warning("handler interrupted: the worker shuts down", extra={"type": context.job.type})
-        return Interrupted(SHUT_DOWN)
-    except HandlerTimeout as error:
-        logger.warning("handler overran its time", extra={"type": context.job.type})
-        return timed_out(context, error)
+        with _heard(context):
+            return attended(context, do)
+    except STOPS as stop:
+        return stopped(context, stop)
+
+
+def attended(context: Context, do: Callable[[], T], *others: int) -> T:
+    """What ``do`` returns, which runs the job of ``context``, and the ``others``; its time and a shutdown end it."""
+    with (
+        _known_here(context, *others),
+        _interrupted_at(context),
+        interruptible(context.interrupt),
+    ):
+        return do()
+
+
+def stopped(context: Context, stop: BaseException) -> Outcome:
+    """The outcome of a run that ended by one of the ``STOPS``."""
+    match stop:
+        case PollAgain():
+            return Again(stop.wait_ms)
+        case PayloadLost() | PayloadUnread():
+            return without(stop)
+        case HandlerTimeout():
+            logger.warning("handler overran its time", extra={"type": context.job.type})
+            return timed_out(context, stop)
+    logger.warning("handler interrupted: the worker shuts down", extra={"type": context.job.type})
+    return Interrupted(SHUT_DOWN)
 
 
 def _no_handler(yard: Yard, job: Job) -> Failed:
@@ -91,23 +112,30 @@ def remembered(context: Context) -> tuple[str, ...]:
 
 def _perform(context: Context, handlers: Sequence[Handler]) -> Outcome:
     """Call every handler that has not succeeded yet; all must, and one that fails does not stop the others."""
-    failures: list[Failed] = []
-    output: Any = None
-    for handler in handlers:
-        if handler.label in context.succeeded:
-            continue
-        result = _call(context, handler)
-        if isinstance(result, Failed):
-            failures.append(result)
-        else:
-            context.succeeded.append(handler.label)
-            output = result.output
-    if not failures:
-        if context.parked is not None:
-            return context.parked
-        return _completed(context, Succeeded(output), lambda: None if output is None else json.loads(output))
-    first = failures[0]
-    return Failed(first.error, all(each.final for each in failures), remembered(context), cause=first.cause)
+    results = [noted(context, each, call(context, each)) for each in handlers if each.label not in context.succeeded]
+    return concluded(context, results)
+
+
+def noted(context: Context, handler: Handler, result: Result) -> Result:
+    """The result of one handler. If it has succeeded, the job need not call it again."""
+    if isinstance(result, Succeeded):
+        context.succeeded.append(handler.label)
+    return result
+
+
+def concluded(context: Context, results: Sequence[Result]) -> Outcome:
+    """What the results of a job's handlers come to; a success calls the completion handler."""
+    failures = [each for each in results if isinstance(each, Failed)]
+    if failures:
+        first = failures[0]
+        return Failed(first.error, all(each.final for each in failures), remembered(context), cause=first.cause)
+    interrupted = next((each for each in results if isinstance(each, Interrupted)), None)
+    if interrupted is not None:
+        return interrupted
+    if context.parked is not None:
+        return context.parked
+    output = next((each.output for each in reversed(results) if isinstance(each, Succeeded)), None)
+    return _completed(context, Succeeded(output), lambda: None if output is None else json.loads(output))
 
 
 def _completed(context: Context, success: Succeeded, result: Callable[[], Any]) -> Outcome:
@@ -121,58 +149,19 @@ def _completed(context: Context, success: Succeeded, result: Callable[[], Any]) 
         awaited(function(*given), context)
         return success
 
-    ended = _contained(context, label_of(function), complete)
+    ended = contained(context, label_of(function), complete)
     return replace(ended, final=True, output=success.output) if isinstance(ended, Failed) else ended
 
 
-def _call(context: Context, handler: Handler) -> Succeeded | Failed:
-    """Call a handler with the job's input. One that it cannot take is final: no retry mends it."""
-
-    def call() -> Succeeded | Failed:
-        try:
-            value = handler.parse(context.input)
-        except InvalidInput as error:
-            text = _without_values(error)
-            logger.error("input refused", extra={"handler": handler.label, "error": text})
-            return Failed(JobError("InvalidInput", text[:MESSAGE_MAX_CHARS]), final=True)
-        given = (value, context) if handler.wants_context else (value,)
-        result = awaited(handler.function(*given), context)
-        return Succeeded(None if result is None else to_json(result, "output"))
-
-    return _contained(context, handler.label, call)
-
-
-def _contained(context: Context, label: str, do: Callable[[], Succeeded | Failed]) -> Succeeded | Failed:
-    """What ``do``, which calls user code, comes to. Whatever that raises is a failure of this job alone.
-
-    What interrupts the run is raised, even if the user's code has swallowed or wrapped it.
-    """
-    try:
-        context.raise_if_void()  # what is canceled or lost starts nothing more
-        return do()
-    except (Interruption, PayloadLost, PayloadUnread):
-        raise
-    except (JobCanceled, LeaseLost) as error:
-        return failure_of(error)
-    except NotDelivered as error:  # it says all that there is to know
-        logger.warning("not delivered", extra={"error": str(error)})
-        return failure_of(error)
-    except BaseException as error:
-        log_failure("handler failed", error, handler=label)
-        return failure_of(error)
-    finally:
-        context.raise_if_interrupted()
-
-
-def _without_values(error: InvalidInput) -> str:
-    """What is wrong, but not what came instead: errors are listed and logged, and a payload may hold secrets."""
-    return str(InvalidInput(error.message, field=error.field, expected=error.expected, remedy=error.remedy))
+def is_heard(context: Context) -> bool:
+    """Whether what the run prints is kept with its job."""
+    return context.job.kind is Kind.TASK and context.yard.settings.console != "off"
 
 
 @contextmanager
 def _heard(context: Context) -> Iterator[None]:
     """What the block prints and logs is kept with the task, however it ends."""
-    if context.job.kind is not Kind.TASK or context.yard.settings.console == "off":
+    if not is_heard(context):
         yield
         return
     try:
@@ -183,14 +172,15 @@ def _heard(context: Context) -> Iterator[None]:
 
 
 @contextmanager
-def _known_here(context: Context) -> Iterator[None]:
-    running_here.add(context.job.id)
+def _known_here(context: Context, *others: int) -> Iterator[None]:
+    ids = {context.job.id, *others}
+    running_here.update(ids)
     outer = current_run.set(context)
     try:
         yield
     finally:
         current_run.reset(outer)
-        running_here.discard(context.job.id)
+        running_here.difference_update(ids)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from chalicelib.store.ledger import JobRefused
 
 TURNS_PER_LEASE = 6  # how often the timer is set anew
 MARGIN_SHARE = 10  # the process ends when a tenth of the lease is left
-HEADER_BYTES = 256  # of a file, before what the timer writes: which job runs
+HEADER_BYTES = 8_192  # of a file, before what the timer writes: which jobs run, up to a batch of them
 LEFT = "left-"  # how a file is named whose process can no longer be told by its number
 INTERPRETER_HELD = "InterpreterHeld"  # the type of the error
 RUN = f"/{run.__name__.replace('.', '/')}.py"  # on the stack of the thread that runs a handler
@@ -66,10 +66,10 @@ class Watchdog:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         os.lseek(self._file, HEADER_BYTES, os.SEEK_SET)
 
-    def note(self, job: Job) -> None:
-        """Remember which run begins."""
-        header = json.dumps({"job": job.id, "lease": job.lease})
-        os.pwrite(self._file, header.ljust(HEADER_BYTES).encode(), 0)
+    def note(self, jobs: Sequence[Job]) -> None:
+        """Remember which jobs' run begins."""
+        header = json.dumps([[job.id, job.lease] for job in jobs])
+        os.pwrite(self._file, f"{header}\n".encode(), 0)
 
     @contextmanager
     def watching(self, yard: Yard, lease_until_ms: Callable[[], int]) -> Iterator[None]:
@@ -127,10 +127,10 @@ def watching(yard: Yard, lease_until_ms: Callable[[], int]) -> Iterator[None]:
         yield
 
 
-def note(job: Job) -> None:
-    """A run begins."""
+def note(*jobs: Job) -> None:
+    """A run begins, of one job or of a batch."""
     if _watchdog is not None:
-        _watchdog.note(job)
+        _watchdog.note(jobs)
 
 
 # -- what an ended process has left -----------------------------------------------------------------------
@@ -187,12 +187,12 @@ def last_words() -> Iterator[LastWord]:
             header, dump = _halves(taken.read_bytes())
             taken.unlink()
             if header and dump:
-                noted = json.loads(header)
-                yield LastWord(noted["job"], noted["lease"], dump)
+                yield from (LastWord(job_id, lease, dump) for job_id, lease in json.loads(header))
 
 
 def _halves(content: bytes) -> tuple[str, str]:
-    return content[:HEADER_BYTES].decode().strip("\0 "), content[HEADER_BYTES:].decode(errors="replace").strip()
+    header, dump = content[:HEADER_BYTES].partition(b"\n")[0], content[HEADER_BYTES:]
+    return header.decode().strip("\0"), dump.decode(errors="replace").strip()
 
 
 def _runs(pid: int) -> bool:

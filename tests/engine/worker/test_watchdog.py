@@ -57,7 +57,7 @@ def an_ended_process() -> int:
 
 
 def leave(folder: Path, pid: int, job_id: int, dump: str = DUMP) -> Path:
-    header = json.dumps({"job": job_id, "lease": LEASE}).ljust(watchdog.HEADER_BYTES)
+    header = f"{json.dumps([[job_id, LEASE]])}\n".ljust(watchdog.HEADER_BYTES)
     path = folder / str(pid)
     path.write_text(header + dump)
     return path

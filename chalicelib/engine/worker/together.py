@@ -1,0 +1,139 @@
+"""Batches: jobs that one call of their handler does together.
+
+What is at hand of one type and time-out makes a call, at the place of its first member. Each member is claimed, kept,
+and settled by itself, exactly as if it ran alone: who is refused at the claim is not in the call, a crash costs each
+member the one attempt, and one whose lease is lost settles nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import nullcontext
+
+from chalicelib.core.decisions import Disposition, Nack, Outcome
+from chalicelib.core.job import Job
+from chalicelib.engine.policy import batch_of, handlers_of, timeout_of
+from chalicelib.engine.worker import watchdog
+from chalicelib.engine.worker.begin import Opened, RemainingMs, admit, begin, named, trace_run
+from chalicelib.engine.worker.calls import Result, call_together
+from chalicelib.engine.worker.console import listening
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.heartbeat import Heartbeat
+from chalicelib.engine.worker.run import STOPS, attended, concluded, is_heard, noted, outcome_of, run, stopped
+from chalicelib.engine.worker.settle import settle_or_leave
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
+from chalicelib.queue.contract import Received
+
+
+def calls_of(yard: Yard, entries: Sequence[Opened]) -> list[list[Opened]]:
+    """The ``entries`` as they are called: each by itself, or with those that one call of its handler takes."""
+    calls: list[list[Opened]] = []
+    open_calls: dict[Hashable, list[Opened]] = {}
+    for entry in entries:
+        batch, job = batch_of(yard, entry.envelope), entry.envelope
+        alike = (job.kind, job.type, job.script, timeout_of(yard, job))
+        call = open_calls.get(alike)
+        if batch is None or call is None or len(call) >= batch.max_size:
+            call = open_calls[alike] = []
+            calls.append(call)
+        call.append(entry)
+    return calls
+
+
+def work_together(
+    yard: Yard, heartbeat: Heartbeat, entries: Sequence[Opened], remaining_ms: RemainingMs
+) -> Iterator[tuple[Received, Disposition]]:
+    """Run the jobs of ``entries``, which are alike, in one call; what becomes of each message."""
+    begun: list[tuple[Opened, Context]] = []
+    for entry in entries:
+        context = _begun(yard, heartbeat, entry, remaining_ms)
+        if isinstance(context, Context):
+            begun.append((entry, context))
+        else:
+            yield entry.message, context
+    started_ms = yard.now_ms()
+    outcomes = _run(yard, [context for _, context in begun])
+    for (entry, context), outcome in zip(begun, outcomes, strict=True):
+        heartbeat.unwatch(context)
+        trace_run(yard, entry.message, context.job, started_ms, outcome)
+        yield entry.message, _settled(yard, entry, context, outcome)
+
+
+def _begun(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Context | Disposition:
+    """A claimed member, whose lease is kept from now on; or what becomes of its message."""
+    with named(entry.envelope):
+        try:
+            envelope = admit(yard, entry)
+            begun = begin(yard, heartbeat, entry, envelope, remaining_ms) if isinstance(envelope, Job) else envelope
+        except Exception:  # it costs this message a redelivery and the others nothing
+            logger.exception("message goes back")
+            return Nack(None)
+        if isinstance(begun, Context):
+            heartbeat.watch(begun, entry.message)
+        return begun
+
+
+def _settled(yard: Yard, entry: Opened, context: Context, outcome: Outcome) -> Disposition:
+    with named(entry.envelope):
+        try:
+            return settle_or_leave(yard, context.job, outcome)
+        except Exception:  # as above
+            logger.exception("message goes back")
+            return Nack(None)
+
+
+# -- the run -------------------------------------------------------------------------------------------
+
+
+def _run(yard: Yard, contexts: Sequence[Context]) -> list[Outcome]:
+    """How each of several claimed jobs went. One with an output has only its completion handler called, by itself."""
+    if not contexts:
+        return []
+    watchdog.note(*(context.job for context in contexts))
+    together = [context for context in contexts if not context.job.finishing]
+    of_call = iter(_call_all(yard, together) if together else ())
+    return [run(yard, context) if context.job.finishing else next(of_call) for context in contexts]
+
+
+def _call_all(yard: Yard, contexts: Sequence[Context]) -> list[Outcome]:
+    """One call of each handler with all jobs that have not succeeded there, then the completion handler for each."""
+    lead = _lead(contexts)
+    results: dict[int, list[Result]] = {context.job.id: [] for context in contexts}
+
+    def call_handlers() -> None:
+        for handler in handlers_of(yard, lead.job):
+            missing = [context for context in contexts if handler.label not in context.succeeded]
+            made = call_together(lead, missing, handler)
+            for context, result in zip(missing, made, strict=True):
+                results[context.job.id].append(noted(context, handler, result))
+
+    try:
+        with listening(lead.printed) if is_heard(lead) else nullcontext():
+            attended(lead, call_handlers, *results)
+    except STOPS as stop:
+        return [_kept(context, lead, stopped(context, stop)) for context in contexts]
+    return [_concluded(context, lead, results[context.job.id]) for context in contexts]
+
+
+def _lead(contexts: Sequence[Context]) -> Context:
+    """What stands for the call: the interruptions of all its members, none of what makes one of them void."""
+    last = contexts[-1]
+    for context in contexts:
+        context.deadline_ms, context.in_batch = last.deadline_ms, True
+    return Context(last.yard, last.job, last.body, last.lease_until_ms, last.deadline_ms, last.extend_visibility)
+
+
+def _concluded(context: Context, lead: Context, results: Sequence[Result]) -> Outcome:
+    if context.job.type in context.yard.handlers.completions:
+        context.printed.hear_again(lead.printed)
+        return outcome_of(context, lambda: concluded(context, results))
+    return _kept(context, lead, concluded(context, results))
+
+
+def _kept(context: Context, lead: Context, outcome: Outcome) -> Outcome:
+    """``outcome``, once what the call has printed is kept with a job of it, too."""
+    if is_heard(context):
+        context.printed.hear_again(lead.printed)
+        context.keep_printed()
+    return outcome
