@@ -24,11 +24,9 @@ router = Router("Usage", "What jobs have used, as their records have counted it.
 ROUTERS = (router,)
 
 
-class UsageAnswer(AnswerModel):
+class UsageRecord(AnswerModel):
     """What a job has used so far, in all its lives: counted, not estimated."""
 
-    id: ShownId = Field(examples=["42"])
-    run_by: str = Field(description="worker, client (that polls it) or person", examples=["worker"])
     attempts: int
     failures: int = Field(description="Since it was published or last retried by request")
     sends: int = Field(description="To SQS")
@@ -36,6 +34,13 @@ class UsageAnswer(AnswerModel):
     run_ms: int = Field(description="How long attempts ran; of a lost worker until its lease ended")
     payload_bytes: int = Field(description="Input, options and context as JSON")
     output_bytes: int = Field(description="0 where the output is kept beside the record (above some 300 bytes)")
+
+
+class UsageAnswer(UsageRecord):
+    """What a job has used, and who runs it."""
+
+    id: ShownId = Field(examples=["42"])
+    run_by: str = Field(description="worker, client (that polls it) or person", examples=["worker"])
 
 
 @router.get("/api/job/{id}/usage", scope=READS_ANY, answers={404: "There is no such job"})

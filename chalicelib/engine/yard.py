@@ -97,6 +97,8 @@ class Yard:
     worker_name: str
     exit_process: Callable[[int], None]  # how a worker ends itself when a handler will not stop
     shared: SharedAnswers = field(default_factory=SharedAnswers)
+    shared_slowly: SharedAnswers = field(default_factory=lambda: SharedAnswers(5_000))  # what takes many small reads
+    shared_long: SharedAnswers = field(default_factory=lambda: SharedAnswers(3_600_000))  # what changes no more
     health: SharedAnswers = field(default_factory=SharedAnswers)
     known_applications: SharedAnswers = field(default_factory=lambda: SharedAnswers(30_000))  # for their limits
     known_flow: Known[Mapping[str, FlowSetting]] = field(default_factory=Known)  # see policy.py

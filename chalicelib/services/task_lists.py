@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.search import query_words
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.job_filters import expect_search, words_asked_for
 from chalicelib.engine.projections.search import words_in
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -80,7 +80,7 @@ def task_query(yard: Yard, filters: TaskFilters, order: Sequence[tuple[str, bool
         since_ms=filters.created.since_ms,
         until_ms=filters.created.until_ms,
         target_id=filters.target_id,
-        words=() if filters.search is None else _words_asked_for(yard, filters.search),
+        words=() if filters.search is None else words_asked_for(yard, filters.search, "search"),
         matches=(lambda job: all(test(job) for test in tests)) if tests else None,
         order=_order(order),
         descending=order[0][1],
@@ -93,27 +93,9 @@ def search_ids(yard: Yard, text: str, limit: int = 1_000) -> list[int]:
     Of more than 10,000 index entries, those that were looked at. Raises ``InvalidInput`` where search is off, and for
     more than 32 words.
     """
-    _expect_search(yard)
+    expect_search(yard, "search")
     words = query_words(text)
     return [job.id for job in yard.lists.cursor_page(JobQuery(Kind.TASK, words=words), limit).jobs] if words else []
-
-
-def _words_asked_for(yard: Yard, text: str) -> tuple[str, ...]:
-    _expect_search(yard)
-    words = query_words(text)
-    if not words:
-        raise InvalidInput("there is no word in this", field="search", expected="letters or digits", got=text)
-    return words
-
-
-def _expect_search(yard: Yard) -> None:
-    if not yard.settings.search_is_on:
-        raise InvalidInput(
-            "search is off here",
-            field="search",
-            expected="no search",
-            remedy="deploy with TASKYARD_SEARCH=on; tasks that are there already are found after taskyard rebuild",
-        )
 
 
 def _order(keys: Sequence[tuple[str, bool]]) -> Order | None:

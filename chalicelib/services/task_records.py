@@ -45,15 +45,11 @@ def listed(yard: Yard, job: Job, body: Mapping[str, Any] | None, reading: Readin
 
 def detailed(yard: Yard, job: Job, reading: Reading = read) -> Task:
     """A whole task, with its log, what its polls found and its handler printed."""
-    lines = console.read(yard, job)
     return replace(
         whole(yard, job, reading),
         poll_results=poll_results(yard, job),
         log=log_of(yard, job),
-        console=tuple(
-            ConsoleLine(time=moment_of(line.time_ms), attempt=line.attempt, source=line.source, text=line.text)
-            for line in lines
-        ),
+        console=console_of(yard, job),
     )
 
 
@@ -61,6 +57,14 @@ def poll_results(yard: Yard, job: Job) -> tuple[Mapping[str, Any], ...]:
     """What its polls found, oldest first, each with its time."""
     polls = yard.job_details.poll_results(job) if job.poll_count else []
     return tuple({**found, "time": moment_of(found["time"])} for found in polls)
+
+
+def console_of(yard: Yard, job: Job) -> tuple[ConsoleLine, ...]:
+    """What its handler printed and logged, oldest first."""
+    return tuple(
+        ConsoleLine(time=moment_of(line.time_ms), attempt=line.attempt, source=line.source, text=line.text)
+        for line in console.read(yard, job)
+    )
 
 
 def log_of(yard: Yard, job: Job) -> tuple[LogEntry, ...]:

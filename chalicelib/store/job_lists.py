@@ -46,10 +46,16 @@ _Rank = tuple[str, str]  # what a job is sorted by, then its position
 
 @dataclass(frozen=True, slots=True)
 class CursorPage:
-    """Some consecutive jobs of a list, and where it goes on; ``None`` at its end."""
+    """Some consecutive jobs of a list, and where it goes on; ``None`` at its end.
+
+    ``looked``: how many entries were looked at for a filter or an order that no index answers. ``complete`` is false
+    where those were the 10,000 that are looked at, and there are more.
+    """
 
     jobs: list[Job]
     next: Position | None
+    looked: int | None = None
+    complete: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class JobLists:
     def page(self, query: JobQuery, offset: int, limit: int) -> JobPage:
         """The jobs ``offset`` to ``offset + limit`` of a list, and how many it has."""
         if not query.indexed:
-            found, unseen = self._searched(query)
+            found, unseen, _ = self._searched(query)
             cut = _cut(query, found[offset:], limit, unseen)
             return JobPage(cut.jobs, len(found), unseen is None, cut.next)
         if query.words:
@@ -103,12 +109,13 @@ class JobLists:
         list still goes on.
         """
         if query.order is None:
-            return self._filled(query, self._read(query, position, limit + 2), limit)
-        found, unseen = self._searched(query)
+            page = self._filled(query, self._read(query, position, limit + 2), limit)
+            return replace(page, looked=None) if query.indexed else page
+        found, unseen, looked = self._searched(query)
         if position is not None:
             behind = _rank_at(position)
             found = [entry for entry in found if (entry[0] < behind if query.descending else entry[0] > behind)]
-        return _cut(query, found, limit, unseen)
+        return replace(_cut(query, found, limit, unseen), looked=looked, complete=unseen is None)
 
     def part(self, query: JobQuery, offset: int, limit: int) -> list[Job]:
         """The jobs ``offset`` to ``offset + limit`` of a list by age, which is not counted.
@@ -230,20 +237,24 @@ class JobLists:
         while len(jobs) < limit and looked < WINDOW:
             chunk = list(islice(rows, limit - len(jobs) if query.indexed else READ_CHUNK))
             if not chunk:
-                return CursorPage(jobs, None)
+                return CursorPage(jobs, None, looked)
             looked += len(chunk)
             found = [(position, job) for position, job in self._current(query, chunk) if job is not None]
             chosen = found[: limit - len(jobs)]
             jobs += [job for _, job in chosen]
             if len(chosen) < len(found):
-                return CursorPage(jobs, chosen[-1][0])
+                return CursorPage(jobs, chosen[-1][0], looked)
             position = chunk[-1][0]
             if chunk[-1][1] == UNSEEN:
-                return CursorPage(jobs, position)
-        return CursorPage(jobs, position if next(rows, None) is not None else None)
+                return CursorPage(jobs, position, looked, complete=False)
+        goes_on = next(rows, None) is not None
+        return CursorPage(jobs, position if goes_on else None, looked, len(jobs) >= limit or not goes_on)
 
-    def _searched(self, query: JobQuery) -> tuple[list[tuple[_Rank, Job]], str | None]:
-        """What no index answers, filtered and in order: of the newest 10,000, and the position that ends those."""
+    def _searched(self, query: JobQuery) -> tuple[list[tuple[_Rank, Job]], str | None, int]:
+        """What no index answers, filtered and in order: of the newest 10,000, and the position that ends those.
+
+        And how many were looked at.
+        """
         newest = replace(query, descending=True)
         rows = list(islice(self._read(newest, None, STREAM_CHUNK_MAX), WINDOW + 1))
         key = (lambda _: "") if query.order is None else query.order.key
@@ -252,7 +263,7 @@ class JobLists:
             found = [((key(job), position), job) for some in read for position, job in some if job is not None]
         found.sort(key=itemgetter(0), reverse=query.descending)
         goes_on = len(rows) > WINDOW or UNSEEN in (job_id for _, job_id in rows[-1:])
-        return found, rows[:WINDOW][-1][0] if goes_on else None
+        return found, rows[:WINDOW][-1][0] if goes_on else None, min(len(rows), WINDOW)
 
     def _current(self, query: JobQuery, rows: Sequence[Row]) -> list[tuple[str, Job | None]]:
         """The rows with their jobs as of now, ``None`` for those that do not belong to the list (any more)."""
@@ -286,9 +297,9 @@ class JobLists:
 
     def _stages(self, query: JobQuery, types_most: int | None, behind: str | None = None) -> Iterator[list[Stream]]:
         """The streams that the list merges, in the order in which they are to be read; none for an empty span."""
-        types: Sequence[str] = () if query.type is None else (query.type,)
+        types: Mapping[Kind, Sequence[str]] = dict.fromkeys(query.kinds, () if query.type is None else (query.type,))
         if query.merges_types:
-            types = self.types.of(query.kind, most=types_most)
+            types = {kind: self.types.of(kind, most=types_most) for kind in query.kinds}
         return filter(None, streams_of(query, types, self.jobs.shards, behind))
 
     def _begun(

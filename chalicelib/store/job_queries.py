@@ -1,13 +1,14 @@
 """Which jobs a list has, and which streams of the ledger's indexes show them (``ledger.py`` has the key layout).
 
-A list merges one index stream per index key and shard; of all types, those of pending and running jobs per type, too.
+A list merges one index stream per index key and shard; of all types, those of pending and running jobs per type, too;
+of both kinds, those of each.
 """
 
 from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +51,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class JobQuery:
-    """Which jobs: of a kind, perhaps of one type, under some labels, created in a span (``position`` strings).
+    """Which jobs: of a kind or both, perhaps of one type, under some labels, created in a span (``position`` strings).
 
     ``trace_id`` finds those that share it, ``target_id`` those that are about it, ``words`` the tasks that have all of
     them: the index of each answers that alone, and what else is asked for is looked up in the records. ``matches`` is a
     filter that no index answers.
     """
 
-    kind: Kind
+    kind: Kind | None
     type: str | None = None
     index_keys: tuple[str, ...] = INDEX_KEYS
     since_ms: int | None = None
@@ -72,13 +73,18 @@ class JobQuery:
     def includes(self, job: Job) -> bool:
         """Whether a job belongs to the list as it stands."""
         return (
-            job.kind is self.kind
+            self.kind in (None, job.kind)
             and self.type in (None, job.type)
             and self.trace_id in (None, job.trace_id)
             and self.target_id in (None, job.target_id)
             and index_key_of(job) in self.index_keys
             and (self.matches is None or self.matches(job))
         )
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds whose lists are merged."""
+        return tuple(Kind) if self.kind is None else (self.kind,)
 
     @property
     def indexed(self) -> bool:
@@ -121,8 +127,13 @@ def span_of(query: JobQuery, behind: str | None) -> tuple[str, str]:
     return (since, min(until, behind)) if query.descending else (max(since, behind), until)
 
 
-def streams_of(query: JobQuery, types: Sequence[str], shards: int, behind: str | None) -> Iterator[list[Stream]]:
-    """The streams that the list merges, in the order in which they are to be read; some stages may have none."""
+def streams_of(
+    query: JobQuery, types: Mapping[Kind, Sequence[str]], shards: int, behind: str | None
+) -> Iterator[list[Stream]]:
+    """The streams that the list merges, in the order in which they are to be read; some stages may have none.
+
+    ``types`` are those that are read one by one, of each of the list's kinds.
+    """
     since, until = span_of(query, behind)
     if since > until:  # DynamoDB refuses such a range
         return
@@ -142,11 +153,11 @@ def streams_of(query: JobQuery, types: Sequence[str], shards: int, behind: str |
         ]
 
 
-def _heads(query: JobQuery, types: Sequence[str], index_key: str) -> list[tuple[str, str]]:
+def _heads(query: JobQuery, types: Mapping[Kind, Sequence[str]], index_key: str) -> list[tuple[str, str]]:
     """The indexes that show a list's jobs under an index key, each with what its keys begin with."""
     if query.type is None and index_key not in BY_TYPE_ALONE:
-        return [("by_state", query.kind)]
-    return [("by_type", f"{query.kind}#{type_}") for type_ in types]
+        return [("by_state", kind) for kind in query.kinds]
+    return [("by_type", f"{kind}#{type_}") for kind in query.kinds for type_ in types[kind]]
 
 
 def merged(streams: Sequence[Iterable[Row]], query: JobQuery, behind: str | None = None) -> Iterator[Row]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +22,7 @@ from chalicelib.store.ledger import position_of, state_key
 from chalicelib.store.table import Change, Table
 from tests.support.backends import Ground
 from tests.support.ledger import NOW, index_keys, job_of, place, place_as_before
+from tests.support.requests import requests
 from tests.support.waiting import becomes
 
 DAY_MS = 86_400_000
@@ -72,22 +72,6 @@ def walked(yard: Yard, wanted: JobQuery, size: int) -> Iterator[list[int]]:
     while found.next is not None:
         found = yard.lists.cursor_page(wanted, size, found.next)
         yield [job.id for job in found.jobs]
-
-
-@contextmanager
-def requests(yard: Yard) -> Iterator[list[str]]:
-    """Notes the operation of each request to DynamoDB."""
-    seen: list[str] = []
-
-    def note(model: Any, **_: Any) -> None:
-        seen.append(model.name)
-
-    events = yard.jobs.table.client.meta.events
-    events.register("before-call.dynamodb", note)
-    try:
-        yield seen
-    finally:
-        events.unregister("before-call.dynamodb", note)
 
 
 class Meddling(Table):
@@ -412,8 +396,8 @@ class TestStretches:
         first = yard.lists.page(wanted, 0, 5)
         assert (first.jobs, first.total, first.exact) == ([], 0, False)
         second = yard.lists.cursor_page(wanted, 5, first.next)
-        assert second == CursorPage([], position_of(jobs[2]))
-        assert yard.lists.cursor_page(wanted, 5, second.next) == CursorPage([jobs[0]], None)
+        assert second == CursorPage([], position_of(jobs[2]), looked=4, complete=False)
+        assert yard.lists.cursor_page(wanted, 5, second.next) == CursorPage([jobs[0]], None, looked=2)
 
     def test_a_page_at_any_depth_takes_the_same_requests(self, yard: Yard, topic: str) -> None:
         states = itertools.cycle((State.PENDING, State.SUCCESS, State.SUCCESS))

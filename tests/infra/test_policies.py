@@ -814,7 +814,22 @@ def serve_applications(at_work: Installation) -> None:
 
 def look_at_console(at_work: Installation) -> None:
     """What a page shows of an installation at work, and what it does about it."""
-    at_work.get("/api/me")
+    failed = at_work.create("scripted", {"reject": "no"})
+    at_work.work()
+    for path in ("/api/me", "/api/jobs", "/api/job/count", "/api/handlers"):
+        at_work.get(path)
+    for window in ("1h", "30d"):
+        at_work.get("/api/overview", {"window": window})
+    for job_id in (at_work.ids["large output"], at_work.create("scripted", LARGE), failed):
+        at_work.get(f"/api/job/{job_id}/detail", {"whole": True})
+    for act in ("retry", "cancel", "rerun", "delete"):
+        at_work.post(f"/api/job/{failed}/act", {"act": act})
+    replayed = at_work.create("scripted", {"reject": "no"})
+    at_work.work()
+    at_work.post(f"/api/job/{replayed}/act", {"act": "replay"})
+    by_hand = at_work.create("scripted", LARGE, delay=HOUR_MS / 1_000)
+    for act in ("promote", "complete"):
+        at_work.post(f"/api/job/{by_hand}/act", {"act": act, "output": LARGE})
 
 
 def let_time_pass(at_work: Installation) -> None:
@@ -1092,7 +1107,6 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("dynamodb:PutItem", INSIGHTS),
         ("dynamodb:BatchWriteItem", INSIGHTS),
         ("dynamodb:Query", DIRECTORY),  # all access keys
-        ("dynamodb:Query", f"{JOBS}/index/due"),
         ("sqs:ReceiveMessage", DEAD_LETTERS),
         ("sqs:SendMessage", ELSEWHERE),
         ("sqs:DeleteQueue", ORDERS),

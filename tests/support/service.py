@@ -159,7 +159,8 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
 def _built(handlers: Registry, *given: Any, clock: MovableClock, **named: Any) -> Yard:
     """A yard whose clock stands still between two requests: what one changes, the next is to see."""
     yard = build(handlers, *given, **{"now_ms": clock, **named})
-    yard.shared.fresh_ms = 0
+    for answers in (yard.shared, yard.shared_slowly, yard.shared_long):
+        answers.fresh_ms = 0
     return yard
 
 

@@ -5,6 +5,12 @@ A key with the scope ``console`` sees everything and acts on nothing; with ``con
 
 from __future__ import annotations
 
-from chalicelib.api.console import me
+from chalicelib.api.console import handlers, job, jobs, me, overview
 
-ROUTERS = (me.router,)
+ROUTERS = (
+    me.router,
+    overview.router,
+    jobs.router,
+    job.router,
+    handlers.router,
+)

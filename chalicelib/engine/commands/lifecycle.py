@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.commands.again import request_like
 from chalicelib.engine.publish.flow import reclaiming
 from chalicelib.engine.publish.prepare import Prepared, prepare
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
@@ -245,28 +245,9 @@ def _in_its_place(yard: Yard, dead: Job, successor: Prepared) -> Prepared:
 
 
 def _successor(yard: Yard, dead: Job) -> Prepared:
-    body: dict[str, Any] = yard.payloads.body(dead)
     detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
-    new_job = NewJob(
-        kind=dead.kind,
-        type=dead.type,
-        priority=dead.priority,
-        max_attempts=dead.max_attempts,
-        timeout_ms=dead.timeout_ms,
-        backoff=dead.backoff,
-        runner=dead.runner,
-        script=dead.script,
-        target_id=dead.target_id,
-        target_type=dead.target_type,
-        replay_of=dead.id,
-        created_by=dead.created_by,
-        tenant=dead.tenant,
-        remove_on_complete=dead.remove_on_complete,
-        application=dead.application,
-        flow_key=dead.flow_key,
-        first_event=TraceEvent(Event.REPLAYED, yard.now_ms(), detail),
-        **body,
-    )
+    replayed = TraceEvent(Event.REPLAYED, yard.now_ms(), detail)
+    new_job = replace(request_like(yard, dead), replay_of=dead.id, first_event=replayed)
     return prepare(yard, new_job).unsent(yard.now_ms())
 
 

@@ -1,0 +1,337 @@
+"""How the installation is doing, in one answer for a whole refresh: ``/api/overview``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from chalicelib.api.scopes import SEE
+from chalicelib.api.shapes import ShownId
+from chalicelib.core.causes import Cause
+from chalicelib.core.job import Job
+from chalicelib.core.projection import Measure
+from chalicelib.core.states import Kind, State
+from chalicelib.core.trace import iso
+from chalicelib.engine.health import CLOCK_LATE_MS
+from chalicelib.engine.projections.overview import QUEUES_MAX, Overview, QueueState, Window, overview_of, window_of
+from chalicelib.engine.projections.situation import ready_since_ms
+from chalicelib.http.models import AnswerModel, ApiModel
+from chalicelib.http.routes import Router
+from chalicelib.services.job_records import first_line
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
+
+DECIMALS = 6
+router = Router("Console")  # a section of the documentation that me.py describes
+
+
+class OverviewQuery(ApiModel):
+    """Which time to look at."""
+
+    window: Literal["15m", "1h", "6h", "24h", "7d", "30d"] = Field(
+        default="1h", description="7d and 30d come from the accounts of days: by the day of the acceptance"
+    )
+
+
+class Totals(AnswerModel):
+    """How many jobs are pending, running and waiting, and how many have ended in which way since ever."""
+
+    pending: int
+    running: int
+    waiting: int
+    success: int
+    failed: int
+    canceled: int
+
+
+class Times(AnswerModel):
+    """Times in ms that 50 and 95 of 100 did not exceed, estimated from a histogram."""
+
+    p50: float
+    p95: float
+
+
+class InWindow(AnswerModel):
+    """What happened within the window; jobs are counted when they end."""
+
+    accepted: int
+    succeeded: int
+    failed: int
+    retried: int = Field(description="Attempts that failed and were followed by another")
+    success_ratio: float | None = Field(description="Of the jobs that ended, 0 to 1", examples=[0.96])
+    wait_ms: Times | None = Field(description="From when a job was due to the start of its attempt")
+    run_ms: Times | None = Field(description="Of an attempt")
+
+
+class SeriesRecord(AnswerModel):
+    """What happened in each step, oldest first; the newest is not over yet."""
+
+    at: list[int] = Field(description="When each step began, in ms since 1970")
+    accepted: list[int]
+    succeeded: list[int]
+    failed: list[int]
+    retried: list[int]
+    pending: list[int | None] = Field(description="At the end of the step; null of days")
+
+
+class PausedRecord(AnswerModel):
+    """Since when something is paused."""
+
+    since: str
+
+
+class QueueRecord(AnswerModel):
+    """How the jobs of a task type or a topic are doing."""
+
+    kind: Kind
+    type: str
+    pending: int
+    running: int
+    failed_in_window: int
+    succeeded_in_window: int
+    per_second: float = Field(description="Jobs that ended, over the window")
+    oldest_ready_ms: int | None = Field(
+        description="For how long a job could have been started; of the five deepest, where it was found"
+    )
+    p95_run_ms: float | None
+    paused: PausedRecord | None
+
+
+class OldestRecord(AnswerModel):
+    """The job that could have been started for longest, of the five deepest types."""
+
+    id: ShownId
+    kind: Kind
+    type: str
+    ready_for_ms: int
+
+
+class DeadLettersRecord(AnswerModel):
+    """Failed jobs."""
+
+    total: int = Field(description="That are stored, those replayed included")
+    new: int = Field(description="Within the window")
+
+
+class Status(StrEnum):
+    """How a part of the machinery is doing."""
+
+    OK = "ok"
+    LATE = "late"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+class ClockRecord(AnswerModel):
+    """The function that runs every minute; late after three that it missed."""
+
+    last_tick_at: str | None
+    late_ms: int | None = Field(description="How long ago it last ran to its end")
+    status: Status
+
+
+class ProjectorRecord(AnswerModel):
+    """What counts the change stream."""
+
+    lag_ms: int | None
+    status: Status
+
+
+class LeasesRecord(AnswerModel):
+    """Running jobs whose worker is not heard of any more."""
+
+    expired: int
+
+
+class AuditRecord(AnswerModel):
+    """Whether all jobs are accounted for, by the newest audit."""
+
+    at: str | None
+    status: Status
+    missing: int
+
+
+class HealthRecord(AnswerModel):
+    """How the machinery is doing."""
+
+    clock: ClockRecord
+    projector: ProjectorRecord
+    leases: LeasesRecord
+    audit: AuditRecord
+
+
+class ChangedRecord(AnswerModel):
+    """What is different since the code was last exchanged, where that lies within the window."""
+
+    since: str | None = Field(description="When that was; null: not known")
+    failure_ratio_before: float | None = Field(description="Of the jobs that ended, 0 to 1")
+    failure_ratio_after: float | None
+
+
+class FailureRecord(AnswerModel):
+    """A job that failed."""
+
+    id: ShownId
+    kind: Kind
+    type: str
+    error: str | None
+    cause: Cause | None
+    at: str
+
+
+class OverviewAnswer(AnswerModel):
+    """How the installation is doing."""
+
+    now: str
+    window: str
+    step_ms: int
+    totals: Totals
+    in_window: InWindow
+    series: SeriesRecord
+    queues: list[QueueRecord] = Field(description=f"Task types and topics, the busiest first, at most {QUEUES_MAX}")
+    queues_left_out: int
+    oldest: OldestRecord | None
+    dead_letters: DeadLettersRecord
+    health: HealthRecord
+    changed: ChangedRecord
+    newest_failures: list[FailureRecord] = Field(
+        description="The ten that failed last, of the fifty failed jobs that were created last"
+    )
+
+
+@router.get("/api/overview", scope=SEE)
+def show_overview(yard: Yard, query: OverviewQuery) -> OverviewAnswer:
+    """Show how the installation is doing: one answer for a whole refresh.
+
+    It is worked out once a second for all viewers; numbers are as of the change stream, about a second old.
+    """
+    return yard.shared.get(
+        (OverviewAnswer, query.window),
+        lambda: _answer(overview_of(yard, query.window), query.window),
+        yard.now_ms,
+    )
+
+
+def _answer(seen: Overview, window: str) -> OverviewAnswer:
+    situation, deployed_at_ms = seen.situation, seen.situation.deployed_at_ms
+    return OverviewAnswer(
+        now=iso(seen.at_ms),
+        window=window,
+        step_ms=seen.series.step_ms,
+        totals=_totals(seen),
+        in_window=_in_window(seen.window),
+        series=_series(seen),
+        queues=[_queue(each) for each in seen.queues[:QUEUES_MAX]],
+        queues_left_out=max(0, len(seen.queues) - QUEUES_MAX),
+        oldest=None if seen.oldest is None else _oldest(seen.oldest, seen.at_ms),
+        dead_letters=DeadLettersRecord(total=seen.states[State.FAILED], new=seen.window.failed),
+        health=_health(seen),
+        changed=ChangedRecord(
+            since=None if deployed_at_ms is None else iso(deployed_at_ms),
+            failure_ratio_before=_failure_ratio(seen.before_deployment),
+            failure_ratio_after=_failure_ratio(seen.since_deployment),
+        ),
+        newest_failures=[_failure(job) for job in situation.failures],
+    )
+
+
+def _totals(seen: Overview) -> Totals:
+    return Totals(
+        pending=seen.states[State.PENDING],
+        running=seen.states[State.RUNNING],
+        waiting=seen.states[State.WAITING],
+        success=seen.ended[State.SUCCESS],
+        failed=seen.ended[State.FAILED],
+        canceled=seen.ended[State.CANCELED],
+    )
+
+
+def _in_window(window: Window) -> InWindow:
+    return InWindow(
+        accepted=window.accepted,
+        succeeded=window.succeeded,
+        failed=window.failed,
+        retried=window.retried,
+        success_ratio=_rounded(window.success_ratio),
+        wait_ms=_times(window, Measure.WAIT_MS),
+        run_ms=_times(window, Measure.RUN_MS),
+    )
+
+
+def _times(window: Window, measure: Measure) -> Times | None:
+    p50, p95 = (window.percentile_ms(measure, share) for share in (0.5, 0.95))
+    return None if p50 is None or p95 is None else Times(p50=round(p50, DECIMALS), p95=round(p95, DECIMALS))
+
+
+def _series(seen: Overview) -> SeriesRecord:
+    steps = [window_of(seen.series.happened.steps[start_ms]) for start_ms in seen.series.starts]
+    return SeriesRecord(
+        at=list(seen.series.starts),
+        accepted=[step.accepted for step in steps],
+        succeeded=[step.succeeded for step in steps],
+        failed=[step.failed for step in steps],
+        retried=[step.retried for step in steps],
+        pending=list(seen.pending),
+    )
+
+
+def _queue(queue: QueueState) -> QueueRecord:
+    return QueueRecord(
+        kind=Kind(queue.kind),
+        type=queue.type,
+        pending=queue.pending,
+        running=queue.running,
+        failed_in_window=queue.window.failed,
+        succeeded_in_window=queue.window.succeeded,
+        per_second=round(queue.per_second, DECIMALS),
+        oldest_ready_ms=queue.oldest_ready_ms,
+        p95_run_ms=_rounded(queue.window.percentile_ms(Measure.RUN_MS, 0.95)),
+        paused=None if queue.paused_since_ms is None else PausedRecord(since=iso(queue.paused_since_ms)),
+    )
+
+
+def _oldest(job: Job, now_ms: int) -> OldestRecord:
+    return OldestRecord(id=str(job.id), kind=job.kind, type=job.type, ready_for_ms=now_ms - ready_since_ms(job))
+
+
+def _health(seen: Overview) -> HealthRecord:
+    situation = seen.situation
+    tick_ms, audit = situation.last_tick_ms, situation.audit
+    late_ms = None if tick_ms is None else max(0, seen.at_ms - tick_ms)
+    return HealthRecord(
+        clock=ClockRecord(
+            last_tick_at=None if tick_ms is None else iso(tick_ms),
+            late_ms=late_ms,
+            status=Status.UNKNOWN if late_ms is None else Status.LATE if late_ms > CLOCK_LATE_MS else Status.OK,
+        ),
+        projector=ProjectorRecord(lag_ms=None, status=Status.UNKNOWN),
+        leases=LeasesRecord(expired=situation.expired),
+        audit=AuditRecord(
+            at=None if audit is None else iso(audit.at_ms),
+            status=Status.UNKNOWN if audit is None else Status.MISSING if audit.unaccounted else Status.OK,
+            missing=0 if audit is None else audit.unaccounted,
+        ),
+    )
+
+
+def _failure(job: Job) -> FailureRecord:
+    return FailureRecord(
+        id=str(job.id),
+        kind=job.kind,
+        type=job.type,
+        error=first_line(job),
+        cause=job.cause,
+        at=iso(job.completed_at_ms or job.updated_at_ms),
+    )
+
+
+def _failure_ratio(window: Window | None) -> float | None:
+    ratio = None if window is None else window.success_ratio
+    return None if ratio is None else round(1 - ratio, DECIMALS)
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, DECIMALS)
