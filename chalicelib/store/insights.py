@@ -9,6 +9,7 @@ Key layout::
     minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
     tasks#<month>   see store/task_statistics.py                   the statistics of tasks
     days            see store/day_accounts.py                      the accounts of days, and audit
+    failures        see store/failure_groups.py                    the groups of failures
     word#<digest>   see store/search.py                            which tasks have which words, beside searched#
 
 A batch of stream records moves its shard's watermark and adds to sums in one transaction, so a batch delivered twice
@@ -26,21 +27,25 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
 from chalicelib.core.day_accounts import Account
+from chalicelib.core.failures import FailureGroup, Failures
 from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.day_accounts import DayAccounts, accounts_in
+from chalicelib.store.failure_groups import FailureGroups
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
 from chalicelib.store.task_statistics import TaskStatistics, rows_in
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
 ROWS_MAX = TRANSACTION_MAX_ITEMS - 1  # beside the watermark
 SLOTS = 8
+NO_FAILURES: Mapping[FailureGroup, Failures] = MappingProxyType({})
 
 QUANTITIES: tuple[Quantity, ...] = (*Measure, *(Bucket(measure, bound) for measure in TIMES for bound in BUCKETS))
 
@@ -64,6 +69,7 @@ class Insights:
         self._table = table
         self.task_days = TaskStatistics(table)
         self.accounts = DayAccounts(table)
+        self.failures = FailureGroups(table)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -72,20 +78,28 @@ class Insights:
         item = self._table.get({"view": "watermarks", "key": shard})
         return item["newest"] if item else None
 
-    def add(self, shard: str, before: str | None, newest: str, effects: Effects) -> None:
+    def add(
+        self,
+        shard: str,
+        before: str | None,
+        newest: str,
+        effects: Effects,
+        failures: Mapping[FailureGroup, Failures] = NO_FAILURES,
+    ) -> None:
         """Move the watermark from ``before`` to ``newest`` and add what lay between.
 
         Raises ``AlreadyCounted`` when someone else moved it.
         """
+        adding = [*self._adding(shard, effects), *self.failures.adding(_slot(shard), failures)]
         try:
-            self._table.transact([self._moving(shard, before, newest), *self._adding(shard, effects)])
+            self._table.transact([self._moving(shard, before, newest), *adding])
         except TransactionRefused as refused:
             raise AlreadyCounted(shard) from refused
 
     @staticmethod
-    def rows_of(effects: Effects) -> int:
-        """How many items ``effects`` touch; a transaction takes at most 99 beside the watermark."""
-        return len(_rows(effects)) + len(rows_in(effects)) + len(accounts_in(effects))
+    def rows_of(effects: Effects, failures: Mapping[FailureGroup, Failures] = NO_FAILURES) -> int:
+        """How many items all of it touches; a transaction takes at most 99 beside the watermark."""
+        return len(_rows(effects)) + len(rows_in(effects)) + len(accounts_in(effects)) + len(failures)
 
     def _moving(self, shard: str, before: str | None, newest: str) -> AttributeValues:
         unmoved = (
@@ -149,6 +163,10 @@ class Insights:
             more.subtract(known.get(account, {}))
             if wanting := {name: number for name, number in more.items() if number}:
                 self.accounts.correct(_slot(shard), account, wanting)
+
+    def replace_failures(self, shard: str, groups: Mapping[FailureGroup, Failures]) -> None:
+        """Let the groups of failures be as in ``groups``; nobody may be counting meanwhile. May be repeated."""
+        self.failures.replace(_slot(shard), groups)
 
     # -- reading ------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Projecting: the ledger's change stream into counters and minute series, each change once; whoever cares is told."""
+"""Projecting: the ledger's change stream into counters, series and groups, each change once; whoever cares is told."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chalicelib.core.day_accounts import tenant_postings, vanished
+from chalicelib.core.failures import FailureGroup, Failures, failures_in
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, effects_of
 from chalicelib.engine.yard import Yard
@@ -54,9 +55,9 @@ def project(
         watermark = yard.insights.watermark(shard)
         fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
         try:
-            for run, effects in _transactions(fresh, tenants=yard.settings.tenant_usage == "on"):
+            for run, effects, failures in _transactions(fresh, tenants=yard.settings.tenant_usage == "on"):
                 announce(run)
-                yard.insights.add(shard, watermark, run[-1].sequence, effects)
+                yard.insights.add(shard, watermark, run[-1].sequence, effects, failures)
                 watermark = run[-1].sequence
                 report(run)
         except AlreadyCounted:
@@ -65,13 +66,16 @@ def project(
     raise AlreadyCounted(shard)
 
 
-def _transactions(changes: Sequence[Change], *, tenants: bool) -> Iterator[tuple[Sequence[Change], Effects]]:
+def _transactions(
+    changes: Sequence[Change], *, tenants: bool
+) -> Iterator[tuple[Sequence[Change], Effects, dict[FailureGroup, Failures]]]:
     """``changes`` in runs whose effects, told with them, fit into one transaction: the whole, or halves of it."""
     if not changes:
         return
     effects = _effects_of(changes, tenants=tenants)
-    if len(changes) == 1 or Insights.rows_of(effects) <= ROWS_MAX:
-        yield changes, effects
+    failures = failures_in((change.before, change.after) for change in changes)
+    if len(changes) == 1 or Insights.rows_of(effects, failures) <= ROWS_MAX:
+        yield changes, effects, failures
         return
     middle = len(changes) // 2
     yield from _transactions(changes[:middle], tenants=tenants)

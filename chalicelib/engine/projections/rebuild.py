@@ -1,4 +1,4 @@
-"""Making counters, statistics of tasks and accounts of days anew from the ledger, where the change stream was lost.
+"""Making counters, statistics, accounts and groups of failures anew from the ledger, where the stream was lost.
 
 The ledger does not know what was deleted, but the statistics remember it. So a quarter of an hour of which they knew
 more tasks than the ledger has keeps the ends that they knew of: it never tells of fewer successes, failures and
@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 
 from chalicelib.core.audit import AuditReport
 from chalicelib.core.day_accounts import Account, balanced, standing
+from chalicelib.core.failures import FailureGroup, Failures, is_dead_letter, rebuilt
+from chalicelib.core.failures import group_of as group_of_failure
+from chalicelib.core.failures import standing as standing_failure
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, Group, Measure, TaskAmountKey, counted, group_of, task_amounts
 from chalicelib.core.states import TERMINAL, Kind, State
@@ -28,7 +31,7 @@ _Group = tuple[str, str, int]  # a task's type, its runner, and the day of UTC i
 
 
 def rebuild_counters(yard: Yard) -> int:
-    """Count every job of the ledger and let the counters, statistics and accounts say that; returns how many there are.
+    """Count every job of the ledger and let all that is counted say that; returns how many there are.
 
     What was counted since ever is raised to what the ledger proves, and never falls. Nothing may be published, worked
     on or projected meanwhile. The minute series stay as they are.
@@ -37,6 +40,7 @@ def rebuild_counters(yard: Yard) -> int:
     task_days: Effects = Effects()
     proven: defaultdict[Group, Counter[Measure]] = defaultdict(Counter)
     accounts: defaultdict[Account, Counter[str]] = defaultdict(Counter)
+    failures: dict[FailureGroup, Failures] = {}
     for job in _jobs(yard):
         counters[counted(job)] += 1
         proven[group_of(job)].update(proven_by(job))
@@ -44,10 +48,14 @@ def rebuild_counters(yard: Yard) -> int:
             accounts[key.account][key.name] += amount
         if job.kind is Kind.TASK:
             task_days.update(task_amounts(job))
+        if is_dead_letter(job):
+            group, more = group_of_failure(job), standing_failure(job)
+            failures[group] = failures[group] + more if group in failures else more
     yard.insights.replace_counters(REBUILT_SHARD, counters)
     yard.insights.raise_totals(REBUILT_SHARD, proven)
     _rebuild_statistics(yard, _by_group(task_days))
     _rebuild_accounts(yard, accounts)
+    _rebuild_failures(yard, failures)
     return sum(counters.values())
 
 
@@ -69,6 +77,13 @@ def _rebuild_accounts(yard: Yard, ledger: Mapping[Account, Mapping[str, int]]) -
     }
     yard.insights.correct_accounts(REBUILT_SHARD, accounts)
     yard.insights.accounts.note_audit(AuditReport(yard.now_ms(), since_ms=0))
+
+
+def _rebuild_failures(yard: Yard, ledger: Mapping[FailureGroup, Failures]) -> None:
+    known = yard.insights.failures.read(most=None)
+    forgotten = {group: found for group, found in ledger.items() if group not in known}
+    corrected = {group: rebuilt(ledger.get(group), found) for group, found in known.items()}
+    yard.insights.replace_failures(REBUILT_SHARD, {**corrected, **forgotten})
 
 
 def _jobs(yard: Yard) -> Iterator[Job]:
