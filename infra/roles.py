@@ -13,8 +13,8 @@ is everywhere. Four names more are filled in here::
 first use, and because a list of all of them would outgrow a role. It fits the lanes of another installation, too,
 whose stage begins with this one's name and ``-``.
 
-What only some settings make a function do it may only under these settings (``CHOSEN``): ``clock.retention.json`` where
-what is done is deleted after a time, ``projector.search.json`` where search is on.
+What only some settings make a function do it may only under these settings (``CHOSEN``): ``clock.canary.json`` where
+canaries fly, ``projector.search.json`` where search is on.
 
 **What handlers may do with** ``chalicelib.services`` by the worker's role alone: publish a message, look at one by
 its id, complete, fail and extend one that was polled, and replay a dead letter. Not so what a handler seldom has
@@ -64,7 +64,6 @@ ROLE_POLICIES_MAX_CHARS = 10_240  # IAM User Guide, "IAM and AWS STS quotas"
 CHOSEN: Mapping[Function, Mapping[str, Callable[[Settings], bool]]] = {
     Function.CLOCK: {
         "clock.canary.json": lambda settings: settings.canary_every_s > 0,
-        "clock.retention.json": lambda settings: settings.retains_for_a_time,
     },
     Function.PROJECTOR: {
         "projector.search.json": lambda settings: settings.search_is_on,

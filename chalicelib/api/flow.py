@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from chalicelib.api.acts import record
 from chalicelib.api.scopes import ACTS, ACTS_ON_ANY, READS, READS_ANY
 from chalicelib.api.shapes import ShownId, ShownTime
 from chalicelib.core.access import Scope, allows
@@ -50,6 +51,11 @@ class TargetModel(ApiModel):
     def target(self) -> FlowTarget:
         """The same, as the engine names it."""
         return shown.target_of(self.type, self.topic, self.key)
+
+    @property
+    def on(self) -> dict[str, str | None]:
+        """The same for the record of acts."""
+        return {"type": self.type, "topic": self.topic, "key": self.key}
 
 
 class KeyModel(TargetModel):
@@ -236,13 +242,17 @@ def set_flow(yard: Yard, body: SettingBody, caller: Caller) -> SettingRecord:
     """Bound a type, a topic or a key otherwise than declared, whatever was set before; workers notice within 5 s."""
     target = _allowed(body, caller)
     rate = None if body.rate is None else Rate(body.rate.count, body.rate.per_seconds, body.rate.burst)
-    return SettingRecord.model_validate(shown.shown(flow.set_flow(yard, target, body.concurrency, rate)))
+    made = SettingRecord.model_validate(shown.shown(flow.set_flow(yard, target, body.concurrency, rate)))
+    told = body.model_dump(mode="json", by_alias=True, include={"concurrency", "rate"}, exclude_none=True)
+    record(yard, caller, "set flow", body.on, **told)
+    return made
 
 
 @router.delete("/api/flow", scope=ACTS_ON_ANY, answers=NOT_SET)
 def unset_flow(yard: Yard, query: TargetModel, caller: Caller) -> ShownTarget:
     """Bound a type, a topic or a key as it is declared."""
     flow.unset_flow(yard, _allowed(query, caller))
+    record(yard, caller, "unset flow", query.on)
     return ShownTarget.model_validate(query)
 
 
@@ -257,13 +267,16 @@ def show_standing(yard: Yard, query: TargetModel, caller: Caller) -> StandingAns
 def pause_key(yard: Yard, body: KeyModel, caller: Caller) -> ShownTarget:
     """Begin no more jobs of a key; what runs goes on. Workers notice within 5 s."""
     flow.pause_key(yard, _allowed(body, caller))
+    record(yard, caller, "pause", body.on)
     return ShownTarget.model_validate(body)
 
 
 @router.post("/api/flow/resume", scope=ACTS_ON_ANY, answers={404: "The key is not paused"})
 def resume_key(yard: Yard, body: KeyModel, caller: Caller) -> Resumed:
     """Let the jobs of a key begin again, those that waited first."""
-    return Resumed(sent=flow.resume_key(yard, _allowed(body, caller)))
+    sent = flow.resume_key(yard, _allowed(body, caller))
+    record(yard, caller, "resume", body.on, sent=sent)
+    return Resumed(sent=sent)
 
 
 @router.post(
@@ -273,7 +286,9 @@ def pass_over(yard: Yard, body: JobBody, caller: Caller) -> PassedOver:
     """Let those run that wait behind a failed job of `order="block"`; it stays failed."""
     job_id = job_id_of(str(body.id), "job")
     require_scope(caller.scopes, ACTS[lifecycle.find(yard, job_id).kind])
-    return PassedOver(id=str(job_id), state=lifecycle.pass_over(yard, job_id).state)
+    passed = lifecycle.pass_over(yard, job_id)
+    record(yard, caller, "pass over", {"kind": passed.kind, "type": passed.type, "id": str(job_id)})
+    return PassedOver(id=str(job_id), state=passed.state)
 
 
 def _allowed(asked: TargetModel, caller: Caller, scopes: Mapping[Kind, Scope] = ACTS) -> FlowTarget:

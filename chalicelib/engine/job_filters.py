@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.fingerprints import fingerprint_of
 from chalicelib.core.job import Job
 from chalicelib.core.search import query_words
 from chalicelib.core.states import Kind, State
@@ -36,6 +39,19 @@ class JobFilters:
     since_ms: int | None = None
     until_ms: int | None = None
     text: str | None = None
+    fingerprint: str | None = None  # of failed jobs: core/fingerprints.py
+
+    def to_text(self) -> str:
+        """The stored form: JSON of what is asked for."""
+        asked = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps({name: value for name, value in asked.items() if value not in (None, ())})
+
+    @classmethod
+    def from_text(cls, text: str) -> JobFilters:
+        """The filters that ``to_text`` stored."""
+        asked: dict[str, Any] = json.loads(text)
+        kind = Kind(asked["kind"]) if "kind" in asked else None
+        return cls(**{**asked, "kind": kind, "states": tuple(map(State, asked.get("states", ())))})
 
 
 def query_of(yard: Yard, filters: JobFilters, order: str = "createdAt", *, descending: bool = True) -> JobQuery:
@@ -94,6 +110,8 @@ def _tests(filters: JobFilters) -> Iterator[Callable[[Job], bool]]:
         wanted = getattr(filters, name)
         if wanted is not None:
             yield _is(name, wanted)
+    if filters.fingerprint is not None:
+        yield lambda job: job.state is State.FAILED and fingerprint_of(job) == filters.fingerprint
 
 
 def _is(name: str, wanted: str) -> Callable[[Job], bool]:

@@ -25,7 +25,9 @@ from chalicelib.engine.silences import Silences
 from chalicelib.queue.contract import Transport
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
+from chalicelib.store.acts import Acts
 from chalicelib.store.applications import Applications
+from chalicelib.store.bulk_acts import BulkActs
 from chalicelib.store.canaries import Canaries
 from chalicelib.store.concurrency import ConcurrencyCounts
 from chalicelib.store.directory import Directory
@@ -80,6 +82,8 @@ class Yard:
     wait_lists: WaitLists
     pauses: Pauses
     canaries: Canaries
+    acts: Acts
+    bulk_acts: BulkActs
     rates: Rates
     flow_marks: FlowMarks
     flow_settings: FlowSettings
@@ -100,6 +104,7 @@ class Yard:
     shared_slowly: SharedAnswers = field(default_factory=lambda: SharedAnswers(5_000))  # what takes many small reads
     shared_long: SharedAnswers = field(default_factory=lambda: SharedAnswers(3_600_000))  # what changes no more
     health: SharedAnswers = field(default_factory=SharedAnswers)
+    lane_depths: SharedAnswers = field(default_factory=lambda: SharedAnswers(5_000))  # see projections/queues.py
     known_applications: SharedAnswers = field(default_factory=lambda: SharedAnswers(30_000))  # for their limits
     known_flow: Known[Mapping[str, FlowSetting]] = field(default_factory=Known)  # see policy.py
     known_pauses: Known[frozenset[str]] = field(default_factory=Known)  # see pausing.py, and the next, too
@@ -148,6 +153,8 @@ def build(
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
         canaries=Canaries(directory.table),
+        acts=Acts(directory.table),
+        bulk_acts=BulkActs(directory.table),
         rates=Rates(directory.table),
         flow_marks=FlowMarks(directory.table),
         flow_settings=FlowSettings(directory.table),

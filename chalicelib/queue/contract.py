@@ -45,6 +45,20 @@ class Received:
     trace_header: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """About how many messages a queue holds: to be received, received and not deleted yet, and sent with a delay."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.visible + self.in_flight + self.delayed
+
+
 class NoQueue(Unavailable):
     """The lane has no queue, or none any more."""
 
@@ -89,4 +103,8 @@ class Transport(Protocol):
 
     def depth(self, source: str) -> int:
         """About how many messages a queue holds, hidden and delayed ones included."""
+        ...
+
+    def depths(self, source: str) -> QueueDepth:
+        """The same, each sort by itself."""
         ...

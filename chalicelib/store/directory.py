@@ -101,8 +101,12 @@ class Directory:
     def lanes_of(self, topic: str) -> list[Lane]:
         """The lanes that a polled topic has by now."""
         item = self.table.get({"kind": "topic", "name": digest(topic)}, consistent=False)
-        labels = (name.removeprefix(LANE_PREFIX) for name in item or {} if name.startswith(LANE_PREFIX))
-        return [Lane.labelled(topic, label) for label in labels]
+        return _lanes_in(topic, item or {})
+
+    def polled_lanes(self) -> dict[str, list[Lane]]:
+        """Every topic that was ever published to without being subscribed, with the lanes that it has. One query."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": "topic"})
+        return {row["topic"]: _lanes_in(row["topic"], row) for row in rows}
 
     def add_lane(self, lane: Lane) -> None:
         """Note that a polled topic has a lane."""
@@ -288,6 +292,11 @@ class Directory:
 def digest(text: str) -> str:
     """A key of fixed length for a text of any length."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _lanes_in(topic: str, item: Mapping[str, Any]) -> list[Lane]:
+    labels = (name.removeprefix(LANE_PREFIX) for name in item if name.startswith(LANE_PREFIX))
+    return [Lane.labelled(topic, label) for label in labels]
 
 
 def _alias_key(scope: str, alias: int | str) -> dict[str, str]:

@@ -29,7 +29,7 @@ INDEX_ENTRIES_BYTES = 160
 FAILURE_LOG_BYTES = 700  # the line of an attempt that fails, with a short traceback
 
 # A tick of the clock with nothing to do. Each query finds nothing, and costs half a read unit.
-TICK_QUERIES = 8  # bulks, limited types, pauses, waited-for lists, graphs, what was set aside, two for due schedules
+TICK_QUERIES = 9  # bulks, limited types, pauses, waited-for lists, graphs, acts, what was set aside, two for schedules
 TICK_GETS = 1  # of what the code declares; it costs as much as a query that finds nothing
 TICK_QUERIES_A_SHARD = 1
 TICK_QUERIES_FOR_TYPES = 4  # what types there are, of tasks and of messages, read consistently

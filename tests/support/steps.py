@@ -35,6 +35,7 @@ NOTHING_DONE = {  # what a tick of the clock returns that found nothing to do
     "resumed_sent": 0,
     "expired_removed": 0,
     "canaries_missing": 0,
+    "bulk_acted": 0,
     "passed_over": 0,
 }
 HOURLY = {

@@ -5,12 +5,17 @@ A key with the scope ``console`` sees everything and acts on nothing; with ``con
 
 from __future__ import annotations
 
-from chalicelib.api.console import handlers, job, jobs, me, overview
+from chalicelib.api import acts
+from chalicelib.api.console import bulk, failures, handlers, job, jobs, me, overview, queues
 
 ROUTERS = (
     me.router,
     overview.router,
     jobs.router,
     job.router,
+    failures.router,
+    bulk.router,
+    queues.router,
     handlers.router,
+    acts.router,
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chalicelib.api.console.records import JobRow
 from chalicelib.api.scopes import SEE
 from chalicelib.api.shapes import Moment, maybe_ms
+from chalicelib.core.fingerprints import FINGERPRINT
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.job_filters import JobFilters
 from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Target, Tenant, Topic
@@ -38,6 +39,15 @@ class JobsQuery(ApiModel):
     since: Moment | None = Field(default=None, description="Created then or later (ISO 8601)")
     until: Moment | None = Field(default=None, description="Created then or before")
     text: Name | None = Field(default=None, description="Words that are all in a task's input (docs/search.md)")
+    fingerprint: str | None = Field(
+        default=None, pattern=f"^{FINGERPRINT}$", description="Of a group of failures, as /api/failures names it"
+    )
+
+    @model_validator(mode="after")
+    def _forwards(self) -> JobsQuery:
+        if self.since is not None and self.until is not None and self.until < self.since:
+            raise ValueError("an until that is not before since")
+        return self
 
     @property
     def filters(self) -> JobFilters:
@@ -55,6 +65,7 @@ class JobsQuery(ApiModel):
             since_ms=maybe_ms(self.since),
             until_ms=maybe_ms(self.until),
             text=self.text,
+            fingerprint=self.fingerprint,
         )
 
 

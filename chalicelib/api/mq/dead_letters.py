@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from chalicelib.api.acts import record
 from chalicelib.api.mq.records import MessageRecord, whole_record
 from chalicelib.api.paging import ListAnswer, Paging, bodies_of, listed
 from chalicelib.api.shapes import FASTIFY, ShownId, ShownTime
@@ -14,6 +15,7 @@ from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
+from chalicelib.http.exchange import Caller
 from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic, either
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
@@ -120,28 +122,36 @@ def list_dead_letters(yard: Yard, query: DeadLetterQuery) -> DeadLetterPage:
 
 
 @router.post("/mq/dlq/replay", scope="dlq:manage", answers=NOT_REPLAYED)
-def replay(yard: Yard, body: ReplayBody) -> ReplayedMessage | list[ReplayResult] | TopicReplay:
+def replay(yard: Yard, body: ReplayBody, caller: Caller) -> ReplayedMessage | list[ReplayResult] | TopicReplay:
     """Replay one dead letter, several, or those of a topic: each becomes a new message with a trace of its own.
 
     For one the answer is the new message. For several it lists, in order, what became of each. Of a topic the oldest
     100 that were not replayed yet are; the answer counts them, and says whether to repeat the request.
     """
+    if body.ids is None and body.topic is None:
+        return _replayed(yard, str(body.id), caller)
     if body.topic is not None:
-        return _replay_topic(yard, body.topic)
-    if body.ids is None:
-        return _replayed(yard, str(body.id))
-    return [_replay_result(yard, str(text)) for text in body.ids]
+        of_topic = _replay_topic(yard, body.topic)
+        record(yard, caller, "replay", {"kind": Kind.MESSAGE, "topic": body.topic}, replayed=of_topic.replayed)
+        return of_topic
+    results = [_replay_result(yard, str(text)) for text in body.ids or ()]
+    replayed = [result.id for result in results if result.success]
+    record(yard, caller, "replay", {"kind": Kind.MESSAGE}, ids=replayed)
+    return results
 
 
 @router.post("/mq/dlq/replay/{id}", scope="dlq:manage", answers=NOT_REPLAYED)
-def replay_by_path(yard: Yard, path: ReplayPath) -> ReplayedMessage:
+def replay_by_path(yard: Yard, path: ReplayPath, caller: Caller) -> ReplayedMessage:
     """Replay one dead letter; the answer is the new message."""
-    return _replayed(yard, path.id)
+    return _replayed(yard, path.id, caller)
 
 
-def _replayed(yard: Yard, text: str) -> ReplayedMessage:
+def _replayed(yard: Yard, text: str, caller: Caller) -> ReplayedMessage:
     job = _replay(yard, text)
-    return ReplayedMessage(**dict(whole_record(yard, job)), dead_letter_id=str(job_id_of(text, "dead letter")))
+    dead_letter_id = str(job_id_of(text, "dead letter"))
+    on: dict[str, str | None] = {"kind": job.kind, "topic": job.type, "id": dead_letter_id}
+    record(yard, caller, "replay", on, replayedAs=str(job.id))
+    return ReplayedMessage(**dict(whole_record(yard, job)), dead_letter_id=dead_letter_id)
 
 
 def _replay(yard: Yard, text: str) -> Job:

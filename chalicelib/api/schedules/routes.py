@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from chalicelib.api.acts import record
 from chalicelib.api.paging import foreign
 from chalicelib.api.schedules.definitions import ScheduleBody, ScheduleName, Times, schedule_of, times_of
 from chalicelib.api.schedules.records import (
@@ -26,6 +27,7 @@ from chalicelib.api.scopes import ACT, SEE
 from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import schedules
+from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
 from chalicelib.store.schedules import RUN_POSITION
@@ -115,22 +117,26 @@ class Deleted(AnswerModel):
 
 
 @router.post("/api/schedule/create", scope="schedule", answers={409: "There is a schedule of this name", **TOO_LARGE})
-def create_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
+def create_schedule(yard: Yard, body: ScheduleBody, caller: Caller) -> ScheduleDetail:
     """Create a schedule.
 
     A time that does not exist because clocks go forward runs at the first moment after the gap, one that exists twice
     runs once; what steps through minutes or hours goes by elapsed time.
     """
-    return detail_of(yard, schedules.create(yard, schedule_of(yard, body)))
+    made = schedules.create(yard, schedule_of(yard, body))
+    record(yard, caller, "create", {"schedule": body.name})
+    return detail_of(yard, made)
 
 
 @router.post("/api/schedule/save", scope="schedule", answers={**CODES, **TOO_LARGE})
-def save_schedule(yard: Yard, body: ScheduleBody) -> ScheduleDetail:
+def save_schedule(yard: Yard, body: ScheduleBody, caller: Caller) -> ScheduleDetail:
     """Create a schedule, or replace the one of this name as a whole.
 
     Slots to come that were handed over before are taken back, and made as the schedule is now.
     """
-    return detail_of(yard, schedules.save(yard, schedule_of(yard, body)))
+    made = schedules.save(yard, schedule_of(yard, body))
+    record(yard, caller, "save", {"schedule": body.name})
+    return detail_of(yard, made)
 
 
 @router.get("/api/schedule/list", scope=READS)
@@ -152,28 +158,34 @@ def show_schedule(yard: Yard, query: NameBody) -> ScheduleDetail:
 
 
 @router.post("/api/schedule/pause", scope=RUNS, answers={**UNKNOWN, **RESTLESS})
-def pause_schedule(yard: Yard, body: NameBody) -> ScheduleDetail:
+def pause_schedule(yard: Yard, body: NameBody, caller: Caller) -> ScheduleDetail:
     """Make no more of its slots, until it is resumed. One that is paused already stays as it is."""
-    return detail_of(yard, schedules.pause(yard, body.name))
+    made = schedules.pause(yard, body.name)
+    record(yard, caller, "pause", {"schedule": body.name})
+    return detail_of(yard, made)
 
 
 @router.post("/api/schedule/resume", scope=RUNS, answers={**UNKNOWN, **RESTLESS})
-def resume_schedule(yard: Yard, body: NameBody) -> ScheduleDetail:
+def resume_schedule(yard: Yard, body: NameBody, caller: Caller) -> ScheduleDetail:
     """Go on with the slots from now on; those of the meantime are skipped. One that is not paused stays as it is."""
-    return detail_of(yard, schedules.resume(yard, body.name))
+    made = schedules.resume(yard, body.name)
+    record(yard, caller, "resume", {"schedule": body.name})
+    return detail_of(yard, made)
 
 
 @router.post("/api/schedule/run", scope=RUNS, answers={**UNKNOWN, 429: "Its pool is full"})
-def run_schedule(yard: Yard, body: NameBody) -> MadeRecord:
+def run_schedule(yard: Yard, body: NameBody, caller: Caller) -> MadeRecord:
     """Make what the schedule makes, at once and beside its slots, even if it is paused."""
     job = schedules.run_now(yard, body.name)
+    record(yard, caller, "run", {"schedule": body.name, "kind": job.kind, "type": job.type, "id": str(job.id)})
     return MadeRecord(id=str(job.id), kind=job.kind.value)
 
 
 @router.post("/api/schedule/delete", scope="schedule", answers={**UNKNOWN, **CODES})
-def delete_schedule(yard: Yard, body: NameBody) -> Deleted:
+def delete_schedule(yard: Yard, body: NameBody, caller: Caller) -> Deleted:
     """Delete a schedule. What it has made stays; slots to come that were handed over are taken back."""
     schedules.delete(yard, body.name)
+    record(yard, caller, "delete", {"schedule": body.name})
     return Deleted(name=body.name)
 
 

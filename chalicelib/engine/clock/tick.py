@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from chalicelib.engine.clock.audit import audit
+from chalicelib.engine.clock.bulk import step_abandoned
 from chalicelib.engine.clock.canaries import fly_canaries
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.flow import audit_types, release_waiting
@@ -48,6 +49,7 @@ STEPS = (
     Step("resumed_sent", finish_resuming),
     Step("expired_removed", remove_expired),
     Step("canaries_missing", fly_canaries),
+    Step("bulk_acted", step_abandoned),  # the last of each minute: it may take long
     Step("stale_resent", resend_stale, HOUR_MS),
     Step("lost_recovered", partial(recover_expired, types_most=None), HOUR_MS),  # should the counters be wrong
     Step("slots_audited", audit_types, HOUR_MS),
