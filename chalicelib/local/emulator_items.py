@@ -1,7 +1,7 @@
 """What the embedded emulator reckons with for each item that it writes, in a fraction of the time.
 
-MiniStack copies items as if they could be anything, adds up in bytes what no request of ordinary size can exceed, and
-reads each number of an item anew with every write, by `decimal`.
+MiniStack copies items as if they could be anything, adds up in bytes what no item or request of ordinary size can
+exceed, and reads each number of an item anew with every write, by `decimal`.
 
 What is replaced is private to MiniStack and holds for the version that pyproject.toml pins.
 """
@@ -17,6 +17,8 @@ from typing import Any
 
 KEPT_NUMBERS = 8_192  # the newest, with what MiniStack says of each: times, which several attributes have, and counts
 NUMBER_MAX_CHARS = 64  # of those that are kept
+PLAIN_MAX_CHARS = 50_000  # of an item that is not added up in bytes: a fraction of what DynamoDB takes
+KEY_MAX_CHARS = 256  # of a key that is not, likewise
 TOKEN_MAX_BYTES = 64  # that MiniStack adds for a character of an update expression, at most
 
 
@@ -26,18 +28,79 @@ def install() -> None:
 
     dynamodb.copy = SimpleNamespace(**{**vars(copy), "deepcopy": copied})
     dynamodb._update_request_charge = _charging(dynamodb)
+    dynamodb._validate_item = _validating(dynamodb)
+    dynamodb._nesting_level = _measuring(dynamodb._nesting_level)
     for of_a_number in ("_ddb_canonicalize_number", "_number_error", "_number_size_bytes"):
         setattr(dynamodb, of_a_number, _remembering(getattr(dynamodb, of_a_number)))
 
 
 def copied(value: Any) -> Any:
-    """A deep copy of what JSON can say; of anything else, Python's."""
+    """A deep copy of what JSON can say, but for texts and numbers with their type; of anything else, Python's.
+
+    ``{"S": ...}`` and ``{"N": ...}`` are shared: MiniStack puts others in their place, and changes none.
+    """
     kind = type(value)
     if kind is dict:
-        return {key: inner if type(inner) is str else copied(inner) for key, inner in value.items()}
+        return {key: inner if _is_shared(inner) else copied(inner) for key, inner in value.items()}
     if kind is list:
-        return [copied(inner) for inner in value]
+        return [inner if _is_shared(inner) else copied(inner) for inner in value]
     return value if kind is str or kind is bool or kind is int or value is None else copy.deepcopy(value)
+
+
+def _is_shared(value: Any) -> bool:
+    if type(value) is not dict:
+        return type(value) is str
+    return len(value) == 1 and type(value.get("S") or value.get("N")) is str
+
+
+def _measuring(exact: Callable[..., int]) -> Callable[..., int]:
+    """How deep a value goes: no deeper, where it is but a text or a number."""
+
+    def level(value: Any, depth: int = 1) -> int:
+        return depth if _is_shared(value) else exact(value, depth)
+
+    return level
+
+
+def _validating(dynamodb: Any) -> Callable[..., Any]:
+    """What is wrong with an item: of a small one with plain values nothing; at any other MiniStack looks."""
+    exact = dynamodb._validate_item
+
+    def validate(item: Any, *keys_and_message: Any) -> Any:
+        chars = _chars_of_plain(item, dynamodb._ddb_canonicalize_number)
+        is_small = chars is not None and chars <= PLAIN_MAX_CHARS
+        fits = is_small and all(name is None or _is_plain_key(item.get(name)) for name in keys_and_message[:2])
+        return None if fits else exact(item, *keys_and_message)
+
+    return validate
+
+
+def _chars_of_plain(item: Any, canonical: Callable[[Any], Any]) -> int | None:
+    """How long an item is, of names, texts, lists of texts, flags and canonical numbers; ``None`` if it has others."""
+    chars = 0
+    for name, value in item.items() if type(item) is dict else [("", None)]:
+        if type(value) is not dict or len(value) != 1:
+            return None
+        ((kind, content),) = value.items()
+        chars += len(name)
+        if kind == "S" and type(content) is str:
+            chars += len(content)
+        elif kind == "N" and type(content) is str and canonical(content) == content:
+            chars += len(content) + 2  # a byte for the sign, another for the number
+        elif kind == "L" and type(content) is list and all(map(_is_text, content)):
+            chars += sum(len(each["S"]) + 1 for each in content)
+        elif kind != "BOOL" or type(content) is not bool:
+            return None
+    return chars
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is dict and len(value) == 1 and type(value.get("S")) is str
+
+
+def _is_plain_key(value: Any) -> bool:
+    content = None if value is None else value.get("S") or value.get("N")
+    return type(content) is str and 0 < len(content) <= KEY_MAX_CHARS
 
 
 def _remembering(reckon: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from chalicelib.local import emulator_indexes, emulator_items, emulator_queues
+from chalicelib.local import emulator_expressions, emulator_indexes, emulator_items, emulator_queues
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_apis import import_apis
 from chalicelib.local.emulator_changes import ChangeBell
@@ -115,6 +115,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     limit()
     emulator_indexes.install()
     emulator_items.install()
+    emulator_expressions.install()
     emulator_queues.install()
     import_apis()
     share_code()

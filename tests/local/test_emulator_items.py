@@ -45,6 +45,14 @@ OF_NUMBERS = {
     name: getattr(dynamodb, name) for name in ("_ddb_canonicalize_number", "_number_error", "_number_size_bytes")
 }
 
+ODD_VALUES = st.sampled_from(
+    [{"N": "01"}, {"N": "x"}, {"S": ""}, {"S": 5}, {"SS": ["a", "a"]}, {"L": [{"N": "1.0"}]}, {"S": "x" * 1_100}, {}]
+)
+ITEMS = st.fixed_dictionaries({"k": VALUES | ODD_VALUES}, optional={"s": VALUES | ODD_VALUES, "a": ODD_VALUES})
+
+VALIDATE = dynamodb._validate_item
+LEVEL = dynamodb._nesting_level
+
 Charge = Callable[..., int]
 
 
@@ -52,7 +60,8 @@ Charge = Callable[..., int]
 def exact() -> Iterator[Charge]:
     """MiniStack's own reckoning; within the module, the shortcut is installed."""
     own: Charge = dynamodb._update_request_charge
-    with patch.multiple(dynamodb, copy=copy, _update_request_charge=own, **OF_NUMBERS):
+    replaced = {"_update_request_charge": own, "_validate_item": VALIDATE, "_nesting_level": LEVEL, **OF_NUMBERS}
+    with patch.multiple(dynamodb, copy=copy, **replaced):
         emulator_items.install()
         yield own
 
@@ -101,3 +110,31 @@ def test_what_may_be_too_large_is_reckoned_exactly(exact: Charge, size: int) -> 
 def test_without_names_or_values(exact: Charge) -> None:
     for request in (("REMOVE a", None, None, {}), ("SET a = b", {}, {}, {"b": {"S": "x"}})):
         assert exact(*request) <= dynamodb._update_request_charge(*request)
+
+
+@pytest.mark.usefixtures("exact")
+@given(ITEMS | st.just(5))
+def test_of_an_item_is_said_what_ministack_says(item: Any) -> None:
+    again = copy.deepcopy(item)
+    assert dynamodb._validate_item(item, "k", "s", "too large") == VALIDATE(again, "k", "s", "too large")
+    assert item == again
+
+
+@pytest.mark.usefixtures("exact")
+@given(VALUES | ODD_VALUES | st.text())
+def test_a_value_is_as_deep_as_ministack_says(value: Any) -> None:
+    nested = {"M": {"a": {"L": [value]}}}
+    assert [dynamodb._nesting_level(each) for each in (value, nested)] == [LEVEL(value), LEVEL(value) + 2]
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize(("size", "is_taken"), [(409_599, True), (409_600, False)])  # and a byte for the name
+def test_an_item_that_may_be_too_large_is_added_up(size: int, is_taken: bool) -> None:
+    assert (dynamodb._validate_item({"k": {"S": "x" * size}}, None, None) is None) is is_taken
+
+
+@pytest.mark.parametrize("value", [{"S": "x"}, {"N": "1"}])
+def test_texts_and_numbers_are_shared_by_copies(value: Any) -> None:
+    again = copied({"a": value, "b": {"L": [value]}})
+    assert again["a"] is value
+    assert again["b"]["L"][0] is value
