@@ -1,4 +1,4 @@
-"""Graphs of tasks: their plan, what may start when, and when the whole is over.
+"""Graphs of tasks: their plan.
 
 A plan numbers its nodes from 0 so that each comes after those before it. Node number ``n`` of graph ``g`` becomes the
 task with the id ``g + 1 + n`` when its time has come; the number behind the last node is the *end*: what it comes after
@@ -13,23 +13,14 @@ is watched from then on, or finds none.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
 from itertools import groupby
 from typing import Any
 
-from chalicelib.core.errors import InvalidInput
-from chalicelib.core.naming import instead_of, is_name
-from chalicelib.core.states import State
-
-NODES_MAX = 20_000
-EDGES_MAX = 100_000
-NODE_NAME_MAX_CHARS = 100
 EDGES_TEXT_MAX_CHARS = 120  # of what a node's record says of those behind it; beyond that the plan is read
-CYCLE_SHOWN = 12
 
 
 class OnFailure(StrEnum):
@@ -177,86 +168,6 @@ class Edge:
         return cls(int(first), int(last or first), int(watched) if watched else None)
 
 
-# -- making a plan ------------------------------------------------------------------------------------
-
-
-def arranged(given: Sequence[tuple[str, Mapping[str, Any], Sequence[str]]]) -> tuple[Node, ...]:
-    """Nodes (name, task, names of those before it), numbered so that each comes after those before it.
-
-    Level by level, and within a level as they were given. Raises ``InvalidInput`` for no nodes, too many, a name that
-    is none, that two have or that nobody has, and for a circle, which it shows.
-    """
-    _expect_size(len(given), sum(len(after) for _, _, after in given))
-    places = _places([name for name, _, _ in given])
-    for name, _, after in given:
-        for each in after:
-            if each not in places:
-                raise _unknown(name, each, places)
-    order = _in_order(given, places)
-    numbers = {given[place][0]: number for number, place in enumerate(order)}
-    return tuple(
-        Node(name, request, tuple(sorted({numbers[each] for each in after})))
-        for name, request, after in (given[place] for place in order)
-    )
-
-
-def _expect_size(nodes: int, edges: int) -> None:
-    if not 1 <= nodes <= NODES_MAX:
-        raise InvalidInput("a graph has nodes", field="nodes", expected=f"1 to {NODES_MAX} of them", got=nodes)
-    if edges > EDGES_MAX:
-        raise InvalidInput("these are too many edges", field="nodes", expected=f"at most {EDGES_MAX}", got=edges)
-
-
-def _places(names: Sequence[str]) -> dict[str, int]:
-    places: dict[str, int] = {}
-    for place, name in enumerate(names):
-        if not is_name(name, NODE_NAME_MAX_CHARS):
-            expected = f"1 to {NODE_NAME_MAX_CHARS} characters on one line"
-            raise InvalidInput("this is no name for a node", field=f"nodes.{place}.name", expected=expected, got=name)
-        if name in places:
-            raise InvalidInput(
-                "two nodes have this name", field=f"nodes.{place}.name", expected="a name of its own", got=name
-            )
-        places[name] = place
-    return places
-
-
-def _unknown(name: str, before: str, places: Mapping[str, int]) -> InvalidInput:
-    known = [each for each in places if each != name]
-    return InvalidInput(
-        f"node {name} comes after one that the graph does not have",
-        field=f"nodes.{places[name]}.after",
-        expected=instead_of(before, known) if len(known) <= CYCLE_SHOWN else "the name of a node of this graph",
-        got=before,
-    )
-
-
-def _in_order(given: Sequence[tuple[str, Mapping[str, Any], Sequence[str]]], places: Mapping[str, int]) -> list[int]:
-    """The places of ``given``, each behind those that it comes after."""
-    sorter = TopologicalSorter({place: [places[each] for each in after] for place, (_, _, after) in enumerate(given)})
-    try:
-        sorter.prepare()
-    except CycleError as error:
-        raise _circle([given[place][0] for place in error.args[1]]) from None
-    order: list[int] = []
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready())
-        order += ready
-        sorter.done(*ready)
-    return order
-
-
-def _circle(names: Sequence[str]) -> InvalidInput:
-    """``names``: along the circle, each before the next, the first again as the last."""
-    shown = list(names) if len(names) <= CYCLE_SHOWN else [*names[: CYCLE_SHOWN - 1], "...", names[-1]]
-    return InvalidInput(
-        "these nodes wait for each other in a circle",
-        field="nodes",
-        expected="no node that comes, by way of others, after itself",
-        got=" -> ".join(shown),
-    )
-
-
 def ranges_text(numbers: Iterable[int]) -> str:
     """Ascending numbers as text: ``0-9999,12000``."""
     runs = (list(run) for _, run in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]))
@@ -269,91 +180,3 @@ def numbers_in(text: str) -> Iterator[int]:
     for each in text.split(",") if text else ():
         first, _, last = each.partition("-")
         yield from range(int(first), int(last or first) + 1)
-
-
-# -- how far it has come ------------------------------------------------------------------------------
-
-
-class Standing(StrEnum):
-    """What is to be known of a node's task."""
-
-    ABSENT = "absent"  # it was not started
-    LIVE = "live"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    REMOVED = "removed"  # it was done, and has been deleted since
-
-    @property
-    def over(self) -> bool:
-        """Whether it was started and nothing of it goes on."""
-        return self not in (Standing.ABSENT, Standing.LIVE)
-
-    @property
-    def unsuccessful(self) -> bool:
-        """Whether it was started, and has not succeeded."""
-        return self in (Standing.FAILED, Standing.CANCELED)
-
-
-def standing_of(state: State) -> Standing:
-    """How a node whose task is in ``state`` stands."""
-    ends = {State.SUCCESS: Standing.SUCCEEDED, State.FAILED: Standing.FAILED, State.CANCELED: Standing.CANCELED}
-    return ends.get(state, Standing.LIVE)
-
-
-def lets_start(on_failure: OnFailure, standing: Standing) -> bool:
-    """Whether those behind a node need not wait for it any more.
-
-    A deleted one was done; while a graph that stops at failures runs, every node that is done has succeeded.
-    """
-    return standing.over and (on_failure is OnFailure.CONTINUE or not standing.unsuccessful)
-
-
-def drained(standing: Standing) -> bool:
-    """Whether nothing is to be waited for of a node of a graph that starts nothing more."""
-    return standing is not Standing.LIVE
-
-
-def first_left(
-    before: Sequence[int], watched: int, over: Callable[[Sequence[int]], Iterable[bool]], size: int = 100
-) -> int | None:
-    """The next node to be watched below ``watched`` among ``before`` (ascending): one that is not over, if any is.
-
-    ``over`` tells of nodes, at most ``size`` at a time, whether each is.
-    """
-    below = [number for number in reversed(before) if number < watched]
-    for start in range(0, len(below), size):
-        chunk = below[start : start + size]
-        for number, is_over in zip(chunk, over(chunk), strict=True):
-            if not is_over:
-                return number
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Next:
-    """What is to be done with a graph: nodes to start, one that ended it, or that the whole is over."""
-
-    start: tuple[int, ...] = ()
-    stopped_by: int | None = None
-    over: bool = False
-
-
-def next_of(plan: Plan, state: GraphState, standings: Sequence[Standing]) -> Next:
-    """What follows from how all nodes stand. The end's standing, the compensation's, comes last in ``standings``."""
-    nodes, end = standings[: plan.end], standings[plan.end]
-    if state is GraphState.COMPENSATING:
-        return Next(start=(plan.end,)) if end is Standing.ABSENT else Next(over=end.over)
-    if state is not GraphState.RUNNING:
-        return Next(over=all(map(drained, nodes)))
-    if plan.on_failure is not OnFailure.CONTINUE:
-        for number, standing in enumerate(nodes):
-            if standing.unsuccessful:
-                return Next(stopped_by=number)
-    passed = [lets_start(plan.on_failure, standing) for standing in nodes]
-    ready = (
-        number
-        for number, standing in enumerate(nodes)
-        if standing is Standing.ABSENT and all(passed[each] for each in plan.before(number))
-    )
-    return Next(tuple(ready), over=all(passed))

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput, within
-from chalicelib.core.graphs import OnFailure, Plan, arranged
+from chalicelib.core.graph_order import arranged
+from chalicelib.core.graphs import OnFailure, Plan
 from chalicelib.engine.graphs.accept import NewGraph
 
 JOIN = "then"  # the node of a batch that comes after the others

@@ -18,9 +18,10 @@ from chalicelib.core import schedules as rules
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import priority_of
-from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source, moment_to_ms, seconds_to_ms
-from chalicelib.core.schedules import preview as upcoming
+from chalicelib.core.schedule_checks import moment_to_ms, seconds_to_ms
+from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source
 from chalicelib.core.signature import without_secrets
+from chalicelib.core.slots import preview as upcoming
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import schedules as commands
 from chalicelib.services import checks, installation, task_orders

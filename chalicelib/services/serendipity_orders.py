@@ -20,7 +20,8 @@ from chalicelib.core.applications import (
     moment_ms,
 )
 from chalicelib.core.errors import InvalidInput, TaskyardError, within
-from chalicelib.core.graphs import NODES_MAX, OnFailure, Plan, arranged
+from chalicelib.core.graph_order import NODES_MAX, arranged
+from chalicelib.core.graphs import OnFailure, Plan
 from chalicelib.core.retry import Linear
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import URL_MAX_CHARS

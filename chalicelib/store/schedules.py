@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from itertools import chain
 from zlib import crc32
 
-from chalicelib.core.schedules import Schedule, Skip, SkipReason, from_document, to_document
+from chalicelib.core.schedules import Schedule, SkipReason, from_document, to_document
+from chalicelib.core.slots import Skip
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import NOT_THERE
 from chalicelib.store.table import Clause, Table

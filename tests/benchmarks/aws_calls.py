@@ -22,7 +22,8 @@ from functools import partial
 from typing import Any
 
 from chalicelib import aws
-from chalicelib.core.graphs import Plan, arranged
+from chalicelib.core.graph_order import arranged
+from chalicelib.core.graphs import Plan
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.schedules import Schedule

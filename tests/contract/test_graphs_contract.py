@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 
-from chalicelib.core.graphs import GraphState, OnFailure, Plan, arranged
+from chalicelib.core.graph_order import arranged
+from chalicelib.core.graphs import GraphState, OnFailure, Plan
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import graphs, lifecycle

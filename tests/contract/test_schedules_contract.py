@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.schedules import Schedule, Skip, SkipReason
+from chalicelib.core.schedules import Schedule, SkipReason
+from chalicelib.core.slots import Skip
 from chalicelib.core.states import Kind
 from chalicelib.engine.yard import Yard
 from chalicelib.store.schedules import DUE_SHARDS, Declared, Due, RunItem

@@ -11,21 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.graph_order import EDGES_MAX, NODES_MAX, arranged
+from chalicelib.core.graph_progress import Next, Standing, first_left, lets_start, next_of
 from chalicelib.core.graphs import (
-    EDGES_MAX,
     EDGES_TEXT_MAX_CHARS,
-    NODES_MAX,
     Edge,
     GraphState,
-    Next,
     Node,
     OnFailure,
     Plan,
-    Standing,
-    arranged,
-    first_left,
-    lets_start,
-    next_of,
     numbers_in,
     ranges_text,
 )

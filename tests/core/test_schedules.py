@@ -18,29 +18,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.schedule_checks import checked, moment_to_ms, seconds_to_ms
 from chalicelib.core.schedules import (
-    COUNTED_MAX,
-    MISSED_AFTER_MS,
-    SLOTS_AT_ONCE,
     Missed,
     Overlap,
-    Plan,
     Schedule,
-    Skip,
     SkipReason,
-    Slot,
     Source,
-    checked,
     fingerprint_of,
     from_document,
-    moment_to_ms,
-    plan,
-    preview,
     redefined,
     same_times,
-    seconds_to_ms,
     to_document,
 )
+from chalicelib.core.slots import COUNTED_MAX, MISSED_AFTER_MS, SLOTS_AT_ONCE, Plan, Skip, Slot, plan, preview
 from chalicelib.core.states import Kind
 from chalicelib.core.zones import LATEST_MS
 from tests.support.cron import Known, Year
@@ -326,7 +317,7 @@ def test_times_in_milliseconds() -> None:
 
 def test_who_has_no_cron_expression_does_not_load_croniter() -> None:
     program = (
-        "import sys; from chalicelib.core.schedules import Schedule, preview; "
+        "import sys; from chalicelib.core.schedules import Schedule; from chalicelib.core.slots import preview; "
         "made = Schedule(name='n', uid='u', every_ms=5_000, work={}, created_at_ms=0, updated_at_ms=0); "
         "print(preview(made, 0, 2), 'croniter' in sys.modules)"
     )

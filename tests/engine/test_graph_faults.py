@@ -13,7 +13,8 @@ from unittest.mock import patch
 
 import pytest
 
-from chalicelib.core.graphs import GraphState, OnFailure, Plan, arranged
+from chalicelib.core.graph_order import arranged
+from chalicelib.core.graphs import GraphState, OnFailure, Plan
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import graphs
 from chalicelib.engine.commands.graphs import cancel, retry

@@ -18,7 +18,7 @@ from chalicelib.api.schedules import definitions
 from chalicelib.api.schedules import records as schedule_records
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.naming import is_name
-from chalicelib.core.schedules import NAME_MAX_CHARS
+from chalicelib.core.schedule_checks import NAME_MAX_CHARS
 from chalicelib.http import models
 from chalicelib.services import checks, graphs, lists, schedules, task_orders, words
 from chalicelib.services import messages as services

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from chalicelib.api.tasks.graphs import router
-from chalicelib.core.graphs import EDGES_MAX, NODES_MAX, GraphState, OnFailure
+from chalicelib.core.graph_order import EDGES_MAX, NODES_MAX
+from chalicelib.core.graphs import GraphState, OnFailure
 from chalicelib.services import graphs
 from chalicelib.testing import Workbench
 

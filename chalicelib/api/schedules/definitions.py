@@ -14,15 +14,8 @@ from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.naming import NAME
-from chalicelib.core.schedules import (
-    JITTER_MAX_MS,
-    MISSED_MAX,
-    NAME_MAX_CHARS,
-    RUNS_MAX,
-    Missed,
-    Overlap,
-    Schedule,
-)
+from chalicelib.core.schedule_checks import JITTER_MAX_MS, MISSED_MAX, NAME_MAX_CHARS
+from chalicelib.core.schedules import RUNS_MAX, Missed, Overlap, Schedule
 from chalicelib.core.states import Kind
 from chalicelib.core.timetable import EVERY_MAX_MS
 from chalicelib.core.zones import at_wall

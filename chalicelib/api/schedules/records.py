@@ -11,7 +11,8 @@ from pydantic import Field
 from chalicelib.api.paging import BODIES_MAX_BYTES
 from chalicelib.api.shapes import ShownId, ShownTime, fields_of
 from chalicelib.core import trace
-from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source, preview
+from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
+from chalicelib.core.slots import preview
 from chalicelib.core.states import State
 from chalicelib.engine.commands.schedules import Run
 from chalicelib.http.models import AnswerModel

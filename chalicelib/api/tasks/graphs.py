@@ -19,7 +19,8 @@ from chalicelib.api.shapes import (
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.api.tasks.records import TaskBody, TaskQuery
 from chalicelib.core.errors import within
-from chalicelib.core.graphs import NODE_NAME_MAX_CHARS, NODES_MAX, GraphState, OnFailure
+from chalicelib.core.graph_order import NODE_NAME_MAX_CHARS, NODES_MAX
+from chalicelib.core.graphs import GraphState, OnFailure
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import graphs as commands
 from chalicelib.engine.graphs.accept import accept

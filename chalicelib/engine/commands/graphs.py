@@ -9,7 +9,8 @@ from functools import partial
 from chalicelib.aws import threads
 from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound
-from chalicelib.core.graphs import GraphState, Standing, standing_of
+from chalicelib.core.graph_progress import Standing, standing_of
+from chalicelib.core.graphs import GraphState
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle

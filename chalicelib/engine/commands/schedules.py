@@ -9,17 +9,9 @@ from typing import Any, Literal
 
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, within
 from chalicelib.core.job import Job
-from chalicelib.core.schedules import (
-    Schedule,
-    Skip,
-    SkipReason,
-    Source,
-    check_size,
-    checked,
-    preview,
-    redefined,
-    same_times,
-)
+from chalicelib.core.schedule_checks import check_size, checked
+from chalicelib.core.schedules import Schedule, SkipReason, Source, redefined, same_times
+from chalicelib.core.slots import Skip, preview
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import iso
 from chalicelib.engine.publish.prepare import check

@@ -11,18 +11,8 @@ from contextlib import contextmanager
 
 from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import TaskyardError
-from chalicelib.core.graphs import (
-    Edge,
-    GraphState,
-    OnFailure,
-    Plan,
-    Standing,
-    drained,
-    first_left,
-    lets_start,
-    next_of,
-    standing_of,
-)
+from chalicelib.core.graph_progress import Standing, drained, first_left, lets_start, next_of, standing_of
+from chalicelib.core.graphs import Edge, GraphState, OnFailure, Plan
 from chalicelib.core.job import Job
 from chalicelib.engine.graphs.plans import all_standings, plan_of, standings
 from chalicelib.engine.graphs.start import start

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any
 
 from chalicelib.aws import threads
-from chalicelib.core.graphs import Plan, Standing, standing_of
+from chalicelib.core.graph_progress import Standing, standing_of
+from chalicelib.core.graphs import Plan
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import State
 from chalicelib.engine.yard import Yard

@@ -14,7 +14,8 @@ from chalicelib.core import retry
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.errors import TooLarge
-from chalicelib.core.graphs import Plan, Standing
+from chalicelib.core.graph_progress import Standing
+from chalicelib.core.graphs import Plan
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.graphs.plans import all_standings, results_of

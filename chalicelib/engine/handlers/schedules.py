@@ -10,17 +10,8 @@ from typing import Any, TypeVar
 from chalicelib.core.documents import jsonable
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import priority_of
-from chalicelib.core.schedules import (
-    Missed,
-    Overlap,
-    Schedule,
-    Source,
-    check_size,
-    checked,
-    moment_to_ms,
-    normalised,
-    seconds_to_ms,
-)
+from chalicelib.core.schedule_checks import check_size, checked, moment_to_ms, normalised, seconds_to_ms
+from chalicelib.core.schedules import Missed, Overlap, Schedule, Source
 from chalicelib.core.states import Kind
 from chalicelib.core.tenants import tenant_of
 from chalicelib.engine.handlers.declare import Handler, Mark, handler_of, label_of, marking, marks_of

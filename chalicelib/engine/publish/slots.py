@@ -15,7 +15,8 @@ from itertools import accumulate
 from chalicelib.aws import code_of, is_outage, threads
 from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import MANUAL
-from chalicelib.core.schedules import Overlap, Schedule, Slot, plan
+from chalicelib.core.schedules import Overlap, Schedule
+from chalicelib.core.slots import Slot, plan
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob, task_in
 from chalicelib.engine.policy import limit_of

@@ -11,7 +11,8 @@ import pytest
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, TooLarge
-from chalicelib.core.graphs import GraphState, OnFailure, Plan, arranged
+from chalicelib.core.graph_order import arranged
+from chalicelib.core.graphs import GraphState, OnFailure, Plan
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
