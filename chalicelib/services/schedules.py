@@ -18,7 +18,7 @@ from chalicelib.core import schedules as rules
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import priority_of
-from chalicelib.core.schedule_checks import moment_to_ms, seconds_to_ms
+from chalicelib.core.schedule_checks import checked, moment_to_ms, seconds_to_ms
 from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source
 from chalicelib.core.signature import without_secrets
 from chalicelib.core.slots import preview as upcoming
@@ -122,7 +122,7 @@ def update(schedule: Which, **changes: Unpack[Definition]) -> Schedule:
     fields = _fields(changes)
     if fields.keys() & TIMES:
         fields = {**dict.fromkeys(TIMES), **fields}
-    changed = commands.change(installation.yard(), _name(schedule), lambda seen: rules.checked(replace(seen, **fields)))
+    changed = commands.change(installation.yard(), _name(schedule), lambda seen: checked(replace(seen, **fields)))
     return record_of(changed)
 
 
