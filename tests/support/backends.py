@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
+from unittest.mock import patch
 
 from moto import mock_aws
 
@@ -32,7 +33,7 @@ from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.deploy import localstack, stack
 from infra.template import template
-from tests.support.yards import CREDENTIALS, FAR_MS, SETTINGS, Bench, MovableClock, environment, forget_clients
+from tests.support.yards import CREDENTIALS, FAR_MS, SETTINGS, Bench, InOrder, MovableClock, environment, forget_clients
 
 DYNAMODB_LOCAL_VARIABLE = "TASKYARD_TEST_DYNAMODB_LOCAL_URL"
 LOCALSTACK_VARIABLE = "TASKYARD_TEST_LOCALSTACK_URL"
@@ -170,7 +171,7 @@ def _prefix() -> str:
 
 @contextmanager
 def _to_moto(_emulator: Callable[[], Emulator]) -> Iterator[None]:
-    with environment(VARIABLES), mock_aws():
+    with environment(VARIABLES), mock_aws(), patch.object(aws, "ThreadPoolExecutor", InOrder):
         yield
 
 

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode
 from chalice.test import Client
 from moto import mock_aws
 
-from chalicelib import settings
+from chalicelib import aws, settings
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.engine import yard as yards
@@ -33,7 +33,7 @@ from chalicelib.queue.contract import Received
 from infra.deploy import stack
 from infra.template import template
 from tests.support.lambda_shapes import Time, sqs_event
-from tests.support.yards import CREDENTIALS, FAR_MS, START_MS, MovableClock, environment, forget_clients
+from tests.support.yards import CREDENTIALS, FAR_MS, START_MS, InOrder, MovableClock, environment, forget_clients
 
 APP_FILE = Path(__file__).parents[2] / "app.py"
 HANDLERS = "chalicelib.tasks,tests.support.dialect_handlers"
@@ -170,6 +170,7 @@ def _moto(clock: MovableClock) -> Iterator[None]:
         mock_aws(),
         patch("moto.sqs.models.unix_time_millis", lambda: float(clock.ms)),
         patch("moto.sqs.models.unix_time", lambda: clock.ms / 1_000),
+        patch.object(aws, "ThreadPoolExecutor", InOrder),
     ):
         yield
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import botocore.session
 
@@ -34,7 +35,7 @@ from chalicelib.testing import cloud
 from chalicelib.testing import world as kit
 from chalicelib.testing.clock import START_MS, MovableClock
 from chalicelib.testing.world import QUEUE_ARN, Function, Remaining
-from tests.support.yards import SETTINGS, forget_clients
+from tests.support.yards import SETTINGS, InOrder, forget_clients
 
 __all__ = ["Remaining", "World", "envelopes", "sqs_event", "wiped", "world"]
 
@@ -143,7 +144,10 @@ class World(kit.World):
 def world(functions: Sequence[Any] = (), chosen: Settings = SETTINGS) -> Iterator[World]:
     """A world with the given handlers, everything empty and all clocks at ``START_MS``."""
     clock, registry, exits = MovableClock(), Registry.of(functions), []
-    with cloud.cloud(chosen, registry.queues, clock, late_ms=1):  # as moto is by itself
+    with (
+        cloud.cloud(chosen, registry.queues, clock, late_ms=1),  # as moto is by itself
+        patch.object(aws, "ThreadPoolExecutor", InOrder),
+    ):
         yard = build(registry, chosen, now_ms=clock, exit_process=exits.append)
         sqs = botocore.session.get_session().create_client("sqs", region_name=cloud.REGION)
         try:
