@@ -14,9 +14,10 @@ from chalicelib.cli.output import present, show_rows
 from chalicelib.core.batch import Batch
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import Backoff
-from chalicelib.engine.handlers.declare import Handler, label_of, place_of
+from chalicelib.engine.handlers.declare import Handler
 from chalicelib.engine.handlers.registry import Registry, registry_of
 from chalicelib.engine.handlers.schedules import schedules_of
+from chalicelib.engine.handlers.signatures import label_of, place_of
 from chalicelib.settings import Settings
 from infra.deploy import target
 from infra.deploy.stages import choose_local_stage, choose_stage

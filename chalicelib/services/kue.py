@@ -26,8 +26,9 @@ from typing import Any
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.states import State
-from chalicelib.engine.handlers.declare import SOURCE, task
 from chalicelib.engine.handlers.declare import on as declare_hook
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.handlers.signatures import SOURCE
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.services import installation, tasks

@@ -14,8 +14,8 @@ from chalicelib.core.job_events import events_of
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.retry import Exponential, Fixed
 from chalicelib.core.states import State
-from chalicelib.engine.handlers.declare import place_of
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.handlers.signatures import place_of
 from chalicelib.services import installation, kue, tasks
 from tests.support.yards import Bench, moto_bench
 

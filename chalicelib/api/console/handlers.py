@@ -13,7 +13,8 @@ from chalicelib.api.scopes import SEE
 from chalicelib.core.retry import to_document
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands.flow import Declared, FlowTarget
-from chalicelib.engine.handlers.declare import Handler, label_of, place_of
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.handlers.signatures import label_of, place_of
 from chalicelib.engine.worker.pause import paused, queue_target, type_target
 from chalicelib.http.models import AnswerModel
 from chalicelib.http.routes import Router

@@ -17,7 +17,7 @@ from chalicelib.core.states import State
 from chalicelib.core.trace import iso
 from chalicelib.engine.commands import applications
 from chalicelib.engine.failures import log_failure
-from chalicelib.engine.handlers.declare import place_of as declared_at
+from chalicelib.engine.handlers.signatures import place_of as declared_at
 from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.publish import AliasTaken, publish
 from chalicelib.engine.worker.deliver import DELIVER

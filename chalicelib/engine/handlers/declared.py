@@ -17,10 +17,11 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.engine.handlers.declare import Mark, label_of, marks_of, place_of
+from chalicelib.engine.handlers.declare import Mark, marks_of
 from chalicelib.engine.handlers.importing import by_place
 from chalicelib.engine.handlers.pool_files import pools_in
 from chalicelib.engine.handlers.script_files import scripts_in
+from chalicelib.engine.handlers.signatures import label_of, place_of
 
 PROGRAM = "__main__"  # to be run, not to be imported
 BUILTINS = "__builtins__"  # what Python gives to every module: a hundred classes, to look through which takes 6 ms

@@ -42,7 +42,8 @@ from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.lanes import Band
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Order
 from chalicelib.core.retry import DELAY_MAX_MS, Fixed
-from chalicelib.engine.handlers.declare import SOURCE, Mark, marking, on, task
+from chalicelib.engine.handlers.declare import Mark, marking, on, task
+from chalicelib.engine.handlers.signatures import SOURCE
 
 FOLDER = "pools"
 SUFFIXES = (".json", ".yao")

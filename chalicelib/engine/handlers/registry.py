@@ -17,22 +17,12 @@ from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import BackoffFunction
 from chalicelib.core.schedules import Schedule
-from chalicelib.engine.handlers.declare import (
-    DEFAULT_POOL,
-    DEFAULT_SCRIPT,
-    Handler,
-    Hook,
-    Mark,
-    handler_of,
-    label_of,
-    marks_of,
-    place_of,
-    positional_parameters,
-)
+from chalicelib.engine.handlers.declare import DEFAULT_POOL, DEFAULT_SCRIPT, Handler, Hook, Mark, handler_of, marks_of
 from chalicelib.engine.handlers.declared import declarations
 from chalicelib.engine.handlers.importing import by_place
 from chalicelib.engine.handlers.pool_files import Pool
 from chalicelib.engine.handlers.schedules import schedules_of
+from chalicelib.engine.handlers.signatures import label_of, place_of, positional_parameters
 from chalicelib.settings import Settings
 
 _BACKOFF_RULE = "a backoff function takes the number of the retry and, if it likes, the job's delay in ms"

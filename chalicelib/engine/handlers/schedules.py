@@ -14,7 +14,8 @@ from chalicelib.core.schedule_checks import check_size, checked, moment_to_ms, n
 from chalicelib.core.schedules import Missed, Overlap, Schedule, Source
 from chalicelib.core.states import Kind
 from chalicelib.core.tenants import tenant_of
-from chalicelib.engine.handlers.declare import Handler, Mark, handler_of, label_of, marking, marks_of
+from chalicelib.engine.handlers.declare import Handler, Mark, handler_of, marking, marks_of
+from chalicelib.engine.handlers.signatures import label_of
 
 ROLE = "schedule"
 IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"  # what is deployed was read before: a cold start does without croniter

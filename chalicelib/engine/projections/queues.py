@@ -17,7 +17,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.engine.commands.flow import Standing as FlowStanding
 from chalicelib.engine.commands.flow import standing as flow_standing
-from chalicelib.engine.handlers.declare import label_of
+from chalicelib.engine.handlers.signatures import label_of
 from chalicelib.engine.worker.pause import QUEUE, TYPE
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import NoQueue, QueueDepth

@@ -19,7 +19,8 @@ from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind
 from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.failures import place_of
-from chalicelib.engine.handlers.declare import Handler, label_of
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.handlers.signatures import label_of
 from chalicelib.engine.interruptions import HandlerTimeout, PollAgain, Shutdown
 from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.malformed import without

@@ -16,8 +16,9 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.retry import Exponential, Fixed, Named
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler, backoff, on, on_success, place_of, subscribe, task
+from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler, backoff, on, on_success, subscribe, task
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.handlers.signatures import place_of
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
