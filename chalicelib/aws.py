@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib import settings
+from chalicelib.actor import act_for, actor
 from chalicelib.clocks import TIMEKEEPERS, ledger_clock
 from chalicelib.lean.access import credentials
 from chalicelib.lean.client import LeanClient
@@ -85,8 +86,13 @@ def answering_within(budget_s: float) -> Iterator[None]:
 
 
 def threads(most: int) -> ThreadPoolExecutor:
-    """Up to ``most`` threads that call AWS beside each other, within the same time as their maker."""
-    return ThreadPoolExecutor(most, initializer=_ends_at_s.set, initargs=(_ends_at_s.get(),))
+    """Up to ``most`` threads that call AWS beside each other, within the same time as their maker, and as it."""
+
+    def begin(ends_at_s: float | None, name: str | None) -> None:
+        _ends_at_s.set(ends_at_s)
+        act_for(name)
+
+    return ThreadPoolExecutor(most, initializer=begin, initargs=(_ends_at_s.get(), actor()))
 
 
 def _is_late(call_s: float) -> bool:

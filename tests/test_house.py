@@ -41,6 +41,7 @@ ROOMS = (
     "chalicelib.queue",
     "chalicelib.store",
     "chalicelib.aws",
+    "chalicelib.actor",
     "chalicelib.lean",
     "chalicelib.logger",
     "chalicelib.clocks",

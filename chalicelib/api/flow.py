@@ -124,6 +124,7 @@ class SettingRecord(ShownTarget):
     concurrency: int | None
     rate: ShownRate | None
     since: ShownTime
+    by: str | None = Field(description="Who set it; null: not known")
 
 
 class PerKeyRecord(AnswerModel):
@@ -174,6 +175,7 @@ class PausedRecord(ShownTarget):
     """A key that is paused."""
 
     since: ShownTime
+    by: str | None = Field(description="Who paused it; null: not known")
     resuming: bool = Field(description="Its jobs are sent out again")
 
 

@@ -129,11 +129,11 @@ def pass_over(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 -
 
 def _show(answer: dict[str, Any]) -> None:
     show_text("set:")
-    show_rows([_row(each) for each in answer["set"]], {**SETTINGS, "SINCE": "since"})
+    show_rows([_row(each) for each in answer["set"]], {**SETTINGS, "SINCE": "since", "BY": "by"})
     show_text("declared:")
     show_rows([_declared(each) for each in answer["declared"]], {**SETTINGS, "MORE": "more"})
     show_text("paused keys:")
-    show_rows(answer["paused"], {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "SINCE": "since"})
+    show_rows(answer["paused"], {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "SINCE": "since", "BY": "by"})
 
 
 def _declared(declaration: dict[str, Any]) -> dict[str, Any]:

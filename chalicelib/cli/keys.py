@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from chalicelib.actor import acting
 from chalicelib.cli.common import Command, choose_installation, explained, json_option, url_option
 from chalicelib.cli.output import present, show_rows, show_text
 from chalicelib.core.access import AccessKey
@@ -41,7 +42,8 @@ def works_on_aws(command: Command) -> Command:
     def run(stage: str | None, endpoint_url: str | None, url: str, **given: Any) -> None:
         with explained():
             choose_installation(stage, endpoint_url, url)
-            command(**given)
+            with acting("cli"):
+                command(**given)
 
     return run
 

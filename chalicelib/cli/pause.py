@@ -9,7 +9,7 @@ import click
 from chalicelib.cli.keys import works_on_aws
 from chalicelib.cli.output import present, show_rows, show_text
 
-COLUMNS = {"TYPE": "type", "KEY": "key", "QUEUE": "queue", "SINCE": "since", "STATE": "state"}
+COLUMNS = {"TYPE": "type", "KEY": "key", "QUEUE": "queue", "SINCE": "since", "BY": "by", "STATE": "state"}
 
 type_argument = click.argument("type_", metavar="[TYPE]", required=False)
 queue_option = click.option("--queue", help="A queue instead of a type: a pool, or a topic.")
@@ -52,6 +52,7 @@ def paused(as_json: bool) -> None:
             "key": found.key,
             "queue": found.queue,
             "since": found.since.isoformat(timespec="seconds"),
+            "by": found.by,
             "state": "resuming" if found.resuming else "waits for a handler" if found.unhandled else "paused",
         }
         for found in pauses.paused()

@@ -95,11 +95,12 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PauseInForce:
-    """That a target of a job is paused. ``unhandled``: nobody did it, a handler is missing."""
+    """That a target of a job is paused, ``by`` whom if known. ``unhandled``: nobody did it, a handler is missing."""
 
     target: Target
     since_ms: int
     unhandled: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +108,14 @@ class Slots:
     """The running slots of a type, topic, key, schedule or application.
 
     ``limit``: how many there are; ``None``: any number. ``holders``: the ids of the jobs that have one, as far as they
-    are named. ``set_at_ms``: when the limit was set which holds in the place of the declared one.
+    are named. ``set_at_ms``: when the limit was set which holds in the place of the declared one; ``set_by``: by whom.
     """
 
     limit: int | None = None
     taken: int = 0
     holders: tuple[int, ...] = ()
     set_at_ms: int | None = None
+    set_by: str | None = None
 
     @property
     def all_taken(self) -> bool:
@@ -129,6 +131,7 @@ class Tokens:
     of_key: bool
     ready_ms: int
     set_at_ms: int | None = None
+    set_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,11 @@ def family_of(job: Job) -> str:
     """Those that have a job's key, or where it has none its type: ``key a of the type t``."""
     of_type = f"{type_word(job)} {job.type}"
     return of_type if job.flow_key is None else f"key {job.flow_key} of the {of_type}"
+
+
+def by(name: str | None) -> str:
+    """Who did something, as a part of a sentence; nothing where that is not known."""
+    return "" if name is None else f" by {name}"
 
 
 def in_line(place: Place | None) -> str:

@@ -72,6 +72,11 @@ def failed(now_ms: int, attempt: int, error: str, due_at_ms: int) -> TraceEvent:
     )
 
 
+def canceled(now_ms: int, by: str | None) -> TraceEvent:
+    """A job was canceled by request; ``by`` whom, where that is known."""
+    return TraceEvent(Event.CANCELED, now_ms, {"by": by[:HOLDER_MAX_CHARS]} if by else {})
+
+
 def events_in(lines: Iterable[str], silent_max: int) -> list[TraceEvent]:
     """Stored events with whole details; ``silent_max``: how many locks may run out without a sign of the client.
 

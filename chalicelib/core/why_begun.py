@@ -8,7 +8,7 @@ from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Abandoned, on_lost_lease
 from chalicelib.core.flow import newer_in
 from chalicelib.core.job import ELSEWHERE, Job
-from chalicelib.core.reasons import Code, Facts, Reason, error_of, latest
+from chalicelib.core.reasons import Code, Facts, Reason, by, error_of, latest
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, iso
 
@@ -132,24 +132,27 @@ def _failed(job: Job) -> Reason:
 
 def _canceled(job: Job) -> Reason:
     last = latest(job)
-    reason = last.detail.get("reason") if last.event is Event.CANCELED else None
+    told = last.detail if last.event is Event.CANCELED else {}
+    reason, who = told.get("reason"), told.get("by")
     if (newer := newer_in(reason)) is not None:
         return _superseded(job, newer)
     if reason is not None:
-        by, how = "service", f": {reason}"
+        origin, how = "service", f": {reason}"
+    elif who is not None:
+        origin, how = "request", by(who)
     elif job.graph is not None:
-        by, how = "request", f", by request or with its graph {job.graph}"
+        origin, how = "request", f", by request or with its graph {job.graph}"
     elif job.blocked:
-        by, how = "request", f", by request or because its parent {job.parent_id} was deleted"
+        origin, how = "request", f", by request or because its parent {job.parent_id} was deleted"
     else:
-        by, how = "request", ", by request"
+        origin, how = "request", ", by request"
     goes_on = f"; worker {job.worker} has not noticed yet" if job.run_goes_on else ""
     return Reason(
         code=Code.CANCELED,
         sentence=f"It was canceled at {_end(job)}{how}{goes_on}.",
         remedy=f"`taskyard tasks retry {job.id}`" if job.kind is Kind.TASK else None,
         since_ms=job.completed_at_ms,
-        details={"canceledBy": by, "reason": reason, "runGoesOn": job.run_goes_on},
+        details={"canceledBy": origin, "by": who, "reason": reason, "runGoesOn": job.run_goes_on},
     )
 
 

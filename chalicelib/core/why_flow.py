@@ -15,6 +15,7 @@ from chalicelib.core.reasons import (
     Slots,
     Tokens,
     before,
+    by,
     error_of,
     family_of,
     in_line,
@@ -134,7 +135,7 @@ def key_limit_reached(job: Job, facts: Facts, _: int) -> Reason | None:
 
 def _all_taken(slots: Slots, of: str) -> str:
     which, verb = ("The only slot", "is") if slots.limit == 1 else (f"All {slots.limit} slots", "are")
-    return f"{which} of the {of}{_set(slots.set_at_ms)} {verb} taken{_by(slots)}"
+    return f"{which} of the {of}{_set(slots)} {verb} taken{_by(slots)}"
 
 
 def _by(slots: Slots) -> str:
@@ -152,7 +153,7 @@ def _by(slots: Slots) -> str:
 
 def _slots(slots: Slots) -> dict[str, Any]:
     holders = [str(holder) for holder in slots.holders]
-    return {"slots": slots.limit, "taken": slots.taken, "holders": holders, **_set_at(slots.set_at_ms)}
+    return {"slots": slots.limit, "taken": slots.taken, "holders": holders, **_set_at(slots)}
 
 
 # -- rates ---------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def rate_reached(job: Job, facts: Facts, now_ms: int) -> Reason | None:
         start_ms, waits, details = tokens.ready_ms + behind_ms, in_line(place), before(place)
     return Reason(
         code=Code.RATE_REACHED,
-        sentence=f"Too many of the {of} have begun: the rate{_set(tokens.set_at_ms)} is {_rate(tokens.rate)}; "
+        sentence=f"Too many of the {of} have begun: the rate{_set(tokens)} is {_rate(tokens.rate)}; "
         f"it begins at {iso(start_ms)} at the earliest{waits}.",
         remedy=f"wait, or raise the rate; `taskyard flow show {options}` shows it",
         since_ms=ready_ms(job),
@@ -188,7 +189,7 @@ def rate_reached(job: Job, facts: Facts, now_ms: int) -> Reason | None:
             "limit": "key" if tokens.of_key else type_word(job),
             "key": job.flow_key,
             "rate": {"count": tokens.rate.count, "perS": tokens.rate.per_s, "burst": tokens.rate.burst},
-            **_set_at(tokens.set_at_ms),
+            **_set_at(tokens),
             **details,
         },
     )
@@ -202,9 +203,9 @@ def _rate(rate: Rate) -> str:
 # -- what was set while it runs ------------------------------------------------------------------------
 
 
-def _set(at_ms: int | None) -> str:
-    return "" if at_ms is None else f" (set at {iso(at_ms)})"
+def _set(bound: Slots | Tokens) -> str:
+    return "" if bound.set_at_ms is None else f" (set{by(bound.set_by)} at {iso(bound.set_at_ms)})"
 
 
-def _set_at(at_ms: int | None) -> dict[str, Any]:
-    return {} if at_ms is None else {"setAt": iso(at_ms)}
+def _set_at(bound: Slots | Tokens) -> dict[str, Any]:
+    return {} if bound.set_at_ms is None else {"setAt": iso(bound.set_at_ms), "setBy": bound.set_by}

@@ -12,7 +12,19 @@ from shlex import quote
 from typing import Any
 
 from chalicelib.core.job import Job
-from chalicelib.core.reasons import Code, Facts, Reason, Target, before, family_of, in_line, latest, ready_ms, type_word
+from chalicelib.core.reasons import (
+    Code,
+    Facts,
+    Reason,
+    Target,
+    before,
+    by,
+    family_of,
+    in_line,
+    latest,
+    ready_ms,
+    type_word,
+)
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import iso
 from chalicelib.core.why_flow import (
@@ -50,18 +62,18 @@ def _paused(job: Job, facts: Facts, _: int) -> Reason | None:
         return None
     match pause.target:
         case Target.QUEUE:
-            by, name, remedy = "queue", f"queue {job.queue}", f"`taskyard resume --queue {quote(job.queue)}`"
+            what, name, remedy = "queue", f"queue {job.queue}", f"`taskyard resume --queue {quote(job.queue)}`"
         case Target.KEY:
-            by, name, remedy = "key", family_of(job), f"`taskyard flow resume {of_family(job)}`"
+            what, name, remedy = "key", family_of(job), f"`taskyard flow resume {of_family(job)}`"
         case Target.TYPE:
-            by, remedy = type_word(job), f"`taskyard resume {quote(job.type)}`"
-            name = f"{by} {job.type}"
+            what, remedy = type_word(job), f"`taskyard resume {quote(job.type)}`"
+            name = f"{what} {job.type}"
     return Reason(
         code=Code.PAUSED,
-        sentence=f"The {name} is paused since {iso(pause.since_ms)}{in_line(facts.place)}.",
+        sentence=f"The {name} is paused{by(pause.by)} since {iso(pause.since_ms)}{in_line(facts.place)}.",
         remedy=remedy,
         since_ms=max(ready_ms(job), pause.since_ms),
-        details={"pausedBy": by, "pausedSince": iso(pause.since_ms), **before(facts.place)},
+        details={"pausedBy": what, "by": pause.by, "pausedSince": iso(pause.since_ms), **before(facts.place)},
     )
 
 

@@ -136,7 +136,7 @@ def _pause(yard: Yard, job: Job, controls: Controls) -> PauseInForce | None:
     }
     targets = _targets(job)
     found = next((in_force[target] for target in targets if target in in_force), None)
-    return None if found is None else PauseInForce(targets[found.target], found.since_ms, found.unhandled)
+    return None if found is None else PauseInForce(targets[found.target], found.since_ms, found.unhandled, found.by)
 
 
 def _limit(yard: Yard, job: Job, controls: Controls) -> Limit | None:
@@ -151,6 +151,7 @@ def _slots(limit: Limit | None, found: CountControls) -> Slots:
         taken=found.census.count.running,
         holders=tuple(sorted(found.census.holders)),
         set_at_ms=None if found.changed.concurrency is None else found.changed.at_ms,
+        set_by=found.changed.by,
     )
 
 
@@ -163,7 +164,7 @@ def _tokens(yard: Yard, job: Job, found: Sequence[CountControls]) -> Iterator[To
         if rate is not None:
             ready_ms = -(-rate.ready_us(controls.full_at_us, yard.now_ms() * 1_000) // 1_000)
             set_at_ms = None if controls.changed.rate is None else controls.changed.at_ms
-            yield Tokens(rate, bucket == job.key_counted_as, ready_ms, set_at_ms)
+            yield Tokens(rate, bucket == job.key_counted_as, ready_ms, set_at_ms, controls.changed.by)
 
 
 def _wait_list(job: Job, facts: Facts, code: Code, now_ms: int) -> str:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from chalicelib import aws, settings
+from chalicelib.actor import actor
 from chalicelib.clocks import ledger_clock
 from chalicelib.core.ids import ID_BLOCK, RandomBytes, token
 from chalicelib.core.lanes import Band, Lane
@@ -111,6 +112,11 @@ class Yard:
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_lanes: dict[str, tuple[int, tuple[Lane, ...]]] = field(default_factory=dict)  # see publish/lanes.py
     silences: Silences = field(default_factory=Silences)
+
+    @property
+    def actor(self) -> str:
+        """Who acts: an access key's name, ``cli``, a handler, or else this process."""
+        return actor() or self.worker_name
 
     def token(self) -> str:
         """A new uid or lease."""

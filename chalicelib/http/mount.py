@@ -16,6 +16,7 @@ from typing import Any
 from chalice.app import Chalice, Request, Response
 
 from chalicelib import aws
+from chalicelib.actor import acting
 from chalicelib.core.errors import Full, InvalidInput, NotFound, TaskyardError
 from chalicelib.http import body, cors, paths, problems, redaction
 from chalicelib.http.access import ANONYMOUS, Authenticate, Identity
@@ -134,7 +135,8 @@ class _Edge:
         )
         arguments = route.inputs.read(request, caller)
         service = [self._service()] if route.inputs.wants_service else []
-        return route.answered(route.handler(*service, **arguments))
+        with acting(caller.name):
+            return route.answered(route.handler(*service, **arguments))
 
     def _identity(self, route: Route, request: Incoming) -> Identity:
         """Who sent the request; nobody in particular where a signature in it may stand for a key."""

@@ -46,6 +46,7 @@ class Setting(Target):
     concurrency: int | None
     rate: Rate | None
     since: datetime
+    by: str | None  # who set it: an access key's name, "cli", a process; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class PausedKey(Target):
 
     since: datetime
     resuming: bool
+    by: str | None  # who paused it
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ def shown(setting: FlowSetting) -> Setting:
         concurrency=setting.concurrency,
         rate=setting.rate,
         since=moment_of(setting.at_ms),
+        by=setting.by,
     )
 
 
@@ -211,6 +214,7 @@ def paused_key_of(found: engine.PausedKey) -> PausedKey:
         **_named(target.kind, target.type),
         key=target.key,
         since=moment_of(found.since_ms),
+        by=found.by,
         resuming=found.resuming,
     )
 

@@ -29,6 +29,7 @@ class Paused:
     """Something that is paused: a ``type`` (or topic), one ``key`` of it, or a ``queue``.
 
     ``resuming``: it is sent out again. ``unhandled``: nobody paused it; its jobs wait for a handler of their type.
+    ``by``: who paused it (an access key's name, ``cli``, a process), where that is known.
     """
 
     type: str | None
@@ -37,6 +38,7 @@ class Paused:
     resuming: bool
     unhandled: bool = False
     key: str | None = None
+    by: str | None = None
 
 
 def pause(type: str | None = None, *, queue: str | None = None) -> None:  # noqa: A002  # every dialect's word for it
@@ -67,6 +69,7 @@ def _shown(pause: Pause) -> Paused:
         resuming=pause.resuming,
         unhandled=pause.unhandled,
         key=None if key is None else key.key,
+        by=pause.by,
     )
 
 

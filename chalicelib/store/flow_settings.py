@@ -3,8 +3,9 @@
 Key layout::
 
     kind            name                     what
-    flow_setting    <sha256 of the count>    of: the kind; type; key, or none for all of them; at_ms; and of
-                                             concurrency, rate (count, period in ms, burst) what is not as declared
+    flow_setting    <sha256 of the count>    of: the kind; type; key, or none for all of them; at_ms; by: who set it;
+                                             and of concurrency, rate (count, period in ms, burst) what is not as
+                                             declared
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class FlowSetting:
     concurrency: int | None
     rate: Rate | None
     at_ms: int
+    by: str | None = None  # who set it, where that is known
 
     @property
     def of_type(self) -> str:
@@ -69,6 +71,7 @@ class FlowSettings:
             "concurrency": setting.concurrency,
             "rate": None if rate is None else [rate.count, round(rate.per_s * 1_000), rate.burst],
             "at_ms": setting.at_ms,
+            "by": setting.by,
         }
         self.table.put(item)
 
@@ -89,4 +92,6 @@ def key_of(count: str) -> dict[str, str]:
 def setting_of(row: Mapping[str, Any]) -> FlowSetting:
     """The setting in an item of this kind."""
     rate = None if "rate" not in row else Rate(row["rate"][0], row["rate"][1] / 1_000, row["rate"][2])
-    return FlowSetting(Kind(row["of"]), row["type"], row.get("key"), row.get("concurrency"), rate, row["at_ms"])
+    return FlowSetting(
+        Kind(row["of"]), row["type"], row.get("key"), row.get("concurrency"), rate, row["at_ms"], row.get("by")
+    )

@@ -3,7 +3,7 @@
 Key layout::
 
     kind     name                     what
-    pause    <sha256 of the target>   target, since_ms; resuming: its wait list is being emptied;
+    pause    <sha256 of the target>   target, since_ms; by: who asked for it; resuming: its wait list is being emptied;
                                       unhandled: nobody asked for it, a handler is missing
 
 A target is ``type#<type>``, ``queue#<queue>`` or ``key#<count>``. A pause that is resumed stays, as ``resuming``, until
@@ -30,13 +30,14 @@ RESUMING = Clause("resuming", "attribute_exists({resuming})")
 class Pause:
     """A type or a queue whose jobs do not begin. Times are in milliseconds since 1970.
 
-    ``unhandled``: a type whose jobs wait for its handler to be deployed.
+    ``unhandled``: a type whose jobs wait for its handler to be deployed. ``by``: who paused it, where that is known.
     """
 
     target: str
     since_ms: int
     resuming: bool = False
     unhandled: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,10 @@ class Pauses:
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
         return sorted(map(pause_of, rows), key=lambda pause: (pause.since_ms, pause.target))
 
-    def begin(self, target: str, now_ms: int) -> None:
-        """Pause a target, from ``now_ms`` on if it was not paused already."""
+    def begin(self, target: str, now_ms: int, by: str) -> None:
+        """Pause a target, from ``now_ms`` on and ``by`` whom, if it was not paused already."""
         sets = {"target": target, "resuming": None, "unhandled": None}
-        self.table.apply(key_of(target), Change((), sets=sets, keeps={"since_ms": now_ms}))
+        self.table.apply(key_of(target), Change((), sets=sets, keeps={"since_ms": now_ms, "by": by}))
 
     def begin_unhandled(self, target: str, now_ms: int) -> None:
         """The jobs of a type wait for its handler; nothing changes where it is paused already."""
@@ -86,7 +87,9 @@ class Pauses:
 
 def pause_of(item: Mapping[str, Any]) -> Pause:
     """The pause in an item of this kind."""
-    return Pause(item["target"], item["since_ms"], item.get("resuming", False), item.get("unhandled", False))
+    return Pause(
+        item["target"], item["since_ms"], item.get("resuming", False), item.get("unhandled", False), item.get("by")
+    )
 
 
 def key_of(target: str) -> dict[str, str]:

@@ -93,7 +93,10 @@ class TestWhatIsSet:
         target = {"type": "bounded", "topic": None, "key": "set"}
         first = put(api, type="bounded", key="set", concurrency=5, rate={"count": 3, "perSeconds": 0.5, "burst": 2})
         rate = {"count": 3, "perSeconds": 0.5, "burst": 2}
-        assert (first.status, first.json) == (200, {**target, "concurrency": 5, "rate": rate, "since": api.now()})
+        assert (first.status, first.json) == (
+            200,
+            {**target, "concurrency": 5, "rate": rate, "since": api.now(), "by": "local"},
+        )
         assert api.get("/api/flow").json["set"] == [first.json]
         assert {**standing(api, type="bounded", key="set"), **target} == {
             **target,
@@ -203,7 +206,7 @@ class TestAKey:
     def test_is_paused_and_resumed(self, api: Service) -> None:
         key = {"type": "bounded", "topic": None, "key": "a b"}
         assert api.post("/api/flow/pause", {"type": "bounded", "key": "a b"}).json == key
-        assert api.get("/api/flow").json["paused"] == [{**key, "since": api.now(), "resuming": False}]
+        assert api.get("/api/flow").json["paused"] == [{**key, "since": api.now(), "by": "local", "resuming": False}]
         paused, other = bounded(api, {"k": "a b"}), bounded(api, {"k": "c"})
         api.work("bounded")
         assert [api.job(each).state for each in (paused, other)] == ["pending", "success"]

@@ -13,7 +13,7 @@ from chalicelib.cli.main import main
 from tests.support.stub_service import StubService, stub_service
 
 SINCE = "2030-01-01T02:00:00.000Z"
-SETTING = {"type": "resize", "topic": None, "key": "c 7", "concurrency": 2, "rate": None, "since": SINCE}
+SETTING = {"type": "resize", "topic": None, "key": "c 7", "concurrency": 2, "rate": None, "since": SINCE, "by": "ops"}
 RATE = {"count": 10, "perSeconds": 60, "burst": 5}
 DECLARED = {
     "type": None,
@@ -40,19 +40,19 @@ def run(*arguments: str) -> Result:
 
 
 def test_list_shows_what_is_set_declared_and_paused(service: StubService) -> None:
-    paused = {**TARGET, "since": SINCE, "resuming": False}
+    paused = {**TARGET, "since": SINCE, "by": "ops", "resuming": False}
     answer = {"set": [SETTING], "declared": [DECLARED], "paused": [paused]}
     service.answers["GET /api/flow"] = (200, answer)
     assert run("flow", "list", "--url", service.url).stdout.splitlines() == [
         "set:",
-        "TYPE    TOPIC  KEY  CONCURRENCY  RATE  SINCE",
-        "resize         c 7  2                  2030-01-01T02:00:00.000Z",
+        "TYPE    TOPIC  KEY  CONCURRENCY  RATE  SINCE                     BY",
+        "resize         c 7  2                  2030-01-01T02:00:00.000Z  ops",
         "declared:",
         "TYPE  TOPIC  KEY      CONCURRENCY  RATE  MORE",
         "      news   input.k                     per key: 1; rate per key: 10 in 60 s; order: block; unique",
         "paused keys:",
-        "TYPE    TOPIC  KEY  SINCE",
-        "resize         c 7  2030-01-01T02:00:00.000Z",
+        "TYPE    TOPIC  KEY  SINCE                     BY",
+        "resize         c 7  2030-01-01T02:00:00.000Z  ops",
     ]
     assert json.loads(run("flow", "list", "--json", "--url", service.url).stdout) == answer
 

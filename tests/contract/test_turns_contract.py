@@ -99,13 +99,13 @@ class TestPauses:
     def test_a_pause_is_in_force_until_it_is_ended_and_there_until_it_is_forgotten(self, yard: Yard) -> None:
         target = f"type#{next(names)}"
         assert not yard.pauses.end(target)
-        yard.pauses.begin(target, NOW)
-        yard.pauses.begin(target, NOW + 5)
+        yard.pauses.begin(target, NOW, "ops")
+        yard.pauses.begin(target, NOW + 5, "dev")
         yard.concurrency.transact([yard.pauses.in_force(target)])
-        assert Pause(target, NOW) in yard.pauses.all(consistent=True)
+        assert Pause(target, NOW, by="ops") in yard.pauses.all(consistent=True)
         yard.pauses.forget(target)  # refused: it is in force
         assert yard.pauses.end(target)
-        assert Pause(target, NOW, resuming=True) in yard.pauses.all(consistent=True)
+        assert Pause(target, NOW, resuming=True, by="ops") in yard.pauses.all(consistent=True)
         with pytest.raises(TransactionRefused):
             yard.concurrency.transact([yard.pauses.in_force(target)])
         yard.pauses.forget(target)
@@ -117,14 +117,14 @@ class TestPauses:
         table = yard.directory.table
         nothing = CountControls(Census(NOTHING, frozenset()), UNCHANGED, 0)
         assert find_controls(table, (target, other), (name,), None) == Controls((), (nothing,), None)
-        yard.pauses.begin(other, NOW)
-        yard.pauses.begin(target, NOW + 5)
-        setting = FlowSetting(Kind.TASK, name, "k", 3, Rate(1, per_s=2), NOW)
+        yard.pauses.begin(other, NOW, "ops")
+        yard.pauses.begin(target, NOW + 5, "dev")
+        setting = FlowSetting(Kind.TASK, name, "k", 3, Rate(1, per_s=2), NOW, "ops")
         yard.flow_settings.put(setting)
         schedule, key = count_of_schedule(name), setting.count
         yard.concurrency.transact([Count(name, ONE, holder=7), Count(schedule, Concurrency(2, 2))])
         yard.concurrency.transact([yard.rates.taking(key, Rate(1, per_s=2), NOW * 1_000)])
-        pauses = (Pause(other, NOW), Pause(target, NOW + 5))
+        pauses = (Pause(other, NOW, by="ops"), Pause(target, NOW + 5, by="dev"))
         own = CountControls(Census(ONE, frozenset({7})), UNCHANGED, 0)
         of_key = CountControls(Census(NOTHING, frozenset()), setting, (NOW + 2_000) * 1_000)
         found = find_controls(table, (target, other), (name, key), None)

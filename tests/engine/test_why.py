@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -11,6 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from chalicelib import Context, Reject, aws, on_success, services, subscribe, task
+from chalicelib.actor import acting
 from chalicelib.core.applications import DELIVERY
 from chalicelib.core.errors import NotFound
 from chalicelib.core.flow import Debounce, PerKey, Rate
@@ -88,9 +90,10 @@ def keyed_task(w: World, type: str, key: str | None = "a b") -> Job:  # noqa: A0
 
 
 @pytest.fixture
-def w(w: World) -> World:
+def w(w: World) -> Iterator[World]:
     using(w, plain, lone, pair, fails)
-    return w
+    with acting("ops"):
+        yield w
 
 
 def why(w: World, job: Any) -> Why:
@@ -271,22 +274,22 @@ class TestTurns:
         since = at(w)
         jobs = [a_task(w) for _ in range(3)]
         w.clock.move(1_000)
-        assert why(w, jobs[0]).sentence == f"The type t is paused since {since}; it is the next."
+        assert why(w, jobs[0]).sentence == f"The type t is paused by ops since {since}; it is the next."
         w.deliver()
         assert [why(w, job).sentence for job in jobs] == [
-            f"The type t is paused since {since}; it is the next.",
-            f"The type t is paused since {since}; 1 other comes before it.",
-            f"The type t is paused since {since}; 2 others come before it.",
+            f"The type t is paused by ops since {since}; it is the next.",
+            f"The type t is paused by ops since {since}; 1 other comes before it.",
+            f"The type t is paused by ops since {since}; 2 others come before it.",
         ]
         with patch.object(wait_lists, "BEFORE_MAX", 2):
             found = why(w, jobs[2])
         assert said(found) == (
             "pending",
             "paused",
-            f"The type t is paused since {since}; at least 2 others come before it.",
+            f"The type t is paused by ops since {since}; at least 2 others come before it.",
         )
         assert found.remedy == "`taskyard resume t`"
-        details = {"pausedBy": "type", "pausedSince": since, "before": 2, "beforeIsExact": False}
+        details = {"pausedBy": "type", "by": "ops", "pausedSince": since, "before": 2, "beforeIsExact": False}
         assert found.details == {"kind": "task", "type": "t", "queue": "default", **details}
         assert (found.since, found.expected_start) == (moment(w.clock.ms - 1_000), None)
         with installation.using(w.yard):
@@ -298,10 +301,10 @@ class TestTurns:
             pauses.pause(queue="default")
             pauses.pause("a topic")
         found = why(w, a_task(w))
-        assert found.sentence == f"The queue default is paused since {at(w)}; it is the next."
+        assert found.sentence == f"The queue default is paused by ops since {at(w)}; it is the next."
         assert (found.remedy, found.details["pausedBy"]) == ("`taskyard resume --queue default`", "queue")
         found = why(w, a_message(w, "a topic"))
-        assert found.sentence == f"The topic a topic is paused since {at(w)}; it is the next."
+        assert found.sentence == f"The topic a topic is paused by ops since {at(w)}; it is the next."
         assert found.remedy == "`taskyard resume 'a topic'`"
 
     def test_no_handler_is_deployed(self, w: World) -> None:
@@ -386,7 +389,7 @@ class TestTurns:
         assert said(seen[0]) == (
             "canceled",
             "canceled",
-            f"It was canceled at {at(w)}, by request; worker {worker} has not noticed yet.",
+            f"It was canceled at {at(w)} by a handler of lone; worker {worker} has not noticed yet.",
         )
         sentence = f"Worker {worker} is still busy with the run before; it starts when that has ended."
         assert said(seen[1]) == ("pending", "previous_run", sentence)
@@ -435,7 +438,7 @@ class TestFlow:
         found = why(w, more[6])
         first = ", ".join(str(job.id) for job in [jobs[0], *more[:4]])
         assert found.sentence == (
-            f"All 7 slots of the key a b of the type keyed (set at {set_at}) are taken "
+            f"All 7 slots of the key a b of the type keyed (set by ops at {set_at}) are taken "
             f"by the jobs {first} and 2 others; 2 others come before it."
         )
         assert found.details["holders"] == [str(job.id) for job in [jobs[0], *more[:6]]]
@@ -447,7 +450,7 @@ class TestFlow:
         jobs = [keyed_task(w, "keyed") for _ in range(2)]
         w.deliver()
         found = why(w, jobs[1])
-        sentence = f"The key a b of the type keyed is paused since {at(w)}; 1 other comes before it."
+        sentence = f"The key a b of the type keyed is paused by ops since {at(w)}; 1 other comes before it."
         assert said(found) == ("pending", "paused", sentence)
         assert found.remedy == "`taskyard flow resume keyed --key 'a b'`"
         assert found.details["pausedBy"] == "key"
@@ -481,7 +484,7 @@ class TestFlow:
         for job in jobs[:2]:
             by_hand.take(w.yard, job.id, "bob")
         found = why(w, jobs[2])
-        rate = f"the rate (set at {set_at}) is 120 in 60 s, up to 2 at once"
+        rate = f"the rate (set by ops at {set_at}) is 120 in 60 s, up to 2 at once"
         sentence = f"Too many of the key k of the type t have begun: {rate}; it begins at {at(w, 500)} at the earliest"
         assert said(found) == ("pending", "rate_reached", f"{sentence}; it is the next.")
         assert found.remedy == "wait, or raise the rate; `taskyard flow show t --key k` shows it"
@@ -562,15 +565,17 @@ class TestFlow:
         first, second = a_task(w), a_task(w)
         by_hand.take(w.yard, first.id, "bob")
         found = why(w, second)
-        sentence = f"The only slot of the type t (set at {set_at}) is taken by job {first.id}; it is the next."
+        sentence = f"The only slot of the type t (set by ops at {set_at}) is taken by job {first.id}; it is the next."
         assert said(found) == ("pending", "limit_reached", sentence)
-        limit = {"limit": "type", "slots": 1, "taken": 1, "holders": [str(first.id)], "setAt": set_at}
+        limit = {"limit": "type", "slots": 1, "taken": 1, "holders": [str(first.id)], "setAt": set_at, "setBy": "ops"}
         assert found.details.items() >= limit.items()
         polled, message = a_message(w, "polled"), a_message(w, "polled")
         with installation.using(w.yard):
             assert len(messages.poll("polled", 1)) == 1
         found = why(w, message)
-        sentence = f"The only slot of the topic polled (set at {set_at}) is taken by job {polled.id}; it is the next."
+        sentence = (
+            f"The only slot of the topic polled (set by ops at {set_at}) is taken by job {polled.id}; it is the next."
+        )
         assert said(found) == ("pending", "limit_reached", sentence)
         assert found.remedy == "wait, or raise the limit; `taskyard flow show --topic polled` shows who has them"
         assert found.details["limit"] == "topic"
@@ -803,7 +808,8 @@ class TestDone:
         with installation.using(w.yard):
             tasks.cancel(job.id)
         found = why(w, job)
-        assert said(found) == ("canceled", "canceled", f"It was canceled at {at(w)}, by request.")
+        assert said(found) == ("canceled", "canceled", f"It was canceled at {at(w)} by ops.")
+        assert (found.details["canceledBy"], found.details["by"]) == ("request", "ops")
         assert found.remedy == f"`taskyard tasks retry {job.id}`"
         with installation.using(w.yard):
             schedules.create("s", every_s=60, task={"type": "t"}, overlap="skip")
@@ -817,9 +823,11 @@ class TestDone:
         assert found.sentence == f"It was canceled at {at(w)}: {reason}."
         assert (found.details["canceledBy"], found.details["reason"]) == ("service", reason)
         parent = a_task(w, runner=MANUAL, type="by.hand")
-        child = a_task(w, parent_id=parent.id)
+        child, asked = a_task(w, parent_id=parent.id), a_task(w, parent_id=parent.id)
         with installation.using(w.yard):
-            tasks.cancel(child.id)
+            tasks.cancel(asked.id)
+        assert why(w, asked).sentence == f"It was canceled at {at(w)} by ops."
+        w.yard.jobs.cancel(child, w.clock.ms)  # as the clock does
         how = f"by request or because its parent {parent.id} was deleted"
         assert why(w, child).sentence == f"It was canceled at {at(w)}, {how}."
 

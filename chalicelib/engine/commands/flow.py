@@ -55,6 +55,7 @@ class PausedKey:
     target: FlowTarget
     since_ms: int
     resuming: bool
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def set_flow(yard: Yard, target: FlowTarget, concurrency: int | None, rate: Rate
     present = yard.flow_settings.all(consistent=True)
     if len(present) >= SETTINGS_MAX and all(each.count != target.count for each in present):
         raise Full(f"{SETTINGS_MAX} settings are made already", remedy="unset some, or declare them in code")
-    setting = FlowSetting(target.kind, target.type, target.key, concurrency, rate, yard.now_ms())
+    setting = FlowSetting(target.kind, target.type, target.key, concurrency, rate, yard.now_ms(), yard.actor)
     yard.flow_settings.put(setting)
     yard.known_flow.forget()
     return setting
@@ -147,7 +148,7 @@ def resume_key(yard: Yard, target: FlowTarget) -> int:
 def paused_keys(yard: Yard) -> list[PausedKey]:
     """The keys that are paused, or being resumed, oldest first."""
     found = [(key_of_pause(each.target), each) for each in pause.paused(yard)]
-    return [PausedKey(target, each.since_ms, each.resuming) for target, each in found if target is not None]
+    return [PausedKey(target, each.since_ms, each.resuming, each.by) for target, each in found if target is not None]
 
 
 def key_of_pause(paused: str) -> FlowTarget | None:

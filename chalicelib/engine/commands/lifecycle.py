@@ -47,7 +47,7 @@ def cancel(yard: Yard, job_id: int, kind: Kind) -> Job:
         if job.state.terminal:
             return job
         try:
-            canceled = yard.jobs.cancel(job, yard.now_ms())
+            canceled = yard.jobs.cancel(job, yard.now_ms(), yard.actor)
         except JobRefused:
             continue  # it moved in between: look again
         return follow_through(yard, job, canceled)

@@ -50,7 +50,7 @@ def key_target(of_type: str, key: str) -> str:
 
 def pause(yard: Yard, target: str) -> None:
     """Begin no more jobs of a target, from within five seconds on; harmless if it is paused already."""
-    yard.pauses.begin(target, yard.now_ms())
+    yard.pauses.begin(target, yard.now_ms(), yard.actor)
     yard.known_pauses.forget()
 
 

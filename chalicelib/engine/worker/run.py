@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, TypeVar
 
+from chalicelib.actor import acting
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Again, Failed, Interrupted, Outcome, Succeeded
 from chalicelib.core.job import Job, JobError
@@ -178,7 +179,8 @@ def _known_here(context: Context, *others: int) -> Iterator[None]:
     running_here.update(ids)
     outer = current_run.set(context)
     try:
-        yield
+        with acting(f"a handler of {context.job.type}"):
+            yield
     finally:
         current_run.reset(outer)
         running_here.difference_update(ids)

@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import LIVE, State
-from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.core.trace import Event, TraceEvent, canceled
 from chalicelib.store.clauses import (
     NOT_REPLAYED,
     as_is,
@@ -106,14 +106,17 @@ class Commands(Ledger):
             sets |= {"delivery": seen.delivery + 1, **self._wake(seen.id, wake_at_ms)}
         return self._change(seen.id, Change(fence, sets=sets))
 
-    def cancel(self, seen: Job, now_ms: int) -> Job:
-        """pending, running or waiting -> canceled; the lease is void, so a running worker changes nothing more."""
+    def cancel(self, seen: Job, now_ms: int, by: str | None = None) -> Job:
+        """pending, running or waiting -> canceled; the lease is void, so a running worker changes nothing more.
+
+        ``by``: who asked for it.
+        """
         return self._end(
             seen,
             State.CANCELED,
             (in_state(*LIVE), as_is(seen)),
             {"completed_at_ms": now_ms, "finishing": None},
-            TraceEvent(Event.CANCELED, now_ms),
+            canceled(now_ms, by),
             now_ms,
         )
 

@@ -8,6 +8,8 @@ from unittest.mock import patch
 
 import pytest
 
+from chalicelib import aws
+from chalicelib.actor import acting
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import Kind, State
@@ -110,7 +112,7 @@ def test_what_is_paused_waits_in_order_until_it_is_resumed(w: World) -> None:
 def test_a_process_notices_within_five_seconds_and_reads_no_more_than_that(w: World) -> None:
     a_task(w, "before")
     w.deliver()
-    w.yard.pauses.begin(T, w.clock.ms)  # by another process
+    w.yard.pauses.begin(T, w.clock.ms, "another")  # by another process
     a_task(w, "unnoticed")
     w.clock.move(5_000)
     w.deliver()
@@ -282,3 +284,14 @@ def test_resumed_without_a_handler_it_waits_again(undeployed: World) -> None:
     assert resume(w.yard, target) == 1
     w.go_on()
     assert (waiting_for(w, target), w.job(waits).attempts) == ([waits], 0)
+
+
+def test_who_paused_first_is_told_in_whatever_thread(w: World) -> None:
+    with acting("ops"), aws.threads(1) as beside:
+        beside.submit(pause, w.yard, type_target("t")).result()
+    pause(w.yard, type_target("t"))
+    pause(w.yard, type_target("other"))
+    assert {(each.target, each.by) for each in paused(w.yard)} == {
+        ("type#t", "ops"),
+        ("type#other", w.yard.worker_name),
+    }
