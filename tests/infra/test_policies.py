@@ -818,7 +818,7 @@ def look_at_console(at_work: Installation) -> None:
     failed = at_work.create("scripted", {"reject": "no"})
     at_work.work()
     for path in ("/api/me", "/api/jobs", "/api/job/count", "/api/handlers"):
-        at_work.get(path)
+        at_work.get(path, {"type": "scripted"} if "job" in path else None)
     for window in ("1h", "30d"):
         at_work.get("/api/overview", {"window": window})
     for job_id in (at_work.ids["large output"], at_work.create("scripted", LARGE), failed):
