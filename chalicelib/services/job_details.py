@@ -9,6 +9,7 @@ from typing import Any
 
 from chalicelib.aws import threads
 from chalicelib.core.errors import NotFound
+from chalicelib.core.failures import group_of, is_dead_letter
 from chalicelib.core.job import Job
 from chalicelib.core.job_acts import allowed
 from chalicelib.core.signature import without_secret, without_secrets
@@ -16,7 +17,7 @@ from chalicelib.core.states import Kind
 from chalicelib.core.usage import usage_of
 from chalicelib.engine import why as reasons
 from chalicelib.engine.yard import Yard
-from chalicelib.services.job_records import GraphPlace, JobDetail, JobRow, TimelineEvent, row_of
+from chalicelib.services.job_records import GraphPlace, JobDetail, JobRow, Similar, TimelineEvent, row_of
 from chalicelib.services.reasons import why_of
 from chalicelib.services.records import LogEntry, maybe_moment_of, moment_of
 from chalicelib.services.task_records import console_of, log_of, poll_results
@@ -71,6 +72,7 @@ def detail_of(yard: Yard, job_id: int, *, whole: bool) -> JobDetail:
         reading_console = readers.submit(console_of, yard, job)
         reading_children = readers.submit(_children, yard, job)
         reading_parent = readers.submit(_parent, yard, job)
+        reading_similar = readers.submit(_similar, yard, job)
         body = reading_body.result() or {}
         progress = job.progress
         return JobDetail(
@@ -106,6 +108,7 @@ def detail_of(yard: Yard, job_id: int, *, whole: bool) -> JobDetail:
             slot_time=maybe_moment_of(job.slot_at_ms),
             replayed_as=job.replayed_as,
             replay_of=job.replay_of,
+            similar=reading_similar.result(),
             acts=allowed(job, yard.now_ms()),
         )
 
@@ -134,3 +137,12 @@ def _children(yard: Yard, job: Job) -> tuple[JobRow, ...]:
 def _parent(yard: Yard, job: Job) -> JobRow | None:
     parent = None if job.parent_id is None else yard.jobs.find(job.parent_id)
     return None if parent is None else row_of(parent, yard.now_ms())
+
+
+def _similar(yard: Yard, job: Job) -> Similar | None:
+    """As the change stream has counted them; itself it is one of them in any case."""
+    if not is_dead_letter(job):
+        return None
+    group = group_of(job)
+    found = yard.insights.failures.read(group.kind, group.type).get(group)
+    return Similar(group.fingerprint, max(1, 0 if found is None else found.failed))

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from chalicelib.core.causes import Cause
+from chalicelib.core.fingerprints import fingerprint_of
 from chalicelib.core.job import Job
 from chalicelib.core.job_acts import Act
 from chalicelib.core.states import Kind, State
@@ -38,6 +39,7 @@ class JobRow:
     progress: float | None  # 0 to 100, as its handler said last
     error: str | None  # the first line of why the newest attempt failed, at most 200 characters
     cause: Cause | None  # of a dead letter
+    fingerprint: str | None  # likewise: the same for jobs that failed alike
     target_type: str | None
     target_id: str | None
     trace_id: str
@@ -72,6 +74,14 @@ class GraphPlace:
 
     id: int
     node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """How many dead letters of its type failed as a job did."""
+
+    fingerprint: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,7 @@ class JobDetail:
     slot_time: datetime | None
     replayed_as: int | None
     replay_of: int | None
+    similar: Similar | None  # of a dead letter
     acts: tuple[Act, ...]  # what its state allows now
 
 
@@ -131,6 +142,7 @@ def row_of(job: Job, now_ms: int) -> JobRow:
         progress=None if job.progress is None else job.progress.percent,
         error=first_line(job),
         cause=job.cause,
+        fingerprint=fingerprint_of(job) if job.state is State.FAILED else None,
         target_type=job.target_type,
         target_id=job.target_id,
         trace_id=job.trace_id,

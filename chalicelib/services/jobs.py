@@ -50,6 +50,8 @@ class Acted:
     """What was done about a job: its record then, ``None`` of a deleted one, and the id of a job that was made."""
 
     id: int
+    kind: Kind
+    type: str
     act: Act
     row: JobRow | None
     made: int | None
@@ -156,8 +158,15 @@ def count_of(yard: Yard, filters: JobFilters) -> tuple[int, bool]:
 
 def acted(yard: Yard, job_id: int, wanted: Act, given: Given) -> Acted:
     """Do something about a job. Raises as ``act`` does."""
-    job, made = acting.act_on(yard, job_id, wanted, given)
-    return Acted(id=job_id, act=wanted, row=None if job is None else row_of(job, yard.now_ms()), made=made)
+    done = acting.act_on(yard, job_id, wanted, given)
+    return Acted(
+        id=job_id,
+        kind=done.seen.kind,
+        type=done.seen.type,
+        act=wanted,
+        row=None if done.job is None else row_of(done.job, yard.now_ms()),
+        made=done.made,
+    )
 
 
 def _position(cursor: str, of_list: str, query: JobQuery) -> str:

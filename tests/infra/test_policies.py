@@ -1149,6 +1149,7 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("dynamodb:PutItem", INSIGHTS),
         ("dynamodb:BatchWriteItem", INSIGHTS),
         ("dynamodb:Query", DIRECTORY),  # all access keys
+        ("dynamodb:Query", f"{JOBS}/index/due"),
         ("sqs:ReceiveMessage", DEAD_LETTERS),
         ("sqs:SendMessage", ELSEWHERE),
         ("sqs:DeleteQueue", ORDERS),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from chalicelib.api.acts import record
 from chalicelib.api.console.records import JobDetail, JobRow, polls_shown
 from chalicelib.api.scopes import ACT, SEE
 from chalicelib.api.shapes import ShownId
@@ -76,4 +77,7 @@ def act_on_job(yard: Yard, path: JobPath, body: ActBody, caller: Caller) -> ActA
         completion=jobs.completion_of(body.status, body.output, caller.name),
         input=body.input if "input" in body.model_fields_set else SAME,
     )
-    return ActAnswer.model_validate(jobs.acted(yard, job_id_of(path.id, "job"), body.act, given))
+    done = jobs.acted(yard, job_id_of(path.id, "job"), body.act, given)
+    detail = {} if done.made is None else {"made": str(done.made)}
+    record(yard, caller, done.act, {"kind": done.kind, "type": done.type, "id": str(done.id)}, **detail)
+    return ActAnswer.model_validate(done)

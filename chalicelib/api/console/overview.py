@@ -110,9 +110,9 @@ class OldestRecord(AnswerModel):
 
 
 class DeadLettersRecord(AnswerModel):
-    """Failed jobs."""
+    """Dead letters."""
 
-    total: int = Field(description="That are stored, those replayed included")
+    total: int = Field(description="Failed for good, and neither replayed, nor retried, nor deleted")
     new: int = Field(description="Within the window")
 
 
@@ -167,6 +167,7 @@ class ChangedRecord(AnswerModel):
     """What is different since the code was last exchanged, where that lies within the window."""
 
     since: str | None = Field(description="When that was; null: not known")
+    new_failure_groups: int = Field(description="First seen since then, within the window or not")
     failure_ratio_before: float | None = Field(description="Of the jobs that ended, 0 to 1")
     failure_ratio_after: float | None
 
@@ -227,10 +228,11 @@ def _answer(seen: Overview, window: str) -> OverviewAnswer:
         queues=[_queue(each) for each in seen.queues[:QUEUES_MAX]],
         queues_left_out=max(0, len(seen.queues) - QUEUES_MAX),
         oldest=None if seen.oldest is None else _oldest(seen.oldest, seen.at_ms),
-        dead_letters=DeadLettersRecord(total=seen.states[State.FAILED], new=seen.window.failed),
+        dead_letters=DeadLettersRecord(total=situation.dead_letters, new=seen.window.failed),
         health=_health(seen),
         changed=ChangedRecord(
             since=None if deployed_at_ms is None else iso(deployed_at_ms),
+            new_failure_groups=situation.new_groups,
             failure_ratio_before=_failure_ratio(seen.before_deployment),
             failure_ratio_after=_failure_ratio(seen.since_deployment),
         ),

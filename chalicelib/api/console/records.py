@@ -32,6 +32,7 @@ class JobRow(AnswerModel):
     progress: float | None = Field(description="0 to 100, as its handler said last")
     error: str | None = Field(description="The first line of why its newest attempt failed, at most 200 characters")
     cause: Cause | None = Field(description="What made a failure the last one")
+    fingerprint: str | None = Field(description="Of a failed one: the same for jobs that failed alike")
     target_type: str | None
     target_id: str | None
     trace_id: str
@@ -85,6 +86,13 @@ class GraphPlace(AnswerModel):
     node: str
 
 
+class Similar(AnswerModel):
+    """How many dead letters of its type failed as a job did."""
+
+    fingerprint: str
+    count: int
+
+
 class JobDetail(AnswerModel):
     """A job with all that belongs to it. What is above 256 KB is left out where it was not asked for."""
 
@@ -120,6 +128,7 @@ class JobDetail(AnswerModel):
     slot_time: ShownTime | None
     replayed_as: ShownId | None
     replay_of: ShownId | None
+    similar: Similar | None = Field(description="Of a dead letter; itself included")
     acts: list[Act] = Field(description="What its state allows now")
 
 

@@ -27,8 +27,17 @@ class Given:
     input: Any = SAME
 
 
-def act_on(yard: Yard, job_id: int, act: Act, given: Given) -> tuple[Job | None, int | None]:
-    """Do something about a job; returns its record then, ``None`` once it is deleted, and the id of a job it made.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done: the job as it was ``seen``, and ``job``, as it is then; ``made`` is the id of a new one."""
+
+    seen: Job
+    job: Job | None
+    made: int | None = None
+
+
+def act_on(yard: Yard, job_id: int, act: Act, given: Given) -> Done:
+    """Do something about a job.
 
     Raises ``NotFound``, ``Conflict`` naming state and remedy where the job's state does not allow it, and what the
     command raises.
@@ -37,21 +46,21 @@ def act_on(yard: Yard, job_id: int, act: Act, given: Given) -> tuple[Job | None,
     _expect_allowed(job, act, yard.now_ms())
     match act:
         case Act.CANCEL:
-            return lifecycle.cancel(yard, job_id, job.kind), None
+            return Done(job, lifecycle.cancel(yard, job_id, job.kind))
         case Act.RETRY:
-            return lifecycle.retry(yard, job_id, job.kind), None
+            return Done(job, lifecycle.retry(yard, job_id, job.kind))
         case Act.PROMOTE:
-            return lifecycle.promote(yard, job_id, job.kind), None
+            return Done(job, lifecycle.promote(yard, job_id, job.kind))
         case Act.COMPLETE:
-            return complete(yard, job_id, given.completion), None
+            return Done(job, complete(yard, job_id, given.completion))
         case Act.DELETE:
             lifecycle.delete(yard, job_id, job.kind)
-            return None, None
+            return Done(job, None)
         case Act.REPLAY:
             made = lifecycle.replay(yard, job_id, job.kind)
         case Act.RERUN:
             made = again.rerun(yard, job, given.by, {} if given.input is SAME else {"input": given.input})
-    return yard.jobs.find(job_id), made.id
+    return Done(job, yard.jobs.find(job_id), made.id)
 
 
 def _expect_allowed(job: Job, act: Act, now_ms: int) -> None:

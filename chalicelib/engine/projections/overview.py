@@ -100,15 +100,15 @@ def window_of(quantities: Mapping[Quantity, int]) -> Window:
 def _overview(yard: Yard, window: str) -> Overview:
     standings = _by_type(yard)
     series = series_of(yard, window)
-    depths = {of: max(0, standing.states[State.PENDING]) for of, standing in standings.items()}
-    situation = situation_of(yard, depths)
+    pending, running = (_in_state(standings, state) for state in (State.PENDING, State.RUNNING))
+    situation = situation_of(yard, pending, running)
     before, since = _around_deployment(series, situation.deployed_at_ms)
     return Overview(
         at_ms=yard.now_ms(),
         states=_states(standings),
         ended=_ended(standings),
         series=series,
-        pending=_depths(series, sum(depths.values())),
+        pending=_depths(series, sum(pending.values())),
         window=window_of(series.happened.total),
         queues=_queues(yard, standings, series, situation),
         situation=situation,
@@ -125,6 +125,11 @@ def _by_type(yard: Yard) -> dict[KindAndType, Standing]:
         found[group.kind, group.type].states.update(standing.states)
         found[group.kind, group.type].totals.update(standing.totals)
     return dict(found)
+
+
+def _in_state(standings: Mapping[KindAndType, Standing], state: State) -> dict[KindAndType, int]:
+    """How many jobs of each type are in a state."""
+    return {of: max(0, standing.states[state]) for of, standing in standings.items()}
 
 
 def _states(standings: Mapping[KindAndType, Standing]) -> Mapping[State, int]:

@@ -11,16 +11,16 @@ from itertools import chain, islice
 
 from chalicelib.aws import threads
 from chalicelib.core.audit import AuditReport
+from chalicelib.core.failures import FailureGroup, Failures
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.projections.steps import KindAndType
 from chalicelib.engine.yard import Yard
-from chalicelib.store.job_lists import READ_CHUNK
 from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.pauses import Pause
 
-DEEPEST_MAX = 5  # of so many types the oldest ready job is looked for
-OLDEST_LOOKED_AT = 10  # of the pending jobs of each, by their creation
+TYPES_LOOKED_AT = 5  # those with the most pending jobs, and those with the most running ones
+OLDEST_LOOKED_AT = 20  # of the jobs of each, by their creation
 FAILURES_LOOKED_AT = 50  # of the failed jobs, the newest by their creation
 FAILURES_SHOWN = 10
 PARALLEL_READS = 8
@@ -31,8 +31,8 @@ class Situation:
     """What was found. Times are in milliseconds since 1970.
 
     ``oldest_ready``: of the deepest types the job that could have been started for longest, where one was found among
-    the oldest. ``expired``: how many running jobs have lost their lease, of the hundred that the clock should have
-    looked after first.
+    the oldest. ``expired``: how many running jobs have lost their lease, of the twenty oldest of each of the five types
+    of which the most run.
     """
 
     pauses: Sequence[Pause]
@@ -42,22 +42,37 @@ class Situation:
     last_tick_ms: int | None
     deployed_at_ms: int | None
     audit: AuditReport | None
+    groups: Mapping[FailureGroup, Failures]
+
+    @property
+    def dead_letters(self) -> int:
+        """How many jobs have failed for good and were neither replayed, nor retried, nor deleted."""
+        return sum(max(0, found.failed) for found in self.groups.values())
+
+    @property
+    def new_groups(self) -> int:
+        """How many groups of failures were first seen since the newest deployment."""
+        deployed_at_ms = self.deployed_at_ms
+        if deployed_at_ms is None:
+            return 0
+        return sum((found.first_at_ms or 0) >= deployed_at_ms for found in self.groups.values())
 
 
-def situation_of(yard: Yard, depths: Mapping[KindAndType, int]) -> Situation:
-    """What there is to be said; ``depths``: how many jobs of each type are pending."""
-    return yard.shared_slowly.get(Situation, lambda: _found(yard, depths), yard.now_ms)
+def situation_of(yard: Yard, pending: Mapping[KindAndType, int], running: Mapping[KindAndType, int]) -> Situation:
+    """What there is to be said; how many jobs of each type are ``pending`` and ``running``, is known."""
+    return yard.shared_slowly.get(Situation, lambda: _found(yard, pending, running), yard.now_ms)
 
 
-def _found(yard: Yard, depths: Mapping[KindAndType, int]) -> Situation:
+def _found(yard: Yard, pending: Mapping[KindAndType, int], running: Mapping[KindAndType, int]) -> Situation:
     with threads(PARALLEL_READS) as readers:
         pauses = readers.submit(yard.pauses.all)
-        oldest = readers.submit(_oldest_ready, yard, depths)
+        oldest = readers.submit(_oldest_ready, yard, pending)
         failures = readers.submit(_failures, yard)
-        expired = readers.submit(_expired, yard)
+        expired = readers.submit(_expired, yard, running)
         last_tick_ms = readers.submit(yard.directory.last_tick_ms)
         deployed_at_ms = readers.submit(yard.directory.deployed_at_ms)
         audit = readers.submit(yard.insights.accounts.audited)
+        groups = readers.submit(yard.insights.failures.read)
         return Situation(
             pauses=pauses.result(),
             oldest_ready=oldest.result(),
@@ -66,6 +81,7 @@ def _found(yard: Yard, depths: Mapping[KindAndType, int]) -> Situation:
             last_tick_ms=last_tick_ms.result(),
             deployed_at_ms=deployed_at_ms.result(),
             audit=audit.result(),
+            groups=groups.result(),
         )
 
 
@@ -74,22 +90,22 @@ def ready_since_ms(job: Job) -> int:
     return max(job.due_at_ms, job.created_at_ms)
 
 
-def _oldest_ready(yard: Yard, depths: Mapping[KindAndType, int]) -> Mapping[KindAndType, Job]:
+def _oldest_ready(yard: Yard, pending: Mapping[KindAndType, int]) -> Mapping[KindAndType, Job]:
     """Of the deepest types the job that is ready for longest; manual tasks and blocked children wait for others."""
-    deepest = sorted((of for of, depth in depths.items() if depth > 0), key=lambda of: (-depths[of], of))
-    ids = list(chain.from_iterable(_oldest_ids(yard, of) for of in deepest[:DEEPEST_MAX]))
     now_ms = yard.now_ms()
     found: dict[KindAndType, Job] = {}
-    for job in sorted(yard.jobs.find_many(ids), key=ready_since_ms, reverse=True):
+    for job in sorted(_oldest(yard, pending, State.PENDING), key=ready_since_ms, reverse=True):
         if job.state is State.PENDING and job.travels and job.due_at_ms <= now_ms:
             found[job.kind.value, job.type] = job
     return found
 
 
-def _oldest_ids(yard: Yard, of: KindAndType) -> Sequence[int]:
-    kind, type_ = of
-    query = JobQuery(Kind(kind), type_, (State.PENDING.value,), descending=False)
-    return list(islice(yard.lists.ids(query, OLDEST_LOOKED_AT), OLDEST_LOOKED_AT))
+def _oldest(yard: Yard, numbers: Mapping[KindAndType, int], state: State) -> list[Job]:
+    """The jobs of the types with the most in a state that were created first, some of each."""
+    most = sorted((of for of, number in numbers.items() if number > 0), key=lambda of: (-numbers[of], of))
+    queries = (JobQuery(Kind(kind), name, (state.value,), descending=False) for kind, name in most[:TYPES_LOOKED_AT])
+    ids = chain.from_iterable(islice(yard.lists.ids(query, OLDEST_LOOKED_AT), OLDEST_LOOKED_AT) for query in queries)
+    return yard.jobs.find_many(list(ids))
 
 
 def _failures(yard: Yard) -> Sequence[Job]:
@@ -98,7 +114,6 @@ def _failures(yard: Yard) -> Sequence[Job]:
     return sorted(newest, key=lambda job: job.completed_at_ms or job.updated_at_ms, reverse=True)[:FAILURES_SHOWN]
 
 
-def _expired(yard: Yard) -> int:
+def _expired(yard: Yard, running: Mapping[KindAndType, int]) -> int:
     now_ms = yard.now_ms()
-    overdue = chain.from_iterable(yard.lists.due(shard, now_ms) for shard in range(yard.jobs.shards))
-    return sum(job.lease_expired(now_ms) for job in yard.jobs.find_many(list(islice(overdue, READ_CHUNK))))
+    return sum(job.lease_expired(now_ms) for job in _oldest(yard, running, State.RUNNING))

@@ -64,6 +64,7 @@ class TestList:
             "progress": None,
             "error": None,
             "cause": None,
+            "fingerprint": None,
             "targetType": "thing",
             "targetId": "1",
             "traceId": row["traceId"],
@@ -145,6 +146,7 @@ class TestDetail:
         assert shown["errorWhere"] == "scripted.py:23 obey"
         assert (shown["row"]["state"], shown["row"]["cause"]) == ("failed", "rejected")
         assert shown["why"]["reason"] == "failed"
+        assert shown["similar"] == {"fingerprint": shown["row"]["fingerprint"], "count": 1}
         assert [(event["event"], event["at"], event["sincePreviousMs"]) for event in shown["timeline"]] == [
             ("published", published, None),
             ("started", api.now(), 100),
@@ -181,6 +183,13 @@ class TestActs:
         job_id = failed(api)
         done = act(api, job_id, "retry").json
         assert (done["id"], done["act"], done["row"]["state"], done["made"]) == (job_id, "retry", "pending", None)
+        assert api.get("/api/acts").json["items"][0] == {
+            "at": api.now(),
+            "by": "local",
+            "act": "retry",
+            "on": {"kind": "task", "type": "scripted", "id": job_id},
+            "detail": {},
+        }
         refused = act(api, job_id, "retry")
         assert refused.status == 409
         assert refused.json["message"] == "this task is pending: retry does not apply"
