@@ -1,8 +1,8 @@
 """API Gateway on this machine: HTTP requests become proxy events, what the app answers becomes HTTP.
 
 An ASGI application around a Chalice app, which it tells when a client has gone. It keeps API Gateway's limits (10 MB a
-request, 29 s an answer) and, like it, leaves everything else to the app. Where API Gateway would say "Missing
-Authentication Token" to a path that leads nowhere, this says 404.
+request, 29 s an answer), compresses long answers and, like it, leaves everything else to the app. Where API Gateway
+would say "Missing Authentication Token" to a path that leads nowhere, this says 404.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl
 
 from chalicelib.core.errors import shown
 from chalicelib.http.listener import Listener
+from chalicelib.local.compression import FROM_BYTES, compressed, takes_gzip
 from chalicelib.local.guard import Receive, Scope, Send
 from chalicelib.local.lambda_context import LambdaContext
 from chalicelib.local.lambda_events import Event, HttpRequest, http_event
@@ -31,6 +32,7 @@ POLICY_VIOLATION = 1008  # the WebSocket close code for "not allowed here" (RFC 
 THREADS = 256  # requests at a time: a poll that waits has one for up to 20 s, and costs nothing else meanwhile
 ABSOLUTE = re.compile(r"https?://(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 JSON = ("content-type", "application/json")
+GZIP = ("content-encoding", "gzip")
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ class Gateway:
         listener = Listener()
         watching = asyncio.create_task(_watch(receive, listener))
         try:
-            answer = await self._answer(scope, body, listener)
+            answer = await self._encoded(await self._answer(scope, body, listener), scope)
             await _send(answer, send, listener, with_body=scope["method"] != "HEAD")
         finally:
             watching.cancel()
@@ -190,6 +192,15 @@ class Gateway:
         except Exception:
             logger.exception("request %s failed", request.request_id)
             return _problem(502, "Bad Gateway", "the app gave no answer")
+
+    async def _encoded(self, answer: Response, scope: Scope) -> Response:
+        """``answer``, compressed if it is long, its client takes it so, and the app has not encoded it."""
+        accepted = b",".join(value for name, value in scope["headers"] if name.lower() == b"accept-encoding")
+        is_encoded = any(name == "content-encoding" for name, _ in answer.headers)
+        if len(answer.body) < FROM_BYTES or is_encoded or not takes_gzip(accepted.decode("latin-1")):
+            return answer
+        body = await asyncio.get_running_loop().run_in_executor(self._threads, compressed, answer.body)
+        return replace(answer, headers=[*answer.headers, GZIP], body=body)
 
 
 async def _live(receive: Receive, send: Send) -> None:

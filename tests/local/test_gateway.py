@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import inspect
 import json
 import threading
@@ -86,6 +87,14 @@ def sample_app() -> Any:
     @app.route("/both", methods=["GET", "HEAD"])
     def both() -> Any:
         return {"some": "thing"}
+
+    @app.route("/long/{size}")
+    def long(size: str) -> Any:
+        return Response("x" * int(size), headers={"Content-Type": "text/plain"})
+
+    @app.route("/packed")
+    def packed() -> Any:
+        return Response("x" * 2_000, headers={"Content-Type": "text/plain", "Content-Encoding": "x-own"})
 
     @app.route("/host")
     def host() -> Any:
@@ -193,6 +202,21 @@ class TestRequests:
         assert reply.headers["content-length"] == str(len(got.body))
         refused = answer("HEAD", "/many")
         assert (refused.status, refused.body, refused.headers["allow"]) == (405, b"", "GET")
+
+    def test_a_long_answer_is_compressed_for_who_takes_that(self) -> None:
+        long = answer("GET", "/long/1024", headers=[(b"accept-encoding", b"br, gzip;q=0.5")])
+        assert (long.headers["content-encoding"], gzip.decompress(long.body)) == ("gzip", b"x" * 1_024)
+        assert long.headers["content-length"] == str(len(long.body))
+        short = answer("GET", "/long/1023", headers=[(b"accept-encoding", b"gzip")])
+        assert ("content-encoding" in short.headers, len(short.body)) == (False, 1_023)
+
+    @pytest.mark.parametrize("accepted", [b"", b"identity", b"br", b"gzip;q=0", b"*, gzip; q=0.0"])
+    def test_who_does_not_take_gzip_gets_none(self, accepted: bytes) -> None:
+        assert answer("GET", "/long/1024", headers=[(b"accept-encoding", accepted)]).body == b"x" * 1_024
+
+    def test_what_the_app_has_encoded_stays_so(self) -> None:
+        own = answer("GET", "/packed", headers=[(b"accept-encoding", b"gzip")])
+        assert (own.headers["content-encoding"], own.body) == ("x-own", b"x" * 2_000)
 
     def test_an_absolute_target_leads_where_its_path_does(self) -> None:
         assert answer("GET", "http://127.0.0.1:8000/echo/x?y=1").json["query"] == {"y": "1"}
