@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.retry import MESSAGE_BACKOFF
-from chalicelib.engine.worker.consume import FUNCTION_RESERVE_MS
+from chalicelib.engine.worker.begin import FUNCTION_RESERVE_MS
 from chalicelib.settings import DEFAULTS, Settings, current, misspelt, read
 
 DAY_S = 86_400
@@ -80,7 +80,7 @@ def test_what_is_beyond_a_range_is_refused_by_name(name: str, value: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "taken", ["/health", "/docs", "/docs/mq", "/openapi.json", "/api/task", "/api/task/mq", "/ping"]
+    "taken", ["/health", "/console", "/docs", "/docs/mq", "/openapi.json", "/api/task", "/api/task/mq", "/ping"]
 )
 def test_the_message_routes_do_not_stand_where_others_are(taken: str) -> None:
     error = refusal(replace(DEFAULTS, mq_prefix=taken))

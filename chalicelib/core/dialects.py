@@ -44,6 +44,7 @@ DIALECTS = (
             "/queues",
         ),
     ),
+    Dialect("console.page", "/console"),
     Dialect("service", "/health"),
 )
 

@@ -138,6 +138,7 @@ def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Seque
     say("Taskyard is up.", bold=True)
     for label, text in (
         ("API", api),
+        ("console", f"{api}/console"),
         ("docs", f"{api}/docs"),
         ("emulator", f"{os.environ['AWS_ENDPOINT_URL']} (AWS_ENDPOINT_URL for the AWS CLI and SDKs)"),
         ("data", _data(plan)),

@@ -54,6 +54,7 @@ def project(tmp_path: Path) -> Path:
         CONFIG: json.dumps(CONFIGURATION),
         "chalicelib/__init__.py": "",
         "chalicelib/thing.py": "def shown(id):\n    return {'id': id}\n",
+        "chalicelib/console/main.js": "render();\n",
         "chalicelib/local/__init__.py": "import click\n",
         "chalicelib/testing/__init__.py": "import moto\n",
         "chalicelib/__pycache__/thing.cpython-311.pyc": "",
@@ -97,7 +98,7 @@ def test_the_package_holds_what_runs_on_lambda_and_nothing_else(project: Path, t
         "chalicelib/__init__.py",
         "chalicelib/thing.py",
     }
-    assert names == sources | {cached(name) for name in sources}
+    assert names == sources | {cached(name) for name in sources} | {"chalicelib/console/main.js"}
     assert report.template.parent == report.archive.parent == tmp_path / "out"
     assert set(report.functions) == {"APIHandler", "Worker"}
     assert report.routes == ("/things/{id}",)

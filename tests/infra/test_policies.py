@@ -817,8 +817,9 @@ def look_at_console(at_work: Installation) -> None:
     """What a page shows of an installation at work, and what it does about it."""
     failed = at_work.create("scripted", {"reject": "no"})
     at_work.work()
-    for path in ("/api/me", "/api/jobs", "/api/job/count", "/api/handlers"):
+    for path in ("/console", "/api/me", "/api/jobs", "/api/job/count", "/api/handlers"):
         at_work.get(path, {"type": "scripted"} if "job" in path else None)
+    at_work.get("/console/none.js", status=404)
     for window in ("1h", "30d"):
         at_work.get("/api/overview", {"window": window})
     for job_id in (at_work.ids["large output"], at_work.create("scripted", LARGE), failed):

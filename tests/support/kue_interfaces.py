@@ -83,7 +83,7 @@ def downloaded(cache: Path, types: Sequence[str]) -> Interfaces:
 
 def _download(folder: Path) -> None:
     """The packages alone, not what kue's server needs, each in a folder of its name; and pug, with what it needs."""
-    npm.run(program("npm"), "pack", *PACKAGES, folder=folder)
+    npm.pack(folder, *PACKAGES)
     for package in PACKAGES:
         name = package.partition("@")[0]
         (folder / name).mkdir()

@@ -34,6 +34,11 @@ def install(folder: Path, *packages: str) -> None:
     run(program("npm"), *INSTALL, *packages, "--prefix", str(folder), folder=folder)
 
 
+def pack(folder: Path, *packages: str) -> None:
+    """The archives of packages, as the registry has them."""
+    run(program("npm"), "pack", *packages, folder=folder)
+
+
 def run(*command: str, folder: Path) -> str:
     """What a program writes that is run in ``folder``."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=DOWNLOAD_DEADLINE_S)

@@ -30,6 +30,13 @@ class May(AnswerModel):
     schedules: bool = Field(description="Pause, resume and run schedules")
 
 
+class Prefixes(AnswerModel):
+    """What paths begin with that a setting may move."""
+
+    tasks: str = Field(examples=["/api/task"])
+    messages: str = Field(examples=["/mq"])
+
+
 class Me(AnswerModel):
     """Who asks, where, and what they may do."""
 
@@ -41,6 +48,7 @@ class Me(AnswerModel):
     now: ShownTime
     deployed_at: ShownTime | None = Field(description="When it was last deployed, or started here; null: not known")
     may: May
+    prefixes: Prefixes
 
 
 @router.get("/api/me", scope=SEE)
@@ -61,4 +69,5 @@ def who_am_i(yard: Yard, caller: Caller) -> Me:
             publish=allows(caller.scopes, "message"),
             schedules=allows(caller.scopes, ("schedule", ACT)),
         ),
+        prefixes=Prefixes(tasks=yard.settings.task_prefix, messages=yard.settings.mq_prefix),
     )

@@ -70,6 +70,7 @@ def test_who_asks_is_told_what_they_may_do(prod: Service, key: Key) -> None:
         "now": prod.now(),
         "deployedAt": None,
         "may": {"act": False, "create": False, "publish": False, "schedules": False},
+        "prefixes": {"tasks": "/api/task", "messages": "/mq"},
     }
     may = prod.get("/api/me", **key("console", "console:manage", "task")).json["may"]
     assert may == {"act": True, "create": True, "publish": False, "schedules": True}

@@ -1,0 +1,39 @@
+// What people can do to jobs: in words, and done.
+import { ask } from "./api.js";
+
+// ``says``: what it will do to "this job" or "these jobs"
+export const ACTS = {
+  retry: { label: "Retry", done: "retried", says: (jobs) => `Runs ${jobs} again, with all attempts.` },
+  replay: { label: "Replay", done: "replayed", says: (jobs) => `Publishes ${jobs} again as new; the dead letter stays, marked as replayed.` },
+  promote: { label: "Run now", done: "promoted", says: (jobs) => `Runs ${jobs} as soon as a worker is free, whatever time was set.` },
+  complete: { label: "Complete", done: "completed", says: (jobs) => `Ends ${jobs} as a success without running.`, isAsked: true },
+  cancel: { label: "Cancel", done: "canceled", says: (jobs) => `Ends ${jobs}. A run that goes on is asked to stop; nothing of it counts.`, isAsked: true, isDangerous: true },
+  rerun: { label: "Run a copy …", done: "copied", says: () => "Makes a new job with this input, which you can edit first." },
+  delete: { label: "Delete", done: "deleted", says: (jobs) => `Removes ${jobs} with input, output and log for ever.`, isAsked: true, isDangerous: true },
+};
+
+const AT_ONCE = 4; // requests, of an act on selected rows
+
+export function actOn(id, act, more = {}) {
+  return ask("POST", `/api/job/${encodeURIComponent(id)}/act`, { body: { act, ...more } });
+}
+
+// To several, a few at a time; returns {done, refused: [{id, error}]}.
+export async function actOnAll(ids, act, onProgress) {
+  const waiting = [...ids];
+  const refused = [];
+  let done = 0;
+  async function work() {
+    for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
+      try {
+        await actOn(id, act);
+        done += 1;
+      } catch (error) {
+        refused.push({ id, error });
+      }
+      onProgress(done + refused.length);
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return { done, refused };
+}

@@ -1,0 +1,11 @@
+// What all others use of preact: elements as tagged templates, and hooks.
+import * as preact from "preact";
+import * as hooks from "preact/hooks";
+import htm from "htm";
+
+export const html = htm.bind(preact.createElement);
+export const render = preact.render;
+export const useEffect = hooks.useEffect;
+export const useMemo = hooks.useMemo;
+export const useRef = hooks.useRef;
+export const useState = hooks.useState;

@@ -1,0 +1,205 @@
+"""The console, used by hand in headless Chromium against `taskyard up`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.support import axe
+from tests.support.browser import chromium
+from tests.support.up import Service
+from tests.support.waiting import becomes, until
+
+PROBE = "<img src=x onerror=alert(1)>"
+ALIKE = PROBE.replace("1", "#")  # what errors have in common has no numbers
+CODEC_MISSING = "the codec is missing"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tab(api: Service, browser: Browser) -> Iterator[tuple[Page, list[str]]]:
+    """A page, and what is wrong with it: errors, what breaks its policy, dialogs of the browser's own."""
+    wrong: list[str] = []
+    with browser.new_context(base_url=api.url) as context:
+        found = context.new_page()
+        found.on("pageerror", lambda error: wrong.append(str(error)))
+        found.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
+        found.on("dialog", lambda dialog: wrong.append(dialog.message))
+        yield found, wrong
+
+
+@pytest.fixture
+def page(tab: tuple[Page, list[str]]) -> Iterator[Page]:
+    """A page with which nothing is wrong."""
+    found, wrong = tab
+    wrong.clear()
+    yield found
+    assert wrong == []
+
+
+def opened(page: Page, path: str, title: str | re.Pattern[str]) -> None:
+    """Go where a link to the console leads."""
+    page.goto("about:blank")  # else another hash is no other page
+    page.goto(f"/console#/{path}")
+    expect(page.locator("h1")).to_have_text(title)
+
+
+def convert(api: Service, codec: Path, title: str) -> str:
+    """A task of one attempt that fails while there is no codec."""
+    return str(api.post("/job", {"type": "video conversion", "data": {"title": title, "codec": str(codec)}})["id"])
+
+
+def dead(api: Service, topic: str, why: str) -> str:
+    """A message that its subscriber has rejected."""
+    published = api.post("/mq/message/publish", {"topic": topic, "payload": {"reject": why}})
+    until(lambda: state_of(api, published["id"]) == "failed")
+    return str(published["id"])
+
+
+def state_of(api: Service, job: str) -> Any:
+    return api.get(f"/api/job/{job}/detail")["row"]["state"]
+
+
+def row_of(page: Page, text: str) -> Locator:
+    return page.locator("[data-row]", has=page.get_by_text(text, exact=True))
+
+
+def test_the_overview_is_live(page: Page, api: Service) -> None:
+    api.create("scripted", {"text": "before"})
+    opened(page, "", "Overview")
+    row = row_of(page, "scripted")
+    expect(row).to_be_visible()
+    succeeded = int(row.locator("td").nth(4).inner_text().replace(",", ""))
+    api.create("scripted", {"text": "while it is looked at"})
+    expect(row.locator("td").nth(4)).to_have_text(str(succeeded + 1))
+    expect(page.get_by_role("img", name=re.compile("^Ended, each minute. Succeeded: "))).to_be_visible()
+    expect(page.get_by_text("ran ").first).to_be_visible()  # the clock
+
+
+def test_a_failed_job_is_found_understood_and_retried(page: Page, api: Service, tmp_path: Path) -> None:
+    codec = tmp_path / "codec"
+    job = convert(api, codec, PROBE)
+    until(lambda: state_of(api, job) == "failed")
+    opened(page, "jobs", "Jobs")
+    page.keyboard.press("/")
+    page.keyboard.type("kind:task state:failed")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("state=failed"))
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-row]").first.get_by_role("link")).to_have_text(f"#{job}")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text(re.compile(f"failed.*video conversion.*#{job}"))
+    expect(page.locator(".why")).to_contain_text(CODEC_MISSING)
+    expect(page.locator(".timeline")).to_contain_text("started")
+    expect(page.get_by_role("log", name="Log")).to_contain_text(f"converting {PROBE}")
+    expect(page.get_by_role("group", name="Input")).to_contain_text(PROBE)
+    codec.touch()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("status").get_by_text(f"Job {job} is retried")).to_be_visible()
+    expect(page.locator("h1")).to_have_text(re.compile("success"))
+    expect(page.get_by_role("group", name="Output")).to_contain_text("frames: 24")
+
+
+def test_what_matches_is_retried_after_a_look_at_it(page: Page, api: Service, tmp_path: Path) -> None:
+    codec = tmp_path / "codec"
+    jobs = [convert(api, codec, f"film {number}") for number in range(3)]
+    until(lambda: {state_of(api, job) for job in jobs} == {"failed"})
+    codec.touch()
+    opened(page, "jobs?kind=task&type=video%20conversion&state=failed", "Jobs")
+    page.get_by_role("button", name="take all that match").click()
+    page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This will retry 3 tasks of the type video conversion.")
+    assert {state_of(api, job) for job in jobs} == {"failed"}
+    dialog.get_by_role("button", name="Retry 3 jobs").click()
+    expect(page.locator("h1")).to_have_text(re.compile("^Retry"))
+    expect(page.locator(".bulk")).to_contain_text("3 done")
+    becomes({"success"}, lambda: {state_of(api, job) for job in jobs})
+    with page.expect_download() as downloading:
+        page.get_by_role("button", name="Download the result").click()
+    result = Path(downloading.value.path()).read_text().splitlines()
+    assert [result[0], *sorted(result[1:])] == ["id,ok,error", *sorted(f"{job},true," for job in jobs)]
+
+
+def test_a_queue_is_paused_and_goes_on(page: Page, api: Service) -> None:
+    opened(page, "queues", "Queues")
+    queue = page.get_by_role("article").filter(has=page.get_by_role("heading", name="patient", exact=True))
+    queue.get_by_role("button", name="Pause").click()
+    expect(queue).to_contain_text("paused")
+    job = api.create("patient", {"n": 1})
+    page.goto(f"/console#/jobs/{job}")
+    expect(page.locator(".why")).to_contain_text("paused")
+    page.go_back()
+    queue.get_by_role("button", name="Resume").click()
+    becomes("success", lambda: state_of(api, job))
+
+
+def test_a_schedule_runs_now(page: Page, api: Service) -> None:
+    task = {"type": "scripted", "input": {"day": "{{slot}}"}}
+    api.post("/api/schedule/save", {"name": "nightly", "cron": "0 3 * * *", "task": task})
+    opened(page, "schedules", "Schedules")
+    row_of(page, "nightly").get_by_role("button", name="Run now").click()
+    expect(page.get_by_role("status").get_by_text("nightly has made job")).to_be_visible()
+    row_of(page, "nightly").get_by_role("link", name="nightly").click()
+    run = page.locator("[data-row]", has_text="by request")
+    expect(run).to_contain_text("success")
+
+
+def test_all_that_failed_alike_are_replayed(page: Page, api: Service) -> None:
+    letters = [dead(api, "scripted.topic", PROBE) for _ in range(2)]
+    opened(page, "failures?kind=message", "Failures")
+    group = page.locator(".groups li", has_text="scripted.topic").filter(has_text=ALIKE)
+    expect(group.locator(".amount strong")).to_have_text("2")
+    group.get_by_role("button", name="Replay all").click()
+    page.get_by_role("dialog").get_by_role("button", name="Replay 2 jobs").click()
+    expect(page.locator(".bulk")).to_contain_text("2 done")
+    assert all(api.get(f"/api/job/{letter}/detail")["row"]["replayed"] for letter in letters)
+    opened(page, "acts", "Acts log")
+    expect(page.locator("[data-row]").first).to_contain_text("bulk replay")
+
+
+def test_what_people_write_is_shown_as_text(page: Page, api: Service) -> None:
+    """The page would notice if it were not: ``alert`` opens a dialog."""
+    topic = f"probe {PROBE}"
+    job = api.post("/mq/message/publish", {"topic": topic, "payload": {PROBE: PROBE}, "traceId": PROBE})["id"]
+    opened(page, f"jobs/{job}", re.compile(re.escape(topic)))
+    expect(page.get_by_role("group", name="Input")).to_contain_text(f'{PROBE}: "{PROBE}"')
+    expect(page.get_by_role("link", name=PROBE)).to_be_visible()  # the trace
+    for path, title in (("", "Overview"), ("queues", "Queues"), ("jobs", "Jobs")):
+        opened(page, path, title)
+        expect(page.locator("main").get_by_text(topic, exact=True).first).to_be_visible()
+
+
+def test_a_form_is_made_of_what_a_handler_takes(page: Page) -> None:
+    opened(page, "create?of=task%20text.statistics", "Create")
+    page.get_by_label(re.compile("^text")).fill("to be or not to be")
+    page.get_by_role("button", name="Create the task").click()
+    expect(page.locator("h1")).to_have_text(re.compile("success.*text.statistics"))
+
+
+def test_axe_finds_nothing_serious(browser: Browser, api: Service, request: pytest.FixtureRequest) -> None:
+    found = {}
+    script = axe.script(request.config.cache)
+    job = api.create("scripted", {"text": "to look at"})
+    paths = ["", "jobs", f"jobs/{job}", "failures", "queues", "schedules", "bulk", "acts", "installation", "create"]
+    for scheme, rules in (("light", []), ("dark", ["color-contrast"])):  # which alone knows the scheme
+        with browser.new_context(base_url=api.url, color_scheme=scheme) as context:
+            page = context.new_page()
+            page.goto("/console")
+            page.evaluate(script)
+            for path in paths:
+                page.evaluate("hash => { location.hash = hash }", f"#/{path}")
+                expect(page.locator("main .loading")).to_have_count(0)
+                found[f"{scheme} {path}"] = axe.serious(page, *rules)
+    assert {place: problems for place, problems in found.items() if problems} == {}
