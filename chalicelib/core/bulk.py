@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -60,13 +60,16 @@ class Result:
     error: str | None = None
 
 
-def belongs(job: Job, states: Collection[State], started_at_ms: int) -> bool:
-    """Whether a job that is in one of ``states`` was so when the act began, as far as its record tells.
+def belongs(act: BulkAct, job: Job, started_at_ms: int) -> bool:
+    """Whether a job is in a state that ``act`` is for, and was when it began, as far as its record tells.
 
     One that was made since then, or has ended since, was not. One that was retried or has begun since was, if the state
-    in which it was then is one of them.
+    in which it was then is another one that the act is for.
     """
+    states = STATES_OF[act]
     if job.created_at_ms >= started_at_ms or job.state not in states:
+        return False
+    if job.replayed_at_ms is not None and act is not BulkAct.DELETE:
         return False
     if job.state.terminal:
         return (job.completed_at_ms or job.updated_at_ms) < started_at_ms

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,7 +82,8 @@ class BulkActs:
             **({} if bulk.matched is None else {"matched": bulk.matched}),
         }
         marker = {"kind": RUNNING, "name": bulk.id}
-        self.table.transact([self.table.putting(item, NOT_THERE), self.table.putting(marker)])
+        with suppress(TransactionRefused):  # it is there by this very call, whose answer was lost
+            self.table.transact([self.table.putting(item, NOT_THERE), self.table.putting(marker)])
 
     def find(self, bulk_id: str) -> BulkItem | None:
         """The one with an id, as of the last write."""
@@ -102,7 +104,7 @@ class BulkActs:
 
         Nobody takes another until ``until_ms``, or until what became of it is noted.
         """
-        free = Clause("free", "attribute_not_exists({leased_until_ms}) OR {leased_until_ms} < :now", {":now": now_ms})
+        free = Clause("free", "attribute_not_exists({leased_until_ms}) OR {leased_until_ms} <= :now", {":now": now_ms})
         change = Change(
             (IS_RUNNING, free, _unstepped(bulk)),
             sets={
@@ -119,15 +121,17 @@ class BulkActs:
             return None
 
     def note(self, bulk: BulkItem, results: Sequence[Result], now_ms: int) -> BulkItem | None:
-        """Note what became of the first jobs of the batch of a step that was taken; ``None`` if another was since.
+        """Note what became of the first jobs of the batch of a step that was taken; returns how the act then stands.
 
-        Whether it was stopped meanwhile does not matter: it is done.
+        ``None`` if another step was taken since, or it is noted already: then nothing is counted. Whether the act was
+        stopped meanwhile does not matter: it is done.
         """
         refused = [result for result in results if result.error is not None]
         left = bulk.batch[len(results) :]
         errors = (*bulk.errors, *refused)[-ERRORS_KEPT:]
+        unnoted = Clause("not noted yet", "{leased_until_ms} = :leased", {":leased": bulk.leased_until_ms})
         change = Change(
-            (_unstepped(bulk),),
+            (_unstepped(bulk), unnoted),
             sets={
                 "batch": list(left),
                 "errors": _written(errors) if errors else None,

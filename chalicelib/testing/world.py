@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.core.bulk import BulkState
 from chalicelib.core.decisions import UNSENT_GRACE_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
@@ -20,6 +21,7 @@ from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.limits import counts_schedule
 from chalicelib.core.schedules import fingerprint_of
 from chalicelib.core.states import State
+from chalicelib.engine.clock.bulk import ABANDONED_AFTER_MS
 from chalicelib.engine.clock.due import STALE_AFTER_MS, is_stale
 from chalicelib.engine.clock.flow import free_places, next_token_ms
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
@@ -37,6 +39,7 @@ from chalicelib.queue.contract import BATCH_MAX_MESSAGES
 from chalicelib.queue.webhooks import Reply
 from chalicelib.services.current import at_work
 from chalicelib.store.attribute_values import from_attribute_values
+from chalicelib.store.bulk_acts import KIND
 from chalicelib.store.graphs import GRAPH_PART, Graph, graph_of
 from chalicelib.store.ledger import STATE_PART, decoded
 from chalicelib.store.schedules import DECLARED, DUE
@@ -216,6 +219,8 @@ class World:
                 times.append((job.lease_until_ms or 0) + LEASE_REPAIR_GRACE_MS + 1)
             if is_stale(job, self.clock.ms - STALE_AFTER_MS):
                 times += [item.get("stale_resent", 0) + HOUR_MS for item in self.items("directory", "clock")]
+        acts = [item for item in self.items("directory", KIND) if item["state"] == BulkState.RUNNING]
+        times += [act["stepped_at_ms"] + ABANDONED_AFTER_MS for act in acts]
         times += [graph.wake_at_ms or self.clock.ms for graph in self.graphs() if self._is_left(graph, jobs.values())]
         if any(self._may_leave(item["kind"]) for item in self.items("directory") if item["kind"].startswith(WAIT_LIST)):
             times.append(self.clock.ms)

@@ -856,10 +856,12 @@ def act_in_bulk(at_work: Installation) -> None:
 
     for size in (1, BESIDE, LARGE):
         for kind in ("scripted", "flow.ordered"):
-            at_work.create(kind, {"k": "bulk", "fails": True, "reject": "never", "more": size}, **about)
+            given = {"k": "bulk", "fails": True, "reject": "never", "more": size}
+            at_work.create(kind, given, tenant="in.bulk", **about)
     at_work.create("scripted", 1, delay=HOUR_MS / 1_000, **about)
     at_work.work()
-    for act in ("replay", "promote", "cancel", "retry", "cancel", "delete"):
+    acted("replay", tenant="in.bulk")
+    for act in ("promote", "cancel", "retry", "cancel", "delete"):
         acted(act, **about)
     at_work.publish("acted.in.bulk")
     url = begun("cancel", type="acted.in.bulk")

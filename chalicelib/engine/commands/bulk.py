@@ -117,7 +117,7 @@ def step(yard: Yard, bulk_id: str, enough_time: Callable[[], bool] = always) -> 
     """
     seen = find(yard, bulk_id)
     now_ms = yard.now_ms()
-    if seen.state is not BulkState.RUNNING or seen.leased_until_ms >= now_ms:
+    if seen.state is not BulkState.RUNNING or seen.leased_until_ms > now_ms:
         return seen
     taken = yard.bulk_acts.take(seen if seen.batch else _listed(yard, seen), now_ms, now_ms + LEASE_MS)
     if taken is None:
@@ -165,20 +165,20 @@ def _listed(yard: Yard, bulk: BulkItem) -> BulkItem:
     until_ms = newest_ms if query.until_ms is None else min(query.until_ms, newest_ms)
     oldest_first = replace(query, until_ms=until_ms, descending=False)
     page = yard.lists.cursor_page(oldest_first, BATCH, bulk.place or None)
-    batch = tuple(job.id for job in page.jobs if belongs(job, STATES_OF[bulk.act], bulk.started_at_ms))
+    batch = tuple(job.id for job in page.jobs if belongs(bulk.act, job, bulk.started_at_ms))
     return replace(bulk, batch=batch, place=page.next)
 
 
 def _done(yard: Yard, bulk: BulkItem, enough_time: Callable[[], bool]) -> tuple[list[Result], Exception | None]:
     """What became of the first jobs of a batch: of all, unless there is not ``enough_time``, or AWS does not answer.
 
-    Where it fails for three in a row, those are left to the next step, and the last failure is returned.
+    Where it does not for three in a row, those are left to the next step, and the last failure is returned.
     """
     results: list[Result] = []
     in_a_row = 0
     for job_id, job in _read(yard, bulk.batch):
         try:
-            results.append(_result(yard, bulk, job_id, job))
+            results.append(_tried_twice(yard, bulk, job_id, job))
             in_a_row = 0
         except AWAY as error:
             logger.warning("an act on a job failed", extra={"job_id": job_id, "act": bulk.act, "error": str(error)})
@@ -197,8 +197,16 @@ def _read(yard: Yard, ids: Sequence[int]) -> Iterator[tuple[int, Job | None]]:
     return ((job_id, found.get(job_id)) for job_id in ids)
 
 
+def _tried_twice(yard: Yard, bulk: BulkItem, job_id: int, job: Job | None) -> Result:
+    """What became of a job, where AWS did not answer by a second try, which meets what the first may have done."""
+    try:
+        return _result(yard, bulk, job_id, job)
+    except AWAY:
+        return _result(yard, bulk, job_id, next(_read(yard, [job_id]))[1])
+
+
 def _result(yard: Yard, bulk: BulkItem, job_id: int, job: Job | None) -> Result:
-    if job is None or not belongs(job, STATES_OF[bulk.act], bulk.started_at_ms):
+    if job is None or not belongs(bulk.act, job, bulk.started_at_ms):
         return Result(job_id, None if is_so_already(bulk.act, job, yard.now_ms()) else _changed(job))
     try:
         _DO[bulk.act](yard, job)
@@ -212,4 +220,7 @@ def _result(yard: Yard, bulk: BulkItem, job_id: int, job: Job | None) -> Result:
 
 
 def _changed(job: Job | None) -> str:
-    return "it is gone" if job is None else f"it has changed since the act began: it is {job.state.value} now"
+    if job is None:
+        return "it is gone"
+    now = "replayed" if job.replayed_at_ms is not None else job.state.value
+    return f"it has changed since the act began: it is {now} now"
