@@ -70,6 +70,7 @@ class PauseRecord(AnswerModel):
 
     type: str | None = Field(description="A task type or topic; null where the whole queue is paused")
     since: ShownTime
+    by: str | None = Field(description="Who paused it; null: nobody did, or it is not known")
     resuming: bool = Field(description="Its jobs are sent out again")
     unhandled: bool = Field(description="Nobody paused it: its jobs wait for a handler to be deployed")
 
@@ -177,6 +178,7 @@ def _pause(found: Pause) -> PauseRecord:
     return PauseRecord(
         type=None if found.target.startswith(QUEUE) else found.target.removeprefix(TYPE),
         since=iso(found.since_ms),
+        by=found.by,
         resuming=found.resuming,
         unhandled=found.unhandled,
     )

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from chalicelib.actor import acting
 from chalicelib.aws import threads
 from chalicelib.core.bulk import STATES_OF, BulkAct, BulkState, Result, belongs, is_so_already
 from chalicelib.core.errors import Full, NotFound, TaskyardError, Unavailable
@@ -123,7 +124,8 @@ def step(yard: Yard, bulk_id: str, enough_time: Callable[[], bool] = always) -> 
     if taken is None:
         return find(yard, bulk_id)
     until_ms = now_ms + STEP_MAX_MS
-    results, away = _done(yard, taken, lambda: yard.now_ms() < until_ms and enough_time())
+    with acting(taken.by):
+        results, away = _done(yard, taken, lambda: yard.now_ms() < until_ms and enough_time())
     noted = yard.bulk_acts.note(taken, results, yard.now_ms())
     if away is not None:
         raise away

@@ -80,7 +80,7 @@ def test_pausing_and_resuming(api: Service) -> None:
     api.clock.move(1)
     assert api.post("/api/queues/pause", {"queue": "default"}).status == 200
     shown = queues(api)["default"]
-    whole = {"type": None, "since": api.now(), "resuming": False, "unhandled": False}
+    whole = {"type": None, "since": api.now(), "by": "local", "resuming": False, "unhandled": False}
     assert shown["paused"] == whole
     assert shown["pauses"] == [{**whole, "type": kind, "since": since}, whole]
     task = create(api, kind, runnerType="system", input={"text": "a"})["id"]

@@ -134,6 +134,12 @@ class TestActing:
         if act == "replay":
             assert bulk.preview(w.yard, BulkAct.REPLAY, ALL).matches == 0
 
+    def test_who_began_it_is_who_cancels(self, w: World) -> None:
+        job = a_task(w, input=None)
+        w.clock.move(1)
+        run(w, bulk.start(w.yard, BulkAct.CANCEL, ALL, "ann"))
+        assert w.job(job.id).events[-1].detail == {"by": "ann"}
+
     def test_delayed_jobs_start(self, w: World) -> None:
         job = a_task(w, input=None, delay_ms=3_600_000)
         w.clock.move(1)
