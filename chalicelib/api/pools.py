@@ -9,7 +9,7 @@ from pydantic import Field
 from chalicelib.api.shapes import TENANT_HEADERS, request_tenant_of
 from chalicelib.engine.commands import pools
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Name, Tenant, Text
+from chalicelib.http.models import AnswerModel, ApiModel, Name, Target, Tenant, Text
 from chalicelib.http.routes import Router
 from chalicelib.services.checks import job_id
 
@@ -41,6 +41,7 @@ class AddBody(ApiModel):
         default_factory=list, max_length=ARGS_MAX, description="What the process is called with, after the job's id"
     )
     tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
+    flow_key: Target | None = Field(default=None, description="What it has in common with others", examples=["c-7"])
 
 
 class Added(AnswerModel):
@@ -81,7 +82,8 @@ def add(yard: Yard, path: PoolPath, body: AddBody, caller: Caller) -> Added:
     Its process is called with the job's id and `args`, once one of the pool's workers is free. The answer's `id` is 0
     where as many jobs are unfinished as the pool's `size` allows.
     """
-    return Added(id=pools.add(yard, path.name, body.args, request_tenant_of(body.tenant, caller.headers)))
+    tenant = request_tenant_of(body.tenant, caller.headers)
+    return Added(id=pools.add(yard, path.name, body.args, tenant, body.flow_key))
 
 
 @router.post("/pools/{name}/progress", scope="task", answers={404: "There is no such job", 409: "It is not running"})

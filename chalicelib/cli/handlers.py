@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ from chalicelib import settings
 from chalicelib.cli.common import explained, json_option
 from chalicelib.cli.output import present, show_rows
 from chalicelib.core.batch import Batch
+from chalicelib.core.flow import Flow, PerKey
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import Backoff
 from chalicelib.engine.handlers.declare import Handler
@@ -36,6 +37,7 @@ COLUMNS = {
     "BACKOFF": "backoff",
     "LIGHT": "light",
     "BATCH": "batch",
+    "FLOW": "flow",
     "SCHEDULES": "schedules",
 }
 
@@ -105,12 +107,29 @@ def _runs(handler: Handler, chosen: Settings) -> Row:
         "backoff": None if handler.backoff is None else _rendered(handler.backoff),
         "light": handler.light,
         "batch": None if handler.batch is None else _of_batch(handler.batch),
+        "flow": _of_flow(handler.flow) or None,
         "schedules": _scheduled(handler),
     }
 
 
 def _of_batch(batch: Batch) -> Row:
     return {"maxSize": batch.max_size, "maxWaitS": batch.max_wait_s}
+
+
+def _of_flow(flow: Flow) -> Row:
+    """What is declared of how jobs may follow one another, in the words of the decorators; without what is not."""
+    declared = {each.name: getattr(flow, each.name) for each in fields(flow)}
+    return {name: _of_control(value) for name, value in declared.items() if value not in (None, PerKey())}
+
+
+def _of_control(value: Any) -> Any:
+    if callable(value):
+        return "a function"
+    return {name: _of_control(each) for name, each in _members(value)} if is_dataclass(value) else value
+
+
+def _members(control: Any) -> Iterator[tuple[str, Any]]:
+    return ((each.name, value) for each in fields(control) if (value := getattr(control, each.name)) is not None)
 
 
 def _rendered(backoff: Backoff) -> Row:
@@ -128,10 +147,18 @@ def _for_people(rows: Sequence[Row]) -> list[Row]:
             "backoff": ", ".join(str(value) for value in (row.get("backoff") or {}).values()) or None,
             "light": "yes" if row.get("light") else None,
             "batch": "{maxSize} in {maxWaitS} s".format(**row["batch"]) if row.get("batch") else None,
+            "flow": "; ".join(_in_words(name, value) for name, value in (row.get("flow") or {}).items()) or None,
             "schedules": "; ".join(_when(each) for each in row.get("schedules", ())) or None,
         }
         for row in rows
     ]
+
+
+def _in_words(name: str, value: Any) -> str:
+    """A control as a table has room for it: ``rate: count 10, per_s 60, burst 1``."""
+    members = ((key, _in_words("", each)) for key, each in value.items()) if isinstance(value, dict) else ()
+    told = ", ".join(f"{key} {each}" for key, each in members) if isinstance(value, dict) else str(value)
+    return f"{name.replace('_', ' ')}: {told}" if name else told
 
 
 def _when(schedule: Row) -> str:

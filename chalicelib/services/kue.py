@@ -88,6 +88,10 @@ class Job:
         """On whose behalf it is done: tenants share a lane (docs/fairness.md)."""
         return self._with("tenant", key)
 
+    def flow_key(self, key: str) -> Job:
+        """What it has in common with others (docs/flow-control.md); default: what its handler finds."""
+        return self._with("flowKey", key)
+
     def save(self, idempotency_key: str | None = None) -> Job:
         """Accept it. Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` and ``Unavailable``, as ``tasks.create`` does.
 

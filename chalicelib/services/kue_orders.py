@@ -18,7 +18,7 @@ from chalicelib.core.naming import is_name
 from chalicelib.core.retry import DELAY_MAX_MS, Backoff, Exponential, Fixed, backoff_from
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.http.models import NAME_MAX_CHARS, Tenant
+from chalicelib.http.models import NAME_MAX_CHARS, Target, Tenant
 from chalicelib.http.problems import rejected
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class KueOptions(BaseModel):
     remove_on_complete: Any = Field(default=None, alias="removeOnComplete")
     search_keys: str | list[str] | None = Field(default=None, alias="searchKeys")
     tenant: Tenant | None = None
+    flow_key: Target | None = Field(default=None, alias="flowKey")
 
 
 def new_job(yard: Yard, entry: Any, idempotency_key: str | None = None, tenant: str | None = None) -> NewJob:
@@ -115,6 +116,7 @@ def new_job(yard: Yard, entry: Any, idempotency_key: str | None = None, tenant: 
         waits_for_handler=True,
         idempotency_key=idempotency_key,
         tenant=options.tenant or tenant,
+        flow_key=options.flow_key,
     )
 
 

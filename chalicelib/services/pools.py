@@ -24,13 +24,15 @@ class PoolOfTasks:
 
     name: str
 
-    def add(self, *args: Any, tenant: str | None = None) -> int:
+    def add(self, *args: Any, tenant: str | None = None, flow_key: str | None = None) -> int:
         """Add a job whose process is called with its id and ``args``; returns the id, or 0 where the pool is full.
 
-        ``args`` are plain JSON values. ``tenant``: on whose behalf (docs/fairness.md). Raises ``InvalidInput`` for what
-        is neither, ``TooLarge``, ``Conflict`` where ``event.next`` gave an id that is taken, and ``Unavailable``.
+        ``args`` are plain JSON values. ``tenant``: on whose behalf (docs/fairness.md). ``flow_key``: what it has in
+        common with others (docs/flow-control.md). Raises ``InvalidInput`` for what is none of these, ``TooLarge``,
+        ``Conflict`` where ``event.next`` gave an id that is taken, and ``Unavailable``.
         """
-        return pools.add(installation.yard(), self.name, args, checks.maybe_tenant(tenant))
+        told = checks.maybe_tenant(tenant), checks.maybe_name("flow_key", flow_key)
+        return pools.add(installation.yard(), self.name, args, *told)
 
     def progress(self, id: int, current: float, total: float, message: str = "") -> None:  # noqa: A002  # Yao's word
         """Tell that a running job is at ``current`` of ``total``; ``event.progress`` is told.

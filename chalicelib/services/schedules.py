@@ -30,7 +30,7 @@ from chalicelib.services.task_orders import NextTask
 
 AT_ONCE_MAX = 1_000  # of what is listed
 TIMES = ("cron", "every_ms", "at_ms")
-MESSAGE_FIELDS = ("topic", "payload", "priority", "maxRetries", "meta", "tenant")
+MESSAGE_FIELDS = ("topic", "payload", "priority", "maxRetries", "meta", "tenant", "flowKey")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ class Definition(TypedDict, total=False):
     at: datetime  # or: the one time, aware
     tz: str  # an IANA time zone, default UTC
     task: NextTask | Mapping[str, Any]  # what each slot creates: a NextTask, or a dict in fastify-task's words
-    message: Mapping[str, Any]  # or publishes: topic, payload, and of priority, maxRetries, meta and tenant some
+    message: Mapping[str, Any]  # or publishes: topic, payload, and some of MESSAGE_FIELDS
     missed: str  # slots that the clock came to more than two minutes late: skip, last (default) or all of them run
     missed_max: int  # of all, at most so many, the newest: 1 to 1,000, default 100
     overlap: str  # a slot whose run before goes on: allow (default) runs beside it, skip is left out, queue waits
@@ -216,6 +216,7 @@ def _message(field: str, given: object) -> dict[str, Any]:
             "maxRetries": None if retries is None else checks.whole("maxRetries", retries, 0, ATTEMPTS_MAX),
             "meta": task_orders.maybe_document("meta", found.get("meta")),
             "tenant": checks.maybe_tenant(found.get("tenant")),
+            "flowKey": checks.maybe_name("flowKey", found.get("flowKey")),
         }
     return {name: value for name, value in told.items() if value is not None}
 

@@ -105,6 +105,7 @@ class TaskOrder(Lenient):
         default=None, description=f"When to run, default now: {RUNTIME}", examples=["2021-07-27 17:30:30"]
     )
     tenant: Tenant | None = Field(default=None, description="On whose behalf: tenants share a lane", examples=["acme"])
+    flow_key: Target | None = Field(default=None, description="What it has in common with others", examples=["c-7"])
 
 
 class NodeOrder(TaskOrder):
@@ -162,6 +163,7 @@ def _request(yard: Yard, application: Application, order: TaskOrder) -> dict[str
         "targetId": made.target_id,
         "targetType": made.target_type,
         **({} if made.tenant is None else {"tenant": made.tenant}),
+        **({} if made.flow_key is None else {"flowKey": made.flow_key}),
     }
 
 
@@ -185,6 +187,7 @@ def new_job(yard: Yard, application: Application, order: TaskOrder) -> NewJob:
         alias=order.task_no,
         application=application.app_key,
         tenant=order.tenant,
+        flow_key=order.flow_key,
     )
 
 

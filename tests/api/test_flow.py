@@ -11,6 +11,7 @@ import pytest
 
 from chalicelib.core.access import AccessKey, digest_of, new_key
 from tests.support.mq import publish
+from tests.support.serendipity import application
 from tests.support.service import Reply, Service, service
 from tests.support.tasks import create, detail, listed, system
 
@@ -55,6 +56,19 @@ class TestTheKeyOfAJob:
         made = api.post("/api/schedule/create", {"name": kind, "cron": "@daily", "task": work})
         assert made.json["task"]["flowKey"] == "s"
         assert api.job(api.post("/api/schedule/run", {"name": kind}).json["id"]).flow_key == "s"
+
+    def test_is_taken_by_every_dialect(self, api: Service, topic: str, kind: str) -> None:
+        work = {"topic": topic, "payload": {}, "flowKey": "m"}
+        made = api.post("/api/schedule/create", {"name": topic, "cron": "@daily", "message": work})
+        assert made.json["message"]["flowKey"] == "m"
+        assert api.job(api.post("/api/schedule/run", {"name": topic}).json["id"]).flow_key == "m"
+        assert api.job(str(api.post("/job", {"type": kind, "options": {"flowKey": "k"}}).json["id"])).flow_key == "k"
+        assert api.post("/job", {"type": kind, "options": {"flowKey": ""}}).status == 400
+        app = application(api)
+        assert api.job(str(app.create("order-9", flowKey="s"))).flow_key == "s"
+        node = {"taskNo": "a", "content": 1, "timeout": 1, "name": "n", "flowKey": "g"}
+        workflow = app.post("/task/dag", {"name": "nightly", "tasks": [node]}).json["data"]
+        assert api.job(str(workflow["tasks"][0]["taskId"])).flow_key == "g"
 
     @pytest.mark.parametrize("key", ["", " ", "x" * 257, "two\nlines", {"a": 1}, ["a"], 1.5, True])
     def test_is_refused_if_it_can_be_none(self, api: Service, topic: str, kind: str, key: Any) -> None:

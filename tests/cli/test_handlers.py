@@ -16,7 +16,7 @@ from chalicelib.cli.main import main
 NAME = "handlers_to_list"
 CODE = """from chalicelib.core.lanes import Band
 from chalicelib.core.retry import Fixed
-from chalicelib import Batch, backoff, on, on_success, schedule, subscribe, task
+from chalicelib import Batch, Debounce, PerKey, Rate, backoff, on, on_success, schedule, subscribe, task
 
 
 @schedule(every_s=90, name="often")
@@ -31,7 +31,7 @@ def sent(mail):
     pass
 
 
-@task("mail.count", batch=Batch(25, max_wait_s=5))
+@task("mail.count", batch=Batch(25, 5), key="input.box", per_key=PerKey(rate=Rate(9, 60)), debounce=Debounce(1, by=len))
 def count(mails):
     pass
 
@@ -82,6 +82,12 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
         ("backoff", "patient", f"{NAME}.patient", f"{NAME}.py:33"),
     ]
     assert [row.get("batch") for row in found] == [{"maxSize": 25, "maxWaitS": 5}, *[None] * 5]
+    flow = {
+        "key": "input.box",
+        "per_key": {"rate": {"count": 9, "per_s": 60, "burst": 1}},
+        "debounce": {"wait_s": 1, "by": "a function"},
+    }
+    assert [row.get("flow") for row in found] == [flow, *[None] * 5]
     found = found[1:]
     assert {key: found[0][key] for key in ("script", "queue", "lanes", "concurrency", "size")} == {
         "script": "index",
@@ -104,7 +110,10 @@ def test_lists_everything_with_its_place(folder: Path) -> None:
 def test_shows_people_a_table(folder: Path) -> None:
     (folder / f"{NAME}.py").write_text(CODE)
     rows = [" ".join(line.split()) for line in listed().stdout.splitlines()]
-    assert rows[1].endswith("handlers_to_list.py:18 default high, normal, low 3600 s 25 in 5 s")
+    assert rows[1].endswith(
+        "handlers_to_list.py:18 default high, normal, low 3600 s 25 in 5 s "
+        "key: input.box; per key: rate count 9, per_s 60, burst 1; debounce: wait_s 1, by a function"
+    )
     assert rows[2] == (
         "task mail.send index handlers_to_list.py:6 mail high, low 2 9 1.5 s 5 0 3 * * * Asia/Shanghai; every 90 s"
     )

@@ -144,15 +144,10 @@ def test_the_same_over_http(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> No
     assert so_far.json["status"] == "RUNNING"
     for name, job_id in (("six", "1"), ("five", "999"), ("five", "none")):
         assert get(name, job_id)[0] == 404
-    assert post("five", "add", {"tenant": "acme"}) == (200, {"id": 302})
-    assert pool("five").add(tenant="b") == 303
-    assert [
-        bench.job(bench.yard.directory.aliased("pools.five", number) or 0).tenant for number in (301, 302, 303)
-    ] == [
-        None,
-        "acme",
-        "b",
-    ]
+    assert post("five", "add", {"tenant": "acme", "flowKey": 7}) == (200, {"id": 302})
+    assert pool("five").add(tenant="b", flow_key="c") == 303
+    made = [bench.job(bench.yard.directory.aliased("pools.five", number) or 0) for number in (301, 302, 303)]
+    assert [(job.tenant, job.flow_key) for job in made] == [(None, None), ("acme", "7"), ("b", "c")]
     assert post("six", "add", {})[0] == 404
     assert post("five", "add", {"args": "text"})[0] == 422
     assert [post("five", "add", {})[1] for _ in range(3)][-1] == {"id": 0}

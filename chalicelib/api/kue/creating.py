@@ -43,7 +43,7 @@ JOB_SCHEMA = {
         "data": {"description": "Any JSON"},
         "options": {
             "type": "object",
-            "description": "attempts, priority, delay, ttl, backoff, removeOnComplete, searchKeys, tenant",
+            "description": "attempts, priority, delay, ttl, backoff, removeOnComplete, searchKeys, tenant, flowKey",
         },
     },
 }

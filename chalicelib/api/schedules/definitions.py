@@ -85,6 +85,7 @@ class ScheduledMessage(ApiModel):
     max_retries: Annotated[int, Field(ge=0, le=ATTEMPTS_MAX), NOT_BOOLEAN] | None = None
     meta: dict[str, Any] | None = None
     tenant: Tenant | None = None
+    flow_key: Target | None = None
 
 
 class Times(ApiModel):

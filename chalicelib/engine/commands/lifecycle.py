@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
+from chalicelib.core.flow import newer_in
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
@@ -166,12 +167,14 @@ def reset_running(yard: Yard, sparing: Collection[int] = (), begun_by_ms: int | 
 def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
     """Run a failed or canceled job again, with as many attempts as at first.
 
-    Raises ``NotFound``, and ``Conflict`` for a job in another state or a dead letter that was replayed.
+    Raises ``NotFound``, and ``Conflict`` for a job in another state, a dead letter that was replayed, and a debounced
+    job in whose place a newer one stands.
     """
     for _ in range(RACE_TRIES):
         job = find(yard, job_id, kind)
         if job.state not in (State.FAILED, State.CANCELED) or job.replayed_at_ms is not None:
             break
+        _expect_not_superseded(job)
         now_ms = yard.now_ms()
         blocked = job.blocked and not _parent_succeeded(yard, job)
         try:
@@ -233,6 +236,17 @@ def replay_many(yard: Yard, job_ids: list[int], kind: Kind | None = Kind.MESSAGE
             logger.exception("a dead letter was not replayed", extra={"job_id": job_id, "error": str(error)})
             results.append(Unavailable("AWS does not answer", field="id", got=str(job_id), remedy="try again"))
     return results
+
+
+def _expect_not_superseded(job: Job) -> None:
+    newer = newer_in(job.msg) if job.state is State.CANCELED else None
+    if newer is not None:
+        raise Conflict(
+            "a newer job stands in the place of this one: of those that are alike only the newest runs",
+            field="id",
+            got=str(job.id),
+            remedy=f"look at job {newer}, or ask for the work anew",
+        )
 
 
 def _named(job_id: int) -> str:

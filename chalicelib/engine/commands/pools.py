@@ -54,7 +54,7 @@ def pool_of(yard: Yard, name: str) -> Pool:
     return pool
 
 
-def add(yard: Yard, name: str, args: Sequence[Any], tenant: str | None = None) -> int:
+def add(yard: Yard, name: str, args: Sequence[Any], tenant: str | None = None, flow_key: str | None = None) -> int:
     """Add a job to a pool, to be run with ``args``; returns its id, or 0 where the pool is full.
 
     Raises ``NotFound``, ``InvalidInput``, ``TooLarge``, ``Conflict`` where ``event.next`` gave an id that another job
@@ -62,7 +62,7 @@ def add(yard: Yard, name: str, args: Sequence[Any], tenant: str | None = None) -
     """
     pool = pool_of(yard, name)
     number = _next_id(pool)
-    new_job = NewJob(kind=Kind.TASK, type=pool.type, input={"args": list(args)}, tenant=tenant)
+    new_job = NewJob(kind=Kind.TASK, type=pool.type, input={"args": list(args)}, tenant=tenant, flow_key=flow_key)
     if number is not None:
         new_job = replace(new_job, target_id=str(number), target_type=ID_TARGET, alias=number)
     try:

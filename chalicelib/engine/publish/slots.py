@@ -50,6 +50,7 @@ def job_of(schedule: Schedule, slot_ms: int | None, due_at_ms: int | None) -> Ne
             priority=work.get("priority", 0),
             max_attempts=None if retries is None else max(retries, 1),
             tenant=work.get("tenant"),
+            flow_key=work.get("flowKey"),
         )
     else:
         before = NewJob(kind=Kind.TASK, type="", target_id=schedule.name, target_type=TARGET_TYPE)

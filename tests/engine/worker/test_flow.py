@@ -505,6 +505,8 @@ def test_the_newest_of_several_runs_when_no_other_came(w: World) -> None:
     third = add(w, "newest", 3)
     assert [w.job(job.id).state for job in (first, second, third)] == [State.CANCELED, State.CANCELED, State.PENDING]
     assert w.job(first.id).msg == f"superseded by the newer job {second.id}"
+    with pytest.raises(Conflict, match=f"a newer job stands in the place of this one.*look at job {second.id}"):
+        lifecycle.retry(w.yard, first.id, Kind.TASK)
     assert third.due_at_ms == start_ms + 12_000  # the latest
     w.go_on()
     assert RAN == [3]
