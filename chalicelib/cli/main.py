@@ -26,6 +26,7 @@ from chalicelib.cli.pause import pause, paused, resume
 from chalicelib.cli.rebuild import rebuild
 from chalicelib.cli.schedules import schedules
 from chalicelib.cli.tasks import tasks
+from chalicelib.cli.top import top
 from chalicelib.cli.webhooks import webhooks
 from chalicelib.cli.why import why
 from chalicelib.core.errors import Unavailable
@@ -61,7 +62,7 @@ def main() -> None:
 
 for command in (
     publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
-    paused, deploy, destroy, doctor, rebuild, cost,
+    paused, deploy, destroy, doctor, rebuild, cost, top,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -869,6 +869,8 @@ def act_in_bulk(at_work: Installation) -> None:
     at_work.get(f"{url}/result")
     at_work.get(url)
     acted("delete", traceId=TRACE, type="acted.in.bulk")
+    at_work.post(f"/api/job/{at_work.publish('acted.in.bulk')}/act", {"act": "cancel"})
+    acted("delete", kind="message", state=["canceled"])
     at_work.post(path, {"act": "cancel", "filter": about, "dryRun": True})
     stopped = begun("retry", kind="message", type="stuck", state="failed")
     for what in ("step", "stop"):
