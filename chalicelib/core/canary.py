@@ -40,9 +40,12 @@ class Way:
     sent_at_ms: int
     since_ms: int | None = None
 
-    def late_ms(self, now_ms: int) -> int:
-        """For how long a canary has been missing, beyond the time that it may take; 0 or more."""
-        return 0 if self.since_ms is None else max(0, now_ms - self.since_ms - LATE_MS)
+    def late_ms(self, now_ms: int, gathers_s: int = 0) -> int:
+        """For how long a canary has been missing, beyond the time that it may take; 0 or more.
+
+        ``gathers_s``: for how long its queue gathers messages to batches.
+        """
+        return 0 if self.since_ms is None else max(0, now_ms - self.since_ms - LATE_MS - gathers_s * 1_000)
 
 
 def way_of(lane: Lane) -> str:

@@ -203,7 +203,12 @@ def _canaries(installation: Installation) -> Iterator[Observation]:
         return
     now_ms = installation.now_ms()
     ways = Canaries(_directory(installation).table).ways().values()
-    missing = [f"{way.name} (since {(now_ms - (way.since_ms or 0)) // 1_000} s)" for way in ways if way.late_ms(now_ms)]
+    gathers_s = {queue: batch.max_wait_s for queue, batch in installation.checkout.batches.items()}
+    missing = [
+        f"{way.name} (since {(now_ms - (way.since_ms or 0)) // 1_000} s)"
+        for way in ways
+        if way.late_ms(now_ms, gathers_s.get(way.name.rpartition(" ")[0], 0))
+    ]
     log = f"/aws/lambda/{function_name(installation.settings, Function.WORKER)}"
     yield compared(
         "missing",

@@ -1,7 +1,7 @@
 """Canaries: the clock lets one fly over each declared lane, and one through the dead-letter queue and back.
 
-Off unless ``TASKYARD_CANARY_EVERY_S`` says how often. One that is not back after five minutes is told of at every tick
-until one is.
+Off unless ``TASKYARD_CANARY_EVERY_S`` says how often. One that is not back after five minutes, beside the time for
+which its queue gathers batches, is told of at every tick until one is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ def fly_canaries(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver
         due = way is None or now_ms - way.sent_at_ms >= rest_ms
         if due and enough_time():
             _send(yard, Canary(name, now_ms, lane))
-    missing = [name for name, way in known.items() if name in lanes and way.late_ms(now_ms)]
+    gathers_s = {queue: batch.max_wait_s for queue, batch in yard.handlers.batches.items()}
+    missing = [
+        name
+        for name, way in known.items()
+        if name in lanes and way.late_ms(now_ms, gathers_s.get(lanes[name].queue, 0))
+    ]
     if missing:
         logger.error("canaries are missing", extra={"ways": sorted(missing)})
     return len(missing)

@@ -25,6 +25,8 @@ from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 
+SETTLING_MS = 50  # kept for settling each member, beside what is kept for a run
+
 
 def calls_of(yard: Yard, entries: Sequence[Opened]) -> list[list[Opened]]:
     """The ``entries`` as they are called: each by itself, or with those that one call of its handler takes."""
@@ -47,13 +49,15 @@ def work_together(
     """Run the jobs of ``entries``, which are alike, in one call; what becomes of each message."""
     begun: list[tuple[Opened, Context]] = []
     for entry in entries:
-        context = _begun(yard, heartbeat, entry, remaining_ms)
+        context = _begun(yard, heartbeat, entry, lambda: remaining_ms() - SETTLING_MS * len(entries))
         if isinstance(context, Context):
             begun.append((entry, context))
         else:
             yield entry.message, context
     started_ms = yard.now_ms()
     outcomes = _run(yard, [context for _, context in begun])
+    for _, context in begun:
+        context.deadline_ms = None  # the call is over: what is left is to settle each
     for (entry, context), outcome in zip(begun, outcomes, strict=True):
         heartbeat.unwatch(context)
         trace_run(yard, entry.message, context.job, started_ms, outcome)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.core.batch import Batch
 from chalicelib.core.canary import DEAD_LETTERS, LATE_MS, Canary, canary_in
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers.declare import task
@@ -84,6 +85,19 @@ def test_a_lane_that_nobody_serves_is_named_until_one_is_back(w: World, caplog: 
     assert missing(w) == 1
     w.deliver()
     assert missing(w) == 0
+
+
+def test_one_may_wait_for_as_long_as_its_queue_gathers_batches(w: World) -> None:
+    @task("mail", batch=Batch(25, max_wait_s=300))
+    def mail(_: list[int]) -> None: ...
+
+    using(w, mail)
+    for queue in (w.yard.settings.dead_letter_queue, name_of(w), name_of(w, band="high")):
+        w.deliver_batch(queue)
+    w.clock.move(LATE_MS + 300_000)
+    assert missing(w) == 0
+    w.clock.move(1)
+    assert missing(w) == 1
 
 
 def test_one_whose_way_ended_in_the_dead_letter_queue_is_named(w: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from pydantic import BaseModel
@@ -22,11 +23,12 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.worker import heartbeat
 from chalicelib.engine.worker.console import read
 from chalicelib.engine.worker.context import Context, Reject
+from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.store.jobs import JobStore
 from tests.support.steps import LEASE_MS, a_message, a_task, stolen, using, work
 from tests.support.waiting import until
 from tests.support.worlds import World
-from tests.support.yards import Exited
+from tests.support.yards import START_MS, Exited
 
 SEEN: list[list[Any]] = []
 SHAPE = "InvalidInput: output: a handler of batches returns a result for each input; expected a list of 2, or None"
@@ -42,6 +44,11 @@ class Mail(BaseModel):
 def _afresh() -> Iterator[None]:
     yield
     SEEN.clear()
+
+
+@pytest.fixture
+def _beating(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "TICK_S", 0.001)
 
 
 def outputs(w: World, jobs: Sequence[Job]) -> list[Any]:
@@ -160,6 +167,45 @@ def test_those_with_another_time_out_are_another_call(w: World) -> None:
         a_task(w, "mail", input=n, **more)
     work(w)
     assert SEEN == [[(0, 30_000), (2, 30_000)], [(1, 5_000)]]
+
+
+def test_the_function_keeps_time_to_settle_each(w: World) -> None:
+    """Beside the 3 s for settling, and 5 s of grace, that it keeps for any run."""
+
+    @task("mail", batch=Batch(max_size=10))
+    def send(_: list[int], contexts: list[Context]) -> None:
+        SEEN.append([context.remaining_ms() for context in contexts])
+
+    using(w, send)
+    for n in (1, 2):
+        a_task(w, "mail", input=n)
+    work(w)
+    assert SEEN == [[291_900, 291_900]]
+
+
+@pytest.mark.usefixtures("_beating")
+def test_settling_may_take_longer_than_the_call_had(w: World) -> None:
+    @task("mail", batch=Batch(max_size=10), timeout_s=30)
+    def send(_: list[int]) -> None:
+        w.clock.move(29_000)
+
+    using(w, send)
+    jobs = [a_task(w, "mail", input=n) for n in (1, 2)]
+    succeed, beats = JobStore.succeed, Heartbeat._is_stuck
+    seen: list[bool] = []
+
+    def slowly(self: JobStore, job: Job, *more: Any) -> Job:
+        w.clock.move(10_000)
+        until(lambda: True in seen or job.id != jobs[0].id)
+        return succeed(self, job, *more)
+
+    def noting(self: Heartbeat, context: Context) -> bool:
+        seen.append(w.clock.ms > START_MS + 36_000)
+        return beats(self, context)
+
+    with patch.object(JobStore, "succeed", slowly), patch.object(Heartbeat, "_is_stuck", noting):
+        work(w)
+    assert (states(w, jobs), w.exits) == ([State.SUCCESS] * 2, [])
 
 
 def test_what_the_call_prints_is_kept_with_each_task(w: World) -> None:
@@ -335,9 +381,8 @@ def test_a_late_finish_of_one_that_was_taken_over_changes_nothing(w: World) -> N
     assert (w.job(mine.id).state, w.job(mine.id).output) == (State.SUCCESS, '"b"')
 
 
-def test_the_heartbeat_keeps_the_leases_of_all(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "TICK_S", 0.001)
-
+@pytest.mark.usefixtures("_beating")
+def test_the_heartbeat_keeps_the_leases_of_all(w: World) -> None:
     @task("mail", batch=Batch(max_size=10))
     def send(_: list[str], contexts: list[Context]) -> None:
         w.clock.move(20_000)
