@@ -15,10 +15,6 @@ LARGEST = 2**53 - 1
 job_ids = st.integers(1, LARGEST)
 
 
-def bytes_of(value: int) -> bytes:
-    return bytes([value]) * 9
-
-
 def test_ids_end_where_javascript_stops_counting_exactly() -> None:
     assert ID_LIMIT == 9_007_199_254_740_992
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,8 +149,3 @@ def membership(yard: Yard, job: Job) -> Membership:
 def lines(count: int, at_ms: int = 1) -> tuple[str, ...]:
     """A trace of ``count`` events that differ from each other."""
     return tuple(TraceEvent(Event.REQUEUED, at_ms, {"lap": requeue}).to_line() for requeue in range(count))
-
-
-def states_but(*states: State) -> Iterable[State]:
-    """All other states."""
-    return [state for state in State if state not in states]

@@ -141,6 +141,7 @@ def service(endpoint_url: str | None = None, **variables: str) -> Iterator[Servi
                 "TASKYARD_HANDLERS": HANDLERS,
                 "TASKYARD_BUCKET": "objects",
                 "TASKYARD_WATCH": "off",
+                "TASKYARD_INDEX_SHARDS": "2",  # one would not show what is merged, four ask twice as often
                 **given,
             }
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -12,9 +11,8 @@ from chalicelib.api.entries import (
     Entry,
     Unreadable,
     entries_of,
-    key_of,
+    publish_entries,
     require_room_in_answer,
-    require_service,
 )
 from chalicelib.api.mq.locks import LockTimeout
 from chalicelib.api.mq.records import MessageRecord, PolledMessage, listed, polled_record
@@ -24,7 +22,6 @@ from chalicelib.core.job import ATTEMPTS_MAX, Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll
-from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name, Priority, Target, Tenant, Topic, Whole
@@ -134,12 +131,9 @@ def publish_messages(yard: Yard, body: PublishBatchBody, caller: Caller) -> Publ
     require_room_in_answer(
         "messages", [[each.payload, each.meta, each.topic, each.trace_id] for each in readable], RECORD_MAX_BYTES
     )
-    key, tenant = idempotency_key_of(None, caller.headers), request_tenant_of(None, caller.headers)
-    outcomes = publish_many(yard, _new_jobs(entries, key, tenant))
-    require_service(outcomes)
-    told = iter(outcomes)
+    published = publish_entries(yard, entries, caller.headers, _new_job)
     return PublishResults(
-        results=[_published(entry, entry.error if isinstance(entry, Unreadable) else next(told)) for entry in entries]
+        results=[_result(entry, outcome) for entry, (_, outcome) in zip(entries, published, strict=True)]
     )
 
 
@@ -165,7 +159,7 @@ def poll_messages(yard: Yard, query: PollQuery, caller: Caller) -> list[PolledMe
     return [polled_record(yard, job) for job in jobs]
 
 
-def _published(entry: PublishBody | Unreadable, outcome: Job | TaskyardError) -> PublishResult:
+def _result(entry: PublishBody | Unreadable, outcome: Job | TaskyardError) -> PublishResult:
     if isinstance(outcome, TaskyardError) or isinstance(entry, Unreadable):
         return PublishResult(success=False, error=str(outcome))
     return PublishResult(success=True, message=_record(outcome, entry))
@@ -173,18 +167,6 @@ def _published(entry: PublishBody | Unreadable, outcome: Job | TaskyardError) ->
 
 def _record(job: Job, body: PublishBody) -> MessageRecord:
     return listed(job, {"input": body.payload, "options": body.meta})
-
-
-def _new_jobs(entries: Sequence[PublishBody | Unreadable], key: str | None, tenant: str | None) -> list[NewJob]:
-    """What is to be published of a batch; an entry without a key has one of its place under the batch's ``key``.
-
-    One without a tenant has the batch's.
-    """
-    return [
-        _new_job(entry, key_of(entry.idempotency_key, key, place), entry.tenant or tenant)
-        for place, entry in enumerate(entries)
-        if not isinstance(entry, Unreadable)
-    ]
 
 
 def _new_job(body: PublishBody, idempotency_key: str | None, tenant: str | None) -> NewJob:

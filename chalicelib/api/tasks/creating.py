@@ -10,11 +10,9 @@ from chalicelib.api.backoffs import BackoffRequest, backoff_of
 from chalicelib.api.entries import (
     BATCH_MAX,
     Entry,
-    Unreadable,
     entries_of,
-    key_of,
+    publish_entries,
     require_room_in_answer,
-    require_service,
 )
 from chalicelib.api.shapes import FASTIFY, TENANT_HEADERS, idempotency_key_of, request_tenant_of
 from chalicelib.api.tasks.records import TaskRecord, listed_record, whole_record
@@ -24,7 +22,6 @@ from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job
 from chalicelib.core.signature import check_secret_in
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Priority, Target, Tenant
@@ -150,11 +147,8 @@ def create_tasks(yard: Yard, body: CreateBatchBody, caller: Caller) -> CreateRes
     """
     entries = entries_of(body.tasks)
     require_room_in_answer("tasks", [each for each in entries if isinstance(each, CreateBody)], RECORD_MAX_BYTES)
-    batch_key, tenant = idempotency_key_of(None, caller.headers), request_tenant_of(None, caller.headers)
-    new_jobs = [_new_job_or_error(entry, batch_key, place, tenant) for place, entry in enumerate(entries)]
-    outcomes = publish_many(yard, new_jobs)
-    require_service([found for asked, found in zip(new_jobs, outcomes, strict=True) if isinstance(asked, NewJob)])
-    return CreateResults(results=[_result(yard, *each) for each in zip(new_jobs, outcomes, strict=True)])
+    published = publish_entries(yard, entries, caller.headers, _new_job)
+    return CreateResults(results=[_result(yard, *each) for each in published])
 
 
 def _result(yard: Yard, asked: NewJob | TaskyardError, outcome: Job | TaskyardError) -> CreateResult:
@@ -162,17 +156,6 @@ def _result(yard: Yard, asked: NewJob | TaskyardError, outcome: Job | TaskyardEr
         return CreateResult(success=False, error=str(outcome))
     body = {"input": asked.input, "options": asked.options, "context": asked.context, "next": asked.next}
     return CreateResult(success=True, task=listed_record(yard, outcome, body))
-
-
-def _new_job_or_error(
-    entry: CreateBody | Unreadable, batch_key: str | None, place: int, tenant: str | None
-) -> NewJob | TaskyardError:
-    if isinstance(entry, Unreadable):
-        return entry.error
-    try:
-        return _new_job(entry, key_of(entry.idempotency_key, batch_key, place), entry.tenant or tenant)
-    except TaskyardError as error:
-        return error
 
 
 def _new_job(body: CreateBody, idempotency_key: str | None, tenant: str | None) -> NewJob:
