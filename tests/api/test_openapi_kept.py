@@ -20,7 +20,7 @@ from chalicelib.local.gateway import Gateway
 from chalicelib.local.lambda_context import LambdaContext
 from tests.support.service import HOST, service
 
-EXAMPLES = 2  # of right requests and of wrong ones, for each operation; where no key is needed, one
+EXAMPLES = 2  # of right requests and of wrong ones, for each operation; where no key is needed, one that is right
 BATCHES = {
     "/mq/message/publish-batch",
     "/mq/message/complete-batch",
@@ -28,6 +28,7 @@ BATCHES = {
     "/api/task/create-batch",
     "/job/search",
 }
+RIGHT, WRONG = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 FEW = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -76,7 +77,7 @@ def test_what_is_answered_is_what_the_document_says(stage: tuple[Any, dict[str, 
     operations = [found.ok() for found in schema.get_all_operations()]
     answered: set[str] = set()
     for operation in operations:
-        for mode in _modes(operation):
+        for mode in _modes(operation) if headers else [RIGHT]:
             asked = given(case=operation.as_strategy(generation_mode=mode))(_asking(headers, answered))
             seed(7)(settings(FEW, max_examples=EXAMPLES if headers else 1)(asked))()
     assert answered == {operation.label for operation in operations}
@@ -97,5 +98,4 @@ def _asking(headers: dict[str, str], answered: set[str]) -> Callable[..., None]:
 
 def _modes(operation: Any) -> list[Any]:
     """Right requests, and wrong ones where more than a path can be wrong."""
-    right, wrong = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
-    return [right, wrong] if [*operation.query, *operation.body] else [right]
+    return [RIGHT, WRONG] if [*operation.query, *operation.body] else [RIGHT]
