@@ -3,7 +3,8 @@
 Key layout::
 
     view            key                                    what
-    watermarks      <shard>                                newest: the last sequence number counted
+    watermarks      <shard>                                newest: the last sequence number counted; counted_ms: when,
+                                                           and changed_ms: when that change was made
     counters        <slot>|<group digest>                  group, a number for every state, and what has happened
                                                            since ever: total_<measure>, and histogram buckets
     minutes#<day>   <minute in ms>|<slot>|<group digest>   group, minute_ms, a number for every measure and bucket
@@ -45,6 +46,7 @@ from chalicelib.store.task_statistics import TaskStatistics, rows_in
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
 ROWS_MAX = TRANSACTION_MAX_ITEMS - 1  # beside the watermark
 SLOTS = 8
+NEWEST_SHARDS = 16
 NO_FAILURES: Mapping[FailureGroup, Failures] = MappingProxyType({})
 
 QUANTITIES: tuple[Quantity, ...] = (*Measure, *(Bucket(measure, bound) for measure in TIMES for bound in BUCKETS))
@@ -56,6 +58,14 @@ class Standing:
 
     states: Counter[State] = field(default_factory=Counter)
     totals: Counter[Quantity] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """When a change was made, and when it was counted, in milliseconds since 1970."""
+
+    changed_ms: int
+    at_ms: int
 
 
 class AlreadyCounted(Exception):
@@ -85,14 +95,15 @@ class Insights:
         newest: str,
         effects: Effects,
         failures: Mapping[FailureGroup, Failures] = NO_FAILURES,
+        counted: Counted | None = None,
     ) -> None:
-        """Move the watermark from ``before`` to ``newest`` and add what lay between.
+        """Move the watermark from ``before`` to ``newest`` and add what lay between; ``counted``: the newest of it.
 
         Raises ``AlreadyCounted`` when someone else moved it.
         """
         adding = [*self._adding(shard, effects), *self.failures.adding(_slot(shard), failures)]
         try:
-            self._table.transact([self._moving(shard, before, newest), *adding])
+            self._table.transact([self._moving(shard, before, newest, counted), *adding])
         except TransactionRefused as refused:
             raise AlreadyCounted(shard) from refused
 
@@ -101,13 +112,16 @@ class Insights:
         """How many items all of it touches; a transaction takes at most 99 beside the watermark."""
         return len(_rows(effects)) + len(rows_in(effects)) + len(accounts_in(effects)) + len(failures)
 
-    def _moving(self, shard: str, before: str | None, newest: str) -> AttributeValues:
+    def _moving(self, shard: str, before: str | None, newest: str, counted: Counted | None) -> AttributeValues:
+        sets: dict[str, Any] = {"newest": newest}
+        if counted is not None:
+            sets |= {"changed_ms": counted.changed_ms, "counted_ms": counted.at_ms}
         unmoved = (
             Clause("first batch", "attribute_not_exists({newest})")
             if before is None
             else Clause("unmoved", "{newest} = :before", {":before": before})
         )
-        return self._table.updating({"view": "watermarks", "key": shard}, Change((unmoved,), sets={"newest": newest}))
+        return self._table.updating({"view": "watermarks", "key": shard}, Change((unmoved,), sets=sets))
 
     def _adding(self, shard: str, effects: Effects) -> Iterable[AttributeValues]:
         for (group, minute_ms), amounts in _rows(effects).items():
@@ -182,6 +196,11 @@ class Insights:
             standing.states.update({state: row[state.value] for state in State if state.value in row})
             standing.totals.update(_found(row, _TOTAL_NAMES))
         return dict(found)
+
+    def counted(self) -> list[Counted]:
+        """What was counted last of each of the newest shards: their names begin with the time at which they began."""
+        rows = self._table.first("{view} = :view", {":view": "watermarks"}, NEWEST_SHARDS, ascending=False)
+        return [Counted(row["changed_ms"], row["counted_ms"]) for row in rows if "counted_ms" in row]
 
     def minutes(self, since_ms: int, until_ms: int) -> dict[tuple[Group, int], Counter[Quantity]]:
         """What happened to every group in every minute that begins within a span; its end is not in it."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 DECIMALS = 6
+PROJECTOR_LATE_MS = 60_000
 router = Router("Console")  # a section of the documentation that me.py describes
 
 
@@ -78,9 +79,10 @@ class SeriesRecord(AnswerModel):
 
 
 class PausedRecord(AnswerModel):
-    """Since when something is paused."""
+    """Since when something is paused, and who did it."""
 
     since: str
+    by: str | None
 
 
 class QueueRecord(AnswerModel):
@@ -134,9 +136,9 @@ class ClockRecord(AnswerModel):
 
 
 class ProjectorRecord(AnswerModel):
-    """What counts the change stream."""
+    """What counts the change stream; late beyond a minute."""
 
-    lag_ms: int | None
+    lag_ms: int | None = Field(description="How old changes are when they are counted; null: none ever was")
     status: Status
 
 
@@ -291,7 +293,7 @@ def _queue(queue: QueueState) -> QueueRecord:
         per_second=round(queue.per_second, DECIMALS),
         oldest_ready_ms=queue.oldest_ready_ms,
         p95_run_ms=_rounded(queue.window.percentile_ms(Measure.RUN_MS, 0.95)),
-        paused=None if queue.paused_since_ms is None else PausedRecord(since=iso(queue.paused_since_ms)),
+        paused=None if queue.pause is None else PausedRecord(since=iso(queue.pause.since_ms), by=queue.pause.by),
     )
 
 
@@ -302,14 +304,14 @@ def _oldest(job: Job, now_ms: int) -> OldestRecord:
 def _health(seen: Overview) -> HealthRecord:
     situation = seen.situation
     tick_ms, audit = situation.last_tick_ms, situation.audit
-    late_ms = None if tick_ms is None else max(0, seen.at_ms - tick_ms)
+    late_ms, lag_ms = None if tick_ms is None else max(0, seen.at_ms - tick_ms), situation.lag_ms
     return HealthRecord(
         clock=ClockRecord(
             last_tick_at=None if tick_ms is None else iso(tick_ms),
             late_ms=late_ms,
-            status=Status.UNKNOWN if late_ms is None else Status.LATE if late_ms > CLOCK_LATE_MS else Status.OK,
+            status=_status(late_ms, CLOCK_LATE_MS),
         ),
-        projector=ProjectorRecord(lag_ms=None, status=Status.UNKNOWN),
+        projector=ProjectorRecord(lag_ms=lag_ms, status=_status(lag_ms, PROJECTOR_LATE_MS)),
         leases=LeasesRecord(expired=situation.expired),
         audit=AuditRecord(
             at=None if audit is None else iso(audit.at_ms),
@@ -317,6 +319,12 @@ def _health(seen: Overview) -> HealthRecord:
             missing=0 if audit is None else audit.unaccounted,
         ),
     )
+
+
+def _status(late_ms: int | None, allowed_ms: int) -> Status:
+    if late_ms is None:
+        return Status.UNKNOWN
+    return Status.LATE if late_ms > allowed_ms else Status.OK
 
 
 def _failure(job: Job) -> FailureRecord:

@@ -20,6 +20,7 @@ from chalicelib.engine.projections.steps import KindAndType, Series, series_of
 from chalicelib.engine.worker.pause import queue_target, type_target
 from chalicelib.engine.yard import Yard
 from chalicelib.store.insights import Standing
+from chalicelib.store.pauses import Pause
 
 QUEUES_MAX = 100
 
@@ -56,7 +57,7 @@ class QueueState:
     window: Window
     per_second: float  # jobs that ended in the window
     oldest_ready_ms: int | None  # for how long a job could have been started; None: not looked for, or not found
-    paused_since_ms: int | None
+    pause: Pause | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def _queues(
 ) -> list[QueueState]:
     now_ms = yard.now_ms()
     seconds = max(1.0, (now_ms - series.starts[0]) / 1_000)
-    paused = {pause.target: pause.since_ms for pause in situation.pauses if not pause.resuming}
+    paused = {pause.target: pause for pause in situation.pauses if not pause.resuming}
     states: list[QueueState] = []
     for kind, type_ in standings.keys() | series.happened.types.keys():
         standing = standings.get((kind, type_), Standing())
@@ -177,7 +178,7 @@ def _queues(
                 window=happened,
                 per_second=(happened.succeeded + happened.failed) / seconds,
                 oldest_ready_ms=None if oldest is None else now_ms - ready_since_ms(oldest),
-                paused_since_ms=paused.get(type_target(type_), paused.get(queue_target(_queue_of(yard, kind, type_)))),
+                pause=paused.get(type_target(type_), paused.get(queue_target(_queue_of(yard, kind, type_)))),
             )
         )
     return sorted(states, key=_busiest_first)

@@ -12,7 +12,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, effects_of
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
-from chalicelib.store.insights import ROWS_MAX, AlreadyCounted, Insights
+from chalicelib.store.insights import ROWS_MAX, AlreadyCounted, Counted, Insights
 
 RACE_TRIES = 3
 
@@ -57,13 +57,18 @@ def project(
         try:
             for run, effects, failures in _transactions(fresh, tenants=yard.settings.tenant_usage == "on"):
                 announce(run)
-                yard.insights.add(shard, watermark, run[-1].sequence, effects, failures)
+                yard.insights.add(shard, watermark, run[-1].sequence, effects, failures, _newest(run, yard.now_ms()))
                 watermark = run[-1].sequence
                 report(run)
         except AlreadyCounted:
             continue  # the same batch is being counted elsewhere: start from where that has come
         return len(fresh)
     raise AlreadyCounted(shard)
+
+
+def _newest(run: Sequence[Change], now_ms: int) -> Counted | None:
+    """When the last change of a run was made, as far as the stream tells, and that it is counted now."""
+    return Counted(run[-1].at_ms, now_ms) if run[-1].at_ms else None
 
 
 def _transactions(

@@ -16,6 +16,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.projections.steps import KindAndType
 from chalicelib.engine.yard import Yard
+from chalicelib.store.insights import Counted
 from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.pauses import Pause
 
@@ -23,6 +24,8 @@ TYPES_LOOKED_AT = 5  # those with the most pending jobs, and those with the most
 OLDEST_LOOKED_AT = 20  # of the jobs of each, by their creation
 FAILURES_LOOKED_AT = 50  # of the failed jobs, the newest by their creation
 FAILURES_SHOWN = 10
+LATELY_MS = 600_000
+STREAM_TIME_MS = 1_000  # the stream tells whole seconds
 PARALLEL_READS = 8
 
 
@@ -43,6 +46,7 @@ class Situation:
     deployed_at_ms: int | None
     audit: AuditReport | None
     groups: Mapping[FailureGroup, Failures]
+    lag_ms: int | None  # how far the projections are behind the ledger; None: nothing was ever counted
 
     @property
     def dead_letters(self) -> int:
@@ -73,6 +77,8 @@ def _found(yard: Yard, pending: Mapping[KindAndType, int], running: Mapping[Kind
         deployed_at_ms = readers.submit(yard.directory.deployed_at_ms)
         audit = readers.submit(yard.insights.accounts.audited)
         groups = readers.submit(yard.insights.failures.read)
+        counted = readers.submit(yard.insights.counted)
+        seen = [*oldest.result().values(), *failures.result()]
         return Situation(
             pauses=pauses.result(),
             oldest_ready=oldest.result(),
@@ -82,7 +88,23 @@ def _found(yard: Yard, pending: Mapping[KindAndType, int], running: Mapping[Kind
             deployed_at_ms=deployed_at_ms.result(),
             audit=audit.result(),
             groups=groups.result(),
+            lag_ms=lag_ms(counted.result(), seen, yard.now_ms()),
         )
+
+
+def lag_ms(counted: Sequence[Counted], seen: Sequence[Job], now_ms: int) -> int | None:
+    """How far the projections are behind.
+
+    How old the newest changes were when they were counted, within the last ten minutes or else at the end. Where a job
+    is ``seen`` that has changed since, and by more than the second that the stream's times are whole of, so much.
+    """
+    if not counted:
+        return None
+    newest = max(counted, key=lambda each: each.at_ms)
+    lately = [each for each in counted if each.at_ms > now_ms - LATELY_MS] or [newest]
+    measured_ms = max(max(0, each.at_ms - each.changed_ms) for each in lately)
+    uncounted = [job.updated_at_ms for job in seen if job.updated_at_ms > newest.changed_ms + STREAM_TIME_MS]
+    return max(measured_ms, now_ms - min(uncounted, default=now_ms))
 
 
 def ready_since_ms(job: Job) -> int:

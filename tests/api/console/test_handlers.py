@@ -30,7 +30,7 @@ def test_a_handler_with_all_that_it_declares(api: Service) -> None:
 
 
 def test_the_schema_of_a_model_and_a_pause(api: Service) -> None:
-    api.yard.pauses.begin("queue#patient", api.clock.ms)
+    api.yard.pauses.begin("queue#patient", api.clock.ms, by="ann")
     shown = {each["type"]: each for each in api.get("/api/handlers").json}
     assert shown["patient"]["paused"]
     schemas = {name: each["schema"] for name, each in shown.items() if each["schema"]}
