@@ -9,7 +9,8 @@
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
 get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
 nodes, results, cancel, retry, mermaid · ``flow`` set, unset, list, declared, standing, pause_key, resume_key,
-pass_over. ``services.why(id)`` says why a job is not running,
+pass_over · ``jobs`` (of either kind) list, detail, act. ``services.overview()`` says how all is doing,
+``services.why(id)`` why a job is not running,
 ``services.audit()`` whether all jobs are accounted for, ``services.usage(id)`` and ``services.usage_by_day(days)`` what
 jobs have used. Which installation they act on: ``installation.py``.
 Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chalicelib.core.audit import AuditReport
     from chalicelib.core.usage import Usage
+    from chalicelib.engine.projections.overview import Overview
     from chalicelib.services.reasons import Why
     from chalicelib.services.records import Message, Task
     from chalicelib.services.usages import JobsUsage, TenantUsage
@@ -38,6 +40,17 @@ def why(job: Task | Message | int | str) -> Why:
     from chalicelib.services.reasons import explain
 
     return explain(job)
+
+
+def overview(window: str = "1h") -> Overview:
+    """How the installation is doing: numbers now and over 15m, 1h, 6h, 24h, 7d or 30d, and what wants attention.
+
+    Worked out once a second in a process. Raises ``InvalidInput`` for another window.
+    """
+    from chalicelib.engine.projections.overview import overview_of
+    from chalicelib.services import installation
+
+    return overview_of(installation.yard(), window)
 
 
 def audit() -> AuditReport | None:

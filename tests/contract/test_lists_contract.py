@@ -184,6 +184,18 @@ class TestWhatIsWanted:
         assert page(yard, JobQuery(Kind.TASK, None, ("waiting",), **span))[0] == [tasks[3].id, tasks[0].id]
         assert page(yard, JobQuery(Kind.MESSAGE, **span))[0] == [message.id]
 
+    def test_both_kinds_are_one_list(self, yard: Yard, topic: str, day_ms: int) -> None:
+        kinds, states = itertools.cycle(Kind), itertools.cycle((State.SUCCESS, State.SUCCESS, State.FAILED))
+        jobs = [make(yard, topic, day_ms + age, kind=next(kinds), state=next(states)) for age in range(9)]
+        newest_first = [job.id for job in jobs[::-1]]
+        of_type = JobQuery(None, topic)
+        becomes((newest_first, 9, True), lambda: page(yard, of_type))
+        at_rest = JobQuery(None, index_keys=("success",), since_ms=day_ms, until_ms=day_ms + 9)
+        succeeded = [job.id for job in jobs[::-1] if job.state is State.SUCCESS]
+        assert page(yard, at_rest) == (succeeded, 6, True)
+        assert list(walked(yard, of_type, 4)) == chunked(newest_first, 4)
+        assert +yard.lists.counts(of_type, 100) == {"success": 6, "failed": 3}
+
     @pytest.mark.parametrize("state", [State.PENDING, State.RUNNING])
     @pytest.mark.parametrize("descending", [True, False])
     def test_what_no_index_holds_together_is_merged_from_all_types(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.aws import threads
 from chalicelib.core.day_accounts import ACCEPTED, DELETED
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.projection import MINUTE_MS, Measure, Quantity, minute_of
 from chalicelib.core.states import LIVE, State
 from chalicelib.core.statistics import DAY_MS
@@ -73,7 +74,12 @@ class Series:
 
 
 def series_of(yard: Yard, window: str) -> Series:
-    """What happened within a window, one of ``WINDOWS_MS``: at most 120 steps of whole minutes, or days."""
+    """What happened within a window, one of ``WINDOWS_MS``: at most 120 steps of whole minutes, or days.
+
+    Raises ``InvalidInput``.
+    """
+    if window not in WINDOWS_MS:
+        raise InvalidInput("there is no such window", field="window", expected=" or ".join(WINDOWS_MS), got=window)
     now_ms, window_ms = yard.now_ms(), WINDOWS_MS[window]
     if window_ms > DAY_MS:
         starts = _starts(now_ms, window_ms, DAY_MS)
