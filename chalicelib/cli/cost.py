@@ -18,7 +18,7 @@ from chalicelib.cli.common import explained, json_option, url_option
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 from chalicelib.core.job import ATTEMPTS_MAX
-from infra.cost.prices import MILLION, PRICES, PRICES_OF, REGION, Item
+from chalicelib.core.prices import MILLION, PRICES, PRICES_OF, REGION, Item
 from infra.deploy import target
 from infra.deploy.stages import config_of, settings_of
 from infra.functions import Function

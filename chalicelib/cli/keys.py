@@ -15,7 +15,7 @@ import click
 from chalicelib.actor import acting
 from chalicelib.cli.common import Command, choose_installation, explained, json_option, url_option
 from chalicelib.cli.output import present, show_rows, show_text
-from chalicelib.core.access import AccessKey
+from chalicelib.core.access import AccessKey, id_of
 
 COLUMNS = {"ID": "id", "LABEL": "label", "USER": "user", "SCOPES": "scopes", "CREATED": "created", "REVOKED": "revoked"}
 
@@ -106,8 +106,6 @@ def revoke(as_json: bool, key: str) -> None:
 
 
 def _shown(key: AccessKey) -> dict[str, Any]:
-    from chalicelib.local.access_keys import id_of
-
     return {
         "id": id_of(key),
         "label": key.name,

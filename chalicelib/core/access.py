@@ -19,6 +19,7 @@ from chalicelib.core.ids import RandomBytes
 KEY_PREFIX = "ty_"
 KEY_BYTES = 32
 EVERYTHING = "*"
+ID_CHARS = 12  # of the digest; enough to tell keys apart, and no help in guessing one
 
 Scope = str | tuple[str, ...]
 """What something needs: a scope, or one of several."""
@@ -61,6 +62,11 @@ def is_key(text: str) -> bool:
 def digest_of(key: str) -> str:
     """The stored form of ``key``: its SHA-256, 64 hexadecimal digits."""
     return hashlib.sha256(key.encode("utf-8")).hexdigest()
+
+
+def id_of(key: AccessKey) -> str:
+    """What a key is called where its label may not be enough: the beginning of its digest."""
+    return key.digest[:ID_CHARS]
 
 
 def digest_of_user(name: str) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 from chalicelib import aws, settings
 from chalicelib.core import passwords
-from chalicelib.core.access import AccessKey, checked_scopes, digest_of, digest_of_user, new_key
+from chalicelib.core.access import AccessKey, checked_scopes, digest_of, digest_of_user, id_of, new_key
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.store.directory import Directory
 from chalicelib.store.table import Refused, Table
-
-ID_CHARS = 12  # of the digest; enough to tell keys apart, and no help in guessing one
 
 
 def create(label: str, scopes: Sequence[str], now_ms: int) -> str:
@@ -63,11 +61,6 @@ def revoke(wanted: str, now_ms: int) -> AccessKey:
         raise Conflict("several keys are meant", got=wanted, remedy=f"name one by its id: {ids}")
     _directory().revoke_access_key(found[0].digest, now_ms)
     return found[0]
-
-
-def id_of(key: AccessKey) -> str:
-    """What a key is called where its label may not be enough."""
-    return key.digest[:ID_CHARS]
 
 
 def _directory() -> Directory:

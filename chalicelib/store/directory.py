@@ -42,6 +42,8 @@ DEPLOYMENT = {"kind": "deployment", "name": "newest"}
 NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
 NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({revoked_at_ms})")
+LISTED_OF_KEYS = ("name", "label", "scopes", "created_at_ms", "revoked_at_ms", "user")
+LISTED_OF_WEBHOOKS = ("name", "url", "events", "types", "format", "created_at_ms")
 USERS = {"kind": "access_key_users", "name": "any"}
 
 
@@ -216,6 +218,11 @@ class Directory:
         rows = self.table.query_all("{kind} = :kind", {":kind": "access_key"}, consistent=True)
         return sorted((_access_key(row) for row in rows), key=lambda key: key.created_at_ms)
 
+    def listed_access_keys(self) -> list[AccessKey]:
+        """The same without what is stored of passwords, for functions that may not read it."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": "access_key"}, only=LISTED_OF_KEYS)
+        return sorted((_access_key(row) for row in rows), key=lambda key: key.created_at_ms)
+
     def revoke_access_key(self, digest_of_key: str, now_ms: int) -> None:
         """End a key's life; raises ``Refused`` if there is no such key."""
         there = Clause("there", "attribute_exists({name})")
@@ -241,6 +248,12 @@ class Directory:
         """All webhooks, oldest first; by default as of the last write."""
         rows = self.table.query_all("{kind} = :kind", {":kind": "webhook"}, consistent=consistent)
         return sorted((_webhook(row) for row in rows), key=lambda webhook: (webhook.created_at_ms, webhook.id))
+
+    def listed_webhooks(self) -> list[Webhook]:
+        """The same without secrets, for functions that may not read them."""
+        rows = self.table.query_all("{kind} = :kind", {":kind": "webhook"}, only=LISTED_OF_WEBHOOKS)
+        found = (_webhook({**row, "secret": ""}) for row in rows)
+        return sorted(found, key=lambda webhook: (webhook.created_at_ms, webhook.id))
 
     def rotate_webhook(self, webhook_id: str, secret: str, former_until_ms: int) -> Webhook:
         """Give a webhook another secret, and let the present one sign, too, until then; returns the webhook.

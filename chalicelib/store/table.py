@@ -208,13 +208,14 @@ class Table:
         ascending: bool = True,
         page_size: int | None = None,
         consistent: bool = False,
+        only: Sequence[str] = (),
     ) -> Iterator[list[dict[str, Any]]]:
         """The items of a query as DynamoDB cuts them into pages, each fetched as it is consumed.
 
         A page ends after ``page_size`` items or 1 MB, whichever comes first, and may be empty: only the last one tells
-        that there is no more.
+        that there is no more. ``only``: the attributes that DynamoDB hands out; default all.
         """
-        parameters = self._query(condition, values, index)
+        parameters = self._query(condition, values, index, only)
         parameters |= {"ScanIndexForward": ascending, "ConsistentRead": consistent}
         if page_size is not None:
             parameters["Limit"] = page_size
@@ -226,10 +227,16 @@ class Table:
             parameters["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def query_all(
-        self, condition: str, values: Mapping[str, Any], *, index: str | None = None, consistent: bool = False
+        self,
+        condition: str,
+        values: Mapping[str, Any],
+        *,
+        index: str | None = None,
+        consistent: bool = False,
+        only: Sequence[str] = (),
     ) -> Iterator[dict[str, Any]]:
-        """Every item of a query, fetched page by page as it is consumed."""
-        return chain.from_iterable(self.pages(condition, values, index=index, consistent=consistent))
+        """Every item of a query, fetched page by page as it is consumed; ``only`` as for ``pages``."""
+        return chain.from_iterable(self.pages(condition, values, index=index, consistent=consistent, only=only))
 
     def first(
         self,
@@ -291,8 +298,13 @@ class Table:
     def _action(self, parameters: dict[str, Any]) -> dict[str, Any]:
         return {"TableName": self.name, "ReturnValuesOnConditionCheckFailure": "ALL_OLD", **parameters}
 
-    def _query(self, condition: str, values: Mapping[str, Any], index: str | None) -> dict[str, Any]:
-        parameters = _expressions({"KeyConditionExpression": condition}, (), values)
+    def _query(
+        self, condition: str, values: Mapping[str, Any], index: str | None, only: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        texts = {"KeyConditionExpression": condition}
+        if only:  # the role may demand that it is said which
+            texts["ProjectionExpression"] = ", ".join(f"{{{name}}}" for name in only)
+        parameters = _expressions(texts, (), values) | ({"Select": "SPECIFIC_ATTRIBUTES"} if only else {})
         return {"TableName": self.name, **parameters, **({"IndexName": index} if index else {})}
 
     def _conditional(self, call: Any, clauses: Sequence[Clause], parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a deployment costs: a month in which nobody uses it, and what jobs add.
 
-What is used comes from ``idle`` and ``jobs``, money from ``prices`` alone. Nothing here asks AWS.
+What is used comes from ``idle`` and ``jobs``, money from ``core/prices.py`` alone. Nothing here asks AWS.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from chalicelib.core.prices import PRICES, Item, Price
 from infra.cost.idle import idle
 from infra.cost.jobs import added
 from infra.cost.load import Deployment, Load
-from infra.cost.prices import PRICES, Item, Price
 from infra.cost.usage import Usage
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
-from infra.cost import figures
+from chalicelib.core.prices import Item
+from chalicelib.engine import cost_figures as figures
 from infra.cost.load import Deployment
-from infra.cost.prices import Item
 from infra.cost.usage import MONTH_HOURS, Usage, invocations
 from infra.functions import Function
 

@@ -6,8 +6,11 @@ import math
 from collections.abc import Iterator
 
 from chalicelib.core.cloudwatch import METRICS, MQ_METRICS, OF_ALL_KINDS
+from chalicelib.core.prices import GB_BYTES, SQS_CHUNK_BYTES, WRITE_UNIT_BYTES, Item
 from chalicelib.core.projection import Measure
 from chalicelib.core.search import WORDS_MAX
+from chalicelib.engine import cost_figures as figures
+from chalicelib.engine.cost_figures import Attempt, Place
 from chalicelib.engine.publish.bulk import MAX_ACTIONS, MAX_BYTES
 from chalicelib.engine.publish.bulk import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES
@@ -15,10 +18,7 @@ from chalicelib.settings import Settings
 from chalicelib.store.payloads import INLINE_MAX_BYTES
 from chalicelib.store.search import PARALLEL
 from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS
-from infra.cost import figures
-from infra.cost.figures import Attempt, Place
 from infra.cost.load import Deployment, Load
-from infra.cost.prices import GB_BYTES, SQS_CHUNK_BYTES, WRITE_UNIT_BYTES, Item
 from infra.cost.usage import MB_A_GB, Usage, api_calls, invocations
 from infra.events import STREAM_BATCH_SIZE
 from infra.functions import Function

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.lanes import Band
+from chalicelib.engine import cost_figures as figures
+from chalicelib.engine.cost_figures import Attempt, Place, place_of
 from chalicelib.settings import FUNCTION_TIMEOUT_MAX_S, Settings
-from infra.cost import figures
-from infra.cost.figures import Attempt, Place, place_of
 from infra.deploy.stages import Config, architecture_of, function_config
 from infra.events import NO_BATCHES, Batches
 from infra.fragment import Fragment

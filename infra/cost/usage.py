@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chalicelib.core.prices import GB_BYTES, Item
 from infra.cost.load import Deployment
-from infra.cost.prices import GB_BYTES, Item
 from infra.functions import LOG_RETENTION_DAYS, Function
 
 MONTH_HOURS = 730  # what AWS's own calculator takes for a month

@@ -4,7 +4,7 @@
 
 Starts an embedded emulator of its own, counts every request at the client and adds up the capacity that the tables
 report (the emulator counts writes as DynamoDB does: by size, index entry and transaction). Prints figures; asserts
-nothing. ``taskyard cost`` computes with the same figures, written down in ``infra/cost/figures.py``; a test
+nothing. ``taskyard cost`` computes with the same figures, written down in ``engine/cost_figures.py``; a test
 measures them again with the functions here.
 """
 

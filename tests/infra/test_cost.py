@@ -24,19 +24,19 @@ from chalicelib.core.audit import AuditReport
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import SOONEST_FIRST, Band
+from chalicelib.core.prices import PRICES, WRITE_UNIT_BYTES, Item
+from chalicelib.engine import cost_figures as figures
+from chalicelib.engine.cost_figures import Attempt, Place, place_of
 from chalicelib.engine.polling import poll
 from chalicelib.engine.publish.publish import publish
 from chalicelib.functions import clock
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.code import code_template
-from infra.cost import figures
 from infra.cost.estimate import Bill, bills
-from infra.cost.figures import Attempt, Place, place_of
 from infra.cost.idle import FREE, PRICED
 from infra.cost.jobs import added
 from infra.cost.load import Deployment, Load, deployment
-from infra.cost.prices import PRICES, WRITE_UNIT_BYTES, Item
 from infra.deploy.stages import config_of
 from infra.functions import Function
 from tests.benchmarks import aws_calls

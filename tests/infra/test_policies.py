@@ -55,6 +55,7 @@ from chalicelib.queue import hooks as hooks_queue
 from chalicelib.services import dead_letters, messages, tasks
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
+from chalicelib.store.directory import LISTED_OF_KEYS, LISTED_OF_WEBHOOKS
 from chalicelib.store.ledger import state_key
 from chalicelib.store.table import Change
 from chalicelib.store.transitions.running import Lease
@@ -835,6 +836,7 @@ def look_at_console(at_work: Installation) -> None:
     at_work.get("/api/failures")
     at_work.get("/api/queues")
     at_work.get("/api/acts")
+    at_work.get("/api/installation")
     queue = {"queue": "polled"}
     at_work.post("/api/queues/pause", queue)
     at_work.post("/api/queues/resume", queue)
@@ -1047,6 +1049,9 @@ class TestForm:
     def test_objects_are_only_those_of_this_account(self, function: Function) -> None:
         """A bucket's ARN does not say whose it is: somebody else may have made it anew once it was deleted."""
         for statement in granted(function, ALL).statements:
+            if statement["Sid"] == "Listed":  # of access keys and webhooks, all but what is secret
+                assert_no_secrets(statement["Condition"])
+                continue
             of_s3 = any(action.startswith("s3:") for action in statement["Action"])
             expected = {"StringEquals": {"aws:ResourceAccount": ACCOUNT}} if of_s3 else None
             if statement["Sid"] in (
@@ -1072,6 +1077,22 @@ class TestForm:
         sizes = {chars_of(granted(function, LONGEST, built)) for built in (few, many)}
         assert len(sizes) == 1
         assert sizes.pop() + HANDLERS_LEAST_CHARS <= ROLE_POLICIES_MAX_CHARS
+
+
+def assert_no_secrets(condition: Mapping[str, Any]) -> None:
+    """A condition lets a query read named attributes alone, and none that is, or hides, a secret."""
+    assert condition["StringEquals"] == {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"}
+    of_all = condition["ForAllValues:StringEquals"]
+    assert of_all["dynamodb:LeadingKeys"] == ["access_key", "webhook"]
+    assert set(of_all["dynamodb:Attributes"]) == {"kind", *LISTED_OF_KEYS, *LISTED_OF_WEBHOOKS}
+    assert not {"password", "secret", "former_secret"} & set(of_all["dynamodb:Attributes"])
+
+
+def test_access_keys_are_listed_without_what_is_stored_of_passwords() -> None:
+    api = granted(Function.API)
+    assert api.allows(Permission("dynamodb:Query", DIRECTORY, "access_key", ("kind", "label", "name")))
+    assert not api.allows(Permission("dynamodb:Query", DIRECTORY, "access_key", ("kind", "label", "password")))
+    assert not api.allows(Permission("dynamodb:Query", DIRECTORY, "access_key"))
 
 
 def chars_of(found: Policy) -> int:

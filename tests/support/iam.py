@@ -23,16 +23,21 @@ REQUEST_VALUES = {"aws:ResourceAccount": ACCOUNT}  # every resource of these tes
 
 OF_ALL = "ForAllValues:StringEquals"
 LIKE_ALL = "ForAllValues:StringLike"
+ATTRIBUTES = "dynamodb:Attributes"
 
 Parameters = Mapping[str, Any]
 
 
 class Permission(NamedTuple):
-    """One action on one resource; of a query, perhaps, what it asks for: the value of the partition key."""
+    """One action on one resource; of a query, perhaps, what it asks for: the value of the partition key.
+
+    And which attributes alone, where it names them.
+    """
 
     action: str
     arn: str
     leading_key: str | None = None
+    attributes: tuple[str, ...] = ()
 
 
 # -- what a call needs --------------------------------------------------------------------------------
@@ -90,7 +95,8 @@ def _query(call: Parameters) -> list[Permission]:
     """A query of an index is a call to the index, not to its table."""
     index = f"/index/{call['IndexName']}" if "IndexName" in call else ""
     leading_key = call.get("ExpressionAttributeValues", {}).get(":kind", {}).get("S")
-    return [Permission("dynamodb:Query", table_arn(call["TableName"]) + index, leading_key)]
+    named = call.get("ExpressionAttributeNames", {}).values() if "ProjectionExpression" in call else ()
+    return [Permission("dynamodb:Query", table_arn(call["TableName"]) + index, leading_key, tuple(sorted(named)))]
 
 
 def _transaction(call: Parameters) -> list[Permission]:
@@ -253,10 +259,14 @@ def _contains(condition: Mapping[str, Mapping[str, Any]], permission: Permission
         raise ValueError(
             f"expected StringEquals or StringLike, got {', '.join(unknown)}; teach {__name__} what it means"
         )
-    values = {**REQUEST_VALUES, "dynamodb:LeadingKeys": permission.leading_key}
+    chosen = "SPECIFIC_ATTRIBUTES" if permission.attributes else "ALL_ATTRIBUTES"
+    values = {**REQUEST_VALUES, "dynamodb:LeadingKeys": permission.leading_key, "dynamodb:Select": chosen}
     every = [pair for operator in ("StringEquals", OF_ALL) for pair in condition.get(operator, {}).items()]
+    attributes = [name for key, names in every if key == ATTRIBUTES for name in listed(names)]
+    if attributes and not set(permission.attributes) <= set(attributes):
+        return False
     alike = condition.get(LIKE_ALL, {}).items()
-    return all(values[key] in listed(value) for key, value in every) and all(
+    return all(values[key] in listed(value) for key, value in every if key != ATTRIBUTES) and all(
         any(_matches(pattern, values[key] or "") for pattern in listed(value)) for key, value in alike
     )
 

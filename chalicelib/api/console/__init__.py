@@ -6,7 +6,7 @@ A key with the scope ``console`` sees everything and acts on nothing; with ``con
 from __future__ import annotations
 
 from chalicelib.api import acts
-from chalicelib.api.console import bulk, failures, handlers, job, jobs, me, overview, queues
+from chalicelib.api.console import bulk, failures, handlers, installation, job, jobs, me, overview, queues
 
 ROUTERS = (
     me.router,
@@ -18,4 +18,5 @@ ROUTERS = (
     queues.router,
     handlers.router,
     acts.router,
+    installation.router,
 )
