@@ -94,6 +94,9 @@ class QueueRecord(AnswerModel):
     consumers: list[str] = Field(description="Which handlers consume it; none: clients poll it")
     pending: int
     running: int
+    oldest_ready_ms: int | None = Field(
+        description="For how long a job could have been started; null: none of the five deepest types, or none is found"
+    )
     paused: PauseRecord | None = Field(description="The pause of the whole queue, or else that of its only type")
     pauses: list[PauseRecord] = Field(description="Those of the queue and of its types, the oldest first")
     slots: list[SlotsRecord] = Field(description="Of its limited task types")
@@ -165,6 +168,7 @@ def _shown(found: QueueStanding) -> QueueRecord:
         consumers=list(found.consumers),
         pending=found.pending,
         running=found.running,
+        oldest_ready_ms=found.oldest_ready_ms,
         paused=whole,
         pauses=pauses,
         slots=[

@@ -1,6 +1,7 @@
 """The queues: what travels on each, its lanes in SQS, who consumes it, what is paused and what is limited.
 
-What is pending and running the counters say, about a second late. SQS is asked for the lanes of the busiest 25 queues.
+What is pending and running the counters say, about a second late. SQS is asked for the lanes of the busiest 25 queues,
+and the ledger for the oldest jobs of the five deepest types.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.engine.commands.flow import Standing as FlowStanding
 from chalicelib.engine.commands.flow import standing as flow_standing
 from chalicelib.engine.handlers.signatures import label_of
+from chalicelib.engine.projections.situation import oldest_ready, ready_since_ms
 from chalicelib.engine.worker.pause import QUEUE, TYPE
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import NoQueue, QueueDepth
@@ -49,6 +51,7 @@ class QueueStanding:
     consumers: tuple[str, ...]  # the places of handlers; none: its messages are polled
     pending: int
     running: int
+    oldest_ready_ms: int | None  # for how long a job could have been started; None: not looked for, or not found
     pauses: tuple[Pause, ...]
     slots: Mapping[str, FlowStanding]
 
@@ -78,6 +81,7 @@ def queues_of(yard: Yard) -> Queues:
     depths = yard.lane_depths.get(tuple(asked), lambda: _depths(yard, asked), yard.now_ms)
     slots = _slots(yard, limited[:LIMITED_MAX])
     pauses = yard.pauses.all()
+    now_ms, ready = yard.now_ms(), oldest_ready(yard, _pending(counted))
     return Queues(
         [
             QueueStanding(
@@ -90,6 +94,9 @@ def queues_of(yard: Yard) -> Queues:
                 consumers=_consumers(yard, name),
                 pending=max(0, numbers[name][State.PENDING]),
                 running=max(0, numbers[name][State.RUNNING]),
+                oldest_ready_ms=max(
+                    (now_ms - ready_since_ms(job) for job in ready.values() if job.queue == name), default=None
+                ),
                 pauses=_pauses_of(name, types[name], pauses),
                 slots=slots.get(name, {}),
             )
@@ -115,6 +122,14 @@ def _states(groups: Groups) -> Counter[State]:
     for standing in groups.values():
         total.update(standing.states)
     return total
+
+
+def _pending(counted: Mapping[str, Groups]) -> dict[tuple[str, str], int]:
+    """How many jobs of each kind and type are pending."""
+    total: Counter[tuple[str, str]] = Counter()
+    for groups in counted.values():
+        total.update({(group.kind, group.type): each.states[State.PENDING] for group, each in groups.items()})
+    return dict(total)
 
 
 def _lanes(yard: Yard, name: str, polled: Mapping[str, Iterable[Lane]]) -> list[Lane]:

@@ -70,7 +70,7 @@ def situation_of(yard: Yard, pending: Mapping[KindAndType, int], running: Mappin
 def _found(yard: Yard, pending: Mapping[KindAndType, int], running: Mapping[KindAndType, int]) -> Situation:
     with threads(PARALLEL_READS) as readers:
         pauses = readers.submit(yard.pauses.all)
-        oldest = readers.submit(_oldest_ready, yard, pending)
+        oldest = readers.submit(oldest_ready, yard, pending)
         failures = readers.submit(_failures, yard)
         expired = readers.submit(_expired, yard, running)
         last_tick_ms = readers.submit(yard.directory.last_tick_ms)
@@ -112,7 +112,7 @@ def ready_since_ms(job: Job) -> int:
     return max(job.due_at_ms, job.created_at_ms)
 
 
-def _oldest_ready(yard: Yard, pending: Mapping[KindAndType, int]) -> Mapping[KindAndType, Job]:
+def oldest_ready(yard: Yard, pending: Mapping[KindAndType, int]) -> Mapping[KindAndType, Job]:
     """Of the deepest types the job that is ready for longest; manual tasks and blocked children wait for others."""
     now_ms = yard.now_ms()
     found: dict[KindAndType, Job] = {}

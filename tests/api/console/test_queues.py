@@ -51,6 +51,7 @@ def test_they_are_shown_with_what_is_on_them(api: Service) -> None:
         "consumers": [],
         "pending": 2,
         "running": 0,
+        "oldestReadyMs": 5_000,
         "paused": None,
         "pauses": [],
         "slots": [],
