@@ -88,6 +88,7 @@ class TestWhatItSays:
         until(lambda: "Ctrl-C" in words(service.log))
         said = words(service.log)
         assert service.url in said
+        assert f"{service.url}/console" in said
         assert f"{service.url}/docs" in said
         assert service.get("/health")["endpoint"] in said
         assert "in memory" in said

@@ -37,7 +37,7 @@ export function detailText(detail) {
 
 function adviceOn({ status }) {
   if (status === 403) return "Sign in with a key that has the scope console.";
-  if (status === 404) return "It may have been deleted, or its address is wrong.";
+  if (status === 404) return "It may have been deleted, or the address is wrong.";
   if (status === 400 || status === 422) return "Change the filter.";
   return "It is asked for again by itself; the log of the API says more.";
 }

@@ -25,7 +25,7 @@ export function ActsLog() {
 function onText({ id, kind, type, topic, queue, schedule, bulk, key }) {
   return [
     id && html`<${JobLink} id=${id} /> `,
-    bulk && html`<a href=${hrefOf(["bulk", bulk])}>bulk act ${bulk}</a> `,
+    bulk && html`<a href=${hrefOf(["bulk", bulk])}>a bulk act</a> `,
     schedule && html`<a href=${hrefOf(["schedules", schedule])}>${schedule}</a> `,
     type || topic,
     queue && html`<span class="soft">queue</span> ${queue}`,

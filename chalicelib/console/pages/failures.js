@@ -29,11 +29,19 @@ export function Failures() {
       <${Choice} label="Kind" value=${kind} choices=${KINDS} onChange=${(next) => replaceQuery({ kind: next, since: query.get("since") })} />
       ${spans.length > 1 && html`<${Choice} label="When" value=${isSinceDeploy ? "deploy" : ""} choices=${spans} onChange=${(next) => replaceQuery({ kind, since: next })} />`}
     </div>
-    <${Loaded} polled=${polled} what="The list of failures">${({ groups, leftOut }) => html`
-      ${groups.length === 0 && html`<${Empty} title="Nothing has failed." >What fails for good is listed here, alike with alike, until it is retried or replayed.</${Empty}>`}
-      <ul class="groups">${groups.map((group) => html`<${Group} key=${`${group.kind} ${group.type} ${group.fingerprint}`} group=${group} onAct=${(act) => setAsked({ act, group })} />`)}</ul>
-      ${leftOut > 0 && html`<p class="soft">${plural(leftOut, "more kind")} of failure: narrow it down to see ${leftOut === 1 ? "it" : "them"}.</p>`}`}</${Loaded}>
+    <${Loaded} polled=${polled} what="The list of failures">${({ groups, leftOut }) => html`<${Groups} groups=${groups} leftOut=${leftOut} onAct=${setAsked} />`}</${Loaded}>
     ${asked && html`<${BulkDialog} act=${asked.act} filter=${filterOf(asked.group)} onClose=${() => setAsked(null)} />`}`;
+}
+
+function Groups({ groups, leftOut, onAct }) {
+  const [isAll, setAll] = useState(false);
+  const left = groups.filter(({ count: amount }) => amount > 0);
+  const gone = groups.length - left.length;
+  return html`
+      ${left.length === 0 && html`<${Empty} title="Nothing is failed.">What fails for good is listed here, alike with alike, until it is retried or replayed.</${Empty}>`}
+      <ul class="groups">${(isAll ? groups : left).map((group) => html`<${Group} key=${`${group.kind} ${group.type} ${group.fingerprint}`} group=${group} onAct=${(act) => onAct({ act, group })} />`)}</ul>
+      ${gone > 0 && html`<p class="below"><button type="button" onClick=${() => setAll(!isAll)}>${isAll ? "Hide" : "Show"} ${plural(gone, "kind")} of which none is left</button></p>`}
+      ${leftOut > 0 && html`<p class="soft">${plural(leftOut, "more kind")} of failure: narrow it down to see ${leftOut === 1 ? "it" : "them"}.</p>`}`;
 }
 
 function filterOf({ kind, type, fingerprint }) {

@@ -11,9 +11,10 @@ import { hrefOf } from "../router.js";
 import { useStore } from "../stores.js";
 
 const EVERY_MS = 60_000;
+const DAYS = 30;
 
 export function Installation() {
-  const polled = usePolled("/api/installation", EVERY_MS);
+  const polled = usePolled(`/api/installation?days=${DAYS}`, EVERY_MS);
   const { who } = useStore(session);
   return html`<div class="title"><h1>Installation</h1></div>
     <${Facts} facts=${[["Stage", who.stage], ["Version", who.version], ["Deployed", who.deployedAt && html`<${Ago} at=${who.deployedAt} />`], ["Your key", who.name], ["Its scopes", who.scopes.join(", ")]]} />
@@ -27,26 +28,20 @@ export function Installation() {
 }
 
 function Costs({ costs }) {
-  if (!costs) return null;
-  const services = Object.entries(costs.month?.byService || costs.month || {}).filter(([, value]) => typeof value === "number");
-  return html`<section><h2>Cost</h2>
-    ${services.length > 0 && html`<${Facts} facts=${services.map(([name, usd]) => [name, `${asMoney(usd)} a month`])} />`}
-    ${costs.byType?.length > 0 && html`<div class="scrolls" role="region" aria-label="Cost by type" tabindex="0"><table>
+  const sumOf = (days, name) => days.reduce((sum, day) => sum + day[name], 0);
+  return html`<section><h2>What jobs have cost in ${DAYS} days <span class="soft">${asMoney(costs.usd)}</span></h2>
+    ${costs.byType.length > 0 && html`<div class="scrolls" role="region" aria-label="Cost by type" tabindex="0"><table>
       <thead><tr><th>Type</th><th class="number">Jobs</th><th class="number wide">Ran</th><th class="number wide">Sends</th><th class="number">Cost</th></tr></thead>
-      <tbody>${costs.byType.map((each) => html`<tr key=${`${each.kind} ${each.type}`} data-row><td><a href=${hrefOf(["jobs"], { kind: each.kind, type: each.type })}>${each.type}</a></td><td class="number">${count(each.jobs)}</td>
-        <td class="number wide">${duration(each.runMs)}</td><td class="number wide">${count(each.sends)}</td><td class="number">${asMoney(totalOf(each.usd))}</td></tr>`)}</tbody></table></div>`}
+      <tbody>${costs.byType.map(({ kind, type, jobs, usd, days }) => html`<tr key=${`${kind} ${type}`} data-row><td><a href=${hrefOf(["jobs"], { kind, type })}>${type}</a></td><td class="number">${count(jobs)}</td>
+        <td class="number wide">${duration(sumOf(days, "runMs"))}</td><td class="number wide">${count(sumOf(days, "sends"))}</td><td class="number">${asMoney(usd)}</td></tr>`)}</tbody></table></div>`}
+    <p class="soft">Estimated at list prices of ${costs.pricesIn}, ${costs.pricesOf}; <code>taskyard cost</code> adds what does not belong to one job.</p>
   </section>`;
-}
-
-function totalOf(usd) {
-  if (!Array.isArray(usd)) return usd;
-  return usd.reduce((sum, day) => sum + (typeof day === "number" ? day : day.usd), 0);
 }
 
 function Keys({ keys }) {
   return html`<section><h2>Access keys</h2>${keys.length === 0 ? html`<p class="soft">There is none: <code>taskyard keys create</code> makes one.</p>` : html`<div class="scrolls" role="region" aria-label="Access keys" tabindex="0"><table>
     <thead><tr><th>Label</th><th>Scopes</th><th class="wide">Made</th><th>State</th></tr></thead>
-    <tbody>${keys.map((key, index) => html`<tr key=${index} data-row><td>${key.label}</td><td>${key.scopes.join(", ")}</td><td class="wide"><${Clock} at=${key.createdAt} /></td>
+    <tbody>${keys.map((key, index) => html`<tr key=${index} data-row><td>${key.label}${key.user !== null && html` <span class="tag">user</span>`}</td><td>${key.scopes.join(", ")}</td><td class="wide"><${Clock} at=${key.createdAt} /></td>
       <td>${key.revokedAt ? html`<${State} state="canceled" text="revoked" />` : html`<${State} state="ok" text="in force" />`}</td></tr>`)}</tbody></table></div>`}</section>`;
 }
 
@@ -67,22 +62,21 @@ function spaced(name) {
 function shown(value) {
   if (value === null || value === undefined) return "";
   if (typeof value === "string" && /^\d{4}-\d\d-\d\dT.*Z$/.test(value)) return html`<${Clock} at=${value} />`;
-  return Array.isArray(value) ? value.join(", ") : String(value);
+  return Array.isArray(value) ? value.join(", ") || "all" : String(value);
 }
 
 function Topics({ topics }) {
-  const names = topics.map((topic) => (typeof topic === "string" ? topic : topic.name ?? topic.topic));
-  return html`<section><h2>Topics</h2>${names.length === 0 ? html`<p class="soft">No message has been published yet.</p>`
-    : html`<p class="types">${names.map((name, index) => html`${index > 0 ? ", " : ""}<a href=${hrefOf(["jobs"], { kind: "message", type: name })}>${name}</a>`)}</p>`}</section>`;
+  return html`<section><h2>Topics</h2>${topics.length === 0 ? html`<p class="soft">No message has been published yet.</p>`
+    : html`<p class="types">${topics.map((name, index) => html`${index > 0 ? ", " : ""}<a href=${hrefOf(["jobs"], { kind: "message", type: name })}>${name}</a>`)}</p>`}</section>`;
 }
 
 function Settings({ settings }) {
   const [isAll, setAll] = useState(false);
-  const changed = settings.filter((each) => each.isSecret || each.value !== each.default);
+  const changed = settings.filter((each) => each.value !== each.default);
   const rows = isAll ? settings : changed;
   return html`<section><h2>Settings</h2>
     ${rows.length > 0 && html`<div class="scrolls" role="region" aria-label="Settings" tabindex="0"><table><thead><tr><th>Name</th><th>Value</th><th class="wide">Default</th></tr></thead>
-      <tbody>${rows.map((each) => html`<tr key=${each.name} data-row><td><code>${each.name}</code></td><td>${each.isSecret ? html`<span class="soft">not shown</span>` : String(each.value)}</td><td class="wide soft">${String(each.default)}</td></tr>`)}</tbody></table></div>`}
+      <tbody>${rows.map((each) => html`<tr key=${each.variable} data-row><td><code>${each.variable}</code></td><td>${String(each.value)}</td><td class="wide soft">${String(each.default)}</td></tr>`)}</tbody></table></div>`}
     ${rows.length === 0 && html`<p class="soft">All are as by default.</p>`}
     <p><button type="button" onClick=${() => setAll(!isAll)}>${isAll ? "Show what differs from the default" : `Show all ${settings.length}`}</button></p></section>`;
 }

@@ -86,7 +86,7 @@ function classOf(event) {
 }
 
 function wordsOf(event) {
-  return spaced(event);
+  return event === "dead" ? "failed for good" : spaced(event);
 }
 
 const NAMES_SHOWN = { consumerId: "by", error: "", cause: "", reason: "", runAt: "at" };

@@ -37,7 +37,7 @@ function Queue({ queue, refresh }) {
     <dl class="row"><div><dt>Pending</dt><dd>${count(queue.pending)}</dd></div><div><dt>Running</dt><dd>${count(queue.running)}</dd></div></dl>
     ${queue.slots.map((slots) => html`<${Slots} key=${slots.type} slots=${slots} isOne=${queue.types.length === 1} />`)}
     ${lanes.length > 0 && html`<table><thead><tr><th>Lane</th><th class="number">Visible</th><th class="number">In flight</th><th class="number">Delayed</th></tr></thead>
-      <tbody>${lanes.map(({ name, depth }) => html`<tr key=${name}><td>${name}</td><td class="number">${count(depth.visible)}</td><td class="number">${count(depth.inFlight)}</td><td class="number">${count(depth.delayed)}</td></tr>`)}</tbody></table>`}
+      <tbody>${lanes.map(({ name, depth }) => html`<tr key=${name}><td>${name}</td>${[depth.visible, depth.inFlight, depth.delayed].map((each) => html`<td class=${each ? "number" : "number soft"}>${count(each)}</td>`)}</tr>`)}</tbody></table>`}
     <p class="soft types">${queue.types.map((type, index) => html`${index > 0 ? ", " : ""}<a href=${hrefOf(["jobs"], { kind, type })}>${type}</a>${isPausedAlone(queue, type) ? " (paused)" : ""}`)}</p>
   </article>`;
 }

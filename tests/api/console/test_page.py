@@ -19,7 +19,7 @@ import pytest
 from chalicelib.api.console import files
 from tests.support import npm
 from tests.support.programs import program
-from tests.support.service import Reply, Service, service
+from tests.support.service import Reply, Service
 
 SOURCES = [files.SOURCES / path for path in files.modules()]
 VENDORED = json.loads((files.SOURCES / "vendor" / "vendor.json").read_text())
@@ -28,15 +28,8 @@ ALL_MAX_BYTES = 75_000
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[Service]:
-    """An installation that wants keys."""
-    with service(stage="prod") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def page(api: Service) -> Reply:
-    return api.get("/console")
+def page(prod: Service) -> Reply:
+    return prod.get("/console")
 
 
 def size_of(texts: Iterator[str]) -> int:
@@ -44,12 +37,12 @@ def size_of(texts: Iterator[str]) -> int:
 
 
 class TestServing:
-    def test_the_page_needs_no_key_and_loads_what_there_is(self, api: Service, page: Reply) -> None:
+    def test_the_page_needs_no_key_and_loads_what_there_is(self, prod: Service, page: Reply) -> None:
         assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         named = re.findall(r'(?:href|src)="console/([^"]+)"', page.text)
         assert [name.split(".")[0] for name in named] == ["console", "preact", "preact-hooks", "htm", "console"]
         for name in files.files():
-            reply = api.get(f"/console/{name}")
+            reply = prod.get(f"/console/{name}")
             assert (reply.status, reply.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
             assert reply.headers["x-content-type-options"] == "nosniff"
             kind = {"css": "css", "js": "javascript"}[name.rpartition(".")[2]]
@@ -68,18 +61,18 @@ class TestServing:
         ]
         assert re.findall(r"<style|<script(?! type=\"module\" src=)|\son\w+=|\sstyle=", page.text) == []
 
-    def test_who_has_it_is_told_so(self, api: Service, page: Reply) -> None:
+    def test_who_has_it_is_told_so(self, prod: Service, page: Reply) -> None:
         assert page.headers["cache-control"] == "no-cache"
-        again = api.get("/console", If_None_Match=f'W/{page.headers["etag"]}, "other"')
+        again = prod.get("/console", If_None_Match=f'W/{page.headers["etag"]}, "other"')
         assert (again.status, again.text, again.headers["etag"]) == (304, "", page.headers["etag"])
         name = next(iter(files.files()))
-        etag = api.get(f"/console/{name}").headers["etag"]
-        assert api.get(f"/console/{name}", If_None_Match=etag).status == 304
-        assert api.get("/console", If_None_Match='"other"').status == 200
+        etag = prod.get(f"/console/{name}").headers["etag"]
+        assert prod.get(f"/console/{name}", If_None_Match=etag).status == 304
+        assert prod.get("/console", If_None_Match='"other"').status == 200
 
-    def test_what_there_is_not(self, api: Service) -> None:
+    def test_what_there_is_not(self, prod: Service) -> None:
         for name in ("nothing.js", "index.html", "..%2Fconsole.css"):
-            reply = api.get(f"/console/{name}")
+            reply = prod.get(f"/console/{name}")
             assert (reply.status, reply.headers["cache-control"]) == (404, "no-store")
 
     def test_a_slash_at_the_end_changes_where_files_are(self) -> None:
