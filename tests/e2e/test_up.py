@@ -98,6 +98,7 @@ class TestWhatItSays:
     def test_health_is_well(self, service: Service) -> None:
         health = service.get("/health")
         assert (health["status"], health["stage"]) == ("ok", "local")
+        assert service.get("/api/me")["deployedAt"] is not None
 
     def test_warnings_in_brief_and_all_logs_in_the_file(self, service: Service) -> None:
         refused = service.post("/mq/message/publish", {"topic": "order.created", "payload": {}, "maxRetries": 1})
