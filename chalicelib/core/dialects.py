@@ -26,6 +26,7 @@ DIALECTS = (
     Dialect("why", "/api/job/{id}/why"),  # the whole path: kue's /job may be moved behind /api
     Dialect("usage", "/api/job/{id}/usage"),
     Dialect("flow", "/api/flow"),
+    Dialect("audit", "/api/audit"),
     Dialect(
         "console",
         "/api",

@@ -119,6 +119,7 @@ OUTAGE_BODIES: dict[tuple[str, str], Any] = {
     ("GET", "/api/jobs?type=t"): None,
     ("GET", "/api/overview"): None,
     ("GET", "/api/job/1/usage"): None,
+    ("GET", "/api/audit"): None,
     ("GET", "/api/flow"): None,
     ("GET", "/api/flow/standing?type=t"): None,
     ("POST", "/api/flow/pause"): {"type": "t", "key": "k"},

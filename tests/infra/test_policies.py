@@ -577,6 +577,7 @@ def ask_why(at_work: Installation) -> None:
     message = at_work.publish("asked.why")
     assert at_work.get(f"/api/job/{message}/why")["details"]["lane"]["depth"] == 1
     assert at_work.get(f"/api/job/{message}/usage")["sends"] == 1
+    assert at_work.get("/api/audit")["unaccounted"] == 0
     task = at_work.create("scripted", 1)
     child = at_work.create("scripted", 1, parentTaskId=task)
     assert at_work.get(f"/api/job/{child}/why")["details"]["parentState"] == "pending"
