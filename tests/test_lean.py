@@ -395,7 +395,7 @@ def test_what_is_tried_again_is_botocores_rule(
                     response=response,
                     caught_exception=error,
                     attempts=number,
-                    operation=lean.Operation("SendMessage", model),
+                    operation=lean.Operation("SendMessage", model, {}),
                     request_dict={"context": context},
                     endpoint=None,
                 )

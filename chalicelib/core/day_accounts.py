@@ -98,10 +98,11 @@ def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
 
 
 def _used(account: Account, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
-    """What a job has used since before; what it had used counts on once it is deleted."""
+    """What a job has used since before, if anything; what it had used counts on once it is deleted."""
     was, now = Usage() if before is None else usage_of(before), usage_of(after)
     for name in USED:
-        yield DayKey(account, name), getattr(now, name) - getattr(was, name)
+        if more := getattr(now, name) - getattr(was, name):
+            yield DayKey(account, name), more
 
 
 def _posted(job: Job, entry: str, amount: int) -> Iterator[tuple[DayKey, int]]:

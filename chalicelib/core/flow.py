@@ -200,7 +200,7 @@ class Flow:
     debounce: Debounce | None = None
 
     def __bool__(self) -> bool:
-        return self != NO_FLOW
+        return self is not NO_FLOW and self != NO_FLOW
 
     @property
     def collapses(self) -> bool:
@@ -242,7 +242,8 @@ def checked_flow(
             expected="unique or debounce",
             got="both",
         )
-    return Flow(key, per_key or PerKey(), rate, order, unique, debounce)
+    flow = Flow(key, per_key or PerKey(), rate, order, unique, debounce)
+    return NO_FLOW if flow == NO_FLOW else flow
 
 
 def superseded_by(job_id: int) -> str:

@@ -71,7 +71,7 @@ class Progress:
         return 0.0 if self.total <= 0 else min(100.0, max(0.0, 100.0 * self.current / self.total))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: see from_document
 class Job:
     """One record of the ledger. Times are in milliseconds since 1970, lengths of time in milliseconds."""
 
@@ -331,6 +331,7 @@ _FLAGS = ("chained", "remove_on_complete", "waits_for_handler", "limited")
 CONDITION_FIELDS = ("state", "delivery", "due_at_ms", "attempts", "attempt_limit")
 NUMBER_LIMIT = 10**38  # what a DynamoDB number holds exactly
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
+_REQUIRED = frozenset(f.name for f in dataclasses.fields(Job) if f.default is dataclasses.MISSING)
 _FIELD_STORED_AS = {STORED_AS.get(name, name): name for name in _DEFAULTS}
 _TRAVELLING_AS = frozenset(STORED_AS.get(name, name) for name in TRAVELLING_FIELDS)
 _NUMBERS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("int", "int | None"))
@@ -348,12 +349,19 @@ def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, An
 
 
 def from_document(document: Mapping[str, Any]) -> Job:
-    """The record that ``to_document`` wrote; unknown attributes (index keys) are passed over."""
+    """The record that ``to_document`` wrote; unknown attributes (index keys) are passed over.
+
+    Raises ``TypeError`` where a field is missing that has no default. Records are made of every answer and every change
+    of the stream, and most have a fourth of the fields: what a record is not given, it has of its class.
+    """
     values = {_FIELD_STORED_AS[key]: value for key, value in document.items() if key in _FIELD_STORED_AS}
+    if missing := _REQUIRED - values.keys():
+        raise TypeError(f"a record without {', '.join(sorted(missing))}")
     values["kind"] = Kind(values["kind"])
     values["state"] = State(values.get("state", State.PENDING))
     for name in ("trace", "succeeded_subscribers"):
-        values[name] = tuple(values.get(name, ()))
+        if name in values:
+            values[name] = tuple(values[name])
     if "backoff" in values:
         values["backoff"] = retry.from_document(values["backoff"])
     if "error" in values:
@@ -362,7 +370,9 @@ def from_document(document: Mapping[str, Any]) -> Job:
         values["cause"] = Cause(values["cause"])
     if "progress" in values:
         values["progress"] = Progress(**json.loads(values["progress"]))
-    return Job(**values)
+    job = object.__new__(Job)
+    vars(job).update(values)
+    return job
 
 
 def to_envelope(job: Job) -> str:

@@ -19,6 +19,7 @@ from chalicelib.core.texts import shortened
 TRACE_MAX_EVENTS = 20
 ERROR_MAX_CHARS = 80  # of an error; the record has the whole of the newest
 HOLDER_MAX_CHARS = 40  # of a consumer's name; the record has the whole of the newest
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Event(StrEnum):
@@ -51,7 +52,7 @@ class TraceEvent:
     def to_line(self) -> str:
         """The stored form."""
         head = f"{self.at_ms} {self.event}"
-        return f"{head} {json.dumps(self.detail, separators=(',', ':'))}" if self.detail else head
+        return f"{head} {_to_json(self.detail)}" if self.detail else head
 
     @classmethod
     def from_line(cls, line: str) -> TraceEvent:

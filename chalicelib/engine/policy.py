@@ -54,6 +54,14 @@ def limit_of_count(yard: Yard, name: str, changed: FlowSetting | None = None) ->
     return None if chosen is None else Limit(concurrency=chosen)
 
 
+def is_unbounded(yard: Yard, job: Job) -> bool:
+    """Whether nothing bounds the runs of a job: nothing that it carries, its handlers declare or was set since."""
+    carries = job.limited or job.flow_key is not None or job.overlap is not None or job.application is not None
+    if carries or _flow_settings(yard):
+        return False
+    return not any(each.limit is not None or each.flow for each in handlers_of(yard, job))
+
+
 def flow_of(yard: Yard, job: Job | NewJob) -> Flow:
     """The flow that the handlers of a job declare: of several subscribers the first that declares any."""
     return next((each.flow for each in handlers_of(yard, job) if each.flow), NO_FLOW)

@@ -31,6 +31,8 @@ NO_CLOCK_AGREES = frozenset({"InvalidSignatureException", "RequestExpired", "Req
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 CLOCK_WAS_SET_MS = 1_000  # by more than this: another signature will do
 
+EVENTS = ("provide-client-params", "before-call", "before-send", "response-received", "needs-retry", "after-call")
+
 Told = tuple[Any, dict[str, Any]]  # the answer over HTTP, and what it says
 Send = Callable[[Mapping[str, str], bytes], Any]  # headers and a body to the answer over HTTP
 
@@ -41,6 +43,7 @@ class Operation:
 
     name: str
     service_model: Any
+    events: Mapping[str, str]  # their full names, by what happens
     is_endpoint_discovery_operation: bool = False
     error_shapes: tuple[()] = ()
 
@@ -89,7 +92,8 @@ class LeanClient:
             if name == "meta":  # where somebody registers who is to hear of every call from now on
                 self.events = whole.meta.events
             return getattr(whole, name)
-        method = partial(self._call, Operation(operation, self._model))
+        events = {event: f"{event}.{self._service.name}.{operation}" for event in EVENTS}
+        method = partial(self._call, Operation(operation, self._model, events))
         self.__dict__[name] = method
         return method
 
@@ -101,20 +105,18 @@ class LeanClient:
 
     def _call(self, operation: Operation, **parameters: Any) -> dict[str, Any]:
         context: dict[str, Any] = {}
-        self._emit("provide-client-params", operation, params=parameters, model=operation, context=context)
+        self.events.emit(operation.events["provide-client-params"], params=parameters, model=operation, context=context)
         request = self._request(operation, parameters, context)
         http: Any
         answer: Any
         http, answer = self._short_cut(operation, request, context) or self._answer(operation, request)
-        self._emit("after-call", operation, http_response=http, parsed=answer, model=operation, context=context)
+        self.events.emit(
+            operation.events["after-call"], http_response=http, parsed=answer, model=operation, context=context
+        )
         if http.status_code >= 300:
             raise ClientError(answer, operation.name)
         document: dict[str, Any] = answer
         return document
-
-    def _emit(self, event: str, of: Operation, **told: Any) -> list[Any]:
-        answers: list[Any] = self.events.emit(f"{event}.{self._service.name}.{of.name}", **told)
-        return answers
 
     def _request(self, operation: Operation, parameters: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -134,7 +136,7 @@ class LeanClient:
     def _short_cut(self, operation: Operation, request: dict[str, Any], context: dict[str, Any]) -> Any:
         """The answer of somebody who stands before AWS, if there is one."""
         told = {"model": operation, "params": request, "request_signer": None, "context": context}
-        answers = self._emit("before-call", operation, **told)
+        answers = self.events.emit(operation.events["before-call"], **told)
         return next((answer for _, answer in answers if answer is not None), None)
 
     def _answer(self, operation: Operation, request: dict[str, Any]) -> Told:
@@ -156,9 +158,8 @@ class LeanClient:
 
     def _delay_s(self, operation: Operation, request: dict[str, Any], tries: int, answer: Any, error: Any) -> Any:
         """How long to wait before the next try, ``None`` for no other try."""
-        answers = self._emit(
-            "needs-retry",
-            operation,
+        answers = self.events.emit(
+            operation.events["needs-retry"],
             response=answer,
             endpoint=self,
             operation=operation,
@@ -185,9 +186,8 @@ class LeanClient:
             answer = http, parsed(http)
         except Exception as raised:  # whether it is repeated is decided by botocore's rules
             error = raised
-        self._emit(
-            "response-received",
-            operation,
+        self.events.emit(
+            operation.events["response-received"],
             response_dict=told,
             parsed_response=answer and answer[1],
             context=request["context"],
@@ -204,7 +204,7 @@ class LeanClient:
     def _sent(self, operation: Operation, headers: dict[str, str], body: bytes) -> Any:
         """What comes back over HTTP, or from somebody who stands before it."""
         request = None if isinstance(self.events, Events) else prepared(self._url, headers, body)
-        answers = self._emit("before-send", operation, request=request)
+        answers = self.events.emit(operation.events["before-send"], request=request)
         instead = next((http for _, http in answers if http is not None), None)
         return instead or self._connection()(headers, body)
 

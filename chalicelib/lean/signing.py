@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 TIMESTAMP = "%Y%m%dT%H%M%SZ"
+DATE = "x-amz-date"
 SIGNED_PREFIX = "x-amz-"  # headers that must be signed, beside content-type and host
 
 
@@ -33,23 +34,30 @@ class Signer:
         complete = {**headers, "X-Amz-Date": timestamp}
         if credentials.token:
             complete["X-Amz-Security-Token"] = credentials.token
-        signed = {"host": self.host}
-        for name, value in complete.items():
-            lowered = name.lower()
-            if lowered == "content-type" or lowered.startswith(SIGNED_PREFIX):
-                signed[lowered] = " ".join(value.split())
-        names = sorted(signed)
-        lines = "".join([f"{name}:{signed[name]}\n" for name in names])
-        joined = ";".join(names)
-        request = f"POST\n{self._path}\n\n{lines}\n{joined}\n{sha256(body).hexdigest()}"
+        before, behind, names = _around_date(self.host, tuple(headers.items()), credentials.token)
+        request = f"POST\n{self._path}\n\n{before}{timestamp}{behind}{sha256(body).hexdigest()}"
         scope = f"{timestamp[:8]}/{self._region}/{self._service}/aws4_request"
         text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{sha256(request.encode()).hexdigest()}"
         key = _signing_key(credentials.secret_key, timestamp[:8], self._region, self._service)
         complete["Authorization"] = (
             f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={joined}, Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
+            f"SignedHeaders={names}, Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
         )
         return complete
+
+
+@lru_cache(maxsize=256)  # a client's calls of an operation have the same headers, but for the date
+def _around_date(host: str, headers: tuple[tuple[str, str], ...], token: str | None) -> tuple[str, str, str]:
+    """What is signed of the headers before and behind the date, and the names of them all."""
+    signed = {"host": host, DATE: ""}
+    for name, value in (*headers, *([("X-Amz-Security-Token", token)] if token else [])):
+        lowered = name.lower()
+        if lowered == "content-type" or lowered.startswith(SIGNED_PREFIX):
+            signed[lowered] = " ".join(value.split())
+    names = sorted(signed)
+    lines = [f"{name}:{signed[name]}" for name in names]
+    place, joined = names.index(DATE) + 1, ";".join(names)
+    return "\n".join(lines[:place]), "\n".join(["", *lines[place:], "", joined, ""]), joined
 
 
 def _normalized(path: str) -> str:

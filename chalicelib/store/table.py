@@ -354,15 +354,13 @@ def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: 
     texts = {name: text for name, text in parameters.items() if name.endswith("Expression")}
     if clauses:
         texts["ConditionExpression"] = _condition_text(tuple([clause.text for clause in clauses]))
-    attributes: dict[str, str] = {}
-    for name, text in texts.items():
-        parameters[name], named = _with_placeholders(text)
-        attributes |= named
+    placed, attributes = _with_placeholders(tuple(texts.items()))
+    parameters |= placed
     all_values = dict(values)
     for clause in clauses:
         all_values |= clause.values
     if attributes:
-        parameters["ExpressionAttributeNames"] = attributes
+        parameters["ExpressionAttributeNames"] = dict(attributes)
     if all_values:
         parameters["ExpressionAttributeValues"] = {
             name: to_attribute_value(value) for name, value in all_values.items()
@@ -376,6 +374,8 @@ def _condition_text(texts: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=1_024)  # transitions have few texts, and write them all the time
-def _with_placeholders(text: str) -> tuple[str, dict[str, str]]:
-    """An expression as DynamoDB takes it, and the attributes that its placeholders stand for."""
-    return _ATTRIBUTE.sub(r"#\1", text), {f"#{name}": name for name in sorted(set(_ATTRIBUTE.findall(text)))}
+def _with_placeholders(texts: tuple[tuple[str, str], ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """Expressions, by their names, as DynamoDB takes them, and the attributes that their placeholders stand for."""
+    named = {attribute for _, text in texts for attribute in _ATTRIBUTE.findall(text)}
+    placed = {name: _ATTRIBUTE.sub(r"#\1", text) for name, text in texts}
+    return placed, {f"#{attribute}": attribute for attribute in sorted(named)}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.flow import Debounce, PerKey, Rate, Unique, checked_flow, key_in, key_text
+from chalicelib.core.flow import NO_FLOW, Debounce, PerKey, Rate, Unique, checked_flow, key_in, key_text
 from chalicelib.core.limits import count_of_key, count_of_topic, counted_key, counted_topic
 
 US = 1_000_000
@@ -157,3 +157,8 @@ def test_a_debounced_job_is_due_when_nothing_came_for_a_while_or_it_was_long_eno
     assert Debounce(5).due_at_ms(first_at_ms=0, now_ms=60_000) == 65_000
     assert Debounce(5, latest_s=30).due_at_ms(first_at_ms=0, now_ms=10_000) == 15_000
     assert Debounce(5, latest_s=30).due_at_ms(first_at_ms=0, now_ms=28_000) == 30_000
+
+
+def test_nothing_declared_is_no_flow_at_all() -> None:
+    assert checked_flow(None, None, None, None, None, None) is NO_FLOW
+    assert checked_flow("input.id", None, None, None, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -173,6 +173,17 @@ def test_the_strategies_here_know_every_field() -> None:
 @given(jobs)
 def test_a_document_comes_back_as_the_same_job(job: Job) -> None:
     assert from_document(to_document(job)) == job
+
+
+def test_what_a_record_does_not_say_is_as_by_default() -> None:
+    told = {"id": 1, "birth": "b", "kind": "task", "type": "t", "queue": "q", "created_at_ms": 5, "trace_id": "x"}
+    made = Job(id=1, uid="b", kind=Kind.TASK, type="t", queue="q", created_at_ms=5, trace_id="x")
+    assert from_document(told) == made
+    assert replace(from_document(told), attempts=2) == replace(made, attempts=2)
+    with pytest.raises(FrozenInstanceError):
+        from_document(told).attempts = 2  # type: ignore[misc]
+    with pytest.raises(TypeError, match="a record without trace_id, type"):
+        from_document({name: value for name, value in told.items() if name not in ("type", "trace_id")})
 
 
 @given(jobs)

@@ -15,7 +15,7 @@ from chalicelib.core.decisions import Ack, Nack
 from chalicelib.core.flow import Rate
 from chalicelib.core.job import Job
 from chalicelib.core.limits import Concurrency, Limit, counted_key
-from chalicelib.engine.policy import limit_of, limit_of_count, rate_of_bucket
+from chalicelib.engine.policy import is_unbounded, limit_of, limit_of_count, rate_of_bucket
 from chalicelib.engine.publish.wait_list import defer
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Action, Count
@@ -52,6 +52,8 @@ Gate = SlotGate | RateGate
 
 def gates_of(yard: Yard, job: Job, inherits: bool = False) -> list[Gate]:
     """What a run of a job must get; one that ``inherits`` the slots of the run before gets no others."""
+    if is_unbounded(yard, job):  # as most are
+        return []
     slots: list[Gate] = [] if inherits else [*_slot_gates(yard, job)]
     buckets = [job.counted_as] if job.overlap is None else []
     buckets += [job.key_counted_as] if job.flow_key is not None else []
