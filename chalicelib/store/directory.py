@@ -291,9 +291,10 @@ class Directory:
 
     # -- the newest deployment ----------------------------------------------------------------
 
-    def note_deployment(self, now_ms: int) -> None:
-        """The code was exchanged."""
-        self.table.apply(DEPLOYMENT, Change((), sets={"at_ms": now_ms}))
+    def note_deployment(self, now_ms: int, *, changed: bool = True) -> None:
+        """The code was exchanged. Where nothing was ``changed``, what is noted stays, if anything is."""
+        at = {"at_ms": now_ms}
+        self.table.apply(DEPLOYMENT, Change((), sets=at) if changed else Change((), keeps=at))
 
     def deployed_at_ms(self) -> int | None:
         """When the code was last exchanged; ``None`` where nobody has noted it."""

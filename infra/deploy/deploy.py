@@ -81,8 +81,7 @@ def deploy(
         if way is Way.STACK
         else _by_chalice(project, settings, consumed, batches, account, bucket, force=force, say=say)
     )
-    if deployment.changed:
-        leave_mark(settings)
+    leave_mark(settings, changed=deployment.changed)
     return deployment
 
 

@@ -9,7 +9,7 @@ from chalicelib.store.directory import Directory
 from chalicelib.store.table import Table
 
 
-def leave_mark(settings: Settings) -> None:
-    """The code of an installation was exchanged just now."""
+def leave_mark(settings: Settings, *, changed: bool = True) -> None:
+    """The code of an installation was exchanged just now; where nothing was ``changed``, a mark that is there stays."""
     table = Table(aws.client("dynamodb"), settings.directory_table, ("kind", "name"))
-    Directory(table).note_deployment(ledger_clock())
+    Directory(table).note_deployment(ledger_clock(), changed=changed)

@@ -103,6 +103,7 @@ class TestTheDeployedForm:
     def test_the_rule_runs_the_clock(self, installation: Deployed) -> None:
         until(lambda: "has not run" not in _clock(installation), CLOCK_DEADLINE_S)
         assert installation.get("/health")["dependencies"]["clock"]["status"] == "ok"
+        assert installation.get("/api/me")["deployedAt"] is not None
 
         def run(name: str) -> dict[str, Any]:
             (found,) = until(
