@@ -49,7 +49,7 @@ from chalicelib.queue.sqs import SqsTransport
 Document = dict[str, Any]
 WIND_UP = "wind up"
 INTERRUPT = "interrupt"
-EMPTY_BATCH = {"request_id": "none", "timeout_ms": 60_000, "event": {"Records": []}}  # loads what the first job needs
+EMPTY_BATCH = {"request_id": "none", "timeout_ms": 60_000, "event": {"Records": []}}
 INTERRUPT_SIGNAL = signal.SIGUSR1  # from the thread that reads the channel to the main thread
 
 logger = logging.getLogger(__name__)
@@ -70,8 +70,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
     channel.send(ready)
-    if name == functions.WORKER:
-        _answer(name, function, EMPTY_BATCH)
+    _warm_up(name, function)
     gc.freeze()  # what is loaded now stays: it need not be gone over whenever garbage is collected
     while not ending.is_set():
         request = requests.get()
@@ -82,6 +81,12 @@ def main() -> None:
             channel.send(_answer(name, function, request))
         busy.clear()
     _end_with_all_it_started()
+
+
+def _warm_up(name: str, function: functions.Function) -> None:
+    """Load what batches of jobs, or of their changes, need, before the first one comes."""
+    if name in (functions.WORKER, functions.PROJECTOR):
+        _answer(name, function, EMPTY_BATCH)
 
 
 def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:

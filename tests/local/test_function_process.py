@@ -152,3 +152,10 @@ def test_a_process_that_shall_begin_nothing_more_receives_nothing(
     sqs.there = ["1"]
     assert process.asked() == [{"begun": 0}]
     assert sqs.asked == []
+
+
+@pytest.mark.parametrize(("name", "is_warmed"), [("worker", True), ("projector", True), ("clock", False)])
+def test_who_works_on_batches_loads_what_the_first_one_needs(name: str, is_warmed: bool) -> None:
+    events: list[Any] = []
+    function_process._warm_up(name, lambda event, _: events.append(event))
+    assert events == ([{"Records": []}] if is_warmed else [])
