@@ -1,5 +1,5 @@
 // The console: who is here, and which page is wanted.
-import { resume, session } from "./api.js";
+import { resume, session, signOut } from "./api.js";
 import { Empty, Loading, Trouble } from "./components/notes.js";
 import { Shell } from "./components/shell.js";
 import { html, render, useEffect, useState } from "./lib.js";
@@ -38,7 +38,11 @@ function Page() {
 function Console() {
   const { who, isOut } = useStore(session);
   const [trouble, setTrouble] = useState(null);
-  const enter = () => resume().then(() => setTrouble(null), (error) => error.status === 401 || setTrouble(error));
+  const refused = (error) => {
+    if (error.status === 403) signOut(); // the key lacks what it needs to look: another one is to be entered
+    else if (error.status !== 401) setTrouble(error);
+  };
+  const enter = () => resume().then(() => setTrouble(null), refused);
   useEffect(() => {
     if (who || isOut) return undefined;
     enter();

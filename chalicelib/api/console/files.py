@@ -1,16 +1,16 @@
 """What a browser loads for the console: a page, a style and few scripts, made of ``chalicelib/console`` at first use.
 
 The modules there are plain ES modules. A request for each would start as many Lambda functions at once, so they are
-sent as one: each in a scope of its own, behind those that it imports. For that they keep to one form of imports and
-exports (``import { a } from "./b.js";``, ``export function``, ``const`` or ``class``). The libraries in ``vendor``
-stay files of their own. Each file's name carries a digest of its text, so that it can be kept for ever.
+sent as one, with the libraries: each in a scope of its own, behind those that it imports. For that they keep to one
+form of imports and exports (``import { a } from "./b.js";``, ``export function``, ``const`` or ``class``). What draws
+charts is a file of its own, which nobody waits for. Names carry a digest of the text: files can be kept for ever.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,17 +23,16 @@ BASE = "{base}"
 HTML, CSS, SCRIPT = (f"text/{kind}; charset=utf-8" for kind in ("html", "css", "javascript"))
 
 # By what a module imports them; each after those that it imports itself.
-VENDORED = {
-    "preact": "vendor/preact/preact.mjs",
-    "preact/hooks": "vendor/preact/hooks.mjs",
-    "htm": "vendor/htm/htm.mjs",
-    "uplot": "vendor/uplot/uPlot.iife.min.js",
-}
+LIBRARIES = {"preact": "preact/preact.mjs", "preact/hooks": "preact/hooks.mjs", "htm": "htm/htm.mjs"}
+CHARTS, CHARTS_PATH = "uplot", "uplot/uPlot.iife.min.js"
 _AS_A_MODULE = "\nexport default uPlot;\n"  # follows on the one library that is none
+
 _OWN_IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
-_LIBRARY_IMPORT = re.compile(r'^import [^"]+ from "[a-z][a-z/]*";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export ((?:async )?(?:class|const|function) (\w+))", re.MULTILINE)
-_LIBRARY = re.compile(r'(\bfrom\s*|\bimport\()"([a-z][a-z/]*)"')
+_OWN_EXPORT = re.compile(r"^export ((?:async )?(?:class|const|function) (\w+))", re.MULTILINE)
+_WHOLE_IMPORT = re.compile(r'^import (\* as )?(\w+) from "([a-z/]+)";\n', re.MULTILINE)
+_NAMED_IMPORT = re.compile(r'import\{([^}]*)\}from"([a-z/]+)";')
+_NAMED_EXPORT = re.compile(r"export\{([^}]*)\};")
+_DEFAULT_EXPORT = re.compile(r"export default (.*?);?\s*$", re.DOTALL)
 _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*\n?", re.MULTILINE)
 _REFERENCE = re.compile(r"\{([a-z/.]+)\}")
 _DECLARED = r"\1"
@@ -88,17 +87,14 @@ def modules() -> list[str]:
 @lru_cache(maxsize=1)
 def _built() -> _Built:
     found: dict[str, File] = {}
-    names: dict[str, str] = {}  # of files, by what imports a library and what the page calls them
+    names: dict[str, str] = {}  # of files, by what they are called where they are asked for
 
     def add(called: str, suffix: str, text: str, content_type: str) -> None:
-        stem = called.removesuffix(f".{suffix}").replace("/", "-")
-        names[called] = f"{stem}.{_digest(text)}.{suffix}"
+        names[called] = f"{called.removesuffix(f'.{suffix}')}.{_digest(text)}.{suffix}"
         found[names[called]] = File(text, content_type)
 
-    for imported, path in VENDORED.items():
-        ending = "" if path.endswith(".mjs") else _AS_A_MODULE
-        add(imported, "js", _linked(_SOURCE_MAP.sub("", _read(path)), names) + ending, SCRIPT)
-    add("console.js", "js", _linked(_joined(modules()), names), SCRIPT)
+    add(CHARTS, "js", _vendored(CHARTS_PATH) + _AS_A_MODULE, SCRIPT)
+    add("console.js", "js", _joined().replace(f'import("{CHARTS}")', f'import("./{names[CHARTS]}")'), SCRIPT)
     add("console.css", "css", "".join(map(_read, STYLES)), CSS)
     return _Built(found, _REFERENCE.sub(lambda match: BASE + names[match[1]], _read(PAGE)))
 
@@ -112,26 +108,50 @@ def _beside(path: str, imported: str) -> str:
     return (SOURCES / path).parent.joinpath(imported).resolve().relative_to(SOURCES).as_posix()
 
 
-def _joined(paths: Sequence[str]) -> str:
-    """One module of several: what they import of libraries, then each as the object of what it exports."""
-    libraries = [found for path in paths for found in _LIBRARY_IMPORT.findall(_read(path))]
-    return "".join([*libraries, *map(_scoped, paths)])
+def _joined() -> str:
+    """One script of all modules: each as the object of what it exports."""
+    libraries = (_scoped(name, _library(path)) for name, path in LIBRARIES.items())
+    return "".join([*libraries, *(_scoped(path, _module(path)) for path in modules())])
 
 
-def _scoped(path: str) -> str:
-    text = _LIBRARY_IMPORT.sub("", _read(path))
-    exported = ", ".join(name for _, name in _EXPORT.findall(text))
+def _scoped(name: str, body: str) -> str:
+    return f"const {_object_of(name)} = (() => {{\n{body}}})();\n"
+
+
+def _library(path: str) -> str:
+    """A library as the body of a function that returns what it exports."""
+    text = _NAMED_IMPORT.sub(lambda match: f"const {{{_renamed(match[1])}}}={_object_of(match[2])};", _vendored(path))
+    text = _DEFAULT_EXPORT.sub(lambda match: f"return {{default: {match[1]}}};\n", text)
+    return _NAMED_EXPORT.sub(lambda match: f"return {{{_renamed(match[1], outward=True)}}};", text)
+
+
+def _renamed(names: str, *, outward: bool = False) -> str:
+    """``a as b, c as d`` for an object: taken apart (``a: b``) or, ``outward``, put together (``b: a``)."""
+    pairs = (entry.strip().partition(" as ") for entry in names.split(","))
+    return ",".join(f"{new or old}:{old}" if outward else f"{old}:{new or old}" for old, _, new in pairs)
+
+
+def _module(path: str) -> str:
+    """A module of the console, likewise."""
+    text = _read(path)
+    exported = ", ".join(name for _, name in _OWN_EXPORT.findall(text))
+    text = _WHOLE_IMPORT.sub(_whole, text)
     text = _OWN_IMPORT.sub(lambda match: f"const {match[1]} = {_object_of(_beside(path, match[2]))};\n", text)
-    return f"const {_object_of(path)} = (() => {{\n{_EXPORT.sub(_DECLARED, text)}return {{ {exported} }};\n}})();\n"
+    return f"{_OWN_EXPORT.sub(_DECLARED, text)}return {{ {exported} }};\n"
+
+
+def _whole(found: re.Match[str]) -> str:
+    """``import * as name``, or of what is exported by default, as a constant."""
+    all_of_it, name, library = found.groups()
+    return f"const {name} = {_object_of(library)}{'' if all_of_it else '.default'};\n"
+
+
+def _vendored(path: str) -> str:
+    return _SOURCE_MAP.sub("", _read(f"vendor/{path}"))
 
 
 def _object_of(path: str) -> str:
     return "_" + re.sub(r"\W", "_", path.removesuffix(".js"))
-
-
-def _linked(text: str, names: Mapping[str, str]) -> str:
-    """``text`` with the names of the libraries' files in the place of their own."""
-    return _LIBRARY.sub(lambda match: f'{match[1]}"./{names[match[2]]}"', text)
 
 
 def _read(path: str) -> str:

@@ -57,10 +57,11 @@ function useCalm(items, list, isFirst, isBusy) {
   const [shown, setShown] = useState(() => items.map(({ id }) => id));
   const isHeld = isBusy || (isFirst && (scrollY > 100 || list.current?.matches(":hover") || list.current?.contains(document.activeElement)));
   const ids = isHeld ? shown : items.map(({ id }) => id);
-  const known = useRef(new Map());
-  for (const item of items) known.current.set(item.id, item);
+  const before = useRef([]);
+  const known = new Map([...before.current, ...items].map((item) => [item.id, item]));
+  const rows = ids.map((id) => known.get(id)).filter(Boolean);
+  before.current = rows;
   useEffect(() => setShown(ids), [ids.join()]);
-  const rows = ids.map((id) => known.current.get(id)).filter(Boolean);
   const waiting = items.filter(({ id }) => !ids.includes(id)).length;
   return { rows, waiting, show: () => { setShown(items.map(({ id }) => id)); scrollTo(0, 0); document.activeElement?.blur(); } };
 }

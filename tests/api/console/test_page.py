@@ -40,7 +40,7 @@ class TestServing:
     def test_the_page_needs_no_key_and_loads_what_there_is(self, prod: Service, page: Reply) -> None:
         assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
         named = re.findall(r'(?:href|src)="console/([^"]+)"', page.text)
-        assert [name.split(".")[0] for name in named] == ["console", "preact", "preact-hooks", "htm", "console"]
+        assert [name.split(".")[0] for name in named] == ["console", "console"]
         for name in files.files():
             reply = prod.get(f"/console/{name}")
             assert (reply.status, reply.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
