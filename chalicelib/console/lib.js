@@ -6,6 +6,7 @@ import htm from "htm";
 export const html = htm.bind(preact.createElement);
 export const render = preact.render;
 export const useEffect = hooks.useEffect;
+export const useLayoutEffect = hooks.useLayoutEffect;
 export const useMemo = hooks.useMemo;
 export const useRef = hooks.useRef;
 export const useState = hooks.useState;

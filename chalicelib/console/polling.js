@@ -13,7 +13,8 @@ export function togglePause() {
 }
 
 // What the API answers to ``path``, asked every ``everyMs`` (0: once); {data, error, isOld, refresh}.
-// Data of another path is shown as old until the new comes, unless ``keep`` is false.
+// Data of another path is shown as old until the new comes, unless ``keep`` is false. What was there before an outage stays;
+// what is refused (it was deleted, the filter is wrong) is gone.
 export function usePolled(path, everyMs, keep = true) {
   const [state, setState] = useState({ path: null, data: null, error: null });
   const asking = useRef(() => {});
@@ -70,8 +71,8 @@ class Polling {
 
   failed(error) {
     this.failures += 1;
-    this.setState((before) => ({ path: this.path, data: before.path === this.path ? before.data : null, error }));
     const isFinal = error instanceof Refusal && error.status < 500 && error.status !== 429;
+    this.setState((before) => ({ path: this.path, data: isFinal || before.path !== this.path ? null : before.data, error }));
     const pause = Math.min(LONGEST_PAUSE_MS, 2_000 * 2 ** (this.failures - 1));
     if (!isFinal) liveness.set({ ...liveness.value, error, retryAt: Date.now() + pause });
     this.again(isFinal ? 0 : pause);

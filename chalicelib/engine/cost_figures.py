@@ -33,7 +33,7 @@ TICK_QUERIES = 9  # bulks, limited types, pauses, waited-for lists, graphs, acts
 TICK_GETS = 1  # of what the code declares; it costs as much as a query that finds nothing
 TICK_QUERIES_A_SHARD = 1
 TICK_QUERIES_FOR_TYPES = 4  # what types there are, of tasks and of messages, read consistently
-TICK_QUERIES_A_TYPE_AND_SHARD = 1  # of a type that has jobs on their way, or uncounted ones: not of an idle month
+TICK_QUERIES_A_TYPE_AND_SHARD = 1  # of a type that never had a job, or has one on its way: not of an idle month
 # Once an hour of every type, for what waits too long, for what runs too long, and for the audit, which reads the
 # accounts of days and counts the seven lists of each type, and for the audit of slots:
 TICK_QUERIES_FOR_TYPES_ONCE_AN_HOUR = 8 + 5 + 1

@@ -26,7 +26,6 @@ class JobTypes:
     directory: Directory
     insights: Insights
     _noted: set[KindAndType] = field(default_factory=set)
-    _published: set[KindAndType] = field(default_factory=set)  # by this process
 
     def note(self, kind: Kind, type: str) -> None:  # noqa: A002  # every dialect's word for it
         """Let a type be known, before there is a job of it; one write in a process, none for what the code declares."""
@@ -35,26 +34,19 @@ class JobTypes:
         self.directory.note_type(kind, type)
         self._noted.add((kind, type))
 
-    def published(self, kind: Kind, type: str) -> None:  # noqa: A002  # as above
-        """This process publishes a job of a type: its lists are to have it before it is counted."""
-        self._published.add((kind, type))
-
     def of(self, kind: Kind, *, most: int | None) -> list[str]:
         """All types; where they are more than ``most``, those that may have pending or running jobs.
 
-        So says the counter of a type, a moment late. One that has none is passed over where the code declares it and
-        this process has published no job of it: most have never had any, and reading each costs what a busy one costs.
+        So says the counter of a type, a moment late, or that it has none.
         """
         counted: defaultdict[str, Counter[State]] = defaultdict(Counter)
         for group, standing in self.insights.standings().items():
             if group.kind == kind:
                 counted[group.type].update(standing.states)
-        noted = self.directory.types_of(kind)
-        known = dict.fromkeys([*self._declared(kind), *noted, *counted])
+        known = dict.fromkeys([*self._declared(kind), *self.directory.types_of(kind), *counted])
         if most is None or len(known) <= most:
             return list(known)
-        uncounted = {*noted, *(name for of, name in self._published if of is kind)} - counted.keys()
-        return [name for name in known if name in uncounted or _moves(counted[name])]
+        return [name for name in known if name not in counted or _moves(counted[name])]
 
     def _declared(self, kind: Kind) -> Collection[str]:
         return (self.handlers.subscribers if kind is Kind.MESSAGE else self.handlers.tasks).keys()

@@ -47,6 +47,14 @@ def page(tab: tuple[Page, list[str]]) -> Iterator[Page]:
     assert wrong == []
 
 
+def only_refusals_in(tab: tuple[Page, list[str]]) -> None:
+    """What is wrong with the page is that the API has refused what it was asked, and nothing else."""
+    _, wrong = tab
+    assert wrong
+    assert all("the server responded with a status of 4" in each for each in wrong), wrong
+    wrong.clear()
+
+
 def opened(page: Page, path: str, title: str | re.Pattern[str]) -> None:
     """Go where a link to the console leads."""
     page.goto("about:blank")  # else another hash is no other page
@@ -68,6 +76,16 @@ def dead(api: Service, topic: str, why: str) -> str:
 
 def state_of(api: Service, job: str) -> Any:
     return api.get(f"/api/job/{job}/detail")["row"]["state"]
+
+
+def put_off(api: Service, job_type: str) -> str | None:
+    """A job that does not begin, if the workers have noticed that its type is paused: within 5 s they do."""
+    job = api.create(job_type, {"n": 1})
+    try:
+        until(lambda: state_of(api, job) == "success", deadline_s=2)
+    except AssertionError:
+        return job
+    return None
 
 
 def row_of(page: Page, text: str) -> Locator:
@@ -137,7 +155,7 @@ def test_a_queue_is_paused_and_goes_on(page: Page, api: Service) -> None:
     queue = page.get_by_role("article").filter(has=page.get_by_role("heading", name="patient", exact=True))
     queue.get_by_role("button", name="Pause").click()
     expect(queue).to_contain_text("paused")
-    job = api.create("patient", {"n": 1})
+    job = until(lambda: put_off(api, "patient"))
     page.goto(f"/console#/jobs/{job}")
     expect(page.locator(".why")).to_contain_text("paused")
     page.go_back()
@@ -179,6 +197,49 @@ def test_what_people_write_is_shown_as_text(page: Page, api: Service) -> None:
     for path, title in (("", "Overview"), ("queues", "Queues"), ("jobs", "Jobs")):
         opened(page, path, title)
         expect(page.locator("main").get_by_text(topic, exact=True).first).to_be_visible()
+
+
+def test_a_slip_in_the_address_does_not_ask_for_everything(page: Page, tab: tuple[Page, list[str]]) -> None:
+    for slip in ("state=bogus", "typ=scripted"):
+        opened(page, f"jobs?{slip}", "Jobs")
+        expect(page.get_by_role("alert")).to_contain_text("Change the filter.")
+        expect(page.get_by_role("button", name="take all that match")).to_have_count(0)
+    only_refusals_in(tab)
+
+
+def test_a_job_that_was_deleted_meanwhile(page: Page, api: Service, tab: tuple[Page, list[str]]) -> None:
+    job = api.create("scripted", {"text": "soon gone"})
+    until(lambda: state_of(api, job) == "success")
+    opened(page, f"jobs/{job}", re.compile("success"))
+    api.post(f"/api/job/{job}/act", {"act": "delete"})
+    page.keyboard.press("p")
+    page.keyboard.press("p")  # it is asked for again at once
+    expect(page.get_by_role("alert")).to_contain_text(f"job {job} was deleted")
+    expect(page.get_by_role("button", name="Delete")).to_have_count(0)
+    only_refusals_in(tab)
+
+
+def test_a_queue_that_is_paused_goes_on_from_the_overview(page: Page, api: Service) -> None:
+    job = api.create("patient", {"n": 1})
+    until(lambda: state_of(api, job) == "success")
+    api.post("/api/queues/pause", {"queue": "patient"})
+    opened(page, "", "Overview")
+    row_of(page, "patient").get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("status").get_by_text("patient goes on")).to_be_visible()
+    expect(row_of(page, "patient").get_by_role("button", name="Pause")).to_be_visible()
+
+
+def test_a_copy_of_a_large_input_starts_from_that_input(page: Page, api: Service) -> None:
+    given = {"text": "long " * 60_000}
+    job = api.create("scripted", given)
+    until(lambda: state_of(api, job) == "success")
+    opened(page, f"jobs/{job}", re.compile("success"))
+    page.get_by_role("button", name="Run a copy").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run it").click()
+    shown = page.locator("h1 .id")
+    expect(shown).not_to_have_text(f"#{job}")
+    copy = shown.inner_text().removeprefix("#")
+    assert api.get(f"/api/job/{copy}/detail?whole=true")["input"] == given
 
 
 def test_a_form_is_made_of_what_a_handler_takes(page: Page) -> None:

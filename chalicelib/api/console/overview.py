@@ -33,9 +33,11 @@ from chalicelib.core.trace import iso
 from chalicelib.engine.health import CLOCK_LATE_MS
 from chalicelib.engine.projections.overview import QUEUES_MAX, Overview, QueueState, Window, overview_of, window_of
 from chalicelib.engine.projections.situation import ready_since_ms
+from chalicelib.engine.worker.pause import QUEUE
 from chalicelib.http.models import ApiModel
 from chalicelib.http.routes import Router
 from chalicelib.services.job_records import first_line
+from chalicelib.store.pauses import Pause
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -141,8 +143,13 @@ def _queue(queue: QueueState) -> QueueRecord:
         per_second=round(queue.per_second, DECIMALS),
         oldest_ready_ms=queue.oldest_ready_ms,
         p95_run_ms=_rounded(queue.window.percentile_ms(Measure.RUN_MS, 0.95)),
-        paused=None if queue.pause is None else PausedRecord(since=iso(queue.pause.since_ms), by=queue.pause.by),
+        paused=None if queue.pause is None else _paused(queue.pause),
     )
+
+
+def _paused(pause: Pause) -> PausedRecord:
+    queue = pause.target.removeprefix(QUEUE) if pause.target.startswith(QUEUE) else None
+    return PausedRecord(since=iso(pause.since_ms), by=pause.by, queue=queue)
 
 
 def _oldest(job: Job, now_ms: int) -> OldestRecord:

@@ -59,6 +59,7 @@ class PausedRecord(AnswerModel):
 
     since: str
     by: str | None
+    queue: str | None = Field(description="The queue that is paused as a whole; null: this type or topic alone is")
 
 
 class QueueRecord(AnswerModel):

@@ -10,8 +10,8 @@ export function useMay() {
   return useStore(session).who?.may ?? {};
 }
 
-// ``says``: what it will do, as its title; asked before where ``isAsked``. ``act`` returns what is announced.
-export function ActButton({ label, says, act, isAsked, isDangerous, isMain, onDone }) {
+// ``says``: what it will do, as its title; asked before where ``isAsked``, about ``subject``. ``act`` returns what is announced.
+export function ActButton({ label, says, act, isAsked, subject = "", isDangerous, isMain, onDone }) {
   const [isOpen, setOpen] = useState(false);
   const [isBusy, setBusy] = useState(false);
   async function perform() {
@@ -29,7 +29,7 @@ export function ActButton({ label, says, act, isAsked, isDangerous, isMain, onDo
     return setBusy(false);
   }
   return html`<button type="button" class=${isMain ? "primary" : isDangerous ? "danger quiet" : ""} title=${says} disabled=${isBusy} onClick=${clicked}>${label}</button>
-    ${isOpen && html`<${Confirm} title=${`${label}?`} confirm=${label} isDangerous=${isDangerous} onConfirm=${perform} onClose=${() => setOpen(false)}>
+    ${isOpen && html`<${Confirm} title=${`${label} ${subject}?`} confirm=${`${label} it`} isDangerous=${isDangerous} onConfirm=${perform} onClose=${() => setOpen(false)}>
       <p>${says}</p></${Confirm}>`}`;
 }
 
@@ -43,7 +43,7 @@ export function JobActs({ row, acts, onDone, onRerun }) {
       const { made } = await actOn(row.id, name);
       return `Job ${row.id} is ${done}${made ? `, as job ${made}` : ""}`;
     };
-    return html`<${ActButton} key=${name} label=${label} says=${says("this job")} act=${perform} isAsked=${isAsked} isDangerous=${isDangerous}
+    return html`<${ActButton} key=${name} label=${label} says=${says("this job")} act=${perform} isAsked=${isAsked} subject=${`job ${row.id}, ${row.type}`} isDangerous=${isDangerous}
       isMain=${name === acts[0] && !isDangerous} onDone=${() => onDone(name)} />`;
   })}</div>`;
 }

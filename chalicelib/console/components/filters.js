@@ -1,5 +1,5 @@
 // The filter of the list of jobs: states at a click, the rest as words in the search or as fields.
-import { html, useEffect, useState } from "../lib.js";
+import { html, useEffect, useLayoutEffect, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo } from "../router.js";
 import { Choice } from "./fields.js";
@@ -14,9 +14,13 @@ const WORDS = { topic: "type", target: "targetId", trace: "traceId", key: "flowK
 const ORDERS = [["createdAt true", "Newest first"], ["createdAt false", "Oldest first"], ["updatedAt true", "Changed last"], ["updatedAt false", "Changed first"]];
 const KINDS = [["", "Tasks and messages"], ["task", "Tasks"], ["message", "Messages"]];
 
+const NO_FILTERS = ["state", "order", "descending", "cursor"];
+
+// What the address asks for, as it stands there: the API refuses what it does not know, so that a slip of the pen does
+// not ask for everything.
 export function filterIn(query) {
-  const named = Object.keys(LABELS).filter((name) => query.get(name)).map((name) => [name, query.get(name)]);
-  const states = query.getAll("state").filter((state) => STATES.includes(state));
+  const named = [...query].filter(([name, value]) => value && !NO_FILTERS.includes(name));
+  const states = query.getAll("state").filter(Boolean);
   return { ...Object.fromEntries(named), ...(states.length ? { state: states } : {}) };
 }
 
@@ -48,14 +52,15 @@ export function Filters({ filter, order, descending, onChange }) {
       onChange(filter, { order: by === "createdAt" ? null : by, descending: isDescending === "true" ? null : false });
     }} />
     <${More} filter=${filter} onChange=${onChange} />
-    ${chips.length > 0 && html`<ul class="chips">${chips.map(([name, value]) => html`<li key=${name}><span class="soft">${LABELS[name]}</span> ${value}
-      <button type="button" class="quiet" aria-label=${`Clear ${LABELS[name]}`} onClick=${() => onChange({ ...filter, [name]: null })}>×</button></li>`)}</ul>`}
+    ${states.filter((state) => !STATES.includes(state)).map((state) => html`<button key=${state} type="button" class="chip bad" aria-pressed="true" onClick=${() => toggle(state)}>${state}</button>`)}
+    ${chips.length > 0 && html`<ul class="chips">${chips.map(([name, value]) => html`<li key=${name}><span class="soft">${LABELS[name] || name}</span> ${value}
+      <button type="button" class="quiet" aria-label=${`Clear ${LABELS[name] || name}`} onClick=${() => onChange({ ...filter, [name]: null })}>×</button></li>`)}</ul>`}
   </div>`;
 }
 
 function Search({ text, onSearch }) {
   const [typed, setTyped] = useState(text);
-  useEffect(() => setTyped(text), [text]);
+  useLayoutEffect(() => setTyped(text), [text]); // before anything can be typed
   function submit(event) {
     event.preventDefault();
     const [, id] = /^#(\d+)$/.exec(typed.trim()) || [];

@@ -1,6 +1,6 @@
 // Around every page: where one can go, how live it is, who is signed in.
 import { session, signOut } from "../api.js";
-import { html, useEffect, useRef, useState } from "../lib.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { KEYS, listenToKeys } from "../keyboard.js";
 import { liveness, togglePause } from "../polling.js";
 import { hrefOf, useRoute } from "../router.js";
@@ -28,7 +28,7 @@ export function Shell({ children }) {
   const main = useRef(null);
   const here = path[0] || "";
   const [isHelpOpen, setHelpOpen] = useState(false);
-  useEffect(() => listenToKeys({ "?": () => setHelpOpen(true), p: togglePause }), []);
+  useLayoutEffect(() => listenToKeys({ "?": () => setHelpOpen(true), p: togglePause }), []);
   useFocusOnArrival(main, path);
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>To the content</a>
@@ -91,7 +91,7 @@ function Scheme() {
 function Trying() {
   const { error, retryAt } = useStore(liveness);
   if (!error) return null;
-  return html`<p class="trying" role="status">The API does not answer: ${error.message} What you see is as it was. Asked again
+  return html`<p class="trying" role="status">The API does not answer: ${error.message.replace(/\.?$/, ".")} What you see is as it was. Asked again
     <span aria-hidden="true"> <${Since} at=${new Date(retryAt).toISOString()} tell=${(ms) => (ms < 0 ? `in ${Math.ceil(-ms / 1_000)} s` : "now")} /></span>.</p>`;
 }
 

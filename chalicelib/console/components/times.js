@@ -32,6 +32,11 @@ export function Clock({ at }) {
   return html`<time datetime=${moment.toISOString()} title=${exactTime(moment)}>${text}</time>`;
 }
 
+// A text in which times stand as the API writes them, with those of this browser in their place.
+export function withTimes(text) {
+  return text.split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/).map((part, index) => (index % 2 ? html`<${Clock} at=${part} />` : part));
+}
+
 export function Since({ at, tell }) {
   return useTold(() => tell(serverNow() - Date.parse(at)));
 }

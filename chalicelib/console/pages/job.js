@@ -9,7 +9,7 @@ import { JobLink, JobTable, Progress, isOver, targetOf } from "../components/job
 import { Json } from "../components/json.js";
 import { State } from "../components/marks.js";
 import { Loaded, Loading, announce } from "../components/notes.js";
-import { Ago, Clock } from "../components/times.js";
+import { Ago, Clock, withTimes } from "../components/times.js";
 import { bytes, count, duration } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
@@ -56,7 +56,7 @@ function Detail({ detail, refresh }) {
 function Why({ detail }) {
   const { row, why } = detail;
   return html`<div class=${`why is-${row.state}`}>
-    <p><strong>${why.sentence}</strong> ${why.since && html`<span class="soft">Since <${Ago} at=${why.since} />.</span>`}
+    <p><strong>${withTimes(why.sentence)}</strong> ${why.since && html`<span class="soft">Since <${Ago} at=${why.since} />.</span>`}
       ${why.expectedStart && html` <span class="soft">Expected to start <${Ago} at=${why.expectedStart} />.</span>`}</p>
     ${detail.error && row.state !== "success" && !why.sentence.includes(detail.error) && html`<pre class="error">${detail.error}</pre>`}
     ${detail.errorWhere && row.state !== "success" && html`<p class="soft"><code>${detail.errorWhere}</code></p>`}
@@ -76,7 +76,7 @@ function Timeline({ events }) {
   if (events.length === 0) return html`<p class="soft">Its trace is no longer kept.</p>`;
   return html`<ol class="timeline">${events.map((each, index) => html`<li key=${index} class=${classOf(each.event)}>
     <span class="distance soft">${index > 0 ? `+${duration(each.sincePreviousMs)}` : ""}</span>
-    <span class="event">${wordsOf(each.event)} <span class="soft">${textOf(each.detail)}</span></span>
+    <span class="event">${wordsOf(each.event)} <span class="soft">${withTimes(textOf(each.detail))}</span></span>
     <span class="soft at"><${Clock} at=${each.at} /></span></li>`)}</ol>`;
 }
 
@@ -171,15 +171,19 @@ function Further({ detail }) {
 
 function Rerun({ detail, onClose }) {
   const { row } = detail;
-  const [input, setInput] = useState(detail.input);
+  const whole = usePolled(detail.inputIsLeftOut ? `/api/job/${encodeURIComponent(row.id)}/detail?whole=true` : null, 0);
+  const given = detail.inputIsLeftOut ? whole.data?.input : detail.input;
+  const isHere = !detail.inputIsLeftOut || Boolean(whole.data);
+  const [edited, setEdited] = useState(null); // {input}
+  const input = edited ? edited.input : given;
   async function run() {
     const { made } = await actOn(row.id, "rerun", { input: input ?? null });
     announce(`Job ${made} is made`);
     goTo(["jobs", made]);
   }
-  return html`<${Confirm} title=${`Run a copy of job ${row.id}`} confirm="Run it" onConfirm=${run} onClose=${onClose}>
+  return html`<${Confirm} title=${`Run a copy of job ${row.id}`} confirm="Run it" isReady=${isHere} onConfirm=${run} onClose=${onClose}>
     <p>Makes a new ${row.kind} of the type ${row.type} with this input. Job ${row.id} stays as it is.</p>
-    ${detail.inputIsLeftOut && html`<p class="soft">The input is large and not shown here: write another one.</p>`}
-    <${JsonField} value=${detail.input} onChange=${setInput} rows=${12} label="Input" />
+    ${isHere ? html`<${JsonField} value=${given} onChange=${(next) => setEdited({ input: next })} rows=${12} label="Input" />`
+      : whole.error ? html`<p class="bad" role="alert">${whole.error.message}</p>` : html`<${Loading} />`}
   </${Confirm}>`;
 }

@@ -9,7 +9,7 @@ import { Empty, Loaded, announce } from "../components/notes.js";
 import { count, plural } from "../format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { hrefOf, queryText, replaceQuery, useRoute } from "../router.js";
+import { goTo, hrefOf, queryText, replaceQuery, useRoute } from "../router.js";
 
 const EVERY_MS = 3_000;
 const COUNTED_EVERY_MS = 15_000;
@@ -31,7 +31,7 @@ export function Jobs() {
     <${Filters} filter=${filter} order=${order} descending=${descending} onChange=${change} />
     <${Loaded} polled=${polled} what="The list">${(page) => html`
       <${List} key=${asked} page=${page} isOld=${polled.isOld} refresh=${polled.refresh} filter=${filter} order=${order} isFirst=${!cursor} total=${counted.data} />
-      <${Pages} page=${page} cursor=${cursor} onGo=${(to) => replaceQuery(Object.fromEntries([...queryEntries(query), ["cursor", to]]))} />`}</${Loaded}>`;
+      <${Pages} page=${page} cursor=${cursor} onGo=${(to) => goTo(["jobs"], Object.fromEntries([...queryEntries(query), ["cursor", to]]))} />`}</${Loaded}>`;
 }
 
 function queryEntries(query) {
@@ -127,7 +127,8 @@ function NothingFound({ page, filter }) {
 function Pages({ page, cursor, onGo }) {
   if (!cursor && !page.nextCursor) return null;
   return html`<nav class="pages" aria-label="Pages of the list">
-    ${cursor && html`<button type="button" onClick=${() => onGo(null)}>First page</button>`}
+    ${cursor && html`<button type="button" onClick=${() => onGo(null)}>First page</button>
+      <button type="button" onClick=${() => history.back()}>Back</button>`}
     ${page.nextCursor && html`<button type="button" onClick=${() => { onGo(page.nextCursor); scrollTo(0, 0); }}>Next page</button>`}
     ${!page.complete && html`<span class="soft">${count(page.looked)} were looked at.</span>`}
   </nav>`;

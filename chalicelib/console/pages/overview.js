@@ -94,26 +94,32 @@ function QueueLine({ queue, may, refresh }) {
   const { kind, type, paused } = queue;
   const figure = (state, value) => html`<td class="number">${value ? html`<a class=${state === "failed" ? "bad" : "plain"} href=${hrefOf(["jobs"], { kind, type, state })}>${count(value)}</a>` : html`<span class="soft">0</span>`}</td>`;
   return html`<tr data-row>
-    <td class="name-cell" title=${paused ? `${type} is paused` : type}>
+    <td class="name-cell" title=${paused ? `${paused.queue ? `The queue ${paused.queue}` : type} is paused${by(paused)}` : type}>
       ${paused && html`<${State} state="paused" text=${html`<span class="hidden">paused</span>`} />`}<a href=${hrefOf(["jobs"], { kind, type })}>${type}</a>
       ${kind === "message" && html` <span class="tag">topic</span>`}</td>
     ${figure("pending", queue.pending)}${figure("running", queue.running)}${figure("failed", queue.failedInWindow)}
     <td class="number wide">${count(queue.succeededInWindow)}</td><td class="number wide">${perSecond(queue.perSecond)}</td>
     <td class="number wide roomy">${duration(queue.p95RunMs)}</td><td class="number">${duration(queue.oldestReadyMs)}</td>
-    ${may && html`<td class="number wide"><${PauseButton} kind=${kind} type=${type} paused=${paused} refresh=${refresh} /></td>`}
+    ${may && html`<td class="number wide"><${PauseButton} of=${kind === "task" ? "type" : "topic"} name=${type} paused=${paused} refresh=${refresh} /></td>`}
   </tr>`;
 }
 
-export function PauseButton({ kind, type, paused, refresh }) {
-  const target = { [{ task: "type", message: "topic" }[kind] || kind]: type };
+// ``of``: "type", "topic" or "queue". A pause that is there may be that of the whole queue, or of a queue's only type.
+export function PauseButton({ of, name, paused, refresh }) {
+  const target = paused?.queue ? { queue: paused.queue } : paused?.type ? { type: paused.type } : { [of]: name };
+  const [named] = Object.values(target);
   const [verb, done, says] = paused
-    ? ["Resume", "goes on", `Lets jobs of ${type} begin again.`]
-    : ["Pause", "is paused", `Begins no more jobs of ${type}; what runs goes on, what comes waits.`];
+    ? ["Resume", "goes on", `Lets jobs of ${target.queue && named !== name ? `the whole queue ${named}` : named} begin again.`]
+    : ["Pause", "is paused", `Begins no more jobs of ${named}; what runs goes on, what comes waits.`];
   const act = async () => {
     await ask("POST", `/api/queues/${verb.toLowerCase()}`, { body: target });
-    return `${type} ${done}`;
+    return `${named} ${done}`;
   };
   return html`<${ActButton} label=${verb} says=${says} act=${act} onDone=${refresh} />`;
+}
+
+function by(paused) {
+  return paused.by ? ` by ${paused.by}` : "";
 }
 
 function NewestFailures({ failures }) {

@@ -4,7 +4,7 @@ import { useMay } from "../components/acting.js";
 import { State } from "../components/marks.js";
 import { Empty, Loaded } from "../components/notes.js";
 import { Ago } from "../components/times.js";
-import { NONE, count, perSecond, plural } from "../format.js";
+import { NONE, count, duration, perSecond, plural } from "../format.js";
 import { html } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { hrefOf } from "../router.js";
@@ -32,9 +32,9 @@ function Queue({ queue, refresh }) {
   const lanes = queue.lanes.filter(({ depth }) => depth);
   return html`<article>
     <div class="head"><h2>${queue.name}</h2><span class="tag">${isPolled ? "polled by clients" : queue.kind}</span>
-      ${paused && html`<${State} state="paused" text=${html`${paused.unhandled ? "has no handler" : paused.resuming ? "resuming" : "paused"} <${Ago} at=${paused.since} />`} />`}
-      ${may && html`<${PauseButton} kind="queue" type=${queue.name} paused=${paused} refresh=${refresh} />`}</div>
-    <dl class="row"><div><dt>Pending</dt><dd>${count(queue.pending)}</dd></div><div><dt>Running</dt><dd>${count(queue.running)}</dd></div></dl>
+      ${paused && html`<${State} state="paused" text=${html`${paused.unhandled ? "has no handler" : paused.resuming ? "resuming" : "paused"} <${Ago} at=${paused.since} />${paused.by ? ` by ${paused.by}` : ""}`} />`}
+      ${may && html`<${PauseButton} of="queue" name=${queue.name} paused=${paused} refresh=${refresh} />`}</div>
+    <dl class="row"><div><dt>Pending</dt><dd>${count(queue.pending)}</dd></div><div><dt>Running</dt><dd>${count(queue.running)}</dd></div><div><dt>Oldest ready</dt><dd>${duration(queue.oldestReadyMs)}</dd></div></dl>
     ${queue.slots.map((slots) => html`<${Slots} key=${slots.type} slots=${slots} isOne=${queue.types.length === 1} />`)}
     ${lanes.length > 0 && html`<table><thead><tr><th>Lane</th><th class="number">Visible</th><th class="number">In flight</th><th class="number">Delayed</th></tr></thead>
       <tbody>${lanes.map(({ name, depth }) => html`<tr key=${name}><td>${name}</td>${[depth.visible, depth.inFlight, depth.delayed].map((each) => html`<td class=${each ? "number" : "number soft"}>${count(each)}</td>`)}</tr>`)}</tbody></table>`}

@@ -26,7 +26,7 @@ export function SignIn() {
   const problem = state.problem || (refusal ? REFUSED : "");
   return html`<main class="signin"><form onSubmit=${submit}>
     <h1>Taskyard</h1>
-    <p>This stage answers only to an access key. To see everything it needs the scope <code>console</code>, to act
+    <p>This stage answers only to an access key. To see everything it needs the scope <code>console</code>, to act${" "}
       <code>console:manage</code>.</p>
     <label>Access key, or user:password <input ref=${field} type="password" autocomplete="off" spellcheck="false" required placeholder="ty_…"
       aria-describedby="signin-problem" /></label>

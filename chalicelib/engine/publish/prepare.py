@@ -149,7 +149,6 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
     asked_ms = _asked_ms(new_job, now_ms)
     if new_job.kind is Kind.TASK or beyond_sqs(due_at_ms(new_job, now_ms), now_ms):
         yard.job_types.note(new_job.kind, new_job.type)  # a message that is sent now opens its topic's lane, which does
-    yard.job_types.published(new_job.kind, new_job.type)
     handlers = handlers_of(yard, new_job) if handler or new_job.kind is Kind.MESSAGE else ()
     max_attempts = attempts_of(yard, new_job, handlers)
     job = Job(

@@ -153,9 +153,17 @@ def test_what_is_paused_and_what_lost_its_worker(api: Service) -> None:
     api.clock.move(1_001)
     shown = overview(api)
     mail = next(queue for queue in shown["queues"] if queue["type"] == "mail")
-    assert mail["paused"] == {"since": api.now(-1_001), "by": "ann"}
+    assert mail["paused"] == {"since": api.now(-1_001), "by": "ann", "queue": None}
     assert shown["health"]["leases"] == {"expired": 1}
     assert message["id"] == "4"
+
+
+def test_a_type_whose_queue_is_paused(api: Service) -> None:
+    queue = next(each for each in overview(api)["queues"] if each["kind"] == "task")
+    assert api.post("/api/queues/pause", {"queue": "default"}).status == 200
+    api.clock.move(1_001)
+    shown = next(each for each in overview(api)["queues"] if each["type"] == queue["type"])
+    assert shown["paused"] == {"since": api.now(-1_001), "by": "local", "queue": "default"}
 
 
 def test_what_it_costs(api: Service) -> None:

@@ -83,25 +83,12 @@ def test_of_very_many_types_those_are_passed_over_of_which_nothing_is_on_its_way
     monkeypatch.setattr(job_lists, "TYPES_MAX", 3)
     new = a_task(w, "new", runner=MANUAL)
 
-    assert set(w.yard.job_types.of(Kind.TASK, most=3)) == {"waits", "late", "new"}
+    assert set(w.yard.job_types.of(Kind.TASK, most=3)) == everything - {"done"} | {"new"}
     assert set(w.yard.job_types.of(Kind.TASK, most=None)) == everything | {"new"}
     assert listed(w, Kind.TASK, "pending") == [waits.id, counted_late.id, new.id]
     assert set(w.yard.lists.ids(JobQuery(Kind.TASK))) == {done.id, waits.id, counted_late.id, again.id, new.id}
     w.project()
     assert listed(w, Kind.TASK, "pending") == [waits.id, counted_late.id, again.id, new.id]
-
-
-def test_of_very_many_types_one_that_is_declared_is_listed_once_it_was_published_here_or_counted(
-    w: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(job_lists, "TYPES_MAX", 0)
-    assert w.yard.job_types.of(Kind.TASK, most=0) == []
-    job, message = a_task(w, "declared"), a_message(w, "news")
-    assert (listed(w, Kind.TASK, "pending"), listed(w, Kind.MESSAGE, "pending")) == ([job.id], [message.id])
-    w.restart(Registry.of([run, hear]))
-    assert listed(w, Kind.TASK, "pending") == []
-    w.project()
-    assert listed(w, Kind.TASK, "pending") == [job.id]
 
 
 def test_what_runs_is_listed_and_what_ran_rests(w: World) -> None:
