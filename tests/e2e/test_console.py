@@ -64,7 +64,7 @@ def opened(page: Page, path: str, title: str | re.Pattern[str]) -> None:
 
 def convert(api: Service, codec: Path, title: str) -> str:
     """A task of one attempt that fails while there is no codec."""
-    return str(api.post("/job", {"type": "video conversion", "data": {"title": title, "codec": str(codec)}})["id"])
+    return str(api.post("/job", {"type": "film conversion", "data": {"title": title, "codec": str(codec)}})["id"])
 
 
 def dead(api: Service, topic: str, why: str) -> str:
@@ -117,7 +117,7 @@ def test_a_failed_job_is_found_understood_and_retried(page: Page, api: Service, 
     expect(page.locator("[data-row]").first.get_by_role("link")).to_have_text(f"#{job}")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_have_text(re.compile(f"failed.*video conversion.*#{job}"))
+    expect(page.locator("h1")).to_have_text(re.compile(f"failed.*film conversion.*#{job}"))
     expect(page.locator(".why")).to_contain_text(CODEC_MISSING)
     expect(page.locator(".timeline")).to_contain_text("started")
     expect(page.get_by_role("log", name="Log")).to_contain_text(f"converting {PROBE}")
@@ -134,11 +134,11 @@ def test_what_matches_is_retried_after_a_look_at_it(page: Page, api: Service, tm
     jobs = [convert(api, codec, f"film {number}") for number in range(3)]
     until(lambda: {state_of(api, job) for job in jobs} == {"failed"})
     codec.touch()
-    opened(page, "jobs?kind=task&type=video%20conversion&state=failed", "Jobs")
+    opened(page, "jobs?kind=task&type=film%20conversion&state=failed", "Jobs")
     page.get_by_role("button", name="take all that match").click()
     page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("This will retry 3 tasks of the type video conversion.")
+    expect(dialog).to_contain_text("This will retry 3 tasks of the type film conversion.")
     assert {state_of(api, job) for job in jobs} == {"failed"}
     dialog.get_by_role("button", name="Retry 3 jobs").click()
     expect(page.locator("h1")).to_have_text(re.compile("^Retry"))
