@@ -89,7 +89,7 @@ function wordsOf(event) {
   return event === "dead" ? "failed for good" : spaced(event);
 }
 
-const NAMES_SHOWN = { consumerId: "by", error: "", cause: "", reason: "", runAt: "at" };
+const NAMES_SHOWN = { consumerId: "by", error: "", cause: "", reason: "", runAt: "at", nextRetryAt: "next at" };
 
 function textOf(detail) {
   const known = Object.entries(detail).filter(([, value]) => value !== null);
