@@ -1,4 +1,4 @@
-"""What is happening here, and what to do about it: the routes that the console is made of, open to others as well.
+"""How things stand here, and what to do about it: the routes that the console is made of, open to others as well.
 
 A key with the scope ``console`` sees everything and acts on nothing; with ``console:manage`` it acts, too.
 """

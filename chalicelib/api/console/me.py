@@ -18,7 +18,7 @@ from chalicelib.http.routes import Router
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-router = Router("Console", "What is happening in this installation, and acts on what is found.")
+router = Router("Console", "How this installation stands, and acts on what is found.")
 
 
 class May(AnswerModel):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from chalicelib.core.errors import NotFound
+from chalicelib.http.confined import confining
 from chalicelib.http.exchange import Answer, Caller
 from chalicelib.http.models import ApiModel, Name
 from chalicelib.http.routes import Router
@@ -24,24 +25,7 @@ ROUTERS = (router,)
 
 PATH = "/console"
 HTML = "text/html; charset=utf-8"
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "connect-src 'self'",
-        "img-src 'self' data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
-CONFINED = {
-    "Content-Security-Policy": POLICY,
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+CONFINED = confining(script="'self'", style="'self'", image="'self' data:")
 ASK_AGAIN = "no-cache"  # kept, and asked about each time: the names of what it loads change
 FOR_EVER = "public, max-age=31536000, immutable"  # its name changes with it
 UNCHANGED = {304: "The client has it already"}
