@@ -52,16 +52,20 @@ from hypothesis import strategies as st
 from chalicelib import aws, settings
 from chalicelib.clocks import ledger_clock, wall_clock_ms
 from chalicelib.lean import client as lean
+from chalicelib.lean import connections
 from chalicelib.lean.access import BOTOCORES, Access, by_environment, user_agent
 from chalicelib.lean.client import LeanClient
 from chalicelib.lean.configured import by_botocore
+from chalicelib.lean.connections import FRESH_S
 from chalicelib.lean.events import Events, events_for
 from chalicelib.lean.retries import CODES, Retries
 from chalicelib.lean.services import SERVICES
 from chalicelib.lean.signing import TIMESTAMP, Signer
+from tests.support.waiting import until
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 TARGET = "DynamoDB_20120810.GetItem"
+CLOSES_UNTOLD = "Closes-Untold"
 
 
 @dataclass
@@ -99,6 +103,7 @@ def serving(*answers: tuple[int, dict[str, str], bytes]) -> Iterator[Service]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer)
+            self.close_connection |= CLOSES_UNTOLD in headers
 
         def log_message(self, *_: object) -> None:
             pass
@@ -237,6 +242,18 @@ def test_a_connection_that_ends_with_its_answer_is_not_used_again() -> None:
         client = aws.client("dynamodb")
         assert ["Item" in get(client) for _ in range(3)] == [True] * 3
         assert (service.connections, service.slept.call_count) == (3, 0)
+
+
+@pytest.mark.parametrize(("idle_s", "sleeps"), [(0.0, 1), (FRESH_S, 0)])
+def test_a_connection_that_ends_without_a_word_costs_another_try_at_most(idle_s: float, sleeps: int) -> None:
+    with serving(answer({"Item": {"job": {"N": "1"}}}, Closes_Untold="yes")) as service:
+        client = aws.client("dynamodb")
+        get(client)
+        [kept] = client._connection().__self__._kept
+        until(lambda: connections._readable(kept._socket))
+        kept._answered_at_s -= idle_s
+        assert "Item" in get(client)
+        assert service.slept.call_count == sleeps
 
 
 def test_threads_share_a_client_and_each_gets_its_own_answer() -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
@@ -37,19 +38,33 @@ def top(service: Service, as_json: bool, window: str, interval: float, once: boo
 
     The key needs the scope console. A type that is paused has two bars before its name.
     """
+    if as_json:
+        show_json(_asked(service, window))
+        return
+    _expect_rich()
+    seen = _asked(service, window)
+    if once or not sys.stdout.isatty():
+        _print(service, seen)
+    else:
+        with suppress(KeyboardInterrupt), _keys() as pressed:
+            _follow(service, window, interval, seen, pressed)
+
+
+def _expect_rich() -> None:
+    if find_spec("rich") is None:
+        raise click.ClickException(
+            "taskyard top draws with rich, which is not installed: "
+            "pip install -c requirements-dev.lock -e '.[local,top]', or ask for --json"
+        )
+
+
+def _print(service: Service, seen: Seen) -> None:
     from rich.console import Console
 
     from chalicelib.cli.top_frame import frame
 
-    seen = _asked(service, window)
-    if as_json:
-        show_json(seen)
-    elif once or not sys.stdout.isatty():
-        console = Console(width=None if sys.stdout.isatty() else PLAIN_COLUMNS, highlight=False)
-        console.print(frame(seen, service.url))
-    else:
-        with suppress(KeyboardInterrupt), _keys() as pressed:
-            _follow(service, window, interval, seen, pressed)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_COLUMNS, highlight=False)
+    console.print(frame(seen, service.url))
 
 
 def _asked(service: Service, window: str) -> Seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from botocore.exceptions import (
 
 BUFFER_BYTES = 65_536
 HEAD_MAX_BYTES = 65_536
+FRESH_S = 1.0  # a connection that has answered since is taken to be open: to ask costs as much as to send
 NO_BODY = (204, 304)
 PORTS = {"http": 80, "https": 443}
 
@@ -118,6 +120,7 @@ class _Connection:
         connected.settimeout(read_s)
         self._socket = connected
         self._came = b""  # and was not read yet
+        self._answered_at_s = time.monotonic()
 
     def send(self, request: bytes) -> None:
         self._socket.sendall(request)
@@ -129,11 +132,12 @@ class _Connection:
             version, status, headers = self._head()
         content, has_end = self._content(status, headers)
         closes = version != "HTTP/1.1" or headers.get("connection", "").lower() == "close"
+        self._answered_at_s = time.monotonic()
         return Answer(status, headers, content), has_end and not closes and not self._came
 
     def is_dropped(self) -> bool:
         """Whether there is something to read, which is but the end, before anything was asked."""
-        return bool(_readable(self._socket))
+        return time.monotonic() - self._answered_at_s >= FRESH_S and bool(_readable(self._socket))
 
     def close(self) -> None:
         self._socket.close()

@@ -114,6 +114,16 @@ def test_a_key_without_the_scope_is_told(service: StubService) -> None:
     assert (refused.exit_code, refused.stderr) == (1, "this access key lacks the scope console\n")
 
 
+def test_without_rich_it_says_how_to_get_it_and_still_serves_programs(
+    service: StubService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda _: None)
+    refused = run(service, "--once")
+    assert (refused.exit_code, service.asked) == (1, [])
+    assert "'.[local,top]'" in refused.stderr
+    assert run(service, "--json").exit_code == 0
+
+
 def test_it_follows_until_q_and_asks_less_often_while_nobody_answers(service: StubService) -> None:
     failing = (503, {"message": "AWS does not serve this now"})
     service.answers["GET /api/overview"] = [failing, failing, (200, SEEN)]

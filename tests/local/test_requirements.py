@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.distributions import installed_by
 
 IN_EVERY_ENVIRONMENT = {"pip", "setuptools", "wheel"}
-PACKAGES_MAX = 52
+PACKAGES_MAX = 48
 # What the emulator uses for services that Taskyard does not: databases, containers, certificates, SFTP.
 FOR_OTHER_SERVICES = {"asyncssh", "cryptography", "docker", "duckdb", "psycopg2-binary", "pymysql"}
 
