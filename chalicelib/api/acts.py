@@ -39,7 +39,7 @@ class ActRecord(AnswerModel):
     by: str = Field(description="The name of the access key or user; local where none is needed")
     act: str = Field(description="What was done", examples=["pause"])
     on: dict[str, str] = Field(
-        description="What it was done to, by name: kind, type, topic, queue, id, key, schedule, bulk"
+        description="What it was done to, by name: kind, type, topic, queue, id, key, schedule, graph, bulk"
     )
     detail: dict[str, Any] = Field(description="How, where there is more to say")
 
@@ -55,7 +55,7 @@ class ActList(AnswerModel):
 def list_acts(yard: Yard, query: ActsQuery) -> ActList:
     """List what people did by hand in the last 90 days, the newest first, fifty at a time.
 
-    Acts on single jobs from the console, acts in bulk, pausing and resuming, limits, schedules, and replays.
+    Acts on single jobs from the console, on graphs, acts in bulk, pausing and resuming, limits, schedules, and replays.
     """
     found = yard.acts.newest(PAGE + 1, query.cursor)
     page = found[:PAGE]

@@ -264,3 +264,24 @@ def test_axe_finds_nothing_serious(browser: Browser, api: Service, request: pyte
                 expect(page.locator("main .loading")).to_have_count(0)
                 found[f"{scheme} {path}"] = axe.serious(page, *rules)
     assert {place: problems for place, problems in found.items() if problems} == {}
+
+
+def test_the_graph_of_a_job_is_drawn_and_goes_on(page: Page, api: Service, request: pytest.FixtureRequest) -> None:
+    task = {"type": "by hand", "runnerType": "manual", "targetType": "t", "targetId": "1"}
+    nodes = [{"name": PROBE, "after": [], **task}, {"name": "then", "after": [PROBE], **task}]
+    graph = api.post("/api/task/graph", {"name": "drawn", "nodes": nodes})["id"]
+    first = str(int(graph) + 1)
+    opened(page, f"jobs/{first}", re.compile("pending"))
+    drawing = page.get_by_role("region", name="The graph, drawn")
+    expect(drawing.get_by_role("link", name=f"{PROBE} pending, by hand, this job")).to_be_visible()
+    expect(drawing.get_by_role("img", name="then blocked, by hand")).to_be_visible()
+    page.evaluate(axe.script(request.config.cache))
+    assert axe.serious(page) == []
+    api.post("/api/task/complete", {"id": first, "status": "success"})
+    drawing.get_by_role("link", name="then pending, by hand").click()
+    expect(page.locator("h1 .id")).to_have_text(f"#{int(first) + 1}")
+    page.get_by_text("As a table").click()
+    expect(row_of(page, PROBE).first).to_contain_text("success")
+    page.get_by_role("button", name="Cancel").last.click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel it").click()
+    expect(page.get_by_text("2 nodes: 1 success, 1 canceled")).to_be_visible()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from chalicelib.api.acts import record
 from chalicelib.api.scopes import ACTS, READS
 from chalicelib.api.shapes import (
     FASTIFY,
@@ -197,12 +198,14 @@ def draw_graph(yard: Yard, query: TaskQuery) -> Drawing:
 
 
 @router.post("/api/task/graph/cancel", scope=ACTS[Kind.TASK], answers=NO_GRAPH)
-def cancel_graph(yard: Yard, body: TaskBody) -> GraphRecord:
+def cancel_graph(yard: Yard, body: TaskBody, caller: Caller) -> GraphRecord:
     """Cancel a graph: nothing more of it starts, and what is not done is canceled; one that is done stays as it is.
 
     Of a large graph the clock cancels what 10 seconds do not suffice for; until then its status is `canceling`.
     """
-    return _record(yard, commands.cancel(yard, job_id_of(str(body.id), "graph"), commands.within_a_request(yard)))
+    canceled = commands.cancel(yard, job_id_of(str(body.id), "graph"), commands.within_a_request(yard))
+    record(yard, caller, "cancel", {"graph": str(canceled.id)})
+    return _record(yard, canceled)
 
 
 @router.post(
@@ -210,9 +213,11 @@ def cancel_graph(yard: Yard, body: TaskBody) -> GraphRecord:
     scope=ACTS[Kind.TASK],
     answers={**NO_GRAPH, 409: "The graph is not done, has succeeded, or was compensated"},
 )
-def retry_graph(yard: Yard, body: TaskBody) -> GraphRecord:
+def retry_graph(yard: Yard, body: TaskBody, caller: Caller) -> GraphRecord:
     """Run what has failed of a graph, or was canceled, again, and go on from there; what has succeeded is kept."""
-    return _record(yard, commands.retry(yard, job_id_of(str(body.id), "graph"), commands.within_a_request(yard)))
+    retried = commands.retry(yard, job_id_of(str(body.id), "graph"), commands.within_a_request(yard))
+    record(yard, caller, "retry", {"graph": str(retried.id)})
+    return _record(yard, retried)
 
 
 def _request(place: str, task: NodeTask) -> Mapping[str, Any]:

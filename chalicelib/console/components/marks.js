@@ -12,17 +12,23 @@ const SHAPES = {
   late: "M8 2l6.5 11.5h-13zM8 6.5v3.5M8 11.7v.2",
   unknown: "M5.8 6a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .8-1 1.6M8 12v.2",
 };
-const SHAPE_OF = { ok: "success", done: "success", missing: "failed", paused: "stopped" };
+const SHAPE_OF = {
+  ok: "success", done: "success", missing: "failed", paused: "stopped",
+  blocked: "pending", skipped: "canceled", removed: "canceled", stopping: "running", canceling: "running", compensating: "running", restarting: "running",
+};
 
 export const STATES = ["pending", "running", "waiting", "success", "failed", "canceled"];
 
+export function shapeOf(state) {
+  return SHAPE_OF[state] || (SHAPES[state] ? state : "unknown");
+}
+
 export function Mark({ state }) {
-  const shape = SHAPE_OF[state] || (SHAPES[state] ? state : "unknown");
+  const shape = shapeOf(state);
   return html`<svg class=${`mark ${shape}`} viewBox="0 0 16 16" width="12" height="12" aria-hidden="true">
     <path d=${SHAPES[shape]} /></svg>`;
 }
 
 export function State({ state, text = state }) {
-  const shape = SHAPE_OF[state] || (SHAPES[state] ? state : "unknown");
-  return html`<span class=${`state is-${shape}`}><${Mark} state=${state} />${text}</span>`;
+  return html`<span class=${`state is-${shapeOf(state)}`}><${Mark} state=${state} />${text}</span>`;
 }

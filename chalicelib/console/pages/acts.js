@@ -22,11 +22,12 @@ export function ActsLog() {
         ${nextCursor && html`<button type="button" onClick=${() => setCursor(nextCursor)}>Older</button>`}</nav>`}</${Loaded}>`;
 }
 
-function onText({ id, kind, type, topic, queue, schedule, bulk, key }) {
+function onText({ id, kind, type, topic, queue, schedule, graph, bulk, key }) {
   return [
     id && html`<${JobLink} id=${id} /> `,
     bulk && html`<a href=${hrefOf(["bulk", bulk])}>a bulk act</a> `,
     schedule && html`<a href=${hrefOf(["schedules", schedule])}>${schedule}</a> `,
+    graph && html`<span class="soft">graph</span> ${graph} `,
     type || topic,
     queue && html`<span class="soft">queue</span> ${queue}`,
     key && html` <span class="soft">key</span> ${key}`,

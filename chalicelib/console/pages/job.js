@@ -5,6 +5,7 @@ import { JobActs } from "../components/acting.js";
 import { Confirm } from "../components/dialogs.js";
 import { Facts } from "../components/fields.js";
 import { JsonField } from "../components/forms.js";
+import { Graph } from "../components/graph.js";
 import { JobLink, JobTable, Progress, isOver, targetOf } from "../components/jobs.js";
 import { Json } from "../components/json.js";
 import { State } from "../components/marks.js";
@@ -36,6 +37,7 @@ function Detail({ detail, refresh }) {
       <${JobActs} row=${row} acts=${detail.acts} onDone=${done} onRerun=${() => setRerunning(true)} /></div>
     <${Why} detail=${detail} />
     ${row.progress !== null && row.state !== "success" && html`<p class="far"><${Progress} progress=${row.progress} message=${detail.message} isWide=${true} /></p>`}
+    ${detail.graph && html`<${Graph} key=${detail.graph.id} id=${detail.graph.id} job=${row.id} />`}
     <div class="split even">
       <div>
         <section><h2>Timeline</h2><${Timeline} events=${detail.timeline} /></section>
