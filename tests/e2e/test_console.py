@@ -285,3 +285,33 @@ def test_the_graph_of_a_job_is_drawn_and_goes_on(page: Page, api: Service, reque
     page.get_by_role("button", name="Cancel").last.click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel it").click()
     expect(page.get_by_text("2 nodes: 1 success, 1 canceled")).to_be_visible()
+
+
+def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api: Service) -> None:
+    opened(page, "queues", "Queues")
+    page.get_by_role("button", name="Set a limit").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("by hand")
+    dialog.get_by_label("Key").fill(PROBE)
+    dialog.get_by_label("At once").fill("3")
+    dialog.get_by_label("Rate: jobs").fill("10")
+    dialog.get_by_role("button", name="Set it").click()
+    row = row_of(page, PROBE)
+    expect(row).to_contain_text("10/s")
+    expect(row).to_contain_text("local, ")  # who set it
+    row.get_by_role("button", name="Change").click()
+    dialog.get_by_label("At once").fill("2")
+    dialog.get_by_label("Rate: jobs").fill("")
+    dialog.get_by_role("button", name="Set it").click()
+    expect(row).not_to_contain_text("10/s")
+    (found,) = [each for each in api.get("/api/flow")["set"] if each["key"] == PROBE]
+    assert (found["type"], found["concurrency"], found["rate"]) == ("by hand", 2, None)
+    row.get_by_role("button", name="Unset").click()
+    expect(row).to_have_count(0)
+    page.get_by_role("button", name="Pause a key").click()
+    dialog.get_by_label("Name").fill("by hand")
+    dialog.get_by_label("Key").fill(PROBE)
+    dialog.get_by_role("button", name="Pause it").click()
+    expect(row).to_contain_text("paused")
+    row.get_by_role("button", name="Resume").click()
+    expect(row).to_have_count(0)

@@ -1,27 +1,26 @@
 // Queues with their lanes, and pools with their slots: how deep, how old, paused or bounded.
 import { PauseButton } from "./overview.js";
 import { useMay } from "../components/acting.js";
+import { Limits } from "../components/limits.js";
 import { State } from "../components/marks.js";
 import { Empty, Loaded } from "../components/notes.js";
 import { Ago } from "../components/times.js";
-import { NONE, count, duration, perSecond, plural } from "../format.js";
+import { count, duration, plural } from "../format.js";
 import { html } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { hrefOf } from "../router.js";
 
 const EVERY_MS = 5_000;
-const FLOW_EVERY_MS = 15_000;
 
 export function Queues() {
   const polled = usePolled("/api/queues", EVERY_MS);
-  const flow = usePolled("/api/flow", FLOW_EVERY_MS);
   return html`<div class="title"><h1>Queues</h1></div>
     <${Loaded} polled=${polled} what="The list of queues">${({ items, leftOut, deadLetterQueue }) => html`
       ${items.length === 0 && html`<${Empty} title="There are no queues.">Declare a handler, and its queue is made.</${Empty}>`}
       ${deadLetterQueue?.visible > 0 && html`<p class="bad">SQS has given up ${plural(deadLetterQueue.visible, "message")}: the next run of the clock sends ${deadLetterQueue.visible === 1 ? "it" : "them"} back.</p>`}
       <div class="cards">${items.map((queue) => html`<${Queue} key=${`${queue.kind} ${queue.name}`} queue=${queue} refresh=${polled.refresh} />`)}</div>
       ${leftOut > 0 && html`<p class="soft">${plural(leftOut, "more queue")} with less to do.</p>`}`}</${Loaded}>
-    ${flow.data && html`<${Limits} flow=${flow.data} />`}`;
+    <${Limits} />`;
 }
 
 function Queue({ queue, refresh }) {
@@ -50,26 +49,4 @@ function Slots({ slots, isOne }) {
   const { type, limit, running, waiting } = slots;
   return html`<div class="slots">${!isOne && html`<span>${type}</span>`}<meter min="0" max=${limit} value=${running} aria-label=${`Slots of ${type} in use`}></meter>
     <span>${count(running)} of ${plural(limit, "slot")}${waiting ? `, ${count(waiting)} wait` : ""}</span></div>`;
-}
-
-function Limits({ flow }) {
-  const rows = [
-    ...flow.set.map((each) => ({ ...each, from: "set" })),
-    ...flow.declared.map((each) => ({ ...each, key: typeof each.key === "string" ? `each ${each.key}` : null, from: "declared" })),
-  ].filter((each) => each.concurrency || each.rate || each.perKey?.concurrency || each.perKey?.rate);
-  if (rows.length === 0 && flow.paused.length === 0) return null;
-  return html`<section><h2>Limits</h2><div class="scrolls" role="region" aria-label="Limits" tabindex="0"><table>
-    <thead><tr><th>Of</th><th>Key</th><th class="number">At once</th><th class="number">Rate</th><th>From</th></tr></thead>
-    <tbody>${rows.map((each, index) => html`<tr key=${index}><td>${each.type || each.topic}</td><td>${each.key || html`<span class="soft">all</span>`}</td>
-      <td class="number">${limitText(each.concurrency, each.perKey?.concurrency)}</td><td class="number">${rateText(each.rate || each.perKey?.rate)}</td><td class="soft">${each.from}</td></tr>`)}
-      ${flow.paused.map((each) => html`<tr key=${`paused ${each.type} ${each.topic} ${each.key}`}><td>${each.type || each.topic}</td><td>${each.key}</td><td colspan="3"><${State} state="paused" /></td></tr>`)}</tbody>
-  </table></div><p class="soft">Set others with PUT /api/flow or <code>taskyard flow</code>.</p></section>`;
-}
-
-function limitText(all, each) {
-  return [all && count(all), each && `${count(each)} a key`].filter(Boolean).join(", ") || NONE;
-}
-
-function rateText(rate) {
-  return rate ? `${perSecond(rate.count / rate.perSeconds)}${rate.burst > 1 ? `, ${count(rate.burst)} at once` : ""}` : NONE;
 }
