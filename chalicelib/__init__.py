@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from chalicelib.engine.handlers.declare import backoff, on, on_success, subscribe, task
     from chalicelib.engine.handlers.schedules import schedule
     from chalicelib.engine.interruptions import HandlerTimeout
-    from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost
+    from chalicelib.engine.worker.attempt import JobCanceled, LeaseLost
+    from chalicelib.engine.worker.context import Context
 
 _HOME = {
     "Band": "core.lanes",
@@ -41,9 +42,9 @@ _HOME = {
     "Full": "core.errors",
     "HandlerTimeout": "engine.interruptions",
     "InvalidInput": "core.errors",
-    "JobCanceled": "engine.worker.context",
+    "JobCanceled": "engine.worker.attempt",
     "JobEvent": "core.job_events",
-    "LeaseLost": "engine.worker.context",
+    "LeaseLost": "engine.worker.attempt",
     "Linear": "core.retry",
     "NotFound": "core.errors",
     "PerKey": "core.flow",

@@ -15,7 +15,7 @@ import pytest
 from botocore import xform_name
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.job import ENVELOPE_VERSION
+from chalicelib.core.job_documents import ENVELOPE_VERSION
 from chalicelib.core.lanes import Band
 from chalicelib.core.reasons import Code
 from chalicelib.core.states import MOVES

@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import SYSTEM, Job, JobError, Progress, from_document, to_document
+from chalicelib.core.job import SYSTEM, Job, JobError, Progress
+from chalicelib.core.job_documents import from_document, to_document
 from chalicelib.core.states import Kind, State
 
 

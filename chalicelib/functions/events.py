@@ -14,7 +14,7 @@ from chalicelib.engine.projections.project import Change
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
-from chalicelib.store.ledger import STATE_PART, Unreadable, decoded
+from chalicelib.store.job_items import STATE_PART, Unreadable, decoded
 
 NO_SHARD = "the only shard"  # where the stream's events do not name one, as on emulators
 

@@ -12,9 +12,9 @@ from chalicelib.engine.job_filters import expect_search, words_asked_for
 from chalicelib.engine.projections.search import words_in
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
+from chalicelib.store.job_items import position_of
 from chalicelib.store.job_lists import JobPage
 from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, Order, index_keys_of
-from chalicelib.store.ledger import position_of
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 Test = Callable[[Job], bool]

@@ -17,7 +17,8 @@ from typing import Any
 
 from chalicelib.core.applications import USED_KEPT_S, Application
 from chalicelib.store.directory import digest
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 KIND = "application"
 THERE = Clause("there", "attribute_exists({name})")

@@ -23,7 +23,8 @@ from typing import Any
 
 from chalicelib.core.bulk import BulkAct, BulkState, Result
 from chalicelib.store.acts import KEPT_S
-from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table, TransactionRefused
 
 KIND, RUNNING, RESULT = "bulk_act", "bulk_running", "bulk_result#"
 ID = r"[0-9]{13}-[0-9a-f]{16}"

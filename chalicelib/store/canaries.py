@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from chalicelib.core.canary import Canary, Way
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 
 @dataclass(frozen=True, slots=True)

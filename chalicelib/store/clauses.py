@@ -6,7 +6,7 @@ from functools import cache
 
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
-from chalicelib.store.table import Clause
+from chalicelib.store.expressions import Clause
 
 ABSENT = Clause("absent", "attribute_not_exists({job})")
 EXISTS = Clause("exists", "attribute_exists({job})")

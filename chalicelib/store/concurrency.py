@@ -21,7 +21,8 @@ from typing import Any
 from chalicelib.core.limits import NOTHING, Concurrency, Limit, counted_key, counts_schedule
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
-from chalicelib.store.table import Change, Clause, Table, TransactionRefused
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Table, TransactionRefused
 
 KIND = "occupancy"
 KIND_OF_SCHEDULES = f"{KIND}#schedule"  # apart: the clock looks at each count of the first kind at every tick

@@ -22,7 +22,8 @@ from chalicelib.core.audit import AuditReport, differences_in
 from chalicelib.core.day_accounts import NAMES, TENANT, Account, DayKey
 from chalicelib.core.projection import Effects
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.table import Change, Table
+from chalicelib.store.expressions import Change
+from chalicelib.store.table import Table
 from chalicelib.store.task_statistics import KEPT_S
 
 NEWEST_AUDIT = {"view": "audit", "key": "newest"}

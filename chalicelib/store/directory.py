@@ -34,7 +34,8 @@ from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind
 from chalicelib.core.webhooks import Format, Webhook
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 LANE_PREFIX = "band_"
 CLOCK = {"kind": "clock", "name": "tick"}

@@ -19,7 +19,8 @@ from typing import Any
 
 from chalicelib.core.failures import FailureGroup, Failures, Sample
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.table import Change, Table
+from chalicelib.store.expressions import Change
+from chalicelib.store.table import Table
 from chalicelib.store.task_statistics import KEPT_S
 
 VIEW = "failures"

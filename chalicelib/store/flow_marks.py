@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from chalicelib.core.flow import Rate
 from chalicelib.core.limits import count_of_key, count_of_type
 from chalicelib.core.states import Kind
 from chalicelib.store.directory import digest
-from chalicelib.store.table import Clause, Refused, Table
+from chalicelib.store.expressions import Clause
+from chalicelib.store.table import Refused, Table
 
 KIND = "flow_setting"
 

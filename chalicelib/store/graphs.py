@@ -20,7 +20,8 @@ from typing import Any
 from chalicelib.core.graphs import GraphState, OnFailure
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.clauses import ABSENT
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 GRAPH_PART = "graph"
 PLAN_PART = "plan"

@@ -39,8 +39,9 @@ from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, 
 from chalicelib.core.states import State
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.day_accounts import DayAccounts, accounts_in
+from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.failure_groups import FailureGroups
-from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Change, Clause, Table, TransactionRefused, chunks
+from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Table, TransactionRefused, chunks
 from chalicelib.store.task_statistics import TaskStatistics, rows_in
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from

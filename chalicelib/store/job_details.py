@@ -23,7 +23,8 @@ from typing import Any
 from chalicelib.core.errors import TooLarge
 from chalicelib.core.job import Job
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.table import Clause, Refused, Table
+from chalicelib.store.expressions import Clause
+from chalicelib.store.table import Refused, Table
 
 LOG_MAX_ENTRIES = 100  # fastify-task keeps as many
 LOG_TRIM_ENTRIES = 200  # of how many surplus entries one trimming takes care

@@ -26,9 +26,10 @@ from chalicelib.aws import threads
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind
+from chalicelib.store.job_items import position_of
 from chalicelib.store.job_queries import JobQuery, Position, Stream, merged, span_of, streams_of
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import ASIDE, position_of
+from chalicelib.store.ledger import ASIDE
 from chalicelib.store.search import ENTRIES_MAX, UNSEEN, Row, SearchIndex
 from chalicelib.store.table import Table, chunks
 

@@ -33,36 +33,39 @@ The transitions, each one conditional write, are in ``transitions``; what is kep
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.core.decisions import LEASE_MARGIN_MS
-from chalicelib.core.errors import TaskyardError
 from chalicelib.core.ids import job_id_in
-from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone, from_document, to_document
+from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone
+from chalicelib.core.job_documents import to_document
 from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, TraceEvent, newest
 from chalicelib.store.clauses import holding, holds_lease, in_state
 from chalicelib.store.concurrency import Action, ConcurrencyCounts, Count
-from chalicelib.store.table import Change, Clause, Refused, Table, TransactionRefused
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.job_items import (
+    CHILD_PREFIX,
+    DELETED,
+    decoded,
+    decoded_or_none,
+    position_of,
+    record_of,
+    state_key,
+)
+from chalicelib.store.table import Refused, Table, TransactionRefused
 
-STATE_PART = "state"
-BODY_PART = "body"
 OBJECT_PLACE = "s3:"
-CHILD_PREFIX = "child#"
 REPLAYED = "replayed"
-DELETED = "deleted"
 DELETED_INDEX_KEYS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
 BY_TYPE_ALONE = frozenset({State.PENDING.value, State.RUNNING.value})
 ASIDE = "aside"
 NO_WAKE: Mapping[str, Any] = {"wake_key": None, "wake_at_ms": None, "set_aside": None}
 SETTLE_MARK = "."  # between a lease and its settle token; neither has one
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,6 @@ class JobRefused(Exception):
         super().__init__(message)
         self.ledger = ledger
         self.settle_token = settle_token
-
-
-class Unreadable(TaskyardError):
-    """A record is there, and is none that this version wrote. The text says which, and nothing of its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,52 +384,3 @@ def _given_up(before: Job, after: Job) -> dict[str, None]:
 
 def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:
     return JobRefused(message, decoded(old), (old or {}).get("seal"))
-
-
-def state_key(job_id: int) -> dict[str, Any]:
-    """The key of a job's record."""
-    return {"job": job_id, "part": STATE_PART}
-
-
-def position_of(job: Job | Story) -> str:
-    """Where a job stands in every list: by its creation time, then its id."""
-    return f"{job.created_at_ms:013d}-{job.id:016d}"
-
-
-def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
-    """The record, or the tombstone, that an item of part ``state`` holds; raises ``Unreadable``."""
-    if item is None:
-        return None
-    if item.get("state") == DELETED:
-        return Tombstone(item["job"], tuple(item.get("leftovers", ())), _story_in(item))
-    return record_of(item)
-
-
-def _story_in(item: Mapping[str, Any]) -> Story | None:
-    """The story that a tombstone keeps, if it keeps one."""
-    if "trace_id" not in item:
-        return None
-    kept = {name: item[name] for name in STORY_FIELDS if name in item}
-    return Story(**{**kept, "id": item["job"], "kind": Kind(item["kind"]), "trace": tuple(item.get("trace", ()))})
-
-
-def decoded_or_none(item: Mapping[str, Any]) -> Job | Tombstone | None:
-    """The same for one of many, which an unreadable one must not keep from being read: that is logged."""
-    try:
-        return decoded(item)
-    except Unreadable as error:
-        _log.error("a record is left out: %s", error)
-        return None
-
-
-def record_of(item: Mapping[str, Any]) -> Job:
-    """The record in an item of part ``state`` that is no tombstone; raises ``Unreadable``."""
-    try:
-        return from_document({**item, "id": item["job"]})
-    except Exception as error:  # whatever is wrong with it, the answer is the same
-        raise Unreadable(
-            f"the record of job {item['job']} cannot be read",
-            expected="a record that this version of Taskyard wrote",
-            got=type(error).__name__,
-            remedy="correct the item in the jobs table, or delete it there",
-        ) from error

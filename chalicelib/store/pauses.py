@@ -18,7 +18,8 @@ from typing import Any
 
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 KIND = "pause"
 IN_FORCE = Clause("in force", "attribute_exists({name}) AND attribute_not_exists({resuming})")

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from chalicelib.core.flow import SKEW_US, Rate
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 KNOWN_MAX = 10_000
 BOOK_TRIES = 5

@@ -26,7 +26,8 @@ from chalicelib.core.schedules import Schedule, SkipReason, from_document, to_do
 from chalicelib.core.slots import Skip
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import NOT_THERE
-from chalicelib.store.table import Clause, Table
+from chalicelib.store.expressions import Clause
+from chalicelib.store.table import Table
 
 KIND = "schedule"
 DECLARED = {"kind": f"{KIND}_code", "name": "declared"}

@@ -6,11 +6,9 @@ no reserved word of DynamoDB matters.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -20,8 +18,12 @@ from chalicelib.core.errors import Unavailable
 from chalicelib.store.attribute_values import (
     AttributeValues,
     from_attribute_values,
-    to_attribute_value,
     to_attribute_values,
+)
+from chalicelib.store.expressions import (
+    Change,
+    Clause,
+    with_expressions,
 )
 
 TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
@@ -33,16 +35,6 @@ BATCH_ROUNDS = 8  # how often what DynamoDB left unprocessed is asked for again
 BATCH_WAIT_S = 0.01  # before what was left unwritten is sent again; doubles, to 2.5 s in all
 
 T = TypeVar("T")
-_ATTRIBUTE = re.compile(r"\{(\w+)\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One named condition of a write: its text, and the values that the text mentions."""
-
-    name: str
-    text: str
-    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -63,63 +55,6 @@ class TransactionRefused(Exception):
         super().__init__(f"refused: actions {[i for i, bad in enumerate(refused) if bad]}")
         self.refused = refused
         self.old = old
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an update does to an item, and the clauses under which it may."""
-
-    clauses: tuple[Clause, ...]
-    sets: Mapping[str, Any] = field(default_factory=dict)  # attribute -> its new value; None removes it
-    adds: Mapping[str, int] = field(default_factory=dict)  # attribute -> what is added to it
-    appends: Mapping[str, list[Any]] = field(default_factory=dict)  # attribute -> what its list gains
-    keeps: Mapping[str, Any] = field(default_factory=dict)  # attribute -> its value, if it has none yet
-    copies: Mapping[str, str] = field(default_factory=dict)  # attribute -> the one whose value before it gets
-    aliases: Mapping[str, str] = field(default_factory=dict)  # a word of the above -> the attribute that it stands for
-
-    def parameters(self) -> dict[str, Any]:
-        """The update as DynamoDB takes it."""
-        assigned = {name: value for name, value in self.sets.items() if value is not None}
-        text, placeholders = _update_text(
-            tuple(assigned),
-            tuple(name for name, value in self.sets.items() if value is None),
-            tuple(self.keeps),
-            tuple(self.copies.items()),
-            tuple(self.adds),
-            tuple(self.appends),
-        )
-        given = (*assigned.values(), *self.keeps.values(), *self.adds.values(), *self.appends.values())
-        values: dict[str, Any] = dict(zip(placeholders, given, strict=True))
-        if self.adds:
-            values[":zero"] = 0
-        if self.appends:
-            values[":empty"] = []
-        parameters = _expressions({"UpdateExpression": text}, self.clauses, values)
-        if self.aliases:
-            aliases = {f"#{word}": name for word, name in self.aliases.items()}
-            parameters["ExpressionAttributeNames"] = {**parameters["ExpressionAttributeNames"], **aliases}
-        return parameters
-
-
-@lru_cache(maxsize=1_024)  # a transition has few forms, and only its values are new each time
-def _update_text(
-    assigned: tuple[str, ...],
-    removed: tuple[str, ...],
-    kept: tuple[str, ...],
-    copied: tuple[tuple[str, str], ...],
-    added: tuple[str, ...],
-    appended: tuple[str, ...],
-) -> tuple[str, tuple[str, ...]]:
-    """The expression of an update, and the placeholders of its values, in the order of the attributes given here."""
-    assignments = [f"{{{name}}} = :set_{name}" for name in assigned]
-    assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :keep_{name})" for name in kept]
-    assignments += [f"{{{name}}} = {{{source}}}" for name, source in copied]
-    assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :zero) + :add_{name}" for name in added]
-    assignments += [f"{{{name}}} = list_append(if_not_exists({{{name}}}, :empty), :append_{name})" for name in appended]
-    parts = [f"SET {', '.join(assignments)}"] if assignments else []
-    parts += [f"REMOVE {', '.join(f'{{{name}}}' for name in removed)}"] if removed else []
-    kinds = (("set", assigned), ("keep", kept), ("add", added), ("append", appended))
-    return " ".join(parts), tuple(f":{kind}_{name}" for kind, names in kinds for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +93,7 @@ class Table:
 
     def put(self, item: Mapping[str, Any], *clauses: Clause) -> None:
         """Write an item whole; raises ``Refused`` when a clause does not hold."""
-        parameters = _expressions({"Item": to_attribute_values(item)}, clauses, {})
+        parameters = with_expressions({"Item": to_attribute_values(item)}, clauses, {})
         self._conditional(self.client.put_item, clauses, parameters)
 
     def update(self, key: Mapping[str, Any], change: Change) -> dict[str, Any]:
@@ -176,7 +111,7 @@ class Table:
     def delete(self, key: Mapping[str, Any], *clauses: Clause) -> None:
         """Delete an item, there or not; raises ``Refused`` when a clause does not hold."""
         self._conditional(
-            self.client.delete_item, clauses, _expressions({"Key": to_attribute_values(key)}, clauses, {})
+            self.client.delete_item, clauses, with_expressions({"Key": to_attribute_values(key)}, clauses, {})
         )
 
     def put_many(self, items: Sequence[Mapping[str, Any]]) -> None:
@@ -267,7 +202,7 @@ class Table:
 
     def putting(self, item: Mapping[str, Any], *clauses: Clause) -> AttributeValues:
         """A put as an action of ``transact``."""
-        return {"Put": self._action(_expressions({"Item": to_attribute_values(item)}, clauses, {}))}
+        return {"Put": self._action(with_expressions({"Item": to_attribute_values(item)}, clauses, {}))}
 
     def updating(self, key: Mapping[str, Any], change: Change) -> AttributeValues:
         """An update as an action of ``transact``."""
@@ -275,11 +210,11 @@ class Table:
 
     def deleting(self, key: Mapping[str, Any], *clauses: Clause) -> AttributeValues:
         """A delete as an action of ``transact``."""
-        return {"Delete": self._action(_expressions({"Key": to_attribute_values(key)}, clauses, {}))}
+        return {"Delete": self._action(with_expressions({"Key": to_attribute_values(key)}, clauses, {}))}
 
     def checking(self, key: Mapping[str, Any], *clauses: Clause) -> AttributeValues:
         """A look at an item that another action depends on, as an action of ``transact``."""
-        return {"ConditionCheck": self._action(_expressions({"Key": to_attribute_values(key)}, clauses, {}))}
+        return {"ConditionCheck": self._action(with_expressions({"Key": to_attribute_values(key)}, clauses, {}))}
 
     def transact(self, actions: Iterable[AttributeValues]) -> None:
         """Do all of ``actions`` or none; raises ``TransactionRefused`` when a condition does not hold."""
@@ -304,7 +239,7 @@ class Table:
         texts = {"KeyConditionExpression": condition}
         if only:  # the role may demand that it is said which
             texts["ProjectionExpression"] = ", ".join(f"{{{name}}}" for name in only)
-        parameters = _expressions(texts, (), values) | ({"Select": "SPECIFIC_ATTRIBUTES"} if only else {})
+        parameters = with_expressions(texts, (), values) | ({"Select": "SPECIFIC_ATTRIBUTES"} if only else {})
         return {"TableName": self.name, **parameters, **({"IndexName": index} if index else {})}
 
     def _conditional(self, call: Any, clauses: Sequence[Clause], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -347,35 +282,3 @@ def _is_conflict(error: ClientError) -> bool:
         return True
     codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
     return "TransactionConflict" in codes and "ConditionalCheckFailed" not in codes
-
-
-def _expressions(parameters: dict[str, Any], clauses: Sequence[Clause], values: Mapping[str, Any]) -> dict[str, Any]:
-    """``parameters`` with their expressions, the clauses joined to one condition, and all placeholders."""
-    texts = {name: text for name, text in parameters.items() if name.endswith("Expression")}
-    if clauses:
-        texts["ConditionExpression"] = _condition_text(tuple([clause.text for clause in clauses]))
-    placed, attributes = _with_placeholders(tuple(texts.items()))
-    parameters |= placed
-    all_values = dict(values)
-    for clause in clauses:
-        all_values |= clause.values
-    if attributes:
-        parameters["ExpressionAttributeNames"] = dict(attributes)
-    if all_values:
-        parameters["ExpressionAttributeValues"] = {
-            name: to_attribute_value(value) for name, value in all_values.items()
-        }
-    return parameters
-
-
-@lru_cache(maxsize=1_024)
-def _condition_text(texts: tuple[str, ...]) -> str:
-    return " AND ".join(f"({text})" for text in texts)
-
-
-@lru_cache(maxsize=1_024)  # transitions have few texts, and write them all the time
-def _with_placeholders(texts: tuple[tuple[str, str], ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """Expressions, by their names, as DynamoDB takes them, and the attributes that their placeholders stand for."""
-    named = {attribute for _, text in texts for attribute in _ATTRIBUTE.findall(text)}
-    placed = {name: _ATTRIBUTE.sub(r"#\1", text) for name, text in texts}
-    return placed, {f"#{attribute}": attribute for attribute in sorted(named)}

@@ -34,7 +34,8 @@ from chalicelib.core.projection import Effects, TaskAmountKey
 from chalicelib.core.states import State
 from chalicelib.core.statistics import AMOUNTS, DAY_MS, QUARTER_MS, QUARTERS_A_DAY, Amount, TaskDay, Took
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.table import Change, Clause, Table, TransactionRefused
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Table, TransactionRefused
 
 KEPT_S = 400 * 86_400  # from the creation: a year and some days to look back from
 QUARTERS_A_ROW = 12

@@ -28,7 +28,8 @@ from chalicelib.core.limits import order_of
 from chalicelib.core.reasons import Place
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
-from chalicelib.store.table import Change, Clause, Refused, Table
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.table import Refused, Table
 
 WAIT_LIST = "shelf#"
 BEFORE_MAX = 100  # entries that are counted: a page of 1 MB holds them, however long their type's name

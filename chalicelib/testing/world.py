@@ -41,7 +41,7 @@ from chalicelib.services.current import at_work
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.bulk_acts import KIND
 from chalicelib.store.graphs import GRAPH_PART, Graph, graph_of
-from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.schedules import DECLARED, DUE
 from chalicelib.store.wait_lists import RATE, WAIT_LIST, list_name, of_pause
 from chalicelib.testing import cloud

@@ -38,7 +38,7 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.yard import Yard
 from chalicelib.settings import DEFAULTS
 from chalicelib.store.attribute_values import to_attribute_values
-from chalicelib.store.ledger import position_of
+from chalicelib.store.job_items import position_of
 from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS, chunks
 from tests.benchmarks.aws_calls import BATCH, BODY, Measured, Meter, out
 from tests.emulators import servers

@@ -19,7 +19,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.yard import Yard
 from chalicelib.services.task_lists import search_ids
-from chalicelib.store.ledger import position_of
+from chalicelib.store.job_items import position_of
 from chalicelib.store.table import chunks
 from tests.benchmarks import lists
 from tests.benchmarks.aws_calls import out

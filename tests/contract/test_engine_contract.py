@@ -15,7 +15,8 @@ import pytest
 from chalicelib import aws
 from chalicelib.core.decisions import HANDOVER_MS, REQUEUES_MAX, UNSENT_GRACE_MS, Ack, Nack, Succeeded
 from chalicelib.core.errors import Conflict, TaskyardError
-from chalicelib.core.job import MANUAL, Job, from_envelope, to_envelope
+from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.job_documents import from_envelope, to_envelope
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
@@ -37,8 +38,9 @@ from chalicelib.engine.worker.settle import settle
 from chalicelib.functions import dead_letters, projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
+from chalicelib.store.job_items import decoded
 from chalicelib.store.job_queries import JobQuery
-from chalicelib.store.ledger import JobRefused, decoded
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.schedules import DUE_SHARDS
 from chalicelib.store.table import chunks
 from chalicelib.store.transitions.running import Lease

@@ -16,10 +16,11 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.yard import Yard
 from chalicelib.store import job_lists
+from chalicelib.store.expressions import Change
+from chalicelib.store.job_items import position_of, state_key
 from chalicelib.store.job_lists import CursorPage, JobPage
 from chalicelib.store.job_queries import INDEX_KEYS, JobQuery, Order, Position, index_keys_of
-from chalicelib.store.ledger import position_of, state_key
-from chalicelib.store.table import Change, Table
+from chalicelib.store.table import Table
 from tests.support.backends import Ground
 from tests.support.ledger import NOW, index_keys, job_of, place, place_as_before
 from tests.support.requests import requests

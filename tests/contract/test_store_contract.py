@@ -13,9 +13,11 @@ from chalicelib.core.job import MANUAL, Job, Progress, Tombstone
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
 from chalicelib.engine.yard import Yard
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.job_items import BODY_PART, decoded, state_key
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import BODY_PART, Completed, JobRefused, StoredOutput, decoded, state_key
-from chalicelib.store.table import Change, Clause, Refused
+from chalicelib.store.ledger import Completed, JobRefused, StoredOutput
+from chalicelib.store.table import Refused
 from chalicelib.store.transitions.running import Lease
 from tests.contract.transitions import (
     BY_NAME,

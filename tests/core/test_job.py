@@ -14,19 +14,8 @@ from hypothesis import strategies as st
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import (
-    ATTEMPTS_MAX,
-    MANUAL,
-    SYSTEM,
-    TRAVELLING_FIELDS,
-    Job,
-    JobError,
-    Progress,
-    from_document,
-    from_envelope,
-    to_document,
-    to_envelope,
-)
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job, JobError, Progress
+from chalicelib.core.job_documents import TRAVELLING_FIELDS, from_document, from_envelope, to_document, to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.core.retry import Exponential, Fixed, Linear, Named
 from chalicelib.core.states import Kind, State
@@ -37,8 +26,8 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.store.attribute_values import AttributeValues, from_attribute_values, to_attribute_values
 from chalicelib.store.concurrency import ConcurrencyCounts
+from chalicelib.store.job_items import record_of, state_key
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import record_of, state_key
 from chalicelib.store.table import Table
 from tests.support.yards import Bench, moto_bench
 

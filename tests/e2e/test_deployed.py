@@ -26,7 +26,7 @@ from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.insights import Insights
-from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.table import Table
 from infra.deploy.stages import MACHINES
 from infra.functions import SENDING, Function, function_name

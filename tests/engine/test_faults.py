@@ -14,7 +14,8 @@ import pytest
 
 from chalicelib.core.decisions import REQUEUES_MAX, Outcome, Succeeded
 from chalicelib.core.errors import Conflict, NotFound, Unavailable
-from chalicelib.core.job import MANUAL, Job, Tombstone, to_envelope
+from chalicelib.core.job import MANUAL, Job, Tombstone
+from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.leases import recover_locked

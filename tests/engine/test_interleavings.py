@@ -41,7 +41,8 @@ from chalicelib.core.decisions import (
     wake_for_return,
 )
 from chalicelib.core.errors import Conflict, NotFound
-from chalicelib.core.job import MANUAL, ORDER_FIELDS, SYSTEM, Job, JobError, Tombstone, from_envelope
+from chalicelib.core.job import MANUAL, SYSTEM, Job, JobError, Tombstone
+from chalicelib.core.job_documents import ORDER_FIELDS, from_envelope
 from chalicelib.core.projection import Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State, may_move
@@ -61,7 +62,8 @@ from chalicelib.engine.yard import Yard
 from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
-from chalicelib.store.ledger import STATE_PART, JobRefused, StoredOutput, decoded
+from chalicelib.store.job_items import STATE_PART, decoded
+from chalicelib.store.ledger import JobRefused, StoredOutput
 from chalicelib.store.transitions.running import Lease
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world

@@ -19,7 +19,8 @@ from chalicelib.core.decisions import (
     after_attempt,
     unread_wait_ms,
 )
-from chalicelib.core.job import Job, JobError, to_envelope
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import replay_many
 from chalicelib.engine.handlers.declare import task

@@ -28,7 +28,7 @@ from chalicelib.engine.projections.project import Change
 from chalicelib.functions import clock, projector
 from chalicelib.functions.metrics import TOPICS_SHOWN_MAX, report, report_topics
 from chalicelib.settings import Settings
-from chalicelib.store.ledger import state_key
+from chalicelib.store.job_items import state_key
 from tests.support.steps import a_message, a_task, counting, failing, using, work
 from tests.support.worlds import Remaining, World, wiped, world
 

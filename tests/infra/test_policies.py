@@ -40,7 +40,8 @@ from chalicelib.core.applications import sign
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import NEVER_STARTED, Succeeded
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import Job, from_envelope
+from chalicelib.core.job import Job
+from chalicelib.core.job_documents import from_envelope
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.core.webhooks import Webhook
@@ -56,8 +57,8 @@ from chalicelib.services import dead_letters, messages, tasks
 from chalicelib.services import installation as installation_of_services
 from chalicelib.settings import Settings
 from chalicelib.store.directory import LISTED_OF_KEYS, LISTED_OF_WEBHOOKS
-from chalicelib.store.ledger import state_key
-from chalicelib.store.table import Change
+from chalicelib.store.expressions import Change
+from chalicelib.store.job_items import state_key
 from chalicelib.store.transitions.running import Lease
 from infra.deploy import stack
 from infra.functions import Function, function_name

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.job import from_envelope
+from chalicelib.core.job_documents import from_envelope
 from chalicelib.core.states import State
 from chalicelib.engine.projections.events import Addressed
 from chalicelib.functions.events import changes_by_shard, received

@@ -15,7 +15,7 @@ from chalicelib.cli.pause import pause as pause_command
 from chalicelib.cli.pause import paused as paused_command
 from chalicelib.cli.pause import resume as resume_command
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, Unavailable
-from chalicelib.core.job import from_envelope
+from chalicelib.core.job_documents import from_envelope
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle

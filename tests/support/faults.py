@@ -44,7 +44,7 @@ from chalicelib.functions.events import changes_by_shard
 from chalicelib.lean import client
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.concurrency import KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES
-from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.wait_lists import WAIT_LIST
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import Exited, forget_clients

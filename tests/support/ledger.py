@@ -12,9 +12,10 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.yard import Yard
+from chalicelib.store.expressions import Change
+from chalicelib.store.job_items import position_of, state_key
 from chalicelib.store.job_queries import STORY_INDEX_KEYS
-from chalicelib.store.ledger import ASIDE, position_of, state_key
-from chalicelib.store.table import Change
+from chalicelib.store.ledger import ASIDE
 from tests.support.yards import FAR_MS
 
 BIRTH = "b1b1b1b1b1b1b1b1"

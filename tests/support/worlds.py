@@ -16,7 +16,8 @@ from unittest.mock import patch
 import botocore.session
 
 from chalicelib import aws
-from chalicelib.core.job import Job, from_envelope
+from chalicelib.core.job import Job
+from chalicelib.core.job_documents import from_envelope
 from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.states import State
 from chalicelib.engine.clock.tick import STEPS

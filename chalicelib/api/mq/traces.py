@@ -23,9 +23,10 @@ from chalicelib.http.models import ApiModel, Id, Name, Topic
 from chalicelib.http.routes import Router
 from chalicelib.services.records import trace_event_of
 from chalicelib.services.traces import events_of
+from chalicelib.store.job_items import position_of
 from chalicelib.store.job_lists import WINDOW as COUNTED_MAX
 from chalicelib.store.job_queries import STORY_INDEX_KEYS, JobQuery
-from chalicelib.store.ledger import DELETED_INDEX_KEYS, REPLAYED, position_of
+from chalicelib.store.ledger import DELETED_INDEX_KEYS, REPLAYED
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard

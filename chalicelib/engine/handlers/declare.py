@@ -8,36 +8,30 @@ whatever functions it likes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from chalicelib.core.batch import Batch
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.flow import NO_FLOW, Debounce, Flow, Key, PerKey, Rate, Unique, checked_flow
-from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.job_events import EventType
-from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, soonest_first
-from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Limit
-from chalicelib.core.naming import is_name
-from chalicelib.core.retry import Backoff, Named, checked
+from chalicelib.core.lanes import DEFAULT_BANDS, Band
+from chalicelib.core.limits import Limit
+from chalicelib.core.retry import Backoff
+from chalicelib.engine.handlers.options import (
+    checked_event,
+    checked_limit,
+    checked_line,
+    checked_options,
+)
 from chalicelib.engine.handlers.signatures import annotation_of, inputs_of, label_of, positional_parameters
 
 DEFAULT_POOL = "default"
 DEFAULT_SCRIPT = "index"
 SCRIPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 MARK = "__taskyard__"
-TIMEOUT_MIN_S = 0.001
-TIMEOUT_MAX_S = 86_400  # as of a task's own time-out
 
-WRITE = {
-    "task": 'write @task("the.type")',
-    "subscribe": 'write @subscribe("the.topic")',
-    "on_success": 'write @on_success("the.type")',
-    "on": 'write @on("failed"), or @on("failed", "the.type")',
-    "backoff": 'write @backoff("the_name")',
-}
-"""How each decorator is to be written, for the errors of those that are not."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -160,12 +154,14 @@ def task(
         expected = "1 to 64 letters, digits, _ and -"
         raise InvalidInput("no script has such a name", field="script", expected=expected, got=script)
     flow = checked_flow(key, per_key, rate, order, unique, debounce)
-    options = _options(_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light, flow, batch)
-    limit = _limit(concurrency, size)
+    options = checked_options(
+        checked_line("task", "pool", pool), lanes, timeout_s, max_attempts, backoff, light, flow, batch
+    )
+    limit = checked_limit(concurrency, size)
     if light and limit is not None:
         expected = "light=True without concurrency and size"
         raise InvalidInput("a type with a limit cannot be light", field="light", expected=expected, got="both")
-    return marking(Mark("task", _line("task", "type", type), {**options, "script": script, "limit": limit}))
+    return marking(Mark("task", checked_line("task", "type", type), {**options, "script": script, "limit": limit}))
 
 
 def subscribe(
@@ -190,9 +186,9 @@ def subscribe(
     that have not. A message is light (see ``task``) if all its subscribers are. How messages may follow one another the
     first subscriber says that says something of it. All subscribers of a topic take the same batches, or none does.
     """
-    _line("subscribe", "topic", topic)
+    checked_line("subscribe", "topic", topic)
     flow = checked_flow(key, per_key, rate, order, unique, debounce)
-    options = _options(topic, lanes, timeout_s, max_attempts, backoff, light, flow, batch)
+    options = checked_options(topic, lanes, timeout_s, max_attempts, backoff, light, flow, batch)
     return marking(Mark("subscriber", topic, options))
 
 
@@ -203,7 +199,7 @@ def on_success(type: str) -> Callable[[Function], Function]:  # noqa: A002  # as
     crash. If it raises, the task becomes failed and keeps its output (fastify-task's completion handler). It is called
     whether a handler, a person or a callback completed the task.
     """
-    return marking(Mark("on_success", _line("on_success", "type", type)))
+    return marking(Mark("on_success", checked_line("on_success", "type", type)))
 
 
 def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  # noqa: A002  # as above
@@ -213,8 +209,8 @@ def on(what: str, type: str | None = None) -> Callable[[Function], Function]:  #
     remove, and others. The function takes the ``JobEvent``. It is told at least once and, for one job, in order; what
     it raises is logged and changes nothing.
     """
-    kind = None if type is None else _line("on", "type", type)
-    return marking(Mark("hook", kind or "", {"what": _what(what), "type": kind}))
+    kind = None if type is None else checked_line("on", "type", type)
+    return marking(Mark("hook", kind or "", {"what": checked_event(what), "type": kind}))
 
 
 def backoff(name: str) -> Callable[[Function], Function]:
@@ -223,7 +219,7 @@ def backoff(name: str) -> Callable[[Function], Function]:
     If it has a second parameter, that is the job's own delay in milliseconds, 0 if it has none. Where it raises, or
     answers no number, the wait is that of a task or message without any backoff.
     """
-    return marking(Mark("backoff", _line("backoff", "name", name)))
+    return marking(Mark("backoff", checked_line("backoff", "name", name)))
 
 
 def marking(mark: Mark) -> Callable[[Function], Function]:
@@ -240,114 +236,6 @@ def marks_of(value: Any) -> tuple[Mark, ...]:
     """What is declared with a function; nothing for any other value."""
     marks: tuple[Mark, ...] = vars(value).get(MARK, ()) if callable(value) and hasattr(value, "__dict__") else ()
     return marks
-
-
-def _options(
-    queue: str,
-    lanes: Sequence[Band],
-    timeout_s: float | None,
-    max_attempts: int | None,
-    backoff: Backoff | str | None,
-    light: bool,
-    flow: Flow,
-    batch: Batch | None,
-) -> dict[str, Any]:
-    _expect_batch(batch, light, flow)
-    if not _are_bands(lanes):
-        expected = f"one to five of {', '.join(map(str, Band))}"
-        remedy = "write lanes=(Band.HIGH, Band.NORMAL)"
-        raise InvalidInput("a queue has one to five lanes", field="lanes", expected=expected, got=lanes, remedy=remedy)
-    if timeout_s is not None and not _is_timeout(timeout_s):
-        expected = f"{TIMEOUT_MIN_S} to {TIMEOUT_MAX_S} seconds"
-        raise InvalidInput("this is no time-out", field="timeout_s", expected=expected, got=timeout_s)
-    if light and flow:
-        expected = "light=True without key, rate, order, unique and debounce"
-        raise InvalidInput(
-            "jobs whose flow is controlled cannot be light", field="light", expected=expected, got="both"
-        )
-    return {
-        "queue": queue,
-        "bands": tuple(soonest_first(lanes)),
-        "timeout_ms": None if timeout_s is None else round(timeout_s * 1_000),
-        "max_attempts": _whole("max_attempts", max_attempts, ATTEMPTS_MAX),
-        "light": _flag("light", light),
-        "flow": flow,
-        "batch": batch,
-        "backoff": None if backoff is None else checked(Named(backoff) if isinstance(backoff, str) else backoff),
-    }
-
-
-def _expect_batch(batch: object, light: bool, flow: Flow) -> None:
-    if batch is None:
-        return
-    if not isinstance(batch, Batch):
-        raise InvalidInput("this is no batch", field="batch", expected="Batch(max_size, max_wait_s)", got=batch)
-    if light or flow.order is not None:
-        raise InvalidInput(
-            "light jobs are recorded together without it" if light else "jobs in order run one at a time",
-            field="batch",
-            expected="batch without light and order",
-            got="both",
-        )
-
-
-def _flag(name: str, value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise InvalidInput("this is said with yes or no", field=name, expected="True or False", got=value)
-
-
-def _are_bands(lanes: Any) -> bool:
-    is_list = isinstance(lanes, Collection) and not isinstance(lanes, str) and len(lanes) > 0
-    return is_list and all(isinstance(lane, str) and lane in {*Band} for lane in lanes)
-
-
-def _limit(concurrency: int | None, size: int | None) -> Limit | None:
-    _whole("concurrency", concurrency, CONCURRENCY_MAX)
-    _whole("size", size, SIZE_MAX)
-    return None if concurrency is None and size is None else Limit(concurrency, size)
-
-
-def _whole(name: str, value: object, most: int) -> int | None:
-    """A whole number from 1, if one is given; neither a bool nor a fraction nor a text, which would pass for one."""
-    if value is None or (type(value) is int and 1 <= value <= most):
-        return value
-    raise InvalidInput("this value is out of range", field=name, expected=f"a whole number from 1 to {most}", got=value)
-
-
-def _is_timeout(value: float) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and TIMEOUT_MIN_S <= value <= TIMEOUT_MAX_S
-
-
-def _line(decorator: str, name: str, value: object) -> str:
-    """What a job can be called: a name that no client could give would be found by none."""
-    _refuse_bare(decorator, name, value)
-    if not isinstance(value, str) or not is_name(value, TOPIC_MAX_CHARS):
-        expected = f"1 to {TOPIC_MAX_CHARS} characters on one line, not all blank"
-        raise InvalidInput("this cannot be a name", field=name, expected=expected, got=value, remedy=WRITE[decorator])
-    return value
-
-
-def _refuse_bare(decorator: str, name: str, value: object) -> None:
-    """Raise ``InvalidInput`` where a decorator was given the function itself, for want of parentheses."""
-    if callable(value) and not isinstance(value, str):
-        raise InvalidInput(
-            f"@{decorator} stands without its parentheses", field=name, got=f"@{decorator}", remedy=WRITE[decorator]
-        )
-
-
-def _what(word: object) -> EventType:
-    _refuse_bare("on", "what", word)
-    if not isinstance(word, str) or word not in {*EventType}:
-        raise InvalidInput(
-            "nothing of this name happens to a job",
-            field="what",
-            expected=" or ".join(EventType),
-            got=word,
-            remedy=WRITE["on"],
-        )
-    return EventType(word)
 
 
 def handler_of(function: Callable[..., Any], mark: Mark) -> Handler:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from chalicelib.core.decisions import Ack, Nack
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import Job, to_envelope
+from chalicelib.core.job import Job
+from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.core.sqs import VISIBILITY_MAX_S
 from chalicelib.engine.publish.malformed import dead_letter_malformed

@@ -13,8 +13,8 @@ from chalicelib.core.search import searched_text, words_of
 from chalicelib.core.states import Kind
 from chalicelib.engine.projections.project import Change
 from chalicelib.engine.yard import Yard
+from chalicelib.store.job_items import position_of
 from chalicelib.store.job_queries import JobQuery
-from chalicelib.store.ledger import position_of
 from chalicelib.store.search import job_in
 from chalicelib.store.table import chunks
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from chalicelib import aws
 from chalicelib.core.decisions import beyond_sqs
-from chalicelib.core.job import Job, to_envelope
+from chalicelib.core.job import Job
+from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.core.sqs import DELAY_MAX_S
 from chalicelib.engine.publish.lanes import lane_named, on_lane

@@ -14,7 +14,8 @@ from chalicelib.engine.awaiting import awaited
 from chalicelib.engine.failures import MESSAGE_MAX_CHARS, failure_of, log_failure
 from chalicelib.engine.handlers.declare import Handler
 from chalicelib.engine.interruptions import Interruption
-from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost
+from chalicelib.engine.worker.attempt import JobCanceled, LeaseLost
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.deliver import NotDelivered
 from chalicelib.logger import logger
 from chalicelib.store.payloads import PayloadLost, PayloadUnread

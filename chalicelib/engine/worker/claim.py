@@ -20,7 +20,8 @@ from chalicelib.core.decisions import (
     TakeOver,
     on_delivery,
 )
-from chalicelib.core.job import Job, from_envelope
+from chalicelib.core.job import Job
+from chalicelib.core.job_documents import from_envelope
 from chalicelib.engine.graphs.advance import after_end_again
 from chalicelib.engine.publish.wait_list import wait_in_line
 from chalicelib.engine.worker.concurrency import admitted, free_of_old_run, turn_away

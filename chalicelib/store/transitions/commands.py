@@ -20,8 +20,9 @@ from chalicelib.store.clauses import (
     same_uid,
 )
 from chalicelib.store.concurrency import Action
-from chalicelib.store.ledger import REPLAYED, Completed, Ledger, StoredOutput, state_key
-from chalicelib.store.table import Change, Clause
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.job_items import state_key
+from chalicelib.store.ledger import REPLAYED, Completed, Ledger, StoredOutput
 
 SETTLED_BY_RESET = "reset"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes

@@ -10,18 +10,10 @@ from chalicelib.core.states import Kind, State
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.clauses import ABSENT, EXISTS, holding, in_state, same_delivery, same_uid
 from chalicelib.store.concurrency import Action, Count
-from chalicelib.store.ledger import (
-    BODY_PART,
-    CHILD_PREFIX,
-    DELETED,
-    OBJECT_PLACE,
-    STATE_PART,
-    JobRefused,
-    Ledger,
-    decoded,
-    state_key,
-)
-from chalicelib.store.table import Change, Clause, Refused, TransactionRefused
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.job_items import BODY_PART, CHILD_PREFIX, DELETED, STATE_PART, decoded, state_key
+from chalicelib.store.ledger import OBJECT_PLACE, JobRefused, Ledger
+from chalicelib.store.table import Refused, TransactionRefused
 
 
 @dataclass(frozen=True, slots=True)

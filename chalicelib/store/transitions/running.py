@@ -33,8 +33,8 @@ from chalicelib.store.clauses import (
     taking,
 )
 from chalicelib.store.concurrency import Action
+from chalicelib.store.expressions import Change
 from chalicelib.store.ledger import NO_WAKE, JobRefused
-from chalicelib.store.table import Change
 from chalicelib.store.transitions.recording import Recording
 
 

@@ -22,8 +22,9 @@ from chalicelib.store.clauses import (
     woken_by,
 )
 from chalicelib.store.concurrency import Action, Count
-from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger, state_key
-from chalicelib.store.table import Change, Clause
+from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.job_items import state_key
+from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ from chalicelib.store.clauses import (
     woken_by,
 )
 from chalicelib.store.concurrency import Action
-from chalicelib.store.ledger import Ledger, StoredOutput, state_key
-from chalicelib.store.table import Clause
+from chalicelib.store.expressions import Clause
+from chalicelib.store.job_items import state_key
+from chalicelib.store.ledger import Ledger, StoredOutput
 
 
 @dataclass(frozen=True, slots=True)

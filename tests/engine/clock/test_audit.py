@@ -18,7 +18,7 @@ from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.projections.rebuild import rebuild_counters
 from chalicelib.engine.sweeping import always
 from chalicelib.services import installation
-from chalicelib.store.ledger import state_key
+from chalicelib.store.job_items import state_key
 from tests.support.steps import a_message, a_task, using, work
 from tests.support.worlds import World
 

@@ -23,9 +23,9 @@ from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.remove import remove_seen
+from chalicelib.store.job_items import position_of
 from chalicelib.store.job_queries import JobQuery, index_keys_of
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import position_of
 from tests.support.ledger import grave_of, job_of, parts_of, place
 from tests.support.steps import a_message, before, counting, failing, using
 from tests.support.worlds import World, wiped, world

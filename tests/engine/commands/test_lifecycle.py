@@ -15,7 +15,8 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import cancel, delete, find, replay, replay_many, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import poll
-from chalicelib.engine.worker.context import Context, JobCanceled
+from chalicelib.engine.worker.attempt import JobCanceled
+from chalicelib.engine.worker.context import Context
 from chalicelib.store.job_queries import JobQuery
 from tests.support.steps import a_message, a_task, before, counting, failing, foreign, message_of, name_of, using, work
 from tests.support.worlds import World, envelopes

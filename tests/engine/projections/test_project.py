@@ -19,8 +19,8 @@ from chalicelib.engine.projections.rebuild import rebuild_counters
 from chalicelib.functions import projector
 from chalicelib.functions.events import NO_SHARD, changes_by_shard
 from chalicelib.store.insights import AlreadyCounted
+from chalicelib.store.job_items import Unreadable
 from chalicelib.store.job_queries import JobQuery
-from chalicelib.store.ledger import Unreadable
 from tests.support.steps import a_message, a_task, before, counting, failing, using, work
 from tests.support.worlds import World
 from tests.support.yards import START_MS

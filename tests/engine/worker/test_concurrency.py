@@ -22,8 +22,9 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.attempt import JobCanceled
 from chalicelib.engine.worker.concurrency import fill_slots
-from chalicelib.engine.worker.context import Context, JobCanceled
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.settle import settle
 from chalicelib.store.concurrency import Count
 from chalicelib.store.transitions.running import Lease, Takes

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.job import Job, JobError, to_envelope
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.handlers.declare import task

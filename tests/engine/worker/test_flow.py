@@ -25,7 +25,7 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.pause import key_target, pause, resume
-from chalicelib.store.table import Change
+from chalicelib.store.expressions import Change
 from chalicelib.store.transitions.running import Lease
 from chalicelib.store.wait_lists import of_key, of_order, of_rate
 from tests.support.faults import occupancies_are_true

@@ -19,8 +19,9 @@ from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker.attempt import JobCanceled, LeaseLost
 from chalicelib.engine.worker.consume import consume
-from chalicelib.engine.worker.context import Context, JobCanceled, LeaseLost, Reject
+from chalicelib.engine.worker.context import Context, Reject
 from tests.support.steps import (
     LEASE_MS,
     a_message,

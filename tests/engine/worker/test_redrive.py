@@ -9,7 +9,8 @@ import pytest
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import NotFound
-from chalicelib.core.job import Job, JobError, to_envelope
+from chalicelib.core.job import Job, JobError
+from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands.lifecycle import cancel, delete, find, replay, retry
 from chalicelib.engine.handlers.declare import task
