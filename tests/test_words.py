@@ -71,7 +71,7 @@ PHRASES = {
     r"\boccupanc(y|ies) of\b": "concurrency",
 }
 # What is stored under an old name: the tables outlive the code.
-STORED = {"chalicelib/core/job.py", "chalicelib/store/wait_lists.py"}
+STORED = {"chalicelib/core/job_documents.py", "chalicelib/store/wait_lists.py"}
 
 
 def relative(path: Path) -> str:
