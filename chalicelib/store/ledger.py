@@ -57,6 +57,7 @@ from chalicelib.store.job_items import (
     record_of,
     state_key,
 )
+from chalicelib.store.settled import SETTLE_MARK, Completed
 from chalicelib.store.table import Refused, Table, TransactionRefused
 
 OBJECT_PLACE = "s3:"
@@ -65,37 +66,6 @@ DELETED_INDEX_KEYS = {state: f"{DELETED}-{state}" for state in sorted(TERMINAL)}
 BY_TYPE_ALONE = frozenset({State.PENDING.value, State.RUNNING.value})
 ASIDE = "aside"
 NO_WAKE: Mapping[str, Any] = {"wake_key": None, "wake_at_ms": None, "set_aside": None}
-SETTLE_MARK = "."  # between a lease and its settle token; neither has one
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOutput:
-    """An output in the record itself (``text``) or at a place of its own (``place``); both ``None``: nothing."""
-
-    text: str | None = None
-    place: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """Who completed a job, and what they said. By its ``settle_token`` a repeated write knows its own work."""
-
-    settle_token: str
-    user: str | None = None
-    msg: str | None = None
-
-    def sets(self) -> dict[str, Any]:
-        """The item's attributes for it."""
-        return {"seal": self.settle_token, "completed_by": self.user, "msg": self.msg}
-
-
-def with_settle_token(job: Job, settle_token: str) -> Job:
-    """``job`` for a settle that is told from every other under the same lease, by a ``settle_token`` nobody else has.
-
-    A worker alone knows its lease, so a settle that finds its lease's work done finds its own. A polled message is
-    settled by id: two clients may read the same lease and settle at once, and only one may count it as done.
-    """
-    return replace(job, lease=f"{job.lease}{SETTLE_MARK}{settle_token}")
 
 
 class JobRefused(Exception):

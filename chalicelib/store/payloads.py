@@ -18,7 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.core.errors import NotFound, TooLarge, Unavailable
 from chalicelib.core.job import Job
 from chalicelib.store.job_items import BODY_PART
-from chalicelib.store.ledger import OBJECT_PLACE, StoredOutput
+from chalicelib.store.ledger import OBJECT_PLACE
+from chalicelib.store.settled import StoredOutput
 from chalicelib.store.table import Table
 
 INLINE_MAX_BYTES = 300  # what leaves the record under 1 KB through an ordinary life

@@ -43,7 +43,7 @@ from chalicelib.engine.worker.context import Context
 from chalicelib.functions.metrics import report as telling
 from chalicelib.local.emulator import Emulator
 from chalicelib.logger import logger
-from chalicelib.store.ledger import StoredOutput
+from chalicelib.store.settled import StoredOutput
 from chalicelib.store.transitions.running import Lease
 from infra.storage import JOBS_INDEXES
 from tests.support.yards import Bench, endpoint_bench

@@ -12,7 +12,6 @@ from chalicelib.core.documents import to_json
 from chalicelib.core.errors import NotFound, TooLarge
 from chalicelib.core.job import Job
 from chalicelib.engine.yard import Yard
-from chalicelib.store.ledger import StoredOutput
 from chalicelib.store.payloads import (
     INLINE_MAX_BYTES,
     ITEM_MAX_BYTES,
@@ -20,6 +19,7 @@ from chalicelib.store.payloads import (
     StoredBody,
     answered_bytes,
 )
+from chalicelib.store.settled import StoredOutput
 from tests.contract.transitions import OLD
 from tests.support.backends import Ground
 from tests.support.ledger import BIRTH, job_of, parts_of

@@ -16,7 +16,8 @@ from chalicelib.engine.yard import Yard
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.job_items import BODY_PART, decoded, state_key
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import Completed, JobRefused, StoredOutput
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.settled import Completed, StoredOutput
 from chalicelib.store.table import Refused
 from chalicelib.store.transitions.running import Lease
 from tests.contract.transitions import (

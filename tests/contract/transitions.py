@@ -12,7 +12,8 @@ from chalicelib.core.states import State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, failed, started
 from chalicelib.engine.yard import Yard
 from chalicelib.store.jobs import JobStore
-from chalicelib.store.ledger import ASIDE, StoredOutput
+from chalicelib.store.ledger import ASIDE
+from chalicelib.store.settled import StoredOutput
 from chalicelib.store.transitions.running import Lease
 from tests.support.ledger import NOW, index_keys, lines, wake
 

@@ -63,7 +63,8 @@ from chalicelib.functions import projector
 from chalicelib.queue.contract import Received
 from chalicelib.store.attribute_values import from_attribute_values
 from chalicelib.store.job_items import STATE_PART, decoded
-from chalicelib.store.ledger import JobRefused, StoredOutput
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.settled import StoredOutput
 from chalicelib.store.transitions.running import Lease
 from tests.support.ledger import BIRTH, job_of, lines, place, stored
 from tests.support.worlds import Remaining, World, wiped, world

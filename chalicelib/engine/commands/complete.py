@@ -24,7 +24,8 @@ from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.worker.settle import after_success, recording
 from chalicelib.engine.yard import Yard
-from chalicelib.store.ledger import Completed, JobRefused, StoredOutput
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.settled import Completed, StoredOutput
 
 RACE_TRIES = 4
 ERROR_MAX_CHARS = 500

@@ -37,6 +37,7 @@ def checked_options(
     flow: Flow,
     batch: Batch | None,
 ) -> dict[str, Any]:
+    """The fields of a ``Mark`` that ``task`` and ``subscribe`` share; raises ``InvalidInput``."""
     _expect_batch(batch, light, flow)
     if not _are_bands(lanes):
         expected = f"one to five of {', '.join(map(str, Band))}"
@@ -88,6 +89,7 @@ def _are_bands(lanes: Any) -> bool:
 
 
 def checked_limit(concurrency: int | None, size: int | None) -> Limit | None:
+    """The limit of a type, if it has one; raises ``InvalidInput``."""
     _whole("concurrency", concurrency, CONCURRENCY_MAX)
     _whole("size", size, SIZE_MAX)
     return None if concurrency is None and size is None else Limit(concurrency, size)
@@ -123,6 +125,7 @@ def _refuse_bare(decorator: str, name: str, value: object) -> None:
 
 
 def checked_event(word: object) -> EventType:
+    """The event of which a hook is told; raises ``InvalidInput``."""
     _refuse_bare("on", "what", word)
     if not isinstance(word, str) or word not in {*EventType}:
         raise InvalidInput(

@@ -26,9 +26,8 @@ its own; everything that is wrong with a definition is an error at the start.
 from __future__ import annotations
 
 import inspect
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -43,18 +42,23 @@ from chalicelib.core.lanes import Band
 from chalicelib.core.limits import CONCURRENCY_MAX, SIZE_MAX, Order
 from chalicelib.core.retry import DELAY_MAX_MS, Fixed
 from chalicelib.engine.handlers.declare import Mark, marking, on, task
+from chalicelib.engine.handlers.pool_documents import (
+    definition_files,
+    name_of,
+    read_document,
+    shown,
+    text_in,
+    whole_in,
+    wrong,
+)
 from chalicelib.engine.handlers.signatures import SOURCE
 
-FOLDER = "pools"
-SUFFIXES = (".json", ".yao")
 TYPE_PREFIX = "pools."
 ID_TARGET = "pool"  # the target type of a job whose target id is the number that event.next gave
 TIMEOUT_MAX_S = 86_400
 FIELDS = ("name", "worker_nums", "attempts", "attempt_after", "timeout", "size", "process", "event")
 EVENTS = ("next", "add", "success", "error", "progress")
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,3}")
-_COMMENT_OR_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 Process = Callable[..., Any]
@@ -108,12 +112,10 @@ def pools_in(package: ModuleType) -> list[Any]:
     """What the pools of a package declare: for each a handler of its task type, and a hook for each event."""
     declared: list[Any] = []
     seen: dict[str, Path] = {}
-    for file in _files(package):
-        name = _name_of(file)
+    for file in definition_files(package):
+        name = name_of(file)
         if name in seen:
-            raise _wrong(
-                file, "file", "one definition of a pool", f"{_shown(seen[name])}, too", "rename one of the two"
-            )
+            raise wrong(file, "file", "one definition of a pool", f"{shown(seen[name])}, too", "rename one of the two")
         seen[name] = file
         pool = defined(name, file, package)
         declared += [_handler(pool), *_hooks(pool)]
@@ -122,101 +124,29 @@ def pools_in(package: ModuleType) -> list[Any]:
 
 def defined(name: str, file: Path, package: ModuleType) -> Pool:
     """The pool that a file defines; raises ``InvalidInput`` naming the file, the field and what helps."""
-    document = _document(file)
+    document = read_document(file)
     unknown = sorted(document.keys() - set(FIELDS))
     if unknown:
-        raise _wrong(file, unknown[0], f"one of {', '.join(FIELDS)}", unknown[0], "correct or remove it")
+        raise wrong(file, unknown[0], f"one of {', '.join(FIELDS)}", unknown[0], "correct or remove it")
     events = document.get("event") or {}
     if not isinstance(events, dict) or (strange := sorted(events.keys() - set(EVENTS))):
         got = events if not isinstance(events, dict) else strange[0]
-        raise _wrong(file, "event", f"an object with {', '.join(EVENTS)}", got, "correct or remove it")
+        raise wrong(file, "event", f"an object with {', '.join(EVENTS)}", got, "correct or remove it")
     return Pool(
         name=name,
-        title=_text(file, document, "name"),
-        worker_nums=_whole(file, document, "worker_nums", 1, CONCURRENCY_MAX),
-        attempts=_whole(file, document, "attempts", 1, ATTEMPTS_MAX),
-        attempt_after_ms=_whole(file, document, "attempt_after", 200, DELAY_MAX_MS),
-        timeout_s=_whole(file, document, "timeout", 300, TIMEOUT_MAX_S),
-        size=_whole(file, document, "size", 1_024, SIZE_MAX),
-        process=_process(file, "process", _text(file, document, "process"), package),
+        title=text_in(file, document, "name"),
+        worker_nums=whole_in(file, document, "worker_nums", 1, CONCURRENCY_MAX),
+        attempts=whole_in(file, document, "attempts", 1, ATTEMPTS_MAX),
+        attempt_after_ms=whole_in(file, document, "attempt_after", 200, DELAY_MAX_MS),
+        timeout_s=whole_in(file, document, "timeout", 300, TIMEOUT_MAX_S),
+        size=whole_in(file, document, "size", 1_024, SIZE_MAX),
+        process=_process(file, "process", text_in(file, document, "process"), package),
         events={
-            event: _process(file, f"event.{event}", _text(file, events, event, f"event.{event}"), package)
+            event: _process(file, f"event.{event}", text_in(file, events, event, f"event.{event}"), package)
             for event in EVENTS
             if events.get(event) is not None
         },
     )
-
-
-# -- reading a file -----------------------------------------------------------------------------------
-
-
-def _files(package: ModuleType) -> Iterator[Path]:
-    for path in getattr(package, "__path__", ()):
-        folder = Path(path) / FOLDER
-        yield from sorted(file for file in folder.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-
-
-def _inside(file: Path) -> Path:
-    """A definition file as seen from its pools folder: ``mail/welcome.json``."""
-    parts = file.parts
-    return Path(*parts[len(parts) - parts[::-1].index(FOLDER) :])
-
-
-def _shown(file: Path) -> str:
-    """Which file this is, in every error: ``pools/mail/welcome.json``."""
-    return f"{FOLDER}/{_inside(file).as_posix()}"
-
-
-def _name_of(file: Path) -> str:
-    """``pools/mail/welcome.json`` defines the pool ``mail.welcome``."""
-    name = ".".join(_inside(file).with_suffix("").parts)
-    if _NAME.fullmatch(name) is None:
-        raise _wrong(file, "file", "a name of letters, digits, _ and -, at most 64", file.name, "rename the file")
-    return name
-
-
-def _document(file: Path) -> dict[str, Any]:
-    """The JSON object in a file; a ``.yao`` file may hold comments."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        got = f"{error.reason} at byte {error.start}"
-        raise _wrong(file, "file", "text in UTF-8", got, "save it as UTF-8") from error
-    if file.suffix == ".yao":
-        text = _COMMENT_OR_TEXT.sub(lambda found: found[0] if found[0].startswith('"') else " ", text)
-    try:
-        document = json.loads(text, object_pairs_hook=_once_each)
-    except ValueError as error:
-        raise _wrong(file, "file", "JSON", str(error), "correct it at the place named") from error
-    if not isinstance(document, dict):
-        raise _wrong(file, "file", "a JSON object", type(document).__name__, "put the fields between { and }")
-    return document
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; raises ``ValueError`` for a field that is there twice, of which one would be lost in silence."""
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the field {twice!r} is there twice")
-    return document
-
-
-def _text(file: Path, document: Mapping[str, Any], key: str, field: str | None = None) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not value:
-        raise _wrong(file, field or key, "a text", "nothing" if value is None else value, "give it one")
-    return value
-
-
-def _whole(file: Path, document: Mapping[str, Any], field: str, default: int, most: int) -> int:
-    """A whole number from 1; ``default`` where it is left out or 0, as Yao has it."""
-    value = document.get(field) or default
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        remedy = f"leave it out for {default}"
-        raise _wrong(file, field, f"a whole number from 1 to {most}", document[field], remedy)
-    return value
 
 
 # -- finding a function -------------------------------------------------------------------------------
@@ -232,7 +162,7 @@ def _process(file: Path, field: str, name: str, package: ModuleType) -> Process:
             if callable(found):
                 return _callable_as(file, field, name, found)
     expected = " or ".join(f"{module}.{word}" for module in tried for word in words) or "module.function"
-    raise _wrong(file, field, f"a function that is there: {expected}", name, "write the function, or correct the name")
+    raise wrong(file, field, f"a function that is there: {expected}", name, "write the function, or correct the name")
 
 
 def _imported(name: str) -> ModuleType | None:
@@ -257,14 +187,14 @@ _CALLED_WITH = {
 
 def _callable_as(file: Path, field: str, name: str, function: Process) -> Process:
     if inspect.iscoroutinefunction(function):
-        raise _wrong(file, field, "a plain function", f"{name}, an async one", "call asyncio.run inside it")
+        raise wrong(file, field, "a plain function", f"{name}, an async one", "call asyncio.run inside it")
     arguments = _CALLED_WITH[field]
     try:
         signature = inspect.signature(function)
         (signature.bind_partial if field == "process" else signature.bind)(*arguments)
     except TypeError as error:
         called = f"({', '.join(arguments)}{', *args' if field == 'process' else ''})"
-        raise _wrong(file, field, f"a function that takes {called}", f"{name}: {error}", "change it") from error
+        raise wrong(file, field, f"a function that takes {called}", f"{name}: {error}", "change it") from error
     return function
 
 
@@ -343,9 +273,3 @@ def _named(function: Any, pool: Pool, event: str) -> Any:
     function.__qualname__ = f"{pool.type}.{event}"
     setattr(function, SOURCE, pool.process if event == "process" else pool.events[event])
     return function
-
-
-def _wrong(file: Path, field: str, expected: str, got: object, remedy: str) -> InvalidInput:
-    return InvalidInput(
-        f"the pool definition {_shown(file)} is wrong", field=field, expected=expected, got=got, remedy=remedy
-    )

@@ -30,7 +30,8 @@ from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.ledger import JobRefused, with_settle_token
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.settled import with_settle_token
 
 LOCK_MIN_MS = 1_000
 LOCK_MAX_MS = VISIBILITY_MAX_S * 1_000

@@ -26,8 +26,8 @@ from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
-from chalicelib.store.ledger import StoredOutput
 from chalicelib.store.payloads import INLINE_MAX_BYTES
+from chalicelib.store.settled import StoredOutput
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.transitions.running import Lease
 from chalicelib.store.transitions.settling import Unclaimed

@@ -33,7 +33,8 @@ from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.concurrency import Action
-from chalicelib.store.ledger import JobRefused, StoredOutput
+from chalicelib.store.ledger import JobRefused
+from chalicelib.store.settled import StoredOutput
 
 
 def settle(yard: Yard, job: Job, outcome: Outcome) -> tuple[Job, Disposition]:

@@ -22,7 +22,8 @@ from chalicelib.store.clauses import (
 from chalicelib.store.concurrency import Action
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.job_items import state_key
-from chalicelib.store.ledger import REPLAYED, Completed, Ledger, StoredOutput
+from chalicelib.store.ledger import REPLAYED, Ledger
+from chalicelib.store.settled import Completed, StoredOutput
 
 SETTLED_BY_RESET = "reset"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes

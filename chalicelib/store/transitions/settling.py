@@ -28,7 +28,8 @@ from chalicelib.store.clauses import (
 from chalicelib.store.concurrency import Action
 from chalicelib.store.expressions import Clause
 from chalicelib.store.job_items import state_key
-from chalicelib.store.ledger import Ledger, StoredOutput
+from chalicelib.store.ledger import Ledger
+from chalicelib.store.settled import StoredOutput
 
 
 @dataclass(frozen=True, slots=True)
