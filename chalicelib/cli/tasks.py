@@ -62,6 +62,7 @@ def tasks() -> None:
 @click.option("--parent", metavar="ID", help="Start only after this task has succeeded.")
 @click.option("--next", "next_", metavar="JSON", help="The task that its success creates: an object.")
 @click.option("--user", help="Who asks for it.")
+@click.option("--trace-id", help="Your own trace id.")
 @idempotency_key_option
 @tenant_option
 @flow_key_option
@@ -85,6 +86,7 @@ def create(
     parent: str | None,
     next_: str | None,
     user: str | None,
+    trace_id: str | None,
     idempotency_key: str | None,
     tenant: str | None,
     flow_key: str | None,
@@ -107,6 +109,7 @@ def create(
         "parentTaskId": parent,
         "next": None if next_ is None else parsed(next_, "--next"),
         "userId": user,
+        "traceId": trace_id,
         "idempotencyKey": idempotency_key,
         "tenant": tenant,
         "flowKey": flow_key,

@@ -12,6 +12,7 @@ import { Job } from "./pages/job.js";
 import { Jobs } from "./pages/jobs.js";
 import { Overview } from "./pages/overview.js";
 import { Queues } from "./pages/queues.js";
+import { NewSchedule } from "./pages/schedule_form.js";
 import { Schedule, Schedules } from "./pages/schedules.js";
 import { SignIn } from "./pages/signin.js";
 import { hrefOf, useRoute } from "./router.js";
@@ -30,7 +31,7 @@ function Page() {
     case "bulk": return id ? html`<${BulkAct} key=${id} id=${id} />` : html`<${BulkActs} />`;
     case "acts": return html`<${ActsLog} />`;
     case "installation": return html`<${Installation} />`;
-    case "create": return html`<${Create} />`;
+    case "create": return id === "schedule" ? html`<${NewSchedule} />` : html`<${Create} />`;
     default: return html`<h1>No such page</h1><${Empty} title="This address leads nowhere."><a href=${hrefOf([])}>To the overview</a></${Empty}>`;
   }
 }

@@ -43,6 +43,7 @@ class NewTask(Publication):
     parent: Which | None = None
     next: NextTask | Mapping[str, Any] | None = None
     remove_on_complete: bool = False
+    trace_id: str | None = None
 
 
 def create(
@@ -64,6 +65,7 @@ def create(
     parent: Which | None = None,
     next: NextTask | Mapping[str, Any] | None = None,  # noqa: A002  # fastify-task's word for it
     remove_on_complete: bool = False,
+    trace_id: str | None = None,
     idempotency_key: str | None = None,
     once: str | None = None,
     within: Context | None = None,
@@ -81,7 +83,8 @@ def create(
     backoff may be one of kue's forms, too: ``True`` (``delay_s`` again before each retry),
     ``{"delay": ms, "type": "fixed"}`` or ``"exponential"``, or the name of a function declared with ``@backoff``.
     ``parent``: it starts only after that task has succeeded. ``next``: the task that its success creates, a
-    ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``).
+    ``NextTask`` or a dict in fastify-task's words (``{"type": ..., "targetId": ...}``). ``trace_id``: your own;
+    default a new one.
     ``idempotency_key``, ``once``, ``within``, ``tenant`` and ``flow_key``: as for ``messages.publish``; a task with a
     parent is on behalf of whom that is, unless it says.
 
@@ -106,6 +109,7 @@ def create(
         parent=parent,
         next=next,
         remove_on_complete=remove_on_complete,
+        trace_id=trace_id,
         idempotency_key=idempotency_key,
         once=once,
         within=within,
@@ -139,6 +143,7 @@ def _new_job(wanted: NewTask) -> NewJob:
         parent_id=None if wanted.parent is None else id_of(wanted.parent),
         created_by=checks.maybe_name("user_id", wanted.user_id),
         remove_on_complete=task_orders.flag("remove_on_complete", wanted.remove_on_complete),
+        trace_id=checks.maybe_name("trace_id", wanted.trace_id),
         next=None if wanted.next is None else task_orders.next_request(wanted.next),
         idempotency_key=wanted.key(),
         first_wins=wanted.once is not None,

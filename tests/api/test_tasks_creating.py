@@ -70,6 +70,13 @@ class TestCreate:
         assert listed(api, {"filter.type": kind}) == [as_listed(task)]
         assert api.receive(POOL) == []  # nothing was sent
 
+    def test_a_trace_id_of_ones_own(self, api: Service, kind: str) -> None:
+        task = create(api, kind, traceId="from elsewhere")
+        assert (task["traceId"], detail(api, task["id"])["traceId"]) == ("from elsewhere", "from elsewhere")
+        assert [each["id"] for each in api.get("/api/jobs", {"traceId": "from elsewhere"}).json["items"]] == [
+            task["id"]
+        ]
+
     def test_priorities_by_name(self, api: Service, kind: str) -> None:
         follow_up = {"type": kind, "runnerType": "manual", "priority": "low"}
         task = create(api, kind, priority="critical", next=follow_up)

@@ -249,11 +249,69 @@ def test_a_form_is_made_of_what_a_handler_takes(page: Page) -> None:
     expect(page.locator("h1")).to_have_text(re.compile("success.*text.statistics"))
 
 
+def test_a_task_is_made_with_all_that_can_be_said_of_it(page: Page, api: Service) -> None:
+    opened(page, "create?of=task%20text.statistics", "Create")
+    page.get_by_label(re.compile("^text")).fill("to be or not to be")
+    page.get_by_label("Start").select_option("delay")
+    page.get_by_label("Delay in seconds").fill("3600")
+    given = {"Priority": "7", "Attempts": "4", "Trace": "a trace", "Tenant": "acme", "Flow key": "c-7"}
+    for label, text in given.items():
+        page.get_by_label(label, exact=True).fill(text)
+    page.get_by_role("button", name="Create the task").click()
+    expect(page.locator("h1")).to_have_text(re.compile("pending.*text.statistics"))
+    row = api.get("/api/job/{}/detail".format(page.locator("h1 .id").inner_text().removeprefix("#")))["row"]
+    assert {name: row[name] for name in ("priority", "maxAttempts", "traceId", "tenant", "flowKey")} == {
+        "priority": 7,
+        "maxAttempts": 4,
+        "traceId": "a trace",
+        "tenant": "acme",
+        "flowKey": "c-7",
+    }
+    expect(page.locator(".why")).to_contain_text("It is scheduled")
+
+
+def test_a_message_is_made_for_a_time(page: Page, api: Service) -> None:
+    opened(page, "create?of=other", "Create")
+    page.get_by_role("textbox", name="Topic").fill("by hand")
+    page.get_by_label("Start").select_option("at")
+    page.get_by_label("Start time").fill("2035-06-01T09:30:00")
+    page.get_by_label("Attempts").fill("2")
+    page.get_by_role("button", name="Publish the message").click()
+    expect(page.locator("h1")).to_have_text(re.compile("pending.*by hand"))
+    row = api.get("/api/job/{}/detail".format(page.locator("h1 .id").inner_text().removeprefix("#")))["row"]
+    assert (row["kind"], row["maxAttempts"], row["dueAt"][:4]) == ("message", 2, "2035")
+
+
+def test_a_schedule_is_made_after_a_look_at_its_next_runs(
+    page: Page, api: Service, tab: tuple[Page, list[str]]
+) -> None:
+    opened(page, "schedules", "Schedules")
+    page.get_by_role("link", name="New schedule").click()
+    page.get_by_label("What it makes").select_option("task scripted")
+    page.get_by_label("Name", exact=True).fill("by hand")
+    page.get_by_label("Cron").fill("0 25 * * *")
+    expect(page.get_by_role("alert")).to_contain_text("cron")
+    page.get_by_label("Cron").fill("30 2 29 2 *")
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    runs = page.locator("section", has_text="Next runs").locator("time[datetime]")
+    expect(runs.first).to_have_attribute("datetime", "2028-02-29T01:30:00.000Z")
+    expect(page.locator("section", has_text="Next runs").locator("li")).to_have_count(5)
+    page.get_by_role("button", name="Create the schedule").click()
+    expect(page.locator("h1")).to_have_text("by hand")
+    found = api.get("/api/schedule/detail?name=by%20hand")
+    assert (found["cron"], found["timezone"], found["task"]["type"]) == ("30 2 29 2 *", "Europe/Berlin", "scripted")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(page.locator("h1")).to_have_text("Schedules")
+    only_refusals_in(tab)
+
+
 def test_axe_finds_nothing_serious(browser: Browser, api: Service, request: pytest.FixtureRequest) -> None:
     found = {}
     script = axe.script(request.config.cache)
     job = api.create("scripted", {"text": "to look at"})
     paths = ["", "jobs", f"jobs/{job}", "failures", "queues", "schedules", "bulk", "acts", "installation", "create"]
+    paths.append("create/schedule")
     for scheme, rules in (("light", []), ("dark", ["color-contrast"])):  # which alone knows the scheme
         with browser.new_context(base_url=api.url, color_scheme=scheme) as context:
             page = context.new_page()
@@ -291,7 +349,7 @@ def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api:
     opened(page, "queues", "Queues")
     page.get_by_role("button", name="Set a limit").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Name").fill("by hand")
+    dialog.get_by_label("Name", exact=True).fill("by hand")
     dialog.get_by_label("Key").fill(PROBE)
     dialog.get_by_label("At once").fill("3")
     dialog.get_by_label("Rate: jobs").fill("10")
@@ -309,7 +367,7 @@ def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api:
     row.get_by_role("button", name="Unset").click()
     expect(row).to_have_count(0)
     page.get_by_role("button", name="Pause a key").click()
-    dialog.get_by_label("Name").fill("by hand")
+    dialog.get_by_label("Name", exact=True).fill("by hand")
     dialog.get_by_label("Key").fill(PROBE)
     dialog.get_by_role("button", name="Pause it").click()
     expect(row).to_contain_text("paused")

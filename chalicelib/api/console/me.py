@@ -28,6 +28,7 @@ class May(AnswerModel):
     create: bool = Field(description="Create tasks")
     publish: bool = Field(description="Publish messages")
     schedules: bool = Field(description="Pause, resume and run schedules")
+    make_schedules: bool = Field(description="Create, change and delete schedules")
 
 
 class Prefixes(AnswerModel):
@@ -68,6 +69,7 @@ def who_am_i(yard: Yard, caller: Caller) -> Me:
             create=allows(caller.scopes, "task"),
             publish=allows(caller.scopes, "message"),
             schedules=allows(caller.scopes, ("schedule", ACT)),
+            make_schedules=allows(caller.scopes, "schedule"),
         ),
         prefixes=Prefixes(tasks=yard.settings.task_prefix, messages=yard.settings.mq_prefix),
     )

@@ -85,6 +85,7 @@ class CreateBody(Order):
     target_type: Name = Field(description="What sort of thing that is", examples=["document"])
     priority: Priority = Field(default=0, description="Larger is sooner")
     user_id: Name | None = Field(default=None, description="Who asks for it: createdUserId")
+    trace_id: Name | None = Field(default=None, description="Your own trace id; default: a new one")
     backoff: BackoffRequest | None = None
     remove_on_complete: bool = Field(default=False, description="Delete it once it has succeeded")
     parent_task_id: Id | None = Field(default=None, description="Start only after this task has succeeded")
@@ -179,6 +180,7 @@ def _new_job(body: CreateBody, idempotency_key: str | None, tenant: str | None) 
         parent_id=_parent_id(body.parent_task_id),
         next=None if body.next is None else next_request(body.next),
         created_by=body.user_id,
+        trace_id=body.trace_id,
         remove_on_complete=body.remove_on_complete,
         idempotency_key=idempotency_key,
         tenant=tenant,

@@ -1,6 +1,6 @@
 // Dialogs: the browser's own, with its focus and its Esc.
 import { html, useEffect, useRef, useState } from "../lib.js";
-import { detailText } from "./notes.js";
+import { Refused } from "./notes.js";
 
 export function Dialog({ title, onClose, isWide, children }) {
   const element = useRef(null);
@@ -31,8 +31,7 @@ export function Confirm({ title, confirm, isDangerous, isReady = true, onConfirm
   return html`<${Dialog} title=${title} onClose=${onClose}>
     <form onSubmit=${submit}>
       ${children}
-      ${state.error && html`<div class="bad" role="alert"><p>${state.error.message}</p>
-        ${state.error.details?.length > 0 && html`<ul>${state.error.details.map((each) => html`<li>${detailText(each)}</li>`)}</ul>`}</div>`}
+      <${Refused} error=${state.error} />
       <div class="buttons">
         <button type="button" onClick=${onClose}>Back</button>
         <button class=${isDangerous ? "danger" : "primary"} disabled=${state.isBusy || !isReady}>${confirm}</button>

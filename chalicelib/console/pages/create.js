@@ -1,15 +1,15 @@
 // A task or a message by hand, in a form made from what its handler takes.
-import { ask, session } from "../api.js";
+import { ask, serverNow, session } from "../api.js";
 import { useMay } from "../components/acting.js";
 import { Choice } from "../components/fields.js";
-import { JsonField, SchemaForm, initialOf } from "../components/forms.js";
-import { Loaded, announce, detailText } from "../components/notes.js";
+import { Loaded, Refused, announce } from "../components/notes.js";
+import { InputFields, OTHER, choicesOf, fieldsOf, firstInputOf, nameOf, numberOf, onePerType, told } from "../components/work.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo, replaceQuery, useRoute } from "../router.js";
 import { useStore } from "../stores.js";
 
-const OTHER = "other";
+const STARTS = [["now", "now"], ["delay", "after a delay"], ["at", "at a time"]];
 
 export function Create() {
   const polled = usePolled("/api/handlers", 0);
@@ -23,38 +23,27 @@ function Chooser({ handlers }) {
   const offered = onePerType(handlers.filter(({ kind }) => (kind === "message" ? may.publish : may.create)));
   const wanted = query.get("of") || (offered[0] ? nameOf(offered[0]) : OTHER);
   const handler = offered.find((each) => nameOf(each) === wanted) || null;
-  const choices = [...offered.map((each) => [nameOf(each), `${each.type} (${each.kind})`]), ...(may.publish ? [[OTHER, "a message of another topic"]] : [])];
   if (!may.create && !may.publish) return html`<p>Your key lacks the scopes <code>task</code> and <code>message</code>, one of which is needed to create something.</p>`;
-  return html`<${Choice} label="What" value=${handler ? wanted : OTHER} choices=${choices} onChange=${(of) => replaceQuery({ of })} />
+  return html`<${Choice} label="What" value=${handler ? wanted : OTHER} choices=${choicesOf(offered, may.publish && "a message of another topic")} onChange=${(of) => replaceQuery({ of })} />
     ${handler && html`<p class="soft">${handler.source}; ${handler.maxAttempts ? `at most ${handler.maxAttempts} attempts` : "attempts by default"}${handler.paused ? ". It is paused: what is made waits." : "."}</p>`}
     <${Form} key=${wanted} handler=${handler} />`;
-}
-
-function nameOf({ kind, type }) {
-  return `${kind} ${type}`;
-}
-
-// Of several that take the same jobs, the first that says what it takes.
-function onePerType(handlers) {
-  const found = new Map();
-  for (const each of handlers) if (!found.get(nameOf(each))?.schema) found.set(nameOf(each), each);
-  return [...found.values()].sort((a, b) => Number(Boolean(b.schema)) - Number(Boolean(a.schema)));
 }
 
 function Form({ handler }) {
   const { who } = useStore(session);
   const kind = handler?.kind ?? "message";
-  const hasForm = Boolean(handler?.schema?.properties || handler?.schema?.$ref);
-  const [isRaw, setRaw] = useState(!hasForm);
-  const [input, setInput] = useState(() => (hasForm ? initialOf(handler.schema) : {}));
-  const [options, setOptions] = useState({ type: handler?.type ?? "", targetType: "console", targetId: "by hand", priority: "", traceId: "" });
+  const [input, setInput] = useState(() => firstInputOf(handler));
+  const [options, setOptions] = useState({
+    type: handler?.type ?? "", targetType: "console", targetId: "by hand", priority: "", traceId: "", tenant: "", flowKey: "", attempts: "", delay: "", at: "",
+  });
+  const [start, setStart] = useState("now");
   const [state, setState] = useState({ isBusy: false, error: null });
-  const field = (name, label, more = {}) => html`<label>${label}<input ...${more} value=${options[name]} onInput=${(event) => setOptions({ ...options, [name]: event.target.value })} /></label>`;
+  const field = fieldsOf(options, setOptions);
   async function submit(event) {
     event.preventDefault();
     setState({ isBusy: true, error: null });
     try {
-      const { id } = await send(kind, options, input, who.prefixes);
+      const { id } = await send(kind, { ...options, startMs: startOf(start, options) }, input, who.prefixes);
       announce(`Job ${id} is made`);
       goTo(["jobs", id]);
     } catch (error) {
@@ -64,26 +53,34 @@ function Form({ handler }) {
   return html`<form class="create" onSubmit=${submit}>
     <div class="options">${!handler && field("type", "Topic", { required: true })}
       ${kind === "task" && html`${field("targetType", "Target's type", { required: true })}${field("targetId", "Target", { required: true })}`}
-      ${kind === "message" && field("traceId", "Trace", { placeholder: "a new one" })}
-      ${field("priority", "Priority", { type: "number", step: 1, placeholder: "0" })}</div>
-    <h2>${kind === "task" ? "Input" : "Payload"} ${hasForm && html`<button type="button" class="quiet" onClick=${() => setRaw(!isRaw)}>${isRaw ? "as a form" : "as JSON"}</button>`}</h2>
-    ${isRaw ? html`<${JsonField} value=${input} onChange=${setInput} rows=${12} label="Input as JSON" />`
-      : html`<${SchemaForm} schema=${handler.schema} value=${input} onChange=${setInput} />`}
+      <${Choice} label="Start" value=${start} choices=${STARTS} onChange=${setStart} />
+      ${start === "delay" && field("delay", "Delay in seconds", { type: "number", min: 0, step: "any", required: true })}
+      ${start === "at" && field("at", "Start time, here", { type: "datetime-local", step: 1, required: true })}
+      ${field("priority", "Priority", { type: "number", step: 1, placeholder: "0" })}
+      ${field("attempts", "Attempts", { type: "number", min: 1, max: 100, step: 1, placeholder: handler?.maxAttempts ?? "by default" })}
+      ${field("traceId", "Trace", { placeholder: "a new one" })}
+      ${field("tenant", "Tenant", { placeholder: "none" })}
+      ${field("flowKey", "Flow key", { placeholder: "as its handler finds it" })}</div>
+    <${InputFields} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
     <${Refused} error=${state.error} />
     <div class="buttons"><button class="primary" disabled=${state.isBusy}>${kind === "task" ? "Create the task" : "Publish the message"}</button></div>
   </form>`;
 }
 
-function Refused({ error }) {
-  if (!error) return null;
-  return html`<div class="bad" role="alert"><p>${error.message}</p>
-    ${error.details?.length > 0 && html`<ul>${error.details.map((each) => html`<li>${detailText(each)}</li>`)}</ul>`}</div>`;
+// In ms since 1970; null: now
+function startOf(start, { delay, at }) {
+  if (start === "delay") return serverNow() + Number(delay) * 1_000;
+  return start === "at" ? Date.parse(at) : null;
 }
 
-function send(kind, { type, targetType, targetId, priority, traceId }, input, prefixes) {
-  const shared = priority === "" ? {} : { priority: Number(priority) };
+function send(kind, { type, targetType, targetId, priority, traceId, tenant, flowKey, attempts, startMs }, input, prefixes) {
+  const shared = told({ priority: numberOf(priority), traceId, tenant, flowKey });
   if (kind === "task") {
-    return ask("POST", `${prefixes.tasks}/create`, { body: { type, targetType, targetId, runnerType: "system", input, ...shared } });
+    const delay = startMs === null ? "" : Math.max(0, (startMs - serverNow()) / 1_000);
+    const body = { type, targetType, targetId, runnerType: "system", input, ...shared, ...told({ delay, maxRetries: attempts === "" ? "" : attempts - 1 }) };
+    return ask("POST", `${prefixes.tasks}/create`, { body });
   }
-  return ask("POST", `${prefixes.messages}/message/publish`, { body: { topic: type, payload: input ?? {}, ...(traceId ? { traceId } : {}), ...shared } });
+  const executeAt = startMs === null ? "" : new Date(startMs).toISOString();
+  const body = { topic: type, payload: input ?? {}, ...shared, ...told({ executeAt, maxRetries: numberOf(attempts) }) };
+  return ask("POST", `${prefixes.messages}/message/publish`, { body });
 }

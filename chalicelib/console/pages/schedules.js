@@ -10,16 +10,17 @@ import { Ago, Clock } from "../components/times.js";
 import { NONE, count, duration } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { hrefOf, queryText } from "../router.js";
+import { goTo, hrefOf, queryText } from "../router.js";
 
 const EVERY_MS = 5_000;
 
 export function Schedules() {
   const [cursors, setCursors] = useState([null]);
   const polled = usePolled(`/api/schedule/list${queryText({ perPage: 100, cursor: cursors.at(-1) })}`, EVERY_MS);
-  return html`<div class="title"><h1>Schedules</h1></div>
+  const { makeSchedules: may } = useMay();
+  return html`<div class="title"><h1>Schedules</h1>${may && html`<a class="button" href=${hrefOf(["create", "schedule"])}>New schedule</a>`}</div>
     <${Loaded} polled=${polled} what="The list of schedules">${({ pageData, nextCursor }) => html`
-      ${pageData.length === 0 && html`<${Empty} title="Nothing runs by the clock.">Declare a schedule beside a handler, or POST one to /api/schedule/create.</${Empty}>`}
+      ${pageData.length === 0 && html`<${Empty} title="Nothing runs by the clock.">Declare a schedule beside a handler, or make one here.</${Empty}>`}
       ${pageData.length > 0 && html`<div class="scrolls" role="region" aria-label="Schedules" tabindex="0"><table>
         <thead><tr><th>Name</th><th>When</th><th class="wide">Makes</th><th>Next</th><th class="number wide">Runs</th><th><span class="hidden">Acts</span></th></tr></thead>
         <tbody>${pageData.map((each) => html`<tr key=${each.name} data-row>
@@ -53,11 +54,20 @@ function ScheduleActs({ schedule, refresh }) {
     <${ActButton} label=${paused ? "Resume" : "Pause"} says=${says} act=${pause} onDone=${refresh} /></div>`;
 }
 
+function Delete({ schedule: { name, source } }) {
+  const { makeSchedules: may } = useMay();
+  const remove = async () => {
+    await ask("POST", "/api/schedule/delete", { body: { name } });
+    return `${name} is deleted`;
+  };
+  return may && source !== "code" && html`<${ActButton} label="Delete" subject=${name} says="Makes no more of its slots, for ever. What it has made stays." isAsked=${true} isDangerous=${true} act=${remove} onDone=${() => goTo(["schedules"])} />`;
+}
+
 export function Schedule({ name }) {
   const polled = usePolled(`/api/schedule/detail${queryText({ name })}`, EVERY_MS);
   const history = usePolled(`/api/schedule/history${queryText({ name, perPage: 50 })}`, EVERY_MS);
   const refresh = () => { polled.refresh(); history.refresh(); };
-  return html`<div class="title"><h1>${name}</h1>${polled.data && html`<${ScheduleActs} schedule=${polled.data} refresh=${refresh} />`}</div>
+  return html`<div class="title"><h1>${name}</h1>${polled.data && html`<${ScheduleActs} schedule=${polled.data} refresh=${refresh} /><${Delete} schedule=${polled.data} />`}</div>
     <${Loaded} polled=${polled} what="The schedule">${(schedule) => html`<div class="split even">
       <div><section><h2>Next</h2>${schedule.upcoming.length === 0 ? html`<p class="soft">${schedule.paused ? "It is paused." : "It is over."}</p>`
         : html`<ol class="plain">${schedule.upcoming.map((at) => html`<li key=${at}><${Clock} at=${at} /> <span class="soft"><${Ago} at=${at} /></span></li>`)}</ol>`}</section>

@@ -69,9 +69,11 @@ def test_who_asks_is_told_what_they_may_do(prod: Service, key: Key) -> None:
         "local": False,
         "now": prod.now(),
         "deployedAt": None,
-        "may": {"act": False, "create": False, "publish": False, "schedules": False},
+        "may": {"act": False, "create": False, "publish": False, "schedules": False, "makeSchedules": False},
         "prefixes": {"tasks": "/api/task", "messages": "/mq"},
     }
     may = prod.get("/api/me", **key("console", "console:manage", "task")).json["may"]
-    assert may == {"act": True, "create": True, "publish": False, "schedules": True}
-    assert prod.get("/api/me", **key("console", "schedule")).json["may"]["schedules"]
+    assert may == {"act": True, "create": True, "publish": False, "schedules": True, "makeSchedules": False}
+    scheduling = prod.get("/api/me", **key("console", "schedule")).json["may"]
+    assert scheduling["schedules"]
+    assert scheduling["makeSchedules"]

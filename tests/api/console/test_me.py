@@ -11,4 +11,4 @@ def test_here_everybody_may_do_everything(api: Service) -> None:
     api.yard.directory.note_deployment(api.clock.ms, changed=False)
     told = api.get("/api/me").json
     assert (told["name"], told["local"], told["deployedAt"]) == ("local", True, api.now(-5_000))
-    assert told["may"] == {"act": True, "create": True, "publish": True, "schedules": True}
+    assert told["may"] == {"act": True, "create": True, "publish": True, "schedules": True, "makeSchedules": True}

@@ -1,0 +1,51 @@
+// What is to be made, by hand or by the clock: a task or a message, its input in a form made from what its handler takes.
+import { html, useState } from "../lib.js";
+import { JsonField, SchemaForm, initialOf } from "./forms.js";
+
+export const OTHER = "other";
+
+export function nameOf({ kind, type }) {
+  return `${kind} ${type}`;
+}
+
+// Of several that take the same jobs, the first that says what it takes; those with a form first.
+export function onePerType(handlers) {
+  const found = new Map();
+  for (const each of handlers) if (!found.get(nameOf(each))?.schema) found.set(nameOf(each), each);
+  return [...found.values()].sort((a, b) => Number(Boolean(b.schema)) - Number(Boolean(a.schema)));
+}
+
+// What a key may create, as choices; ``other``: what stands for a message of a topic that nobody subscribes to.
+export function choicesOf(offered, other) {
+  return [...offered.map((each) => [nameOf(each), `${each.type} (${each.kind})`]), ...(other ? [[OTHER, other]] : [])];
+}
+
+function hasFormOf(handler) {
+  return Boolean(handler?.schema?.properties || handler?.schema?.$ref);
+}
+
+export function firstInputOf(handler) {
+  return hasFormOf(handler) ? initialOf(handler.schema) : {};
+}
+
+export function InputFields({ handler, kind, value, onChange }) {
+  const hasForm = hasFormOf(handler);
+  const [isRaw, setRaw] = useState(!hasForm);
+  return html`<h2>${kind === "task" ? "Input" : "Payload"} ${hasForm && html`<button type="button" class="quiet" onClick=${() => setRaw(!isRaw)}>${isRaw ? "as a form" : "as JSON"}</button>`}</h2>
+    ${isRaw ? html`<${JsonField} value=${value} onChange=${onChange} rows=${12} label="Input as JSON" />`
+      : html`<${SchemaForm} schema=${handler.schema} value=${value} onChange=${onChange} />`}`;
+}
+
+// Fields of one object of texts: returns what makes a field of a name.
+export function fieldsOf(values, setValues) {
+  return (name, label, more = {}) => html`<label>${label}<input ...${more} value=${values[name]} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /></label>`;
+}
+
+// What is empty is left out.
+export function told(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== "" && value !== undefined));
+}
+
+export function numberOf(text) {
+  return text === "" ? "" : Number(text);
+}
