@@ -29,15 +29,20 @@ from chalicelib.cli.tasks import tasks
 from chalicelib.cli.top import top
 from chalicelib.cli.webhooks import webhooks
 from chalicelib.cli.why import why
+from chalicelib.cli.worker import (
+    DEFAULT_WORKERS,
+    MAX_WORKERS,
+    log_level_option,
+    logs_option,
+    shutdown_timeout_option,
+    worker,
+)
 from chalicelib.core.errors import Unavailable
 from infra.deploy import target
 from infra.deploy.localstack import resolved
 
 DEFAULT_PORT = 8_000
-DEFAULT_WORKERS = 2
-DEFAULT_SHUTDOWN_TIMEOUT_S = 10.0
 DEFAULT_EMULATOR_PORT = 4_566  # where tools look for LocalStack and its like
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def _version(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
@@ -62,7 +67,7 @@ def main() -> None:
 
 for command in (
     publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
-    paused, deploy, destroy, doctor, rebuild, cost, top,
+    paused, deploy, destroy, doctor, rebuild, cost, top, worker,
 ):  # fmt: skip
     main.add_command(command)
 
@@ -70,22 +75,17 @@ for command in (
 @main.command()
 @click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Of the API.")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=DEFAULT_WORKERS, show_default=True, help="Jobs at a time."
+    "--workers",
+    type=click.IntRange(0, MAX_WORKERS),
+    default=DEFAULT_WORKERS,
+    show_default=True,
+    help="Jobs at a time; with 0, others run them.",
 )
 @click.option("--endpoint-url", help="Use this emulator instead of the embedded one: its URL, or the word localstack.")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
-@click.option(
-    "--log-level", type=click.Choice(LOG_LEVELS), envvar="TASKYARD_LOG_LEVEL", default="INFO", show_default=True
-)
-@click.option("--logs", metavar="FILE", help="Append all logs to FILE as JSON lines; - is standard error.")
-@click.option(
-    "--shutdown-timeout",
-    type=click.FloatRange(0, 3_600),
-    default=DEFAULT_SHUTDOWN_TIMEOUT_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long running handlers may go on at the end; then they are interrupted, and run again.",
-)
+@log_level_option
+@logs_option
+@shutdown_timeout_option
 @click.option("--reload", is_flag=True, help="Let saved handlers take over at once; what runs ends on the old code.")
 @click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
 def up(
@@ -102,20 +102,20 @@ def up(
     """Run the whole service on this machine, until Ctrl-C."""
     if endpoint_url is not None and data_dir is not None:
         raise click.UsageError("--data-dir is for the embedded emulator: what --endpoint-url names keeps its own data")
-    from chalicelib.local.supervisor import Plan
+    from chalicelib.local.plan import Plan
     from chalicelib.local.up import up as run
 
     with explained():
         endpoint_url = resolved(endpoint_url)
     plan = Plan(
         workers=workers,
-        endpoint_url=endpoint_url,
+        embedded=endpoint_url is None,
         data_dir=data_dir,
         clock_interval_s=clock_interval,
         reload=reload,
         shutdown_timeout_s=shutdown_timeout,
     )
-    sys.exit(run(plan, port, log_level, logs))
+    sys.exit(run(plan, endpoint_url, port, log_level, logs))
 
 
 @main.command()

@@ -1,4 +1,7 @@
-"""EventBridge's rule as an event source: one invocation every minute, and one when handlers have changed."""
+"""EventBridge's rule as an event source: one invocation every minute, and one when handlers have changed.
+
+Of several instances on one endpoint, one ticks at a time (see ``leadership``).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import scheduled_event
@@ -14,13 +18,21 @@ logger = logging.getLogger(__name__)
 
 
 class ClockSource:
-    """Invokes one environment at once and then every ``interval_s`` seconds."""
+    """Invokes one environment at once and then every ``interval_s`` seconds, while it ``leads``."""
 
-    def __init__(self, environment: Environment, rule: str, region: str, interval_s: float) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        rule: str,
+        region: str,
+        interval_s: float,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._environment = environment
         self._rule = rule
         self._region = region
         self._interval_s = interval_s
+        self._leads = leads
         self._stopping = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock-feed", daemon=True)
@@ -34,7 +46,7 @@ class ClockSource:
         return self._thread.is_alive()
 
     def tick_now(self) -> None:
-        """Tick at once, beside the regular ticks: what the code declares has changed."""
+        """Tick at once, beside the regular ticks: what the code declares has changed, or it leads from now on."""
         self._due.set()
 
     def stop(self, interrupt_at_s: float, deadline_at_s: float) -> bool:
@@ -54,7 +66,8 @@ class ClockSource:
             self._due.clear()
             if not asked:
                 next_s = max(next_s + self._interval_s, time.monotonic())
-            self._tick()
+            if self._leads():
+                self._tick()
 
     def _tick(self) -> None:
         event = scheduled_event(self._rule, str(uuid.uuid4()), self._region, time.time())

@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -68,15 +68,24 @@ class Shard:
 
 
 class StreamSource:
-    """Feeds the records of a stream to one environment. ``changes`` tells when there may be more of them."""
+    """Feeds the records of a stream to one environment, while it ``leads``.
+
+    ``changes`` tells when there may be more of them.
+    """
 
     def __init__(
-        self, streams: Any, stream_arn: str, environment: Environment, changes: ChangeWatch | None = None
+        self,
+        streams: Any,
+        stream_arn: str,
+        environment: Environment,
+        changes: ChangeWatch | None = None,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._streams = streams
         self._arn = stream_arn
         self._environment = environment
         self._changes = changes
+        self._leads = leads
         self._shards: dict[str, Shard] = {}
         self._discover_at_s = 0.0
         self._draining = threading.Event()
@@ -93,7 +102,10 @@ class StreamSource:
         return self._thread.is_alive()
 
     def drain(self, deadline_at_s: float) -> bool:
-        """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds)."""
+        """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds).
+
+        Where another leads, that one reads it.
+        """
         self._deadline_at_s = deadline_at_s
         self._draining.set()
         if self._changes is not None:
@@ -104,6 +116,12 @@ class StreamSource:
     def _run(self) -> None:
         while time.monotonic() < self._deadline_at_s:
             draining = self._draining.is_set()  # then this round sees all that was written before the draining began
+            if not self._leads():
+                if draining:
+                    self._at_end = True
+                    return
+                self._draining.wait(POLL_PAUSE_S)
+                continue
             try:
                 read = self._read_round()
             except _GivenUp:

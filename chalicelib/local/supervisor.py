@@ -1,4 +1,4 @@
-"""What `taskyard up` runs: the emulator, the processes of the API and the functions, and what feeds them.
+"""What `taskyard up` and `taskyard worker` run: emulator, the processes of API and functions, and what feeds them.
 
     supervisor ── emulator                   MiniStack, unless another endpoint is given
         │ ├───── api                         HTTP to proxy events
@@ -13,6 +13,8 @@ tells a free worker which queue to receive from, the most urgent first (see ``qu
 Every process ends by itself when this one does. Stopping goes from the outside in, so that nothing is written after
 what counts it has stopped: no new messages, what is not begun is handed back, running handlers end or are interrupted,
 the API ends, the stream is read to its end, the emulator saves.
+
+Of several instances on one endpoint, one ticks the clock and one reads the stream (see ``leadership``).
 """
 
 from __future__ import annotations
@@ -26,48 +28,44 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import aws, settings
 from chalicelib.core.batch import Batch
 from chalicelib.core.errors import TaskyardError
-from chalicelib.core.lanes import SOONEST_FIRST, Band, Lane, soonest_first, sqs_name
+from chalicelib.core.lanes import Band, Lane, soonest_first
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.engine.handlers.registry import names_of
 from chalicelib.local import functions
-from chalicelib.local.batches import Queue
 from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.children import Child, NotLoaded, Output
 from chalicelib.local.clock_source import ClockSource
 from chalicelib.local.emulator import Emulator, EmulatorHome
 from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
+from chalicelib.local.lane_queues import LaneQueues, Outputs, applied
+from chalicelib.local.leadership import EMBEDDED_LEASE_S, LEASE_S, Leadership, leaders
+from chalicelib.local.plan import Plan
 from chalicelib.local.queues import LONG_WAIT_S, SHORT_WAIT_S, OrderedQueues
 from chalicelib.local.reloading import Reloader, handler_folders
+from chalicelib.local.resuming import resume
 from chalicelib.local.save_watch import SaveWatch
 from chalicelib.local.sqs_source import SqsSource
 from chalicelib.local.stream_source import StreamSource, read_records_as_they_are
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
-from infra.deploy import stack, target
-from infra.deploy.account import Account
-from infra.deploy.adopt import adopt
+from infra.deploy import target
 from infra.deploy.mark import leave_mark
 from infra.events import HOOKS_BATCH_SIZE
-from infra.queues import HOOKS_QUEUE, HOOKS_VISIBILITY_S, lane_id, lanes_of
-from infra.template import template
+from infra.queues import HOOKS_VISIBILITY_S
 
 READY_LIMIT_S = 60.0
-SHUTDOWN_TIMEOUT_S = 10.0  # for running handlers to end, by default
 SETTLING_LIMIT_S = 3.0  # for a worker to record that its handler was interrupted, beside the handler's own grace
 CHILDREN_LIMIT_S = 5.0  # for the API to answer what is under way
 STREAM_LIMIT_S = 5.0  # for the projector to catch up
-IN_USE_MARK = "up.running"
 
 logger = logging.getLogger(__name__)
 
@@ -76,29 +74,17 @@ class NotStarted(TaskyardError):
     """A process did not become ready."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to run."""
-
-    workers: int
-    endpoint_url: str | None  # None: the embedded emulator
-    data_dir: Path | None  # None: it keeps nothing
-    clock_interval_s: float
-    reload: bool = False  # whether saved handlers take over at once
-    shutdown_timeout_s: float = SHUTDOWN_TIMEOUT_S  # how long running handlers may go on before they are interrupted
-
-
 class Supervisor:
     """Starts and stops everything. One thread calls `start` and then `stop`; any may call the others.
 
-    The API serves on ``listener``, which listens already; the workers consume ``queues``, each with its bands, in
-    ``batches`` where their handlers take some.
+    The API serves on ``listener``, which listens already; without one there is no API. The workers consume ``queues``,
+    each with its bands, in ``batches`` where their handlers take some.
     """
 
     def __init__(
         self,
         plan: Plan,
-        listener: socket.socket,
+        listener: socket.socket | None,
         queues: Mapping[str, Sequence[Band]],
         batches: Mapping[str, Batch],
         output: Output,
@@ -120,26 +106,31 @@ class Supervisor:
         self._prompt: list[Child] = []  # children that are renewed at once, the workers first
         self._lanes: OrderedQueues | None = None  # what feeds the workers
         self._clock: ClockSource | None = None
+        self._leaderships: list[Leadership] = []
         self._reloader: Reloader | None = None
         self._renewing = threading.Lock()
 
     def start(self) -> None:
         """Start everything and wait until the API and the workers are ready; raises ``TaskyardError``."""
-        self._choose_endpoint()
+        if self._plan.embedded:
+            self._emulator = Emulator.start(self._plan.data_dir)
+            target.choose_emulator(self._emulator.endpoint_url)
         chosen = settings.current()
         if self._plan.data_dir is not None:
-            self._resume(chosen, self._plan.data_dir)
+            self._mark = resume(self._plan.data_dir, chosen, self._queues, self._output.notice)
             self._watch_saving()
-        api = self._start_api()
+        api = [] if self._listener is None else [self._start_api(self._listener)]
         workers = [self._start_function(chosen, WORKER, number) for number in range(1, self._plan.workers + 1)]
-        outputs = _applied(chosen, self._queues)
-        leave_mark(chosen)
+        outputs = applied(chosen, self._queues) if chosen.local else {}
+        if api:
+            leave_mark(chosen)
         self._start_sources(chosen, outputs, workers)
-        self._start_stream(chosen)
-        for child in (api, *(worker.child for worker in workers)):
+        if PROJECTOR in self._plan.beside:
+            self._start_stream(chosen)
+        self._prompt = [*(worker.child for worker in workers), *api]
+        for child in self._prompt:
             if child.ready(READY_LIMIT_S) is None:
                 raise NotStarted(f"{child.name} did not start", remedy="what it wrote above says why")
-        self._prompt = [*(worker.child for worker in workers), api]
         if self._plan.reload:
             self._start_reloader(chosen)
         gc.freeze()  # what is there now stays: it need not be gone over whenever garbage is collected
@@ -156,7 +147,7 @@ class Supervisor:
             declared = first.load()
             queues = self._and_queues(declared["queues"])
             batches = {queue: Batch(*numbers) for queue, numbers in declared["batches"].items()}
-            outputs = {} if queues == self._queues else _applied(settings.current(), queues)
+            outputs = {} if queues == self._queues else applied(settings.current(), queues)
         except (TaskyardError, BotoCoreError, ClientError) as error:
             self._output.notice(f"{error}; the handlers go on as they were")
             return
@@ -164,7 +155,7 @@ class Supervisor:
         for child in self._prompt:
             child.switch()
         if (outputs or batches != self._batches) and all_loaded:
-            self._consume(queues, batches, outputs or _applied(settings.current(), queues))
+            self._consume(queues, batches, outputs or applied(settings.current(), queues))
         leave_mark(settings.current())
         self._output.notice(f"the saved handlers have taken over, in {time.monotonic() - began_s:.2f} s")
         for child in self._prompt:
@@ -192,7 +183,7 @@ class Supervisor:
         """Why this cannot go on, if it cannot."""
         if self._emulator is not None and not self._emulator.alive():
             return "the emulator has ended unasked"
-        if not all(source.alive() for source in (*self._sources, *filter(None, [self._stream]))):
+        if not all(each.alive() for each in (*self._sources, *self._leaderships, *filter(None, [self._stream]))):
             return "an event source has failed"
         if self._reloader is not None and not self._reloader.alive():
             return "the handlers cannot be watched any more"
@@ -210,6 +201,7 @@ class Supervisor:
         counted = self._stream is None or self._stream.drain(time.monotonic() + STREAM_LIMIT_S)
         if not counted:
             self._output.notice("the newest changes are not counted")
+        _together([leadership.stop for leadership in self._leaderships])
         if self._projector is not None:
             self._projector.stop(CHILDREN_LIMIT_S)
         if self._save_watch is not None:
@@ -230,43 +222,13 @@ class Supervisor:
 
     # -- steps of the start -------------------------------------------------------------------------
 
-    def _choose_endpoint(self) -> None:
-        """Point this process, and with it all its children, to the emulator or to the given endpoint."""
-        if self._plan.endpoint_url is None:
-            self._emulator = Emulator.start(self._plan.data_dir)
-            target.choose_emulator(self._emulator.endpoint_url)
-        else:
-            target.choose_endpoint(self._plan.endpoint_url)
-
-    def _resume(self, chosen: Settings, data_dir: Path) -> None:
-        """Mark the data as in use. A mark that is there already is of a run that did not end in order."""
-        mark = data_dir / IN_USE_MARK
-        if mark.exists():
-            self._count_anew(chosen)
-        mark.touch()
-        self._mark = mark
-
     def _watch_saving(self) -> None:
         if self._emulator is not None:
             self._save_watch = SaveWatch(self._emulator.endpoint_url, self._output.notice)
             self._save_watch.start()
 
-    def _count_anew(self, chosen: Settings) -> None:
-        """Make counters and search index from the ledger: what the stream held when the last run was killed is lost."""
-        from chalicelib.engine.handlers.registry import registry
-        from chalicelib.engine.projections.rebuild import rebuild_counters
-        from chalicelib.engine.projections.search import rebuild_search
-        from chalicelib.engine.yard import build
-
-        _applied(chosen, self._queues)
-        yard = build(registry())
-        jobs = rebuild_counters(yard)
-        if chosen.search_is_on:
-            rebuild_search(yard)
-        self._output.notice(f"the last run did not end in order: {jobs} jobs were counted anew")
-
-    def _start_api(self) -> Child:
-        descriptor = self._listener.fileno()
+    def _start_api(self, listener: socket.socket) -> Child:
+        descriptor = listener.fileno()
         arguments = [str(descriptor)]
         if self._emulator is not None and self._plan.data_dir is not None:
             arguments.append(self._emulator.endpoint_url)
@@ -281,33 +243,45 @@ class Supervisor:
         child.start()
         return Environment(child, functions.limits(chosen)[name].timeout_s)
 
-    def _start_sources(self, chosen: Settings, outputs: Mapping[str, str], workers: Sequence[Environment]) -> None:
+    def _start_sources(self, chosen: Settings, outputs: Outputs, workers: Sequence[Environment]) -> None:
         """Let the lanes feed the workers, the dead-letter queue, the clock and the queue of hooks their functions."""
-        dead_letters = self._start_function(chosen, DEAD_LETTERS)
-        clock = self._start_function(chosen, CLOCK)
         sqs = aws.client("sqs", read_timeout_s=aws.LONG_POLL_READ_TIMEOUT_S)
         transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
-        letters = [[_queue(sqs, chosen.dead_letter_queue, outputs["DeadLetterQueueArn"])]]
-        letters_hidden_s = functions.limits(chosen)[DEAD_LETTERS].timeout_s
-        # A poll that outlives this process swallows what comes: the embedded emulator's end with it.
-        wait_s = SHORT_WAIT_S if self._emulator is None else LONG_WAIT_S
-        open_queues = partial(OrderedQueues, sqs, transport, wait_s=wait_s)
-        lanes = _lanes(sqs, chosen, self._queues, outputs)
-        gathered = _gathered(chosen, self._queues, self._batches)
-        self._lanes = open_queues(lanes, chosen.lease_s, most=chosen.worker_batch_size, batches=gathered)
-        self._clock = ClockSource(clock, f"{chosen.base_name}-clock", chosen.region, self._plan.clock_interval_s)
-        self._sources = [
-            SqsSource(self._lanes, workers),
-            SqsSource(open_queues(letters, letters_hidden_s), [dead_letters]),
-            self._clock,
-        ]
-        if chosen.hooks != "off":
-            events = [[_queue(sqs, chosen.hooks_queue, outputs[f"{HOOKS_QUEUE}Arn"])]]
-            read = open_queues(events, HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE, carried=True)
+        # A poll that outlives this process swallows what comes: the embedded emulator's end with it, AWS's as it does.
+        is_given = self._emulator is None and target.ENDPOINT_VARIABLE in os.environ
+        open_queues = partial(OrderedQueues, sqs, transport, wait_s=SHORT_WAIT_S if is_given else LONG_WAIT_S)
+        queues = LaneQueues(sqs, chosen, outputs, self._plan.lanes)
+        if workers:
+            gathered = queues.gathered(self._queues, self._batches)
+            ranks = queues.ranks(self._queues)
+            self._lanes = open_queues(ranks, chosen.lease_s, most=chosen.worker_batch_size, batches=gathered)
+            self._sources.append(SqsSource(self._lanes, workers))
+        if DEAD_LETTERS in self._plan.beside:
+            read = open_queues([[queues.dead_letters()]], functions.limits(chosen)[DEAD_LETTERS].timeout_s)
+            self._sources.append(SqsSource(read, [self._start_function(chosen, DEAD_LETTERS)]))
+        if CLOCK in self._plan.beside:
+            self._sources.append(self._clock_source(chosen))
+        if HOOKS in self._plan.beside and chosen.hooks != "off":
+            read = open_queues([[queues.hooks()]], HOOKS_VISIBILITY_S, most=HOOKS_BATCH_SIZE, carried=True)
             # Eager: whoever tries out hooks on their machine does not want to wait for Lambda's 90 s.
             self._sources.append(SqsSource(read, [self._start_function(chosen, HOOKS)], eager=True))
         for source in self._sources:
             source.start()
+
+    def _clock_source(self, chosen: Settings) -> ClockSource:
+        leadership = self._leadership(CLOCK, lambda: clock.tick_now())
+        environment = self._start_function(chosen, CLOCK)
+        rule, interval_s = f"{chosen.base_name}-clock", self._plan.clock_interval_s
+        self._clock = clock = ClockSource(environment, rule, chosen.region, interval_s, leadership.leads)
+        leadership.start()
+        return clock
+
+    def _leadership(self, role: str, elected: Callable[[], None]) -> Leadership:
+        lease_s = LEASE_S if self._emulator is None else EMBEDDED_LEASE_S
+        by_force = self._emulator is not None
+        leadership = Leadership(leaders(), role, elected, lease_s=lease_s, by_force=by_force)
+        self._leaderships.append(leadership)
+        return leadership
 
     def _start_reloader(self, chosen: Settings) -> None:
         """Watch the handlers; what will take over when they are saved stands by."""
@@ -323,15 +297,12 @@ class Supervisor:
             for queue in {*self._queues, *declared}
         }
 
-    def _consume(
-        self, queues: Mapping[str, Sequence[Band]], batches: Mapping[str, Batch], outputs: Mapping[str, str]
-    ) -> None:
+    def _consume(self, queues: Mapping[str, Sequence[Band]], batches: Mapping[str, Batch], outputs: Outputs) -> None:
         """Let the workers be fed from the lanes of all queues."""
         if self._lanes is not None:
-            chosen = settings.current()
-            lanes = _lanes(aws.client("sqs"), chosen, queues, outputs)
-            self._lanes.extend(lanes, _gathered(chosen, queues, batches))
-            self._queues, self._batches = queues, batches
+            found = LaneQueues(aws.client("sqs"), settings.current(), outputs, self._plan.lanes)
+            self._lanes.extend(found.ranks(queues), found.gathered(queues, batches))
+        self._queues, self._batches = queues, batches
 
     def _start_stream(self, chosen: Settings) -> None:
         """Let the jobs table's stream feed the projector."""
@@ -340,41 +311,10 @@ class Supervisor:
         table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
         changes = None if self._emulator is None else ChangeWatch(self._emulator.endpoint_url)
         streams = read_records_as_they_are(aws.client("dynamodbstreams"))
-        self._stream = StreamSource(streams, table["LatestStreamArn"], projector, changes)
+        leadership = self._leadership(PROJECTOR, lambda: None)
+        self._stream = StreamSource(streams, table["LatestStreamArn"], projector, changes, leadership.leads)
+        leadership.start()
         self._stream.start()
-
-
-def _applied(chosen: Settings, queues: Mapping[str, Sequence[Band]]) -> Mapping[str, str]:
-    """The outputs of the stack, made or changed. Lanes that a topic has from being polled keep what is in them."""
-    wanted, name = template(chosen, queues), stack.stack_name(chosen)
-    if stack.find(name) is not None:
-        adopt(wanted, name, Account.current(chosen), upload=None)
-    return stack.apply(chosen, wanted).outputs
-
-
-def _lanes(
-    sqs: Any, chosen: Settings, queues: Mapping[str, Sequence[Band]], outputs: Mapping[str, str]
-) -> list[list[Queue]]:
-    """The SQS queues of all lanes, by band, the soonest first."""
-    lanes = lanes_of(queues)
-    return [
-        [
-            _queue(sqs, sqs_name(chosen.base_name, lane), outputs[f"{lane_id(lane)}Arn"])
-            for lane in lanes
-            if lane.band is band
-        ]
-        for band in SOONEST_FIRST
-    ]
-
-
-def _gathered(chosen: Settings, queues: Mapping[str, Sequence[Band]], batches: Mapping[str, Batch]) -> dict[str, Batch]:
-    """What is gathered of the SQS queues of all lanes, by their names."""
-    lanes = (lane for lane in lanes_of(queues) if lane.queue in batches)
-    return {sqs_name(chosen.base_name, lane): batches[lane.queue] for lane in lanes}
-
-
-def _queue(sqs: Any, name: str, arn: str) -> Queue:
-    return Queue(name, arn, sqs.get_queue_url(QueueName=name)["QueueUrl"])
 
 
 def _together(actions: Sequence[Callable[[], object]]) -> bool:

@@ -85,15 +85,21 @@ def apply(
     """
     cloudformation = aws.client("cloudformation")
     name = name or stack_name(settings)
+    deadline = time.monotonic() + deadline_s
     before = deployed(name)
     template = _with_queues_of_old(before, template)
     try:
-        change, stack_id = (
-            (Change.UNCHANGED, name) if before == template else _request(cloudformation, name, sent(template, upload))
-        )
+        if before == template:
+            change, stack_id = Change.UNCHANGED, name
+        elif (created := _created(cloudformation, name, sent(template, upload))) is not None:
+            change, stack_id = Change.CREATED, created
+        else:
+            settled(name, deadline)  # another may have begun to make it just now
+            template = _with_queues_of_old(deployed(name), template)
+            change, stack_id = _updated(cloudformation, name, sent(template, upload))
     except ClientError as error:
         raise StackFailed(f"stack {name}: {error.response['Error']['Message']}") from error
-    stack = settled(stack_id, time.monotonic() + deadline_s)
+    stack = settled(stack_id, deadline)
     # A stack that needs no change may still show how an earlier one ended.
     if change is not Change.UNCHANGED and stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
         raise _failure(cloudformation, stack)
@@ -167,16 +173,20 @@ def sent(template: Template, upload: Upload | None) -> dict[str, str]:
     )
 
 
-def _request(cloudformation: Any, name: str, sent: Mapping[str, str]) -> tuple[Change, str]:
-    """Ask for the stack, new or changed; returns what was asked for and the stack's id."""
-    wanted = {"StackName": name, **sent, "Capabilities": CAPABILITIES}
+def _created(cloudformation: Any, name: str, sent: Mapping[str, str]) -> str | None:
+    """Ask for a new stack; returns its id, or None where there is one of that name."""
     try:
-        created = cloudformation.create_stack(**wanted, OnFailure="DELETE")
-        return Change.CREATED, created["StackId"]
+        created = cloudformation.create_stack(StackName=name, **sent, Capabilities=CAPABILITIES, OnFailure="DELETE")
     except cloudformation.exceptions.AlreadyExistsException:
-        pass
+        return None
+    stack_id: str = created["StackId"]
+    return stack_id
+
+
+def _updated(cloudformation: Any, name: str, sent: Mapping[str, str]) -> tuple[Change, str]:
+    """Ask for the stack as it shall be; returns what was asked for and the stack's id."""
     try:
-        return Change.UPDATED, cloudformation.update_stack(**wanted)["StackId"]
+        return Change.UPDATED, cloudformation.update_stack(StackName=name, **sent, Capabilities=CAPABILITIES)["StackId"]
     except ClientError as error:
         # CloudFormation has no code of its own for this one, and calls it an error.
         if "No updates are to be performed" not in error.response["Error"]["Message"]:

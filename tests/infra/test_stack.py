@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import Mock
@@ -25,7 +26,7 @@ from chalicelib.store.job_queries import JobQuery
 from infra.deploy import stack
 from infra.deploy.stack import Change, StackFailed
 from infra.fragment import Fragment
-from infra.queues import lane_id
+from infra.queues import lane_id, lanes_of
 from infra.storage import JOBS_INDEXES
 from infra.template import template
 from tests.support.ledger import job_of, place
@@ -234,3 +235,15 @@ def test_a_template_too_large_for_the_call_is_refused_before_it() -> None:
 def test_there_are_no_outputs_without_a_stack() -> None:
     with pytest.raises(ClientError, match="does not exist"):
         stack.outputs("taskyard-never-infra")
+
+
+@pytest.mark.usefixtures("on_ministack")
+def test_two_that_make_the_same_stack_at_the_same_time_have_it_with_the_queues_of_both() -> None:
+    other = {"parcels": (Band.LOW,)}
+    with ThreadPoolExecutor(2) as both:
+        done = list(both.map(lambda queues: stack.apply(LOCAL, template(LOCAL, queues)), (ORDERS, other)))
+    assert sorted(report.change for report in done) == [Change.CREATED, Change.UPDATED]
+    lanes = {lane_id(lane) for lane in (*lanes_of(ORDERS), *lanes_of(other))}
+    deployed = stack.deployed(stack.stack_name(LOCAL))
+    assert deployed is not None
+    assert lanes <= set(deployed["Resources"])

@@ -229,3 +229,23 @@ def test_draining_goes_on_to_the_children_of_a_shard_that_ends(
     source.start()
     assert drained(source)
     assert projector.seen == [("s1", "0"), ("s2", "0"), ("s3", "0")]
+
+
+def test_where_another_leads_it_reads_nothing_and_ends_at_once(streams: Streams, projector: Projector) -> None:
+    elected, asked = threading.Event(), threading.Semaphore(0)
+
+    def leads() -> bool:
+        asked.release()
+        return elected.is_set()
+
+    streams.shards["s1"] = ["0"]
+    first, second = (StreamSource(cast(Any, streams), ARN, cast(Any, projector), leads=leads) for _ in range(2))
+    first.start()
+    asked.acquire()
+    asked.acquire()
+    assert projector.seen == []
+    assert drained(first)
+    second.start()
+    elected.set()
+    becomes(in_order("s1", 1), lambda: projector.seen)
+    assert drained(second)

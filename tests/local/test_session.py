@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
+from chalicelib.local.session import KILLED_EXIT_CODE, STOP_SIGNALS, Session
 from chalicelib.local.supervisor import Supervisor
-from chalicelib.local.up import KILLED_EXIT_CODE, STOP_SIGNALS, _Session
 
 PATIENCE_S = 30.0
 
@@ -59,7 +59,7 @@ def test_a_second_signal_kills_everything_though_another_thread_was_interrupted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(os, "_exit", sys.exit)
-    session = _Session(cast(Supervisor, cast(Any, Interrupted())), lambda: None, PATIENCE_S)
+    session = Session(cast(Supervisor, cast(Any, Interrupted())), lambda: None, PATIENCE_S)
     session._signals = Bounded()
     with pytest.raises(SystemExit) as ended:
         session.run()
