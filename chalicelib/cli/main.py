@@ -19,6 +19,7 @@ from chalicelib.cli.doctor import doctor
 from chalicelib.cli.flow import flow
 from chalicelib.cli.graphs import graphs
 from chalicelib.cli.handlers import handlers
+from chalicelib.cli.imports.commands import imports
 from chalicelib.cli.keys import keys
 from chalicelib.cli.messages import dlq, messages, publish
 from chalicelib.cli.output import show_json, show_text
@@ -67,7 +68,7 @@ def main() -> None:
 
 for command in (
     publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
-    paused, deploy, destroy, doctor, rebuild, cost, top, worker,
+    paused, deploy, destroy, doctor, rebuild, imports, cost, top, worker,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -32,6 +32,7 @@ class NewJob:
     due_at_ms: int | None = None
     delay_ms: int | None = None
     max_attempts: int | None = None
+    attempts_made: int | None = None  # of them, how many failed elsewhere before it came here; recorded ledger first
     timeout_ms: int | None = None
     backoff: Backoff | None = None
     trace_id: str | None = None

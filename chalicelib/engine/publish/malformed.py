@@ -5,15 +5,14 @@ payload is gone, or is no JSON, the attempt is the last; one whose payload AWS d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import Failed, Unread
 from chalicelib.core.job import Job, JobError
-from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish.dead_on_arrival import as_dead_letter
 from chalicelib.engine.publish.prepare import prepare_unchecked
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -60,13 +59,5 @@ def _dead_letter(yard: Yard, message: Received) -> tuple[Job, str | None]:
     content = {"messageId": message.message_id, "source": message.source, "text": message.text[:kept_chars]}
     new_job = NewJob(kind=Kind.MESSAGE, type=UNREADABLE_TYPE, input=content, max_attempts=1)
     prepared = prepare_unchecked(yard, new_job)
-    now_ms = yard.now_ms()
-    dead = replace(
-        prepared.job,
-        state=State.FAILED,
-        completed_at_ms=now_ms,
-        error=JobError("Unreadable", "the SQS message was not written by Taskyard"),
-        cause=Cause.MALFORMED,
-        trace=(*prepared.job.trace, TraceEvent(Event.DEAD, now_ms, {"cause": Cause.MALFORMED.value}).to_line()),
-    )
-    return dead, prepared.body
+    error = JobError("Unreadable", "the SQS message was not written by Taskyard")
+    return as_dead_letter(prepared.job, error, Cause.MALFORMED, yard.now_ms()), prepared.body

@@ -165,6 +165,8 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         start_at_ms=asked_ms,
         max_attempts=max_attempts,
         attempt_limit=max_attempts,
+        attempts=new_job.attempts_made or 0,
+        failures=new_job.attempts_made or 0,
         timeout_ms=new_job.timeout_ms,
         backoff=stored_backoff_of(yard, new_job, handlers),
         body=body.text if body.place is None else None,

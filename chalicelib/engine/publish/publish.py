@@ -39,7 +39,7 @@ LEDGER_TRIES = 24
 FIRST_WAIT_S = 0.0025
 NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
 # To requests since idempotency keys were first kept: without them, a request is what it was then.
-ADDED = frozenset({"tenant", "flow_key"})
+ADDED = frozenset({"tenant", "flow_key", "attempts_made"})
 
 
 def publish(yard: Yard, new_job: NewJob) -> Job:
