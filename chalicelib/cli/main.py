@@ -12,6 +12,7 @@ from typing import TextIO
 import click
 
 from chalicelib.cli.applications import applications
+from chalicelib.cli.bulk import bulk, failures
 from chalicelib.cli.common import choose_installation, explained, parsed, url_option
 from chalicelib.cli.cost import cost
 from chalicelib.cli.deploy import deploy, destroy
@@ -67,8 +68,8 @@ def main() -> None:
 
 
 for command in (
-    publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, keys, webhooks, pause, resume,
-    paused, deploy, destroy, doctor, rebuild, imports, cost, top, worker,
+    publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, failures, bulk, keys, webhooks,
+    pause, resume, paused, deploy, destroy, doctor, rebuild, imports, cost, top, worker,
 ):  # fmt: skip
     main.add_command(command)
 

@@ -12,28 +12,6 @@ export const ACTS = {
   delete: { label: "Delete", done: "deleted", says: (jobs) => `Removes ${jobs} with input, output and log for ever.`, isAsked: true, isDangerous: true },
 };
 
-const AT_ONCE = 4; // requests, of an act on selected rows
-
 export function actOn(id, act, more = {}) {
   return ask("POST", `/api/job/${encodeURIComponent(id)}/act`, { body: { act, ...more } });
-}
-
-// To several, a few at a time; returns {done, refused: [{id, error}]}.
-export async function actOnAll(ids, act, onProgress) {
-  const waiting = [...ids];
-  const refused = [];
-  let done = 0;
-  async function work() {
-    for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
-      try {
-        await actOn(id, act);
-        done += 1;
-      } catch (error) {
-        refused.push({ id, error });
-      }
-      onProgress(done + refused.length);
-    }
-  }
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return { done, refused };
 }

@@ -97,8 +97,18 @@ def is_so_already(act: BulkAct, job: Job | None, now_ms: int) -> bool:
             return False
 
 
-def sentence(act: BulkAct, by_type: Mapping[tuple[Kind, str], int], *, exact: bool) -> str:
-    """What an act will do, in one sentence: ``This will retry 312 jobs of 3 types.``"""
+def sentence(act: BulkAct, by_type: Mapping[tuple[Kind, str], int], *, exact: bool, unsuited: int = 0) -> str:
+    """What an act will do, in a sentence: ``This will retry 312 jobs of 3 types.``
+
+    ``unsuited``: how many that were named it cannot be done to, which a second sentence says.
+    """
+    others = (
+        f" {unsuited:,} of {sum(by_type.values()) + unsuited:,} are in no state for it, or gone." if unsuited else ""
+    )
+    return _will(act, by_type, exact=exact) + others
+
+
+def _will(act: BulkAct, by_type: Mapping[tuple[Kind, str], int], *, exact: bool) -> str:
     count = sum(by_type.values())
     if count == 0:
         return f"There is no job here that this could {act}."

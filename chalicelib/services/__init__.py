@@ -9,7 +9,8 @@
 recover_locked · ``dead_letters`` list, replay, batch_replay · ``traces`` get, list · ``schedules`` create, update,
 get, list, pause, resume, run_now, delete, preview, history · ``graphs`` Builder, batch, get,
 nodes, results, cancel, retry, mermaid · ``flow`` set, unset, list, declared, standing, pause_key, resume_key,
-pass_over · ``jobs`` (of either kind) list, detail, act. ``services.overview()`` says how all is doing,
+pass_over · ``jobs`` (of either kind) list, detail, act · ``bulk`` preview, start, step, run, get, list, stop, results ·
+``failures`` list. ``services.overview()`` says how all is doing,
 ``services.why(id)`` why a job is not running,
 ``services.audit()`` whether all jobs are accounted for, ``services.usage(id)`` and ``services.usage_by_day(days)`` what
 jobs have used. Which installation they act on: ``installation.py``.

@@ -30,6 +30,48 @@ from chalicelib.store.job_queries import JobQuery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which jobs; all conditions hold together, and what is left out is no condition.
+
+    ``since`` and ``until``: when they were created. ``text``: words that are all in a task's input. ``fingerprint``: of
+    a group of failures.
+    """
+
+    kind: Kind | str | None = None
+    states: Sequence[State | str] = ()
+    type: str | None = None  # a message's is its topic
+    target_id: str | None = None
+    target_type: str | None = None
+    trace_id: str | None = None
+    flow_key: str | None = None
+    tenant: str | None = None
+    schedule: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def checked(self) -> JobFilters:
+        """The same, as the engine has it. Raises ``InvalidInput``."""
+        return JobFilters(
+            kind=None if self.kind is None else checks.word("kind", self.kind, Kind),
+            states=tuple(checks.word("states", each, State) for each in self.states),
+            type=checks.maybe_topic(self.type),
+            target_id=checks.maybe_name("target_id", self.target_id),
+            target_type=checks.maybe_name("target_type", self.target_type),
+            trace_id=checks.maybe_name("trace_id", self.trace_id),
+            flow_key=checks.maybe_name("flow_key", self.flow_key),
+            tenant=checks.maybe_tenant(self.tenant),
+            schedule=checks.maybe_name("schedule", self.schedule),
+            since_ms=None if self.since is None else checks.at_ms("since", self.since),
+            until_ms=None if self.until is None else checks.at_ms("until", self.until),
+            text=checks.maybe_name("text", self.text),
+            fingerprint=checks.maybe_name("fingerprint", self.fingerprint),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobsPage:
     """A part of a list, and where it goes on; iterable."""
 
@@ -71,35 +113,36 @@ def list(  # noqa: A001  # as in services.tasks
     since: datetime | None = None,
     until: datetime | None = None,
     text: str | None = None,
+    fingerprint: str | None = None,
     order: str = "createdAt",
     descending: bool = True,
     per_page: int = 50,
     cursor: str | None = None,
 ) -> JobsPage:
-    """Jobs of either kind, newest first; all conditions hold together.
+    """Jobs of either kind, newest first; the conditions are those of a ``Filter``.
 
-    ``since`` and ``until``: when they were created. ``text``: words that are all in a task's input. ``order``:
-    ``createdAt`` or ``updatedAt``. ``per_page``: 1 to 100. An index answers for kind, type, states and creation; for
-    the rest 10,000 jobs are looked at. Raises ``InvalidInput``.
+    ``order``: ``createdAt`` or ``updatedAt``. ``per_page``: 1 to 100. An index answers for kind, type, states and
+    creation; for the rest 10,000 jobs are looked at. Raises ``InvalidInput``.
     """
-    filters = JobFilters(
-        kind=None if kind is None else checks.word("kind", kind, Kind),
-        states=tuple(checks.word("states", each, State) for each in states),
-        type=checks.maybe_topic(type),
-        target_id=checks.maybe_name("target_id", target_id),
-        target_type=checks.maybe_name("target_type", target_type),
-        trace_id=checks.maybe_name("trace_id", trace_id),
-        flow_key=checks.maybe_name("flow_key", flow_key),
-        tenant=checks.maybe_tenant(tenant),
-        schedule=checks.maybe_name("schedule", schedule),
-        since_ms=None if since is None else checks.at_ms("since", since),
-        until_ms=None if until is None else checks.at_ms("until", until),
-        text=checks.maybe_name("text", text),
+    filters = Filter(
+        kind=kind,
+        states=states,
+        type=type,
+        target_id=target_id,
+        target_type=target_type,
+        trace_id=trace_id,
+        flow_key=flow_key,
+        tenant=tenant,
+        schedule=schedule,
+        since=since,
+        until=until,
+        text=text,
+        fingerprint=fingerprint,
     )
     if order not in ORDERS:
         raise InvalidInput("there is no such order", field="order", expected=" or ".join(ORDERS), got=order)
     size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
-    return page_of(installation.yard(), filters, order, size, cursor, descending=descending)
+    return page_of(installation.yard(), filters.checked, order, size, cursor, descending=descending)
 
 
 def detail(job: JobRow | int | str, *, whole: bool = False) -> JobDetail:

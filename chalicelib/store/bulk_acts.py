@@ -40,7 +40,7 @@ class BulkItem:
 
     id: str
     act: BulkAct
-    filters: str  # which jobs, as engine/job_filters.py writes it
+    filters: str  # which jobs, as engine/job_filters.py writes it; those of none are named by id: ``named``
     by: str
     started_at_ms: int
     matched: int | None  # how many jobs matched at its start; None: more than 10,000
@@ -54,6 +54,7 @@ class BulkItem:
     leased_until_ms: int = 0  # until when whoever took the newest step may be at it
     batch: tuple[int, ...] = ()  # the jobs that are to be done next
     place: str | None = BEGINNING  # where the list goes on behind them; None: there are no more
+    named: int | None = None  # how many jobs it was asked for by id, all in its first batch; None: by filters
 
     @property
     def has_more(self) -> bool:
@@ -78,9 +79,10 @@ class BulkActs:
             "started_at_ms": bulk.started_at_ms,
             "state": bulk.state.value,
             "stepped_at_ms": bulk.stepped_at_ms,
-            "place": BEGINNING,
             "expires_at_s": expires_at_s,
+            **({} if bulk.place is None else {"place": bulk.place}),
             **({} if bulk.matched is None else {"matched": bulk.matched}),
+            **({} if bulk.named is None else {"named": bulk.named, "batch": list(bulk.batch)}),
         }
         marker = {"kind": RUNNING, "name": bulk.id}
         with suppress(TransactionRefused):  # it is there by this very call, whose answer was lost
@@ -230,4 +232,5 @@ def _bulk(item: Mapping[str, Any]) -> BulkItem:
         leased_until_ms=item.get("leased_until_ms", 0),
         batch=tuple(item.get("batch", ())),
         place=item.get("place"),
+        named=item.get("named"),
     )

@@ -100,3 +100,10 @@ def test_what_is_so_already_counts_as_done(act: BulkAct, found: Job | None, expe
 )
 def test_it_says_what_it_will_do(by_type: dict[tuple[Kind, str], int], exact: bool, expected: str) -> None:
     assert sentence(BulkAct.RETRY, by_type, exact=exact) == expected
+
+
+def test_what_is_named_and_does_not_suit_is_said() -> None:
+    told = sentence(BulkAct.RETRY, {(Kind.TASK, "t"): 2}, exact=True, unsuited=1)
+    assert told == "This will retry 2 tasks of the type t. 1 of 3 are in no state for it, or gone."
+    none = sentence(BulkAct.RETRY, {}, exact=True, unsuited=1)
+    assert none == "There is no job here that this could retry. 1 of 1 are in no state for it, or gone."

@@ -150,6 +150,25 @@ def test_what_matches_is_retried_after_a_look_at_it(page: Page, api: Service, tm
     assert [result[0], *sorted(result[1:])] == ["id,ok,error", *sorted(f"{job},true," for job in jobs)]
 
 
+def test_selected_jobs_are_one_bulk_act(page: Page, api: Service, tmp_path: Path) -> None:
+    codec = tmp_path / "codec"
+    jobs = [convert(api, codec, f"chosen {number}") for number in range(3)]
+    until(lambda: {state_of(api, job) for job in jobs} == {"failed"})
+    codec.touch()
+    opened(page, "jobs?kind=task&type=film%20conversion", "Jobs")
+    for job in jobs[:2]:
+        page.get_by_role("checkbox", name=f"Select job {job}").click()
+    page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This will retry 2 tasks of the type film conversion.")
+    dialog.get_by_role("button", name="Retry 2 jobs").click()
+    expect(page.locator("h1")).to_have_text(re.compile("^Retry 2 jobs by hand"))
+    expect(page.locator(".bulk")).to_contain_text("2 done of 2")
+    becomes({"success"}, lambda: {state_of(api, job) for job in jobs[:2]})
+    assert state_of(api, jobs[2]) == "failed"
+    api.post(f"/api/job/{jobs[2]}/act", {"act": "delete"})  # other tests count what has failed
+
+
 def test_a_queue_is_paused_and_goes_on(page: Page, api: Service) -> None:
     opened(page, "queues", "Queues")
     queue = page.get_by_role("article").filter(has=page.get_by_role("heading", name="patient", exact=True))

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chalicelib.api.acts import record
 from chalicelib.api.console.jobs import JobsQuery
 from chalicelib.api.console.records import JobRow
 from chalicelib.api.scopes import ACT, SEE
 from chalicelib.api.shapes import ShownId, ShownTime, fields_of
-from chalicelib.core.bulk import BulkAct, BulkState, Result, sentence
+from chalicelib.core.bulk import BulkAct, BulkState
 from chalicelib.core.states import Kind, State
-from chalicelib.core.trace import iso
 from chalicelib.engine.commands import bulk
+from chalicelib.engine.commands.bulk import NAMED_MAX, JobSet
 from chalicelib.engine.job_filters import JobFilters
 from chalicelib.http.access import require_scope
 from chalicelib.http.exchange import Answer, Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Name
+from chalicelib.http.models import AnswerModel, ApiModel, Id, Name, either
 from chalicelib.http.routes import Router
-from chalicelib.services.job_records import row_of
-from chalicelib.store.bulk_acts import BulkItem
+from chalicelib.services import bulk as services
+from chalicelib.services.records import maybe_moment_of
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
-LISTED = 50
-RESULT_STEPS = 20  # of an answer's page: up to 2,000 jobs
 UNKNOWN = {404: "There is no such act"}
 
 router = Router("Acts in bulk", "Cancel, retry, start, replay or delete all jobs that match a filter, step by step.")
@@ -36,9 +34,26 @@ router = Router("Acts in bulk", "Cancel, retry, start, replay or delete all jobs
 class BulkBody(ApiModel):
     """What to do, and to which jobs."""
 
+    model_config = either(("filter",), ("ids",))
+
     act: BulkAct
-    filter: JobsQuery = Field(description="Of the jobs that match, those in a state in which they can be acted on so")
+    filter: JobsQuery | None = Field(
+        default=None, description="Of the jobs that match, those in a state in which they can be acted on so"
+    )
+    ids: list[Id] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=NAMED_MAX,
+        description="Instead of a filter: these jobs, as far as they are in such a state",
+        examples=[["42", "43"]],
+    )
     dry_run: bool = Field(default=False, description="Only say what it would be done to")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> BulkBody:
+        if (self.filter is None) == (self.ids is None):
+            raise ValueError("either filter or ids, and not both")
+        return self
 
 
 class BulkPath(ApiModel):
@@ -68,6 +83,7 @@ class Preview(AnswerModel):
     exact: bool = Field(description="false: more than so many match; 10,000 of a type are counted, or looked at in all")
     by_type: list[TypeCount] = Field(description="The most first")
     sample: list[JobRow] = Field(description="The newest, at most 20")
+    unsuited: int = Field(description="How many of those that are named are in no state for it, or gone")
     sentence: str = Field(examples=["This will retry 312 jobs of 3 types."])
 
 
@@ -102,6 +118,7 @@ class BulkRecord(AnswerModel):
     id: str
     act: BulkAct
     filter: FilterRecord
+    named: int | None = Field(description="How many jobs were named by id; null: it is for what the filter matches")
     state: BulkState
     by: str = Field(description="Who began it")
     started_at: ShownTime
@@ -136,7 +153,7 @@ class ResultPage(AnswerModel):
 
 @router.post("/api/bulk", scope=(SEE, ACT), answers={201: BulkRecord, 429: "Twenty are running"})
 def start_bulk(yard: Yard, body: BulkBody, caller: Caller) -> Preview | Answer:
-    """Begin to do the same to every job that matches a filter, or, as a dry run, say to how many.
+    """Begin to do the same to every job that matches a filter, or is named; or, as a dry run, say to how many.
 
     The set is what matches now: what is created later, or comes into one of the states later, is not in it. Nothing is
     done until a step is made: by `/api/bulk/{id}/step`, or by the clock, which goes on with what nobody has stepped for
@@ -144,23 +161,23 @@ def start_bulk(yard: Yard, body: BulkBody, caller: Caller) -> Preview | Answer:
     """
     if body.dry_run:
         require_scope(caller.scopes, SEE)
-        return _preview(yard, body.act, bulk.preview(yard, body.act, body.filter.filters))
+        return Preview.model_validate(services.preview_of(yard, body.act, _wanted(body)))
     require_scope(caller.scopes, ACT)
-    started = bulk.start(yard, body.act, body.filter.filters, caller.name)
+    started = bulk.start(yard, body.act, _wanted(body), caller.name)
     record(yard, caller, f"bulk {body.act}", {"bulk": started.id}, matched=started.matched)
-    return Answer(201, _bulk(started))
+    return Answer(201, _record(services.shown(started)))
 
 
 @router.get("/api/bulk", scope=SEE)
 def list_bulk(yard: Yard) -> BulkList:
     """List the newest 50 acts in bulk of the last 90 days."""
-    return BulkList(items=[_bulk(each) for each in yard.bulk_acts.newest(LISTED)])
+    return BulkList(items=[_record(services.shown(each)) for each in yard.bulk_acts.newest(services.LISTED)])
 
 
 @router.get("/api/bulk/{id}", scope=SEE, answers=UNKNOWN)
 def show_bulk(yard: Yard, path: BulkPath) -> BulkRecord:
     """Show how an act in bulk stands."""
-    return _bulk(bulk.find(yard, path.id))
+    return _record(services.shown(bulk.find(yard, path.id)))
 
 
 @router.post("/api/bulk/{id}/step", scope=ACT, answers=UNKNOWN)
@@ -169,7 +186,7 @@ def step_bulk(yard: Yard, path: BulkPath) -> BulkRecord:
 
     Nothing is done where it has ended, or somebody else is at it; so several may call this at once.
     """
-    return _bulk(bulk.step(yard, path.id))
+    return _record(services.shown(bulk.step(yard, path.id)))
 
 
 @router.post("/api/bulk/{id}/stop", scope=ACT, answers=UNKNOWN)
@@ -177,56 +194,27 @@ def stop_bulk(yard: Yard, path: BulkPath, caller: Caller) -> BulkRecord:
     """Do no more of it; a step that is being made is made to its end. One that has ended stays as it is."""
     stopped = bulk.stop(yard, path.id)
     record(yard, caller, "stop", {"bulk": path.id}, done=stopped.done)
-    return _bulk(stopped)
+    return _record(services.shown(stopped))
 
 
 @router.get("/api/bulk/{id}/result", scope=SEE, answers=UNKNOWN)
 def bulk_result(yard: Yard, path: BulkPath, query: ResultQuery) -> ResultPage:
     """What became of each job, in the order in which they were acted on, up to 2,000 at a time."""
     bulk.find(yard, path.id)
-    found, following = yard.bulk_acts.results(path.id, RESULT_STEPS, query.cursor)
-    return ResultPage(
-        items=[ResultRecord(id=str(each.job), ok=each.error is None, error=each.error) for each in found],
-        next_cursor=following,
-    )
+    items, following = services.results_of(yard, path.id, query.cursor)
+    return ResultPage.model_validate({"items": items, "next_cursor": following})
 
 
-def _preview(yard: Yard, act: BulkAct, found: bulk.Preview) -> Preview:
-    by_type = [TypeCount(kind=kind, type=name, count=count) for (kind, name), count in found.by_type.most_common()]
-    return Preview(
-        matches=found.matches,
-        exact=found.exact,
-        by_type=by_type,
-        sample=[JobRow.model_validate(row_of(job, yard.now_ms())) for job in found.sample],
-        sentence=sentence(act, found.by_type, exact=found.exact),
-    )
+def _wanted(body: BulkBody) -> JobSet:
+    if body.filter is not None:
+        return body.filter.filters
+    return services.named([str(each) for each in body.ids or ()])
 
 
-def _bulk(found: BulkItem) -> BulkRecord:
-    acted = found.done + found.refused
-    progress = None if found.matched is None else min(1.0, acted / found.matched) if found.matched else 1.0
-    return BulkRecord(
-        id=found.id,
-        act=found.act,
-        filter=_filter(JobFilters.from_text(found.filters)),
-        state=found.state,
-        by=found.by,
-        started_at=iso(found.started_at_ms),
-        ended_at=None if found.ended_at_ms is None else iso(found.ended_at_ms),
-        matched=found.matched,
-        done=found.done,
-        refused=found.refused,
-        progress=1.0 if found.state is BulkState.DONE else progress,
-        newest_errors=[_error(each) for each in reversed(found.errors)],
-    )
+def _record(found: services.Bulk) -> BulkRecord:
+    return BulkRecord.model_validate({**fields_of(found), "filter": _filter(found.filter)})
 
 
-def _filter(found: JobFilters) -> FilterRecord:
-    since = None if found.since_ms is None else iso(found.since_ms)
-    until = None if found.until_ms is None else iso(found.until_ms)
-    shown = {**fields_of(found), "state": list(found.states), "since": since, "until": until}
-    return FilterRecord.model_validate(shown)
-
-
-def _error(result: Result) -> BulkError:
-    return BulkError(id=str(result.job), error=result.error or "")
+def _filter(found: JobFilters) -> dict[str, Any]:
+    since, until = maybe_moment_of(found.since_ms), maybe_moment_of(found.until_ms)
+    return {**fields_of(found), "state": list(found.states), "since": since, "until": until}

@@ -8,16 +8,13 @@ from pydantic import Field
 
 from chalicelib.api.scopes import SEE
 from chalicelib.api.shapes import Moment, ShownId, ShownTime, maybe_ms
-from chalicelib.core.failures import FailureGroup, Failures, Sample, shown_of
 from chalicelib.core.states import Kind
-from chalicelib.core.trace import iso
 from chalicelib.http.models import AnswerModel, ApiModel, Topic
 from chalicelib.http.routes import Router
+from chalicelib.services import failures
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
-
-SHOWN_MAX = 200
 
 router = Router("Failures", "Jobs that failed for good, by what they have in common.")
 
@@ -67,26 +64,5 @@ def list_failures(yard: Yard, query: FailuresQuery) -> FailuresAnswer:
 
     They are counted from the change stream, about a second late. Groups of which none is left are shown as well.
     """
-    known = yard.insights.failures.read(query.kind, query.type)
     since_ms = maybe_ms(query.since) or 0
-    found = [each for each in shown_of(known) if each[2].at_ms >= since_ms]
-    deployed_ms = yard.directory.deployed_at_ms()
-    groups = [_shown(*each, deployed_ms) for each in found[:SHOWN_MAX]]
-    return FailuresAnswer(groups=groups, left_out=len(found) - len(groups))
-
-
-def _shown(group: FailureGroup, found: Failures, sample: Sample, deployed_ms: int | None) -> FailureGroupRecord:
-    first_ms = sample.at_ms if found.first_at_ms is None else found.first_at_ms
-    return FailureGroupRecord(
-        fingerprint=group.fingerprint,
-        kind=Kind(group.kind),
-        type=group.type,
-        cause=found.cause,
-        error=found.error,
-        sample=SampleRecord(id=str(sample.job), error=sample.error, at=iso(sample.at_ms)),
-        count=max(0, found.failed),
-        total=found.total,
-        first_seen_at=iso(first_ms),
-        last_seen_at=iso(sample.at_ms),
-        since_deploy=deployed_ms is not None and first_ms >= deployed_ms,
-    )
+    return FailuresAnswer.model_validate(failures.groups_of(yard, query.kind, query.type, since_ms))

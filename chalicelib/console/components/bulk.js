@@ -8,23 +8,23 @@ import { Confirm } from "./dialogs.js";
 import { JobTable } from "./jobs.js";
 import { announce } from "./notes.js";
 
-// Looks first; nothing is done before it is confirmed.
-export function BulkDialog({ act, filter, onClose }) {
+// Looks first; nothing is done before it is confirmed. ``wanted``: {filter}, or {ids} of jobs that are named.
+export function BulkDialog({ act, wanted, onClose }) {
   const [seen, setSeen] = useState({ run: null, error: null });
   useEffect(() => {
-    ask("POST", "/api/bulk", { body: { act, filter, dryRun: true } }).then(
+    ask("POST", "/api/bulk", { body: { act, ...wanted, dryRun: true } }).then(
       (run) => setSeen({ run, error: null }),
       (error) => setSeen({ run: null, error }),
     );
   }, []);
   async function start() {
-    const { id } = await ask("POST", "/api/bulk", { body: { act, filter, dryRun: false } });
+    const { id } = await ask("POST", "/api/bulk", { body: { act, ...wanted, dryRun: false } });
     announce(`Bulk act ${id} has started`);
     goTo(["bulk", id]);
   }
   const { label, isDangerous, says } = ACTS[act];
   const { run, error } = seen;
-  return html`<${Confirm} title=${`${label} what matches`} isDangerous=${isDangerous} onClose=${onClose}
+  return html`<${Confirm} title=${wanted.ids ? `${label} ${plural(wanted.ids.length, "job")}?` : `${label} what matches`} isDangerous=${isDangerous} onClose=${onClose}
     confirm=${run ? `${label} ${plural(run.matches, "job")}` : label} isReady=${Boolean(run?.matches)} onConfirm=${start}>
     ${error && html`<p class="bad" role="alert">${error.message}</p>`}
     ${!run && !error && html`<p class="soft" role="status">Looking what it would do …</p>`}

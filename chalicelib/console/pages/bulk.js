@@ -7,12 +7,13 @@ import { JobLink } from "../components/jobs.js";
 import { State } from "../components/marks.js";
 import { Empty, Loaded, announce } from "../components/notes.js";
 import { Ago, Clock } from "../components/times.js";
-import { count } from "../format.js";
+import { count, plural } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { hrefOf, queryText } from "../router.js";
 
 const EVERY_MS = 5_000;
+const OTHERS_MS = 1_000; // to wait while another makes a step
 const RESULTS_MAX = 100_000; // lines of a file that a browser is given
 
 export function BulkActs() {
@@ -23,14 +24,15 @@ export function BulkActs() {
       : html`<div class="scrolls" role="region" aria-label="Bulk acts" tabindex="0"><table>
         <thead><tr><th>State</th><th>Act</th><th>Of what</th><th class="number">Done</th><th class="number">Refused</th><th class="wide">By</th><th class="number">Started</th></tr></thead>
         <tbody>${items.map((act) => html`<tr key=${act.id} data-row><td><${State} state=${act.state} /></td><td><a href=${hrefOf(["bulk", act.id])}>${labelOf(act)}</a></td>
-          <td>${filterText(act.filter)}</td><td class="number">${count(act.done)}</td><td class="number">${count(act.refused)}</td><td class="wide">${act.by}</td><td class="number"><${Ago} at=${act.startedAt} /></td></tr>`)}</tbody></table></div>`)}</${Loaded}>`;
+          <td>${ofWhat(act)}</td><td class="number">${count(act.done)}</td><td class="number">${count(act.refused)}</td><td class="wide">${act.by}</td><td class="number"><${Ago} at=${act.startedAt} /></td></tr>`)}</tbody></table></div>`)}</${Loaded}>`;
 }
 
 function labelOf({ act }) {
   return ACTS[act]?.label || act;
 }
 
-function filterText(filter) {
+function ofWhat({ filter, named }) {
+  if (named) return html`<span class="pair">${plural(named, "job")} by hand</span>`;
   const known = Object.entries(filter).filter(([, value]) => value && value.length !== 0);
   return known.map(([name, value]) => html`<span class="pair"><span class="soft">${name}</span> ${[value].flat().join(", ")}</span> `);
 }
@@ -42,6 +44,10 @@ export function BulkAct({ id }) {
   const act = newest(polled.data, stepped);
   useStepping(path, act, setStepped);
   return html`<${Loaded} polled=${polled} what="The bulk act">${() => html`<${Running} path=${path} act=${act} onStopped=${setStepped} />`}</${Loaded}>`;
+}
+
+function later(afterMs) {
+  return new Promise((resolve) => setTimeout(resolve, afterMs));
 }
 
 function newest(polled, stepped) {
@@ -58,8 +64,11 @@ function useStepping(path, act, setStepped) {
     const controller = new AbortController();
     (async () => {
       let state = "running";
+      let last = null;
       while (state === "running" && !controller.signal.aborted) {
         const next = await ask("POST", `${path}/step`, { body: {}, signal: controller.signal });
+        if (JSON.stringify(next) === JSON.stringify(last)) await later(OTHERS_MS); // somebody else is at it
+        last = next;
         state = next.state;
         setStepped(next);
       }
@@ -75,7 +84,7 @@ function Running({ path, act, onStopped }) {
     return "The bulk act is stopped";
   };
   const isOver = act.state !== "running";
-  return html`<div class="title"><h1>${labelOf(act)} ${filterText(act.filter)}</h1><div class="acts">
+  return html`<div class="title"><h1>${labelOf(act)} ${ofWhat(act)}</h1><div class="acts">
       ${may && !isOver && html`<${ActButton} label="Stop" says="Ends it where it is; what is done stays done." act=${stop} />`}
       <button type="button" onClick=${() => download(path, act)}>Download the result</button></div></div>
     <div class="bulk"><p role="status"><${State} state=${act.state} /> ${count(act.done)} done${act.refused ? `, ${count(act.refused)} refused` : ""}${act.matched !== null ? ` of ${count(act.matched)}` : ""}</p>
@@ -83,7 +92,7 @@ function Running({ path, act, onStopped }) {
         <p class="soft">It goes on when you leave this page.</p>`}</div>
     <${Facts} facts=${[["By", act.by], ["Started", html`<${Clock} at=${act.startedAt} />`], ["Ended", act.endedAt && html`<${Clock} at=${act.endedAt} />`]]} />
     ${act.newestErrors.length > 0 && html`<section><h2>Refused last</h2><ul class="list">${act.newestErrors.map(({ id, error }) => html`<li key=${id} data-row><p><${JobLink} id=${id} /></p><p class="error line">${error}</p></li>`)}</ul></section>`}
-    <p><a href=${hrefOf(["jobs"], { ...act.filter, state: null })}>The jobs that it is about</a></p>`;
+    ${!act.named && html`<p><a href=${hrefOf(["jobs"], { ...act.filter, state: null })}>The jobs that it is about</a></p>`}`;
 }
 
 async function download(path, act) {

@@ -30,7 +30,7 @@ export function Failures() {
       ${spans.length > 1 && html`<${Choice} label="When" value=${isSinceDeploy ? "deploy" : ""} choices=${spans} onChange=${(next) => replaceQuery({ kind, since: next })} />`}
     </div>
     <${Loaded} polled=${polled} what="The list of failures">${({ groups, leftOut }) => html`<${Groups} groups=${groups} leftOut=${leftOut} onAct=${setAsked} />`}</${Loaded}>
-    ${asked && html`<${BulkDialog} act=${asked.act} filter=${filterOf(asked.group)} onClose=${() => setAsked(null)} />`}`;
+    ${asked && html`<${BulkDialog} act=${asked.act} wanted=${{ filter: filterOf(asked.group) }} onClose=${() => setAsked(null)} />`}`;
 }
 
 function Groups({ groups, leftOut, onAct }) {

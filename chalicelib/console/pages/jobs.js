@@ -1,12 +1,11 @@
 // Tasks and messages in one list: filtered, sorted, live, acted upon.
-import { ACTS, actOnAll } from "../acts.js";
+import { ACTS } from "../acts.js";
 import { useMay } from "../components/acting.js";
 import { BulkDialog } from "../components/bulk.js";
-import { Confirm } from "../components/dialogs.js";
 import { Filters, filterIn } from "../components/filters.js";
 import { JobTable } from "../components/jobs.js";
-import { Empty, Loaded, announce } from "../components/notes.js";
-import { count, plural } from "../format.js";
+import { Empty, Loaded } from "../components/notes.js";
+import { count } from "../format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo, hrefOf, queryText, replaceQuery, useRoute } from "../router.js";
@@ -83,7 +82,7 @@ function useSelection(rows, selected, setSelected) {
 }
 
 function Acting({ selected, filter, total, onDone }) {
-  const [asked, setAsked] = useState(null); // {act, isAll}
+  const [asked, setAsked] = useState(null); // which act
   const [isAll, setAll] = useState(false);
   useEffect(() => setAll(false), [selected.length]);
   const isOpen = selected.length > 0 || isAll;
@@ -91,27 +90,10 @@ function Acting({ selected, filter, total, onDone }) {
     <span class="soft">${isAll ? "All that match" : selected.length ? `${selected.length} selected` : "Select rows, or"}</span>
     ${!isAll && total?.count > 0 && html`<button type="button" class="quiet" onClick=${() => setAll(true)}>take all that match</button>`}
     ${isOpen && BULK_ACTS.map((act) => html`<button key=${act} type="button" class=${ACTS[act].isDangerous ? "danger quiet" : ""}
-      title=${ACTS[act].says("each of them")} onClick=${() => setAsked({ act, isAll })}>${ACTS[act].label}</button>`)}
+      title=${ACTS[act].says("each of them")} onClick=${() => setAsked(act)}>${ACTS[act].label}</button>`)}
     ${isOpen && html`<button type="button" class="quiet" onClick=${() => { setAll(false); onDone(); }}>Clear</button>`}
-    ${asked?.isAll && html`<${BulkDialog} act=${asked.act} filter=${filter} onClose=${() => setAsked(null)} />`}
-    ${asked && !asked.isAll && html`<${SelectedDialog} act=${asked.act} ids=${selected} onClose=${() => setAsked(null)} onDone=${onDone} />`}
+    ${asked && html`<${BulkDialog} act=${asked} wanted=${isAll ? { filter } : { ids: selected }} onClose=${() => setAsked(null)} />`}
   </div>`;
-}
-
-function SelectedDialog({ act, ids, onClose, onDone }) {
-  const [reached, setReached] = useState(0);
-  const { label, done, says, isDangerous } = ACTS[act];
-  async function perform() {
-    const result = await actOnAll(ids, act, setReached);
-    const [first] = result.refused;
-    const refused = first ? `; ${plural(result.refused.length, "was", "were")} refused: job ${first.id}: ${first.error.message}` : "";
-    announce(`${plural(result.done, "job")} ${done}${refused}`, Boolean(first));
-    onDone();
-  }
-  return html`<${Confirm} title=${`${label} ${plural(ids.length, "job")}?`} confirm=${label} isDangerous=${isDangerous} onConfirm=${perform} onClose=${onClose}>
-    <p>${says(ids.length === 1 ? "this job" : "each of them")} One whose state does not allow it is left as it is.</p>
-    ${reached > 0 && html`<progress max=${ids.length} value=${reached} aria-label="Done"></progress>`}
-  </${Confirm}>`;
 }
 
 function NothingFound({ page, filter }) {

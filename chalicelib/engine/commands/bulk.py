@@ -1,7 +1,7 @@
-"""Acts in bulk: the same for every job that matches a filter, in bounded steps by whoever calls.
+"""Acts in bulk: the same for every job that matches a filter, or is named, in bounded steps by whoever calls.
 
     start   the filter, the act and the time are remembered; what matched then is the set: who was made since, or came
-            into one of the states since, is not in it
+            into one of the states since, is not in it. Of jobs that are named, those that suit are remembered
     step    take      the next hundred that match are named in the act itself, by one conditional write; where a batch
                       is left of a step that died, that one is taken
             act       each job by itself, by its own state
@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any, TypeAlias
 
 from chalicelib.actor import acting
 from chalicelib.aws import threads
@@ -38,12 +39,14 @@ from chalicelib.store.job_queries import JobQuery
 from chalicelib.store.ledger import REPLAYED, JobRefused
 
 BATCH = 100  # jobs of a step
+NAMED_MAX = 1_000  # their ids are written with each step
 STEP_MAX_MS = 5_000  # from when on a step takes no other job
 LEASE_MS = 30_000  # how long a step may take before another does its batch again
 RUNNING_MAX = 20  # acts at a time
 SAMPLE = 20
 FAILURES_IN_A_ROW = 3  # of AWS, until a step leaves the rest to the next
 PARALLEL_READS = 8
+NO_FILTERS = JobFilters().to_text()
 AWAY = (*AWS_FAILURES, Unavailable)
 
 _Do = Callable[[Yard, Job], object]
@@ -57,12 +60,26 @@ _DO: dict[BulkAct, _Do] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """Jobs that are chosen one by one, by their ids; at most ``NAMED_MAX``."""
+
+    ids: tuple[int, ...]
+
+
+JobSet: TypeAlias = JobFilters | Named
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
-    """What an act would be done to: how many of which type, and the newest of them. ``exact``: not more than told."""
+    """What an act would be done to: how many of which type, and the newest of them. ``exact``: not more than told.
+
+    ``unsuited``: how many that are named are in no state that it is for, or are gone.
+    """
 
     by_type: Counter[tuple[Kind, str]]
     exact: bool
     sample: list[Job]
+    unsuited: int = 0
 
     @property
     def matches(self) -> int:
@@ -70,28 +87,29 @@ class Preview:
         return sum(self.by_type.values())
 
 
-def preview(yard: Yard, act: BulkAct, wanted: JobFilters) -> Preview:
+def preview(yard: Yard, act: BulkAct, wanted: JobSet) -> Preview:
     """What ``act`` would be done to now. Of more than 10,000 jobs, so many are counted, or looked at."""
+    if isinstance(wanted, Named):
+        return _preview_of_named(wanted, _suited(yard, act, wanted, yard.now_ms()))
     query = _query(yard, act, wanted)
     by_type, exact = _counted(yard, query)
     return Preview(by_type, exact, yard.lists.cursor_page(query, SAMPLE).jobs)
 
 
-def start(yard: Yard, act: BulkAct, wanted: JobFilters, by: str) -> BulkItem:
-    """Begin an act on what matches now. Raises ``Full`` where twenty are running."""
+def start(yard: Yard, act: BulkAct, wanted: JobSet, by: str) -> BulkItem:
+    """Begin an act on what matches, or suits, now. Raises ``Full`` where twenty are running."""
     if len(yard.bulk_acts.running()) >= RUNNING_MAX:
         raise Full(f"{RUNNING_MAX} acts in bulk are running", remedy="wait until one is done, or stop one")
     now_ms = yard.now_ms()
-    found = preview(yard, act, wanted)
-    bulk = BulkItem(
-        id=f"{now_ms:013d}-{yard.token()}",
-        act=act,
-        filters=wanted.to_text(),
-        by=by,
-        started_at_ms=now_ms,
-        stepped_at_ms=now_ms,
-        matched=found.matches if found.exact else None,
-    )
+    bulk_id = f"{now_ms:013d}-{yard.token()}"
+    common: dict[str, Any] = {"id": bulk_id, "act": act, "by": by, "started_at_ms": now_ms, "stepped_at_ms": now_ms}
+    if isinstance(wanted, Named):
+        batch = tuple(job.id for job in _suited(yard, act, wanted, now_ms))
+        named = len(set(wanted.ids))
+        bulk = BulkItem(filters=NO_FILTERS, matched=len(batch), batch=batch, place=None, named=named, **common)
+    else:
+        found = preview(yard, act, wanted)
+        bulk = BulkItem(filters=wanted.to_text(), matched=found.matches if found.exact else None, **common)
     yard.bulk_acts.start(bulk)
     return bulk
 
@@ -132,6 +150,19 @@ def step(yard: Yard, bulk_id: str, enough_time: Callable[[], bool] = always) -> 
     if noted is not None and not noted.has_more:
         yard.bulk_acts.end(noted, BulkState.DONE, yard.now_ms())
     return find(yard, bulk_id)
+
+
+def _suited(yard: Yard, act: BulkAct, wanted: Named, now_ms: int) -> list[Job]:
+    """Those of the named jobs that ``act`` can be done to, in the order in which they are named."""
+    found = {job.id: job for job in yard.jobs.find_many(list(wanted.ids))}
+    there = (found[job_id] for job_id in dict.fromkeys(wanted.ids) if job_id in found)
+    return [job for job in there if belongs(act, job, now_ms)]
+
+
+def _preview_of_named(wanted: Named, suited: list[Job]) -> Preview:
+    by_type = Counter((job.kind, job.type) for job in suited)
+    newest = sorted(suited, key=lambda job: job.id, reverse=True)
+    return Preview(by_type, True, newest[:SAMPLE], len(set(wanted.ids)) - len(suited))
 
 
 def _query(yard: Yard, act: BulkAct, wanted: JobFilters) -> JobQuery:
@@ -178,7 +209,7 @@ def _done(yard: Yard, bulk: BulkItem, enough_time: Callable[[], bool]) -> tuple[
     """
     results: list[Result] = []
     in_a_row = 0
-    for job_id, job in _read(yard, bulk.batch):
+    for job_id, job in _read(yard, bulk.batch[:BATCH]):
         try:
             results.append(_tried_twice(yard, bulk, job_id, job))
             in_a_row = 0

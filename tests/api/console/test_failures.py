@@ -99,6 +99,7 @@ class TestBulk:
             "matches": 2,
             "exact": True,
             "byType": [{"kind": "task", "type": "scripted", "count": 2}],
+            "unsuited": 0,
             "sentence": "This will retry 2 tasks of the type scripted.",
         }
         assert [api.job(each).state for each in made] == ["failed", "failed"]
@@ -120,6 +121,7 @@ class TestBulk:
                 "type": "scripted",
                 "fingerprint": None,
             },
+            "named": None,
             "state": "running",
             "by": "local",
             "startedAt": api.now(),
@@ -143,6 +145,18 @@ class TestBulk:
         ]
         (act,) = api.get("/api/acts").json["items"]
         assert (act["act"], act["on"], act["detail"]) == ("bulk retry", {"bulk": started["id"]}, {"matched": 3})
+
+    def test_named_jobs_are_one_act(self, api: Service) -> None:
+        made = fail(api, 3)
+        named = {"act": "retry", "ids": [made[0], int(made[2]), "999999"]}
+        seen = api.post("/api/bulk", {**named, "dryRun": True}).json
+        assert (seen["matches"], seen["unsuited"]) == (2, 1)
+        assert {row["id"] for row in seen["sample"]} == {made[0], made[2]}
+        started = api.post("/api/bulk", named).json
+        assert (started["matched"], started["named"], started["filter"]["type"]) == (2, 3, None)
+        done = api.post(f"/api/bulk/{started['id']}/step").json
+        assert (done["state"], done["done"]) == ("done", 2)
+        assert [api.job(each).state for each in made] == ["pending", "failed", "pending"]
 
     def test_it_is_stopped(self, api: Service) -> None:
         fail(api, 1)
@@ -182,7 +196,10 @@ class TestBulk:
         ("body", "field"),
         [
             ({"act": "rerun", "filter": {}}, "act"),
-            ({"act": "retry"}, "filter"),
+            ({"act": "retry"}, "body"),
+            ({"act": "retry", "filter": {}, "ids": ["1"]}, "body"),
+            ({"act": "retry", "ids": []}, "ids"),
+            ({"act": "retry", "ids": [*range(1, 1_002)]}, "ids"),
             ({"act": "retry", "filter": {"status": "failed"}}, "filter.status"),
             ({"act": "retry", "filter": {"state": ["dead"]}}, "filter.state.0"),
             ({"act": "retry", "filter": {"fingerprint": "x"}}, "filter.fingerprint"),

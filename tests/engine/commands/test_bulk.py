@@ -69,6 +69,42 @@ def results(w: World, found: BulkItem) -> dict[int, str | None]:
     return {result.job: result.error for result in told}
 
 
+class TestNamedJobs:
+    def test_those_that_suit_are_the_set_in_order_and_the_others_are_counted(self, w: World) -> None:
+        first, second, third = failed(w, 3)
+        pending = a_task(w, input=None)
+        w.clock.move(1)
+        named = bulk.Named((third.id, pending.id, first.id, 999_999, first.id))
+        found = bulk.preview(w.yard, BulkAct.RETRY, named)
+        assert (found.matches, found.exact, found.unsuited) == (2, True, 2)
+        assert [job.id for job in found.sample] == [third.id, first.id]
+        done = run(w, bulk.start(w.yard, BulkAct.RETRY, named, "ann"))
+        assert (done.state, done.matched, done.named, done.done, done.refused) == (BulkState.DONE, 2, 4, 2, 0)
+        assert list(results(w, done)) == [third.id, first.id]
+        assert states(w, [first, second, third, pending]) == ["pending", "failed", "pending", "pending"]
+
+    def test_what_has_changed_meanwhile_is_refused(self, w: World) -> None:
+        (job,) = failed(w)
+        started = bulk.start(w.yard, BulkAct.REPLAY, bulk.Named((job.id,)), "ann")
+        w.clock.move(1)
+        lifecycle.retry(w.yard, job.id, None)
+        assert results(w, run(w, started)) == {job.id: "it has changed since the act began: it is pending now"}
+
+    def test_a_step_does_at_most_a_hundred_and_the_next_goes_on(
+        self, w: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bulk, "BATCH", 2)
+        jobs = failed(w, 5)
+        started = bulk.start(w.yard, BulkAct.DELETE, bulk.Named(tuple(job.id for job in jobs)), "ann")
+        counted = [bulk.step(w.yard, started.id).done for _ in range(3)]
+        assert (counted, bulk.find(w.yard, started.id).state) == ([2, 4, 5], BulkState.DONE)
+
+    def test_where_none_suits_it_ends_with_nothing_done(self, w: World) -> None:
+        started = bulk.start(w.yard, BulkAct.RETRY, bulk.Named((999_999,)), "ann")
+        done = run(w, started)
+        assert (done.state, done.matched, done.done, done.refused) == (BulkState.DONE, 0, 0, 0)
+
+
 class TestWhatItWouldDo:
     def test_it_counts_by_type_and_shows_the_newest(self, w: World) -> None:
         jobs = failed(w, 3) + failed(w, 2, "u")
