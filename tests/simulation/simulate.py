@@ -1,0 +1,205 @@
+"""One run of a seed: orders while the weather is bad, then it is fair until all comes to rest; then the judge."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+
+from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.trace import Event
+from chalicelib.engine.clock.tick import STEPS
+from chalicelib.store.attribute_values import from_attribute_values, to_attribute_values
+from chalicelib.store.concurrency import KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES
+from chalicelib.store.directory import CLOCK
+from chalicelib.store.insights import Insights
+from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.table import Table
+from chalicelib.store.wait_lists import WAIT_LIST
+from chalicelib.testing.clock import START_MS
+from tests.proof.history import Ending, History
+from tests.proof.judge import verdict
+from tests.simulation import handlers
+from tests.simulation.clients import NoAnswer, Person
+from tests.simulation.orders import STORIES, Order, consuming, orders
+from tests.simulation.platform import Platform, staged
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.weather import Fault, weather
+
+BAD_MS = 120_000  # how long the weather is bad
+ROUNDS_MAX = 60
+NONE: frozenset[int] = frozenset()
+ENDS = frozenset({Event.SUCCEEDED, Event.DEAD, Event.COMPLETED, Event.CANCELED})
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a run."""
+
+    seed: int
+    broken: list[str]
+    history: History
+    orders: list[Order]
+    faults: Counter[Fault]
+    fault_count: int
+    simulated_ms: int
+    jobs: int
+
+
+@dataclass(slots=True)
+class Simulation:
+    """A run under way."""
+
+    seed: int
+    spared: Set[int] = NONE
+    without: Set[int] = NONE
+    history: History = field(default_factory=History)
+    calls: int = 0
+
+    def new_call(self) -> int:
+        """The number of a handler's call."""
+        self.calls += 1
+        return self.calls
+
+    scheduler: Scheduler = field(init=False)
+    platform: Platform = field(init=False)
+    _open: int = 0  # orders under way
+
+    def play(self) -> Result:
+        """Everything, to the verdict."""
+        dice = dice_of(self.seed)
+        streams = [dice_of(dice.getrandbits(64)) for _ in range(5)]
+        self.scheduler = Scheduler(streams[0])
+        skies = weather(streams[1], self.spared)
+        self.platform = Platform(handlers.REGISTRY, self.scheduler, skies, self.history, streams[2], streams[3])
+        chosen = [order for order in orders(streams[4]) if order.number not in self.without]
+        if dice.random() < 0.9:
+            self._skip_hourly()
+        with staged(self.scheduler), handlers.on(self):
+            for _ in range(dice.randint(1, 3)):
+                self.platform.add_worker()
+            for name in ("ann", "bob")[: dice.randint(1, 2)]:
+                person = Person(self.platform, name, dice_of(dice.getrandbits(64)))
+                self.scheduler.start(person.process, partial(consuming, person))
+            for order in chosen:
+                self._give(order)
+            for _ in range(dice.randint(0, 2)):
+                self.scheduler.at(START_MS + dice.randrange(BAD_MS), self.platform.tick)
+            self.scheduler.run(START_MS + BAD_MS)
+            skies.fair = True
+            self._calm_down()
+            rested = self._come_to_rest()
+            ending = self._ending(rested)
+        calm = not skies.met.keys() & {Fault.FROZEN, Fault.SLOW, Fault.LATE, Fault.REFUSED, Fault.THROTTLED} and not (
+            skies.met.keys() & {Fault.UNANSWERED, Fault.REPEATED}
+        )
+        broken = verdict(self.history, ending, handlers.LIMITS, calm=calm)
+        return Result(
+            self.seed, broken, self.history, chosen, skies.met, skies.number, self.scheduler.now_ms - START_MS,
+            sum(ending.listed.values()),
+        )  # fmt: skip
+
+    def _skip_hourly(self) -> None:
+        """What the clock does once an hour has just been done."""
+        hourly = {step.name: START_MS for step in STEPS if step.every_ms}
+        self.platform.dynamodb.put_item(self.platform.dynamodb.directory.name, to_attribute_values({**CLOCK, **hourly}))
+
+    def _give(self, order: Order) -> None:
+        person = Person(self.platform, f"client-{order.number}", dice_of(order.seed))
+        self._open += 1
+
+        def tell() -> None:
+            try:
+                STORIES[order.name](person)
+            except NoAnswer as error:
+                self.history.note(self.scheduler.now_ms, person.name, f"gives up: {error}")
+            finally:
+                self._open -= 1
+
+        self.scheduler.start(person.process, tell, order.after_ms)
+
+    def _calm_down(self) -> None:
+        """From now on AWS takes no liberties, so that all comes to rest."""
+        rules, lag = self.platform.liberties, self.platform.lag
+        rules.again_share = rules.missed_share = rules.redriven_share = rules.refused_share = 0.0
+        lag.stale_share = lag.cut_share = 0.0
+
+    def _come_to_rest(self) -> bool:
+        """Let time pass, with a tick of the clock whenever nothing else is to come; false if it never ends."""
+        step_ms = 60_000
+        for _ in range(ROUNDS_MAX):
+            self.scheduler.run()
+            if not self._open and self._is_at_rest():
+                return True
+            self.platform.wake_pollers()
+            self.platform.tick()
+            self.scheduler.run(self.scheduler.now_ms + step_ms)
+            step_ms = min(step_ms * 2, 600_000)
+        return False
+
+    def _is_at_rest(self) -> bool:
+        """Whether every job is done, but for those that wait for a person who never heard of them."""
+        jobs = [job for job in self._jobs() if job.runner != MANUAL or job.id in self.history.accepted]
+        return all(job.state.terminal for job in jobs) and not self._left_over()
+
+    def _jobs(self) -> list[Job]:
+        items = self.platform.dynamodb.jobs.items
+        found = [decoded(from_attribute_values(item)) for (_, part), item in items.items() if part == STATE_PART]
+        return [job for job in found if isinstance(job, Job)]
+
+    def _ending(self, rested: bool) -> Ending:
+        jobs = self._jobs()
+        counts = Insights(
+            Table(self.platform.dynamodb, self.platform.dynamodb.insights.name, ("view", "key"))
+        ).counters()
+        restarts = Counter(job_id for job_id, _ in self.history.restarted)
+        ending = Ending(
+            states={job.id: (job.state.value, job.attempts) for job in jobs},
+            outputs={job.id: json.loads(job.output) for job in jobs if job.output is not None},
+            causes={job.id: job.cause.value for job in jobs if job.cause is not None},
+            ends={job.id: sum(event.event in ENDS for event in job.events) - restarts[job.id] for job in jobs},
+            counters=Counter(
+                {
+                    (group.kind, group.type, state.value): number
+                    for group, states in counts.items()
+                    for state, number in states.items()
+                }
+            ),
+            listed=Counter((job.kind.value, job.type, job.state.value) for job in jobs),
+        )
+        if not rested:
+            ending.left_over.append("it does not come to rest")
+        ending.left_over += self._left_over()
+        return ending
+
+    def _left_over(self) -> list[str]:
+        found = [
+            f"left in {queue.name}: {message.body[:80]}"
+            for queue in self.platform.sqs.queues.values()
+            for message in queue.messages.values()
+        ]
+        for item in map(from_attribute_values, self.platform.dynamodb.directory.items.values()):
+            kind = item["kind"]
+            if kind == "outbox" or kind.startswith(WAIT_LIST):
+                found.append(f"left in the directory: {kind} {item['name']}")
+            if kind in (KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES) and (item.get("running") or item.get("unfinished")):
+                found.append(f"the count of {item} is not free")
+        return found
+
+
+def dice_of(seed: int) -> Random:
+    """Dice that fall the same way again."""
+    return Random(seed)  # noqa: S311 - to repeat itself is its purpose
+
+
+def simulate(seed: int, spared: Set[int] = NONE, without: Set[int] = NONE) -> Result:
+    """The run of a seed; ``spared``: without these faults; ``without``: without these orders."""
+    logging.disable(logging.CRITICAL)
+    try:
+        return Simulation(seed, spared, without).play()
+    finally:
+        logging.disable(logging.NOTSET)
