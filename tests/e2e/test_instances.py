@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,10 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.core.states import Kind
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish.publish import publish as publish_one
+from chalicelib.engine.yard import Yard, build
 from chalicelib.local.emulator import Emulator
+from chalicelib.settings import Settings
+from infra.deploy import stack
+from infra.template import template
+from tests.support.instance_handlers import run_task
 from tests.support.instances import Instance
 from tests.support.up import free_port
 from tests.support.waiting import becomes, until
+from tests.support.yards import environment, forget_clients
 
 TASKS = ("instances.task", "instances.own")
 TOPIC = "instances.news"
@@ -134,8 +145,10 @@ def test_three_that_are_killed_in_turn_lose_double_and_starve_nothing(site: Site
     begun = site.notes("begin")
     assert set(Counter((note.job_id, note.attempt) for note in begun).values()) == {1}
     dead = site.first.killed | site.second.killed | site.workers.killed
-    repeated = {(note.job_id, note.attempt - 1) for note in begun if note.attempt > 1}
-    assert repeated <= {(note.job_id, note.attempt) for note in begun if note.pid in dead}
+    repeated = {
+        (note.job_id, note.attempt - 1) for note in begun if note.attempt > 1
+    }  # some died before they could note
+    assert {note.pid for note in begun if (note.job_id, note.attempt) in repeated} <= dead
     last = max(note.slot for note in site.notes("end") if note.type == SLOTS)
     until(lambda: any(note.slot > last for note in site.notes("end") if note.type == SLOTS))
     slots = Counter(note.slot for note in site.notes("begin") if note.type == SLOTS and note.attempt == 1)
@@ -156,3 +169,47 @@ def test_two_that_are_restarted_in_turn_repeat_no_attempt(site: Site) -> None:
     becomes({kind: before[kind] + 2 * A_ROUND for kind in TYPES}, lambda: succeeded(site.second))
     ids = frozenset().union(*made.values())
     assert {note.attempt for note in site.notes("begin") if note.job_id in ids} == {1}
+
+
+@pytest.fixture
+def stage() -> Iterator[Yard]:
+    """What a deployed stage has, but for its functions."""
+    with Emulator.start() as emulator, environment(emulator.environment()):
+        forget_clients()
+        dev, declared = Settings(stage="dev"), Registry.of([run_task])
+        stack.apply(dev, template(dev, declared.queues))
+        yield build(declared, dev)
+    forget_clients()
+
+
+def test_workers_of_a_deployed_stage_serve_its_lanes(stage: Yard, tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    named = ("--stage", "dev", "--handlers", "tests.support.instance_handlers", "--endpoint-url")
+    endpoint_url = os.environ["AWS_ENDPOINT_URL"]
+    worker = Instance(
+        ["worker", "--queue", "default", *named, endpoint_url], tmp_path / "log", {"INSTANCES_LOG": str(record)}
+    )
+    worker.start()
+    job = publish_one(stage, NewJob(kind=Kind.TASK, type="instances.task", input={}))
+    until(lambda: record.exists() and f"end instances.task {job.id}" in record.read_text())
+    assert worker.stop() == 0
+    assert "on 3 lanes of default" in worker.log.read_text()
+
+
+@pytest.mark.usefixtures("stage")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "there is no queue taskyard-dev-instances-news"),
+        (("--with", "clock"), "a deployed stage has functions for this already"),
+        (("--queue", "nobody's"), "the handlers declare no such queue"),
+    ],
+)
+def test_workers_say_what_a_deployed_stage_lacks(tmp_path: Path, options: list[str], said: str) -> None:
+    named = ("--stage", "dev", "--handlers", "tests.support.instance_handlers", "--endpoint-url")
+    endpoint_url = os.environ["AWS_ENDPOINT_URL"]
+    worker = Instance(["worker", *options, *named, endpoint_url], tmp_path / "log", {})
+    worker.start()
+    assert worker.ended() == 1
+    assert said in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()

@@ -59,6 +59,11 @@ class Instance(Client):
         """SIGTERM; returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until it has ended by itself; returns the exit code."""
+        assert self.process is not None
         return self.process.wait(STOP_DEADLINE_S)
 
     def workers(self) -> set[int]:
