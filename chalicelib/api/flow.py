@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BeforeValidator, Field, model_validator
+from typing import TYPE_CHECKING
 
 from chalicelib.api.acts import record
+from chalicelib.api.flow_shapes import (
+    CONTROLS,
+    FlowAnswer,
+    JobBody,
+    KeyModel,
+    PassedOver,
+    Resumed,
+    SettingBody,
+    SettingRecord,
+    ShownTarget,
+    StandingAnswer,
+    TargetModel,
+)
 from chalicelib.api.scopes import ACTS, ACTS_ON_ANY, READS, READS_ANY
-from chalicelib.api.shapes import ShownId, ShownTime
 from chalicelib.core.access import Scope, allows
-from chalicelib.core.flow import PER_MAX_S, RATE_MAX, Rate
-from chalicelib.core.limits import CONCURRENCY_MAX
+from chalicelib.core.flow_controls import FlowTarget
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import flow, lifecycle
-from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.http.access import require_scope
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Target, Topic, either
 from chalicelib.http.routes import Router
 from chalicelib.services import flow as shown
 from chalicelib.services.checks import job_id as job_id_of
@@ -32,207 +39,13 @@ ROUTERS = (router,)
 NOT_SET = {404: "Nothing is set for this"}
 
 
-class TargetModel(ApiModel):
-    """A task type or a topic, or one key of it."""
-
-    model_config = either(("type",), ("topic",))
-
-    type: Name | None = Field(default=None, description="A task type", examples=["text.statistics"])
-    topic: Topic | None = Field(default=None, description="Or a topic")
-    key: Target | None = Field(default=None, description="One key of it; default: all its jobs", examples=["c-7"])
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> TargetModel:
-        if (self.type is None) == (self.topic is None):
-            raise ValueError("either type or topic, and not both")
-        return self
-
-    @property
-    def target(self) -> FlowTarget:
-        """The same, as the engine names it."""
-        return shown.target_of(self.type, self.topic, self.key)
-
-    @property
-    def on(self) -> dict[str, str | None]:
-        """The same for the record of acts."""
-        return {"type": self.type, "topic": self.topic, "key": self.key}
-
-
-class KeyModel(TargetModel):
-    """A key of a task type or a topic."""
-
-    key: Target = Field(description="Which key", examples=["c-7"])
-
-
-class RateModel(ApiModel):
-    """How many jobs may begin: `count` in `perSeconds`, evenly, and up to `burst` of them at once."""
-
-    count: Annotated[int, Field(ge=1, le=RATE_MAX), NOT_BOOLEAN] = Field(examples=[10])
-    per_seconds: Annotated[float, Field(ge=0.001, le=PER_MAX_S), NOT_BOOLEAN] = Field(default=1, examples=[60])
-    burst: Annotated[int, Field(ge=1, le=RATE_MAX), NOT_BOOLEAN] = 1
-
-
-class SettingBody(TargetModel):
-    """What is to bound a target. Of concurrency and rate, what is left out is as declared."""
-
-    concurrency: Annotated[int, Field(ge=1, le=CONCURRENCY_MAX), NOT_BOOLEAN] | None = Field(
-        default=None, description="How many run at once"
-    )
-    rate: RateModel | None = Field(default=None, description="How many begin")
-
-    @model_validator(mode="after")
-    def _says_something(self) -> SettingBody:
-        if self.concurrency is None and self.rate is None:
-            raise ValueError("concurrency or rate, or both")
-        return self
-
-
-class JobBody(ApiModel):
-    """A job."""
-
-    id: Id = Field(description="The id of a task or a message", examples=["42"])
-
-
-class ShownTarget(AnswerModel):
-    """A task type or a topic, or one key of it."""
-
-    type: str | None = Field(description="A task type; null of a topic")
-    topic: str | None
-    key: str | None = Field(description="null: all its jobs")
-
-
-def _rate(value: Any) -> Any:
-    return (
-        {"count": value.count, "per_seconds": value.per_s, "burst": value.burst} if isinstance(value, Rate) else value
-    )
-
-
-class RateRecord(AnswerModel):
-    """How many jobs may begin."""
-
-    count: int
-    per_seconds: float
-    burst: int
-
-
-ShownRate = Annotated[RateRecord, BeforeValidator(_rate)]
-
-
-class SettingRecord(ShownTarget):
-    """What is set of a target; null: as declared."""
-
-    concurrency: int | None
-    rate: ShownRate | None
-    since: ShownTime
-    by: str | None = Field(description="Who set it; null: not known")
-
-
-class PerKeyRecord(AnswerModel):
-    """What bounds each key."""
-
-    concurrency: int | None
-    rate: ShownRate | None
-
-
-def _key(value: Any) -> Any:
-    return "a function" if callable(value) else value
-
-
-ShownKey = Annotated[str, BeforeValidator(_key)]
-
-
-class UniqueRecord(AnswerModel):
-    """What keeps a job like it away."""
-
-    until: str | None = Field(description="start or end")
-    for_s: float | None = Field(description="Seconds from its acceptance")
-    by: ShownKey | None = Field(description="What makes two alike; null: their key, or their whole input")
-
-
-class DebounceRecord(AnswerModel):
-    """For how long the newest waits."""
-
-    wait_s: float
-    latest_s: float | None
-    by: ShownKey | None
-
-
-class DeclarationRecord(AnswerModel):
-    """What the handlers of a type or topic declare."""
-
-    type: str | None
-    topic: str | None
-    concurrency: int | None
-    rate: ShownRate | None
-    key: ShownKey | None = Field(description="The path where it is found, or: a function")
-    per_key: PerKeyRecord
-    order: str | None = Field(description="block or step aside")
-    unique: UniqueRecord | None
-    debounce: DebounceRecord | None
-
-
-class PausedRecord(ShownTarget):
-    """A key that is paused."""
-
-    since: ShownTime
-    by: str | None = Field(description="Who paused it; null: not known")
-    resuming: bool = Field(description="Its jobs are sent out again")
-
-
-class FlowAnswer(AnswerModel):
-    """What is set and paused, oldest first, and what is declared, by name."""
-
-    set: list[SettingRecord]
-    declared: list[DeclarationRecord]
-    paused: list[PausedRecord]
-
-
-class WaitingRecord(AnswerModel):
-    """How many wait."""
-
-    count: int
-    is_exact: bool = Field(description="false: at least so many")
-
-
-class WaitingFor(AnswerModel):
-    """How many wait for what."""
-
-    slot: WaitingRecord
-    token: WaitingRecord = Field(description="Of the rate")
-    turn: WaitingRecord = Field(description="In the order")
-
-
-class StandingAnswer(ShownTarget):
-    """How a target stands."""
-
-    concurrency: int | None = Field(description="How many may run at once; null: any number")
-    rate: ShownRate | None
-    running: int = Field(description="How many run of those that are counted: where concurrency or order bounds them")
-    holders: list[ShownId] = Field(description="Which, as far as they are named")
-    waiting: WaitingFor
-    next_start: ShownTime | None = Field(description="From when on the rate lets the next begin; null without a rate")
-
-
-class Resumed(AnswerModel):
-    """What became of those that waited."""
-
-    sent: int = Field(description="How many were sent that had waited")
-
-
-class PassedOver(AnswerModel):
-    """The job that was passed over."""
-
-    id: ShownId
-    state: str
-
-
 @router.get("/api/flow", scope=READS_ANY)
 def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
     """Show what is set, declared and paused, of task types, topics or both, as the key's scopes allow."""
     seen = {kind for kind, scope in READS.items() if allows(caller.scopes, scope)}
     return FlowAnswer.model_validate(
         {
-            "set": [shown.shown(each) for each in flow.settings(yard) if each.kind in seen],
+            "set": [shown.shown(each) for each in flow.settings(yard) if each.target.kind in seen],
             "declared": [shown.declaration_of(each) for each in flow.declared(yard) if each.target.kind in seen],
             "paused": [shown.paused_key_of(each) for each in flow.paused_keys(yard) if each.target.kind in seen],
         }
@@ -241,11 +54,9 @@ def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
 
 @router.put("/api/flow", scope=ACTS_ON_ANY, answers={429: "A thousand are set already"})
 def set_flow(yard: Yard, body: SettingBody, caller: Caller) -> SettingRecord:
-    """Bound a type, a topic or a key otherwise than declared, whatever was set before; workers notice within 5 s."""
-    target = _allowed(body, caller)
-    rate = None if body.rate is None else Rate(body.rate.count, body.rate.per_seconds, body.rate.burst)
-    made = SettingRecord.model_validate(shown.shown(flow.set_flow(yard, target, body.concurrency, rate)))
-    told = body.model_dump(mode="json", by_alias=True, include={"concurrency", "rate"}, exclude_none=True)
+    """Control a type, a topic or a key otherwise than declared, whatever was set before; noticed within 5 s."""
+    made = SettingRecord.model_validate(shown.shown(flow.set_flow(yard, _allowed(body, caller), body.controls)))
+    told = body.model_dump(mode="json", by_alias=True, include=set(CONTROLS), exclude_none=True)
     record(yard, caller, "set flow", body.on, **told)
     return made
 

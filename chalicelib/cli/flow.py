@@ -13,7 +13,9 @@ from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 
 PATH = "/api/flow"
+OFF = "off"
 SETTINGS = {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "CONCURRENCY": "concurrency", "RATE": "rate"}
+KINDS = ("unique", "debounce")
 RATE = re.compile(r"(\d+)/(?:(\d+(?:\.\d+)?))?(s|m|h|d)?")
 SECONDS_OF = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -28,6 +30,15 @@ def _rate(_context: click.Context, _parameter: click.Parameter, given: str | Non
         raise click.BadParameter(f"expected COUNT/TIME such as 10/s, 100/m or 5/30s, got {given}")
     count, time, unit = found.groups()
     return {"count": int(count), "perSeconds": float(time or 1) * SECONDS_OF[unit]}
+
+
+def _seconds_or_off(_context: click.Context, _parameter: click.Parameter, given: str | None) -> Any:
+    if given is None or given == OFF:
+        return given
+    try:
+        return {"waitS": float(given)}
+    except ValueError:
+        raise click.BadParameter(f"expected seconds or {OFF}, got {given}") from None
 
 
 def about_target(command: Command) -> Command:
@@ -58,23 +69,45 @@ def list_flow(service: Service, as_json: bool) -> None:
 @click.option("--concurrency", type=click.IntRange(1), help="How many run at once.")
 @click.option("--rate", metavar="COUNT/TIME", callback=_rate, help="How many begin: 10/s, 100/m, 5/30s.")
 @click.option("--burst", type=click.IntRange(1), help="How many of the rate's may begin at once; default 1.")
+@click.option("--order", type=click.Choice(["block", "step aside", OFF]), help="One at a time, as they were accepted.")
+@click.option("--unique", type=click.Choice(["end", "start", "time", OFF]), help="Until when one keeps others away.")
+@click.option("--unique-for", type=float, metavar="SECONDS", help="For how long; alone with --unique time.")
+@click.option(
+    "--unique-by", metavar="PATH", help="What makes two alike: input.page; default: their key, or their input."
+)
+@click.option("--debounce", metavar="SECONDS|off", callback=_seconds_or_off, help="For how long the newest waits.")
+@click.option("--debounce-latest", type=float, metavar="SECONDS", help="At the latest so long after the first.")
+@click.option("--debounce-by", metavar="PATH", help="What makes two alike; default: their key.")
 @calls_service
 def set_flow(
-    service: Service,
-    as_json: bool,
-    type_: str | None,
-    topic: str | None,
-    key: str | None,
-    concurrency: int | None,
-    rate: dict[str, Any] | None,
-    burst: int | None,
+    service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None, **given: Any
 ) -> None:
-    """Bound a task type, a topic or a key otherwise than declared; what is left out is as declared."""
-    if burst is not None and rate is None:
-        raise click.UsageError("--burst is of a --rate")
-    bounded = rate if burst is None or rate is None else {**rate, "burst": burst}
-    body = {"type": type_, "topic": topic, "key": key, "concurrency": concurrency, "rate": bounded}
+    """Control a task type, a topic or a key otherwise than declared; what is left out is as declared.
+
+    Order, unique and debounce, or off in their place, are of a whole type or topic, and hold for jobs that are accepted
+    from then on.
+    """
+    controls = {
+        "concurrency": given["concurrency"],
+        "rate": _with("--rate", given["rate"], burst=given["burst"]),
+        "order": given["order"],
+        "unique": _with("--unique", _unique(given["unique"]), forS=given["unique_for"], by=given["unique_by"]),
+        "debounce": _with("--debounce", given["debounce"], latestS=given["debounce_latest"], by=given["debounce_by"]),
+    }
+    body = {"type": type_, "topic": topic, "key": key, **controls}
     present(service.put(PATH, body), as_json, lambda setting: show_record(_row(setting)))
+
+
+def _unique(until: str | None) -> Any:
+    return until if until in (None, OFF) else {"until": None if until == "time" else until}
+
+
+def _with(option: str, control: Any, **details: Any) -> Any:
+    """A control with what was given beside it; which says nothing without it."""
+    told = {name: value for name, value in details.items() if value is not None}
+    if told and not isinstance(control, dict):
+        raise click.UsageError(f"{' and '.join(told)} is of a {option}")
+    return {**control, **told} if told else control
 
 
 @flow.command()
@@ -129,19 +162,20 @@ def pass_over(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 -
 
 def _show(answer: dict[str, Any]) -> None:
     show_text("set:")
-    show_rows([_row(each) for each in answer["set"]], {**SETTINGS, "SINCE": "since", "BY": "by"})
+    show_rows([_with_more(each) for each in answer["set"]], {**SETTINGS, "MORE": "more", "SINCE": "since", "BY": "by"})
     show_text("declared:")
-    show_rows([_declared(each) for each in answer["declared"]], {**SETTINGS, "MORE": "more"})
+    show_rows([_with_more(each) for each in answer["declared"]], {**SETTINGS, "MORE": "more"})
     show_text("paused keys:")
     show_rows(answer["paused"], {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "SINCE": "since", "BY": "by"})
 
 
-def _declared(declaration: dict[str, Any]) -> dict[str, Any]:
-    per_key = _row(declaration["perKey"])
-    told = {"per key": per_key["concurrency"], "rate per key": per_key["rate"], "order": declaration["order"]}
+def _with_more(setting: dict[str, Any]) -> dict[str, Any]:
+    """A row with all that has no column of its own."""
+    per_key = _row(setting["perKey"]) if "perKey" in setting else {}
+    told = {"per key": per_key.get("concurrency"), "rate per key": per_key.get("rate"), "order": setting["order"]}
+    told |= {name: OFF for name in KINDS if setting[name] == OFF}
     words = [f"{what}: {value}" for what, value in told.items() if value is not None]
-    kinds = [what for what in ("unique", "debounce") if declaration[what] is not None]
-    return {**_row(declaration), "more": "; ".join(words + kinds)}
+    return {**_row(setting), "more": "; ".join(words + [name for name in KINDS if isinstance(setting[name], dict)])}
 
 
 def _show_standing(answer: dict[str, Any]) -> None:

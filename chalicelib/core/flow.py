@@ -53,6 +53,12 @@ def expect_concurrency(field: str, concurrency: int | None) -> None:
         _expect_whole(field, concurrency, CONCURRENCY_MAX)
 
 
+def expect_order(order: str | None) -> None:
+    """Raise ``InvalidInput`` for what is no ``Order``."""
+    if order is not None:
+        _expect_one_of("order", order, Order)
+
+
 def _unfit(field: str, expected: str, got: object) -> InvalidInput:
     return InvalidInput("this is no such control", field=field, expected=expected, got=got)
 
@@ -229,21 +235,25 @@ def checked_flow(
             "jobs without a key cannot be bounded by it", field="per_key", expected='key="input...."', got="no key"
         )
     expect_rate("rate", rate)
-    if order is not None:
-        _expect_one_of("order", order, Order)
+    expect_order(order)
     if unique is not None and not isinstance(unique, Unique):
         raise _unfit("unique", "Unique(...)", unique)
     if debounce is not None and not isinstance(debounce, Debounce):
         raise _unfit("debounce", "Debounce(wait_s)", debounce)
-    if unique is not None and debounce is not None:
+    flow = Flow(key, per_key or PerKey(), rate, order, unique, debounce)
+    expect_one_to_stay(flow)
+    return NO_FLOW if flow == NO_FLOW else flow
+
+
+def expect_one_to_stay(flow: Flow) -> None:
+    """Raise ``InvalidInput`` where of jobs that are alike both the first and the newest is to stay."""
+    if flow.unique is not None and flow.debounce is not None:
         raise InvalidInput(
             "the first job is to stay, and the newest as well",
             field="debounce",
             expected="unique or debounce",
             got="both",
         )
-    flow = Flow(key, per_key or PerKey(), rate, order, unique, debounce)
-    return NO_FLOW if flow == NO_FLOW else flow
 
 
 def superseded_by(job_id: int) -> str:

@@ -15,7 +15,7 @@ from chalicelib.core.batch import Batch
 from chalicelib.core.decisions import wait_before
 from chalicelib.core.flow import NO_FLOW, Flow, Rate
 from chalicelib.core.job import Job
-from chalicelib.core.limits import ONE_AT_A_TIME, Limit, counted_application, counted_key, counted_topic
+from chalicelib.core.limits import ONE_AT_A_TIME, Limit, count_of_type, counted_application, counted_key, counted_topic
 from chalicelib.core.retry import MESSAGE_BACKOFF, TASK_BACKOFF, Backoff, Exponential
 from chalicelib.core.states import Kind
 from chalicelib.engine.failures import log_failure
@@ -48,9 +48,9 @@ def limit_of_count(yard: Yard, name: str, changed: FlowSetting | None = None) ->
     else:
         limit = yard.handlers.limit_of(name)
         if limit is not None and limit.size is not None:
-            return Limit((changed or _changed(yard, name)).concurrency or limit.concurrency, limit.size)
+            return Limit((changed or _changed(yard, name)).controls.concurrency or limit.concurrency, limit.size)
         concurrency = None if limit is None else limit.concurrency
-    chosen = (changed or _changed(yard, name)).concurrency or concurrency
+    chosen = (changed or _changed(yard, name)).controls.concurrency or concurrency
     return None if chosen is None else Limit(concurrency=chosen)
 
 
@@ -63,8 +63,18 @@ def is_unbounded(yard: Yard, job: Job) -> bool:
 
 
 def flow_of(yard: Yard, job: Job | NewJob) -> Flow:
-    """The flow that the handlers of a job declare: of several subscribers the first that declares any."""
-    return next((each.flow for each in handlers_of(yard, job) if each.flow), NO_FLOW)
+    """The flow that holds for a job which is asked for now: what its handlers declare, or was set in its place.
+
+    Of several subscribers the first that declares any. Where none does, nobody looks what was set: it would cost every
+    publish a read.
+    """
+    declared = declared_flow(handlers_of(yard, job))
+    return _changed(yard, count_of_type(job.kind, job.type)).controls.over(declared) if declared else declared
+
+
+def declared_flow(handlers: Sequence[Handler]) -> Flow:
+    """The flow that handlers declare for the jobs which they share."""
+    return next((each.flow for each in handlers if each.flow), NO_FLOW)
 
 
 def rate_of_bucket(yard: Yard, bucket: str, changed: FlowSetting | None = None) -> Rate | None:
@@ -74,7 +84,7 @@ def rate_of_bucket(yard: Yard, bucket: str, changed: FlowSetting | None = None) 
     """
     key = counted_key(bucket)
     flow = _flow_of_count(yard, bucket if key is None else key[0])
-    return (changed or _changed(yard, bucket)).rate or (flow.rate if key is None else flow.per_key.rate)
+    return (changed or _changed(yard, bucket)).controls.rate or (flow.rate if key is None else flow.per_key.rate)
 
 
 def _flow_of_count(yard: Yard, count: str) -> Flow:
@@ -83,7 +93,7 @@ def _flow_of_count(yard: Yard, count: str) -> Flow:
     if topic is None:
         handler = yard.handlers.tasks.get(count)
         return handler.flow if handler is not None else NO_FLOW
-    return next((each.flow for each in yard.handlers.subscribers.get(topic, ()) if each.flow), NO_FLOW)
+    return declared_flow(yard.handlers.subscribers.get(topic, ()))
 
 
 def _changed(yard: Yard, count: str) -> FlowSetting:
@@ -94,7 +104,7 @@ def _changed(yard: Yard, count: str) -> FlowSetting:
 def _flow_settings(yard: Yard) -> Mapping[str, FlowSetting]:
     """Every change, by the name of its count, as this process knows them: at most five seconds old."""
     read = yard.flow_settings.all
-    return yard.known_flow.get(yard.now_ms(), FRESH_MS, lambda: {each.count: each for each in read()})
+    return yard.known_flow.get(yard.now_ms(), FRESH_MS, lambda: {each.target.count: each for each in read()})
 
 
 def handlers_of(yard: Yard, job: Job | NewJob) -> tuple[Handler, ...]:

@@ -150,7 +150,7 @@ def _slots(limit: Limit | None, found: CountControls) -> Slots:
         limit=None if limit is None else limit.concurrency,
         taken=found.census.count.running,
         holders=tuple(sorted(found.census.holders)),
-        set_at_ms=None if found.changed.concurrency is None else found.changed.at_ms,
+        set_at_ms=None if found.changed.controls.concurrency is None else found.changed.at_ms,
         set_by=found.changed.by,
     )
 
@@ -163,7 +163,7 @@ def _tokens(yard: Yard, job: Job, found: Sequence[CountControls]) -> Iterator[To
         rate = rate_of_bucket(yard, bucket, controls.changed)
         if rate is not None:
             ready_ms = -(-rate.ready_us(controls.full_at_us, yard.now_ms() * 1_000) // 1_000)
-            set_at_ms = None if controls.changed.rate is None else controls.changed.at_ms
+            set_at_ms = None if controls.changed.controls.rate is None else controls.changed.at_ms
             yield Tokens(rate, bucket == job.key_counted_as, ready_ms, set_at_ms, controls.changed.by)
 
 

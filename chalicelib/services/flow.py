@@ -5,6 +5,7 @@
 
     flow.set("image.resize", key="customer-7", concurrency=1)
     flow.set(topic="orders", rate=Rate(100, per_s=60, burst=10))
+    flow.set("report.build", unique=flow.OFF)
     flow.standing("image.resize", key="customer-7").waiting["slot"].count
     flow.pause_key("image.resize", "customer-7")
 
@@ -19,10 +20,11 @@ from datetime import datetime
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.flow import Debounce, Key, PerKey, Rate, Unique
+from chalicelib.core.flow_controls import OFF as OFF
+from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import flow as engine
 from chalicelib.engine.commands import lifecycle
-from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.services import checks, installation
 from chalicelib.services.records import Message, Task, maybe_moment_of, moment_of
 from chalicelib.store.flow_settings import FlowSetting
@@ -41,10 +43,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting(Target):
-    """What was set of a target; ``None``: as declared."""
+    """What was set of a target; ``None``: as declared, ``OFF``: not at all."""
 
     concurrency: int | None
     rate: Rate | None
+    order: str | None
+    unique: Unique | str | None
+    debounce: Debounce | str | None
     since: datetime
     by: str | None  # who set it: an access key's name, "cli", a process; None: not known
 
@@ -100,13 +105,19 @@ def set(  # noqa: A001  # the command line's and HTTP's word for it
     key: str | None = None,
     concurrency: int | None = None,
     rate: Rate | None = None,
+    order: str | None = None,
+    unique: Unique | str | None = None,
+    debounce: Debounce | str | None = None,
 ) -> Setting:
-    """Bound a target otherwise than declared, whatever was set before: ``concurrency`` (1 to 1,000), ``rate``, or both.
+    """Control a target otherwise than declared, whatever was set before; what is left out is as declared.
 
-    What is left out is as declared. A ``key``'s setting bounds that key alone. Raises ``InvalidInput``, and ``Full``
+    ``concurrency``: 1 to 1,000. A ``key``'s setting bounds that key alone, and is of ``concurrency`` and ``rate``.
+    ``order``, ``unique`` and ``debounce``, or ``OFF`` in their place, hold for jobs that are accepted from then on, of
+    a type or topic whose handlers declare some control; ``by`` is a path there. Raises ``InvalidInput``, and ``Full``
     where a thousand are set.
     """
-    return shown(engine.set_flow(installation.yard(), target_of(type, topic, key), concurrency, rate))
+    controls = FlowControls(concurrency, rate, order, unique, debounce)
+    return shown(engine.set_flow(installation.yard(), target_of(type, topic, key), controls))
 
 
 def unset(
@@ -182,11 +193,15 @@ def target_of(type: str | None, topic: str | None, key: str | None) -> FlowTarge
 
 def shown(setting: FlowSetting) -> Setting:
     """What was set."""
+    controls = setting.controls
     return Setting(
-        **_named(setting.kind, setting.type),
-        key=setting.key,
-        concurrency=setting.concurrency,
-        rate=setting.rate,
+        **_named(setting.target.kind, setting.target.type),
+        key=setting.target.key,
+        concurrency=controls.concurrency,
+        rate=controls.rate,
+        order=controls.order,
+        unique=controls.unique,
+        debounce=controls.debounce,
         since=moment_of(setting.at_ms),
         by=setting.by,
     )

@@ -4,8 +4,9 @@ Key layout::
 
     kind            name                     what
     flow_setting    <sha256 of the count>    of: the kind; type; key, or none for all of them; at_ms; by: who set it;
-                                             and of concurrency, rate (count, period in ms, burst) what is not as
-                                             declared
+                                             and what is not as declared of concurrency, rate (count, period in ms,
+                                             burst), order, unique (until, for_ms, by), debounce (wait_ms, latest_ms,
+                                             by); the last three may be "off"
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.flow import Rate
-from chalicelib.core.limits import count_of_key, count_of_type
+from chalicelib.core.flow import Debounce, Rate, Unique
+from chalicelib.core.flow_controls import NO_CONTROLS, FlowControls, FlowTarget
 from chalicelib.core.states import Kind
 from chalicelib.store.directory import digest
 from chalicelib.store.expressions import Clause
@@ -26,28 +27,15 @@ KIND = "flow_setting"
 
 @dataclass(frozen=True, slots=True)
 class FlowSetting:
-    """What holds for a type or topic, or for one key of it, in the place of what is declared. ``None``: as declared."""
+    """The controls of a type or topic, or of one key of it, that hold in the place of what is declared."""
 
-    kind: Kind
-    type: str
-    key: str | None
-    concurrency: int | None
-    rate: Rate | None
+    target: FlowTarget
+    controls: FlowControls
     at_ms: int
     by: str | None = None  # who set it, where that is known
 
-    @property
-    def of_type(self) -> str:
-        """The name of the type's concurrency count."""
-        return count_of_type(self.kind, self.type)
 
-    @property
-    def count(self) -> str:
-        """The name of the concurrency count that it bounds."""
-        return self.of_type if self.key is None else count_of_key(self.of_type, self.key)
-
-
-UNCHANGED = FlowSetting(Kind.TASK, "", None, None, None, 0)
+UNCHANGED = FlowSetting(FlowTarget(Kind.TASK, ""), NO_CONTROLS, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +47,11 @@ class FlowSettings:
     def all(self, *, consistent: bool = False) -> list[FlowSetting]:
         """Every setting, oldest first."""
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
-        return sorted((setting_of(row) for row in rows), key=lambda each: (each.at_ms, each.count))
+        return sorted((setting_of(row) for row in rows), key=lambda each: (each.at_ms, each.target.count))
 
     def put(self, setting: FlowSetting) -> None:
         """Set it, whatever was set before."""
-        rate = setting.rate
-        item = {
-            **key_of(setting.count),
-            "of": setting.kind.value,
-            "type": setting.type,
-            "key": setting.key,
-            "concurrency": setting.concurrency,
-            "rate": None if rate is None else [rate.count, round(rate.per_s * 1_000), rate.burst],
-            "at_ms": setting.at_ms,
-            "by": setting.by,
-        }
-        self.table.put(item)
+        self.table.put(item_of(setting))
 
     def remove(self, count: str) -> bool:
         """Everything is as declared again; returns whether it was not."""
@@ -90,9 +67,59 @@ def key_of(count: str) -> dict[str, str]:
     return {"kind": KIND, "name": digest(count)}
 
 
+def item_of(setting: FlowSetting) -> dict[str, Any]:
+    """The item of a setting."""
+    target = setting.target
+    return {
+        **key_of(target.count),
+        "of": target.kind.value,
+        "type": target.type,
+        "key": target.key,
+        **_to_attributes(setting.controls),
+        "at_ms": setting.at_ms,
+        "by": setting.by,
+    }
+
+
 def setting_of(row: Mapping[str, Any]) -> FlowSetting:
     """The setting in an item of this kind."""
-    rate = None if "rate" not in row else Rate(row["rate"][0], row["rate"][1] / 1_000, row["rate"][2])
-    return FlowSetting(
-        Kind(row["of"]), row["type"], row.get("key"), row.get("concurrency"), rate, row["at_ms"], row.get("by")
+    target = FlowTarget(Kind(row["of"]), row["type"], row.get("key"))
+    return FlowSetting(target, _from_attributes(row), row["at_ms"], row.get("by"))
+
+
+def _to_attributes(controls: FlowControls) -> dict[str, Any]:
+    rate, unique, debounce = controls.rate, controls.unique, controls.debounce
+    return {
+        "concurrency": controls.concurrency,
+        "rate": None if rate is None else [rate.count, _ms(rate.per_s), rate.burst],
+        "order": controls.order,
+        "unique": {"until": unique.until, "for_ms": _ms(unique.for_s), "by": unique.by}
+        if isinstance(unique, Unique)
+        else unique,
+        "debounce": {"wait_ms": _ms(debounce.wait_s), "latest_ms": _ms(debounce.latest_s), "by": debounce.by}
+        if isinstance(debounce, Debounce)
+        else debounce,
+    }
+
+
+def _from_attributes(row: Mapping[str, Any]) -> FlowControls:
+    rate, unique, debounce = row.get("rate"), row.get("unique"), row.get("debounce")
+    return FlowControls(
+        concurrency=row.get("concurrency"),
+        rate=None if rate is None else Rate(rate[0], rate[1] / 1_000, rate[2]),
+        order=row.get("order"),
+        unique=Unique(unique.get("until"), _s(unique.get("for_ms")), unique.get("by"))
+        if isinstance(unique, Mapping)
+        else unique,
+        debounce=Debounce(debounce["wait_ms"] / 1_000, _s(debounce.get("latest_ms")), debounce.get("by"))
+        if isinstance(debounce, Mapping)
+        else debounce,
     )
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1_000)
+
+
+def _s(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1_000

@@ -15,6 +15,7 @@ from tests.support.serendipity import application
 from tests.support.service import Reply, Service, service
 from tests.support.tasks import create, detail, listed, system
 
+AS_DECLARED = dict.fromkeys(("concurrency", "rate", "order", "unique", "debounce"))
 MANUAL = {"targetId": "t-1", "targetType": "document"}
 
 
@@ -109,7 +110,7 @@ class TestWhatIsSet:
         rate = {"count": 3, "perSeconds": 0.5, "burst": 2}
         assert (first.status, first.json) == (
             200,
-            {**target, "concurrency": 5, "rate": rate, "since": api.now(), "by": "local"},
+            {**target, **AS_DECLARED, "concurrency": 5, "rate": rate, "since": api.now(), "by": "local"},
         )
         assert api.get("/api/flow").json["set"] == [first.json]
         assert {**standing(api, type="bounded", key="set"), **target} == {
@@ -134,6 +135,42 @@ class TestWhatIsSet:
         assert put(api, topic=topic, rate={"count": 1}).json["rate"] == {"count": 1, "perSeconds": 1, "burst": 1}
         assert standing(api, topic=topic)["rate"]["count"] == 1
         assert delete(api, {"topic": topic}).json == {"type": None, "topic": topic, "key": None}
+
+    def test_takes_the_place_of_what_is_decided_at_acceptance(self, api: Service) -> None:
+        unique, debounce = {"until": "start", "forS": 1.5, "by": "input.k"}, {"waitS": 2, "latestS": None, "by": None}
+        made = put(api, type="bounded", order="step aside", unique=unique, debounce="off")
+        expected = {**AS_DECLARED, "order": "step aside", "unique": unique, "debounce": "off"}
+        assert made.json == {
+            "type": "bounded", "topic": None, "key": None, **expected, "since": api.now(), "by": "local",
+        }  # fmt: skip
+        assert api.get("/api/flow").json["set"] == [made.json]
+        first, second = (bounded(api, {"k": "alike"}) for _ in range(2))
+        assert first == second
+        assert api.job(first).order == "step aside"
+        assert put(api, type="bounded", unique="off", debounce=debounce).json["debounce"] == debounce
+        delete(api, {"type": "bounded"})
+        assert bounded(api, {"k": "alike"}) != first
+
+    @pytest.mark.parametrize(
+        ("body", "field"),
+        [
+            ({"type": "bounded", "key": "a", "order": "block"}, "order"),
+            ({"type": "bounded", "order": "any"}, "order"),
+            ({"type": "bounded", "unique": {"until": None}}, "unique"),
+            ({"type": "bounded", "unique": {"by": "output.k"}}, "unique.by"),
+            ({"type": "bounded", "unique": {"forS": 0}}, "unique"),
+            ({"type": "bounded", "unique": {}, "debounce": {"waitS": 1}}, "debounce"),
+            ({"type": "bounded", "debounce": {"waitS": True}}, "debounce"),
+            ({"type": "bounded", "debounce": "on"}, "debounce"),
+            ({"type": "scripted", "unique": {}}, "unique"),
+            ({"topic": "nobody's", "debounce": {"waitS": 1}}, "debounce"),
+        ],
+    )
+    def test_must_be_a_control_of_what_it_is_set(self, api: Service, body: dict[str, Any], field: str) -> None:
+        reply = put(api, **body)
+        assert reply.status == 422, reply.text
+        assert all(each["field"].startswith(field) for each in reply.json["details"]), reply.text
+        assert api.get("/api/flow").json["set"] == []
 
     def test_bounds_what_runs(self, api: Service) -> None:
         put(api, type="bounded.ordered", rate={"count": 1, "perSeconds": 600})

@@ -13,7 +13,10 @@ from chalicelib.cli.main import main
 from tests.support.stub_service import StubService, stub_service
 
 SINCE = "2030-01-01T02:00:00.000Z"
-SETTING = {"type": "resize", "topic": None, "key": "c 7", "concurrency": 2, "rate": None, "since": SINCE, "by": "ops"}
+SETTING = {
+    "type": "resize", "topic": None, "key": "c 7", "concurrency": 2, "rate": None, "order": None, "unique": None,
+    "debounce": None, "since": SINCE, "by": "ops",
+}  # fmt: skip
 RATE = {"count": 10, "perSeconds": 60, "burst": 5}
 DECLARED = {
     "type": None,
@@ -41,12 +44,14 @@ def run(*arguments: str) -> Result:
 
 def test_list_shows_what_is_set_declared_and_paused(service: StubService) -> None:
     paused = {**TARGET, "since": SINCE, "by": "ops", "resuming": False}
-    answer = {"set": [SETTING], "declared": [DECLARED], "paused": [paused]}
+    merging = {**SETTING, "key": None, "concurrency": None, "order": "off", "unique": "off", "debounce": {"waitS": 5}}
+    answer = {"set": [SETTING, merging], "declared": [DECLARED], "paused": [paused]}
     service.answers["GET /api/flow"] = (200, answer)
     assert run("flow", "list", "--url", service.url).stdout.splitlines() == [
         "set:",
-        "TYPE    TOPIC  KEY  CONCURRENCY  RATE  SINCE                     BY",
-        "resize         c 7  2                  2030-01-01T02:00:00.000Z  ops",
+        "TYPE    TOPIC  KEY  CONCURRENCY  RATE  MORE                               SINCE                     BY",
+        "resize         c 7  2                                                     2030-01-01T02:00:00.000Z  ops",
+        "resize                                 order: off; unique: off; debounce  2030-01-01T02:00:00.000Z  ops",
         "declared:",
         "TYPE  TOPIC  KEY      CONCURRENCY  RATE  MORE",
         "      news   input.k                     per key: 1; rate per key: 10 in 60 s; order: block; unique",
@@ -80,8 +85,37 @@ def test_set_sends_a_concurrency(service: StubService) -> None:
     assert service.asked[0].body == {"type": "resize", "key": "c 7", "concurrency": 2}
 
 
-@pytest.mark.parametrize("told", [["--rate", "10"], ["--rate", "x/s"], ["--rate", "10/"], ["--burst", "2"]])
-def test_a_rate_that_is_none_is_a_wrong_command_line(told: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("told", "control"),
+    [
+        (["--order", "step aside"], {"order": "step aside"}),
+        (["--order", "off", "--unique", "off"], {"order": "off", "unique": "off"}),
+        (["--unique", "start"], {"unique": {"until": "start"}}),
+        (["--unique", "time", "--unique-for", "60"], {"unique": {"until": None, "forS": 60}}),
+        (["--unique", "end", "--unique-by", "input.page"], {"unique": {"until": "end", "by": "input.page"}}),
+        (["--debounce", "off"], {"debounce": "off"}),
+        (
+            ["--debounce", "5", "--debounce-latest", "60", "--debounce-by", "input.page"],
+            {"debounce": {"waitS": 5, "latestS": 60, "by": "input.page"}},
+        ),
+    ],
+)
+def test_set_sends_what_is_decided_at_acceptance(
+    service: StubService, told: list[str], control: dict[str, Any]
+) -> None:
+    service.answers["PUT /api/flow"] = (200, SETTING)
+    assert run("flow", "set", "resize", *told, "--url", service.url).exit_code == 0
+    assert service.asked[0].body == {"type": "resize", **control}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["--rate", "10"], ["--rate", "x/s"], ["--rate", "10/"], ["--burst", "2"], ["--unique-for", "2"],
+        ["--unique", "off", "--unique-by", "input.a"], ["--debounce", "soon"], ["--debounce-latest", "5"],
+    ],
+)  # fmt: skip
+def test_a_control_that_is_none_is_a_wrong_command_line(told: list[str]) -> None:
     assert run("flow", "set", "resize", *told).exit_code == 2
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from chalicelib.core.flow import Rate
+from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.limits import NOTHING, Concurrency, Limit, count_of_schedule
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
@@ -119,9 +120,9 @@ class TestPauses:
         assert find_controls(table, (target, other), (name,), None) == Controls((), (nothing,), None)
         yard.pauses.begin(other, NOW, "ops")
         yard.pauses.begin(target, NOW + 5, "dev")
-        setting = FlowSetting(Kind.TASK, name, "k", 3, Rate(1, per_s=2), NOW, "ops")
+        setting = FlowSetting(FlowTarget(Kind.TASK, name, "k"), FlowControls(3, Rate(1, per_s=2)), NOW, "ops")
         yard.flow_settings.put(setting)
-        schedule, key = count_of_schedule(name), setting.count
+        schedule, key = count_of_schedule(name), setting.target.count
         yard.concurrency.transact([Count(name, ONE, holder=7), Count(schedule, Concurrency(2, 2))])
         yard.concurrency.transact([yard.rates.taking(key, Rate(1, per_s=2), NOW * 1_000)])
         pauses = (Pause(other, NOW, by="ops"), Pause(target, NOW + 5, by="dev"))

@@ -16,13 +16,13 @@ from chalicelib.actor import acting
 from chalicelib.core.applications import DELIVERY
 from chalicelib.core.errors import NotFound
 from chalicelib.core.flow import Debounce, PerKey, Rate
+from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.reasons import Code
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import iso
 from chalicelib.engine.commands import by_hand, flow, lifecycle
-from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.services import applications, dead_letters, graphs, installation, messages, pauses, schedules, tasks
 from chalicelib.services.reasons import Why
 from chalicelib.store import wait_lists
@@ -431,7 +431,7 @@ class TestFlow:
         place = {"before": 1, "beforeIsExact": True}
         assert found.details == {"kind": "task", "type": "keyed", "queue": "default", **limit, **place}
         assert why(w, jobs[1]).sentence == f"{taken}; it is the next."
-        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "keyed", "a b"), 7, None)
+        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "keyed", "a b"), FlowControls(concurrency=7))
         set_at, more = at(w), [keyed_task(w, "keyed") for _ in range(7)]
         for job in more[:6]:
             by_hand.take(w.yard, job.id, "bob")
@@ -478,7 +478,7 @@ class TestFlow:
         assert why(w, jobs[10]).reason is Code.ON_ITS_WAY
 
     def test_too_many_of_its_key_have_begun_by_a_rate_that_was_set(self, w: World) -> None:
-        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "t", "k"), None, Rate(120, per_s=60, burst=2))
+        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "t", "k"), FlowControls(rate=Rate(120, per_s=60, burst=2)))
         set_at = at(w)
         jobs = [a_task(w, flow_key="k") for _ in range(3)]
         for job in jobs[:2]:
@@ -559,8 +559,8 @@ class TestFlow:
         assert why(w, second).sentence == f"It is scheduled; it starts at {at(w, 5_000)} at the earliest."
 
     def test_a_limit_that_was_set_bounds_any_type_and_any_topic(self, w: World) -> None:
-        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "t"), 1, None)
-        flow.set_flow(w.yard, FlowTarget(Kind.MESSAGE, "polled"), 1, None)
+        flow.set_flow(w.yard, FlowTarget(Kind.TASK, "t"), FlowControls(concurrency=1))
+        flow.set_flow(w.yard, FlowTarget(Kind.MESSAGE, "polled"), FlowControls(concurrency=1))
         set_at = at(w)
         first, second = a_task(w), a_task(w)
         by_hand.take(w.yard, first.id, "bob")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from chalicelib.api.flow import DeclarationRecord
+from chalicelib.api.flow_shapes import DeclarationRecord
 from chalicelib.api.scopes import SEE
+from chalicelib.core.flow_controls import FlowTarget
 from chalicelib.core.retry import to_document
 from chalicelib.core.states import Kind
-from chalicelib.engine.commands.flow import Declared, FlowTarget
+from chalicelib.engine.commands.flow import Declared
 from chalicelib.engine.handlers.declare import Handler
 from chalicelib.engine.handlers.signatures import label_of, place_of
 from chalicelib.engine.worker.pause import paused, queue_target, type_target

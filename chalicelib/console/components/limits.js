@@ -29,7 +29,7 @@ export function Limits() {
       <tbody>${rows.map((row) => html`<${Row} key=${`${row.from} ${nameOf(row)}`} row=${row} may=${may} onEdit=${edit} refresh=${refresh} />`)}
         ${flow.paused.map((each) => html`<tr key=${`paused ${nameOf(each)}`} data-row><td>${each.type || each.topic}</td><td>${each.key}</td><td colspan="2"><${State} state="paused" text=${each.resuming ? "resuming" : "paused"} /></td>
           <td class="wide soft"><${Who} by=${each.by} at=${each.since} /></td>${may && html`<td class="number"><div class="acts"><${Resume} target=${each} refresh=${refresh} /></div></td>`}</tr>`)}</tbody></table></div>`}
-    ${asked && html`<${asked.isPause ? PauseDialog : LimitDialog} target=${asked.target} onClose=${() => setAsked(null)} onDone=${refresh} />`}
+    ${asked && html`<${asked.isPause ? PauseDialog : LimitDialog} target=${asked.target} set=${flow.set} onClose=${() => setAsked(null)} onDone=${refresh} />`}
   </section>`;
 }
 
@@ -38,7 +38,17 @@ function rowsOf(flow) {
     ...each, key: null, from: "declared", concurrency: each.concurrency, ofEachKey: each.perKey, keyFrom: each.key,
   }));
   const isBound = (each) => each.concurrency || each.rate || each.ofEachKey?.concurrency || each.ofEachKey?.rate;
-  return [...flow.set.map((each) => ({ ...each, from: "set" })), ...declared].filter(isBound);
+  return [...flow.set.map((each) => ({ ...each, from: "set" })), ...declared.filter(isBound)];
+}
+
+// What is set beside limits, by HTTP or in a terminal: a new limit leaves it as it is.
+function beside(set) {
+  return Object.fromEntries(["order", "unique", "debounce"].filter((name) => set?.[name]).map((name) => [name, set[name]]));
+}
+
+function besideText(row) {
+  if (row.from !== "set") return "";
+  return Object.entries(beside(row)).map(([name, control]) => (typeof control === "string" ? `${name}: ${control}` : name)).join("; ");
 }
 
 function nameOf({ type, topic, key }) {
@@ -54,7 +64,7 @@ function Row({ row, may, onEdit, refresh }) {
     await ask("DELETE", `/api/flow${queryText(targetOf(row))}`);
     return `${nameOf(row)} is bounded as declared`;
   };
-  return html`<tr data-row><td>${row.type || row.topic}</td><td>${row.key || html`<span class="soft">${row.keyFrom ? `each ${row.keyFrom}` : "all"}</span>`}</td>
+  return html`<tr data-row><td>${row.type || row.topic}<div class="soft">${besideText(row)}</div></td><td>${row.key || html`<span class="soft">${row.keyFrom ? `each ${row.keyFrom}` : "all"}</span>`}</td>
     <td class="number">${limitText(row.concurrency, row.ofEachKey?.concurrency)}</td><td class="number">${rateText(row.rate, row.ofEachKey?.rate)}</td>
     <td class="wide soft">${row.from === "set" ? html`<${Who} by=${row.by} at=${row.since} />` : "declared"}</td>
     ${may && html`<td class="number"><div class="acts"><button type="button" aria-label=${`Change the limit of ${nameOf(row)}`} onClick=${() => onEdit(row)}>Change …</button>
@@ -82,7 +92,7 @@ function rateText(all, each) {
   return [all && text(all), each && `${text(each)} a key`].filter(Boolean).join("; ") || NONE;
 }
 
-function LimitDialog({ target, onClose, onDone }) {
+function LimitDialog({ target, set, onClose, onDone }) {
   const { concurrency, rate } = target;
   const [limit, setLimit] = useState({ concurrency: concurrency ?? "", count: rate?.count ?? "", perSeconds: rate?.perSeconds ?? 1, burst: rate?.burst ?? 1 });
   const [of, setOf] = useState(fieldsOf(target));
@@ -90,6 +100,7 @@ function LimitDialog({ target, onClose, onDone }) {
   async function save() {
     const { perSeconds, burst } = limit;
     const bounds = {
+      ...beside(set.find((each) => nameOf(each) === nameOf(bodyOf(of)))),
       ...(limit.concurrency === "" ? {} : { concurrency: Number(limit.concurrency) }),
       ...(limit.count === "" ? {} : { rate: { count: Number(limit.count), perSeconds: Number(perSeconds), burst: Number(burst) } }),
     };

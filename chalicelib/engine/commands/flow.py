@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.core.errors import Full, InvalidInput, NotFound
-from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Flow, Rate, expect_concurrency, expect_rate
+from chalicelib.core.flow import KEY_MAX_CHARS, Flow, Rate, expect_one_to_stay
+from chalicelib.core.flow_controls import DECIDED_AT_ACCEPTANCE, OFF, FlowControls, FlowTarget
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
-from chalicelib.core.limits import count_of_key, count_of_type, counted_key, counted_topic
+from chalicelib.core.limits import count_of_key, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
-from chalicelib.engine.policy import limit_of_count, rate_of_bucket
+from chalicelib.engine.handlers.declare import Handler
+from chalicelib.engine.policy import declared_flow, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
 from chalicelib.engine.yard import Yard
 from chalicelib.store.flow_settings import FlowSetting
 from chalicelib.store.wait_lists import of_key, of_order, of_rate, of_type
 
 SETTINGS_MAX = 1_000  # every process reads them all every five seconds
-
-
-@dataclass(frozen=True, slots=True)
-class FlowTarget:
-    """A task type or topic, or one key of it."""
-
-    kind: Kind
-    type: str
-    key: str | None = None
-
-    @property
-    def of_type(self) -> str:
-        """The name of the type's concurrency count."""
-        return count_of_type(self.kind, self.type)
-
-    @property
-    def count(self) -> str:
-        """The name of its own concurrency count."""
-        return self.of_type if self.key is None else count_of_key(self.of_type, self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +54,53 @@ class Standing:
     next_token_ms: int | None  # when the next may begin, where a rate bounds them
 
 
-def set_flow(yard: Yard, target: FlowTarget, concurrency: int | None, rate: Rate | None) -> FlowSetting:
-    """Bound a target otherwise than it is declared, from within five seconds on; ``None``: as declared.
+def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls) -> FlowSetting:
+    """Control the flow of a target otherwise than it is declared, from within five seconds on.
 
     Raises ``InvalidInput``, and ``Full`` where a thousand are set.
     """
     _check(target)
-    if concurrency is None and rate is None:
-        raise InvalidInput("this changes nothing", field="concurrency", expected="concurrency or rate", got="neither")
-    expect_concurrency("concurrency", concurrency)
-    expect_rate("rate", rate)
+    if not controls:
+        expected = f"concurrency, rate, {', '.join(DECIDED_AT_ACCEPTANCE)}"
+        raise InvalidInput("this changes nothing", field="concurrency", expected=expected, got="none of them")
+    if controls.are_of_types:
+        _expect_to_fit(yard, target, controls)
     present = yard.flow_settings.all(consistent=True)
-    if len(present) >= SETTINGS_MAX and all(each.count != target.count for each in present):
+    if len(present) >= SETTINGS_MAX and all(each.target.count != target.count for each in present):
         raise Full(f"{SETTINGS_MAX} settings are made already", remedy="unset some, or declare them in code")
-    setting = FlowSetting(target.kind, target.type, target.key, concurrency, rate, yard.now_ms(), yard.actor)
+    setting = FlowSetting(target, controls, yard.now_ms(), yard.actor)
     yard.flow_settings.put(setting)
     yard.known_flow.forget()
     return setting
+
+
+def _expect_to_fit(yard: Yard, target: FlowTarget, controls: FlowControls) -> None:
+    """Raise ``InvalidInput`` unless what is decided when a job is accepted fits the target and its handlers."""
+    field = controls.are_of_types[0]
+    if target.key is not None:
+        raise InvalidInput("this is of a whole type or topic", field=field, expected="no key", got=target.key)
+    handlers = _handlers(yard, target)
+    declared = declared_flow(handlers)
+    if not declared:
+        raise InvalidInput(
+            f"the handlers of {target.type} declare no flow control",
+            field=field,
+            expected="a type or topic of which something is declared: publishers look at no other",
+            got="nothing declared",
+            remedy="declare a control once, by deploying; key='input...' is enough",
+        )
+    flow = controls.over(declared)
+    expect_one_to_stay(flow)
+    if flow.order is not None and any(each.batch is not None for each in handlers):
+        raise InvalidInput("jobs in order run one at a time", field="order", expected=OFF, got="a handler of batches")
+
+
+def _handlers(yard: Yard, target: FlowTarget) -> Sequence[Handler]:
+    """The handlers that speak for a task type or a topic."""
+    if target.kind is Kind.MESSAGE:
+        return yard.handlers.subscribers.get(target.type, ())
+    handler = yard.handlers.tasks.get(target.type)
+    return () if handler is None else (handler,)
 
 
 def unset_flow(yard: Yard, target: FlowTarget) -> None:
@@ -110,7 +124,7 @@ def declared(yard: Yard) -> list[Declared]:
         for name, each in yard.handlers.tasks.items()
     ]
     of_topics = [
-        Declared(FlowTarget(Kind.MESSAGE, name), None, next((each.flow for each in handlers if each.flow), NO_FLOW))
+        Declared(FlowTarget(Kind.MESSAGE, name), None, declared_flow(handlers))
         for name, handlers in yard.handlers.subscribers.items()
     ]
     found = [each for each in of_types + of_topics if each.flow or each.concurrency is not None]

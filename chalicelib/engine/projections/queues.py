@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from chalicelib.aws import threads
+from chalicelib.core.flow_controls import FlowTarget
 from chalicelib.core.lanes import Lane, lanes_soonest_first
 from chalicelib.core.projection import Group
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.flow import FlowTarget
 from chalicelib.engine.commands.flow import Standing as FlowStanding
 from chalicelib.engine.commands.flow import standing as flow_standing
 from chalicelib.engine.handlers.signatures import label_of

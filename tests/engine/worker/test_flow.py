@@ -11,6 +11,7 @@ import pytest
 from chalicelib.core.decisions import wake_for_return
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
+from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.job import Job
 from chalicelib.core.limits import Concurrency, count_of_key, count_of_topic
 from chalicelib.core.retry import Fixed
@@ -405,7 +406,9 @@ def test_a_rate_may_be_changed_while_jobs_wait(w: World) -> None:
     for n in range(14):
         add(w, "paced", n)
     w.deliver()
-    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "paced", None, None, Rate(10, per_s=1), w.clock.ms))
+    w.yard.flow_settings.put(
+        FlowSetting(FlowTarget(Kind.TASK, "paced"), FlowControls(rate=Rate(10, per_s=1)), w.clock.ms)
+    )
     w.clock.move(60_000)
     w.tick()
     w.go_on()
@@ -417,12 +420,16 @@ def test_a_rate_may_be_changed_while_jobs_wait(w: World) -> None:
 def test_nobody_waits_as_long_as_a_rate_said_that_holds_no_more(w: World) -> None:
     from chalicelib.store.flow_settings import FlowSetting
 
-    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "paced", None, None, Rate(1, per_s=30 * 86_400), w.clock.ms))
+    w.yard.flow_settings.put(
+        FlowSetting(FlowTarget(Kind.TASK, "paced"), FlowControls(rate=Rate(1, per_s=30 * 86_400)), w.clock.ms)
+    )
     for n in range(2):
         add(w, "paced", n)
     w.deliver()
     assert [n for n, _ in RAN] == [0]
-    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "paced", None, None, Rate(1, per_s=10), w.clock.ms))
+    w.yard.flow_settings.put(
+        FlowSetting(FlowTarget(Kind.TASK, "paced"), FlowControls(rate=Rate(1, per_s=10)), w.clock.ms)
+    )
     w.clock.move(60_000)
     w.tick()
     add(w, "paced", 2)
@@ -436,8 +443,8 @@ def test_nobody_waits_as_long_as_a_rate_said_that_holds_no_more(w: World) -> Non
 def test_a_concurrency_may_be_set_while_jobs_wait(w: World) -> None:
     from chalicelib.store.flow_settings import FlowSetting
 
-    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "keyed", "a", 2, None, w.clock.ms))
-    w.yard.flow_settings.put(FlowSetting(Kind.TASK, "once", None, 1, None, w.clock.ms))
+    w.yard.flow_settings.put(FlowSetting(FlowTarget(Kind.TASK, "keyed", "a"), FlowControls(concurrency=2), w.clock.ms))
+    w.yard.flow_settings.put(FlowSetting(FlowTarget(Kind.TASK, "once"), FlowControls(concurrency=1), w.clock.ms))
     first = add(w, "keyed", 1)
     elsewhere(w)
     add(w, "keyed", 2)
