@@ -17,7 +17,7 @@ from chalicelib.store.attribute_values import from_attribute_values, to_attribut
 from chalicelib.store.concurrency import KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES
 from chalicelib.store.directory import CLOCK
 from chalicelib.store.insights import Insights
-from chalicelib.store.ledger import STATE_PART, decoded
+from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.table import Table
 from chalicelib.store.wait_lists import WAIT_LIST
 from chalicelib.testing.clock import START_MS
