@@ -19,12 +19,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chalicelib.core.batch import Batch
-    from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
+    from chalicelib.core.errors import (
+        Conflict,
+        Full,
+        InvalidInput,
+        NotFound,
+        Reject,
+        TaskyardError,
+        TooLarge,
+        Unavailable,
+    )
     from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
     from chalicelib.core.job_events import JobEvent
     from chalicelib.core.lanes import Band
     from chalicelib.core.retry import Exponential, Fixed, Linear
-    from chalicelib.engine.failures import Reject
     from chalicelib.engine.handlers.declare import backoff, on, on_success, subscribe, task
     from chalicelib.engine.handlers.schedules import schedule
     from chalicelib.engine.interruptions import HandlerTimeout
@@ -49,7 +57,7 @@ _HOME = {
     "NotFound": "core.errors",
     "PerKey": "core.flow",
     "Rate": "core.flow",
-    "Reject": "engine.failures",
+    "Reject": "core.errors",
     "TaskyardError": "core.errors",
     "TooLarge": "core.errors",
     "Unavailable": "core.errors",

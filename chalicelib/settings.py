@@ -42,6 +42,7 @@ HTTP_PREFIXES = ("/docs", "/openapi.json", "/ping", "/sping")  # of the API itse
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
 VARIABLE_PREFIX = "TASKYARD_"
+SECRET = frozenset({"kafka"})  # settings that may hold a password: nobody is shown what they are
 NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 SETTLING_RESERVE_S = 3  # what a function keeps of its time for settling and returning, beside the grace
 
@@ -92,6 +93,9 @@ class Settings:
     watch: str = "on"  # alarms; "dashboard": CloudWatch's dashboard, too, which costs more; "off": neither
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
+    kafka: str = ""  # Kafka's brokers: "host:port" with commas, a JSON object of properties, or the path of one
+    kafka_topics: str = ""  # the topics that are bridged to it: a JSON list, or the path of a file of one
+    kafka_cluster: str = "kafka"  # what its records' identities begin with; must stay, whatever its addresses are
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
     log_level: str = "INFO"
 
@@ -240,6 +244,12 @@ class Settings:
         )
         _expect(
             not self.bucket or BUCKET_NAME.fullmatch(self.bucket), "BUCKET", "the name of an S3 bucket", self.bucket
+        )
+        _expect(
+            re.fullmatch(r"[\w.-]{1,64}", self.kafka_cluster),
+            "KAFKA_CLUSTER",
+            "1 to 64 word characters, . and -",
+            self.kafka_cluster,
         )
         _expect(self.log_level in LOG_LEVELS, "LOG_LEVEL", " or ".join(LOG_LEVELS), self.log_level)
         _limits(self.lane_concurrency)

@@ -28,6 +28,7 @@ ROOMS = (
     "chalicelib.services",
     "chalicelib.functions",
     "chalicelib.engine.why",
+    "chalicelib.engine.bridge",
     "chalicelib.engine.clock",
     "chalicelib.engine.projections",
     "chalicelib.engine.polling",

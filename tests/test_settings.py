@@ -43,6 +43,7 @@ RANGES: list[tuple[str, Any, Any, tuple[Any, ...]]] = [
     ("index_shards", 1, 64, (0, -1, 65)),
     ("worker_batch_size", 1, 10, (0, 11)),
     ("log_level", "DEBUG", "CRITICAL", ("", "info", "TRACE", "20")),
+    ("kafka_cluster", "k", "main-1.eu_west", ("", "a b", "a/b", "k" * 65, "k\n")),
     ("bucket", "abc", f"a.{'b' * 60}0", ("ab", "A" * 3, "a_b", "-ab", "ab-", "a..b", "a" * 64, "s3://abc", "a b")),
     ("stage", "a", "a12345678901", ("", "a123456789012", "A", "1a", "-a", "a-b", "a_b", "a.b", "ä", "a\n", "a b")),
     ("prefix", "t", "taskyard-0123456", ("", "taskyard-01234567", "T", "9", "-t", "t_", "t\n")),
@@ -197,6 +198,9 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         watch="off",
         hooks="on",
         search="on",
+        kafka="b1:9092,b2:9092",
+        kafka_topics='[{"topic": "t", "direction": "in"}]',
+        kafka_cluster="main",
         alarm_topic="arn:aws:sns:eu-central-1:123456789012:pager",
         log_level="DEBUG",
     )

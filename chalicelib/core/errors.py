@@ -11,6 +11,10 @@ from contextlib import contextmanager
 SHOWN_VALUE_CHARS = 120
 
 
+class Reject(Exception):
+    """Raise it from a handler when no retry can help: the job becomes a dead letter at once."""
+
+
 class TaskyardError(Exception):
     """An error whose text is meant for the caller.
 
@@ -35,11 +39,18 @@ class TaskyardError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
+        return self._text(self.got)
+
+    def without_value(self) -> str:
+        """What is wrong, but not what came instead: errors of jobs are listed and logged, and payloads hold secrets."""
+        return self._text(None)
+
+    def _text(self, got: str | None) -> str:
         parts = [self.message if self.field is None else f"{self.field}: {self.message}"]
         if self.expected is not None:
             parts.append(f"expected {self.expected}")
-        if self.got is not None:
-            parts.append(f"got {self.got}")
+        if got is not None:
+            parts.append(f"got {got}")
         if self.remedy is not None:
             parts.append(self.remedy)
         return "; ".join(parts)

@@ -286,7 +286,7 @@ def key_in(key: Key, content: Mapping[str, Any]) -> str | None:
 
     A text stays what it is; any other value is written as JSON. What is too long, or not one line, is told by its hash.
     """
-    return key_text(key(content.get("input")) if callable(key) else _at(key, content))
+    return key_text(key(content.get("input")) if callable(key) else value_at(key, content))
 
 
 def key_text(value: Any) -> str | None:
@@ -299,7 +299,8 @@ def key_text(value: Any) -> str | None:
     )
 
 
-def _at(path: str, content: Mapping[str, Any]) -> Any:
+def value_at(path: str, content: Mapping[str, Any]) -> Any:
+    """What stands at a path; ``None`` where there is nothing."""
     value: Any = content
     for step in path.split("."):
         if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from itertools import islice
 from types import FrameType
 
 from chalicelib.core.decisions import Failed
+from chalicelib.core.errors import Reject
 from chalicelib.core.job import JobError
 from chalicelib.core.texts import readable
 from chalicelib.engine.interruptions import Interruption
@@ -15,10 +16,6 @@ from chalicelib.logger import logger
 
 MESSAGE_MAX_CHARS = 500
 LEAVES_SHOWN = 5  # of a group of exceptions
-
-
-class Reject(Exception):
-    """Raise it from a handler when no retry can help: the job becomes a dead letter at once."""
 
 
 def failure_of(error: BaseException) -> Failed:

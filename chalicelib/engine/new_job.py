@@ -47,6 +47,7 @@ class NewJob:
     next: NextRequest | None = None  # the task that its success starts
     alias: int | str | None = None  # by which the users of its type, or its application, know it; no other job's
     idempotency_key: str | None = None
+    record: str | None = None  # the record of Kafka that it is made of (core.kafka.identity); no other job is
     first_wins: bool = False  # another request under its idempotency key is answered with the first one's job
     replay_of: int | None = None
     first_event: TraceEvent | None = field(default=None)

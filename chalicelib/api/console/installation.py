@@ -20,8 +20,9 @@ from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.job_costs import JobsCost, costs_by_day, worker_memory_mb
 from chalicelib.engine.usage import KEPT_DAYS
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel
+from chalicelib.http.redaction import REDACTED
 from chalicelib.http.routes import Router
-from chalicelib.settings import DEFAULTS, VARIABLE_PREFIX, Settings
+from chalicelib.settings import DEFAULTS, SECRET, VARIABLE_PREFIX, Settings
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -36,7 +37,7 @@ class InstallationQuery(ApiModel):
 
 
 class SettingValue(AnswerModel):
-    """A setting; none of them is secret."""
+    """A setting; of one that may hold a password only whether it is set."""
 
     name: str = Field(examples=["lease_s"])
     variable: str = Field(examples=["TASKYARD_LEASE_S"])
@@ -137,8 +138,9 @@ def show_installation(yard: Yard, query: InstallationQuery) -> InstallationAnswe
 
 
 def _setting(chosen: Settings, name: str) -> SettingValue:
-    variable = f"{VARIABLE_PREFIX}{name.upper()}"
-    return SettingValue(name=name, variable=variable, value=getattr(chosen, name), default=getattr(DEFAULTS, name))
+    variable, value = f"{VARIABLE_PREFIX}{name.upper()}", getattr(chosen, name)
+    shown = REDACTED if name in SECRET and value else value
+    return SettingValue(name=name, variable=variable, value=shown, default=getattr(DEFAULTS, name))
 
 
 def _key(key: AccessKey) -> KeyRecord:

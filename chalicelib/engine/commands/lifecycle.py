@@ -16,6 +16,7 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.commands.again import request_like
 from chalicelib.engine.publish.flow import reclaiming
 from chalicelib.engine.publish.prepare import Prepared, prepare
+from chalicelib.engine.publish.records import is_unreadable, read_again
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.publish.wait_list import in_line, lined_up, start
 from chalicelib.engine.sweeping import sweep
@@ -167,14 +168,15 @@ def reset_running(yard: Yard, sparing: Collection[int] = (), begun_by_ms: int | 
 def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
     """Run a failed or canceled job again, with as many attempts as at first.
 
-    Raises ``NotFound``, and ``Conflict`` for a job in another state, a dead letter that was replayed, and a debounced
-    job in whose place a newer one stands.
+    Raises ``NotFound``, and ``Conflict`` for a job in another state, a dead letter that was replayed, a record that
+    cannot be read, and a debounced job in whose place a newer one stands.
     """
     for _ in range(RACE_TRIES):
         job = find(yard, job_id, kind)
         if job.state not in (State.FAILED, State.CANCELED) or job.replayed_at_ms is not None:
             break
         _expect_not_superseded(job)
+        _expect_readable(job)
         now_ms = yard.now_ms()
         blocked = job.blocked and not _parent_succeeded(yard, job)
         try:
@@ -201,7 +203,8 @@ def retry(yard: Yard, job_id: int, kind: Kind) -> Job:
 def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
     """Publish a dead letter anew, as a job with an id and a trace of its own; answers that job.
 
-    Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already.
+    Of a record of Kafka that could not be read, what its topic's mapping reads now. Raises ``NotFound`` for what is no
+    dead letter, and ``Conflict`` for one that was replayed already and a record that still cannot be read.
     """
     dead = yard.jobs.find(job_id)
     if dead is None or dead.state is not State.FAILED or (kind is not None and dead.kind is not kind):
@@ -249,6 +252,16 @@ def _expect_not_superseded(job: Job) -> None:
         )
 
 
+def _expect_readable(job: Job) -> None:
+    if is_unreadable(job):
+        raise Conflict(
+            "what Kafka delivered could not be read, so there is nothing to run",
+            field="id",
+            got=str(job.id),
+            remedy="mend the mapping of its topic, then replay the dead letter",
+        )
+
+
 def _named(job_id: int) -> str:
     return f"job {job_id}"
 
@@ -261,7 +274,10 @@ def _in_its_place(yard: Yard, dead: Job, successor: Prepared) -> Prepared:
 def _successor(yard: Yard, dead: Job) -> Prepared:
     detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
     replayed = TraceEvent(Event.REPLAYED, yard.now_ms(), detail)
-    new_job = replace(request_like(yard, dead), replay_of=dead.id, first_event=replayed)
+    request = request_like(yard, dead)
+    if is_unreadable(dead):
+        request = read_again(yard, request)
+    new_job = replace(request, replay_of=dead.id, first_event=replayed)
     return prepare(yard, new_job).unsent(yard.now_ms())
 
 

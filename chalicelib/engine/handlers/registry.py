@@ -13,6 +13,7 @@ from typing import Any
 from chalicelib import settings
 from chalicelib.core.batch import Batch, gathered
 from chalicelib.core.errors import InvalidInput, TooLarge
+from chalicelib.core.kafka import Outward
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import BackoffFunction
@@ -48,13 +49,15 @@ class Registry:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @classmethod
-    def of_packages(cls, packages: Sequence[ModuleType]) -> Registry:
+    def of_packages(cls, packages: Sequence[ModuleType], outward: Iterable[Outward] = ()) -> Registry:
         """The registry of all that ``declarations`` finds in ``packages``; raises as it does, and as ``of``."""
-        return cls.of(declarations(packages))
+        return cls.of(declarations(packages), outward)
 
     @classmethod
-    def of(cls, functions: Iterable[Any]) -> Registry:
+    def of(cls, functions: Iterable[Any], outward: Iterable[Outward] = ()) -> Registry:
         """The registry of what is declared among ``functions``; the rest is passed over.
+
+        Each topic that goes ``outward`` to Kafka has one subscriber more.
 
         Raises ``InvalidInput``, naming file and line, for a function that cannot be what it is declared as, and where
         two declarations contradict each other.
@@ -68,6 +71,8 @@ class Registry:
             except (InvalidInput, TooLarge) as error:
                 error.message = f"{error.message} ({place_of(function)})"
                 raise
+        for bridged in outward:
+            gathering.take_outward(bridged)
         return gathering.registry()
 
     def handler(self, type: str, script: str | None) -> Handler | None:  # noqa: A002  # every dialect's word for it
@@ -128,7 +133,22 @@ def registry_of(chosen: Settings) -> Registry:
     names = names_of(chosen)
     with by_place(names):
         packages = [import_module(name) for name in names]
-    return Registry.of_packages(packages)
+    return Registry.of_packages(packages, outward_of(chosen))
+
+
+def outward_of(chosen: Settings) -> tuple[Outward, ...]:
+    """The topics that go to Kafka. Raises ``InvalidInput`` and, where one does and its library is not there, its own.
+
+    An installation that bridges nothing loads nothing for it.
+    """
+    if not chosen.kafka_topics:
+        return ()
+    from chalicelib.engine.handlers.bridged import bridged
+    from chalicelib.queue.kafka import properties
+
+    found = bridged(chosen)
+    properties(chosen.kafka)
+    return found.outward
 
 
 def names_of(chosen: Settings) -> list[str]:
@@ -202,6 +222,14 @@ class _Gathering:
             )
             self.schedules[schedule.name] = schedule
             self.scheduled[schedule.name] = function
+
+    def take_outward(self, bridged: Outward) -> None:
+        """Add the subscriber that sends a topic to Kafka, as the topic's own subscribers are."""
+        from chalicelib.engine.handlers.outward import batch_of, subscriber
+
+        others = self.subscribers.get(bridged.topic, ())
+        batch = others[0].batch if others else batch_of(bridged)
+        self._take_subscriber(subscriber(bridged, self.queues.get(bridged.topic, DEFAULT_BANDS), batch))
 
     def _take_task(self, handler: Handler) -> None:
         key = (handler.name, handler.script)

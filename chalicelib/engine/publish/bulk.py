@@ -18,7 +18,14 @@ from chalicelib.core.job import MANUAL, Job
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import flow_of
 from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare
-from chalicelib.engine.publish.publish import answering, first_of_its_key, idempotency_key_of, publish
+from chalicelib.engine.publish.publish import (
+    answering,
+    first_of_its_key,
+    idempotency_key_of,
+    key_name_of,
+    publish,
+    reserving,
+)
 from chalicelib.engine.publish.send import AWS_FAILURES, send_all
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -67,14 +74,14 @@ def publish_many(yard: Yard, new_jobs: Sequence[NewJob | TaskyardError]) -> list
         try:
             if isinstance(new_job, TaskyardError):
                 outcomes[place] = new_job
-            elif _name_of(new_job) in keys:
+            elif key_name_of(new_job) in keys:
                 twins.append((place, new_job))
             elif _needs_own_transaction(yard, new_job):
                 outcomes[place] = publish(yard, new_job)
             else:
                 with answering():
                     entries.append(_Entry(place, new_job, prepare(yard, new_job), idempotency_key_of(new_job)))
-                keys |= {_name_of(new_job)} - {None}
+                keys |= {key_name_of(new_job)} - {None}
         except TaskyardError as error:
             outcomes[place] = error
     outcomes |= _accepted_before(yard, [entry for entry in entries if entry.key is not None])
@@ -94,11 +101,6 @@ def _needs_own_transaction(yard: Yard, new_job: NewJob) -> bool:
         or new_job.runner == MANUAL
         or beyond_sqs(due_at_ms(new_job, yard.now_ms()), yard.now_ms())
     )
-
-
-def _name_of(new_job: NewJob) -> tuple[str, str] | None:
-    """What tells an idempotency key from others: a transaction may bind each once."""
-    return None if new_job.idempotency_key is None else (new_job.kind, new_job.idempotency_key)
 
 
 def _accepted_before(yard: Yard, keyed: Sequence[_Entry]) -> dict[int, Outcome]:
@@ -180,8 +182,7 @@ def empty_outbox(yard: Yard, outbox: Outbox, travelling: Sequence[Job]) -> None:
 
 
 def _reservations(yard: Yard, group: Sequence[_Entry]) -> list[Action]:
-    now_s, ttl_s = yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s
-    return [yard.directory.reserving(entry.key, entry.prepared.job, now_s, ttl_s) for entry in group if entry.key]
+    return [reserving(yard, entry.key, entry.prepared.job) for entry in group if entry.key]
 
 
 def _published(yard: Yard, new_job: NewJob) -> Outcome:

@@ -29,6 +29,7 @@ from chalicelib.engine.publish.send import AWS_FAILURES, send
 from chalicelib.engine.publish.wait_list import in_line, lined_up, start
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.concurrency import Action
 from chalicelib.store.directory import IdempotencyKey
 from chalicelib.store.ledger import JobRefused
@@ -37,7 +38,8 @@ from chalicelib.store.table import TransactionRefused
 NEW_ID_TRIES = 3
 LEDGER_TRIES = 24
 FIRST_WAIT_S = 0.0025
-NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "first_wins", "id", "graph", "node", "edges"})
+NOT_OF_THE_REQUEST = frozenset({"idempotency_key", "record", "first_wins", "id", "graph", "node", "edges"})
+RECORDS = "record"  # the scope of the keys of records; no client's
 # To requests since idempotency keys were first kept: without them, a request is what it was then.
 ADDED = frozenset({"tenant", "flow_key", "attempts_made"})
 
@@ -87,7 +89,7 @@ def answering() -> Iterator[None]:
 
 
 def _start(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
-    has_key = new_job.idempotency_key is not None or new_job.alias is not None
+    has_key = key_name_of(new_job) is not None or new_job.alias is not None
     job = prepared.job
     if has_key or new_job.parent_id is not None or job.limited or job.order or job.unique_as:
         return _ledger_first(yard, new_job, prepared)
@@ -169,9 +171,8 @@ def _make_way(yard: Yard, tries: int) -> None:
 
 def _bound(yard: Yard, new_job: NewJob, key: IdempotencyKey, job: Job, prepared: Prepared) -> Job:
     """A job that was there, to which an idempotency key is bound from now on; or the one to which it was before."""
-    reserving = yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s)
     try:
-        yard.directory.table.transact([reserving])
+        yard.directory.table.transact([reserving(yard, key, job)])
     except TransactionRefused as refused:
         binding = refused.old[0] or {}
         if binding["job"] != job.id:
@@ -187,7 +188,7 @@ def _parts(
     record = yard.jobs.recording(job, ready.body, limit_of(yard, job))
     parts: dict[str, list[Action]] = {"record": record[:-1] if job.limited else record}
     if key is not None:
-        parts["key"] = [yard.directory.reserving(key, job, yard.now_ms() // 1_000, yard.settings.idempotency_ttl_s)]
+        parts["key"] = [reserving(yard, key, job)]
     parts["room"] = record[-1:] if job.limited else []
     if new_job.alias is not None:
         parts["alias"] = [yard.directory.aliasing(job.alias_scope, new_job.alias, job.id, heir_of)]
@@ -292,13 +293,29 @@ def _as_accepted(new_job: NewJob, binding: dict[str, Any], again: Prepared) -> J
     )
 
 
+def reserving(yard: Yard, key: IdempotencyKey, job: Job) -> AttributeValues:
+    """The action that binds a key to a job. A record's is remembered for as long as the tombstone of a deleted job."""
+    ttl_s = yard.settings.tombstone_ttl_s if key.scope == RECORDS else yard.settings.idempotency_ttl_s
+    return yard.directory.reserving(key, job, yard.now_ms() // 1_000, ttl_s)
+
+
 def idempotency_key_of(new_job: NewJob) -> IdempotencyKey | None:
-    """The key under which a request is one with others, if it has one."""
-    if new_job.idempotency_key is None:
+    """The key under which a request is one with others, if it has one: its own, or that of the record it is made of."""
+    name = key_name_of(new_job)
+    if name is None:
         return None
+    if name[0] == RECORDS:
+        return IdempotencyKey(*name, "")
     told = {name: getattr(new_job, name) for name in NewJob.__slots__ if name not in NOT_OF_THE_REQUEST}
     request = {name: value for name, value in told.items() if value is not None or name not in ADDED}
-    return IdempotencyKey(new_job.kind.value, new_job.idempotency_key, fingerprint_of(request))
+    return IdempotencyKey(*name, fingerprint_of(request))
+
+
+def key_name_of(new_job: NewJob) -> tuple[str, str] | None:
+    """The scope and the text of that key. Whatever is made of a record, without a key of its own, is one job."""
+    if new_job.idempotency_key is not None:
+        return new_job.kind.value, new_job.idempotency_key
+    return None if new_job.record is None else (RECORDS, new_job.record)
 
 
 def fingerprint_of(request: Mapping[str, Any]) -> str:

@@ -97,7 +97,7 @@ def _parsed(context: Context, handler: Handler) -> tuple[Any] | Failed:
         try:
             return (handler.parse(context.input),)
         except InvalidInput as error:
-            text = _without_values(error)
+            text = error.without_value()
             logger.error("input refused", extra={"handler": handler.label, "error": text})
             return Failed(JobError("InvalidInput", text[:MESSAGE_MAX_CHARS]), final=True)
 
@@ -124,8 +124,3 @@ def contained(context: Context, label: str, do: Callable[[], T]) -> T | Failed:
         return failure_of(error)
     finally:
         context.raise_if_interrupted()
-
-
-def _without_values(error: InvalidInput) -> str:
-    """What is wrong, but not what came instead: errors are listed and logged, and a payload may hold secrets."""
-    return str(InvalidInput(error.message, field=error.field, expected=error.expected, remedy=error.remedy))

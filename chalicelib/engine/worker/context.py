@@ -14,12 +14,11 @@ from aws_lambda_powertools import Logger
 
 from chalicelib.core.decisions import Parked
 from chalicelib.core.documents import jsonable, to_json
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import InvalidInput, Reject
 from chalicelib.core.job import Progress
 from chalicelib.core.states import Kind
 from chalicelib.core.texts import readable
 from chalicelib.engine import logbook
-from chalicelib.engine.failures import Reject
 from chalicelib.engine.graphs.plans import results_before
 from chalicelib.engine.interruptions import PollAgain
 from chalicelib.engine.worker import console

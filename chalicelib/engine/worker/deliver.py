@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.core.applications import DELIVERY, Application, digest_of, sign
 from chalicelib.core.documents import to_json
+from chalicelib.core.errors import Reject
 from chalicelib.core.texts import readable
 from chalicelib.engine import silences
-from chalicelib.engine.failures import Reject
 from chalicelib.engine.handlers.declare import handler_of, marks_of, task
 from chalicelib.engine.interruptions import HandlerTimeout, PollAgain
 from chalicelib.engine.worker.context import Context

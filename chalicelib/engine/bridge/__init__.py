@@ -1,0 +1,1 @@
+"""Bringing records of Kafka in, where no event source of Lambda does."""

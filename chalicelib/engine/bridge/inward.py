@@ -1,0 +1,194 @@
+"""A member of a consumer group that brings records in as messages: poll, accept, commit, again and again.
+
+An offset is committed once the ledger has accepted the record, and the record's coordinates make it one message, so
+whenever this process dies nothing is lost and nothing is doubled. Where the ledger does not take a record, its
+partition goes back to it and waits; where too many messages of a topic wait already, its partitions pause.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chalicelib.core.errors import TaskyardError
+from chalicelib.core.kafka import Inward, Record, Standing
+from chalicelib.engine.projections.depth import depth_of
+from chalicelib.engine.publish.records import accept_each
+from chalicelib.engine.publish.send import AWS_FAILURES
+from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
+from chalicelib.queue.kafka_group import KafkaGroup, Partition
+from chalicelib.store.kafka_members import KafkaMembers
+
+BATCH_MAX = 490  # five chunks of what is accepted at once
+POLL_S = 0.25  # how long a batch is waited for that does not fill
+LOOK_MS = 5_000  # how often it is looked how many messages wait
+REPORT_MS = 5_000
+RETRY_FIRST_MS = 500
+RETRY_LONGEST_MS = 30_000
+PENDING, REFUSED = "messages wait", "the ledger refuses"
+
+
+@dataclass(slots=True)
+class InwardBridge:
+    """What one group brings in: ``topics`` by their names on Kafka."""
+
+    yard: Yard
+    group: KafkaGroup
+    topics: Mapping[str, Inward]
+    _crowded: set[str] = field(default_factory=set)  # the topics of which too many messages wait
+    _again_at_ms: dict[Partition, int] = field(default_factory=dict)  # when a refused partition is read again
+    _refusals: dict[Partition, int] = field(default_factory=dict)  # how often in a row it was refused
+    _why: dict[Partition, str] = field(default_factory=dict)
+    _looked_at_ms: int = 0
+    _taken: int = 0  # records, since it was looked
+    _reported_at_ms: int = 0
+
+    def run(self, stopping: threading.Event) -> None:
+        """Bring records in until ``stopping`` is set; what is under way then is finished and committed."""
+        self.group.open()
+        try:
+            while not stopping.is_set():
+                self.step()
+        finally:
+            self.group.close()
+            self._members.leave(self._name)
+
+    def step(self) -> None:
+        """One round: a batch, and what the next one depends on."""
+        records = self.group.poll(BATCH_MAX, POLL_S)
+        if records:
+            self.take(records)
+        else:
+            self.group.commit_again()
+        self._look_at_depths()
+        self.group.pause(self._to_be_paused())
+        self._report()
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Accept a batch, and commit how far each partition has come."""
+        done: dict[Partition, int] = {}
+        for source in dict.fromkeys(record.topic for record in records):
+            ours = [record for record in records if record.topic == source]
+            outcomes = accept_each(self.yard, self.topics[source], ours)
+            done |= self._concluded(ours, outcomes)
+            self._taken += len(ours)
+        self.group.commit(done)
+
+    def _concluded(self, records: Sequence[Record], outcomes: Sequence[TaskyardError | None]) -> dict[Partition, int]:
+        """The next offset of each partition: that of its first record that was not accepted, to which it goes back."""
+        done: dict[Partition, int] = {}
+        refused: set[Partition] = set()
+        for record, outcome in zip(records, outcomes, strict=True):
+            place = (record.topic, record.partition)
+            if place in refused:
+                continue
+            if outcome is None:
+                done[place] = record.offset + 1
+            else:
+                refused.add(place)
+                self._go_back(place, record, outcome)
+        for place in done.keys() - refused:
+            self._refusals.pop(place, None)
+            self._why.pop(place, None)
+        return done
+
+    def _go_back(self, place: Partition, record: Record, why: TaskyardError) -> None:
+        refusals = self._refusals[place] = self._refusals.get(place, 0) + 1
+        wait_ms = min(RETRY_FIRST_MS << min(refusals - 1, 10), RETRY_LONGEST_MS)
+        logger.warning("record not accepted", extra={"record": record.place, "error": str(why), "wait_ms": wait_ms})
+        self._again_at_ms[place] = self.yard.now_ms() + wait_ms
+        self._why[place] = str(why)
+        self.group.go_back(place, record.offset)
+
+    # -- back-pressure ---------------------------------------------------------------------------------
+
+    def _look_at_depths(self) -> None:
+        now_ms = self.yard.now_ms()
+        soonest = min(each.max_pending for each in self.topics.values()) // 10
+        if not (self._taken or self._crowded) or (now_ms < self._looked_at_ms + LOOK_MS and self._taken <= soonest):
+            return
+        self._looked_at_ms, self._taken = now_ms, 0
+        for source, bridged in self.topics.items():
+            try:
+                waiting = depth_of(self.yard, bridged.topic).depth
+            except AWS_FAILURES as error:
+                logger.warning("nobody knows how many messages wait", extra={"error": str(error)})
+                return
+            if waiting >= bridged.max_pending:
+                self._crowded.add(source)
+            elif waiting <= bridged.max_pending // 2:
+                self._crowded.discard(source)
+
+    def _to_be_paused(self) -> set[Partition]:
+        now_ms = self.yard.now_ms()
+        self._again_at_ms = {each: at_ms for each, at_ms in self._again_at_ms.items() if at_ms > now_ms}
+        return {each for each in self.group.assigned if each[0] in self._crowded} | self._again_at_ms.keys()
+
+    # -- what it reports --------------------------------------------------------------------------------
+
+    @property
+    def _members(self) -> KafkaMembers:
+        return KafkaMembers(self.yard.directory.table)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.yard.worker_name}/{self.group.group}"
+
+    def standings(self) -> list[Standing]:
+        """How it stands with each partition that it reads."""
+        return [self._standing(each) for each in sorted(self.group.assigned)]
+
+    def _standing(self, place: Partition) -> Standing:
+        paused = REFUSED if place in self._again_at_ms else PENDING if place[0] in self._crowded else None
+        return Standing(*place, self.group.done.get(place), paused, self._why.get(place) or self.group.trouble.text)
+
+    def _report(self) -> None:
+        now_ms = self.yard.now_ms()
+        if now_ms < self._reported_at_ms + REPORT_MS:
+            return
+        self._reported_at_ms = now_ms
+        try:
+            self._members.report(self._name, self.standings(), now_ms)
+        except AWS_FAILURES as error:
+            logger.warning("a member of a group cannot report", extra={"error": str(error)})
+
+
+def inward_bridges(yard: Yard) -> list[InwardBridge]:
+    """What brings the topics of an installation in: one member for each group, and way of reading.
+
+    Raises ``InvalidInput`` and ``NoLibrary``.
+    """
+    from chalicelib.engine.handlers.bridged import bridged
+    from chalicelib.queue.kafka import expect_library, properties
+
+    expect_library()
+    by_group: dict[tuple[str, bool, bool], dict[str, Inward]] = {}
+    for each in bridged(yard.settings).inward:
+        by_group.setdefault((each.group, each.from_start, each.classic), {})[each.source] = each
+    reached = properties(yard.settings.kafka) if by_group else {}
+    return [
+        InwardBridge(yard, KafkaGroup(reached, group, [*topics], from_start, classic), topics)
+        for (group, from_start, classic), topics in by_group.items()
+    ]
+
+
+def run_all(bridges: Sequence[InwardBridge], stopping: threading.Event) -> None:
+    """Let several bring records in until ``stopping`` is set, or one of them fails, which is raised."""
+    failures: list[BaseException] = []
+
+    def run(each: InwardBridge) -> None:
+        try:
+            each.run(stopping)
+        except BaseException as error:
+            failures.append(error)
+            stopping.set()
+
+    threads = [threading.Thread(target=run, args=(each,), name=f"kafka-{each.group.group}") for each in bridges]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -1,0 +1,111 @@
+"""Kafka, by confluent-kafka: whose brokers, how a batch of records is sent, and how a group reads them.
+
+The library is loaded when a topic is bridged, and not before; it is the extra ``kafka``. Only properties of an
+allow-list reach it, and no error or log shows what they are.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from chalicelib.core.errors import InvalidInput, TaskyardError
+
+LIBRARY = "confluent_kafka"
+VARIABLE = "TASKYARD_KAFKA"
+BOOTSTRAP = "bootstrap.servers"
+# librdkafka, CONFIGURATION.md: where the brokers are and who this is to them, and what a network may need.
+ALLOWED = frozenset(
+    {
+        BOOTSTRAP, "broker.address.family", "client.dns.lookup", "client.id", "client.rack", "compression.type",
+        "enable.ssl.certificate.verification", "message.max.bytes", "receive.message.max.bytes", "sasl.mechanism",
+        "sasl.mechanisms", "sasl.oauthbearer.client.id", "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config",
+        "sasl.oauthbearer.extensions", "sasl.oauthbearer.method", "sasl.oauthbearer.scope",
+        "sasl.oauthbearer.token.endpoint.url", "sasl.password", "sasl.username", "security.protocol",
+        "socket.keepalive.enable", "ssl.ca.location", "ssl.ca.pem", "ssl.certificate.location", "ssl.certificate.pem",
+        "ssl.cipher.suites", "ssl.endpoint.identification.algorithm", "ssl.key.location", "ssl.key.password",
+        "ssl.key.pem",
+    }
+)  # fmt: skip
+ALWAYS: Mapping[str, Any] = {
+    "socket.timeout.ms": 10_000,
+    "socket.connection.setup.timeout.ms": 10_000,
+    "reconnect.backoff.ms": 200,
+    "reconnect.backoff.max.ms": 5_000,
+    "log_level": 2,  # what goes wrong is reported once, as an error, not at each try to connect
+    "client.id": "taskyard",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class NoLibrary(TaskyardError):
+    """The extra ``kafka`` is not installed."""
+
+
+@cache
+def library() -> Any:
+    """confluent-kafka. Raises ``NoLibrary``."""
+    expect_library()
+    return import_module(LIBRARY)
+
+
+def expect_library() -> None:
+    """Raise ``NoLibrary`` where confluent-kafka is not installed; does not load it."""
+    if find_spec(LIBRARY) is None:
+        raise NoLibrary(
+            "a topic is bridged to Kafka, and confluent-kafka is not installed here",
+            expected="the extra kafka",
+            remedy="pip install 'taskyard[kafka]', or confluent-kafka itself",
+        )
+
+
+def properties(given: str) -> dict[str, Any]:
+    """The client's properties as ``TASKYARD_KAFKA`` gives them: addresses, a JSON object, or the path of one.
+
+    Raises ``InvalidInput``, which shows none of their values.
+    """
+    if not given:
+        raise _wrong("the addresses of brokers", "nothing")
+    found = {BOOTSTRAP: given} if _is_addresses(given) else _object(given)
+    foreign = sorted(found.keys() - ALLOWED)
+    if foreign:
+        raise _wrong(f"properties among {', '.join(sorted(ALLOWED))}", ", ".join(foreign))
+    if not isinstance(found.get(BOOTSTRAP), str) or not all(isinstance(v, str | int | bool) for v in found.values()):
+        raise _wrong(f"texts, numbers and booleans, {BOOTSTRAP} among them", "something else")
+    return {**ALWAYS, **found}
+
+
+def _is_addresses(given: str) -> bool:
+    return not given.lstrip().startswith("{") and not given.endswith(".json")
+
+
+def _object(given: str) -> dict[str, Any]:
+    try:
+        text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
+        found = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise _wrong("a JSON object of properties, or the path of a file of one", type(error).__name__) from None
+    if not isinstance(found, dict):
+        raise _wrong("a JSON object of properties", type(found).__name__)
+    return found
+
+
+def _wrong(expected: str, got: str) -> InvalidInput:
+    return InvalidInput("the brokers of Kafka cannot be told", field=VARIABLE, expected=expected, got=got)
+
+
+def text_of(error: Any) -> str:
+    """A ``KafkaError`` in words: its name and what it says."""
+    return f"{error.name()}: {error.str()}"
+
+
+def names_of(errors: Iterable[Any]) -> str:
+    """Several of them, each name once."""
+    return ", ".join(sorted({error.name() for error in errors}))

@@ -1,0 +1,263 @@
+"""A group that brings records in: no record is lost and none is two jobs, whatever becomes of brokers and members."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from chalicelib.core.kafka import Inward, Standing
+from chalicelib.engine.bridge import inward
+from chalicelib.engine.bridge.inward import InwardBridge, inward_bridges, run_all
+from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.queue.kafka import properties
+from chalicelib.queue.kafka_group import KafkaGroup, offsets_of
+from chalicelib.store.kafka_members import KafkaMembers
+from tests.support.kafka import Kafka, kafka
+from tests.support.waiting import until
+from tests.support.worlds import World, wiped, world
+from tests.support.yards import SETTINGS
+
+PARTITIONS = 2
+
+
+@subscribe("orders")
+def reader(_: Any) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Kafka]:
+    with kafka() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[World]:
+    with world([reader], SETTINGS) as used:
+        yield used
+
+
+@dataclass(slots=True)
+class Stage:
+    """A world, and a topic on Kafka that comes into it."""
+
+    w: World
+    cluster: Kafka
+    source: str
+    max_pending: int = 10_000
+    opened: list[InwardBridge] = field(default_factory=list)
+    written: int = 0
+
+    def write(self, count: int, partition: int | None = None) -> None:
+        values = [b"%d" % number for number in range(self.written, self.written + count)]
+        self.written += count
+        self.cluster.write(self.source, values, partition=partition, key=None)
+
+    def member(self) -> InwardBridge:
+        """Another member of the group."""
+        topic = Inward(topic="orders", source=self.source, cluster="k", group=self.source, max_pending=self.max_pending)
+        group = KafkaGroup(properties(self.cluster.bootstrap), self.source, [self.source])
+        group.open()
+        self.opened.append(InwardBridge(self.w.yard, group, {self.source: topic}))
+        return self.opened[-1]
+
+    def inputs(self) -> list[int]:
+        return sorted(self.w.yard.payloads.body(job)["input"] for job in self.w.jobs())
+
+    def bring_in(self, *members: InwardBridge) -> None:
+        """Until everything that was written is here."""
+        self.until(lambda: len(self.inputs()) >= self.written, *members)
+
+    def until(self, holds: Callable[[], bool], *members: InwardBridge) -> None:
+        def step() -> bool:
+            for each in members:
+                each.step()
+            return holds()
+
+        until(step)
+
+    def all_committed(self) -> bool:
+        return (
+            sum(offset or 0 for offset in self.cluster.committed(self.source, self.source, PARTITIONS)) == self.written
+        )
+
+
+@pytest.fixture
+def stage(cluster: Kafka, ground: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(inward, "POLL_S", 0.02)
+    made = Stage(wiped(ground), cluster, cluster.topic(PARTITIONS))
+    yield made
+    cluster.up()
+    cluster.answer_after(0)
+    for each in made.opened:
+        each.group.close()
+
+
+def once_each(stage: Stage) -> None:
+    assert stage.inputs() == list(range(stage.written))
+
+
+def test_records_become_messages_and_then_offsets_are_committed(stage: Stage) -> None:
+    stage.write(30)
+    member = stage.member()
+    stage.bring_in(member)
+    stage.until(stage.all_committed, member)
+    once_each(stage)
+
+
+def test_the_next_member_goes_on_where_the_one_before_it_stopped(stage: Stage) -> None:
+    stage.write(10)
+    first = stage.member()
+    stage.bring_in(first)
+    stage.opened.remove(first)
+    first.group.close()
+    assert stage.all_committed()
+    stage.write(5)
+    second = stage.member()
+    with patch.object(inward, "accept_each", wraps=inward.accept_each) as accepting:
+        stage.bring_in(second)
+    assert sum(len(call.args[2]) for call in accepting.call_args_list) == 5
+    once_each(stage)
+
+
+def test_what_was_accepted_and_not_committed_is_delivered_again_and_one_job(stage: Stage) -> None:
+    stage.write(20)
+    first = stage.member()
+    with patch.object(KafkaGroup, "commit"):
+        stage.bring_in(first)
+    stage.opened.remove(first)
+    first.group.close()
+    assert stage.cluster.committed(stage.source, stage.source, PARTITIONS) == [None] * PARTITIONS
+    second = stage.member()
+    stage.until(stage.all_committed, second)
+    once_each(stage)
+
+
+def test_a_member_that_joins_in_the_middle_of_a_batch_loses_and_doubles_nothing(stage: Stage) -> None:
+    stage.write(40)
+    first, seconds = stage.member(), []
+    real = inward.accept_each
+
+    def meanwhile(*given: Any) -> Any:
+        if not seconds:
+            seconds.append(stage.member())
+            stage.write(40)
+        return real(*given)
+
+    with patch.object(inward, "accept_each", meanwhile):
+        stage.until(lambda: bool(seconds), first)
+    (second,) = seconds
+    stage.until(lambda: (len(first.group.assigned), len(second.group.assigned)) == (1, 1), first, second)
+    stage.write(40)
+    stage.bring_in(first, second)
+    stage.until(stage.all_committed, first, second)
+    once_each(stage)
+
+
+def test_a_broker_that_goes_and_comes_back_costs_time(stage: Stage) -> None:
+    stage.write(10)
+    member = stage.member()
+    stage.bring_in(member)
+    stage.cluster.down()
+    stage.until(lambda: member.group.trouble.text is not None, member)
+    assert [each.error for each in member.standings()] == [member.group.trouble.text] * PARTITIONS
+    stage.cluster.up()
+    stage.write(10)
+    stage.bring_in(member)
+    stage.until(stage.all_committed, member)
+    once_each(stage)
+
+
+def test_late_answers_cost_time(stage: Stage) -> None:
+    stage.write(10)
+    member = stage.member()
+    stage.cluster.answer_after(300)
+    stage.bring_in(member)
+    stage.cluster.answer_after(0)
+    stage.until(stage.all_committed, member)
+    once_each(stage)
+
+
+# -- back-pressure --------------------------------------------------------------------------------------
+
+
+def test_where_the_ledger_does_not_answer_a_partition_goes_back_and_waits(stage: Stage) -> None:
+    stage.write(6, partition=0)
+    member = stage.member()
+    down = EndpointConnectionError(endpoint_url="https://aws.test")
+    with patch.object(type(stage.w.yard.jobs), "together", side_effect=down):
+        stage.until(lambda: (stage.source, 0) in member.group.paused, member)
+    assert stage.inputs() == []
+    assert [each.paused for each in member.standings()] == ["the ledger refuses", None]
+    assert "AWS" in (member.standings()[0].error or "") or "DynamoDB" in (member.standings()[0].error or "")
+    stage.w.clock.move(500)
+    stage.bring_in(member)
+    assert member.standings()[0] == Standing(stage.source, 0, 6)
+    once_each(stage)
+
+
+def test_where_too_many_messages_wait_nothing_more_is_brought_in(stage: Stage) -> None:
+    stage.max_pending = 20
+    stage.write(30)
+    member = stage.member()
+    stage.bring_in(member)
+    stage.until(lambda: member.group.paused == member.group.assigned, member)
+    assert {each.paused for each in member.standings()} == {"messages wait"}
+    stage.write(10)
+    for _ in range(5):
+        stage.w.clock.move(inward.LOOK_MS)
+        member.step()
+    assert len(stage.inputs()) == 30
+    stage.w.deliver()
+    stage.w.clock.move(inward.LOOK_MS)
+    stage.bring_in(member)
+    assert member.group.paused == set()
+    once_each(stage)
+
+
+# -- the whole ------------------------------------------------------------------------------------------
+
+
+def test_it_reports_how_it_stands_until_it_leaves(stage: Stage) -> None:
+    stage.write(4, partition=1)
+    topic = {"topic": "orders", "direction": "in", "kafka": stage.source, "group": "whole"}
+    chosen = replace(SETTINGS, kafka=stage.cluster.bootstrap, kafka_topics=json.dumps([topic]))
+    yard = replace(stage.w.yard, settings=chosen)
+    members, stopping = KafkaMembers(yard.directory.table), threading.Event()
+    running = threading.Thread(target=run_all, args=(inward_bridges(yard), stopping))
+    running.start()
+    try:
+        until(lambda: len(stage.inputs()) == 4)
+
+        def reported() -> bool:
+            stage.w.clock.move(inward.REPORT_MS)
+            found = {each.name: each.partitions for each in members.all(yard.now_ms())}
+            return Standing(stage.source, 1, 4) in found.get(f"{yard.worker_name}/whole", ())
+
+        until(reported)
+    finally:
+        stopping.set()
+        running.join()
+    assert members.all(yard.now_ms()) == []
+    assert offsets_of(properties(stage.cluster.bootstrap), "whole", [stage.source], 5.0) == {
+        (stage.source, 0): (None, 0),
+        (stage.source, 1): (4, 4),
+    }
+
+
+def test_each_group_has_a_member_of_its_own(stage: Stage) -> None:
+    topics = [
+        {"topic": "a", "direction": "in", "group": "one"},
+        {"topic": "b", "direction": "in", "group": "one"},
+        {"topic": "c", "direction": "in", "group": "two"},
+        {"topic": "d", "direction": "out"},
+    ]
+    chosen = replace(SETTINGS, kafka=stage.cluster.bootstrap, kafka_topics=json.dumps(topics))
+    made = inward_bridges(replace(stage.w.yard, settings=chosen))
+    assert [(each.group.group, each.group.topics) for each in made] == [("one", ["a", "b"]), ("two", ["c"])]

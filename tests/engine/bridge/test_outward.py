@@ -1,0 +1,163 @@
+"""Messages that go to Kafka: whatever becomes of a broker, a worker or a record, what was accepted arrives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from chalicelib.core.causes import Cause
+from chalicelib.core.errors import Conflict
+from chalicelib.core.kafka import Outward
+from chalicelib.core.states import Kind, State
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.handlers import outward
+from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.polling.poll import poll
+from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.publish import publish
+from chalicelib.queue import kafka_producer
+from chalicelib.queue.kafka import properties
+from chalicelib.queue.kafka_producer import KafkaProducer, NotSent
+from chalicelib.store.jobs import JobStore
+from tests.support.kafka import Kafka, kafka
+from tests.support.worlds import World, wiped, world
+from tests.support.yards import SETTINGS, Exited
+
+PARTITIONS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Kafka]:
+    with kafka() as running:
+        yield running
+
+
+@dataclass(slots=True)
+class Stage:
+    """A world whose topic ``sent`` goes to a topic on Kafka of its own."""
+
+    w: World
+    cluster: Kafka
+    target: str
+
+    def publish(self, *inputs: Any, **fields: Any) -> list[int]:
+        asked = [NewJob(kind=Kind.MESSAGE, type="sent", input=each, **fields) for each in inputs]
+        return [job.id for job in publish_many(self.w.yard, asked) if not isinstance(job, Exception)]
+
+    def arrived(self) -> list[Any]:
+        return self.cluster.read(self.target, PARTITIONS)
+
+    def values(self) -> list[Any]:
+        return sorted(json.loads(each.value()) for each in self.arrived())
+
+    def states(self) -> list[State]:
+        return [job.state for job in self.w.jobs()]
+
+
+@subscribe("sent")
+def placeholder(_: Any) -> None:
+    raise AssertionError("the topic goes to Kafka")
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[World]:
+    with world([placeholder], SETTINGS) as used:
+        yield used
+
+
+@pytest.fixture
+def stage(cluster: Kafka, ground: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    monkeypatch.setattr(kafka_producer, "FLUSH_LIMIT_S", 3)
+    monkeypatch.setattr(kafka_producer, "PRODUCING", {**kafka_producer.PRODUCING, "delivery.timeout.ms": 1_000})
+    own = KafkaProducer(properties(cluster.bootstrap))
+    monkeypatch.setattr(outward, "producer", lambda: own)
+    target = cluster.topic(PARTITIONS)
+    used = wiped(ground)
+    used.restart(Registry.of([], [Outward(topic="sent", target=target)]))
+    yield Stage(used, cluster, target)
+    cluster.up()
+    cluster.answer_after(0)
+
+
+def test_messages_arrive_with_who_they_are(stage: Stage) -> None:
+    (first, *_) = stage.publish({"n": 1}, {"n": 2}, flow_key="ann", trace_id="t-1")
+    stage.w.go_on()
+    assert stage.states() == [State.SUCCESS] * 2
+    (record, _) = sorted(stage.arrived(), key=lambda each: each.value())
+    assert (record.key(), record.value()) == (b"ann", b'{"n":1}')
+    headers = dict(record.headers())
+    assert (headers["taskyard-id"], headers["taskyard-trace-id"], headers["taskyard-attempt"]) == (
+        str(first).encode(), b"t-1", b"1",
+    )  # fmt: skip
+
+
+def test_a_broker_that_is_down_costs_attempts_and_no_message(stage: Stage) -> None:
+    stage.publish(1, 2, 3)
+    stage.cluster.down()
+    stage.w.deliver()
+    assert stage.states() == [State.PENDING] * 3
+    errors = {job.error.type for job in stage.w.jobs() if job.error is not None}
+    assert errors == {"NotSent"}
+    stage.cluster.up()
+    stage.w.go_on()
+    assert stage.states() == [State.SUCCESS] * 3
+    assert sorted(set(stage.values())) == [1, 2, 3]
+
+
+def test_a_broker_that_answers_late_costs_attempts_and_no_message(stage: Stage) -> None:
+    """What it was sent twice it may have twice."""
+    stage.publish(1, 2)
+    stage.cluster.answer_after(1_500)
+    stage.w.deliver()
+    assert stage.states() == [State.PENDING] * 2
+    stage.cluster.answer_after(0)
+    stage.w.go_on()
+    assert stage.states() == [State.SUCCESS] * 2
+    assert sorted(set(stage.values())) == [1, 2]
+
+
+def test_a_worker_that_dies_once_kafka_has_a_record_sends_it_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.publish(1)
+    with monkeypatch.context() as dying:
+        dying.setattr(JobStore, "succeed", Mock(side_effect=Exited))
+        stage.w.deliver()
+    assert stage.values() == [1]
+    stage.w.restart()
+    stage.w.go_on()
+    assert stage.states() == [State.SUCCESS]
+    assert stage.values() == [1, 1]
+    assert {dict(each.headers())["taskyard-attempt"] for each in stage.arrived()} == {b"1", b"2"}
+    assert len({dict(each.headers())["taskyard-uid"] for each in stage.arrived()}) == 1
+
+
+def test_what_kafka_never_takes_is_a_dead_letter_and_the_rest_of_its_batch_goes(stage: Stage) -> None:
+    stage.publish("a", "x" * 2_000_000, "b")
+    stage.w.go_on()
+    (dead,) = (job for job in stage.w.jobs() if job.state is State.FAILED)
+    assert (dead.cause, dead.attempts, dead.error and dead.error.type) == (Cause.REJECTED, 1, "RecordRefused")
+    assert stage.values() == ["a", "b"]
+
+
+def test_nobody_polls_a_topic_that_goes_to_kafka(stage: Stage) -> None:
+    with pytest.raises(Conflict):
+        poll(stage.w.yard, "sent", 1, 30_000, "me")
+
+
+def test_a_replay_goes_to_kafka_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = publish(stage.w.yard, NewJob(kind=Kind.MESSAGE, type="sent", input=1, max_attempts=1))
+    with monkeypatch.context() as refusing:
+        refusing.setattr(KafkaProducer, "send", lambda _, records: [NotSent("not now")] * len(records))
+        stage.w.deliver()
+    assert stage.states() == [State.FAILED]
+    lifecycle.replay(stage.w.yard, job.id)
+    stage.w.go_on()
+    assert stage.values() == [1]

@@ -1,0 +1,195 @@
+"""The settings of bridged topics: what they may say, and what of them is an error at the start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chalicelib.core.batch import Batch
+from chalicelib.core.errors import InvalidInput
+from chalicelib.core.kafka import Format, Inward, Outward, Reading, Tombstone, Writing
+from chalicelib.core.lanes import Band
+from chalicelib.engine.handlers.bridged import Bridged, bridged
+from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.engine.handlers.registry import Registry, outward_of
+from chalicelib.queue.kafka import ALWAYS, NoLibrary, expect_library, properties
+from chalicelib.settings import DEFAULTS
+
+IN = {"topic": "orders", "direction": "in"}
+OUT = {"topic": "sent", "direction": "out"}
+
+
+def read(*entries: Any) -> Bridged:
+    return bridged(replace(DEFAULTS, kafka_topics=json.dumps(entries)))
+
+
+def test_by_default_nothing_is_bridged() -> None:
+    assert bridged(DEFAULTS) == Bridged()
+    assert outward_of(DEFAULTS) == ()
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    inward = Inward(topic="orders", source="orders", cluster="kafka", group="taskyard-local")
+    assert read(IN, OUT) == Bridged((inward,), (Outward(topic="sent", target="sent"),))
+
+
+def test_everything_can_be_said() -> None:
+    reading = {
+        "value": "text", "input": "value", "priority": "headers.a.b", "executeAt": "value.at", "delayMs": "value.in",
+        "traceId": None, "idempotencyKey": "headers.id", "flowKey": "key", "tenant": "value.of.0", "tombstone": "skip",
+    }  # fmt: skip
+    writing = {"value": "base64", "output": "input.a", "key": "tenant", "headers": {"by": "options.by"}}
+    entries = [
+        {
+            **IN,
+            "kafka": "o.v1",
+            "group": "g",
+            "start": "latest",
+            "protocol": "classic",
+            "maxPending": 5,
+            "mapping": reading,
+        },
+        {**OUT, "kafka": "s.v1", "batchSize": 50, "order": "block", "mapping": writing},
+    ]
+    assert read(*entries) == Bridged(
+        (
+            Inward(
+                topic="orders",
+                source="o.v1",
+                cluster="kafka",
+                group="g",
+                from_start=False,
+                classic=True,
+                max_pending=5,
+                reading=Reading(
+                    value=Format.TEXT,
+                    priority="headers.a.b",
+                    execute_at="value.at",
+                    delay_ms="value.in",
+                    trace_id=None,
+                    idempotency_key="headers.id",
+                    flow_key="key",
+                    tenant="value.of.0",
+                    tombstone=Tombstone.SKIP,
+                ),
+            ),
+        ),
+        (
+            Outward(
+                topic="sent",
+                target="s.v1",
+                batch_size=50,
+                order="block",
+                writing=Writing(value=Format.BASE64, output="input.a", key="tenant", headers={"by": "options.by"}),
+            ),
+        ),
+    )
+
+
+def test_they_may_stand_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "topics.json"
+    file.write_text(json.dumps([IN]))
+    assert bridged(replace(DEFAULTS, kafka_topics=str(file))) == read(IN)
+
+
+@pytest.mark.parametrize(
+    ("entries", "field", "got"),
+    [
+        ([{"topic": "a"}], "TASKYARD_KAFKA_TOPICS[0]", "{'topic': 'a'}"),
+        ([{"direction": "both"}], "TASKYARD_KAFKA_TOPICS[0]", "{'direction': 'both'}"),
+        ([IN, {**OUT, "grupp": "g"}], "TASKYARD_KAFKA_TOPICS[1.grupp]", "g"),
+        ([{**IN, "topic": ""}], "TASKYARD_KAFKA_TOPICS[0.topic]", ""),
+        ([{**IN, "kafka": "a b"}], "TASKYARD_KAFKA_TOPICS[0.kafka]", "a b"),
+        ([{**IN, "topic": "a b"}], "TASKYARD_KAFKA_TOPICS", "a b"),
+        ([{**IN, "maxPending": 0}], "TASKYARD_KAFKA_TOPICS[0.maxPending]", "0"),
+        ([{**IN, "maxPending": True}], "TASKYARD_KAFKA_TOPICS[0.maxPending]", "True"),
+        ([{**IN, "mapping": {"priority": "input.p"}}], "TASKYARD_KAFKA_TOPICS[0.mapping.priority]", "input.p"),
+        ([{**IN, "mapping": {"flowKey": "value..a"}}], "TASKYARD_KAFKA_TOPICS[0.mapping.flowKey]", "value..a"),
+        ([{**OUT, "mapping": {"key": "value.p"}}], "TASKYARD_KAFKA_TOPICS[0.mapping.key]", "value.p"),
+        ([{**OUT, "batchSize": 101}], "TASKYARD_KAFKA_TOPICS[0.batchSize]", "101"),
+        ([IN, {**OUT, "topic": "orders"}], "TASKYARD_KAFKA_TOPICS", "orders, bridged twice"),
+        ([IN, {**OUT, "kafka": "orders"}], "TASKYARD_KAFKA_TOPICS", "orders, read or written by two topics"),
+    ],
+)
+def test_what_is_wrong_is_named(entries: list[Any], field: str, got: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read(*entries)
+    assert (refused.value.field, refused.value.got) == (field, got)
+
+
+@pytest.mark.parametrize("text", ["[", "no/such/file.json", '{"topic": "a"}'])
+def test_what_is_no_list_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match="TASKYARD_KAFKA_TOPICS"):
+        bridged(replace(DEFAULTS, kafka_topics=text))
+
+
+# -- brokers --------------------------------------------------------------------------------------------
+
+
+def test_brokers_are_addresses_or_properties_or_a_file_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "kafka.json"
+    told = {"bootstrap.servers": "a:1,b:2", "security.protocol": "SASL_SSL", "client.id": "mine"}
+    file.write_text(json.dumps(told))
+    assert properties("a:1,b:2") == {**ALWAYS, "bootstrap.servers": "a:1,b:2"}
+    assert properties(str(file)) == properties(json.dumps(told)) == {**ALWAYS, **told}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "{",
+        '{"sasl.password": "s3cret"}',
+        '{"bootstrap.servers": "a:1", "plugin.library.paths": "s3cret"}',
+        '{"bootstrap.servers": "a:1", "sasl.password": ["s3cret"]}',
+        "/no/such/s3cret.json",
+    ],
+)
+def test_wrong_ones_are_refused_without_their_values(given: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        properties(given)
+    assert refused.value.field == "TASKYARD_KAFKA"
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_library_that_is_missing_is_told_with_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    expect_library()
+    monkeypatch.setattr("chalicelib.queue.kafka.LIBRARY", "no_such_library")
+    with pytest.raises(NoLibrary, match=r"pip install 'taskyard\[kafka\]'"):
+        expect_library()
+
+
+# -- the built-in subscriber ----------------------------------------------------------------------------
+
+
+@subscribe("sent", lanes=(Band.LOW,), batch=Batch(3, 0))
+def many(_: list[Any]) -> None: ...
+
+
+@subscribe("sent", lanes=(Band.LOW,))
+def one(_: Any) -> None: ...
+
+
+def test_a_topic_that_goes_out_has_a_subscriber_in_batches() -> None:
+    (handler,) = Registry.of([], [Outward(topic="sent", target="s", batch_size=50)]).subscribers["sent"]
+    assert (handler.batch, handler.label) == (Batch(50, 1), "chalicelib.engine.handlers.outward.to_kafka")
+    registry = Registry.of([], [Outward(topic="sent", target="s")])
+    assert registry.batches == {"sent": Batch(10, 0)}
+    assert set(registry.queues["sent"]) == {Band.HIGH, Band.NORMAL, Band.LOW}
+
+
+@pytest.mark.parametrize(("own", "batch"), [(many, Batch(3, 0)), (one, None)])
+def test_beside_others_it_takes_what_they_take(own: Any, batch: Batch | None) -> None:
+    registry = Registry.of([own], [Outward(topic="sent", target="s")])
+    assert [each.batch for each in registry.subscribers["sent"]] == [batch, batch]
+    assert registry.queues["sent"] == (Band.LOW,)
+
+
+def test_in_order_its_messages_go_one_by_one() -> None:
+    registry = Registry.of([], [Outward(topic="sent", target="s", order="block")])
+    (handler,) = registry.subscribers["sent"]
+    assert (handler.batch, handler.flow.order, registry.batches) == (None, "block", {})
