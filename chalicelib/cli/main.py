@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from functools import partial
@@ -21,6 +22,7 @@ from chalicelib.cli.flow import flow
 from chalicelib.cli.graphs import graphs
 from chalicelib.cli.handlers import handlers
 from chalicelib.cli.imports.commands import imports
+from chalicelib.cli.kafka import kafka
 from chalicelib.cli.keys import keys
 from chalicelib.cli.messages import dlq, messages, publish
 from chalicelib.cli.output import show_json, show_text
@@ -69,7 +71,7 @@ def main() -> None:
 
 for command in (
     publish, messages, tasks, flow, why, graphs, schedules, applications, handlers, dlq, failures, bulk, keys, webhooks,
-    pause, resume, paused, deploy, destroy, doctor, rebuild, imports, cost, top, worker,
+    pause, resume, paused, deploy, destroy, doctor, rebuild, imports, cost, top, worker, kafka,
 ):  # fmt: skip
     main.add_command(command)
 
@@ -89,6 +91,7 @@ for command in (
 @logs_option
 @shutdown_timeout_option
 @click.option("--reload", is_flag=True, help="Let saved handlers take over at once; what runs ends on the old code.")
+@click.option("--kafka", "brokers", metavar="BOOTSTRAP", help="Kafka's brokers, in place of TASKYARD_KAFKA.")
 @click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
 def up(
     port: int,
@@ -99,9 +102,12 @@ def up(
     logs: str | None,
     shutdown_timeout: float,
     reload: bool,
+    brokers: str | None,
     clock_interval: float,
 ) -> None:
     """Run the whole service on this machine, until Ctrl-C."""
+    if brokers is not None:
+        os.environ["TASKYARD_KAFKA"] = brokers
     if endpoint_url is not None and data_dir is not None:
         raise click.UsageError("--data-dir is for the embedded emulator: what --endpoint-url names keeps its own data")
     from chalicelib.local.plan import Plan

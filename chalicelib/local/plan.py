@@ -9,10 +9,12 @@ from pathlib import Path
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.local.functions import CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR
+from chalicelib.settings import Settings
 
 BESIDE = frozenset({CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR})
 """The functions that an installation needs beside its API and its workers."""
 
+KAFKA = "kafka"  # what brings its records in; no function
 SHUTDOWN_TIMEOUT_S = 10.0  # for running handlers to end, by default
 
 
@@ -24,6 +26,7 @@ class Plan:
     embedded: bool = False  # whether an emulator is started
     data_dir: Path | None = None  # what it keeps its data in; None: it keeps nothing
     beside: frozenset[str] = BESIDE  # the functions that are run beside the workers
+    kafka: bool = False  # whether records of Kafka are brought in
     lanes: frozenset[Lane] | None = None  # that the workers serve; None: all
     clock_interval_s: float = 60.0
     reload: bool = False  # whether saved handlers take over at once
@@ -46,3 +49,14 @@ def chosen_lanes(wanted: Iterable[str], queues: Mapping[str, Sequence[Band]]) ->
             got=unknown[0],
         )
     return frozenset(lane for name in [*wanted] or there for lane in names[name])
+
+
+def comes_from_kafka(chosen: Settings) -> bool:
+    """Whether a topic does. Raises ``InvalidInput``, and ``NoLibrary`` where one is bridged without the extra."""
+    if not chosen.kafka_topics:
+        return False
+    from chalicelib.engine.handlers.bridged import bridged  # imported late, as pydantic is: few installations bridge
+    from chalicelib.queue.kafka import expect_library
+
+    expect_library()
+    return bool(bridged(chosen).inward)

@@ -16,12 +16,13 @@ from chalicelib.engine.yard import build
 from chalicelib.local import channel as channels
 from chalicelib.local import functions
 from chalicelib.local.channel import STANDBY, Channel
+from chalicelib.settings import DEFAULTS
 
 READY = {"ready": True}
 
 
 def greeting(channel: Channel, name: str) -> dict[str, Any]:
-    """What the process of a function says once it can serve.
+    """What the process of a function, or another by its name, says once it can serve.
 
     One that stands by waits for ``LOAD`` first. Its greeting holds the ``queues`` that are declared now, with their
     bands, and the ``batches`` (size and seconds) that are gathered in some; if the handlers do not load, it says
@@ -46,6 +47,6 @@ def greeting(channel: Channel, name: str) -> dict[str, Any]:
 def _import_the_rest(name: str) -> None:
     if name == functions.API:
         _ = functions.routes()
-    else:
+    elif name in functions.limits(DEFAULTS):
         import_module(f"chalicelib.functions.{name}")
     build(Registry())  # the clients of AWS are kept

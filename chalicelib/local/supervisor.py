@@ -4,7 +4,8 @@
         │ ├───── api                         HTTP to proxy events
         │ ├───── worker-1 … worker-N        ┐
         │ ├───── dead_letters-1, clock-1    ├ a Lambda function each, one invocation at a time
-        │ └───── hooks-1, projector-1       ┘
+        │ ├───── hooks-1, projector-1       ┘
+        │ └───── kafka-1                     brings records of Kafka in, where a topic comes from there
         └ event sources (threads): lanes, dead-letter queue and queue of hooks, the clock, the jobs table's stream
 
 It keeps the door and carries little: it waits at every empty queue and hands out what comes; where there is more, it
@@ -48,7 +49,7 @@ from chalicelib.local.environments import Environment
 from chalicelib.local.functions import API, CLOCK, DEAD_LETTERS, HOOKS, PROJECTOR, WORKER
 from chalicelib.local.lane_queues import LaneQueues, Outputs, applied
 from chalicelib.local.leadership import EMBEDDED_LEASE_S, LEASE_S, Leadership, leaders
-from chalicelib.local.plan import Plan
+from chalicelib.local.plan import KAFKA, Plan
 from chalicelib.local.queues import LONG_WAIT_S, SHORT_WAIT_S, OrderedQueues
 from chalicelib.local.reloading import Reloader, handler_folders
 from chalicelib.local.resuming import resume
@@ -127,6 +128,8 @@ class Supervisor:
         self._start_sources(chosen, outputs, workers)
         if PROJECTOR in self._plan.beside:
             self._start_stream(chosen)
+        if self._plan.kafka:
+            self._start_child(Child(f"{KAFKA}-1", "chalicelib.local.kafka_process", [], self._output))
         self._prompt = [*(worker.child for worker in workers), *api]
         for child in self._prompt:
             if child.ready(READY_LIMIT_S) is None:
@@ -232,16 +235,18 @@ class Supervisor:
         arguments = [str(descriptor)]
         if self._emulator is not None and self._plan.data_dir is not None:
             arguments.append(self._emulator.endpoint_url)
-        api = Child(API, "chalicelib.local.api_process", arguments, self._output, inherited=[descriptor])
-        self._children.append(api)
-        api.start()
-        return api
+        return self._start_child(
+            Child(API, "chalicelib.local.api_process", arguments, self._output, inherited=[descriptor])
+        )
 
     def _start_function(self, chosen: Settings, name: str, number: int = 1) -> Environment:
         child = Child(f"{name}-{number}", "chalicelib.local.function_process", [name], self._output)
+        return Environment(self._start_child(child), functions.limits(chosen)[name].timeout_s)
+
+    def _start_child(self, child: Child) -> Child:
         self._children.append(child)
         child.start()
-        return Environment(child, functions.limits(chosen)[name].timeout_s)
+        return child
 
     def _start_sources(self, chosen: Settings, outputs: Outputs, workers: Sequence[Environment]) -> None:
         """Let the lanes feed the workers, the dead-letter queue, the clock and the queue of hooks their functions."""

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from chalicelib import settings
@@ -15,7 +16,7 @@ from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers.registry import registry
 from chalicelib.http.cors import origins
 from chalicelib.local.emulator import HOST
-from chalicelib.local.plan import Plan
+from chalicelib.local.plan import Plan, comes_from_kafka
 from chalicelib.local.session import Session, complain, logging_to
 from chalicelib.local.supervisor import Supervisor
 from chalicelib.local.terminal import say, styled
@@ -43,6 +44,7 @@ def up(plan: Plan, endpoint_url: str | None, port: int, log_level: str, logs: st
                 target.choose_endpoint(endpoint_url)
             origins(settings.current().cors_origins)  # the API would refuse them again and again
             declared = registry()
+            plan = replace(plan, kafka=comes_from_kafka(settings.current()))
         except (TaskyardError, OSError) as error:
             complain(str(error))
             return 1
@@ -67,8 +69,11 @@ def _show_banner(plan: Plan, listener: socket.socket, queues: Mapping[str, Seque
         ("emulator", f"{os.environ['AWS_ENDPOINT_URL']} (AWS_ENDPOINT_URL for the AWS CLI and SDKs)"),
         ("data", _data(plan)),
         ("workers", f"{plan.workers}, on {lanes} lanes of {', '.join(sorted(queues))}" if plan.workers else "none"),
+        ("Kafka", "topics come from there: taskyard kafka status" if plan.kafka else None),
         ("stop", "Ctrl-C"),
     ):
+        if text is None:
+            continue
         say(f"  {label:<9}{styled(text, sys.stdout, fg='cyan')}")
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from chalicelib import settings
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.engine.handlers.registry import registry
-from chalicelib.local.plan import Plan, chosen_lanes
+from chalicelib.local.plan import Plan, chosen_lanes, comes_from_kafka
 from chalicelib.local.session import Session, complain, logging_to
 from chalicelib.local.supervisor import Supervisor
 from chalicelib.local.terminal import say, styled
@@ -32,6 +32,7 @@ def work(plan: Plan, wanted: Sequence[str], log_level: str, logs: str | None) ->
             log = resources.enter_context(logging_to(logs))
             _expect_that_it_lacks_them(plan)
             declared = registry()
+            comes_from_kafka(settings.current())  # raises where what a topic goes there with is not installed
             plan = replace(plan, lanes=chosen_lanes(wanted, declared.queues))
         except (TaskyardError, OSError) as error:
             complain(str(error))

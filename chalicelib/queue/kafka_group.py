@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.core.kafka import Record
 from chalicelib.logger import logger
 from chalicelib.queue.kafka import library, text_of
@@ -150,14 +151,22 @@ def offsets_of(
     """
     consumer = library().Consumer({**properties, "group.id": group, "enable.auto.commit": False})
     try:
-        known = consumer.list_topics(timeout=limit_s).topics
-        places = [(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
-        committed = consumer.committed([_at(each) for each in places], timeout=limit_s) if places else []
-        offsets = {(each.topic, each.partition): each.offset for each in committed}
-        ends = {place: consumer.get_watermark_offsets(_at(place), timeout=limit_s)[1] for place in places}
-        return {place: (offsets[place] if offsets[place] >= 0 else None, ends[place]) for place in sorted(places)}
+        return _offsets(consumer, topics, limit_s)
+    except library().KafkaException as error:
+        raise Unavailable(
+            f"Kafka does not answer: {text_of(error.args[0])}", remedy="look at its brokers, and at TASKYARD_KAFKA"
+        ) from error
     finally:
         consumer.close()
+
+
+def _offsets(consumer: Any, topics: Sequence[str], limit_s: float) -> dict[Partition, tuple[int | None, int]]:
+    known = consumer.list_topics(timeout=limit_s).topics
+    places = [(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
+    committed = consumer.committed([_at(each) for each in places], timeout=limit_s) if places else []
+    offsets = {(each.topic, each.partition): each.offset for each in committed}
+    ends = {place: consumer.get_watermark_offsets(_at(place), timeout=limit_s)[1] for place in places}
+    return {place: (offsets[place] if offsets[place] >= 0 else None, ends[place]) for place in sorted(places)}
 
 
 def _at(partition: Partition, offset: int | None = None) -> Any:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from chalicelib.core.kafka import Standing
-from chalicelib.store.table import Change, Table
+from chalicelib.store.expressions import Change
+from chalicelib.store.table import Table
 
 KIND = "kafka_member"
 KEPT_S = 120  # after its last word

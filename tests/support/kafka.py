@@ -72,7 +72,9 @@ class Kafka:
         headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> None:
         """Put records into a topic, in their order."""
-        self._producer = self._producer or Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 1, "log_level": 2})
+        self._producer = self._producer or Producer(
+            {"bootstrap.servers": self.bootstrap, "linger.ms": 1, "log_level": 2}
+        )
         where = {} if partition is None else {"partition": partition}
         for value in values:
             self._producer.produce(topic, value=value, key=key, headers=list(headers), **where)

@@ -1,0 +1,76 @@
+"""The commands of the bridge to Kafka: how it stands, and the bridge alone. They work on AWS and Kafka themselves."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from chalicelib.cli.keys import works_on_aws
+from chalicelib.cli.output import present, show_rows, show_text
+
+INWARD = {
+    "TOPIC": "topic",
+    "FROM": "kafka",
+    "GROUP": "group",
+    "PARTITION": "partition",
+    "COMMITTED": "committed",
+    "END": "end",
+    "LAG": "lag",
+    "READ BY": "member",
+    "PAUSED": "paused",
+    "ERROR": "error",
+}
+OUTWARD = {"TOPIC": "topic", "TO": "kafka", "WAITING": "waiting"}
+
+
+@click.group()
+def kafka() -> None:
+    """The topics that are bridged to Kafka (docs/kafka.md)."""
+
+
+@kafka.command()
+@works_on_aws
+def status(as_json: bool) -> None:
+    """How far each partition is behind that comes in, and what waits to go out."""
+    from chalicelib.engine.bridge.status import inward_status, outward_status
+    from chalicelib.services import installation
+
+    yard = installation.yard()
+    rows = {
+        "inward": [{**asdict(each), "lag": each.lag} for each in inward_status(yard)],
+        "outward": [asdict(each) for each in outward_status(yard)],
+    }
+    present(rows, as_json, _show)
+
+
+@kafka.command()
+@works_on_aws
+def run(as_json: bool) -> None:
+    """Bring records in, and nothing else, until Ctrl-C or SIGTERM; any number of processes share the partitions."""
+    from chalicelib.core.errors import InvalidInput
+    from chalicelib.engine.bridge.inward import inward_bridges, run_all
+    from chalicelib.services import installation
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    bridges = inward_bridges(installation.yard())
+    if not bridges:
+        expected = 'topics with "direction": "in"'
+        raise InvalidInput("no topic comes from Kafka", field="TASKYARD_KAFKA_TOPICS", expected=expected)
+    topics = [each.topic for bridge in bridges for each in bridge.topics.values()]
+    present({"topics": topics}, as_json, lambda _: show_text(f"bringing in {', '.join(topics)}; Ctrl-C ends it"))
+    run_all(bridges, stopping)
+
+
+def _show(rows: Any) -> None:
+    if rows["inward"]:
+        show_rows(rows["inward"], INWARD)
+    if rows["outward"]:
+        show_rows(rows["outward"], OUTWARD)
+    if not (rows["inward"] or rows["outward"]):
+        show_text("no topic is bridged: TASKYARD_KAFKA_TOPICS names none")
