@@ -108,6 +108,12 @@ def up(
     """Run the whole service on this machine, until Ctrl-C."""
     if brokers is not None:
         os.environ["TASKYARD_KAFKA"] = brokers
+    named = os.environ.get("TASKYARD_STAGE", target.LOCAL_STAGE)
+    if named != target.LOCAL_STAGE:
+        raise click.UsageError(
+            f"`taskyard up` is the stage {target.LOCAL_STAGE}, and TASKYARD_STAGE says {named}: "
+            f"unset it here, or deploy that stage with `taskyard deploy --stage {named}`"
+        )
     if endpoint_url is not None and data_dir is not None:
         raise click.UsageError("--data-dir is for the embedded emulator: what --endpoint-url names keeps its own data")
     from chalicelib.local.plan import Plan

@@ -1,5 +1,5 @@
 // The keys of every page. A row is what carries data-row; its first link is what Enter follows.
-import { goTo } from "./router.js";
+import { goBack, goTo } from "./router.js";
 
 export const KEYS = [
   ["/", "search"],
@@ -8,7 +8,7 @@ export const KEYS = [
   ["x", "select the row"],
   ["p", "pause and go on with live updates"],
   ["g then o, j, f, q, s, c", "overview, jobs, failures, queues, schedules, create"],
-  ["Esc", "close, or leave the field"],
+  ["Esc", "close, leave the field, or go back from one job to the list"],
   ["?", "these keys"],
 ];
 const PLACES = { o: [], j: ["jobs"], f: ["failures"], q: ["queues"], s: ["schedules"], c: ["create"] };
@@ -38,6 +38,7 @@ function actionOf({ key, timeStamp }, on) {
     return () => goTo(PLACES[key]);
   }
   switch (key) {
+    case "Escape": return goBack;
     case "g": return () => (goingSince_ms = timeStamp);
     case "/": return search;
     case "j": return () => moveBy(1);

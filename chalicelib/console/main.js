@@ -10,12 +10,13 @@ import { Failures } from "./pages/failures.js";
 import { Installation } from "./pages/installation.js";
 import { Job } from "./pages/job.js";
 import { Jobs } from "./pages/jobs.js";
-import { Overview } from "./pages/overview.js";
+import { Overview, overviewPath } from "./pages/overview.js";
 import { Queues } from "./pages/queues.js";
 import { NewSchedule } from "./pages/schedule_form.js";
 import { Schedule, Schedules } from "./pages/schedules.js";
 import { SignIn } from "./pages/signin.js";
-import { hrefOf, useRoute } from "./router.js";
+import { askAhead } from "./polling.js";
+import { here, hrefOf, useRoute } from "./router.js";
 import { useStore } from "./stores.js";
 
 const RETRY_MS = 5_000;
@@ -55,6 +56,7 @@ function Console() {
   return html`<main class="signin">${trouble ? html`<h1>Taskyard</h1><${Trouble} error=${trouble} retry=${enter} what="The console" />` : html`<${Loading} />`}</main>`;
 }
 
+if (here().path.length === 0 && !session.value.isOut) askAhead(overviewPath(here().query)); // beside the question who asks
 const place = document.getElementById("console");
 place.replaceChildren(); // that it was loading
 render(html`<${Console} />`, place);

@@ -34,6 +34,20 @@ export function usePolled(path, everyMs, keep = true) {
   };
 }
 
+let ahead = null; // {path, answer}: asked before the page that shows it is there
+
+// Ask for what the first page will show, while it is not yet known who asks.
+export function askAhead(path) {
+  ahead = { path, answer: ask("GET", path) };
+  ahead.answer.catch(() => {}); // whoever takes it learns of it
+}
+
+function askedAhead(path) {
+  const found = ahead?.path === path ? ahead.answer : null;
+  ahead = null;
+  return found;
+}
+
 class Polling {
   constructor(path, everyMs, setState) {
     Object.assign(this, { path, everyMs, setState, failures: 0, timer: 0, controller: null, isOver: false });
@@ -55,7 +69,7 @@ class Polling {
     this.controller?.abort();
     const controller = (this.controller = new AbortController());
     try {
-      const data = await ask("GET", this.path, { signal: controller.signal });
+      const data = await (askedAhead(this.path) || ask("GET", this.path, { signal: controller.signal }));
       if (!controller.signal.aborted) this.succeeded(data);
     } catch (error) {
       if (!controller.signal.aborted) this.failed(error);

@@ -15,7 +15,39 @@ function decoded(segment) {
 }
 
 const route = storeOf(parsed());
-addEventListener("hashchange", () => route.set(parsed()));
+const leftBy = new Map(); // an address: the link by which it was left
+
+// ``isReturn``: this entry of the history was here before, so that it was gone back to (or forth).
+export const arrival = { isReturn: false };
+
+addEventListener("hashchange", ({ oldURL }) => {
+  leftBy.set(new URL(oldURL).hash, document.activeElement?.getAttribute("href"));
+  arrival.isReturn = Boolean(history.state?.wasHere);
+  markHere();
+  route.set(parsed());
+});
+markHere();
+
+function markHere() {
+  history.replaceState({ wasHere: true }, "");
+}
+
+// The link by which this page was left, where one has gone back to it.
+export function linkLeftBy() {
+  return arrival.isReturn ? leftBy.get(location.hash) : null;
+}
+
+// From one thing to where one came from; where nothing of this page was before it, to the list of such things.
+export function goBack() {
+  const { path } = route.value;
+  if (path.length < 2) return;
+  if (leftBy.size > 0) history.back();
+  else goTo([path[0]]);
+}
+
+export function here() {
+  return route.value;
+}
 
 export function useRoute() {
   return useStore(route);
@@ -42,6 +74,6 @@ export function goTo(path, parameters) {
 
 // Another filter is no step that "back" leads to.
 export function replaceQuery(parameters) {
-  history.replaceState(null, "", hrefOf(route.value.path, parameters));
+  history.replaceState(history.state, "", hrefOf(route.value.path, parameters));
   route.set(parsed());
 }

@@ -797,3 +797,11 @@ def test_tells_its_version() -> None:
     result = run("--version")
     assert result.exit_code == 0
     assert result.stdout.startswith("taskyard")
+
+
+def test_what_runs_here_is_no_deployed_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKYARD_STAGE", "prod")
+    result = run("up", "--port", "0")
+    assert result.exit_code == 2
+    assert "TASKYARD_STAGE says prod" in result.stderr
+    assert "taskyard deploy --stage prod" in result.stderr

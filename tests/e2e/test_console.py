@@ -261,6 +261,51 @@ def test_a_copy_of_a_large_input_starts_from_that_input(page: Page, api: Service
     assert api.get(f"/api/job/{copy}/detail?whole=true")["input"] == given
 
 
+def test_who_goes_back_is_where_they_were(page: Page, api: Service) -> None:
+    jobs = [api.post("/mq/message/publish", {"topic": "gone back", "payload": {}})["id"] for _ in range(3)]
+    opened(page, "jobs?type=gone%20back", "Jobs")
+    link = page.get_by_role("link", name=f"#{jobs[1]}", exact=True)
+    link.click()
+    expect(page.locator("h1 .id")).to_have_text(f"#{jobs[1]}")
+    page.keyboard.press("Escape")
+    expect(page.locator("h1")).to_have_text("Jobs")
+    expect(link).to_be_focused()
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1 .id")).to_have_text(f"#{jobs[2]}")
+    page.go_back()
+    expect(page.get_by_role("link", name=f"#{jobs[2]}", exact=True)).to_be_focused()
+    opened(page, f"jobs/{jobs[0]}", re.compile("gone back"))
+    page.keyboard.press("Escape")  # nothing of the console is before this
+    expect(page.locator("h1")).to_have_text("Jobs")
+
+
+def test_a_window_that_there_is_not_is_said(page: Page) -> None:
+    opened(page, "?window=2h", "Overview")
+    expect(page.get_by_role("alert")).to_contain_text("There is no window 2h: this is the last hour.")
+    page.get_by_label("Last").select_option("6h")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_what_somebody_else_did_meanwhile_is_said_and_shown(
+    page: Page, api: Service, tab: tuple[Page, list[str]]
+) -> None:
+    api.post("/api/queues/pause", {"type": "scripted"})
+    job = api.create("scripted", {"text": "x"})
+    opened(page, f"jobs/{job}", re.compile("pending"))
+    expect(page.locator(".why")).to_contain_text("Resume on the page of queues, or taskyard resume scripted")
+    page.keyboard.press("p")  # what is seen grows old
+    api.post(f"/api/job/{job}/act", {"act": "cancel"})
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel it").click()
+    expect(page.get_by_role("status").get_by_text("this task is canceled: cancel does not apply")).to_be_visible()
+    expect(page.locator("h1")).to_have_text(re.compile("canceled"))
+    expect(page.locator(".why")).to_contain_text("Retry above, or taskyard tasks retry")
+    page.keyboard.press("p")
+    api.post("/api/queues/resume", {"type": "scripted"})
+    only_refusals_in(tab)
+
+
 def test_a_form_is_made_of_what_a_handler_takes(page: Page) -> None:
     opened(page, "create?of=task%20text.statistics", "Create")
     page.get_by_label(re.compile("^text")).fill("to be or not to be")

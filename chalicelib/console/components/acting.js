@@ -11,12 +11,19 @@ export function useMay() {
 }
 
 // ``says``: what it will do, as its title; asked before where ``isAsked``, about ``subject``. ``act`` returns what is announced.
-export function ActButton({ label, says, act, isAsked, subject = "", isDangerous, isMain, onDone }) {
+// ``onRefused``: what shows how things are now, as they have changed meanwhile.
+export function ActButton({ label, says, act, isAsked, subject = "", isDangerous, isMain, onDone, onRefused = onDone }) {
   const [isOpen, setOpen] = useState(false);
   const [isBusy, setBusy] = useState(false);
   async function perform() {
-    announce(await act());
-    onDone?.();
+    try {
+      announce(await act());
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 409) throw error;
+      announce(error.message, true); // it says how things are now; the button may be gone with what it was for
+      return onRefused?.();
+    }
+    return onDone?.();
   }
   async function clicked() {
     if (isAsked) return setOpen(true);
@@ -33,7 +40,7 @@ export function ActButton({ label, says, act, isAsked, subject = "", isDangerous
       <p>${says}</p></${Confirm}>`}`;
 }
 
-export function JobActs({ row, acts, onDone, onRerun }) {
+export function JobActs({ row, acts, onDone, onRefused, onRerun }) {
   const { act: may } = useMay();
   if (!may || acts.length === 0) return null;
   return html`<div class="acts" role="group" aria-label="Acts">${acts.filter((name) => ACTS[name]).map((name) => {
@@ -44,6 +51,6 @@ export function JobActs({ row, acts, onDone, onRerun }) {
       return `Job ${row.id} is ${done}${made ? `, as job ${made}` : ""}`;
     };
     return html`<${ActButton} key=${name} label=${label} says=${says("this job")} act=${perform} isAsked=${isAsked} subject=${`job ${row.id}, ${row.type}`} isDangerous=${isDangerous}
-      isMain=${name === acts[0] && !isDangerous} onDone=${() => onDone(name)} />`;
+      isMain=${name === acts[0] && !isDangerous} onDone=${() => onDone(name)} onRefused=${onRefused} />`;
   })}</div>`;
 }

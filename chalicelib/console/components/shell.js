@@ -3,7 +3,7 @@ import { session, signOut } from "../api.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { KEYS, listenToKeys } from "../keyboard.js";
 import { liveness, togglePause } from "../polling.js";
-import { hrefOf, useRoute } from "../router.js";
+import { hrefOf, linkLeftBy, useRoute } from "../router.js";
 import { useStore } from "../stores.js";
 import { Dialog } from "./dialogs.js";
 import { Announcement } from "./notes.js";
@@ -45,7 +45,9 @@ export function Shell({ children }) {
     ${isHelpOpen && html`<${Help} onClose=${() => setHelpOpen(false)} />`}`;
 }
 
-// A new page is read from its heading on; its title is in the history.
+const RETURN_WITHIN_MS = 3_000;
+
+// A new page is read from its heading on; its title is in the history. Who goes back is where they were.
 function useFocusOnArrival(main, path) {
   const place = path.join("/");
   const isFirst = useRef(true);
@@ -55,9 +57,27 @@ function useFocusOnArrival(main, path) {
     if (!isFirst.current) {
       main.current.focus({ preventScroll: true });
       scrollTo(0, 0);
+      if (linkLeftBy()) return focusOnceThere(main.current, linkLeftBy());
     }
     isFirst.current = false;
+    return undefined;
   }, [place]);
+}
+
+// The link is there once the page's data are; who has gone on by then is left alone.
+function focusOnceThere(main, href) {
+  const look = () => {
+    if (document.activeElement !== main) return observer.disconnect();
+    const link = [...main.querySelectorAll("a[href]")].find((each) => each.getAttribute("href") === href);
+    if (!link) return undefined;
+    observer.disconnect();
+    return link.focus();
+  };
+  const observer = new MutationObserver(look);
+  observer.observe(main, { childList: true, subtree: true });
+  const timer = setTimeout(() => observer.disconnect(), RETURN_WITHIN_MS);
+  look();
+  return () => { observer.disconnect(); clearTimeout(timer); };
 }
 
 function Standing({ onHelp }) {

@@ -1,7 +1,7 @@
 // One job: what became of it and why, what it was given and made, and what can be done.
-import { actOn } from "../acts.js";
+import { ACTS, actOn } from "../acts.js";
 import { ask } from "../api.js";
-import { JobActs } from "../components/acting.js";
+import { JobActs, useMay } from "../components/acting.js";
 import { Confirm } from "../components/dialogs.js";
 import { Facts } from "../components/fields.js";
 import { JsonField } from "../components/forms.js";
@@ -34,7 +34,7 @@ function Detail({ detail, refresh }) {
   const done = (act) => (act === "delete" ? goTo(["jobs"]) : refresh());
   return html`
     <div class="title job"><h1><${State} state=${row.state} /> <span class="type">${row.type}</span> <span class="id">#${row.id}</span></h1>
-      <${JobActs} row=${row} acts=${detail.acts} onDone=${done} onRerun=${() => setRerunning(true)} /></div>
+      <${JobActs} row=${row} acts=${detail.acts} onDone=${done} onRefused=${refresh} onRerun=${() => setRerunning(true)} /></div>
     <${Why} detail=${detail} />
     ${row.progress !== null && row.state !== "success" && html`<p class="far"><${Progress} progress=${row.progress} message=${detail.message} isWide=${true} /></p>`}
     ${detail.graph && html`<${Graph} key=${detail.graph.id} id=${detail.graph.id} job=${row.id} />`}
@@ -55,6 +55,8 @@ function Detail({ detail, refresh }) {
     ${isRerunning && html`<${Rerun} detail=${detail} onClose=${() => setRerunning(false)} />`}`;
 }
 
+const COMMANDS = { retry: /^tasks retry/, replay: /^dlq replay/, promote: /^tasks promote/, complete: /^tasks complete/, cancel: /^tasks cancel/ };
+
 function Why({ detail }) {
   const { row, why } = detail;
   return html`<div class=${`why is-${row.state}`}>
@@ -62,11 +64,21 @@ function Why({ detail }) {
       ${why.expectedStart && html` <span class="soft">Expected to start <${Ago} at=${why.expectedStart} />.</span>`}</p>
     ${detail.error && row.state !== "success" && !why.sentence.includes(detail.error) && html`<pre class="error">${detail.error}</pre>`}
     ${detail.errorWhere && row.state !== "success" && html`<p class="soft"><code>${detail.errorWhere}</code></p>`}
-    ${why.remedy && html`<p>${withCode(why.remedy)}</p>`}
+    ${why.remedy && html`<p><${Remedy} text=${why.remedy} acts=${detail.acts} /></p>`}
     ${row.fingerprint && row.state === "failed" && html`<p class="soft"><a href=${hrefOf(["jobs"], { kind: row.kind, type: row.type, state: "failed", fingerprint: row.fingerprint })}>Those that failed alike</a></p>`}
     ${detail.replayOf && html`<p class="soft">A replay of <${JobLink} id=${detail.replayOf} />.</p>`}
     ${detail.replayedAs && html`<p class="soft">Replayed as <${JobLink} id=${detail.replayedAs} />.</p>`}
   </div>`;
+}
+
+// The button that does the same, where there is one, before the command.
+function Remedy({ text, acts }) {
+  const { act: may } = useMay();
+  const [, command] = /^`taskyard (.*?)`/.exec(text) || [];
+  const [act] = Object.entries(COMMANDS).find(([, pattern]) => pattern.test(command)) || [];
+  const button = may && acts.includes(act) && html`<strong>${ACTS[act].label}</strong> above, or `;
+  const queues = may && /^(flow )?resume/.test(command) && html`<a href=${hrefOf(["queues"])}>Resume</a> on the page of queues, or `;
+  return html`${button || queues}${withCode(text)}`;
 }
 
 // What stands between back quotes is a command.

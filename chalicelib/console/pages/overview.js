@@ -15,14 +15,24 @@ import { hrefOf, replaceQuery, useRoute } from "../router.js";
 const WINDOWS = [["15m", "15 minutes"], ["1h", "1 hour"], ["6h", "6 hours"], ["24h", "24 hours"], ["7d", "7 days"], ["30d", "30 days"]];
 const EVERY_MS = { "15m": 2_000, "1h": 2_000, "6h": 5_000, "24h": 10_000, "7d": 60_000, "30d": 60_000 };
 
+function spanOf(query) {
+  const asked = query.get("window");
+  return EVERY_MS[asked] ? asked : "1h";
+}
+
+export function overviewPath(query) {
+  return `/api/overview?window=${spanOf(query)}`;
+}
+
 export function Overview() {
-  const asked = useRoute().query.get("window");
-  const span = EVERY_MS[asked] ? asked : "1h";
-  const polled = usePolled(`/api/overview?window=${span}`, EVERY_MS[span]);
+  const { query } = useRoute();
+  const [asked, span] = [query.get("window"), spanOf(query)];
+  const polled = usePolled(overviewPath(query), EVERY_MS[span]);
   useEffect(() => polled.data && setServerTime(polled.data.now), [polled.data]);
   return html`
     <div class="title"><h1>Overview</h1>
       <${Choice} label="Last" value=${span} choices=${WINDOWS} onChange=${(next) => replaceQuery({ window: next })} /></div>
+    ${asked && asked !== span && html`<p class="trying" role="alert">There is no window ${asked}: this is the last hour. There are ${WINDOWS.map(([each]) => each).join(", ")}.</p>`}
     <${Loaded} polled=${polled} what="The overview">${(seen) => html`
       <${Figures} seen=${seen} />
       <${Charts} series=${seen.series} stepMs=${seen.stepMs} />
@@ -130,15 +140,22 @@ function NewestFailures({ failures }) {
   </section>`;
 }
 
+const TYPES_LOOKED_AT = 5; // for the oldest and for expired leases: those with the most
+
+function amongWhich(queues, state) {
+  const types = queues.filter((queue) => queue[state] > 0).length;
+  return types > TYPES_LOOKED_AT ? html` <span class="soft">of the ${TYPES_LOOKED_AT} types with the most ${state}</span>` : "";
+}
+
 function Standing({ seen }) {
-  const { health, changed, oldest } = seen;
+  const { health, changed, oldest, queues } = seen;
   const { clock, projector, leases, audit } = health;
   return html`<section><h2>Health</h2><${Facts} facts=${[
     ["Clock", html`<${State} state=${clock.status} /> ${clock.lastTickAt && html`<span class="soft">ran <${Ago} at=${clock.lastTickAt} /></span>`}`],
     ["Counters", projector.status === "unknown" ? null : html`<${State} state=${projector.status} /> ${projector.lagMs !== null && html`<span class="soft">${duration(projector.lagMs)} behind</span>`}`],
-    ["Leases", leases.expired ? html`<span class="bad">${plural(leases.expired, "worker")} silent for too long</span>` : html`<${State} state="ok" text="none has expired" />`],
+    ["Leases", html`${leases.expired ? html`<span class="bad">${plural(leases.expired, "worker")} silent for too long</span>` : html`<${State} state="ok" text="none has expired" />`}${amongWhich(queues, "running")}`],
     ["Audit", html`<${State} state=${audit.status} /> <span class="soft">${audit.missing ? `${count(audit.missing)} missing` : audit.at ? html`<${Ago} at=${audit.at} />` : "not yet run"}</span>`],
-    ["Oldest waiting", oldest ? html`<${JobLink} id=${oldest.id} /> ${oldest.type}, <span class="soft">${duration(oldest.readyForMs)}</span>` : NONE],
+    ["Oldest waiting", oldest ? html`<${JobLink} id=${oldest.id} /> ${oldest.type}, <span class="soft">${duration(oldest.readyForMs)}</span>${amongWhich(queues, "pending")}` : NONE],
   ]} />
   ${changed.since && html`<h2>Since the last deploy</h2><${Facts} facts=${[
     ["Deployed", html`<${Ago} at=${changed.since} />`],

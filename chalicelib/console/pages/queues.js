@@ -19,6 +19,8 @@ export function Queues() {
       ${items.length === 0 && html`<${Empty} title="There are no queues.">Declare a handler, and its queue is made.</${Empty}>`}
       ${deadLetterQueue?.visible > 0 && html`<p class="bad">SQS has given up ${plural(deadLetterQueue.visible, "message")}: the next run of the clock sends ${deadLetterQueue.visible === 1 ? "it" : "them"} back.</p>`}
       <div class="cards">${items.map((queue) => html`<${Queue} key=${`${queue.kind} ${queue.name}`} queue=${queue} refresh=${polled.refresh} />`)}</div>
+      ${items.some(({ lanes }) => lanes.some(({ depth }) => depth)) && html`<p class="soft">In flight are messages that SQS has handed out and not got back, as it counts them, about right: begun, held in a worker's batch, or
+        waiting for their next attempt. Running are jobs whose attempt has begun, by the ledger.</p>`}
       ${leftOut > 0 && html`<p class="soft">${plural(leftOut, "more queue")} with less to do.</p>`}`}</${Loaded}>
     <${Limits} />`;
 }
