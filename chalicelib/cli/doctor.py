@@ -51,6 +51,7 @@ def checkout_here() -> Checkout:
     from chalicelib.engine.projections.events import decided
     from infra.deploy.stages import config_of
     from infra.doctor.api import application_routes
+    from infra.doctor.flow import flows_of
     from infra.doctor.installation import Checkout
 
     return Checkout(
@@ -60,6 +61,7 @@ def checkout_here() -> Checkout:
         routes=application_routes(),
         light=registry().light,
         batches=registry().batches,
+        flows=flows_of(registry()),
     )
 
 

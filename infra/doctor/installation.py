@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.core.flow import Flow
 from chalicelib.settings import Settings
 from infra.deploy import one_stack, stack
 from infra.deploy.account import Account
@@ -36,6 +37,8 @@ class Checkout:
     routes: Routes
     light: Sequence[str] = ()  # task types and topics of light handlers
     batches: Batches = field(default_factory=dict)
+    # What handlers declare of each task type and topic, by the name of its concurrency count.
+    flows: Mapping[str, Flow] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from itertools import chain
 from chalicelib import aws
 from chalicelib.clocks import wall_clock_ms
 from infra.deploy.stack import stack_name
-from infra.doctor import api, functions, live, queues, sources, stacks, storage, watch
+from infra.doctor import api, flow, functions, live, queues, sources, stacks, storage, watch
 from infra.doctor.checks import run_all
 from infra.doctor.findings import Finding, Level
 from infra.doctor.installation import Checkout, found
@@ -55,6 +55,6 @@ def run_checks(checkout: Checkout, *, alive: bool = True, now_ms: Callable[[], i
     settings = checkout.settings
     if not installation.whole and stack_name(settings) not in installation.stacks:
         return Report(settings.base_name, run_all(stacks.checks(installation)))
-    modules = (*STATIC, live) if alive else STATIC
+    modules = (*STATIC, live, flow) if alive else STATIC
     checks = chain.from_iterable(module.checks(installation) for module in modules)
     return Report(settings.base_name, run_all(list(checks)))
