@@ -27,7 +27,7 @@ METRICS = ("off", "alarms", "total", "queue", "auto")
 TRACING = ("off", "on")
 AWS_CLIENTS = ("lean", "boto3")
 CONSOLE = ("off", "on")
-TENANT_USAGE = ("off", "on")
+OPT_IN_USAGE = ("off", "on")
 WATCH = ("off", "on", "dashboard")
 HOOKS = ("auto", "off", "on")
 SEARCH = ("auto", "off", "on")
@@ -90,6 +90,7 @@ class Settings:
     console: str = "on"  # whether what a handler prints and logs is kept with its task, too
     canary_every_s: int = 0  # how often the clock sends a canary over each lane; 0: never
     tenant_usage: str = "off"  # "on": what jobs have used is added up by tenant and day, too, by further writes
+    key_usage: str = "off"  # likewise by flow key and day
     watch: str = "on"  # alarms; "dashboard": CloudWatch's dashboard, too, which costs more; "off": neither
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
@@ -229,7 +230,8 @@ class Settings:
         _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
         _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
         _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
-        _expect(self.tenant_usage in TENANT_USAGE, "TENANT_USAGE", " or ".join(TENANT_USAGE), self.tenant_usage)
+        _expect(self.tenant_usage in OPT_IN_USAGE, "TENANT_USAGE", " or ".join(OPT_IN_USAGE), self.tenant_usage)
+        _expect(self.key_usage in OPT_IN_USAGE, "KEY_USAGE", " or ".join(OPT_IN_USAGE), self.key_usage)
         _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
         _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
         _expect(self.search in SEARCH, "SEARCH", " or ".join(SEARCH), self.search)

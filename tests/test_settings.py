@@ -193,6 +193,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         tracing="on",
         canary_every_s=300,
         tenant_usage="on",
+        key_usage="on",
         console="off",
         aws_client="boto3",
         watch="off",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from chalicelib.core.job import Job
+from chalicelib.core.limits import count_of_key, count_of_type
 from chalicelib.core.states import State
 from chalicelib.core.statistics import DAY_MS
 from chalicelib.core.usage import USED, Usage, usage_of
@@ -21,14 +22,17 @@ from chalicelib.core.usage import USED, Usage, usage_of
 ACCEPTED = "accepted"
 DELETED = "deleted"
 ENTRIES = (ACCEPTED, *(state.value for state in State), DELETED)
-TENANT = "tenant"  # the kind of the accounts of tenants, which know acceptances and usage alone
+TENANT, KEY = "tenant", "key"  # the kinds of accounts beside those of types, which know acceptances and usage alone
 IDS = "ids_"  # what the name of a sum of ids begins with
 NAMES = (*chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES), *USED)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Account:
-    """The jobs of a type, or of a tenant, that were accepted on the day of UTC that begins at ``day_ms``."""
+    """The jobs of a type that were accepted on the day of UTC that begins at ``day_ms``.
+
+    Of kind ``TENANT`` those of the tenant in ``type``, of kind ``KEY`` those of the flow key whose count it names.
+    """
 
     day_ms: int
     kind: str
@@ -64,12 +68,15 @@ def postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, in
 
 def tenant_postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, int]]:
     """What one change adds to the account of the job's tenant, if it names one."""
-    if after is None or after.tenant is None:
-        return
-    account = replace(account_of(after), kind=TENANT, type=after.tenant)
-    if before is None:
-        yield DayKey(account, ACCEPTED), 1
-    yield from _used(account, before, after)
+    if after is not None and after.tenant is not None:
+        yield from _accepted_and_used(TENANT, after.tenant, before, after)
+
+
+def key_postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, int]]:
+    """What one change adds to the account of the job's flow key, if it has one; each type or topic has its own."""
+    if after is not None and after.flow_key is not None:
+        count = count_of_key(count_of_type(after.kind, after.type), after.flow_key)
+        yield from _accepted_and_used(KEY, count, before, after)
 
 
 def vanished(job: Job) -> Iterator[tuple[DayKey, int]]:
@@ -95,6 +102,13 @@ def balanced(numbers: Mapping[str, int], known: Mapping[str, int]) -> Counter[st
 def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
     """How many jobs an account knows the whereabouts of (``prefix`` ``IDS``: the sum of their ids)."""
     return sum(numbers.get(f"{prefix}{entry}", 0) for entry in ENTRIES if entry != ACCEPTED)
+
+
+def _accepted_and_used(kind: str, name: str, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
+    account = replace(account_of(after), kind=kind, type=name)
+    if before is None:
+        yield DayKey(account, ACCEPTED), 1
+    yield from _used(account, before, after)
 
 
 def _used(account: Account, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:

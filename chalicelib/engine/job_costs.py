@@ -38,13 +38,14 @@ class JobsCost:
 def costs_by_day(yard: Yard, days: int) -> Iterator[JobsCost]:
     """What the jobs have cost that were accepted within the newest ``days`` of UTC, by day and type. One query."""
     for each in used_by_day(yard, days):
-        polled = each.account.kind == Kind.MESSAGE and each.account.type not in yard.handlers.queues
-        yield JobsCost(
-            each.account,
-            each.accepted,
-            each.usage,
-            usd_of(each.accepted, each.usage, worker_memory_mb(), polled=polled),
-        )
+        usd = usd_of_jobs(yard, each.account.kind, each.account.type, each.accepted, each.usage)
+        yield JobsCost(each.account, each.accepted, each.usage, usd)
+
+
+def usd_of_jobs(yard: Yard, kind: str, name: str, accepted: int, usage: Usage) -> float:
+    """What ``accepted`` jobs of a kind and type have cost that have used so much in all."""
+    polled = kind == Kind.MESSAGE and name not in yard.handlers.queues
+    return usd_of(accepted, usage, worker_memory_mb(), polled=polled)
 
 
 def worker_memory_mb() -> int:

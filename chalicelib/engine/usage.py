@@ -18,7 +18,7 @@ KEPT_DAYS = 400
 
 @dataclass(frozen=True, slots=True)
 class DayUsage:
-    """What the jobs of an account have used: those of a type, or of a tenant, that were accepted on a day."""
+    """What the jobs of an account have used: those of a type, a tenant or a flow key that were accepted on a day."""
 
     account: Account
     accepted: int
@@ -40,10 +40,13 @@ def run_by(yard: Yard, job: Job) -> str:
     return "client" if job.kind is Kind.MESSAGE and job.queue not in yard.handlers.queues else "worker"
 
 
-def used_by_day(yard: Yard, days: int, *, of_tenants: bool = False) -> Iterator[DayUsage]:
-    """What the jobs have used that were accepted within the newest ``days`` of UTC, by day and type, or tenant."""
+def used_by_day(yard: Yard, days: int, kind: str | None = None) -> Iterator[DayUsage]:
+    """What the jobs have used that were accepted within the newest ``days`` of UTC, by day and type.
+
+    Where ``kind`` is ``TENANT`` or ``KEY``, by day and tenant, or flow key.
+    """
     now_ms = yard.now_ms()
     since_ms = now_ms - now_ms % DAY_MS - (days - 1) * DAY_MS
-    for account, numbers in sorted(yard.insights.accounts.read(since_ms, of_tenants=of_tenants).items()):
+    for account, numbers in sorted(yard.insights.accounts.read(since_ms, kind).items()):
         usage = Usage(**{name: numbers[name] for name in USED})
         yield DayUsage(account, numbers[ACCEPTED], usage)

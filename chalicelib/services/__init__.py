@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.projections.overview import Overview
     from chalicelib.services.reasons import Why
     from chalicelib.services.records import Message, Task
-    from chalicelib.services.usages import JobsUsage, TenantUsage
+    from chalicelib.services.usages import JobsUsage, KeyUsage, TenantUsage
 
 
 def why(job: Task | Message | int | str) -> Why:
@@ -86,3 +86,13 @@ def usage_by_tenant(days: int = 30) -> list[TenantUsage]:
     from chalicelib.services.usages import by_tenant
 
     return by_tenant(days)
+
+
+def usage_by_key(days: int = 30) -> list[KeyUsage]:
+    """The same by day and flow key of each type or topic, with what it has cost, estimated.
+
+    As far back as ``TASKYARD_KEY_USAGE`` has been ``on``.
+    """
+    from chalicelib.services.usages import by_key
+
+    return by_key(days)

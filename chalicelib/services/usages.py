@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from chalicelib.core.day_accounts import KEY, TENANT
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.limits import counted_key, counted_topic
+from chalicelib.core.states import Kind
 from chalicelib.core.usage import Usage
+from chalicelib.engine import job_costs
 from chalicelib.engine import usage as engine
+from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.records import Message, Task
 
@@ -33,6 +38,19 @@ class TenantUsage:
     usage: Usage
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUsage:
+    """What the jobs with a flow key have used that were accepted on a day (UTC); ``usd``: estimated."""
+
+    day: date
+    kind: Kind
+    type: str
+    key: str
+    accepted: int
+    usage: Usage
+    usd: float
+
+
 def of_job(job: Task | Message | int | str) -> Usage:
     """What one job has used. Raises ``NotFound``."""
     job_id = checks.job_id(job.id if isinstance(job, Task | Message) else job, "job")
@@ -53,8 +71,24 @@ def by_tenant(days: int) -> list[TenantUsage]:
     """The same by day and tenant."""
     return [
         TenantUsage(day=_date(each), tenant=each.account.type, accepted=each.accepted, usage=each.usage)
-        for each in engine.used_by_day(installation.yard(), _days(days), of_tenants=True)
+        for each in engine.used_by_day(installation.yard(), _days(days), TENANT)
     ]
+
+
+def by_key(days: int) -> list[KeyUsage]:
+    """The same by day and flow key."""
+    yard = installation.yard()
+    return [_of_key(yard, each) for each in engine.used_by_day(yard, _days(days), KEY)]
+
+
+def _of_key(yard: Yard, used: engine.DayUsage) -> KeyUsage:
+    of_type, key = counted_key(used.account.type) or (used.account.type, None)
+    topic = counted_topic(of_type)
+    kind, name = (Kind.TASK, of_type) if topic is None else (Kind.MESSAGE, topic)
+    usd = job_costs.usd_of_jobs(yard, kind, name, used.accepted, used.usage)
+    return KeyUsage(
+        day=_date(used), kind=kind, type=name, key=key or "", accepted=used.accepted, usage=used.usage, usd=usd
+    )
 
 
 def _days(days: int) -> int:

@@ -5,6 +5,7 @@ Key layout::
     view     key                            what
     days     <YYYY-MM-DD>|<slot>|<digest>   kind, type, day_ms, a number for each of ``core/day_accounts.py``'s names
     tenants  <YYYY-MM-DD>|<slot>|<digest>   the same of a tenant, which is in ``type``
+    keys     <YYYY-MM-DD>|<slot>|<digest>   the same of a flow key, whose count's name is in ``type``
     audit    newest                         at_ms, since_ms, unaccounted, differences (a JSON text)
 
 Days are UTC's and those of the acceptance; the digest is of kind and type. The projector adds; readers add up slots.
@@ -19,13 +20,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.audit import AuditReport, differences_in
-from chalicelib.core.day_accounts import NAMES, TENANT, Account, DayKey
+from chalicelib.core.day_accounts import KEY, NAMES, TENANT, Account, DayKey
 from chalicelib.core.projection import Effects
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.expressions import Change
 from chalicelib.store.table import Table
 from chalicelib.store.task_statistics import KEPT_S
 
+VIEWS: Mapping[str | None, str] = {TENANT: "tenants", KEY: "keys"}
 NEWEST_AUDIT = {"view": "audit", "key": "newest"}
 
 
@@ -40,15 +42,15 @@ class DayAccounts:
         for account, numbers in accounts_in(effects).items():
             yield self._table.updating(_key(account, slot), _adding(account, numbers))
 
-    def read(self, since_ms: int, *, of_tenants: bool = False) -> dict[Account, Counter[str]]:
+    def read(self, since_ms: int, kind: str | None = None) -> dict[Account, Counter[str]]:
         """The accounts of every day since the one that begins at ``since_ms``, as far as the stream has been read.
 
-        Those of types, or of tenants.
+        Those of types, or where ``kind`` is ``TENANT`` or ``KEY``, of those.
         """
         found: defaultdict[Account, Counter[str]] = defaultdict(Counter)
         rows = self._table.query_all(
             "{view} = :view AND {key} >= :since",
-            {":view": _view(of_tenants=of_tenants), ":since": _date(since_ms)},
+            {":view": _view(kind), ":since": _date(since_ms)},
             consistent=True,
         )
         for row in rows:
@@ -101,11 +103,11 @@ def _adding(account: Account, numbers: Mapping[str, int]) -> Change:
 
 def _key(account: Account, slot: int) -> dict[str, Any]:
     digest = hashlib.sha256(f"{account.kind}\0{account.type}".encode()).hexdigest()[:20]
-    return {"view": _view(of_tenants=account.kind == TENANT), "key": f"{_date(account.day_ms)}|{slot}|{digest}"}
+    return {"view": _view(account.kind), "key": f"{_date(account.day_ms)}|{slot}|{digest}"}
 
 
-def _view(*, of_tenants: bool) -> str:
-    return "tenants" if of_tenants else "days"
+def _view(kind: str | None) -> str:
+    return VIEWS.get(kind, "days")
 
 
 def _date(day_ms: int) -> str:

@@ -16,6 +16,7 @@ from chalicelib.core.usage import Usage
 from chalicelib.engine.clock.audit import audit
 from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.job_costs import MEMORY_MB, usd_of
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.projections.rebuild import rebuild_counters
 from chalicelib.engine.sweeping import always
@@ -133,3 +134,21 @@ def test_tenants_have_sums_of_their_own_if_that_is_wished(w: World) -> None:
     rebuild_counters(w.yard)
     with installation.using(w.yard):
         assert [(each.tenant, each.accepted, each.usage.run_ms) for each in services.usage_by_tenant(2)] == found
+
+
+def test_flow_keys_have_sums_and_costs_of_their_own_if_that_is_wished(w: World) -> None:
+    w.yard = replace(w.yard, settings=replace(w.yard.settings, key_usage="on"))
+    running(w, 20, 30, 40)
+    for key in ("c-7", "c-7", None):
+        a_task(w, flow_key=key)
+    a_message(w, topic="polled", flow_key="c-7")
+    work(w)
+    w.project()
+    with installation.using(w.yard):
+        message, task = sorted(services.usage_by_key(1), key=lambda each: each.kind)
+        (of_type,) = [each for each in services.usage_by_day(1) if each.kind == "task"]
+    assert (task.kind, task.type, task.key, task.accepted) == (Kind.TASK, of_type.type, "c-7", 2)
+    assert (message.kind, message.type, message.key, message.accepted) == (Kind.MESSAGE, "polled", "c-7", 1)
+    assert 0 < task.usage.run_ms < of_type.usage.run_ms
+    assert task.usd == usd_of(2, task.usage, MEMORY_MB, polled=False)
+    assert message.usd == usd_of(1, message.usage, MEMORY_MB, polled=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from chalicelib.core.day_accounts import tenant_postings, vanished
+from chalicelib.core.day_accounts import DayKey, key_postings, tenant_postings, vanished
 from chalicelib.core.failures import FailureGroup, Failures, failures_in
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, effects_of
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
+from chalicelib.settings import Settings
 from chalicelib.store.insights import ROWS_MAX, AlreadyCounted, Counted, Insights
 
 RACE_TRIES = 3
@@ -32,6 +34,8 @@ class Change:
 
 
 Notify = Callable[[Sequence[Change]], object]
+Postings = Callable[[Job | None, Job | None], Iterator[tuple[DayKey, int]]]
+"""What a change adds to accounts beside those of types: from a job before, and after it."""
 
 
 def report_nothing(changes: Sequence[Change]) -> None:
@@ -55,7 +59,7 @@ def project(
         watermark = yard.insights.watermark(shard)
         fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
         try:
-            for run, effects, failures in _transactions(fresh, tenants=yard.settings.tenant_usage == "on"):
+            for run, effects, failures in _transactions(fresh, _beside(yard.settings)):
                 announce(run)
                 yard.insights.add(shard, watermark, run[-1].sequence, effects, failures, _newest(run, yard.now_ms()))
                 watermark = run[-1].sequence
@@ -71,30 +75,36 @@ def _newest(run: Sequence[Change], now_ms: int) -> Counted | None:
     return Counted(run[-1].at_ms, now_ms) if run[-1].at_ms else None
 
 
+def _beside(settings: Settings) -> Sequence[Postings]:
+    """What is added up by day beside types, where that is wanted."""
+    wanted = {tenant_postings: settings.tenant_usage, key_postings: settings.key_usage}
+    return [postings for postings, setting in wanted.items() if setting == "on"]
+
+
 def _transactions(
-    changes: Sequence[Change], *, tenants: bool
+    changes: Sequence[Change], beside: Sequence[Postings]
 ) -> Iterator[tuple[Sequence[Change], Effects, dict[FailureGroup, Failures]]]:
     """``changes`` in runs whose effects, told with them, fit into one transaction: the whole, or halves of it."""
     if not changes:
         return
-    effects = _effects_of(changes, tenants=tenants)
+    effects = _effects_of(changes, beside)
     failures = failures_in((change.before, change.after) for change in changes)
     if len(changes) == 1 or Insights.rows_of(effects, failures) <= ROWS_MAX:
         yield changes, effects, failures
         return
     middle = len(changes) // 2
-    yield from _transactions(changes[:middle], tenants=tenants)
-    yield from _transactions(changes[middle:], tenants=tenants)
+    yield from _transactions(changes[:middle], beside)
+    yield from _transactions(changes[middle:], beside)
 
 
-def _effects_of(changes: Sequence[Change], *, tenants: bool) -> Effects:
+def _effects_of(changes: Sequence[Change], beside: Sequence[Postings]) -> Effects:
     effects = effects_of((change.before, change.after) for change in changes)
     for change in changes:
         if change.vanished and change.before is not None:
             logger.error("a job left the ledger without a tombstone", extra={"job_id": change.before.id})
             for key, amount in vanished(change.before):
                 effects[key] += amount
-    for change in changes if tenants else ():
-        for key, amount in tenant_postings(change.before, change.after):
+    for change, postings in product(changes, beside):
+        for key, amount in postings(change.before, change.after):
             effects[key] += amount
     return Counter({key: amount for key, amount in effects.items() if amount})
