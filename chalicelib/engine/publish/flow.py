@@ -31,7 +31,30 @@ def content_of(new_job: NewJob) -> dict[str, Any]:
     return {"input": new_job.input, "options": new_job.options, "context": new_job.context}
 
 
-def check_flow(yard: Yard, new_job: NewJob) -> None:
+class Keys:
+    """What the keys of a new job are, each found once: users' functions may take long, or say something else then."""
+
+    def __init__(self, new_job: NewJob) -> None:
+        self._new_job = new_job
+        self._known: dict[Key, str | None] = {}
+
+    def find(self, key: Key | None) -> str | None:
+        """The key; raises ``InvalidInput`` where the user's function for it fails on the input."""
+        if key is None:
+            return None
+        if key not in self._known:
+            self._known[key] = _found(key, self._new_job)
+        return self._known[key]
+
+    def find_or_none(self, key: Key | None) -> str | None:
+        """The same; none where the function fails, as the log tells."""
+        try:
+            return self.find(key)
+        except InvalidInput:
+            return None
+
+
+def check_flow(yard: Yard, new_job: NewJob, keys: Keys) -> None:
     """Raise ``InvalidInput`` for a job whose key cannot be told, or named so."""
     if new_job.flow_key is not None and not is_name(new_job.flow_key, KEY_MAX_CHARS):
         expected = f"1 to {KEY_MAX_CHARS} characters on one line, not all blank"
@@ -39,10 +62,10 @@ def check_flow(yard: Yard, new_job: NewJob) -> None:
     flow = NO_FLOW if new_job.runner == MANUAL or new_job.input_follows else flow_of(yard, new_job)
     collapsing = [control.by for control in (flow.unique, flow.debounce) if control is not None]
     for key in (flow.key if new_job.flow_key is None else None, *collapsing):
-        _found(key, new_job)
+        keys.find(key)
 
 
-def flow_fields(yard: Yard, new_job: NewJob) -> dict[str, Any]:
+def flow_fields(yard: Yard, new_job: NewJob, keys: Keys) -> dict[str, Any]:
     """The fields of a new job's record that say how it may follow others.
 
     A key that cannot be told, of a job that nobody could check before (its input was another's output), is none.
@@ -50,13 +73,13 @@ def flow_fields(yard: Yard, new_job: NewJob) -> dict[str, Any]:
     flow = NO_FLOW if new_job.runner == MANUAL else flow_of(yard, new_job)
     if not flow and new_job.flow_key is None:
         return {}
-    key = new_job.flow_key if new_job.flow_key is not None else _found_or_none(flow.key, new_job)
+    key = new_job.flow_key if new_job.flow_key is not None else keys.find_or_none(flow.key)
     fields: dict[str, Any] = {"flow_key": key}
     if flow.order is not None:
         of_type = count_of_type(new_job.kind, new_job.type)
         fields |= {"order": flow.order, "order_seq": yard.wait_lists.next_place(count_of_key(of_type, key))}
     if is_asked_for(new_job):
-        fields["unique_as"] = _mark_of(flow, new_job, key)
+        fields["unique_as"] = _mark_of(flow, new_job, key, keys)
     return fields
 
 
@@ -66,14 +89,14 @@ def is_asked_for(new_job: NewJob) -> bool:
     return all(maker is None for maker in made_by_others) and not new_job.input_follows
 
 
-def _mark_of(flow: Flow, new_job: NewJob, key: str | None) -> str | None:
+def _mark_of(flow: Flow, new_job: NewJob, key: str | None, keys: Keys) -> str | None:
     """The mark of all jobs that are like this one; ``None``: it is like none, or not bounded so."""
     if flow.unique is not None:
         by = flow.unique.by
-        alike = key if by is None and key is not None else _found(by or "input", new_job)
+        alike = key if by is None and key is not None else keys.find(by or "input")
     elif flow.debounce is not None:
         by = flow.debounce.by
-        alike = key if by is None else _found(by, new_job)
+        alike = key if by is None else keys.find(by)
         if alike is None and (by or flow.key) is not None:
             return None
     else:
@@ -82,17 +105,7 @@ def _mark_of(flow: Flow, new_job: NewJob, key: str | None) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _found_or_none(key: Key | None, new_job: NewJob) -> str | None:
-    try:
-        return _found(key, new_job)
-    except InvalidInput:
-        return None  # the log tells
-
-
-def _found(key: Key | None, new_job: NewJob) -> str | None:
-    """The key of a new job; raises ``InvalidInput`` where the user's function for it fails on the input."""
-    if key is None:
-        return None
+def _found(key: Key, new_job: NewJob) -> str | None:
     try:
         return key_in(key, content_of(new_job))
     except Interruption:

@@ -22,7 +22,7 @@ from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption
 from chalicelib.engine.new_job import CHAIN_MAX_TASKS, NewJob, follower_of
 from chalicelib.engine.policy import attempts_of, handlers_of, stored_backoff_of
-from chalicelib.engine.publish.flow import check_flow, content_of, flow_fields
+from chalicelib.engine.publish.flow import Keys, check_flow, content_of, flow_fields
 from chalicelib.engine.yard import Yard
 
 LATEST_START_MS = 366 * 86_400_000 * 10
@@ -56,33 +56,35 @@ def prepare(yard: Yard, new_job: NewJob) -> Prepared:
     Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it, and
     ``TooLarge``.
     """
-    return _prepared(yard, new_job, check(yard, new_job))
+    keys = Keys(new_job)
+    return _prepared(yard, new_job, check(yard, new_job, keys), keys)
 
 
 def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
     """The record of what the service itself starts; whether anything can run it is seen when it runs."""
     runs = new_job.kind is Kind.TASK and new_job.runner != MANUAL and not delivers(new_job)
-    prepared = _prepared(yard, new_job, yard.handlers.handler(new_job.type, new_job.script) if runs else None)
+    handler = yard.handlers.handler(new_job.type, new_job.script) if runs else None
+    prepared = _prepared(yard, new_job, handler, Keys(new_job))
     return replace(prepared, job=replace(prepared.job, unique_as=None))
 
 
-def check(yard: Yard, new_job: NewJob) -> Handler | None:
-    """The handler that will run the job, if one function alone does.
+def check(yard: Yard, new_job: NewJob, keys: Keys | None = None) -> Handler | None:
+    """The handler that will run the job, if one function alone does; ``keys``: of the job, where they are needed later.
 
     Raises ``InvalidInput`` naming the first thing that can never work, in the job or in the chain behind it.
     """
-    handler = _check_one(yard, new_job)
+    handler = _check_one(yard, new_job, keys or Keys(new_job))
     follower = follower_of(new_job, None)
     for place in range(1, CHAIN_MAX_TASKS + 1):
         if follower is None:
             return handler
         with within(".".join(["next"] * place)):
-            _check_one(yard, follower)
+            _check_one(yard, follower, Keys(follower))
         follower = follower_of(follower, None)
     raise InvalidInput("this chain is too long", field="next", expected=f"at most {CHAIN_MAX_TASKS} tasks")
 
 
-def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
+def _check_one(yard: Yard, new_job: NewJob, keys: Keys) -> Handler | None:
     priority_of(new_job.priority)
     attempts = new_job.max_attempts
     _expect(
@@ -90,7 +92,7 @@ def _check_one(yard: Yard, new_job: NewJob) -> Handler | None:
     )
     if new_job.backoff is not None and isinstance(chosen := checked(new_job.backoff), Named):
         yard.handlers.backoff_function(chosen.name)
-    check_flow(yard, new_job)
+    check_flow(yard, new_job, keys)
     if new_job.kind is Kind.MESSAGE or new_job.runner == MANUAL or delivers(new_job):
         return None
     handler = yard.handlers.handler(new_job.type, new_job.script)
@@ -138,7 +140,7 @@ def _nothing_runs(yard: Yard, new_job: NewJob) -> InvalidInput:
     )
 
 
-def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
+def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None, keys: Keys) -> Prepared:
     """The record of a new job, its body put where it belongs if that is the bucket."""
     job_id, uid = new_job.id or yard.ids.new(), yard.token()
     now_ms = yard.now_ms()  # behind the first call of a process, whose answer has set a clock that is wrong
@@ -191,7 +193,7 @@ def _prepared(yard: Yard, new_job: NewJob, handler: Handler | None) -> Prepared:
         node=new_job.node,
         edges=new_job.edges,
         tenant=new_job.tenant,
-        **flow_fields(yard, new_job),
+        **flow_fields(yard, new_job, keys),
         trace=((new_job.first_event or TraceEvent(Event.PUBLISHED, now_ms)).to_line(),),
     )
     return Prepared(job, body.text if body.place is not None else None)
