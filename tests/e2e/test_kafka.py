@@ -1,0 +1,132 @@
+"""`taskyard up --kafka`: subscribers written for SQS run on topics of Kafka; whatever is killed, no record is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.kafka import Kafka, kafka
+from tests.support.kafka_deaths import POINTS
+from tests.support.processes import clean_environment
+from tests.support.up import Service, running
+from tests.support.waiting import becomes, until
+
+LIMIT_S = 60.0
+EACH = 12  # records before each death
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Kafka]:
+    with kafka(session_ms=1_000) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def topics(cluster: Kafka) -> dict[str, str]:
+    """The topics on Kafka, by those here."""
+    return {name: cluster.topic(2) for name in ("order.created", "invoice.sent", "deadly")}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, cluster: Kafka, topics: dict[str, str]) -> Iterator[Service]:
+    bridged = [
+        {"topic": "order.created", "direction": "in", "kafka": topics["order.created"]},
+        {"topic": "invoice.sent", "direction": "out", "kafka": topics["invoice.sent"], "mapping": {"key": "input.id"}},
+    ]
+    environment = {"TASKYARD_KAFKA_TOPICS": json.dumps(bridged), "TASKYARD_HANDLERS": "chalicelib.tasks"}
+    options = ("--kafka", cluster.bootstrap, "--workers", "1")
+    with running(tmp_path_factory.mktemp("kafka"), *options, **environment) as found:
+        yield found
+
+
+def program(service: Service, *command: str, topics: list[dict[str, Any]], bootstrap: str) -> list[Any]:
+    """The arguments of a process that works on the same installation and other topics."""
+    environment = {
+        **clean_environment(),
+        "AWS_ENDPOINT_URL": service.endpoint_url,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "TASKYARD_INDEX_SHARDS": "1",
+        "TASKYARD_KAFKA": bootstrap,
+        "TASKYARD_KAFKA_TOPICS": json.dumps(topics),
+    }
+    return [[sys.executable, "-m", *command], environment]
+
+
+def messages(service: Service, topic: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = service.get(f"/mq/message/list?topic={topic}&perPage=100")["pageData"]
+    return found
+
+
+def orders(start: int, count: int) -> list[bytes]:
+    return [b'{"orderId": "o-%d", "amount": 7}' % number for number in range(start, start + count)]
+
+
+def finished(service: Service) -> Counter[str]:
+    return Counter(
+        each["payload"]["orderId"] for each in messages(service, "order.created") if each["status"] == "COMPLETED"
+    )
+
+
+def test_a_subscriber_written_for_sqs_runs_on_records(service: Service, cluster: Kafka, topics: dict[str, str]) -> None:
+    cluster.write(topics["order.created"], orders(0, 10), headers=[("taskyard-trace-id", b"t-of-kafka")])
+    becomes(Counter({f"o-{number}": 1 for number in range(10)}), lambda: finished(service))
+    assert [event["event"] for event in service.events("t-of-kafka")].count("COMPLETED") == 10
+
+
+def test_a_bridge_that_is_killed_is_started_again(service: Service, cluster: Kafka, topics: dict[str, str]) -> None:
+    (bridge,) = (pid for pid, command in service.children().items() if "kafka_process" in command)
+    os.kill(bridge, signal.SIGKILL)
+    cluster.write(topics["order.created"], orders(10, 10))
+    becomes(Counter({f"o-{number}": 1 for number in range(20)}), lambda: finished(service))
+
+
+def test_what_is_published_goes_to_kafka(service: Service, cluster: Kafka, topics: dict[str, str]) -> None:
+    body = {"topic": "invoice.sent", "payload": {"id": "i-1"}}
+    published = service.post("/mq/message/publish", body)
+    (record,) = until(lambda: cluster.read(topics["invoice.sent"], 2))
+    assert (record.key(), json.loads(record.value())) == (b"i-1", {"id": "i-1"})
+    assert dict(record.headers())["taskyard-id"].decode() == published["id"]
+
+
+def test_the_status_tells_the_lag_and_what_waits(service: Service, cluster: Kafka, topics: dict[str, str]) -> None:
+    bridged = [
+        {"topic": "order.created", "direction": "in", "kafka": topics["order.created"]},
+        {"topic": "invoice.sent", "direction": "out", "kafka": topics["invoice.sent"]},
+    ]
+    command = ("chalicelib.cli.main", "kafka", "status", "--json", "--url", service.url)
+    arguments, environment = program(service, *command, topics=bridged, bootstrap=cluster.bootstrap)
+    told = json.loads(subprocess.run(arguments, env=environment, capture_output=True, check=True).stdout)
+    assert told["outward"] == [{"topic": "invoice.sent", "kafka": topics["invoice.sent"], "waiting": 0, "exact": True}]
+    assert [each["partition"] for each in told["inward"]] == [0, 1]
+    assert sum(each["end"] for each in told["inward"]) == 20
+    assert {each["lag"] or 0 for each in told["inward"]} == {0}
+
+
+def test_a_member_that_is_killed_at_any_step_loses_and_doubles_nothing(
+    service: Service, cluster: Kafka, topics: dict[str, str]
+) -> None:
+    bridged = [{"topic": "deadly", "direction": "in", "kafka": topics["deadly"], "group": "deadly"}]
+    module = "tests.support.kafka_deaths"
+    arguments, environment = program(service, module, *POINTS, topics=bridged, bootstrap=cluster.bootstrap)
+    written = 0
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, text=True) as dying:
+        assert dying.stdout is not None
+        for point in POINTS:
+            cluster.write(topics["deadly"], [b"%d" % number for number in range(written, written + EACH)])
+            written += EACH
+            assert dying.stdout.readline() == f"{point}\n"
+        becomes(
+            Counter(range(written)), lambda: Counter(each["payload"] for each in messages(service, "deadly")), LIMIT_S
+        )
+        dying.send_signal(signal.SIGTERM)
+    assert dying.returncode == 0
+    assert sum(offset or 0 for offset in cluster.committed("deadly", topics["deadly"], 2)) == written
