@@ -97,6 +97,15 @@ class Kafka:
         finally:
             consumer.close()
 
+    def marks(self, topic: str, partitions: int = 4) -> list[tuple[int, int]]:
+        """The oldest offset that each partition of a topic still has, and the next one."""
+        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "reader", **QUIET})
+        try:
+            places = [TopicPartition(topic, number) for number in range(partitions)]
+            return [consumer.get_watermark_offsets(each, timeout=LIMIT_S) for each in places]
+        finally:
+            consumer.close()
+
     def committed(self, group: str, topic: str, partitions: int = 4) -> list[int | None]:
         """The offsets that a group has committed."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": group, **QUIET})
