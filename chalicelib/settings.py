@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -94,7 +94,7 @@ class Settings:
     watch: str = "on"  # alarms; "dashboard": CloudWatch's dashboard, too, which costs more; "off": neither
     hooks: str = "auto"  # who is told what happens to jobs: "off" nobody, "on" webhooks, too; "auto": if code asks
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
-    kafka: str = ""  # Kafka's brokers: "host:port" with commas, a JSON object of properties, or the path of one
+    kafka: str = field(default="", repr=False)  # Kafka's brokers: host:port, properties as JSON, or the path of a file
     kafka_topics: str = ""  # the topics that are bridged to it: a JSON list, or the path of a file of one
     kafka_cluster: str = "kafka"  # what its records' identities begin with; must stay, whatever its addresses are
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody

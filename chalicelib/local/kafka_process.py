@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.engine.bridge.inward import inward_bridges, run_all
 from chalicelib.engine.handlers.registry import registry
 from chalicelib.engine.yard import build
@@ -18,6 +20,9 @@ from chalicelib.local import channel as channels
 from chalicelib.local import standby
 from chalicelib.local.child_logging import log_as_json
 from chalicelib.local.plan import KAFKA
+from chalicelib.logger import logger
+
+RESTART_PAUSE_S = 5.0
 
 
 def main() -> None:
@@ -30,7 +35,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     bridges = inward_bridges(build(registry()))
     channel.send(ready)
-    run_all(bridges, stopping)
+    try:
+        run_all(bridges, stopping)
+    except Unavailable as error:
+        logger.error("the bridge to Kafka ends", extra={"error": str(error)})
+        time.sleep(RESTART_PAUSE_S)  # it is started again at once
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def comes_from_kafka(chosen: Settings) -> bool:
     if not chosen.kafka_topics:
         return False
     from chalicelib.engine.handlers.bridged import bridged  # imported late, as pydantic is: few installations bridge
-    from chalicelib.queue.kafka import expect_library
+    from chalicelib.queue.kafka import expect_library, properties
 
     expect_library()
+    properties(chosen.kafka)
     return bool(bridged(chosen).inward)

@@ -7,8 +7,7 @@ allow-list reach it, and no error or log shows what they are.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -41,8 +40,6 @@ ALWAYS: Mapping[str, Any] = {
     "log_level": 2,  # what goes wrong is reported once, as an error, not at each try to connect
     "client.id": "taskyard",
 }
-
-logger = logging.getLogger(__name__)
 
 
 class NoLibrary(TaskyardError):
@@ -104,8 +101,3 @@ def _wrong(expected: str, got: str) -> InvalidInput:
 def text_of(error: Any) -> str:
     """A ``KafkaError`` in words: its name and what it says."""
     return f"{error.name()}: {error.str()}"
-
-
-def names_of(errors: Iterable[Any]) -> str:
-    """Several of them, each name once."""
-    return ", ".join(sorted({error.name() for error in errors}))

@@ -33,9 +33,10 @@ KIP_848: Mapping[str, Any] = {"group.protocol": "consumer"}
 
 @dataclass(slots=True)
 class Trouble:
-    """The newest thing that went wrong, until something goes well."""
+    """The newest thing that went wrong, until something goes well; and whether nothing ever will."""
 
     text: str | None = None
+    is_final: bool = False
 
 
 @dataclass(slots=True)
@@ -72,11 +73,19 @@ class KafkaGroup:
         )
 
     def poll(self, most: int, wait_s: float) -> list[Record]:
-        """Up to ``most`` records (1 to 10,000), those of a partition in its order; waits ``wait_s`` for the last."""
+        """Up to ``most`` records (1 to 10,000), those of a partition in its order; waits ``wait_s`` for the last.
+
+        Raises ``Unavailable`` once this member cannot go on.
+        """
         messages = self._consumer.consume(most, wait_s)
         for message in messages:
             if (error := message.error()) is not None:
                 self._failed(error)
+        if self.trouble.is_final:
+            raise Unavailable(
+                f"this member of the group {self.group} cannot go on: {self.trouble.text}",
+                remedy='where the brokers do not know the protocol of KIP-848, say "protocol": "classic"',
+            )
         return [_record(message) for message in messages if message.error() is None]
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
@@ -140,6 +149,7 @@ class KafkaGroup:
         if text != self.trouble.text:
             logger.warning("Kafka troubles the group", extra={"group": self.group, "error": text})
         self.trouble.text = text
+        self.trouble.is_final |= error.fatal()
 
 
 def offsets_of(

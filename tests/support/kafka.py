@@ -39,6 +39,7 @@ def library() -> Any:
         ("rd_kafka_mock_broker_set_down", ctypes.c_int, ctypes.c_void_p, ctypes.c_int32),
         ("rd_kafka_mock_broker_set_up", ctypes.c_int, ctypes.c_void_p, ctypes.c_int32),
         ("rd_kafka_mock_broker_set_rtt", ctypes.c_int, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int),
+        ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, ctypes.c_void_p, ctypes.c_int32),
         ("rd_kafka_mock_set_group_consumer_session_timeout_ms", None, ctypes.c_void_p, ctypes.c_int),
         ("rd_kafka_mock_set_group_consumer_heartbeat_interval_ms", None, ctypes.c_void_p, ctypes.c_int),
     ):
@@ -144,6 +145,7 @@ def kafka(session_ms: int = 2_000) -> Iterator[Kafka]:
     cluster = lib.rd_kafka_mock_cluster_new(handle, 1)
     running = Kafka(lib, cluster, lib.rd_kafka_mock_cluster_bootstraps(cluster).decode())
     running.forget_members_after(session_ms)
+    lib.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0)
     try:
         yield running
     finally:

@@ -128,7 +128,7 @@ class InstallationAnswer(AnswerModel):
 def show_installation(yard: Yard, query: InstallationQuery) -> InstallationAnswer:
     """Show settings, access keys, webhooks, applications, topics and costs; no secret, and no digest of one."""
     return InstallationAnswer(
-        settings=[_setting(yard.settings, field.name) for field in fields(Settings)],
+        settings=[setting_of(yard.settings, field.name) for field in fields(Settings)],
         keys=[_key(each) for each in yard.directory.listed_access_keys()],
         webhooks=[_webhook(each) for each in yard.directory.listed_webhooks()],
         applications=[_application(each) for each in yard.applications.all()],
@@ -137,7 +137,8 @@ def show_installation(yard: Yard, query: InstallationQuery) -> InstallationAnswe
     )
 
 
-def _setting(chosen: Settings, name: str) -> SettingValue:
+def setting_of(chosen: Settings, name: str) -> SettingValue:
+    """A setting as it is shown."""
     variable, value = f"{VARIABLE_PREFIX}{name.upper()}", getattr(chosen, name)
     shown = REDACTED if name in SECRET and value else value
     return SettingValue(name=name, variable=variable, value=shown, default=getattr(DEFAULTS, name))

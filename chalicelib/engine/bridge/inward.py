@@ -53,7 +53,7 @@ class InwardBridge:
                 self.step()
         finally:
             self.group.close()
-            self._members.leave(self._name)
+            self._leave()
 
     def step(self) -> None:
         """One round: a batch, and what the next one depends on."""
@@ -153,6 +153,12 @@ class InwardBridge:
             self._members.report(self._name, self.standings(), now_ms)
         except AWS_FAILURES as error:
             logger.warning("a member of a group cannot report", extra={"error": str(error)})
+
+    def _leave(self) -> None:
+        try:
+            self._members.leave(self._name)
+        except AWS_FAILURES as error:
+            logger.warning("a member of a group cannot report that it leaves", extra={"error": str(error)})
 
 
 def inward_bridges(yard: Yard) -> list[InwardBridge]:

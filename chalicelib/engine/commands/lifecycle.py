@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TypeGuard
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
 from chalicelib.core.flow import newer_in
@@ -16,7 +17,6 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.commands.again import request_like
 from chalicelib.engine.publish.flow import reclaiming
 from chalicelib.engine.publish.prepare import Prepared, prepare
-from chalicelib.engine.publish.records import is_unreadable, read_again
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.publish.wait_list import in_line, lined_up, start
 from chalicelib.engine.sweeping import sweep
@@ -253,6 +253,10 @@ def _expect_not_superseded(job: Job) -> None:
 
 
 def _expect_readable(job: Job) -> None:
+    if job.cause is not Cause.MALFORMED:
+        return
+    from chalicelib.engine.publish.records import is_unreadable  # imported late, as above
+
     if is_unreadable(job):
         raise Conflict(
             "what Kafka delivered could not be read, so there is nothing to run",
@@ -275,8 +279,13 @@ def _successor(yard: Yard, dead: Job) -> Prepared:
     detail = {"originalId": str(dead.id), "deadLetterId": str(dead.id)}
     replayed = TraceEvent(Event.REPLAYED, yard.now_ms(), detail)
     request = request_like(yard, dead)
-    if is_unreadable(dead):
-        request = read_again(yard, request)
+    if dead.cause is Cause.MALFORMED:
+        from chalicelib.engine.publish.records import (
+            is_unreadable,
+            read_again,
+        )  # imported late: few dead letters are so
+
+        request = read_again(yard, request) if is_unreadable(dead) else request
     new_job = replace(request, replay_of=dead.id, first_event=replayed)
     return prepare(yard, new_job).unsent(yard.now_ms())
 

@@ -8,12 +8,11 @@ from functools import lru_cache
 from importlib import import_module
 from inspect import iscoroutinefunction
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib import settings
 from chalicelib.core.batch import Batch, gathered
 from chalicelib.core.errors import InvalidInput, TooLarge
-from chalicelib.core.kafka import Outward
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.core.limits import Limit
 from chalicelib.core.retry import BackoffFunction
@@ -25,6 +24,9 @@ from chalicelib.engine.handlers.pool_files import Pool
 from chalicelib.engine.handlers.schedules import schedules_of
 from chalicelib.engine.handlers.signatures import label_of, place_of, positional_parameters
 from chalicelib.settings import Settings
+
+if TYPE_CHECKING:  # loaded where a topic is bridged
+    from chalicelib.core.kafka import Outward
 
 _BACKOFF_RULE = "a backoff function takes the number of the retry and, if it likes, the job's delay in ms"
 
@@ -137,7 +139,7 @@ def registry_of(chosen: Settings) -> Registry:
 
 
 def outward_of(chosen: Settings) -> tuple[Outward, ...]:
-    """The topics that go to Kafka. Raises ``InvalidInput`` and, where one does and its library is not there, its own.
+    """The topics that go to Kafka. Raises ``InvalidInput`` where the settings do not say which, or where Kafka is.
 
     An installation that bridges nothing loads nothing for it.
     """
@@ -146,9 +148,10 @@ def outward_of(chosen: Settings) -> tuple[Outward, ...]:
     from chalicelib.engine.handlers.bridged import bridged
     from chalicelib.queue.kafka import properties
 
-    found = bridged(chosen)
-    properties(chosen.kafka)
-    return found.outward
+    found = bridged(chosen).outward
+    if found:
+        properties(chosen.kafka)
+    return found
 
 
 def names_of(chosen: Settings) -> list[str]:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from chalicelib.api.console.installation import setting_of
 from chalicelib.core.access import AccessKey, digest_of_user
 from chalicelib.core.job_events import EventType
 from chalicelib.core.prices import PRICES, Item
 from chalicelib.core.usage import Usage
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.job_costs import usd_of
+from chalicelib.settings import Settings
 from tests.api.console.test_queues import project
 from tests.support.mq import publish
 from tests.support.service import Service
@@ -20,6 +22,12 @@ from tests.support.tasks import system
 
 Key = Callable[..., dict[str, str]]
 SECRET = "whsec_0123456789"  # noqa: S105  # of no webhook outside
+
+
+def test_of_a_setting_that_may_hold_a_password_it_is_shown_that_it_is_set() -> None:
+    brokers = json.dumps({"bootstrap.servers": "b:1", "sasl.password": SECRET})
+    assert setting_of(Settings(kafka=brokers), "kafka").value == "[redacted]"
+    assert setting_of(Settings(), "kafka").value == ""
 
 
 def test_it_is_shown_without_a_secret(prod: Service, key: Key) -> None:

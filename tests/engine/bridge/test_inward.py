@@ -11,7 +11,9 @@ from unittest.mock import patch
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from confluent_kafka import KafkaError
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.core.kafka import Inward, Standing
 from chalicelib.engine.bridge import inward
 from chalicelib.engine.bridge.inward import InwardBridge, inward_bridges, run_all
@@ -59,10 +61,10 @@ class Stage:
         self.written += count
         self.cluster.write(self.source, values, partition=partition, key=None)
 
-    def member(self) -> InwardBridge:
+    def member(self, *, classic: bool = False) -> InwardBridge:
         """Another member of the group."""
         topic = Inward(topic="orders", source=self.source, cluster="k", group=self.source, max_pending=self.max_pending)
-        group = KafkaGroup(properties(self.cluster.bootstrap), self.source, [self.source])
+        group = KafkaGroup(properties(self.cluster.bootstrap), self.source, [self.source], classic=classic)
         group.open()
         self.opened.append(InwardBridge(self.w.yard, group, {self.source: topic}))
         return self.opened[-1]
@@ -182,6 +184,21 @@ def test_late_answers_cost_time(stage: Stage) -> None:
     stage.cluster.answer_after(0)
     stage.until(stage.all_committed, member)
     once_each(stage)
+
+
+def test_the_older_group_protocol_does_as_well(stage: Stage) -> None:
+    stage.write(10)
+    member = stage.member(classic=True)
+    stage.bring_in(member)
+    stage.until(stage.all_committed, member)
+    once_each(stage)
+
+
+def test_a_member_that_cannot_go_on_says_so(stage: Stage) -> None:
+    member = stage.member()
+    member.group._failed(KafkaError(KafkaError.UNSUPPORTED_VERSION, "KIP-848", fatal=True))
+    with pytest.raises(Unavailable, match="classic"):
+        member.step()
 
 
 # -- back-pressure --------------------------------------------------------------------------------------

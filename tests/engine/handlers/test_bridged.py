@@ -32,6 +32,12 @@ def test_by_default_nothing_is_bridged() -> None:
     assert outward_of(DEFAULTS) == ()
 
 
+def test_where_kafka_is_need_not_be_said_where_an_event_source_brings_the_records() -> None:
+    assert outward_of(replace(DEFAULTS, kafka_topics=json.dumps([IN]))) == ()
+    with pytest.raises(InvalidInput, match="TASKYARD_KAFKA"):
+        outward_of(replace(DEFAULTS, kafka_topics=json.dumps([OUT])))
+
+
 def test_what_is_left_out_has_its_default() -> None:
     inward = Inward(topic="orders", source="orders", cluster="kafka", group="taskyard-local")
     assert read(IN, OUT) == Bridged((inward,), (Outward(topic="sent", target="sent"),))
