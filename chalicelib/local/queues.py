@@ -34,7 +34,7 @@ LONG_WAIT_S = 20  # as long as SQS holds a receive
 SHORT_WAIT_S = 1  # so long a stop may take where an abandoned poll would swallow messages
 ERROR_PAUSE_S = 1.0
 BATCH_S = 1.0  # what a batch may take: so long a worker may sit on work that another is free for
-SHARED_BATCH_S = 0.03  # where messages name their tenants: so long one may wait behind a batch of another
+SHARED_BATCH_S = 0.01  # where messages name their tenants: so long one may wait behind a batch of another
 KEPT_SHARE = 2  # of the hiding: messages are kept for half of it, then they go back to their queue
 
 logger = logging.getLogger(__name__)

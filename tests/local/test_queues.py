@@ -335,7 +335,7 @@ class TestBatchSize:
     def test_is_smaller_where_tenants_share_a_queue(self, sqs: Sqs, queues: OrderedQueues) -> None:
         sqs.put("a", *map(str, range(30)))
         until(lambda: brought(queues, "a"))
-        queues.took(queue("a"), 0.012)
+        queues.took(queue("a"), 0.004)
         sizes = []
         for is_shared in (True, False, True):
             work = queues.next_work()
