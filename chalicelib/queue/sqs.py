@@ -36,6 +36,7 @@ DEPTH_ATTRIBUTES = (
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
+THERE = {"QueueAlreadyExists", "QueueNameExists"}  # said of a queue that has other attributes
 MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 TRACE_ATTRIBUTE = "AWSTraceHeader"  # the one system attribute that a sender may set; it counts for no size limit
 RECEIVED_ATTRIBUTES = ("ApproximateReceiveCount", TRACE_ATTRIBUTE)
@@ -126,12 +127,21 @@ class SqsTransport:
         return QueueDepth(*(int(answer["Attributes"][name]) for name in DEPTH_ATTRIBUTES))
 
     def open_lane(self, lane: Lane) -> None:
-        """Make a lane's queue, with the attributes that infra gave the pattern's; harmless if it is there."""
+        """Make a lane's queue, with the attributes that infra gave the pattern's; harmless if it is there.
+
+        One that an earlier deployment made, with other attributes, is used as it is: every receive says by itself for
+        how long it hides.
+        """
         pattern = self.source_of(self.pattern)
         attributes = self._call(self.client.get_queue_attributes, pattern, AttributeNames=["All"])["Attributes"]
         copied = {name: attributes[name] for name in COPIED_ATTRIBUTES if name in attributes}
-        answer = self.client.create_queue(QueueName=self.source_of(lane), Attributes=copied)
-        self._urls[self.source_of(lane)] = answer["QueueUrl"]
+        try:
+            answer = self.client.create_queue(QueueName=self.source_of(lane), Attributes=copied)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in THERE:
+                raise
+        else:
+            self._urls[self.source_of(lane)] = answer["QueueUrl"]
 
     def _call(self, operation: Any, source: str, **parameters: Any) -> Any:
         """Call an operation on a queue; raises ``NoQueue`` where there is none, or none any more."""

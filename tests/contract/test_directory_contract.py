@@ -208,6 +208,13 @@ class TestTopics:
         assert topic in yard.directory.topics()
         assert yard.directory.lanes_of(topic + " ") == []
 
+    def test_a_lane_that_only_a_later_release_knows_is_passed_over(self, yard: Yard) -> None:
+        topic = f"shared {next(names)}"
+        yard.directory.add_lane(Lane(topic, Band.NORMAL))
+        yard.directory.add_lane(Lane(topic, Band.NORMAL, 77))
+        assert yard.directory.lanes_of(topic) == [Lane(topic, Band.NORMAL)]
+        assert yard.directory.polled_lanes()[topic] == [Lane(topic, Band.NORMAL)]
+
     def test_all_topics_sorted(self, yard: Yard) -> None:
         made = [f"sorted-{letter}" for letter in "cab"]
         for topic in made:

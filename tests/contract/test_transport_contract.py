@@ -358,6 +358,16 @@ class TestOpeningLanes:
         another_process.open_lane(lane)
         assert drain(another_process, source) == ["kept"]
 
+    def test_one_that_an_earlier_deployment_made_with_other_attributes_is_used(
+        self, transport: SqsTransport, lane: Lane, source: str
+    ) -> None:
+        url = transport.client.get_queue_url(QueueName=source)["QueueUrl"]
+        transport.client.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "7"})
+        another_process = SqsTransport(transport.client, transport.base_name, PATTERN)
+        another_process.open_lane(lane)
+        another_process.send(OutgoingMessage(lane, "kept"))
+        assert drain(another_process, source) == ["kept"]
+
     @pytest.mark.parametrize("topic", ["заказ.создан", "订单/创建", "a b\tc", "x" * 400, "...", "order.created"])
     def test_any_topic_has_a_lane_of_its_own(self, transport: SqsTransport, topic: str) -> None:
         lanes = [Lane(topic, Band.NORMAL), Lane(topic, Band.HIGH), Lane(f"{topic}-", Band.NORMAL)]
