@@ -41,7 +41,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, cluster: Kafka, topics: di
         {"topic": "order.created", "direction": "in", "kafka": topics["order.created"]},
         {"topic": "invoice.sent", "direction": "out", "kafka": topics["invoice.sent"], "mapping": {"key": "input.id"}},
     ]
-    environment = {"TASKYARD_KAFKA_TOPICS": json.dumps(bridged), "TASKYARD_HANDLERS": "chalicelib.tasks"}
+    environment = {
+        "TASKYARD_KAFKA_TOPICS": json.dumps(bridged),
+        "TASKYARD_HANDLERS": "chalicelib.tasks",
+        "TASKYARD_LEASE_S": "2",
+    }
     options = ("--kafka", cluster.bootstrap, "--workers", "1")
     with running(tmp_path_factory.mktemp("kafka"), *options, **environment) as found:
         yield found
@@ -95,6 +99,24 @@ def test_what_is_published_goes_to_kafka(service: Service, cluster: Kafka, topic
     (record,) = until(lambda: cluster.read(topics["invoice.sent"], 2))
     assert (record.key(), json.loads(record.value())) == (b"i-1", {"id": "i-1"})
     assert dict(record.headers())["taskyard-id"].decode() == published["id"]
+
+
+def test_what_is_published_arrives_though_workers_are_killed(
+    service: Service, cluster: Kafka, topics: dict[str, str]
+) -> None:
+    sent = [f"k-{number}" for number in range(40)]
+    entries = [{"topic": "invoice.sent", "payload": {"id": each}} for each in sent]
+    service.post("/mq/message/publish-batch", {"messages": entries})
+
+    def arrived() -> set[str]:
+        return {json.loads(each.value())["id"] for each in cluster.read(topics["invoice.sent"], 2)}
+
+    for share in (1, 10, 20):
+        until(lambda least=share: len(arrived() & {*sent}) >= least)
+        for worker in service.workers():
+            os.kill(worker, signal.SIGKILL)
+    until(lambda: arrived() >= {*sent})
+    becomes({"COMPLETED"}, lambda: {each["status"] for each in messages(service, "invoice.sent")})
 
 
 def test_the_status_tells_the_lag_and_what_waits(service: Service, cluster: Kafka, topics: dict[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 Up to 99 records and one outbox marker are written in a transaction, all or none; then the messages are sent, ten a
 call; then the marker goes. A job with an idempotency key takes one action more, which binds the key; the keys that are
-bound already are read before, a hundred a call, and answered with their jobs.
+bound already are read before, a hundred a call, and answered with their jobs. Those of records of Kafka, which come
+twice only after a crash, are not looked up before a transaction was refused for them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import flow_of
 from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare
 from chalicelib.engine.publish.publish import (
+    RECORDS,
     answering,
     first_of_its_key,
     idempotency_key_of,
@@ -84,7 +86,7 @@ def publish_many(yard: Yard, new_jobs: Sequence[NewJob | TaskyardError]) -> list
                 keys |= {key_name_of(new_job)} - {None}
         except TaskyardError as error:
             outcomes[place] = error
-    outcomes |= _accepted_before(yard, [entry for entry in entries if entry.key is not None])
+    outcomes |= _accepted_before(yard, [entry for entry in entries if entry.key and entry.key.scope != RECORDS])
     waiting = (entry for entry in entries if entry.place not in outcomes)
     for group in transactions(waiting, lambda entry: entry.weight):
         outcomes |= _start_together(yard, group)
@@ -158,13 +160,22 @@ def _start_together(yard: Yard, group: Sequence[_Entry]) -> dict[int, Outcome]:
         if not (isinstance(refused.ledger, Job) and refused.ledger.uid == jobs[0].uid):
             return dict.fromkeys((e.place for e in group), Unavailable("a job id is taken", remedy="try again"))
     except TransactionRefused as refused:
-        if any(refused.refused[len(actions) : -1]):  # the same request, at the same time
-            return {entry.place: _published(yard, entry.new_job) for entry in group}
+        if any(refused.refused[len(actions) : -1]):
+            return _start_the_new(yard, group)
         return _not_taken(group, refused)
     except AWS_FAILURES as error:
         return _not_taken(group, error)
     empty_outbox(yard, outbox, [entry.prepared.travelling for entry in group])
     return {entry.place: entry.prepared.job for entry in group}
+
+
+def _start_the_new(yard: Yard, group: Sequence[_Entry]) -> dict[int, Outcome]:
+    """A group whose transaction was refused for keys that are bound: those are answered, the others start together."""
+    bound = _accepted_before(yard, [entry for entry in group if entry.key is not None])
+    new = [entry for entry in group if entry.place not in bound]
+    if bound:
+        return bound | (_start_together(yard, new) if new else {})
+    return {entry.place: _published(yard, entry.new_job) for entry in group}  # bound a moment ago, and not seen yet
 
 
 def new_outbox(yard: Yard, jobs: Sequence[Job]) -> Outbox:

@@ -111,6 +111,18 @@ def test_a_bulk_that_meets_another_members_records_loses_none(w: World) -> None:
     assert sorted(inputs(w)) == list(range(8))
 
 
+def test_records_that_are_new_are_not_looked_up(w: World) -> None:
+    with patch.object(type(w.yard.directory), "bindings", side_effect=AssertionError):
+        accept(w.yard, INWARD, numbered(20))
+
+
+def test_of_records_that_came_before_the_new_ones_start_together(w: World) -> None:
+    accept(w.yard, INWARD, numbered(10))
+    with patch("chalicelib.engine.publish.bulk.publish", side_effect=AssertionError):  # one by one
+        accept(w.yard, INWARD, numbered(30))
+    assert sorted(inputs(w)) == list(range(30))
+
+
 def test_the_same_offset_of_a_topic_that_was_made_anew_is_another_message(w: World) -> None:
     accept(w.yard, INWARD, numbered(2))
     accept(w.yard, INWARD, [replace(each, timestamp_ms=AT_MS + 1) for each in numbered(2)])
