@@ -245,6 +245,7 @@ class OrderedQueues:
 
     def _emptied(self, door: _Door) -> Assignment:
         messages, door.brought, door.gathers_until_s = door.brought, [], None
+        self._changed.notify_all()  # whoever watches it polls again
         return Assignment(door.queue, self._most, self._hide_s, messages)
 
     def _doors(self) -> Iterator[_Door]:

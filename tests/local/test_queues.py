@@ -217,6 +217,22 @@ class TestWatching:
         assert work is not None
         assert (work.queue.name, work.messages, sqs.shown_again) == ("a", (), ["kept"])
 
+    def test_what_was_kept_for_too_long_is_polled_again_though_another_queue_always_has_more(
+        self, sqs: Sqs, opened: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        queues = opened(batches={"a": Batch(2, max_wait_s=300)})
+        sqs.put("b", *map(str, range(1_000)))
+        until(lambda: brought(queues, "b"))
+        while brought(queues, "b"):
+            done(queues, sqs)  # beyond it, those who ask are to receive
+        sqs.put("a", "one", "two")
+        until(lambda: brought(queues, "a") and "a" not in sqs.polled)
+        (door,) = (door for door in queues._doors() if door.queue.name == "a")
+        monkeypatch.setattr(door, "brought_at_s", door.brought_at_s - 31)
+        assert len(done(queues, sqs)) == 10
+        assert sqs.shown_again == ["one", "two"]
+        until(lambda: "a" in sqs.polled)
+
     def test_a_queue_that_cannot_be_read_is_tried_again(
         self,
         sqs: Sqs,
