@@ -7,7 +7,7 @@ it is; the means of ten minutes scatter nearly as independent values do.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
 from statistics import fmean
@@ -32,15 +32,16 @@ class Slope:
     first: float
     last: float
     most: float
+    tolerated: float | None
 
     @property
     def verdict(self) -> str:
         """``flat``, ``grows``, or ``unclear`` where the samples do not tell; of what may grow (items, CPU) nothing."""
-        if (tolerated := TOLERATED.get(self.measure)) is None:
+        if self.tolerated is None:
             return ""
-        if self.an_hour + SURE * self.error <= tolerated:
+        if self.an_hour + SURE * self.error <= self.tolerated:
             return "flat"
-        return "grows" if self.an_hour - SURE * self.error > tolerated else "unclear"
+        return "grows" if self.an_hour - SURE * self.error > self.tolerated else "unclear"
 
     def __str__(self) -> str:
         growth = f"{self.an_hour:+10.2f} ± {SURE * self.error:.2f} an hour"
@@ -48,26 +49,38 @@ class Slope:
         return f"{self.who:<32} {self.measure:<12} {growth}  {values}  {self.verdict}"
 
 
-def slopes(samples: Iterable[Sample], from_s: float, block_s: float = BLOCK_S) -> list[Slope]:
-    """The slope of everything that was sampled from ``from_s`` on, and for long enough."""
+def slopes(
+    samples: Iterable[Sample],
+    from_s: float,
+    block_s: float = BLOCK_S,
+    tolerated: Mapping[str, float] = TOLERATED,
+    others: float | None = None,
+) -> list[Slope]:
+    """The slope of everything that was sampled from ``from_s`` on, and for long enough.
+
+    ``tolerated``: by measure, how much an hour is still called flat; of ``others`` so much, ``None``: they may grow.
+    """
     series: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for sample in samples:
         if sample.elapsed_s >= from_s:
             series[sample.who, sample.measure].append((sample.elapsed_s, sample.value))
-    found = [_slope(who, measure, points, block_s) for (who, measure), points in sorted(series.items())]
-    return [slope for slope in found if slope is not None]
+    found: list[Slope] = []
+    for (who, measure), points in sorted(series.items()):
+        means = _means(points, block_s)
+        if len(means) >= FEWEST_BLOCKS:
+            values = [value for _, value in points]
+            found.append(
+                Slope(who, measure, *line(means), values[0], values[-1], max(values), tolerated.get(measure, others))
+            )
+    return found
 
 
-def _slope(who: str, measure: str, points: Sequence[tuple[float, float]], block_s: float) -> Slope | None:
+def _means(points: Sequence[tuple[float, float]], block_s: float) -> list[tuple[float, float]]:
+    """The means of the blocks of a series: the hour and the value."""
     blocks: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
     for at_s, value in points:
         blocks[int((at_s - points[0][0]) // block_s)].append((at_s / HOUR_S, value))
-    means = [(fmean(at_h for at_h, _ in block), fmean(value for _, value in block)) for block in blocks.values()]
-    if len(means) < FEWEST_BLOCKS:
-        return None
-    an_hour, error = line(means)
-    values = [value for _, value in points]
-    return Slope(who, measure, an_hour, error, values[0], values[-1], max(values))
+    return [(fmean(at_h for at_h, _ in block), fmean(value for _, value in block)) for block in blocks.values()]
 
 
 def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:

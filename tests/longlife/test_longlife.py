@@ -8,6 +8,7 @@ import pytest
 
 from tests.longlife.real import live
 from tests.longlife.samples import Log, Sample, read
+from tests.longlife.simulated import simulate
 from tests.longlife.slopes import line, slopes
 
 PROCESSES = {"supervisor", "emulator", "api", "worker", "clock", "projector", "hooks", "dead_letters"}
@@ -50,3 +51,15 @@ def test_what_is_flat(an_hour: float, swing: float, verdict: str) -> None:
 
 def test_of_what_was_seen_too_shortly_there_is_no_slope() -> None:
     assert slopes([Sample(60.0 * n, "worker 1", "files", 5.0) for n in range(15)], from_s=0) == []
+
+
+def test_what_is_done_goes_with_its_time() -> None:
+    *_, before, after = simulate(minutes=60, kept_s=600, every_min=10, sampled_min=20)
+    earlier, later = (
+        {(each.who, each.measure): each.value for each in samples if each.who.startswith("table")}
+        for samples in (before, after)
+    )
+    assert later["table taskyard-local-jobs", "tombstone"] > 10
+    assert later["table taskyard-local-insights", "word"] > 10
+    grown = {what: later.get(what, 0) - earlier.get(what, 0) for what in earlier | later}
+    assert {what for what, growth in grown.items() if growth > 3} == set()
