@@ -98,10 +98,10 @@ def private_bucket(name: str | Fragment) -> Fragment:
 
 
 def _bucket(settings: Settings) -> Fragment:
-    return _kept(settings, {"Type": "AWS::S3::Bucket", "Properties": private_bucket(_bucket_name(settings))})
+    return _kept(settings, {"Type": "AWS::S3::Bucket", "Properties": private_bucket(bucket_name(settings))})
 
 
-def _bucket_name(settings: Settings) -> str | Fragment:
+def bucket_name(settings: Settings) -> str | Fragment:
     """The name that was chosen, else one that nobody else in the world has: bucket names are common to all of AWS."""
     if settings.local or settings.bucket:
         return settings.objects_bucket

@@ -30,7 +30,9 @@ def rebuild(stage: str, endpoint_url: str | None) -> None:
         from chalicelib.engine.projections.rebuild import rebuild_counters
         from chalicelib.engine.projections.search import rebuild_search
         from chalicelib.engine.yard import build
+        from infra.deploy.bucket import choose_bucket
 
+        choose_bucket()
         expect_at_rest(settings.current())
         yard = build(registry())
         show_text(f"jobs counted anew: {rebuild_counters(yard)}")

@@ -93,12 +93,14 @@ def worker(
     """
     from chalicelib.local.plan import Plan
     from chalicelib.local.worker import work as run
+    from infra.deploy.bucket import choose_bucket
 
     logs = logs if logs in (None, "-") else str(Path(logs).resolve())
     if folder is not None:
         os.chdir(folder)
     with explained():
         choose_installation(stage, endpoint_url, url)
+        choose_bucket()
     if handlers is not None:
         os.environ["TASKYARD_HANDLERS"] = handlers
     plan = Plan(workers=workers, beside=beside, clock_interval_s=clock_interval, shutdown_timeout_s=shutdown_timeout)

@@ -107,7 +107,9 @@ def _move(
 ) -> None:
     from chalicelib.cli.imports.moving import explained, move
     from chalicelib.services import installation
+    from infra.deploy.bucket import choose_bucket
 
+    choose_bucket()
     refusals: list[dict[str, str | None]] = []
 
     def note(each: Refused) -> None:
