@@ -86,7 +86,10 @@ class KafkaGroup:
                 f"this member of the group {self.group} cannot go on: {self.trouble.text}",
                 remedy='where the brokers do not know the protocol of KIP-848, say "protocol": "classic"',
             )
-        return [_record(message) for message in messages if message.error() is None]
+        records = [_record(message) for message in messages if message.error() is None]
+        if records:
+            self.trouble.text = None
+        return records
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """All before these offsets is done. It is told to Kafka without waiting for its word."""
@@ -101,11 +104,16 @@ class KafkaGroup:
             self._consumer.commit(offsets=[_at(each, self.done[each]) for each in self._uncommitted], asynchronous=True)
 
     def go_back(self, partition: Partition, offset: int) -> None:
-        """Read a partition again from an offset on; nothing where it was taken away meanwhile."""
+        """Read a partition again from an offset on, unless it was taken away meanwhile.
+
+        Raises ``Unavailable`` where that cannot be: reading on would pass over what was not accepted.
+        """
+        if partition not in self.assigned:
+            return
         try:
             self._consumer.seek(_at(partition, offset))
         except library().KafkaException as error:
-            logger.info("a partition is read by another member now", extra={"error": text_of(error.args[0])})
+            raise Unavailable(f"{partition} cannot be read again from {offset} on: {text_of(error.args[0])}") from error
 
     def pause(self, wanted: Iterable[Partition]) -> None:
         """Read those partitions no further, and all others."""
@@ -143,6 +151,7 @@ class KafkaGroup:
                 self._failed(failure)
             elif self.done.get(place) == each.offset:
                 self._uncommitted.discard(place)
+                self.trouble.text = None
 
     def _failed(self, error: Any) -> None:
         text = text_of(error)

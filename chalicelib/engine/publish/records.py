@@ -1,11 +1,9 @@
 """Records of Kafka as messages: each is one job, however often it is delivered, and one that is unreadable a dead
 letter with its bytes, from which a replay reads it again.
 
-Whoever brings records in, be it a group's consumer or Lambda's event source, calls ``accept`` and lets the offset move
-on once that has returned::
-
-    for bridged in yard's topics:
-        accept(yard, bridged, records of bridged.source)      # raises: deliver them again
+Whoever brings records in, be it the member of a group or an event source of Lambda, calls ``accept`` for each topic of
+``engine.handlers.bridged.bridged(yard.settings).inward`` with the records of its ``source``, and lets the offsets move
+on once that has returned. Where it raises, the whole batch may be delivered again: what is a message already, stays it.
 """
 
 from __future__ import annotations

@@ -173,6 +173,7 @@ def test_a_broker_that_goes_and_comes_back_costs_time(stage: Stage) -> None:
     stage.write(10)
     stage.bring_in(member)
     stage.until(stage.all_committed, member)
+    stage.until(lambda: {each.error for each in member.standings()} == {None}, member)
     once_each(stage)
 
 
@@ -217,6 +218,17 @@ def test_where_the_ledger_does_not_answer_a_partition_goes_back_and_waits(stage:
     stage.bring_in(member)
     assert member.standings()[0] == Standing(stage.source, 0, 6)
     once_each(stage)
+
+
+def test_a_member_that_cannot_go_back_ends_rather_than_pass_over_a_record(stage: Stage) -> None:
+    member = stage.member()
+    stage.until(lambda: len(member.group.assigned) == PARTITIONS, member)
+    nowhere = (stage.source, 9)
+    member.group.go_back(nowhere, 0)  # another member's
+    member.group.assigned.add(nowhere)
+    with pytest.raises(Unavailable, match="cannot be read again from 0 on"):
+        member.group.go_back(nowhere, 0)
+    member.group.assigned.remove(nowhere)
 
 
 def test_where_too_many_messages_wait_nothing_more_is_brought_in(stage: Stage) -> None:
