@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,8 @@ from chalicelib.core.errors import InvalidInput, NotFound, Unavailable
 
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 60
-PAGE = 500
+PAGE = 500  # records at most, and about as many bytes as follow
+PAGE_BYTES = 8_000_000
 SQLITE = ("sqlite:///", "sqlite:", "file:")
 POSTGRES = ("postgres://", "postgresql://")
 
@@ -37,10 +38,14 @@ class Columns:
 class Database:
     """A connection, and how its kind of database writes things."""
 
-    run: Callable[[str, Mapping[str, Any]], Sequence[Row]]
+    rows: Callable[[str, Mapping[str, Any]], Generator[Row]]  # one after the other, as they are asked for
     text: str  # how a value becomes text: {}
     time: str  # how a point in time does
     schema: str | None = None
+
+    def run(self, statement: str, given: Mapping[str, Any]) -> Sequence[Row]:
+        """All rows that a statement finds. Raises ``Unavailable``."""
+        return [*self.rows(statement, given)]
 
     def table(self, name: str) -> str:
         """A table's name, as statements have it."""
@@ -72,12 +77,23 @@ class Database:
         while True:
             conditions = " AND ".join([*where, *([] if after is None else [f"{key} > :after"])])
             statement = f"{select} WHERE {conditions} ORDER BY {key} LIMIT {PAGE}"
-            rows = self.run(statement, {**given, "after": after})
-            if rows:
-                yield rows
-            if len(rows) < PAGE:
+            rows = self._page(statement, {**given, "after": after})
+            if not rows:
                 return
+            yield rows
             after = str(rows[-1]["id"])
+
+    def _page(self, statement: str, given: Mapping[str, Any]) -> Sequence[Row]:
+        """The first rows that a statement finds: however large they are, they fit into memory."""
+        page: list[Row] = []
+        size = 0
+        with closing(self.rows(statement, given)) as rows:
+            for row in rows:
+                page.append(row)
+                size += sum(len(value) for value in row.values() if isinstance(value, str))
+                if size >= PAGE_BYTES:
+                    break
+        return page
 
     def count(self, table: str, alias: str, where: Sequence[str], given: Mapping[str, Any]) -> int:
         """How many rows hold to every condition."""
@@ -120,9 +136,10 @@ def opened(url: str, schema: str | None) -> Iterator[Database]:
 
 @contextmanager
 def _sqlite(path: str) -> Iterator[Database]:
-    def run(statement: str, given: Mapping[str, Any]) -> Sequence[Row]:
+    def rows(statement: str, given: Mapping[str, Any]) -> Generator[Row]:
         try:
-            return [dict(row) for row in connection.execute(statement, given)]
+            for row in connection.execute(statement, given):
+                yield dict(row)
         except sqlite3.Error as error:
             raise Unavailable(f"the database did not answer: {error}") from error
 
@@ -134,7 +151,7 @@ def _sqlite(path: str) -> Iterator[Database]:
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda stored: stored.decode(errors="surrogateescape")
     try:
-        yield Database(run, text="CAST({} AS TEXT)", time="CAST({} AS TEXT)")
+        yield Database(rows, text="CAST({} AS TEXT)", time="CAST({} AS TEXT)")
     finally:
         connection.close()
 
@@ -147,10 +164,11 @@ def _postgres(url: str, schema: str | None) -> Iterator[Database]:
     except ImportError as error:
         raise needs_extra("PostgreSQL", "psycopg") from error
 
-    def run(statement: str, given: Mapping[str, Any]) -> Sequence[Row]:
+    def rows(statement: str, given: Mapping[str, Any]) -> Generator[Row]:
         named = re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", statement.replace("%", "%%"))
         try:
-            return connection.execute(named.encode(), given).fetchall()
+            with connection.cursor() as cursor:
+                yield from cursor.stream(named.encode(), given)
         except psycopg.Error as error:
             raise Unavailable(f"the database did not answer: {error}") from error
 
@@ -169,7 +187,7 @@ def _postgres(url: str, schema: str | None) -> Iterator[Database]:
     utc = """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
     time = f"CASE WHEN isfinite({{0}}) THEN {utc} ELSE {{0}}::text END"
     with connection:
-        yield Database(run, text="{}::text", time=time, schema=schema)
+        yield Database(rows, text="{}::text", time=time, schema=schema)
 
 
 def needs_extra(what: str, module: str) -> InvalidInput:

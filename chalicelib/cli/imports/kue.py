@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Json
 
-from chalicelib.cli.imports.databases import PAGE, needs_extra
+from chalicelib.cli.imports.databases import needs_extra
 from chalicelib.cli.imports.found import (
     Entry,
     Record,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 NAME = "kue"
 TIMEOUT_S = 15
+PAGE = 100  # jobs
 LEFT = "failed jobs, which --dead-letters moves"
 UNFINISHED = ("inactive", "active", "delayed")
 

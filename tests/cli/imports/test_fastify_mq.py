@@ -152,8 +152,9 @@ def test_a_database_without_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("bench")
-def test_more_than_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.cli.imports.databases.PAGE", 2)
+@pytest.mark.parametrize(("bound", "at"), [("PAGE", 2), ("PAGE_BYTES", 1)])
+def test_more_than_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, at: int) -> None:
+    monkeypatch.setattr(f"chalicelib.cli.imports.databases.{bound}", at)
     assert report_of("fastify-mq", sqlite_url(tmp_path), "--dead-letters")["moved"] == 6
 
 

@@ -38,8 +38,9 @@ def test_messages(bench: Bench, url: str) -> None:
     assert report_of("fastify-mq", url, "--dead-letters")["alreadyThere"] == 6
 
 
-def test_tasks_by_pages(bench: Bench, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chalicelib.cli.imports.databases.PAGE", 3)
+@pytest.mark.parametrize(("bound", "at"), [("PAGE", 3), ("PAGE_BYTES", 1)])
+def test_tasks_by_pages(bench: Bench, url: str, monkeypatch: pytest.MonkeyPatch, bound: str, at: int) -> None:
+    monkeypatch.setattr(f"chalicelib.cli.imports.databases.{bound}", at)
     report = report_of("fastify-task", url, "--type", "document.export")
     assert (report["read"], report["moved"], report["left"]) == (8, 6, {"failed tasks, which --dead-letters moves": 1})
     child = by_origin(bench, Kind.TASK)["385868634339148800"][0]
