@@ -54,7 +54,9 @@ def run(as_json: bool) -> None:
     from chalicelib.core.errors import InvalidInput
     from chalicelib.engine.bridge.inward import inward_bridges, run_all
     from chalicelib.services import installation
+    from infra.deploy.bucket import choose_bucket
 
+    choose_bucket()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())

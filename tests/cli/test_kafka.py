@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner, Result
 
-from chalicelib import settings
+from chalicelib import aws, settings
 from chalicelib.cli.main import main
-from chalicelib.engine.bridge import status
+from chalicelib.core.kafka import Record
+from chalicelib.engine.bridge import inward, status
 from chalicelib.services import installation
 from tests.support.yards import Bench, moto_bench
 
@@ -70,3 +71,12 @@ def test_what_is_wrong_is_said(command: str, topics: object, brokers: str, code:
     ended = run(command, topics=topics, brokers=brokers)
     assert ended.exit_code == code
     assert said in ended.stderr
+
+
+def test_what_is_large_goes_to_the_bucket_of_the_stage(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    large = Record("orders", 0, 0, 1_790_000_000_000, None, json.dumps("x" * 300_000).encode())
+    monkeypatch.setattr(inward, "run_all", lambda bridges, _: bridges[0].take([large]))
+    assert run("run", topics=[IN]).stdout == "bringing in orders; Ctrl-C ends it\n"
+    bucket = f"taskyard-{STAGE}-123456789012-{bench.yard.settings.region}"
+    (stored,) = aws.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert stored["Size"] > 300_000

@@ -147,6 +147,14 @@ def test_what_kafka_never_takes_is_a_dead_letter_and_the_rest_of_its_batch_goes(
     assert stage.values() == ["a", "b"]
 
 
+def test_in_order_those_of_a_key_arrive_as_they_were_published(stage: Stage) -> None:
+    stage.w.restart(Registry.of([], [Outward(topic="sent", target=stage.target, order="block")]))
+    for number in range(6):
+        stage.publish(number, flow_key="ann")
+    stage.w.go_on()
+    assert [json.loads(each.value()) for each in stage.arrived()] == [0, 1, 2, 3, 4, 5]
+
+
 def test_nobody_polls_a_topic_that_goes_to_kafka(stage: Stage) -> None:
     with pytest.raises(Conflict):
         poll(stage.w.yard, "sent", 1, 30_000, "me")
