@@ -31,9 +31,10 @@ def yard() -> Yard:
 
 def declare_routes(api: Chalice) -> None:
     """Serve the dialects."""
+    from chalicelib.api.acts import note_use
     from chalicelib.core.dialects import DIALECTS
     from chalicelib.functions.logs import logged_request
-    from chalicelib.http.access import RememberedKeys, authenticate
+    from chalicelib.http.access import KeyUses, RememberedKeys, authenticate
     from chalicelib.http.basic import Users
     from chalicelib.http.mount import mount
 
@@ -41,6 +42,7 @@ def declare_routes(api: Chalice) -> None:
     chosen = settings.current()
     keys = RememberedKeys(lambda digest: yard().directory.access_key(digest))
     users = Users(lambda: yard().directory.has_users(), keys)
+    uses = KeyUses(lambda digest: note_use(yard(), digest))
     mount(
         api,
         [
@@ -50,7 +52,7 @@ def declare_routes(api: Chalice) -> None:
         ],
         provider=yard,
         settings=chosen,
-        authenticate=lambda headers, scope: authenticate(headers, scope, keys, users, chosen),
+        authenticate=lambda headers, scope: authenticate(headers, scope, keys, users, chosen, uses),
     )
 
 

@@ -69,6 +69,14 @@ def list_acts(yard: Yard, query: ActsQuery) -> ActList:
     )
 
 
+def note_use(yard: Yard, digest: str) -> None:
+    """Remember that an access key was used; where AWS does not take it, the log says so, and the request goes on."""
+    try:
+        yard.directory.note_key_use(digest, yard.now_ms())
+    except AWS_FAILURES as error:
+        logger.warning("the use of an access key is not noted", extra={"error": str(error)})
+
+
 def record(yard: Yard, caller: Caller, act: str, on: dict[str, str | None], **detail: Any) -> None:
     """Remember that ``caller`` did ``act`` to what ``on`` names, by name; a ``None`` names nothing.
 

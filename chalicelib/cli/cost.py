@@ -87,7 +87,7 @@ def cost(
     from infra.cost.load import Load
 
     with explained():
-        deployed = _deployed(stage)
+        deployed = deployment_of(stage)
         if arm is not None:
             deployed = replace(deployed, arm=arm)
         if memory_mb is not None:
@@ -110,7 +110,8 @@ def cost(
         present(_answer(deployed, load, idle, added), as_json, _show)
 
 
-def _deployed(stage: str) -> Deployment:
+def deployment_of(stage: str) -> Deployment:
+    """What this checkout deploys to a stage, for what it costs."""
     from chalicelib.engine.handlers.registry import registry_of
     from chalicelib.engine.projections.events import decided
     from infra.cost.load import deployment

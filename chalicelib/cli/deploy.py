@@ -32,15 +32,21 @@ def deploy(stage: str, endpoint_url: str | None, way: str, force: bool) -> None:
     with explained():
         choose_deployed(stage, endpoint_url)
         from chalicelib import settings
+        from chalicelib.cli.cost import deployment_of
         from chalicelib.engine.handlers.registry import registry
         from chalicelib.engine.projections.events import decided
+        from infra.cost.estimate import bills
+        from infra.cost.load import Load
         from infra.deploy.deploy import Way
         from infra.deploy.deploy import deploy as run
+        from infra.deploy.mark import leave_costs
         from infra.deploy.stages import project_here
 
         chosen = decided(settings.current(), registry())
         declared = registry()
         done = run(project_here(), chosen, declared.queues, declared.batches, Way(way), force=force, say=show_text)
+        idle, _ = bills(deployment_of(chosen.stage), Load(jobs=0))
+        leave_costs(chosen, idle.usd_by_service)
         sound = _is_sound()
         show_text("deployed" if done.changed else "nothing to change")
         show_text(f"API {done.api_url}")

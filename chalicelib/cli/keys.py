@@ -17,7 +17,15 @@ from chalicelib.cli.common import Command, choose_installation, explained, json_
 from chalicelib.cli.output import present, show_rows, show_text
 from chalicelib.core.access import AccessKey, id_of
 
-COLUMNS = {"ID": "id", "LABEL": "label", "USER": "user", "SCOPES": "scopes", "CREATED": "created", "REVOKED": "revoked"}
+COLUMNS = {
+    "ID": "id",
+    "LABEL": "label",
+    "USER": "user",
+    "SCOPES": "scopes",
+    "CREATED": "created",
+    "USED": "used",
+    "REVOKED": "revoked",
+}
 
 
 GENERATED_BYTES = 18
@@ -113,6 +121,7 @@ def _shown(key: AccessKey) -> dict[str, Any]:
         "scopes": ", ".join(sorted(key.scopes)),
         "created": _time(key.created_at_ms),
         "revoked": _time(key.revoked_at_ms),
+        "used": _time(key.used_at_ms),
     }
 
 

@@ -38,6 +38,9 @@ class AccessKey:
     revoked_at_ms: int | None = None  # None: in force
     user: str | None = None  # whose password opens the same, where there is no key
     password: str | None = field(default=None, repr=False)  # as it is stored
+    used_at_ms: int | None = (
+        None  # when it last opened something, an hour about right; None: never, or not since that is noted
+    )
 
     @property
     def revoked(self) -> bool:

@@ -1,13 +1,14 @@
 """What the jobs of a type and day have cost, estimated: what they have used, as counted, at AWS's list prices.
 
-Counted are handlers' time (on arm64), sends, receives and writes. Not the calls of the API, reads, storage, logs and
-the projector, which depend on how many jobs share them: ``taskyard cost`` has those for a load.
+Counted are handlers' time (on arm64), sends, receives, writes and payloads that are put into the bucket. Not the calls
+of the API, reads, storage, logs and the projector, which depend on how many jobs share them: ``taskyard cost`` has
+those for a load.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chalicelib.core.day_accounts import Account
@@ -22,6 +23,8 @@ from chalicelib.engine.yard import Yard
 MEMORY_VARIABLE = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"  # Lambda sets it
 MEMORY_MB = 512  # of .chalice/config.json
 MB_A_GB = 1_024
+Amounts = Mapping[Item, float]  # of what AWS bills
+COUNTED = (Item.TABLE_WRITE, Item.FUNCTION_TIME_ARM, Item.QUEUE_REQUEST, Item.OBJECT_PUT)
 RECEIVES_AN_ATTEMPT = 1 / figures.MESSAGES_A_BATCH  # batches are full
 
 
@@ -32,20 +35,30 @@ class JobsCost:
     account: Account
     accepted: int
     usage: Usage
-    usd: float
+    amounts: Amounts
+
+    @property
+    def usd(self) -> float:
+        """In all."""
+        return usd_of(self.amounts)
 
 
 def costs_by_day(yard: Yard, days: int) -> Iterator[JobsCost]:
     """What the jobs have cost that were accepted within the newest ``days`` of UTC, by day and type. One query."""
     for each in used_by_day(yard, days):
-        usd = usd_of_jobs(yard, each.account.kind, each.account.type, each.accepted, each.usage)
-        yield JobsCost(each.account, each.accepted, each.usage, usd)
+        amounts = amounts_of_jobs(yard, each.account.kind, each.account.type, each.accepted, each.usage)
+        yield JobsCost(each.account, each.accepted, each.usage, amounts)
 
 
-def usd_of_jobs(yard: Yard, kind: str, name: str, accepted: int, usage: Usage) -> float:
-    """What ``accepted`` jobs of a kind and type have cost that have used so much in all."""
+def amounts_of_jobs(yard: Yard, kind: str, name: str, accepted: int, usage: Usage) -> Amounts:
+    """What AWS bills of ``accepted`` jobs of a kind and type that have used so much in all."""
     polled = kind == Kind.MESSAGE and name not in yard.handlers.queues
-    return usd_of(accepted, usage, worker_memory_mb(), polled=polled)
+    return amounts_of(accepted, usage, worker_memory_mb(), polled=polled)
+
+
+def usd_of(amounts: Amounts) -> float:
+    """What amounts cost, at list prices."""
+    return sum(amount * PRICES[item].usd_each for item, amount in amounts.items())
 
 
 def worker_memory_mb() -> int:
@@ -53,8 +66,8 @@ def worker_memory_mb() -> int:
     return int(os.environ.get(MEMORY_VARIABLE, MEMORY_MB))
 
 
-def usd_of(accepted: int, usage: Usage, memory_mb: int, *, polled: bool) -> float:
-    """What ``accepted`` jobs have cost that have used so much in all; ``polled``: by clients, not run by a worker."""
+def amounts_of(accepted: int, usage: Usage, memory_mb: int, *, polled: bool) -> Amounts:
+    """What AWS bills of ``accepted`` jobs that have used so much; ``polled``: by clients, not run by a worker."""
     succeeded = usage.attempts - usage.failures
     ends = (
         ((figures.COMPLETED_BY_CLIENT, succeeded), (figures.FAILED_BY_CLIENT, usage.failures))
@@ -67,8 +80,8 @@ def usd_of(accepted: int, usage: Usage, memory_mb: int, *, polled: bool) -> floa
     writes += sum(number * attempt.write_units for attempt, number in ends)
     writes += usage.attempts * figures.POLLED.write_units if polled else 0
     gb_seconds = 0 if polled else usage.run_ms / 1_000 * memory_mb / MB_A_GB
-    amounts = {Item.QUEUE_REQUEST: requests, Item.TABLE_WRITE: writes, Item.FUNCTION_TIME_ARM: gb_seconds}
-    return sum(amount * PRICES[item].usd_each for item, amount in amounts.items())
+    puts = accepted if place_of(usage.payload_bytes // max(accepted, 1)) is Place.OBJECT else 0
+    return dict(zip(COUNTED, (writes, gb_seconds, requests, puts), strict=True))
 
 
 def _requests(attempt: Attempt) -> float:

@@ -16,6 +16,7 @@ from chalicelib.http.problems import Forbidden, Unauthorized
 from chalicelib.settings import Settings
 
 REMEMBERED_KEYS = 256
+USE_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,23 @@ ANONYMOUS = Identity("anonymous", frozenset())
 LOCAL = Identity("local", frozenset({access.EVERYTHING}))
 
 
+def not_noted(key: AccessKey) -> None:
+    """That a key was used is of no interest."""
+
+
 def authenticate(
-    headers: Mapping[str, str], scope: Scope | None, lookup: Lookup, users: Users, settings: Settings
+    headers: Mapping[str, str],
+    scope: Scope | None,
+    lookup: Lookup,
+    users: Users,
+    settings: Settings,
+    used: Callable[[AccessKey], object] = not_noted,
 ) -> Identity:
     """Who sent ``headers``, if they may do what needs ``scope``; a route with no scope is open to all.
 
     Stage local needs no key. Elsewhere ``Unauthorized`` is raised for a missing, unknown or revoked key or user,
     always in the same words, ``Forbidden`` for one without the scope, and ``Full`` for too many wrong passwords. The
-    key itself goes nowhere but into its digest.
+    key itself goes nowhere but into its digest. ``used`` hears of the key of a request that is let in.
     """
     if scope is None:
         return ANONYMOUS
@@ -59,6 +69,7 @@ def authenticate(
             basic=users.exist(),
         )
     require_scope(key.scopes, scope)
+    used(key)
     return Identity(key.name, key.scopes)
 
 
@@ -77,6 +88,29 @@ def _key_in_force(presented: str, lookup: Lookup) -> AccessKey | None:
     if stored is None or stored.revoked or not hmac.compare_digest(stored.digest, digest):
         return None
     return stored
+
+
+class KeyUses:
+    """Has noted that a key was used: of each at most once in ``every_s`` seconds, as far as this process knows."""
+
+    def __init__(
+        self, note: Callable[[str], object], *, clock_s: Callable[[], float] = time.monotonic, every_s: float = USE_S
+    ) -> None:
+        self._note = note
+        self._clock_s = clock_s
+        self._every_s = every_s
+        self._noted: OrderedDict[str, float] = OrderedDict()  # digest: when
+
+    def __call__(self, key: AccessKey) -> None:
+        """A request was let in by ``key``; of several at once each may have it noted."""
+        now_s = self._clock_s()
+        if now_s - self._noted.get(key.digest, -self._every_s) < self._every_s:
+            return
+        self._noted.pop(key.digest, None)
+        self._noted[key.digest] = now_s
+        if len(self._noted) > REMEMBERED_KEYS:
+            self._noted.popitem(last=False)
+        self._note(key.digest)
 
 
 class RememberedKeys:

@@ -85,7 +85,7 @@ def _of_key(yard: Yard, used: engine.DayUsage) -> KeyUsage:
     of_type, key = counted_key(used.account.type) or (used.account.type, None)
     topic = counted_topic(of_type)
     kind, name = (Kind.TASK, of_type) if topic is None else (Kind.MESSAGE, topic)
-    usd = job_costs.usd_of_jobs(yard, kind, name, used.accepted, used.usage)
+    usd = job_costs.usd_of(job_costs.amounts_of_jobs(yard, kind, name, used.accepted, used.usage))
     return KeyUsage(
         day=_date(used), kind=kind, type=name, key=key or "", accepted=used.accepted, usage=used.usage, usd=usd
     )

@@ -9,21 +9,23 @@ Key layout::
     idempotency#<op>   <sha256 of the key>     job, fingerprint, expires_at_s
     outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
     unreadable         <SQS message id>        job: the dead letter made of a body nobody could read
-    access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms; of a user (sha256 of
-                                               user:<name>) also user, password
+    access_key         <sha256 of the key>     label, scopes, created_at_ms, revoked_at_ms, used_at_ms; of a user
+                                               (sha256 of user:<name>) also user, password
     access_key_users   any                     that a user was made
     webhook            <id>                    url, events, types, format, secret, created_at_ms; after a rotation also
                                                former_secret, former_until_ms
     alias#<scope>      <alias>                 job: the one that its users know by a number, or a text, of theirs; the
                                                scope is the type of a pool, or an application's
     clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
-    deployment         newest                  at_ms: when the code was last exchanged
+    deployment         newest                  at_ms: when the code was last exchanged; idle_usd: a JSON text
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,7 +45,8 @@ DEPLOYMENT = {"kind": "deployment", "name": "newest"}
 NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
 NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({revoked_at_ms})")
-LISTED_OF_KEYS = ("name", "label", "scopes", "created_at_ms", "revoked_at_ms", "user")
+KEY_USE_MS = 3_600_000  # how exactly it is known when a key was used: more would be a write for each request
+LISTED_OF_KEYS = ("name", "label", "scopes", "created_at_ms", "revoked_at_ms", "user", "used_at_ms")
 LISTED_OF_WEBHOOKS = ("name", "url", "events", "types", "format", "created_at_ms")
 USERS = {"kind": "access_key_users", "name": "any"}
 
@@ -224,6 +227,15 @@ class Directory:
         rows = self.table.query_all("{kind} = :kind", {":kind": "access_key"}, only=LISTED_OF_KEYS)
         return sorted((_access_key(row) for row in rows), key=lambda key: key.created_at_ms)
 
+    def note_key_use(self, digest_of_key: str, now_ms: int) -> None:
+        """A key has opened something: noted if that is longer ago than an hour by what is noted, or never was."""
+        clause = "attribute_exists({name}) AND (attribute_not_exists({used_at_ms}) OR {used_at_ms} <= :stale)"
+        stale = Clause("stale", clause, {":stale": now_ms - KEY_USE_MS})
+        with suppress(Refused):
+            self.table.apply(
+                {"kind": "access_key", "name": digest_of_key}, Change((stale,), sets={"used_at_ms": now_ms})
+            )
+
     def revoke_access_key(self, digest_of_key: str, now_ms: int) -> None:
         """End a key's life; raises ``Refused`` if there is no such key."""
         there = Clause("there", "attribute_exists({name})")
@@ -297,6 +309,16 @@ class Directory:
         at = {"at_ms": now_ms}
         self.table.apply(DEPLOYMENT, Change((), sets=at) if changed else Change((), keeps=at))
 
+    def note_idle_costs(self, usd_of: Mapping[str, float]) -> None:
+        """What a month costs in which nobody uses the installation, by AWS's services, as it was deployed last."""
+        self.table.apply(DEPLOYMENT, Change((), sets={"idle_usd": json.dumps(dict(usd_of))}))
+
+    def idle_costs(self) -> dict[str, float]:
+        """The same; empty where nobody has noted it."""
+        found = self.table.get(DEPLOYMENT, consistent=False) or {}
+        usd_of: dict[str, float] = json.loads(found.get("idle_usd", "{}"))
+        return usd_of
+
     def deployed_at_ms(self) -> int | None:
         """When the code was last exchanged; ``None`` where nobody has noted it."""
         found = self.table.get(DEPLOYMENT, consistent=False) or {}
@@ -327,6 +349,7 @@ def _access_key(item: dict[str, Any]) -> AccessKey:
         revoked_at_ms=item.get("revoked_at_ms"),
         user=item.get("user"),
         password=item.get("password"),
+        used_at_ms=item.get("used_at_ms"),
     )
 
 

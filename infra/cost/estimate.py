@@ -5,6 +5,7 @@ What is used comes from ``idle`` and ``jobs``, money from ``core/prices.py`` alo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,6 +44,14 @@ class Bill:
     def usd(self) -> float:
         """What it costs in all."""
         return sum(line.usd for line in self.lines)
+
+    @property
+    def usd_by_service(self) -> dict[str, float]:
+        """What it costs at each of AWS's services at which it costs anything."""
+        found: defaultdict[str, float] = defaultdict(float)
+        for line in self.lines:
+            found[line.price.service] += line.usd
+        return {service: usd for service, usd in found.items() if usd}
 
 
 def bills(deployed: Deployment, load: Load, *, free_tier: bool = False) -> tuple[Bill, Bill]:

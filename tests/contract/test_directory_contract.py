@@ -278,6 +278,23 @@ class TestAccessKeys:
         assert found is not None
         assert found.revoked
 
+    def test_its_use_is_noted_once_an_hour(self, yard: Yard) -> None:
+        key = self.key()
+        yard.directory.put_access_key(key)
+        noted = []
+        for later_ms in (0, 3_599_999, 3_600_000, 3_600_001):
+            yard.directory.note_key_use(key.digest, NOW + later_ms)
+            found = yard.directory.access_key(key.digest)
+            assert found is not None
+            noted.append((found.used_at_ms or 0) - NOW)
+        assert noted == [0, 0, 3_600_000, 3_600_000]
+        (listed,) = [each for each in yard.directory.listed_access_keys() if each.digest == key.digest]
+        assert listed == replace(key, used_at_ms=NOW + 3_600_000)
+
+    def test_the_use_of_an_unknown_key_makes_none(self, yard: Yard) -> None:
+        yard.directory.note_key_use(digest_of("nobody's"), NOW)
+        assert yard.directory.access_key(digest_of("nobody's")) is None
+
     def test_a_user_is_made_anew_once_revoked(self, yard: Yard) -> None:
         user = replace(self.key(), user=next(names), password="as stored")  # noqa: S106
         yard.directory.put_access_key(user)

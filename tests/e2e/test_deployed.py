@@ -52,6 +52,15 @@ def work_on(payload: dict) -> dict:
 TEST_LANES = 6  # of the topics that the tests' handlers subscribe to
 
 
+def _given_up(installation: Deployed, topic: str) -> str:
+    """A message of one attempt that a client has failed."""
+    published = installation.post("/mq/message/publish", {"topic": topic, "payload": {}, "maxRetries": 1})
+    (received,) = until(lambda: installation.get(f"/mq/message/poll?topic={topic}&limit=1"))
+    assert received["id"] == published["id"]
+    installation.post("/mq/message/fail", {"id": published["id"], "error": "no paper"})
+    return str(published["id"])
+
+
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[Emulator]:
     with Emulator.start(log_path=tmp_path / "emulator.log") as running:
@@ -161,6 +170,32 @@ class TestTheDeployedForm:
             page.get_by_role("link", name="Overview").click()
             expect(page.get_by_role("link", name="text.statistics")).to_be_visible()
             assert made.stdout.strip() not in page.content()
+
+    def test_the_console_retries_a_dead_letter_and_says_what_a_bulk_act_would_do(self, installation: Deployed) -> None:
+        source = Checkout(installation.project, installation.endpoint_url)
+        scopes = ("--scope", "console", "--scope", "console:manage")
+        key = source.taskyard("keys", "create", "--stage", STAGE, "--label", "acts", *scopes).stdout.strip()
+        first, second = (_given_up(installation, "given.up") for _ in range(2))
+        with chromium() as browser:
+            page = browser.new_page()
+            page.set_default_timeout(DEADLINE_S * 1_000)
+            page.route("**", _past_the_guard)
+            page.goto(f"{installation.url}/console#/jobs/{first}", wait_until="commit")
+            page.get_by_label("Access key").fill(key)
+            page.get_by_role("button", name="Sign in").click()
+            expect(page.locator("h1")).to_contain_text("failed")
+            page.get_by_role("button", name="Retry").click()
+            expect(page.get_by_role("status").get_by_text(f"Job {first} is retried")).to_be_visible()
+            expect(page.locator("h1")).to_contain_text("pending")
+            page.evaluate("location.hash = '#/jobs?type=given.up&state=failed'")
+            page.get_by_role("button", name="take all that match").click()
+            page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
+            dialog = page.get_by_role("dialog")
+            expect(dialog).to_contain_text("This will retry 1 message of the type given.up.")
+            dialog.get_by_role("button", name="Back").click()
+            assert installation.get(f"/api/job/{second}/detail")["row"]["state"] == "failed"
+            page.get_by_role("link", name="Installation").click()
+            expect(page.get_by_text("A month without a job costs $")).to_be_visible()
 
     def test_an_application_is_known_by_its_headers(self, installation: Deployed) -> None:
         """API Gateway lets the name with an underscore through, and the one for proxies that do not."""

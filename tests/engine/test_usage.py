@@ -16,7 +16,7 @@ from chalicelib.core.usage import Usage
 from chalicelib.engine.clock.audit import audit
 from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import task
-from chalicelib.engine.job_costs import MEMORY_MB, usd_of
+from chalicelib.engine.job_costs import MEMORY_MB, amounts_of, usd_of
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.projections.rebuild import rebuild_counters
 from chalicelib.engine.sweeping import always
@@ -150,5 +150,5 @@ def test_flow_keys_have_sums_and_costs_of_their_own_if_that_is_wished(w: World) 
     assert (task.kind, task.type, task.key, task.accepted) == (Kind.TASK, of_type.type, "c-7", 2)
     assert (message.kind, message.type, message.key, message.accepted) == (Kind.MESSAGE, "polled", "c-7", 1)
     assert 0 < task.usage.run_ms < of_type.usage.run_ms
-    assert task.usd == usd_of(2, task.usage, MEMORY_MB, polled=False)
-    assert message.usd == usd_of(1, message.usage, MEMORY_MB, polled=True)
+    assert task.usd == usd_of(amounts_of(2, task.usage, MEMORY_MB, polled=False))
+    assert message.usd == usd_of(amounts_of(1, message.usage, MEMORY_MB, polled=True))

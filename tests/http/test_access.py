@@ -11,7 +11,7 @@ import pytest
 from chalicelib.core import access
 from chalicelib.core.access import AccessKey
 from chalicelib.core.errors import InvalidInput
-from chalicelib.http.access import ANONYMOUS, LOCAL, Identity, RememberedKeys, authenticate, require_scope
+from chalicelib.http.access import ANONYMOUS, LOCAL, Identity, KeyUses, RememberedKeys, authenticate, require_scope
 from chalicelib.http.basic import Users
 from chalicelib.http.exchange import Caller
 from chalicelib.http.problems import Forbidden, Unauthorized
@@ -173,6 +173,33 @@ def test_a_look_up_that_answers_another_key_opens_nothing() -> None:
 )
 def test_identities(headers: Mapping[str, str], scope: str | None, settings: Settings, identity: Identity) -> None:
     assert authenticate(headers, scope, KEYS.get, NO_USERS, settings) == identity
+
+
+def test_who_is_let_in_is_heard_of_and_nobody_else() -> None:
+    heard: list[str] = []
+
+    def ask(number: int, scope: str) -> None:
+        headers = {"authorization": f"Bearer {key_of(number)}"}
+        authenticate(headers, scope, KEYS.get, NO_USERS, REMOTE, lambda key: heard.append(key.name))
+
+    ask(1, "dlq")
+    with pytest.raises(Forbidden):
+        ask(1, "task")
+    with pytest.raises(Unauthorized):
+        ask(9, "dlq")
+    assert heard == ["key 1"]
+
+
+def test_a_use_is_noted_once_an_hour_and_process() -> None:
+    noted: list[str] = []
+    now_s = [0.0]
+    uses = KeyUses(noted.append, clock_s=lambda: now_s[0])
+    one, other = stored(1, "*"), stored(2, "*")
+    for at_s in (0.0, 1.0, 3_599.0, 3_600.0):
+        now_s[0] = at_s
+        uses(one)
+    uses(other)
+    assert noted == [one.digest, one.digest, other.digest]
 
 
 # -- remembered keys --------------------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ class TestAnIdleMonth:
         # 2 pollers, each every 20 s, for 730 hours
         assert amounts(idle) == {(Item.QUEUE_REQUEST, "Lambda waits for messages at queues"): 262_800}
         assert idle.usd == pytest.approx(0.10512)
+        assert idle.usd_by_service == {"SQS": idle.usd}
 
     def test_under_a_limit_of_workers_it_is_asked_fifteen_times_a_minute(self) -> None:
         idle, _ = bills(deployed(Source=LIMITED_SOURCE), Load(jobs=0))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import UTC, date, datetime
-from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from chalicelib.api.console.costs import Costs, costs_of
 from chalicelib.api.scopes import SEE
 from chalicelib.api.shapes import ShownTime
 from chalicelib.core.access import AccessKey, id_of
 from chalicelib.core.applications import Application
-from chalicelib.core.prices import PRICES_OF, REGION
 from chalicelib.core.trace import iso
 from chalicelib.core.webhooks import Webhook
-from chalicelib.engine.job_costs import JobsCost, costs_by_day, worker_memory_mb
+from chalicelib.engine.job_costs import costs_by_day
 from chalicelib.engine.usage import KEPT_DAYS
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel
 from chalicelib.http.redaction import REDACTED
@@ -54,6 +52,7 @@ class KeyRecord(AnswerModel):
     scopes: list[str]
     created_at: ShownTime
     revoked_at: ShownTime | None
+    last_used_at: ShownTime | None = Field(description="An hour about right; null: never, or not since that is noted")
 
 
 class WebhookRecord(AnswerModel):
@@ -77,42 +76,6 @@ class ApplicationRecord(AnswerModel):
     created_at: ShownTime
 
 
-class DayCost(AnswerModel):
-    """What the jobs of a type have cost that were accepted on a day of UTC."""
-
-    day: date
-    kind: str
-    type: str
-    jobs: int = Field(description="Accepted on that day")
-    attempts: int
-    run_ms: int
-    sends: int = Field(description="To SQS")
-    usd: float = Field(description="Estimated, at list prices")
-
-
-class TypeCost(AnswerModel):
-    """What the jobs of a type have cost in all of the days."""
-
-    kind: str
-    type: str
-    jobs: int
-    usd: float
-    days: list[DayCost] = Field(description="The oldest first")
-
-
-class Costs(AnswerModel):
-    """What jobs have cost, estimated: handlers' time, sends, receives and writes.
-
-    Without the calls of the API, reads, storage, logs and counters: `taskyard cost` has those.
-    """
-
-    usd: float
-    memory_mb: int = Field(description="That the worker is taken to have")
-    prices_of: date = Field(description="When the list prices were read")
-    prices_in: str = Field(description="The region that they are of")
-    by_type: list[TypeCost] = Field(description="The dearest first")
-
-
 class InstallationAnswer(AnswerModel):
     """What is set, who may do what, who is told, and what jobs have cost."""
 
@@ -133,7 +96,7 @@ def show_installation(yard: Yard, query: InstallationQuery) -> InstallationAnswe
         webhooks=[_webhook(each) for each in yard.directory.listed_webhooks()],
         applications=[_application(each) for each in yard.applications.all()],
         topics=sorted({*yard.directory.topics(), *yard.handlers.subscribers}),
-        costs=_costs(list(costs_by_day(yard, query.days))),
+        costs=costs_of(list(costs_by_day(yard, query.days)), yard.directory.idle_costs()),
     )
 
 
@@ -145,15 +108,19 @@ def setting_of(chosen: Settings, name: str) -> SettingValue:
 
 
 def _key(key: AccessKey) -> KeyRecord:
-    revoked_at = None if key.revoked_at_ms is None else iso(key.revoked_at_ms)
     return KeyRecord(
         id=id_of(key),
         label=key.name,
         user=key.user,
         scopes=sorted(key.scopes),
         created_at=iso(key.created_at_ms),
-        revoked_at=revoked_at,
+        revoked_at=_maybe_iso(key.revoked_at_ms),
+        last_used_at=_maybe_iso(key.used_at_ms),
     )
+
+
+def _maybe_iso(at_ms: int | None) -> str | None:
+    return None if at_ms is None else iso(at_ms)
 
 
 def _webhook(webhook: Webhook) -> WebhookRecord:
@@ -181,39 +148,3 @@ def _without_secrets(url: str) -> str:
     """A URL without a user, a password, a query and a fragment, any of which may be a token."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-def _costs(found: list[JobsCost]) -> Costs:
-    def of_type(cost: JobsCost) -> tuple[str, str]:
-        return cost.account.kind, cost.account.type
-
-    by_type = [_type_cost(*name, list(costs)) for name, costs in groupby(sorted(found, key=of_type), of_type)]
-    return Costs(
-        usd=sum(each.usd for each in found),
-        memory_mb=worker_memory_mb(),
-        prices_of=PRICES_OF,
-        prices_in=REGION,
-        by_type=sorted(by_type, key=lambda each: (-each.usd, each.kind, each.type)),
-    )
-
-
-def _type_cost(kind: str, name: str, costs: list[JobsCost]) -> TypeCost:
-    return TypeCost(
-        kind=kind,
-        type=name,
-        jobs=sum(cost.accepted for cost in costs),
-        usd=sum(cost.usd for cost in costs),
-        days=[
-            DayCost(
-                day=datetime.fromtimestamp(cost.account.day_ms / 1_000, UTC).date(),
-                kind=kind,
-                type=name,
-                jobs=cost.accepted,
-                attempts=cost.usage.attempts,
-                run_ms=cost.usage.run_ms,
-                sends=cost.usage.sends,
-                usd=cost.usd,
-            )
-            for cost in costs
-        ],
-    )

@@ -4,7 +4,7 @@ import { Facts } from "../components/fields.js";
 import { State } from "../components/marks.js";
 import { Loaded } from "../components/notes.js";
 import { Ago, Clock } from "../components/times.js";
-import { asMoney, count, duration } from "../format.js";
+import { NONE, asMoney, count, duration, shortCount } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { hrefOf } from "../router.js";
@@ -34,14 +34,24 @@ function Costs({ costs }) {
       <thead><tr><th>Type</th><th class="number">Jobs</th><th class="number wide">Ran</th><th class="number wide">Sends</th><th class="number">Cost</th></tr></thead>
       <tbody>${costs.byType.map(({ kind, type, jobs, usd, days }) => html`<tr key=${`${kind} ${type}`} data-row><td><a href=${hrefOf(["jobs"], { kind, type })}>${type}</a></td><td class="number">${count(jobs)}</td>
         <td class="number wide">${duration(sumOf(days, "runMs"))}</td><td class="number wide">${count(sumOf(days, "sends"))}</td><td class="number">${asMoney(usd)}</td></tr>`)}</tbody></table></div>`}
+    <div class="scrolls below" role="region" aria-label="Cost by service" tabindex="0"><table>
+      <thead><tr><th>Service</th><th>Billed by</th><th class="number wide">Price</th><th class="number">Amount</th><th class="number">Cost</th></tr></thead>
+      <tbody>${costs.byService.map(({ service, items }) => items.map((item, index) => html`<tr key=${`${service} ${item.unit}`}><td>${index === 0 && service}</td><td>${item.unit}</td>
+        <td class="number wide soft">${priceOf(item)}</td><td class="number">${item.amount === null ? html`<span class="soft">not counted</span>` : shortCount(item.amount)}</td><td class="number">${asMoney(item.usd)}</td></tr>`))}</tbody></table></div>
+    ${costs.idleMonth.length > 0 && html`<p>A month without a job costs ${asMoney(sumOf(costs.idleMonth, "usd"))}, as it was deployed last: ${costs.idleMonth.map(({ service, usd }) => `${service} ${asMoney(usd)}`).join(", ")}.</p>`}
     <p class="soft">Estimated at list prices of ${costs.pricesIn}, ${costs.pricesOf}; <code>taskyard cost</code> adds what does not belong to one job.</p>
   </section>`;
 }
 
+function priceOf({ usdAMillion }) {
+  const text = (usd) => `$${Number(usd.toPrecision(4))}`;
+  return usdAMillion < 1_000 ? `${text(usdAMillion)} a million` : `${text(usdAMillion / 1_000_000)} each`;
+}
+
 function Keys({ keys }) {
   return html`<section><h2>Access keys</h2>${keys.length === 0 ? html`<p class="soft">There is none: <code>taskyard keys create</code> makes one.</p>` : html`<div class="scrolls" role="region" aria-label="Access keys" tabindex="0"><table>
-    <thead><tr><th>Label</th><th>Scopes</th><th class="wide">Made</th><th>State</th></tr></thead>
-    <tbody>${keys.map((key, index) => html`<tr key=${index} data-row><td>${key.label}${key.user !== null && html` <span class="tag">user</span>`}</td><td>${key.scopes.join(", ")}</td><td class="wide"><${Clock} at=${key.createdAt} /></td>
+    <thead><tr><th>Label</th><th>Scopes</th><th class="wide">Made</th><th>Used</th><th>State</th></tr></thead>
+    <tbody>${keys.map((key, index) => html`<tr key=${index} data-row><td>${key.label}${key.user !== null && html` <span class="tag">user</span>`}</td><td>${key.scopes.join(", ")}</td><td class="wide"><${Clock} at=${key.createdAt} /></td><td>${key.lastUsedAt ? html`<${Ago} at=${key.lastUsedAt} />` : NONE}</td>
       <td>${key.revokedAt ? html`<${State} state="canceled" text="revoked" />` : html`<${State} state="ok" text="in force" />`}</td></tr>`)}</tbody></table></div>`}</section>`;
 }
 

@@ -13,7 +13,7 @@ from chalicelib.core.job_events import EventType
 from chalicelib.core.prices import PRICES, Item
 from chalicelib.core.usage import Usage
 from chalicelib.core.webhooks import Webhook
-from chalicelib.engine.job_costs import usd_of
+from chalicelib.engine.job_costs import amounts_of, usd_of
 from chalicelib.settings import Settings
 from tests.api.console.test_queues import project
 from tests.support.mq import publish
@@ -58,6 +58,7 @@ def test_it_is_shown_without_a_secret(prod: Service, key: Key) -> None:
         "scopes": ["dlq"],
         "createdAt": prod.now(1),
         "revokedAt": None,
+        "lastUsedAt": None,
     }
     assert shown["webhooks"] == [
         {
@@ -79,12 +80,14 @@ def test_it_is_shown_without_a_secret(prod: Service, key: Key) -> None:
         }
     ]
     assert {"polled", "scripted.topic"} <= set(shown["topics"])
+    assert [each["lastUsedAt"] for each in shown["keys"] if each["label"] == "ann"] == [prod.now()]
     settings = {each["name"]: each for each in shown["settings"]}
     assert settings["stage"] == {"name": "stage", "variable": "TASKYARD_STAGE", "value": "prod", "default": "local"}
     assert settings["lease_s"]["value"] == 60
 
 
 def test_what_jobs_have_cost(prod: Service, key: Key) -> None:
+    prod.yard.directory.note_idle_costs({"SQS": 0.2, "CloudWatch": 1.1})
     prod.default_headers = key("console", "task")
     for _ in range(2):
         system(prod, {"fail": "once", "until": 1})
@@ -94,12 +97,21 @@ def test_what_jobs_have_cost(prod: Service, key: Key) -> None:
     prod.default_headers = {}
     (scripted,) = [each for each in costs["byType"] if each["type"] == "scripted"]
     usage = Usage(attempts=2, failures=2, sends=2, run_ms=0, payload_bytes=60)
-    expected = usd_of(2, usage, 512, polled=False)
+    expected = usd_of(amounts_of(2, usage, 512, polled=False))
     assert (scripted["jobs"], scripted["usd"]) == (2, pytest.approx(expected))
     (day,) = scripted["days"]
     assert (day["day"], day["jobs"], day["attempts"], day["sends"]) == ("2025-06-15", 2, 2, 2)
     assert (costs["memoryMb"], costs["pricesIn"]) == (512, "us-east-1")
     assert costs["usd"] == pytest.approx(sum(each["usd"] for each in costs["byType"]))
+    assert costs["idleMonth"] == [{"service": "CloudWatch", "usd": 1.1}, {"service": "SQS", "usd": 0.2}]
+    by_service = {each["service"]: each for each in costs["byService"]}
+    assert costs["usd"] == pytest.approx(sum(each["usd"] or 0 for each in by_service.values()))
+    assert [name for name, each in by_service.items() if each["usd"]] == ["DynamoDB", "SQS"]
+    assert by_service["Lambda"]["usd"] == by_service["S3"]["usd"] == 0  # no time has passed, no payload was large
+    uncounted = {name for name, each in by_service.items() if each["usd"] is None}
+    assert uncounted == {"API Gateway", "CloudWatch", "CloudWatch Logs"}
+    gateway = by_service["API Gateway"]["items"]
+    assert gateway == [{"unit": "REST requests", "usdAMillion": pytest.approx(3.5), "amount": None, "usd": None}]
     json.dumps(costs)
 
 
@@ -111,7 +123,9 @@ def test_a_cost_is_what_was_used_at_list_prices() -> None:
     )
     requests = 1_000 + 110 + 1_000 * 0.2 + 100 * 1.1
     writes = 1_000 * 2 + 1_000 * 7 + 100 * 8
-    assert usd_of(1_000, usage, 1_024, polled=False) == pytest.approx(requests * queue + writes * write + 100 * second)
+    assert usd_of(amounts_of(1_000, usage, 1_024, polled=False)) == pytest.approx(
+        requests * queue + writes * write + 100 * second
+    )
     polls = 1_000 + 110 + 1_100
     written = 1_000 * 2 + 1_000 * 4 + 100 * 5 + 1_100 * 3
-    assert usd_of(1_000, usage, 1_024, polled=True) == pytest.approx(polls * queue + written * write)
+    assert usd_of(amounts_of(1_000, usage, 1_024, polled=True)) == pytest.approx(polls * queue + written * write)
