@@ -95,7 +95,10 @@ def _until(holds: Callable[[], bool]) -> None:
 
 
 def _write(cluster: Kafka, topic: str, records: int) -> None:
-    cluster.write(topic, [json.dumps(VALUE).encode()] * records)
+    """Spread evenly: the mock forgets what a partition holds above 5 MB."""
+    for number in range(PARTITIONS):
+        share = records // PARTITIONS + (number < records % PARTITIONS)
+        cluster.write(topic, [json.dumps(VALUE).encode()] * share, partition=number)
 
 
 def _consume(cluster: Kafka, topic: str, records: int) -> None:
