@@ -27,6 +27,7 @@ class Run:
     how: str | None = None
     output: object = None
     slot: tuple[str, int] | None = None  # schedule and nominal time
+    ref: str | None = None  # what its client calls it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,17 @@ class Accepted:
     after: tuple[int, ...] = ()  # jobs that must have succeeded before it begins
     due_at_ms: int = 0
     retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a client expects to run, without its id: if all ``after`` succeed, 1 to ``most`` jobs with this ``ref``."""
+
+    ref: str
+    after: tuple[int, ...] = ()
+    after_refs: tuple[str, ...] = ()
+    most: int = 1
+    surely: bool = True  # else none is as good
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,13 @@ class History:
 
     accepted: dict[int, Accepted] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    expected: list[Expected] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     restarted: list[tuple[int, int]] = field(default_factory=list)  # a job, and when a client asked for another life
     settled: dict[tuple[int, str], list[str]] = field(default_factory=dict)  # a job and its life: who was told he did
     asked: set[int] = field(default_factory=set)  # what a client asked to settle, whatever it was told
     keys: dict[str, set[int]] = field(default_factory=dict)  # an idempotency key, and the jobs told for it
+    promoted: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     doubts: int = 0  # requests of which the client does not know what became of them
     lines: list[tuple[int, str, str]] = field(default_factory=list)

@@ -6,7 +6,7 @@ Each rule returns what it found broken, in a sentence. The invariants are those 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tests.proof.history import Ending, History, Run
 
@@ -15,8 +15,13 @@ FINAL = frozenset({"rejected", "never_started", "malformed", "no_handler"})  # w
 SKEW_MS = 3_000  # how far clocks may differ
 
 
-def verdict(history: History, ending: Ending, limits: Mapping[str, int], *, calm: bool) -> list[str]:
-    """Everything that is broken. ``calm``: no process stood still for so long that it lost a lease."""
+def verdict(
+    history: History, ending: Ending, limits: Mapping[str, int], *, calm: bool, skew_ms: int = SKEW_MS
+) -> list[str]:
+    """Everything that is broken. ``calm``: no process stood still for so long that it lost a lease.
+
+    ``skew_ms``: how far clocks may differ.
+    """
     rules = (
         _nothing_is_lost(history, ending),
         _ends_are_as_ordered(history, ending),
@@ -24,8 +29,9 @@ def verdict(history: History, ending: Ending, limits: Mapping[str, int], *, calm
         _terminal_states_stay(history, ending),
         _no_attempt_ran_twice(history),
         _no_more_attempts_than_allowed(history),
-        _nothing_ran_early(history),
+        _nothing_ran_early(history, skew_ms),
         _nothing_is_settled_twice(history, ending),
+        _what_follows_runs_once(history, ending),
         _keys_are_one_job(history),
         _slots_are_one_job(history),
         _counters_are_right(ending),
@@ -42,8 +48,37 @@ def _nothing_is_lost(history: History, ending: Ending) -> Iterator[str]:
             continue
         if job_id not in ending.states:
             yield f"I1: {accepted.type} {job_id} was accepted and is lost"
-        elif ending.states[job_id][0] not in TERMINAL:
+        elif ending.states[job_id][0] not in TERMINAL and _succeeded(ending, accepted.after):
             yield f"I1: {accepted.type} {job_id} never ends: it is {ending.states[job_id][0]}"
+
+
+def _succeeded(ending: Ending, jobs: Iterable[int]) -> bool:
+    return all(ending.states.get(job_id, ("", 0))[0] == "success" for job_id in jobs)
+
+
+def _what_follows_runs_once(history: History, ending: Ending) -> Iterator[str]:
+    """What comes after others begins once these have succeeded, and as one job."""
+    by_ref: defaultdict[str, list[Run]] = defaultdict(list)
+    for run in history.runs:
+        if run.ref is not None:
+            by_ref[run.ref].append(run)
+    for expected in history.expected:
+        runs = by_ref[expected.ref]
+        jobs = {run.job_id for run in runs}
+        if len(jobs) > expected.most:
+            yield f"{expected.ref} was to run as {expected.most}, and ran as {sorted(jobs)}"
+        if not jobs and expected.surely and _succeeded(ending, expected.after):
+            yield f"I1: {expected.ref} never runs"
+        before = [run for ref in expected.after_refs for run in by_ref[ref]]
+        before += [run for run in history.runs if run.job_id in expected.after]
+        well = min((run.ended_ms or 0 for run in before if run.how == "ok"), default=None)
+        if runs and well is None:
+            yield f"{expected.ref} ran, and nothing before it has succeeded"
+        elif runs and expected.after_refs:
+            for ref in expected.after_refs:
+                ends = [run.ended_ms or 0 for run in by_ref[ref] if run.how == "ok"]
+                if not ends or min(ends) > min(run.began_ms for run in runs):
+                    yield f"{expected.ref} began before {ref} had succeeded"
 
 
 def _ends_are_as_ordered(history: History, ending: Ending) -> Iterator[str]:
@@ -115,11 +150,13 @@ def _no_more_attempts_than_allowed(history: History) -> Iterator[str]:
             yield f"{accepted.type} {job_id} has failed in {len(attempts[job_id])} attempts, and {most} are allowed"
 
 
-def _nothing_ran_early(history: History) -> Iterator[str]:
+def _nothing_ran_early(history: History, skew_ms: int) -> Iterator[str]:
     for run in history.runs:
         accepted = history.accepted.get(run.job_id)
+        if run.job_id in history.promoted:
+            continue
         due_at_ms = max(run.due_at_ms, accepted.due_at_ms if accepted else 0)
-        if run.began_ms < due_at_ms - SKEW_MS:
+        if run.began_ms < due_at_ms - skew_ms:
             yield f"{run.type} {run.job_id} ran {due_at_ms - run.began_ms} ms before its time"
 
 

@@ -1,7 +1,8 @@
 """The handlers of the simulated installation. Each writes down when it began and how it ended; its input says how.
 
-An input is an object: ``ms`` (how long it runs), ``fails`` (how many attempts of a life fail), ``rejects``, and ``k``,
-the key, where the type has one.
+An input is an object: ``ms`` (how long it runs), ``fails`` (how many attempts of a life fail), ``rejects``, ``polls``
+(how often it looks before it is done), ``parks``, ``ref`` (a name for what its client expects of it), and ``k``, the
+key, where the type has one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Any, Protocol
 
 from greenlet import getcurrent
 
-from chalicelib import Batch, Context, PerKey, Reject, subscribe, task
+from chalicelib import Batch, Context, Debounce, JobCanceled, LeaseLost, PerKey, Rate, Reject, Unique, subscribe, task
 from chalicelib.core.retry import Fixed
 from chalicelib.engine.handlers.registry import Registry
+from chalicelib.engine.interruptions import Interruption
 from chalicelib.testing.world import WorkerDied
 from tests.proof.history import History, Run
 from tests.simulation.scheduler import Scheduler
@@ -48,7 +50,7 @@ def begun(given: Any, context: Context, part: str, call: int) -> Run:
     job, process = context.job, getcurrent().process
     slot = None if job.schedule is None or job.slot_at_ms is None else (job.schedule, job.slot_at_ms)
     run = Run(job.id, job.attempts, part, job.type, given.get("k"), call, process.name, stage.scheduler.now_ms)
-    run.due_at_ms, run.slot = job.due_at_ms, slot
+    run.due_at_ms, run.slot, run.ref = job.due_at_ms, slot, given.get("ref")
     stage.history.runs.append(run)
     stage.history.note(run.began_ms, process.name, f"{job.type} {job.id} begins, attempt {job.attempts} {part}")
     return run
@@ -80,6 +82,9 @@ def noted(given: Any, context: Context, part: str = "") -> Any:
     except WorkerDied:
         ended(run, None)
         raise
+    except (Interruption, JobCanceled, LeaseLost) as end:
+        ended(run, type(end).__name__)
+        raise
     ended(run, "failed" if isinstance(outcome, Exception) else "ok", outcome)
     if isinstance(outcome, Exception):
         raise outcome
@@ -91,6 +96,11 @@ def _outcome(given: Any, context: Context) -> Any:
         return Reject("as it was told")
     if context.attempt <= given.get("fails", 0):
         return RuntimeError("not yet")
+    if given.get("polls"):
+        done = context.job.poll_count >= given["polls"]
+        context.polling(lambda: {"result": "success" if done else "pending"}, poll_interval_ms=5_000)
+    if given.get("parks"):
+        context.next()
     return {"attempt": context.job.attempts}
 
 
@@ -111,6 +121,26 @@ def lone(given: Any, context: Context) -> Any:
 
 @task("keyed", backoff=SOON, max_attempts=4, key="input.k", per_key=PerKey(concurrency=1))
 def keyed(given: Any, context: Context) -> Any:
+    return noted(given, context)
+
+
+@task("strict", backoff=SOON, max_attempts=4, key="input.k", order="block")
+def strict(given: Any, context: Context) -> Any:
+    return noted(given, context)
+
+
+@task("unique", backoff=SOON, max_attempts=4, key="input.k", unique=Unique())
+def unique(given: Any, context: Context) -> Any:
+    return noted(given, context)
+
+
+@task("newest", backoff=SOON, max_attempts=4, key="input.k", debounce=Debounce(5, latest_s=20))
+def newest(given: Any, context: Context) -> Any:
+    return noted(given, context)
+
+
+@task("paced", backoff=SOON, max_attempts=4, rate=Rate(1, per_s=10))
+def paced(given: Any, context: Context) -> Any:
     return noted(given, context)
 
 
@@ -146,5 +176,7 @@ def second_reader(given: Any, context: Context) -> Any:
     return noted(given, context, "second")
 
 
-REGISTRY = Registry.of([plain, light, lone, keyed, ordered, batched, first_reader, second_reader])
-LIMITS = {"lone": 1, "keyed": 1, "ordered": 1}  # how many run at once, of the type or of a key
+REGISTRY = Registry.of(
+    [plain, light, lone, keyed, strict, unique, newest, paced, ordered, batched, first_reader, second_reader]
+)
+LIMITS = {"lone": 1, "keyed": 1, "ordered": 1, "strict": 1, "unique": 1}  # how many run at once, of the type or a key

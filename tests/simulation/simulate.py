@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Set
@@ -11,21 +10,20 @@ from functools import partial
 from random import Random
 
 from chalicelib.core.job import MANUAL, Job
-from chalicelib.core.trace import Event
+from chalicelib.core.states import State
 from chalicelib.engine.clock.tick import STEPS
-from chalicelib.store.attribute_values import from_attribute_values, to_attribute_values
-from chalicelib.store.concurrency import KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES
+from chalicelib.store.attribute_values import to_attribute_values
 from chalicelib.store.directory import CLOCK
 from chalicelib.store.insights import Insights
-from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.table import Table
-from chalicelib.store.wait_lists import WAIT_LIST
 from chalicelib.testing.clock import START_MS
+from tests.proof.ending import ending_of, jobs_in, left_in
 from tests.proof.history import Ending, History
 from tests.proof.judge import verdict
 from tests.simulation import handlers
 from tests.simulation.clients import NoAnswer, Person
-from tests.simulation.orders import STORIES, Order, consuming, orders
+from tests.simulation.consumers import consuming
+from tests.simulation.orders import STORIES, Order, orders
 from tests.simulation.platform import Platform, staged
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import Fault, weather
@@ -33,7 +31,6 @@ from tests.simulation.weather import Fault, weather
 BAD_MS = 120_000  # how long the weather is bad
 ROUNDS_MAX = 60
 NONE: frozenset[int] = frozenset()
-ENDS = frozenset({Event.SUCCEEDED, Event.DEAD, Event.COMPLETED, Event.CANCELED})
 
 
 @dataclass(slots=True)
@@ -132,9 +129,10 @@ class Simulation:
         """Let time pass, with a tick of the clock whenever nothing else is to come; false if it never ends."""
         step_ms = 60_000
         for _ in range(ROUNDS_MAX):
-            self.scheduler.run()
+            self.scheduler.run(self.scheduler.now_ms + step_ms if self._open else None)
             if not self._open and self._is_at_rest():
-                return True
+                self.scheduler.run()  # the change stream to its end
+                return self._is_at_rest()
             self.platform.wake_pollers()
             self.platform.tick()
             self.scheduler.run(self.scheduler.now_ms + step_ms)
@@ -142,53 +140,34 @@ class Simulation:
         return False
 
     def _is_at_rest(self) -> bool:
-        """Whether every job is done, but for those that wait for a person who never heard of them."""
-        jobs = [job for job in self._jobs() if job.runner != MANUAL or job.id in self.history.accepted]
-        return all(job.state.terminal for job in jobs) and not self._left_over()
+        jobs = self._jobs()
+        succeeded = {job.id for job in jobs if job.state is State.SUCCESS}
+        unfinished = [job for job in jobs if not job.state.terminal]
+        return all(self._waits_rightly(job, succeeded) for job in unfinished) and not self._left_over()
+
+    def _waits_rightly(self, job: Job, succeeded: Set[int]) -> bool:
+        """Whether it waits for a client who never heard of it, or for a parent that has not succeeded."""
+        is_unheard_of = job.id not in self.history.accepted
+        return (is_unheard_of and (job.runner == MANUAL or job.state is State.WAITING)) or (
+            job.blocked and job.parent_id not in succeeded
+        )
 
     def _jobs(self) -> list[Job]:
-        items = self.platform.dynamodb.jobs.items
-        found = [decoded(from_attribute_values(item)) for (_, part), item in items.items() if part == STATE_PART]
-        return [job for job in found if isinstance(job, Job)]
+        return jobs_in(self.platform.dynamodb.jobs.items.values())
 
     def _ending(self, rested: bool) -> Ending:
-        jobs = self._jobs()
-        counts = Insights(
-            Table(self.platform.dynamodb, self.platform.dynamodb.insights.name, ("view", "key"))
-        ).counters()
-        restarts = Counter(job_id for job_id, _ in self.history.restarted)
-        ending = Ending(
-            states={job.id: (job.state.value, job.attempts) for job in jobs},
-            outputs={job.id: json.loads(job.output) for job in jobs if job.output is not None},
-            causes={job.id: job.cause.value for job in jobs if job.cause is not None},
-            ends={job.id: sum(event.event in ENDS for event in job.events) - restarts[job.id] for job in jobs},
-            counters=Counter(
-                {
-                    (group.kind, group.type, state.value): number
-                    for group, states in counts.items()
-                    for state, number in states.items()
-                }
-            ),
-            listed=Counter((job.kind.value, job.type, job.state.value) for job in jobs),
-        )
+        insights = Table(self.platform.dynamodb, self.platform.dynamodb.insights.name, ("view", "key"))
+        ending = ending_of(self._jobs(), Insights(insights).counters(), self.history)
         if not rested:
             ending.left_over.append("it does not come to rest")
         ending.left_over += self._left_over()
         return ending
 
     def _left_over(self) -> list[str]:
-        found = [
-            f"left in {queue.name}: {message.body[:80]}"
-            for queue in self.platform.sqs.queues.values()
-            for message in queue.messages.values()
-        ]
-        for item in map(from_attribute_values, self.platform.dynamodb.directory.items.values()):
-            kind = item["kind"]
-            if kind == "outbox" or kind.startswith(WAIT_LIST):
-                found.append(f"left in the directory: {kind} {item['name']}")
-            if kind in (KIND, KIND_OF_KEYS, KIND_OF_SCHEDULES) and (item.get("running") or item.get("unfinished")):
-                found.append(f"the count of {item} is not free")
-        return found
+        queues = self.platform.sqs.queues.values()
+        messages = [(queue.name, message) for queue in queues for message in queue.messages.values()]
+        found = [f"left in {name}: {message.body[:80]}" for name, message in messages]
+        return [*found, *left_in(self.platform.dynamodb.directory.items.values())]
 
 
 def dice_of(seed: int) -> Random:
