@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -111,18 +111,19 @@ def runs_before_its_time() -> Iterator[None]:
         yield
 
 
-MUTANTS: Mapping[str, Callable[[], Any]] = {
-    each.__name__: each
-    for each in (
-        settles_without_lease,
-        takes_over_live_leases,
-        deletes_before_settling,
-        forgets_to_mark_the_unsent,
-        counts_twice,
-        charges_what_it_never_ran,
-        takes_no_slot,
-        forgets_who_is_blocked,
-        takes_keys_for_nothing,
-        runs_before_its_time,
+# Each, and the kinds of orders that show it.
+MUTANTS: Mapping[str, tuple[Callable[[], Any], Sequence[str]]] = {
+    each.__name__: (each, kinds)
+    for each, kinds in (
+        (settles_without_lease, ("task", "polling")),
+        (takes_over_live_leases, ("limited",)),
+        (deletes_before_settling, ("task", "many")),
+        (forgets_to_mark_the_unsent, ("once", "limited")),
+        (counts_twice, ("task",)),
+        (charges_what_it_never_ran, ("task", "many")),
+        (takes_no_slot, ("limited",)),
+        (forgets_who_is_blocked, ("limited",)),
+        (takes_keys_for_nothing, ("once",)),
+        (runs_before_its_time, ("task", "limited")),
     )
 }

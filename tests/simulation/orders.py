@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -46,7 +46,7 @@ class Order:
     after_ms: int
 
 
-def orders(dice: Random) -> list[Order]:
-    """The orders of a seed."""
-    names = dice.choices([*STORIES], k=dice.randint(2, 5))
+def orders(dice: Random, kinds: Sequence[str] = tuple(STORIES)) -> list[Order]:
+    """The orders of a seed, of these kinds."""
+    names = dice.choices(kinds, k=dice.randint(2, 5))
     return [Order(number, name, dice.getrandbits(32), dice.randrange(3_000)) for number, name in enumerate(names)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -54,6 +54,7 @@ class Simulation:
     seed: int
     spared: Set[int] = NONE
     without: Set[int] = NONE
+    kinds: Sequence[str] = tuple(STORIES)
     history: History = field(default_factory=History)
     calls: int = 0
 
@@ -73,7 +74,7 @@ class Simulation:
         self.scheduler = Scheduler(streams[0])
         skies = weather(streams[1], self.spared)
         self.platform = Platform(handlers.REGISTRY, self.scheduler, skies, self.history, streams[2], streams[3])
-        chosen = [order for order in orders(streams[4]) if order.number not in self.without]
+        chosen = [order for order in orders(streams[4], self.kinds) if order.number not in self.without]
         if dice.random() < 0.9:
             self._skip_hourly()
         with staged(self.scheduler), handlers.on(self):
@@ -175,10 +176,12 @@ def dice_of(seed: int) -> Random:
     return Random(seed)  # noqa: S311 - to repeat itself is its purpose
 
 
-def simulate(seed: int, spared: Set[int] = NONE, without: Set[int] = NONE) -> Result:
-    """The run of a seed; ``spared``: without these faults; ``without``: without these orders."""
+def simulate(
+    seed: int, spared: Set[int] = NONE, without: Set[int] = NONE, kinds: Sequence[str] = tuple(STORIES)
+) -> Result:
+    """The run of a seed; ``spared``: without these faults; ``without``: without these orders; of these ``kinds``."""
     logging.disable(logging.CRITICAL)
     try:
-        return Simulation(seed, spared, without).play()
+        return Simulation(seed, spared, without, kinds).play()
     finally:
         logging.disable(logging.NOTSET)

@@ -12,21 +12,9 @@ from tests.simulation.mutants import MUTANTS
 from tests.simulation.shrink import shrunk
 from tests.simulation.simulate import simulate
 
-SEEDS = 300
-MUTANT_SEEDS = 1_500
-# Where a mutant was found last: it is looked for there first, and then from the first seed on.
-FOUND_AT = {
-    "charges_what_it_never_ran": 6,
-    "counts_twice": 3,
-    "deletes_before_settling": 4,
-    "forgets_to_mark_the_unsent": 16,
-    "forgets_who_is_blocked": 37,
-    "runs_before_its_time": 111,
-    "settles_without_lease": 332,
-    "takes_keys_for_nothing": 1,
-    "takes_no_slot": 53,
-    "takes_over_live_leases": 300,
-}
+SEEDS = 200
+MUTANT_SEEDS = 2_000  # most are found among the first twenty
+RARE = {"settles_without_lease": 240}  # where one is found that shows itself seldom
 
 
 def test_no_seed_breaks_a_promise() -> None:
@@ -39,8 +27,9 @@ def test_no_seed_breaks_a_promise() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_judge_finds_a_broken_engine(name: str) -> None:
-    with MUTANTS[name]():
-        assert any(simulate(seed).broken for seed in chain([FOUND_AT[name]], range(MUTANT_SEEDS)))
+    mutant, kinds = MUTANTS[name]
+    with mutant():
+        assert any(simulate(seed, kinds=kinds).broken for seed in chain([RARE.get(name, 0)], range(MUTANT_SEEDS)))
 
 
 def test_a_seed_repeats() -> None:
@@ -50,8 +39,8 @@ def test_a_seed_repeats() -> None:
 
 
 def test_a_failing_run_is_made_small() -> None:
-    with MUTANTS["takes_keys_for_nothing"]():
-        failing = next(result for result in map(simulate, range(200)) if len(result.orders) > 2 and result.broken)
+    with MUTANTS["takes_keys_for_nothing"][0]():
+        failing = next(result for result in map(simulate, range(1_000)) if len(result.orders) > 2 and result.broken)
         small = shrunk(failing)
     assert small.broken
     assert len(small.orders) == 1
