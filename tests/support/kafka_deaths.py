@@ -30,12 +30,15 @@ POINTS: dict[str, tuple[Any, str, bool]] = {  # whose function, its name, and wh
     "after the commit": (KafkaGroup, "commit", True),
 }
 
+LIMIT_S = 60
+
 
 def main() -> None:
     """Die at each of the points, then live."""
     for point in sys.argv[1:]:
         child = os.fork()
         if child == 0:
+            signal.alarm(LIMIT_S)  # one that never comes there ends, too, and the test with it
             _die_at(point)
             _bring_in()
         _, status = os.waitpid(child, 0)
