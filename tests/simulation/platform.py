@@ -31,7 +31,7 @@ from infra.queues import lanes_of
 from tests.proof.history import History
 from tests.simulation.dynamodb import DynamoDb, Lag
 from tests.simulation.network import Client
-from tests.simulation.scheduler import Process, Scheduler, Thread, Threading
+from tests.simulation.scheduler import Lock, Process, Scheduler, Thread, Threading
 from tests.simulation.sqs import Liberties, Sqs
 from tests.simulation.weather import Weather
 from tests.support.yards import InOrder
@@ -135,13 +135,15 @@ class Platform:
             for name, service in (("dynamodb", self.dynamodb), ("sqs", self.sqs))
         }
         with patch.object(aws, "client", lambda service, **_: clients[service]):
-            return build(
+            yard = build(
                 self.registry,
                 SETTINGS,
                 now_ms=lambda: scheduler.now_ms + skew_ms,
                 random_bytes=self._ids.randbytes,
                 exit_process=partial(self._exit, process),
             )
+        yard.ids._lock = Lock(scheduler)
+        return yard
 
     def note(self, who: str, text: str) -> None:
         """A line of the history."""
@@ -236,6 +238,7 @@ class Platform:
         """Let the clock's function begin; where it runs already, beside that."""
         environment = Environment(self, "clock") if self._clock.process.busy else self._clock
         environment.ready()
+        environment.process.busy = True  # from now on, though it begins later
         self.scheduler.start(environment.process, partial(self._invoke, environment, clock.handle, {}))
 
     def _changed(self) -> None:
@@ -254,6 +257,7 @@ class Platform:
         if environment is None or environment.process.busy:
             environment = shard.environment = Environment(self, f"projector-{shard.name}")
         environment.ready()
+        environment.process.busy = True  # as above
         self.scheduler.start(environment.process, partial(self._read, shard, environment), after_ms)
 
     def _read(self, shard: Reader, environment: Environment) -> None:
