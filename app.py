@@ -103,6 +103,19 @@ def hooks(event: dict[str, Any], context: Any) -> dict[str, Any]:
         return handle(yard(), event, context)
 
 
+def kafka(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """Make messages of records of Kafka; there only where a topic comes from it."""
+    from chalicelib.functions.kafka import handle
+
+    return handle(yard(), event, context)
+
+
+if settings.current().kafka_topics:
+    from chalicelib.engine.handlers.bridged import bridged
+
+    if bridged(settings.current()).inward:
+        app.lambda_function(name="kafka")(kafka)
+
 load_ahead(app, os.environ.get("_HANDLER", ""))
 if os.environ.get("_HANDLER") == "app.worker":
     from chalicelib.engine.worker.watchdog import watch_this_process

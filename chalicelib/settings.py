@@ -96,6 +96,7 @@ class Settings:
     search: str = "auto"  # whether tasks are found by words: each word is a write; "auto": in stage local alone
     kafka: str = field(default="", repr=False)  # Kafka's brokers: host:port, properties as JSON, or the path of a file
     kafka_topics: str = ""  # the topics that are bridged to it: a JSON list, or the path of a file of one
+    kafka_source: str = ""  # where Lambda reads the topics that come from Kafka: a JSON object, or the path of one
     kafka_cluster: str = "kafka"  # what its records' identities begin with; must stay, whatever its addresses are
     alarm_topic: str = ""  # the ARN of the SNS topic that alarms tell; empty: they tell nobody
     log_level: str = "INFO"

@@ -14,7 +14,7 @@ from chalicelib.core.states import Kind
 from chalicelib.settings import Settings
 from infra.alarms import MINUTE_S, Alarm, alarm_name
 from infra.fragment import Fragment
-from infra.functions import Function
+from infra.functions import Function, functions_of
 from infra.metrics import Metric, of_api, of_function, of_kind, of_queue, of_stage, of_table
 from infra.storage import JOBS_INDEXES
 
@@ -218,7 +218,8 @@ def _rows(graph: Graph) -> list[list[Any]]:
 
 def _called(settings: Settings) -> list[Function]:
     """The functions that something calls."""
-    return [function for function in Function if function is not Function.HOOKS or settings.hooks == "on"]
+    there = functions_of(settings)
+    return [function for function in there if function is not Function.HOOKS or settings.hooks == "on"]
 
 
 def _slug(function: Function) -> str:

@@ -1,4 +1,4 @@
-"""What calls the functions: event sources of lanes, dead letters, hooks and the change stream, and the clock's rule.
+"""What calls the functions: event sources of lanes, dead letters, hooks, Kafka, the change stream; the clock's rule.
 
 They are applied after the functions exist: as a stack of their own behind `chalice deploy`, or in the one stack of
 everything. The API's routes are Chalice's.
@@ -15,6 +15,7 @@ from chalicelib.core.lanes import Lane
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function
+from infra.kafka import kafka_sources
 from infra.queues import DEAD_LETTER_QUEUE, HOOKS_QUEUE, lane_id
 
 DEAD_LETTERS_BATCH_SIZE = 10
@@ -43,7 +44,7 @@ def event_sources(
 
     Lambda's waiting for letters to hooks costs a little, so it waits only where settings say that hooks are ``on``
     (``engine.hooks.decided``). Raises ``InvalidInput`` where ``batches`` are gathered for longer than messages surely
-    stay hidden.
+    stay hidden, and as ``kafka_sources``.
     """
     return {
         **{
@@ -57,6 +58,7 @@ def event_sources(
         ),
         **_hooks(settings, function_arn, queue_arn),
         "ProjectorFromStream": _stream_source(function_arn(Function.PROJECTOR), stream_arn),
+        **kafka_sources(settings, function_arn(Function.KAFKA)),
         **_clock(settings, function_arn(Function.CLOCK)),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 
@@ -23,6 +24,7 @@ class Function(StrEnum):
     CLOCK = "clock"
     PROJECTOR = "projector"
     HOOKS = "hooks"
+    KAFKA = "kafka"  # there where a topic comes from Kafka
 
     @property
     def logical_id(self) -> str:
@@ -32,6 +34,12 @@ class Function(StrEnum):
 
 # They send, or hooks in them may, to lanes that feed the worker, which Lambda would take for a loop after 16 hops.
 SENDING = (Function.API, Function.WORKER, Function.DEAD_LETTERS, Function.CLOCK, Function.HOOKS)
+
+
+def functions_of(settings: Settings) -> tuple[Function, ...]:
+    """The functions that an installation has."""
+    brings_in = bool(bridged(settings).inward)
+    return tuple(function for function in Function if brings_in or function is not Function.KAFKA)
 
 
 def function_name(settings: Settings, function: Function) -> str:
@@ -56,5 +64,5 @@ def log_groups(settings: Settings) -> Fragment:
                 "RetentionInDays": LOG_RETENTION_DAYS,
             },
         }
-        for function in Function
+        for function in functions_of(settings)
     }

@@ -54,7 +54,8 @@ from chalicelib.core.lanes import Band, Lane
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
-from infra.functions import Function, log_group_id
+from infra.functions import Function, functions_of, log_group_id
+from infra.kafka import statements as of_kafka
 from infra.queues import lane_id
 
 POLICIES = Path(__file__).parent / "policies"
@@ -88,7 +89,7 @@ def role_id(function: Function) -> str:
 
 def roles(settings: Settings) -> Fragment:
     """The role of each function, by logical id. Raises ``InvalidInput`` for a policy file that is none."""
-    return {role_id(function): _role(settings, function) for function in Function}
+    return {role_id(function): _role(settings, function) for function in functions_of(settings)}
 
 
 def _role(settings: Settings, function: Function) -> Fragment:
@@ -121,6 +122,8 @@ def policy(settings: Settings, function: Function, handlers: Path | None = None)
     handlers = handlers or next(filter(Path.exists, (HANDLERS, POLICIES / HANDLERS.name)), HANDLERS)
     if function in RUNNING_HANDLERS and handlers.exists():
         statements += _read(handlers)
+    if function is Function.KAFKA:
+        statements += of_kafka(settings)
     _check_names(statements, function)
     statements = [_resolved(statement, settings, function) for statement in statements]
     if settings.tracing == "on":

@@ -23,7 +23,7 @@ from chalicelib.core.lanes import DEFAULT_BANDS, Band
 from chalicelib.settings import Settings
 from infra.events import NO_BATCHES, Batches, event_sources
 from infra.fragment import Fragment, attribute
-from infra.functions import SENDING, Function, function_name, log_groups
+from infra.functions import SENDING, Function, function_name, functions_of, log_groups
 from infra.queues import lanes_of, queues
 from infra.roles import role_id, roles
 from infra.storage import storage
@@ -83,7 +83,7 @@ def additions(settings: Settings, consumed: Queues, batches: Batches = NO_BATCHE
         attribute("JobsTable", "StreamArn"),
         batches,
     )
-    functions = {function.logical_id: _function_additions(settings, function) for function in Function}
+    functions = {function.logical_id: _function_additions(settings, function) for function in functions_of(settings)}
     api = {"RestAPI": {"Properties": {"TracingEnabled": True}}} if settings.tracing == "on" else {}
     return _document(
         f"Taskyard {settings.base_name}: everything", {**resources, **functions, **api, **sources}, _outputs(resources)

@@ -161,7 +161,8 @@ def emulator(port: int, data_dir: Path | None) -> None:
 def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> None:
     """Call a Lambda FUNCTION of the app with the EVENT in a JSON file (- is standard input), in this process.
 
-    FUNCTION is worker, dead_letters, clock, projector, hooks or api; events/ holds an event for each.
+    FUNCTION is worker, dead_letters, clock, projector, hooks or api, and where a topic comes from Kafka kafka; events/
+    holds an event for each.
     """
     document = parsed(event.read(), "EVENT")
     with explained():

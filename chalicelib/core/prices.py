@@ -49,6 +49,7 @@ class Item(StrEnum):
     FUNCTION_REQUEST = "lambda.request"
     FUNCTION_TIME = "lambda.time"
     FUNCTION_TIME_ARM = "lambda.time-arm"
+    KAFKA_POLLERS = "lambda.kafka-pollers"
     OBJECT_PUT = "s3.put"
     OBJECT_GET = "s3.get"
     OBJECT_STORAGE = "s3.storage"
@@ -111,6 +112,7 @@ PRICES: Mapping[Item, Price] = {
     Item.FUNCTION_REQUEST: Price("Lambda", "invocations", 0.20, _LAMBDA, MILLION, free_a_month=MILLION),
     Item.FUNCTION_TIME: Price("Lambda", "GB-seconds", 16.6667, _LAMBDA, MILLION, free_a_month=400_000),
     Item.FUNCTION_TIME_ARM: Price("Lambda", "GB-seconds on arm64", 13.3334, _LAMBDA, MILLION, free_a_month=400_000),
+    Item.KAFKA_POLLERS: Price("Lambda", "hours of an event poller unit for Kafka", 0.185, _LAMBDA),
     Item.OBJECT_PUT: Price("S3", "PUT requests", 0.005, _S3, 1_000),
     Item.OBJECT_GET: Price("S3", "GET requests", 0.0004, _S3, 1_000),
     Item.OBJECT_STORAGE: Price("S3", "GB-months", 0.023, _S3),

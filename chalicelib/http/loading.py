@@ -12,7 +12,7 @@ from importlib import import_module
 from chalicelib.http.late import LateChalice
 
 API = "app.app"
-FUNCTIONS = frozenset({"worker", "dead_letters", "clock", "projector", "hooks"})
+FUNCTIONS = frozenset({"worker", "dead_letters", "clock", "projector", "hooks", "kafka"})
 
 
 def load_ahead(app: LateChalice, handler: str) -> None:

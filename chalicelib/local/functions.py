@@ -22,6 +22,7 @@ DEAD_LETTERS = "dead_letters"
 CLOCK = "clock"
 PROJECTOR = "projector"
 HOOKS = "hooks"
+KAFKA = "kafka"
 
 Function = Callable[[Event, LambdaContext], Any]
 
@@ -43,6 +44,7 @@ def limits(chosen: Settings) -> Mapping[str, Limits]:
         CLOCK: Limits(60, 256),
         PROJECTOR: Limits(60, 512),
         HOOKS: Limits(60, 512),
+        KAFKA: Limits(29, 512),
     }
 
 

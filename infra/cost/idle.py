@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ POLLERS_UNDER_A_LIMIT = 5
 # The longest that SQS holds a receive: Amazon SQS Developer Guide, "Amazon SQS short and long polling".
 LONG_POLL_S = 20
 STREAM_POLLS_A_S = 4  # of each shard (AWS Lambda Developer Guide, "Polling and batching streams"); free
+
+POLLERS_A_UNIT = 10  # of a topic on Kafka (AWS Lambda Developer Guide, "Apache Kafka event poller scaling modes")
 
 FEWER_LANES = "fewer bands or queues"
 NO_LIMIT = "no TASKYARD_LANE_CONCURRENCY, no hooks"
@@ -48,7 +51,9 @@ def idle(deployed: Deployment) -> Iterator[Usage]:
 
 
 def _of_mapping(properties: Mapping[str, Any], _: Deployment) -> Iterator[Usage]:
-    if "StartingPosition" in properties:
+    if "Topics" in properties:
+        yield from _of_kafka(properties["ProvisionedPollerConfig"])
+    elif "StartingPosition" in properties:
         reads = STREAM_POLLS_A_S * HOUR_S * MONTH_HOURS
         yield Usage(Item.STREAM_READ, reads, "Lambda reads the change stream, for each shard")
     else:
@@ -56,6 +61,13 @@ def _of_mapping(properties: Mapping[str, Any], _: Deployment) -> Iterator[Usage]
         receives = (POLLERS_UNDER_A_LIMIT if limited else POLLERS) * MONTH_HOURS * HOUR_S / LONG_POLL_S
         what, smaller = ("queues under a limit", NO_LIMIT) if limited else ("queues", FEWER_LANES)
         yield Usage(Item.QUEUE_REQUEST, receives, f"Lambda waits for messages at {what}", smaller)
+
+
+def _of_kafka(pollers: Mapping[str, Any]) -> Iterator[Usage]:
+    """Lambda reads Kafka for nothing, unless pollers are provisioned: then a unit for each started ten."""
+    what, smaller = "Lambda waits for records of Kafka", "no pollers in TASKYARD_KAFKA_SOURCE"
+    units = math.ceil(pollers.get("MinimumPollers", 0) / POLLERS_A_UNIT)
+    yield Usage(Item.KAFKA_POLLERS, units * MONTH_HOURS, what, smaller if units else "")
 
 
 def _of_rule(properties: Mapping[str, Any], deployed: Deployment) -> Iterator[Usage]:

@@ -14,7 +14,7 @@ from chalicelib.settings import FUNCTION_TIMEOUT_MAX_S, Settings
 from infra.deploy.stages import Config, architecture_of, function_config
 from infra.events import NO_BATCHES, Batches
 from infra.fragment import Fragment
-from infra.functions import Function
+from infra.functions import Function, functions_of
 from infra.queues import lanes_of
 from infra.template import events_template, template
 
@@ -102,7 +102,7 @@ def deployment(
         types=types,
         memory_mb={
             function: function_config(config, settings.stage, function, "lambda_memory_size") or CHALICE_MEMORY_MB
-            for function in Function
+            for function in functions_of(settings)
         },
         arm=architecture_of(settings.stage, config) == "arm64",
     )

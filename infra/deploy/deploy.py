@@ -24,7 +24,7 @@ from infra.deploy.stages import config_of
 from infra.deploy.staging import Given
 from infra.events import Batches
 from infra.fragment import Fragment
-from infra.functions import SENDING, Function, function_name
+from infra.functions import SENDING, Function, function_name, functions_of
 from infra.roles import role_id
 from infra.template import Queues, events_template, template
 
@@ -142,14 +142,15 @@ def _adopted(wanted: Fragment, name: str, account: Account, bucket: CodeBucket, 
 
 def given_by(outputs: Mapping[str, str]) -> Given:
     """What the outputs of the infra stack give to the functions."""
-    roles = {function: outputs[f"{role_id(function)}Arn"] for function in Function}
+    arns = {function: outputs.get(f"{role_id(function)}Arn") for function in Function}
+    roles = {function: arn for function, arn in arns.items() if arn is not None}  # one without is not there
     return Given(roles, outputs["ObjectsBucketName"])
 
 
 def _await_functions(settings: Settings) -> None:
     """Wait until no function is being updated; `chalice deploy` and emulators do not."""
     waiter = aws.client("lambda").get_waiter("function_updated_v2")
-    for function in Function:
+    for function in functions_of(settings):
         waiter.wait(
             FunctionName=function_name(settings, function),
             WaiterConfig={"Delay": UPDATE_POLL_S, "MaxAttempts": UPDATE_DEADLINE_S // UPDATE_POLL_S},

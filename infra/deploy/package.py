@@ -21,7 +21,7 @@ from chalicelib.engine.projections.events import decided
 from infra.deploy.archive import lay_archive
 from infra.deploy.package_checks import archive_problems, functions_of, routes_of, size_problems, template_problems
 from infra.deploy.stages import CONFIG, architecture_of, config_of, project_here, settings_of
-from infra.deploy.staging import REQUIREMENTS, UNKNOWN_YET, handler_packages, run_chalice, stage_project
+from infra.deploy.staging import REQUIREMENTS, handler_packages, run_chalice, stage_project, unknown_yet
 from infra.fragment import Fragment
 from infra.template import additions
 
@@ -58,7 +58,7 @@ def package(out_dir: Path, stage: str, *, project: Path | None = None, merged: F
     with tempfile.TemporaryDirectory(prefix="taskyard-package-") as scratch:
         staged, built = Path(scratch, "project"), Path(scratch, "built")
         staged.mkdir()
-        stage_project(project, staged, chosen, UNKNOWN_YET)
+        stage_project(project, staged, chosen, unknown_yet(chosen))
         merged_file = Path(scratch, "merged.json")
         merged_file.write_text(json.dumps(merged or {}))
         lay_archive(project, staged, architecture_of(stage, config_of(project)))

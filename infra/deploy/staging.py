@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.core.errors import TaskyardError
+from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.settings import Settings
 from infra.deploy.stages import CONFIG, PROJECT, Config, architecture_of, config_of, expect_declared
-from infra.functions import Function
+from infra.functions import Function, functions_of
 
 REQUIREMENTS = "requirements.txt"
+KAFKA_REQUIREMENTS = "requirements-kafka.txt"
 LIBRARY = "chalicelib"
 VENDOR = "vendor"  # what Chalice puts beside app.py, as it is
 LEFT_OUT = frozenset({"__pycache__"})
@@ -45,8 +47,9 @@ class Given:
     bucket: str | None = None
 
 
-# Chalice wants a role for each function; in a template of everything it is replaced by a reference.
-UNKNOWN_YET = Given(dict.fromkeys(Function, "arn:aws:iam::000000000000:role/replaced-by-the-template"))
+def unknown_yet(settings: Settings) -> Given:
+    """Chalice wants a role for each function; in a template of everything it is replaced by a reference."""
+    return Given(dict.fromkeys(functions_of(settings), "arn:aws:iam::000000000000:role/replaced-by-the-template"))
 
 
 def stage_project(project: Path, staged: Path, settings: Settings, given: Given) -> None:
@@ -65,7 +68,7 @@ def stage_project(project: Path, staged: Path, settings: Settings, given: Given)
 
     shutil.copytree(library, staged / LIBRARY, ignore=left_out)
     shutil.copy(home / "app.py", staged / "app.py")
-    (staged / REQUIREMENTS).write_text(requirements_of(project, home))
+    (staged / REQUIREMENTS).write_text(requirements_of(project, home) + requirements_of_kafka(settings, home))
     for package in handler_packages(settings):
         _copy_package(package, project, staged / VENDOR, left_out)
     (staged / CONFIG).parent.mkdir()
@@ -83,6 +86,16 @@ def requirements_of(project: Path, home: Path = PROJECT) -> str:
         own = "\n".join(each for each in metadata.requires("taskyard") or () if "extra ==" not in each) + "\n"
     added = project / REQUIREMENTS
     return own + (added.read_text() if project != home and added.exists() else "")
+
+
+def requirements_of_kafka(settings: Settings, home: Path = PROJECT) -> str:
+    """What the package carries beside that where a topic goes to Kafka, and only there: the library that sends."""
+    if not bridged(settings).outward:
+        return ""
+    if (home / KAFKA_REQUIREMENTS).exists():
+        return (home / KAFKA_REQUIREMENTS).read_text()
+    asked = (each.partition(";") for each in metadata.requires("taskyard") or ())
+    return "".join(f"{name.strip()}\n" for name, _, marker in asked if marker.strip() == 'extra == "kafka"')
 
 
 def handler_packages(settings: Settings) -> list[str]:

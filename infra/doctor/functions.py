@@ -11,7 +11,7 @@ from chalicelib import aws
 from infra.deploy.stages import function_config, variables_of
 from infra.doctor.findings import Check, Level, Observation, compared, names, ok
 from infra.doctor.installation import Installation, as_json
-from infra.functions import SENDING, Function, function_name
+from infra.functions import SENDING, Function, function_name, functions_of
 from infra.roles import role_id
 
 FUNCTIONS = "functions"
@@ -22,7 +22,7 @@ Question = Callable[[Installation, Function], Iterator[Observation]]
 
 def checks(installation: Installation) -> Iterator[Check]:
     """Looks at each function, and at its role."""
-    for function in Function:
+    for function in functions_of(installation.settings):
         name = function_name(installation.settings, function)
         questions: list[tuple[Question, str | None]] = [(_function, installation.deploy), (_concurrency, None)]
         if function is Function.WORKER and installation.checkout.light:

@@ -20,7 +20,7 @@ from infra.deploy.stages import Config
 from infra.deploy.staging import Given, staged_config
 from infra.events import Batches
 from infra.fragment import Fragment
-from infra.functions import Function
+from infra.functions import functions_of
 from infra.roles import role_id
 from infra.template import Queues, additions
 
@@ -119,7 +119,7 @@ def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:
     }
     resources = additions(settings, checkout.consumed, checkout.batches)["Resources"]
     facts = facts_of(resources, account.place, outputs)
-    roles = {function: facts.get(f"{role_id(function)}.Arn", "unknown") for function in Function}
+    roles = {function: facts.get(f"{role_id(function)}.Arn", "unknown") for function in functions_of(settings)}
     return Installation(
         checkout=checkout,
         config=staged_config(checkout.config, settings, Given(roles, facts["ObjectsBucket"])),

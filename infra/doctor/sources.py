@@ -14,12 +14,21 @@ from chalicelib.core.sqs import SHARED_OUT_FROM
 from infra.doctor.checks import missing
 from infra.doctor.findings import Check, Level, Observation, about, compared, ok
 from infra.doctor.installation import Installation, as_json
-from infra.functions import Function, function_name
+from infra.functions import Function, function_name, functions_of
 
 SOURCES = "event sources"
 CLOCK = "clock"
 MAPPING_TYPE = "AWS::Lambda::EventSourceMapping"
-IDENTITY = ("EventSourceArn", "FunctionName", "StartingPosition")  # what cannot be changed later
+IDENTITY = (  # what cannot be changed later
+    "AmazonManagedKafkaEventSourceConfig",
+    "EventSourceArn",
+    "FunctionName",
+    "SelfManagedEventSource",
+    "SelfManagedKafkaEventSourceConfig",
+    "StartingPosition",
+    "Topics",
+)
+BROKERS = {"KafkaBootstrapServers": "KAFKA_BOOTSTRAP_SERVERS"}  # as CloudFormation and as Lambda name them
 SETTLING = ("Creating", "Enabling", "Updating")
 FAILED_RESULTS = ("PROBLEM", "FAILED")  # how LastProcessingResult begins on AWS, on MiniStack
 
@@ -48,31 +57,46 @@ def _sources(installation: Installation) -> Iterator[Observation]:
     found = [mapping for page in pages for mapping in page.get("EventSourceMappings", ())]
     declared = {key: installation.properties(key) for key in installation.of_type(MAPPING_TYPE)}
     for logical_id, expected in declared.items():
-        of_source = [mapping for mapping in found if mapping.get("EventSourceArn") == expected["EventSourceArn"]]
+        of_source = [mapping for mapping in found if _read_by(mapping) == _read_by(expected)]
         yield from about(logical_id, _source(installation, expected, of_source))
         if expected["FunctionName"] == installation.facts[f"{Function.WORKER.logical_id}.Arn"]:
             yield from about(logical_id, [shares_out(expected)])
-    pairs = {(expected["EventSourceArn"], expected["FunctionName"]) for expected in declared.values()}
-    for function in Function:
+    pairs = {(_read_by(expected), expected["FunctionName"]) for expected in declared.values()}
+    for function in functions_of(installation.settings):
         arn = installation.facts[f"{function.logical_id}.Arn"]
         others = [
-            mapping
-            for mapping in found
-            if mapping["FunctionArn"] == arn and (mapping.get("EventSourceArn"), arn) not in pairs
+            mapping for mapping in found if mapping["FunctionArn"] == arn and (_read_by(mapping), arn) not in pairs
         ]
         yield from about(function_name(installation.settings, function), _undeclared(installation, others))
+
+
+def _read_by(mapping: Properties) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """What a mapping reads: a queue or stream, or a topic of a cluster."""
+    endpoints = mapping.get("SelfManagedEventSource", {}).get("Endpoints", {})
+    brokers = sorted(broker for some in endpoints.values() for broker in some)
+    return mapping.get("EventSourceArn", ""), tuple(brokers), tuple(mapping.get("Topics", ()))
+
+
+def _as_lambda_takes_it(expected: Properties) -> Properties:
+    """A mapping's properties in the template, as Lambda's own API names them."""
+    if "SelfManagedEventSource" not in expected:
+        return expected
+    endpoints = expected["SelfManagedEventSource"]["Endpoints"]
+    renamed = {BROKERS[name]: brokers for name, brokers in endpoints.items()}
+    return {**expected, "SelfManagedEventSource": {"Endpoints": renamed}}
 
 
 def _source(installation: Installation, expected: Properties, found: Sequence[Properties]) -> Iterator[Observation]:
     """A declared mapping, among all mappings of its source."""
     own = next((mapping for mapping in found if mapping["FunctionArn"] == expected["FunctionName"]), None)
     if own is None:
-        create = installation.aws("lambda", "create-event-source-mapping", "--cli-input-json", as_json(expected))
+        given = as_json(_as_lambda_takes_it(expected))
+        create = installation.aws("lambda", "create-event-source-mapping", "--cli-input-json", given)
         yield compared("mapping", "one", "none", create, emulated=False)
         return
     yield ok("mapping", "one")
     yield from _mapping(installation, expected, own)
-    if ":sqs:" in expected["EventSourceArn"]:  # a message goes to one consumer only; a stream may have two
+    if ":sqs:" in expected.get("EventSourceArn", ""):  # a message goes to one consumer only; a stream may have two
         yield from (_rival(installation, mapping) for mapping in found if mapping is not own)
 
 
@@ -91,6 +115,8 @@ def _mapping(installation: Installation, expected: Properties, found: Properties
         if name in IDENTITY:
             continue
         there = found.get(name, {} if wanted == {} else None)  # AWS leaves out what is empty
+        if name == "SourceAccessConfigurations" and there:
+            there = sorted(there, key=wanted.index) if all(each in wanted for each in there) else there
         if installation.emulated and wanted and not there:  # none may be nothing, so the emulator has dropped it
             there = None
         yield compared(

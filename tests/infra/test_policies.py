@@ -43,6 +43,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.job_documents import from_envelope
 from chalicelib.core.job_events import EventType
+from chalicelib.core.kafka import Record
 from chalicelib.core.lanes import DEFAULT_BANDS, TOPIC_MAX_CHARS, Band, Lane, sqs_name
 from chalicelib.core.webhooks import Webhook
 from chalicelib.engine.clock.bulk import step_abandoned
@@ -78,12 +79,19 @@ from tests.support.iam import (
     resolved,
     table_arn,
 )
-from tests.support.lambda_shapes import Time, sqs_event, stream_event
+from tests.support.lambda_shapes import Time, kafka_event, sqs_event, stream_event
 from tests.support.service import HANDLERS, Reply, Service, service
 from tests.support.steps import failing
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
-DEV = Settings(stage="dev", bucket="objects")
+TOPICS = [
+    {"topic": "scripted.topic", "direction": "in", "kafka": "scripted", "group": "a"},
+    {"topic": "from.kafka", "direction": "in", "group": "b"},
+    {"topic": "flow.news", "direction": "in", "group": "c", "mapping": {"flowKey": "key"}},
+]
+KAFKA_SECRET = f"arn:aws:secretsmanager:{REGIONAL}:secret:kafka-Ab1"
+KAFKA = {"bootstrapServers": ["b-1.example:9096"], "auth": "SASL_SCRAM_512_AUTH", "secret": KAFKA_SECRET}
+DEV = Settings(stage="dev", bucket="objects", kafka_topics=json.dumps(TOPICS), kafka_source=json.dumps(KAFKA))
 SILENT = replace(DEV, metrics="off")
 RETAINING = replace(DEV, retention_completed_s=3_600, retention_failed_s=7_200, retention_unreplayed_s=7_200)
 SEARCHING = replace(DEV, search="on")
@@ -127,6 +135,7 @@ BY_LAMBDA: Mapping[Function, set[Permission]] = {
     Function.DEAD_LETTERS: {Permission(action, DEAD_LETTERS) for action in READ_QUEUE},  # its event source
     Function.CLOCK: set(),  # EventBridge calls it
     Function.HOOKS: {Permission(action, HOOKS) for action in READ_QUEUE},  # its event source
+    Function.KAFKA: {Permission("secretsmanager:GetSecretValue", KAFKA_SECRET)},  # to read its event source
     Function.PROJECTOR: {  # its event source is the change stream
         *(Permission(action, STREAM) for action in READ_STREAM),
         Permission("dynamodb:ListStreams", f"{JOBS}/stream/*"),
@@ -305,7 +314,9 @@ class Installation:
 @contextmanager
 def installation() -> Iterator[Installation]:
     """A deployed stage with an access key, on moto."""
-    with service(stage=DEV.stage, bucket=DEV.bucket, handlers=f"{HANDLERS},tests.support.flow_handlers") as made:
+    handlers = f"{HANDLERS},tests.support.flow_handlers"
+    kafka = {"kafka_topics": DEV.kafka_topics, "kafka_source": DEV.kafka_source}
+    with service(stage=DEV.stage, bucket=DEV.bucket, handlers=handlers, **kafka) as made:
         forget_clients()
         made.module.yard.cache_clear()
         recorder = Recorder()
@@ -925,6 +936,16 @@ def tell_hooks(at_work: Installation) -> None:
                 messages.publish(topic, {"text": text}, idempotency_key=f"hook, {topic}, {len(text)}")
 
 
+def take_from_kafka(at_work: Installation) -> None:
+    """Records of topics with and without subscribers, in order and not; of every size, unreadable, and once more."""
+    values = [json.dumps({"text": text}).encode() for text in ("small", BESIDE, LARGE)] + [b"no JSON", b"x" * 6_000_000]
+    for source in ("scripted", "from.kafka", "flow.news"):
+        records = [Record(source, 0, offset, 1_750_000_000_000, b"k", value) for offset, value in enumerate(values)]
+        for _ in range(2):
+            with at_work._invocation(Function.KAFKA):
+                at_work.service.module.kafka(kafka_event(records), Time())
+
+
 def do_and_look(at_work: Installation) -> None:
     """The change stream is counted, in two rounds, and what it adds up to is asked for."""
     at_work.project()
@@ -969,6 +990,7 @@ WORK = (
     report,
     create_together_and_delete,
     tell_hooks,
+    take_from_kafka,
     do_and_look,
     dead_letter_queue_gives,
     take_turns,
@@ -1233,6 +1255,18 @@ REFUSED: Mapping[Function, Sequence[tuple[str, str]]] = {
         ("s3:GetObject", STRANGER),
         ("s3:PutObject", OUTPUT),
         ("s3:DeleteObject", OUTPUT),
+    ],
+    Function.KAFKA: [
+        ("sqs:ReceiveMessage", ORDERS),
+        ("sqs:SendMessage", ELSEWHERE),
+        ("dynamodb:GetItem", DIRECTORY),
+        ("dynamodb:Query", DIRECTORY),  # all access keys
+        ("dynamodb:UpdateItem", INSIGHTS),
+        ("dynamodb:DeleteItem", JOBS),
+        ("dynamodb:GetRecords", STREAM),
+        ("s3:GetObject", STRANGER),
+        ("s3:PutObject", OUTPUT),
+        ("secretsmanager:GetSecretValue", f"{KAFKA_SECRET}-another"),
     ],
     Function.PROJECTOR: [
         ("dynamodb:Query", DIRECTORY),  # all access keys

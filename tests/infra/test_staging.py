@@ -10,7 +10,7 @@ import pytest
 
 from chalicelib.settings import Settings
 from infra.deploy.stages import CONFIG, PROJECT
-from infra.deploy.staging import UNKNOWN_YET, ChaliceFailed, Given, handler_packages, run_chalice, stage_project
+from infra.deploy.staging import ChaliceFailed, Given, handler_packages, run_chalice, stage_project
 from infra.functions import Function
 
 DEV = Settings(stage="dev", prefix="yard")
@@ -42,7 +42,7 @@ def files(folder: Path) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
 
 
-def staged(project: Path, tmp_path: Path, settings: Settings = DEV, given: Given = UNKNOWN_YET) -> Path:
+def staged(project: Path, tmp_path: Path, settings: Settings = DEV, given: Given | None = None) -> Path:
     folder = tmp_path / "staged"
     folder.mkdir()
     stage_project(project, folder, settings, given)

@@ -1,16 +1,19 @@
 """Events in the shapes that AWS hands to the functions, made of what a test has in hand.
 
-Shapes: the Lambda developer guide, "Using Lambda with Amazon SQS" and "Using Lambda with DynamoDB streams".
+Shapes: the Lambda developer guide, "Using Lambda with Amazon SQS", "Using Lambda with DynamoDB streams" and "Using
+Lambda with Amazon MSK".
 """
 
 from __future__ import annotations
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib import aws
+from chalicelib.core.kafka import Record
 from chalicelib.queue.contract import Received
 
 REGION = "us-east-1"
@@ -115,3 +118,26 @@ class StreamReader:
             if not answer["Records"]:
                 break
         return found
+
+
+def kafka_event(records: Sequence[Record], source: str = "aws:kafka") -> dict[str, Any]:
+    """Records as an event source mapping of MSK, or of another cluster, hands them to a function."""
+    by_partition: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        fields = {name: getattr(record, name) for name in ("key", "value")}
+        by_partition.setdefault(f"{record.topic}-{record.partition}", []).append(
+            {
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+                "timestamp": record.timestamp_ms,
+                "timestampType": "CREATE_TIME",
+                **{name: b64encode(content).decode() for name, content in fields.items() if content is not None},
+                "headers": [
+                    {name: None if content is None else [int.from_bytes([byte], signed=True) for byte in content]}
+                    for name, content in record.headers
+                ],
+            }
+        )
+    arn = {"eventSourceArn": f"arn:aws:kafka:{REGION}:{ACCOUNT}:cluster/main/5b1c-2"} if source == "aws:kafka" else {}
+    return {"eventSource": source, **arn, "bootstrapServers": "b-1.test:9098,b-2.test:9098", "records": by_partition}
