@@ -21,7 +21,7 @@ from chalicelib.core.reasons import Code
 from chalicelib.core.states import MOVES
 from chalicelib.settings import Settings
 from infra.alarms import alarms_of
-from infra.functions import Function
+from infra.functions import functions_of
 from infra.queues import lanes_of
 from infra.watch import DASHBOARD, watch
 from tests.support.commands import fits, named
@@ -74,7 +74,7 @@ def test_there_are_as_many_alarms_and_functions_as_the_pages_say() -> None:
     assert stated is not None
     without = replace(STAGED, hooks="off")
     assert [int(number) for number in stated.groups()] == [len(alarms_of(each, [])) for each in (STAGED, without)]
-    assert len(Function) == 6
+    assert len(functions_of(STAGED)) == 6
     assert "All end with the same: six functions," in (ROOT / "docs" / "deploying.md").read_text()
 
 

@@ -201,6 +201,7 @@ def test_every_setting_is_read_from_its_variable_and_its_type_kept() -> None:
         search="on",
         kafka="b1:9092,b2:9092",
         kafka_topics='[{"topic": "t", "direction": "in"}]',
+        kafka_source='{"bootstrapServers": ["b1:9092"]}',
         kafka_cluster="main",
         alarm_topic="arn:aws:sns:eu-central-1:123456789012:pager",
         log_level="DEBUG",

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from chalicelib.core.errors import TaskyardError
+from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.settings import Settings
 from infra.deploy.stages import CONFIG, PROJECT, Config, architecture_of, config_of, expect_declared
@@ -27,6 +27,7 @@ from infra.functions import Function, functions_of
 
 REQUIREMENTS = "requirements.txt"
 KAFKA_REQUIREMENTS = "requirements-kafka.txt"
+KAFKA_PYTHON = (3, 12)  # its wheels are for glibc 2.28 and newer: Lambda's images for Python 3.11 have 2.26
 LIBRARY = "chalicelib"
 VENDOR = "vendor"  # what Chalice puts beside app.py, as it is
 LEFT_OUT = frozenset({"__pycache__"})
@@ -55,10 +56,12 @@ def unknown_yet(settings: Settings) -> Given:
 def stage_project(project: Path, staged: Path, settings: Settings, given: Given) -> None:
     """Copy what runs on Lambda into the new folder ``staged``, configured for the stage of ``settings``.
 
-    Raises ``InvalidInput`` when the stage is not declared, ``ChaliceFailed`` when a handler package is nowhere.
+    Raises ``InvalidInput`` when the stage is not declared, or Lambda's Python too old for what it is to carry,
+    ``ChaliceFailed`` when a handler package is nowhere.
     """
     config = config_of(project)
     expect_declared(settings.stage, config)
+    expect_runtime_for_kafka(settings, sys.version_info[:2])
     home = project if (project / LIBRARY).is_dir() else PROJECT
     library = home / LIBRARY
 
@@ -96,6 +99,18 @@ def requirements_of_kafka(settings: Settings, home: Path = PROJECT) -> str:
         return (home / KAFKA_REQUIREMENTS).read_text()
     asked = (each.partition(";") for each in metadata.requires("taskyard") or ())
     return "".join(f"{name.strip()}\n" for name, _, marker in asked if marker.strip() == 'extra == "kafka"')
+
+
+def expect_runtime_for_kafka(settings: Settings, python: tuple[int, ...]) -> None:
+    """Raise ``InvalidInput`` where a topic goes to Kafka and its library does not run on Lambda's ``python``."""
+    if bridged(settings).outward and python < KAFKA_PYTHON:
+        raise InvalidInput(
+            "a topic goes to Kafka, and confluent-kafka is not made for the system of this Python on Lambda",
+            field="TASKYARD_KAFKA_TOPICS",
+            expected=f"Python {'.'.join(map(str, KAFKA_PYTHON))} or newer",
+            got=".".join(map(str, python)),
+            remedy="deploy with a newer Python: Lambda's runtime is that of the one that deploys",
+        )
 
 
 def handler_packages(settings: Settings) -> list[str]:

@@ -29,7 +29,7 @@ from chalicelib.store.insights import Insights
 from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.table import Table
 from infra.deploy.stages import MACHINES
-from infra.functions import SENDING, Function, function_name
+from infra.functions import SENDING, Function, function_name, functions_of
 from tests.support.browser import chromium
 from tests.support.deployed import LEASE_S, STAGE, Checkout, Deployed, checkout
 from tests.support.endpoint import client
@@ -40,7 +40,7 @@ from tests.support.waiting import DEADLINE_S, becomes, until
 
 CLOCK_DEADLINE_S = 60 + DEADLINE_S  # EventBridge's shortest rate is a minute
 STAGED = Settings(stage=STAGE)
-FUNCTIONS = {function_name(STAGED, function) for function in Function}
+FUNCTIONS = {function_name(STAGED, function) for function in functions_of(STAGED)}
 QUEUES = 6  # the lanes of `default`, those of `order.created` and the example pool, the dead-letter queue
 LATE_HANDLER = """from chalicelib.engine.handlers.declare import subscribe
 
@@ -367,7 +367,7 @@ def _assert_functions(endpoint_url: str) -> None:
         **{f"taskyard-dev-{name}": (512, 60) for name in ("projector", "hooks")},
     }
     roles = set()
-    for function in Function:
+    for function in functions_of(STAGED):
         name = function_name(STAGED, function)
         found = awslambda.get_function_configuration(FunctionName=name)
         assert (found["MemorySize"], found["Timeout"]) == sizes[name]

@@ -15,7 +15,7 @@ from chalicelib.core.lanes import Band
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from infra.deploy import stack
-from infra.functions import Function, function_name
+from infra.functions import function_name, functions_of
 from infra.roles import role_id
 from infra.template import events_template, template
 from tests.infra import readback
@@ -70,7 +70,7 @@ def _make_functions(settings: Settings, outputs: Mapping[str, str]) -> None:
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
         archive.writestr("app.py", "def handle(event, context): return None")
-    for function in Function:
+    for function in functions_of(settings):
         aws.client("lambda").create_function(
             FunctionName=function_name(settings, function),
             Runtime="python3.11",

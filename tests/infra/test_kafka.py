@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from cfnlint.api import lint
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib import aws
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.kafka import Inward
 from chalicelib.core.prices import Item
@@ -20,7 +24,10 @@ from chalicelib.settings import Settings
 from infra.cost.estimate import bills
 from infra.cost.load import Load, deployment
 from infra.deploy.stages import PROJECT, config_of
-from infra.deploy.staging import requirements_of, requirements_of_kafka, unknown_yet
+from infra.deploy.staging import expect_runtime_for_kafka, requirements_of, requirements_of_kafka, unknown_yet
+from infra.doctor import sources
+from infra.doctor.findings import Level, Observation
+from infra.doctor.installation import Installation
 from infra.functions import Function, functions_of
 from infra.kafka import KafkaSource, kafka_source, mapping_id, statements
 from infra.roles import policy
@@ -82,11 +89,18 @@ class TestWhereNothingComesFromKafka:
 
     def test_the_package_has_the_library_only_where_a_topic_goes_there(self) -> None:
         assert [requirements_of_kafka(each) for each in (DEV, bridging(IN, MSK))] == ["", ""]
-        assert "confluent-kafka==" in requirements_of_kafka(bridging(OUT))
+        (pinned,) = re.findall("^confluent-kafka==.+$", requirements_of_kafka(bridging(OUT)), re.MULTILINE)
+        assert pinned in (PROJECT / "requirements-dev.lock").read_text().splitlines()
         assert "confluent" not in requirements_of(PROJECT)
 
     def test_the_library_is_the_same_for_who_has_no_checkout(self, tmp_path: Path) -> None:
         assert requirements_of_kafka(bridging(OUT), tmp_path).startswith("confluent-kafka>=")
+
+    def test_it_is_not_deployed_where_lambda_could_not_load_it(self) -> None:
+        with pytest.raises(InvalidInput, match=r"expected Python 3\.12 or newer; got 3\.11"):
+            expect_runtime_for_kafka(bridging(OUT), (3, 11))
+        for settings, python in ((bridging(OUT), (3, 12)), (bridging(IN, MSK), (3, 11)), (DEV, (3, 11))):
+            expect_runtime_for_kafka(settings, python)
 
 
 class TestMappings:
@@ -133,6 +147,7 @@ class TestMappings:
     def test_cfn_lint_finds_nothing(self, source: Mapping[str, Any]) -> None:
         settings = bridging(IN, source)
         outputs = dict.fromkeys(template(settings, {})["Outputs"], "arn:aws:sqs:us-east-1:123456789012:q")
+        outputs["JobsStreamArn"] = "arn:aws:dynamodb:us-east-1:123456789012:table/t/stream/2026-01-01T00:00:00.000"
         for built in (template(settings, {}), events_template(settings, {}, outputs)):
             assert lint(json.dumps(built)) == []
 
@@ -247,3 +262,55 @@ class TestCost:
         ((hours, usd),) = self.pollers({**MSK, "pollers": {"minimum": minimum}})
         assert hours == 2 * units * 730  # two topics
         assert usd == pytest.approx(hours * 0.185)
+
+
+class TestDoctor:
+    """What it says of the mappings of topics, by what Lambda lists."""
+
+    def observations(self, source: Mapping[str, Any], *found: Mapping[str, Any]) -> list[Observation]:
+        settings = bridging(IN[:1], source)
+        arns = {f"{each.logical_id}.Arn": f"arn:aws:lambda:::function:{each}" for each in functions_of(settings)}
+        expected = {**mappings(source)["orders.v1"], "FunctionName": arns["Kafka.Arn"]}
+        installation = SimpleNamespace(
+            settings=settings,
+            facts=arns,
+            emulated=False,
+            of_type=lambda kind: ["KafkaFromOrders"] if kind == sources.MAPPING_TYPE else [],
+            properties=lambda _: expected,
+            aws=lambda *words: " ".join(words),
+        )
+        listed = [{"FunctionArn": arns["Kafka.Arn"], "UUID": "u", "State": "Enabled", **each} for each in found]
+        pages = SimpleNamespace(paginate=lambda: [{"EventSourceMappings": listed}])
+        client = SimpleNamespace(get_paginator=lambda _: pages)
+        with patch.object(aws, "client", lambda _: client):
+            (check,) = sources.checks(cast(Installation, installation))
+            return [each for each in check.question() if each.level is not Level.OK]
+
+    def of_lambda(self, source: Mapping[str, Any], **changed: Any) -> dict[str, Any]:
+        """A mapping as Lambda lists it: with its own name for brokers, and without what is empty."""
+        found = {**mappings(source)["orders.v1"], **changed}
+        if "SelfManagedEventSource" in found:
+            brokers = reversed(found["SelfManagedEventSource"]["Endpoints"]["KafkaBootstrapServers"])
+            found["SelfManagedEventSource"] = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": list(brokers)}}
+            found["SourceAccessConfigurations"] = list(reversed(found["SourceAccessConfigurations"]))
+        return {name: value for name, value in found.items() if value not in (None, {})}
+
+    @pytest.mark.parametrize("source", [MSK, OWN], ids=["MSK", "own"])
+    def test_one_that_is_as_it_should_be(self, source: Mapping[str, Any]) -> None:
+        assert self.observations(source, self.of_lambda(source)) == []
+
+    @pytest.mark.parametrize("source", [MSK, OWN], ids=["MSK", "own"])
+    def test_one_that_is_missing_and_one_of_another_topic(self, source: Mapping[str, Any]) -> None:
+        missing, stranger = self.observations(source, self.of_lambda(source, Topics=["another"]))
+        assert (missing.what, missing.found) == ("mapping", "none")
+        assert "lambda create-event-source-mapping" in missing.remedy
+        assert "KafkaBootstrapServers" not in missing.remedy
+        assert ("KAFKA_BOOTSTRAP_SERVERS" in missing.remedy) == (source is OWN)
+        assert stranger.what == "undeclared sources"
+
+    def test_one_that_is_off_and_one_that_is_provisioned(self) -> None:
+        pollers = {"MinimumPollers": 1, "MaximumPollers": 200}
+        off, dear = self.observations(MSK, self.of_lambda(MSK, ProvisionedPollerConfig=pollers) | {"State": "Disabled"})
+        assert (off.what, off.found) == ("state", "Disabled")
+        assert (dear.what, dear.expected) == ("ProvisionedPollerConfig", "{}")
+        assert "update-event-source-mapping --uuid u" in dear.remedy

@@ -87,7 +87,7 @@ from tests.support.yards import CREDENTIALS, environment, forget_clients
 TOPICS = [
     {"topic": "scripted.topic", "direction": "in", "kafka": "scripted", "group": "a"},
     {"topic": "from.kafka", "direction": "in", "group": "b"},
-    {"topic": "flow.news", "direction": "in", "group": "c", "mapping": {"flowKey": "key"}},
+    *({"topic": name, "direction": "in", "group": name} for name in ("flow.news", "flow.line", "flow.single")),
 ]
 KAFKA_SECRET = f"arn:aws:secretsmanager:{REGIONAL}:secret:kafka-Ab1"
 KAFKA = {"bootstrapServers": ["b-1.example:9096"], "auth": "SASL_SCRAM_512_AUTH", "secret": KAFKA_SECRET}
@@ -939,11 +939,11 @@ def tell_hooks(at_work: Installation) -> None:
 def take_from_kafka(at_work: Installation) -> None:
     """Records of topics with and without subscribers, in order and not; of every size, unreadable, and once more."""
     values = [json.dumps({"text": text}).encode() for text in ("small", BESIDE, LARGE)] + [b"no JSON", b"x" * 6_000_000]
-    for source in ("scripted", "from.kafka", "flow.news"):
+    for source in ("scripted", "from.kafka", "flow.news", "flow.line", "flow.single"):
         records = [Record(source, 0, offset, 1_750_000_000_000, b"k", value) for offset, value in enumerate(values)]
-        for _ in range(2):
+        for count in (len(records) - 1, len(records)):
             with at_work._invocation(Function.KAFKA):
-                at_work.service.module.kafka(kafka_event(records), Time())
+                at_work.service.module.kafka(kafka_event(records[:count]), Time())
 
 
 def do_and_look(at_work: Installation) -> None:

@@ -24,7 +24,7 @@ from chalicelib.functions import metrics
 from chalicelib.local.emulator import REGION, Emulator
 from chalicelib.settings import Settings
 from infra.deploy import stack
-from infra.functions import Function, function_name
+from infra.functions import function_name, functions_of
 from infra.queues import lanes_of
 from infra.template import template
 from infra.watch import watch
@@ -329,7 +329,7 @@ def test_what_is_watched_goes_by_the_names_of_the_template() -> None:
         "QueueName": {each["Properties"]["QueueName"] for each in resources if each["Type"] == "AWS::SQS::Queue"},
         "TableName": {each["Properties"]["TableName"] for each in resources if each["Type"] == "AWS::DynamoDB::Table"},
         "GlobalSecondaryIndexName": {"by_state", "by_type", "by_trace", "by_target", "due"},
-        "FunctionName": {function_name(DEV, function) for function in Function},
+        "FunctionName": {function_name(DEV, function) for function in functions_of(DEV)},
         "ApiName": {DEV.base_name},
         "stage": {DEV.base_name},
         "kind": {"task", "message"},

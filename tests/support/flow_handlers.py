@@ -107,6 +107,18 @@ def batched(given: list[dict[str, Any]], contexts: list[Context]) -> list[Any]:
     return [each.get("n") for each in given]
 
 
+@subscribe("flow.line", key="input.text", order="block", max_attempts=20)
+def line(given: Any, context: Context) -> Any:
+    """Of a key one at a time, as they were accepted."""
+    return noted(given, context)
+
+
+@subscribe("flow.single", key="input.text", unique=Unique())
+def single(given: Any, context: Context) -> Any:
+    """One of a key that is not done."""
+    return noted(given, context)
+
+
 @subscribe("flow.news", key="input.k", per_key=PerKey(concurrency=1, rate=Rate(1, per_s=5)))
 def news(given: dict[str, Any], context: Context) -> Any:
     """One of a key at once, and one in five seconds."""

@@ -26,7 +26,7 @@ from infra.deploy.stages import config_of
 from infra.doctor.findings import Finding
 from infra.doctor.installation import Checkout
 from infra.doctor.report import Report, run_checks
-from infra.functions import SENDING, Function, function_name
+from infra.functions import SENDING, Function, function_name, functions_of
 from infra.roles import role_id
 from infra.template import events_template, template
 from tests.support.yards import CREDENTIALS, environment, forget_clients
@@ -99,7 +99,7 @@ def healthy() -> Iterator[Patient]:
 def _deploy(patient: Patient) -> None:
     outputs = stack.apply(SETTINGS, template(SETTINGS, ORDERS)).outputs
     _mend_what_moto_drops(outputs)
-    for function in Function:
+    for function in functions_of(SETTINGS):
         _make_function(function, outputs)
     _stub_recursion(patient)
     _make_api()
