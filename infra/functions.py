@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 
@@ -38,6 +37,8 @@ SENDING = (Function.API, Function.WORKER, Function.DEAD_LETTERS, Function.CLOCK,
 
 def functions_of(settings: Settings) -> tuple[Function, ...]:
     """The functions that an installation has."""
+    from chalicelib.engine.handlers.bridged import bridged  # imported late: commands choose their stage before
+
     brings_in = bool(bridged(settings).inward)
     return tuple(function for function in Function if brings_in or function is not Function.KAFKA)
 

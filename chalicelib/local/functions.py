@@ -44,7 +44,7 @@ def limits(chosen: Settings) -> Mapping[str, Limits]:
         CLOCK: Limits(60, 256),
         PROJECTOR: Limits(60, 512),
         HOOKS: Limits(60, 512),
-        KAFKA: Limits(29, 512),
+        **({KAFKA: Limits(29, 512)} if chosen.kafka_topics else {}),
     }
 
 

@@ -127,7 +127,7 @@ def event_of(**fields: Any) -> dict[str, Any]:
         (event_of(offset="first"), "records.t-0.0.offset"),
         (event_of(partition=-1), "records.t-0.0.partition"),
         (event_of(value="s3cret!"), "records.t-0.0.value"),
-        (event_of(headers=[{"h": [1, "s3cret!"]}]), "records.t-0.0.headers.0.h"),
+        (event_of(headers=[{"h": [1, "s3cret!"]}]), "records.t-0.0.headers.0.h.1"),
     ],
 )
 def test_what_is_no_event_is_refused_without_its_content(broken: dict[str, Any], place: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +35,7 @@ from infra.kafka import KafkaSource, kafka_source, mapping_id, statements
 from infra.roles import policy
 from infra.template import additions, events_template, template
 from tests.support.iam import resolved
+from tests.support.processes import clean_environment
 
 DEV = Settings(stage="dev")
 CLUSTER = "arn:aws:kafka:eu-central-1:123456789012:cluster/main/5b1c-2"
@@ -101,6 +104,23 @@ class TestWhereNothingComesFromKafka:
             expect_runtime_for_kafka(bridging(OUT), (3, 11))
         for settings, python in ((bridging(OUT), (3, 12)), (bridging(IN, MSK), (3, 11)), (DEV, (3, 11))):
             expect_runtime_for_kafka(settings, python)
+
+    @pytest.mark.parametrize(("topics", "there"), [(IN, True), (OUT, False), ([], False)], ids=["in", "out", "none"])
+    def test_the_application_has_the_function_where_infra_has_it(
+        self, topics: list[dict[str, str]], there: bool
+    ) -> None:
+        program = "import app; print(*(each.name for each in app.app.pure_lambda_functions))"
+        variables = {"TASKYARD_STAGE": "dev", "TASKYARD_KAFKA_TOPICS": json.dumps(topics)}
+        found = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=PROJECT,
+            env={**clean_environment(), **variables},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert {Function.API.value, *found.stdout.split()} == set(functions_of(bridging(topics)))
+        assert (Function.KAFKA in functions_of(bridging(topics))) == there
 
 
 class TestMappings:

@@ -10,8 +10,8 @@ import pytest
 
 from chalicelib.settings import Settings
 from infra.deploy.stages import CONFIG, PROJECT
-from infra.deploy.staging import ChaliceFailed, Given, handler_packages, run_chalice, stage_project
-from infra.functions import Function
+from infra.deploy.staging import ChaliceFailed, Given, handler_packages, run_chalice, stage_project, unknown_yet
+from infra.functions import Function, functions_of
 
 DEV = Settings(stage="dev", prefix="yard")
 
@@ -45,7 +45,7 @@ def files(folder: Path) -> set[str]:
 def staged(project: Path, tmp_path: Path, settings: Settings = DEV, given: Given | None = None) -> Path:
     folder = tmp_path / "staged"
     folder.mkdir()
-    stage_project(project, folder, settings, given)
+    stage_project(project, folder, settings, given or unknown_yet(settings))
     return folder
 
 
@@ -79,7 +79,7 @@ def test_a_handler_package_that_is_nowhere_is_told(project: Path, tmp_path: Path
 
 
 def test_the_configuration_knows_roles_and_bucket(project: Path, tmp_path: Path) -> None:
-    roles = {function: f"arn:aws:iam::1:role/{function}" for function in Function}
+    roles = {function: f"arn:aws:iam::1:role/{function}" for function in functions_of(DEV)}
     folder = staged(project, tmp_path, given=Given(roles, "bucket-1"))
     config = json.loads((folder / CONFIG).read_text())
     assert (config["app_name"], config["manage_iam_role"], config["xray"]) == ("yard", False, False)
@@ -106,4 +106,4 @@ def test_every_function_of_infra_is_one_of_the_application() -> None:
     finally:
         sys.path.remove(str(PROJECT))
     declared = {function.name for function in app.app.pure_lambda_functions}
-    assert declared | {Function.API.value} == set(Function)
+    assert declared | {Function.API.value} == set(functions_of(DEV))
