@@ -31,6 +31,7 @@ from chalicelib.store.applications import Applications
 from chalicelib.store.bulk_acts import BulkActs
 from chalicelib.store.canaries import Canaries
 from chalicelib.store.concurrency import ConcurrencyCounts
+from chalicelib.store.deployments import Deployments
 from chalicelib.store.directory import Directory
 from chalicelib.store.flow_marks import FlowMarks
 from chalicelib.store.flow_settings import FlowSetting, FlowSettings
@@ -82,6 +83,7 @@ class Yard:
     concurrency: ConcurrencyCounts
     wait_lists: WaitLists
     pauses: Pauses
+    deployments: Deployments
     canaries: Canaries
     acts: Acts
     bulk_acts: BulkActs
@@ -158,6 +160,7 @@ def build(
         concurrency=jobs.concurrency,
         wait_lists=WaitLists(directory.table),
         pauses=Pauses(directory.table),
+        deployments=Deployments(directory.table),
         canaries=Canaries(directory.table),
         acts=Acts(directory.table),
         bulk_acts=BulkActs(directory.table),

@@ -75,7 +75,7 @@ def groups_of(yard: Yard, kind: Kind | None, type: str | None, since_ms: int) ->
     """The groups of failures."""
     known = yard.insights.failures.read(kind, type)
     found = [each for each in core.shown_of(known) if each[2].at_ms >= since_ms]
-    deployed_ms = yard.directory.deployed_at_ms()
+    deployed_ms = yard.deployments.deployed_at_ms()
     groups = [_shown(*each, deployed_ms) for each in found[:SHOWN_MAX]]
     return FailureGroups(groups, len(found) - len(groups))
 

@@ -17,13 +17,11 @@ Key layout::
     alias#<scope>      <alias>                 job: the one that its users know by a number, or a text, of theirs; the
                                                scope is the type of a pool, or an application's
     clock              tick                    at_ms: when the clock last ran to its end; by name, when a slow step did
-    deployment         newest                  at_ms: when the code was last exchanged; idle_usd: a JSON text
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,7 +39,6 @@ from chalicelib.store.table import Refused, Table
 
 LANE_PREFIX = "band_"
 CLOCK = {"kind": "clock", "name": "tick"}
-DEPLOYMENT = {"kind": "deployment", "name": "newest"}
 NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
 NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({revoked_at_ms})")
@@ -300,29 +297,6 @@ class Directory:
     def last_tick_ms(self) -> int | None:
         """When the clock last ran to its end."""
         at_ms: int | None = self.clock().get("at_ms")
-        return at_ms
-
-    # -- the newest deployment ----------------------------------------------------------------
-
-    def note_deployment(self, now_ms: int, *, changed: bool = True) -> None:
-        """The code was exchanged. Where nothing was ``changed``, what is noted stays, if anything is."""
-        at = {"at_ms": now_ms}
-        self.table.apply(DEPLOYMENT, Change((), sets=at) if changed else Change((), keeps=at))
-
-    def note_idle_costs(self, usd_of: Mapping[str, float]) -> None:
-        """What a month costs in which nobody uses the installation, by AWS's services, as it was deployed last."""
-        self.table.apply(DEPLOYMENT, Change((), sets={"idle_usd": json.dumps(dict(usd_of))}))
-
-    def idle_costs(self) -> dict[str, float]:
-        """The same; empty where nobody has noted it."""
-        found = self.table.get(DEPLOYMENT, consistent=False) or {}
-        usd_of: dict[str, float] = json.loads(found.get("idle_usd", "{}"))
-        return usd_of
-
-    def deployed_at_ms(self) -> int | None:
-        """When the code was last exchanged; ``None`` where nobody has noted it."""
-        found = self.table.get(DEPLOYMENT, consistent=False) or {}
-        at_ms: int | None = found.get("at_ms")
         return at_ms
 
 

@@ -96,7 +96,7 @@ def show_installation(yard: Yard, query: InstallationQuery) -> InstallationAnswe
         webhooks=[_webhook(each) for each in yard.directory.listed_webhooks()],
         applications=[_application(each) for each in yard.applications.all()],
         topics=sorted({*yard.directory.topics(), *yard.handlers.subscribers}),
-        costs=costs_of(list(costs_by_day(yard, query.days)), yard.directory.idle_costs()),
+        costs=costs_of(list(costs_by_day(yard, query.days)), yard.deployments.idle_costs()),
     )
 
 

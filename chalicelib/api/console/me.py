@@ -55,7 +55,7 @@ class Me(AnswerModel):
 @router.get("/api/me", scope=SEE)
 def who_am_i(yard: Yard, caller: Caller) -> Me:
     """Say who asks and what they may do, so that a page shows no button that would be refused. One read."""
-    deployed_at_ms = yard.directory.deployed_at_ms()
+    deployed_at_ms = yard.deployments.deployed_at_ms()
     return Me(
         name=caller.name,
         scopes=sorted(caller.scopes),

@@ -74,7 +74,7 @@ def _found(yard: Yard, pending: Mapping[KindAndType, int], running: Mapping[Kind
         failures = readers.submit(_failures, yard)
         expired = readers.submit(_expired, yard, running)
         last_tick_ms = readers.submit(yard.directory.last_tick_ms)
-        deployed_at_ms = readers.submit(yard.directory.deployed_at_ms)
+        deployed_at_ms = readers.submit(yard.deployments.deployed_at_ms)
         audit = readers.submit(yard.insights.accounts.audited)
         groups = readers.submit(yard.insights.failures.read)
         counted = readers.submit(yard.insights.counted)

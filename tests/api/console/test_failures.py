@@ -69,7 +69,7 @@ class TestGroups:
 
     def test_which_are_new_since_the_deployment_is_told(self, api: Service) -> None:
         fail(api, 1)
-        api.yard.directory.note_deployment(api.clock.ms)
+        api.yard.deployments.note(api.clock.ms)
         fail(api, 1, "order 2 is late")
         assert [(each["error"], each["sinceDeploy"]) for each in groups(api)] == [
             ("Reject: order # is late", True),

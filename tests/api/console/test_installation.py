@@ -87,7 +87,7 @@ def test_it_is_shown_without_a_secret(prod: Service, key: Key) -> None:
 
 
 def test_what_jobs_have_cost(prod: Service, key: Key) -> None:
-    prod.yard.directory.note_idle_costs({"SQS": 0.2, "CloudWatch": 1.1})
+    prod.yard.deployments.note_idle_costs({"SQS": 0.2, "CloudWatch": 1.1})
     prod.default_headers = key("console", "task")
     for _ in range(2):
         system(prod, {"fail": "once", "until": 1})

@@ -7,8 +7,8 @@ from tests.support.service import Service
 
 def test_here_everybody_may_do_everything(api: Service) -> None:
     assert api.get("/api/me").json["deployedAt"] is None
-    api.yard.directory.note_deployment(api.clock.ms - 5_000, changed=False)
-    api.yard.directory.note_deployment(api.clock.ms, changed=False)
+    api.yard.deployments.note(api.clock.ms - 5_000, changed=False)
+    api.yard.deployments.note(api.clock.ms, changed=False)
     told = api.get("/api/me").json
     assert (told["name"], told["local"], told["deployedAt"]) == ("local", True, api.now(-5_000))
     assert told["may"] == {"act": True, "create": True, "publish": True, "schedules": True, "makeSchedules": True}

@@ -19,7 +19,7 @@ MINUTE_MS, DAY_MS = 60_000, 86_400_000
 def api() -> Iterator[Service]:
     """An installation after a morning of work: of four tasks two succeed, one fails, one waits; a message waits."""
     with service() as made:
-        made.yard.directory.note_deployment(made.clock.ms - 30 * MINUTE_MS)
+        made.yard.deployments.note(made.clock.ms - 30 * MINUTE_MS)
         for script in ({"fail": "once", "until": 1}, {"reject": "no"}, "fine"):
             create(made, script)
         made.work("default")
