@@ -23,15 +23,19 @@ LANE_CONCURRENCY_MIN = 2
 LANE_CONCURRENCY_MAX = 1_000
 # Of an invocation: the service model of AWS Lambda of 2026-11-19 (CreateFunction, Timeout); before, it was 900.
 FUNCTION_TIMEOUT_MAX_S = 1_800
-METRICS = ("off", "alarms", "total", "queue", "auto")
-TRACING = ("off", "on")
-AWS_CLIENTS = ("lean", "boto3")
-CONSOLE = ("off", "on")
-OPT_IN_USAGE = ("off", "on")
-WATCH = ("off", "on", "dashboard")
-HOOKS = ("auto", "off", "on")
-SEARCH = ("auto", "off", "on")
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+OFF_ON = ("off", "on")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "metrics": ("off", "alarms", "total", "queue", "auto"),
+    "tracing": OFF_ON,
+    "aws_client": ("lean", "boto3"),
+    "console": OFF_ON,
+    "tenant_usage": OFF_ON,
+    "key_usage": OFF_ON,
+    "watch": ("off", "on", "dashboard"),
+    "hooks": ("auto", "off", "on"),
+    "search": ("auto", "off", "on"),
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+}
 # Amazon S3 User Guide, "General purpose bucket naming rules".
 BUCKET_NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Variables of this prefix that are no settings: what the command line, the local runtime and the tests are told.
@@ -41,6 +45,25 @@ ROUTE_PREFIX = re.compile(r"(/[A-Za-z0-9._-]{1,64}){1,4}")
 HTTP_PREFIXES = ("/docs", "/openapi.json", "/ping", "/sping")  # of the API itself, and of API Gateway
 MQ_POLL_MAX = 100  # messages that one poll may bring
 MQ_POLL_WAIT_MAX_S = 20  # the SQS limit of a long poll
+RANGES: Mapping[str, tuple[int, int | None]] = {  # the least and the most of each number by itself
+    "lease_s": (1, 3_600),
+    "poll_lease_ms": (1_000, VISIBILITY_MAX_S * 1_000),
+    "function_timeout_s": (1, FUNCTION_TIMEOUT_MAX_S),
+    "default_timeout_ms": (0, None),
+    "recover_running_after_s": (0, None),
+    "payload_max_bytes": (1_024, 6 * 1_024 * 1_024 - 65_536),  # a Lambda request holds 6 MB
+    "idempotency_ttl_s": (60, None),
+    "tombstone_ttl_s": (14 * 86_400, None),  # as long as SQS may keep a message
+    "retention_completed_s": (0, None),
+    "retention_failed_s": (0, None),
+    "retention_unreplayed_s": (0, None),
+    "index_shards": (1, 64),
+    "worker_batch_size": (1, 10),
+    "mq_max_retries": (1, ATTEMPTS_MAX),
+    "mq_poll_limit": (1, MQ_POLL_MAX),
+    "mq_poll_wait_s": (1, MQ_POLL_WAIT_MAX_S),
+    "mq_retry_max_ms": (1, DELAY_MAX_MS),
+}
 VARIABLE_PREFIX = "TASKYARD_"
 SECRET = frozenset({"kafka"})  # settings that may hold a password: nobody is shown what they are
 NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
@@ -181,85 +204,60 @@ class Settings:
 
     def checked(self) -> Settings:
         """These settings, or ``InvalidInput`` naming the first that cannot work."""
-        # No hyphen: the names of one stage must never begin as those of another.
-        _expect(re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.stage), "STAGE", "1 to 12 of a-z 0-9", self.stage)
-        _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,15}", self.prefix), "PREFIX", "1 to 16 of a-z 0-9 -", self.prefix)
-        _expect(1 <= self.lease_s <= 3_600, "LEASE_S", "1 to 3600", self.lease_s)
-        _expect(
-            1 <= self.function_timeout_s <= FUNCTION_TIMEOUT_MAX_S,
-            "FUNCTION_TIMEOUT_S",
-            f"1 to {FUNCTION_TIMEOUT_MAX_S}",
-            self.function_timeout_s,
-        )
-        _expect(
-            self.lease_s <= self.visibility_s,
-            "LEASE_S",
-            f"at most the lanes' visibility time-out ({self.visibility_s} s)",
-            self.lease_s,
-        )
-        _expect(
-            1_000 <= self.poll_lease_ms <= VISIBILITY_MAX_S * 1_000,
-            "POLL_LEASE_MS",
-            f"1000 to {VISIBILITY_MAX_S * 1_000}",
-            self.poll_lease_ms,
-        )
+        _check_ranges(self)
+        _check_choices(self)
+        _check_names(self)
+        _check_times(self)
         _check_prefixes(self)
-        _check_messages(self)
-        _expect(self.default_timeout_ms >= 0, "DEFAULT_TIMEOUT_MS", "0 or more", self.default_timeout_ms)
-        _expect(0 < self.stop_grace_s <= 60, "STOP_GRACE_S", "above 0, at most 60", self.stop_grace_s)
-        _expect(
-            self.function_timeout_s >= self.stop_grace_s + SETTLING_RESERVE_S + 1,
-            "FUNCTION_TIMEOUT_S",
-            f"a second more than the grace and the {SETTLING_RESERVE_S} s that settling takes "
-            f"({self.stop_grace_s + SETTLING_RESERVE_S + 1:g} s)",
-            self.function_timeout_s,
-        )
-        _expect(
-            1_024 <= self.payload_max_bytes <= 6 * 1024 * 1024 - 65_536,
-            "PAYLOAD_MAX_BYTES",
-            "1024 to 6225920 (a Lambda request holds 6 MB)",
-            self.payload_max_bytes,
-        )
-        _expect(self.idempotency_ttl_s >= 60, "IDEMPOTENCY_TTL_S", "60 or more", self.idempotency_ttl_s)
-        _expect(self.tombstone_ttl_s >= 14 * 86_400, "TOMBSTONE_TTL_S", "1209600 or more", self.tombstone_ttl_s)
-        _expect(self.recover_running_after_s >= 0, "RECOVER_RUNNING_AFTER_S", "0 or more", self.recover_running_after_s)
-        _expect(self.retention_completed_s >= 0, "RETENTION_COMPLETED_S", "0 or more", self.retention_completed_s)
-        _expect(self.retention_failed_s >= 0, "RETENTION_FAILED_S", "0 or more", self.retention_failed_s)
-        _expect(self.retention_unreplayed_s >= 0, "RETENTION_UNREPLAYED_S", "0 or more", self.retention_unreplayed_s)
-        canary_s = self.canary_every_s
-        _expect(canary_s == 0 or 60 <= canary_s <= 86_400, "CANARY_EVERY_S", "0, or 60 to 86400", canary_s)
-        _expect(1 <= self.index_shards <= 64, "INDEX_SHARDS", "1 to 64", self.index_shards)
-        _expect(1 <= self.worker_batch_size <= 10, "WORKER_BATCH_SIZE", "1 to 10", self.worker_batch_size)
-        _expect(self.metrics in METRICS, "METRICS", " or ".join(METRICS), self.metrics)
-        _expect(self.tenant_usage in OPT_IN_USAGE, "TENANT_USAGE", " or ".join(OPT_IN_USAGE), self.tenant_usage)
-        _expect(self.key_usage in OPT_IN_USAGE, "KEY_USAGE", " or ".join(OPT_IN_USAGE), self.key_usage)
-        _expect(self.watch in WATCH, "WATCH", " or ".join(WATCH), self.watch)
-        _expect(self.hooks in HOOKS, "HOOKS", " or ".join(HOOKS), self.hooks)
-        _expect(self.search in SEARCH, "SEARCH", " or ".join(SEARCH), self.search)
-        _expect(self.console in CONSOLE, "CONSOLE", " or ".join(CONSOLE), self.console)
-        _expect(self.aws_client in AWS_CLIENTS, "AWS_CLIENT", " or ".join(AWS_CLIENTS), self.aws_client)
-        _expect(self.tracing in TRACING, "TRACING", " or ".join(TRACING), self.tracing)
-        _expect(
-            not self.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", self.alarm_topic),
-            "ALARM_TOPIC",
-            "the ARN of an SNS topic",
-            self.alarm_topic,
-        )
-        _expect(
-            not self.bucket or BUCKET_NAME.fullmatch(self.bucket), "BUCKET", "the name of an S3 bucket", self.bucket
-        )
-        _expect(
-            re.fullmatch(r"[\w.-]{1,64}", self.kafka_cluster),
-            "KAFKA_CLUSTER",
-            "1 to 64 word characters, . and -",
-            self.kafka_cluster,
-        )
-        _expect(self.log_level in LOG_LEVELS, "LOG_LEVEL", " or ".join(LOG_LEVELS), self.log_level)
         _limits(self.lane_concurrency)
         return self
 
 
 DEFAULTS = Settings()
+
+
+def _check_ranges(chosen: Settings) -> None:
+    for name, (least, most) in RANGES.items():
+        value = getattr(chosen, name)
+        expected = f"{least} or more" if most is None else f"{least} to {most}"
+        _expect(least <= value and (most is None or value <= most), name, expected, value)
+    _expect(0 < chosen.stop_grace_s <= 60, "stop_grace_s", "above 0, at most 60", chosen.stop_grace_s)
+    canary_s = chosen.canary_every_s
+    _expect(canary_s == 0 or 60 <= canary_s <= 86_400, "canary_every_s", "0, or 60 to 86400", canary_s)
+
+
+def _check_choices(chosen: Settings) -> None:
+    for name, choices in CHOICES.items():
+        value = getattr(chosen, name)
+        _expect(value in choices, name, " or ".join(choices), value)
+
+
+def _check_names(chosen: Settings) -> None:
+    # No hyphen: the names of one stage must never begin as those of another.
+    _expect(re.fullmatch(r"[a-z][a-z0-9]{0,11}", chosen.stage), "stage", "1 to 12 of a-z 0-9", chosen.stage)
+    _expect(re.fullmatch(r"[a-z][a-z0-9-]{0,15}", chosen.prefix), "prefix", "1 to 16 of a-z 0-9 -", chosen.prefix)
+    cluster = chosen.kafka_cluster
+    _expect(re.fullmatch(r"[\w.-]{1,64}", cluster), "kafka_cluster", "1 to 64 word characters, . and -", cluster)
+    is_bucket = not chosen.bucket or BUCKET_NAME.fullmatch(chosen.bucket)
+    _expect(is_bucket, "bucket", "the name of an S3 bucket", chosen.bucket)
+    is_topic = not chosen.alarm_topic or re.fullmatch(r"arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+", chosen.alarm_topic)
+    _expect(is_topic, "alarm_topic", "the ARN of an SNS topic", chosen.alarm_topic)
+
+
+def _check_times(chosen: Settings) -> None:
+    """The times that depend on each other."""
+    visible_s, least_s = chosen.visibility_s, chosen.stop_grace_s + SETTLING_RESERVE_S + 1
+    expected = f"at most the lanes' visibility time-out ({visible_s} s)"
+    _expect(chosen.lease_s <= visible_s, "lease_s", expected, chosen.lease_s)
+    _expect(
+        chosen.function_timeout_s >= least_s,
+        "function_timeout_s",
+        f"a second more than the grace and the {SETTLING_RESERVE_S} s that settling takes ({least_s:g} s)",
+        chosen.function_timeout_s,
+    )
+    most_ms = chosen.mq_retry_max_ms
+    expected = f"1 to TASKYARD_MQ_RETRY_MAX_MS ({most_ms})"
+    _expect(1 <= chosen.mq_retry_base_ms <= most_ms, "mq_retry_base_ms", expected, chosen.mq_retry_base_ms)
 
 
 def _check_prefixes(chosen: Settings) -> None:
@@ -268,7 +266,7 @@ def _check_prefixes(chosen: Settings) -> None:
     for dialect in DIALECTS:
         if dialect.setting is None:
             continue
-        name, prefix = dialect.setting.upper(), getattr(chosen, dialect.setting)
+        name, prefix = dialect.setting, getattr(chosen, dialect.setting)
         expected = "/ and a word of A-Z a-z 0-9 . _ -, one to four times over"
         _expect(ROUTE_PREFIX.fullmatch(prefix) or prefix == dialect.prefix, name, expected, prefix)
         beginnings[name] = tuple(prefix + root for root in dialect.roots)
@@ -279,29 +277,8 @@ def _check_prefixes(chosen: Settings) -> None:
             not any(f"{path}/".startswith(f"{other}/") for path in paths for other in taken),
             name,
             f"a path where nothing else is: none of {', '.join(taken)}",
-            getattr(chosen, name.lower()),
+            getattr(chosen, name),
         )
-
-
-def _check_messages(chosen: Settings) -> None:
-    """Raise ``InvalidInput`` naming the first setting of the message service that cannot work."""
-    _expect(1 <= chosen.mq_max_retries <= ATTEMPTS_MAX, "MQ_MAX_RETRIES", f"1 to {ATTEMPTS_MAX}", chosen.mq_max_retries)
-    _expect(1 <= chosen.mq_poll_limit <= MQ_POLL_MAX, "MQ_POLL_LIMIT", f"1 to {MQ_POLL_MAX}", chosen.mq_poll_limit)
-    _expect(
-        1 <= chosen.mq_poll_wait_s <= MQ_POLL_WAIT_MAX_S,
-        "MQ_POLL_WAIT_S",
-        f"1 to {MQ_POLL_WAIT_MAX_S}",
-        chosen.mq_poll_wait_s,
-    )
-    _expect(
-        1 <= chosen.mq_retry_max_ms <= DELAY_MAX_MS, "MQ_RETRY_MAX_MS", f"1 to {DELAY_MAX_MS}", chosen.mq_retry_max_ms
-    )
-    _expect(
-        1 <= chosen.mq_retry_base_ms <= chosen.mq_retry_max_ms,
-        "MQ_RETRY_BASE_MS",
-        f"1 to TASKYARD_MQ_RETRY_MAX_MS ({chosen.mq_retry_max_ms})",
-        chosen.mq_retry_base_ms,
-    )
 
 
 def _limits(text: str) -> dict[Band, int]:
@@ -313,7 +290,7 @@ def _limits(text: str) -> dict[Band, int]:
         at_most = int(number) if fits else 0
         _expect(
             fits and LANE_CONCURRENCY_MIN <= at_most <= LANE_CONCURRENCY_MAX,
-            "LANE_CONCURRENCY",
+            "lane_concurrency",
             f"a band ({', '.join(BANDS)}), =, and {LANE_CONCURRENCY_MIN} to {LANE_CONCURRENCY_MAX}; then perhaps "
             "a comma and another",
             entry,
@@ -335,14 +312,14 @@ def read(environment: Mapping[str, str]) -> Settings:
         try:
             values[name] = kind(text)
         except ValueError:
-            _expect(False, name.upper(), f"{NUMBERS[kind]}, or no such variable", text or "nothing")
+            _expect(False, name, f"{NUMBERS[kind]}, or no such variable", text or "nothing")
     return replace(DEFAULTS, **values).checked()
 
 
 def log_level(environment: Mapping[str, str]) -> str:
     """The level that ``environment`` asks for, or the default where it names none: ``read`` is who refuses it."""
     asked = environment.get(f"{VARIABLE_PREFIX}LOG_LEVEL")
-    return asked if asked in LOG_LEVELS else DEFAULTS.log_level
+    return asked if asked in CHOICES["log_level"] else DEFAULTS.log_level
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:
@@ -370,4 +347,6 @@ def current() -> Settings:
 
 def _expect(holds: object, name: str, expected: str, got: object) -> None:
     if not holds:
-        raise InvalidInput("a setting is out of range", field=f"TASKYARD_{name}", expected=expected, got=got)
+        raise InvalidInput(
+            "a setting is out of range", field=VARIABLE_PREFIX + name.upper(), expected=expected, got=got
+        )
