@@ -57,12 +57,17 @@ def _sources(installation: Installation) -> Iterator[Observation]:
     found = [mapping for page in pages for mapping in page.get("EventSourceMappings", ())]
     declared = {key: installation.properties(key) for key in installation.of_type(MAPPING_TYPE)}
     for logical_id, expected in declared.items():
+        if installation.emulated and "Topics" in expected:  # emulators make such mappings, and forget of what
+            yield from about(logical_id, [compared("mapping", "one", None, "", emulated=True)])
+            continue
         of_source = [mapping for mapping in found if _read_by(mapping) == _read_by(expected)]
         yield from about(logical_id, _source(installation, expected, of_source))
         if expected["FunctionName"] == installation.facts[f"{Function.WORKER.logical_id}.Arn"]:
             yield from about(logical_id, [shares_out(expected)])
     pairs = {(_read_by(expected), expected["FunctionName"]) for expected in declared.values()}
     for function in functions_of(installation.settings):
+        if installation.emulated and function is Function.KAFKA:
+            continue
         arn = installation.facts[f"{function.logical_id}.Arn"]
         others = [
             mapping for mapping in found if mapping["FunctionArn"] == arn and (_read_by(mapping), arn) not in pairs

@@ -287,14 +287,16 @@ class TestCost:
 class TestDoctor:
     """What it says of the mappings of topics, by what Lambda lists."""
 
-    def observations(self, source: Mapping[str, Any], *found: Mapping[str, Any]) -> list[Observation]:
+    def observations(
+        self, source: Mapping[str, Any], *found: Mapping[str, Any], emulated: bool = False
+    ) -> list[Observation]:
         settings = bridging(IN[:1], source)
         arns = {f"{each.logical_id}.Arn": f"arn:aws:lambda:::function:{each}" for each in functions_of(settings)}
         expected = {**mappings(source)["orders.v1"], "FunctionName": arns["Kafka.Arn"]}
         installation = SimpleNamespace(
             settings=settings,
             facts=arns,
-            emulated=False,
+            emulated=emulated,
             of_type=lambda kind: ["KafkaFromOrders"] if kind == sources.MAPPING_TYPE else [],
             properties=lambda _: expected,
             aws=lambda *words: " ".join(words),
@@ -334,3 +336,9 @@ class TestDoctor:
         assert (off.what, off.found) == ("state", "Disabled")
         assert (dear.what, dear.expected) == ("ProvisionedPollerConfig", "{}")
         assert "update-event-source-mapping --uuid u" in dear.remedy
+
+    def test_an_emulator_that_forgets_the_topic_is_not_taken_for_a_broken_installation(self) -> None:
+        forgotten = {name: value for name, value in self.of_lambda(MSK).items() if name != "Topics"}
+        for found in ([forgotten], []):
+            (unknown,) = self.observations(MSK, *found, emulated=True)
+            assert (unknown.level, unknown.what) == (Level.UNKNOWN, "mapping")
