@@ -4,7 +4,7 @@ Key layout::
 
     kind               name                    what
     ids                jobs                    next: the id after the newest block
-    topic              <sha256 of the topic>   topic, band_<label>: the lanes that a polled topic has
+    topic              <sha256 of the topic>   topic; the lanes that a polled topic has: band_<band>, step_<band>_<n>
     task_type          <sha256 of the type>    type: of tasks, where no handler is declared for it
     idempotency#<op>   <sha256 of the key>     job, fingerprint, expires_at_s
     outbox             <time>-<token>          jobs: the bulk-published jobs whose messages may not be sent yet
@@ -37,7 +37,8 @@ from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.table import Refused, Table
 
-LANE_PREFIX = "band_"
+BAND_PREFIX = "band_"
+STEP_PREFIX = "step_"  # of its own: code from before there were steps fails at a band that it does not know
 CLOCK = {"kind": "clock", "name": "tick"}
 NOTED = {Kind.MESSAGE: ("topic", "topic"), Kind.TASK: ("task_type", "type")}
 NOT_THERE = Clause("not there", "attribute_not_exists({name})")
@@ -113,7 +114,8 @@ class Directory:
 
     def add_lane(self, lane: Lane) -> None:
         """Note that a polled topic has a lane."""
-        change = Change((), sets={"topic": lane.queue, f"{LANE_PREFIX}{lane.label}": True})
+        attribute = f"{STEP_PREFIX if lane.step else BAND_PREFIX}{lane.label}"
+        change = Change((), sets={"topic": lane.queue, attribute: True})
         self.table.apply({"kind": "topic", "name": digest(lane.queue)}, change)
 
     def topics(self) -> list[str]:
@@ -306,8 +308,10 @@ def digest(text: str) -> str:
 
 
 def _lanes_in(topic: str, item: Mapping[str, Any]) -> list[Lane]:
-    labels = (name.removeprefix(LANE_PREFIX) for name in item if name.startswith(LANE_PREFIX))
-    return [Lane.labelled(topic, label) for label in labels if label in LABELS]  # a later release may know more
+    """The lanes that an item names, once each; for a while lanes with a step were noted as bands were."""
+    noted = (name.partition("_") for name in item if name.startswith((BAND_PREFIX, STEP_PREFIX)))
+    labels = {label for _, _, label in noted if label in LABELS}  # a later release may know more
+    return [Lane.labelled(topic, label) for label in sorted(labels)]
 
 
 def _alias_key(scope: str, alias: int | str) -> dict[str, str]:
