@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any
 
 from chalicelib.core.documents import DEPTH_MAX, INTEGER_MAX_CHARS
@@ -86,8 +87,8 @@ def _require_json(content_type: str | None) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in times.items() if count > 1)
         raise BadRequest("an object names a member twice", field=twice, expected="one value", got="several")
     return members
 

@@ -33,6 +33,7 @@ from chalicelib.core.naming import NAME, instead_of
 from chalicelib.core.tenants import TENANT, TENANT_EXPECTED, TENANT_MAX_CHARS
 from chalicelib.core.texts import readable
 
+DETAILS_MAX = 20  # of all that is wrong with a request, how much is named
 NAME_MAX_CHARS = 256
 NULL: JsonValue = {"type": "null"}
 UNKNOWN_NAMES = "unknown_names"  # the type of that error; its context names them
@@ -65,8 +66,11 @@ class ApiModel(BaseModel):
     def _only_known(cls, given: Any) -> Any:
         if isinstance(given, dict) and cls.model_config.get("extra") == "forbid":
             known = [to_camel(name) for name in cls.model_fields]
-            expected = {name: cls.ELSEWHERE.get(name) or instead_of(name, known) for name in given if name not in known}
-            if expected:
+            unknown = [name for name in given if name not in known]
+            if unknown:
+                expected = dict.fromkeys(unknown, "a name that there is")
+                for name in unknown[:DETAILS_MAX]:
+                    expected[name] = cls.ELSEWHERE.get(name) or instead_of(name, known)
                 raise PydanticCustomError(UNKNOWN_NAMES, "names that there are", {"expected": expected})
         return given
 

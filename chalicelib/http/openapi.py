@@ -17,7 +17,7 @@ from chalicelib.core.webhooks import CONTENT_TYPES
 from chalicelib.http import webhooks
 from chalicelib.http.exchange import JSON, Answer
 from chalicelib.http.inputs import BODY, PATH, QUERY, Part
-from chalicelib.http.problems import Problem
+from chalicelib.http.problems import STANDARD, Problem
 from chalicelib.http.routes import Route, Router
 from chalicelib.http.samples import sample
 
@@ -31,6 +31,7 @@ Key = tuple[str, str]  # an operation, and what of it: an input, "problem" or a 
 _SCHEMAS = "#/components/schemas/"
 _PROBLEM = "problem"
 _WEBHOOK = "webhook"
+_ANY_ROUTE = "any route"
 _DESCRIPTION = (
     "Tasks and messages on SQS, DynamoDB and Lambda. "
     "Every answer carries an `x-request-id` header; quote it when you report a problem."
@@ -56,6 +57,7 @@ _SCOPED = {
     403: "The access key, or the user, lacks the scope",
     429: "Too many passwords were sent that are not known to be right",
 }
+_FOREIGN = "Another web page has asked, or by a name that is not this machine's; of stage `local` alone"
 _CHECKED = {422: "An input is not what it must be; `details` names each field"}
 _QUERIED = {400: "The query or the path cannot be read"}
 _BODIED = {
@@ -108,7 +110,7 @@ class _Schemas:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         found, definitions = TypeAdapter.json_schemas(
-            [*(wanted for route in routes for wanted in _types(route)), *_hook_types()],
+            [*(wanted for route in routes for wanted in _types(route)), _any_problem_type(), *_hook_types()],
             by_alias=True,
             ref_template=_SCHEMAS + "{model}",
             schema_generator=_Untitled,
@@ -119,6 +121,10 @@ class _Schemas:
     def of_webhook(self, content_type: str) -> Schema:
         """The schema of a body that is sent."""
         return self._found[_WEBHOOK, content_type]
+
+    def of_any_problem(self) -> Schema:
+        """The schema of a problem that no route has told."""
+        return self._found[_ANY_ROUTE, _PROBLEM]
 
     def of(self, route: Route, what: str) -> Schema:
         """The schema of ``what``: an input, ``problem`` or a status."""
@@ -157,6 +163,10 @@ def _types(route: Route) -> Iterator[tuple[Key, JsonSchemaMode, TypeAdapter[Any]
     for status, answer in _answers(route).items():
         if not isinstance(answer, str):
             yield (route.operation, str(status)), "serialization", TypeAdapter(answer)
+
+
+def _any_problem_type() -> tuple[Key, JsonSchemaMode, TypeAdapter[Any]]:
+    return (_ANY_ROUTE, _PROBLEM), "serialization", TypeAdapter(STANDARD.model)
 
 
 def _hook_types() -> Iterator[tuple[Key, JsonSchemaMode, TypeAdapter[Any]]]:
@@ -200,7 +210,7 @@ def _operation(route: Route, schemas: _Schemas, *, keyless: bool) -> dict[str, A
         "summary": route.summary,
         "description": route.description,
         "parameters": [*_path_parameters(route, schemas), *_query_parameters(route, schemas), *_headers(route)],
-        "responses": _responses(route, schemas),
+        "responses": _responses(route, schemas, keyless=keyless),
         "security": [],
     }
     if route.scope is not None:
@@ -273,7 +283,7 @@ def _headers(route: Route) -> Iterator[dict[str, Any]]:
         yield _parameter(name, "header", {"type": "string", "description": description}, required=False)
 
 
-def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
+def _responses(route: Route, schemas: _Schemas, *, keyless: bool) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in _answers(route).items():
         if isinstance(answer, str) and status >= HTTPStatus.BAD_REQUEST:
@@ -287,6 +297,8 @@ def _responses(route: Route, schemas: _Schemas) -> dict[str, Any]:
     for status, description in _problems(route).items():
         if status not in route.answers:
             _add_problem(responses, status, description, route, schemas)
+    if keyless:  # refused before the route is known, so in no dialect's words
+        _add(responses, HTTPStatus.FORBIDDEN, _FOREIGN, {JSON: {"schema": schemas.of_any_problem()}})
     return dict(sorted(responses.items()))
 
 

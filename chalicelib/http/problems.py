@@ -27,9 +27,8 @@ from chalicelib.core.errors import (
 )
 from chalicelib.http import redaction
 from chalicelib.http.exchange import Answer
-from chalicelib.http.models import UNKNOWN_NAMES, AnswerModel
+from chalicelib.http.models import DETAILS_MAX, UNKNOWN_NAMES, AnswerModel
 
-DETAILS_MAX = 20
 RETRY_AFTER_S = 1
 
 _log = logging.getLogger(__name__)

@@ -257,14 +257,17 @@ def test_answers_are_told_with_the_errors_that_can_happen(api: dict[str, Any]) -
     problem = {"schema": {"$ref": "#/components/schemas/ProblemBody"}}
     assert responses["409"] == {"description": "The name is taken", "content": {"application/json": problem}}
     assert list(api["paths"]["/items/{itemId}"]["delete"]["responses"]) == ["204", "400", "401", "403", "422", "429"]
-    assert metrics_of(api)["responses"] == {
-        "200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
-    }
+    ok, foreign = metrics_of(api)["responses"].values()
+    assert ok == {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    assert foreign["description"].startswith("Another web page has asked")
+    assert foreign["content"] == {"application/json": problem}
 
 
 def test_a_dialects_own_problems_are_told_under_the_status_it_sends(api: dict[str, Any]) -> None:
     responses = api["paths"]["/legacy"]["post"]["responses"]
-    assert list(responses) == ["200"]
+    assert list(responses) == ["200", "403"]
+    foreign = responses["403"]["content"]["application/json"]["schema"]  # refused before the dialect is known
+    assert foreign == {"$ref": "#/components/schemas/ProblemBody"}
     assert responses["200"]["content"]["application/json"]["schema"] == {
         "anyOf": [{"$ref": "#/components/schemas/Item"}, {"$ref": "#/components/schemas/Failure"}]
     }

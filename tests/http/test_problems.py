@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 from typing import Any
 
@@ -11,9 +12,11 @@ from chalice.app import Chalice
 from pydantic import Field, model_validator
 
 from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound, TaskyardError, TooLarge, Unavailable
+from chalicelib.http import models
+from chalicelib.http.body import parsed
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import AnswerModel, ApiModel, Name, Text
-from chalicelib.http.problems import Problem, ProblemStyle
+from chalicelib.http.problems import BadRequest, Problem, ProblemStyle
 from chalicelib.http.redaction import blanked, secrets_in
 from chalicelib.http.routes import Router
 from chalicelib.settings import Settings
@@ -164,6 +167,22 @@ def test_what_is_no_json_object_is_a_400(app: Chalice, body: bytes, message: str
 def test_a_member_named_twice_is_a_400(app: Chalice) -> None:
     reply = call(app, "POST", "/jobs", body='{"topic": "a", "options": {"priority": 1, "priority": 2}}')
     assert reply.json["details"] == [{"field": "priority", "expected": "one value", "got": "several"}]
+
+
+def test_of_many_members_the_one_named_twice_is_found_at_once() -> None:
+    many = ", ".join(f'"m{n}": 1' for n in range(200_000))  # to compare each with each would take minutes
+    with pytest.raises(BadRequest) as caught:
+        parsed(f'{{{many}, "m199999": 2}}'.encode(), None)
+    assert caught.value.field == "m199999"
+
+
+def test_of_many_unknown_names_as_many_as_are_shown_get_advice(app: Chalice, monkeypatch: pytest.MonkeyPatch) -> None:
+    advised: list[str] = []
+    monkeypatch.setattr(models, "instead_of", lambda name, known: advised.append(name) or " or ".join(known))
+    reply = call(app, "POST", "/jobs", body=json.dumps({f"m{n}": 1 for n in range(5_000)}))
+    assert (reply.status, len(reply.json["details"])) == (422, models.DETAILS_MAX)
+    assert reply.json["message"].endswith("(and 4999 more)")
+    assert advised == [f"m{n}" for n in range(models.DETAILS_MAX)]
 
 
 def test_where_a_list_is_needed_an_object_is_a_400(app: Chalice) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -65,8 +66,8 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; raises ``ValueError`` for a field that is there twice, of which one would be lost in silence."""
     document = dict(pairs)
     if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in times.items() if count > 1)
         raise ValueError(f"the field {twice!r} is there twice")
     return document
 
