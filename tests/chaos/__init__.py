@@ -13,4 +13,5 @@ until all is done, and the judge of ``tests/proof`` is asked.
     load        the clients
     killing     who dies, and when
     step        one step, to its verdict
+    disk        a data folder on a full disk; a command of its own
 """

@@ -98,7 +98,7 @@ class Person:
             return None  # its record is still to be written
         state = str(found["status"])
         with self.book.lock:
-            self.book.history.told.append(Told(job_id, state, found["retryCount"], asked_ms, now_ms()))
+            self.book.history.told.append(Told(job_id, state, None, asked_ms, now_ms()))
         return state
 
 

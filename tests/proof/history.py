@@ -61,7 +61,7 @@ class Told:
 
     job_id: int
     state: str
-    attempts: int
+    attempts: int | None  # None where a client is not told
     asked_ms: int
     told_ms: int
 

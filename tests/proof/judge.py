@@ -109,7 +109,7 @@ def _outputs_are_of_the_last_attempt(history: History, ending: Ending) -> Iterat
 def _terminal_states_stay(history: History, ending: Ending) -> Iterator[str]:
     """I2: what a client was told of an end stays so, unless another life was asked for."""
     restarted = {job_id for job_id, _ in history.restarted}
-    ends: dict[int, tuple[str, int]] = {}
+    ends: dict[int, tuple[str, int | None]] = {}
     for told in sorted(history.told, key=lambda told: told.told_ms):
         if told.job_id in restarted or told.state not in TERMINAL:
             continue
@@ -123,7 +123,7 @@ def _terminal_states_stay(history: History, ending: Ending) -> Iterator[str]:
             yield f"I2: {told.job_id} had ended as {end[0]}, and is {told.state} again"
     for job_id, end in ends.items():
         final = ending.states.get(job_id)
-        if final is not None and final != end:
+        if final is not None and (final[0] != end[0] or end[1] not in (None, final[1])):
             yield f"I2: {job_id} was told as {end} and is {final} in the end"
 
 
