@@ -139,6 +139,8 @@ def test_three_that_are_killed_in_turn_lose_double_and_starve_nothing(site: Site
         until(partial(proceeds, site, together(rounds), site.ended(together(rounds))))
         victim.start()
     made = together(rounds)
+    for each in (site.first, site.second, site.workers):
+        each.await_ready()
     becomes(made, lambda: site.ended(made))
     becomes(dict.fromkeys(TYPES, 3 * A_ROUND), lambda: succeeded(site.second))
 
