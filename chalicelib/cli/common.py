@@ -109,14 +109,11 @@ def explained() -> Iterator[None]:
     except InvalidInput as error:
         complain(str(error))
         sys.exit(USAGE)
-    except (TaskyardError, BotoCoreError, ClientError) as error:
-        complain(str(error))
+    except (TaskyardError, BotoCoreError, ClientError, ResponseParserError) as error:
+        complain(target.unreachable(error) or str(error))
         if _lacks_table(error):
             complain(f"  {_how_to_deploy()}")
-        sys.exit(REFUSED)
-    except ResponseParserError as error:
-        complain(f"what answers there is not AWS, nor an emulator of it: {error}")
-        sys.exit(UNREACHABLE)
+        sys.exit(REFUSED if target.unreachable(error) is None else UNREACHABLE)
 
 
 def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -> None:

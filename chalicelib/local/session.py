@@ -14,13 +14,17 @@ from types import FrameType
 from typing import NoReturn, TextIO, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.local.logs import Log, NoticeHandler
 from chalicelib.local.supervisor import Supervisor
 from chalicelib.local.terminal import say
+from infra.deploy.target import unreachable
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FAILED_EXIT_CODE = 1
+UNREACHABLE_EXIT_CODE = 3  # nobody answers, as of every command
 KILLED_EXIT_CODE = 130  # what a shell says of a program that Ctrl-C ended
 LOOK_PAUSE_S = 0.5  # between two looks at whether everything is still there
 TO_STDERR = "-"
@@ -44,10 +48,10 @@ class Session:
             signal.signal(each, self._caught)
         try:
             self._while_attending(self._supervisor.start)
-        except (TaskyardError, BotoCoreError, ClientError, OSError) as error:
-            complain(str(error))
+        except (TaskyardError, BotoCoreError, ClientError, ResponseParserError, OSError) as error:
+            complain(unreachable(error) or str(error))
             self._while_attending(self._supervisor.stop)
-            return 1
+            return FAILED_EXIT_CODE if unreachable(error) is None else UNREACHABLE_EXIT_CODE
         if not self._stops_asked:
             self._show_banner()
         self._wait_for_the_end()

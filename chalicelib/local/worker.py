@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
 from chalicelib import settings
 from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers.registry import registry
 from chalicelib.local.plan import Plan, chosen_lanes, comes_from_kafka
 from chalicelib.local.session import Session, complain, logging_to
@@ -33,7 +34,7 @@ def work(plan: Plan, wanted: Sequence[str], log_level: str, logs: str | None) ->
             _expect_that_it_lacks_them(plan)
             declared = registry()
             comes_from_kafka(settings.current())  # raises where what a topic goes there with is not installed
-            plan = replace(plan, lanes=chosen_lanes(wanted, declared.queues))
+            plan = replace(plan, lanes=chosen_lanes(wanted, _expect_some(declared.served)))
         except (TaskyardError, OSError) as error:
             complain(str(error))
             return 1
@@ -50,6 +51,17 @@ def _expect_that_it_lacks_them(plan: Plan) -> None:
             expected=f"nothing, or the stage {LOCAL_STAGE}",
             got=", ".join(sorted(plan.beside)),
         )
+
+
+def _expect_some(served: Mapping[str, Sequence[Band]]) -> Mapping[str, Sequence[Band]]:
+    if served:
+        return served
+    raise InvalidInput(
+        "there is nothing to work on: no handler is declared",
+        field="handlers",
+        expected="modules with a @task or a @subscribe",
+        got=settings.current().handlers,
+    )
 
 
 def _show_banner(plan: Plan) -> None:

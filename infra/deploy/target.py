@@ -8,9 +8,13 @@ import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from botocore.exceptions import ConnectionError, HTTPClientError  # noqa: A004  # as botocore calls it
+from botocore.parsers import ResponseParserError
+
 from chalicelib.core.errors import InvalidInput
 
 LOCAL_STAGE = "local"
+SHOWN_MAX_CHARS = 200  # of what came in place of an answer
 LOOPBACK = ("127.0.0.1", "localhost")
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"  # set where the installation is not on AWS
 LOCAL_INDEX_SHARDS = "1"  # one machine never writes so much that an index needs more
@@ -48,6 +52,13 @@ def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = o
             environment.setdefault(name, value)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy's 127.0.0.1 is another machine
         environment[name] = ",".join(filter(None, [environment.get(name), *LOOPBACK]))
+
+
+def unreachable(error: Exception) -> str | None:
+    """What is said of an AWS that does not answer, or is none; ``None``: the error is of another kind."""
+    if isinstance(error, ResponseParserError):
+        return f"what answers there is not AWS, nor an emulator of it: {' '.join(str(error).split())[:SHOWN_MAX_CHARS]}"
+    return str(error) if isinstance(error, ConnectionError | HTTPClientError) else None
 
 
 def find_handlers_here() -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import os
+import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -16,6 +21,7 @@ from chalicelib import settings
 from chalicelib.cli.main import main
 from chalicelib.engine.handlers.registry import registry
 from chalicelib.services import installation
+from tests.support.processes import clean_environment
 from tests.support.yards import forget_clients
 
 
@@ -70,3 +76,43 @@ def test_a_pause_finds_the_handlers_of_the_current_folder(tmp_path: Path, monkey
         registry.cache_clear()
     assert "No module named" not in ended.stderr
     assert ended.stderr.splitlines()[-1].startswith("  the stage undeclared is not deployed")
+
+
+@contextmanager
+def _a_web_page() -> Iterator[str]:
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = b"<!DOCTYPE HTML><html><body>no such page</html>"
+            self.send_response(501)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_where_no_aws_answers_it_is_told_in_one_line(tmp_path: Path) -> None:
+    def told(url: str) -> tuple[int, list[str]]:
+        words = [sys.executable, "-m", "chalicelib.cli.main", "worker", "--endpoint-url", url]
+        ended = subprocess.run(
+            words, env=clean_environment(), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        return ended.returncode, ended.stderr.splitlines()
+
+    with _a_web_page() as url:
+        code, lines = told(url)
+    assert (code, len(lines)) == (3, 1), lines
+    assert lines[0].startswith("what answers there is not AWS, nor an emulator of it: ")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        code, lines = told(url)
+    assert (code, lines) == (3, [f'Could not connect to the endpoint URL: "{url}/"'])

@@ -87,6 +87,13 @@ class Registry:
         return handler.limit if handler is not None else None
 
     @property
+    def served(self) -> dict[str, tuple[Band, ...]]:
+        """Of ``queues``, those whose jobs some handler runs."""
+        subscribers = (each for handlers in self.subscribers.values() for each in handlers)
+        served = {handler.queue for handler in (*self.scripts.values(), *subscribers)}
+        return {queue: bands for queue, bands in self.queues.items() if queue in served}
+
+    @property
     def light(self) -> list[str]:
         """The task types and topics whose jobs run without a claim."""
         types = {name for (name, _), handler in self.scripts.items() if handler.light}

@@ -180,6 +180,11 @@ def test_the_queues_are_those_of_the_declarations_and_the_default_pool() -> None
     }
 
 
+def test_those_are_served_of_which_a_handler_runs_something() -> None:
+    assert Registry.of([]).served == {}
+    assert Registry.of([weigh, notify]).served == {"parcels": (CRITICAL, LOW), "parcels.sent": (MEDIUM,)}
+
+
 def test_the_order_in_which_lanes_are_named_does_not_matter() -> None:
     @task("one", pool="shared", lanes=(LOW, HIGH, HIGH))
     def one(_value: Any) -> None:
