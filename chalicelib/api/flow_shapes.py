@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from chalicelib.api.shapes import ShownId, ShownTime
 from chalicelib.core.flow import KEY_MAX_CHARS, PER_MAX_S, RATE_MAX, WAIT_MAX_S, Debounce, Rate, Unique, Until
 from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.limits import CONCURRENCY_MAX, Order
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Target, Topic, either
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Target, Topic, either, unfit
 from chalicelib.services import flow as shown
-
-if TYPE_CHECKING:
-    pass
-
 
 CONTROLS = [control.name for control in fields(FlowControls)]
 Off = Literal["off"]
@@ -34,7 +30,7 @@ class TargetModel(ApiModel):
     @model_validator(mode="after")
     def _one_of_both(self) -> TargetModel:
         if (self.type is None) == (self.topic is None):
-            raise ValueError("either type or topic, and not both")
+            raise unfit("either type or topic, and not both", "neither" if self.type is None else "both")
         return self
 
     @property
@@ -65,12 +61,26 @@ class RateModel(ApiModel):
 KeyPath = Annotated[str, Field(min_length=1, max_length=KEY_MAX_CHARS, examples=["input.customerId"])]
 
 
+def _until(value: object) -> object:
+    if value is not None and not (isinstance(value, str) and value in {*Until}):
+        raise ValueError("start or end, or null for the seconds alone")
+    return value
+
+
 class UniqueModel(ApiModel):
     """What keeps a job like it away: `until` it starts or ends, or for `forS` seconds, or both."""
 
-    until: Until | None = Field(default=Until.END, description="start, end, or null for the seconds alone")
+    until: Annotated[Until | None, BeforeValidator(_until, json_schema_input_type=Until | None)] = Field(
+        default=Until.END, description="start, end, or null for the seconds alone"
+    )
     for_s: Annotated[float, Field(ge=0.001, le=PER_MAX_S), NOT_BOOLEAN] | None = None
     by: KeyPath | None = Field(default=None, description="What makes two alike; null: their key, or their whole input")
+
+    @model_validator(mode="after")
+    def _keeps_something_away(self) -> UniqueModel:
+        if self.until is None and self.for_s is None:
+            raise unfit("until, forS or both", "neither")
+        return self
 
 
 class DebounceModel(ApiModel):
@@ -81,8 +91,18 @@ class DebounceModel(ApiModel):
     by: KeyPath | None = Field(default=None, description="What makes two alike; null: their key, or the type")
 
 
+def _kind(given: object) -> str | None:
+    """Which of its forms a control has, so that an error speaks of that one alone."""
+    return "object" if isinstance(given, dict | ApiModel) else "off" if given == "off" else None
+
+
+ITS_KIND = Discriminator(_kind, custom_error_type="control", custom_error_message="an object or 'off'")
+UniqueRequest = Annotated[Annotated[UniqueModel, Tag("object")] | Annotated[Off, Tag("off")], ITS_KIND]
+DebounceRequest = Annotated[Annotated[DebounceModel, Tag("object")] | Annotated[Off, Tag("off")], ITS_KIND]
+
+
 class SettingBody(TargetModel):
-    """What is to control a target. What is left out is as declared; `off` is not at all.
+    """What is to control a target. A control that is left out is as declared; `off` is not at all.
 
     Order, unique and debounce are of a whole type or topic whose handlers declare some control, and hold for jobs that
     are accepted from then on.
@@ -93,13 +113,13 @@ class SettingBody(TargetModel):
     )
     rate: RateModel | None = Field(default=None, description="How many begin")
     order: Order | Off | None = Field(default=None, description="One at a time, as they were accepted")
-    unique: UniqueModel | Off | None = None
-    debounce: DebounceModel | Off | None = None
+    unique: UniqueRequest | None = None
+    debounce: DebounceRequest | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> SettingBody:
         if all(getattr(self, name) is None for name in CONTROLS):
-            raise ValueError(f"one of {', '.join(CONTROLS)}")
+            raise unfit(f"one of {', '.join(CONTROLS)}", "none of them")
         return self
 
     @property

@@ -15,7 +15,7 @@ from chalicelib.cli.output import present, show_record, show_rows, show_text
 PATH = "/api/flow"
 OFF = "off"
 SETTINGS = {"TYPE": "type", "TOPIC": "topic", "KEY": "key", "CONCURRENCY": "concurrency", "RATE": "rate"}
-KINDS = ("unique", "debounce")
+FOR_A_TIME = {"until": None}  # unique for so many seconds, whatever becomes of the first
 RATE = re.compile(r"(\d+)/(?:(\d+(?:\.\d+)?))?(s|m|h|d)?")
 SECONDS_OF = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -39,6 +39,12 @@ def _seconds_or_off(_context: click.Context, _parameter: click.Parameter, given:
         return {"waitS": float(given)}
     except ValueError:
         raise click.BadParameter(f"expected seconds or {OFF}, got {given}") from None
+
+
+def _unique(_context: click.Context, _parameter: click.Parameter, until: str | None) -> Any:
+    if until is None or until == OFF:
+        return until
+    return FOR_A_TIME if until == "time" else {"until": until}
 
 
 def about_target(command: Command) -> Command:
@@ -70,7 +76,12 @@ def list_flow(service: Service, as_json: bool) -> None:
 @click.option("--rate", metavar="COUNT/TIME", callback=_rate, help="How many begin: 10/s, 100/m, 5/30s.")
 @click.option("--burst", type=click.IntRange(1), help="How many of the rate's may begin at once; default 1.")
 @click.option("--order", type=click.Choice(["block", "step aside", OFF]), help="One at a time, as they were accepted.")
-@click.option("--unique", type=click.Choice(["end", "start", "time", OFF]), help="Until when one keeps others away.")
+@click.option(
+    "--unique",
+    type=click.Choice(["end", "start", "time", OFF]),
+    callback=_unique,
+    help="Until when one keeps others away.",
+)
 @click.option("--unique-for", type=float, metavar="SECONDS", help="For how long; alone with --unique time.")
 @click.option(
     "--unique-by", metavar="PATH", help="What makes two alike: input.page; default: their key, or their input."
@@ -82,32 +93,33 @@ def list_flow(service: Service, as_json: bool) -> None:
 def set_flow(
     service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None, **given: Any
 ) -> None:
-    """Control a task type, a topic or a key otherwise than declared; what is left out is as declared.
+    """Control a task type, a topic or a key otherwise than declared; a control that is left out is as declared.
 
     Order, unique and debounce, or off in their place, are of a whole type or topic, and hold for jobs that are accepted
     from then on.
     """
+    if given["unique"] == FOR_A_TIME and given["unique_for"] is None:
+        raise click.UsageError("--unique time says nothing without --unique-for SECONDS")
     controls = {
         "concurrency": given["concurrency"],
-        "rate": _with("--rate", given["rate"], burst=given["burst"]),
+        "rate": _with(given, "rate", burst="burst"),
         "order": given["order"],
-        "unique": _with("--unique", _unique(given["unique"]), forS=given["unique_for"], by=given["unique_by"]),
-        "debounce": _with("--debounce", given["debounce"], latestS=given["debounce_latest"], by=given["debounce_by"]),
+        "unique": _with(given, "unique", forS="unique_for", by="unique_by"),
+        "debounce": _with(given, "debounce", latestS="debounce_latest", by="debounce_by"),
     }
     body = {"type": type_, "topic": topic, "key": key, **controls}
     present(service.put(PATH, body), as_json, lambda setting: show_record(_row(setting)))
 
 
-def _unique(until: str | None) -> Any:
-    return until if until in (None, OFF) else {"until": None if until == "time" else until}
-
-
-def _with(option: str, control: Any, **details: Any) -> Any:
-    """A control with what was given beside it; which says nothing without it."""
-    told = {name: value for name, value in details.items() if value is not None}
-    if told and not isinstance(control, dict):
-        raise click.UsageError(f"{' and '.join(told)} is of a {option}")
-    return {**control, **told} if told else control
+def _with(given: dict[str, Any], name: str, **options: str) -> Any:
+    """A control with what options of its own say of its fields; without it they say nothing."""
+    control, told = given[name], {field: option for field, option in options.items() if given[option] is not None}
+    if not told:
+        return control
+    if not isinstance(control, dict):
+        words = " and ".join(f"--{option.replace('_', '-')}" for option in told.values())
+        raise click.UsageError(f"{words}: only with --{name}, which is {control or 'not given'}")
+    return {**control, **{field: given[option] for field, option in told.items()}}
 
 
 @flow.command()
@@ -173,9 +185,18 @@ def _with_more(setting: dict[str, Any]) -> dict[str, Any]:
     """A row with all that has no column of its own."""
     per_key = _row(setting["perKey"]) if "perKey" in setting else {}
     told = {"per key": per_key.get("concurrency"), "rate per key": per_key.get("rate"), "order": setting["order"]}
-    told |= {name: OFF for name in KINDS if setting[name] == OFF}
-    words = [f"{what}: {value}" for what, value in told.items() if value is not None]
-    return {**_row(setting), "more": "; ".join(words + [name for name in KINDS if isinstance(setting[name], dict)])}
+    told |= {"unique": _brief(setting["unique"]), "debounce": _brief(setting["debounce"])}
+    return {**_row(setting), "more": "; ".join(f"{what}: {value}" for what, value in told.items() if value is not None)}
+
+
+BRIEFLY = {"until": "until {}", "forS": "{:g} s", "waitS": "{:g} s", "latestS": "at most {:g} s", "by": "by {}"}
+
+
+def _brief(control: Any) -> Any:
+    """A unique or a debounce, written for people: ``until end, 60 s, by input.k``."""
+    if not isinstance(control, dict):
+        return control
+    return ", ".join(words.format(control[name]) for name, words in BRIEFLY.items() if control.get(name) is not None)
 
 
 def _show_standing(answer: dict[str, Any]) -> None:

@@ -143,6 +143,20 @@ def _finishing(job: Job, facts: Facts, _: int) -> Reason | None:
     )
 
 
+def _unsent(job: Job, _: Facts, _now_ms: int) -> Reason | None:
+    """Nothing says that it was sent since something last happened to it, and the clock looks after it."""
+    if job.wake_at_ms is None or (job.sent_at_ms is not None and job.sent_at_ms >= latest(job).at_ms):
+        return None
+    return Reason(
+        code=Code.NOT_SENT,
+        sentence=f"No message of it is known to be on its way; unless one comes, the clock sends it at "
+        f"{iso(job.wake_at_ms)}.",
+        remedy="wait; if this lasts, `taskyard doctor` says whether the clock runs",
+        since_ms=ready_ms(job),
+        expected_start_ms=job.wake_at_ms,
+    )
+
+
 def _light(job: Job, facts: Facts, _: int) -> Reason | None:
     if not facts.light:
         return None
@@ -177,6 +191,7 @@ TURNS: tuple[Turn, ...] = (
     _no_lane,
     _waits_for_client,
     _finishing,
+    _unsent,
     _light,
     _on_its_way,
 )

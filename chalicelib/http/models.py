@@ -37,6 +37,7 @@ DETAILS_MAX = 20  # of all that is wrong with a request, how much is named
 NAME_MAX_CHARS = 256
 NULL: JsonValue = {"type": "null"}
 UNKNOWN_NAMES = "unknown_names"  # the type of that error; its context names them
+UNFIT = "unfit"  # likewise; its context has what was expected, and got
 TEXT_MAX_CHARS = 6 * 1024 * 1024  # what one request can hold; a bound also makes pydantic check the encoding
 
 INPUT_CONFIG = ConfigDict(
@@ -119,6 +120,11 @@ def _never_null(model: type[ApiModel]) -> frozenset[str]:
         for name, found in optional.items()
         if found.annotation is not Any and type(None) not in get_args(found.annotation)
     )
+
+
+def unfit(expected: str, got: str) -> PydanticCustomError:
+    """What a model's validator raises for fields that do not go together; ``got``: which were there, without values."""
+    return PydanticCustomError(UNFIT, "fields that go together", {"expected": expected, "got": got})
 
 
 def either(*groups: tuple[str, ...]) -> ConfigDict:

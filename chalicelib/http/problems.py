@@ -27,7 +27,7 @@ from chalicelib.core.errors import (
 )
 from chalicelib.http import redaction
 from chalicelib.http.exchange import Answer
-from chalicelib.http.models import DETAILS_MAX, UNKNOWN_NAMES, AnswerModel
+from chalicelib.http.models import DETAILS_MAX, UNFIT, UNKNOWN_NAMES, AnswerModel
 
 RETRY_AFTER_S = 1
 
@@ -224,7 +224,10 @@ def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
         return
     is_missing = entry["type"] == "missing"
     name = _path(entry["loc"], value, to_absent=is_missing) or where
-    yield Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
+    if entry["type"] == UNFIT:
+        yield Detail(name, **entry["ctx"])
+    else:
+        yield Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
 
 
 def _detail(name: str, message: str, got: object) -> Detail:

@@ -109,7 +109,7 @@ def set(  # noqa: A001  # the command line's and HTTP's word for it
     unique: Unique | str | None = None,
     debounce: Debounce | str | None = None,
 ) -> Setting:
-    """Control a target otherwise than declared, whatever was set before; what is left out is as declared.
+    """Control a target otherwise than declared, whatever was set before; a control that is left out is as declared.
 
     ``concurrency``: 1 to 1,000. A ``key``'s setting bounds that key alone, and is of ``concurrency`` and ``rate``.
     ``order``, ``unique`` and ``debounce``, or ``OFF`` in their place, hold for jobs that are accepted from then on, of

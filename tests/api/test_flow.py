@@ -16,6 +16,7 @@ from tests.support.service import Reply, Service, service
 from tests.support.tasks import create, detail, listed, system
 
 AS_DECLARED = dict.fromkeys(("concurrency", "rate", "order", "unique", "debounce"))
+UNTIL = "start or end, or null for the seconds alone"
 MANUAL = {"targetId": "t-1", "targetType": "document"}
 
 
@@ -171,6 +172,28 @@ class TestWhatIsSet:
         assert reply.status == 422, reply.text
         assert all(each["field"].startswith(field) for each in reply.json["details"]), reply.text
         assert api.get("/api/flow").json["set"] == []
+
+    @pytest.mark.parametrize(
+        ("body", "detail"),
+        [
+            ({"type": "t", "unique": {"until": "x"}}, ("unique.until", UNTIL, "x")),
+            ({"type": "t", "unique": {"until": []}}, ("unique.until", UNTIL, "a list of 0")),
+            ({"type": "t", "unique": {"forS": 0}}, ("unique.forS", "greater than or equal to 0.001", "0")),
+            ({"type": "t", "unique": {"until": None}}, ("unique", "until, forS or both", "neither")),
+            ({"type": "t", "debounce": {}}, ("debounce.waitS", "a value", "nothing")),
+            ({"type": "t", "debounce": {"wait": 1}}, ("debounce.wait", "waitS", "wait")),
+            ({"type": "t", "unique": "on"}, ("unique", "an object or 'off'", "on")),
+            ({"type": "t", "debounce": 5}, ("debounce", "an object or 'off'", "5")),
+            ({"concurrency": 1}, ("body", "either type or topic, and not both", "neither")),
+            ({"type": "t", "topic": "t", "concurrency": 1}, ("body", "either type or topic, and not both", "both")),
+            ({"type": "t"}, ("body", "one of concurrency, rate, order, unique, debounce", "none of them")),
+        ],
+    )
+    def test_is_refused_in_the_words_of_what_was_meant(
+        self, api: Service, body: dict[str, Any], detail: tuple[str, str, str]
+    ) -> None:
+        reply = put(api, **body)
+        assert [tuple(each.values()) for each in reply.json["details"]] == [detail]
 
     def test_bounds_what_runs(self, api: Service) -> None:
         put(api, type="bounded.ordered", rate={"count": 1, "perSeconds": 600})

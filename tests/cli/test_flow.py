@@ -44,17 +44,21 @@ def run(*arguments: str) -> Result:
 
 def test_list_shows_what_is_set_declared_and_paused(service: StubService) -> None:
     paused = {**TARGET, "since": SINCE, "by": "ops", "resuming": False}
-    merging = {**SETTING, "key": None, "concurrency": None, "order": "off", "unique": "off", "debounce": {"waitS": 5}}
-    answer = {"set": [SETTING, merging], "declared": [DECLARED], "paused": [paused]}
+    others = {**SETTING, "key": None, "concurrency": None, "order": "off", "by": None}
+    debounced = {**others, "unique": "off", "debounce": {"waitS": 5, "latestS": 60.5, "by": None}}
+    unique = {**others, "unique": {"until": None, "forS": 60, "by": "input.k"}}
+    answer = {"set": [SETTING, debounced, unique], "declared": [DECLARED], "paused": [paused]}
     service.answers["GET /api/flow"] = (200, answer)
     assert run("flow", "list", "--url", service.url).stdout.splitlines() == [
         "set:",
-        "TYPE    TOPIC  KEY  CONCURRENCY  RATE  MORE                               SINCE                     BY",
-        "resize         c 7  2                                                     2030-01-01T02:00:00.000Z  ops",
-        "resize                                 order: off; unique: off; debounce  2030-01-01T02:00:00.000Z  ops",
+        f"TYPE    TOPIC  KEY  CONCURRENCY  RATE  {'MORE':54}  {'SINCE':24}  BY",
+        f"resize         c 7  2                  {'':54}  {SINCE}  ops",
+        f"resize                                 order: off; unique: off; debounce: 5 s, at most 60.5 s  {SINCE}",
+        f"resize                                 {'order: off; unique: 60 s, by input.k':54}  {SINCE}",
         "declared:",
         "TYPE  TOPIC  KEY      CONCURRENCY  RATE  MORE",
-        "      news   input.k                     per key: 1; rate per key: 10 in 60 s; order: block; unique",
+        "      news   input.k                     "
+        "per key: 1; rate per key: 10 in 60 s; order: block; unique: until end",
         "paused keys:",
         "TYPE    TOPIC  KEY  SINCE                     BY",
         "resize         c 7  2030-01-01T02:00:00.000Z  ops",
@@ -117,6 +121,22 @@ def test_set_sends_what_is_decided_at_acceptance(
 )  # fmt: skip
 def test_a_control_that_is_none_is_a_wrong_command_line(told: list[str]) -> None:
     assert run("flow", "set", "resize", *told).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        (["--burst", "2"], "--burst: only with --rate, which is not given"),
+        (["--unique-for", "2"], "--unique-for: only with --unique, which is not given"),
+        (["--unique-for", "2", "--unique-by", "input.a", "--unique", "off"],
+         "--unique-for and --unique-by: only with --unique, which is off"),
+        (["--debounce-latest", "5"], "--debounce-latest: only with --debounce, which is not given"),
+        (["--unique", "time"], "--unique time says nothing without --unique-for SECONDS"),
+        (["--unique", "time", "--unique-by", "input.a"], "--unique time says nothing without --unique-for SECONDS"),
+    ],
+)  # fmt: skip
+def test_an_option_that_misses_another_is_told_by_its_name(told: list[str], error: str) -> None:
+    assert error in run("flow", "set", "resize", *told).stderr
 
 
 def test_unset_names_what_is_as_declared(service: StubService) -> None:

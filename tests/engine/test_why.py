@@ -15,7 +15,7 @@ from chalicelib import Context, Reject, aws, on_success, services, subscribe, ta
 from chalicelib.actor import acting
 from chalicelib.core.applications import DELIVERY
 from chalicelib.core.errors import NotFound
-from chalicelib.core.flow import Debounce, PerKey, Rate
+from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
 from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.reasons import Code
@@ -597,11 +597,24 @@ class TestOnItsWay:
             w.forget_messages()
             with failing(w.yard.transport.client, "SendMessage"):
                 tasks.retry(job.id)
-        sentence = (
-            "It is on its way to a worker; its lane default, normal holds about 0 messages; "
-            f"if it does not come, the clock sends it at {at(w, 20_000)}."
-        )
-        assert said(why(w, job)) == ("pending", "on_its_way", sentence)
+        sent = f"unless one comes, the clock sends it at {at(w, 20_000)}."
+        sentence = f"No message of it is known to be on its way; {sent}"
+        found = why(w, job)
+        assert said(found) == ("pending", "not_sent", sentence)
+        assert found.expected_start == moment(w.clock.ms + 20_000)
+
+    def test_who_published_it_may_have_died(self, w: World) -> None:
+        @task("unique", unique=Unique())
+        def unique(_: Any) -> None: ...
+
+        using(w, unique)
+        with failing(w.yard.transport.client, "SendMessage"):
+            job = a_task(w, "unique")
+        found = why(w, job)
+        assert (found.reason, found.expected_start) == (Code.NOT_SENT, moment(w.clock.ms + 20_000))
+        w.clock.move(20_000)
+        w.tick()
+        assert why(w, job).reason is Code.ON_ITS_WAY
 
     def test_the_clock_could_not_send_it(self, w: World) -> None:
         job = a_task(w, delay_ms=20 * MINUTE_MS)

@@ -66,8 +66,9 @@ class TestWhileItRuns:
         rate = Rate(1, per_s=600)
         of_key = flow.set("bounded", key="a", concurrency=2)
         of_topic = flow.set(topic="bounded.news", rate=rate)
-        assert of_key == flow.Setting(type="bounded", key="a", concurrency=2, rate=None, since=now, by=by)
-        assert of_topic == flow.Setting(topic="bounded.news", concurrency=None, rate=rate, since=now, by=by)
+        others: Any = {"order": None, "unique": None, "debounce": None, "since": now, "by": by}
+        assert of_key == flow.Setting(type="bounded", key="a", concurrency=2, rate=None, **others)
+        assert of_topic == flow.Setting(topic="bounded.news", concurrency=None, rate=rate, **others)
         assert sorted(flow.list(), key=str) == sorted([of_key, of_topic], key=str)
         none = flow.Waiting(0, True)
         assert flow.standing("bounded", key="a") == flow.Standing(

@@ -12,7 +12,7 @@ from types import FrameType
 
 from chalicelib.core.errors import InvalidInput, TaskyardError
 
-LIBRARY = Path(__file__).resolve().parents[1]  # chalicelib
+LIBRARY = Path(__file__).resolve().parents[2]  # chalicelib
 _PYTHON = ("stdlib", "platstdlib", "purelib", "platlib")  # as sysconfig calls its folders and those of installations
 _LIBRARIES = tuple(
     f"{Path(path).resolve()}{os.sep}" for path in (str(LIBRARY), *(sysconfig.get_path(name) for name in _PYTHON))
