@@ -1,8 +1,9 @@
 """What failures have in common: an error without what is of one case alone, and the fingerprint of that.
 
 ``KeyError: order 4711 of 'anna' at 2026-01-31T12:00:00Z`` and the same of another order, name and time are one failure,
-``KeyError: order # of "…" at <time>``. The cause of the dead letter is in the fingerprint, too: what timed out and what
-was rejected are two, whatever their texts.
+``KeyError: order # of "…" at <time>``. A message that is one quoted text, as Python makes of a ``KeyError``'s, counts as
+what stands in the quotes. The cause of the dead letter is in the fingerprint, too: what timed out and what was rejected
+are two, whatever their texts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ LOOKED_AT_MAX_CHARS = 2_000  # of a message: what follows decides nothing
 NORMALISED_MAX_CHARS = 200
 FINGERPRINT_CHARS = 12
 FINGERPRINT = rf"[0-9a-f]{{{FINGERPRINT_CHARS}}}"
+
+_QUOTED_WHOLE = re.compile(r"""'((?:[^'\\\n]|\\.)+)'|"((?:[^"\\\n]|\\.)+)\"""")
+_ESCAPED = re.compile(r"""\\(['"\\])""")
+_LEFT_OUT = "…"
 
 # In this order, so that the larger is recognised before its parts. None matches what another has put in.
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -41,10 +46,20 @@ def normalised(error: JobError) -> str:
 
     Numbers, ids, times, addresses and what stands in quotes or braces. The same of what was normalised already.
     """
-    text = readable(f"{error.type}: {error.message}", LOOKED_AT_MAX_CHARS) if error.message else readable(error.type)
+    message = _unquoted(error.message)
+    text = readable(f"{error.type}: {message}", LOOKED_AT_MAX_CHARS) if message else readable(error.type)
     for pattern, stands_for in _RULES:
         text = pattern.sub(stands_for, text)
     return shortened(text.strip(), NORMALISED_MAX_CHARS)
+
+
+def _unquoted(message: str) -> str:
+    """A message that is a ``repr`` of a text, as that text; any other as it is."""
+    quoted = _QUOTED_WHOLE.fullmatch(message.strip())
+    if quoted is None:
+        return message
+    inner = quoted[1] or quoted[2]
+    return message if inner == _LEFT_OUT else _ESCAPED.sub(r"\1", inner)
 
 
 def failure_of(job: Job) -> str:

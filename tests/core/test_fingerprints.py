@@ -48,6 +48,22 @@ def test_what_is_of_one_case_alone_is_left_out(message: str, expected: str) -> N
     assert normalised(JobError("ValueError", message)) == (f"ValueError: {expected}" if message else "ValueError")
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (KeyError("order 4711 of 'anna'"), 'KeyError: order # of "…"'),
+        (KeyError("no \"such\" 'thing'"), 'KeyError: no "…" "…"'),
+        (KeyError("amount"), "KeyError: amount"),
+        (KeyError(""), 'KeyError: "…"'),
+        (KeyError("…"), 'KeyError: "…"'),
+        (KeyError(4711), "KeyError: #"),
+        (ValueError("'a' is not 'b'"), 'ValueError: "…" is not "…"'),
+    ],
+)
+def test_a_message_that_is_one_quoted_text_counts_as_what_is_in_the_quotes(error: Exception, expected: str) -> None:
+    assert normalised(JobError(type(error).__name__, str(error))) == expected
+
+
 @given(st.text(max_size=400))
 def test_any_text_has_a_short_form_of_its_own_on_one_line(message: str) -> None:
     found = normalised(JobError("E", message))

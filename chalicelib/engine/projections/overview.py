@@ -200,11 +200,9 @@ def _busiest_first(queue: QueueState) -> tuple[int, int, str, str]:
 
 
 def _around_deployment(series: Series, deployed_at_ms: int | None) -> tuple[Window | None, Window | None]:
-    """What happened before and since the newest deployment, where it lies within the window."""
+    """What happened before and since the newest deployment, where it lies within the window; its step counts as since."""
     first_ms, end_ms = series.starts[0], series.starts[-1] + series.step_ms
     if deployed_at_ms is None or not first_ms < deployed_at_ms < end_ms:
         return None, None
-    return (
-        window_of(series.between(first_ms, deployed_at_ms)),
-        window_of(series.between(deployed_at_ms, end_ms)),
-    )
+    since_ms = deployed_at_ms - (deployed_at_ms - first_ms) % series.step_ms
+    return window_of(series.between(first_ms, since_ms)), window_of(series.between(since_ms, end_ms))

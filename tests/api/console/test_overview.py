@@ -142,6 +142,17 @@ def test_each_window_has_as_many_points_as_a_page_can_draw(
     assert shown["series"]["pending"][-1] == (None if window.endswith("d") else 2)
 
 
+def test_what_ends_in_the_minute_of_the_deployment_ended_since() -> None:
+    with service() as made:
+        made.clock.move(MINUTE_MS - made.clock.ms % MINUTE_MS + 1_000)
+        made.yard.deployments.note(made.clock.ms)
+        create(made, {"reject": "no"})
+        made.work("default")
+        project(made)
+        changed = overview(made)["changed"]
+        assert (changed["failureRatioBefore"], changed["failureRatioAfter"]) == (None, 1.0)
+
+
 def test_a_window_that_is_none(api: Service) -> None:
     assert api.get("/api/overview", {"window": "2h"}).status == 422
 
