@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
 from chalicelib import Context, task
 from chalicelib.cli import keys
+from chalicelib.cli.imports import moving
 from chalicelib.cli.main import main
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish.bulk import Outcome
+from chalicelib.engine.yard import Yard
 from chalicelib.services import installation
 from chalicelib.store.job_queries import INDEX_KEYS, JobQuery
 from tests.support.yards import Bench, moto_bench
@@ -47,6 +52,20 @@ def report_of(*arguments: str) -> dict[str, Any]:
     """What an import tells a program."""
     found: dict[str, Any] = json.loads(run_import(*arguments, "--json").stdout)
     return found
+
+
+def another_first(monkeypatch: pytest.MonkeyPatch, another: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Let another import come between a look at what is there and the first write; its report is in the list then."""
+    reports: list[dict[str, Any]] = []
+    publish_many = moving.publish_many
+
+    def late(yard: Yard, new_jobs: Sequence[NewJob]) -> list[Outcome]:
+        monkeypatch.setattr(moving, "publish_many", publish_many)
+        reports.append(another())
+        return publish_many(yard, new_jobs)
+
+    monkeypatch.setattr(moving, "publish_many", late)
+    return reports
 
 
 def sqlite_url(folder: Path) -> str:

@@ -37,6 +37,9 @@ def moves(command: Command) -> Command:
     for option in (
         click.option("--dry-run", is_flag=True, help="Read and check everything, and write nothing."),
         click.option("--dead-letters", is_flag=True, help="Also what has failed for good, as dead letters."),
+        click.option(
+            "--source", "source_name", metavar="NAME", default="", help="Tells one installation from another."
+        ),
         click.option("--limit", type=click.IntRange(1), metavar="N", help="Read N records, and no more."),
         click.option(
             "--refused", type=click.File("w", encoding="utf-8", lazy=True), metavar="FILE", help="List refusals there."
@@ -103,7 +106,13 @@ def kue(redis_url: str, type_: str | None, prefix: str, backoff: str | None, dea
 
 
 def _move(
-    source: Callable[[Yard], Source], *, as_json: bool, dry_run: bool, limit: int | None, refused: TextIO | None
+    source: Callable[[Yard], Source],
+    *,
+    as_json: bool,
+    dry_run: bool,
+    source_name: str,
+    limit: int | None,
+    refused: TextIO | None,
 ) -> None:
     from chalicelib.cli.imports.moving import explained, move
     from chalicelib.services import installation
@@ -120,7 +129,15 @@ def _move(
             refusals.append(explanation)
 
     yard = installation.yard()
-    report = move(yard, source(yard), dry_run=dry_run, most=limit, on_refused=note, on_page=_show_progress)
+    report = move(
+        yard,
+        source(yard),
+        dry_run=dry_run,
+        most=limit,
+        on_refused=note,
+        on_page=_show_progress,
+        source_name=source_name,
+    )
     if as_json:
         show_json(_document(report, refusals, dry_run))
     else:
@@ -141,6 +158,7 @@ def _document(report: Report, refusals: Sequence[Mapping[str, str | None]], dry_
         "read": report.read,
         "moved": report.moved,
         "alreadyThere": report.already_there,
+        "collapsed": report.collapsed,
         "skipped": dict(report.skipped),
         "refused": refusals,
         "left": dict(report.left),
@@ -154,6 +172,7 @@ def _show(report: Report, refusals: Sequence[Mapping[str, str | None]], dry_run:
         "read": report.read,
         "can be moved" if dry_run else "moved": report.moved,
         "already there": report.already_there,
+        **({"collapsed into one like it": report.collapsed} if report.collapsed else {}),
         **{f"skipped: {reason}": count for reason, count in report.skipped.items()},
         "refused": report.refused,
         **{f"left there: {what}": count for what, count in report.left.items() if count},

@@ -139,7 +139,7 @@ def _message(row: MessageRow) -> Entry:
         attempts_made=min(max(row.retry_count, 0), attempts - 1),
         trace_id=checks.maybe_name("trace_id", row.trace_id),
     )
-    return Unfinished(id=row.id, created_at_ms=milliseconds(row.created_at), new_job=new_job)
+    return Unfinished(table="message", id=row.id, created_at_ms=milliseconds(row.created_at), new_job=new_job)
 
 
 def _dead_letter(row: DeadLetterRow) -> Entry:
@@ -155,4 +155,6 @@ def _dead_letter(row: DeadLetterRow) -> Entry:
     )
     at_ms = milliseconds(row.created_at)
     failure = failure_of(row.error_message)
-    return Unfinished(id=row.id, created_at_ms=at_ms, new_job=new_job, failure=failure, failed_at_ms=at_ms)
+    return Unfinished(
+        table="dead_letter", id=row.id, created_at_ms=at_ms, new_job=new_job, failure=failure, failed_at_ms=at_ms
+    )

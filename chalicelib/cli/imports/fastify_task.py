@@ -122,7 +122,9 @@ class FastifyTask:
         """The tasks that failed, where they are not asked for."""
         if self.dead_letters:
             return {}
-        count = self.database.count(self.table_prefix + "task", "t", self._wanted(FAILED), {"type": self.type})
+        table = self.table_prefix + "task"
+        self.database.expect(table, TASKS)
+        count = self.database.count(table, "t", self._wanted(FAILED), {"type": self.type})
         return {LEFT: count}
 
     def _wanted(self, state: str) -> Sequence[str]:
@@ -161,6 +163,7 @@ def _task(row: TaskRow, waiting_again: bool) -> Entry:
         created_by=checks.maybe_name("user_id", row.user_id),
     )
     return Unfinished(
+        table="task",
         id=row.id,
         created_at_ms=milliseconds(row.created_at),
         new_job=new_job,

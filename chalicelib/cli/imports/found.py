@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.job import ATTEMPTS_MAX, JobError
@@ -22,7 +24,7 @@ NOT_SHOWN = frozenset({"payload", "input", "options", "context", "data"})  # of 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The task that another one waits for, by what it is in its source."""
+    """The task that another one waits for, by what it is in the same table."""
 
     id: str
     created_at_ms: int
@@ -30,8 +32,9 @@ class Parent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """A job as its source has it. ``failure`` and ``failed_at_ms``: of a dead letter."""
+    """A job as its source has it, in a table of its. ``failure`` and ``failed_at_ms``: of a dead letter."""
 
+    table: str
     id: str
     created_at_ms: int
     new_job: NewJob
@@ -100,26 +103,18 @@ def entry_of(id_: str, model: type[Read], stored: Mapping[str, Any], made: Calla
     try:
         return made(model.model_validate(stored))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(step) for step in first["loc"])
-        refused = InvalidInput(
-            "this cannot be read",
-            field=field,
-            expected=_expected(first["msg"]),
-            got=first["input"],
-            remedy="mend it in the source, and import again",
-        )
-        return Refused(id_, _discreet(refused))
+        return Refused(id_, _unread(error.errors(include_url=False)[0]))
     except TaskyardError as error:
         return Refused(id_, _discreet(error))
 
 
-def key_of(source: str, id_: str, created_at_ms: int) -> str:
-    """What makes one job of a record, however often it is read: its id, and when it was made.
+def key_of(system: str, source_name: str, table: str, row: Parent | Unfinished) -> str:
+    """What makes one job of a record, however often it is read: its table, its id, and when it was made.
 
-    Without the time the ids of two databases that count from 1 would be taken for one another.
+    Without the time the ids of two databases that count from 1 would be taken for one another. ``source_name`` tells
+    those apart whose ids and times may be the same, too.
     """
-    return f"import:{source}:{id_}:{created_at_ms}"
+    return json.dumps(["import", system, source_name, table, row.id, row.created_at_ms])
 
 
 def options_of(source: str, id_: str, created_at: datetime, options: object) -> dict[str, Any]:
@@ -150,9 +145,21 @@ def failure_of(text: object) -> JobError:
     return JobError("Imported", (lines[0] if lines else "no reason was given")[:MESSAGE_MAX_CHARS])
 
 
-def _expected(message: str) -> str:
-    """pydantic's ``Input should be a valid integer`` as what was expected."""
-    return message.removeprefix("Input should be ")
+def _unread(told: ErrorDetails) -> TaskyardError:
+    """Why a column cannot be read: pydantic's ``Input should be a valid integer``, or what is wrong with its JSON."""
+    if told["type"] == "json_invalid":
+        return _unreadable(told, "JSON", told["ctx"]["error"])
+    return _discreet(_unreadable(told, told["msg"].removeprefix("Input should be "), told["input"]))
+
+
+def _unreadable(told: ErrorDetails, expected: str, got: object) -> InvalidInput:
+    return InvalidInput(
+        "this cannot be read",
+        field=".".join(str(step) for step in told["loc"]),
+        expected=expected,
+        got=got,
+        remedy="mend it in the source, and import again",
+    )
 
 
 def _discreet(error: TaskyardError) -> TaskyardError:

@@ -28,7 +28,7 @@ from chalicelib.cli.imports.found import (
     options_of,
     priority_within,
 )
-from chalicelib.core.errors import InvalidInput, NotFound, Unavailable
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from chalicelib.services import kue_orders
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ TIMEOUT_S = 15
 PAGE = 100  # jobs
 LEFT = "failed jobs, which --dead-letters moves"
 UNFINISHED = ("inactive", "active", "delayed")
+ELSEWHERE = "name the --prefix that createQueue was given, and the database's number in the URL"
 
 
 class KueJob(Record):
@@ -140,6 +141,7 @@ class Kue:
         )
         failed = job.state == "failed"
         return Unfinished(
+            table="job",
             id=id_,
             created_at_ms=job.created_at,
             new_job=new_job,
@@ -188,16 +190,21 @@ def prefix_in(redis: Redis, prefix: str) -> str:
         for found in (prefix, f"{{{prefix}}}"):
             if redis.exists(f"{found}:ids"):
                 return found
-    remedy = "name the --prefix that createQueue was given, and the database's number in the URL"
-    raise NotFound("kue has made no job here", field="prefix", expected=f"the key {prefix}:ids", remedy=remedy)
+    raise NotFound("kue has made no job here", field="prefix", expected=f"the key {prefix}:ids", remedy=ELSEWHERE)
 
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Say ``Unavailable`` where Redis does not answer, or answers with an error."""
-    from redis.exceptions import RedisError
+    """Say ``Conflict`` where a key is none of kue's, ``Unavailable`` where Redis does not answer, or with an error."""
+    from redis.exceptions import RedisError, ResponseError
 
     try:
         yield
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise Unavailable(
+                f"Redis refuses to answer: {error}", remedy="look at REDIS_URL, and import again"
+            ) from error
+        raise Conflict("a key is of another kind than kue's", got=str(error), remedy=ELSEWHERE) from error
     except RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}", remedy="look at REDIS_URL, and import again") from error

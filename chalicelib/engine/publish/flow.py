@@ -83,6 +83,22 @@ def flow_fields(yard: Yard, new_job: NewJob, keys: Keys) -> dict[str, Any]:
     return fields
 
 
+def mark_of(yard: Yard, new_job: NewJob) -> str | None:
+    """The mark of all jobs that are like one that is asked for; ``None``: it is like none, or not bounded so."""
+    flow = NO_FLOW if new_job.runner == MANUAL or not is_asked_for(new_job) else flow_of(yard, new_job)
+    keys = Keys(new_job)
+    key = new_job.flow_key if new_job.flow_key is not None else keys.find_or_none(flow.key)
+    return _mark_of(flow, new_job, key, keys)
+
+
+def is_kept_away(yard: Yard, new_job: NewJob, mark: str) -> bool:
+    """Whether a unique job would not be made now, as one with its mark is there."""
+    unique, seen = flow_of(yard, new_job).unique, yard.flow_marks.find(mark)
+    if unique is None or seen is None:
+        return False
+    return _keeps_away(unique, seen, yard.jobs.find(seen.job_id), yard.now_ms())
+
+
 def is_asked_for(new_job: NewJob) -> bool:
     """Whether a client asks for a job by itself, rather than another job, a graph or a schedule."""
     made_by_others = (new_job.parent_id, new_job.graph, new_job.schedule, new_job.replay_of)
@@ -151,15 +167,18 @@ def marked(yard: Yard, new_job: NewJob, job: Job) -> tuple[Job, list[Action]]:
 
 
 def _keeping(yard: Yard, unique: Unique, job: Job, seen: Mark | None, other: Job | None, now_ms: int) -> list[Action]:
-    if seen is not None:
-        state = State.SUCCESS if other is None else other.state
-        pending, accepted_at_ms = state is State.PENDING, seen.first_at_ms
-        if unique.keeps_away(pending=pending, terminal=state.terminal, accepted_at_ms=accepted_at_ms, now_ms=now_ms):
-            raise Kept(other, seen)
+    if seen is not None and _keeps_away(unique, seen, other, now_ms):
+        raise Kept(other, seen)
     until_ms = now_ms + round(unique.for_s * 1_000) if unique.for_s is not None else 0
     mark = Mark(job.id, job.created_at_ms, until_ms)
     actions: list[Action] = [yard.flow_marks.giving(job.unique_as or "", mark, seen)]
     return actions + ([yard.jobs.looking(other)] if other is not None else [])
+
+
+def _keeps_away(unique: Unique, seen: Mark, other: Job | None, now_ms: int) -> bool:
+    state = State.SUCCESS if other is None else other.state
+    pending, accepted_at_ms = state is State.PENDING, seen.first_at_ms
+    return unique.keeps_away(pending=pending, terminal=state.terminal, accepted_at_ms=accepted_at_ms, now_ms=now_ms)
 
 
 def _superseding(

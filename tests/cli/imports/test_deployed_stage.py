@@ -37,3 +37,18 @@ def test_what_is_large_goes_to_the_bucket_that_the_functions_look_into(bench: Be
     bucket = f"taskyard-dev-123456789012-{bench.yard.settings.region}"
     (stored,) = aws.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
     assert stored["Size"] > 300_000
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_stage_that_is_not_deployed_is_told_as_such(tmp_path: Path) -> None:
+    result = run_import("fastify-mq", sqlite_url(tmp_path), "--stage", "prod")
+    assert (result.exit_code, "`taskyard deploy --stage prod`" in result.stderr) == (1, True)
+    assert ("try again" in result.output, '"level"' in result.output) == (False, False)
+
+
+@pytest.mark.usefixtures("bench")
+def test_an_endpoint_at_which_nobody_answers_is_told_as_such(tmp_path: Path) -> None:
+    where = "http://127.0.0.1:1"
+    result = run_import("fastify-mq", sqlite_url(tmp_path), "--stage", "dev", "--endpoint-url", where)
+    assert (result.exit_code, where in result.stderr) == (3, True)
+    assert ("try again" in result.output, '"level"' in result.output) == (False, False)

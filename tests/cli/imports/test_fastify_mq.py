@@ -17,7 +17,17 @@ from chalicelib.engine.publish import bulk
 from chalicelib.engine.publish.send import send_all
 from chalicelib.engine.yard import Yard
 from chalicelib.services import dead_letters, messages
-from tests.support.imports import NOW_MS, alter, by_origin, import_bench, jobs_of, report_of, run_import, sqlite_url
+from tests.support.imports import (
+    NOW_MS,
+    alter,
+    another_first,
+    by_origin,
+    import_bench,
+    jobs_of,
+    report_of,
+    run_import,
+    sqlite_url,
+)
 from tests.support.yards import Bench, Exited
 
 PLAIN, URGENT, LATER, LOCKED, RETRYING, LIST = (
@@ -190,3 +200,46 @@ def _die_at_the_second(calls: list[int], yard: Yard, jobs: Sequence[Job]) -> boo
     if len(calls) == 2:
         raise Exited
     return bool(send_all(yard, jobs))
+
+
+def test_a_dead_letter_with_the_id_and_the_time_of_a_message_is_another_job(bench: Bench, tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        same = "id = m.id, created_at = m.created_at FROM t_message m WHERE m.id = ? AND d.original_id = ?"
+        connection.execute(f"UPDATE t_dead_letter AS d SET {same}", (PLAIN, DEAD))  # noqa: S608  # names of ours
+        connection.commit()
+    told = report_of("fastify-mq", url, "--dry-run", "--dead-letters")
+    done = report_of("fastify-mq", url, "--dead-letters")
+    assert (done["moved"], {**told, "dryRun": False}) == (6, done)
+    assert len(jobs_of(bench, Kind.MESSAGE)) == 6
+
+
+def test_two_installations_whose_ids_and_times_are_the_same_are_told_apart_by_name(
+    bench: Bench, tmp_path: Path
+) -> None:
+    url = sqlite_url(tmp_path)
+    counts = [
+        (report["moved"], report["alreadyThere"])
+        for name in ("shop", "office", "shop")
+        for report in [report_of("fastify-mq", url, "--source", name)]
+    ]
+    assert counts == [(5, 0), (5, 0), (0, 5)]
+    assert len(jobs_of(bench, Kind.MESSAGE)) == 10
+
+
+def test_what_another_import_moved_at_the_same_time_is_already_there(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqlite_url(tmp_path)
+    others = another_first(monkeypatch, lambda: report_of("fastify-mq", url, "--dead-letters"))
+    report = report_of("fastify-mq", url, "--dead-letters")
+    assert (others[0]["moved"], report["moved"], report["alreadyThere"]) == (6, 0, 6)
+    assert len(jobs_of(bench, Kind.MESSAGE)) == 6
+
+
+@pytest.mark.usefixtures("bench")
+def test_what_is_no_json_is_told_as_such(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    alter(url, "t_message", PLAIN, "options", '{key: "hush"}')
+    refused = {each["id"]: each for each in report_of("fastify-mq", url)["refused"]}
+    assert (refused[PLAIN]["expected"], refused[PLAIN]["got"]) == ("JSON", "key must be a string at line 1 column 2")

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from chalicelib import Context, task
 from chalicelib.core.causes import Cause
+from chalicelib.core.flow import Debounce, Unique
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.handlers.registry import Registry
 from tests.support.imports import (
     NOW_MS,
     alter,
+    another_first,
     by_origin,
     import_bench,
     jobs_of,
@@ -115,3 +122,49 @@ def test_a_dry_run_writes_nothing_and_tells_the_same(bench: Bench, tmp_path: Pat
     assert jobs_of(bench, Kind.TASK) == []
     assert told["refused"] == report_of("fastify-task", url)["refused"]
     assert told["moved"] == 7
+
+
+def test_what_another_import_moved_at_the_same_time_is_already_there(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = sqlite_url(tmp_path)
+    others = another_first(monkeypatch, lambda: report_of("fastify-task", url, "--dead-letters"))
+    report = report_of("fastify-task", url, "--dead-letters")
+    assert (others[0]["moved"], report["moved"], report["alreadyThere"]) == (8, 0, 8)
+    assert len(jobs_of(bench, Kind.TASK)) == 8
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [{"unique": Unique(by="input.name")}, {"debounce": Debounce(60, by="input.name")}],
+    ids=["unique", "debounce"],
+)
+def test_what_was_collapsed_into_another_is_not_counted_as_moved(
+    bench: Bench, tmp_path: Path, flow: dict[str, Any]
+) -> None:
+    url = sqlite_url(tmp_path)
+    for id_ in (PARENT, LATER, RUNNING, URGENT):
+        alter(url, "t_task", id_, "input", '{"name": "report"}')
+
+    @task("document.export", **flow)
+    def collapsing(_input: Any, _context: Context) -> None: ...
+
+    yard = replace(bench.yard, handlers=Registry.of([collapsing]))
+    with patch("chalicelib.services.installation.yard", return_value=yard):
+        told = report_of("fastify-task", url, "--dry-run", "--type", "document.export")
+        done = report_of("fastify-task", url, "--type", "document.export")
+        again = report_of("fastify-task", url, "--type", "document.export")
+        named = report_of("fastify-task", url, "--type", "document.export", "--source", "other", "--dry-run")
+    assert {**told, "dryRun": False} == done
+    assert done["collapsed"] == (3 if "unique" in flow else 2)  # what has begun is not superseded
+    alive = [job for job in jobs_of(bench, Kind.TASK) if job.state is State.PENDING]
+    assert len(alive) == done["moved"]
+    assert (again["moved"], again["collapsed"]) == (0, 0)
+    assert named["collapsed"] == (5 if "unique" in flow else 2)
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_database_without_the_table(tmp_path: Path) -> None:
+    result = run_import("fastify-task", sqlite_url(tmp_path), "--table-prefix", "t_task_")
+    assert (result.exit_code, "there is no table t_task_task" in result.stderr) == (1, True)
+    assert "--table-prefix" in result.stderr

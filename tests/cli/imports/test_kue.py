@@ -139,3 +139,13 @@ def test_a_redis_that_is_not_there_or_has_no_kue(redis: Redis) -> None:
 def test_a_redis_that_does_not_answer() -> None:
     result = run_import("kue", "redis://:hush@127.0.0.1:1")
     assert (result.exit_code, "Redis does not answer" in result.stderr, "hush" in result.output) == (1, True, False)
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_key_of_another_kind_is_not_a_redis_that_does_not_answer(redis: Redis) -> None:
+    redis.delete("q:jobs:inactive")
+    redis.set("q:jobs:inactive", "1")
+    result = run_import("kue", URL)
+    assert (result.exit_code, "Redis does not answer" in result.stderr) == (1, False)
+    assert "a key is of another kind than kue's" in result.stderr
+    assert "--prefix" in result.stderr
