@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from chalicelib.core.errors import TaskyardError
@@ -37,7 +38,8 @@ def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
     if item is None:
         return None
     if item.get("state") == DELETED:
-        return Tombstone(item["job"], tuple(item.get("leftovers", ())), _story_in(item))
+        with _expecting_ours(item):
+            return Tombstone(item["job"], tuple(item.get("leftovers", ())), _story_in(item))
     return record_of(item)
 
 
@@ -60,8 +62,15 @@ def decoded_or_none(item: Mapping[str, Any]) -> Job | Tombstone | None:
 
 def record_of(item: Mapping[str, Any]) -> Job:
     """The record in an item of part ``state`` that is no tombstone; raises ``Unreadable``."""
-    try:
+    with _expecting_ours(item):
         return from_document({**item, "id": item["job"]})
+
+
+@contextmanager
+def _expecting_ours(item: Mapping[str, Any]) -> Iterator[None]:
+    """Raise ``Unreadable`` for whatever goes wrong in the block."""
+    try:
+        yield
     except Exception as error:  # whatever is wrong with it, the answer is the same
         raise Unreadable(
             f"the record of job {item['job']} cannot be read",

@@ -104,7 +104,7 @@ class Mutator:
             case bool():
                 return self.dice.choice((int(old), str(old), None))
             case int() | float() if self.dice.random() < 0.4:
-                return self.dice.choice((old + 1, old - 1, -old, old * 10**9, str(old), float(old), [old]))
+                return self.dice.choice((old + 1, old - 1, -old, old * 10**9, str(old), [old]))
         return self.dice.choice(VALUES)
 
     def text(self, old: str = "") -> str:

@@ -442,6 +442,12 @@ def _copy(value: Any) -> Any:
 _frozen = cache(pickle.dumps)
 
 
+def forget_expressions() -> None:
+    """Forget those that were met: a long run meets new ones all the time."""
+    UpdateExpressionParser.make.cache_clear()
+    _frozen.cache_clear()
+
+
 def _parsing_json() -> Any:
     """Reads a template as JSON if it is; moto reads any as YAML, which takes a hundred times as long."""
     parse = Stack.parse_template

@@ -143,6 +143,16 @@ def test_an_unreadable_record_stops_neither_the_counting_nor_a_list(w: World, ca
     assert not [record.message for record in told_in_logs if "customer" in str(vars(record))]
 
 
+def test_an_unreadable_tombstone_stops_the_counting_no_more_than_a_record(w: World) -> None:
+    broken, _ = a_task(w), a_task(w)
+    w.yard.jobs.table.put({**w.yard.jobs.item(broken), "state": "deleted", "kind": "of a later version"})
+    work(w)
+    w.project()
+    assert counters(w)[TASKS][State.SUCCESS] == 1
+    with pytest.raises(Unreadable, match=f"the record of job {broken.id} cannot be read"):
+        w.yard.jobs.find(broken.id)
+
+
 def test_each_state_has_its_counter(w: World) -> None:
     jobs = [a_task(w, input=what, max_attempts=1) for what in ("succeed", "fail", "cancel")]
     a_task(w, delay_ms=3_600_000)
