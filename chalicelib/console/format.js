@@ -87,7 +87,8 @@ export function asJson(value) {
   return JSON.stringify(value, null, 2);
 }
 
+// $12.30, and of less than a cent two digits that count: $0.00000063
 export function asMoney(usd) {
   if (usd === null || usd === undefined) return NONE;
-  return `$${usd < 0.01 && usd > 0 ? usd.toPrecision(2) : usd.toFixed(2)}`;
+  return `$${usd.toFixed(usd < 0.01 && usd > 0 ? Math.min(100, 1 - Math.floor(Math.log10(usd))) : 2)}`;
 }

@@ -37,10 +37,10 @@ export function linkLeftBy() {
   return arrival.isReturn ? leftBy.get(location.hash) : null;
 }
 
-// From one thing to where one came from; where nothing of this page was before it, to the list of such things.
+// From one job to where one came from; where nothing of this page was before it, to the list of jobs.
 export function goBack() {
   const { path } = route.value;
-  if (path.length < 2) return;
+  if (path[0] !== "jobs" || path.length < 2) return;
   if (leftBy.size > 0) history.back();
   else goTo([path[0]]);
 }

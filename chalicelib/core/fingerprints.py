@@ -1,8 +1,8 @@
 """What failures have in common: an error without what is of one case alone, and the fingerprint of that.
 
 ``KeyError: order 4711 of 'anna' at 2026-01-31T12:00:00Z`` and the same of another order, name and time are one failure,
-``KeyError: order # of "…" at <time>``. A message that is one quoted text, as Python makes of a ``KeyError``'s, counts as
-what stands in the quotes. The cause of the dead letter is in the fingerprint, too: what timed out and what was rejected
+``KeyError: order # of "…" at <time>``. A message that is one quoted text, as Python makes of a ``KeyError``'s, counts
+as what is in the quotes. The cause of the dead letter is in the fingerprint, too: what timed out and what was rejected
 are two, whatever their texts.
 """
 

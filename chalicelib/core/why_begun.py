@@ -117,8 +117,7 @@ def _succeeded(job: Job) -> Reason:
 
 def _failed(job: Job) -> Reason:
     if job.cause is Cause.ATTEMPTS_USED_UP:
-        attempts = "The only attempt" if job.max_attempts == 1 else f"All {job.max_attempts} attempts"
-        code, what = Code.ATTEMPTS_USED_UP, f"{attempts} failed"
+        code, what = Code.ATTEMPTS_USED_UP, f"{_attempts(job)} failed"
     else:
         code, what = Code.FAILED, _CAUSES[job.cause]
     return Reason(
@@ -128,6 +127,11 @@ def _failed(job: Job) -> Reason:
         since_ms=job.completed_at_ms,
         details=_failure(job),
     )
+
+
+def _attempts(job: Job) -> str:
+    since = " since it was retried" if job.epoch else ""
+    return f"The only attempt{since}" if job.max_attempts == 1 else f"All {job.max_attempts} attempts{since}"
 
 
 def _canceled(job: Job) -> Reason:

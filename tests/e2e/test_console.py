@@ -62,6 +62,10 @@ def opened(page: Page, path: str, title: str | re.Pattern[str]) -> None:
     expect(page.locator("h1")).to_have_text(title)
 
 
+def is_as_wide_as_the_window(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
 def convert(api: Service, codec: Path, title: str) -> str:
     """A task of one attempt that fails while there is no codec."""
     return str(api.post("/job", {"type": "film conversion", "data": {"title": title, "codec": str(codec)}})["id"])
@@ -263,6 +267,11 @@ def test_a_copy_of_a_large_input_starts_from_that_input(page: Page, api: Service
 
 def test_who_goes_back_is_where_they_were(page: Page, api: Service) -> None:
     jobs = [api.post("/mq/message/publish", {"topic": "gone back", "payload": {}})["id"] for _ in range(3)]
+    opened(page, "jobs", "Jobs")
+    page.get_by_label("Search jobs").fill("type:nothing")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Clear Type or topic")).to_be_visible()
+    expect(page.get_by_label("Search jobs")).to_have_value("")
     opened(page, "jobs?type=gone%20back", "Jobs")
     link = page.get_by_role("link", name=f"#{jobs[1]}", exact=True)
     link.click()
@@ -340,6 +349,13 @@ def test_a_message_is_made_for_a_time(page: Page, api: Service) -> None:
     page.get_by_label("Start").select_option("at")
     page.get_by_label("Start time").fill("2035-06-01T09:30:00")
     page.get_by_label("Attempts").fill("2")
+    page.get_by_label("Input as JSON").fill('{"by": "hand"}')
+    page.get_by_label("What").select_option("task text.statistics")
+    page.get_by_label("What").select_option("other")
+    expect(page.get_by_role("textbox", name="Topic")).to_have_value("by hand")
+    expect(page.get_by_label("Input as JSON")).to_have_value(re.compile("hand"))
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert is_as_wide_as_the_window(page)
     page.get_by_role("button", name="Publish the message").click()
     expect(page.locator("h1")).to_have_text(re.compile("pending.*by hand"))
     row = api.get("/api/job/{}/detail".format(page.locator("h1 .id").inner_text().removeprefix("#")))["row"]
@@ -351,12 +367,19 @@ def test_a_schedule_is_made_after_a_look_at_its_next_runs(
 ) -> None:
     opened(page, "schedules", "Schedules")
     page.get_by_role("link", name="New schedule").click()
-    page.get_by_label("What it makes").select_option("task scripted")
     page.get_by_label("Name", exact=True).fill("by hand")
+    page.get_by_label("What it makes").select_option("task scripted")
+    page.locator("h1").click()
+    page.keyboard.press("Escape")  # leaves a job's page, but no form
+    expect(page.get_by_label("Name", exact=True)).to_have_value("by hand")
     page.get_by_label("Cron").fill("0 25 * * *")
     expect(page.get_by_role("alert")).to_contain_text("cron")
     page.get_by_label("Cron").fill("30 2 29 2 *")
+    page.get_by_label("Time zone").fill("Nowhere")
+    page.get_by_role("button", name="Create the schedule").click()
+    expect(page.get_by_role("alert")).to_have_count(2)
     page.get_by_label("Time zone").fill("Europe/Berlin")
+    expect(page.get_by_role("alert")).to_have_count(0)
     runs = page.locator("section", has_text="Next runs").locator("time[datetime]")
     expect(runs.first).to_have_attribute("datetime", "2028-02-29T01:30:00.000Z")
     expect(page.locator("section", has_text="Next runs").locator("li")).to_have_count(5)
@@ -368,6 +391,14 @@ def test_a_schedule_is_made_after_a_look_at_its_next_runs(
     page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
     expect(page.locator("h1")).to_have_text("Schedules")
     only_refusals_in(tab)
+
+
+def test_who_may_not_make_schedules_sees_no_form_for_one(page: Page, api: Service) -> None:
+    me = api.get("/api/me")
+    page.route("**/api/me", lambda route: route.fulfill(json={**me, "may": {**me["may"], "makeSchedules": False}}))
+    opened(page, "create/schedule", "New schedule")
+    expect(page.get_by_text("lacks the scope schedule")).to_be_visible()
+    expect(page.get_by_role("button", name="Create the schedule")).to_have_count(0)
 
 
 def test_axe_finds_nothing_serious(browser: Browser, api: Service, request: pytest.FixtureRequest) -> None:
@@ -407,6 +438,9 @@ def test_the_graph_of_a_job_is_drawn_and_goes_on(page: Page, api: Service, reque
     page.get_by_role("button", name="Cancel").last.click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel it").click()
     expect(page.get_by_text("2 nodes: 1 success, 1 canceled")).to_be_visible()
+    expect(page.locator("h1")).to_have_text(re.compile("canceled"))
+    page.get_by_role("button", name="Retry what failed").click()
+    expect(page.locator("h1")).to_have_text(re.compile("pending"))
 
 
 def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api: Service) -> None:
@@ -420,12 +454,20 @@ def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api:
     dialog.get_by_role("button", name="Set it").click()
     row = row_of(page, PROBE)
     expect(row).to_contain_text("10/s")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert is_as_wide_as_the_window(page)
+    page.set_viewport_size({"width": 1280, "height": 800})
     expect(row).to_contain_text("local, ")  # who set it
+    row.get_by_role("button", name="Change").click()
+    dialog.get_by_label("per seconds").fill("60")
+    dialog.get_by_label("Burst").fill("5")
+    dialog.get_by_role("button", name="Set it").click()
+    expect(row).to_contain_text("10 in 60 s, 5 at once")
     row.get_by_role("button", name="Change").click()
     dialog.get_by_label("At once").fill("2")
     dialog.get_by_label("Rate: jobs").fill("")
     dialog.get_by_role("button", name="Set it").click()
-    expect(row).not_to_contain_text("10/s")
+    expect(row).not_to_contain_text("10 in 60 s")
     (found,) = [each for each in api.get("/api/flow")["set"] if each["key"] == PROBE]
     assert (found["type"], found["concurrency"], found["rate"]) == ("by hand", 2, None)
     row.get_by_role("button", name="Unset").click()

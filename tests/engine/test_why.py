@@ -751,6 +751,10 @@ class TestDone:
         assert said(found) == ("failed", "attempts_used_up", "All 2 attempts failed: no stock.")
         assert found.remedy == f"`taskyard tasks retry {job.id}` once the cause is gone"
         assert (found.details["cause"], found.details["attempt"]) == ("attempts_used_up", 2)
+        with installation.using(w.yard):
+            tasks.retry(job.id)
+        w.go_on()
+        assert why(w, job).sentence == "All 2 attempts since it was retried failed: no stock."
         message = a_message(w)
         w.deliver()
         found = why(w, message)

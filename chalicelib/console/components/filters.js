@@ -65,7 +65,11 @@ function Search({ text, onSearch }) {
     event.preventDefault();
     const [, id] = /^#(\d+)$/.exec(typed.trim()) || [];
     if (id) goTo(["jobs", id]);
-    else onSearch(readSearch(typed));
+    else {
+      const found = readSearch(typed);
+      setTyped(found.text); // the rest is shown beside it
+      onSearch(found);
+    }
   }
   return html`<form role="search" onSubmit=${submit}>
     <input type="search" data-search aria-label="Search jobs" placeholder="Words of the input, type:…, trace:…, target:…, #id" value=${typed}

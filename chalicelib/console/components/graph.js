@@ -16,7 +16,7 @@ const RUNNING_EVERY_MS = 3_000;
 const RESTING_EVERY_MS = 20_000;
 const FINAL = ["success", "failed", "canceled"];
 
-export function Graph({ id, job }) {
+export function Graph({ id, job, onActed }) {
   const { who } = useStore(session);
   const [page, setPage] = useState(() => pageOf(id, job));
   const [everyMs, setEvery] = useState(RUNNING_EVERY_MS);
@@ -26,7 +26,7 @@ export function Graph({ id, job }) {
   useEffect(() => setEvery(isOver ? RESTING_EVERY_MS : RUNNING_EVERY_MS), [isOver]);
   const lastPage = nodes.data ? Math.ceil(nodes.data.totalCount / DRAWN_MAX) : page;
   useEffect(() => setPage(Math.min(page, lastPage)), [lastPage]); // its compensation stands behind the last node
-  const refresh = () => { graph.refresh(); nodes.refresh(); };
+  const refresh = () => { graph.refresh(); nodes.refresh(); onActed(); };
   return html`<section><div class="head"><h2>Graph ${graph.data?.name ?? `#${id}`} ${graph.data && html`<${State} state=${graph.data.status} />`}</h2>
       ${graph.data && html`<${GraphActs} graph=${graph.data} refresh=${refresh} />`}</div>
     <${Loaded} polled=${nodes} what="The graph">${({ pageData, totalCount }) => html`

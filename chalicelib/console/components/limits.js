@@ -1,6 +1,6 @@
 // What bounds jobs: limits as declared and as set, and keys that are paused; seen, and changed by those who may.
 import { ask } from "../api.js";
-import { NONE, count, perSecond } from "../format.js";
+import { NONE, count } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { queryText } from "../router.js";
@@ -88,7 +88,7 @@ function limitText(all, each) {
 }
 
 function rateText(all, each) {
-  const text = (rate) => `${perSecond(rate.count / rate.perSeconds)}${rate.burst > 1 ? `, ${count(rate.burst)} at once` : ""}`;
+  const text = (rate) => `${count(rate.count)}${rate.perSeconds === 1 ? "/s" : ` in ${rate.perSeconds} s`}${rate.burst > 1 ? `, ${count(rate.burst)} at once` : ""}`;
   return [all && text(all), each && `${text(each)} a key`].filter(Boolean).join("; ") || NONE;
 }
 

@@ -24,8 +24,12 @@ function hasFormOf(handler) {
   return Boolean(handler?.schema?.properties || handler?.schema?.$ref);
 }
 
-export function firstInputOf(handler) {
-  return hasFormOf(handler) ? initialOf(handler.schema) : {};
+// What is to be made of a choice of handlers, and its input: of each as it was left, at first as its form begins.
+export function useInput(handler) {
+  const [inputs, setInputs] = useState({});
+  const of = handler ? nameOf(handler) : OTHER;
+  const first = hasFormOf(handler) ? initialOf(handler.schema) : {};
+  return { of, input: of in inputs ? inputs[of] : first, setInput: (input) => setInputs({ ...inputs, [of]: input }) };
 }
 
 export function InputFields({ handler, kind, value, onChange }) {

@@ -3,7 +3,7 @@ import { ask, serverNow, session } from "../api.js";
 import { useMay } from "../components/acting.js";
 import { Choice } from "../components/fields.js";
 import { Loaded, Refused, announce } from "../components/notes.js";
-import { InputFields, OTHER, choicesOf, fieldsOf, firstInputOf, nameOf, numberOf, onePerType, told } from "../components/work.js";
+import { InputFields, OTHER, choicesOf, fieldsOf, nameOf, numberOf, onePerType, told, useInput } from "../components/work.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo, replaceQuery, useRoute } from "../router.js";
@@ -26,15 +26,15 @@ function Chooser({ handlers }) {
   if (!may.create && !may.publish) return html`<p>Your key lacks the scopes <code>task</code> and <code>message</code>, one of which is needed to create something.</p>`;
   return html`<${Choice} label="What" value=${handler ? wanted : OTHER} choices=${choicesOf(offered, may.publish && "a message of another topic")} onChange=${(of) => replaceQuery({ of })} />
     ${handler && html`<p class="soft">${handler.source}; ${handler.maxAttempts ? `at most ${handler.maxAttempts} attempts` : "attempts by default"}${handler.paused ? ". It is paused: what is made waits." : "."}</p>`}
-    <${Form} key=${wanted} handler=${handler} />`;
+    <${Form} handler=${handler} />`;
 }
 
 function Form({ handler }) {
   const { who } = useStore(session);
   const kind = handler?.kind ?? "message";
-  const [input, setInput] = useState(() => firstInputOf(handler));
+  const { of, input, setInput } = useInput(handler);
   const [options, setOptions] = useState({
-    type: handler?.type ?? "", targetType: "console", targetId: "by hand", priority: "", traceId: "", tenant: "", flowKey: "", attempts: "", delay: "", at: "",
+    type: "", targetType: "console", targetId: "by hand", priority: "", traceId: "", tenant: "", flowKey: "", attempts: "", delay: "", at: "",
   });
   const [start, setStart] = useState("now");
   const [state, setState] = useState({ isBusy: false, error: null });
@@ -43,14 +43,14 @@ function Form({ handler }) {
     event.preventDefault();
     setState({ isBusy: true, error: null });
     try {
-      const { id } = await send(kind, { ...options, startMs: startOf(start, options) }, input, who.prefixes);
+      const { id } = await send(kind, { ...options, type: handler?.type ?? options.type, startMs: startOf(start, options) }, input, who.prefixes);
       announce(`Job ${id} is made`);
       goTo(["jobs", id]);
     } catch (error) {
       setState({ isBusy: false, error });
     }
   }
-  return html`<form class="create" onSubmit=${submit}>
+  return html`<form class="create" onInput=${() => state.error && setState({ ...state, error: null })} onSubmit=${submit}>
     <div class="options">${!handler && field("type", "Topic", { required: true })}
       ${kind === "task" && html`${field("targetType", "Target's type", { required: true })}${field("targetId", "Target", { required: true })}`}
       <${Choice} label="Start" value=${start} choices=${STARTS} onChange=${setStart} />
@@ -61,7 +61,7 @@ function Form({ handler }) {
       ${field("traceId", "Trace", { placeholder: "a new one" })}
       ${field("tenant", "Tenant", { placeholder: "none" })}
       ${field("flowKey", "Flow key", { placeholder: "as its handler finds it" })}</div>
-    <${InputFields} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
+    <${InputFields} key=${of} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
     <${Refused} error=${state.error} />
     <div class="buttons"><button class="primary" disabled=${state.isBusy}>${kind === "task" ? "Create the task" : "Publish the message"}</button></div>
   </form>`;

@@ -37,7 +37,7 @@ function Detail({ detail, refresh }) {
       <${JobActs} row=${row} acts=${detail.acts} onDone=${done} onRefused=${refresh} onRerun=${() => setRerunning(true)} /></div>
     <${Why} detail=${detail} />
     ${row.progress !== null && row.state !== "success" && html`<p class="far"><${Progress} progress=${row.progress} message=${detail.message} isWide=${true} /></p>`}
-    ${detail.graph && html`<${Graph} key=${detail.graph.id} id=${detail.graph.id} job=${row.id} />`}
+    ${detail.graph && html`<${Graph} key=${detail.graph.id} id=${detail.graph.id} job=${row.id} onActed=${refresh} />`}
     <div class="split even">
       <div>
         <section><h2>Timeline</h2><${Timeline} events=${detail.timeline} /></section>
@@ -126,7 +126,7 @@ function AllFacts({ detail }) {
     ["Target", row.targetId && html`<a href=${hrefOf(["jobs"], { targetType: row.targetType, targetId: row.targetId })}>${targetOf(row)}</a>`],
     ["Trace", filtered("traceId", row.traceId)],
     ["Priority", row.priority],
-    ["Attempts", `${row.attempts} of ${row.maxAttempts}`],
+    ["Attempts", row.attempts > row.maxAttempts ? `${row.attempts} in all; the limit is ${row.maxAttempts}, anew at each retry` : `${row.attempts} of ${row.maxAttempts}`],
     ["Flow key", filtered("flowKey", row.flowKey)],
     ["Tenant", filtered("tenant", row.tenant)],
     ["Parent", parent && html`<${JobLink} id=${parent.id} /> ${parent.type}`],

@@ -1,9 +1,10 @@
 // A schedule by hand: when, with the next slots that this gives, and what it makes.
 import { ask } from "../api.js";
+import { useMay } from "../components/acting.js";
 import { Choice } from "../components/fields.js";
 import { Loaded, Refused, announce } from "../components/notes.js";
 import { Ago, Clock } from "../components/times.js";
-import { InputFields, OTHER, choicesOf, fieldsOf, firstInputOf, nameOf, numberOf, onePerType, told } from "../components/work.js";
+import { InputFields, OTHER, choicesOf, fieldsOf, nameOf, numberOf, onePerType, told, useInput } from "../components/work.js";
 import { html, useEffect, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo } from "../router.js";
@@ -15,45 +16,46 @@ const HERE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const ZONES = [...new Set([HERE, "UTC", ...(Intl.supportedValuesOf?.("timeZone") ?? [])])];
 
 export function NewSchedule() {
+  const { makeSchedules: may } = useMay();
   const polled = usePolled("/api/handlers", 0);
   return html`<div class="title"><h1>New schedule</h1></div>
-    <${Loaded} polled=${polled} what="The list of handlers">${(handlers) => html`<${Chooser} handlers=${onePerType(handlers)} />`}</${Loaded}>`;
+    ${!may ? html`<p>Your key lacks the scope <code>schedule</code>, which is needed to create one.</p>` : html`<${Loaded} polled=${polled} what="The list of handlers">${(handlers) => html`<${Chooser} handlers=${onePerType(handlers)} />`}</${Loaded}>`}`;
 }
 
 function Chooser({ handlers }) {
   const [wanted, setWanted] = useState(handlers[0] ? nameOf(handlers[0]) : OTHER);
   const handler = handlers.find((each) => nameOf(each) === wanted) || null;
   return html`<${Choice} label="What it makes" value=${wanted} choices=${choicesOf(handlers, "a message of another topic")} onChange=${setWanted} />
-    <${Form} key=${wanted} handler=${handler} />`;
+    <${Form} handler=${handler} />`;
 }
 
 function Form({ handler }) {
   const kind = handler?.kind ?? "message";
   const [times, setTimes] = useState({ name: "", cron: "0 3 * * *", timezone: HERE });
-  const [options, setOptions] = useState({ topic: handler?.type ?? "", priority: "", tenant: "", flowKey: "" });
+  const [options, setOptions] = useState({ topic: "", priority: "", tenant: "", flowKey: "" });
   const [overlap, setOverlap] = useState("allow");
-  const [input, setInput] = useState(() => firstInputOf(handler));
+  const { of, input, setInput } = useInput(handler);
   const [state, setState] = useState({ isBusy: false, error: null });
   const [time, option] = [fieldsOf(times, setTimes), fieldsOf(options, setOptions)];
   async function submit(event) {
     event.preventDefault();
     setState({ isBusy: true, error: null });
     try {
-      await ask("POST", "/api/schedule/create", { body: { ...times, overlap, ...workOf(kind, options, input) } });
+      await ask("POST", "/api/schedule/create", { body: { ...times, overlap, ...workOf(kind, { ...options, topic: handler?.type ?? options.topic }, input) } });
       announce(`The schedule ${times.name} is made`);
       goTo(["schedules", times.name]);
     } catch (error) {
       setState({ isBusy: false, error });
     }
   }
-  return html`<form class="create" onSubmit=${submit}>
+  return html`<form class="create" onInput=${() => state.error && setState({ ...state, error: null })} onSubmit=${submit}>
     <div class="options">${time("name", "Name", { required: true })}${time("cron", "Cron", { required: true, spellcheck: false })}
       ${time("timezone", "Time zone", { required: true, list: "zones" })}<datalist id="zones">${ZONES.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
       <${Choice} label="While the run before goes on" value=${overlap} choices=${OVERLAPS} onChange=${setOverlap} />
       ${!handler && option("topic", "Topic", { required: true })}
       ${option("priority", "Priority", { type: "number", step: 1, placeholder: "0" })}${option("tenant", "Tenant", { placeholder: "none" })}${option("flowKey", "Flow key", { placeholder: "as its handler finds it" })}</div>
     <${Slots} times=${times} />
-    <${InputFields} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
+    <${InputFields} key=${of} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
     <p class="soft below"><code>{{slot}}</code> in a text stands for the time of the slot.</p>
     <${Refused} error=${state.error} />
     <div class="buttons"><button class="primary" disabled=${state.isBusy}>Create the schedule</button></div>

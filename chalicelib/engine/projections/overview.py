@@ -200,7 +200,7 @@ def _busiest_first(queue: QueueState) -> tuple[int, int, str, str]:
 
 
 def _around_deployment(series: Series, deployed_at_ms: int | None) -> tuple[Window | None, Window | None]:
-    """What happened before and since the newest deployment, where it lies within the window; its step counts as since."""
+    """What happened before and since the newest deployment, where the window has it; its step counts as since."""
     first_ms, end_ms = series.starts[0], series.starts[-1] + series.step_ms
     if deployed_at_ms is None or not first_ms < deployed_at_ms < end_ms:
         return None, None
