@@ -91,9 +91,9 @@ def from_bytes(document: Mapping[str, Any]) -> Record:
     kept = document["raw"]
     if kept.get("cut"):
         raise InvalidInput(
-            "this record is larger than what is kept of one that cannot be read",
+            "the record was too large to be kept whole, so it can never be replayed: send it again from its source",
             field=METADATA,
-            remedy="raise TASKYARD_PAYLOAD_MAX_BYTES and send it to Kafka again",
+            remedy="raise TASKYARD_PAYLOAD_MAX_BYTES first",
         )
     return Record(
         document["topic"],

@@ -24,7 +24,7 @@ INDEX_KEYS_OF = {None: (State.FAILED.value, REPLAYED), True: (REPLAYED,), False:
 def replay(dead_letter: Which) -> Message:
     """Publish a dead letter anew; returns the new message, which has a trace of its own.
 
-    Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already.
+    Raises ``NotFound`` for what is no dead letter and ``Conflict`` for one that was replayed already, or cannot be.
     """
     yard = installation.yard()
     job = lifecycle.replay(yard, checks.job_id(_id(dead_letter), "dead letter"))

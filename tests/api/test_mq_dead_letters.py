@@ -8,6 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
+from chalicelib.core.kafka import Inward, Record
+from chalicelib.engine.handlers.bridged import Bridged
+from chalicelib.engine.publish.records import accept
 from tests.support.mq import dead_letter, listed, poll, problem, publish, trace
 from tests.support.service import Service
 
@@ -169,6 +172,31 @@ class TestReplay:
         assert {outcome["messageId"] for outcome in outcomes if not outcome["success"]} == {None}
         payloads = {message["id"]: message["payload"]["n"] for message in poll(api, topic) if message["id"] in made}
         assert sorted(payloads.values()) == [0, 2]
+
+    @pytest.mark.parametrize(
+        ("value", "told"),
+        [
+            (b"{", "the record cannot be read yet: value: this record cannot be read; expected JSON"),
+            (
+                b"x" * 6_000_000,
+                "too large to be kept whole, so it can never be replayed: send it again from its source",
+            ),
+        ],
+        ids=["unreadable", "cut"],
+    )
+    def test_a_record_of_kafka_that_cannot_be_replayed_says_why(
+        self, api: Service, topic: str, monkeypatch: pytest.MonkeyPatch, value: bytes, told: str
+    ) -> None:
+        inward = Inward(topic=topic, source=topic, cluster="k", group="g")
+        monkeypatch.setattr("chalicelib.engine.handlers.bridged.bridged", lambda _: Bridged((inward,), ()))
+        accept(api.yard, inward, [Record(topic, 0, 0, api.clock(), None, value)])
+        (dead,) = api.get("/mq/dlq/list", {"topic": topic}).json["pageData"]
+        one = api.post("/mq/dlq/replay", {"id": dead["id"]})
+        assert one.status == 400
+        (of_topic,) = api.post("/mq/dlq/replay", {"topic": topic}).json["results"]
+        for text in (one.json["message"], of_topic["error"]):
+            assert told in text
+            assert "already" not in text
 
     @pytest.mark.parametrize("body", [{}, {"id": "1", "ids": ["2"]}, {"id": None, "ids": None}])
     def test_one_way_or_the_other(self, api: Service, body: Any) -> None:

@@ -187,7 +187,7 @@ def test_unless_it_is_too_large(record: Record, most_chars: int) -> None:
     kept = with_bytes("k", large, most_chars)
     assert len(json.dumps(kept)) <= most_chars + 400
     assert (kept["topic"], kept["offset"], kept["raw"]["cut"]) == (record.topic, record.offset, True)
-    with pytest.raises(InvalidInput, match="larger than what is kept"):
+    with pytest.raises(InvalidInput, match="too large to be kept whole"):
         from_bytes(kept)
 
 

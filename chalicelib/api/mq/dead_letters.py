@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
 
 REPLAYS_MAX = 100
-NOT_REPLAYED = {400: "It was replayed already", 404: "There is no such dead letter"}
+NOT_REPLAYED = {400: "It was replayed already, or cannot be", 404: "There is no such dead letter"}
 
 router = Router("Dead letters", "List messages that used up their deliveries, and replay them.", style=FASTIFY)
 
@@ -155,11 +155,11 @@ def _replayed(yard: Yard, text: str, caller: Caller) -> ReplayedMessage:
 
 
 def _replay(yard: Yard, text: str) -> Job:
-    """The message that a replay made. Raises ``NotFound``, and ``BadRequest`` for what was replayed already."""
+    """The message that a replay made. Raises ``NotFound``, and ``BadRequest`` for what was replayed or cannot be."""
     job_id = job_id_of(text, "dead letter")
     try:
         return lifecycle.replay(yard, job_id)
-    except Conflict as conflict:
+    except lifecycle.Replayed as replayed:
         dead = yard.jobs.find(job_id)
         successor = dead.replayed_as if dead is not None else None
         raise BadRequest(
@@ -168,6 +168,10 @@ def _replay(yard: Yard, text: str) -> Job:
             expected="a dead letter that was not replayed yet",
             got=text,
             remedy="if the new message failed as well, replay that one",
+        ) from replayed
+    except Conflict as conflict:
+        raise BadRequest(
+            f"dead letter {job_id} is not replayed: {conflict.message}", field="id", got=text, remedy=conflict.remedy
         ) from conflict
 
 

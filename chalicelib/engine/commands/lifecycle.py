@@ -31,6 +31,10 @@ from chalicelib.store.table import TransactionRefused
 RACE_TRIES = 4
 
 
+class Replayed(Conflict):
+    """A dead letter was replayed already."""
+
+
 def find(yard: Yard, job_id: int, kind: Kind | None = None) -> Job:
     """The job with an id, of a kind if that is told; raises ``NotFound``."""
     job = yard.jobs.find(job_id)
@@ -204,7 +208,7 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
     """Publish a dead letter anew, as a job with an id and a trace of its own; answers that job.
 
     Of a record of Kafka that could not be read, what its topic's mapping reads now. Raises ``NotFound`` for what is no
-    dead letter, and ``Conflict`` for one that was replayed already and a record that still cannot be read.
+    dead letter, ``Replayed`` for one that was replayed already, ``Conflict`` for a record that cannot be read still.
     """
     dead = yard.jobs.find(job_id)
     if dead is None or dead.state is not State.FAILED or (kind is not None and dead.kind is not kind):
@@ -219,7 +223,7 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
         if met.get("replayed_as") is None:  # somebody runs it again, or has deleted it
             raise NotFound(f"there is no dead letter {job_id} any more", field="id", got=str(job_id)) from refused
         if met["replayed_as"] != successor.job.id:  # otherwise our own write, whose answer was lost
-            raise Conflict("this dead letter was replayed already", field="id", got=str(job_id)) from refused
+            raise Replayed("this dead letter was replayed already", field="id", got=str(job_id)) from refused
     except JobRefused as refused:
         if not (isinstance(refused.ledger, Job) and refused.ledger.uid == successor.job.uid):
             raise

@@ -146,17 +146,20 @@ def is_unreadable(job: Job) -> bool:
 def read_again(yard: Yard, request: NewJob) -> NewJob:
     """What the record asks for of which ``request`` is the dead letter, as its topic is read now.
 
-    Raises ``Conflict`` where it still cannot be read.
+    Raises ``Conflict`` where it still cannot be read, or was not kept whole.
     """
     from chalicelib.engine.handlers.bridged import bridged as bridged_topics  # imported late: few replays need it
 
     bridged = bridged_topics(yard.settings).source_of(request.type)
     try:
-        made = None if bridged is None else new_job_of(bridged, from_bytes(request.options[METADATA]))
+        record = from_bytes(request.options[METADATA])
     except InvalidInput as error:
-        raise Conflict(
-            "the record cannot be read yet", field="id", expected=error.without_value(), remedy="mend its mapping first"
-        ) from error
+        raise Conflict(error.message, field="id", remedy=error.remedy) from error
+    try:
+        made = None if bridged is None else new_job_of(bridged, record)
+    except InvalidInput as error:
+        told = f"the record cannot be read yet: {error.without_value()}"
+        raise Conflict(told, field="id", remedy="mend its mapping first") from error
     if made is None:
         expected = "a topic that comes from Kafka, with a mapping that takes the record"
         raise Conflict("nothing reads this record any more", field="id", expected=expected)

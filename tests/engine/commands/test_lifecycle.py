@@ -12,7 +12,7 @@ from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.job import MANUAL, Job, JobError, Tombstone
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import cancel, delete, find, replay, replay_many, retry
+from chalicelib.engine.commands.lifecycle import Replayed, cancel, delete, find, replay, replay_many, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.worker.attempt import JobCanceled
@@ -532,7 +532,7 @@ def test_many_are_replayed_each_for_itself(w: World) -> None:
     first, second = dead_message(w, input=1), dead_message(w, input=2)
     task_id = dead_task(w).id
     answers = replay_many(w.yard, [second.id, 99, first.id, first.id, task_id])
-    assert [type(answer) for answer in answers] == [Job, NotFound, Job, Conflict, NotFound]
+    assert [type(answer) for answer in answers] == [Job, NotFound, Job, Replayed, NotFound]
     assert [answer.replay_of for answer in answers if isinstance(answer, Job)] == [second.id, first.id]
     assert replay_many(w.yard, []) == []
 

@@ -267,7 +267,7 @@ def test_one_that_is_too_large_is_kept_in_part(w: World) -> None:
     assert dead.error is not None
     assert "x" * 100 not in dead.error.message
     assert w.yard.payloads.body(dead)["options"]["kafka"]["raw"]["cut"]
-    with pytest.raises(Conflict, match="larger than what is kept"):
+    with pytest.raises(Conflict, match=r"too large to be kept whole.* send it again from its source"):
         lifecycle.replay(w.yard, dead.id)
 
 
