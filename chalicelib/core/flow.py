@@ -299,6 +299,15 @@ def key_text(value: Any) -> str | None:
     )
 
 
+def stands_at(path: str, content: Mapping[str, Any]) -> bool:
+    """Whether anything stands at a path, be it null."""
+    above, _, last = path.rpartition(".")
+    holder = value_at(above, content) if above else content
+    if isinstance(holder, Mapping):
+        return last in holder
+    return isinstance(holder, list) and last.isascii() and last.isdigit() and int(last) < len(holder)
+
+
 def value_at(path: str, content: Mapping[str, Any]) -> Any:
     """What stands at a path; ``None`` where there is nothing."""
     value: Any = content

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.flow import key_text, value_at
+from chalicelib.core.flow import key_text, stands_at, value_at
 from chalicelib.core.kafka import ATTEMPT_HEADER, ID_HEADER, TRACE_HEADER, UID_HEADER, Format, Outward
 
 
@@ -25,10 +25,10 @@ class Written:
 
 
 def written(bridged: Outward, body: Mapping[str, Any], about: Mapping[str, str | None], attempt: int) -> Written:
-    """What is sent for a message with that ``body``; an output of null is a tombstone.
+    """What is sent for a message with that ``body``; an output that is null is a tombstone.
 
-    ``about``: its ``id``, ``uid``, ``traceId``, ``flowKey`` and ``tenant``. Raises ``InvalidInput`` where its value
-    has not the format that it should have.
+    ``about``: its ``id``, ``uid``, ``traceId``, ``flowKey`` and ``tenant``. Raises ``InvalidInput`` where there is no
+    output, or it has not the format that it should have.
     """
     writing = bridged.writing
     key = _text_in(writing.key, body, about)
@@ -40,6 +40,8 @@ def written(bridged: Outward, body: Mapping[str, Any], about: Mapping[str, str |
     }
     named = {name: _text_in(place, body, about) for name, place in writing.headers.items()}
     headers = tuple((name, text.encode()) for name, text in {**named, **own}.items() if text is not None)
+    if "." in writing.output and not stands_at(writing.output, body):  # a body leaves out an input that is null
+        raise InvalidInput("nothing stands there that could be sent to Kafka", field=writing.output, expected="a value")
     value = value_at(writing.output, body)
     return Written(bridged.target, None if key is None else key.encode(), _closed(writing.value, value), headers)
 

@@ -56,8 +56,8 @@ def comes_from_kafka(chosen: Settings) -> bool:
     if not chosen.kafka_topics:
         return False
     from chalicelib.engine.handlers.bridged import bridged  # imported late, as pydantic is: few installations bridge
-    from chalicelib.queue.kafka import expect_library, properties
+    from chalicelib.queue.kafka import expect_library, expect_taken, properties
 
     expect_library()
-    properties(chosen.kafka)
+    expect_taken(properties(chosen.kafka))
     return bool(bridged(chosen).inward)

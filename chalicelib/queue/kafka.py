@@ -39,6 +39,7 @@ ALWAYS: Mapping[str, Any] = {
     "reconnect.backoff.max.ms": 5_000,
     "log_level": 2,  # what goes wrong is reported once, as an error, not at each try to connect
     "client.id": "taskyard",
+    "topic.metadata.refresh.interval.ms": 30_000,  # how soon a topic or a partition that was made later is noticed
 }
 
 
@@ -77,6 +78,30 @@ def properties(given: str) -> dict[str, Any]:
     if not isinstance(found.get(BOOTSTRAP), str) or not all(isinstance(v, str | int | bool) for v in found.values()):
         raise _wrong(f"texts, numbers and booleans, {BOOTSTRAP} among them", "something else")
     return {**ALWAYS, **found}
+
+
+def client(kind: str, made_of: Mapping[str, Any]) -> Any:
+    """A ``Consumer`` or ``Producer``, which connects when it is used.
+
+    Raises ``NoLibrary``, and ``InvalidInput`` where a property has a value that cannot be, which is not shown.
+    """
+    try:
+        return getattr(library(), kind)(dict(made_of))
+    except library().KafkaException as error:
+        expected = "values that librdkafka takes"
+        raise _wrong(expected, f"another value of {_property_in(error.args[0].str(), made_of)}") from None
+
+
+def expect_taken(reached: Mapping[str, Any]) -> None:
+    """Raise ``InvalidInput`` where librdkafka does not take the client's properties. Connects to nobody."""
+    client("Producer", reached)
+
+
+def _property_in(text: str, made_of: Mapping[str, Any]) -> str:
+    """Which properties librdkafka complains of: by their names, or else by their values, of which it shows some."""
+    named = [name for name in sorted(ALLOWED) if name in text]
+    valued = [name for name in sorted(ALLOWED & made_of.keys()) if str(made_of[name]) in text]
+    return ", ".join(named or valued or sorted(ALLOWED & made_of.keys()))
 
 
 def _is_addresses(given: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.kafka import Record
 from chalicelib.logger import logger
-from chalicelib.queue.kafka import library, text_of
+from chalicelib.queue.kafka import client, library, text_of
 
 Partition = tuple[str, int]
 """A topic on Kafka, and the number of a partition of it."""
@@ -56,8 +56,9 @@ class KafkaGroup:
     _consumer: Any = None
 
     def open(self) -> None:
-        """Join the group. Raises ``NoLibrary``."""
-        self._consumer = library().Consumer(
+        """Join the group. Raises ``NoLibrary`` and ``InvalidInput``."""
+        self._consumer = client(
+            "Consumer",
             {
                 **self.properties,
                 **READING,
@@ -66,7 +67,7 @@ class KafkaGroup:
                 "auto.offset.reset": "earliest" if self.from_start else "latest",
                 "error_cb": self._failed,
                 "on_commit": self._committed,
-            }
+            },
         )
         self._consumer.subscribe(
             list(self.topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke
@@ -168,7 +169,7 @@ def offsets_of(
 
     Joins nothing. Raises ``Unavailable`` where Kafka does not answer within ``limit_s`` a call.
     """
-    consumer = library().Consumer({**properties, "group.id": group, "enable.auto.commit": False})
+    consumer = client("Consumer", {**properties, "group.id": group, "enable.auto.commit": False})
     try:
         return _offsets(consumer, topics, limit_s)
     except library().KafkaException as error:

@@ -14,7 +14,7 @@ from typing import Any
 from chalicelib.core.errors import Reject, TaskyardError
 from chalicelib.core.kafka_writing import Written
 from chalicelib.logger import logger
-from chalicelib.queue.kafka import ALWAYS, library, text_of
+from chalicelib.queue.kafka import ALWAYS, client, library, text_of
 
 DELIVERY_LIMIT_S = 20  # from the produce to the acknowledgement, retries included
 FLUSH_LIMIT_S = DELIVERY_LIMIT_S + 5  # librdkafka reports each record by then
@@ -81,7 +81,7 @@ class KafkaProducer:
     def _opened(self) -> Any:
         with self._lock:
             if self._producer is None:
-                self._producer = library().Producer({**ALWAYS, **self._properties, "error_cb": self._note})
+                self._producer = client("Producer", {**ALWAYS, **self._properties, "error_cb": self._note})
             return self._producer
 
     def _close(self, producer: Any) -> None:

@@ -63,6 +63,13 @@ def test_what_waits_to_go_out_is_known_without_kafka() -> None:
     [
         ("status", [IN], NOWHERE, 1, "Kafka does not answer"),
         ("status", [IN], "", 2, "TASKYARD_KAFKA: the brokers of Kafka cannot be told"),
+        (
+            "run",
+            [IN],
+            '{"bootstrap.servers": "a:1", "security.protocol": "FOO"}',
+            2,
+            "got another value of security.protocol",
+        ),
         ("status", [{"topic": "a"}], NOWHERE, 2, "TASKYARD_KAFKA_TOPICS[0]"),
         ("run", [OUT], NOWHERE, 2, "TASKYARD_KAFKA_TOPICS: no topic comes from Kafka"),
     ],

@@ -218,6 +218,18 @@ def test_no_input_is_a_tombstone(body: dict[str, Any]) -> None:
     assert written(OUT, body, ABOUT, 1).value is None
 
 
+@pytest.mark.parametrize("found", [{"a": None}, [None]])
+def test_a_null_at_its_output_is_a_tombstone(found: Any) -> None:
+    writing = Writing(output="input.a" if isinstance(found, dict) else "input.0")
+    assert written(replace(OUT, writing=writing), {"input": found}, ABOUT, 1).value is None
+
+
+@pytest.mark.parametrize("found", [{"b": 1}, [], None, "a"])
+def test_nothing_at_its_output_is_refused_with_the_place(found: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"input\.a: nothing stands there"):
+        written(replace(OUT, writing=Writing(output="input.a")), {"input": found}, ABOUT, 1)
+
+
 @pytest.mark.parametrize(
     ("form", "value"), [(Format.TEXT, {"a": 1}), (Format.BASE64, 7), (Format.BASE64, "no base64!")]
 )

@@ -167,13 +167,15 @@ def inward_bridges(yard: Yard) -> list[InwardBridge]:
     Raises ``InvalidInput`` and ``NoLibrary``.
     """
     from chalicelib.engine.handlers.bridged import bridged
-    from chalicelib.queue.kafka import expect_library, properties
+    from chalicelib.queue.kafka import expect_library, expect_taken, properties
 
     expect_library()
     by_group: dict[tuple[str, bool, bool], dict[str, Inward]] = {}
     for each in bridged(yard.settings).inward:
         by_group.setdefault((each.group, each.from_start, each.classic), {})[each.source] = each
     reached = properties(yard.settings.kafka) if by_group else {}
+    if by_group:
+        expect_taken(reached)
     return [
         InwardBridge(yard, KafkaGroup(reached, group, [*topics], from_start, classic), topics)
         for (group, from_start, classic), topics in by_group.items()

@@ -16,7 +16,8 @@ from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers.bridged import Bridged, bridged
 from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.engine.handlers.registry import Registry, outward_of
-from chalicelib.queue.kafka import ALWAYS, NoLibrary, expect_library, properties
+from chalicelib.local.plan import comes_from_kafka
+from chalicelib.queue.kafka import ALWAYS, NoLibrary, client, expect_library, properties
 from chalicelib.settings import DEFAULTS
 
 IN = {"topic": "orders", "direction": "in"}
@@ -160,6 +161,30 @@ def test_wrong_ones_are_refused_without_their_values(given: str) -> None:
         properties(given)
     assert refused.value.field == "TASKYARD_KAFKA"
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"security.protocol": "s3cret"}, "security.protocol"),
+        ({"compression.type": "s3cret"}, "compression.type"),
+        ({"message.max.bytes": "s3cret"}, "message.max.bytes"),
+        ({"security.protocol": "SASL_SSL", "sasl.mechanism": "s3cret"}, "sasl.mechanism"),
+        ({"security.protocol": "SSL", "ssl.ca.pem": "s3cret"}, "ssl.ca.pem"),
+    ],
+)
+def test_a_value_that_librdkafka_does_not_take_is_refused_by_its_property(given: dict[str, str], named: str) -> None:
+    chosen = replace(DEFAULTS, kafka=json.dumps({"bootstrap.servers": "a:1", **given}), kafka_topics=json.dumps([IN]))
+    for start in (
+        lambda: comes_from_kafka(chosen),
+        lambda: client("Consumer", {**properties(chosen.kafka), "group.id": "g"}),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            start()
+        assert refused.value.field == "TASKYARD_KAFKA"
+        assert named in str(refused.value)
+        assert "s3cret" not in str(refused.value)
+        assert refused.value.__suppress_context__
 
 
 def test_a_library_that_is_missing_is_told_with_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
