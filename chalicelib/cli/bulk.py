@@ -176,7 +176,9 @@ def _show_preview(preview: dict[str, Any]) -> None:
 
 
 def _show(found: dict[str, Any]) -> None:
-    shown = {**_row(found), "filter": None, "named": None, "newestErrors": None}
+    unsuited = (found["named"] or 0) - (found["matched"] or 0)  # in no state for it, or gone
+    shown = {**_row(found), "unsuited": unsuited if unsuited > 0 else None}
+    shown |= {"filter": None, "named": None, "newestErrors": None}
     show_record(shown)
     for each in found["newestErrors"]:
         complain(f"{each['id']}: {each['error']}")

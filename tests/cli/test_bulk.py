@@ -74,6 +74,14 @@ def test_named_jobs_and_json_for_programs(service: StubService) -> None:
     assert json.loads(started.stdout) == act(named=2)
 
 
+def test_how_many_that_are_named_are_in_no_state_for_it(service: StubService) -> None:
+    service.answers["POST /api/bulk"] = (201, act(named=5, state="done"))
+    named = ("--id", "1", "--id", "2", "--yes", "--url", service.url)
+    assert re.search("unsuited +2", run("bulk", "start", "retry", *named).stdout, re.IGNORECASE)
+    service.answers["POST /api/bulk"] = (201, act(named=3, state="done"))
+    assert "unsuited" not in run("bulk", "start", "retry", *named).stdout.lower()
+
+
 def test_who_is_not_alone_waits(service: StubService, monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr("time.sleep", waited.append)

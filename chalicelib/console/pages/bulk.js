@@ -87,7 +87,7 @@ function Running({ path, act, onStopped }) {
   return html`<div class="title"><h1>${labelOf(act)} ${ofWhat(act)}</h1><div class="acts">
       ${may && !isOver && html`<${ActButton} label="Stop" says="Ends it where it is; what is done stays done." act=${stop} />`}
       <button type="button" onClick=${() => download(path, act)}>Download the result</button></div></div>
-    <div class="bulk"><p role="status"><${State} state=${act.state} /> ${count(act.done)} done${act.refused ? `, ${count(act.refused)} refused` : ""}${act.matched !== null ? ` of ${count(act.matched)}` : ""}</p>
+    <div class="bulk"><p role="status"><${State} state=${act.state} /> ${count(act.done)} done${act.refused ? `, ${count(act.refused)} refused` : ""}${act.matched !== null ? ` of ${count(act.matched)}` : ""}${act.named > act.matched ? `; ${count(act.named - act.matched)} that were named are in no state for it, or gone` : ""}</p>
       ${!isOver && html`<progress max="1" value=${act.progress ?? undefined} aria-label="Progress of the bulk act"></progress>
         <p class="soft">It goes on when you leave this page.</p>`}</div>
     <${Facts} facts=${[["By", act.by], ["Started", html`<${Clock} at=${act.startedAt} />`], ["Ended", act.endedAt && html`<${Clock} at=${act.endedAt} />`]]} />
