@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from chalicelib.cli.common import UNREACHABLE
 from chalicelib.cli.keys import works_on_aws
-from chalicelib.cli.output import present, show_rows, show_text
+from chalicelib.cli.output import complain, present, show_rows, show_text
 
 INWARD = {
     "TOPIC": "topic",
@@ -40,11 +42,16 @@ def status(as_json: bool) -> None:
     from chalicelib.services import installation
 
     yard = installation.yard()
+    inward, trouble = inward_status(yard)
     rows = {
-        "inward": [{**asdict(each), "lag": each.lag} for each in inward_status(yard)],
+        "inward": [asdict(each) for each in inward],
         "outward": [asdict(each) for each in outward_status(yard)],
+        "error": None if trouble is None else str(trouble),
     }
     present(rows, as_json, _show)
+    if trouble is not None:
+        complain(str(trouble))
+        sys.exit(UNREACHABLE)
 
 
 @kafka.command()
@@ -74,5 +81,5 @@ def _show(rows: Any) -> None:
         show_rows(rows["inward"], INWARD)
     if rows["outward"]:
         show_rows(rows["outward"], OUTWARD)
-    if not (rows["inward"] or rows["outward"]):
+    if not (rows["inward"] or rows["outward"] or rows["error"]):
         show_text("no topic is bridged: TASKYARD_KAFKA_TOPICS names none")

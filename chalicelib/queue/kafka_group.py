@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.kafka import Record
@@ -126,6 +126,14 @@ class KafkaGroup:
             self._consumer.resume([_at(each) for each in going_on])
         self.paused = chosen
 
+    def missing(self, limit_s: float) -> frozenset[str] | None:
+        """Those of its topics that Kafka does not have; ``None``: it did not answer within ``limit_s``."""
+        try:
+            known = self._consumer.list_topics(timeout=limit_s).topics
+        except library().KafkaException:
+            return None
+        return frozenset(each for each in self.topics if each not in known)
+
     def close(self) -> None:
         """Leave the group, once what was done is committed, or cannot be."""
         self.commit_again()
@@ -162,10 +170,23 @@ class KafkaGroup:
         self.trouble.is_final |= error.fatal()
 
 
+class Offsets(NamedTuple):
+    """How far a group is in a partition (``None``: nothing is committed), which holds ``low`` to ``end``."""
+
+    committed: int | None
+    low: int
+    end: int
+
+    def lag(self, from_start: bool) -> int | None:
+        """How many records are to come; ``None``: nobody knows where the group begins."""
+        begun = self.committed if self.committed is not None else self.low if from_start else None
+        return None if begun is None else max(0, self.end - begun)
+
+
 def offsets_of(
     properties: Mapping[str, Any], group: str, topics: Sequence[str], limit_s: float
-) -> dict[Partition, tuple[int | None, int]]:
-    """The committed offset of a group (``None``: it has none) and the end of each partition of some topics.
+) -> dict[Partition, Offsets]:
+    """How far a group is in each partition of those of some topics that there are.
 
     Joins nothing. Raises ``Unavailable`` where Kafka does not answer within ``limit_s`` a call.
     """
@@ -180,13 +201,18 @@ def offsets_of(
         consumer.close()
 
 
-def _offsets(consumer: Any, topics: Sequence[str], limit_s: float) -> dict[Partition, tuple[int | None, int]]:
+def _offsets(consumer: Any, topics: Sequence[str], limit_s: float) -> dict[Partition, Offsets]:
     known = consumer.list_topics(timeout=limit_s).topics
     places = [(topic, number) for topic in topics if topic in known for number in known[topic].partitions]
     committed = consumer.committed([_at(each) for each in places], timeout=limit_s) if places else []
     offsets = {(each.topic, each.partition): each.offset for each in committed}
-    ends = {place: consumer.get_watermark_offsets(_at(place), timeout=limit_s)[1] for place in places}
-    return {place: (offsets[place] if offsets[place] >= 0 else None, ends[place]) for place in sorted(places)}
+    return {
+        place: Offsets(
+            offsets[place] if offsets[place] >= 0 else None,
+            *consumer.get_watermark_offsets(_at(place), timeout=limit_s),
+        )
+        for place in sorted(places)
+    }
 
 
 def _at(partition: Partition, offset: int | None = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,11 @@ from click.testing import CliRunner, Result
 
 from chalicelib import aws, settings
 from chalicelib.cli.main import main
-from chalicelib.core.kafka import Record
+from chalicelib.core.kafka import Record, Standing
 from chalicelib.engine.bridge import inward, status
 from chalicelib.services import installation
+from chalicelib.store.kafka_members import KafkaMembers
+from tests.support.kafka import kafka
 from tests.support.yards import Bench, moto_bench
 
 IN = {"topic": "orders", "direction": "in"}
@@ -24,7 +27,7 @@ NOWHERE = "127.0.0.1:1"  # where nothing listens
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("TASKYARD_STAGE", STAGE)
-    monkeypatch.setattr(status, "LIMIT_S", 0.2)
+    monkeypatch.setattr(status, "LIMIT_S", 2.0)
     with moto_bench(chosen=settings.Settings(stage=STAGE, watch="off")) as found:
         forget()
         yield found
@@ -54,14 +57,40 @@ def test_where_nothing_is_bridged_it_says_so() -> None:
 def test_what_waits_to_go_out_is_known_without_kafka() -> None:
     ended = run("status", "--json", topics=[OUT])
     waiting = {"topic": "sent", "kafka": "sent", "waiting": 0, "exact": True}
-    assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"inward": [], "outward": [waiting]})
+    assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"inward": [], "outward": [waiting], "error": None})
+
+
+def test_while_kafka_is_away_it_shows_what_the_ledger_knows(bench: Bench) -> None:
+    standing = Standing("orders", 1, 7, "messages wait", "gone")
+    KafkaMembers(bench.yard.directory.table).report("host-1/g", [standing], time.time_ns() // 1_000_000)
+    ended = run("status", "--json", topics=[IN, OUT])
+    told = json.loads(ended.stdout)
+    assert ended.exit_code == 3
+    assert "Kafka does not answer" in told["error"]
+    assert [each["waiting"] for each in told["outward"]] == [0]
+    (row,) = told["inward"]
+    assert (row["partition"], row["committed"], row["end"], row["lag"]) == (1, 7, None, None)
+    assert (row["member"], row["paused"], row["error"]) == ("host-1", "messages wait", "gone")
+
+
+@pytest.mark.usefixtures("bench")
+@pytest.mark.parametrize(("start", "lag"), [("earliest", 3), ("latest", None)])
+def test_a_topic_that_is_not_there_and_one_that_was_never_read(start: str, lag: int | None) -> None:
+    with kafka() as cluster:
+        there = cluster.topic(1)
+        cluster.write(there, [b"1"] * 3)
+        topics = [{**IN, "kafka": "ordres"}, {**IN, "topic": "b", "kafka": there, "start": start}]
+        ended = run("status", "--json", topics=topics, brokers=cluster.bootstrap)
+    missing, unread = json.loads(ended.stdout)["inward"]
+    assert (missing["kafka"], missing["partition"], missing["error"]) == ("ordres", None, status.NO_TOPIC)
+    assert (unread["committed"], unread["end"], unread["lag"]) == (None, 3, lag)
 
 
 @pytest.mark.usefixtures("bench")
 @pytest.mark.parametrize(
     ("command", "topics", "brokers", "code", "said"),
     [
-        ("status", [IN], NOWHERE, 1, "Kafka does not answer"),
+        ("status", [IN], NOWHERE, 3, "Kafka does not answer"),
         ("status", [IN], "", 2, "TASKYARD_KAFKA: the brokers of Kafka cannot be told"),
         (
             "run",

@@ -57,9 +57,9 @@ class Kafka:
     bootstrap: str
     _producer: Any = field(default=None)
 
-    def topic(self, partitions: int = 4) -> str:
+    def topic(self, partitions: int = 4, name: str | None = None) -> str:
         """A new, empty topic."""
-        name = f"records-{next(_names)}"
+        name = name or f"records-{next(_names)}"
         assert self.lib.rd_kafka_mock_topic_create(self.cluster, name.encode(), partitions, 1) == 0
         return name
 

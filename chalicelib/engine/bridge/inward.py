@@ -25,6 +25,8 @@ BATCH_MAX = 490  # five chunks of what is accepted at once
 POLL_S = 0.25  # how long a batch is waited for that does not fill
 LOOK_MS = 5_000  # how often it is looked how many messages wait
 REPORT_MS = 5_000
+SEARCH_MS = 30_000  # how often it is looked whether a topic that was missing on Kafka is there
+SEARCH_LIMIT_S = 2.0
 RETRY_FIRST_MS = 500
 RETRY_LONGEST_MS = 30_000
 PENDING, REFUSED = "messages wait", "the ledger refuses"
@@ -44,6 +46,8 @@ class InwardBridge:
     _looked_at_ms: int = 0
     _taken: int = 0  # records, since it was looked
     _reported_at_ms: int = 0
+    _missing: frozenset[str] | None = None  # on Kafka; ``None``: it has not answered yet
+    _searched_at_ms: int = 0
 
     def run(self, stopping: threading.Event) -> None:
         """Bring records in until ``stopping`` is set; what is under way then is finished and committed."""
@@ -62,6 +66,7 @@ class InwardBridge:
             self.take(records)
         else:
             self.group.commit_again()
+        self._look_for_topics()
         self._look_at_depths()
         self.group.pause(self._to_be_paused())
         self._report()
@@ -101,6 +106,22 @@ class InwardBridge:
         self._again_at_ms[place] = self.yard.now_ms() + wait_ms
         self._why[place] = str(why)
         self.group.go_back(place, record.offset)
+
+    def _look_for_topics(self) -> None:
+        """Tell once of topics that are not there: nothing is read of them, and Kafka says nothing."""
+        now_ms = self.yard.now_ms()
+        if self._missing == frozenset() or now_ms < self._searched_at_ms + SEARCH_MS:
+            return
+        self._searched_at_ms = now_ms
+        missing = self.group.missing(SEARCH_LIMIT_S)
+        if missing is None:
+            return
+        before = self._missing or frozenset()
+        for topic in sorted(missing - before):
+            logger.warning("there is no such topic on Kafka", extra={"topic": topic, "group": self.group.group})
+        for topic in sorted(before - missing):
+            logger.info("the topic is on Kafka now", extra={"topic": topic, "group": self.group.group})
+        self._missing = missing
 
     # -- back-pressure ---------------------------------------------------------------------------------
 

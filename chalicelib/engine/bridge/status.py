@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from chalicelib.core.errors import Unavailable
 from chalicelib.core.kafka import Inward, Standing
 from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.kafka import properties
-from chalicelib.queue.kafka_group import offsets_of
+from chalicelib.queue.kafka_group import Partition, offsets_of
 from chalicelib.store.kafka_members import KafkaMembers
 
 LIMIT_S = 10.0
+NO_TOPIC = "there is no such topic on Kafka"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InwardStatus:
     """A partition that comes in. ``committed`` is ``None`` for a group without an offset there.
 
+    ``partition`` is ``None`` where Kafka has no such topic, ``end`` and ``lag`` where nobody knows; ``lag``: how many
+    records are still to come, counts from the oldest one where a group without an offset begins there.
     ``member`` is the process that reads it, as far as one has reported within two minutes; ``paused`` and ``error``
     are what it said.
     """
@@ -27,17 +31,13 @@ class InwardStatus:
     topic: str
     kafka: str
     group: str
-    partition: int
-    committed: int | None
-    end: int
-    member: str | None
-    paused: str | None
-    error: str | None
-
-    @property
-    def lag(self) -> int | None:
-        """How many records are still to come; ``None``: that depends on where its group begins."""
-        return None if self.committed is None else max(0, self.end - self.committed)
+    partition: int | None = None
+    committed: int | None = None
+    end: int | None = None
+    lag: int | None = None
+    member: str | None = None
+    paused: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +50,24 @@ class OutwardStatus:
     exact: bool  # above 10,000 the counters tell, which are a moment behind
 
 
-def inward_status(yard: Yard) -> Iterator[InwardStatus]:
-    """Each partition of each topic that comes in. Raises ``Unavailable`` where Kafka does not answer."""
+def inward_status(yard: Yard) -> tuple[list[InwardStatus], Unavailable | None]:
+    """Each partition of each topic that comes in; where Kafka does not answer why, and what members have reported."""
     reported = {
-        (standing.topic, standing.partition): (member.name, standing)
+        (standing.topic, standing.partition): (member.name.rpartition("/")[0], standing)
         for member in KafkaMembers(yard.directory.table).all(yard.now_ms())
         for standing in member.partitions
     }
+    rows: list[InwardStatus] = []
+    trouble: Unavailable | None = None
     for topic in bridged(yard.settings).inward:
-        found = offsets_of(properties(yard.settings.kafka), topic.group, [topic.source], LIMIT_S)
-        for place, (committed, end) in found.items():
-            yield _status(topic, place[1], committed, end, reported.get(place))
+        if trouble is None:
+            try:
+                rows += _asked(yard, topic, reported)
+                continue
+            except Unavailable as error:
+                trouble = error
+        rows += [_known(topic, *said) for place, said in sorted(reported.items()) if place[0] == topic.source]
+    return rows, trouble
 
 
 def outward_status(yard: Yard) -> Iterator[OutwardStatus]:
@@ -70,18 +77,29 @@ def outward_status(yard: Yard) -> Iterator[OutwardStatus]:
         yield OutwardStatus(topic=topic.topic, kafka=topic.target, waiting=depth.depth, exact=depth.is_exact)
 
 
-def _status(
-    topic: Inward, partition: int, committed: int | None, end: int, reported: tuple[str, Standing] | None
-) -> InwardStatus:
-    member, standing = reported if reported is not None else (None, Standing(topic.source, partition))
+def _asked(yard: Yard, topic: Inward, reported: Mapping[Partition, tuple[str, Standing]]) -> list[InwardStatus]:
+    found = offsets_of(properties(yard.settings.kafka), topic.group, [topic.source], LIMIT_S)
+    if not found:
+        return [InwardStatus(topic=topic.topic, kafka=topic.source, group=topic.group, error=NO_TOPIC)]
+    return [
+        replace(
+            _known(topic, *reported.get(place, (None, Standing(*place)))),
+            committed=offsets.committed,
+            end=offsets.end,
+            lag=offsets.lag(topic.from_start),
+        )
+        for place, offsets in found.items()
+    ]
+
+
+def _known(topic: Inward, member: str | None, standing: Standing) -> InwardStatus:
     return InwardStatus(
         topic=topic.topic,
         kafka=topic.source,
         group=topic.group,
-        partition=partition,
-        committed=committed,
-        end=end,
-        member=None if member is None else member.rpartition("/")[0],
+        partition=standing.partition,
+        committed=standing.offset,
+        member=member,
         paused=standing.paused,
         error=standing.error,
     )

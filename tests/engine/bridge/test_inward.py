@@ -202,6 +202,27 @@ def test_a_member_that_cannot_go_on_says_so(stage: Stage) -> None:
         member.step()
 
 
+def test_a_topic_that_is_not_there_is_told_once_and_once_more_when_it_is(stage: Stage) -> None:
+    stage.source = "later"
+    member = stage.member()
+
+    def look() -> None:
+        stage.w.clock.move(inward.SEARCH_MS)
+        member.step()
+
+    with patch.object(inward, "logger") as told:
+        for _ in range(3):
+            look()
+        (missing,) = told.warning.call_args_list
+        assert (missing.args[0], missing.kwargs["extra"]["topic"]) == ("there is no such topic on Kafka", "later")
+        told.info.assert_not_called()
+        stage.cluster.topic(PARTITIONS, "later")
+        look()
+        look()
+        (there,) = told.info.call_args_list
+        assert (there.args[0], there.kwargs["extra"]["topic"]) == ("the topic is on Kafka now", "later")
+
+
 # -- back-pressure --------------------------------------------------------------------------------------
 
 
@@ -275,8 +296,8 @@ def test_it_reports_how_it_stands_until_it_leaves(stage: Stage) -> None:
         running.join()
     assert members.all(yard.now_ms()) == []
     assert offsets_of(properties(stage.cluster.bootstrap), "whole", [stage.source], 5.0) == {
-        (stage.source, 0): (None, 0),
-        (stage.source, 1): (4, 4),
+        (stage.source, 0): (None, 0, 0),
+        (stage.source, 1): (4, 0, 4),
     }
 
 
