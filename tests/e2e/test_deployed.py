@@ -29,7 +29,7 @@ from chalicelib.store.insights import Insights
 from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.table import Table
 from infra.deploy.stages import MACHINES
-from infra.functions import SENDING, Function, function_name, functions_of
+from infra.functions import SENDING, function_name, functions_of
 from tests.support.browser import chromium
 from tests.support.deployed import LEASE_S, STAGE, Checkout, Deployed, checkout
 from tests.support.endpoint import client
@@ -379,7 +379,7 @@ def _assert_functions(endpoint_url: str) -> None:
         role = found["Role"].rsplit("/", 1)[-1]
         assert iam.list_role_policies(RoleName=role)["PolicyNames"] == ["taskyard"]
         roles.add(role)
-    assert len(roles) == len(Function)
+    assert len(roles) == len(functions_of(STAGED))
 
 
 def _assert_sources(endpoint_url: str) -> None:

@@ -124,7 +124,7 @@ class TestWhatItSays:
 
     def test_an_endpoint_that_does_not_answer(self) -> None:
         refused = taskyard("up", "--port", "0", "--endpoint-url", "http://127.0.0.1:1")
-        assert refused.returncode == 1
+        assert refused.returncode == 3
         assert "http://127.0.0.1:1" in refused.stderr
         assert "Traceback" not in refused.stderr
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -48,7 +49,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
     initdb, pg_ctl = _postgres("initdb"), _postgres("pg_ctl")
     user = "postgres" if os.geteuid() == 0 else None
     port, data = free_port(), folder / "data"
-    for parent in (folder, *folder.parents[:2]) if user else ():
+    for parent in _below(Path(gettempdir()).resolve(), folder.resolve()) if user else ():
         parent.chmod(0o711)  # pytest lets nobody but root in
     data.mkdir()
     if user:
@@ -61,6 +62,11 @@ def postgres_server(folder: Path) -> Iterator[str]:
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([pg_ctl, "-D", data, "-m", "immediate", "stop"], **run)
+
+
+def _below(top: Path, folder: Path) -> list[Path]:
+    """A folder and those that it stands in, up to ``top``."""
+    return [each for each in (folder, *folder.parents) if top in each.parents]
 
 
 def _postgres(name: str) -> str:
