@@ -7,7 +7,7 @@ when it is accepted, so what is set of them holds for jobs that are accepted fro
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.flow import Debounce, Flow, Rate, Unique, expect_concurrency, expect_order, expect_rate
@@ -17,8 +17,6 @@ from chalicelib.core.states import Kind
 OFF = "off"
 """A control that is declared, and shall not hold."""
 DECIDED_AT_ACCEPTANCE = ("order", "unique", "debounce")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)

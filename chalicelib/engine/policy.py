@@ -87,13 +87,18 @@ def rate_of_bucket(yard: Yard, bucket: str, changed: FlowSetting | None = None) 
     return (changed or _changed(yard, bucket)).controls.rate or (flow.rate if key is None else flow.per_key.rate)
 
 
+def handlers_of_count(yard: Yard, count: str) -> Sequence[Handler]:
+    """The handlers that speak for a task type or topic, by the name of its concurrency count."""
+    topic = counted_topic(count)
+    if topic is not None:
+        return yard.handlers.subscribers.get(topic, ())
+    handler = yard.handlers.tasks.get(count)
+    return () if handler is None else (handler,)
+
+
 def _flow_of_count(yard: Yard, count: str) -> Flow:
     """The flow that is declared for a task type or topic, by the name of its concurrency count."""
-    topic = counted_topic(count)
-    if topic is None:
-        handler = yard.handlers.tasks.get(count)
-        return handler.flow if handler is not None else NO_FLOW
-    return declared_flow(yard.handlers.subscribers.get(topic, ()))
+    return declared_flow(handlers_of_count(yard, count))
 
 
 def _changed(yard: Yard, count: str) -> FlowSetting:

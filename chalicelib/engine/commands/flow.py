@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.core.errors import Full, InvalidInput, NotFound
@@ -13,8 +12,7 @@ from chalicelib.core.limits import count_of_key, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
-from chalicelib.engine.handlers.declare import Handler
-from chalicelib.engine.policy import declared_flow, limit_of_count, rate_of_bucket
+from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
 from chalicelib.engine.yard import Yard
 from chalicelib.store.flow_settings import FlowSetting
@@ -79,7 +77,7 @@ def _expect_to_fit(yard: Yard, target: FlowTarget, controls: FlowControls) -> No
     field = controls.are_of_types[0]
     if target.key is not None:
         raise InvalidInput("this is of a whole type or topic", field=field, expected="no key", got=target.key)
-    handlers = _handlers(yard, target)
+    handlers = handlers_of_count(yard, target.of_type)
     declared = declared_flow(handlers)
     if not declared:
         raise InvalidInput(
@@ -93,14 +91,6 @@ def _expect_to_fit(yard: Yard, target: FlowTarget, controls: FlowControls) -> No
     expect_one_to_stay(flow)
     if flow.order is not None and any(each.batch is not None for each in handlers):
         raise InvalidInput("jobs in order run one at a time", field="order", expected=OFF, got="a handler of batches")
-
-
-def _handlers(yard: Yard, target: FlowTarget) -> Sequence[Handler]:
-    """The handlers that speak for a task type or a topic."""
-    if target.kind is Kind.MESSAGE:
-        return yard.handlers.subscribers.get(target.type, ())
-    handler = yard.handlers.tasks.get(target.type)
-    return () if handler is None else (handler,)
 
 
 def unset_flow(yard: Yard, target: FlowTarget) -> None:
