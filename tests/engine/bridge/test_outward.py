@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
@@ -31,6 +32,7 @@ from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, Exited
 
 PARTITIONS = 2
+Hurried = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,6 @@ def ground() -> Iterator[World]:
 
 @pytest.fixture
 def stage(cluster: Kafka, ground: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(kafka_producer, "FLUSH_LIMIT_S", 3)
-    monkeypatch.setattr(kafka_producer, "PRODUCING", {**kafka_producer.PRODUCING, "delivery.timeout.ms": 1_000})
     own = KafkaProducer(properties(cluster.bootstrap))
     monkeypatch.setattr(outward, "producer", lambda: own)
     target = cluster.topic(PARTITIONS)
@@ -84,6 +84,22 @@ def stage(cluster: Kafka, ground: World, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield Stage(used, cluster, target)
     cluster.up()
     cluster.answer_after(0)
+
+
+@pytest.fixture
+def hurried(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Hurried:
+    """A producer that gives up after a second, as long as the context is open."""
+
+    @contextmanager
+    def hurrying() -> Iterator[None]:
+        with monkeypatch.context() as hasty:
+            hasty.setattr(kafka_producer, "FLUSH_LIMIT_S", 3)
+            hasty.setattr(kafka_producer, "PRODUCING", {**kafka_producer.PRODUCING, "delivery.timeout.ms": 1_000})
+            own = KafkaProducer(properties(stage.cluster.bootstrap))
+            hasty.setattr(outward, "producer", lambda: own)
+            yield
+
+    return hurrying
 
 
 def test_messages_arrive_with_who_they_are(stage: Stage) -> None:
@@ -98,10 +114,11 @@ def test_messages_arrive_with_who_they_are(stage: Stage) -> None:
     )  # fmt: skip
 
 
-def test_a_broker_that_is_down_costs_attempts_and_no_message(stage: Stage) -> None:
+def test_a_broker_that_is_down_costs_attempts_and_no_message(stage: Stage, hurried: Hurried) -> None:
     stage.publish(1, 2, 3)
     stage.cluster.down()
-    stage.w.deliver()
+    with hurried():
+        stage.w.deliver()
     assert stage.states() == [State.PENDING] * 3
     errors = {job.error.type for job in stage.w.jobs() if job.error is not None}
     assert errors == {"NotSent"}
@@ -111,11 +128,12 @@ def test_a_broker_that_is_down_costs_attempts_and_no_message(stage: Stage) -> No
     assert sorted(set(stage.values())) == [1, 2, 3]
 
 
-def test_a_broker_that_answers_late_costs_attempts_and_no_message(stage: Stage) -> None:
+def test_a_broker_that_answers_late_costs_attempts_and_no_message(stage: Stage, hurried: Hurried) -> None:
     """What it was sent twice it may have twice."""
     stage.publish(1, 2)
     stage.cluster.answer_after(1_500)
-    stage.w.deliver()
+    with hurried():
+        stage.w.deliver()
     assert stage.states() == [State.PENDING] * 2
     stage.cluster.answer_after(0)
     stage.w.go_on()
