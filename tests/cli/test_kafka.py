@@ -27,7 +27,6 @@ NOWHERE = "127.0.0.1:1"  # where nothing listens
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setenv("TASKYARD_STAGE", STAGE)
-    monkeypatch.setattr(status, "LIMIT_S", 2.0)
     with moto_bench(chosen=settings.Settings(stage=STAGE, watch="off")) as found:
         forget()
         yield found
@@ -40,6 +39,12 @@ def forget() -> None:
     from chalicelib.engine.handlers.registry import registry
 
     registry.cache_clear()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no broker is, nobody waits for one."""
+    monkeypatch.setattr(status, "LIMIT_S", 0.5)
 
 
 def run(command: str, *options: str, topics: object = None, brokers: str = NOWHERE) -> Result:
@@ -60,6 +65,7 @@ def test_what_waits_to_go_out_is_known_without_kafka() -> None:
     assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"inward": [], "outward": [waiting], "error": None})
 
 
+@pytest.mark.usefixtures("hasty")
 def test_while_kafka_is_away_it_shows_what_the_ledger_knows(bench: Bench) -> None:
     standing = Standing("orders", 1, 7, "messages wait", "gone")
     KafkaMembers(bench.yard.directory.table).report("host-1/g", [standing], time.time_ns() // 1_000_000)
@@ -86,7 +92,7 @@ def test_a_topic_that_is_not_there_and_one_that_was_never_read(start: str, lag: 
     assert (unread["committed"], unread["end"], unread["lag"]) == (None, 3, lag)
 
 
-@pytest.mark.usefixtures("bench")
+@pytest.mark.usefixtures("bench", "hasty")
 @pytest.mark.parametrize(
     ("command", "topics", "brokers", "code", "said"),
     [

@@ -74,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("instances")
     environment = {
         "TASKYARD_HANDLERS": "tests.support.instance_handlers",
-        "TASKYARD_LEASE_S": "3",
+        "TASKYARD_LEASE_S": "8",
         "TASKYARD_CLOCK_INTERVAL_S": "1",
         "TASKYARD_HOOKS": "off",
         "INSTANCES_LOG": str(folder / "record"),

@@ -15,7 +15,7 @@ from tests.support.client import Client
 from tests.support.processes import clean_environment, descendants, is_running
 from tests.support.waiting import until
 
-STOP_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 180.0
 
 
 @dataclass

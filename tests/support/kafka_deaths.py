@@ -30,7 +30,7 @@ POINTS: dict[str, tuple[Any, str, bool]] = {  # whose function, its name, and wh
     "after the commit": (KafkaGroup, "commit", True),
 }
 
-LIMIT_S = 60
+LIMIT_S = 180
 
 
 def main() -> None:

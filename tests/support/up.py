@@ -16,8 +16,8 @@ from tests.support.client import Client
 from tests.support.processes import clean_environment, descendants, is_running
 from tests.support.waiting import until
 
-START_DEADLINE_S = 60.0
-STOP_DEADLINE_S = 60.0
+START_DEADLINE_S = 180.0
+STOP_DEADLINE_S = 180.0
 
 
 @dataclass

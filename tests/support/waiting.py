@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-DEADLINE_S = 60.0  # only what fails waits so long; a machine may have several runs to do at once
+DEADLINE_S = 180.0  # only what fails waits so long; a machine may be ten times slower than it was, for a while
 PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.3
 GROWTH = 1.3  # of the pause with each question: asking costs time that what is waited for could use
