@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from chalicelib.core.errors import TaskyardError
+from chalicelib.local import arenas
 from chalicelib.local.logs import Log, NoticeHandler
 from chalicelib.local.supervisor import Supervisor
 from chalicelib.local.terminal import say
@@ -44,6 +45,7 @@ class Session:
 
     def run(self) -> int:
         """Start, wait, stop; returns the exit code."""
+        arenas.share()
         for each in STOP_SIGNALS:
             signal.signal(each, self._caught)
         try:

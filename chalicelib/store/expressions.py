@@ -39,12 +39,13 @@ class Change:
     def parameters(self) -> dict[str, Any]:
         """The update as DynamoDB takes it."""
         assigned = {name: value for name, value in self.sets.items() if value is not None}
+        added = {f"add_{place}": name for place, name in enumerate(self.adds)}
         text, placeholders = _update_text(
             tuple(assigned),
             tuple(name for name, value in self.sets.items() if value is None),
             tuple(self.keeps),
             tuple(self.copies.items()),
-            tuple(self.adds),
+            len(added),
             tuple(self.appends),
         )
         given = (*assigned.values(), *self.keeps.values(), *self.adds.values(), *self.appends.values())
@@ -54,8 +55,7 @@ class Change:
         if self.appends:
             values[":empty"] = []
         parameters = with_expressions({"UpdateExpression": text}, self.clauses, values)
-        if self.aliases:
-            aliases = {f"#{word}": name for word, name in self.aliases.items()}
+        if aliases := {f"#{word}": name for word, name in {**self.aliases, **added}.items()}:
             parameters["ExpressionAttributeNames"] = {**parameters["ExpressionAttributeNames"], **aliases}
         return parameters
 
@@ -66,18 +66,21 @@ def _update_text(
     removed: tuple[str, ...],
     kept: tuple[str, ...],
     copied: tuple[tuple[str, str], ...],
-    added: tuple[str, ...],
+    added: int,
     appended: tuple[str, ...],
 ) -> tuple[str, tuple[str, ...]]:
-    """The expression of an update, and the placeholders of its values, in the order of the attributes given here."""
+    """The expression of an update, and the placeholders of its values, in the order of the attributes given here.
+
+    What is ``added`` to is only numbered: each batch of changes adds to another choice of a hundred attributes.
+    """
     assignments = [f"{{{name}}} = :set_{name}" for name in assigned]
     assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :keep_{name})" for name in kept]
     assignments += [f"{{{name}}} = {{{source}}}" for name, source in copied]
-    assignments += [f"{{{name}}} = if_not_exists({{{name}}}, :zero) + :add_{name}" for name in added]
+    assignments += [f"{{add_{n}}} = if_not_exists({{add_{n}}}, :zero) + :add_{n}" for n in range(added)]
     assignments += [f"{{{name}}} = list_append(if_not_exists({{{name}}}, :empty), :append_{name})" for name in appended]
     parts = [f"SET {', '.join(assignments)}"] if assignments else []
     parts += [f"REMOVE {', '.join(f'{{{name}}}' for name in removed)}"] if removed else []
-    kinds = (("set", assigned), ("keep", kept), ("add", added), ("append", appended))
+    kinds = (("set", assigned), ("keep", kept), ("add", range(added)), ("append", appended))
     return " ".join(parts), tuple(f":{kind}_{name}" for kind, names in kinds for name in names)
 
 

@@ -239,10 +239,10 @@ class TestWebhooks:
 class TestUnreadableMessages:
     def test_one_message_is_noted_once(self, yard: Yard) -> None:
         message_id = next(names)
-        yard.directory.table.transact([yard.directory.noting_unreadable(message_id, 5, 99)])
+        yard.directory.table.transact([yard.directory.noting_unreadable(message_id, 5, NOW_S)])
         with pytest.raises(TransactionRefused) as refused:
-            yard.directory.table.transact([yard.directory.noting_unreadable(message_id, 6, 100)])
-        assert refused.value.old == [{"kind": "unreadable", "name": message_id, "job": 5, "expires_at_s": 99}]
+            yard.directory.table.transact([yard.directory.noting_unreadable(message_id, 6, NOW_S + 1)])
+        assert refused.value.old == [{"kind": "unreadable", "name": message_id, "job": 5, "expires_at_s": NOW_S}]
 
 
 class TestAccessKeys:

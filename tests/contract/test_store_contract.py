@@ -52,6 +52,7 @@ from tests.support.ledger import (
 )
 from tests.support.waiting import becomes
 
+EXPIRES_AT_S = NOW // 1_000 + 60  # far ahead: what has expired, MiniStack's sweep takes away within a test
 REFUSALS = [(case.name, clause) for case in BY_NAME.values() for clause in case.refusals]
 
 
@@ -112,7 +113,7 @@ class TestTransitions:
     def test_a_tombstone_refuses_everything(self, yard: Yard, name: str) -> None:
         case = BY_NAME[name]
         scene = Scene(yard, job_of(yard, **case.start))
-        tombstone_item = {**state_key(scene.seen.id), "state": "deleted", "expires_at_s": 9}
+        tombstone_item = {**state_key(scene.seen.id), "state": "deleted", "expires_at_s": EXPIRES_AT_S}
         yard.jobs.table.put(tombstone_item)
 
         with pytest.raises(JobRefused) as refused:
@@ -488,9 +489,9 @@ class TestTombstones:
             table.put({"job": job.id, "part": f"child#{child}"})
         becomes(Membership(("success",), ("success",), None, by_trace=True), lambda: membership(yard, job))
 
-        assert yard.jobs.delete(job, 1_234) == Tombstone(job.id, ("item",))
+        assert yard.jobs.delete(job, EXPIRES_AT_S) == Tombstone(job.id, ("item",))
 
-        assert parts_of(yard, job.id) == {"state": {**grave_of(yard, job, 1_234), "trace_key": job.trace_id}}
+        assert parts_of(yard, job.id) == {"state": {**grave_of(yard, job, EXPIRES_AT_S), "trace_key": job.trace_id}}
         gone = ("deleted-success",)
         becomes(Membership(gone, gone, None, by_trace=True), lambda: membership(yard, job))
         assert yard.jobs.find_many([job.id]) == []
@@ -498,21 +499,26 @@ class TestTombstones:
 
     def test_a_task_leaves_no_story(self, yard: Yard) -> None:
         task = place(yard, job_of(yard, kind=Kind.TASK, state=State.FAILED))
-        yard.jobs.delete(task, 1_234)
-        assert stored(yard, task.id) == {"job": task.id, "part": "state", "state": "deleted", "expires_at_s": 1_234}
+        yard.jobs.delete(task, EXPIRES_AT_S)
+        assert stored(yard, task.id) == {
+            "job": task.id,
+            "part": "state",
+            "state": "deleted",
+            "expires_at_s": EXPIRES_AT_S,
+        }
         assert yard.jobs.stories([task.id]) == []
 
     def test_what_is_left_in_the_bucket_is_told_until_it_is_gone(self, yard: Yard) -> None:
         places = (f"s3:bodies/1/{BIRTH}.json", f"s3:outputs/1/{OLD}.json")
         job = place(yard, job_of(yard, state=State.FAILED, body_at=places[0], output_at=places[1]))
 
-        tombstone = yard.jobs.delete(job, 1_234)
+        tombstone = yard.jobs.delete(job, EXPIRES_AT_S)
 
         assert tombstone == yard.jobs.ledger(job.id) == Tombstone(job.id, places)
         assert yard.jobs.find(job.id) is None
         for _ in range(2):
             yard.jobs.purged(tombstone)
-            assert stored(yard, job.id) == grave_of(yard, job, 1_234)
+            assert stored(yard, job.id) == grave_of(yard, job, EXPIRES_AT_S)
 
     def test_only_a_tombstone_is_sealed(self, yard: Yard) -> None:
         live = place(yard, job_of(yard))
@@ -525,10 +531,10 @@ class TestTombstones:
 
     def test_a_deletion_that_was_cut_short_is_finished_by_the_next(self, yard: Yard) -> None:
         job = place(yard, job_of(yard, state=State.SUCCESS))
-        yard.jobs.delete(job, 1_234)
+        yard.jobs.delete(job, EXPIRES_AT_S)
         yard.jobs.table.put({"job": job.id, "part": "body", "text": "left"})
-        yard.jobs.delete(job, 5_678)
-        assert parts_of(yard, job.id) == {"state": grave_of(yard, job, 1_234)}
+        yard.jobs.delete(job, EXPIRES_AT_S + 1)
+        assert parts_of(yard, job.id) == {"state": grave_of(yard, job, EXPIRES_AT_S)}
 
     @pytest.mark.parametrize("override", [{"state": State.PENDING}, {"uid": OTHER}, {"delivery": 2}])
     def test_a_job_that_moved_on_is_not_deleted(self, yard: Yard, override: dict[str, Any]) -> None:
@@ -537,7 +543,7 @@ class TestTombstones:
         yard.jobs.table.put({"job": seen.id, "part": "body", "text": "x"})
 
         with pytest.raises(JobRefused) as refused:
-            yard.jobs.delete(seen, 9)
+            yard.jobs.delete(seen, EXPIRES_AT_S)
 
         assert refused.value.ledger == actual
         assert parts_of(yard, seen.id).keys() == {"state", "body"}

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from chalicelib.local import arenas
 from chalicelib.local.session import KILLED_EXIT_CODE, STOP_SIGNALS, Session
 from chalicelib.local.supervisor import Supervisor
 
@@ -48,7 +49,8 @@ class Bounded(queue.SimpleQueue[int | None]):
 
 
 @pytest.fixture(autouse=True)
-def _signals_as_before() -> Iterator[None]:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(arenas.VARIABLE, str(arenas.ARENAS_MAX))
     before = {each: signal.getsignal(each) for each in STOP_SIGNALS}
     yield
     for each, handler in before.items():

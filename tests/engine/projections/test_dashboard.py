@@ -550,3 +550,14 @@ def test_an_update_of_everything_fits_into_an_expression(w: World) -> None:
     sizes = [len(action["Update"]["UpdateExpression"]) for action in w.yard.insights._adding("s", effects)]
     assert len(sizes) == 2
     assert max(sizes) < 4_096
+
+
+def test_updates_of_other_quantities_have_the_same_expression(w: World) -> None:
+    """Each batch adds to another choice of them: what remembers expressions would grow with every choice."""
+    group = Group("message", "notes", "notes")
+    choices = [QUANTITIES[:3], QUANTITIES[2::-1], QUANTITIES[1:4]]
+    effects: list[Effects] = [Counter({MinuteKey(group, FIRST_MINUTE_MS, one): 1 for one in some}) for some in choices]
+    texts = [
+        {action["Update"]["UpdateExpression"] for action in w.yard.insights._adding("s", each)} for each in effects
+    ]
+    assert texts[0] == texts[1] == texts[2]
