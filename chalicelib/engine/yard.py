@@ -114,6 +114,7 @@ class Yard:
     paused_here: dict[str, int] = field(default_factory=dict)  # a target, and until when (milliseconds since 1970)
     known_lanes: dict[str, tuple[int, tuple[Lane, ...]]] = field(default_factory=dict)  # see publish/lanes.py
     silences: Silences = field(default_factory=Silences)
+    ledger_failed: threading.Event = field(default_factory=threading.Event)  # see publish/publish.py
 
     @property
     def actor(self) -> str:

@@ -236,7 +236,7 @@ def test_a_line_of_a_request_names_it_and_its_route(api: Service, lines: Callabl
         reply = api.module.app(event, Invocation())
     logger.info("afterwards")
 
-    assert reply["statusCode"] == 200
+    assert reply["statusCode"] == 503
     told, afterwards = lines()
     assert told["message"].startswith("the record was not written")
     assert told["request_id"] == reply["headers"]["x-request-id"] == event["requestContext"]["requestId"]

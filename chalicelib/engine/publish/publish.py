@@ -1,8 +1,8 @@
 """Publishing: from what a client asked for to a job on its way.
 
-A plain first publish is queue first, ledger second: two calls, and whichever of them is lost, the job is not.
-Whatever needs the ledger's word first (an idempotency key, a parent, a start beyond 15 minutes) is recorded as
-unsent, then sent; so are many at once (``bulk.py``). A manual task is only recorded.
+A plain first publish is queue first, ledger second: two calls. It is accepted once both are done, so that whoever has
+an id finds its job. Whatever needs the ledger's word first (an idempotency key, a parent, a start beyond 15 minutes) is
+recorded as unsent, then sent; so are many at once (``bulk.py``). A manual task is only recorded.
 """
 
 from __future__ import annotations
@@ -95,20 +95,38 @@ def _start(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
         return _ledger_first(yard, new_job, prepared)
     if prepared.job.runner == MANUAL or beyond_sqs(prepared.job.due_at_ms, yard.now_ms()):
         return _record(yard, prepared.unsent(yard.now_ms()))
-    return _queue_first(yard, prepared)
+    return _record_first(yard, prepared) if yard.ledger_failed.is_set() else _queue_first(yard, prepared)
 
 
 def _queue_first(yard: Yard, prepared: Prepared) -> Job:
-    """Send, then record. Once the message is sent the job is accepted: its claim makes a record that is lost."""
+    """Send, then record. A message whose record is lost makes it at its claim; its client was not told of an id, then.
+
+    From then on this process records first, until it can: whoever repeats a request during an outage would otherwise
+    leave a message each time.
+    """
     try:
         send(yard, prepared.travelling, yard.now_ms())
     except AWS_FAILURES as error:
         raise Unavailable("SQS did not take the message", remedy="try again") from error
     try:
         return _record(yard, prepared)
-    except AWS_FAILURES:
-        logger.warning("the record was not written; the claim will write it", extra={"job_id": prepared.job.id})
-        return prepared.job
+    except AWS_FAILURES as error:
+        yard.ledger_failed.set()
+        told = {"job_id": prepared.job.id, "error": str(error)}
+        logger.warning("the record was not written; the claim will write it", extra=told)
+        raise Unavailable(
+            f"job {prepared.job.id} may be on its way: it was sent, and DynamoDB did not take its record",
+            remedy="look for it before you try again, or give each request an idempotency key",
+        ) from error
+
+
+def _record_first(yard: Yard, prepared: Prepared) -> Job:
+    """Record, then send, as where the last record could not be written."""
+    unsent = prepared.unsent(yard.now_ms())
+    _record(yard, unsent)
+    yard.ledger_failed.clear()
+    start(yard, unsent)
+    return unsent.job
 
 
 def _record(yard: Yard, prepared: Prepared) -> Job:

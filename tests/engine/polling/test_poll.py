@@ -258,8 +258,8 @@ def test_an_unreadable_message_becomes_a_dead_letter(w: World) -> None:
 
 
 def test_a_lost_record_is_made_by_the_poll(w: World) -> None:
-    with failing(w.yard.jobs.table.client, "PutItem"):
-        published = a_message(w, "notes", priority=2)
+    published = a_message(w, "notes", priority=2)
+    w.lose_record(published)
     (job,) = polled(w)
     assert (job.id, job.uid, job.priority, job.state) == (published.id, published.uid, 2, State.RUNNING)
     assert w.job(job.id) == job

@@ -294,22 +294,49 @@ def test_what_sqs_does_not_take_is_not_accepted(w: World) -> None:
     assert (w.jobs(), w.messages()) == ([], [])
 
 
-def test_a_lost_record_is_made_by_the_claim(w: World) -> None:
-    with failing(w.yard.jobs.table.client, "PutItem"):
-        job = a_task(w, priority=2, target_id="7")
+@pytest.mark.parametrize("delay_ms", [0, 600_000], ids=["now", "later"])
+def test_what_has_no_record_is_not_accepted(w: World, delay_ms: int) -> None:
+    """Whoever holds an id would be told that there is no such job: until it is due, or polled, or its first receiver
+    has died."""
+    with failing(w.yard.jobs.table.client, "PutItem"), pytest.raises(Unavailable) as refused:
+        a_task(w, priority=2, target_id="7", delay_ms=delay_ms)
+    (sent,) = envelopes(w)
+    assert refused.value.message.startswith(f"job {sent.id} may be on its way")
     assert w.jobs() == []
-    work(w)
-    made = w.job(job.id)
-    assert (made.state, made.uid, made.priority, made.target_id) == (State.SUCCESS, job.uid, 2, "7")
+    w.clock.move(delay_ms)
+    w.go_on()
+    made = w.job(sent.id)
+    assert (made.state, made.uid, made.priority, made.target_id) == (State.SUCCESS, sent.uid, 2, "7")
     assert events_of(made) == ["published", "started", "succeeded"]
 
 
 def test_a_lost_record_with_its_body_beside_is_made_by_the_claim(w: World) -> None:
-    with failing(w.yard.jobs.table.client, "TransactWriteItems"):
-        job = a_task(w, input="x" * 1_000)
+    with failing(w.yard.jobs.table.client, "TransactWriteItems"), pytest.raises(Unavailable):
+        a_task(w, input="x" * 1_000)
+    (sent,) = envelopes(w)
     work(w)
-    assert w.job(job.id).state is State.SUCCESS
-    assert w.yard.payloads.body(w.job(job.id)) == {"input": "x" * 1_000}
+    assert w.job(sent.id).state is State.SUCCESS
+    assert w.yard.payloads.body(w.job(sent.id)) == {"input": "x" * 1_000}
+
+
+def test_who_asks_again_while_the_ledger_is_away_leaves_one_message(w: World) -> None:
+    with failing(w.yard.jobs.table.client, "PutItem"):
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                a_task(w)
+    assert len(envelopes(w)) == 1
+
+
+def test_once_a_record_was_written_again_it_is_queue_first_as_before(w: World) -> None:
+    with failing(w.yard.jobs.table.client, "PutItem"), pytest.raises(Unavailable):
+        a_task(w)
+    accepted = [a_task(w)]
+    with counting(w) as calls:
+        accepted.append(a_task(w))
+    assert calls == {"SendMessage": 1, "PutItem": 1}
+    w.go_on()
+    assert [w.job(job.id).state for job in accepted] == [State.SUCCESS] * 2
+    assert [job.wake_at_ms for job in w.jobs()] == [None] * 3
 
 
 def test_a_worker_that_is_faster_than_the_record(w: World) -> None:

@@ -190,8 +190,8 @@ def test_a_job_that_always_kills_its_worker_ends_as_a_dead_letter(w: World) -> N
 
 def test_the_record_that_a_publisher_lost_is_made_by_the_claim(w: World) -> None:
     called = light_echo(w)
-    with failing(w.yard.jobs.table.client, "PutItem"):
-        job = a_task(w, input=5)
+    job = a_task(w, input=5)
+    w.lose_record(job)
     assert w.yard.jobs.find(job.id) is None
     assert work(w) == []
     assert (w.job(job.id).state, w.job(job.id).output, called) == (State.SUCCESS, "5", [job.id])
