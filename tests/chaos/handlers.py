@@ -1,8 +1,8 @@
 """The handlers of the installation under chaos. Each writes a line when it begins and one when it ends.
 
-An input says what it does: ``ms`` (how long it runs), ``fails`` (how many attempts of a life fail), ``rejects``, ``k``
-(its key) and ``ref`` (what its client calls it). Whatever imports them gets a clock that is off by up to
-``CHAOS_SKEW_S`` seconds, each process by its own.
+An input says what it does: ``ms`` (how long it runs), ``fails`` (how many attempts of a life fail), ``rejects``
+(always, or ``"at first"``: until somebody asks for another life), ``k`` (its key) and ``ref`` (what its client calls
+it). Whatever imports them gets a clock that is off by up to ``CHAOS_SKEW_S`` seconds, each process by its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from chalicelib.core.retry import Fixed
 
 SOON = Fixed(500)
 ATTEMPTS = 20  # more than kills and faults use up
+FIRST_PART = "first"  # of two subscribers
 LOG, SKEW = os.environ.get("CHAOS_LOG"), int(os.environ.get("CHAOS_SKEW_S", "0"))
 
 
@@ -33,10 +34,10 @@ if SKEW:
     ledger_clock._own_ms = lambda: wall_clock_ms() + _off_ms(os.getpid())
 
 
-def write(what: str, **told: Any) -> None:
+def write(what: str, **more: Any) -> None:
     """A line of the log, in one piece."""
     if LOG:
-        line = json.dumps({"what": what, "at_ms": time.time_ns() // 1_000_000, "pid": os.getpid(), **told}) + "\n"
+        line = json.dumps({"what": what, "at_ms": time.time_ns() // 1_000_000, "pid": os.getpid(), **more}) + "\n"
         file = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(file, line.encode())
@@ -49,17 +50,24 @@ def begin(given: Any, context: Context, part: str, call: int) -> str:
     job = context.job
     run = f"{job.id}/{job.attempts}/{part}/{os.getpid()}/{time.monotonic_ns()}"
     slot = None if job.schedule is None or job.slot_at_ms is None else [job.schedule, job.slot_at_ms]
-    told = {"type": job.type, "key": given.get("k"), "ref": given.get("ref"), "due_at_ms": job.due_at_ms, "slot": slot}
-    write("begin", run=run, job=job.id, attempt=job.attempts, part=part, call=call, **told)
+    about = {"type": job.type, "key": given.get("k"), "ref": given.get("ref"), "due_at_ms": job.due_at_ms, "slot": slot}
+    write("begin", run=run, job=job.id, attempt=job.attempts, part=part, call=call, **about)
     return run
 
 
 def outcome_of(given: Any, context: Context) -> Any:
-    if given.get("rejects"):
+    if given.get("rejects") is True or (given.get("rejects") and context.job.tries == context.job.attempts):
         return Reject("as it was told")
     if context.attempt <= given.get("fails", 0):
         return RuntimeError("not yet")
     return {"attempt": context.job.attempts}
+
+
+def how(outcome: Any) -> str:
+    """How a run ended, as it is written down."""
+    if isinstance(outcome, Reject):
+        return "rejected"
+    return "failed" if isinstance(outcome, Exception) else "ok"
 
 
 def noted(given: Any, context: Context, part: str = "") -> Any:
@@ -67,7 +75,7 @@ def noted(given: Any, context: Context, part: str = "") -> Any:
     run = begin(given, context, part, time.monotonic_ns())
     time.sleep(given.get("ms", 0) / 1_000)
     outcome = outcome_of(given, context)
-    write("end", run=run, how="failed" if isinstance(outcome, Exception) else "ok")
+    write("end", run=run, how=how(outcome))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -75,6 +83,12 @@ def noted(given: Any, context: Context, part: str = "") -> Any:
 
 @task("plain", backoff=SOON, max_attempts=ATTEMPTS)
 def plain(given: Any, context: Context) -> Any:
+    return noted(given, context)
+
+
+@task("told", backoff=SOON, max_attempts=ATTEMPTS)
+def told(given: Any, context: Context) -> Any:
+    """A webhook is told of it."""
     return noted(given, context)
 
 
@@ -105,13 +119,13 @@ def batched(given: Sequence[Any], contexts: Sequence[Context]) -> Any:
     time.sleep(max(each.get("ms", 0) for each in given) / 1_000)
     outcomes = [outcome_of(each, context) for each, context in zip(given, contexts, strict=True)]
     for run, outcome in zip(runs, outcomes, strict=True):
-        write("end", run=run, how="failed" if isinstance(outcome, Exception) else "ok")
+        write("end", run=run, how=how(outcome))
     return outcomes
 
 
 @subscribe("news", backoff=SOON, max_attempts=ATTEMPTS)
 def first_reader(given: Any, context: Context) -> Any:
-    return noted({**given, "fails": 0}, context, "first")
+    return noted({**given, "fails": 0, "rejects": False}, context, FIRST_PART)
 
 
 @subscribe("news", backoff=SOON, max_attempts=ATTEMPTS)
@@ -119,5 +133,5 @@ def second_reader(given: Any, context: Context) -> Any:
     return noted(given, context, "second")
 
 
-DECLARED = (plain, light, lone, keyed, ordered, batched, first_reader, second_reader)
+DECLARED = (plain, told, light, lone, keyed, ordered, batched, first_reader, second_reader)
 LIMITS = {"lone": 2, "keyed": 1, "ordered": 1}

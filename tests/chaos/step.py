@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,30 +21,51 @@ from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.job import Job
+from chalicelib.core.webhooks import Webhook, new_secret
 from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.yard import build
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
+from chalicelib.store.directory import Directory
 from chalicelib.store.insights import Insights
 from chalicelib.store.table import Table
 from tests.chaos import handlers
+from tests.chaos.clients import Book, Person, a_task, consume, now_ms
+from tests.chaos.installations import Installation, on_lambda, up
 from tests.chaos.killing import Killer
-from tests.chaos.load import Book, Person, consume, tell_stories
+from tests.chaos.progress import Progress, runs_in
+from tests.chaos.receiver import Receiver
+from tests.chaos.stories import tell_stories
 from tests.proof.ending import ending_of, jobs_in, left_in
-from tests.proof.history import Ending, History, Run
-from tests.proof.judge import verdict
+from tests.proof.history import Ending, History
+from tests.proof.judge import TOLD_OF, verdict
 from tests.support.processes import clean_environment
-from tests.support.up import Service, free_port, running
+from tests.support.up import free_port
 from tests.support.waiting import until
 from tests.support.yards import CREDENTIALS, environment, forget_clients
 
-SETTINGS = Settings()
+UP, DEPLOYED = "up", "deployed"
 LEASE_S = 15
 SKEW_S = 300
-CLIENTS = 4
+CLIENTS = 6
+BACKLOG = 400  # jobs that clients are ahead of the workers
+LEFT_SHARE = 0.02  # of the jobs, for the fair weather
+STILL_S = 45.0  # beyond what a lease, and a message that is hidden, may take
+TOLD_TYPE = "told"
+NEWS_S = 600.0  # until every process knows of a webhook
 SKEW_MS = 8_000  # what a process may still be off by once it has heard AWS's time, late answers included
 QUIET_S = 120.0  # after which nothing is expected any more
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How hard it is made."""
+
+    form: str = UP  # or DEPLOYED
+    share: float = 0.05  # of requests that meet a fault
+    runs_per_kill: int = 40
+    workers: int = 3
 
 
 @dataclass(slots=True)
@@ -56,77 +80,144 @@ class Outcome:
     broken: list[str]
     faults: dict[str, int] = field(default_factory=dict)
     kills: dict[str, int] = field(default_factory=dict)
+    posts: int = 0  # of a webhook
+    cpu_s: float = 0.0  # of all processes
+    form: str = UP
 
     def to_line(self) -> str:
         """As a log keeps it."""
         return json.dumps(asdict(self))
 
 
-def step(folder: Path, seed: int, jobs: int, *, workers: int = 3, share: float = 0.05, pause_s: float = 0.7) -> Outcome:
+def step(folder: Path, seed: int, jobs: int, options: Options) -> Outcome:
     """A step of a seed, of about so many jobs."""
-    dice, book, began_s = Random(seed), Book(), time.monotonic()  # noqa: S311 - to repeat itself
-    log = folder / "runs.jsonl"
-    with Emulator.start() as emulator, _proxy(emulator.port, seed) as (proxy_url, told):
-        options = ("--endpoint-url", proxy_url, "--workers", str(workers))
-        told_handlers = {"CHAOS_LOG": str(log), "CHAOS_SKEW_S": str(SKEW_S), "TASKYARD_HANDLERS": handlers.__name__}
-        with running(folder, *options, **told_handlers, TASKYARD_LEASE_S=str(LEASE_S)) as service:
-            told(f"share/{share}")
-            killer = Killer(service, Random(dice.random()), pause_s)  # noqa: S311
-            ending, faults = _play(service, book, dice, jobs, killer, told, emulator.endpoint_url)
+    dice, began_s, used_s = Random(seed), time.monotonic(), cpu_s()  # noqa: S311 - to repeat itself
+    log, receiver = folder / "runs.jsonl", Receiver(_seeded(dice))
+    book = Book(Progress(log))
+    variables = {"CHAOS_LOG": str(log), "CHAOS_SKEW_S": str(SKEW_S), "TASKYARD_LEASE_S": str(LEASE_S)}
+    with (
+        Emulator.start(log_path=folder / "emulator.log") as emulator,
+        _proxy(emulator.port, seed) as (proxy_url, proxy),
+        _installed(options, folder, proxy_url, emulator, variables) as installation,
+        receiver.listening(),
+    ):
+        if options.form == UP:
+            _be_told(emulator.endpoint_url, installation, receiver)
+        proxy(f"share/{options.share}")
+        killer = Killer(installation, book.progress, _seeded(dice), options.runs_per_kill)
+        people = [Person(installation.client, book, f"client-{n}", _seeded(dice)) for n in range(CLIENTS + 1)]
+        faults = _play(people, book, jobs, killer, proxy)
+        told = _told_of(book.history, receiver) if options.form == UP else dict
+        with _consumer(people[0]):
+            ending = _at_rest(book.history, installation.settings, emulator.endpoint_url, told)
     history = book.history
     history.runs += runs_in(log, killer.killed)
+    history.events = told()
     broken = verdict(history, ending, handlers.LIMITS, calm=True, skew_ms=SKEW_MS)
-    seconds = round(time.monotonic() - began_s)
-    outcome = Outcome(seed, book.accepted, len(history.runs), history.doubts, seconds, broken)
-    outcome.faults, outcome.kills = faults, dict(killer.counts)
+    outcome = Outcome(seed, book.accepted, len(history.runs), history.doubts, round(time.monotonic() - began_s), broken)
+    outcome.faults, outcome.kills, outcome.posts = faults, dict(killer.counts), receiver.posts
+    outcome.cpu_s = round(cpu_s() - used_s + killer.orphans_s, 1)
     return outcome
 
 
-def _play(
-    service: Service, book: Book, dice: Random, jobs: int, killer: Killer, told: Callable[[str], Any], endpoint: str
-) -> tuple[Ending, dict[str, int]]:
-    """The clients' work under faults, and then the rest in fair weather."""
-    over = [False]
-    names = [f"client-{number}" for number in range(CLIENTS)]
-    people = [Person(service, book, name, Random(dice.random())) for name in ("consumer", *names)]  # noqa: S311
-    with ThreadPoolExecutor(len(people)) as threads:
+def _seeded(dice: Random) -> Random:
+    return Random(dice.random())  # noqa: S311
+
+
+def _installed(
+    options: Options, folder: Path, proxy_url: str, emulator: Emulator, variables: dict[str, str]
+) -> AbstractContextManager[Installation]:
+    if options.form == UP:
+        return up(folder, proxy_url, options.workers, **variables)
+    return on_lambda(folder, proxy_url, emulator, **variables)
+
+
+def _be_told(endpoint: str, installation: Installation, receiver: Receiver) -> None:
+    """A webhook for one type of tasks; returns once every process knows of it, which may take half a minute."""
+    with environment({**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}):
+        forget_clients()
+        directory = Directory(Table(aws.client("dynamodb"), installation.settings.directory_table, ("kind", "name")))
+        made = Webhook(
+            id="chaos",
+            url=receiver.url,
+            events=frozenset(),
+            types=frozenset({TOLD_TYPE}),
+            secret=new_secret(os.urandom),
+            created_at_ms=now_ms(),
+        )
+        directory.put_webhook(made)
+
+    def heard() -> bool:
+        installation.client.post("/api/task/create", a_task(TOLD_TYPE, {}))
+        return bool(receiver.came)
+
+    until(heard, NEWS_S, longest_pause_s=2)
+
+
+def _told_of(history: History, receiver: Receiver) -> Callable[[], dict[int, list[str]]]:
+    """What has come of each job that a webhook is told of."""
+    of = [job_id for job_id, accepted in history.accepted.items() if accepted.type == TOLD_TYPE]
+    return lambda: {job_id: list(receiver.came.get(job_id, ())) for job_id in of}
+
+
+def _play(people: list[Person], book: Book, jobs: int, killer: Killer, proxy: Callable[[str], Any]) -> dict[str, int]:
+    """The clients' work under faults, until nearly all of it is done; and then the weather is fair."""
+    with killer.at_work(), _consumer(people[0]), ThreadPoolExecutor(CLIENTS) as threads:
+        telling = [threads.submit(tell_stories, each, lambda: book.accepted >= jobs, BACKLOG) for each in people[1:]]
+        for each in telling:
+            each.result()
+        _wait_for_most(book)
+    return dict(proxy("fair"))
+
+
+@contextmanager
+def _consumer(person: Person) -> Iterator[None]:
+    """Somebody polls, within the block."""
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        consuming = threads.submit(consume, person, over.is_set)
         try:
-            consuming = threads.submit(consume, people[0], lambda: over[0])
-            with killer.at_work():
-                telling = [threads.submit(tell_stories, each, lambda: book.accepted >= jobs) for each in people[1:]]
-                for each in telling:
-                    each.result()
-                time.sleep(5)
-            faults = told("fair")
-            ending = _at_rest(book.history, endpoint)
+            yield
         finally:
-            over[0] = True
+            over.set()
         consuming.result()
-    return ending, faults
 
 
-def _at_rest(history: History, endpoint: str) -> Ending:
+def _wait_for_most(book: Book) -> None:
+    """Until few jobs are left, or no more gets done."""
+    done, since_s = -1, time.monotonic()
+    while book.backlog() > book.accepted * LEFT_SHARE and time.monotonic() - since_s < STILL_S:
+        time.sleep(0.2)
+        book.progress.look()
+        if book.progress.done != done:
+            done, since_s = book.progress.done, time.monotonic()
+
+
+def _at_rest(history: History, settings: Settings, endpoint: str, told: Callable[[], dict[int, list[str]]]) -> Ending:
     """The ending, once everything accepted has come to its own, or nothing changes any more."""
     with environment({**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}):
         forget_clients()
         client, seen, since_s = aws.client("dynamodb"), "", time.monotonic()
-        yard = build(
-            Registry.of(handlers.DECLARED), SETTINGS
-        )  # a second clock, so that nobody waits a minute for the first
+        yard = build(Registry.of(handlers.DECLARED), settings)  # a second clock: nobody waits a minute for the first
         while True:
-            jobs = jobs_in(_items(client, SETTINGS.jobs_table))
-            counters = Insights(Table(client, SETTINGS.insights_table, ("view", "key"))).counters()
-            ending = ending_of(jobs, counters, history)
-            ending.left_over += left_in(_items(client, SETTINGS.directory_table))
-            if _is_done(jobs, ending, history):
+            began_s = time.monotonic()
+            jobs = jobs_in(_items(client, settings.jobs_table))
+            counters = Insights(Table(client, settings.insights_table, ("view", "key"))).counters()
+            ending, events = ending_of(jobs, counters, history), told()
+            ending.left_over += left_in(_items(client, settings.directory_table))
+            if _is_done(jobs, ending, history) and all(any(map(_is_end, each)) for each in events.values()):
                 return ending
-            now = repr((ending.listed, ending.counters, len(ending.left_over)))
+            now = repr((ending.listed, ending.counters, len(ending.left_over), sum(map(len, events.values()))))
             if now != seen:
                 seen, since_s = now, time.monotonic()
             if time.monotonic() - since_s > QUIET_S:
                 return ending
             tick(yard, lambda: True)
-            time.sleep(2)
+            time.sleep(max(1.0, time.monotonic() - began_s))
+
+
+def _is_end(event: str) -> bool:
+    return event.endswith(tuple(TOLD_OF.values()))
 
 
 def _is_done(jobs: list[Job], ending: Ending, history: History) -> bool:
@@ -172,33 +263,12 @@ def _proxy(upstream: int, seed: int) -> Iterator[tuple[str, Callable[[str], Any]
         process.wait()
 
 
-def runs_in(log: Path, killed: dict[int, int]) -> list[Run]:
-    """The runs that handlers wrote down; one that says no end has ended with its process."""
-    runs: dict[str, Run] = {}
-    pids: dict[str, int] = {}
-    for line in log.read_text().splitlines() if log.exists() else ():
-        told = json.loads(line)
-        name = told["run"]
-        if told["what"] == "end":
-            runs[name].ended_ms, runs[name].how = told["at_ms"], told["how"]
-            continue
-        run = Run(
-            told["job"],
-            told["attempt"],
-            told["part"],
-            told["type"],
-            told["key"],
-            told["call"],
-            str(told["pid"]),
-            told["at_ms"],
-        )
-        run.due_at_ms, run.ref = told["due_at_ms"], told["ref"]
-        run.slot = None if told["slot"] is None else (told["slot"][0], told["slot"][1])
-        runs[name], pids[name] = run, told["pid"]
-    for name, run in runs.items():
-        if run.ended_ms is None:
-            run.ended_ms = killed.get(pids[name])
-    return [*runs.values()]
+def cpu_s() -> float:
+    """What this process and those that it has waited for have used of processors."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def kinds(outcomes: list[Outcome], what: str) -> Counter[str]:

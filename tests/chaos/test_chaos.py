@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.chaos.step import runs_in, step
+from tests.chaos.progress import runs_in
+from tests.chaos.step import Options, step
 
 
 def test_no_promise_is_broken(tmp_path: Path) -> None:
-    outcome = step(tmp_path, seed=1, jobs=120, workers=2)
+    outcome = step(tmp_path, 1, 120, Options(workers=2, runs_per_kill=20))
     assert outcome.broken == []
     assert outcome.jobs >= 120
     assert outcome.faults["requests"] > outcome.jobs

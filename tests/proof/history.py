@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+ABSENT = "absent"  # what a client is told of a job that nobody knows
+
 
 @dataclass(slots=True)
 class Run:
@@ -57,7 +59,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The state that a client was told of a job, asked for at ``asked_ms``."""
+    """The state that a client was told of a job, or ``ABSENT``, asked for at ``asked_ms``."""
 
     job_id: int
     state: str
@@ -78,6 +80,8 @@ class History:
     settled: dict[tuple[int, str], list[str]] = field(default_factory=dict)  # a job and its life: who was told he did
     asked: set[int] = field(default_factory=set)  # what a client asked to settle, whatever it was told
     keys: dict[str, set[int]] = field(default_factory=dict)  # an idempotency key, and the jobs told for it
+    slots: set[tuple[str, int]] = field(default_factory=set)  # of schedules, each of which is to run
+    events: dict[int, list[str]] = field(default_factory=dict)  # a job, and what a webhook was told of it, first times
     promoted: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     doubts: int = 0  # requests of which the client does not know what became of them

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
-from tests.proof.history import Ending, History, Run
+from tests.proof.history import ABSENT, Ending, History, Run
 
 TERMINAL = frozenset({"success", "failed", "canceled"})
 FINAL = frozenset({"rejected", "never_started", "malformed", "no_handler"})  # whatever attempts were left
+TOLD_OF = {"success": "-complete", "failed": "-failed", "canceled": "-cancel"}
 SKEW_MS = 3_000  # how far clocks may differ
 
 
@@ -34,6 +35,7 @@ def verdict(
         _what_follows_runs_once(history, ending),
         _keys_are_one_job(history),
         _slots_are_one_job(history),
+        _events_are_told(history, ending),
         _counters_are_right(ending),
         iter(ending.left_over),
     )
@@ -42,7 +44,10 @@ def verdict(
 
 
 def _nothing_is_lost(history: History, ending: Ending) -> Iterator[str]:
-    """I1, I4, I7: what was accepted has ended."""
+    """I1, I4, I7: what was accepted is there whenever it is asked for, and has ended."""
+    for told in history.told:
+        if told.state == ABSENT and told.job_id not in history.deleted:
+            yield f"I7: {told.job_id} was accepted, and {told.asked_ms} ms since 1970 nobody knew it"
     for job_id, accepted in history.accepted.items():
         if job_id in history.deleted:
             continue
@@ -59,7 +64,9 @@ def _succeeded(ending: Ending, jobs: Iterable[int]) -> bool:
 def _what_follows_runs_once(history: History, ending: Ending) -> Iterator[str]:
     """What comes after others begins once these have succeeded, and as one job."""
     by_ref: defaultdict[str, list[Run]] = defaultdict(list)
+    by_job: defaultdict[int, list[Run]] = defaultdict(list)
     for run in history.runs:
+        by_job[run.job_id].append(run)
         if run.ref is not None:
             by_ref[run.ref].append(run)
     for expected in history.expected:
@@ -70,7 +77,7 @@ def _what_follows_runs_once(history: History, ending: Ending) -> Iterator[str]:
         if not jobs and expected.surely and _succeeded(ending, expected.after):
             yield f"I1: {expected.ref} never runs"
         before = [run for ref in expected.after_refs for run in by_ref[ref]]
-        before += [run for run in history.runs if run.job_id in expected.after]
+        before += [run for job_id in expected.after for run in by_job[job_id]]
         well = min((run.ended_ms or 0 for run in before if run.how == "ok"), default=None)
         if runs and well is None:
             yield f"{expected.ref} ran, and nothing before it has succeeded"
@@ -116,9 +123,12 @@ def _terminal_states_stay(history: History, ending: Ending) -> Iterator[str]:
         first = ends.setdefault(told.job_id, (told.state, told.attempts))
         if first != (told.state, told.attempts):
             yield f"I2: {told.job_id} was told as {first} and then as {(told.state, told.attempts)}"
+    since: dict[int, int] = {}
     for told in history.told:
-        end = ends.get(told.job_id)
-        since_ms = min((t.told_ms for t in history.told if t.job_id == told.job_id and t.state in TERMINAL), default=0)
+        if told.state in TERMINAL:
+            since[told.job_id] = min(told.told_ms, since.get(told.job_id, told.told_ms))
+    for told in history.told:
+        end, since_ms = ends.get(told.job_id), since.get(told.job_id, 0)
         if end is not None and told.asked_ms > since_ms and told.state not in TERMINAL:
             yield f"I2: {told.job_id} had ended as {end[0]}, and is {told.state} again"
     for job_id, end in ends.items():
@@ -176,14 +186,27 @@ def _keys_are_one_job(history: History) -> Iterator[str]:
 
 
 def _slots_are_one_job(history: History) -> Iterator[str]:
-    """I6."""
+    """I6: each makes one job, and no slot is passed over of those that are to run."""
     by_slot: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     for run in history.runs:
         if run.slot is not None:
             by_slot[run.slot].add(run.job_id)
+    for slot in history.slots - by_slot.keys():
+        yield f"I6: the slot {slot} never ran"
     for slot, jobs in by_slot.items():
         if len(jobs) > 1:
             yield f"I6: the slot {slot} made {len(jobs)} jobs: {sorted(jobs)}"
+
+
+def _events_are_told(history: History, ending: Ending) -> Iterator[str]:
+    """Of each job, in order, and to its end."""
+    for job_id, events in history.events.items():
+        changes = [event.split("-")[1] for event in events]
+        if changes != sorted(changes):
+            yield f"of {job_id}, a webhook was told out of order: {events}"
+        state = ending.states.get(job_id, ("", 0))[0]
+        if state in TERMINAL and not any(event.endswith(TOLD_OF[state]) for event in events):
+            yield f"{job_id} is {state}, and a webhook was not told of it: {events}"
 
 
 def _counters_are_right(ending: Ending) -> Iterator[str]:

@@ -16,7 +16,7 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.commands.lifecycle import find
 from chalicelib.engine.yard import Yard
 from chalicelib.store.table import Refused, TransactionRefused
-from tests.proof.history import Accepted, History, Told
+from tests.proof.history import ABSENT, Accepted, History, Told
 from tests.simulation.platform import Environment, Platform
 from tests.simulation.scheduler import Process, Scheduler
 
@@ -103,11 +103,12 @@ class Person:
         return bool(found), found[0] if found else None
 
     def look(self, job_id: int, kind: Kind = Kind.TASK) -> Job | None:
-        """Ask how a job stands; ``None`` while its record is still to be written, by its claim."""
+        """Ask how a job stands; ``None`` where nobody knows it."""
         asked_ms = self.scheduler.now_ms
         try:
             job = self.ask(lambda yard: find(yard, job_id, kind), f"look at {job_id}")
         except NotFound:
+            self.history.told.append(Told(job_id, ABSENT, None, asked_ms, self.scheduler.now_ms))
             return None
         told = Told(job_id, job.state.value, job.attempts, asked_ms, self.scheduler.now_ms)
         self.history.told.append(told)

@@ -106,7 +106,7 @@ def canceled(person: Person) -> None:
     person.wait(person.dice.choice((100, 5_000, 60_000)))
     try:
         person.ask(lambda yard: cancel(yard, job.id, Kind.TASK), f"cancel {job.id}")
-    except (Conflict, NotFound):  # it has ended, or its record is still to be written
+    except Conflict:  # it has ended
         person.look(job.id)
 
 
@@ -121,7 +121,7 @@ def by_hand(person: Person) -> None:
     try:
         person.ask(lambda yard: complete(yard, job.id, Completion(success=success)), f"complete {job.id}")
         person.history.settled.setdefault((job.id, "0"), []).append(person.name)
-    except (Conflict, NotFound):  # it has ended, or its record is still to be written
+    except Conflict:  # it has ended
         person.look(job.id)
 
 

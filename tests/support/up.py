@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ class Service(Client):
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    spawn: Callable[[], subprocess.Popen[bytes]]  # the same command again, once it has ended
     known_pids: set[int] = field(default_factory=set)
     headers: dict[str, str] = field(default_factory=dict)
     stage: str = "local"
@@ -79,16 +80,19 @@ def running(
     log = tmp_path / "up.log"
     port = free_port()
     command = [python, "-m", "chalicelib.cli.main", "up", "--port", str(port), *options]
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, cwd=folder, env={**clean_environment(), **environment}
-        )
-    service = Service(process, port, log)
+
+    def spawn() -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=folder, env={**clean_environment(), **environment}
+            )
+
+    service = Service(spawn(), port, log, spawn)
     try:
         until(lambda: _answers(service), START_DEADLINE_S)
         yield service
     finally:
-        if process.poll() is None:
+        if service.process.poll() is None:
             service.stop()
 
 
