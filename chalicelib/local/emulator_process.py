@@ -40,7 +40,7 @@ from chalicelib.local.http_server import serve
 
 EXIT_DEADLINE_S = 30  # from being told to stop until the kernel ends the process, saved or not
 KEEP_ALIVE_S = 75  # as MiniStack's own server
-GARBAGE_THRESHOLDS = (50_000, 10, 10)  # what is stored is no garbage, and is not gone over for every few requests
+GARBAGE_THRESHOLDS = (10_000, 5, 1_000)  # what is stored is no garbage: it is hardly ever gone over, the new in ms
 
 # What a shell may hold for other purposes. MiniStack would obey it, and its functions would get AWS_*.
 FOREIGN_PREFIXES = ("AWS_", "DOCKER_", "LAMBDA_", "LOCALSTACK_", "MINISTACK_")

@@ -24,7 +24,8 @@ from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import stream_event
 
-BATCH_MAX = 1_000  # as many as DynamoDB gives
+BATCH_MAX = 1_000  # as many as Lambda's event source hands over at once
+READ_MAX = 50  # in one answer: while the embedded emulator writes a large one, for up to 50 ms, it serves nobody else
 POLL_PAUSE_S = 0.25  # between two looks: counters lag by about this much
 BUSY_PAUSE_S = 1.0  # the same while many records come
 BUSY_RECORDS = 50  # in one look
@@ -169,23 +170,32 @@ class StreamSource:
 
     def _read(self, name: str, shard: Shard) -> int:
         """Feed the shard's next batch; how many records that were, a full batch where another is to be read at once."""
-        try:
-            if shard.iterator is None:
-                shard.iterator = self._iterator(name, shard)
-            answer = self._streams.get_records(ShardIterator=shard.iterator, Limit=BATCH_MAX)
-        except ClientError as error:
-            self._restart(shard, error)
-            return BATCH_MAX
-        records = answer["Records"]
+        records, at_end = self._gathered(name, shard)
         if records:
             self._deliver(name, records)
             shard.last_sequence = records[-1]["dynamodb"]["SequenceNumber"]
-        shard.iterator = answer.get("NextShardIterator")
-        if shard.iterator is None:
-            shard.finished = True
-            self._discover_at_s = 0.0
-            return BATCH_MAX
-        return len(records)
+        return len(records) if at_end else BATCH_MAX
+
+    def _gathered(self, name: str, shard: Shard) -> tuple[list[Any], bool]:
+        """The shard's next records, up to a batch, and whether those are all that there are now."""
+        records: list[Any] = []
+        while len(records) < BATCH_MAX:
+            try:
+                if shard.iterator is None:
+                    shard.iterator = self._iterator(name, shard)
+                answer = self._streams.get_records(ShardIterator=shard.iterator, Limit=READ_MAX)
+            except ClientError as error:
+                self._restart(shard, error)
+                return [], False
+            records += answer["Records"]
+            shard.iterator = answer.get("NextShardIterator")
+            if shard.iterator is None:
+                shard.finished = True
+                self._discover_at_s = 0.0
+                return records, False
+            if len(answer["Records"]) < READ_MAX:
+                return records, True
+        return records, False
 
     def _iterator(self, name: str, shard: Shard) -> str:
         position: Mapping[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}

@@ -26,7 +26,8 @@ class Streams:
         self.shards: dict[str, list[str]] = {"s1": []}
         self.parents: dict[str, str] = {}
         self.closed: set[str] = set()
-        self.refusals: list[str] = []  # error codes of the next reads
+        self.refusals: list[str | None] = []  # error codes of the next reads; None: it is answered
+        self.most_asked = 0
         self.starts: list[tuple[str, str]] = []
 
     def describe_stream(self, **_: Any) -> Any:
@@ -44,8 +45,9 @@ class Streams:
         return {"ShardIterator": f"{ShardId}/{start}"}
 
     def get_records(self, *, ShardIterator: str, Limit: int) -> Any:  # noqa: N803
-        if self.refusals:
-            raise ClientError({"Error": {"Code": self.refusals.pop(0), "Message": ""}}, "GetRecords")
+        self.most_asked = max(self.most_asked, Limit)
+        if self.refusals and (code := self.refusals.pop(0)):
+            raise ClientError({"Error": {"Code": code, "Message": ""}}, "GetRecords")
         name, _, start = ShardIterator.partition("/")
         page = self.shards[name][int(start) : int(start) + Limit]
         end = int(start) + len(page)
@@ -119,6 +121,17 @@ def test_gives_batches_of_1000_at_once(
     source.start()
     becomes(in_order("s1", 2_100), lambda: projector.seen)
     assert projector.calls == 3
+    assert streams.most_asked == stream_source.READ_MAX  # the emulator's other clients wait for each answer
+
+
+@pytest.mark.parametrize("code", ["ExpiredIteratorException", "InternalServerError"])
+def test_an_error_while_a_batch_is_gathered_loses_and_doubles_nothing(
+    streams: Streams, projector: Projector, source: StreamSource, code: str
+) -> None:
+    streams.shards["s1"] = [str(number) for number in range(300)]
+    streams.refusals = [None, None, code]
+    source.start()
+    becomes(in_order("s1", 300), lambda: projector.seen)
 
 
 class Changes:
