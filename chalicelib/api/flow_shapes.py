@@ -11,27 +11,22 @@ from chalicelib.api.shapes import ShownId, ShownTime
 from chalicelib.core.flow import KEY_MAX_CHARS, PER_MAX_S, RATE_MAX, WAIT_MAX_S, Debounce, Rate, Unique, Until
 from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.limits import CONCURRENCY_MAX, Order
-from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Target, Topic, either, unfit
+from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Id, Name, Target, Topic
+from chalicelib.http.one_of import OneOf, unfit
 from chalicelib.services import flow as shown
 
 CONTROLS = [control.name for control in fields(FlowControls)]
 Off = Literal["off"]
 
 
-class TargetModel(ApiModel):
+class TargetModel(OneOf):
     """A task type or a topic, or one key of it."""
 
-    model_config = either(("type",), ("topic",))
+    GROUPS = (("type",), ("topic",))
 
     type: Name | None = Field(default=None, description="A task type", examples=["text.statistics"])
     topic: Topic | None = Field(default=None, description="Or a topic")
     key: Target | None = Field(default=None, description="One key of it; default: all its jobs", examples=["c-7"])
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> TargetModel:
-        if (self.type is None) == (self.topic is None):
-            raise unfit("either type or topic, and not both", "neither" if self.type is None else "both")
-        return self
 
     @property
     def target(self) -> FlowTarget:
@@ -79,7 +74,7 @@ class UniqueModel(ApiModel):
     @model_validator(mode="after")
     def _keeps_something_away(self) -> UniqueModel:
         if self.until is None and self.for_s is None:
-            raise unfit("until, forS or both", "neither")
+            raise unfit("until, forS or both", "neither", "say until when, or for how long")
         return self
 
 
@@ -119,7 +114,7 @@ class SettingBody(TargetModel):
     @model_validator(mode="after")
     def _says_something(self) -> SettingBody:
         if all(getattr(self, name) is None for name in CONTROLS):
-            raise unfit(f"one of {', '.join(CONTROLS)}", "none of them")
+            raise unfit(f"one of {', '.join(CONTROLS)}", "none of them", "say what is to control it")
         return self
 
     @property

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from chalicelib.core.cursors import Cursor
 from chalicelib.core.job import Job
 from chalicelib.http.models import AnswerModel, ApiModel
+from chalicelib.http.one_of import unfit
 from chalicelib.http.problems import BadRequest
 from chalicelib.services import lists as services
 from chalicelib.services.lists import Listed
@@ -42,7 +43,7 @@ class Paging(ApiModel):
     @model_validator(mode="after")
     def _one_way(self) -> Paging:
         if self.cursor is not None and self.current_page != 1:
-            raise ValueError("either cursor or currentPage, and not both")
+            raise unfit("either cursor or currentPage, and not both", "both", "leave out currentPage")
         return self
 
     @property

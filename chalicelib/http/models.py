@@ -17,7 +17,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     PlainValidator,
     StringConstraints,
     ValidationError,
@@ -35,9 +34,8 @@ from chalicelib.core.texts import readable
 
 DETAILS_MAX = 20  # of all that is wrong with a request, how much is named
 NAME_MAX_CHARS = 256
-NULL: JsonValue = {"type": "null"}
 UNKNOWN_NAMES = "unknown_names"  # the type of that error; its context names them
-UNFIT = "unfit"  # likewise; its context has what was expected, and got
+UNFIT = "unfit"  # likewise; its context has what was expected, and got, and the remedy
 TEXT_MAX_CHARS = 6 * 1024 * 1024  # what one request can hold; a bound also makes pydantic check the encoding
 
 INPUT_CONFIG = ConfigDict(
@@ -120,24 +118,6 @@ def _never_null(model: type[ApiModel]) -> frozenset[str]:
         for name, found in optional.items()
         if found.annotation is not Any and type(None) not in get_args(found.annotation)
     )
-
-
-def unfit(expected: str, got: str) -> PydanticCustomError:
-    """What a model's validator raises for fields that do not go together; ``got``: which were there, without values."""
-    return PydanticCustomError(UNFIT, "fields that go together", {"expected": expected, "got": got})
-
-
-def either(*groups: tuple[str, ...]) -> ConfigDict:
-    """In JSON Schema, what a model's own validator demands: all fields of one of ``groups``, and none of the others."""
-    every = dict.fromkeys(name for group in groups for name in group)
-    choices: list[JsonValue] = [
-        {
-            "required": list(group),
-            "properties": {name: {"not": NULL} if name in group else NULL for name in every},
-        }
-        for group in groups
-    ]
-    return ConfigDict(json_schema_extra={"oneOf": choices})
 
 
 def matching(pattern: str, description: str) -> AfterValidator:

@@ -86,11 +86,11 @@ class Detail:
 class InvalidFields(InvalidInput):
     """What pydantic found wrong with the body, the query or the path."""
 
-    def __init__(self, where: str, details: tuple[Detail, ...], count: int) -> None:
+    def __init__(self, where: str, details: tuple[Detail, ...], count: int, remedy: str | None) -> None:
         first = details[0]
         place = f"the {where}" if first.field == where else f"{first.field} in the {where}"
         more = f" (and {count - 1} more)" if count > 1 else ""
-        super().__init__(f"{place}: expected {first.expected}, got {first.got}{more}")
+        super().__init__(f"{place}: expected {first.expected}, got {first.got}{more}", remedy=remedy)
         self.details = details
 
 
@@ -212,7 +212,8 @@ def rejected(
         if known is not None and detail.expected not in known.expected:
             detail = replace(known, expected=f"{known.expected} or {detail.expected}")
         details[detail.field] = detail
-    return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details))
+    remedy = next((entry["ctx"]["remedy"] for entry in found if entry["type"] == UNFIT), None)
+    return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details), remedy)
 
 
 def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
@@ -225,7 +226,7 @@ def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
     is_missing = entry["type"] == "missing"
     name = _path(entry["loc"], value, to_absent=is_missing) or where
     if entry["type"] == UNFIT:
-        yield Detail(name, **entry["ctx"])
+        yield Detail(name, entry["ctx"]["expected"], entry["ctx"]["got"])
     else:
         yield Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
 

@@ -18,6 +18,7 @@ SHOWN_MAX_CHARS = 200  # of what came in place of an answer
 LOOPBACK = ("127.0.0.1", "localhost")
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"  # set where the installation is not on AWS
 LOCAL_INDEX_SHARDS = "1"  # one machine never writes so much that an index needs more
+ELSEWHERE = f"name another with --endpoint-url or {ENDPOINT_VARIABLE}"
 MADE_UP_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -55,10 +56,15 @@ def choose_endpoint(endpoint_url: str, environment: MutableMapping[str, str] = o
 
 
 def unreachable(error: Exception) -> str | None:
-    """What is said of an AWS that does not answer, or is none; ``None``: the error is of another kind."""
+    """What is said of an AWS that does not answer, or is none, and the remedy; ``None``: another kind of error."""
     if isinstance(error, ResponseParserError):
-        return f"what answers there is not AWS, nor an emulator of it: {' '.join(str(error).split())[:SHOWN_MAX_CHARS]}"
-    return str(error) if isinstance(error, ConnectionError | HTTPClientError) else None
+        shown = " ".join(str(error).split())[:SHOWN_MAX_CHARS]
+        return f"what answers there is not AWS, nor an emulator of it: {shown}; {ELSEWHERE}"
+    if not isinstance(error, ConnectionError | HTTPClientError):
+        return None
+    if ENDPOINT_VARIABLE not in os.environ:
+        return f"{error}; look at the network, and at the region"
+    return f"{error}; start what is to answer there, or {ELSEWHERE}"
 
 
 def find_handlers_here() -> None:

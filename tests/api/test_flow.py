@@ -184,8 +184,11 @@ class TestWhatIsSet:
             ({"type": "t", "debounce": {"wait": 1}}, ("debounce.wait", "waitS", "wait")),
             ({"type": "t", "unique": "on"}, ("unique", "an object or 'off'", "on")),
             ({"type": "t", "debounce": 5}, ("debounce", "an object or 'off'", "5")),
-            ({"concurrency": 1}, ("body", "either type or topic, and not both", "neither")),
-            ({"type": "t", "topic": "t", "concurrency": 1}, ("body", "either type or topic, and not both", "both")),
+            ({"concurrency": 1}, ("body", "either type or topic, and not both", "none of them")),
+            (
+                {"type": "t", "topic": "t", "concurrency": 1},
+                ("body", "either type or topic, and not both", "type and topic"),
+            ),
             ({"type": "t"}, ("body", "one of concurrency, rate, order, unique, debounce", "none of them")),
         ],
     )

@@ -211,7 +211,8 @@ class TestWhatIsNoCursor:
     @pytest.mark.parametrize("path", LISTS)
     def test_either_a_page_or_a_cursor(self, api: Service, path: str) -> None:
         reply = api.get(path, {"cursor": "x", "currentPage": 2})
-        assert problem(reply)[:3] == (422, "query", "either cursor or currentPage, and not both")
+        assert problem(reply) == (422, "query", "either cursor or currentPage, and not both", "both")
+        assert reply.json["remedy"] == "leave out currentPage"
 
     @pytest.mark.parametrize("path", LISTS)
     def test_page_numbers_reach_a_hundred_thousand_entries(self, api: Service, path: str) -> None:

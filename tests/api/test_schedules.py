@@ -347,8 +347,11 @@ class TestRefusals:
             ({"everyS": None, "at": 1780304400}, ("at", ANY, "1780304400")),
             ({"everyS": None, "cron": "0 9 * * FRY"}, ("cron", ANY, "FRY")),
             ({"everyS": None, "cron": "0 9 * * Mon-MON"}, ("cron", ANY, "Mon-MON")),
-            ({"task": None}, ("task", "either task or message", "nothing")),
-            ({"message": {"topic": "t", "payload": {}}}, ("task", "either task or message", "both")),
+            ({"task": None}, ("body", "either task or message, and not both", "none of them")),
+            (
+                {"message": {"topic": "t", "payload": {}}},
+                ("body", "either task or message, and not both", "task and message"),
+            ),
             ({"task": {"type": "nobody.runs.it"}}, ("task.type", ANY, "nobody.runs.it")),
             ({"task": {"type": "scripted", "scriptName": "x"}}, ("task.scriptName", "index", "x")),
             ({"task": {"type": "scripted", "delay": 5}}, ("task.delay", "no delay", "5.0")),

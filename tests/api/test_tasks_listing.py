@@ -280,7 +280,9 @@ class TestListFilters:
     def test_a_span_cannot_end_before_it_begins(self, api: Service, key: str) -> None:
         query = {f"filter.{key}.startTime": "2026-01-01", f"filter[{key}][endTime]": "2025-12-31T23:59:59.999Z"}
         reply = api.get("/api/task/list", query)
-        assert problem(reply) == (422, f"filter.{key}", "an endTime that is not before startTime", "an object")
+        got = "startTime 2026-01-01T00:00:00+00:00, endTime 2025-12-31T23:59:59.999000+00:00"
+        assert problem(reply) == (422, f"filter.{key}", "an endTime that is not before startTime", got)
+        assert reply.json["remedy"] == "say the earlier one first"
 
 
 @pytest.fixture(scope="class")

@@ -159,14 +159,15 @@ class TestCancel:
         assert api.post("/api/task/retry", {"id": task_id}).status == 404
 
     def test_an_id_is_needed(self, api: Service) -> None:
-        for body in (
-            {},
-            {"id": "1", "type": "x"},
-            {"targetId": "1", "type": "x"},
-            {"targetId": "1", "targetType": "x"},
+        for body, got, remedy in (
+            ({}, "none of them", "say what is meant"),
+            ({"id": "1", "type": "x"}, "id and type", "leave out what is not meant"),
+            ({"targetId": "1", "type": "x"}, "targetId and type", "give what is missing, or leave out the others"),
+            ({"targetType": "x"}, "targetType", "give what is missing, or leave out the others"),
         ):
-            refused = problem(api.post("/api/task/cancel", body))
-            assert refused == (422, "body", "either id, or targetId, targetType and type together", "an object")
+            reply = api.post("/api/task/cancel", body)
+            expected = "either id, or targetId, targetType and type together"
+            assert (*problem(reply), reply.json["remedy"]) == (422, "body", expected, got, remedy)
 
     def test_all_of_a_type_about_one_target(self, api: Service, kind: str, target: str) -> None:
         ours = [create(api, kind, target)["id"] for _ in range(3)]
@@ -307,10 +308,13 @@ class TestDelete:
         assert api.post("/api/task/delete", {"taskIds": [open_, open_], "force": True}).json == {}
         assert listed(api, {"filter.type": kind}) == []
 
-    @pytest.mark.parametrize("body", [{}, {"id": "1", "taskIds": ["1"]}, {"force": True}])
-    def test_one_way_or_the_other(self, api: Service, body: Any) -> None:
+    @pytest.mark.parametrize(
+        ("body", "got"),
+        [({}, "none of them"), ({"id": "1", "taskIds": ["1"]}, "id and taskIds"), ({"force": True}, "none of them")],
+    )
+    def test_one_way_or_the_other(self, api: Service, body: Any, got: str) -> None:
         refused = problem(api.post("/api/task/delete", body))
-        assert refused == (422, "body", "either id or taskIds, and not both", "an object")
+        assert refused == (422, "body", "either id or taskIds, and not both", got)
 
     def test_a_key_stands_for_the_task_after_it_was_deleted(self, api: Service, kind: str) -> None:
         first = create(api, kind, idempotencyKey=f"key of {kind}")

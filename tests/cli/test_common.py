@@ -111,8 +111,10 @@ def test_where_no_aws_answers_it_is_told_in_one_line(tmp_path: Path) -> None:
         code, lines = told(url)
     assert (code, len(lines)) == (3, 1), lines
     assert lines[0].startswith("what answers there is not AWS, nor an emulator of it: ")
+    assert lines[0].endswith("; name another with --endpoint-url or AWS_ENDPOINT_URL")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         code, lines = told(url)
-    assert (code, lines) == (3, [f'Could not connect to the endpoint URL: "{url}/"'])
+    remedy = "start what is to answer there, or name another with --endpoint-url or AWS_ENDPOINT_URL"
+    assert (code, lines) == (3, [f'Could not connect to the endpoint URL: "{url}/"; {remedy}'])

@@ -12,7 +12,8 @@ from pydantic import Field
 from chalicelib.core.webhooks import Format
 from chalicelib.http import openapi
 from chalicelib.http.exchange import Answer
-from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Priority, either
+from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Priority
+from chalicelib.http.one_of import OneOf
 from chalicelib.http.problems import ProblemStyle
 from chalicelib.http.routes import Router
 from chalicelib.http.samples import sample
@@ -176,8 +177,8 @@ def test_where_a_key_is_needed_the_document_says_so() -> None:
 
 
 def test_one_of_several_groups_of_fields_is_told() -> None:
-    class NextRequest(ApiModel):
-        model_config = either(("id",), ("kind", "place"))
+    class NextRequest(OneOf):
+        GROUPS = (("id",), ("kind", "place"))
 
         id: str | None = None
         kind: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from chalicelib.api.acts import record
 from chalicelib.api.console.jobs import JobsQuery
@@ -18,7 +18,8 @@ from chalicelib.engine.commands.bulk import NAMED_MAX, JobSet
 from chalicelib.engine.job_filters import JobFilters
 from chalicelib.http.access import require_scope
 from chalicelib.http.exchange import Answer, Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Id, Name, either
+from chalicelib.http.models import AnswerModel, ApiModel, Id, Name
+from chalicelib.http.one_of import OneOf
 from chalicelib.http.routes import Router
 from chalicelib.services import bulk as services
 from chalicelib.services.records import maybe_moment_of
@@ -31,10 +32,10 @@ UNKNOWN = {404: "There is no such act"}
 router = Router("Acts in bulk", "Cancel, retry, start, replay or delete all jobs that match a filter, step by step.")
 
 
-class BulkBody(ApiModel):
+class BulkBody(OneOf):
     """What to do, and to which jobs."""
 
-    model_config = either(("filter",), ("ids",))
+    GROUPS = (("filter",), ("ids",))
 
     act: BulkAct
     filter: JobsQuery | None = Field(
@@ -48,12 +49,6 @@ class BulkBody(ApiModel):
         examples=[["42", "43"]],
     )
     dry_run: bool = Field(default=False, description="Only say what it would be done to")
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> BulkBody:
-        if (self.filter is None) == (self.ids is None):
-            raise ValueError("either filter or ids, and not both")
-        return self
 
 
 class BulkPath(ApiModel):

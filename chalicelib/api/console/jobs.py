@@ -13,6 +13,7 @@ from chalicelib.core.fingerprints import FINGERPRINT
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.job_filters import JobFilters
 from chalicelib.http.models import AnswerModel, ApiModel, Many, Name, Target, Tenant, Topic
+from chalicelib.http.one_of import expect_forwards
 from chalicelib.http.routes import Router
 from chalicelib.services import jobs
 from chalicelib.store.job_lists import PER_PAGE_MAX
@@ -45,8 +46,7 @@ class JobsQuery(ApiModel):
 
     @model_validator(mode="after")
     def _forwards(self) -> JobsQuery:
-        if self.since is not None and self.until is not None and self.until < self.since:
-            raise ValueError("an until that is not before since")
+        expect_forwards("since", self.since, "until", self.until)
         return self
 
     @property

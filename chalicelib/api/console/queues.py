@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from chalicelib.api.acts import record
 from chalicelib.api.scopes import ACT, SEE
@@ -14,7 +14,8 @@ from chalicelib.engine.projections.queues import QueueStanding, queues_of
 from chalicelib.engine.worker import pause
 from chalicelib.engine.worker.pause import QUEUE, TYPE, queue_target, type_target
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Topic, either
+from chalicelib.http.models import AnswerModel, Topic
+from chalicelib.http.one_of import OneOf
 from chalicelib.http.routes import Router
 from chalicelib.store.pauses import Pause
 
@@ -24,20 +25,14 @@ if TYPE_CHECKING:
 router = Router("Queues of jobs", "What travels where, who consumes it, and pausing it.")
 
 
-class PauseBody(ApiModel):
+class PauseBody(OneOf):
     """A task type, a topic, or a queue."""
 
-    model_config = either(("type",), ("topic",), ("queue",))
+    GROUPS = (("type",), ("topic",), ("queue",))
 
     type: Topic | None = Field(default=None, description="A task type", examples=["text.statistics"])
     topic: Topic | None = Field(default=None, description="Or a topic")
     queue: Topic | None = Field(default=None, description="Or a queue: a pool with all its types, or a topic")
-
-    @model_validator(mode="after")
-    def _one_of_three(self) -> PauseBody:
-        if sum(given is not None for given in (self.type, self.topic, self.queue)) != 1:
-            raise ValueError("one of type, topic and queue")
-        return self
 
     @property
     def target(self) -> str:

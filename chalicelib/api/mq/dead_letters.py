@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from chalicelib.api.acts import record
 from chalicelib.api.mq.records import MessageRecord, whole_record
@@ -16,7 +16,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic, either
+from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic
+from chalicelib.http.one_of import OneOf
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
 from chalicelib.services.checks import job_id as job_id_of
@@ -40,20 +41,14 @@ class DeadLetterQuery(Paging):
     replayed: bool | None = None
 
 
-class ReplayBody(ApiModel):
+class ReplayBody(OneOf):
     """One dead letter, several, or those of a topic."""
 
-    model_config = either(("id",), ("ids",), ("topic",))
+    GROUPS = (("id",), ("ids",), ("topic",))
 
     id: Id | None = None
     ids: list[Id] | None = Field(default=None, min_length=1, max_length=REPLAYS_MAX)
     topic: Topic | None = Field(default=None, description="The oldest 100 of the topic that were not replayed yet")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> ReplayBody:
-        if sum(given is not None for given in (self.id, self.ids, self.topic)) != 1:
-            raise ValueError("one of id, ids and topic")
-        return self
 
 
 class ReplayPath(ApiModel):

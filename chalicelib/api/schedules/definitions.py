@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 
 from chalicelib.api.shapes import EARLIEST, LATEST, maybe_ms
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
-from chalicelib.core.errors import InvalidInput, within
+from chalicelib.core.errors import within
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.naming import NAME
 from chalicelib.core.schedule_checks import JITTER_MAX_MS, MISSED_MAX, NAME_MAX_CHARS
@@ -20,7 +20,8 @@ from chalicelib.core.states import Kind
 from chalicelib.core.timetable import EVERY_MAX_MS
 from chalicelib.core.zones import at_wall
 from chalicelib.engine.commands import schedules
-from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Priority, Target, Tenant, Topic, either, matching
+from chalicelib.http.models import NOT_BOOLEAN, ApiModel, Name, Priority, Target, Tenant, Topic, matching
+from chalicelib.http.one_of import OneOf
 
 if TYPE_CHECKING:
     from chalicelib.engine.yard import Yard
@@ -108,10 +109,10 @@ class Times(ApiModel):
     end_at: LocalMoment | None = Field(default=None, description=f"No slot after this time. {LOCAL}")
 
 
-class ScheduleBody(Times):
+class ScheduleBody(Times, OneOf):
     """A schedule."""
 
-    model_config = either(("task",), ("message",))
+    GROUPS = (("task",), ("message",))
 
     name: ScheduleName = Field(examples=["nightly-report"])
     task: ScheduledTask | None = Field(default=None, description="The task that each slot creates")
@@ -134,15 +135,12 @@ class ScheduleBody(Times):
 
 def schedule_of(yard: Yard, body: ScheduleBody) -> Schedule:
     """The schedule that a body describes. Raises ``InvalidInput``."""
-    if (body.task is None) == (body.message is None):
-        got = None if body.task is None else "both"
-        raise InvalidInput("a schedule makes one thing", field="task", expected="either task or message", got=got)
     if body.task is not None:
         with within("task"):
             check_secrets(body.task)
         kind, work = Kind.TASK, next_request(body.task)
     else:
-        assert body.message is not None  # noqa: S101  # one of the two, as was checked
+        assert body.message is not None  # noqa: S101  # one of the two, as the model checked
         kind, work = Kind.MESSAGE, body.message.model_dump(by_alias=True, exclude_none=True)
     return replace(
         times_of(yard, body, body.name, work, kind),

@@ -24,6 +24,7 @@ from chalicelib.core.ids import parse_job_id
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.models import AnswerModel, ApiModel, Name
+from chalicelib.http.one_of import expect_forwards
 from chalicelib.http.routes import Router
 from chalicelib.services.checks import job_id as job_id_of
 from chalicelib.services.lists import Listed
@@ -44,8 +45,7 @@ class TimeSpan(ApiModel):
 
     @model_validator(mode="after")
     def _forwards(self) -> TimeSpan:
-        if self.start_time is not None and self.end_time is not None and self.end_time < self.start_time:
-            raise ValueError("an endTime that is not before startTime")
+        expect_forwards("startTime", self.start_time, "endTime", self.end_time)
         return self
 
     @property

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from chalicelib.api.shapes import FASTIFY
 from chalicelib.api.tasks.records import NO_TASK, Done, TaskBody
@@ -14,7 +14,8 @@ from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
-from chalicelib.http.models import ApiModel, Id, Name, Reason, Target, Text, either
+from chalicelib.http.models import Id, Name, Reason, Target, Text
+from chalicelib.http.one_of import OneOf
 from chalicelib.http.routes import Router
 from chalicelib.services.checks import job_id as job_id_of
 
@@ -37,37 +38,24 @@ class CompleteBody(TaskBody):
     user_id: Name | None = Field(default=None, description="Who completed it: completedUserId")
 
 
-class CancelBody(ApiModel):
+class CancelBody(OneOf):
     """One task, or all of a type that are about one target."""
 
-    model_config = either(("id",), ("targetId", "targetType", "type"))
+    GROUPS = (("id",), ("target_id", "target_type", "type"))
 
     id: Id | None = None
     target_id: Target | None = None
     target_type: Name | None = None
     type: Name | None = None
 
-    @model_validator(mode="after")
-    def _one_way(self) -> CancelBody:
-        target = [given is not None for given in (self.target_id, self.target_type, self.type)]
-        if (self.id is None) != all(target) or any(target) != all(target):
-            raise ValueError("either id, or targetId, targetType and type together")
-        return self
 
-
-class SomeBody(ApiModel):
+class SomeBody(OneOf):
     """One task, or several."""
 
-    model_config = either(("id",), ("taskIds",))
+    GROUPS = (("id",), ("task_ids",))
 
     id: Id | None = None
     task_ids: list[Id] | None = Field(default=None, min_length=1, max_length=BULK_MAX)
-
-    @model_validator(mode="after")
-    def _one_way(self) -> SomeBody:
-        if (self.id is None) == (self.task_ids is None):
-            raise ValueError("either id or taskIds, and not both")
-        return self
 
 
 class DeleteBody(SomeBody):

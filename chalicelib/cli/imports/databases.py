@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from chalicelib.core.errors import InvalidInput, NotFound, Unavailable
 
+REMEDY = "look at DATABASE_URL and at what it names, and import again"
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 60
 PAGE = 500  # records at most, and about as many bytes as follow
@@ -141,13 +142,19 @@ def _sqlite(path: str) -> Iterator[Database]:
             for row in connection.execute(statement, given):
                 yield dict(row)
         except sqlite3.Error as error:
-            raise Unavailable(f"the database did not answer: {error}") from error
+            raise Unavailable(f"the database did not answer: {error}", remedy=REMEDY) from error
 
     try:
         connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=CONNECT_TIMEOUT_S)
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.Error as error:
-        raise NotFound(f"the SQLite file cannot be opened: {error}", field="DATABASE_URL", got=path) from error
+        raise NotFound(
+            f"the SQLite file cannot be opened: {error}",
+            field="DATABASE_URL",
+            expected="sqlite:///FILE",
+            got=path,
+            remedy="name the file of a database that this user may read",
+        ) from error
     connection.row_factory = sqlite3.Row
     connection.text_factory = lambda stored: stored.decode(errors="surrogateescape")
     try:
@@ -170,7 +177,7 @@ def _postgres(url: str, schema: str | None) -> Iterator[Database]:
             with connection.cursor() as cursor:
                 yield from cursor.stream(named.encode(), given)
         except psycopg.Error as error:
-            raise Unavailable(f"the database did not answer: {error}") from error
+            raise Unavailable(f"the database did not answer: {error}", remedy=REMEDY) from error
 
     try:
         connection = psycopg.connect(
@@ -183,7 +190,7 @@ def _postgres(url: str, schema: str | None) -> Iterator[Database]:
         connection.execute("SET default_transaction_read_only = on")
         connection.execute(f"SET statement_timeout = {STATEMENT_TIMEOUT_S * 1_000}")
     except psycopg.Error as error:
-        raise Unavailable(f"PostgreSQL does not answer: {error}", field="DATABASE_URL") from error
+        raise Unavailable(f"PostgreSQL does not answer: {error}", field="DATABASE_URL", remedy=REMEDY) from error
     utc = """to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
     time = f"CASE WHEN isfinite({{0}}) THEN {utc} ELSE {{0}}::text END"
     with connection:

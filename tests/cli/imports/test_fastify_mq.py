@@ -142,8 +142,8 @@ def test_the_source_stays_as_it_was(tmp_path: Path) -> None:
     ("url", "told"),
     [
         ("mysql://ann:hush@db/mq", "expected sqlite:///FILE or postgres://USER@HOST/NAME; got mysql"),
-        ("sqlite:////nowhere/at/all", "the SQLite file cannot be opened"),
-        ("postgres://ann:hush@127.0.0.1:1/mq", "PostgreSQL does not answer"),
+        ("sqlite:////nowhere/at/all", "name the file of a database that this user may read"),
+        ("postgres://ann:hush@127.0.0.1:1/mq", "look at DATABASE_URL and at what it names, and import again"),
     ],
 )
 def test_a_database_that_cannot_be_read(url: str, told: str) -> None:
