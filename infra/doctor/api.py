@@ -35,7 +35,7 @@ def checks(installation: Installation) -> Iterator[Check]:
 def _api(installation: Installation) -> Iterator[Observation]:
     ids = _ids(installation)
     if not ids:
-        yield compared("existence", "it exists", "missing", _remedy(installation), emulated=False)
+        yield compared("existence", "it exists", "missing", _remedy(installation))
         return
     yield ok("existence", ids[0])
     yield from (_another(installation, ids[0], other) for other in ids[1:])
@@ -79,7 +79,7 @@ def _another(installation: Installation, used: str, other: str) -> Observation:
         expected="one",
         found=f"{used} and {other}",
         remedy=f"delete the one that nobody calls: "
-        f"{installation.aws('apigateway', 'delete-rest-api', '--rest-api-id', other)}",
+        f"{installation.aws('apigateway', 'delete-rest-api', rest_api_id=other)}",
     )
 
 
@@ -87,7 +87,7 @@ def _stage(installation: Installation, api_id: str) -> Iterator[Observation]:
     wanted = installation.config["api_gateway_stage"]
     stages = aws.client("apigateway").get_stages(restApiId=api_id).get("item", [])
     there = [stage["stageName"] for stage in stages]
-    yield compared("stage", wanted, wanted if wanted in there else names(there), installation.deploy, emulated=False)
+    yield compared("stage", wanted, wanted if wanted in there else names(there), installation.deploy)
 
 
 def _routes(installation: Installation, api_id: str) -> Observation:
@@ -109,7 +109,6 @@ def _routes(installation: Installation, api_id: str) -> Observation:
         f"{len(wanted)}",
         f"{len(wanted) - len(lacking)}; missing are {names(lacking)}" if lacking else f"{len(wanted)}",
         installation.deploy,
-        emulated=False,
     )
 
 
@@ -129,16 +128,10 @@ def _permission(installation: Installation, api_id: str) -> Observation:
         installation.aws(
             "lambda",
             "add-permission",
-            "--function-name",
-            function,
-            "--statement-id",
-            "RestAPI",
-            "--action",
-            "lambda:InvokeFunction",
-            "--principal",
-            INVOKES,
-            "--source-arn",
-            source,
+            function_name=function,
+            statement_id="RestAPI",
+            action="lambda:InvokeFunction",
+            principal=INVOKES,
+            source_arn=source,
         ),
-        emulated=False,
     )

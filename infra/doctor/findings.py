@@ -68,7 +68,7 @@ def ok(what: str, found: object) -> Observation:
 
 
 def compared(
-    what: str, expected: Any, found: Any, remedy: str, *, emulated: bool, level: Level = Level.WRONG
+    what: str, expected: Any, found: Any, remedy: str, *, emulated: bool = False, level: Level = Level.WRONG
 ) -> Observation:
     """Whether ``found`` is ``expected``.
 

@@ -10,7 +10,7 @@ from typing import Any
 from chalicelib import aws
 from infra.deploy.stages import function_config, variables_of
 from infra.doctor.findings import Check, Level, Observation, compared, names, ok
-from infra.doctor.installation import Installation, as_json
+from infra.doctor.installation import Installation
 from infra.functions import SENDING, Function, function_name, functions_of
 from infra.roles import role_id
 
@@ -51,7 +51,7 @@ def _function(installation: Installation, function: Function) -> Iterator[Observ
     name = function_name(installation.settings, function)
     found = aws.client("lambda").get_function_configuration(FunctionName=name)
     compare = partial(compared, emulated=installation.emulated)
-    configure = partial(installation.aws, "lambda", "update-function-configuration", "--function-name", name)
+    configure = partial(installation.aws, "lambda", "update-function-configuration", function_name=name)
     # AWS brings an idle function back by itself; it is then called Inactive, and works.
     state = found.get("State")
     yield compare(
@@ -64,16 +64,16 @@ def _function(installation: Installation, function: Function) -> Iterator[Observ
     timeout_s, memory_mb = (
         _configured(installation, function, key) for key in ("lambda_timeout", "lambda_memory_size")
     )
-    yield compare("time-out in s", timeout_s, found.get("Timeout"), configure("--timeout", str(timeout_s)))
-    yield compare("memory in MB", memory_mb, found.get("MemorySize"), configure("--memory-size", str(memory_mb)))
+    yield compare("time-out in s", timeout_s, found.get("Timeout"), configure(timeout=timeout_s))
+    yield compare("memory in MB", memory_mb, found.get("MemorySize"), configure(memory_size=memory_mb))
     role = installation.facts.get(f"{role_id(function)}.Arn")
-    yield compare("role", role, found.get("Role"), configure("--role", role or "ARN"))
+    yield compare("role", role, found.get("Role"), configure(role=role or "ARN"))
     tracing = "Active" if _configured(installation, function, "xray") else "PassThrough"
     yield compare(
         "tracing",
         tracing,
         found.get("TracingConfig", {}).get("Mode", "PassThrough"),
-        configure("--tracing-config", f"Mode={tracing}"),
+        configure(tracing_config=f"Mode={tracing}"),
     )
     yield from _environment(installation, function, found.get("Environment", {}).get("Variables", {}))
 
@@ -87,7 +87,6 @@ def _environment(installation: Installation, function: Function, found: Mapping[
         "as .chalice/config.json says",
         f"differs in {names(other)}" if other else "as .chalice/config.json says",
         installation.deploy,
-        emulated=False,
     )
     extra = {name for name in found if name.startswith("TASKYARD_") and name not in expected}
     if extra:
@@ -117,15 +116,10 @@ def _concurrency(installation: Installation, function: Function) -> Iterator[Obs
     wanted = _configured(installation, function, "reserved_concurrency")
     found = aws.client("lambda").get_function_concurrency(FunctionName=name).get("ReservedConcurrentExecutions")
     remedy = (
-        installation.aws("lambda", "delete-function-concurrency", "--function-name", name)
+        installation.aws("lambda", "delete-function-concurrency", function_name=name)
         if wanted is None
         else installation.aws(
-            "lambda",
-            "put-function-concurrency",
-            "--function-name",
-            name,
-            "--reserved-concurrent-executions",
-            str(wanted),
+            "lambda", "put-function-concurrency", function_name=name, reserved_concurrent_executions=wanted
         )
     )
     yield compared("reserved concurrency", wanted, found, remedy, emulated=installation.emulated)
@@ -139,9 +133,7 @@ def _recursion(installation: Installation, function: Function) -> Iterator[Obser
         "recursive loop",
         wanted,
         found,
-        installation.aws(
-            "lambda", "put-function-recursion-config", "--function-name", name, "--recursive-loop", wanted
-        ),
+        installation.aws("lambda", "put-function-recursion-config", function_name=name, recursive_loop=wanted),
         emulated=installation.emulated,
     )
 
@@ -167,13 +159,13 @@ def _role(installation: Installation, function: Function) -> Iterator[Observatio
     for wanted in properties["Policies"]:
         yield _policy(installation, role, wanted, there=wanted["PolicyName"] in inline)
     for name in sorted(inline - {wanted["PolicyName"] for wanted in properties["Policies"]}):
-        remove = installation.aws("iam", "delete-role-policy", "--role-name", role, "--policy-name", name)
+        remove = installation.aws("iam", "delete-role-policy", role_name=role, policy_name=name)
         yield _extra(f"policy {name}", remove)
     for attached in _all_of(iam, "list_attached_role_policies", "AttachedPolicies", role):
         arn = attached["PolicyArn"]
         yield _extra(
             f"policy {attached['PolicyName']}",
-            installation.aws("iam", "detach-role-policy", "--role-name", role, "--policy-arn", arn),
+            installation.aws("iam", "detach-role-policy", role_name=role, policy_arn=arn),
         )
 
 
@@ -185,23 +177,14 @@ def _all_of(iam: Any, operation: str, what: str, role: str) -> list[Any]:
 
 def _policy(installation: Installation, role: str, wanted: Mapping[str, Any], *, there: bool) -> Observation:
     name, document = wanted["PolicyName"], wanted["PolicyDocument"]
-    put = installation.aws(
-        "iam",
-        "put-role-policy",
-        "--role-name",
-        role,
-        "--policy-name",
-        name,
-        "--policy-document",
-        as_json(document),
-    )
+    put = installation.aws("iam", "put-role-policy", role_name=role, policy_name=name, policy_document=document)
     if not there:
-        return compared(f"policy {name}", "that of this checkout", "missing", put, emulated=False)
+        return compared(f"policy {name}", "that of this checkout", "missing", put)
     found = aws.client("iam").get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
     differing = _differing(_statements(document), _statements(found))
     if not differing:
         return ok(f"policy {name}", "that of this checkout")
-    return compared(f"policy {name}", "that of this checkout", f"differs in {names(differing)}", put, emulated=False)
+    return compared(f"policy {name}", "that of this checkout", f"differs in {names(differing)}", put)
 
 
 def _extra(what: str, remove: str) -> Observation:

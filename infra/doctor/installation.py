@@ -101,10 +101,15 @@ class Installation:
         properties: dict[str, Any] = resolved(self.resources[logical_id].get("Properties", {}), self.facts)
         return properties
 
-    def aws(self, *words: str) -> str:
-        """A command of the AWS CLI for this installation's region and endpoint, ready for a shell."""
+    def aws(self, *words: str, **options: object) -> str:
+        """A command of the AWS CLI for this installation's region and endpoint, ready for a shell.
+
+        An option that is no text is written as JSON; ``table_name`` is ``--table-name``.
+        """
+        told = [(f"--{name.replace('_', '-')}", value) for name, value in options.items()]
+        given = [word for name, value in told for word in (name, value if isinstance(value, str) else as_json(value))]
         where = ["--endpoint-url", self.endpoint_url] if self.endpoint_url else []
-        return shlex.join(["aws", *words, "--region", self.facts["AWS::Region"], *where])
+        return shlex.join(["aws", *words, *given, "--region", self.facts["AWS::Region"], *where])
 
 
 def found(checkout: Checkout, now_ms: Callable[[], int]) -> Installation:

@@ -128,7 +128,6 @@ def _dead_letters(installation: Installation) -> Iterator[Observation]:
         0,
         messages,
         f"they leave by themselves while its mapping works; if they stay, see {_tail(installation, log)}",
-        emulated=False,
         level=Level.WARN,
     )
 
@@ -138,7 +137,7 @@ def _set_aside(installation: Installation) -> Iterator[Observation]:
     first = [f"job {item['job']}" for item in _woken(installation, ASIDE, SET_ASIDE_SHOWN)]
     log = f"/aws/lambda/{function_name(installation.settings, Function.CLOCK)}"
     remedy = f"see why, under the words passed over: {_tail(installation, log)}"
-    yield compared("jobs", "none", ", ".join(first) or "none", remedy, emulated=False, level=Level.WARN)
+    yield compared("jobs", "none", ", ".join(first) or "none", remedy, level=Level.WARN)
 
 
 def _woken(installation: Installation, key: str, limit: int) -> list[dict[str, Any]]:
@@ -193,7 +192,6 @@ def _conservation(installation: Installation) -> Iterator[Observation]:
         f"{report.unaccounted}: {'; '.join(named)}" if report.unaccounted else "none",
         f"look at these jobs, then, at rest (docs/operations.md), "
         f"taskyard rebuild --stage {installation.settings.stage}",
-        emulated=False,
     )
 
 
@@ -215,7 +213,6 @@ def _canaries(installation: Installation) -> Iterator[Observation]:
         "none",
         ", ".join(sorted(missing)) or "none",
         f"is the lane's mapping on, or is there a backlog? Then see {_tail(installation, log)}",
-        emulated=False,
     )
 
 
@@ -255,4 +252,4 @@ def _directory(installation: Installation) -> Directory:
 
 
 def _tail(installation: Installation, log: str) -> str:
-    return installation.aws("logs", "tail", log, "--since", "1h")
+    return installation.aws("logs", "tail", log, since="1h")

@@ -31,10 +31,8 @@ def checks(installation: Installation) -> Iterator[Check]:
         create = installation.aws(
             "sqs",
             "create-queue",
-            "--queue-name",
-            name,
-            "--attributes",
-            as_json({key: attribute_text(value) for key, value in properties.items()}),
+            queue_name=name,
+            attributes={key: attribute_text(value) for key, value in properties.items()},
         )
         yield Check(
             area=AREA,
@@ -56,12 +54,7 @@ def _queue(installation: Installation, name: str, properties: Mapping[str, Any])
     found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     for attribute, wanted in properties.items():
         command = installation.aws(
-            "sqs",
-            "set-queue-attributes",
-            "--queue-url",
-            url,
-            "--attributes",
-            as_json({attribute: attribute_text(wanted)}),
+            "sqs", "set-queue-attributes", queue_url=url, attributes={attribute: attribute_text(wanted)}
         )
         there = found.get(attribute)
         if attribute == "RedrivePolicy" and there is not None:

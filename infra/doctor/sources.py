@@ -96,8 +96,8 @@ def _source(installation: Installation, expected: Properties, found: Sequence[Pr
     own = next((mapping for mapping in found if mapping["FunctionArn"] == expected["FunctionName"]), None)
     if own is None:
         given = as_json(_as_lambda_takes_it(expected))
-        create = installation.aws("lambda", "create-event-source-mapping", "--cli-input-json", given)
-        yield compared("mapping", "one", "none", create, emulated=False)
+        create = installation.aws("lambda", "create-event-source-mapping", cli_input_json=given)
+        yield compared("mapping", "one", "none", create)
         return
     yield ok("mapping", "one")
     yield from _mapping(installation, expected, own)
@@ -124,17 +124,14 @@ def _mapping(installation: Installation, expected: Properties, found: Properties
             there = sorted(there, key=wanted.index) if all(each in wanted for each in there) else there
         if installation.emulated and wanted and not there:  # none may be nothing, so the emulator has dropped it
             there = None
-        yield compared(
-            name, wanted, there, update("--cli-input-json", as_json({name: wanted})), emulated=installation.emulated
-        )
+        yield compared(name, wanted, there, update(cli_input_json={name: wanted}), emulated=installation.emulated)
     result = found.get("LastProcessingResult") or "none yet"
     log = f"/aws/lambda/{expected['FunctionName'].rpartition(':')[2]}"
     yield compared(
         "last result",
         "no failure",
         result if result.startswith(FAILED_RESULTS) else "no failure",
-        f"see why: {installation.aws('logs', 'tail', log, '--since', '1h')}",
-        emulated=False,
+        f"see why: {installation.aws('logs', 'tail', log, since='1h')}",
         level=Level.WARN,  # one batch may fail, and its messages come back; alarms tell when it goes on
     )
 
@@ -179,7 +176,7 @@ def _undeclared(installation: Installation, found: Sequence[Properties]) -> Iter
 
 
 def _delete(installation: Installation, mapping: Properties) -> str:
-    return installation.aws("lambda", "delete-event-source-mapping", "--uuid", mapping["UUID"])
+    return installation.aws("lambda", "delete-event-source-mapping", uuid=mapping["UUID"])
 
 
 # -- the clock ------------------------------------------------------------------------------------
@@ -190,9 +187,7 @@ def _rule(installation: Installation, logical_id: str) -> Iterator[Observation]:
     events, name = aws.client("events"), expected["Name"]
     found = events.describe_rule(Name=name)
     compare = partial(compared, emulated=installation.emulated)
-    yield compare(
-        "state", expected["State"], found.get("State"), installation.aws("events", "enable-rule", "--name", name)
-    )
+    yield compare("state", expected["State"], found.get("State"), installation.aws("events", "enable-rule", name=name))
     yield compare(
         "schedule",
         expected["ScheduleExpression"],
@@ -206,8 +201,7 @@ def _rule(installation: Installation, logical_id: str) -> Iterator[Observation]:
             "target",
             target["Arn"],
             target["Arn"] if target["Arn"] in there else "missing",
-            installation.aws("events", "put-targets", "--rule", name, "--targets", as_json([target])),
-            emulated=False,
+            installation.aws("events", "put-targets", rule=name, targets=[target]),
         )
 
 
@@ -216,12 +210,9 @@ def _put_rule(installation: Installation, logical_id: str) -> str:
     return installation.aws(
         "events",
         "put-rule",
-        "--name",
-        properties["Name"],
-        "--schedule-expression",
-        properties["ScheduleExpression"],
-        "--state",
-        properties["State"],
+        name=properties["Name"],
+        schedule_expression=properties["ScheduleExpression"],
+        state=properties["State"],
     )
 
 
@@ -238,18 +229,12 @@ def _permission(installation: Installation, logical_id: str) -> Iterator[Observa
         installation.aws(
             "lambda",
             "add-permission",
-            "--function-name",
-            expected["FunctionName"],
-            "--statement-id",
-            logical_id,
-            "--action",
-            expected["Action"],
-            "--principal",
-            expected["Principal"],
-            "--source-arn",
-            expected["SourceArn"],
+            function_name=expected["FunctionName"],
+            statement_id=logical_id,
+            action=expected["Action"],
+            principal=expected["Principal"],
+            source_arn=expected["SourceArn"],
         ),
-        emulated=False,
     )
 
 

@@ -29,7 +29,7 @@ def checks(installation: Installation) -> Iterator[Check]:
 
 def _stack(installation: Installation, name: str) -> Iterator[Observation]:
     if name not in installation.stacks:
-        yield compared("existence", "it exists", "missing", installation.deploy, emulated=False)
+        yield compared("existence", "it exists", "missing", installation.deploy)
         return
     yield _state(installation, name)
     yield _template(installation, name)
@@ -39,7 +39,7 @@ def _state(installation: Installation, name: str) -> Observation:
     status = installation.stacks[name]["StackStatus"]
     if status in COMPLETE:
         return ok("state", status)
-    events = installation.aws("cloudformation", "describe-stack-events", "--stack-name", name)
+    events = installation.aws("cloudformation", "describe-stack-events", stack_name=name)
     if status == UNDONE:
         remedy, level = f"see why it was undone ({events}), then {installation.deploy}", Level.WARN
     elif status.endswith("_IN_PROGRESS"):
@@ -58,7 +58,6 @@ def _template(installation: Installation, name: str) -> Observation:
         "that of this checkout",
         f"differs in {names(differing)}" if differing else "that of this checkout",
         installation.deploy,
-        emulated=False,
         level=Level.WARN,
     )
 

@@ -28,7 +28,7 @@ def checks(installation: Installation) -> Iterator[Check]:
         name = installation.facts[logical_id]
         lost = (
             "restore the backup that DynamoDB made when it was deleted "
-            f"({installation.aws('dynamodb', 'list-backups', '--table-name', name, '--backup-type', 'SYSTEM')}); "
+            f"({installation.aws('dynamodb', 'list-backups', table_name=name, backup_type='SYSTEM')}); "
             f"without one: {installation.deploy_anew}"
         )
         for question, remedy in ((_table, lost), (_expiry, None), (_recovery, None)):
@@ -56,7 +56,7 @@ def _table(installation: Installation, logical_id: str) -> Iterator[Observation]
     expected = installation.properties(logical_id)
     found = aws.client("dynamodb").describe_table(TableName=expected["TableName"])["Table"]
     compare = partial(compared, emulated=installation.emulated)
-    update = partial(installation.aws, "dynamodb", "update-table", "--table-name", expected["TableName"])
+    update = partial(installation.aws, "dynamodb", "update-table", table_name=expected["TableName"])
     unchangeable = f"a table's keys cannot be changed: copy its items into one that is as {AS_DECLARED}"
     yield compare("status", "ACTIVE", found.get("TableStatus"), "look again in a few minutes")
     yield compare("keys", _keys(expected), _keys(found), unchangeable)
@@ -65,7 +65,7 @@ def _table(installation: Installation, logical_id: str) -> Iterator[Observation]
         "billing mode",
         expected["BillingMode"],
         found.get("BillingModeSummary", {}).get("BillingMode"),
-        update("--billing-mode", expected["BillingMode"]),
+        update(billing_mode=expected["BillingMode"]),
     )
     yield from _indexes(installation, expected, found)
     if "StreamSpecification" in expected:
@@ -79,15 +79,12 @@ def _indexes(installation: Installation, expected: Properties, found: Properties
         create = installation.aws(
             "dynamodb",
             "update-table",
-            "--table-name",
-            expected["TableName"],
-            "--attribute-definitions",
-            as_json(expected["AttributeDefinitions"]),
-            "--global-secondary-index-updates",
-            as_json([{"Create": index}]),
+            table_name=expected["TableName"],
+            attribute_definitions=expected["AttributeDefinitions"],
+            global_secondary_index_updates=[{"Create": index}],
         )
         if name not in there:
-            yield compared(f"index {name}", "it exists", "missing", create, emulated=False)
+            yield compared(f"index {name}", "it exists", "missing", create)
             continue
         compare = partial(compared, emulated=installation.emulated)
         yield compare(f"index {name}: status", "ACTIVE", there[name].get("IndexStatus"), "wait until it is built")
@@ -111,7 +108,7 @@ def _stream(
         view,
         found.get("StreamSpecification", {}).get("StreamViewType", "no stream"),
         installation.aws(
-            "dynamodb", "update-table", "--table-name", expected["TableName"], "--stream-specification", specification
+            "dynamodb", "update-table", table_name=expected["TableName"], stream_specification=specification
         ),
         emulated=installation.emulated,
     )
@@ -138,10 +135,8 @@ def _expiry(installation: Installation, logical_id: str) -> Iterator[Observation
         installation.aws(
             "dynamodb",
             "update-time-to-live",
-            "--table-name",
-            expected["TableName"],
-            "--time-to-live-specification",
-            f"Enabled=true,AttributeName={wanted['AttributeName']}",
+            table_name=expected["TableName"],
+            time_to_live_specification=f"Enabled=true,AttributeName={wanted['AttributeName']}",
         ),
         emulated=installation.emulated,
     )
@@ -163,10 +158,8 @@ def _recovery(installation: Installation, logical_id: str) -> Iterator[Observati
         installation.aws(
             "dynamodb",
             "update-continuous-backups",
-            "--table-name",
-            expected["TableName"],
-            "--point-in-time-recovery-specification",
-            "PointInTimeRecoveryEnabled=true",
+            table_name=expected["TableName"],
+            point_in_time_recovery_specification="PointInTimeRecoveryEnabled=true",
         ),
         emulated=installation.emulated,
     )
@@ -192,8 +185,8 @@ def _types(described: Properties, expected: Properties) -> list[str]:
 def _create_bucket(installation: Installation, logical_id: str) -> str:
     region = installation.facts["AWS::Region"]
     # Amazon S3 API Reference, "CreateBucket": the only region that must not be named.
-    place = [] if region == "us-east-1" else ["--create-bucket-configuration", f"LocationConstraint={region}"]
-    return installation.aws("s3api", "create-bucket", "--bucket", installation.facts[logical_id], *place)
+    place = {} if region == "us-east-1" else {"create_bucket_configuration": f"LocationConstraint={region}"}
+    return installation.aws("s3api", "create-bucket", bucket=installation.facts[logical_id], **place)
 
 
 def _bucket(installation: Installation, logical_id: str) -> Iterator[Observation]:
@@ -212,10 +205,8 @@ def _public_access(installation: Installation, logical_id: str) -> Iterator[Obse
         installation.aws(
             "s3api",
             "put-public-access-block",
-            "--bucket",
-            bucket,
-            "--public-access-block-configuration",
-            ",".join(f"{name}={as_json(value)}" for name, value in wanted.items()),
+            bucket=bucket,
+            public_access_block_configuration=",".join(f"{name}={as_json(value)}" for name, value in wanted.items()),
         ),
         emulated=installation.emulated,
     )
@@ -232,10 +223,10 @@ def _encryption(installation: Installation, logical_id: str) -> Iterator[Observa
         installation.aws(
             "s3api",
             "put-bucket-encryption",
-            "--bucket",
-            bucket,
-            "--server-side-encryption-configuration",
-            as_json({"Rules": [{"ApplyServerSideEncryptionByDefault": _by_default(rule)} for rule in rules]}),
+            bucket=bucket,
+            server_side_encryption_configuration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": _by_default(rule)} for rule in rules]
+            },
         ),
         emulated=installation.emulated,
     )

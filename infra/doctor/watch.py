@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib import aws
 from chalicelib.store.table import chunks
 from infra.doctor.findings import Check, Level, Observation, about, compared, ok
-from infra.doctor.installation import Installation, as_json
+from infra.doctor.installation import Installation
 
 LOGS = "logs"
 ALARMS = "alarms"
@@ -46,16 +46,15 @@ def _log_group(installation: Installation, logical_id: str) -> Iterator[Observat
     pages = aws.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
     found = next((group for page in pages for group in page["logGroups"] if group["logGroupName"] == name), None)
     if found is None:
-        create = installation.aws("logs", "create-log-group", "--log-group-name", name)
+        create = installation.aws("logs", "create-log-group", log_group_name=name)
         remedy = installation.remake(logical_id, f"{create}, then look again")
-        yield compared("existence", "it exists", "missing", remedy, emulated=False)
+        yield compared("existence", "it exists", "missing", remedy)
         return
     yield compared(
         "retention in days",
         days,
         found.get("retentionInDays", "kept for ever"),
-        installation.aws("logs", "put-retention-policy", "--log-group-name", name, "--retention-in-days", str(days)),
-        emulated=False,
+        installation.aws("logs", "put-retention-policy", log_group_name=name, retention_in_days=days),
     )
 
 
@@ -81,7 +80,7 @@ def _alarm(
 ) -> Iterator[Observation]:
     if alarm is None:
         command = "put-composite-alarm" if "AlarmRule" in expected else "put-metric-alarm"
-        put = installation.aws("cloudwatch", command, "--cli-input-json", as_json(expected))
+        put = installation.aws("cloudwatch", command, cli_input_json=expected)
         missing = None if installation.emulated else "missing"  # CloudFormation of some emulators makes no alarms
         remedy = installation.remake(logical_id, put)
         yield compared("existence", "it exists", missing, remedy, emulated=installation.emulated)
@@ -91,8 +90,7 @@ def _alarm(
         "actions",
         "enabled",
         "enabled" if alarm.get("ActionsEnabled", True) else "disabled",
-        installation.aws("cloudwatch", "enable-alarm-actions", "--alarm-names", expected["AlarmName"]),
-        emulated=False,
+        installation.aws("cloudwatch", "enable-alarm-actions", alarm_names=expected["AlarmName"]),
         level=Level.WARN,
     )
 
@@ -108,7 +106,6 @@ def _ringing(installation: Installation, logical_ids: Sequence[str]) -> Iterator
             "no alarm",
             f"ALARM: {alarm.get('StateReason', '')}" if ringing else "no alarm",
             str(expected.get("AlarmDescription", "")),
-            emulated=False,
         )
         yield from about(name, [state])
 
@@ -135,7 +132,5 @@ def _dashboard(installation: Installation, logical_id: str) -> Iterator[Observat
 
 def _put_dashboard(installation: Installation, logical_id: str) -> str:
     name = installation.resources[logical_id]["Properties"]["DashboardName"]
-    put = installation.aws(
-        "cloudwatch", "put-dashboard", "--dashboard-name", name, "--dashboard-body", "file://body.json"
-    )
+    put = installation.aws("cloudwatch", "put-dashboard", dashboard_name=name, dashboard_body="file://body.json")
     return f"the template holds its body (`python -m infra.template`): {put}"
