@@ -67,11 +67,12 @@ priority_option = click.option(
 )
 idempotency_key_option = click.option(
     "--idempotency-key",
+    "idempotencyKey",
     metavar="KEY",
     help="Requests with one key are one, for 24 h; line N of a file: KEY#N.",
 )
 tenant_option = click.option("--tenant", metavar="KEY", help="On whose behalf: tenants share a lane.")
-flow_key_option = click.option("--flow-key", metavar="KEY", help="What it has in common with others.")
+flow_key_option = click.option("--flow-key", "flowKey", metavar="KEY", help="What it has in common with others.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer with JSON, for programs.")
 
 
@@ -142,6 +143,18 @@ def parsed(text: str, what: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise click.UsageError(f"{what} is no JSON: {error}") from error
+
+
+class _Json(click.ParamType[Any]):
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        what = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name if param else "this"
+        return parsed(value, what)
+
+
+JSON = _Json()
+"""The type of an option or argument that is given as JSON; raises click's ``UsageError``."""
 
 
 def _lacks_table(error: Exception) -> bool:

@@ -24,14 +24,14 @@ def graphs() -> None:
 @click.argument("file", type=click.File(encoding="utf-8"))
 @idempotency_key_option
 @calls_service
-def create(service: Service, as_json: bool, file: TextIO, idempotency_key: str | None) -> None:
+def create(service: Service, as_json: bool, file: TextIO, **given: Any) -> None:
     """Create the graph in a JSON FILE (- is standard input): what POST /api/task/graph takes, or only its nodes."""
-    given = parsed(file.read(), "FILE")
-    body = {"nodes": given} if isinstance(given, list) else given
+    read = parsed(file.read(), "FILE")
+    body = {"nodes": read} if isinstance(read, list) else read
     if not isinstance(body, dict):
         raise click.UsageError("FILE is neither a graph nor a list of nodes")
-    body = body if idempotency_key is None else {**body, "idempotencyKey": idempotency_key}
-    present(service.post(task("graph"), body), as_json, show_record)
+    key = {name: value for name, value in given.items() if value is not None}
+    present(service.post(task("graph"), {**body, **key}), as_json, show_record)
 
 
 @graphs.command()

@@ -6,11 +6,12 @@ import os
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
 from chalicelib.cli.common import (
+    JSON,
     REFUSED,
     calls_service,
     flow_key_option,
@@ -71,9 +72,9 @@ def mq(path: str) -> str:
 @priority_option
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
 @click.option("--at", metavar="TIME", help="Start no earlier than TIME, as ISO 8601.")
-@click.option("--max-retries", type=int, help="How many deliveries may fail, the last one included.")
-@click.option("--trace-id", help="Your own trace id.")
-@click.option("--meta", metavar="JSON", help="More about the message: an object, shown as options.")
+@click.option("--max-retries", "maxRetries", type=int, help="How many deliveries may fail, the last one included.")
+@click.option("--trace-id", "traceId", help="Your own trace id.")
+@click.option("--meta", type=JSON, help="More about the message: an object, shown as options.")
 @idempotency_key_option
 @tenant_option
 @flow_key_option
@@ -84,32 +85,16 @@ def publish(
     topic: str,
     payload: str | None,
     lines: TextIO | None,
-    priority: int | None,
     delay: float | None,
     at: str | None,
-    max_retries: int | None,
-    trace_id: str | None,
-    meta: str | None,
-    idempotency_key: str | None,
-    tenant: str | None,
-    flow_key: str | None,
+    **given: Any,
 ) -> None:
     """Publish PAYLOAD, a JSON object, to TOPIC; or one message for each line of a file, or (-) of standard input."""
     if delay is not None and at is not None:
         raise click.UsageError("either --delay or --at, not both")
     if payload is not None and lines is not None:
         raise click.UsageError("either PAYLOAD or --file, not both")
-    common = {
-        "topic": topic,
-        "priority": priority,
-        "executeAt": at if delay is None else _in(delay),
-        "maxRetries": max_retries,
-        "traceId": trace_id,
-        "meta": None if meta is None else parsed(meta, "--meta"),
-        "idempotencyKey": idempotency_key,
-        "tenant": tenant,
-        "flowKey": flow_key,
-    }
+    common = {"topic": topic, "executeAt": at if delay is None else _in(delay), **given}
     if payload == STDIN:
         lines = sys.stdin
     if lines is None:
@@ -129,15 +114,12 @@ def messages() -> None:
 @messages.command("list")
 @click.option("--topic")
 @click.option("--status", type=click.Choice(["PENDING", "PROCESSING", "COMPLETED", "FAILED"]))
-@click.option("--trace-id")
+@click.option("--trace-id", "traceId")
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True)
 @calls_service
-def list_messages(
-    service: Service, as_json: bool, topic: str | None, status: str | None, trace_id: str | None, page: int
-) -> None:
+def list_messages(service: Service, as_json: bool, page: int, **filters: Any) -> None:
     """List messages, newest first."""
-    query = {"topic": topic, "status": status, "traceId": trace_id, "currentPage": page}
-    answer = service.get(mq("message/list"), query)
+    answer = service.get(mq("message/list"), {**filters, "currentPage": page})
     present(answer, as_json, partial(show_page, columns=MESSAGE_COLUMNS))
 
 
@@ -145,13 +127,10 @@ def list_messages(
 @click.argument("topic")
 @click.option("--limit", type=click.IntRange(1, BATCH_MAX), help="At most how many.")
 @click.option("--wait", type=click.IntRange(0, 20), help="For how many seconds to wait for the first.")
-@click.option("--lock-timeout", type=int, metavar="MS", help="For how many ms they are locked.")
+@click.option("--lock-timeout", "lockTimeout", type=int, metavar="MS", help="For how many ms they are locked.")
 @calls_service
-def poll(
-    service: Service, as_json: bool, topic: str, limit: int | None, wait: int | None, lock_timeout: int | None
-) -> None:
+def poll(service: Service, as_json: bool, **query: Any) -> None:
     """Receive and lock messages of TOPIC: complete or fail each before its lock ends."""
-    query = {"topic": topic, "limit": limit, "wait": wait, "lockTimeout": lock_timeout}
     present(service.get(mq("message/poll"), query), as_json, partial(show_rows, columns=POLLED_COLUMNS))
 
 

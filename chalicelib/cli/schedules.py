@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli.common import calls_service, parsed, priority_option
+from chalicelib.cli.common import JSON, calls_service, priority_option
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 
@@ -30,6 +30,12 @@ RUN_COLUMNS = {
     "SKIPPED": "skipped",
 }
 PATH = "/api/schedule"
+ACTS = {
+    "pause": "Run it no more, until it is resumed.",
+    "resume": "Go on with its runs from now on.",
+    "run": "Run it now, beside its times.",
+    "delete": "Delete it; what it made stays.",
+}
 
 
 @click.group()
@@ -45,7 +51,7 @@ def schedules() -> None:
 @click.option("--tz", "timezone", metavar="ZONE", help="Of --cron, and of times without an offset; default UTC.")
 @click.option("--type", "type_", help="The task to create.")
 @click.option("--topic", help="Instead: the topic to publish to.")
-@click.option("--input", "input_", metavar="JSON", help="Of the task, or the payload of the message.")
+@click.option("--input", "content", type=JSON, help="Of the task, or the payload of the message.")
 @priority_option
 @click.option("--missed", type=click.Choice(["skip", "last", "all"]), help="Runs that were missed; default last.")
 @click.option("--missed-max", "missedMax", type=int, help="Of --missed all, how many run: the newest; default 100.")
@@ -63,7 +69,7 @@ def create(
     name: str,
     type_: str | None,
     topic: str | None,
-    input_: str | None,
+    content: Any,
     priority: int | None,
     replace: bool,
     paused: bool,
@@ -72,7 +78,6 @@ def create(
     """Create the schedule NAME: one of --cron, --every and --at, and one of --type and --topic."""
     if (type_ is None) == (topic is None):
         raise click.UsageError("either --type or --topic")
-    content = None if input_ is None else parsed(input_, "--input")
     task = {"type": type_, "input": content, "priority": priority}
     message = {"topic": topic, "payload": {} if content is None else content, "priority": priority}
     body = {
@@ -103,38 +108,6 @@ def show(service: Service, as_json: bool, name: str) -> None:
 
 @schedules.command()
 @click.argument("name")
-@calls_service
-def pause(service: Service, as_json: bool, name: str) -> None:
-    """Run it no more, until it is resumed."""
-    present(service.post(f"{PATH}/pause", {"name": name}), as_json, show_record)
-
-
-@schedules.command()
-@click.argument("name")
-@calls_service
-def resume(service: Service, as_json: bool, name: str) -> None:
-    """Go on with its runs from now on."""
-    present(service.post(f"{PATH}/resume", {"name": name}), as_json, show_record)
-
-
-@schedules.command()
-@click.argument("name")
-@calls_service
-def run(service: Service, as_json: bool, name: str) -> None:
-    """Run it now, beside its times."""
-    present(service.post(f"{PATH}/run", {"name": name}), as_json, show_record)
-
-
-@schedules.command()
-@click.argument("name")
-@calls_service
-def delete(service: Service, as_json: bool, name: str) -> None:
-    """Delete it; what it made stays."""
-    present(service.post(f"{PATH}/delete", {"name": name}), as_json, show_record)
-
-
-@schedules.command()
-@click.argument("name")
 @click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True)
 @calls_service
 def preview(service: Service, as_json: bool, name: str, count: int) -> None:
@@ -150,6 +123,20 @@ def history(service: Service, as_json: bool, name: str) -> None:
     """Show what became of its newest 100 runs: the jobs they made, and why some made none."""
     answer = service.get(f"{PATH}/history", {"name": name, "perPage": 100})
     present(answer, as_json, lambda found: show_rows([_run(each) for each in found["pageData"]], RUN_COLUMNS))
+
+
+def _act(name: str, meaning: str) -> click.Command:
+    @click.command(name, help=meaning)
+    @click.argument("name")
+    @calls_service
+    def act(service: Service, as_json: bool, **which: str) -> None:
+        present(service.post(f"{PATH}/{name}", which), as_json, show_record)
+
+    return act
+
+
+for _name, _meaning in ACTS.items():
+    schedules.add_command(_act(_name, _meaning))
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any, TextIO
 import click
 
 from chalicelib.cli.common import (
+    JSON,
     calls_service,
     flow_key_option,
     idempotency_key_option,
-    parsed,
     priority_option,
     tenant_option,
 )
@@ -47,22 +47,22 @@ def tasks() -> None:
 
 @tasks.command()
 @click.argument("type")
-@click.argument("input", required=False)
+@click.argument("input", type=JSON, required=False)
 @click.option("--file", "lines", type=click.File(encoding="utf-8"), help="JSON lines, an INPUT each; - is stdin.")
-@click.option("--target-id", default="cli", show_default=True, help="What the task is about.")
-@click.option("--target-type", default="cli", show_default=True, help="What sort of thing that is.")
+@click.option("--target-id", "targetId", default="cli", show_default=True, help="What the task is about.")
+@click.option("--target-type", "targetType", default="cli", show_default=True, help="What sort of thing that is.")
 @click.option("--manual", is_flag=True, help="A person completes it; no handler runs it.")
 @priority_option
 @click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
-@click.option("--max-retries", type=int, help="How often it is tried again after the first failure.")
+@click.option("--max-retries", "maxRetries", type=int, help="How often it is tried again after the first failure.")
 @click.option("--timeout", type=int, metavar="MS", help="Milliseconds an attempt may take.")
-@click.option("--script", help="Which of the type's handlers.")
-@click.option("--options", metavar="JSON", help="An object that is kept with the task.")
-@click.option("--context", metavar="JSON", help="An object; its secret is never shown.")
-@click.option("--parent", metavar="ID", help="Start only after this task has succeeded.")
-@click.option("--next", "next_", metavar="JSON", help="The task that its success creates: an object.")
-@click.option("--user", help="Who asks for it.")
-@click.option("--trace-id", help="Your own trace id.")
+@click.option("--script", "scriptName", help="Which of the type's handlers.")
+@click.option("--options", type=JSON, help="An object that is kept with the task.")
+@click.option("--context", type=JSON, help="An object; its secret is never shown.")
+@click.option("--parent", "parentTaskId", metavar="ID", help="Start only after this task has succeeded.")
+@click.option("--next", type=JSON, help="The task that its success creates: an object.")
+@click.option("--user", "userId", help="Who asks for it.")
+@click.option("--trace-id", "traceId", help="Your own trace id.")
 @idempotency_key_option
 @tenant_option
 @flow_key_option
@@ -71,75 +71,31 @@ def create(
     service: Service,
     as_json: bool,
     type: str,  # noqa: A002 - the name that the command line shows
-    input: str | None,  # noqa: A002 - as above
+    input: Any,  # noqa: A002 - as above
     lines: TextIO | None,
-    target_id: str,
-    target_type: str,
     manual: bool,
-    priority: int | None,
-    delay: float | None,
-    max_retries: int | None,
-    timeout: int | None,
-    script: str | None,
-    options: str | None,
-    context: str | None,
-    parent: str | None,
-    next_: str | None,
-    user: str | None,
-    trace_id: str | None,
-    idempotency_key: str | None,
-    tenant: str | None,
-    flow_key: str | None,
+    **given: Any,
 ) -> None:
     """Create a task of TYPE with INPUT, any JSON value; or one task for each line of a file."""
     if input is not None and lines is not None:
         raise click.UsageError("either INPUT or --file, not both")
-    body = {
-        "type": type,
-        "targetId": target_id,
-        "targetType": target_type,
-        "runnerType": "manual" if manual else "system",
-        "priority": priority,
-        "delay": delay,
-        "maxRetries": max_retries,
-        "timeout": timeout,
-        "scriptName": script,
-        "options": None if options is None else parsed(options, "--options"),
-        "context": None if context is None else parsed(context, "--context"),
-        "parentTaskId": parent,
-        "next": None if next_ is None else parsed(next_, "--next"),
-        "userId": user,
-        "traceId": trace_id,
-        "idempotencyKey": idempotency_key,
-        "tenant": tenant,
-        "flowKey": flow_key,
-    }
+    body = {"type": type, "runnerType": "manual" if manual else "system", **given}
     if lines is not None:
         batch = {"path": task("create-batch"), "entries": "tasks", "content": "input"}
         send_lines(service, as_json, lines, body, **batch, done="created")
         return
-    content = None if input is None else parsed(input, "INPUT")
-    present(service.post(task("create"), {**body, "input": content}), as_json, show_record)
+    present(service.post(task("create"), {**body, "input": input}), as_json, show_record)
 
 
 @tasks.command("list")
-@click.option("--type", "type_")
+@click.option("--type")
 @click.option("--status", type=click.Choice(STATES))
-@click.option("--target-id")
+@click.option("--target-id", "targetId")
 @click.option("--search", metavar="TEXT", help="Only those whose input has all these words.")
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True)
 @calls_service
-def list_tasks(
-    service: Service,
-    as_json: bool,
-    type_: str | None,
-    status: str | None,
-    target_id: str | None,
-    search: str | None,
-    page: int,
-) -> None:
+def list_tasks(service: Service, as_json: bool, page: int, **filters: Any) -> None:
     """List tasks, newest first."""
-    filters = {"type": type_, "status": status, "targetId": target_id, "search": search}
     query = {**{f"filter.{name}": value for name, value in filters.items()}, "currentPage": page}
     answer = service.get(task("list"), query)
     present(answer, as_json, _show_page)
@@ -179,41 +135,31 @@ def cancel(
 @tasks.command()
 @click.argument("id")
 @click.option("--failed", is_flag=True, help="It has failed; otherwise it has succeeded.")
-@click.option("--output", metavar="JSON", help="What came of it.")
+@click.option("--output", type=JSON, help="What came of it.")
 @click.option("--error", metavar="TEXT", help="Why it failed.")
 @click.option("--msg", metavar="TEXT", help="What there is to say about it.")
-@click.option("--user-id", help="Who completed it.")
+@click.option("--user-id", "userId", help="Who completed it.")
 @calls_service
-def complete(
-    service: Service,
-    as_json: bool,
-    id: str,  # noqa: A002 - as above
-    failed: bool,
-    output: str | None,
-    error: str | None,
-    msg: str | None,
-    user_id: str | None,
-) -> None:
+def complete(service: Service, as_json: bool, id: str, failed: bool, **told: Any) -> None:  # noqa: A002 - as above
     """Say how a task went that is not done."""
     status = "failed" if failed else "success"
-    told = {"output": None if output is None else parsed(output, "--output"), "error": error, "msg": msg}
-    answer = service.post(task("complete"), {"id": id, "status": status, **told, "userId": user_id})
+    answer = service.post(task("complete"), {"id": id, "status": status, **told})
     present(answer, as_json, lambda _: show_text(f"task {id}: {status}"))
 
 
 @tasks.command()
 @click.argument("id")
 @click.argument("message", required=False)
-@click.option("--data", metavar="JSON", help="What belongs to the message.")
+@click.option("--data", type=JSON, help="What belongs to the message.")
 @calls_service
-def log(service: Service, as_json: bool, id: str, message: str | None, data: str | None) -> None:  # noqa: A002
+def log(service: Service, as_json: bool, id: str, message: str | None, data: Any) -> None:  # noqa: A002
     """Show a task's log; with MESSAGE or data, add an entry to it."""
     if message is None and data is None:
         answer = service.get(task("log"), {"id": id})
         present(answer, as_json, lambda shown: show_rows(shown["log"], LOG_COLUMNS))
         return
-    entry = {"message": message or "", "data": None if data is None else parsed(data, "--data")}
-    present(service.post(task("log"), {"id": id, **entry}), as_json, lambda _: show_text(f"logged for task {id}"))
+    entry = {"id": id, "message": message or "", "data": data}
+    present(service.post(task("log"), entry), as_json, lambda _: show_text(f"logged for task {id}"))
 
 
 @tasks.command()
