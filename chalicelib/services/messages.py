@@ -16,7 +16,7 @@ second message would do harm.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -30,11 +30,10 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling import poll as polling
 from chalicelib.engine.polling.poll import NO_REASON
 from chalicelib.engine.polling.settle_many import Report, settle_batch
-from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
-from chalicelib.services.publications import Publication, publish_each, publish_one
+from chalicelib.services.publications import Publication, publish_each, publish_one, takes
 from chalicelib.services.records import Message, Page, message_of
 from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import Status, states_of
@@ -45,12 +44,13 @@ Which: TypeAlias = Message | int | str
 """A message, or its id as a number or as digits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class NewMessage(Publication):
     """A message to be published; see ``publish`` for what its fields mean."""
 
     topic: str
     payload: Mapping[str, Any]
+    _: KW_ONLY
     priority: int | str = 0
     execute_at: datetime | None = None
     max_retries: int | None = None
@@ -58,21 +58,8 @@ class NewMessage(Publication):
     meta: Mapping[str, Any] | None = None
 
 
-def publish(
-    topic: str,
-    payload: Mapping[str, Any],
-    *,
-    priority: int | str = 0,
-    execute_at: datetime | None = None,
-    max_retries: int | None = None,
-    trace_id: str | None = None,
-    meta: Mapping[str, Any] | None = None,
-    idempotency_key: str | None = None,
-    once: str | None = None,
-    within: Context | None = None,
-    tenant: str | None = None,
-    flow_key: str | None = None,
-) -> Message:
+@takes(NewMessage)
+def publish(wanted: NewMessage) -> Message:
     """Publish a message and answer its record.
 
     ``priority``: larger is sooner, -1000 to 1000, or low, normal, medium, high or critical. ``execute_at``: not before
@@ -86,20 +73,6 @@ def publish(
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another message, and
     ``Unavailable`` when AWS does not answer (the message may or may not be published).
     """
-    wanted = NewMessage(
-        topic=topic,
-        payload=payload,
-        priority=priority,
-        execute_at=execute_at,
-        max_retries=max_retries,
-        trace_id=trace_id,
-        meta=meta,
-        idempotency_key=idempotency_key,
-        once=once,
-        within=within,
-        tenant=tenant,
-        flow_key=flow_key,
-    )
     return publish_one(wanted, _new_job, _published)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from chalicelib.core.documents import jsonable
@@ -13,20 +13,20 @@ from chalicelib.core.lanes import priority_of
 from chalicelib.core.retry import Backoff
 from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
-from chalicelib.engine.worker.context import Context
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, task_orders
-from chalicelib.services.publications import Publication, publish_each, publish_one
+from chalicelib.services.publications import Publication, publish_each, publish_one, takes
 from chalicelib.services.records import Task
 from chalicelib.services.task_orders import NextTask
 from chalicelib.services.task_records import Which, id_of, listed, whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class NewTask(Publication):
     """A task to be created; see ``create`` for what its fields mean."""
 
     type: str
+    _: KW_ONLY
     target_id: str
     target_type: str
     input: Any = None
@@ -46,32 +46,8 @@ class NewTask(Publication):
     trace_id: str | None = None
 
 
-def create(
-    type: str,  # noqa: A002  # every dialect's word for it
-    *,
-    target_id: str,
-    target_type: str,
-    input: Any = None,  # noqa: A002  # likewise
-    user_id: str | None = None,
-    runner_type: str = MANUAL,
-    delay_s: float = 0,
-    script_name: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    context: Mapping[str, Any] | None = None,
-    priority: int | str = 0,
-    max_retries: int | None = None,
-    backoff: Backoff | str | bool | Mapping[str, Any] | None = None,
-    timeout_ms: int | None = None,
-    parent: Which | None = None,
-    next: NextTask | Mapping[str, Any] | None = None,  # noqa: A002  # fastify-task's word for it
-    remove_on_complete: bool = False,
-    trace_id: str | None = None,
-    idempotency_key: str | None = None,
-    once: str | None = None,
-    within: Context | None = None,
-    tenant: str | None = None,
-    flow_key: str | None = None,
-) -> Task:
+@takes(NewTask)
+def create(wanted: NewTask) -> Task:
     """Create a task and answer its record.
 
     ``runner_type``: ``system``, run by the handler of its type and ``script_name`` (default ``index``), or
@@ -91,31 +67,6 @@ def create(
     Raises ``InvalidInput``, ``TooLarge``, ``Conflict`` for an idempotency key used with another task, and
     ``Unavailable`` when AWS does not answer (the task may or may not be created).
     """
-    wanted = NewTask(
-        type=type,
-        target_id=target_id,
-        target_type=target_type,
-        input=input,
-        user_id=user_id,
-        runner_type=runner_type,
-        delay_s=delay_s,
-        script_name=script_name,
-        options=options,
-        context=context,
-        priority=priority,
-        max_retries=max_retries,
-        backoff=backoff,
-        timeout_ms=timeout_ms,
-        parent=parent,
-        next=next,
-        remove_on_complete=remove_on_complete,
-        trace_id=trace_id,
-        idempotency_key=idempotency_key,
-        once=once,
-        within=within,
-        tenant=tenant,
-        flow_key=flow_key,
-    )
     return publish_one(wanted, _new_job, lambda yard, _, job: whole(yard, job))
 
 
