@@ -6,7 +6,7 @@ Rows that were cleaned up stay there with a ``deleted_at``. What is PROCESSING i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -46,35 +46,34 @@ LEFT = "dead letters, which --dead-letters moves"
 DEAD = ("d.deleted_at IS NULL", "NOT d.replayed")
 
 
-class MessageRow(Record):
-    """A row of ``t_message``."""
+class Row(Record):
+    """What both tables have, or what a dead letter's message had, if that is still there."""
 
     id: str
     topic: str
     payload: Json[Any]
-    retry_count: int
-    max_retries: int
-    priority: int
     created_at: Moment
-    execute_at: Moment | None = None
-    next_retry_at: Moment | None = None
-    trace_id: str | None = None
-    options: Json[Any] | None = None
-
-
-class DeadLetterRow(Record):
-    """A row of ``t_dead_letter``, with what its message had, if that is still there."""
-
-    id: str
-    original_id: str
-    topic: str
-    payload: Json[Any]
-    created_at: Moment
-    error_message: str | None = None
     options: Json[Any] | None = None
     priority: int | None = None
     max_retries: int | None = None
     trace_id: str | None = None
+
+
+class MessageRow(Row):
+    """A row of ``t_message``."""
+
+    priority: int
+    max_retries: int
+    retry_count: int
+    execute_at: Moment | None = None
+    next_retry_at: Moment | None = None
+
+
+class DeadLetterRow(Row):
+    """A row of ``t_dead_letter``."""
+
+    original_id: str
+    error_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,35 +125,34 @@ class FastifyMq:
 
 
 def _message(row: MessageRow) -> Entry:
-    attempts = attempts_within("max_retries", row.max_retries)
     starts: list[datetime] = [at for at in (row.execute_at, row.next_retry_at) if at is not None]
-    new_job = NewJob(
-        kind=Kind.MESSAGE,
-        type=checks.topic(row.topic),
-        input=checks.document("payload", row.payload),
-        options=options_of(NAME, row.id, row.created_at, row.options),
-        priority=priority_within(row.priority),
+    new_job = replace(
+        _new_job(row, row.id),
         due_at_ms=milliseconds(max(starts)) if starts else None,
-        max_attempts=attempts,
-        attempts_made=min(max(row.retry_count, 0), attempts - 1),
-        trace_id=checks.maybe_name("trace_id", row.trace_id),
+        attempts_made=min(max(row.retry_count, 0), attempts_within("max_retries", row.max_retries) - 1),
     )
     return Unfinished(table="message", id=row.id, created_at_ms=milliseconds(row.created_at), new_job=new_job)
 
 
 def _dead_letter(row: DeadLetterRow) -> Entry:
-    attempts = None if row.max_retries is None else attempts_within("max_retries", row.max_retries)
-    new_job = NewJob(
+    at_ms = milliseconds(row.created_at)
+    return Unfinished(
+        table="dead_letter",
+        id=row.id,
+        created_at_ms=at_ms,
+        new_job=_new_job(row, row.original_id),
+        failure=failure_of(row.error_message),
+        failed_at_ms=at_ms,
+    )
+
+
+def _new_job(row: Row, message_id: str) -> NewJob:
+    return NewJob(
         kind=Kind.MESSAGE,
         type=checks.topic(row.topic),
         input=checks.document("payload", row.payload),
-        options=options_of(NAME, row.original_id, row.created_at, row.options),
+        options=options_of(NAME, message_id, row.created_at, row.options),
         priority=priority_within(row.priority or 0),
-        max_attempts=attempts,
+        max_attempts=None if row.max_retries is None else attempts_within("max_retries", row.max_retries),
         trace_id=checks.maybe_name("trace_id", row.trace_id),
-    )
-    at_ms = milliseconds(row.created_at)
-    failure = failure_of(row.error_message)
-    return Unfinished(
-        table="dead_letter", id=row.id, created_at_ms=at_ms, new_job=new_job, failure=failure, failed_at_ms=at_ms
     )
