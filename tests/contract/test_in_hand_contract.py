@@ -22,10 +22,10 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import NotLocked, complete, extend, failure, poll
 from chalicelib.engine.polling.settle_many import Report, settle_batch
 from chalicelib.engine.publish.bulk import publish_many
-from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.yard import Yard, build
 from tests.support.backends import Ground
+from tests.support.lanes import lane_of
 from tests.support.waiting import becomes, until
 from tests.support.yards import events_of
 

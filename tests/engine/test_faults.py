@@ -19,7 +19,7 @@ from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.leases import recover_locked
-from chalicelib.engine.commands.lifecycle import cancel, delete, replay, replay_many, retry
+from chalicelib.engine.commands.lifecycle import cancel, delete, replay, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.new_job import NewJob
@@ -508,13 +508,8 @@ def one_successor_each(play: Play) -> None:
 
 
 def replaying_all(play: Play) -> None:
-    ids = [job.id for job in play.world.jobs()]
-    answers = play.ask(lambda yard: replay_many(yard, ids, Kind.TASK), VAGUE) or []
-    in_doubt = [job_id for job_id, answer in zip(ids, answers, strict=False) if isinstance(answer, Unavailable)]
-    if in_doubt:
-        play.doubts += 1
-        play.ask(lambda yard: replay_many(yard, in_doubt, Kind.TASK), VAGUE)
-    assert all(isinstance(answer, Job) or play.doubts for answer in answers)
+    for job in play.world.jobs():
+        play.ask(lambda yard, dead=job.id: replay(yard, dead, Kind.TASK), VAGUE)
 
 
 def nothing_but_a_tombstone(play: Play) -> None:

@@ -22,7 +22,7 @@ from chalicelib.core.decisions import (
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import replay_many
+from chalicelib.engine.commands.lifecycle import replay
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.store.payloads import PayloadLost
@@ -127,6 +127,6 @@ def test_what_is_read_for_a_list_leaves_out_what_cannot_be_read(w: World) -> Non
 def test_of_several_replays_one_that_has_lost_its_body_fails_alone(w: World) -> None:
     lost = place(w.yard, job_of(w.yard, type="notes", queue="notes", state=State.FAILED, body="{"))
     healthy = place(w.yard, job_of(w.yard, type="notes", queue="notes", state=State.FAILED, body='{"input":1}'))
-    first, second = replay_many(w.yard, [lost.id, healthy.id])
-    assert isinstance(first, PayloadLost)
-    assert isinstance(second, Job)
+    with pytest.raises(PayloadLost):
+        replay(w.yard, lost.id)
+    assert replay(w.yard, healthy.id).replay_of == healthy.id

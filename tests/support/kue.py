@@ -8,8 +8,8 @@ from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 
 from chalicelib.engine.handlers.declare import DEFAULT_POOL
-from chalicelib.engine.publish.lanes import lane_of
 from tests.support.lambda_shapes import Time, sqs_event
+from tests.support.lanes import lane_of
 from tests.support.service import Reply, Service
 
 

@@ -27,12 +27,12 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.engine import yard as yards
 from chalicelib.engine.handlers.registry import Registry, registry
-from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.yard import Yard, build
 from chalicelib.queue.contract import Received
 from infra.deploy import stack
 from infra.template import template
 from tests.support.lambda_shapes import Time, sqs_event
+from tests.support.lanes import lane_of
 from tests.support.yards import CREDENTIALS, FAR_MS, START_MS, InOrder, MovableClock, environment, forget_clients
 
 APP_FILE = Path(__file__).parents[2] / "app.py"

@@ -17,7 +17,6 @@ from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.yard import Yard, build
 from chalicelib.queue.contract import Received
@@ -26,6 +25,7 @@ from chalicelib.testing.clock import START_MS, MovableClock
 from chalicelib.testing.world import WorkerDied as Exited
 from infra.deploy import stack
 from infra.template import template
+from tests.support.lanes import lane_of
 
 __all__ = ["FAR_MS", "START_MS", "Bench", "Exited", "MovableClock", "endpoint_bench", "environment", "moto_bench"]
 

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
-from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
+from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.flow import newer_in
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
@@ -17,13 +17,12 @@ from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.engine.commands.again import request_like
 from chalicelib.engine.publish.flow import reclaiming
 from chalicelib.engine.publish.prepare import Prepared, prepare
-from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
+from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.publish.wait_list import in_line, lined_up, start
 from chalicelib.engine.sweeping import sweep
 from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.worker.remove import is_needed, purge, remove_seen
 from chalicelib.engine.yard import Yard
-from chalicelib.logger import logger
 from chalicelib.store.job_queries import JobQuery, index_keys_of
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
@@ -229,20 +228,6 @@ def replay(yard: Yard, job_id: int, kind: Kind | None = Kind.MESSAGE) -> Job:
             raise
     start(yard, successor)
     return successor.job
-
-
-def replay_many(yard: Yard, job_ids: list[int], kind: Kind | None = Kind.MESSAGE) -> list[Job | TaskyardError]:
-    """Replay dead letters one by one; answers, in order, the new job or what was wrong."""
-    results: list[Job | TaskyardError] = []
-    for job_id in job_ids:
-        try:
-            results.append(replay(yard, job_id, kind))
-        except TaskyardError as error:
-            results.append(error)
-        except AWS_FAILURES as error:
-            logger.exception("a dead letter was not replayed", extra={"job_id": job_id, "error": str(error)})
-            results.append(Unavailable("AWS does not answer", field="id", got=str(job_id), remedy="try again"))
-    return results
 
 
 def _expect_not_superseded(job: Job) -> None:

@@ -19,13 +19,6 @@ Answer = TypeVar("Answer")
 LANES_FRESH_MS = 2_000  # how long polls that find something may miss that another process opened a lane
 
 
-def lane_of(yard: Yard, queue: str, priority: int) -> Lane:
-    """The lane of a job, opened if need be."""
-    lane = lane_named(yard, queue, priority)
-    _open_once(yard, lane)
-    return lane
-
-
 def lane_named(yard: Yard, queue: str, priority: int) -> Lane:
     """The lane of a job, which may not be open yet."""
     declared = yard.handlers.queues.get(queue)

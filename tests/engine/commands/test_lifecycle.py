@@ -12,7 +12,7 @@ from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.job import MANUAL, Job, JobError, Tombstone
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.lifecycle import Replayed, cancel, delete, find, replay, replay_many, retry
+from chalicelib.engine.commands.lifecycle import Replayed, cancel, delete, find, replay, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.worker.attempt import JobCanceled
@@ -531,10 +531,10 @@ def test_a_replay_is_one_transaction_and_one_message(w: World) -> None:
 def test_many_are_replayed_each_for_itself(w: World) -> None:
     first, second = dead_message(w, input=1), dead_message(w, input=2)
     task_id = dead_task(w).id
-    answers = replay_many(w.yard, [second.id, 99, first.id, first.id, task_id])
-    assert [type(answer) for answer in answers] == [Job, NotFound, Job, Replayed, NotFound]
-    assert [answer.replay_of for answer in answers if isinstance(answer, Job)] == [second.id, first.id]
-    assert replay_many(w.yard, []) == []
+    assert [replay(w.yard, dead.id).replay_of for dead in (second, first)] == [second.id, first.id]
+    for job_id, refused in ((99, NotFound), (first.id, Replayed), (task_id, NotFound)):
+        with pytest.raises(refused):
+            replay(w.yard, job_id)
 
 
 def test_what_a_dead_letter_says(w: World) -> None:

@@ -12,8 +12,8 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.states import State
 from chalicelib.engine.polling.poll import poll
-from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.yard import Yard
+from tests.support.lanes import lane_of
 from tests.support.slow_sqs import REQUEST_MS, SlowSqs, slowed
 from tests.support.steps import a_message, before, message_of
 from tests.support.worlds import World
