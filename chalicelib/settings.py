@@ -135,11 +135,6 @@ class Settings:
         return self.search == "on" or (self.search == "auto" and self.local)
 
     @property
-    def retains_for_a_time(self) -> bool:
-        """Whether the clock deletes what has been done for long."""
-        return any((self.retention_completed_s, self.retention_failed_s, self.retention_unreplayed_s))
-
-    @property
     def told_metrics(self) -> str:
         """``metrics``, decided: what alarms look at, and where a dashboard is asked for all that it shows."""
         decided = "total" if self.watch == "dashboard" else "alarms"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli.common import calls_service
+from chalicelib.cli.common import add_acts, calls_service
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows
 
@@ -22,6 +22,10 @@ COLUMNS = {
     "STATUS": "status",
     "RESTS UNTIL": "restingUntil",
     "ROTATES UNTIL": "rotatingUntil",
+}
+ACTS = {
+    "disable": "Listen to it no longer, and deliver nothing to it.",
+    "enable": "Listen and deliver to it again. This ends a rest, too.",
 }
 KEEP_IT = "Keep the secret: it cannot be shown again."
 
@@ -59,22 +63,6 @@ def list_applications(service: Service, as_json: bool) -> None:
 
 @applications.command()
 @click.argument("app_key")
-@calls_service
-def disable(service: Service, as_json: bool, app_key: str) -> None:
-    """Listen to it no longer, and deliver nothing to it."""
-    present(_asked(service, "disable", {"app_key": app_key}), as_json, show_record)
-
-
-@applications.command()
-@click.argument("app_key")
-@calls_service
-def enable(service: Service, as_json: bool, app_key: str) -> None:
-    """Listen and deliver to it again. This ends a rest, too."""
-    present(_asked(service, "enable", {"app_key": app_key}), as_json, show_record)
-
-
-@applications.command()
-@click.argument("app_key")
 @click.option("--grace", type=int, metavar="SECONDS", help="How long the old secret stays in force; default a day.")
 @click.option("--finish", is_flag=True, help="Instead of another secret: the old one is void from now on.")
 @calls_service
@@ -96,6 +84,9 @@ def refresh_signature(service: Service, as_json: bool, app_key: str, payload: st
     body = {"app_key": app_key, "secret_key": _secret(), **({} if payload is None else {"payload": payload})}
     made = _asked(service, "refresh-signature", body)
     present({name: value for name, value in made.items() if name != "secretKey"}, as_json, show_record)
+
+
+add_acts(applications, "APP_KEY", lambda service, act, key: _asked(service, act, {"app_key": key}), ACTS)
 
 
 def _secret() -> str:

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from botocore.parsers import ResponseParserError
 
 from chalicelib import settings
 from chalicelib.cli.http_client import Refused, Service, Unreachable
-from chalicelib.cli.output import complain
+from chalicelib.cli.output import complain, present, show_record
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_OF, priority_of
 from infra.deploy import target
@@ -90,6 +90,25 @@ def calls_service(command: Command) -> Command:
             command(service=Service(url, os.environ.get("TASKYARD_KEY")), **given)
 
     return run
+
+
+Ask = Callable[[Service, str, str], Any]
+"""Asks the service for an act, by its name, of what is named, and returns the record that it answers."""
+
+
+def add_acts(group: click.Group, argument: str, ask: Ask, acts: Mapping[str, str]) -> None:
+    """Give a group a command for each of ``acts``, by their names: what each means. It shows the record."""
+    for name, meaning in acts.items():
+        group.add_command(click.command(name, help=meaning)(_asking(argument, ask, name)))
+
+
+def _asking(argument: str, ask: Ask, act: str) -> Command:
+    @click.argument("which", metavar=argument)
+    @calls_service
+    def command(service: Service, as_json: bool, which: str) -> None:
+        present(ask(service, act, which), as_json, show_record)
+
+    return command
 
 
 @contextmanager

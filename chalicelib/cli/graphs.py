@@ -6,13 +6,17 @@ from typing import Any, TextIO
 
 import click
 
-from chalicelib.cli.common import calls_service, idempotency_key_option, parsed
+from chalicelib.cli.common import add_acts, calls_service, idempotency_key_option, parsed
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 from chalicelib.cli.tasks import task
 
 COLUMNS = {"NAME": "name", "TYPE": "type", "AFTER": "after", "STATUS": "status", "TASK": "taskId", "ERROR": "error"}
 AFTER_SHOWN = 5
+ACTS = {
+    "cancel": "Cancel a graph: start nothing more of it, and cancel what is not done.",
+    "retry": "Run what has failed of a graph again, and go on from there.",
+}
 
 
 @click.group()
@@ -58,20 +62,7 @@ def nodes(service: Service, as_json: bool, id_: str, page: int, per_page: int) -
     present(answer, as_json, _show_nodes)
 
 
-@graphs.command()
-@click.argument("id_", metavar="ID")
-@calls_service
-def cancel(service: Service, as_json: bool, id_: str) -> None:
-    """Cancel a graph: start nothing more of it, and cancel what is not done."""
-    present(service.post(task("graph/cancel"), {"id": id_}), as_json, show_record)
-
-
-@graphs.command()
-@click.argument("id_", metavar="ID")
-@calls_service
-def retry(service: Service, as_json: bool, id_: str) -> None:
-    """Run what has failed of a graph again, and go on from there."""
-    present(service.post(task("graph/retry"), {"id": id_}), as_json, show_record)
+add_acts(graphs, "ID", lambda service, act, id_: service.post(task(f"graph/{act}"), {"id": id_}), ACTS)
 
 
 def _show_nodes(answer: dict[str, Any]) -> None:

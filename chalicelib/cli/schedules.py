@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chalicelib.cli.common import JSON, calls_service, priority_option
+from chalicelib.cli.common import JSON, add_acts, calls_service, priority_option
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 
@@ -125,18 +125,7 @@ def history(service: Service, as_json: bool, name: str) -> None:
     present(answer, as_json, lambda found: show_rows([_run(each) for each in found["pageData"]], RUN_COLUMNS))
 
 
-def _act(name: str, meaning: str) -> click.Command:
-    @click.command(name, help=meaning)
-    @click.argument("name")
-    @calls_service
-    def act(service: Service, as_json: bool, **which: str) -> None:
-        present(service.post(f"{PATH}/{name}", which), as_json, show_record)
-
-    return act
-
-
-for _name, _meaning in ACTS.items():
-    schedules.add_command(_act(_name, _meaning))
+add_acts(schedules, "NAME", lambda service, act, name: service.post(f"{PATH}/{act}", {"name": name}), ACTS)
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

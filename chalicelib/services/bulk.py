@@ -215,7 +215,7 @@ def _result(found: core.Result) -> Result:
 
 def _wanted(filter: Filter | None, ids: Sequence[int | str]) -> engine.JobSet:  # noqa: A002  # as above
     if (filter is None) == (not ids):
-        raise InvalidInput("either a filter or ids", field="filter", expected="one of the two; Filter() is all")
+        raise checks.not_one("either a filter or ids; Filter() is all", field="filter", given=filter is not None)
     return named(ids) if filter is None else filter.checked
 
 

@@ -77,6 +77,12 @@ def known_names(given: Mapping[Any, Any], known: Collection[str]) -> None:
             raise InvalidInput("there is no such field", field=shown(name), expected=expected, got=name)
 
 
+def not_one(message: str, *, field: str, given: bool) -> InvalidInput:
+    """The error of who gave both of two things, or neither; ``given``: the one, ``field``, was there."""
+    got, remedy = ("both", "leave one out") if given else ("neither", "give one")
+    return InvalidInput(message, field=field, expected="one of the two", got=got, remedy=remedy)
+
+
 def word(field: str, value: str, words: type[Word]) -> Word:
     """One of the words that there are. Raises ``InvalidInput``."""
     try:

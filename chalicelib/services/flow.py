@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.core.errors import InvalidInput
 from chalicelib.core.flow import Debounce, Key, PerKey, Rate, Unique
 from chalicelib.core.flow_controls import OFF as OFF
 from chalicelib.core.flow_controls import FlowControls, FlowTarget
@@ -188,7 +187,7 @@ def target_of(type: str | None, topic: str | None, key: str | None) -> FlowTarge
         return FlowTarget(Kind.TASK, checks.name("type", type), name)
     if topic is not None and type is None:
         return FlowTarget(Kind.MESSAGE, checks.topic(topic), name)
-    raise InvalidInput("flow is controlled of either a type or a topic", field="type", expected="one of the two")
+    raise checks.not_one("flow is controlled of either a type or a topic", field="type", given=type is not None)
 
 
 def shown(setting: FlowSetting) -> Setting:

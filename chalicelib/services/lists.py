@@ -62,7 +62,7 @@ def page_of(
     size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
     number = checks.whole("page", page, 1, OFFSET_MAX // size + 1)
     if cursor is not None and number != 1:
-        raise InvalidInput("a page is found by its number or by a cursor", field="cursor", expected="one of them")
+        raise checks.not_one("a page is found by its number or by a cursor", field="cursor", given=True)
     behind = (number - 1) * size if cursor is None else _cursor_in(cursor, query)
     found = listed(yard.lists, query, size, behind, _filters(query))
     bodies = yard.payloads.bodies(found.jobs)

@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from chalicelib.core.errors import InvalidInput
 from chalicelib.engine.commands.flow import key_of_pause
 from chalicelib.engine.worker import pause as pausing
-from chalicelib.services import installation
+from chalicelib.services import checks, installation
 from chalicelib.services.records import moment_of
 from chalicelib.store.pauses import Pause
 
@@ -82,4 +81,4 @@ def _target(type: str | None, queue: str | None) -> str:  # noqa: A002  # as abo
         return pausing.type_target(type)
     if queue is not None and type is None:
         return pausing.queue_target(queue)
-    raise InvalidInput("either a type or a queue is paused", field="type", expected="one of the two")
+    raise checks.not_one("either a type or a queue is paused", field="type", given=type is not None)

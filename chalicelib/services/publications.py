@@ -35,7 +35,11 @@ class Publication:
             return checks.maybe_name("idempotency_key", self.idempotency_key)
         if self.idempotency_key is not None:
             raise InvalidInput(
-                "once makes an idempotency key of its own", field="once", expected="one of them, not both"
+                "once makes an idempotency key of its own",
+                field="once",
+                expected="one of them, not both",
+                got="both",
+                remedy="leave out idempotency_key",
             )
         return Once(checks.name("once", self.once), self.within).reserve()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from chalicelib.core.errors import InvalidInput
 from chalicelib.core.naming import is_name
 from chalicelib.core.schedule_checks import NAME_MAX_CHARS
 from chalicelib.http import models
-from chalicelib.services import checks, graphs, lists, schedules, task_orders, words
+from chalicelib.services import bulk, checks, flow, graphs, lists, pauses, schedules, task_orders, words
 from chalicelib.services import messages as services
 from tests.support.mq import ODD_TOPICS
 
@@ -111,3 +112,24 @@ def _service_takes(what: str, text: str) -> bool:
     except InvalidInput:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("ask", "got", "remedy"),
+    [
+        (lambda: flow.target_of(None, None, None), "neither", "give one"),
+        (lambda: flow.target_of("t", "t", None), "both", "leave one out"),
+        (lambda: pauses.pause(), "neither", "give one"),
+        (lambda: pauses.pause("t", queue="q"), "both", "leave one out"),
+        (lambda: bulk.preview("retry"), "neither", "give one"),
+        (lambda: bulk.preview("retry", bulk.Filter(), ids=[1]), "both", "leave one out"),
+        (lambda: services.list(page=2, cursor="x"), "both", "leave one out"),
+        (lambda: services.publish("t", {}, once="a", idempotency_key="b"), "both", "leave out idempotency_key"),
+    ],
+)
+@pytest.mark.usefixtures("bench")
+def test_who_gives_both_of_two_things_or_neither_is_told_so(ask: Callable[[], object], got: str, remedy: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        ask()
+    assert (error.value.got, error.value.remedy) == (got, remedy)
+    assert error.value.expected in ("one of the two", "one of them, not both")
