@@ -48,7 +48,7 @@ from tests.support.yards import CREDENTIALS, environment, forget_clients
 UP, DEPLOYED = "up", "deployed"
 LEASE_S = 15
 SKEW_S = 300
-CLIENTS = 6
+CLIENTS = {UP: 6, DEPLOYED: 2}  # a Lambda worker of the emulator serves one of them at a time
 BACKLOG = 400  # jobs that clients are ahead of the workers
 LEFT_SHARE = 0.02  # of the jobs, for the fair weather
 STILL_S = 45.0  # beyond what a lease, and a message that is hidden, may take
@@ -105,7 +105,8 @@ def step(folder: Path, seed: int, jobs: int, options: Options) -> Outcome:
             _be_told(emulator.endpoint_url, installation, receiver)
         proxy(f"share/{options.share}")
         killer = Killer(installation, book.progress, _seeded(dice), options.runs_per_kill)
-        people = [Person(installation.client, book, f"client-{n}", _seeded(dice)) for n in range(CLIENTS + 1)]
+        names = ("consumer", *(f"client-{number}" for number in range(CLIENTS[options.form])))
+        people = [Person(installation.client, book, name, _seeded(dice)) for name in names]
         faults = _play(people, book, jobs, killer, proxy)
         told = _told_of(book.history, receiver) if options.form == UP else dict
         with _consumer(people[0]):
@@ -162,7 +163,7 @@ def _told_of(history: History, receiver: Receiver) -> Callable[[], dict[int, lis
 
 def _play(people: list[Person], book: Book, jobs: int, killer: Killer, proxy: Callable[[str], Any]) -> dict[str, int]:
     """The clients' work under faults, until nearly all of it is done; and then the weather is fair."""
-    with killer.at_work(), _consumer(people[0]), ThreadPoolExecutor(CLIENTS) as threads:
+    with killer.at_work(), _consumer(people[0]), ThreadPoolExecutor(len(people)) as threads:
         telling = [threads.submit(tell_stories, each, lambda: book.accepted >= jobs, BACKLOG) for each in people[1:]]
         for each in telling:
             each.result()

@@ -121,6 +121,8 @@ def scheduled(person: Person) -> None:
     task = {"type": "plain", "input": {"ms": 5}}
     body = {"name": name, "everyS": SLOT_S, "startAt": _iso(first_ms), "endAt": _iso(last_ms), "missed": "all"}
     status, found = person.ask("POST", "/api/schedule/create", {**body, "task": task})
+    if status == 422 and now_ms() > last_ms:
+        return  # it was answered too late
     assert status == 200 or (status == 409 and person.doubts), found
     answered_ms = now_ms()
     with person.book.lock:
