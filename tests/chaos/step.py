@@ -114,7 +114,7 @@ def step(folder: Path, seed: int, jobs: int, options: Options) -> Outcome:
     history = book.history
     history.runs += runs_in(log, killer.killed)
     history.events = told()
-    broken = verdict(history, ending, handlers.LIMITS, calm=True, skew_ms=SKEW_MS)
+    broken = [*book.surprises, *verdict(history, ending, handlers.LIMITS, calm=True, skew_ms=SKEW_MS)]
     outcome = Outcome(seed, book.accepted, len(history.runs), history.doubts, round(time.monotonic() - began_s), broken)
     outcome.faults, outcome.kills, outcome.posts = faults, dict(killer.counts), receiver.posts
     outcome.cpu_s = round(cpu_s() - used_s + killer.orphans_s, 1)

@@ -195,7 +195,7 @@ def tell_stories(person: Person, enough: Callable[[], bool], backlog: int) -> No
     stories, weights = zip(*STORIES, strict=True)
     while not enough():
         _wait_for_workers(person, backlog)
-        person.dice.choices(stories, weights)[0](person)
+        person.tell(person.dice.choices(stories, weights)[0])
         person.do_what_is_due()
     while person.later:
         time.sleep(0.2)
