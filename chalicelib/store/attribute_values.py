@@ -42,7 +42,7 @@ def from_attribute_value(attribute_value: AttributeValues) -> Any:
         case "N":
             return int(value)
         case "L":
-            return [from_attribute_value(entry) for entry in value]
+            return [entry["S"] if "S" in entry else from_attribute_value(entry) for entry in value]
         case "M":
             return from_attribute_values(value)
     raise TypeError(f"unexpected DynamoDB type {kind}")
@@ -55,6 +55,7 @@ def to_attribute_values(item: Mapping[str, Any]) -> AttributeValues:
 
 def from_attribute_values(attribute_value: Mapping[str, AttributeValues]) -> dict[str, Any]:
     """The attributes of an item read from DynamoDB."""
-    return {
-        name: value["S"] if "S" in value else from_attribute_value(value) for name, value in attribute_value.items()
+    return {  # texts and numbers, which most are, plainly
+        name: value["S"] if "S" in value else int(value["N"]) if "N" in value else from_attribute_value(value)
+        for name, value in attribute_value.items()
     }

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 
 from chalicelib.testing.clock import START_MS
 from tests.benchmarks.aws_calls import out
+from tests.simulation.orders import WIDE
 from tests.simulation.shrink import shrunk
-from tests.simulation.simulate import Result, simulate
+from tests.simulation.simulate import Result, silence, simulate
 from tests.simulation.weather import Fault
 
 COLLECTED_EVERY = 100  # seeds
@@ -24,27 +25,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Deterministic simulation by seed.")
     parser.add_argument("--seeds", type=int, help="so many seeds, from --seed or 0 on")
     parser.add_argument("--seed", type=int, help="the first seed; without --seeds the only one, told whole")
+    parser.add_argument("--wide", action="store_true", help="each seed as wide as one in twenty is (see orders.py)")
     parser.add_argument("--shrink", action="store_true", help="make a failing run small")
     parser.add_argument("--go-on", action="store_true", help="tell every failing seed in one line, and go on")
     chosen = parser.parse_args()
-    first = chosen.seed or 0
+    first, width = chosen.seed or 0, WIDE if chosen.wide else None
     if chosen.seeds is None:
-        return _tell(simulate(first), shrink=chosen.shrink)
-    return _many(range(first, first + chosen.seeds), shrink=chosen.shrink, go_on=chosen.go_on)
+        return _tell(simulate(first, width=width), shrink=chosen.shrink)
+    with silence():
+        results = (simulate(seed, width=width) for seed in range(first, first + chosen.seeds))
+        return _many(results, shrink=chosen.shrink, go_on=chosen.go_on)
 
 
-def _many(seeds: Iterable[int], *, shrink: bool, go_on: bool) -> int:
+def _many(results: Iterable[Result], *, shrink: bool, go_on: bool) -> int:
     """Run seeds until one fails; print what was run."""
     faults: Counter[Fault] = Counter()
     ran = jobs = simulated_ms = failed = 0
     began_s, began_cpu_s = time.monotonic(), time.process_time()
     gc.disable()  # what a run leaves is collected for many at once
-    for seed in seeds:
-        result = simulate(seed)
+    for result in results:
         ran, jobs, simulated_ms = ran + 1, jobs + result.jobs, simulated_ms + result.simulated_ms
         faults += result.faults
         if result.broken and go_on:
-            out(f"seed {seed}: {result.broken[0]}")
+            out(f"seed {result.seed}: {result.broken[0]}")
             failed += 1
         elif result.broken:
             return _tell(result, shrink=shrink)

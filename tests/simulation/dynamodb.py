@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from infra.storage import JOBS_INDEXES
-from tests.simulation.expressions import Item, condition, update
+from tests.simulation.expressions import Item, condition, updated
 
 Key = tuple[str, str]
 Answer = dict[str, Any]
@@ -200,20 +200,20 @@ class DynamoDb:
         return answer
 
     def _matching(self, table: Table, index: str | None, text: str, given: Answer) -> list[Any]:
-        values, consistent = given["values"], given["consistent"]
-        holds = condition(text, given["names"])
+        names, values, consistent = given["names"], given["values"], given["consistent"]
+        holds = condition(text)
         if index is None:
             partition = next(iter(values[_partition_in(text)].values()))
             if partition not in table.partitions:
                 return []
             found = [(place, self._read(table, place, consistent)) for place in table.partitions[partition]]
-            return [(place, item) for place, item in found if item is not None and holds(item, values)]
+            return [(place, item) for place, item in found if item is not None and holds(item, values, names)]
         self._show(table)
-        names = (*table.key, *table.indexes[index])
+        keys = (*table.key, *table.indexes[index])
         return [
-            (place, {name: item[name] for name in names})
+            (place, {name: item[name] for name in keys})
             for place, item in table.shown.get(index, NOTHING).items()
-            if holds(item, values)
+            if holds(item, values, names)
         ]
 
     # -- what lies below ----------------------------------------------------------------------------
@@ -233,8 +233,8 @@ class DynamoDb:
 
     @staticmethod
     def _updated(table: Table, place: tuple[str, str], key: Item, text: str, given: Answer) -> Item:
-        change = update(text, given.get("ExpressionAttributeNames", NOTHING))
-        return change(table.items.get(place, key), given.get("ExpressionAttributeValues", NOTHING))
+        names, values = given.get("ExpressionAttributeNames", NOTHING), given.get("ExpressionAttributeValues", NOTHING)
+        return updated(text, table.items.get(place, key), values, names)
 
     def _write(self, table: Table, place: tuple[str, str], item: Item | None) -> None:
         old = table.items.get(place)
@@ -285,8 +285,8 @@ class DynamoDb:
 
 
 def _holds(given: Answer, item: Item | None) -> bool:
-    holds = condition(given["ConditionExpression"], given.get("ExpressionAttributeNames", NOTHING))
-    return holds(item or NOTHING, given.get("ExpressionAttributeValues", NOTHING))
+    names, values = given.get("ExpressionAttributeNames", NOTHING), given.get("ExpressionAttributeValues", NOTHING)
+    return condition(given["ConditionExpression"])(item or NOTHING, values, names)
 
 
 def _sorted_as(value: Item) -> Any:

@@ -7,17 +7,20 @@ Only the forms that the store writes are known; another one raises, so that noth
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 Item = dict[str, Any]
 """Attributes as DynamoDB writes them: ``{"state": {"S": "pending"}}``."""
-Condition = Callable[[Item, Item], bool]
-"""Of an item and the values that the expression names."""
-Update = Callable[[Item, Item], Item]
-"""The item after an update, of the one before and the values."""
+Names = Mapping[str, str]
+"""What the placeholders of attributes stand for: ``{"#state": "state"}``."""
+Condition = Callable[[Item, Item, Names], bool]
+"""Of an item, the values that the expression names, and the attributes."""
+Value = Callable[[Item, Item, Names], Item]
 
 _TOKEN = re.compile(r"\s*([#:]?\w+|<>|<=|>=|[=<>(),+])")
+_ASSIGNMENTS = re.compile(r", (?=#\w+ = )")
 _COMPARE = {"=": "equal", "<>": "unequal", "<": "less", "<=": "at_most", ">": "more", ">=": "at_least"}
 
 
@@ -56,56 +59,56 @@ _HELPERS: dict[str, Any] = {
     "append": lambda left, right: {"L": left["L"] + right["L"]},
     "first": lambda value, other: other if value is None else value,
 }
-_conditions: dict[tuple[str, tuple[str, ...]], Condition] = {}
-_updates: dict[tuple[str, tuple[str, ...]], Update] = {}
 
 
-def condition(text: str, names: dict[str, str]) -> Condition:
-    """The condition that ``text`` says, with the attributes that ``names`` names."""
-    key = text, tuple(names.values())
-    found = _conditions.get(key)
-    if found is None:
-        reader = _Reader(text, names)
-        source = reader.either()
-        reader.end()
-        found = _conditions[key] = eval(f"lambda item, values: {source}", dict(_HELPERS))  # noqa: S307 - of our own text
-    return found
-
-
-def update(text: str, names: dict[str, str]) -> Update:
-    """What ``text`` does to an item."""
-    key = text, tuple(names.values())
-    found = _updates.get(key)
-    if found is None:
-        found = _updates[key] = _read_update(text, names)
-    return found
-
-
-def _read_update(text: str, names: dict[str, str]) -> Update:
-    reader = _Reader(text, names)
-    assigned, removed = [], []
-    if reader.take("SET"):
-        assigned = reader.several(reader.assignment)
-    if reader.take("REMOVE"):
-        removed = reader.several(reader.attribute)
+@cache
+def condition(text: str) -> Condition:
+    """The condition that ``text`` says."""
+    reader = _Reader(text)
+    source = reader.either()
     reader.end()
-    source = ", ".join(f"{name!r}: {value}" for name, value in assigned)
-    changes: Callable[[Item, Item], Item] = eval(f"lambda item, values: {{{source}}}", dict(_HELPERS))  # noqa: S307 - as above
+    return _function(source)
 
-    def change(item: Item, values: Item) -> Item:
-        changed = {**item, **changes(item, values)}
-        for name in removed:
-            changed.pop(name, None)
-        return changed
 
-    return change
+def updated(text: str, item: Item, values: Item, names: Names) -> Item:
+    """An item after the update that ``text`` says."""
+    assignments, removed = _parts(text)
+    changed = dict(item)
+    for name, value in assignments:
+        changed[names[name]] = value(item, values, names)
+    for name in removed:
+        changed.pop(names[name], None)
+    return changed
+
+
+@lru_cache(maxsize=4_096)
+def _parts(text: str) -> tuple[list[tuple[str, Value]], list[str]]:
+    """What an update sets, and what it removes: assignment by assignment, as few of them make updates without end."""
+    said, _, removed = text.partition("REMOVE ")
+    reader = _Reader(removed)
+    names = reader.several(reader.attribute) if removed else []
+    reader.end()
+    assignments = [_assignment(each.strip()) for each in _ASSIGNMENTS.split(said.removeprefix("SET "))] if said else []
+    return assignments, names
+
+
+@cache
+def _assignment(text: str) -> tuple[str, Value]:
+    reader = _Reader(text)
+    name, source = reader.assignment()
+    reader.end()
+    return name, _function(source)
+
+
+def _function(source: str) -> Any:
+    return eval(f"lambda item, values, names: {source}", dict(_HELPERS))  # noqa: S307 - of our own text
 
 
 class _Reader:
     """Reads an expression from left to right into the Python text of the same."""
 
-    def __init__(self, text: str, names: dict[str, str]) -> None:
-        self._names, self._text, self._at = names, text, 0
+    def __init__(self, text: str) -> None:
+        self._text, self._at = text, 0
         self._tokens = _TOKEN.findall(text)
         if "".join(self._tokens) != re.sub(r"\s", "", text):
             raise Unreadable(text)
@@ -138,8 +141,11 @@ class _Reader:
         return found
 
     def attribute(self) -> str:
-        """The attribute that a name stands for."""
-        return self._names[self._next()]
+        """The placeholder of an attribute."""
+        token = self._next()
+        if not token.startswith("#"):
+            raise Unreadable(self._text)
+        return token
 
     def either(self) -> str:
         """Clauses of which one is to hold."""
@@ -164,7 +170,7 @@ class _Reader:
                 self._expect("(")
                 name = self.attribute()
                 self._expect(")")
-                return form.format(repr(name))
+                return form.format(f"names[{name!r}]")
         if self.take("begins_with"):
             self._expect("(")
             value = self._operand()
@@ -199,11 +205,11 @@ class _Reader:
         if token.startswith(":"):
             return f"values[{token!r}]"
         if token.startswith("#"):
-            return f"item.get({self._names[token]!r})"
+            return f"item.get(names[{token!r}])"
         raise Unreadable(self._text)
 
     def assignment(self) -> tuple[str, str]:
-        """An attribute and its new value, of the item as it was before."""
+        """The placeholder of an attribute and its new value, of the item as it was before."""
         name = self.attribute()
         self._expect("=")
         value = self._value()

@@ -1,12 +1,18 @@
-"""What is done in a run: a few orders of every kind, chosen by seed, each a little story of one client."""
+"""What is done in a run: orders, chosen by seed, each a little story of one client; and how much a run holds.
+
+Most bugs need two orders and one fault, so most runs are narrow: many of them for one that is wide.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
+from typing import Any
 
-from tests.simulation import flows, stories
+from chalicelib.engine.handlers.registry import Registry
+from tests.simulation import flows, handlers, stories
 from tests.simulation.clients import Person
 
 Story = Callable[[Person], None]
@@ -35,6 +41,43 @@ STORIES: dict[str, Story] = {
     "strict": flows.strict,
 }
 
+HANDLERS: Mapping[str, Sequence[Any]] = {  # what a story asks for, beside plain tasks
+    "task": (handlers.light, handlers.batched),
+    "limited": (handlers.lone, handlers.keyed, handlers.ordered),
+    "many": (handlers.light,),
+    "message": (handlers.first_reader, handlers.second_reader),
+    "canceled": (handlers.lone, handlers.ordered),
+    "paced": (handlers.paced,),
+    "deleted": (handlers.lone,),
+    "paused": (handlers.lone,),
+    "alike": (handlers.unique,),
+    "newest": (handlers.newest,),
+    "strict": (handlers.strict,),
+}
+WIDE_EVERY = 20  # seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Width:
+    """How much a run holds at most: orders, execution environments of the worker, ticks while the weather is bad.
+
+    ``whole``: every handler is deployed, and clients poll; else only what the orders have use for.
+    """
+
+    orders: tuple[int, int]
+    workers: int
+    ticks: int
+    whole: bool
+
+
+WIDE = Width(orders=(2, 5), workers=3, ticks=2, whole=True)
+NARROW = Width(orders=(1, 2), workers=2, ticks=1, whole=False)
+
+
+def width_of(seed: int) -> Width:
+    """Every twentieth seed is wide."""
+    return NARROW if seed % WIDE_EVERY else WIDE
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -46,7 +89,23 @@ class Order:
     after_ms: int
 
 
-def orders(dice: Random, kinds: Sequence[str] = tuple(STORIES)) -> list[Order]:
+def orders(dice: Random, width: Width, kinds: Sequence[str]) -> list[Order]:
     """The orders of a seed, of these kinds."""
-    names = dice.choices(kinds, k=dice.randint(2, 5))
+    names = dice.choices(kinds, k=dice.randint(*width.orders))
     return [Order(number, name, dice.getrandbits(32), dice.randrange(3_000)) for number, name in enumerate(names)]
+
+
+def deployed(orders: Iterable[Order], width: Width) -> Registry:
+    """The handlers of a run."""
+    return handlers.REGISTRY if width.whole else _registry_of(frozenset(order.name for order in orders))
+
+
+@cache
+def _registry_of(stories: frozenset[str]) -> Registry:
+    wanted = dict.fromkeys(handler for story in sorted(stories) for handler in HANDLERS.get(story, ()))
+    return Registry.of([handlers.plain, *wanted])
+
+
+def is_polled(orders: Iterable[Order], width: Width) -> bool:
+    """Whether a message may be published that clients have to poll."""
+    return width.whole or any(order.name == "message" for order in orders)

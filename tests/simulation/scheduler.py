@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 from typing import Any
 
@@ -53,7 +54,7 @@ class Scheduler:
     def __init__(self, dice: Random) -> None:
         self.now_ms = START_MS
         self._dice, self._hub = dice, getcurrent()
-        self._number = 0
+        self._number, self._until_ms = 0, inf
         self._places: list[tuple[int, float, int, Thread | Callable[[], None]]] = []
         self.steps = 0
 
@@ -71,8 +72,13 @@ class Scheduler:
     def sleep(self, ms: float) -> None:
         """Let ``ms`` pass for the thread that asks; raises ``WorkerDied`` if its process was killed meanwhile."""
         thread: Thread = getcurrent()
-        self._place(thread, self.now_ms + round(ms))
-        self._hand_over(thread)
+        at_ms, places = self.now_ms + round(ms), self._places
+        if at_ms <= self._until_ms and not (places and places[0][0] <= at_ms) and not thread.process.dead:
+            self._dice.random()  # as if it took its place
+            self.now_ms = at_ms  # which would be the next one
+        else:
+            self._place(thread, at_ms)
+            self._hand_over(thread)
 
     def park(self) -> None:
         """Wait until somebody calls ``wake``; raises as ``sleep`` does."""
@@ -94,7 +100,8 @@ class Scheduler:
     def run(self, until_ms: int | None = None) -> None:
         """Go on until nothing is planned, or nothing before ``until_ms``, which it is then."""
         places = self._places
-        while places and (until_ms is None or places[0][0] <= until_ms):
+        self._until_ms = until_ms if until_ms is not None else inf
+        while places and places[0][0] <= self._until_ms:
             at_ms, _, number, who = heapq.heappop(places)
             if isinstance(who, Thread):
                 if who.dead or who.ticket != number:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from tests.simulation.simulate import Result, simulate
 
@@ -12,13 +13,14 @@ Fails = Callable[[frozenset[int]], bool]
 def shrunk(failing: Result) -> Result:
     """A run of the same seed that breaks the same rule with as few orders and faults as was found."""
     broken = _kind_of(failing)
+    again = partial(simulate, failing.seed, width=failing.width)
 
     def fails(spared: frozenset[int], without: frozenset[int]) -> bool:
-        return _kind_of(simulate(failing.seed, spared, without)) == broken
+        return _kind_of(again(spared, without)) == broken
 
     without = _left_out((order.number for order in failing.orders), lambda left: fails(frozenset(), left))
     spared = _left_out(range(1, failing.fault_count + 1), lambda left: fails(left, without))
-    return simulate(failing.seed, spared, without)
+    return again(spared, without)
 
 
 def _kind_of(result: Result) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -23,7 +24,7 @@ from tests.proof.judge import verdict
 from tests.simulation import handlers
 from tests.simulation.clients import NoAnswer, Person
 from tests.simulation.consumers import consuming
-from tests.simulation.orders import STORIES, Order, orders
+from tests.simulation.orders import STORIES, WIDE, Order, Width, deployed, is_polled, orders, width_of
 from tests.simulation.platform import Platform, staged
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.weather import Fault, weather
@@ -38,6 +39,7 @@ class Result:
     """What came of a run."""
 
     seed: int
+    width: Width
     broken: list[str]
     history: History
     orders: list[Order]
@@ -55,6 +57,7 @@ class Simulation:
     spared: Set[int] = NONE
     without: Set[int] = NONE
     kinds: Sequence[str] = tuple(STORIES)
+    width: Width = WIDE
     history: History = field(default_factory=History)
     calls: int = 0
 
@@ -73,19 +76,21 @@ class Simulation:
         streams = [dice_of(dice.getrandbits(64)) for _ in range(5)]
         self.scheduler = Scheduler(streams[0])
         skies = weather(streams[1], self.spared)
-        self.platform = Platform(handlers.REGISTRY, self.scheduler, skies, self.history, streams[2], streams[3])
-        chosen = [order for order in orders(streams[4], self.kinds) if order.number not in self.without]
+        ordered = orders(streams[4], self.width, self.kinds)
+        chosen = [order for order in ordered if order.number not in self.without]
+        registry = deployed(ordered, self.width)
+        self.platform = Platform(registry, self.scheduler, skies, self.history, streams[2], streams[3])
         if dice.random() < 0.9:
             self._skip_hourly()
         with staged(self.scheduler), handlers.on(self):
-            for _ in range(dice.randint(1, 3)):
+            for _ in range(dice.randint(1, self.width.workers)):
                 self.platform.add_worker()
-            for name in ("ann", "bob")[: dice.randint(1, 2)]:
+            for name in ("ann", "bob")[: dice.randint(1, 2) if is_polled(ordered, self.width) else 0]:
                 person = Person(self.platform, name, dice_of(dice.getrandbits(64)))
                 self.scheduler.start(person.process, partial(consuming, person))
             for order in chosen:
                 self._give(order)
-            for _ in range(dice.randint(0, 2)):
+            for _ in range(dice.randint(0, self.width.ticks)):
                 self.scheduler.at(START_MS + dice.randrange(BAD_MS), self.platform.tick)
             self.scheduler.run(START_MS + BAD_MS)
             skies.fair = True
@@ -97,8 +102,8 @@ class Simulation:
         )
         broken = verdict(self.history, ending, handlers.LIMITS, calm=calm)
         return Result(
-            self.seed, broken, self.history, chosen, skies.met, skies.number, self.scheduler.now_ms - START_MS,
-            sum(ending.listed.values()),
+            self.seed, self.width, broken, self.history, chosen, skies.met, skies.number,
+            self.scheduler.now_ms - START_MS, sum(ending.listed.values()),
         )  # fmt: skip
 
     def _skip_hourly(self) -> None:
@@ -127,11 +132,16 @@ class Simulation:
         lag.stale_share = lag.cut_share = 0.0
 
     def _come_to_rest(self) -> bool:
-        """Let time pass, with a tick of the clock whenever nothing else is to come; false if it never ends."""
+        """Let time pass, with a tick of the clock whenever nothing else moves what is unfinished.
+
+        Returns false if it never ends.
+        """
         step_ms = 60_000
         for _ in range(ROUNDS_MAX):
-            self.scheduler.run(self.scheduler.now_ms + step_ms if self._open else None)
-            if not self._open and self._is_at_rest():
+            self.scheduler.run(self.scheduler.now_ms + step_ms if self._open else self._due_ms())
+            if self._is_at_rest():
+                if self._open:
+                    continue  # with what a client does next
                 self.scheduler.run()  # the change stream to its end
                 return self._is_at_rest()
             self.platform.wake_pollers()
@@ -139,6 +149,12 @@ class Simulation:
             self.scheduler.run(self.scheduler.now_ms + step_ms)
             step_ms = min(step_ms * 2, 600_000)
         return False
+
+    def _due_ms(self) -> int | None:
+        """Until when there is nothing to do, if it is for a delayed job that everything waits."""
+        self.scheduler.run()
+        unfinished = [job.due_at_ms for job in self._jobs() if not job.state.terminal]
+        return min(unfinished, default=None)
 
     def _is_at_rest(self) -> bool:
         jobs = self._jobs()
@@ -177,11 +193,28 @@ def dice_of(seed: int) -> Random:
 
 
 def simulate(
-    seed: int, spared: Set[int] = NONE, without: Set[int] = NONE, kinds: Sequence[str] = tuple(STORIES)
+    seed: int,
+    spared: Set[int] = NONE,
+    without: Set[int] = NONE,
+    kinds: Sequence[str] = tuple(STORIES),
+    width: Width | None = None,
 ) -> Result:
-    """The run of a seed; ``spared``: without these faults; ``without``: without these orders; of these ``kinds``."""
-    logging.disable(logging.CRITICAL)
+    """The run of a seed; ``spared``: without these faults; ``without``: without these orders; of these ``kinds``.
+
+    ``width``: other than the seed's own.
+    """
+    with silence():
+        return Simulation(seed, spared, without, kinds, width or width_of(seed)).play()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Nothing is logged; best once around many runs, as every change of it empties the caches of all loggers."""
+    before = logging.root.manager.disable
+    if before < logging.CRITICAL:
+        logging.disable(logging.CRITICAL)
     try:
-        return Simulation(seed, spared, without, kinds).play()
+        yield
     finally:
-        logging.disable(logging.NOTSET)
+        if before < logging.CRITICAL:
+            logging.disable(before)

@@ -8,7 +8,9 @@ from itertools import chain
 
 import pytest
 
+from tests.simulation.expressions import Unreadable, condition, updated
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.orders import NARROW, STORIES
 from tests.simulation.shrink import shrunk
 from tests.simulation.simulate import simulate
 
@@ -32,10 +34,31 @@ def test_the_judge_finds_a_broken_engine(name: str) -> None:
         assert any(simulate(seed, kinds=kinds).broken for seed in chain([RARE.get(name, 0)], range(MUTANT_SEEDS)))
 
 
-def test_a_seed_repeats() -> None:
-    first, second = simulate(53), simulate(53)
+@pytest.mark.parametrize("seed", [40, 71])  # a wide one, and a narrow one
+def test_a_seed_repeats(seed: int) -> None:
+    first, second = simulate(seed), simulate(seed)
     assert first.history.lines == second.history.lines
     assert len(first.history.lines) > 10
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_narrow_run_has_the_handlers_that_its_orders_need(story: str) -> None:
+    result = simulate(3, kinds=(story,), width=NARROW)
+    assert not result.broken
+    assert result.history.lines
+
+
+@pytest.mark.parametrize(
+    "text", ["ADD #a :b", "SET #a = :b - :c", "REMOVE #a SET #b = :c", "SET #a = :b, DELETE #c :d"]
+)
+def test_an_update_of_another_form_is_not_misread(text: str) -> None:
+    with pytest.raises(Unreadable):
+        updated(text, {}, {}, {})
+
+
+def test_a_condition_of_another_form_is_not_misread() -> None:
+    with pytest.raises(Unreadable):
+        condition("contains(#a, :b)")
 
 
 def test_a_failing_run_is_made_small() -> None:
