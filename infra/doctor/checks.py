@@ -31,11 +31,10 @@ def missing(error: ClientError) -> bool:
 
 
 def _findings(check: Check) -> list[Finding]:
-    found = []
-    for observation in _observations(check):
-        rendered = asdict(observation)
-        found.append(Finding(area=check.area, **{**rendered, "subject": observation.subject or check.subject}))
-    return found
+    return [
+        Finding(area=check.area, **{**asdict(found), "subject": found.subject or check.subject})
+        for found in _observations(check)
+    ]
 
 
 def _observations(check: Check) -> Iterator[Observation]:

@@ -36,16 +36,10 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """An observation, with what was looked at: an ``area`` of the installation and a ``subject`` in it."""
+class Finding(Observation):
+    """An observation whose subject is named, with the ``area`` of the installation that it is in."""
 
     area: str
-    subject: str
-    level: Level
-    what: str
-    expected: str
-    found: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
