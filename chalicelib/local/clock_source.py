@@ -11,13 +11,14 @@ import time
 import uuid
 from collections.abc import Callable
 
+from chalicelib.local.background import Background
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import scheduled_event
 
 logger = logging.getLogger(__name__)
 
 
-class ClockSource:
+class ClockSource(Background):
     """Invokes one environment at once and then every ``interval_s`` seconds, while it ``leads``."""
 
     def __init__(
@@ -35,15 +36,7 @@ class ClockSource:
         self._leads = leads
         self._stopping = threading.Event()
         self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="clock-feed", daemon=True)
-
-    def start(self) -> None:
-        """Begin with a first tick."""
-        self._thread.start()
-
-    def alive(self) -> bool:
-        """Whether the clock ticks."""
-        return self._thread.is_alive()
+        super().__init__("clock-feed")
 
     def tick_now(self) -> None:
         """Tick at once, beside the regular ticks: what the code declares has changed, or it leads from now on."""

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from chalicelib import aws, settings
 from chalicelib.clocks import ledger_clock
 from chalicelib.core.errors import Unavailable
+from chalicelib.local.background import Background
 from chalicelib.store.leaders import Leaders
 from chalicelib.store.table import Table
 
@@ -32,7 +33,7 @@ def leaders() -> Leaders:
     return Leaders(Table(aws.client("dynamodb"), settings.current().directory_table, ("kind", "name")))
 
 
-class Leadership:
+class Leadership(Background):
     """Stands for a role, again and again, and keeps it. ``elected`` is called whenever it has just been won.
 
     With ``by_force``, it is taken from whoever had it before: who starts an emulator knows that nobody is there yet.
@@ -55,15 +56,7 @@ class Leadership:
         self._candidate = uuid.uuid4().hex
         self._until_s = 0.0  # monotonic
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{role}-leadership", daemon=True)
-
-    def start(self) -> None:
-        """Begin to stand for it."""
-        self._thread.start()
-
-    def alive(self) -> bool:
-        """Whether it is still stood for."""
-        return self._thread.is_alive()
+        super().__init__(f"{role}-leadership")
 
     def leads(self) -> bool:
         """Whether the role is this process's now. A lease that cannot be renewed ends by itself."""

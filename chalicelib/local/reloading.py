@@ -9,27 +9,21 @@ from pathlib import Path
 
 from watchfiles import Change, DefaultFilter, watch
 
+from chalicelib.local.background import Background
+
 SUFFIXES = frozenset({".py", ".json", ".yao"})
 DEBOUNCE_MS = 200  # how long further saves are waited for, at most
 STEP_MS = 30  # of silence, after which no further save is waited for
 
 
-class Reloader:
+class Reloader(Background):
     """Calls ``reload`` in a thread of its own whenever something below ``paths`` was saved, one call at a time."""
 
     def __init__(self, paths: Iterable[Path], reload: Callable[[], None]) -> None:
         self._paths = list(paths)
         self._reload = reload
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reloader", daemon=True)
-
-    def start(self) -> None:
-        """Begin to watch."""
-        self._thread.start()
-
-    def alive(self) -> bool:
-        """Whether it watches."""
-        return self._thread.is_alive()
+        super().__init__("reloader")
 
     def stop(self) -> None:
         """Watch no more; a reload that is under way is not waited for."""

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from urllib.parse import urlencode, urlsplit
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.local.background import Background
 from chalicelib.local.emulator_saving import NEWS_WAIT_S, STATUS_PATH, Saving
 
 LOOK_PAUSE_S = 1.0
@@ -39,7 +40,7 @@ def expect_saved(endpoint_url: str) -> str:
     return "saved"
 
 
-class SaveWatch:
+class SaveWatch(Background):
     """Tells once when the data cannot be saved, when changes are refused for it, and when it is saved again."""
 
     def __init__(self, endpoint_url: str, report: Callable[[str], None]) -> None:
@@ -47,11 +48,7 @@ class SaveWatch:
         self._report = report
         self._told = SAVED_AGAIN
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="save-watch", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        super().__init__("save-watch")
 
     def stop(self) -> None:
         """Look no more; waits for nothing."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.local.background import Background
 from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import stream_event
@@ -68,7 +69,7 @@ class Shard:
     finished: bool = False
 
 
-class StreamSource:
+class StreamSource(Background):
     """Feeds the records of a stream to one environment, while it ``leads``.
 
     ``changes`` tells when there may be more of them.
@@ -92,15 +93,7 @@ class StreamSource:
         self._draining = threading.Event()
         self._deadline_at_s = float("inf")
         self._at_end = False
-        self._thread = threading.Thread(target=self._run, name="stream-feed", daemon=True)
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._thread.start()
-
-    def alive(self) -> bool:
-        """Whether the stream is being read."""
-        return self._thread.is_alive()
+        super().__init__("stream-feed")
 
     def drain(self, deadline_at_s: float) -> bool:
         """Read to the stream's end and stop there; false if that is not reached by then (monotonic seconds).
