@@ -62,6 +62,11 @@ endpoint_option = click.option(
     envvar="AWS_ENDPOINT_URL",
     help="An emulator instead of AWS: its URL, or the word localstack. Or AWS_ENDPOINT_URL.",
 )
+any_endpoint_option = click.option(
+    "--endpoint-url",
+    envvar="AWS_ENDPOINT_URL",
+    help="Of AWS, or AWS_ENDPOINT_URL; by default AWS itself with --stage, else what --url tells.",
+)
 priority_option = click.option(
     "--priority", type=priority, help="Larger is sooner: -1000 to 1000, low, normal, medium, high or critical."
 )

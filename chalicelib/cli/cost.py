@@ -65,18 +65,11 @@ def cost(
     stage: str,
     job_id: str | None,
     url: str,
-    jobs: int,
-    payload_bytes: int,
-    attempts: float,
-    run_ms: float,
     memory_mb: int | None,
-    polled: bool,
-    bulk: bool,
-    light: bool,
-    slots: int,
     arm: bool | None,
     free_tier: bool,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Say what a stage costs: a month in which nobody uses it, and what jobs add.
 
@@ -94,18 +87,9 @@ def cost(
             deployed = replace(deployed, memory_mb={**deployed.memory_mb, Function.WORKER: memory_mb})
         if job_id is not None:
             used = Service(url, os.environ.get("TASKYARD_KEY")).get(f"/api/job/{quote(job_id, safe='')}/usage")
-            present(_answer_for_job(deployed, used, bulk=bulk, light=light), as_json, _show_job)
+            present(_answer_for_job(deployed, used, bulk=asked["bulk"], light=asked["light"]), as_json, _show_job)
             return
-        load = Load(
-            jobs=jobs,
-            payload_bytes=payload_bytes,
-            attempts=attempts,
-            run_ms=run_ms,
-            polled=polled,
-            bulk=bulk,
-            light=light,
-            slots=slots,
-        )
+        load = Load(**asked)
         idle, added = bills(deployed, load, free_tier=free_tier)
         present(_answer(deployed, load, idle, added), as_json, _show)
 
@@ -142,14 +126,13 @@ def _answer_for_job(deployed: Deployment, used: dict[str, Any], *, bulk: bool, l
     _, added = bills(deployed, load)
     left_out = () if attempts else ("attempts", "polls and reports")
     lines = [line for line in added.lines if line.usage.item is not Item.METRIC and line.usage.what not in left_out]
-    return {
-        "stage": deployed.settings.stage,
-        "region": deployed.settings.region,
-        "pricesOf": PRICES_OF.isoformat(),
-        "pricesIn": REGION,
-        "counted": used,
-        "estimated": _json_bill(Bill(lines), digits=9),
-    }
+    return {**_priced(deployed), "counted": used, "estimated": _json_bill(Bill(lines), digits=9)}
+
+
+def _priced(deployed: Deployment) -> dict[str, Any]:
+    """What is priced, and by which list."""
+    chosen = deployed.settings
+    return {"stage": chosen.stage, "region": chosen.region, "pricesOf": PRICES_OF.isoformat(), "pricesIn": REGION}
 
 
 def _show_job(answer: dict[str, Any]) -> None:
@@ -165,10 +148,7 @@ def _show_job(answer: dict[str, Any]) -> None:
 def _answer(deployed: Deployment, load: Load, idle: Bill, added: Bill) -> dict[str, Any]:
     lines = (*idle.lines, *added.lines)
     return {
-        "stage": deployed.settings.stage,
-        "region": deployed.settings.region,
-        "pricesOf": PRICES_OF.isoformat(),
-        "pricesIn": REGION,
+        **_priced(deployed),
         "idleMonth": _json_bill(idle),
         "jobs": {**_camel_keys(asdict(load)), **_json_bill(added)},
         "memoryMb": dict(deployed.memory_mb),

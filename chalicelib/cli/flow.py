@@ -48,9 +48,9 @@ def _unique(_context: click.Context, _parameter: click.Parameter, until: str | N
 
 
 def about_target(command: Command) -> Command:
-    """Give a command TYPE, or --topic instead."""
+    """Give a command TYPE, or --topic instead: ``type`` and ``topic``."""
     topic = click.option("--topic", help="A topic instead of a task type.")
-    return click.argument("type_", metavar="[TYPE]", required=False)(topic(command))
+    return click.argument("type", metavar="[TYPE]", required=False)(topic(command))
 
 
 key_option = click.option("--key", help="One key of it; default: all its jobs.")
@@ -90,9 +90,7 @@ def list_flow(service: Service, as_json: bool) -> None:
 @click.option("--debounce-latest", type=float, metavar="SECONDS", help="At the latest so long after the first.")
 @click.option("--debounce-by", metavar="PATH", help="What makes two alike; default: their key.")
 @calls_service
-def set_flow(
-    service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None, **given: Any
-) -> None:
+def set_flow(service: Service, as_json: bool, **given: Any) -> None:
     """Control a task type, a topic or a key otherwise than declared; a control that is left out is as declared.
 
     Order, unique and debounce, or off in their place, are of a whole type or topic, and hold for jobs that are accepted
@@ -107,7 +105,7 @@ def set_flow(
         "unique": _with(given, "unique", forS="unique_for", by="unique_by"),
         "debounce": _with(given, "debounce", latestS="debounce_latest", by="debounce_by"),
     }
-    body = {"type": type_, "topic": topic, "key": key, **controls}
+    body = {**{name: given[name] for name in ("type", "topic", "key")}, **controls}
     present(service.put(PATH, body), as_json, lambda setting: show_record(_row(setting)))
 
 
@@ -126,9 +124,9 @@ def _with(given: dict[str, Any], name: str, **options: str) -> Any:
 @about_target
 @key_option
 @calls_service
-def unset(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None) -> None:
+def unset(service: Service, as_json: bool, **target: str | None) -> None:
     """Bound a task type, a topic or a key as it is declared again."""
-    answer = service.delete(PATH, {"type": type_, "topic": topic, "key": key})
+    answer = service.delete(PATH, target)
     present(answer, as_json, lambda _: show_text(f"{_named(answer)}: as declared"))
 
 
@@ -136,9 +134,9 @@ def unset(service: Service, as_json: bool, type_: str | None, topic: str | None,
 @about_target
 @key_option
 @calls_service
-def show(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str | None) -> None:
+def show(service: Service, as_json: bool, **target: str | None) -> None:
     """Show what bounds a task type, a topic or a key, who runs, and how many wait for what."""
-    answer = service.get(f"{PATH}/standing", {"type": type_, "topic": topic, "key": key})
+    answer = service.get(f"{PATH}/standing", target)
     present(answer, as_json, _show_standing)
 
 
@@ -146,9 +144,9 @@ def show(service: Service, as_json: bool, type_: str | None, topic: str | None, 
 @about_target
 @which_key_option
 @calls_service
-def pause(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str) -> None:
+def pause(service: Service, as_json: bool, **target: str | None) -> None:
     """Begin no more jobs of a key; what runs goes on."""
-    answer = service.post(f"{PATH}/pause", {"type": type_, "topic": topic, "key": key})
+    answer = service.post(f"{PATH}/pause", target)
     present(answer, as_json, lambda _: show_text(f"{_named(answer)} is paused; workers notice within 5 seconds"))
 
 
@@ -156,9 +154,8 @@ def pause(service: Service, as_json: bool, type_: str | None, topic: str | None,
 @about_target
 @which_key_option
 @calls_service
-def resume(service: Service, as_json: bool, type_: str | None, topic: str | None, key: str) -> None:
+def resume(service: Service, as_json: bool, **target: str | None) -> None:
     """Let the jobs of a key begin again, those that waited first."""
-    target = {"type": type_, "topic": topic, "key": key}
     answer = service.post(f"{PATH}/resume", target)
     present(answer, as_json, lambda _: show_text(f"{_named(target)} is resumed; jobs sent: {answer['sent']}"))
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from chalicelib.actor import acting
-from chalicelib.cli.common import Command, choose_installation, explained, json_option, url_option
+from chalicelib.cli.common import Command, any_endpoint_option, choose_installation, explained, json_option, url_option
 from chalicelib.cli.output import present, show_rows, show_text
 from chalicelib.core.access import AccessKey, id_of
 
@@ -39,11 +39,7 @@ def works_on_aws(command: Command) -> Command:
         envvar="TASKYARD_STAGE",
         help="Of the installation, or TASKYARD_STAGE; by default the one that `taskyard up` runs at --url.",
     )
-    @click.option(
-        "--endpoint-url",
-        envvar="AWS_ENDPOINT_URL",
-        help="Of AWS, or AWS_ENDPOINT_URL; by default AWS itself with --stage, else what --url tells.",
-    )
+    @any_endpoint_option
     @url_option
     @json_option
     @functools.wraps(command)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from chalicelib.cli.common import choose_installation, explained, url_option
+from chalicelib.cli.common import any_endpoint_option, choose_installation, explained, url_option
 
 DEFAULT_WORKERS = 2
 MAX_WORKERS = 64
@@ -63,11 +63,7 @@ def _beside(_context: click.Context, _parameter: click.Parameter, value: str | N
 )
 @click.option("--handlers", metavar="MODULES", help="Packages or modules by commas, in place of TASKYARD_HANDLERS.")
 @click.option("--stage", help="Of the installation; by default the one that `taskyard up` runs at --url.")
-@click.option(
-    "--endpoint-url",
-    envvar="AWS_ENDPOINT_URL",
-    help="Of AWS, or AWS_ENDPOINT_URL; by default AWS itself with --stage, else what --url tells.",
-)
+@any_endpoint_option
 @url_option
 @log_level_option
 @logs_option
