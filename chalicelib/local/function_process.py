@@ -70,7 +70,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: _terminate(busy, ending))
     threading.Thread(target=_read, args=(channel, requests), name="channel", daemon=True).start()
     channel.send(ready)
+    busy.set()  # who is told to end meanwhile does so after it
     _warm_up(name, function)
+    busy.clear()
     gc.freeze()  # what is loaded now stays: it need not be gone over whenever garbage is collected
     while not ending.is_set():
         request = requests.get()

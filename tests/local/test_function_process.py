@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,9 +16,17 @@ from chalicelib.clocks import ledger_clock
 from chalicelib.engine.worker import shutdown
 from chalicelib.local import function_process
 from chalicelib.local.batches import Queue
-from chalicelib.local.channel import Channel, pair
+from chalicelib.local.channel import EXIT_CODE, Channel, pair
 
 QUEUE = Queue("lane", "arn:aws:sqs:us-east-1:000000000000:lane", "http://127.0.0.1/lane")
+
+ENDED_AS_IT_WARMS_UP = """
+import os, signal, sys
+from chalicelib.local import function_process
+function_process.functions.load = lambda name: lambda event, context: os.kill(os.getpid(), signal.SIGTERM)
+sys.argv[1:] = ["projector"]
+function_process.main()
+"""
 
 
 class Sqs:
@@ -159,3 +169,12 @@ def test_who_works_on_batches_loads_what_the_first_one_needs(name: str, is_warme
     events: list[Any] = []
     function_process._warm_up(name, lambda event, _: events.append(event))
     assert events == ([{"Records": []}] if is_warmed else [])
+
+
+def test_a_process_that_is_ended_while_it_warms_up_tells_of_no_failure() -> None:
+    near, its_end = pair()
+    ended = subprocess.run(
+        [sys.executable, "-c", ENDED_AS_IT_WARMS_UP], stdin=its_end, capture_output=True, text=True, check=False
+    )
+    assert near.receive() == {"ready": True}
+    assert (ended.returncode, ended.stdout, ended.stderr) == (EXIT_CODE, "", "")
