@@ -25,6 +25,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.job_details import detail_of
 from chalicelib.services.job_records import JobDetail, JobRow, row_of
+from chalicelib.services.parameters import takes
 from chalicelib.store.job_lists import PER_PAGE_MAX, WINDOW
 from chalicelib.store.job_queries import JobQuery
 
@@ -72,6 +73,16 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(Filter):
+    """Which jobs to list, in which order, and which part of them; see ``list``."""
+
+    order: str = "createdAt"
+    descending: bool = True
+    per_page: int = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobsPage:
     """A part of a list, and where it goes on; iterable."""
 
@@ -99,50 +110,17 @@ class Acted:
     made: int | None
 
 
-def list(  # noqa: A001  # as in services.tasks
-    *,
-    kind: str | None = None,
-    states: Sequence[State | str] = (),
-    type: str | None = None,  # noqa: A002  # every dialect's word for it
-    target_id: str | None = None,
-    target_type: str | None = None,
-    trace_id: str | None = None,
-    flow_key: str | None = None,
-    tenant: str | None = None,
-    schedule: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    text: str | None = None,
-    fingerprint: str | None = None,
-    order: str = "createdAt",
-    descending: bool = True,
-    per_page: int = 50,
-    cursor: str | None = None,
-) -> JobsPage:
+@takes(Listing)
+def list(wanted: Listing) -> JobsPage:  # noqa: A001  # as in services.tasks
     """Jobs of either kind, newest first; the conditions are those of a ``Filter``.
 
     ``order``: ``createdAt`` or ``updatedAt``. ``per_page``: 1 to 100. An index answers for kind, type, states and
     creation; for the rest 10,000 jobs are looked at. Raises ``InvalidInput``.
     """
-    filters = Filter(
-        kind=kind,
-        states=states,
-        type=type,
-        target_id=target_id,
-        target_type=target_type,
-        trace_id=trace_id,
-        flow_key=flow_key,
-        tenant=tenant,
-        schedule=schedule,
-        since=since,
-        until=until,
-        text=text,
-        fingerprint=fingerprint,
-    )
-    if order not in ORDERS:
-        raise InvalidInput("there is no such order", field="order", expected=" or ".join(ORDERS), got=order)
-    size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
-    return page_of(installation.yard(), filters.checked, order, size, cursor, descending=descending)
+    if wanted.order not in ORDERS:
+        raise InvalidInput("there is no such order", field="order", expected=" or ".join(ORDERS), got=wanted.order)
+    size, yard = checks.whole("per_page", wanted.per_page, 1, PER_PAGE_MAX), installation.yard()
+    return page_of(yard, wanted.checked, wanted.order, size, wanted.cursor, descending=wanted.descending)
 
 
 def detail(job: JobRow | int | str, *, whole: bool = False) -> JobDetail:

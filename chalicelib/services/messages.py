@@ -33,7 +33,8 @@ from chalicelib.engine.polling.settle_many import Report, settle_batch
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.lists import page_of
-from chalicelib.services.publications import Publication, publish_each, publish_one, takes
+from chalicelib.services.parameters import takes
+from chalicelib.services.publications import Publication, publish_each, publish_one
 from chalicelib.services.records import Message, Page, message_of
 from chalicelib.services.refusals import as_conflict
 from chalicelib.services.words import Status, states_of

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.job import Job
@@ -51,24 +49,8 @@ class Publication:
 
 Asked = TypeVar("Asked", bound=Publication)
 Record = TypeVar("Record")
-Given = ParamSpec("Given")
 Shape = Callable[[Yard, NewJob, Job], Record]
 """The record of a job that was asked for as that new job, and accepted as that job."""
-
-
-def takes(new: Callable[Given, Asked]) -> Callable[[Callable[[Asked], Record]], Callable[Given, Record]]:
-    """Give a function of what is ``new`` the parameters that make it, which are so declared once."""
-
-    def taking(function: Callable[[Asked], Record]) -> Callable[Given, Record]:
-        @functools.wraps(function)
-        def called(*args: Given.args, **given: Given.kwargs) -> Record:
-            return function(new(*args, **given))
-
-        shown = inspect.signature(new).replace(return_annotation=function.__annotations__["return"])
-        vars(called).update(__signature__=shown)
-        return called
-
-    return taking
 
 
 def publish_one(wanted: Asked, new_job_of: Callable[[Asked], NewJob], record_of: Shape[Record]) -> Record:

@@ -15,7 +15,8 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, task_orders
-from chalicelib.services.publications import Publication, publish_each, publish_one, takes
+from chalicelib.services.parameters import takes
+from chalicelib.services.publications import Publication, publish_each, publish_one
 from chalicelib.services.records import Task
 from chalicelib.services.task_orders import NextTask
 from chalicelib.services.task_records import Which, id_of, listed, whole
