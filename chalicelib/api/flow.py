@@ -45,7 +45,7 @@ def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
     seen = {kind for kind, scope in READS.items() if allows(caller.scopes, scope)}
     return FlowAnswer.model_validate(
         {
-            "set": [shown.shown(each) for each in flow.settings(yard) if each.target.kind in seen],
+            "set": shown.shown(yard, [each for each in flow.settings(yard) if each.target.kind in seen]),
             "declared": [shown.declaration_of(each) for each in flow.declared(yard) if each.target.kind in seen],
             "paused": [shown.paused_key_of(each) for each in flow.paused_keys(yard) if each.target.kind in seen],
         }
@@ -54,11 +54,14 @@ def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
 
 @router.put("/api/flow", scope=ACTS_ON_ANY, answers={429: "A thousand are set already"})
 def set_flow(yard: Yard, body: SettingBody, caller: Caller) -> SettingRecord:
-    """Control a type, a topic or a key otherwise than declared, whatever was set before; noticed within 5 s."""
-    made = SettingRecord.model_validate(shown.shown(flow.set_flow(yard, _allowed(body, caller), body.controls)))
+    """Control a type, a topic or a key otherwise than declared, whatever was set before; noticed within 5 s.
+
+    The `warning` of the answer says where nothing of that name is known: it may be a slip, or be deployed later.
+    """
+    (made,) = shown.shown(yard, [flow.set_flow(yard, _allowed(body, caller), body.controls)])
     told = body.model_dump(mode="json", by_alias=True, include=set(CONTROLS), exclude_none=True)
     record(yard, caller, "set flow", body.on, **told)
-    return made
+    return SettingRecord.model_validate(made)
 
 
 @router.delete("/api/flow", scope=ACTS_ON_ANY, answers=NOT_SET)

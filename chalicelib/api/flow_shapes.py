@@ -201,6 +201,7 @@ class SettingRecord(ShownTarget):
     debounce: DebounceRecord | Off | None
     since: ShownTime
     by: str | None = Field(description="Who set it; null: not known")
+    warning: str | None = Field(description="Why it controls nothing yet; null: such jobs are known")
 
 
 class DeclarationRecord(AnswerModel):

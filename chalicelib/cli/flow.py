@@ -183,6 +183,7 @@ def _with_more(setting: dict[str, Any]) -> dict[str, Any]:
     per_key = _row(setting["perKey"]) if "perKey" in setting else {}
     told = {"per key": per_key.get("concurrency"), "rate per key": per_key.get("rate"), "order": setting["order"]}
     told |= {"unique": _brief(setting["unique"]), "debounce": _brief(setting["debounce"])}
+    told |= {"warning": setting.get("warning")}
     return {**_row(setting), "more": "; ".join(f"{what}: {value}" for what, value in told.items() if value is not None)}
 
 

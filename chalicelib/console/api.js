@@ -17,6 +17,7 @@ export class Refusal extends Error {
     super(told.message || `The API answered ${status}.`);
     this.status = status;
     this.details = Array.isArray(told.details) ? told.details : [];
+    this.remedy = told.remedy;
   }
 }
 
@@ -32,11 +33,12 @@ export function setServerTime(iso) {
 export async function ask(method, path, { body, signal } = {}) {
   const headers = body === undefined ? {} : { "Content-Type": "application/json" };
   if (accessKey) headers.Authorization = authorizationOf(accessKey);
+  const sentKey = accessKey;
   const content = body === undefined ? undefined : JSON.stringify(body);
   const answer = await fetch(apiBase + path, { method, headers, body: content, signal, credentials: "omit" });
   const text = await answer.text();
   if (answer.ok) return text ? JSON.parse(text) : null;
-  if (answer.status === 401) session.set({ who: null, isOut: true, refusal: accessKey ? "key" : null });
+  if (answer.status === 401 && sentKey === accessKey) session.set({ who: null, isOut: true, refusal: accessKey ? "key" : null });
   throw new Refusal(answer.status, problemIn(text));
 }
 

@@ -1,6 +1,7 @@
 // The console: who is here, and which page is wanted.
 import { resume, session, signOut } from "./api.js";
 import { Empty, Loading, Trouble } from "./components/notes.js";
+import { Graph } from "./components/graph.js";
 import { Shell } from "./components/shell.js";
 import { html, render, useEffect, useState } from "./lib.js";
 import { ActsLog } from "./pages/acts.js";
@@ -26,6 +27,7 @@ function Page() {
   switch (page) {
     case "": return html`<${Overview} />`;
     case "jobs": return id ? html`<${Job} key=${id} id=${id} />` : html`<${Jobs} />`;
+    case "graphs": return html`<${Graph} key=${id} id=${id ?? ""} />`;
     case "failures": return html`<${Failures} />`;
     case "queues": return html`<${Queues} />`;
     case "schedules": return id ? html`<${Schedule} key=${id} name=${id} />` : html`<${Schedules} />`;

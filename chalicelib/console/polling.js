@@ -39,7 +39,7 @@ let ahead = null; // {path, answer}: asked before the page that shows it is ther
 // Ask for what the first page will show, while it is not yet known who asks.
 export function askAhead(path) {
   ahead = { path, answer: ask("GET", path) };
-  ahead.answer.catch(() => {}); // whoever takes it learns of it
+  ahead.answer.catch(() => {}); // whoever takes it asks again
 }
 
 function askedAhead(path) {
@@ -69,7 +69,8 @@ class Polling {
     this.controller?.abort();
     const controller = (this.controller = new AbortController());
     try {
-      const data = await (askedAhead(this.path) || ask("GET", this.path, { signal: controller.signal }));
+      const again = () => ask("GET", this.path, { signal: controller.signal });
+      const data = await (askedAhead(this.path)?.catch(again) ?? again()); // ahead there may have been no key yet
       if (!controller.signal.aborted) this.succeeded(data);
     } catch (error) {
       if (!controller.signal.aborted) this.failed(error);

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from chalicelib.core.flow import Debounce, Key, PerKey, Rate, Unique
 from chalicelib.core.flow_controls import OFF as OFF
@@ -27,6 +28,9 @@ from chalicelib.engine.commands import lifecycle
 from chalicelib.services import checks, installation
 from chalicelib.services.records import Message, Task, maybe_moment_of, moment_of
 from chalicelib.store.flow_settings import FlowSetting
+
+if TYPE_CHECKING:
+    from chalicelib.engine.yard import Yard
 
 LATEST_MS = 253_370_764_800_000  # the year 9999, beyond which Python has no times
 
@@ -51,6 +55,7 @@ class Setting(Target):
     debounce: Debounce | str | None
     since: datetime
     by: str | None  # who set it: an access key's name, "cli", a process; None: not known
+    warning: str | None = None  # where no handler of the type or topic is deployed, and no job of it was ever seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,9 @@ def set(  # noqa: A001  # the command line's and HTTP's word for it
     where a thousand are set.
     """
     controls = FlowControls(concurrency, rate, order, unique, debounce)
-    return shown(engine.set_flow(installation.yard(), target_of(type, topic, key), controls))
+    yard = installation.yard()
+    (made,) = shown(yard, [engine.set_flow(yard, target_of(type, topic, key), controls)])
+    return made
 
 
 def unset(
@@ -131,7 +138,8 @@ def unset(
 
 def list() -> Sequence[Setting]:  # noqa: A001  # as above
     """All that is set, oldest first."""
-    return [shown(each) for each in engine.settings(installation.yard())]
+    yard = installation.yard()
+    return shown(yard, engine.settings(yard))
 
 
 def declared() -> Sequence[Declaration]:
@@ -190,8 +198,20 @@ def target_of(type: str | None, topic: str | None, key: str | None) -> FlowTarge
     raise checks.not_one("flow is controlled of either a type or a topic", field="type", given=type is not None)
 
 
-def shown(setting: FlowSetting) -> Setting:
-    """What was set."""
+def shown(yard: Yard, settings: Sequence[FlowSetting]) -> Sequence[Setting]:
+    """What was set, with a warning where it controls nothing that is known."""
+    unknown = engine.unknown(yard, settings)
+    return [_shown(each, _unknown(each.target) if each.target in unknown else None) for each in settings]
+
+
+def _unknown(target: FlowTarget) -> str:
+    what = "type" if target.kind is Kind.TASK else "topic"
+    return (
+        f"no handler of the {what} {target.type} is deployed, and no job of it was ever seen: it controls nothing yet"
+    )
+
+
+def _shown(setting: FlowSetting, warning: str | None) -> Setting:
     controls = setting.controls
     return Setting(
         **_named(setting.target.kind, setting.target.type),
@@ -203,6 +223,7 @@ def shown(setting: FlowSetting) -> Setting:
         debounce=controls.debounce,
         since=moment_of(setting.at_ms),
         by=setting.by,
+        warning=warning,
     )
 
 

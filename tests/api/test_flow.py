@@ -16,6 +16,7 @@ from tests.support.service import Reply, Service, service
 from tests.support.tasks import create, detail, listed, system
 
 AS_DECLARED = dict.fromkeys(("concurrency", "rate", "order", "unique", "debounce"))
+KNOWN = {"warning": None}
 UNTIL = "start or end, or null for the seconds alone"
 MANUAL = {"targetId": "t-1", "targetType": "document"}
 
@@ -111,7 +112,7 @@ class TestWhatIsSet:
         rate = {"count": 3, "perSeconds": 0.5, "burst": 2}
         assert (first.status, first.json) == (
             200,
-            {**target, **AS_DECLARED, "concurrency": 5, "rate": rate, "since": api.now(), "by": "local"},
+            {**target, **AS_DECLARED, "concurrency": 5, "rate": rate, "since": api.now(), "by": "local", **KNOWN},
         )
         assert api.get("/api/flow").json["set"] == [first.json]
         assert {**standing(api, type="bounded", key="set"), **target} == {
@@ -132,6 +133,20 @@ class TestWhatIsSet:
         assert standing(api, type="bounded", key="set")["concurrency"] == 1
         assert delete(api, {"type": "bounded", "key": "set"}).status == 404
 
+    def test_is_warned_of_where_nothing_of_that_name_is_known(self, api: Service, topic: str, kind: str) -> None:
+        made = put(api, type=kind, key="c-7", concurrency=1).json
+        assert made["warning"] == (
+            f"no handler of the type {kind} is deployed, and no job of it was ever seen: it controls nothing yet"
+        )
+        assert f"of the topic {topic} is" in put(api, topic=topic, concurrency=1).json["warning"]
+        assert put(api, type="bounded", concurrency=5).json["warning"] is None
+        assert sorted(bool(each["warning"]) for each in api.get("/api/flow").json["set"]) == [False, True, True]
+        publish(api, topic)
+        create(api, kind)
+        assert [each["warning"] for each in api.get("/api/flow").json["set"]] == [None] * 3
+        for target in ({"type": kind, "key": "c-7"}, {"topic": topic}, {"type": "bounded"}):
+            delete(api, target)
+
     def test_bounds_a_topic_alike(self, api: Service, topic: str) -> None:
         assert put(api, topic=topic, rate={"count": 1}).json["rate"] == {"count": 1, "perSeconds": 1, "burst": 1}
         assert standing(api, topic=topic)["rate"]["count"] == 1
@@ -142,7 +157,7 @@ class TestWhatIsSet:
         made = put(api, type="bounded", order="step aside", unique=unique, debounce="off")
         expected = {**AS_DECLARED, "order": "step aside", "unique": unique, "debounce": "off"}
         assert made.json == {
-            "type": "bounded", "topic": None, "key": None, **expected, "since": api.now(), "by": "local",
+            "type": "bounded", "topic": None, "key": None, **expected, "since": api.now(), "by": "local", **KNOWN,
         }  # fmt: skip
         assert api.get("/api/flow").json["set"] == [made.json]
         first, second = (bounded(api, {"k": "alike"}) for _ in range(2))

@@ -42,6 +42,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
+def test_a_warning_is_shown(service: StubService) -> None:
+    setting = {**SETTING, "warning": "nobody knows it"}
+    service.answers["PUT /api/flow"] = (200, setting)
+    assert run("flow", "set", "resize", "--concurrency", "2", "--url", service.url).stdout.splitlines()[-1] == (
+        "warning      nobody knows it"
+    )
+    service.answers["GET /api/flow"] = (200, {"set": [setting], "declared": [], "paused": []})
+    assert "  warning: nobody knows it  " in run("flow", "list", "--url", service.url).stdout
+
+
 def test_list_shows_what_is_set_declared_and_paused(service: StubService) -> None:
     paused = {**TARGET, "since": SINCE, "by": "ops", "resuming": False}
     others = {**SETTING, "key": None, "concurrency": None, "order": "off", "by": None}

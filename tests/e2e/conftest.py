@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.support.browser import chromium
 from tests.support.deployed import LEASE_S, Deployed, deployed
 from tests.support.up import Service, running
 from tests.support.waiting import until
@@ -26,4 +28,10 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     handlers = "chalicelib.tasks,tests.support.handlers,tests.support.dialect_handlers"
     folder = tmp_path_factory.mktemp("api")
     with running(folder, TASKYARD_HANDLERS=handlers, TASKYARD_CLOCK_INTERVAL_S="1") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
         yield found

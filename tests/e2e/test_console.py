@@ -6,166 +6,63 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.console_drive import Drive, Place
 from tests.support import axe
-from tests.support.browser import chromium
+from tests.support.console import PROBE, Tab, is_as_wide_as_the_window, opened, row_of, state_of, tab_of
 from tests.support.up import Service
 from tests.support.waiting import becomes, until
 
-PROBE = "<img src=x onerror=alert(1)>"
-ALIKE = PROBE.replace("1", "#")  # what errors have in common has no numbers
-CODEC_MISSING = "the codec is missing"
+
+class TestTheConsole(Drive):
+    """Where no key is needed, so that who only looks is somebody of whom the page has been told so."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, api: Service) -> Place:
+        def told_to_look(tab: Tab) -> None:
+            me = api.get("/api/me")
+            looking = {**me, "may": dict.fromkeys(me["may"], False)}
+            tab.page.route("**/api/me", lambda route: route.fulfill(json=looking))
+            opened(tab.page, "", "Overview")
+
+        return Place(api, lambda tab: opened(tab.page, "", "Overview"), told_to_look)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
+def tab(api: Service, browser: Browser) -> Iterator[Tab]:
+    with tab_of(browser, api) as found:
         yield found
 
 
-@pytest.fixture(scope="module")
-def tab(api: Service, browser: Browser) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and what is wrong with it: errors, what breaks its policy, dialogs of the browser's own."""
-    wrong: list[str] = []
-    with browser.new_context(base_url=api.url) as context:
-        found = context.new_page()
-        found.on("pageerror", lambda error: wrong.append(str(error)))
-        found.on("console", lambda told: wrong.append(told.text) if told.type == "error" else None)
-        found.on("dialog", lambda dialog: wrong.append(dialog.message))
-        yield found, wrong
-
-
 @pytest.fixture
-def page(tab: tuple[Page, list[str]]) -> Iterator[Page]:
+def page(tab: Tab) -> Iterator[Page]:
     """A page with which nothing is wrong."""
-    found, wrong = tab
-    wrong.clear()
-    yield found
-    assert wrong == []
+    tab.wrong.clear()
+    yield tab.page
+    assert tab.wrong == []
 
 
-def only_refusals_in(tab: tuple[Page, list[str]]) -> None:
-    """What is wrong with the page is that the API has refused what it was asked, and nothing else."""
-    _, wrong = tab
-    assert wrong
-    assert all("the server responded with a status of 4" in each for each in wrong), wrong
-    wrong.clear()
-
-
-def opened(page: Page, path: str, title: str | re.Pattern[str]) -> None:
-    """Go where a link to the console leads."""
-    page.goto("about:blank")  # else another hash is no other page
-    page.goto(f"/console#/{path}")
-    expect(page.locator("h1")).to_have_text(title)
-
-
-def is_as_wide_as_the_window(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
-
-
-def convert(api: Service, codec: Path, title: str) -> str:
-    """A task of one attempt that fails while there is no codec."""
-    return str(api.post("/job", {"type": "film conversion", "data": {"title": title, "codec": str(codec)}})["id"])
-
-
-def dead(api: Service, topic: str, why: str) -> str:
-    """A message that its subscriber has rejected."""
-    published = api.post("/mq/message/publish", {"topic": topic, "payload": {"reject": why}})
-    until(lambda: state_of(api, published["id"]) == "failed")
-    return str(published["id"])
-
-
-def state_of(api: Service, job: str) -> Any:
-    return api.get(f"/api/job/{job}/detail")["row"]["state"]
-
-
-def put_off(api: Service, job_type: str) -> str | None:
-    """A job that does not begin, if the workers have noticed that its type is paused: within 5 s they do."""
-    job = api.create(job_type, {"n": 1})
-    try:
-        until(lambda: state_of(api, job) == "success", deadline_s=2)
-    except AssertionError:
-        return job
-    return None
-
-
-def row_of(page: Page, text: str) -> Locator:
-    return page.locator("[data-row]", has=page.get_by_text(text, exact=True))
-
-
-def test_the_overview_is_live(page: Page, api: Service) -> None:
-    api.create("scripted", {"text": "before"})
+def test_the_clock_is_known_to_run(page: Page) -> None:
     opened(page, "", "Overview")
-    row = row_of(page, "scripted")
-    expect(row).to_be_visible()
-    succeeded = int(row.locator("td").nth(4).inner_text().replace(",", ""))
-    api.create("scripted", {"text": "while it is looked at"})
-    expect(row.locator("td").nth(4)).to_have_text(str(succeeded + 1))
-    expect(page.get_by_role("img", name=re.compile("^Ended, each minute. Succeeded: "))).to_be_visible()
-    expect(page.get_by_text("ran ").first).to_be_visible()  # the clock
-
-
-def test_a_failed_job_is_found_understood_and_retried(page: Page, api: Service, tmp_path: Path) -> None:
-    codec = tmp_path / "codec"
-    job = convert(api, codec, PROBE)
-    until(lambda: state_of(api, job) == "failed")
-    opened(page, "jobs", "Jobs")
-    page.keyboard.press("/")
-    page.keyboard.type("kind:task state:failed")
-    page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("state=failed"))
-    page.keyboard.press("Escape")
-    expect(page.locator("[data-row]").first.get_by_role("link")).to_have_text(f"#{job}")
-    page.keyboard.press("j")
-    page.keyboard.press("Enter")
-    expect(page.locator("h1")).to_have_text(re.compile(f"failed.*film conversion.*#{job}"))
-    expect(page.locator(".why")).to_contain_text(CODEC_MISSING)
-    expect(page.locator(".timeline")).to_contain_text("started")
-    expect(page.get_by_role("log", name="Log")).to_contain_text(f"converting {PROBE}")
-    expect(page.get_by_role("group", name="Input")).to_contain_text(PROBE)
-    codec.touch()
-    page.get_by_role("button", name="Retry").click()
-    expect(page.get_by_role("status").get_by_text(f"Job {job} is retried")).to_be_visible()
-    expect(page.locator("h1")).to_have_text(re.compile("success"))
-    expect(page.get_by_role("group", name="Output")).to_contain_text("frames: 24")
-
-
-def test_what_matches_is_retried_after_a_look_at_it(page: Page, api: Service, tmp_path: Path) -> None:
-    codec = tmp_path / "codec"
-    jobs = [convert(api, codec, f"film {number}") for number in range(3)]
-    until(lambda: {state_of(api, job) for job in jobs} == {"failed"})
-    codec.touch()
-    opened(page, "jobs?kind=task&type=film%20conversion&state=failed", "Jobs")
-    page.get_by_role("button", name="take all that match").click()
-    page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("This will retry 3 tasks of the type film conversion.")
-    assert {state_of(api, job) for job in jobs} == {"failed"}
-    dialog.get_by_role("button", name="Retry 3 jobs").click()
-    expect(page.locator("h1")).to_have_text(re.compile("^Retry"))
-    expect(page.locator(".bulk")).to_contain_text("3 done")
-    becomes({"success"}, lambda: {state_of(api, job) for job in jobs})
-    with page.expect_download() as downloading:
-        page.get_by_role("button", name="Download the result").click()
-    result = Path(downloading.value.path()).read_text().splitlines()
-    assert [result[0], *sorted(result[1:])] == ["id,ok,error", *sorted(f"{job},true," for job in jobs)]
+    expect(page.get_by_text("ran ").first).to_be_visible()
 
 
 def test_selected_jobs_are_one_bulk_act(page: Page, api: Service, tmp_path: Path) -> None:
     codec = tmp_path / "codec"
-    jobs = [convert(api, codec, f"chosen {number}") for number in range(3)]
+    films = [{"title": f"chosen {number}", "codec": str(codec)} for number in range(3)]
+    jobs = [api.create("film.convert", film) for film in films]
     until(lambda: {state_of(api, job) for job in jobs} == {"failed"})
     codec.touch()
-    opened(page, "jobs?kind=task&type=film%20conversion", "Jobs")
+    opened(page, "jobs?kind=task&type=film.convert", "Jobs")
     for job in jobs[:2]:
         page.get_by_role("checkbox", name=f"Select job {job}").click()
     page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("This will retry 2 tasks of the type film conversion.")
+    expect(dialog).to_contain_text("This will retry 2 tasks of the type film.convert.")
     dialog.get_by_role("button", name="Retry 2 jobs").click()
     expect(page.locator("h1")).to_have_text(re.compile("^Retry 2 jobs by hand"))
     expect(page.locator(".bulk")).to_contain_text("2 done of 2")
@@ -174,64 +71,15 @@ def test_selected_jobs_are_one_bulk_act(page: Page, api: Service, tmp_path: Path
     api.post(f"/api/job/{jobs[2]}/act", {"act": "delete"})  # other tests count what has failed
 
 
-def test_a_queue_is_paused_and_goes_on(page: Page, api: Service) -> None:
-    opened(page, "queues", "Queues")
-    queue = page.get_by_role("article").filter(has=page.get_by_role("heading", name="patient", exact=True))
-    queue.get_by_role("button", name="Pause").click()
-    expect(queue).to_contain_text("paused")
-    job = until(lambda: put_off(api, "patient"))
-    page.goto(f"/console#/jobs/{job}")
-    expect(page.locator(".why")).to_contain_text("paused")
-    page.go_back()
-    queue.get_by_role("button", name="Resume").click()
-    becomes("success", lambda: state_of(api, job))
-
-
-def test_a_schedule_runs_now(page: Page, api: Service) -> None:
-    task = {"type": "scripted", "input": {"day": "{{slot}}"}}
-    api.post("/api/schedule/save", {"name": "nightly", "cron": "0 3 * * *", "task": task})
-    opened(page, "schedules", "Schedules")
-    row_of(page, "nightly").get_by_role("button", name="Run now").click()
-    expect(page.get_by_role("status").get_by_text("nightly has made job")).to_be_visible()
-    row_of(page, "nightly").get_by_role("link", name="nightly").click()
-    run = page.locator("[data-row]", has_text="by request")
-    expect(run).to_contain_text("success")
-
-
-def test_all_that_failed_alike_are_replayed(page: Page, api: Service) -> None:
-    letters = [dead(api, "scripted.topic", PROBE) for _ in range(2)]
-    opened(page, "failures?kind=message", "Failures")
-    group = page.locator(".groups li", has_text="scripted.topic").filter(has_text=ALIKE)
-    expect(group.locator(".amount strong")).to_have_text("2")
-    group.get_by_role("button", name="Replay all").click()
-    page.get_by_role("dialog").get_by_role("button", name="Replay 2 jobs").click()
-    expect(page.locator(".bulk")).to_contain_text("2 done")
-    assert all(api.get(f"/api/job/{letter}/detail")["row"]["replayed"] for letter in letters)
-    opened(page, "acts", "Acts log")
-    expect(page.locator("[data-row]").first).to_contain_text("bulk replay")
-
-
-def test_what_people_write_is_shown_as_text(page: Page, api: Service) -> None:
-    """The page would notice if it were not: ``alert`` opens a dialog."""
-    topic = f"probe {PROBE}"
-    job = api.post("/mq/message/publish", {"topic": topic, "payload": {PROBE: PROBE}, "traceId": PROBE})["id"]
-    opened(page, f"jobs/{job}", re.compile(re.escape(topic)))
-    expect(page.get_by_role("group", name="Input")).to_contain_text(f'{PROBE}: "{PROBE}"')
-    expect(page.get_by_role("link", name=PROBE)).to_be_visible()  # the trace
-    for path, title in (("", "Overview"), ("queues", "Queues"), ("jobs", "Jobs")):
-        opened(page, path, title)
-        expect(page.locator("main").get_by_text(topic, exact=True).first).to_be_visible()
-
-
-def test_a_slip_in_the_address_does_not_ask_for_everything(page: Page, tab: tuple[Page, list[str]]) -> None:
+def test_a_slip_in_the_address_does_not_ask_for_everything(page: Page, tab: Tab) -> None:
     for slip in ("state=bogus", "typ=scripted"):
         opened(page, f"jobs?{slip}", "Jobs")
         expect(page.get_by_role("alert")).to_contain_text("Change the filter.")
         expect(page.get_by_role("button", name="take all that match")).to_have_count(0)
-    only_refusals_in(tab)
+    tab.only_refusals()
 
 
-def test_a_job_that_was_deleted_meanwhile(page: Page, api: Service, tab: tuple[Page, list[str]]) -> None:
+def test_a_job_that_was_deleted_meanwhile(page: Page, api: Service, tab: Tab) -> None:
     job = api.create("scripted", {"text": "soon gone"})
     until(lambda: state_of(api, job) == "success")
     opened(page, f"jobs/{job}", re.compile("success"))
@@ -240,7 +88,7 @@ def test_a_job_that_was_deleted_meanwhile(page: Page, api: Service, tab: tuple[P
     page.keyboard.press("p")  # it is asked for again at once
     expect(page.get_by_role("alert")).to_contain_text(f"job {job} was deleted")
     expect(page.get_by_role("button", name="Delete")).to_have_count(0)
-    only_refusals_in(tab)
+    tab.only_refusals()
 
 
 def test_a_queue_that_is_paused_goes_on_from_the_overview(page: Page, api: Service) -> None:
@@ -309,17 +157,11 @@ def _stays_pending(api: Service, job: str) -> str | None:
     """The job, unless a worker has done it by the time that others are done which were created after it."""
     for _ in range(2):
         after = api.create("text.statistics", {"text": "x"})
-        becomes("success", partial(_state_of, api, after))
-    return job if _state_of(api, job) == "pending" else None
+        becomes("success", partial(state_of, api, after))
+    return job if state_of(api, job) == "pending" else None
 
 
-def _state_of(api: Service, job: str) -> str:
-    return str(api.get(f"/api/job/{job}/detail")["row"]["state"])
-
-
-def test_what_somebody_else_did_meanwhile_is_said_and_shown(
-    page: Page, api: Service, kept: str, tab: tuple[Page, list[str]]
-) -> None:
+def test_what_somebody_else_did_meanwhile_is_said_and_shown(page: Page, api: Service, kept: str, tab: Tab) -> None:
     opened(page, f"jobs/{kept}", re.compile("pending"))
     expect(page.locator(".why")).to_contain_text("Resume on the page of queues, or taskyard resume scripted")
     page.keyboard.press("p")  # what is seen grows old
@@ -330,7 +172,7 @@ def test_what_somebody_else_did_meanwhile_is_said_and_shown(
     expect(page.locator("h1")).to_have_text(re.compile("canceled"))
     expect(page.locator(".why")).to_contain_text("Retry above, or taskyard tasks retry")
     page.keyboard.press("p")
-    only_refusals_in(tab)
+    tab.only_refusals()
 
 
 def test_a_form_is_made_of_what_a_handler_takes(page: Page) -> None:
@@ -338,6 +180,31 @@ def test_a_form_is_made_of_what_a_handler_takes(page: Page) -> None:
     page.get_by_label(re.compile("^text")).fill("to be or not to be")
     page.get_by_role("button", name="Create the task").click()
     expect(page.locator("h1")).to_have_text(re.compile("success.*text.statistics"))
+
+
+def test_what_is_refused_is_said_once_where_it_stands(page: Page, tab: Tab) -> None:
+    opened(page, "create?of=task%20text.statistics", "Create")
+    page.get_by_label("Priority").fill("1000000000000")
+    page.get_by_role("button", name="as JSON").click()
+    given = page.get_by_label("Input as JSON")
+    given.fill('{"text": 5}')
+    page.get_by_role("button", name="Create the task").click()
+    priority = page.get_by_label("Priority")
+    expect(priority).to_be_focused()
+    expect(priority).to_have_accessible_description(re.compile("^expected .*, got 1000000000000"))
+    expect(page.get_by_text("got 1000000000000")).to_have_count(1)
+    priority.fill("1")
+    expect(priority).to_have_accessible_description("")
+    page.get_by_role("button", name="Create the task").click()
+    expect(given).to_be_focused()
+    refused = re.compile("^text.statistics cannot take this input: text: expected .*, got 5$")
+    expect(given).to_have_accessible_description(refused)
+    given.fill('{"text": "to be"}')
+    page.route("**/create", lambda route: route.fulfill(status=429, json={"message": "it is full"}))
+    page.get_by_role("button", name="Create the task").click()
+    expect(page.get_by_role("alert")).to_have_text("it is full")  # at the end, for it is about no field
+    page.unroute("**/create")
+    tab.only_refusals()
 
 
 def test_a_task_is_made_with_all_that_can_be_said_of_it(page: Page, api: Service) -> None:
@@ -380,9 +247,7 @@ def test_a_message_is_made_for_a_time(page: Page, api: Service) -> None:
     assert (row["kind"], row["maxAttempts"], row["dueAt"][:4]) == ("message", 2, "2035")
 
 
-def test_a_schedule_is_made_after_a_look_at_its_next_runs(
-    page: Page, api: Service, tab: tuple[Page, list[str]]
-) -> None:
+def test_a_schedule_is_made_after_a_look_at_its_next_runs(page: Page, api: Service, tab: Tab) -> None:
     opened(page, "schedules", "Schedules")
     page.get_by_role("link", name="New schedule").click()
     page.get_by_label("Name", exact=True).fill("by hand")
@@ -390,14 +255,20 @@ def test_a_schedule_is_made_after_a_look_at_its_next_runs(
     page.locator("h1").click()
     page.keyboard.press("Escape")  # leaves a job's page, but no form
     expect(page.get_by_label("Name", exact=True)).to_have_value("by hand")
-    page.get_by_label("Cron").fill("0 25 * * *")
-    expect(page.get_by_role("alert")).to_contain_text("cron")
-    page.get_by_label("Cron").fill("30 2 29 2 *")
-    page.get_by_label("Time zone").fill("Nowhere")
+    cron = page.get_by_label("Cron")
+    cron.fill("0 25 * * *")
+    expect(cron).to_have_accessible_description("the hour is out of range: expected 0 to 23, got 25")
+    expect(page.get_by_role("alert")).to_contain_text("expected")
+    cron.fill("30 2 29 2 *")
+    zone = page.get_by_label("Time zone")
+    zone.fill("Nowhere")
+    page.locator("h1").click()
     page.get_by_role("button", name="Create the schedule").click()
-    expect(page.get_by_role("alert")).to_have_count(2)
-    page.get_by_label("Time zone").fill("Europe/Berlin")
-    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(zone).to_be_focused()
+    expect(zone).to_have_accessible_description(re.compile("^this is no time zone: .*, got Nowhere"))
+    expect(page.get_by_text("this is no time zone")).to_have_count(1)
+    zone.fill("Europe/Berlin")
+    expect(page.get_by_text("this is no time zone")).to_have_count(0)
     runs = page.locator("section", has_text="Next runs").locator("time[datetime]")
     expect(runs.first).to_have_attribute("datetime", "2028-02-29T01:30:00.000Z")
     expect(page.locator("section", has_text="Next runs").locator("li")).to_have_count(5)
@@ -408,7 +279,7 @@ def test_a_schedule_is_made_after_a_look_at_its_next_runs(
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
     expect(page.locator("h1")).to_have_text("Schedules")
-    only_refusals_in(tab)
+    tab.only_refusals()
 
 
 def test_who_may_not_make_schedules_sees_no_form_for_one(page: Page, api: Service) -> None:
@@ -428,7 +299,7 @@ def test_axe_finds_nothing_serious(browser: Browser, api: Service, request: pyte
     for scheme, rules in (("light", []), ("dark", ["color-contrast"])):  # which alone knows the scheme
         with browser.new_context(base_url=api.url, color_scheme=scheme) as context:
             page = context.new_page()
-            page.goto("/console")
+            page.goto("console")
             page.evaluate(script)
             for path in paths:
                 page.evaluate("hash => { location.hash = hash }", f"#/{path}")
@@ -448,6 +319,13 @@ def test_the_graph_of_a_job_is_drawn_and_goes_on(page: Page, api: Service, reque
     expect(drawing.get_by_role("img", name="then blocked, by hand")).to_be_visible()
     page.evaluate(axe.script(request.config.cache))
     assert axe.serious(page) == []
+    page.get_by_role("link", name="drawn").click()
+    expect(page.locator("h1")).to_have_text(f"running Graph drawn #{graph}")
+    opened(page, f"graphs/{graph}", re.compile("drawn"))
+    expect(page.get_by_text("2 nodes: 1 pending, 1 blocked; made")).to_be_visible()
+    page.evaluate(axe.script(request.config.cache))
+    assert axe.serious(page) == []
+    drawing.get_by_role("link", name=f"{PROBE} pending, by hand").click()
     api.post("/api/task/complete", {"id": first, "status": "success"})
     drawing.get_by_role("link", name="then pending, by hand").click()
     expect(page.locator("h1 .id")).to_have_text(f"#{int(first) + 1}")
@@ -459,6 +337,54 @@ def test_the_graph_of_a_job_is_drawn_and_goes_on(page: Page, api: Service, reque
     expect(page.locator("h1")).to_have_text(re.compile("canceled"))
     page.get_by_role("button", name="Retry what failed").click()
     expect(page.locator("h1")).to_have_text(re.compile("pending"))
+
+
+def test_order_unique_and_debounce_are_set_after_a_look_at_what_they_do(page: Page, api: Service, tab: Tab) -> None:
+    opened(page, "queues", "Queues")
+    row = page.locator(".flow [data-row]", has_text="film.convert")
+    row.get_by_role("button", name="Change").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name="Set it")).to_be_disabled()  # nothing would change
+    dialog.get_by_role("combobox", name="Order").select_option("block")
+    dialog.get_by_role("combobox", name="Unique").select_option("until it ends")
+    dialog.get_by_label("Alike by path").fill("output.title")
+    expect(dialog.get_by_role("status")).to_contain_text("Of those alike only the first makes a job, until it ends")
+    dialog.get_by_role("button", name="Set it").click()
+    path = dialog.get_by_label("Alike by path")
+    expect(path).to_be_focused()
+    expect(path).to_have_accessible_description(re.compile("got output.title"))
+    path.fill("input.title")
+    dialog.get_by_role("combobox", name="Debounce").select_option("off")
+    expect(dialog.get_by_role("status")).to_contain_text("those behind one that has failed wait for it")
+    dialog.get_by_role("button", name="Set it").click()
+    expect(row.first).to_contain_text("order: block; unique: until end, by input.title; debounce: off")
+    (found,) = [each for each in api.get("/api/flow")["set"] if each["type"] == "film.convert"]
+    assert (found["order"], found["debounce"]) == ("block", "off")
+    assert found["unique"] == {"until": "end", "forS": None, "by": "input.title"}
+    page.get_by_role("button", name="Set a limit").click()
+    dialog.get_by_label("Name", exact=True).fill("film.convert")
+    expect(dialog.get_by_role("combobox", name="Order")).to_have_value("block")  # what was set is not forgotten
+    dialog.get_by_label("Key").fill("c-7")
+    expect(dialog).to_contain_text("are of a whole type or topic")
+    dialog.get_by_role("button", name="Back").click()
+    row.get_by_role("button", name="Unset").click()
+    expect(row).to_have_count(1)
+    tab.only_refusals()
+
+
+def test_a_limit_of_what_nobody_knows_is_warned_of(page: Page) -> None:
+    opened(page, "queues", "Queues")
+    page.get_by_role("button", name="Set a limit").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name", exact=True).fill("film.covnert")
+    expect(dialog.get_by_text("No handler of this name is deployed.")).to_be_visible()
+    dialog.get_by_label("At once").fill("2")
+    expect(dialog).to_contain_text("At most 2 at once.")
+    dialog.get_by_role("button", name="Set it").click()
+    row = page.locator(".flow [data-row]", has_text="film.covnert")
+    expect(row).to_contain_text("no handler of the type film.covnert is deployed, and no job of it was ever seen")
+    row.get_by_role("button", name="Unset").click()
+    expect(row).to_have_count(0)
 
 
 def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api: Service) -> None:

@@ -9,14 +9,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from chalicelib.core.applications import digest_of, sign
 from chalicelib.core.job import Job
@@ -30,7 +30,8 @@ from chalicelib.store.job_items import STATE_PART, decoded
 from chalicelib.store.table import Table
 from infra.deploy.stages import MACHINES
 from infra.functions import SENDING, function_name, functions_of
-from tests.support.browser import chromium
+from tests.e2e.console_drive import Drive, Place
+from tests.support.console import Tab, goes_to, opened, sign_in, tab_of
 from tests.support.deployed import LEASE_S, STAGE, Checkout, Deployed, checkout
 from tests.support.endpoint import client
 from tests.support.handlers.hooked import DIED, TOLD
@@ -49,16 +50,7 @@ LATE_HANDLER = """from chalicelib.engine.handlers.declare import subscribe
 def work_on(payload: dict) -> dict:
     return payload
 """
-TEST_LANES = 6  # of the topics that the tests' handlers subscribe to
-
-
-def _given_up(installation: Deployed, topic: str) -> str:
-    """A message of one attempt that a client has failed."""
-    published = installation.post("/mq/message/publish", {"topic": topic, "payload": {}, "maxRetries": 1})
-    (received,) = until(lambda: installation.get(f"/mq/message/poll?topic={topic}&limit=1"))
-    assert received["id"] == published["id"]
-    installation.post("/mq/message/fail", {"id": published["id"], "error": "no paper"})
-    return str(published["id"])
+TEST_LANES = 7  # of the topics that the tests' handlers subscribe to
 
 
 @pytest.fixture
@@ -148,55 +140,6 @@ class TestTheDeployedForm:
         assert stranger.call("GET", "/api/task/list")[0] == 401
         assert stranger.call("GET", "/health")[0] == 200
 
-    def test_the_console_is_behind_the_stage_and_shows_no_buttons_to_who_only_looks(
-        self, installation: Deployed
-    ) -> None:
-        source = Checkout(installation.project, installation.endpoint_url)
-        made = source.taskyard("keys", "create", "--stage", STAGE, "--label", "looks", "--scope", "console")
-        job = installation.create("text.statistics", {"text": "one two"})
-        with chromium() as browser:
-            page = browser.new_page()
-            page.set_default_timeout(DEADLINE_S * 1_000)
-            page.route("**", _past_the_guard)
-            page.goto(f"{installation.url}/console#/jobs/{job}", wait_until="commit")
-            page.get_by_label("Access key").fill("ty_" + "0" * 43)
-            page.get_by_role("button", name="Sign in").click()
-            expect(page.get_by_role("alert")).to_contain_text("does not know this key")
-            page.get_by_label("Access key").fill(made.stdout.strip())
-            page.get_by_role("button", name="Sign in").click()
-            expect(page.locator("h1")).to_contain_text(f"#{job}")
-            expect(page.get_by_text("looks, read only")).to_be_visible()
-            expect(page.get_by_role("group", name="Acts")).to_have_count(0)
-            page.get_by_role("link", name="Overview").click()
-            expect(page.get_by_role("link", name="text.statistics")).to_be_visible()
-            assert made.stdout.strip() not in page.content()
-
-    def test_the_console_retries_a_dead_letter_and_says_what_a_bulk_act_would_do(self, installation: Deployed) -> None:
-        source = Checkout(installation.project, installation.endpoint_url)
-        scopes = ("--scope", "console", "--scope", "console:manage")
-        key = source.taskyard("keys", "create", "--stage", STAGE, "--label", "acts", *scopes).stdout.strip()
-        first, second = (_given_up(installation, "given.up") for _ in range(2))
-        with chromium() as browser:
-            page = browser.new_page()
-            page.set_default_timeout(DEADLINE_S * 1_000)
-            page.route("**", _past_the_guard)
-            page.goto(f"{installation.url}/console#/jobs/{first}", wait_until="commit")
-            page.get_by_label("Access key").fill(key)
-            page.get_by_role("button", name="Sign in").click()
-            expect(page.locator("h1")).to_contain_text("failed")
-            page.get_by_role("button", name="Retry").click()
-            expect(page.get_by_role("status").get_by_text(f"Job {first} is retried")).to_be_visible()
-            expect(page.locator("h1")).to_contain_text("pending")
-            page.evaluate("location.hash = '#/jobs?type=given.up&state=failed'")
-            page.get_by_role("button", name="take all that match").click()
-            page.get_by_role("group", name="Act on jobs").get_by_role("button", name="Retry").click()
-            dialog = page.get_by_role("dialog")
-            expect(dialog).to_contain_text("This will retry 1 message of the type given.up.")
-            dialog.get_by_role("button", name="Back").click()
-            assert installation.get(f"/api/job/{second}/detail")["row"]["state"] == "failed"
-            page.get_by_role("link", name="Installation").click()
-            expect(page.get_by_text("A month without a job costs $")).to_be_visible()
-
     def test_an_application_is_known_by_its_headers(self, installation: Deployed) -> None:
         """API Gateway lets the name with an underscore through, and the one for proxies that do not."""
         order = {"appName": "n", "linkUrl": "https://inside.invalid/"}
@@ -219,6 +162,43 @@ class TestTheDeployedForm:
         assert refused.returncode == 1
         assert "expected --way stack" in refused.stderr
         assert _everything(installation.endpoint_url) == before
+
+
+class TestTheConsole(Drive):
+    """Behind the stage's path and an access key."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, installation: Deployed) -> Place:
+        source = Checkout(installation.project, installation.endpoint_url)
+
+        def entering(label: str, *scopes: str) -> Callable[[Tab], None]:
+            options = [option for scope in scopes for option in ("--scope", scope)]
+            key = source.taskyard("keys", "create", "--stage", STAGE, "--label", label, *options).stdout.strip()
+
+            def enter(tab: Tab) -> None:
+                opened(tab.page, "", "Taskyard")
+                tab.only_refusals()
+                sign_in(tab.page, key)
+                expect(tab.page.locator("h1")).to_have_text("Overview")
+                expect(tab.page.get_by_text(label)).to_be_visible()
+                assert key not in tab.page.content()
+
+            return enter
+
+        operators = entering("operates", "console", "console:manage")
+        return Place(installation, operators, entering("looks", "console"), guarded=True)
+
+    def test_a_key_that_it_does_not_know_is_refused(self, browser: Browser, place: Place) -> None:
+        with tab_of(browser, place.service, guarded=True) as tab:
+            opened(tab.page, "jobs", "Taskyard")
+            sign_in(tab.page, "ty_" + "0" * 43)
+            expect(tab.page.get_by_role("alert")).to_contain_text("does not know this key")
+            tab.only_refusals()
+
+    def test_the_installation_says_what_it_costs(self, page: Page) -> None:
+        goes_to(page, "installation", "Installation")
+        expect(page.get_by_text("A month without a job costs $")).to_be_visible()
 
 
 class TestOneStack:
@@ -441,12 +421,6 @@ def _everything(endpoint_url: str) -> dict[str, Any]:
         },
         "tables": client("dynamodb", endpoint_url).list_tables()["TableNames"],
     }
-
-
-def _past_the_guard(route: Route) -> None:
-    """Send a browser's request without what tells it from a program's: the emulator, unlike AWS, refuses browsers."""
-    headers = {name: value for name, value in route.request.headers.items() if not name.startswith(("origin", "sec-"))}
-    route.fulfill(response=route.fetch(headers=headers, timeout=DEADLINE_S * 1_000))
 
 
 def _rename_a_result(source: Checkout) -> None:

@@ -33,6 +33,7 @@ _WHOLE_IMPORT = re.compile(r'^import (\* as )?(\w+) from "([a-z/]+)";\n', re.MUL
 _NAMED_IMPORT = re.compile(r'import\{([^}]*)\}from"([a-z/]+)";')
 _NAMED_EXPORT = re.compile(r"export\{([^}]*)\};")
 _DEFAULT_EXPORT = re.compile(r"export default (.*?);?\s*$", re.DOTALL)
+_COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)  # for who reads the sources
 _SOURCE_MAP = re.compile(r"^//# sourceMappingURL=.*\n?", re.MULTILINE)
 _REFERENCE = re.compile(r"\{([a-z/.]+)\}")
 _DECLARED = r"\1"
@@ -133,7 +134,7 @@ def _renamed(names: str, *, outward: bool = False) -> str:
 
 def _module(path: str) -> str:
     """A module of the console, likewise."""
-    text = _read(path)
+    text = _COMMENT.sub("", _read(path))
     exported = ", ".join(name for _, name in _OWN_EXPORT.findall(text))
     text = _WHOLE_IMPORT.sub(_whole, text)
     text = _OWN_IMPORT.sub(lambda match: f"const {match[1]} = {_object_of(_beside(path, match[2]))};\n", text)

@@ -1,6 +1,6 @@
 // Dialogs: the browser's own, with its focus and its Esc.
-import { html, useEffect, useRef, useState } from "../lib.js";
-import { Refused } from "./notes.js";
+import { html, useEffect, useRef } from "../lib.js";
+import { Form } from "./form.js";
 
 export function Dialog({ title, onClose, isWide, children }) {
   const element = useRef(null);
@@ -16,26 +16,12 @@ export function Dialog({ title, onClose, isWide, children }) {
 }
 
 // Says what is about to happen. ``onConfirm`` may fail: then the dialog says why and stays.
-export function Confirm({ title, confirm, isDangerous, isReady = true, onConfirm, onClose, children }) {
-  const [state, setState] = useState({ isBusy: false, error: null });
-  async function submit(event) {
-    event.preventDefault();
-    setState({ isBusy: true, error: null });
-    try {
-      await onConfirm();
-      onClose();
-    } catch (error) {
-      setState({ isBusy: false, error });
-    }
-  }
+export function Confirm({ title, onConfirm, onClose, children, ...form }) {
+  const send = async () => {
+    await onConfirm();
+    onClose();
+  };
   return html`<${Dialog} title=${title} onClose=${onClose}>
-    <form onSubmit=${submit}>
-      ${children}
-      <${Refused} error=${state.error} />
-      <div class="buttons">
-        <button type="button" onClick=${onClose}>Back</button>
-        <button class=${isDangerous ? "danger" : "primary"} disabled=${state.isBusy || !isReady}>${confirm}</button>
-      </div>
-    </form>
+    <${Form} ...${form} send=${send} buttons=${html`<button type="button" onClick=${onClose}>Back</button>`}>${children}</${Form}>
   </${Dialog}>`;
 }

@@ -1,6 +1,7 @@
 // A form made from a JSON schema: what it knows gets fields, the rest is written as JSON.
 import { asJson } from "../format.js";
 import { html, useState } from "../lib.js";
+import { useProblem } from "./fields.js";
 
 const DEPTH_MAX = 6; // of schemas in each other, which may also go round
 
@@ -67,13 +68,15 @@ function Field({ name, schema: given, root, value, onChange, depth, path, isRequ
   const head = html`<span class="name">${name}${isRequired && html`<span class="needed"> required</span>`}</span>`;
   const note = schema.description && html`<small class="soft">${schema.description}</small>`;
   const inner = { schema, root, value, onChange, depth, path };
-  if (kind === "object") return html`<fieldset><legend>${head}</legend>${note}<${Inside} ...${inner} /></fieldset>`;
-  if (kind === "array") return html`<fieldset><legend>${head}</legend>${note}<${Items} ...${inner} /></fieldset>`;
-  if (kind === "boolean") {
-    return html`<label class="check"><input type="checkbox" checked=${value === true}
-      onChange=${(event) => onChange(event.target.checked)} />${head}${note}</label>`;
+  const { marks, note: problem } = useProblem(kind === "json" ? undefined : path);
+  if (kind === "object" || kind === "array") {
+    return html`<fieldset ...${marks} tabindex="-1"><legend>${head}</legend>${note}${problem}<${kind === "object" ? Inside : Items} ...${inner} /></fieldset>`;
   }
-  return html`<label>${head}<${Input} kind=${kind} schema=${schema} value=${value} onChange=${onChange} isRequired=${isRequired} />${note}</label>`;
+  if (kind === "boolean") {
+    return html`<div><label class="check"><input ...${marks} type="checkbox" checked=${value === true}
+      onChange=${(event) => onChange(event.target.checked)} />${head}${note}</label>${problem}</div>`;
+  }
+  return html`<div><label>${head}<${Input} kind=${kind} schema=${schema} value=${value} onChange=${onChange} isRequired=${isRequired} at=${path} marks=${marks} />${note}</label>${problem}</div>`;
 }
 
 function Items({ schema, root, value, onChange, depth, path }) {
@@ -87,23 +90,24 @@ function Items({ schema, root, value, onChange, depth, path }) {
     <button type="button" onClick=${() => onChange([...items, initialOf(schema.items, root, depth + 1) ?? null])}>Add</button>`;
 }
 
-function Input({ kind, schema, value, onChange, isRequired }) {
+function Input({ kind, schema, value, onChange, isRequired, at, marks }) {
   if (kind === "enum") {
     const choices = schema.enum || [schema.const];
-    return html`<select value=${JSON.stringify(value)} onChange=${(event) => onChange(event.target.value === "" ? undefined : JSON.parse(event.target.value))}>
+    return html`<select ...${marks} value=${JSON.stringify(value)} onChange=${(event) => onChange(event.target.value === "" ? undefined : JSON.parse(event.target.value))}>
       ${!isRequired && html`<option value="">–</option>`}
       ${choices.map((each) => html`<option value=${JSON.stringify(each)}>${String(each)}</option>`)}</select>`;
   }
-  if (kind === "json") return html`<${JsonField} value=${value} onChange=${onChange} />`;
+  if (kind === "json") return html`<${JsonField} at=${at} value=${value} onChange=${onChange} />`;
   const isNumber = kind === "integer" || kind === "number";
   const read = (text) => (text === "" && !(isRequired && !isNumber) ? undefined : isNumber ? Number(text) : text);
-  return html`<input type=${isNumber ? "number" : "text"} step=${kind === "integer" ? 1 : "any"} min=${schema.minimum}
+  return html`<input ...${marks} type=${isNumber ? "number" : "text"} step=${kind === "integer" ? 1 : "any"} min=${schema.minimum}
     max=${schema.maximum} minlength=${schema.minLength} maxlength=${schema.maxLength} required=${isRequired && schema.minLength !== 0 && isNumber}
     placeholder=${schema.default ?? ""} value=${value ?? ""} onInput=${(event) => onChange(read(event.target.value))} />`;
 }
 
 // JSON as text; tells the value, or undefined and what is wrong.
-export function JsonField({ value, onChange, rows = 4, label }) {
+export function JsonField({ at, value, onChange, rows = 4, label }) {
+  const { marks, note } = useProblem(at);
   const [text, setText] = useState(value === undefined ? "" : asJson(value));
   const [problem, setProblem] = useState("");
   function changed(event) {
@@ -117,6 +121,6 @@ export function JsonField({ value, onChange, rows = 4, label }) {
       event.target.setCustomValidity(`This is no JSON: ${error.message}`);
     }
   }
-  return html`<textarea rows=${rows} spellcheck="false" aria-label=${label} value=${text} onInput=${changed}></textarea>
+  return html`<textarea ...${marks} rows=${rows} spellcheck=${false} aria-label=${label} value=${text} onInput=${changed}></textarea>${note}
     ${problem && html`<small class="bad">This is no JSON: ${problem}</small>`}`;
 }

@@ -1,4 +1,4 @@
-// The graph of which a job is a node: drawn, and as a table for who does not see it.
+// A graph, drawn, and as a table for who does not see it: on its own page, or on that of a job which is a node of it.
 import { ask, session } from "../api.js";
 import { count, plural } from "../format.js";
 import { NODE, layoutOf } from "../layout.js";
@@ -10,12 +10,14 @@ import { ActButton, useMay } from "./acting.js";
 import { JobLink } from "./jobs.js";
 import { Mark, State, shapeOf } from "./marks.js";
 import { Loaded } from "./notes.js";
+import { Clock } from "./times.js";
 
 const DRAWN_MAX = 200; // nodes at a time
 const RUNNING_EVERY_MS = 3_000;
 const RESTING_EVERY_MS = 20_000;
 const FINAL = ["success", "failed", "canceled"];
 
+// ``job``: the node whose page this is; on the graph's own page there is none.
 export function Graph({ id, job, onActed }) {
   const { who } = useStore(session);
   const [page, setPage] = useState(() => pageOf(id, job));
@@ -26,11 +28,13 @@ export function Graph({ id, job, onActed }) {
   useEffect(() => setEvery(isOver ? RESTING_EVERY_MS : RUNNING_EVERY_MS), [isOver]);
   const lastPage = nodes.data ? Math.ceil(nodes.data.totalCount / DRAWN_MAX) : page;
   useEffect(() => setPage(Math.min(page, lastPage)), [lastPage]); // its compensation stands behind the last node
-  const refresh = () => { graph.refresh(); nodes.refresh(); onActed(); };
-  return html`<section><div class="head"><h2>Graph ${graph.data?.name ?? `#${id}`} ${graph.data && html`<${State} state=${graph.data.status} />`}</h2>
-      ${graph.data && html`<${GraphActs} graph=${graph.data} refresh=${refresh} />`}</div>
+  const refresh = () => { graph.refresh(); nodes.refresh(); onActed?.(); };
+  const state = graph.data && html`<${State} state=${graph.data.status} />`;
+  const name = graph.data?.name ?? `#${id}`;
+  return html`<section>${job ? html`<div class="head"><h2>Graph <a href=${hrefOf(["graphs", id])}>${name}</a> ${state}</h2>${graph.data && html`<${GraphActs} graph=${graph.data} refresh=${refresh} />`}</div>`
+      : html`<div class="title"><h1>${state} Graph ${name} ${graph.data?.name && html`<span class="id">#${id}</span>`}</h1>${graph.data && html`<${GraphActs} graph=${graph.data} refresh=${refresh} />`}</div>`}
     <${Loaded} polled=${nodes} what="The graph">${({ pageData, totalCount }) => html`
-      ${graph.data && html`<p class="soft">${summaryOf(graph.data)}</p>`}
+      ${graph.data && html`<p class="soft">${summaryOf(graph.data)}${!job && html`; made <${Clock} at=${graph.data.createdAt} />`}</p>`}
       ${totalCount > DRAWN_MAX && html`<p class="soft">At most ${DRAWN_MAX} nodes are drawn at a time: these are ${count((page - 1) * DRAWN_MAX + 1)} to ${count((page - 1) * DRAWN_MAX + pageData.length)} of ${count(totalCount)}, without lines to others.
         ${page > 1 && html`<button type="button" onClick=${() => setPage(page - 1)}>Those before</button>`}
         ${page < lastPage && html`<button type="button" onClick=${() => setPage(page + 1)}>Those behind</button>`}</p>`}
@@ -53,7 +57,7 @@ function GraphActs({ graph, refresh }) {
 
 // Node number n of graph g is the task g + 1 + n.
 function pageOf(id, job) {
-  return Math.floor((Number(job) - Number(id) - 1) / DRAWN_MAX) + 1;
+  return job ? Math.floor((Number(job) - Number(id) - 1) / DRAWN_MAX) + 1 : 1;
 }
 
 function summaryOf({ size, counts, stoppedBy }) {

@@ -30,14 +30,7 @@ export function Trouble({ error, retry, what = "This" }) {
   </div>`;
 }
 
-// Why what a form asks for was refused.
-export function Refused({ error }) {
-  if (!error) return null;
-  return html`<div class="bad" role="alert"><p>${error.message}</p>
-    ${error.details?.length > 0 && html`<ul>${error.details.map((each) => html`<li>${detailText(each)}</li>`)}</ul>`}</div>`;
-}
-
-export function detailText(detail) {
+function detailText(detail) {
   const field = detail.field ? `${detail.field}: ` : "";
   return field + (detail.message || `expected ${detail.expected}`);
 }

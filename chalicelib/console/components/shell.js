@@ -26,7 +26,7 @@ const SCHEME_KEPT_AS = "taskyard.scheme";
 export function Shell({ children }) {
   const { path } = useRoute();
   const main = useRef(null);
-  const here = path[0] || "";
+  const here = path[0] === "graphs" ? "jobs" : path[0] || ""; // a graph is what its jobs lead to
   const [isHelpOpen, setHelpOpen] = useState(false);
   useLayoutEffect(() => listenToKeys({ "?": () => setHelpOpen(true), p: togglePause }), []);
   useFocusOnArrival(main, path);

@@ -1,5 +1,6 @@
 // What is to be made, by hand or by the clock: a task or a message, its input in a form made from what its handler takes.
 import { html, useState } from "../lib.js";
+import { Field } from "./fields.js";
 import { JsonField, SchemaForm, initialOf } from "./forms.js";
 
 export const OTHER = "other";
@@ -36,13 +37,13 @@ export function InputFields({ handler, kind, value, onChange }) {
   const hasForm = hasFormOf(handler);
   const [isRaw, setRaw] = useState(!hasForm);
   return html`<h2>${kind === "task" ? "Input" : "Payload"} ${hasForm && html`<button type="button" class="quiet" onClick=${() => setRaw(!isRaw)}>${isRaw ? "as a form" : "as JSON"}</button>`}</h2>
-    ${isRaw ? html`<${JsonField} value=${value} onChange=${onChange} rows=${12} label="Input as JSON" />`
+    ${isRaw ? html`<${JsonField} at="input" value=${value} onChange=${onChange} rows=${12} label="Input as JSON" />`
       : html`<${SchemaForm} schema=${handler.schema} value=${value} onChange=${onChange} />`}`;
 }
 
-// Fields of one object of texts: returns what makes a field of a name.
-export function fieldsOf(values, setValues) {
-  return (name, label, more = {}) => html`<label>${label}<input ...${more} value=${values[name]} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} /></label>`;
+// Fields of one object of texts: returns what makes a field of a name, which is sent as ``at``, by default the name.
+export function textFieldsOf(values, setValues) {
+  return (name, label, more = {}) => html`<${Field} key=${name} at=${name} label=${label} ...${more} value=${values[name]} onInput=${(event) => setValues({ ...values, [name]: event.target.value })} />`;
 }
 
 // What is empty is left out.

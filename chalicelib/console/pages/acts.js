@@ -27,7 +27,7 @@ function onText({ id, kind, type, topic, queue, schedule, graph, bulk, key }) {
     id && html`<${JobLink} id=${id} /> `,
     bulk && html`<a href=${hrefOf(["bulk", bulk])}>a bulk act</a> `,
     schedule && html`<a href=${hrefOf(["schedules", schedule])}>${schedule}</a> `,
-    graph && html`<span class="soft">graph</span> ${graph} `,
+    graph && html`<span class="soft">graph</span> <a href=${hrefOf(["graphs", graph])}>${graph}</a> `,
     type || topic,
     queue && html`<span class="soft">queue</span> ${queue}`,
     key && html` <span class="soft">key</span> ${key}`,

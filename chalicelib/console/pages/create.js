@@ -2,8 +2,9 @@
 import { ask, serverNow, session } from "../api.js";
 import { useMay } from "../components/acting.js";
 import { Choice } from "../components/fields.js";
-import { Loaded, Refused, announce } from "../components/notes.js";
-import { InputFields, OTHER, choicesOf, fieldsOf, nameOf, numberOf, onePerType, told, useInput } from "../components/work.js";
+import { Form } from "../components/form.js";
+import { Loaded, announce } from "../components/notes.js";
+import { InputFields, OTHER, choicesOf, nameOf, numberOf, onePerType, textFieldsOf, told, useInput } from "../components/work.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo, replaceQuery, useRoute } from "../router.js";
@@ -26,10 +27,10 @@ function Chooser({ handlers }) {
   if (!may.create && !may.publish) return html`<p>Your key lacks the scopes <code>task</code> and <code>message</code>, one of which is needed to create something.</p>`;
   return html`<${Choice} label="What" value=${handler ? wanted : OTHER} choices=${choicesOf(offered, may.publish && "a message of another topic")} onChange=${(of) => replaceQuery({ of })} />
     ${handler && html`<p class="soft">${handler.source}; ${handler.maxAttempts ? `at most ${handler.maxAttempts} attempts` : "attempts by default"}${handler.paused ? ". It is paused: what is made waits." : "."}</p>`}
-    <${Form} handler=${handler} />`;
+    <${Making} handler=${handler} />`;
 }
 
-function Form({ handler }) {
+function Making({ handler }) {
   const { who } = useStore(session);
   const kind = handler?.kind ?? "message";
   const { of, input, setInput } = useInput(handler);
@@ -37,34 +38,26 @@ function Form({ handler }) {
     type: "", targetType: "console", targetId: "by hand", priority: "", traceId: "", tenant: "", flowKey: "", attempts: "", delay: "", at: "",
   });
   const [start, setStart] = useState("now");
-  const [state, setState] = useState({ isBusy: false, error: null });
-  const field = fieldsOf(options, setOptions);
-  async function submit(event) {
-    event.preventDefault();
-    setState({ isBusy: true, error: null });
-    try {
-      const { id } = await send(kind, { ...options, type: handler?.type ?? options.type, startMs: startOf(start, options) }, input, who.prefixes);
-      announce(`Job ${id} is made`);
-      goTo(["jobs", id]);
-    } catch (error) {
-      setState({ isBusy: false, error });
-    }
+  const field = textFieldsOf(options, setOptions);
+  const startAt = kind === "task" ? "delay" : "executeAt";
+  async function make() {
+    const { id } = await send(kind, { ...options, type: handler?.type ?? options.type, startMs: startOf(start, options) }, input, who.prefixes);
+    announce(`Job ${id} is made`);
+    goTo(["jobs", id]);
   }
-  return html`<form class="create" onInput=${() => state.error && setState({ ...state, error: null })} onSubmit=${submit}>
-    <div class="options">${!handler && field("type", "Topic", { required: true })}
+  return html`<${Form} class="create" send=${make} confirm=${kind === "task" ? "Create the task" : "Publish the message"}>
+    <div class="options">${!handler && field("type", "Topic", { at: "topic", required: true })}
       ${kind === "task" && html`${field("targetType", "Target's type", { required: true })}${field("targetId", "Target", { required: true })}`}
       <${Choice} label="Start" value=${start} choices=${STARTS} onChange=${setStart} />
-      ${start === "delay" && field("delay", "Delay in seconds", { type: "number", min: 0, step: "any", required: true })}
-      ${start === "at" && field("at", "Start time, here", { type: "datetime-local", step: 1, required: true })}
+      ${start === "delay" && field("delay", "Delay in seconds", { at: startAt, type: "number", min: 0, step: "any", required: true })}
+      ${start === "at" && field("at", "Start time, here", { at: startAt, type: "datetime-local", step: 1, required: true })}
       ${field("priority", "Priority", { type: "number", step: 1, placeholder: "0" })}
-      ${field("attempts", "Attempts", { type: "number", min: 1, max: 100, step: 1, placeholder: handler?.maxAttempts ?? "by default" })}
+      ${field("attempts", "Attempts", { at: "maxRetries", type: "number", min: 1, max: 100, step: 1, placeholder: handler?.maxAttempts ?? "by default" })}
       ${field("traceId", "Trace", { placeholder: "a new one" })}
       ${field("tenant", "Tenant", { placeholder: "none" })}
       ${field("flowKey", "Flow key", { placeholder: "as its handler finds it" })}</div>
     <${InputFields} key=${of} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
-    <${Refused} error=${state.error} />
-    <div class="buttons"><button class="primary" disabled=${state.isBusy}>${kind === "task" ? "Create the task" : "Publish the message"}</button></div>
-  </form>`;
+  </${Form}>`;
 }
 
 // In ms since 1970; null: now

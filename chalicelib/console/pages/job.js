@@ -130,7 +130,7 @@ function AllFacts({ detail }) {
     ["Flow key", filtered("flowKey", row.flowKey)],
     ["Tenant", filtered("tenant", row.tenant)],
     ["Parent", parent && html`<${JobLink} id=${parent.id} /> ${parent.type}`],
-    ["Graph", graph && html`${graph.node} of ${graph.id}`],
+    ["Graph", graph && html`<a href=${hrefOf(["graphs", graph.id])}>${graph.node} of ${graph.id}</a>`],
     ["Schedule", schedule && html`<a href=${hrefOf(["schedules", schedule])}>${schedule}</a>`],
     ["Created", html`<${Clock} at=${row.createdAt} />`],
     ["Due", row.dueAt && html`<${Clock} at=${row.dueAt} />`],
@@ -197,7 +197,7 @@ function Rerun({ detail, onClose }) {
   }
   return html`<${Confirm} title=${`Run a copy of job ${row.id}`} confirm="Run it" isReady=${isHere} onConfirm=${run} onClose=${onClose}>
     <p>Makes a new ${row.kind} of the type ${row.type} with this input. Job ${row.id} stays as it is.</p>
-    ${isHere ? html`<${JsonField} value=${given} onChange=${(next) => setEdited({ input: next })} rows=${12} label="Input" />`
+    ${isHere ? html`<${JsonField} at="input" value=${given} onChange=${(next) => setEdited({ input: next })} rows=${12} label="Input" />`
       : whole.error ? html`<p class="bad" role="alert">${whole.error.message}</p>` : html`<${Loading} />`}
   </${Confirm}>`;
 }

@@ -2,9 +2,10 @@
 import { ask } from "../api.js";
 import { useMay } from "../components/acting.js";
 import { Choice } from "../components/fields.js";
-import { Loaded, Refused, announce } from "../components/notes.js";
+import { Form } from "../components/form.js";
+import { Loaded, announce } from "../components/notes.js";
 import { Ago, Clock } from "../components/times.js";
-import { InputFields, OTHER, choicesOf, fieldsOf, nameOf, numberOf, onePerType, told, useInput } from "../components/work.js";
+import { InputFields, OTHER, choicesOf, nameOf, numberOf, onePerType, textFieldsOf, told, useInput } from "../components/work.js";
 import { html, useEffect, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo } from "../router.js";
@@ -26,40 +27,32 @@ function Chooser({ handlers }) {
   const [wanted, setWanted] = useState(handlers[0] ? nameOf(handlers[0]) : OTHER);
   const handler = handlers.find((each) => nameOf(each) === wanted) || null;
   return html`<${Choice} label="What it makes" value=${wanted} choices=${choicesOf(handlers, "a message of another topic")} onChange=${setWanted} />
-    <${Form} handler=${handler} />`;
+    <${Making} handler=${handler} />`;
 }
 
-function Form({ handler }) {
+function Making({ handler }) {
   const kind = handler?.kind ?? "message";
   const [times, setTimes] = useState({ name: "", cron: "0 3 * * *", timezone: HERE });
   const [options, setOptions] = useState({ topic: "", priority: "", tenant: "", flowKey: "" });
   const [overlap, setOverlap] = useState("allow");
   const { of, input, setInput } = useInput(handler);
-  const [state, setState] = useState({ isBusy: false, error: null });
-  const [time, option] = [fieldsOf(times, setTimes), fieldsOf(options, setOptions)];
-  async function submit(event) {
-    event.preventDefault();
-    setState({ isBusy: true, error: null });
-    try {
-      await ask("POST", "/api/schedule/create", { body: { ...times, overlap, ...workOf(kind, { ...options, topic: handler?.type ?? options.topic }, input) } });
-      announce(`The schedule ${times.name} is made`);
-      goTo(["schedules", times.name]);
-    } catch (error) {
-      setState({ isBusy: false, error });
-    }
+  const next = useSlots(times);
+  const [time, option] = [textFieldsOf(times, setTimes), textFieldsOf(options, setOptions)];
+  async function make() {
+    await ask("POST", "/api/schedule/create", { body: { ...times, overlap, ...workOf(kind, { ...options, topic: handler?.type ?? options.topic }, input) } });
+    announce(`The schedule ${times.name} is made`);
+    goTo(["schedules", times.name]);
   }
-  return html`<form class="create" onInput=${() => state.error && setState({ ...state, error: null })} onSubmit=${submit}>
+  return html`<${Form} class="create" send=${make} live=${next.error} confirm="Create the schedule">
     <div class="options">${time("name", "Name", { required: true })}${time("cron", "Cron", { required: true, spellcheck: false })}
       ${time("timezone", "Time zone", { required: true, list: "zones" })}<datalist id="zones">${ZONES.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
-      <${Choice} label="While the run before goes on" value=${overlap} choices=${OVERLAPS} onChange=${setOverlap} />
+      <${Choice} at="overlap" label="While the run before goes on" value=${overlap} choices=${OVERLAPS} onChange=${setOverlap} />
       ${!handler && option("topic", "Topic", { required: true })}
       ${option("priority", "Priority", { type: "number", step: 1, placeholder: "0" })}${option("tenant", "Tenant", { placeholder: "none" })}${option("flowKey", "Flow key", { placeholder: "as its handler finds it" })}</div>
-    <${Slots} times=${times} />
+    <${Slots} slots=${next.slots} />
     <${InputFields} key=${of} handler=${handler} kind=${kind} value=${input} onChange=${setInput} />
     <p class="soft below"><code>{{slot}}</code> in a text stands for the time of the slot.</p>
-    <${Refused} error=${state.error} />
-    <div class="buttons"><button class="primary" disabled=${state.isBusy}>Create the schedule</button></div>
-  </form>`;
+  </${Form}>`;
 }
 
 function workOf(kind, { topic, priority, tenant, flowKey }, input) {
@@ -68,7 +61,7 @@ function workOf(kind, { topic, priority, tenant, flowKey }, input) {
 }
 
 // The next slots of what is written, once it has not changed for a moment.
-function Slots({ times }) {
+function useSlots(times) {
   const [seen, setSeen] = useState({ slots: [], error: null });
   const { name, cron, timezone } = times;
   useEffect(() => {
@@ -81,6 +74,9 @@ function Slots({ times }) {
     const timer = setTimeout(look, PREVIEW_AFTER_MS);
     return () => { clearTimeout(timer); controller.abort(); };
   }, [name, cron, timezone]);
-  return html`<section aria-live="polite"><h2>Next runs</h2>${seen.error ? html`<${Refused} error=${seen.error} />`
-    : html`<ol class="plain">${seen.slots.map((at) => html`<li key=${at}><${Clock} at=${at} /> <span class="soft"><${Ago} at=${at} /></span></li>`)}</ol>`}</section>`;
+  return seen;
+}
+
+function Slots({ slots }) {
+  return html`<section aria-live="polite"><h2>Next runs</h2><ol class="plain">${slots.map((at) => html`<li key=${at}><${Clock} at=${at} /> <span class="soft"><${Ago} at=${at} /></span></li>`)}</ol></section>`;
 }

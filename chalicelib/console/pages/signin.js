@@ -28,7 +28,7 @@ export function SignIn() {
     <h1>Taskyard</h1>
     <p>This stage answers only to an access key. To see everything it needs the scope <code>console</code>, to act${" "}
       <code>console:manage</code>.</p>
-    <label>Access key, or user:password <input ref=${field} type="password" autocomplete="off" spellcheck="false" required placeholder="ty_…"
+    <label>Access key, or user:password <input ref=${field} type="password" autocomplete="off" spellcheck=${false} required placeholder="ty_…"
       aria-describedby="signin-problem" /></label>
     <p id="signin-problem" class="bad" role="alert">${problem}</p>
     <div class="buttons"><button class="primary" disabled=${state.isBusy}>Sign in</button></div>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chalicelib.core.errors import Full, InvalidInput, NotFound
@@ -104,6 +105,13 @@ def unset_flow(yard: Yard, target: FlowTarget) -> None:
 def settings(yard: Yard) -> list[FlowSetting]:
     """All that is set, oldest first."""
     return yard.flow_settings.all(consistent=True)
+
+
+def unknown(yard: Yard, found: Iterable[FlowSetting]) -> set[FlowTarget]:
+    """Those targets of settings of which no handler is deployed, and of whose type or topic no job was ever seen."""
+    unhandled = [each.target for each in found if not handlers_of_count(yard, each.target.of_type)]
+    known = {kind: set(yard.job_types.of(kind, most=None)) for kind in {each.kind for each in unhandled}}
+    return {each for each in unhandled if each.type not in known[each.kind]}
 
 
 def declared(yard: Yard) -> list[Declared]:

@@ -12,7 +12,6 @@ from chalicelib.engine.worker.context import Context
 @task("video conversion")
 @task("audio conversion")
 @task("image conversion")
-@task("film conversion")
 def convert(given: dict[str, Any], context: Context) -> dict[str, int]:
     """Log the title and report a third; fails while the file that ``codec`` names is missing."""
     context.write_log(f"converting {given['title']}")
