@@ -12,7 +12,9 @@ from random import Random
 
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import State
+from chalicelib.core.statistics import DAY_MS
 from chalicelib.engine.clock.tick import STEPS
+from chalicelib.engine.projections.statistics import CONDENSED_AFTER_DAYS
 from chalicelib.store.attribute_values import to_attribute_values
 from chalicelib.store.directory import CLOCK
 from chalicelib.store.insights import Insights
@@ -80,6 +82,7 @@ class Simulation:
         chosen = [order for order in ordered if order.number not in self.without]
         registry = deployed(ordered, self.width)
         self.platform = Platform(registry, self.scheduler, skies, self.history, streams[2], streams[3])
+        self._condense_all_but_a_day()
         if dice.random() < 0.9:
             self._skip_hourly()
         with staged(self.scheduler), handlers.on(self):
@@ -110,6 +113,11 @@ class Simulation:
         """What the clock does once an hour has just been done."""
         hourly = {step.name: START_MS for step in STEPS if step.every_ms}
         self.platform.dynamodb.put_item(self.platform.dynamodb.directory.name, to_attribute_values({**CLOCK, **hourly}))
+
+    def _condense_all_but_a_day(self) -> None:
+        """Of the statistics, whose hourly step would look through forty days of which there is nothing."""
+        day = START_MS // DAY_MS - CONDENSED_AFTER_DAYS[0] - 1
+        self._insights().task_days.remember_condensed(day * DAY_MS)
 
     def _give(self, order: Order) -> None:
         person = Person(self.platform, f"client-{order.number}", dice_of(order.seed))
@@ -172,9 +180,12 @@ class Simulation:
     def _jobs(self) -> list[Job]:
         return jobs_in(self.platform.dynamodb.jobs.items.values())
 
+    def _insights(self) -> Insights:
+        dynamodb = self.platform.dynamodb
+        return Insights(Table(dynamodb, dynamodb.insights.name, ("view", "key")))
+
     def _ending(self, rested: bool) -> Ending:
-        insights = Table(self.platform.dynamodb, self.platform.dynamodb.insights.name, ("view", "key"))
-        ending = ending_of(self._jobs(), Insights(insights).counters(), self.history)
+        ending = ending_of(self._jobs(), self._insights().counters(), self.history)
         if not rested:
             ending.left_over.append("it does not come to rest")
         ending.left_over += self._left_over()
