@@ -18,7 +18,12 @@ def takes(new: Callable[Given, Asked]) -> Callable[[Callable[[Asked], Returned]]
     def taking(function: Callable[[Asked], Returned]) -> Callable[Given, Returned]:
         @functools.wraps(function)
         def called(*args: Given.args, **given: Given.kwargs) -> Returned:
-            return function(new(*args, **given))
+            try:
+                asked = new(*args, **given)
+            except TypeError as error:  # of arguments: Python names whose parameters they are no longer
+                _, _, what = str(error).partition("() ")
+                raise TypeError(f"{function.__name__}() {what or error}") from None
+            return function(asked)
 
         shown = inspect.signature(new).replace(return_annotation=function.__annotations__["return"])
         vars(called).update(__signature__=shown)
