@@ -73,11 +73,12 @@ class Killer:
             self.orphans_s += sum(map(_used_s, self.installation.roles()))
             self.killed |= self.installation.restart(alone)
             return
-        role = self.dice.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
-        pids = sorted(pid for pid, found in self.installation.roles().items() if found == role)
-        if not pids:
+        roles = {pid: role for pid, role in self.installation.roles().items() if role in WEIGHTS}
+        if not roles:
             return
-        pid = self.dice.choice(pids)
+        present = sorted({*roles.values()})
+        role = self.dice.choices(present, [WEIGHTS[each] for each in present])[0]
+        pid = self.dice.choice(sorted(pid for pid, found in roles.items() if found == role))
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
