@@ -5,7 +5,7 @@
 
 On Linux. One run against one mock cluster of librdkafka: a bare consumer and a bare producer, then `taskyard up` with
 its embedded emulator. **In** is from when the records are on Kafka until all offsets are committed, **out** from the
-first publish until Kafka has all. CPU is that of all processes of `taskyard up`, and of its bridge or workers alone.
+first publish until Kafka has all. CPU is that of all processes of `taskyard up`, and of each of its roles.
 Prints figures; asserts nothing.
 """
 
@@ -63,7 +63,7 @@ def _in(cluster: Kafka, service: Service, source: str, records: int) -> None:
         _write(cluster, source, records)
         _until(lambda: sum(offset or 0 for offset in cluster.committed(GROUP, source, PARTITIONS)) >= records)
 
-    _report("in", "kafka", service, records, arrive)
+    _report("in", service, records, arrive)
 
 
 def _out(cluster: Kafka, service: Service, target: str, records: int) -> None:
@@ -75,10 +75,10 @@ def _out(cluster: Kafka, service: Service, target: str, records: int) -> None:
             messages.publish_many([messages.NewMessage(topic="out", payload=VALUE)] * min(BATCH, records - start))
         _until(lambda: sum(end for _, end in cluster.marks(target, PARTITIONS)) >= records)
 
-    _report("out", "worker", service, records, arrive)
+    _report("out", service, records, arrive)
 
 
-def _report(direction: str, role: str, service: Service, records: int, arrive: Callable[[], None]) -> None:
+def _report(direction: str, service: Service, records: int, arrive: Callable[[], None]) -> None:
     family = Family(service.process, "up", service.log)
     family.await_quiet()
     roles, began_s = family.roles(), time.monotonic()
@@ -86,7 +86,8 @@ def _report(direction: str, role: str, service: Service, records: int, arrive: C
     arrive()
     elapsed_s, after_s = time.monotonic() - began_s, family.cpu_s(roles)
     _print(f"{direction}, all of up", records, elapsed_s, sum(after_s.values()) - sum(before_s.values()))
-    _print(f"{direction}, its {role} alone", records, elapsed_s, after_s[role] - before_s[role])
+    for role in sorted(after_s):
+        _print(f"{direction}, its {role}", records, elapsed_s, after_s[role] - before_s[role])
 
 
 def _until(holds: Callable[[], bool]) -> None:

@@ -38,7 +38,7 @@ def checked_options(
     batch: Batch | None,
 ) -> dict[str, Any]:
     """The fields of a ``Mark`` that ``task`` and ``subscribe`` share; raises ``InvalidInput``."""
-    _expect_batch(batch, light, flow)
+    _expect_batch(batch, flow)
     if not _are_bands(lanes):
         expected = f"one to five of {', '.join(map(str, Band))}"
         remedy = "write lanes=(Band.HIGH, Band.NORMAL)"
@@ -63,18 +63,14 @@ def checked_options(
     }
 
 
-def _expect_batch(batch: object, light: bool, flow: Flow) -> None:
+def _expect_batch(batch: object, flow: Flow) -> None:
     if batch is None:
         return
     if not isinstance(batch, Batch):
         raise InvalidInput("this is no batch", field="batch", expected="Batch(max_size, max_wait_s)", got=batch)
-    if light or flow.order is not None:
-        raise InvalidInput(
-            "light jobs are recorded together without it" if light else "jobs in order run one at a time",
-            field="batch",
-            expected="batch without light and order",
-            got="both",
-        )
+    if flow.order is not None:
+        expected = "batch without order"
+        raise InvalidInput("jobs in order run one at a time", field="batch", expected=expected, got="both")
 
 
 def _flag(name: str, value: object) -> bool:

@@ -2,7 +2,8 @@
 
 Its messages are those of any topic, so they have attempts, a backoff, dead letters and traces, and what was accepted
 reaches Kafka at least once: a worker that dies between Kafka's word and its own leaves the message to the next one,
-which sends it again.
+which sends it again. Kafka may have a record twice in any case, so no claim guards a send: without an order the
+subscriber is light (see ``engine.worker.light``), and a batch costs the ledger a few requests, not two a message.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def subscriber(bridged: Outward, bands: tuple[Band, ...], batch: Batch | None) -
         backoff=BACKOFF,
         input_model=None,
         wants_context=True,
+        light=bridged.order is None,
         flow=Flow(order=bridged.order),
         batch=batch,
     )

@@ -7,30 +7,26 @@ to the clock, so that nothing depends on the report being honoured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from functools import partial
 from itertools import groupby
 
-from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread
+from chalicelib.core.decisions import Disposition, Nack, Outcome
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.tenants import in_turns
 from chalicelib.engine.policy import batch_of
-from chalicelib.engine.publish.malformed import attempted, dead_letter_malformed
+from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.worker import light, watchdog
 from chalicelib.engine.worker.begin import (
     Opened,
     RemainingMs,
     admit,
     begin,
-    context_of,
-    lease,
     named,
     schedule_check,
     trace_run,
 )
 from chalicelib.engine.worker.canary import is_canary
-from chalicelib.engine.worker.claim import claim, opened, with_body
+from chalicelib.engine.worker.claim import opened
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.run import run
@@ -77,8 +73,7 @@ def _worked_on(
     enough_ms = min(remaining_ms(), yard.settings.function_timeout_s * 1_000) // START_SHARE
     free = light.unclaimed(yard, [(entry.message, entry.envelope) for entry in entries])
     for position, call in enumerate(calls_of(yard, entries)):
-        seen = free.pop(call[0].envelope.id, None)
-        if seen is None or successes.are_old:
+        if successes.are_old or not any(entry.envelope.id in free for entry in call):
             successes.record()
         yield from successes.settled()
         is_late = stopping.is_set() or (position > 0 and remaining_ms() < enough_ms)
@@ -90,15 +85,12 @@ def _worked_on(
                 yield entry.message, schedule_check(yard, entry, Nack(0))
             else:
                 ready.append(entry)
-        if batch_of(yard, call[0].envelope) is not None:
-            yield from work_together(yard, heartbeat, ready, remaining_ms)
-            continue
-        for entry in ready:
-            result = _safely(yard, heartbeat, entry, seen, remaining_ms)
+        work = work_together if batch_of(yard, call[0].envelope) is not None else _work_alone
+        for message, result in work(yard, heartbeat, ready, free, remaining_ms):
             if isinstance(result, light.Unrecorded):
-                successes.add(entry.message, result)
+                successes.add(message, result)
             else:
-                yield entry.message, result
+                yield message, result
     successes.record()
     yield from successes.settled()
 
@@ -136,6 +128,14 @@ def _in_order(readable: Sequence[Opened]) -> list[Opened]:
     return [entry for same in alike for entry in in_turns(same, lambda entry: entry.envelope.tenant)]
 
 
+def _work_alone(
+    yard: Yard, heartbeat: Heartbeat, entries: Sequence[Opened], free: dict[int, Job], remaining_ms: RemainingMs
+) -> Iterator[tuple[Received, Disposition | light.Unrecorded]]:
+    for entry in entries:
+        seen = free.pop(entry.envelope.id, None)
+        yield entry.message, _safely(yard, heartbeat, entry, seen, remaining_ms)
+
+
 def _safely(
     yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job | None, remaining_ms: RemainingMs
 ) -> Disposition | light.Unrecorded:
@@ -157,39 +157,13 @@ def _consume_one(
     envelope = admit(yard, entry)
     if not isinstance(envelope, Job):
         return envelope
-    if seen is not None:
-        return _run_unclaimed(yard, heartbeat, entry, seen, remaining_ms)
+    unclaimed = None if seen is None else light.begin_unclaimed(yard, heartbeat, entry, seen, remaining_ms)
+    if unclaimed is not None:
+        return unclaimed.ended(_watched_run(yard, heartbeat, unclaimed.context, entry.message))
     context = begin(yard, heartbeat, entry, envelope, remaining_ms)
     if not isinstance(context, Context):
         return context
     return settle_or_leave(yard, context.job, _watched_run(yard, heartbeat, context, entry.message))
-
-
-def _run_unclaimed(
-    yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job, remaining_ms: RemainingMs
-) -> Disposition | light.Unrecorded:
-    """A light run. What is more than a plain success is settled like any other run, once its job is claimed."""
-    refusals: list[Ack | Nack] = []
-
-    def claim_now() -> Job | None:
-        claimed = claim(yard, entry.envelope, lease(yard, heartbeat))
-        if isinstance(claimed, Job):
-            return claimed
-        refusals.append(claimed)
-        return None
-
-    body = attempted(partial(yard.payloads.body, with_body(seen, entry.envelope)))
-    if isinstance(body, Failed | Unread):
-        return _consume_one(yard, heartbeat, entry, None, remaining_ms)
-    started_at_ms = yard.now_ms()
-    job = replace(seen, attempts=seen.attempts + 1)
-    context = context_of(yard, heartbeat, job, body, heartbeat.renewed_until_ms(), remaining_ms)
-    context.claim = claim_now
-    outcome = _watched_run(yard, heartbeat, context, entry.message)
-    if context.claim is not None and light.can_wait(outcome):
-        return light.Unrecorded(seen, entry.envelope, outcome, started_at_ms, yard.now_ms(), context.lease_until_ms)
-    context.ensure_claimed()
-    return refusals[0] if refusals else settle_or_leave(yard, context.job, outcome)
 
 
 def _watched_run(yard: Yard, heartbeat: Heartbeat, context: Context, message: Received) -> Outcome:

@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeGuard
 
-from chalicelib.core.decisions import Ack, Disposition, Nack, Outcome, Succeeded, runs_unclaimed
+from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Succeeded, Unread, runs_unclaimed
 from chalicelib.core.job import Job
 from chalicelib.engine.policy import handlers_of
+from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.publish.send import AWS_FAILURES
-from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.begin import Opened, RemainingMs, context_of, lease
+from chalicelib.engine.worker.claim import claim, with_body
+from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
@@ -33,6 +38,7 @@ from chalicelib.store.transitions.running import Lease
 from chalicelib.store.transitions.settling import Unclaimed
 
 RECORD_AFTER_MS = 200  # how long a success may wait for others while the batch goes on
+RECORDED_MAX = 50  # in one transaction, of a hundred actions at most: where it is refused, the others are written anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,50 @@ def _is_light(yard: Yard, envelope: Job) -> bool:
     return bool(handlers) and all(handler.light for handler in handlers)
 
 
+@dataclass(slots=True)
+class UnclaimedRun:
+    """A light run on its way: its job is claimed as soon as its context needs that, and no sooner."""
+
+    yard: Yard
+    heartbeat: Heartbeat
+    entry: Opened
+    seen: Job
+    context: Context
+    started_at_ms: int
+    refusal: Ack | Nack | None = None  # what its message is, where the job could not be claimed any more
+
+    def ended(self, outcome: Outcome) -> Disposition | Unrecorded:
+        """What becomes of its message. What is more than a plain success is settled like that of any other run."""
+        context = self.context
+        if context.claim is not None and can_wait(outcome):
+            ended_at_ms, until_ms = self.yard.now_ms(), context.lease_until_ms
+            return Unrecorded(self.seen, self.entry.envelope, outcome, self.started_at_ms, ended_at_ms, until_ms)
+        context.ensure_claimed()
+        return self.refusal or settle_or_leave(self.yard, context.job, outcome)
+
+    def claim(self) -> Job | None:
+        """The job, claimed now, or ``None``."""
+        claimed = claim(self.yard, self.entry.envelope, lease(self.yard, self.heartbeat))
+        if isinstance(claimed, Job):
+            return claimed
+        self.refusal = claimed
+        return None
+
+
+def begin_unclaimed(
+    yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job, remaining_ms: RemainingMs
+) -> UnclaimedRun | None:
+    """The light run of a job that was ``seen`` free; ``None``: its input cannot be read, which is to be recorded."""
+    body = attempted(partial(yard.payloads.body, with_body(seen, entry.envelope)))
+    if isinstance(body, Failed | Unread):
+        return None
+    job = replace(seen, attempts=seen.attempts + 1)
+    context = context_of(yard, heartbeat, job, body, heartbeat.renewed_until_ms(), remaining_ms)
+    run = UnclaimedRun(yard, heartbeat, entry, seen, context, yard.now_ms())
+    context.claim = run.claim
+    return run
+
+
 def can_wait(outcome: Outcome) -> TypeGuard[Succeeded]:
     """Whether an outcome is a success that is recorded with others."""
     return isinstance(outcome, Succeeded) and len(outcome.output or "") <= INLINE_MAX_BYTES
@@ -99,9 +149,9 @@ class Successes:
     def record(self) -> None:
         """Record those that wait."""
         with self._lock:
-            messages, runs = [message for message, _ in self._waiting], [run for _, run in self._waiting]
-            self._waiting.clear()
-            if runs:
+            waiting, self._waiting = self._waiting, []
+            for start in range(0, len(waiting), RECORDED_MAX):
+                messages, runs = zip(*waiting[start : start + RECORDED_MAX], strict=True)
                 self._settled += zip(messages, record_together(self._yard, runs), strict=True)
 
     def settled(self) -> list[tuple[Received, Disposition]]:

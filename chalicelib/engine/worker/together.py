@@ -2,13 +2,14 @@
 
 What is at hand of one type and time-out makes a call, at the place of its first member. Each member is claimed, kept,
 and settled by itself, exactly as if it ran alone: who is refused at the claim is not in the call, a crash costs each
-member the one attempt, and one whose lease is lost settles nothing.
+member the one attempt, and one whose lease is lost settles nothing. Members that are light are not claimed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from chalicelib.core.decisions import Disposition, Nack, Outcome
 from chalicelib.core.job import Job
@@ -19,6 +20,7 @@ from chalicelib.engine.worker.calls import Result, call_together
 from chalicelib.engine.worker.console import listening
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
+from chalicelib.engine.worker.light import UnclaimedRun, Unrecorded, begin_unclaimed
 from chalicelib.engine.worker.run import STOPS, attended, concluded, is_heard, noted, outcome_of, run, stopped
 from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.yard import Yard
@@ -26,6 +28,15 @@ from chalicelib.logger import logger
 from chalicelib.queue.contract import Received
 
 SETTLING_MS = 50  # kept for settling each member, beside what is kept for a run
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A member of a call; ``unclaimed`` where it is light."""
+
+    entry: Opened
+    context: Context
+    unclaimed: UnclaimedRun | None
 
 
 def calls_of(yard: Yard, entries: Sequence[Opened]) -> list[list[Opened]]:
@@ -44,44 +55,56 @@ def calls_of(yard: Yard, entries: Sequence[Opened]) -> list[list[Opened]]:
 
 
 def work_together(
-    yard: Yard, heartbeat: Heartbeat, entries: Sequence[Opened], remaining_ms: RemainingMs
-) -> Iterator[tuple[Received, Disposition]]:
-    """Run the jobs of ``entries``, which are alike, in one call; what becomes of each message."""
-    begun: list[tuple[Opened, Context]] = []
+    yard: Yard, heartbeat: Heartbeat, entries: Sequence[Opened], free: dict[int, Job], remaining_ms: RemainingMs
+) -> Iterator[tuple[Received, Disposition | Unrecorded]]:
+    """Run the jobs of ``entries``, which are alike, in one call; what becomes of each message.
+
+    Those that are ``free``, by their ids, run without a claim.
+    """
+    begun: list[Begun] = []
     for entry in entries:
-        context = _begun(yard, heartbeat, entry, lambda: remaining_ms() - SETTLING_MS * len(entries))
-        if isinstance(context, Context):
-            begun.append((entry, context))
+        seen = free.pop(entry.envelope.id, None)
+        member = _begun(yard, heartbeat, entry, seen, lambda: remaining_ms() - SETTLING_MS * len(entries))
+        if isinstance(member, Begun):
+            begun.append(member)
         else:
-            yield entry.message, context
+            yield entry.message, member
     started_ms = yard.now_ms()
-    outcomes = _run(yard, [context for _, context in begun])
-    for _, context in begun:
-        context.deadline_ms = None  # the call is over: what is left is to settle each
-    for (entry, context), outcome in zip(begun, outcomes, strict=True):
-        heartbeat.unwatch(context)
-        trace_run(yard, entry.message, context.job, started_ms, outcome)
-        yield entry.message, _settled(yard, entry, context, outcome)
+    outcomes = _run(yard, [member.context for member in begun])
+    for member in begun:
+        member.context.deadline_ms = None  # the call is over: what is left is to settle each
+    for member, outcome in zip(begun, outcomes, strict=True):
+        heartbeat.unwatch(member.context)
+        trace_run(yard, member.entry.message, member.context.job, started_ms, outcome)
+        yield member.entry.message, _settled(yard, member, outcome)
 
 
-def _begun(yard: Yard, heartbeat: Heartbeat, entry: Opened, remaining_ms: RemainingMs) -> Context | Disposition:
-    """A claimed member, whose lease is kept from now on; or what becomes of its message."""
+def _begun(
+    yard: Yard, heartbeat: Heartbeat, entry: Opened, seen: Job | None, remaining_ms: RemainingMs
+) -> Begun | Disposition:
+    """A member that may run, whose lease is kept from now on; or what becomes of its message."""
     with named(entry.envelope):
         try:
             envelope = admit(yard, entry)
-            begun = begin(yard, heartbeat, entry, envelope, remaining_ms) if isinstance(envelope, Job) else envelope
+            if not isinstance(envelope, Job):
+                return envelope
+            unclaimed = None if seen is None else begin_unclaimed(yard, heartbeat, entry, seen, remaining_ms)
+            context = unclaimed.context if unclaimed else begin(yard, heartbeat, entry, envelope, remaining_ms)
         except Exception:  # it costs this message a redelivery and the others nothing
             logger.exception("message goes back")
             return Nack(None)
-        if isinstance(begun, Context):
-            heartbeat.watch(begun, entry.message)
-        return begun
+        if not isinstance(context, Context):
+            return context
+        heartbeat.watch(context, entry.message)
+        return Begun(entry, context, unclaimed)
 
 
-def _settled(yard: Yard, entry: Opened, context: Context, outcome: Outcome) -> Disposition:
-    with named(entry.envelope):
+def _settled(yard: Yard, member: Begun, outcome: Outcome) -> Disposition | Unrecorded:
+    with named(member.entry.envelope):
         try:
-            return settle_or_leave(yard, context.job, outcome)
+            if member.unclaimed is not None:
+                return member.unclaimed.ended(outcome)
+            return settle_or_leave(yard, member.context.job, outcome)
         except Exception:  # as above
             logger.exception("message goes back")
             return Nack(None)

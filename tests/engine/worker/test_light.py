@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.core.batch import Batch
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import LIGHT_EVENTS, runs_unclaimed
 from chalicelib.core.errors import InvalidInput
@@ -17,9 +18,10 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS
 from chalicelib.engine.commands.lifecycle import cancel
 from chalicelib.engine.handlers.declare import subscribe, task
+from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import SHARE_AFTER_MS
-from tests.support.steps import a_message, a_task, counting, failing, foreign, name_of, using, work
+from tests.support.steps import a_message, a_task, counting, failing, foreign, name_of, take, using, work
 from tests.support.waiting import until
 from tests.support.worlds import World
 from tests.support.yards import START_MS, Exited, events_of
@@ -62,6 +64,42 @@ def test_ten_successes_cost_one_read_and_one_transaction(w: World) -> None:
     assert done.worker == w.yard.worker_name
     assert (done.lease, done.lease_until_ms, done.error, done.wake_at_ms) == (None, None, None, None)
     assert events_of(done) == ["published", "started", "succeeded"]
+
+
+def test_a_batch_is_one_call_and_those_that_fail_alone_are_claimed(w: World) -> None:
+    called: list[list[Any]] = []
+
+    @task("t", light=True, batch=Batch(max_size=10), backoff=Fixed(1_000))
+    def echo(values: list[Any]) -> list[Any]:
+        called.append(values)
+        return [RuntimeError("no") if value == "fail" else value for value in values]
+
+    using(w, echo)
+    jobs = [a_task(w, input=value) for value in (1, "fail", 3)]
+    with counting(w) as calls:
+        work(w)
+    assert called == [[1, "fail", 3]]
+    assert {name: calls[name] for name in ("BatchGetItem", "TransactWriteItems", "UpdateItem")} == {
+        "BatchGetItem": 1,
+        "TransactWriteItems": 1,  # of both successes
+        "UpdateItem": 2,  # the claim and the end of the failure
+    }
+    ended = [w.job(job.id) for job in jobs]
+    assert [job.state for job in ended] == [State.SUCCESS, State.PENDING, State.SUCCESS]
+    assert [(job.output, job.attempts, job.failures) for job in ended] == [("1", 1, 0), (None, 1, 1), ("3", 1, 0)]
+
+
+def test_a_job_that_is_twice_in_a_batch_counts_once(w: World) -> None:
+    @task("t", light=True, batch=Batch(max_size=10))
+    def echo(values: list[Any]) -> list[Any]:
+        return values
+
+    using(w, echo)
+    job = a_task(w, input=1)
+    (message,) = take(w)
+    consume(w.yard, [message, replace(message, message_id="again")], lambda: 60_000)
+    ended = w.job(job.id)
+    assert (ended.state, ended.output, ended.attempts) == (State.SUCCESS, "1", 1)
 
 
 def test_a_failure_is_an_attempt_like_any_other_and_the_last_is_a_dead_letter(w: World) -> None:

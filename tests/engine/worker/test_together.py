@@ -453,7 +453,6 @@ def test_a_batch_has_bounds(batch: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ({"light": True}, "light jobs are recorded together without it"),
         ({"order": "block"}, "jobs in order run one at a time"),
         ({"batch": 10}, "this is no batch"),
     ],
