@@ -15,7 +15,7 @@ from chalicelib.core.lanes import Lane, sqs_name
 from chalicelib.core.projection import Measure
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
-from infra.functions import Function, function_name
+from infra.functions import Function, function_name, functions_of
 from infra.metrics import Metric, of_api, of_function, of_queue, of_stage
 from infra.queues import lane_id
 
@@ -25,6 +25,7 @@ SPAN_S = 300
 # time of a function (30 minutes).
 LANE_AGE_MAX_S = 2_700
 STREAM_LAG_MAX_MS = 300_000
+KAFKA_LAG_MAX = 10_000  # records of a topic; Lambda adds pollers within three minutes, as far as the lag shows a need
 API_FAILURES_MAX_SHARE = 0.01  # of the requests in a span
 FAILURES_MAX_SHARE = 0.5  # of the attempts that ended in a span
 CLOCK_FAILURES_MAX_SHARE = 0.5  # of its runs in a span
@@ -66,6 +67,7 @@ def alarms_of(settings: Settings, lanes: Sequence[Lane]) -> list[Alarm]:
         *([_unchecked(settings)] if settings.hooks == "on" else []),
         _worker_errors(settings),
         _stream_lag(settings),
+        *([_kafka_lag(settings)] if Function.KAFKA in functions_of(settings) else []),
         _clock(settings),
         _api_failures(settings),
     ]
@@ -169,6 +171,20 @@ def _stream_lag(settings: Settings) -> Alarm:
         metric=of_function(settings, Function.PROJECTOR, "IteratorAge", "Maximum"),
         threshold=STREAM_LAG_MAX_MS,
         spans=2,
+    )
+
+
+def _kafka_lag(settings: Settings) -> Alarm:
+    name = function_name(settings, Function.KAFKA)
+    return Alarm(
+        logical_id="KafkaLagAlarm",
+        name="kafka-lag",
+        meaning=f"Lambda has been more than {KAFKA_LAG_MAX:,} records behind a topic on Kafka for fifteen minutes.",
+        first=f"read the log of {name} for records that were not accepted, look whether it is throttled (taskyard "
+        "doctor), and for how long Kafka keeps records: what it deletes before is lost",
+        metric=of_function(settings, Function.KAFKA, "OffsetLag", "Maximum"),
+        threshold=KAFKA_LAG_MAX,
+        spans=3,
     )
 
 

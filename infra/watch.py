@@ -17,8 +17,9 @@ DASHBOARD = "Dashboard"  # its logical id
 def watch(settings: Settings, lanes: Sequence[Lane]) -> Fragment:
     """The alarms of a deployed stage, and its dashboard where settings ask for one, by logical id.
 
-    Eight alarms, one more with hooks on; with metrics off five and one for each lane. An alarm tells
-    ``settings.alarm_topic``, if that is set, when it rings and when all is well again.
+    Eight alarms, one more with hooks on, and one where a topic comes from Kafka; with metrics off three of the eight
+    are missing, and each lane has one. An alarm tells ``settings.alarm_topic``, if that is set, when it rings and when
+    all is well again.
     """
     alarms = alarms_of(settings, lanes)
     resources = {alarm.logical_id: resource_of(settings, alarm) for alarm in alarms}

@@ -150,7 +150,8 @@ def test_every_cause_of_a_dead_letter_is_named() -> None:
 
 def test_every_alarm_is_explained() -> None:
     quiet = replace(STAGED, metrics="off")
-    names = [alarm.name for chosen in (STAGED, quiet) for alarm in alarms_of(chosen, LANES)]
+    bridged = replace(STAGED, kafka_topics='[{"topic": "orders", "direction": "in"}]')
+    names = [alarm.name for chosen in (STAGED, quiet, bridged) for alarm in alarms_of(chosen, LANES)]
     (table,) = (part for part in OPERATIONS.split("\n## ") if part.startswith("What does this alarm mean?"))
     first_cells = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
     explained = {name for cell in first_cells for name in inline(cell)}

@@ -57,6 +57,7 @@ NOT_COUNTED = (
 @click.option("--polled", is_flag=True, help="Clients poll the jobs; no worker runs them.")
 @click.option("--bulk", is_flag=True, help="Jobs are published in bulk.")
 @click.option("--light", is_flag=True, help="Light handlers run the jobs: docs/handlers.md.")
+@click.option("--from-kafka", is_flag=True, help="The jobs are records of Kafka, of a topic that this stage brings in.")
 @click.option("--slots", type=click.IntRange(0), default=0, help="Of schedules, within a month, beside their jobs.")
 @click.option("--arm/--x86", default=None, help="As if the functions ran on arm64, or on x86_64.")
 @click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account every month.")
@@ -183,7 +184,7 @@ def _show(answer: dict[str, Any]) -> None:
     _show_bill(answer["idleMonth"])
     how = "polled" if jobs["polled"] else "run by light handlers" if jobs["light"] else "run"
     show_text(
-        f"\n{jobs['jobs']:,} jobs more, {'published in bulk, ' if jobs['bulk'] else ''}{how}: "
+        f"\n{jobs['jobs']:,} jobs more, {_way(jobs)}{how}: "
         f"payload {jobs['payloadBytes']:,} bytes, {jobs['attempts']:g} attempts a job"
         + (
             f", {jobs['runMs']:g} ms each at {answer['memoryMb'][Function.WORKER]:,} MB\n"
@@ -201,6 +202,10 @@ def _show(answer: dict[str, Any]) -> None:
         show_text(f"The stage is in {answer['region']}, where prices differ.")
     for item, doubt in sorted(answer["doubts"].items()):
         show_text(f"Not certain ({item}): {doubt}.")
+
+
+def _way(jobs: Mapping[str, Any]) -> str:
+    return "records of Kafka, " if jobs["fromKafka"] else "published in bulk, " if jobs["bulk"] else ""
 
 
 def _show_bill(bill: dict[str, Any]) -> None:

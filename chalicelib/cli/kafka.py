@@ -12,7 +12,7 @@ import click
 
 from chalicelib.cli.common import UNREACHABLE
 from chalicelib.cli.keys import works_on_aws
-from chalicelib.cli.output import complain, present, show_rows, show_text
+from chalicelib.cli.output import complain, present, show_record, show_rows, show_text
 
 INWARD = {
     "TOPIC": "topic",
@@ -26,6 +26,13 @@ INWARD = {
     "PAUSED": "paused",
     "ERROR": "error",
 }
+MEMBERS = {
+    "MEMBER": "member",
+    "PARTITIONS": "partitions",
+    "REPORTED": "reported",
+    "COMMITTED": "committed",
+    "ERROR": "error",
+}
 OUTWARD = {"TOPIC": "topic", "TO": "kafka", "WAITING": "waiting"}
 
 
@@ -37,14 +44,16 @@ def kafka() -> None:
 @kafka.command()
 @works_on_aws
 def status(as_json: bool) -> None:
-    """How far each partition is behind that comes in, and what waits to go out."""
+    """How far each partition is behind that comes in, who reads them, and what waits to go out."""
     from chalicelib.engine.bridge.status import inward_status, outward_status
+    from chalicelib.engine.kafka_members import members_status
     from chalicelib.services import installation
 
     yard = installation.yard()
     inward, trouble = inward_status(yard)
     rows = {
         "inward": [asdict(each) for each in inward],
+        "members": [asdict(each) for each in members_status(yard)],
         "outward": [asdict(each) for each in outward_status(yard)],
         "error": None if trouble is None else str(trouble),
     }
@@ -52,6 +61,18 @@ def status(as_json: bool) -> None:
     if trouble is not None:
         complain(str(trouble))
         sys.exit(UNREACHABLE)
+
+
+@kafka.command()
+@click.argument("job_id", metavar="ID", type=int)
+@click.option("--most-bytes", type=click.IntRange(1), default=1_024, show_default=True, help="Of its value.")
+@works_on_aws
+def record(job_id: int, most_bytes: int, as_json: bool) -> None:
+    """The record of the dead letter ID, which could not be read: where it stood, and its bytes as base64."""
+    from chalicelib.engine.bridge.status import record_of
+    from chalicelib.services import installation
+
+    present(record_of(installation.yard(), job_id, most_bytes), as_json, show_record)
 
 
 @kafka.command()
@@ -79,6 +100,8 @@ def run(as_json: bool) -> None:
 def _show(rows: Any) -> None:
     if rows["inward"]:
         show_rows(rows["inward"], INWARD)
+    if rows["members"]:
+        show_rows(rows["members"], MEMBERS)
     if rows["outward"]:
         show_rows(rows["outward"], OUTWARD)
     if not (rows["inward"] or rows["outward"] or rows["error"]):

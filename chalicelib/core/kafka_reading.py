@@ -106,6 +106,28 @@ def from_bytes(document: Mapping[str, Any]) -> Record:
     )
 
 
+def shown_bytes(document: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Of what ``with_bytes`` has kept: coordinates, and the first ``most`` bytes of the value, the key and each header.
+
+    All are base64. ``valueBytes`` is how many the value has; ``None`` where it was too large to be kept whole.
+    """
+    kept = document["raw"]
+    value = _decoded(kept["value"])
+    is_whole = not kept.get("cut")
+    return {
+        **{name: document[name] for name in ("cluster", "topic", "partition", "offset", "timestampMs")},
+        "value": None if value is None else _encoded(value[:most]),
+        "valueBytes": len(value or b"") if is_whole else None,
+        "key": _beginning(kept.get("key"), most),
+        "headers": [[name, _beginning(text, most)] for name, text in kept.get("headers", ())],
+    }
+
+
+def _beginning(text: str | None, most: int) -> str | None:
+    found = _decoded(text)
+    return None if found is None else _encoded(found[:most])
+
+
 def _opened(form: Format, value: bytes) -> Any:
     if form is Format.BASE64:
         return _encoded(value)

@@ -86,6 +86,9 @@ PUBLISHED_WRITE_UNITS: Mapping[Place, int] = {Place.RECORD: 2, Place.ITEM: 3, Pl
 PUBLISHED_IN_BULK_WRITE_UNITS = 3
 MARKER_WRITE_UNITS = 3
 MARKER_TABLE_REQUESTS = 2
+# A record of Kafka: the item that makes it one job, in the same transaction, and what its message tells of it.
+RECORD_KEY_WRITE_UNITS = 2
+RECORD_META_BYTES = 130  # without its key and headers
 BODY_WRITE_UNITS_A_KB = 2  # for each started KB of an item with a body, always in a transaction
 
 

@@ -66,6 +66,7 @@ def _questions(yard: Yard) -> dict[str, Question]:
         "queue": lambda: _said(transport.depth(transport.source_of(Lane(DEFAULT_POOL, Band.NORMAL)))),
         "bucket": lambda: _said(head_bucket(Bucket=bucket)),
         "clock": lambda: _clock(quick),
+        **({"kafka": lambda: _kafka(quick)} if quick.settings.kafka_topics else {}),
         **beside,
     }
 
@@ -84,6 +85,12 @@ def _ask(yard: Yard, question: Question) -> Dependency:
 
 def _said(_answer: object) -> str:
     return ""
+
+
+def _kafka(yard: Yard) -> str:
+    from chalicelib.engine.kafka_members import told_of_members  # imported late: few installations bridge topics
+
+    return told_of_members(yard)
 
 
 def _clock(yard: Yard) -> str:

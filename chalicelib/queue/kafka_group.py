@@ -52,6 +52,7 @@ class KafkaGroup:
     paused: set[Partition] = field(default_factory=set)
     done: dict[Partition, int] = field(default_factory=dict)  # the next offset of each; committed, or to be
     trouble: Trouble = field(default_factory=Trouble)
+    commits: int = 0  # of a partition, which Kafka has acknowledged
     _uncommitted: set[Partition] = field(default_factory=set)
     _consumer: Any = None
 
@@ -160,6 +161,7 @@ class KafkaGroup:
                 self._failed(failure)
             elif self.done.get(place) == each.offset:
                 self._uncommitted.discard(place)
+                self.commits += 1
                 self.trouble.text = None
 
     def _failed(self, error: Any) -> None:

@@ -1,13 +1,15 @@
 """Sending records to Kafka: a batch at a time, each with its own end.
 
 The producer is idempotent and waits for all replicas. What is not acknowledged within ``DELIVERY_LIMIT_S`` counts as
-not sent, though it may arrive after all: whoever sends it again sends it twice.
+not sent, though it may arrive after all: whoever sends it again sends it twice. Once nothing of a batch was
+acknowledged, sends are refused at once until the brokers answer, so that those who send are free for other work.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,8 @@ from chalicelib.queue.kafka import ALWAYS, client, library, text_of
 
 DELIVERY_LIMIT_S = 20  # from the produce to the acknowledgement, retries included
 FLUSH_LIMIT_S = DELIVERY_LIMIT_S + 5  # librdkafka reports each record by then
+ASK_PAUSE_S = 10.0  # from a time-out, and from each question whether brokers are there again
+ASK_LIMIT_S = 2.0  # what a question may take of the one send that asks it
 # Errors that no retry mends, by librdkafka's names (src/rdkafka.h, rd_kafka_resp_err_t).
 FINAL = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_MSG", "INVALID_MSG_SIZE", "INVALID_RECORD", "RECORD_LIST_TOO_LARGE"})
 PRODUCING: Mapping[str, Any] = {
@@ -38,17 +42,28 @@ class RecordRefused(Reject):
 
 
 class KafkaProducer:
-    """A producer of this process, made at first use, and made anew once it cannot go on. Any thread may use it."""
+    """A producer of this process, made at first use, and made anew once it cannot go on. Any thread may use it.
 
-    def __init__(self, properties: Mapping[str, Any]) -> None:
+    ``clock`` tells monotonic seconds.
+    """
+
+    def __init__(self, properties: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._properties = {**properties, **PRODUCING}
+        self._clock = clock
+        self._ask_at_s: float | None = None  # when it is asked again whether brokers are there; None: they are
         self._producer: Any = None
         self._trouble: str | None = None  # since it last had Kafka's word
         self._lock = threading.Lock()
 
     def send(self, records: Sequence[Written]) -> list[NotSent | RecordRefused | None]:
-        """Send records, in their order, and wait for Kafka's word on each; ``None``: it has it."""
+        """Send records, in their order, and wait for Kafka's word on each; ``None``: it has it.
+
+        Waits up to ``FLUSH_LIMIT_S``; while the brokers are known to be away not at all, or up to ``ASK_LIMIT_S``.
+        """
         producer = self._opened()
+        if records and not self._reachable(producer, records[0].topic):
+            away = NotSent("Kafka's brokers do not answer", remedy=f"it is asked again every {ASK_PAUSE_S:.0f} s")
+            return [away] * len(records)
         unreported = NotSent("Kafka did not acknowledge the record", expected=f"within {FLUSH_LIMIT_S} s")
         results: list[NotSent | RecordRefused | None] = [unreported] * len(records)
         errors: list[Any] = []
@@ -76,7 +91,36 @@ class KafkaProducer:
         producer.flush(FLUSH_LIMIT_S)
         if any(error.fatal() for error in errors):
             self._close(producer)
+        self._conclude(results)
         return results
+
+    def _reachable(self, producer: Any, topic: str) -> bool:
+        """Whether brokers are there, as far as is known; now and then one send asks them."""
+        with self._lock:
+            if self._ask_at_s is None:
+                return True
+            if self._clock() < self._ask_at_s:
+                return False
+            self._ask_at_s = self._clock() + ASK_PAUSE_S  # others are refused meanwhile
+        try:
+            producer.list_topics(topic, timeout=ASK_LIMIT_S)
+        except library().KafkaException:
+            return False
+        return True
+
+    def _conclude(self, results: Sequence[NotSent | RecordRefused | None]) -> None:
+        """What a batch says of the brokers: they are there if one record was acknowledged, else perhaps not."""
+        with self._lock:
+            was_away = self._ask_at_s is not None
+            if any(each is None for each in results):
+                self._ask_at_s = None
+            elif any(isinstance(each, NotSent) for each in results):
+                self._ask_at_s = self._clock() + ASK_PAUSE_S
+            is_away = self._ask_at_s is not None
+        if is_away and not was_away:
+            logger.warning("Kafka acknowledges nothing; sends are refused until it answers")
+        elif was_away and not is_away:
+            logger.info("Kafka acknowledges again")
 
     def _opened(self) -> Any:
         with self._lock:

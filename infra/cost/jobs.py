@@ -13,6 +13,7 @@ from chalicelib.engine import cost_figures as figures
 from chalicelib.engine.cost_figures import Attempt, Place
 from chalicelib.engine.publish.bulk import MAX_ACTIONS, MAX_BYTES
 from chalicelib.engine.publish.bulk import RECORD_BYTES as RECORD_ALLOWANCE_BYTES
+from chalicelib.engine.publish.records import AT_ONCE as RECORDS_AT_ONCE
 from chalicelib.queue.contract import MESSAGE_MAX_BYTES
 from chalicelib.settings import Settings
 from chalicelib.store.payloads import INLINE_MAX_BYTES
@@ -22,6 +23,7 @@ from infra.cost.load import Deployment, Load
 from infra.cost.usage import MB_A_GB, Usage, api_calls, invocations
 from infra.events import STREAM_BATCH_SIZE
 from infra.functions import Function
+from infra.kafka import BATCH_SIZE
 
 READ_UNIT_BYTES = 4_096
 API_BATCH_JOBS = 100  # how many jobs one request may publish
@@ -38,7 +40,7 @@ def added(deployed: Deployment, load: Load) -> Iterator[Usage]:
         yield Usage(Item.TABLE_WRITE, written, "slots of schedules", "slots of a schedule that are due close together")
     if load.jobs == 0:
         return
-    yield from _publishing(deployed, load)
+    yield from _bringing_in(deployed, load) if load.from_kafka else _publishing(deployed, load)
     failures = load.jobs * (load.attempts - 1)
     if load.polled:
         yield from _polling(deployed, load, load.jobs, figures.COMPLETED_BY_CLIENT)
@@ -70,11 +72,31 @@ def _publishing(deployed: Deployment, load: Load) -> Iterator[Usage]:
     yield from api_calls(deployed, requests, table_requests + sends + puts, what, smaller)
     yield Usage(Item.QUEUE_REQUEST, sends * _chunks(load, batch), what, smaller)
     yield Usage(Item.TABLE_WRITE, load.jobs * writes, what)
+    yield from _bodies(load)
+
+
+def _bringing_in(deployed: Deployment, load: Load) -> Iterator[Usage]:
+    """Records of Kafka, in full batches of Lambda's: reading them costs nothing but the function's runs."""
+    what = "records of Kafka"
+    chunks = load.jobs / RECORDS_AT_ONCE
+    together = _transactions(load, RECORDS_AT_ONCE)
+    batch = _messages_at_once(load, figures.MESSAGES_A_BATCH)
+    sends = chunks * together * math.ceil(RECORDS_AT_ONCE / together / batch)
+    requests = chunks * together * figures.MARKER_TABLE_REQUESTS + sends
+    requests += load.jobs if load.place is Place.OBJECT else 0
+    yield from invocations(deployed, Function.KAFKA, load.jobs / BATCH_SIZE, requests, 0, what)
+    yield Usage(Item.QUEUE_REQUEST, sends * _chunks(load, batch), what)
+    writes = figures.PUBLISHED_IN_BULK_WRITE_UNITS + figures.RECORD_KEY_WRITE_UNITS
+    yield Usage(Item.TABLE_WRITE, load.jobs * writes + chunks * together * figures.MARKER_WRITE_UNITS, what)
+    yield from _bodies(load)
+
+
+def _bodies(load: Load) -> Iterator[Usage]:
     if load.place is Place.ITEM:
         units = figures.BODY_WRITE_UNITS_A_KB * math.ceil(_body_item_bytes(load) / WRITE_UNIT_BYTES)
         yield Usage(Item.TABLE_WRITE, load.jobs * units, "payloads", SMALLER_PAYLOADS)
-    if puts:
-        yield Usage(Item.OBJECT_PUT, puts, "payloads")
+    if load.place is Place.OBJECT:
+        yield Usage(Item.OBJECT_PUT, load.jobs, "payloads")
 
 
 def _working(deployed: Deployment, load: Load, attempts: float, attempt: Attempt) -> Iterator[Usage]:
@@ -189,7 +211,7 @@ def _transactions(load: Load, jobs: int) -> int:
     """In how many transactions a bulk of ``jobs`` is recorded, by count and by bytes."""
     beside = load.place is Place.ITEM
     record_bytes = RECORD_ALLOWANCE_BYTES + (load.payload_bytes + figures.BODY_OVERHEAD_BYTES if beside else 0)
-    in_each = min(MAX_ACTIONS // (2 if beside else 1), MAX_BYTES // record_bytes)
+    in_each = min(MAX_ACTIONS // (1 + beside + load.from_kafka), MAX_BYTES // record_bytes)
     return math.ceil(jobs / in_each)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import ATTEMPTS_MAX
@@ -54,10 +54,11 @@ class Load:
     polled: bool = False  # by a client, instead of being run by a worker
     bulk: bool = False  # published a hundred at a time, or as many as one request may carry
     light: bool = False  # run by light handlers
+    from_kafka: bool = False  # records of Kafka, which Lambda brings in full batches; nobody publishes them
     slots: int = 0  # of schedules, each handed over by itself; their jobs are beside them
 
     def checked(self, settings: Settings) -> Load:
-        """This load, or ``InvalidInput`` naming what cannot be."""
+        """This load, as it is stored, or ``InvalidInput`` naming what cannot be."""
         _expect(self.jobs >= 0, "jobs", "0 or more", self.jobs)
         at_most = settings.payload_max_bytes
         _expect(0 <= self.payload_bytes <= at_most, "payload-bytes", f"0 to {at_most}", self.payload_bytes)
@@ -65,7 +66,12 @@ class Load:
         _expect(0 <= self.run_ms <= FUNCTION_MAX_MS, "run-ms", f"0 to {FUNCTION_MAX_MS}", self.run_ms)
         _expect(self.slots >= 0, "slots", "0 or more", self.slots)
         _expect(not (self.light and self.polled), "light", "jobs that a worker runs", "polled ones")
-        return self
+        if not self.from_kafka:
+            return self
+        reads = Function.KAFKA in functions_of(settings)
+        _expect(reads, "from-kafka", "a stage with a topic that comes from Kafka (TASKYARD_KAFKA_TOPICS)", "none")
+        _expect(not (self.bulk or self.polled), "from-kafka", "records that a worker runs", "published or polled jobs")
+        return replace(self, payload_bytes=self.payload_bytes + figures.RECORD_META_BYTES)
 
     @property
     def success(self) -> Attempt:

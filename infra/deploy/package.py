@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.core.errors import TaskyardError
+from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.engine.handlers.registry import registry_of
 from chalicelib.engine.projections.events import decided
 from infra.deploy.archive import lay_archive
@@ -70,7 +71,7 @@ def package(out_dir: Path, stage: str, *, project: Path | None = None, merged: F
                 *archive_problems(
                     built / ARCHIVE, (staged / REQUIREMENTS).read_text(), template, handler_packages(chosen)
                 ),
-                *size_problems(built / ARCHIVE),
+                *size_problems(built / ARCHIVE, with_kafka=bool(bridged(chosen).outward)),
             ]
         )
         out_dir.mkdir(parents=True, exist_ok=True)

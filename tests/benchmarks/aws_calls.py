@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import logging
 import sys
 from collections import Counter
@@ -25,6 +26,7 @@ from chalicelib import aws
 from chalicelib.core.graph_order import arranged
 from chalicelib.core.graphs import Plan
 from chalicelib.core.job import Job
+from chalicelib.core.kafka import Inward, Record
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.schedules import Schedule
 from chalicelib.core.states import Kind, State
@@ -38,6 +40,7 @@ from chalicelib.engine.projections.project import Change, project, report_nothin
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.lanes import lanes_to_poll
 from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.publish.records import AT_ONCE, accept_each
 from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context
 from chalicelib.functions.metrics import report as telling
@@ -192,6 +195,16 @@ def publishing_in_bulk(bench: Bench, meter: Meter, body: Any = BODY, jobs: int =
     """Publish all at once: transactions of up to 99, and batches of ten."""
     with meter.measuring(jobs) as measured:
         publish_many(bench.yard, [task_draft(body)] * jobs)
+    return measured
+
+
+def bringing_in(bench: Bench, meter: Meter) -> Measured:
+    """Records of Kafka, as many as are accepted at once: each with the key that makes it one job."""
+    topic = Inward(topic=POLLED_TOPIC, source="orders.v1", cluster="kafka", group="bench")
+    value = json.dumps(BODY).encode()
+    arrived = [Record("orders.v1", 0, 4_711 + n, 1_790_000_000_000, None, value) for n in range(AT_ONCE)]
+    with meter.measuring(AT_ONCE) as measured:
+        assert accept_each(bench.yard, topic, arrived) == [None] * AT_ONCE
     return measured
 
 

@@ -11,16 +11,20 @@ from click.testing import CliRunner, Result
 
 from chalicelib import aws, settings
 from chalicelib.cli.main import main
-from chalicelib.core.kafka import Record, Standing
+from chalicelib.core.kafka import Inward, Record, Standing
+from chalicelib.core.states import Kind
 from chalicelib.engine.bridge import inward, status
+from chalicelib.engine.publish.records import accept_each
 from chalicelib.services import installation
-from chalicelib.store.kafka_members import KafkaMembers
+from chalicelib.store.job_queries import JobQuery
+from chalicelib.store.kafka_members import KafkaMembers, Member
 from tests.support.kafka import kafka
 from tests.support.yards import Bench, moto_bench
 
 IN = {"topic": "orders", "direction": "in"}
 OUT = {"topic": "sent", "direction": "out"}
 STAGE = "bridged"  # declared nowhere, so that its settings are those of the environment
+HOUR_MS = 3_600_000
 NOWHERE = "127.0.0.1:1"  # where nothing listens
 
 
@@ -62,13 +66,17 @@ def test_where_nothing_is_bridged_it_says_so() -> None:
 def test_what_waits_to_go_out_is_known_without_kafka() -> None:
     ended = run("status", "--json", topics=[OUT])
     waiting = {"topic": "sent", "kafka": "sent", "waiting": 0, "exact": True}
-    assert (ended.exit_code, json.loads(ended.stdout)) == (0, {"inward": [], "outward": [waiting], "error": None})
+    assert (ended.exit_code, json.loads(ended.stdout)) == (
+        0,
+        {"inward": [], "members": [], "outward": [waiting], "error": None},
+    )
 
 
 @pytest.mark.usefixtures("hasty")
 def test_while_kafka_is_away_it_shows_what_the_ledger_knows(bench: Bench) -> None:
     standing = Standing("orders", 1, 7, "messages wait", "gone")
-    KafkaMembers(bench.yard.directory.table).report("host-1/g", [standing], time.time_ns() // 1_000_000)
+    now_ms = time.time_ns() // 1_000_000
+    KafkaMembers(bench.yard.directory.table).report(Member("host-1/g", now_ms, (standing,), now_ms - HOUR_MS, "gone"))
     ended = run("status", "--json", topics=[IN, OUT])
     told = json.loads(ended.stdout)
     assert ended.exit_code == 3
@@ -77,6 +85,9 @@ def test_while_kafka_is_away_it_shows_what_the_ledger_knows(bench: Bench) -> Non
     (row,) = told["inward"]
     assert (row["partition"], row["committed"], row["end"], row["lag"]) == (1, 7, None, None)
     assert (row["member"], row["paused"], row["error"]) == ("host-1", "messages wait", "gone")
+    (member,) = told["members"]
+    assert (member["member"], member["partitions"], member["error"]) == ("host-1/g", 1, "gone")
+    assert member["committed"] == pytest.approx(HOUR_MS // 1_000, abs=600)  # by the ledger's clock
 
 
 @pytest.mark.usefixtures("bench")
@@ -113,6 +124,30 @@ def test_what_is_wrong_is_said(command: str, topics: object, brokers: str, code:
     ended = run(command, topics=topics, brokers=brokers)
     assert ended.exit_code == code
     assert said in ended.stderr
+
+
+def test_the_bytes_of_a_record_that_cannot_be_read_are_shown_up_to_a_limit(bench: Bench) -> None:
+    odd = Record(
+        "orders", 2, 7, 1_790_000_000_000, b"k\xff", b"\xfe\xff" + b"x" * 100, (("h", b"\x00"), ("none", None))
+    )
+    assert accept_each(bench.yard, Inward(topic="orders", source="orders", cluster="k", group="g"), [odd]) == [None]
+    (dead,) = bench.yard.lists.ids(JobQuery(Kind.MESSAGE))
+    told = json.loads(run("record", str(dead), "--most-bytes", "2", "--json", topics=[IN]).stdout)
+    assert told == {
+        "cluster": "k",
+        "topic": "orders",
+        "partition": 2,
+        "offset": 7,
+        "timestampMs": 1_790_000_000_000,
+        "value": "/v8=",
+        "valueBytes": 102,
+        "key": "a/8=",
+        "headers": [["h", "AA=="], ["none", None]],
+    }
+    assert "/v8=" in run("record", str(dead), "--most-bytes", "2", topics=[IN]).stdout
+    missing = run("record", "99", topics=[IN])
+    assert missing.exit_code != 0
+    assert "no dead letter of a record" in missing.stderr
 
 
 def test_what_is_large_goes_to_the_bucket_of_the_stage(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

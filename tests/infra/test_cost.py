@@ -241,6 +241,23 @@ class TestJobs:
         assert found[Item.API_REQUEST, "publish"] == 10
         assert found[Item.TABLE_WRITE, "publish"] == pytest.approx(3_000 + 60)
 
+    def test_records_of_kafka(self) -> None:
+        comes_in = json.dumps([{"topic": "orders", "direction": "in", "group": "g"}])
+        stage = deployed(replace(DEV, kafka_topics=comes_in))
+        stage = replace(stage, memory_mb={**MEMORY_MB, Function.KAFKA: 512})
+        _, added = bills(stage, Load(jobs=980, payload_bytes=100, from_kafka=True))
+        found = amounts(added)
+        # 2 batches; 20 transactions of 49 records, 3 units a record, 2 for its key, 3 for a marker; 5 sends each
+        assert (Item.API_REQUEST, "publish") not in found
+        assert found[Item.FUNCTION_REQUEST, "records of Kafka"] == 2
+        assert found[Item.TABLE_WRITE, "records of Kafka"] == 980 * 5 + 20 * 3
+        assert found[Item.QUEUE_REQUEST, "records of Kafka"] == 100
+        assert found[Item.FUNCTION_TIME, "records of Kafka"] == pytest.approx((2 * 10 + 140 * 10) / 1_000 / 2)
+        with pytest.raises(InvalidInput, match=r"from-kafka: .*a topic that comes from Kafka"):
+            bills(deployed(), Load(jobs=1, from_kafka=True))
+        with pytest.raises(InvalidInput, match=r"from-kafka: .*expected records that a worker runs"):
+            bills(stage, Load(jobs=1, from_kafka=True, polled=True))
+
     def test_polled_by_clients(self) -> None:
         _, added = bills(deployed(), Load(jobs=1_000, payload_bytes=5_000, polled=True))
         found = amounts(added)
@@ -353,6 +370,7 @@ class Measurements:
     published: dict[int, Measured]
     about_a_target: Measured
     in_bulk: dict[int, Measured]
+    records: Measured
     succeeded: dict[int, Measured]
     light: Measured
     polled: dict[int, Measured]
@@ -407,6 +425,7 @@ def measured() -> Measurements:
                 publish(bench.yard, replace(aws_calls.task_draft(payload(100)), target_id="7", target_type="t"))
             for size_bytes, _ in every_size():  # last, as nobody works on them
                 in_bulk[size_bytes] = aws_calls.publishing_in_bulk(bench, meter, payload(size_bytes), BULK)
+            records = aws_calls.bringing_in(bench, meter)
         with aws_calls.metered_bench(emulator) as (bench, meter):
             _, ids = aws_calls.polling_once(bench, meter)
             fail = partial(poll.fail, bench.yard, error="as asked")
@@ -416,7 +435,7 @@ def measured() -> Measurements:
                 _poll_until(bench, BATCH)
             slot = aws_calls.handing_over(bench, meter)
     return Measurements(
-        published, about_a_target, in_bulk, succeeded, light, polled, completed, stored, failed, after_failure,
+        published, about_a_target, in_bulk, records, succeeded, light, polled, completed, stored, failed, after_failure,
         failed_by_client, polled_again, tick, told_ticks, tick_of_the_hour, projected, slot,
     )  # fmt: skip
 
@@ -482,6 +501,16 @@ class TestTheFiguresAreStillTrue:
         assert found.write_units == pytest.approx(model[Item.TABLE_WRITE] + payloads.get(Item.TABLE_WRITE, 0), abs=0.01)
         assert found.each("sqs.") <= model[Item.QUEUE_REQUEST] + 0.011
         assert found.each("s3.") == payloads.get(Item.OBJECT_PUT, 0)
+
+    def test_records_of_kafka(self, measured: Measurements) -> None:
+        found = measured.records
+        marker_units = 2 * figures.MARKER_WRITE_UNITS / found.jobs
+        each = figures.PUBLISHED_IN_BULK_WRITE_UNITS + figures.RECORD_KEY_WRITE_UNITS
+        assert found.write_units == pytest.approx(each + marker_units)
+        assert found.read_units == 0
+        assert found.each("sqs.") * found.jobs == 10
+        kept_bytes = found.sent_bytes / found.jobs - figures.ENVELOPE_BYTES - len(json.dumps(aws_calls.BODY))
+        assert kept_bytes == pytest.approx(figures.RECORD_META_BYTES, rel=0.3)
 
     @pytest.mark.parametrize(("size_bytes", "place"), every_size())
     def test_an_attempt_of_a_worker(self, measured: Measurements, size_bytes: int, place: Place) -> None:

@@ -171,9 +171,10 @@ class TestMappings:
         for built in (template(settings, {}), events_template(settings, {}, outputs)):
             assert lint(json.dumps(built)) == []
 
-    def test_the_function_has_a_role_and_a_log_of_its_own(self) -> None:
+    def test_the_function_has_a_role_a_log_and_an_alarm_of_its_own(self) -> None:
         settings = bridging(IN, MSK)
         assert set(template(settings, {})["Resources"]) - set(template(DEV, {})["Resources"]) == {
+            "KafkaLagAlarm",
             "KafkaRole",
             "KafkaLogs",
         }

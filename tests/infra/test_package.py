@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import marshal
+import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from infra.deploy.package import ARCHIVE, PackageRefused, main, package
 from infra.deploy.package_checks import archive_problems, route_problems, size_problems, template_problems
 from infra.deploy.package_imports import missing_imports
 from infra.deploy.stages import CONFIG, PROJECT
-from infra.deploy.staging import ChaliceFailed
+from infra.deploy.staging import KAFKA_REQUIREMENTS, ChaliceFailed
 
 APP = """
 from chalice import Chalice
@@ -36,6 +38,11 @@ def show(id):
 def worker(event, context):
     return {}
 """
+KAFKA_FILES = {
+    "confluent_kafka/__init__.py",
+    "confluent_kafka/cimpl.so",
+    "confluent_kafka.libs/librdkafka.so.1",  # beside the package, where the extension looks for it
+}
 CONFIGURATION: dict[str, Any] = {
     "version": "2.0",
     "app_name": "small",
@@ -180,6 +187,35 @@ def test_a_requirement_that_cannot_be_had_is_told(project: Path, wheels: Path, t
     assert list((project / KEPT).iterdir()) == []
 
 
+def kafka_wheel_in(folder: Path) -> None:
+    """A wheel as confluent-kafka's for this Python: compiled, with a library in a folder beside."""
+    (pinned,) = re.findall("^confluent-kafka==(.+)$", (PROJECT / KAFKA_REQUIREMENTS).read_text(), re.MULTILINE)
+    python = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    tag, info = f"{python}-{python}-manylinux2014_x86_64", f"confluent_kafka-{pinned}.dist-info"
+    folder.mkdir()
+    with ZipFile(folder / f"confluent_kafka-{pinned}-{tag}.whl", "w") as zipped:
+        for name in KAFKA_FILES:
+            zipped.writestr(name, "")
+        zipped.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: confluent-kafka\nVersion: {pinned}\n")
+        zipped.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: {tag}\n")
+        zipped.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_what_sends_to_kafka_is_in_the_package_where_a_topic_goes_there(
+    project: Path, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    monkeypatch.setattr("infra.deploy.staging.KAFKA_PYTHON", (3, 11))  # the wheel is made for any that tests run on
+    kafka_wheel_in(wheels)
+    variables = {"TASKYARD_STAGE": "dev", "TASKYARD_KAFKA_TOPICS": json.dumps([{"topic": "t", "direction": direction}])}
+    (project / CONFIG).write_text(
+        json.dumps({**CONFIGURATION, "stages": {"dev": {"environment_variables": variables}}})
+    )
+    names = set(packaged(project, tmp_path / "out", "# nothing\n").namelist())
+    assert (KAFKA_FILES & names) == (KAFKA_FILES if direction == "out" else set())
+    assert any(name.startswith("confluent_kafka") for name in names) == (direction == "out")
+
+
 def test_the_architecture_is_one_that_lambda_has(project: Path, tmp_path: Path) -> None:
     (project / CONFIG).write_text(json.dumps({**CONFIGURATION, "lambda_architecture": "mips"}))
     with pytest.raises(InvalidInput, match=r"lambda_architecture: .*expected x86_64 or arm64; got mips"):
@@ -196,6 +232,7 @@ def test_an_archive_that_is_too_large_is_told(tmp_path: Path, monkeypatch: pytes
     assert list(size_problems(archive)) == []
     monkeypatch.setattr("infra.deploy.package_checks.ARCHIVE_MAX_BYTES", archive.stat().st_size - 1)
     assert len(list(size_problems(archive))) == 1
+    assert list(size_problems(archive, with_kafka=True)) == []
 
 
 def test_a_refused_package_is_told_in_full_and_leaves_nothing(project: Path, tmp_path: Path) -> None:

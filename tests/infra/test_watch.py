@@ -32,6 +32,11 @@ from tests.support.yards import environment, forget_clients
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
 DEV = Settings(stage="dev", alarm_topic=TOPIC, watch="dashboard").checked()
+BRIDGED = replace(
+    DEV,
+    kafka_topics=json.dumps([{"topic": "orders", "direction": "in", "group": "g"}]),
+    kafka_source=json.dumps({"bootstrapServers": ["b-1.example:9096"]}),
+)
 LONGEST = Settings(prefix="p" * 16, stage="s" * 12, alarm_topic=TOPIC, watch="dashboard").checked()
 QUEUES = {"orders": (Band.CRITICAL, Band.LOW), "订单/出库": DEFAULT_BANDS}
 LANES = lanes_of(QUEUES)
@@ -48,7 +53,15 @@ AWS_METRICS: Mapping[str, Mapping[str, set[tuple[str, ...]]]] = {
     },
     "AWS/Lambda": {
         name: {("FunctionName",)}
-        for name in ("Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions", "IteratorAge")
+        for name in (
+            "Invocations",
+            "Errors",
+            "Throttles",
+            "Duration",
+            "ConcurrentExecutions",
+            "IteratorAge",
+            "OffsetLag",
+        )
     },
     "AWS/DynamoDB": {
         name: {("TableName",), ("TableName", "GlobalSecondaryIndexName")}
@@ -349,6 +362,7 @@ def test_there_are_eight_alarms_and_only_without_metrics_one_for_each_lane() -> 
     assert len(LANES) == 8
     assert len(alarms()) == 8
     assert set(alarms(replace(DEV, hooks="on"))) - set(alarms()) == {"hooks-dead-queue"}
+    assert set(alarms(BRIDGED)) - set(alarms()) == {"kafka-lag"}
     off = alarms(replace(DEV, metrics="off"))
     assert len(off) == 5 + len(LANES)
     ages = {each["Dimensions"][0]["Value"] for name, each in off.items() if name.endswith("-age")}
@@ -365,13 +379,14 @@ def test_there_are_eight_alarms_and_only_without_metrics_one_for_each_lane() -> 
         ("late-jobs", "late_jobs", "Sum", "> 0", "1 of 1 times 300 s"),
         ("worker-errors", "Errors", "Sum", "> 0", "2 of 3 times 300 s"),
         ("stream-lag", "IteratorAge", "Maximum", "> 300000", "2 of 2 times 300 s"),
+        ("kafka-lag", "OffsetLag", "Maximum", "> 10000", "3 of 3 times 300 s"),
         ("clock", "Errors", "Average", "> 0.5", "1 of 1 times 300 s"),
         ("api-failures", "5XXError", "Average", "> 0.01", "2 of 3 times 300 s"),
         ("default-37a8eec1ce19-normal-age", "ApproximateAgeOfOldestMessage", "Maximum", "> 2700", "1 of 1 times 300 s"),
     ],
 )
 def test_an_alarm_rings(name: str, metric: str, statistic: str, rings: str, spans: str) -> None:
-    found = {**alarms(replace(DEV, metrics="off")), **alarms(replace(DEV, hooks="on"))}[name]
+    found = {**alarms(replace(DEV, metrics="off")), **alarms(replace(DEV, hooks="on")), **alarms(BRIDGED)}[name]
     assert found["ComparisonOperator"] == "GreaterThanThreshold"
     number = found["EvaluationPeriods"]
     assert (found["MetricName"], found["Statistic"]) == (metric, statistic)

@@ -19,7 +19,7 @@ from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.kafka_group import KafkaGroup, Partition
-from chalicelib.store.kafka_members import KafkaMembers
+from chalicelib.store.kafka_members import KafkaMembers, Member
 
 BATCH_MAX = 490  # five chunks of what is accepted at once
 POLL_S = 0.25  # how long a batch is waited for that does not fill
@@ -46,6 +46,8 @@ class InwardBridge:
     _looked_at_ms: int = 0
     _taken: int = 0  # records, since it was looked
     _reported_at_ms: int = 0
+    _commits: int = 0  # that were acknowledged when it was last looked
+    _committed_at_ms: int | None = None
     _missing: frozenset[str] | None = None  # on Kafka; ``None``: it has not answered yet
     _searched_at_ms: int = 0
 
@@ -69,6 +71,7 @@ class InwardBridge:
         self._look_for_topics()
         self._look_at_depths()
         self.group.pause(self._to_be_paused())
+        self._note_commits()
         self._report()
 
     def take(self, records: Sequence[Record]) -> None:
@@ -165,13 +168,19 @@ class InwardBridge:
         paused = REFUSED if place in self._again_at_ms else PENDING if place[0] in self._crowded else None
         return Standing(*place, self.group.done.get(place), paused, self._why.get(place) or self.group.trouble.text)
 
+    def _note_commits(self) -> None:
+        if self.group.commits != self._commits:
+            self._commits, self._committed_at_ms = self.group.commits, self.yard.now_ms()
+
     def _report(self) -> None:
         now_ms = self.yard.now_ms()
         if now_ms < self._reported_at_ms + REPORT_MS:
             return
         self._reported_at_ms = now_ms
         try:
-            self._members.report(self._name, self.standings(), now_ms)
+            self._members.report(
+                Member(self._name, now_ms, tuple(self.standings()), self._committed_at_ms, self.group.trouble.text)
+            )
         except AWS_FAILURES as error:
             logger.warning("a member of a group cannot report", extra={"error": str(error)})
 

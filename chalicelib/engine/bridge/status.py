@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from chalicelib.core.errors import Unavailable
+from chalicelib.core.errors import NotFound, Unavailable
+from chalicelib.core.job import Job
 from chalicelib.core.kafka import Inward, Standing
+from chalicelib.core.kafka_reading import METADATA, shown_bytes
 from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.engine.projections.depth import depth_of
+from chalicelib.engine.publish.records import is_unreadable
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.kafka import properties
 from chalicelib.queue.kafka_group import Partition, offsets_of
@@ -50,10 +54,21 @@ class OutwardStatus:
     exact: bool  # above 10,000 the counters tell, which are a moment behind
 
 
+def record_of(yard: Yard, job_id: int, most_bytes: int) -> dict[str, Any]:
+    """The record of Kafka that a dead letter could not be made of: see ``core.kafka_reading.shown_bytes``.
+
+    Raises ``NotFound``.
+    """
+    job = yard.jobs.find(job_id)
+    if not isinstance(job, Job) or not is_unreadable(job):
+        raise NotFound("this is no dead letter of a record that could not be read", field="id", got=job_id)
+    return shown_bytes(yard.payloads.body(job)["options"][METADATA], most_bytes)
+
+
 def inward_status(yard: Yard) -> tuple[list[InwardStatus], Unavailable | None]:
     """Each partition of each topic that comes in; where Kafka does not answer why, and what members have reported."""
     reported = {
-        (standing.topic, standing.partition): (member.name.rpartition("/")[0], standing)
+        (standing.topic, standing.partition): (member.process, standing)
         for member in KafkaMembers(yard.directory.table).all(yard.now_ms())
         for standing in member.partitions
     }

@@ -18,6 +18,7 @@ from chalicelib.core.kafka import Inward, Standing
 from chalicelib.engine.bridge import inward
 from chalicelib.engine.bridge.inward import InwardBridge, inward_bridges, run_all
 from chalicelib.engine.handlers.declare import subscribe
+from chalicelib.engine.kafka_members import told_of_members
 from chalicelib.queue.kafka import properties
 from chalicelib.queue.kafka_group import KafkaGroup, offsets_of
 from chalicelib.store.kafka_members import KafkaMembers
@@ -168,6 +169,10 @@ def test_a_broker_that_goes_and_comes_back_costs_time(stage: Stage) -> None:
     stage.bring_in(member)
     stage.cluster.down()
     stage.until(lambda: member.group.trouble.text is not None, member)
+    stage.w.clock.move(inward.REPORT_MS)
+    member._report()
+    with pytest.raises(Unavailable, match=f"1 members read {PARTITIONS} partitions, .*BROKER|TRANSPORT"):
+        told_of_members(stage.w.yard)
     assert [each.error for each in member.standings()] == [member.group.trouble.text] * PARTITIONS
     stage.cluster.up()
     stage.write(10)
@@ -292,8 +297,12 @@ def test_it_reports_how_it_stands_until_it_leaves(stage: Stage) -> None:
 
         def reported() -> bool:
             stage.w.clock.move(inward.REPORT_MS)
-            found = {each.name: each.partitions for each in members.all(yard.now_ms())}
-            return Standing(stage.source, 1, 4) in found.get(f"{yard.worker_name}/whole", ())
+            found = {each.name: each for each in members.all(yard.now_ms())}
+            member = found.get(f"{yard.worker_name}/whole")
+            return member is not None and Standing(stage.source, 1, 4) in member.partitions and bool(told())
+
+        def told() -> bool:
+            return told_of_members(yard).startswith(f"1 members read {PARTITIONS} partitions, last commit ")
 
         until(reported)
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict
 from chalicelib.core.kafka import Outward
+from chalicelib.core.kafka_writing import Written
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.handlers import outward
@@ -28,10 +29,12 @@ from chalicelib.queue.kafka import properties
 from chalicelib.queue.kafka_producer import KafkaProducer, NotSent
 from chalicelib.store.jobs import JobStore
 from tests.support.kafka import Kafka, kafka
+from tests.support.waiting import until
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, Exited
 
 PARTITIONS = 2
+AWAY = "Kafka's brokers do not answer"
 Hurried = Callable[[], AbstractContextManager[None]]
 
 
@@ -139,6 +142,33 @@ def test_a_broker_that_answers_late_costs_attempts_and_no_message(stage: Stage, 
     stage.w.go_on()
     assert stage.states() == [State.SUCCESS] * 2
     assert sorted(set(stage.values())) == [1, 2]
+
+
+def test_while_brokers_are_away_sends_are_refused_and_now_and_then_one_asks(stage: Stage, hurried: Hurried) -> None:
+    now_s = [0.0]
+    with hurried():
+        producer = KafkaProducer(properties(stage.cluster.bootstrap), clock=lambda: now_s[0])
+    record = Written(stage.target, None, b"1", ())
+    stage.cluster.down()
+    assert told(producer.send([record])) != AWAY  # it was waited for
+    assert told(producer.send([record])) == AWAY
+    now_s[0] += kafka_producer.ASK_PAUSE_S
+    assert told(producer.send([record])) == AWAY  # no broker has answered
+    stage.cluster.up()
+    assert told(producer.send([record])) == AWAY  # nobody has asked
+    assert stage.arrived() == []
+
+    def asks() -> bool:
+        now_s[0] += kafka_producer.ASK_PAUSE_S
+        return producer.send([record]) == [None]
+
+    until(asks)
+    assert producer.send([record]) == [None]
+
+
+def told(results: Sequence[Exception | None]) -> str:
+    (result,) = results
+    return "" if result is None else str(result).partition(";")[0]
 
 
 def test_a_worker_that_dies_once_kafka_has_a_record_sends_it_again(
