@@ -214,7 +214,7 @@ def _at_rest(history: History, settings: Settings, endpoint: str, told: Callable
             if time.monotonic() - since_s > QUIET_S:
                 return ending
             tick(yard, lambda: True)
-            time.sleep(max(1.0, 2 * (time.monotonic() - began_s)))  # two thirds of the time are for those it waits for
+            time.sleep(max(2.0, 4 * (time.monotonic() - began_s)))  # the time is for those it waits for
 
 
 def _is_end(event: str) -> bool:
