@@ -16,7 +16,6 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support import kue_interfaces
-from tests.support.browser import chromium
 from tests.support.kue_interfaces import CLIENT_URL, FIRST_URL, Interfaces
 from tests.support.up import Service
 from tests.support.waiting import becomes, until
@@ -30,12 +29,6 @@ DATE = r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d"
 @pytest.fixture(scope="module")
 def interfaces(request: pytest.FixtureRequest) -> Interfaces:
     return kue_interfaces.downloaded(request.config.cache.mkdir("kue-interfaces"), TYPES)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

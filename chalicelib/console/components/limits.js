@@ -27,7 +27,7 @@ export function Limits() {
     ${rows.length + flow.paused.length === 0 ? html`<p class="soft">Nothing is declared or set, and no key is paused.</p>` : html`<div class="scrolls below" role="region" aria-label="Flow control" tabindex="0"><table>
       <thead><tr><th>Of</th><th>Key</th><th class="number">At once</th><th class="number">Rate</th><th class="wide">From</th>${may && html`<th><span class="hidden">Acts</span></th>`}</tr></thead>
       <tbody>${rows.map((row) => html`<${Row} key=${`${row.from} ${nameOf(row)}`} row=${row} may=${may} onEdit=${edit} refresh=${refresh} />`)}
-        ${flow.paused.map((each) => html`<tr key=${`paused ${nameOf(each)}`} data-row><td>${each.type || each.topic}</td><td>${each.key}</td><td colspan="2"><${State} state="paused" text=${each.resuming ? "resuming" : "paused"} /></td>
+        ${flow.paused.map((each) => html`<tr key=${`paused ${nameOf(each)}`} data-row><td>${each.type || each.topic}</td><td>${each.key}</td><td class="number" colspan="2"><${State} state="paused" text=${each.resuming ? "resuming" : "paused"} /></td>
           <td class="wide soft"><${Who} by=${each.by} at=${each.since} /></td>${may && html`<td class="number"><div class="acts"><${Resume} target=${each} refresh=${refresh} /></div></td>`}</tr>`)}</tbody></table></div>`}
     ${asked && html`<${asked.isPause ? PauseDialog : FlowDialog} target=${asked.target} flow=${flow} onClose=${() => setAsked(null)} onDone=${refresh} />`}
   </section>`;
