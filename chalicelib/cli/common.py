@@ -208,6 +208,14 @@ def _local_endpoint(url: str) -> str:
     return str(endpoint)
 
 
+def endpoint_now(url: str) -> str | None:
+    """Where the emulator is of the service at ``url``; ``None`` where nobody tells."""
+    try:
+        return _local_endpoint(url)
+    except (Refused, Unreachable, TaskyardError):
+        return None
+
+
 def choose_deployed(stage: str, endpoint_url: str | None) -> None:
     """Let this process work on a deployed stage, with the settings that its code has, on AWS or on an emulator.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
-from chalicelib.cli.common import any_endpoint_option, choose_installation, explained, url_option
+from chalicelib.cli.common import any_endpoint_option, choose_installation, endpoint_now, explained, url_option
+from infra.deploy.target import LOCAL_STAGE
 
 DEFAULT_WORKERS = 2
 MAX_WORKERS = 64
@@ -88,9 +90,12 @@ def worker(
     Any number of them may work on one installation, beside `taskyard up` or a stage's functions.
     """
     from chalicelib.local.plan import Plan
+    from chalicelib.local.session import Moved
+    from chalicelib.local.terminal import say
     from chalicelib.local.worker import work as run
     from infra.deploy.bucket import choose_bucket
 
+    started_with, started_in = dict(os.environ), Path.cwd()
     logs = logs if logs in (None, "-") else str(Path(logs).resolve())
     if folder is not None:
         os.chdir(folder)
@@ -100,4 +105,11 @@ def worker(
     if handlers is not None:
         os.environ["TASKYARD_HANDLERS"] = handlers
     plan = Plan(workers=workers, beside=beside, clock_interval_s=clock_interval, shutdown_timeout_s=shutdown_timeout)
-    sys.exit(run(plan, queues, log_level, logs))
+    follows = endpoint_url is None and stage in (None, LOCAL_STAGE)
+    try:
+        sys.exit(run(plan, queues, log_level, logs, partial(endpoint_now, url) if follows else None))
+    except Moved as moved:
+        say(f"the emulator is at {moved} now; starting anew there")
+        sys.stdout.flush()
+        os.chdir(started_in)
+        os.execve(sys.executable, sys.orig_argv, started_with)  # noqa: S606  # this very program

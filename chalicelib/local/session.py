@@ -33,10 +33,21 @@ TO_STDERR = "-"
 T = TypeVar("T")
 
 
+class Moved(Exception):
+    """What this worked on is elsewhere now: its text says where."""
+
+
 class Session:
     """One run, from the first process to the last. The main thread listens to signals while others work."""
 
-    def __init__(self, supervisor: Supervisor, show_banner: Callable[[], None], shutdown_timeout_s: float) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        show_banner: Callable[[], None],
+        shutdown_timeout_s: float,
+        moved_to: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._moved_to = moved_to
         self._supervisor = supervisor
         self._shutdown_timeout_s = shutdown_timeout_s
         self._show_banner = show_banner
@@ -44,7 +55,7 @@ class Session:
         self._stops_asked = 0
 
     def run(self) -> int:
-        """Start, wait, stop; returns the exit code."""
+        """Start, wait, stop; returns the exit code. Raises ``Moved`` once ``moved_to`` names another place."""
         arenas.share()
         for each in STOP_SIGNALS:
             signal.signal(each, self._caught)
@@ -67,6 +78,10 @@ class Session:
             if failure is not None:
                 complain(failure)
                 self._end_now(1)
+            place = self._moved_to()
+            if place is not None:  # what runs could not be recorded: nobody is where it was
+                self._supervisor.kill()
+                raise Moved(place)
 
     def _caught(self, signal_number: int, _frame: FrameType | None) -> None:
         self._signals.put(signal_number)  # the one queue that a signal handler may use

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from chalicelib import settings
 from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers.registry import registry
+from chalicelib.local.following import Follower
 from chalicelib.local.plan import Plan, chosen_lanes, comes_from_kafka
 from chalicelib.local.session import Session, complain, logging_to
 from chalicelib.local.supervisor import Supervisor
@@ -20,8 +21,12 @@ from chalicelib.local.terminal import say, styled
 from infra.deploy.target import ENDPOINT_VARIABLE, LOCAL_STAGE
 
 
-def work(plan: Plan, wanted: Sequence[str], log_level: str, logs: str | None) -> int:
+def work(
+    plan: Plan, wanted: Sequence[str], log_level: str, logs: str | None, ask: Callable[[], str | None] | None = None
+) -> int:
     """Run until a signal; returns the exit code: 0 after an orderly end, 1 when something failed.
+
+    ``ask`` tells where the emulator is now, of an installation that may move. Raises ``Moved`` once it has.
 
     The workers serve the queues and lanes that are ``wanted``, by default those that the handlers declare. The
     environment says which installation it is. Logs go to the file ``logs``, if it is not None ("-": standard error).
@@ -39,7 +44,11 @@ def work(plan: Plan, wanted: Sequence[str], log_level: str, logs: str | None) ->
             complain(str(error))
             return 1
         supervisor = Supervisor(plan, None, declared.queues, declared.batches, log)
-        return Session(supervisor, partial(_show_banner, plan), plan.shutdown_timeout_s).run()
+        follower = Follower(ask or (lambda: None), os.environ.get(ENDPOINT_VARIABLE, ""))
+        if ask is not None:
+            follower.start()
+            resources.callback(follower.stop)
+        return Session(supervisor, partial(_show_banner, plan), plan.shutdown_timeout_s, follower.moved_to).run()
 
 
 def _expect_that_it_lacks_them(plan: Plan) -> None:

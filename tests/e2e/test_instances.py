@@ -173,6 +173,33 @@ def test_two_that_are_restarted_in_turn_repeat_no_attempt(site: Site) -> None:
     assert {note.attempt for note in site.notes("begin") if note.job_id in ids} == {1}
 
 
+def test_workers_follow_a_service_that_is_started_again(tmp_path: Path) -> None:
+    environment = {"TASKYARD_HANDLERS": "tests.support.instance_handlers", "INSTANCES_LOG": str(tmp_path / "record")}
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    service = Instance(["up", "--workers", "0", "--port", str(port)], tmp_path / "up.log", environment, url)
+    worker = Instance(["worker", "--workers", "1", "--url", url], tmp_path / "worker.log", environment)
+    try:
+        service.start()
+        service.await_ready()
+        worker.start()
+        worker.await_ready()
+        before = service.get("/health")["endpoint"]
+        service.kill()
+        service.start()
+        service.await_ready()
+        now = service.get("/health")["endpoint"]
+        assert now != before
+        task = {"type": TASKS[0], "input": {}, "runnerType": "system", "targetId": "t", "targetType": "test"}
+        job = service.post("/api/task/create", task)["id"]
+        until(lambda: (tmp_path / "record").exists() and f" {job} " in (tmp_path / "record").read_text())
+        assert f"the emulator is at {now} now; starting anew there" in worker.log.read_text()
+        assert worker.stop() == 0
+    finally:
+        worker.kill()
+        service.kill()
+
+
 @pytest.fixture
 def stage() -> Iterator[Yard]:
     """What a deployed stage has, but for its functions."""
