@@ -9,9 +9,12 @@ from typing import Any
 from unittest.mock import patch
 
 from chalicelib.core import decisions
+from chalicelib.core.job import Job
 from chalicelib.engine.publish import publish
 from chalicelib.engine.publish.prepare import Prepared
+from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.worker import consume, gates
+from chalicelib.engine.yard import Yard
 from chalicelib.store import ledger
 from chalicelib.store.insights import Insights
 from chalicelib.store.table import Change, Clause
@@ -105,6 +108,21 @@ def takes_keys_for_nothing() -> Iterator[None]:
 
 
 @contextmanager
+def accepts_what_has_no_record() -> Iterator[None]:
+    """A job is accepted although its record could not be written: its claim will, if one comes."""
+    original = publish._record
+
+    def record(yard: Yard, prepared: Prepared) -> Job:
+        try:
+            return original(yard, prepared)
+        except AWS_FAILURES:
+            return prepared.job
+
+    with patch.object(publish, "_record", record):
+        yield
+
+
+@contextmanager
 def runs_before_its_time() -> Iterator[None]:
     """What comes early is claimed all the same."""
     with patch.object(running, "due_by", lambda now_ms: ALWAYS):  # noqa: ARG005
@@ -124,6 +142,7 @@ MUTANTS: Mapping[str, tuple[Callable[[], Any], Sequence[str]]] = {
         (takes_no_slot, ("limited",)),
         (forgets_who_is_blocked, ("limited",)),
         (takes_keys_for_nothing, ("once",)),
+        (accepts_what_has_no_record, ("task",)),
         (runs_before_its_time, ("task", "limited")),
     )
 }
