@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote, unquote
 
 from jsonschema import Draft202012Validator
@@ -24,6 +25,8 @@ from jsonschema import Draft202012Validator
 from chalicelib.core.access import AccessKey, new_key
 from chalicelib.core.access import digest_of as digest_of_key
 from chalicelib.core.applications import digest_of, sign
+from chalicelib.engine import health
+from chalicelib.http import mount
 from chalicelib.http.samples import sample
 from chalicelib.local.gateway import Gateway, Resources
 from chalicelib.local.lambda_context import LambdaContext
@@ -37,6 +40,7 @@ STAGES = ("local", "prod")  # without keys, and with them
 Headers = tuple[tuple[str, str], ...]
 A_LIFE = 1_000  # requests, after which there is a new installation: moto gets slower with what it holds
 SIGNED_AFTERWARDS = 0.7  # of the signed requests, how many are signed once they are mutated
+PATIENCE_S = 900.0  # instead of all limits of an answer: how long this process waits for a core is not asked here
 STANDING_STILL = ("wait",)  # parameters that wait for a clock that nobody moves
 UNROUTED = {200, 204, 400, 404, 405, 413, 414}  # a path that leads elsewhere, or a method that it has not
 
@@ -150,7 +154,11 @@ def _note(findings: Findings, asked: Target, request: Request, mutator: Mutator)
 @contextmanager
 def target(stage: str) -> Iterator[Target]:
     """A fresh installation with something of every kind in it; in each stage, a key that opens everything."""
-    with service(stage=stage) as api:
+    with (
+        patch.object(health, "ANSWER_MAX_S", PATIENCE_S),
+        patch.object(mount, "BUDGET_S", PATIENCE_S),
+        service(stage=stage) as api,
+    ):
         key = new_key(os.urandom)
         api.yard.directory.put_access_key(
             AccessKey(name="fuzz", scopes=frozenset("*"), digest=digest_of_key(key), created_at_ms=api.clock.ms)
@@ -161,7 +169,7 @@ def target(stage: str) -> Iterator[Target]:
         document = api.get("/openapi.json").json
         loop = asyncio.new_event_loop()
         try:
-            gateway, resources = Gateway(api.module.app, "api", 29, _context), Resources(api.module.app.routes)
+            gateway, resources = Gateway(api.module.app, "api", PATIENCE_S, _context), Resources(api.module.app.routes)
             found = Target(api, signer, document, [], gateway, resources, loop)
             for request in _valid(document, names, (("authorization", f"Bearer {key}"),) if stage == "prod" else ()):
                 found.requests.append(found.signed(request) if _is_signed(request) else request)
@@ -289,5 +297,5 @@ def _context(request_id: str) -> LambdaContext:
         aws_request_id=request_id,
         invoked_function_arn="arn",
         memory_limit_in_mb=128,
-        deadline_s=time.time() + 29,
+        deadline_s=time.time() + PATIENCE_S,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.longlife.real import live
 from tests.longlife.samples import Log, Sample, read
 from tests.longlife.simulated import simulate
 from tests.longlife.slopes import line, slopes
+from tests.support.up import Service
 
 PROCESSES = {"supervisor", "emulator", "api", "worker", "clock", "projector", "hooks", "dead_letters"}
 TABLES = {"jobs", "directory", "insights"}
@@ -30,6 +32,15 @@ def test_a_short_life(tmp_path: Path) -> None:
         assert values[process, "files"] >= 3
         assert values[process, "threads"] >= 1
     assert values["emulator", "connections"] >= values["api", "connections"] > 0
+
+
+def test_a_life_that_ends_unwell_is_told() -> None:
+    class Unwell(Service):
+        def call(self, *_: Any, **__: Any) -> Any:
+            return 503, {"status": "degraded", "endpoint": "http://127.0.0.1:4566"}
+
+    service = Unwell(process=cast(Any, None), port=8000, log=Path("up.log"))
+    assert service.endpoint_url == "http://127.0.0.1:4566"
 
 
 def test_a_line_through_points_and_how_sure_it_is() -> None:

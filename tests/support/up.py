@@ -38,7 +38,8 @@ class Service(Client):
 
     @property
     def endpoint_url(self) -> str:
-        return str(self.get("/health")["endpoint"])
+        """Where its AWS is, however well it is itself."""
+        return str(self.call("GET", "/health")[1]["endpoint"])
 
     def workers(self) -> list[int]:
         """The process ids of the workers."""
