@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from chalicelib import aws
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from tests.chaos import handlers
@@ -19,6 +20,7 @@ from tests.support.deployed import STAGE, Deployed, checkout
 from tests.support.processes import is_running
 from tests.support.up import START_DEADLINE_S, Service, running
 from tests.support.waiting import until
+from tests.support.yards import CREDENTIALS, environment, forget_clients
 
 STARTS = 10  # until one meets with no fault
 LAMBDA = re.compile(r"/ministack-lambda-taskyard-dev(?:-(clock|dead_letters|hooks|projector|worker))?-[^-/]+/")
@@ -49,8 +51,22 @@ class _Api(Client):
 def up(folder: Path, proxy_url: str, workers: int, **variables: str) -> Iterator[Installation]:
     """``taskyard up``, until the end of the block."""
     options = ("--endpoint-url", proxy_url, "--workers", str(workers))
+    with environment({**CREDENTIALS, "AWS_ENDPOINT_URL": proxy_url}):
+        forget_clients()
+        until(_emulator_serves, 10 * START_DEADLINE_S)
     with running(folder, *options, TASKYARD_HANDLERS=handlers.__name__, **variables) as service:
         yield Installation(service, Settings(), partial(_roles, service), partial(_restart, service))
+
+
+def _emulator_serves() -> bool:
+    """Its first answers take long where others have the processors; what starts then would give up."""
+    try:
+        aws.client("s3").list_buckets()
+        aws.client("sqs").list_queues()
+        aws.client("dynamodb").list_tables()
+    except aws.FAILURES:
+        return False
+    return True
 
 
 def _roles(service: Service) -> dict[int, str]:
