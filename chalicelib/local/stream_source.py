@@ -25,7 +25,7 @@ from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import stream_event
 
-BATCH_MAX = 200  # what the largest batch took stays with the projector, and with who hands it over: 1,000 took 8 MiB more
+BATCH_MAX = 200  # what the largest batch took stays with the projector and its caller: 1,000 took 8 MiB more
 READ_MAX = 50  # in one answer: while the embedded emulator writes a large one, for up to 50 ms, it serves nobody else
 POLL_PAUSE_S = 0.25  # between two looks: counters lag by about this much
 BUSY_PAUSE_S = 1.0  # the same while many records come
