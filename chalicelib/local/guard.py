@@ -3,7 +3,8 @@
 The emulator runs code as the user and asks nobody for a password, so listening on loopback only is not
 enough: every web page the user opens can send requests to 127.0.0.1, across origins or, with a DNS name
 that it re-points (DNS rebinding), as its own origin. A browser betrays itself in both cases, by its
-Origin or Sec-Fetch-Site header or by a foreign Host header. AWS SDKs, curl and functions send none of these.
+Origin or Sec-Fetch-Site header or by a foreign Host header. AWS SDKs, curl and functions send none of these;
+the pages that the emulator serves itself, such as a deployed console, send those of its own address.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 SHOWN_HEADER_CHARS = 200
+_OWN_SITES = ("none", "same-origin")  # an address that was typed in, and what its page asks for then
 _GUARDED = frozenset({b"origin", b"sec-fetch-site", b"upgrade", b"host"})
 _READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _READ_ACTIONS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "List", "Describe")
@@ -38,7 +40,7 @@ class Refusal:
 
 
 class LoopbackGuard:
-    """Passes `app` only what a program on this machine asked of http://127.0.0.1:`port`.
+    """Passes `app` only what a program on this machine, or a page of `app` itself, asked of http://127.0.0.1:`port`.
 
     Any other HTTP request, and every handshake of a WebSocket, is answered 403 with a Refusal as JSON; the lifespan
     protocol passes through.
@@ -65,18 +67,19 @@ def find_refusal(headers: Headers, hosts: tuple[str, ...]) -> Refusal | None:
     for key, value in headers:
         if (name := key.lower()) in _GUARDED:
             told.setdefault(name, []).append(value.decode("latin-1"))
-    if origins := told.get(b"origin"):
+    origins = told.get(b"origin", [])
+    if origins and (len(origins) != 1 or origins[0].lower() not in {f"http://{host}" for host in hosts}):
         return Refusal(
-            expected="no Origin header",
+            expected=f"no Origin header, or that of a page of http://{hosts[0]}",
             got=f"Origin: {_shown(origins)}",
-            remedy="Web pages may not drive the emulator; use an AWS SDK or curl.",
+            remedy="Other web pages may not drive the emulator; use an AWS SDK or curl.",
         )
     sites = told.get(b"sec-fetch-site", [])
-    if sites not in ([], ["none"]):
+    if sites and (len(sites) != 1 or sites[0] not in _OWN_SITES):
         return Refusal(
-            expected="no Sec-Fetch-Site header, or the value 'none'",
+            expected=f"no Sec-Fetch-Site header, or one of the values {' and '.join(_OWN_SITES)}",
             got=f"Sec-Fetch-Site: {_shown(sites)}",
-            remedy="Web pages may not drive the emulator; open the address itself, or use an AWS SDK.",
+            remedy="Other web pages may not drive the emulator; open the address itself, or use an AWS SDK.",
         )
     protocols = told.get(b"upgrade", [])
     if "websocket" in ", ".join(protocols).lower():

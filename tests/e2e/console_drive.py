@@ -27,7 +27,6 @@ class Place:
     service: Client
     as_operator: Callable[[Tab], object]
     as_onlooker: Callable[[Tab], object]
-    guarded: bool = False
 
 
 class Drive:
@@ -36,7 +35,7 @@ class Drive:
     @pytest.fixture(scope="class")
     @classmethod
     def operators(cls, browser: Browser, place: Place) -> Iterator[Tab]:
-        with tab_of(browser, place.service, guarded=place.guarded) as tab:
+        with tab_of(browser, place.service) as tab:
             place.as_operator(tab)
             yield tab
 
@@ -155,7 +154,7 @@ class Drive:
     ) -> None:
         service = place.service
         failed = _failed(service, _wanted(service, "seen", tmp_path / "none"))
-        with tab_of(browser, service, guarded=place.guarded) as tab:
+        with tab_of(browser, service) as tab:
             place.as_onlooker(tab)
             goes_to(tab.page, f"jobs/{failed}", re.compile(f"failed.*{TOPIC}"))
             expect(tab.page.get_by_text("read only")).to_be_visible()

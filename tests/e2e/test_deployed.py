@@ -187,10 +187,10 @@ class TestTheConsole(Drive):
             return enter
 
         operators = entering("operates", "console", "console:manage")
-        return Place(installation, operators, entering("looks", "console"), guarded=True)
+        return Place(installation, operators, entering("looks", "console"))
 
     def test_a_key_that_it_does_not_know_is_refused(self, browser: Browser, place: Place) -> None:
-        with tab_of(browser, place.service, guarded=True) as tab:
+        with tab_of(browser, place.service) as tab:
             opened(tab.page, "jobs", "Taskyard")
             sign_in(tab.page, "ty_" + "0" * 43)
             expect(tab.page.get_by_role("alert")).to_contain_text("does not know this key")

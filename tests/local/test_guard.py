@@ -58,15 +58,31 @@ def test_lets_an_address_in_that_was_typed_into_a_browser() -> None:
     assert call(LoopbackGuard(Answering(), PORT), scope)[0]["status"] == 200
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:4321", "localhost:4321", "[::1]:4321"])
+def test_lets_a_page_in_that_it_serves_itself(host: str) -> None:
+    script = http(("host", host), ("origin", f"http://{host}"), ("sec-fetch-site", "same-origin"), method="GET")
+    style = http(("host", host), ("sec-fetch-site", "same-origin"), method="GET")
+    assert [call(LoopbackGuard(Answering(), PORT), each)[0]["status"] for each in (script, style)] == [200, 200]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
         [HOST, ("origin", "https://example.com")],
         [HOST, ("Origin", "null")],
         [HOST, ("origin", "")],
-        [HOST, ("origin", f"http://127.0.0.1:{PORT}")],
+        [HOST, ("origin", "http://127.0.0.1")],
+        [HOST, ("origin", "http://127.0.0.1:1234")],
+        [HOST, ("origin", f"https://127.0.0.1:{PORT}")],
+        [HOST, ("origin", f"http://127.0.0.2:{PORT}")],
+        [HOST, ("origin", f"http://127.0.0.1.example.com:{PORT}")],
+        [HOST, ("origin", f"http://example.com:{PORT}")],
+        [HOST, ("origin", f"http://127.0.0.1:{PORT}"), ("origin", "https://example.com")],
+        [HOST, ("origin", f"http://127.0.0.1:{PORT}"), ("sec-fetch-site", "cross-site")],
+        [("host", f"example.com:{PORT}"), ("origin", f"http://127.0.0.1:{PORT}")],
+        [("host", f"example.com:{PORT}"), ("origin", f"http://example.com:{PORT}"), ("sec-fetch-site", "same-origin")],
         [HOST, ("sec-fetch-site", "cross-site")],
-        [HOST, ("Sec-Fetch-Site", "same-origin")],
+        [HOST, ("sec-fetch-site", "same-site")],
         [HOST, ("sec-fetch-site", "none"), ("sec-fetch-site", "none")],
         [("host", f"example.com:{PORT}")],
         [("host", f"127.0.0.1.example.com:{PORT}")],

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.client import Client
 from tests.support.waiting import DEADLINE_S
@@ -31,24 +31,16 @@ class Tab:
 
 
 @contextmanager
-def tab_of(browser: Browser, service: Client, *, guarded: bool = False) -> Iterator[Tab]:
-    """A tab for the console of ``service``. ``guarded``: what serves it lets programs in, and no browsers."""
+def tab_of(browser: Browser, service: Client) -> Iterator[Tab]:
+    """A tab for the console of ``service``."""
     with browser.new_context(base_url=f"{service.url}/") as context:
         tab = Tab(context.new_page())
         tab.page.set_default_timeout(DEADLINE_S * 1_000)
         tab.page.on("pageerror", lambda error: tab.wrong.append(str(error)))
         tab.page.on("console", lambda told: tab.wrong.append(told.text) if told.type == "error" else None)
         tab.page.on("dialog", lambda dialog: tab.wrong.append(dialog.message))
-        if guarded:
-            tab.page.route("**", _past_the_guard)
         yield tab
         tab.page.unroute_all(behavior="ignoreErrors")  # what the page still asks for, nobody waits for
-
-
-def _past_the_guard(route: Route) -> None:
-    """Send a browser's request without what tells it from a program's: the emulator, unlike AWS, refuses browsers."""
-    headers = {name: value for name, value in route.request.headers.items() if not name.startswith(("origin", "sec-"))}
-    route.fulfill(response=route.fetch(headers=headers, timeout=DEADLINE_S * 1_000))
 
 
 def sign_in(page: Page, key: str) -> None:
