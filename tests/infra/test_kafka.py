@@ -300,7 +300,7 @@ class TestDoctor:
             emulated=emulated,
             of_type=lambda kind: ["KafkaFromOrders"] if kind == sources.MAPPING_TYPE else [],
             properties=lambda _: expected,
-            aws=lambda *words: " ".join(words),
+            aws=lambda *words, **options: " ".join([*words, *map(str, options.values())]),
         )
         listed = [{"FunctionArn": arns["Kafka.Arn"], "UUID": "u", "State": "Enabled", **each} for each in found]
         pages = SimpleNamespace(paginate=lambda: [{"EventSourceMappings": listed}])

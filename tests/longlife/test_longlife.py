@@ -39,7 +39,7 @@ def test_a_life_that_ends_unwell_is_told() -> None:
         def call(self, *_: Any, **__: Any) -> Any:
             return 503, {"status": "degraded", "endpoint": "http://127.0.0.1:4566"}
 
-    service = Unwell(process=cast(Any, None), port=8000, log=Path("up.log"))
+    service = Unwell(process=cast(Any, None), port=8000, log=Path("up.log"), spawn=cast(Any, None))
     assert service.endpoint_url == "http://127.0.0.1:4566"
 
 
