@@ -51,6 +51,24 @@ def test_the_clock_is_known_to_run(page: Page) -> None:
     expect(page.get_by_text("ran ").first).to_be_visible()
 
 
+@pytest.mark.parametrize("lost", ["js", "{js,css}"])
+def test_a_page_whose_files_do_not_come_says_so(browser: Browser, api: Service, lost: str) -> None:
+    with tab_of(browser, api) as tab:
+        tab.page.route(f"**/console/*.{lost}", lambda route: route.abort())
+        tab.page.goto("console")
+        told = tab.page.get_by_text("has not reached this browser")
+        if lost == "js":  # where there is a style, it is hidden while all may be on its way
+            tab.page.evaluate("document.getAnimations().forEach(each => { each.pause(); each.currentTime = 7_999; })")
+            expect(told).to_be_hidden()
+            tab.page.evaluate("document.getAnimations().forEach(each => each.play())")
+        expect(told).to_be_visible()
+
+
+def test_what_is_said_of_lost_files_goes_with_them(page: Page) -> None:
+    opened(page, "", "Overview")
+    expect(page.get_by_text("has not reached this browser")).to_have_count(0)
+
+
 def test_selected_jobs_are_one_bulk_act(page: Page, api: Service, tmp_path: Path) -> None:
     codec = tmp_path / "codec"
     films = [{"title": f"chosen {number}", "codec": str(codec)} for number in range(3)]
