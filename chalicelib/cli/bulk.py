@@ -17,6 +17,7 @@ from chalicelib.cli.output import complain, present, show_record, show_rows, sho
 
 PATH = "/api/bulk"
 ACTS = ("cancel", "retry", "promote", "replay", "delete")
+GOING_ON = ("running", "stopping")
 OTHERS_S = 1.0  # to wait while somebody else makes a step
 STATES = ("pending", "running", "waiting", "success", "failed", "canceled")
 KINDS = ("task", "message")
@@ -105,7 +106,7 @@ def start(
             return
         click.confirm("Do it?", abort=True)
     found = service.post(PATH, {"act": act, **wanted})
-    while found["state"] == "running" and not no_wait:
+    while found["state"] in GOING_ON and not no_wait:
         before, found = found, service.post(f"{PATH}/{quote(found['id'], safe='')}/step", {})
         if found == before:
             time.sleep(OTHERS_S)
@@ -134,7 +135,7 @@ def show(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - the 
 @click.argument("id")
 @calls_service
 def stop(service: Service, as_json: bool, id: str) -> None:  # noqa: A002 - as above
-    """Do no more of an act; what is done stays done."""
+    """Do no more of an act, behind the step that is being made; what is done stays done."""
     present(service.post(f"{PATH}/{quote(id, safe='')}/stop", {}), as_json, _show)
 
 
@@ -178,7 +179,7 @@ def _show_preview(preview: dict[str, Any]) -> None:
 def _show(found: dict[str, Any]) -> None:
     unsuited = (found["named"] or 0) - (found["matched"] or 0)  # in no state for it, or gone
     shown = {**_row(found), "unsuited": unsuited if unsuited > 0 else None}
-    shown |= {"filter": None, "named": None, "newestErrors": None}
+    shown |= {"changed": found["changed"] or None, "filter": None, "named": None, "newestErrors": None}
     show_record(shown)
     for each in found["newestErrors"]:
         complain(f"{each['id']}: {each['error']}")
@@ -186,7 +187,8 @@ def _show(found: dict[str, Any]) -> None:
 
 def _standing(found: dict[str, Any]) -> str:
     matched = "" if found["matched"] is None else f" of {found['matched']}"
-    return f"{found['done']} done, {found['refused']} refused{matched}"
+    changed = f", {found['changed']} changed meanwhile" if found["changed"] else ""
+    return f"{found['done']} done, {found['refused']} refused{changed}{matched}"
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class BulkState(StrEnum):
     """How an act in bulk stands."""
 
     RUNNING = "running"
+    STOPPING = "stopping"  # by request, once the step that is being made has ended; shown, never stored
     STOPPED = "stopped"  # by request
     DONE = "done"
 

@@ -29,7 +29,7 @@ from chalicelib.engine.yard import Yard
 from chalicelib.services import checks, installation
 from chalicelib.services.job_records import JobRow, row_of
 from chalicelib.services.jobs import Filter
-from chalicelib.services.records import maybe_moment_of, moment_of
+from chalicelib.services.records import moment_of
 from chalicelib.store.bulk_acts import BulkItem
 
 LISTED = 50
@@ -82,6 +82,7 @@ class Bulk:
     matched: int | None  # how many matched when it began; None: more than are counted
     done: int
     refused: int
+    changed: int | None  # of those that matched: changed by others before their turn; None: not done, or not known
     progress: float | None  # 0 to 1; None where it is not known how many there are
     newest_errors: Sequence[Result]  # at most 10
 
@@ -110,7 +111,8 @@ def start(
     Raises as ``preview`` does, and ``Full`` where twenty are running.
     """
     name = checks.name("by", by)
-    return shown(engine.start(installation.yard(), checks.word("act", act, BulkAct), _wanted(filter, ids), name))
+    yard = installation.yard()
+    return shown(yard, engine.start(yard, checks.word("act", act, BulkAct), _wanted(filter, ids), name))
 
 
 def step(bulk: Which) -> Bulk:
@@ -118,7 +120,8 @@ def step(bulk: Which) -> Bulk:
 
     Raises ``NotFound``, and what AWS raises where it does not answer: the next step finds what was done.
     """
-    return shown(engine.step(installation.yard(), _id(bulk)))
+    yard = installation.yard()
+    return shown(yard, engine.step(yard, _id(bulk)))
 
 
 def run(bulk: Which) -> Bulk:
@@ -133,17 +136,23 @@ def run(bulk: Which) -> Bulk:
 
 def get(bulk: Which) -> Bulk:
     """An act as it stands. Raises ``NotFound``."""
-    return shown(engine.find(installation.yard(), _id(bulk)))
+    yard = installation.yard()
+    return shown(yard, engine.find(yard, _id(bulk)))
 
 
 def list() -> Sequence[Bulk]:  # noqa: A001  # as in services.tasks
     """The newest 50 of the last 90 days."""
-    return [shown(each) for each in installation.yard().bulk_acts.newest(LISTED)]
+    yard = installation.yard()
+    return [shown(yard, each) for each in yard.bulk_acts.newest(LISTED)]
 
 
 def stop(bulk: Which) -> Bulk:
-    """Do no more of it; one that has ended stays as it is. Raises ``NotFound``."""
-    return shown(engine.stop(installation.yard(), _id(bulk)))
+    """Do no more of it: ``stopping`` while a step is being made, then ``stopped``; one that has ended stays as it is.
+
+    Raises ``NotFound``.
+    """
+    yard = installation.yard()
+    return shown(yard, engine.stop(yard, _id(bulk)))
 
 
 def results(bulk: Which) -> Iterator[Result]:
@@ -182,8 +191,10 @@ def preview_of(yard: Yard, act: BulkAct, wanted: engine.JobSet) -> Preview:
     )
 
 
-def shown(found: BulkItem) -> Bulk:
+def shown(yard: Yard, found: BulkItem) -> Bulk:
     """An act as it stands."""
+    state = found.state_at(yard.now_ms())
+    is_over = state in (BulkState.STOPPED, BulkState.DONE)
     acted = found.done + found.refused
     progress = None if found.matched is None else min(1.0, acted / found.matched) if found.matched else 1.0
     return Bulk(
@@ -191,13 +202,14 @@ def shown(found: BulkItem) -> Bulk:
         act=found.act,
         filter=JobFilters.from_text(found.filters),
         named=found.named,
-        state=found.state,
+        state=state,
         by=found.by,
         started_at=moment_of(found.started_at_ms),
-        ended_at=maybe_moment_of(found.ended_at_ms),
+        ended_at=moment_of(max(found.ended_at_ms or 0, found.stepped_at_ms)) if is_over else None,
         matched=found.matched,
         done=found.done,
         refused=found.refused,
+        changed=found.changed,
         progress=1.0 if found.state is BulkState.DONE else progress,
         newest_errors=[_result(each) for each in reversed(found.errors)],
     )

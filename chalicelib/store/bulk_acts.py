@@ -61,6 +61,18 @@ class BulkItem:
         """Whether jobs are left to be done, or to be looked for."""
         return bool(self.batch) or self.place is not None
 
+    @property
+    def changed(self) -> int | None:
+        """How many of those that matched had left the list before it came to them; ``None``: not known, or not yet."""
+        if self.state is not BulkState.DONE or self.matched is None:
+            return None
+        return max(0, self.matched - self.done - self.refused)
+
+    def state_at(self, now_ms: int) -> BulkState:
+        """How it stands: one that was stopped is still stopping while somebody may be at its last step."""
+        is_stopping = self.state is BulkState.STOPPED and self.leased_until_ms > now_ms
+        return BulkState.STOPPING if is_stopping else self.state
+
 
 @dataclass(frozen=True, slots=True)
 class BulkActs:

@@ -25,7 +25,7 @@ PREVIEW = {
 
 
 def act(**more: Any) -> dict[str, Any]:
-    given = {"matched": 3, "done": 0, "refused": 0, "named": None, "newestErrors": []}
+    given = {"matched": 3, "done": 0, "refused": 0, "changed": None, "named": None, "newestErrors": []}
     found = {"id": ID, "act": "retry", "state": "running", "by": "ops", "startedAt": SINCE, "endedAt": None}
     return {**found, "filter": {**NO_FILTER, "type": "resize"}, **given, **more}
 
@@ -80,6 +80,22 @@ def test_how_many_that_are_named_are_in_no_state_for_it(service: StubService) ->
     assert re.search("unsuited +2", run("bulk", "start", "retry", *named).stdout, re.IGNORECASE)
     service.answers["POST /api/bulk"] = (201, act(named=3, state="done"))
     assert "unsuited" not in run("bulk", "start", "retry", *named).stdout.lower()
+
+
+def test_what_others_have_changed_is_said(service: StubService) -> None:
+    service.answers["POST /api/bulk"] = (201, act())
+    service.answers[f"POST /api/bulk/{ID}/step"] = [(200, act(state="done", done=2, changed=1))]
+    told = run("bulk", "start", "retry", "--all", "--yes", "--url", service.url).stdout
+    assert "2 done, 0 refused, 1 changed meanwhile of 3" in told
+
+
+def test_what_is_stopping_is_waited_for(service: StubService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    service.answers["POST /api/bulk"] = (201, act())
+    stopping, stopped = act(state="stopping"), act(state="stopped", done=2)
+    service.answers[f"POST /api/bulk/{ID}/step"] = [(200, stopping), (200, stopping), (200, stopped)]
+    told = run("bulk", "start", "retry", "--all", "--yes", "--json", "--url", service.url).stdout
+    assert json.loads(told) == stopped
 
 
 def test_who_is_not_alone_waits(service: StubService, monkeypatch: pytest.MonkeyPatch) -> None:

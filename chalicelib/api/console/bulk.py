@@ -121,6 +121,10 @@ class BulkRecord(AnswerModel):
     matched: int | None = Field(description="How many matched when it began; null: more than are counted")
     done: int = Field(description="How many are as was asked for")
     refused: int = Field(description="How many could not be acted on so")
+    changed: int | None = Field(
+        description="How many of those that matched others had changed or deleted before their turn came; "
+        "null until it is done, and where it is not known how many matched"
+    )
     progress: float | None = Field(description="0 to 1; null where it is not known how many there are")
     newest_errors: list[BulkError] = Field(description="At most 10")
 
@@ -160,19 +164,19 @@ def start_bulk(yard: Yard, body: BulkBody, caller: Caller) -> Preview | Answer:
     require_scope(caller.scopes, ACT)
     started = bulk.start(yard, body.act, _wanted(body), caller.name)
     record(yard, caller, f"bulk {body.act}", {"bulk": started.id}, matched=started.matched)
-    return Answer(201, _record(services.shown(started)))
+    return Answer(201, _record(services.shown(yard, started)))
 
 
 @router.get("/api/bulk", scope=SEE)
 def list_bulk(yard: Yard) -> BulkList:
     """List the newest 50 acts in bulk of the last 90 days."""
-    return BulkList(items=[_record(services.shown(each)) for each in yard.bulk_acts.newest(services.LISTED)])
+    return BulkList(items=[_record(services.shown(yard, each)) for each in yard.bulk_acts.newest(services.LISTED)])
 
 
 @router.get("/api/bulk/{id}", scope=SEE, answers=UNKNOWN)
 def show_bulk(yard: Yard, path: BulkPath) -> BulkRecord:
     """Show how an act in bulk stands."""
-    return _record(services.shown(bulk.find(yard, path.id)))
+    return _record(services.shown(yard, bulk.find(yard, path.id)))
 
 
 @router.post("/api/bulk/{id}/step", scope=ACT, answers=UNKNOWN)
@@ -181,15 +185,18 @@ def step_bulk(yard: Yard, path: BulkPath) -> BulkRecord:
 
     Nothing is done where it has ended, or somebody else is at it; so several may call this at once.
     """
-    return _record(services.shown(bulk.step(yard, path.id)))
+    return _record(services.shown(yard, bulk.step(yard, path.id)))
 
 
 @router.post("/api/bulk/{id}/stop", scope=ACT, answers=UNKNOWN)
 def stop_bulk(yard: Yard, path: BulkPath, caller: Caller) -> BulkRecord:
-    """Do no more of it; a step that is being made is made to its end. One that has ended stays as it is."""
+    """Do no more of it; a step that is being made is made to its end, until when it is `stopping`.
+
+    One that has ended stays as it is.
+    """
     stopped = bulk.stop(yard, path.id)
     record(yard, caller, "stop", {"bulk": path.id}, done=stopped.done)
-    return _record(services.shown(stopped))
+    return _record(services.shown(yard, stopped))
 
 
 @router.get("/api/bulk/{id}/result", scope=SEE, answers=UNKNOWN)

@@ -39,8 +39,8 @@ function ofWhat({ filter, named }) {
 
 export function BulkAct({ id }) {
   const path = `/api/bulk/${encodeURIComponent(id)}`;
-  const polled = usePolled(path, EVERY_MS);
   const [stepped, setStepped] = useState(null);
+  const polled = usePolled(path, stepped?.state === "stopping" ? OTHERS_MS : EVERY_MS);
   const act = newest(polled.data, stepped);
   useStepping(path, act, setStepped);
   return html`<${Loaded} polled=${polled} what="The bulk act">${() => html`<${Running} path=${path} act=${act} onStopped=${setStepped} />`}</${Loaded}>`;
@@ -80,16 +80,17 @@ function useStepping(path, act, setStepped) {
 function Running({ path, act, onStopped }) {
   const { act: may } = useMay();
   const stop = async () => {
-    onStopped(await ask("POST", `${path}/stop`, { body: {} }));
-    return "The bulk act is stopped";
+    const now = await ask("POST", `${path}/stop`, { body: {} });
+    onStopped(now);
+    return `The bulk act is ${now.state}`;
   };
-  const isOver = act.state !== "running";
+  const isOver = !["running", "stopping"].includes(act.state);
   return html`<div class="title"><h1>${labelOf(act)} ${ofWhat(act)}</h1><div class="acts">
-      ${may && !isOver && html`<${ActButton} label="Stop" says="Ends it where it is; what is done stays done." act=${stop} />`}
+      ${may && act.state === "running" && html`<${ActButton} label="Stop" says="Ends it behind the step that is being made; what is done stays done." act=${stop} />`}
       <button type="button" onClick=${() => download(path, act)}>Download the result</button></div></div>
-    <div class="bulk"><p role="status"><${State} state=${act.state} /> ${count(act.done)} done${act.refused ? `, ${count(act.refused)} refused` : ""}${act.matched !== null ? ` of ${count(act.matched)}` : ""}${act.named > act.matched ? `; ${count(act.named - act.matched)} that were named are in no state for it, or gone` : ""}</p>
+    <div class="bulk"><p role="status"><${State} state=${act.state} /> ${count(act.done)} done${act.refused ? `, ${count(act.refused)} refused` : ""}${act.changed ? `, ${count(act.changed)} changed by others before their turn` : ""}${act.matched !== null ? ` of ${count(act.matched)}` : ""}${act.named > act.matched ? `; ${count(act.named - act.matched)} that were named are in no state for it, or gone` : ""}</p>
       ${!isOver && html`<progress max="1" value=${act.progress ?? undefined} aria-label="Progress of the bulk act"></progress>
-        <p class="soft">It goes on when you leave this page.</p>`}</div>
+        <p class="soft">${act.state === "stopping" ? "The step that is being made may still act on up to 100 jobs, and is counted then." : "It goes on when you leave this page."}</p>`}</div>
     <${Facts} facts=${[["By", act.by], ["Started", html`<${Clock} at=${act.startedAt} />`], ["Ended", act.endedAt && html`<${Clock} at=${act.endedAt} />`]]} />
     ${act.newestErrors.length > 0 && html`<section><h2>Refused last</h2><ul class="list">${act.newestErrors.map(({ id, error }) => html`<li key=${id} data-row><p><${JobLink} id=${id} /></p><p class="error line">${error}</p></li>`)}</ul></section>`}
     ${!act.named && html`<p><a href=${hrefOf(["jobs"], { ...act.filter, state: null })}>The jobs that it is about</a></p>`}`;

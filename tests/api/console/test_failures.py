@@ -129,6 +129,7 @@ class TestBulk:
             "matched": 3,
             "done": 0,
             "refused": 0,
+            "changed": None,
             "progress": 0.0,
             "newestErrors": [],
         }
@@ -136,7 +137,7 @@ class TestBulk:
         url = f"/api/bulk/{started['id']}"
         assert api.get(f"{url}/result").json == {"items": [], "nextCursor": None}
         done = api.post(f"{url}/step").json
-        ended = {**started, "state": "done", "endedAt": api.now(), "done": 3, "progress": 1.0}
+        ended = {**started, "state": "done", "endedAt": api.now(), "done": 3, "changed": 0, "progress": 1.0}
         assert done == ended == api.get(url).json == api.post(f"{url}/step").json
         assert [api.job(each).state for each in made] == ["pending"] * 3
         items = api.get(f"{url}/result").json["items"]

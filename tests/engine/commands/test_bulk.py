@@ -17,6 +17,8 @@ from chalicelib.engine.commands import bulk, lifecycle
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.job_filters import JobFilters
 from chalicelib.engine.sweeping import always
+from chalicelib.services import bulk as services
+from chalicelib.services.records import moment_of
 from chalicelib.store.bulk_acts import BulkItem
 from tests.support.steps import a_message, a_task, before, counting, failing, using, work
 from tests.support.worlds import World
@@ -238,6 +240,18 @@ class TestActing:
         assert (found.done, found.refused, found.errors) == (0, 1, (Result(job.id, told),))
         assert results(w, found) == {job.id: told}
 
+    def test_what_others_changed_before_its_turn_is_counted(self, w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bulk, "BATCH", 1)
+        jobs = failed(w, 4)
+        started = bulk.start(w.yard, BulkAct.RETRY, ALL, "ann")
+        w.clock.move(1)
+        bulk.step(w.yard, started.id)
+        lifecycle.retry(w.yard, jobs[2].id, Kind.TASK)
+        lifecycle.delete(w.yard, jobs[3].id, Kind.TASK)
+        assert bulk.find(w.yard, started.id).changed is None
+        found = run(w, started)
+        assert (found.matched, found.done, found.refused, found.changed) == (4, 2, 0, 2)
+
     def test_nothing_matches(self, w: World) -> None:
         found = bulk.step(w.yard, bulk.start(w.yard, BulkAct.RETRY, ALL, "ann").id)
         assert (found.matched, found.done, found.state) == (0, 0, BulkState.DONE)
@@ -294,6 +308,30 @@ class TestStopping:
             found = bulk.step(w.yard, started.id)
         assert (found.state, found.done) == (BulkState.STOPPED, 1)
         assert results(w, found) == {job.id: None}
+
+    def test_it_is_stopping_until_that_step_is_counted(self, w: World) -> None:
+        failed(w, 1)
+        started = bulk.start(w.yard, BulkAct.RETRY, ALL, "ann")
+        seen: list[services.Bulk] = []
+
+        def stop() -> None:
+            seen.append(services.shown(w.yard, bulk.stop(w.yard, started.id)))
+            w.clock.move(2_000)
+
+        with before(w.yard.jobs.table.client, "BatchGetItem", stop, 2):
+            bulk.step(w.yard, started.id)
+        seen.append(services.shown(w.yard, bulk.find(w.yard, started.id)))
+        assert [(each.state, each.done) for each in seen] == [(BulkState.STOPPING, 0), (BulkState.STOPPED, 1)]
+        assert [each.ended_at for each in seen] == [None, moment_of(w.clock.ms)]
+
+    def test_one_whose_last_step_died_is_stopped_when_its_lease_is_over(self, w: World) -> None:
+        failed(w, 1)
+        started = bulk.start(w.yard, BulkAct.RETRY, ALL, "ann")
+        w.yard.bulk_acts.take(started, w.clock.ms, w.clock.ms + bulk.LEASE_MS)
+        stopped = bulk.stop(w.yard, started.id)
+        assert services.shown(w.yard, stopped).state == "stopping"
+        w.clock.move(bulk.LEASE_MS)
+        assert services.shown(w.yard, stopped).state == "stopped"
 
 
 class TestTwoSteppers:
