@@ -14,18 +14,17 @@ retry ends, no destination takes what failed, because what the ledger does not t
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.kafka import Inward
 from chalicelib.engine.handlers.bridged import bridged
+from chalicelib.http.json_settings import JsonSetting
+from chalicelib.http.models import ApiModel, matching
 from chalicelib.settings import Settings
 from infra.fragment import Fragment
 from infra.functions import Function
@@ -37,14 +36,24 @@ AUTH_OF_MSK = ("SASL_SCRAM_512_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH")
 
 Expression = str | Fragment
 # The patterns are those of Lambda's API: "SelfManagedEventSource", "SourceAccessConfiguration".
-Broker = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+:[0-9]{1,5}$", max_length=300)]
-Arn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-zA-Z-]*:[a-z]+:[a-z0-9-]+:\d{12}:\S+$")]
-ClusterArn = Annotated[str, StringConstraints(pattern=r"^arn:aws[a-zA-Z-]*:kafka:[a-z0-9-]+:\d{12}:cluster/[^/]+/\S+$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[\w-]{1,128}$")]
+Broker = Annotated[
+    str,
+    Field(max_length=300),
+    matching(r"([A-Za-z0-9-]+\.)*[A-Za-z0-9-]+:[0-9]{1,5}", "the host:port of a broker"),
+]
+Arn = Annotated[str, matching(r"arn:aws[a-zA-Z-]*:[a-z]+:[a-z0-9-]+:\d{12}:\S+", "an ARN")]
+ClusterArn = Annotated[
+    str,
+    matching(
+        r"arn:aws[a-zA-Z-]*:kafka:[a-z0-9-]+:\d{12}:cluster/[^/]+/\S+",
+        "the ARN of a cluster: arn:aws:kafka:<region>:<account>:cluster/<name>/<id>",
+    ),
+]
+Name = Annotated[str, matching(r"[\w-]{1,128}", "a name of 1 to 128 letters, digits, _ and -")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+class _Model(ApiModel):
+    model_config = ConfigDict(frozen=True)
 
 
 class Pollers(_Model):
@@ -95,19 +104,20 @@ class KafkaSource(_Model):
         return self.arn is not None or bool(self.subnets)
 
 
+_SETTING = JsonSetting(
+    VARIABLE,
+    TypeAdapter(KafkaSource),
+    expected="a JSON object",
+    problem="Lambda cannot read Kafka",
+    remedy="see docs/kafka.md, On AWS",
+)
+
+
 def kafka_source(settings: Settings) -> KafkaSource:
     """What ``TASKYARD_KAFKA_SOURCE`` says. Raises ``InvalidInput``."""
-    given = settings.kafka_source
-    if not given:
-        raise _wrong("where Lambda reads the records of bridged topics", "nothing")
-    try:
-        text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-        return KafkaSource.model_validate(json.loads(text))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        raise _wrong(first["msg"].removeprefix("Value error, "), ".".join(map(str, first["loc"])) or "all") from error
-    except (OSError, ValueError) as error:
-        raise _wrong("a JSON object, or the path of a file of one", error) from error
+    if not settings.kafka_source:
+        raise _SETTING.wrong("where Lambda reads the records of bridged topics", "nothing")
+    return _SETTING.read(settings.kafka_source)
 
 
 def kafka_sources(settings: Settings, function: Expression) -> Fragment:
@@ -219,8 +229,3 @@ def _of_cluster(arn: str) -> list[str]:
 
 def _allowed(name: str, actions: list[str], resources: list[str] | str) -> dict[str, Any]:
     return {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": resources}
-
-
-def _wrong(expected: str, got: object) -> InvalidInput:
-    remedy = "see docs/kafka.md, On AWS"
-    return InvalidInput("Lambda cannot read Kafka", field=VARIABLE, expected=expected, got=got, remedy=remedy)

@@ -205,6 +205,14 @@ def rejected(
     if where == "body" and len(found) == 1 and not found[0]["loc"] and found[0]["type"] in _WHOLE:
         expected = "a JSON list" if found[0]["type"] == "list_type" else "a JSON object"
         return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
+    return invalid_fields(where, value, error, field_names)
+
+
+def invalid_fields(
+    where: str, value: object, error: ValidationError, field_names: Mapping[str, str] = MappingProxyType({})
+) -> InvalidFields:
+    """The same, whatever ``value`` is; a field that is all of it is called ``where``."""
+    found = error.errors(include_url=False)
     details: dict[str, Detail] = {}
     for detail in (detail for entry in found for detail in _found(entry, where, value)):
         detail = replace(detail, field=field_names.get(detail.field, detail.field))

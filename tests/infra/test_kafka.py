@@ -198,21 +198,29 @@ class TestSource:
         [
             ({}, "name either arn, of MSK, or bootstrapServers"),
             ({**MSK, "bootstrapServers": ["b:1"]}, "name either arn, of MSK, or bootstrapServers"),
-            ({"arn": "arn:aws:sqs:eu-central-1:123456789012:q"}, "String should match pattern"),
-            ({"bootstrapServers": ["no port"]}, "String should match pattern"),
+            (
+                {"arn": "arn:aws:sqs:eu-central-1:123456789012:q"},
+                "[arn]: Lambda cannot read Kafka; expected the ARN of a",
+            ),
+            (
+                {"bootstrapServers": ["no port"]},
+                "[bootstrapServers.0]: Lambda cannot read Kafka; expected the host:port",
+            ),
             ({"bootstrapServers": []}, "at least 1 item"),
             ({**OWN, "secret": None}, "auth needs a secret"),
             ({**OWN, "securityGroups": []}, "subnets need securityGroups"),
             ({**MSK, "subnets": ["s"], "securityGroups": ["g"]}, "Lambda finds those"),
             ({**MSK, "auth": "BASIC_AUTH", "secret": SECRET}, "MSK knows the auth"),
             ({**MSK, "pollers": {"minimum": 0}}, "greater than or equal to 1"),
-            ({**MSK, "typo": 1}, "Extra inputs are not permitted"),
+            ({**MSK, "typo": 1}, "[typo]: Lambda cannot read Kafka; expected arn or bootstrapServers or auth"),
+            ({**MSK, "pollers": {"min": 1}}, "[pollers.min]: Lambda cannot read Kafka; expected minimum; got min"),
+            ([MSK], "expected an object; got a list of 1"),
         ],
     )
-    def test_what_lambda_could_not_use_is_refused(self, given: Mapping[str, Any], expected: str) -> None:
+    def test_what_lambda_could_not_use_is_refused(self, given: Any, expected: str) -> None:
         with pytest.raises(InvalidInput) as refused:
             kafka_source(bridging(IN, given))
-        assert refused.value.field == "TASKYARD_KAFKA_SOURCE"
+        assert str(refused.value).startswith("TASKYARD_KAFKA_SOURCE")
         assert expected in str(refused.value)
 
     @pytest.mark.parametrize("given", ["", "{", "nowhere.json"])

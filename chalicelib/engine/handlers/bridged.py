@@ -11,19 +11,17 @@ docs/kafka.md has every name. What is wrong is an error at the start.
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from chalicelib.core.batch import BATCH_MAX
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import shown
 from chalicelib.core.kafka import (
     MESSAGE_PLACE,
     OWN_HEADERS,
@@ -36,37 +34,68 @@ from chalicelib.core.kafka import (
     Tombstone,
     Writing,
 )
-from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.limits import Order
-from chalicelib.core.naming import is_name
+from chalicelib.http.json_settings import JsonSetting
+from chalicelib.http.models import ApiModel, Topic, matching
+from chalicelib.http.one_of import unfit
 from chalicelib.settings import Settings
 
 VARIABLE = "TASKYARD_KAFKA_TOPICS"
+DIRECTIONS = ("in", "out")
 PENDING_MAX = 1_000_000
-
-
-def _topic(value: str) -> str:
-    if not is_name(value, TOPIC_MAX_CHARS):
-        raise ValueError(f"a topic has 1 to {TOPIC_MAX_CHARS} characters on one line")
-    return value
 
 
 def _free_name(value: str) -> str:
     if value in OWN_HEADERS:
-        raise ValueError("this header is set in any case")
+        raise ValueError(f"another header than {', '.join(OWN_HEADERS)}, which are set in any case")
     return value
 
 
+def _expect_list(given: Any) -> Any:
+    if not isinstance(given, list):
+        got = "an object" if isinstance(given, dict) else shown(given)
+        raise unfit("a JSON list of topics", got, "put brackets around it: [{...}]")
+    return given
+
+
+def _expect_direction(given: Any) -> Any:
+    if not isinstance(given, dict):
+        raise unfit("a JSON object for each topic", shown(given), 'such as {"topic": "orders", "direction": "in"}')
+    if given.get("direction") not in DIRECTIONS:
+        got = shown(given["direction"]) if "direction" in given else "none"
+        raise unfit("a direction, in or out", got, '"direction": "in" for one that comes from Kafka, "out" for others')
+    return given
+
+
+def _place(pattern: re.Pattern[str], expected: str) -> AfterValidator:
+    """A place is no secret, though a field of keys may look like one: what came is shown."""
+
+    def checked(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise unfit(expected, shown(text), "docs/kafka.md says what a place is")
+        return text
+
+    return AfterValidator(checked)
+
+
 # Apache Kafka, org.apache.kafka.common.internals.Topic: legal characters, and 249 of them at most.
-KafkaName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
-RecordPlace = Annotated[str, StringConstraints(pattern=f"^(?:{RECORD_PLACE.pattern})$")]
-MessagePlace = Annotated[str, StringConstraints(pattern=f"^(?:{MESSAGE_PLACE.pattern})$")]
-Topic = Annotated[str, AfterValidator(_topic)]
+KAFKA_NAME = r"[a-zA-Z0-9._-]{1,249}"
+KafkaName = Annotated[str, matching(KAFKA_NAME, "a name that Kafka takes: 1 to 249 letters, digits, dots, _ and -")]
+RecordPlace = Annotated[
+    str, _place(RECORD_PLACE, "key, value, a path into the value (value.order.id) or headers.<name>")
+]
+MessagePlace = Annotated[
+    str,
+    _place(
+        MESSAGE_PLACE,
+        "a path that begins with input, options or context (input.customer.id), or flowKey, tenant, traceId or id",
+    ),
+]
 Header = Annotated[str, StringConstraints(min_length=1, max_length=249), AfterValidator(_free_name)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
+class _Model(ApiModel):
+    model_config = ConfigDict(frozen=True)
 
 
 class ReadingModel(_Model):
@@ -117,8 +146,15 @@ class OutwardModel(_Model):
     mapping: WritingModel = WritingModel()
 
 
-_ENTRIES: TypeAdapter[list[InwardModel | OutwardModel]] = TypeAdapter(
-    list[Annotated[InwardModel | OutwardModel, Field(discriminator="direction")]]
+_Entry = Annotated[
+    Annotated[InwardModel | OutwardModel, Field(discriminator="direction")], BeforeValidator(_expect_direction)
+]
+_SETTING: JsonSetting[list[InwardModel | OutwardModel]] = JsonSetting(
+    VARIABLE,
+    TypeAdapter(Annotated[list[_Entry], BeforeValidator(_expect_list)]),
+    expected="a JSON list of topics",
+    problem="the topics on Kafka cannot be read",
+    remedy="docs/kafka.md has every name and its values",
 )
 
 
@@ -141,12 +177,7 @@ def bridged(chosen: Settings) -> Bridged:
 
 @lru_cache(maxsize=8)
 def _parsed(given: str, cluster: str, base_name: str) -> Bridged:
-    try:
-        entries = _ENTRIES.validate_python(_document(given))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        place = ".".join(str(step) for step in first["loc"] if step not in ("in", "out"))
-        raise _wrong(first["msg"], f"{VARIABLE}[{place}]" if place else VARIABLE, first["input"]) from error
+    entries = _SETTING.read(given)
     _expect_once("bridged twice", (each.topic for each in entries))
     _expect_once("read or written by two topics", (each.kafka or each.topic for each in entries))
     return Bridged(
@@ -155,19 +186,13 @@ def _parsed(given: str, cluster: str, base_name: str) -> Bridged:
     )
 
 
-def _document(given: str) -> Any:
-    try:
-        text = given if given.lstrip().startswith("[") else Path(given).read_text(encoding="utf-8")
-        return json.loads(text)
-    except (OSError, ValueError) as error:
-        raise _wrong("a JSON list of topics, or the path of a file of one", VARIABLE, error) from error
-
-
 def _expect_once(problem: str, names: Iterable[str]) -> None:
     """Raise ``InvalidInput`` for what is there twice: in both directions, records would go in circles."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise _wrong("each topic once, in one direction", VARIABLE, f"{twice[0]}, {problem}")
+        raise _SETTING.wrong(
+            "each topic once, in one direction", f"{twice[0]}, {problem}", remedy="leave one of them out"
+        )
 
 
 def _inward(entry: InwardModel, cluster: str, base_name: str) -> Inward:
@@ -195,11 +220,7 @@ def _outward(entry: OutwardModel) -> Outward:
 
 def _kafka_name(entry: InwardModel | OutwardModel) -> str:
     """What the topic is called on Kafka, by default as here. Raises ``InvalidInput`` for what cannot be its name."""
-    try:
-        return entry.kafka or TypeAdapter(KafkaName).validate_python(entry.topic)
-    except ValidationError as error:
-        raise _wrong("a name that Kafka takes, as kafka", VARIABLE, entry.topic) from error
-
-
-def _wrong(expected: str, field: str, got: object) -> InvalidInput:
-    return InvalidInput("the topics on Kafka cannot be read", field=field, expected=expected, got=got)
+    name = entry.kafka or entry.topic
+    if not re.fullmatch(KAFKA_NAME, name):
+        raise _SETTING.wrong("a name that Kafka takes, as kafka", name, remedy='add "kafka": its name there')
+    return name

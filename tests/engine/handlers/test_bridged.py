@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib.core.batch import Batch
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.kafka import Format, Inward, Outward, Reading, Tombstone, Writing
+from chalicelib.core.kafka import OWN_HEADERS, Format, Inward, Outward, Reading, Tombstone, Writing
 from chalicelib.core.lanes import Band
 from chalicelib.engine.handlers.bridged import Bridged, bridged
 from chalicelib.engine.handlers.declare import subscribe
@@ -103,35 +103,80 @@ def test_they_may_stand_in_a_file(tmp_path: Path) -> None:
     assert bridged(replace(DEFAULTS, kafka_topics=str(file))) == read(IN)
 
 
+PLACE = "key, value, a path into the value (value.order.id) or headers.<name>"
+KAFKA_NAME = "a name that Kafka takes: 1 to 249 letters, digits, dots, _ and -"
+ONCE = "each topic once, in one direction"
+
+
 @pytest.mark.parametrize(
-    ("entries", "field", "got"),
+    ("entries", "place", "expected", "got"),
     [
-        ([{"topic": "a"}], "TASKYARD_KAFKA_TOPICS[0]", "{'topic': 'a'}"),
-        ([{"direction": "both"}], "TASKYARD_KAFKA_TOPICS[0]", "{'direction': 'both'}"),
-        ([IN, {**OUT, "grupp": "g"}], "TASKYARD_KAFKA_TOPICS[1.grupp]", "g"),
-        ([{**IN, "topic": ""}], "TASKYARD_KAFKA_TOPICS[0.topic]", ""),
-        ([{**IN, "kafka": "a b"}], "TASKYARD_KAFKA_TOPICS[0.kafka]", "a b"),
-        ([{**IN, "topic": "a b"}], "TASKYARD_KAFKA_TOPICS", "a b"),
-        ([{**IN, "maxPending": 0}], "TASKYARD_KAFKA_TOPICS[0.maxPending]", "0"),
-        ([{**IN, "maxPending": True}], "TASKYARD_KAFKA_TOPICS[0.maxPending]", "True"),
-        ([{**IN, "mapping": {"priority": "input.p"}}], "TASKYARD_KAFKA_TOPICS[0.mapping.priority]", "input.p"),
-        ([{**IN, "mapping": {"flowKey": "value..a"}}], "TASKYARD_KAFKA_TOPICS[0.mapping.flowKey]", "value..a"),
-        ([{**OUT, "mapping": {"key": "value.p"}}], "TASKYARD_KAFKA_TOPICS[0.mapping.key]", "value.p"),
-        ([{**OUT, "batchSize": 101}], "TASKYARD_KAFKA_TOPICS[0.batchSize]", "101"),
-        ([IN, {**OUT, "topic": "orders"}], "TASKYARD_KAFKA_TOPICS", "orders, bridged twice"),
-        ([IN, {**OUT, "kafka": "orders"}], "TASKYARD_KAFKA_TOPICS", "orders, read or written by two topics"),
+        (["orders"], "[0]", "a JSON object for each topic", "orders"),
+        ([{"topic": "a"}], "[0]", "a direction, in or out", "none"),
+        ([{"direction": "sideways"}], "[0]", "a direction, in or out", "sideways"),
+        ([{"direction": ["in"]}], "[0]", "a direction, in or out", "['in']"),
+        ([{"direction": "in"}], "[0.topic]", "a value", "nothing"),
+        ([IN, {**OUT, "batch": 5}], "[1.batch]", "batchSize", "batch"),
+        ([{**OUT, "x": 5}], "[0.x]", "direction or topic or kafka or batchSize or order or mapping", "x"),
+        ([{**IN, "max_pending": 1}], "[0.max_pending]", "maxPending", "max_pending"),
+        ([{**IN, "mapping": {"prio": "key"}}], "[0.mapping.prio]", "priority", "prio"),
+        ([{**IN, "topic": ""}], "[0.topic]", "text of at least 1 character", "an empty text"),
+        (
+            [{**IN, "kafka": "a b"}],
+            "[0.kafka]",
+            "a name that Kafka takes: 1 to 249 letters, digits, dots, _ and -",
+            "a b",
+        ),
+        ([{**IN, "topic": "a b"}], "", "a name that Kafka takes, as kafka", "a b"),
+        ([{**IN, "start": "now"}], "[0.start]", "'earliest' or 'latest'", "now"),
+        ([{**IN, "maxPending": 0}], "[0.maxPending]", "greater than or equal to 1", "0"),
+        ([{**IN, "maxPending": True}], "[0.maxPending]", "a valid integer", "true"),
+        ([{**IN, "mapping": "key"}], "[0.mapping]", "an object", "key"),
+        ([{**IN, "mapping": {"priority": "input.p"}}], "[0.mapping.priority]", PLACE, "input.p"),
+        ([{**IN, "mapping": {"flowKey": "value..a"}}], "[0.mapping.flowKey]", PLACE, "value..a"),
+        (
+            [{**OUT, "mapping": {"key": "value.p"}}],
+            "[0.mapping.key]",
+            "a path that begins with input, options or context (input.customer.id), or flowKey, tenant, traceId or id",
+            "value.p",
+        ),
+        (
+            [{**OUT, "mapping": {"headers": {"taskyard-id": "id"}}}],
+            "[0.mapping.headers.taskyard-id]",
+            f"another header than {', '.join(OWN_HEADERS)}, which are set in any case",
+            "taskyard-id",
+        ),
+        ([{**OUT, "batchSize": 101}], "[0.batchSize]", "less than or equal to 100", "101"),
+        ([IN, {**OUT, "topic": "orders"}], "", ONCE, "orders, bridged twice"),
+        (
+            [IN, {**OUT, "kafka": "orders"}],
+            "",
+            "each topic once, in one direction",
+            "orders, read or written by two topics",
+        ),
     ],
 )
-def test_what_is_wrong_is_named(entries: list[Any], field: str, got: str) -> None:
+def test_what_is_wrong_is_told(entries: list[Any], place: str, expected: str, got: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         read(*entries)
-    assert (refused.value.field, refused.value.got) == (field, got)
+    told = refused.value
+    assert (told.field, told.expected, told.got) == (f"TASKYARD_KAFKA_TOPICS{place}", expected, got)
+    assert told.remedy
 
 
-@pytest.mark.parametrize("text", ["[", "no/such/file.json", '{"topic": "a"}'])
-def test_what_is_no_list_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="TASKYARD_KAFKA_TOPICS"):
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("[", "what is no JSON (Expecting value: line 1 column 2 (char 1))"),
+        ("no/such/file.json", "no/such/file.json, which cannot be read (No such file or directory)"),
+        ('{"topic": "a"}', "an object"),
+    ],
+)
+def test_what_is_no_list_is_refused(text: str, got: str) -> None:
+    with pytest.raises(InvalidInput, match="expected a JSON list of topics") as refused:
         bridged(replace(DEFAULTS, kafka_topics=text))
+    assert (refused.value.field, refused.value.got) == ("TASKYARD_KAFKA_TOPICS", got)
+    assert refused.value.remedy
 
 
 # -- brokers --------------------------------------------------------------------------------------------
