@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chalicelib.core.errors import Unavailable
+from chalicelib.core.kafka import Standing
 from chalicelib.engine.yard import Yard
-from chalicelib.store.kafka_members import KafkaMembers
+from chalicelib.store.kafka_members import KafkaMembers, Member
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,18 +27,30 @@ class MemberStatus:
     error: str | None
 
 
+def read_by(members: Iterable[Member]) -> dict[tuple[str, int], tuple[Member, Standing]]:
+    """Who reads a partition, by its topic on Kafka and its number: of those who reported so, the last one who did."""
+    oldest_first = sorted(members, key=lambda each: each.at_ms)
+    return {(it.topic, it.partition): (member, it) for member in oldest_first for it in member.partitions}
+
+
 def members_status(yard: Yard) -> list[MemberStatus]:
-    """Each process that brings records in, by its name and its group."""
+    """Each process that brings records in, by its name and its group.
+
+    One that reported partitions, all of which others have reported since, is gone: it would have said that it has none.
+    """
     now_ms = yard.now_ms()
+    members = KafkaMembers(yard.directory.table).all(now_ms)
+    reads = Counter(member.name for member, _ in read_by(members).values())
     return [
         MemberStatus(
             member=each.name,
-            partitions=len(each.partitions),
+            partitions=reads[each.name],
             reported=max(0, now_ms - each.at_ms) // 1_000,
             committed=None if each.committed_at_ms is None else max(0, now_ms - each.committed_at_ms) // 1_000,
             error=each.error,
         )
-        for each in KafkaMembers(yard.directory.table).all(now_ms)
+        for each in members
+        if reads[each.name] or not each.partitions
     ]
 
 

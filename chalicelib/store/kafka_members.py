@@ -4,7 +4,8 @@ Key layout::
 
     kind           name              what
     kafka_member   <process>/<group>   at_ms, partitions: JSON (core.kafka.Standing of each), expires_at_s,
-                                       committed_at_ms and error where there are any
+                                       committed_at_ms and error where there are any; the name ends in
+                                       /latest, /classic or both where it reads in that way
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Member:
     @property
     def process(self) -> str:
         """Which process it is of."""
-        return self.name.rpartition("/")[0]
+        return self.name.partition("/")[0]
 
 
 @dataclass(frozen=True, slots=True)

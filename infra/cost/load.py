@@ -11,7 +11,7 @@ from chalicelib.core.lanes import Band
 from chalicelib.engine import cost_figures as figures
 from chalicelib.engine.cost_figures import Attempt, Place, place_of
 from chalicelib.settings import FUNCTION_TIMEOUT_MAX_S, Settings
-from infra.deploy.stages import Config, architecture_of, function_config
+from infra.deploy.stages import CONFIG, Config, architecture_of, function_config
 from infra.events import NO_BATCHES, Batches
 from infra.fragment import Fragment
 from infra.functions import Function, functions_of
@@ -68,10 +68,19 @@ class Load:
         _expect(not (self.light and self.polled), "light", "jobs that a worker runs", "polled ones")
         if not self.from_kafka:
             return self
-        reads = Function.KAFKA in functions_of(settings)
-        _expect(reads, "from-kafka", "a stage with a topic that comes from Kafka (TASKYARD_KAFKA_TOPICS)", "none")
+        self._expect_kafka(settings)
         _expect(not (self.bulk or self.polled), "from-kafka", "records that a worker runs", "published or polled jobs")
         return replace(self, payload_bytes=self.payload_bytes + figures.RECORD_META_BYTES)
+
+    def _expect_kafka(self, settings: Settings) -> None:
+        if Function.KAFKA not in functions_of(settings):
+            raise InvalidInput(
+                f"the stage {settings.stage} brings nothing in from Kafka",
+                field="from-kafka",
+                expected=f'a topic with "direction": "in" in TASKYARD_KAFKA_TOPICS of that stage in {CONFIG}',
+                got="none",
+                remedy="add it there, or name a stage that has one with --stage; the shell's variables do not count",
+            )
 
     @property
     def success(self) -> Attempt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,6 +15,7 @@ from chalicelib.cli.main import main
 from chalicelib.core.kafka import Inward, Record, Standing
 from chalicelib.core.states import Kind
 from chalicelib.engine.bridge import inward, status
+from chalicelib.engine.kafka_members import told_of_members
 from chalicelib.engine.publish.records import accept_each
 from chalicelib.services import installation
 from chalicelib.store.job_queries import JobQuery
@@ -88,6 +90,31 @@ def test_while_kafka_is_away_it_shows_what_the_ledger_knows(bench: Bench) -> Non
     (member,) = told["members"]
     assert (member["member"], member["partitions"], member["error"]) == ("host-1/g", 1, "gone")
     assert member["committed"] == pytest.approx(HOUR_MS // 1_000, abs=600)  # by the ledger's clock
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_partition_is_read_by_who_reported_it_last(bench: Bench) -> None:
+    """Of killed members nothing is known but their last words; names are in no order of time."""
+    now_ms = time.time_ns() // 1_000_000
+    one, other = (Standing("orders", number) for number in range(2))
+    for member in (
+        Member("host-3/g", now_ms - 9_000, (one, other), now_ms - 9_000, "gone"),
+        Member("host-1/g", now_ms - 6_000, (one, other)),
+        Member("host-2/a/b", now_ms - 1_000, (replace(one, offset=7),), now_ms - 4_000),
+        Member("host-4/g", now_ms - 1_000, ()),
+    ):
+        KafkaMembers(bench.yard.directory.table).report(member)
+    told = json.loads(run("status", "--json", topics=[IN]).stdout)
+    assert [(row["partition"], row["member"], row["committed"]) for row in told["inward"]] == [
+        (0, "host-2", 7),
+        (1, "host-1", None),
+    ]
+    assert {each["member"]: each["partitions"] for each in told["members"]} == {
+        "host-1/g": 1,
+        "host-2/a/b": 1,
+        "host-4/g": 0,
+    }
+    assert told_of_members(bench.yard).startswith("3 members read 2 partitions, last commit ")
 
 
 @pytest.mark.usefixtures("bench")

@@ -253,7 +253,7 @@ class TestJobs:
         assert found[Item.TABLE_WRITE, "records of Kafka"] == 980 * 5 + 20 * 3
         assert found[Item.QUEUE_REQUEST, "records of Kafka"] == 100
         assert found[Item.FUNCTION_TIME, "records of Kafka"] == pytest.approx((2 * 10 + 140 * 10) / 1_000 / 2)
-        with pytest.raises(InvalidInput, match=r"from-kafka: .*a topic that comes from Kafka"):
+        with pytest.raises(InvalidInput, match=r"from-kafka: the stage dev .* in \.chalice/config\.json"):
             bills(deployed(), Load(jobs=1, from_kafka=True))
         with pytest.raises(InvalidInput, match=r"from-kafka: .*expected records that a worker runs"):
             bills(stage, Load(jobs=1, from_kafka=True, polled=True))

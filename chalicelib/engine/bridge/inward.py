@@ -158,7 +158,9 @@ class InwardBridge:
 
     @property
     def _name(self) -> str:
-        return f"{self.yard.worker_name}/{self.group.group}"
+        """Its own: a group whose topics are read in several ways has a member for each way in one process."""
+        ways = [*(() if self.group.from_start else ("latest",)), *(("classic",) if self.group.classic else ())]
+        return "/".join([self.yard.worker_name, self.group.group, *ways])
 
     def standings(self) -> list[Standing]:
         """How it stands with each partition that it reads."""

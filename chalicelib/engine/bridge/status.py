@@ -11,6 +11,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.kafka import Inward, Standing
 from chalicelib.core.kafka_reading import METADATA, shown_bytes
 from chalicelib.engine.handlers.bridged import bridged
+from chalicelib.engine.kafka_members import read_by
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.engine.publish.records import is_unreadable
 from chalicelib.engine.yard import Yard
@@ -67,11 +68,8 @@ def record_of(yard: Yard, job_id: int, most_bytes: int) -> dict[str, Any]:
 
 def inward_status(yard: Yard) -> tuple[list[InwardStatus], Unavailable | None]:
     """Each partition of each topic that comes in; where Kafka does not answer why, and what members have reported."""
-    reported = {
-        (standing.topic, standing.partition): (member.process, standing)
-        for member in KafkaMembers(yard.directory.table).all(yard.now_ms())
-        for standing in member.partitions
-    }
+    members = KafkaMembers(yard.directory.table).all(yard.now_ms())
+    reported = {place: (member.process, standing) for place, (member, standing) in read_by(members).items()}
     rows: list[InwardStatus] = []
     trouble: Unavailable | None = None
     for topic in bridged(yard.settings).inward:

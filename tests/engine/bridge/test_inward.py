@@ -284,6 +284,18 @@ def test_where_too_many_messages_wait_nothing_more_is_brought_in(stage: Stage) -
 # -- the whole ------------------------------------------------------------------------------------------
 
 
+def test_members_of_one_group_that_read_in_several_ways_report_beside_one_another(stage: Stage) -> None:
+    ways: list[dict[str, str]] = [{}, {"start": "latest"}, {"protocol": "classic"}]
+    topics = [{"topic": f"t{number}", "direction": "in", "group": "g", **way} for number, way in enumerate(ways)]
+    chosen = replace(SETTINGS, kafka=stage.cluster.bootstrap, kafka_topics=json.dumps(topics))
+    yard = replace(stage.w.yard, settings=chosen)
+    for each in inward_bridges(yard):
+        each._report()
+    reported = KafkaMembers(yard.directory.table).all(yard.now_ms())
+    assert [each.name.removeprefix(f"{yard.worker_name}/") for each in reported] == ["g", "g/classic", "g/latest"]
+    assert {each.process for each in reported} == {yard.worker_name}
+
+
 def test_it_reports_how_it_stands_until_it_leaves(stage: Stage) -> None:
     stage.write(4, partition=1)
     topic = {"topic": "orders", "direction": "in", "kafka": stage.source, "group": "whole"}
