@@ -43,6 +43,13 @@ class JobError:
     message: str
     where: str | None = None
 
+    @property
+    def text(self) -> str:
+        """What people read: ``KeyError: 'order'``; without the class where none was raised (``where`` tells)."""
+        if self.where is None:
+            return self.message
+        return f"{self.type}: {self.message}" if self.message else self.type
+
     def to_document(self) -> dict[str, Any]:
         """The stored form."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}

@@ -181,7 +181,7 @@ def latest(job: Job) -> TraceEvent:
 
 def error_of(job: Job) -> str:
     """A job's error on one line, of at most 200 characters."""
-    return "no error" if job.error is None else shortened(" ".join(job.error.message.split()), ERROR_MAX_CHARS)
+    return "no error" if job.error is None else shortened(" ".join(job.error.text.split()), ERROR_MAX_CHARS)
 
 
 # -- words ---------------------------------------------------------------------------------------------

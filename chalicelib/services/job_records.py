@@ -166,7 +166,7 @@ def first_line(job: Job) -> str | None:
     """The first line of why the newest attempt of a job failed, at most 200 characters."""
     if job.error is None:
         return None
-    lines = job.error.message.strip().splitlines()
+    lines = job.error.text.strip().splitlines()
     return shortened(lines[0] if lines else job.error.type, ERROR_MAX_CHARS)
 
 

@@ -142,7 +142,7 @@ class TestTimes:
         job = a_task(w, "fails")
         work(w)
         found = why(w, job)
-        sentence = f"Attempt 1 failed (no stock); the next one starts at {at(w, 30_000)} at the earliest."
+        sentence = f"Attempt 1 failed (RuntimeError: no stock); the next one starts at {at(w, 30_000)} at the earliest."
         assert said(found) == ("pending", "backing_off", sentence)
         assert found.expected_start == moment(w.clock.ms + 30_000)
         assert (found.details["attempt"], found.details["maxAttempts"]) == (1, 2)
@@ -515,7 +515,7 @@ class TestFlow:
         w.deliver()
         found, failed = why(w, jobs[2]), jobs[0].id
         waits = "it waits until that one is retried, replayed, deleted or passed over"
-        sentence = f"{family}, and job {failed} before it has failed (never); {waits}."
+        sentence = f"{family}, and job {failed} before it has failed (Reject: never); {waits}."
         assert said(found) == ("pending", "behind_failed", sentence)
         assert found.remedy == (
             f"`taskyard tasks retry {failed}` once the cause is gone, or `taskyard tasks delete {failed}`; "
@@ -748,17 +748,17 @@ class TestDone:
         job = a_task(w, "fails")
         w.go_on()
         found = why(w, job)
-        assert said(found) == ("failed", "attempts_used_up", "All 2 attempts failed: no stock.")
+        assert said(found) == ("failed", "attempts_used_up", "All 2 attempts failed: RuntimeError: no stock.")
         assert found.remedy == f"`taskyard tasks retry {job.id}` once the cause is gone"
         assert (found.details["cause"], found.details["attempt"]) == ("attempts_used_up", 2)
         with installation.using(w.yard):
             tasks.retry(job.id)
         w.go_on()
-        assert why(w, job).sentence == "All 2 attempts since it was retried failed: no stock."
+        assert why(w, job).sentence == "All 2 attempts since it was retried failed: RuntimeError: no stock."
         message = a_message(w)
         w.deliver()
         found = why(w, message)
-        assert found.sentence == "The only attempt failed: no paper."
+        assert found.sentence == "The only attempt failed: RuntimeError: no paper."
         assert found.remedy == f"`taskyard dlq replay {message.id}` once the cause is gone"
         with installation.using(w.yard):
             again = dead_letters.replay(message.id)
@@ -782,7 +782,7 @@ class TestDone:
         work(w)
         w.clock.move(1_001)
         w.tick()
-        assert said(why(w, rejected)) == ("failed", "failed", "It was rejected, for no retry can help: never.")
+        assert said(why(w, rejected)) == ("failed", "failed", "It was rejected, for no retry can help: Reject: never.")
         timed_out = "It took too long: nobody called back within the task's time-out."
         assert said(why(w, parked)) == ("failed", "failed", timed_out)
         found = why(w, orphan)

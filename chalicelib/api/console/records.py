@@ -30,7 +30,9 @@ class JobRow(AnswerModel):
     attempts: int = Field(description="Begun, polls included")
     max_attempts: int
     progress: float | None = Field(description="0 to 100, as its handler said last")
-    error: str | None = Field(description="The first line of why its newest attempt failed, at most 200 characters")
+    error: str | None = Field(
+        description="The first line of why its newest attempt failed, its class included, at most 200 characters"
+    )
     cause: Cause | None = Field(description="What made a failure the last one")
     fingerprint: str | None = Field(description="Of a failed one: the same for jobs that failed alike")
     target_type: str | None

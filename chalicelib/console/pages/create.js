@@ -5,6 +5,7 @@ import { Choice } from "../components/fields.js";
 import { Form } from "../components/form.js";
 import { Loaded, announce } from "../components/notes.js";
 import { InputFields, OTHER, choicesOf, nameOf, numberOf, onePerType, textFieldsOf, told, useInput } from "../components/work.js";
+import { plural } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo, replaceQuery, useRoute } from "../router.js";
@@ -26,7 +27,7 @@ function Chooser({ handlers }) {
   const handler = offered.find((each) => nameOf(each) === wanted) || null;
   if (!may.create && !may.publish) return html`<p>Your key lacks the scopes <code>task</code> and <code>message</code>, one of which is needed to create something.</p>`;
   return html`<${Choice} label="What" value=${handler ? wanted : OTHER} choices=${choicesOf(offered, may.publish && "a message of another topic")} onChange=${(of) => replaceQuery({ of })} />
-    ${handler && html`<p class="soft">${handler.source}; ${handler.maxAttempts ? `at most ${handler.maxAttempts} attempts` : "attempts by default"}${handler.paused ? ". It is paused: what is made waits." : "."}</p>`}
+    ${handler && html`<p class="soft">${handler.source}; ${handler.maxAttempts ? `at most ${plural(handler.maxAttempts, "attempt")}` : "attempts by default"}${handler.paused ? ". It is paused: what is made waits." : "."}</p>`}
     <${Making} handler=${handler} />`;
 }
 

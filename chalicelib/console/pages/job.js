@@ -60,9 +60,9 @@ const COMMANDS = { retry: /^tasks retry/, replay: /^dlq replay/, promote: /^task
 function Why({ detail }) {
   const { row, why } = detail;
   return html`<div class=${`why is-${row.state}`}>
-    <p><strong>${withTimes(why.sentence)}</strong> ${why.since && html`<span class="soft">Since <${Ago} at=${why.since} />.</span>`}
+    <p><strong>${withTimes(why.sentence)}</strong> ${why.since && html`<span class="soft">So since <${Clock} at=${why.since} />.</span>`}
       ${why.expectedStart && html` <span class="soft">Expected to start <${Ago} at=${why.expectedStart} />.</span>`}</p>
-    ${detail.error && row.state !== "success" && !why.sentence.includes(detail.error) && html`<pre class="error">${detail.error}</pre>`}
+    ${detail.error && row.state !== "success" && !why.sentence.includes(detail.error) && html`<pre class="error">${detail.errorWhere ? `${detail.errorType}: ` : ""}${detail.error}</pre>`}
     ${detail.errorWhere && row.state !== "success" && html`<p class="soft"><code>${detail.errorWhere}</code></p>`}
     ${why.remedy && html`<p><${Remedy} text=${why.remedy} acts=${detail.acts} /></p>`}
     ${row.fingerprint && row.state === "failed" && html`<p class="soft"><a href=${hrefOf(["jobs"], { kind: row.kind, type: row.type, state: "failed", fingerprint: row.fingerprint })}>Those that failed alike</a></p>`}

@@ -141,7 +141,7 @@ class TestDetail:
         reply = api.get(f"/api/job/{job_id}/detail")
         assert (reply.status, "s3cr3t-word" in reply.text) == (200, False)
         shown = reply.json
-        assert shown["row"]["error"] == "no"
+        assert shown["row"]["error"] == "Reject: no"
         assert (shown["error"], shown["errorType"]) == ("no\nway", "Reject")
         assert shown["errorWhere"] == "scripted.py:23 obey"
         assert (shown["row"]["state"], shown["row"]["cause"]) == ("failed", "rejected")

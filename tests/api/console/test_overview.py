@@ -113,7 +113,7 @@ def test_every_field(api: Service) -> None:
                 "id": "2",
                 "kind": "task",
                 "type": "scripted",
-                "error": "no",
+                "error": "Reject: no",
                 "cause": "rejected",
                 "at": api.now(-2 * MINUTE_MS - 4_000),
             }
