@@ -357,6 +357,15 @@ def test_the_graph_of_a_job_is_drawn_and_goes_on(page: Page, api: Service, reque
     expect(page.locator("h1")).to_have_text(re.compile("pending"))
 
 
+def test_the_number_of_a_graph_leads_to_it_from_where_a_job_is_looked_for(page: Page, api: Service, tab: Tab) -> None:
+    node = {"name": "a", "type": "by hand", "runnerType": "manual", "targetType": "t", "targetId": "1"}
+    graph = api.post("/api/task/graph", {"name": "not a job", "nodes": [node]})["id"]
+    opened(page, f"jobs/{graph}", f"Job {graph}")
+    page.locator("main").get_by_role("link", name="not a job").click()
+    expect(page.locator("h1")).to_contain_text("Graph not a job")
+    tab.only_refusals()
+
+
 def test_order_unique_and_debounce_are_set_after_a_look_at_what_they_do(page: Page, api: Service, tab: Tab) -> None:
     opened(page, "queues", "Queues")
     row = page.locator(".flow [data-row]", has_text="film.convert")

@@ -1,6 +1,6 @@
 // One job: what became of it and why, what it was given and made, and what can be done.
 import { ACTS, actOn } from "../acts.js";
-import { ask } from "../api.js";
+import { ask, session } from "../api.js";
 import { JobActs, useMay } from "../components/acting.js";
 import { Confirm } from "../components/dialogs.js";
 import { Facts } from "../components/fields.js";
@@ -14,7 +14,8 @@ import { Ago, Clock, withTimes } from "../components/times.js";
 import { bytes, count, duration } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { goTo, hrefOf } from "../router.js";
+import { goTo, hrefOf, queryText } from "../router.js";
+import { useStore } from "../stores.js";
 
 const RUNNING_EVERY_MS = 2_000;
 const RESTING_EVERY_MS = 10_000;
@@ -24,8 +25,15 @@ export function Job({ id }) {
   const polled = usePolled(`/api/job/${encodeURIComponent(id)}/detail`, everyMs);
   const rests = polled.data && isOver(polled.data.row);
   if (rests !== null && rests !== (everyMs === RESTING_EVERY_MS)) setEvery(rests ? RESTING_EVERY_MS : RUNNING_EVERY_MS);
-  if (!polled.data) return html`<h1>Job ${id}</h1><${Loaded} polled=${polled} what="The job" />`;
+  if (!polled.data) return html`<h1>Job ${id}</h1><${Loaded} polled=${polled} what="The job" />${polled.error?.status === 404 && html`<${GraphOf} id=${id} />`}`;
   return html`<${Detail} detail=${polled.data} refresh=${polled.refresh} />`;
+}
+
+// Graphs have their numbers from where jobs have theirs.
+function GraphOf({ id }) {
+  const { who } = useStore(session);
+  const graph = usePolled(`${who.prefixes.tasks}/graph${queryText({ id })}`, 0);
+  return graph.data && html`<p>This is the number of a graph: <a href=${hrefOf(["graphs", id])}>${graph.data.name ?? `#${id}`}</a></p>`;
 }
 
 function Detail({ detail, refresh }) {
