@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from chalicelib.core.errors import (
     Unavailable,
     shown,
 )
+from chalicelib.core.expectations import expected_of
 from chalicelib.http import redaction
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import DETAILS_MAX, UNFIT, UNKNOWN_NAMES, AnswerModel
@@ -33,16 +33,6 @@ RETRY_AFTER_S = 1
 
 _log = logging.getLogger(__name__)
 
-_PHRASES = (  # pydantic's sentences, cut down to what was expected
-    (re.compile(r"^(?:Input should be|Value error,) "), ""),
-    (re.compile(r"^String should have "), "text of "),
-    (re.compile(r"^String should match pattern "), "text matching "),
-    (re.compile(r"^(?:List|Set|Tuple) should have "), "a list of "),
-    (re.compile(r"^Dictionary should have "), "an object of "),
-    (re.compile(r"a valid dictionary(?: or instance of \w+)?$"), "an object"),
-    (re.compile(r"a valid string, unable to parse raw data.*$"), "text that UTF-8 can hold"),
-    (re.compile(r"(?: after validation, not|, unable to parse) .*$"), ""),
-)
 _WHOLE = frozenset({"model_type", "model_attributes_type", "dict_type", "list_type"})
 
 
@@ -240,7 +230,7 @@ def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
 
 
 def _detail(name: str, message: str, got: object) -> Detail:
-    return Detail(name, _expected(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(got))
+    return Detail(name, expected_of(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(got))
 
 
 def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> str:
@@ -253,12 +243,6 @@ def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> st
         if inside or (to_absent and index == len(location) - 1):
             steps.append(str(step))
     return ".".join(steps)
-
-
-def _expected(message: str) -> str:
-    for pattern, phrase in _PHRASES:
-        message = pattern.sub(phrase, message)
-    return message
 
 
 def _described(value: object) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from chalicelib.core.batch import Batch
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.expectations import expected_of
 from chalicelib.core.flow import NO_FLOW, Debounce, Flow, Key, PerKey, Rate, Unique, checked_flow
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
@@ -74,8 +75,8 @@ class Handler:
             raise InvalidInput(
                 f"{self.name} cannot take this input",
                 field=".".join(str(step) for step in ("input", *first["loc"])),
-                expected="a value" if absent else first["msg"].removeprefix("Input should be "),
-                got="none" if absent else first["input"],
+                expected="a value" if absent else expected_of(first["msg"]),
+                got="none" if absent else "an empty text" if first["input"] == "" else first["input"],
             ) from error
 
 

@@ -533,6 +533,11 @@ def test_a_wrong_input_is_refused_by_the_first_field_at_fault(value: Any, field:
     assert str(error).startswith(f"{field}: parcels.weigh cannot take this input; expected ")
 
 
+def test_what_is_refused_is_told_in_the_words_of_every_other_error() -> None:
+    error = refusal(lambda: Registry.of([weigh]).tasks["parcels.weigh"].parse({"weight_g": 5, "to": {"city": ""}}))
+    assert (error.expected, error.got) == ("text of at least 2 characters", "an empty text")
+
+
 # -- a package of handlers ----------------------------------------------------------------------------
 
 PACKAGE = {
