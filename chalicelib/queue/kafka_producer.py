@@ -1,8 +1,9 @@
 """Sending records to Kafka: a batch at a time, each with its own end.
 
-The producer is idempotent and waits for all replicas. What is not acknowledged within ``DELIVERY_LIMIT_S`` counts as
-not sent, though it may arrive after all: whoever sends it again sends it twice. Once nothing of a batch was
-acknowledged, sends are refused at once until the brokers answer, so that those who send are free for other work.
+The producer is idempotent and waits for all replicas. What is not acknowledged within ``DELIVERY_LIMIT_S``, or within
+``DOWN_LIMIT_S`` by brokers that are all down, counts as not sent, though it may arrive after all: whoever sends it
+again sends it twice. Once nothing of a batch was acknowledged, sends are refused at once until the brokers answer, so
+that those who send are free for other work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from chalicelib.queue.kafka import ALWAYS, client, library, text_of
 
 DELIVERY_LIMIT_S = 20  # from the produce to the acknowledgement, retries included
 FLUSH_LIMIT_S = DELIVERY_LIMIT_S + 5  # librdkafka reports each record by then
+DOWN_LIMIT_S = 4  # how long a send waits for brokers that librdkafka says are all down; then it asks them once more
+ALL_DOWN = "_ALL_BROKERS_DOWN"
+DROPPED = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
 ASK_PAUSE_S = 10.0  # from a time-out, and from each question whether brokers are there again
 ASK_LIMIT_S = 2.0  # what a question may take of the one send that asks it
 # Errors that no retry mends, by librdkafka's names (src/rdkafka.h, rd_kafka_resp_err_t).
@@ -53,12 +57,14 @@ class KafkaProducer:
         self._ask_at_s: float | None = None  # when it is asked again whether brokers are there; None: they are
         self._producer: Any = None
         self._trouble: str | None = None  # since it last had Kafka's word
+        self._all_down = False  # likewise: librdkafka has said that all brokers are
         self._lock = threading.Lock()
 
     def send(self, records: Sequence[Written]) -> list[NotSent | RecordRefused | None]:
         """Send records, in their order, and wait for Kafka's word on each; ``None``: it has it.
 
-        Waits up to ``FLUSH_LIMIT_S``; while the brokers are known to be away not at all, or up to ``ASK_LIMIT_S``.
+        Waits up to ``FLUSH_LIMIT_S``, for brokers that are all down ``DOWN_LIMIT_S`` and ``ASK_LIMIT_S``; while the
+        brokers are known to be away not at all, or up to ``ASK_LIMIT_S``.
         """
         producer = self._opened()
         if records and not self._reachable(producer, records[0].topic):
@@ -73,7 +79,7 @@ class KafkaProducer:
             if error is not None:
                 errors.append(error)
             else:
-                self._trouble = None
+                self._trouble, self._all_down = None, False
 
         for place, record in enumerate(records):
             try:
@@ -88,8 +94,7 @@ class KafkaProducer:
                 results[place] = NotSent("the producer's queue is full", remedy="look at what Kafka's brokers do")
             except library().KafkaException as error:
                 note(place, error.args[0])
-        producer.flush(FLUSH_LIMIT_S)
-        if any(error.fatal() for error in errors):
+        if not self._flushed(producer) or any(error.fatal() for error in errors):
             self._close(producer)
         self._conclude(results)
         return results
@@ -102,10 +107,28 @@ class KafkaProducer:
             if self._clock() < self._ask_at_s:
                 return False
             self._ask_at_s = self._clock() + ASK_PAUSE_S  # others are refused meanwhile
+        return self._answers(producer, topic)
+
+    def _answers(self, producer: Any, topic: str | None = None) -> bool:
         try:
             producer.list_topics(topic, timeout=ASK_LIMIT_S)
         except library().KafkaException:
             return False
+        self._all_down = False
+        return True
+
+    def _flushed(self, producer: Any) -> bool:
+        """Wait for the word on each record. False: all brokers are down, and what has had no word is dropped.
+
+        The producer is of no use then: the numbers of what it has dropped are missing in its sequence.
+        """
+        for waited_s in range(FLUSH_LIMIT_S):
+            if not producer.flush(1):
+                return True
+            if waited_s + 1 >= DOWN_LIMIT_S and self._all_down and not self._answers(producer):
+                producer.purge()
+                producer.flush(1)
+                return False
         return True
 
     def _conclude(self, results: Sequence[NotSent | RecordRefused | None]) -> None:
@@ -138,8 +161,11 @@ class KafkaProducer:
         if error.name() != self._trouble:
             logger.warning("Kafka's brokers trouble the producer", extra={"error": text_of(error)})
         self._trouble = error.name()
+        self._all_down |= error.name() == ALL_DOWN
 
 
 def _failure(error: Any) -> NotSent | RecordRefused:
+    if error.name() in DROPPED:
+        return NotSent("Kafka's brokers are all down", remedy=f"they are asked again every {ASK_PAUSE_S:.0f} s")
     text = f"Kafka has not taken the record: {text_of(error)}"
     return RecordRefused(text) if error.name() in FINAL else NotSent(text)

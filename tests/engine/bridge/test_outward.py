@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -28,7 +28,7 @@ from chalicelib.queue import kafka_producer
 from chalicelib.queue.kafka import properties
 from chalicelib.queue.kafka_producer import KafkaProducer, NotSent
 from chalicelib.store.jobs import JobStore
-from tests.support.kafka import Kafka, kafka
+from tests.support.kafka import LIMIT_S, Kafka, kafka
 from tests.support.waiting import until
 from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, Exited
@@ -164,6 +164,35 @@ def test_while_brokers_are_away_sends_are_refused_and_now_and_then_one_asks(stag
 
     until(asks)
     assert producer.send([record]) == [None]
+
+
+def test_brokers_that_are_all_down_are_not_waited_for_until_the_delivery_limit(stage: Stage) -> None:
+    producer = KafkaProducer(properties(stage.cluster.bootstrap), clock=lambda: now_s[0])
+    now_s = [0.0]
+    record = Written(stage.target, None, b"1", ())
+    assert producer.send([record]) == [None]
+    stage.cluster.down()
+    until(lambda: producer._producer.poll(0.1) is not None and producer._all_down)
+    (refused,) = producer.send([replace(record, value=b"2")])
+    assert "brokers are all down" in str(refused)  # librdkafka had not given it up by then
+    stage.cluster.up()
+
+    def sends() -> bool:
+        now_s[0] += kafka_producer.ASK_PAUSE_S
+        return producer.send([replace(record, value=b"3")]) == [None]
+
+    until(sends)
+    assert {each.value() for each in stage.arrived()} == {b"1", b"3"}
+
+
+def test_what_librdkafka_says_of_brokers_that_are_back_drops_nothing(stage: Stage) -> None:
+    producer = KafkaProducer(properties(stage.cluster.bootstrap))
+    record = Written(stage.target, None, b"1", ())
+    assert producer.send([record]) == [None]
+    stage.cluster.answer_after(1_500)
+    producer._all_down = True  # it was said of an outage that has ended
+    with patch.multiple(kafka_producer, DOWN_LIMIT_S=1, ASK_LIMIT_S=LIMIT_S):
+        assert producer.send([record]) == [None]
 
 
 def told(results: Sequence[Exception | None]) -> str:
