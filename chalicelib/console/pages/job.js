@@ -12,7 +12,7 @@ import { State } from "../components/marks.js";
 import { Loaded, Loading, announce } from "../components/notes.js";
 import { Ago, Clock, withTimes } from "../components/times.js";
 import { bytes, count, duration } from "../format.js";
-import { html, useState } from "../lib.js";
+import { html, useRef, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
 import { goTo, hrefOf, queryText } from "../router.js";
 import { useStore } from "../stores.js";
@@ -23,9 +23,11 @@ const RESTING_EVERY_MS = 10_000;
 export function Job({ id }) {
   const [everyMs, setEvery] = useState(RUNNING_EVERY_MS);
   const polled = usePolled(`/api/job/${encodeURIComponent(id)}/detail`, everyMs);
+  const wasSeen = useRef(false);
+  wasSeen.current ||= Boolean(polled.data);
   const rests = polled.data && isOver(polled.data.row);
   if (rests !== null && rests !== (everyMs === RESTING_EVERY_MS)) setEvery(rests ? RESTING_EVERY_MS : RUNNING_EVERY_MS);
-  if (!polled.data) return html`<h1>Job ${id}</h1><${Loaded} polled=${polled} what="The job" />${polled.error?.status === 404 && html`<${GraphOf} id=${id} />`}`;
+  if (!polled.data) return html`<h1>Job ${id}</h1><${Loaded} polled=${polled} what="The job" />${!wasSeen.current && polled.error?.status === 404 && html`<${GraphOf} id=${id} />`}`;
   return html`<${Detail} detail=${polled.data} refresh=${polled.refresh} />`;
 }
 
