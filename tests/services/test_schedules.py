@@ -16,6 +16,7 @@ from chalicelib.engine.handlers.schedules import schedule
 from chalicelib.services import installation, messages, schedules, tasks
 from chalicelib.services.schedules import Run, Schedule
 from chalicelib.services.task_orders import NextTask
+from chalicelib.store.schedules import Schedules
 from tests.services.handlers.workers import worked
 from tests.support.yards import START_MS, Bench, moto_bench
 
@@ -114,6 +115,22 @@ class TestCreate:
         made = tasks.detail(schedules.run_now(found))
         assert (made.input, made.max_retries, made.context) == ({"day": "2025-06-15T15:06:40.000Z"}, 4, {"n": 1})
         assert (made.schedule, made.slot_time, made.target_type, made.target_id) == ("s", None, "schedule", "s")
+
+    def test_its_first_slot_goes_by_the_time_that_aws_tells(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that has asked nothing yet knows its own clock only, and that may be minutes ahead."""
+        find = Schedules.find
+
+        def answered(store: Schedules, name: str) -> Any:
+            bench.clock.ms = START_MS
+            return find(store, name)
+
+        bench.clock.ms = START_MS + 300_000
+        monkeypatch.setattr(Schedules, "find", answered)
+        made = schedules.create("s", every_s=60, task=WORK, end_at=NOW + 4 * MINUTE)
+        assert made.next_run_at is not None
+        assert made.next_run_at <= NOW + 4 * MINUTE
 
     def test_a_name_is_taken_once_but_may_be_replaced(self) -> None:
         schedules.create("s", **NIGHTLY, overlap="skip")

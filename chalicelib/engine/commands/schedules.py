@@ -45,6 +45,10 @@ class _NameTaken(Conflict):
     """There is a schedule of this name."""
 
 
+def _name_taken(name: str) -> _NameTaken:
+    return _NameTaken("there is a schedule of this name", field="name", expected="a name of its own", got=name)
+
+
 def new(yard: Yard, *, name: str, kind: Kind, work: Mapping[str, Any], **definition: Any) -> Schedule:
     """A schedule that is not made yet. Raises ``InvalidInput`` for what can be none, naming its field."""
     now_ms = yard.now_ms()
@@ -68,15 +72,17 @@ def create(yard: Yard, schedule: Schedule) -> Schedule:
     Raises ``InvalidInput`` for one that never fires or whose work can never run, ``TooLarge``, and ``Conflict`` for a
     name that is taken.
     """
-    new = _checked(yard, replace(schedule, next_ms=_first_slot(schedule, yard.now_ms())))
+    if yard.schedules.find(schedule.name) is not None:
+        raise _name_taken(schedule.name)
+    now_ms = yard.now_ms()  # by AWS's answer: before it, a new process may have its own clock only
+    dated = replace(schedule, created_at_ms=now_ms, updated_at_ms=now_ms)
+    new = _checked(yard, replace(dated, next_ms=_first_slot(dated, now_ms)))
     try:
         yard.schedules.transact(yard.schedules.changing(None, new))
     except TransactionRefused as refused:
         known = yard.schedules.find(new.name)
         if known is None or known.uid != new.uid:  # otherwise our own write, whose answer was lost
-            raise _NameTaken(
-                "there is a schedule of this name", field="name", expected="a name of its own", got=new.name
-            ) from refused
+            raise _name_taken(new.name) from refused
     return _handed_over(yard, new)
 
 
@@ -151,10 +157,9 @@ def declare(yard: Yard, schedule: Schedule) -> None:
 
     Raises ``Conflict`` for one that was made by request.
     """
-    now_ms = yard.now_ms()
     seen = yard.schedules.find(schedule.name)
     if seen is None:
-        create(yard, replace(schedule, uid=yard.token(), created_at_ms=now_ms, updated_at_ms=now_ms))
+        create(yard, replace(schedule, uid=yard.token()))
     elif seen.source is not Source.CODE:
         raise Conflict("a schedule of this name was made by request", field="name", got=schedule.name)
     else:
