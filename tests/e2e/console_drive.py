@@ -64,7 +64,7 @@ class Drive:
         codec = tmp_path / "codec"
         job = _failed(service, service.create(TASK, {"title": PROBE, "codec": str(codec)}))
         goes_to(page, "jobs", "Jobs")
-        page.keyboard.press("/")
+        until(lambda: self._is_searching(page))
         page.keyboard.type("kind:task state:failed")
         page.keyboard.press("Enter")
         expect(page).to_have_url(re.compile("state=failed"))
@@ -82,6 +82,14 @@ class Drive:
         expect(page.get_by_role("status").get_by_text(f"Job {job} is retried")).to_be_visible()
         expect(page.locator("h1")).to_have_text(re.compile("success"))
         expect(page.get_by_role("group", name="Output")).to_contain_text("frames: 24")
+
+    @staticmethod
+    def _is_searching(page: Page) -> bool:
+        """Whether the key for the search has led there; until the page listens to keys, it is pressed again."""
+        search = page.get_by_role("searchbox", name="Search jobs")
+        if not search.evaluate("(field) => field == document.activeElement"):
+            page.keyboard.press("/")
+        return bool(search.evaluate("(field) => field == document.activeElement"))
 
     def test_what_matches_is_retried_after_a_look_at_it(self, page: Page, service: Client, tmp_path: Path) -> None:
         codec = tmp_path / "codec"

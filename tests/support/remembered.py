@@ -12,6 +12,7 @@ import json
 import pickle
 from collections import deque
 from copy import deepcopy
+from email.utils import formatdate
 from functools import cache, wraps
 from types import SimpleNamespace
 from typing import Any
@@ -149,7 +150,7 @@ class _Direct(BaseResponse):
         self.raw_body, self.body, self.form_data = request.data, _text(request.data), {}
         self.querystring = self.data = self.uri_match = {}
         self.region, self.partition = request.region, "aws"
-        self.response_headers = {"server": "amazon.com"}  # without a date: who asks goes by a clock of the tests
+        self.response_headers = {"server": "amazon.com", "date": formatdate(usegmt=True)}
         self.parse_parameters(request)
         self.access_key = self.get_access_key()
         self.current_account = self.get_current_account()

@@ -114,9 +114,9 @@ class Settling(Ledger):
             "delivery": job.delivery + 1 if resend else job.delivery,
         }
         if charged:
-            event, adds = failed(now_ms, job.attempts, error.text, due_at_ms), {"failures": 1}
+            event, adds = failed(now_ms, job.attempts, error.message, due_at_ms), {"failures": 1}
         else:
-            detail = {"attempt": job.attempts, "error": shortened(error.text, ERROR_MAX_CHARS)}
+            detail = {"attempt": job.attempts, "error": shortened(error.message, ERROR_MAX_CHARS)}
             event, adds = TraceEvent(Event.INTERRUPTED, now_ms, detail), {"attempt_limit": 1}
         return self._settle(job, State.PENDING, sets, event, now_ms, adds=adds, wake_at_ms=wake_at_ms)
 
@@ -142,7 +142,7 @@ class Settling(Ledger):
         """
         sets = {**_stored(output), "error": error.to_document(), "cause": cause.value, "finishing": None}
         sets["completed_at_ms"] = now_ms
-        detail = {"attempt": seen.attempts, "error": shortened(error.text, ERROR_MAX_CHARS), "cause": cause.value}
+        detail = {"attempt": seen.attempts, "error": shortened(error.message, ERROR_MAX_CHARS), "cause": cause.value}
         event, adds = TraceEvent(Event.DEAD, now_ms, detail), {"failures": 1}
         if seen.state is State.RUNNING and cause is not Cause.LEASE_LOST:
             return self._settle(seen, State.FAILED, sets, event, now_ms, adds=adds)

@@ -59,7 +59,7 @@ def test_a_failure_is_told_in_full(w: World) -> None:
     assert failed.wake_at_ms == failed.due_at_ms + 90_000
     assert hidden_for_ms(w, job) == 2_000  # never early: whole seconds, rounded up
     assert events_of(failed) == ["published", "started", "failed"]
-    told = {"attempt": 1, "error": "ValueError: no paper", "nextRetryAt": iso(failed.due_at_ms)}
+    told = {"attempt": 1, "error": "no paper", "nextRetryAt": iso(failed.due_at_ms)}
     assert failed.events[-1].detail == told
 
 
