@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Any
+
+from tests.support.receiving import receiving
 
 REFUSED = 0.005
 HUNG_UP = 0.005
@@ -28,34 +29,15 @@ class Receiver:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Within the block, at ``url``."""
-        receiver = self
+        with receiving(self._answer) as self.url:
+            yield
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                luck = receiver.luck()
-                if luck >= REFUSED:
-                    receiver.note(json.loads(body))
-                if luck < REFUSED:
-                    self.send_error(503)
-                elif luck < REFUSED + HUNG_UP:
-                    self.close_connection = True
-                else:
-                    self.send_response(204)
-                    self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                return
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever)
-            thread.start()
-            self.url = f"http://127.0.0.1:{server.server_address[1]}/in"
-            try:
-                yield
-            finally:
-                server.shutdown()
-                thread.join()
+    def _answer(self, body: bytes) -> int | None:
+        luck = self.luck()
+        if luck < REFUSED:
+            return 503
+        self.note(json.loads(body))
+        return None if luck < REFUSED + HUNG_UP else 204
 
     def luck(self) -> float:
         with self._lock:

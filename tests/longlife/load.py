@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import random
-import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.support.client import Client
+from tests.support.receiving import receiving
 from tests.support.waiting import DEADLINE_S
 
 HANDLERS = "chalicelib.tasks,tests.support.dialect_handlers"
@@ -156,21 +155,9 @@ def sink() -> Iterator[tuple[str, Counter[str]]]:
     """The URL of a server that takes every webhook, and how many came."""
     came: Counter[str] = Counter()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            came["posts"] += 1
-            self.send_response(204)
-            self.end_headers()
+    def counted(_: bytes) -> int:
+        came["posts"] += 1
+        return 204
 
-        def log_message(self, *_: Any) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/in", came
-        finally:
-            server.shutdown()
-            thread.join()
+    with receiving(counted) as url:
+        yield url, came

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from tests.support.imports import (
     alter,
     another_first,
     by_origin,
-    import_bench,
     jobs_of,
     report_of,
     run_import,
@@ -35,12 +34,6 @@ PLAIN, URGENT, LATER, LOCKED, RETRYING, LIST = (
     "385868255425725440",
 )  # fmt: skip
 DEAD = "385868255375393792"
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with import_bench() as found:
-        yield found
 
 
 def test_what_is_unfinished_is_moved_with_all_it_has(bench: Bench, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from tests.support.imports import (
     alter,
     another_first,
     by_origin,
-    import_bench,
     jobs_of,
     report_of,
     run_import,
@@ -35,12 +33,6 @@ PARENT, CHILD, LATER, RUNNING, WAITING, MANUAL, FAILED, ORPHAN, HEIR, UNKNOWN, U
     "385868255706743808",
 )  # fmt: skip
 NEVER = "its parent failed, was canceled or is gone: it would never have started"
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with import_bench() as found:
-        yield found
 
 
 def test_what_is_unfinished_is_moved_with_all_it_has(bench: Bench, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from chalicelib.core.causes import Cause
 from chalicelib.core.retry import DELAY_MAX_MS, Exponential, Fixed, Named
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.handlers.registry import Registry
-from tests.support.imports import by_origin, export, import_bench, jobs_of, load_kue, report_of, run_import
+from tests.support.imports import by_origin, export, jobs_of, load_kue, report_of, run_import
 from tests.support.servers import redis_server
 from tests.support.yards import Bench
 
@@ -27,12 +27,6 @@ URL = "redis://127.0.0.1:6379/0"
 @backoff("linear")
 def linear(retry: int) -> int:
     return retry * 1_000
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with import_bench() as found:
-        yield found
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from chalicelib.core.states import Kind
-from tests.support.imports import NOW_MS, RECORDED, by_origin, import_bench, report_of, run_import
+from tests.support.imports import NOW_MS, RECORDED, by_origin, report_of, run_import
 from tests.support.servers import postgres_server
 from tests.support.yards import Bench
 
@@ -18,12 +18,6 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with postgres_server(tmp_path_factory.mktemp("postgres")) as found:
         with psycopg.connect(found) as connection:
             connection.execute((RECORDED / "fastify.postgres.sql").read_bytes())
-        yield found
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    with import_bench() as found:
         yield found
 
 
