@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from chalicelib.core.day_accounts import DayKey, postings
 from chalicelib.core.histogram import bucket_of
@@ -33,8 +33,7 @@ class Measure(StrEnum):
 TIMES = (Measure.WAIT_MS, Measure.RUN_MS)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """How many of the times that a measure sums up are in one bucket of their histogram (``core/histogram.py``)."""
 
     measure: Measure
@@ -44,8 +43,7 @@ class Bucket:
 Quantity = Measure | Bucket
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What one change adds to a measure, and when it happened, in milliseconds since 1970."""
 
     measure: Measure
@@ -53,8 +51,7 @@ class Sample:
     amount: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """What is counted together."""
 
     kind: str
@@ -62,16 +59,14 @@ class Group:
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class CountKey:
+class CountKey(NamedTuple):
     """The counter of the jobs of a group that are in a state."""
 
     group: Group
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class MinuteKey:
+class MinuteKey(NamedTuple):
     """One quantity of a group in the minute that begins at ``minute_ms``."""
 
     group: Group
@@ -79,8 +74,7 @@ class MinuteKey:
     measure: Quantity
 
 
-@dataclass(frozen=True, slots=True)
-class TaskAmountKey:
+class TaskAmountKey(NamedTuple):
     """One amount of the tasks of a type and a runner that were created in the quarter of an hour at ``quarter_ms``."""
 
     type: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from chalicelib.core.job import Job
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What jobs have used so far, in all their lives.
 
     ``sends`` are to SQS; ``polls`` of a job that waits for something elsewhere; ``run_ms`` is how long attempts ran
@@ -25,7 +24,7 @@ class Usage:
     output_bytes: int = 0
 
 
-USED = tuple(field.name for field in fields(Usage))
+USED = Usage._fields
 
 
 def usage_of(job: Job) -> Usage:

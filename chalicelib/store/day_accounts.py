@@ -17,6 +17,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from chalicelib.core.audit import AuditReport, differences_in
@@ -102,8 +103,13 @@ def _adding(account: Account, numbers: Mapping[str, int]) -> Change:
 
 
 def _key(account: Account, slot: int) -> dict[str, Any]:
+    return {"view": _view(account.kind), "key": _key_text(account, slot)}
+
+
+@lru_cache(maxsize=1_024)  # batch by batch it is the same few
+def _key_text(account: Account, slot: int) -> str:
     digest = hashlib.sha256(f"{account.kind}\0{account.type}".encode()).hexdigest()[:20]
-    return {"view": _view(account.kind), "key": f"{_date(account.day_ms)}|{slot}|{digest}"}
+    return f"{_date(account.day_ms)}|{slot}|{digest}"
 
 
 def _view(kind: str | None) -> str:

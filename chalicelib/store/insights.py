@@ -26,8 +26,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from zlib import crc32
@@ -38,11 +39,11 @@ from chalicelib.core.histogram import BUCKETS
 from chalicelib.core.projection import TIMES, Bucket, CountKey, Effects, Group, Measure, MinuteKey, Quantity
 from chalicelib.core.states import State
 from chalicelib.store.attribute_values import AttributeValues
-from chalicelib.store.day_accounts import DayAccounts, accounts_in
+from chalicelib.store.day_accounts import DayAccounts
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.failure_groups import FailureGroups
 from chalicelib.store.table import TRANSACTION_MAX_ITEMS, Table, TransactionRefused, chunks
-from chalicelib.store.task_statistics import TaskStatistics, rows_in
+from chalicelib.store.task_statistics import TaskStatistics
 
 MINUTES_TTL_S = 400 * 86_400  # a year of series and some days to look back from
 ROWS_MAX = TRANSACTION_MAX_ITEMS - 1  # beside the watermark
@@ -94,24 +95,23 @@ class Insights:
         shard: str,
         before: str | None,
         newest: str,
-        effects: Effects,
-        failures: Mapping[FailureGroup, Failures] = NO_FAILURES,
+        adding: Iterable[AttributeValues],
         counted: Counted | None = None,
     ) -> None:
         """Move the watermark from ``before`` to ``newest`` and add what lay between; ``counted``: the newest of it.
 
         Raises ``AlreadyCounted`` when someone else moved it.
         """
-        adding = [*self._adding(shard, effects), *self.failures.adding(_slot(shard), failures)]
         try:
             self._table.transact([self._moving(shard, before, newest, counted), *adding])
         except TransactionRefused as refused:
             raise AlreadyCounted(shard) from refused
 
-    @staticmethod
-    def rows_of(effects: Effects, failures: Mapping[FailureGroup, Failures] = NO_FAILURES) -> int:
-        """How many items all of it touches; a transaction takes at most 99 beside the watermark."""
-        return len(_rows(effects)) + len(rows_in(effects)) + len(accounts_in(effects)) + len(failures)
+    def adding(
+        self, shard: str, effects: Effects, failures: Mapping[FailureGroup, Failures] = NO_FAILURES
+    ) -> list[AttributeValues]:
+        """The actions that add all of it, one an item; a transaction takes at most 99 beside the watermark."""
+        return [*self._adding(shard, effects), *self.failures.adding(_slot(shard), failures)]
 
     def _moving(self, shard: str, before: str | None, newest: str, counted: Counted | None) -> AttributeValues:
         sets: dict[str, Any] = {"newest": newest}
@@ -128,11 +128,11 @@ class Insights:
         for (group, minute_ms), amounts in _rows(effects).items():
             if minute_ms is None:
                 key = _counters_key(shard, group)
-                sets: dict[str, Any] = {"group": asdict(group)}
+                sets: dict[str, Any] = {"group": group._asdict()}
             else:
                 key = {"view": _day_view(minute_ms), "key": f"{minute_ms:013d}|{_slot(shard)}|{_digest(group)}"}
                 expires_at_s = minute_ms // 1_000 + MINUTES_TTL_S
-                sets = {"group": asdict(group), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
+                sets = {"group": group._asdict(), "minute_ms": minute_ms, "expires_at_s": expires_at_s}
             yield self._table.updating(key, Change((), sets=sets, adds=amounts))
         yield from self.task_days.adding(_slot(shard), effects)
         yield from self.accounts.adding(_slot(shard), effects)
@@ -144,7 +144,7 @@ class Insights:
         """
         states: dict[str, dict[str, Any]] = {}
         for (group, _), amounts in _rows(effects).items():
-            states[_counters_key(shard, group)["key"]] = {"group": asdict(group), **amounts}
+            states[_counters_key(shard, group)["key"]] = {"group": group._asdict(), **amounts}
         rows = self._table.query_all("{view} = :view", {":view": "counters"}, consistent=True)
         none = dict.fromkeys((state.value for state in State), None)
         keys = dict.fromkeys([*(row["key"] for row in rows), *states])
@@ -165,7 +165,7 @@ class Insights:
             lacking = +Counter({measure: number - counted[measure] for measure, number in totals.items()})
             if lacking:
                 adds = {_total_name(measure): number for measure, number in lacking.items()}
-                self._table.apply(_counters_key(shard, group), Change((), sets={"group": asdict(group)}, adds=adds))
+                self._table.apply(_counters_key(shard, group), Change((), sets={"group": group._asdict()}, adds=adds))
 
     def correct_accounts(self, shard: str, accounts: Mapping[Account, Mapping[str, int]]) -> None:
         """Let the accounts of days be as in ``accounts``; nobody may be counting meanwhile.
@@ -259,10 +259,12 @@ def _slot(shard: str) -> int:
     return crc32(shard.encode()) % SLOTS
 
 
+@lru_cache(maxsize=1_024)  # batch by batch it is the same few
 def _digest(group: Group) -> str:
     return hashlib.sha256("\0".join((group.kind, group.queue, group.type)).encode()).hexdigest()[:20]
 
 
+@lru_cache(maxsize=64)
 def _day_view(minute_ms: int) -> str:
     return f"minutes#{datetime.fromtimestamp(minute_ms / 1_000, UTC):%Y-%m-%d}"
 

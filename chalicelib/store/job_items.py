@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone
@@ -16,6 +15,7 @@ STATE_PART = "state"
 BODY_PART = "body"
 CHILD_PREFIX = "child#"
 DELETED = "deleted"
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -38,9 +38,12 @@ def decoded(item: Mapping[str, Any] | None) -> Job | Tombstone | None:
     if item is None:
         return None
     if item.get("state") == DELETED:
-        with _expecting_ours(item):
-            return Tombstone(item["job"], tuple(item.get("leftovers", ())), _story_in(item))
+        return _read(item, _tombstone)
     return record_of(item)
+
+
+def _tombstone(item: Mapping[str, Any]) -> Tombstone:
+    return Tombstone(item["job"], tuple(item.get("leftovers", ())), _story_in(item))
 
 
 def _story_in(item: Mapping[str, Any]) -> Story | None:
@@ -62,15 +65,17 @@ def decoded_or_none(item: Mapping[str, Any]) -> Job | Tombstone | None:
 
 def record_of(item: Mapping[str, Any]) -> Job:
     """The record in an item of part ``state`` that is no tombstone; raises ``Unreadable``."""
-    with _expecting_ours(item):
-        return from_document({**item, "id": item["job"]})
+    return _read(item, _record)
 
 
-@contextmanager
-def _expecting_ours(item: Mapping[str, Any]) -> Iterator[None]:
-    """Raise ``Unreadable`` for whatever goes wrong in the block."""
+def _record(item: Mapping[str, Any]) -> Job:
+    return from_document({**item, "id": item["job"]})
+
+
+def _read(item: Mapping[str, Any], reading: Callable[[Mapping[str, Any]], T]) -> T:
+    """What an item is by ``reading``; raises ``Unreadable`` for whatever goes wrong in it."""
     try:
-        yield
+        return reading(item)
     except Exception as error:  # whatever is wrong with it, the answer is the same
         raise Unreadable(
             f"the record of job {item['job']} cannot be read",

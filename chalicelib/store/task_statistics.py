@@ -26,8 +26,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.aws import threads
 from chalicelib.core.projection import Effects, TaskAmountKey
@@ -61,8 +62,7 @@ Row = Mapping[str, Any]
 Numbers = dict[Amount, list[int]]
 
 
-@dataclass(frozen=True, slots=True)
-class RowKey:
+class RowKey(NamedTuple):
     """The tasks of one fresh row, all slots of it."""
 
     type: str
@@ -71,9 +71,8 @@ class RowKey:
 
     def of_slot(self, slot: int) -> dict[str, Any]:
         """The key of the row in a slot."""
-        day = _Day(self.start_ms - self.start_ms % DAY_MS)
-        first = self.start_ms % DAY_MS // QUARTER_MS
-        return {"view": day.view, "key": f"{day.of_month}|{_digest(self.type, self.runner)}|{first:02d}|{slot}"}
+        view, start = _row_of(self)
+        return {"view": view, "key": f"{start}|{slot}"}
 
 
 class TaskStatistics:
@@ -256,6 +255,14 @@ def _day_ms(row: Row) -> int:
 
 def _condensed_key(task_day: TaskDay) -> str:
     return f"{_Day(task_day.day_ms).of_month}|{_digest(task_day.type, task_day.runner)}"
+
+
+@lru_cache(maxsize=1_024)  # batch by batch it is the same few
+def _row_of(row: RowKey) -> tuple[str, str]:
+    """The view of a fresh row, and how its key begins."""
+    day = _Day(row.start_ms - row.start_ms % DAY_MS)
+    first = row.start_ms % DAY_MS // QUARTER_MS
+    return day.view, f"{day.of_month}|{_digest(row.type, row.runner)}|{first:02d}"
 
 
 def _digest(task_type: str, runner: str) -> str:

@@ -37,6 +37,11 @@ def yard(ground: Ground) -> Yard:
     return ground.bench().yard
 
 
+def add(yard: Yard, shard: str, before: str | None, newest: str, effects: Effects) -> None:
+    """Let the insights count ``effects``."""
+    yard.insights.add(shard, before, newest, yard.insights.adding(shard, effects))
+
+
 class TestApplications:
     """What signs requests, each of which is taken once."""
 
@@ -340,14 +345,14 @@ class TestInsights:
     def test_a_batch_counts_once(self, yard: Yard, group: Group, shard: Callable[[], str]) -> None:
         name = shard()
         effects: Effects = Counter({CountKey(group, State.PENDING): 3, CountKey(group, State.SUCCESS): -1})
-        yard.insights.add(name, None, "100", effects)
+        add(yard, name, None, "100", effects)
         for before in (None, "99"):
             with pytest.raises(AlreadyCounted):
-                yard.insights.add(name, before, "100", effects)
+                add(yard, name, before, "100", effects)
         assert yard.insights.watermark(name) == "100"
         assert yard.insights.counters()[group] == {State.PENDING: 3, State.SUCCESS: -1}
 
-        yard.insights.add(name, "100", "200", effects)
+        add(yard, name, "100", "200", effects)
         assert yard.insights.watermark(name) == "200"
         assert yard.insights.counters()[group] == {State.PENDING: 6, State.SUCCESS: -2}
 
@@ -359,7 +364,7 @@ class TestInsights:
 
         def count(_: int) -> bool:
             try:
-                yard.insights.add(name, None, "1", effects)
+                add(yard, name, None, "1", effects)
             except AlreadyCounted:
                 return False
             return True
@@ -375,14 +380,14 @@ class TestInsights:
             effects: Effects = Counter(
                 {CountKey(group, State.RUNNING): amount, MinuteKey(group, minute_ms, Measure.STARTED): 10 * amount}
             )
-            yard.insights.add(shard(), None, "1", effects)
+            add(yard, shard(), None, "1", effects)
         assert yard.insights.counters()[group] == {State.RUNNING: 7}
         assert yard.insights.minutes(minute_ms, minute_ms + 1)[group, minute_ms] == {Measure.STARTED: 70}
 
     def test_groups_that_look_alike_stay_apart(self, yard: Yard, shard: Callable[[], str]) -> None:
         name = next(names)
         groups = [Group("task", f"{name}a", "b"), Group("task", name, "ab"), Group("task", f"{name}|a", "b")]
-        yard.insights.add(shard(), None, "1", Counter({CountKey(group, State.WAITING): 1 for group in groups}))
+        add(yard, shard(), None, "1", Counter({CountKey(group, State.WAITING): 1 for group in groups}))
         counters = yard.insights.counters()
         assert [counters[group] for group in groups] == [{State.WAITING: 1}] * 3
 
@@ -390,7 +395,7 @@ class TestInsights:
         midnight = (NOW // DAY_MS + 400) * DAY_MS
         at = [midnight + offset * MINUTE_MS for offset in (-2, -1, 0, 1)]
         effects: Effects = Counter({MinuteKey(group, minute, Measure.SUCCEEDED): n for n, minute in enumerate(at, 1)})
-        yard.insights.add(shard(), None, "1", effects)
+        add(yard, shard(), None, "1", effects)
 
         def found(since_ms: int, until_ms: int) -> dict[int, int]:
             rows = yard.insights.minutes(since_ms, until_ms)
@@ -407,7 +412,7 @@ class TestInsights:
         effects: Effects = Counter(
             {CountKey(group, State.PENDING): 1, MinuteKey(group, minute_ms, Measure.PUBLISHED): 1}
         )
-        yard.insights.add(name, None, "1", effects)
+        add(yard, name, None, "1", effects)
         table = yard.insights._table
         rows = [
             *table.query_all("{view} = :view", {":view": "counters"}),
@@ -420,14 +425,14 @@ class TestInsights:
         name = next(names)
         groups = [Group("task", name, f"type-{number}") for number in range(ROWS_MAX)]
         effects: Effects = Counter({CountKey(group, State.SUCCESS): 1 for group in groups})
-        assert yard.insights.rows_of(effects) == ROWS_MAX
-        yard.insights.add(shard(), None, "1", effects)
+        assert len(yard.insights.adding(name, effects)) == ROWS_MAX
+        add(yard, shard(), None, "1", effects)
         counters = yard.insights.counters()
         assert [counters[group] for group in groups] == [{State.SUCCESS: 1}] * ROWS_MAX
 
     def test_counters_made_anew_replace_all_others(self, yard: Yard, shard: Callable[[], str]) -> None:
         name = next(names)
         groups = [Group("task", name, f"type-{number}") for number in range(120)]
-        yard.insights.add(shard(), None, "1", Counter({CountKey(groups[0], State.PENDING): 5}))
+        add(yard, shard(), None, "1", Counter({CountKey(groups[0], State.PENDING): 5}))
         yard.insights.replace_counters("rebuilt", Counter({CountKey(group, State.FAILED): 2 for group in groups}))
         assert yard.insights.counters() == {group: {State.FAILED: 2} for group in groups}

@@ -120,7 +120,8 @@ def test_a_further_look_adds_to_a_reason_and_makes_no_other(
 @given(jobs, facts)
 def test_who_is_paused_starts_not_before_the_pause_is_over(job: Job, known: Facts) -> None:
     paused = replace(known, pause=PauseInForce(Target.TYPE, NOW_MS))
-    due = replace(job, state=State.PENDING, blocked=False, runner=PLAIN.runner, slot=False, due_at_ms=0)
+    free = {"slot": False, "key_slot": False}  # who held one would wait for the run before
+    due = replace(job, state=State.PENDING, blocked=False, runner=PLAIN.runner, due_at_ms=0, **free)
     assert why(due, paused, NOW_MS).code is Code.PAUSED
 
 

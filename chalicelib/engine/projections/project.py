@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from itertools import product
 
 from chalicelib.core.day_accounts import DayKey, key_postings, tenant_postings, vanished
-from chalicelib.core.failures import FailureGroup, Failures, failures_in
+from chalicelib.core.failures import failures_in
 from chalicelib.core.job import Job
 from chalicelib.core.projection import Effects, effects_of
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.settings import Settings
+from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.insights import ROWS_MAX, AlreadyCounted, Counted, Insights
 
 RACE_TRIES = 3
@@ -59,9 +60,9 @@ def project(
         watermark = yard.insights.watermark(shard)
         fresh = [change for change in changes if watermark is None or int(change.sequence) > int(watermark)]
         try:
-            for run, effects, failures in _transactions(fresh, _beside(yard.settings)):
+            for run, adding in _transactions(yard.insights, shard, fresh, _beside(yard.settings)):
                 announce(run)
-                yard.insights.add(shard, watermark, run[-1].sequence, effects, failures, _newest(run, yard.now_ms()))
+                yard.insights.add(shard, watermark, run[-1].sequence, adding, _newest(run, yard.now_ms()))
                 watermark = run[-1].sequence
                 report(run)
         except AlreadyCounted:
@@ -82,19 +83,19 @@ def _beside(settings: Settings) -> Sequence[Postings]:
 
 
 def _transactions(
-    changes: Sequence[Change], beside: Sequence[Postings]
-) -> Iterator[tuple[Sequence[Change], Effects, dict[FailureGroup, Failures]]]:
-    """``changes`` in runs whose effects, told with them, fit into one transaction: the whole, or halves of it."""
+    insights: Insights, shard: str, changes: Sequence[Change], beside: Sequence[Postings]
+) -> Iterator[tuple[Sequence[Change], list[AttributeValues]]]:
+    """``changes`` in runs, each with what it adds, that fits into one transaction: the whole, or halves of it."""
     if not changes:
         return
-    effects = _effects_of(changes, beside)
     failures = failures_in((change.before, change.after) for change in changes)
-    if len(changes) == 1 or Insights.rows_of(effects, failures) <= ROWS_MAX:
-        yield changes, effects, failures
+    adding = insights.adding(shard, _effects_of(changes, beside), failures)
+    if len(changes) == 1 or len(adding) <= ROWS_MAX:
+        yield changes, adding
         return
     middle = len(changes) // 2
-    yield from _transactions(changes[:middle], beside)
-    yield from _transactions(changes[middle:], beside)
+    yield from _transactions(insights, shard, changes[:middle], beside)
+    yield from _transactions(insights, shard, changes[middle:], beside)
 
 
 def _effects_of(changes: Sequence[Change], beside: Sequence[Postings]) -> Effects:

@@ -17,7 +17,6 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.projections.project import Change, project
 from chalicelib.engine.projections.rebuild import rebuild_counters
 from chalicelib.functions.events import NO_SHARD, changes_by_shard
-from chalicelib.store.insights import Insights
 from tests.support.steps import a_message, a_task, using, work
 from tests.support.worlds import World
 from tests.support.yards import START_MS
@@ -196,6 +195,6 @@ class TestRebuilding:
         }
 
 
-def test_rows_are_counted_with_those_of_the_transaction() -> None:
+def test_groups_are_counted_with_the_items_of_the_transaction(w: World) -> None:
     group = FailureGroup("task", "t", "f")
-    assert Insights.rows_of(Counter(), {group: Failures(None, "e", 1)}) == 1
+    assert len(w.yard.insights.adding("shard", Counter(), {group: Failures(None, "e", 1)})) == 1
