@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -50,4 +51,4 @@ def what_it_used(yard: Yard, path: JobPath, caller: Caller) -> UsageAnswer:
     """
     job, usage = used(yard, job_id_of(path.id, "job"))
     require_scope(caller.scopes, READS[job.kind])
-    return UsageAnswer(id=str(job.id), run_by=run_by(yard, job), **usage._asdict())
+    return UsageAnswer(id=str(job.id), run_by=run_by(yard, job), **asdict(usage))

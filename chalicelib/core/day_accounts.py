@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ IDS = "ids_"  # what the name of a sum of ids begins with
 NAMES = (*chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES), *USED)
 
 
-class Account(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Account:
     """The jobs of a type that were accepted on the day of UTC that begins at ``day_ms``.
 
     Of kind ``TENANT`` those of the tenant in ``type``, of kind ``KEY`` those of the flow key whose count it names.
@@ -103,7 +105,7 @@ def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
 
 
 def _accepted_and_used(kind: str, name: str, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
-    account = account_of(after)._replace(kind=kind, type=name)
+    account = replace(account_of(after), kind=kind, type=name)
     if before is None:
         yield DayKey(account, ACCEPTED), 1
     yield from _used(account, before, after)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, fields
 
 from chalicelib.core.job import Job
 
 
-class Usage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Usage:
     """What jobs have used so far, in all their lives.
 
     ``sends`` are to SQS; ``polls`` of a job that waits for something elsewhere; ``run_ms`` is how long attempts ran
@@ -24,7 +25,7 @@ class Usage(NamedTuple):
     output_bytes: int = 0
 
 
-USED = Usage._fields
+USED = tuple(field.name for field in fields(Usage))
 
 
 def usage_of(job: Job) -> Usage:
