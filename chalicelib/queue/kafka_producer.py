@@ -1,9 +1,9 @@
 """Sending records to Kafka: a batch at a time, each with its own end.
 
-The producer is idempotent and waits for all replicas. What is not acknowledged within ``DELIVERY_LIMIT_S``, or within
-``DOWN_LIMIT_S`` by brokers that are all down, counts as not sent, though it may arrive after all: whoever sends it
-again sends it twice. Once nothing of a batch was acknowledged, sends are refused at once until the brokers answer, so
-that those who send are free for other work.
+The producer is idempotent and waits for all replicas. What is not acknowledged within ``DELIVERY_LIMIT_S``, or before
+brokers have acknowledged nothing at all for ``SILENCE_LIMIT_S``, counts as not sent, though it may arrive after all:
+whoever sends it again sends it twice. Once nothing of a batch was acknowledged, sends are refused at once, but for one
+now and then that tries, so that those who send are free for other work.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from chalicelib.queue.kafka import ALWAYS, client, library, text_of
 
 DELIVERY_LIMIT_S = 20  # from the produce to the acknowledgement, retries included
 FLUSH_LIMIT_S = DELIVERY_LIMIT_S + 5  # librdkafka reports each record by then
-DOWN_LIMIT_S = 4  # how long a send waits for brokers that librdkafka says are all down; then it asks them once more
-ALL_DOWN = "_ALL_BROKERS_DOWN"
+SILENCE_LIMIT_S = 6  # brokers that are down, that hang, or whose replicas are not in sync
 DROPPED = frozenset({"_PURGE_QUEUE", "_PURGE_INFLIGHT"})
 ASK_PAUSE_S = 10.0  # from a time-out, and from each question whether brokers are there again
 ASK_LIMIT_S = 2.0  # what a question may take of the one send that asks it
+LONGEST_PAUSE_S = 60.0  # while brokers answer questions and acknowledge nothing: each try doubles the pause
 # Errors that no retry mends, by librdkafka's names (src/rdkafka.h, rd_kafka_resp_err_t).
 FINAL = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_MSG", "INVALID_MSG_SIZE", "INVALID_RECORD", "RECORD_LIST_TOO_LARGE"})
 PRODUCING: Mapping[str, Any] = {
@@ -54,21 +54,23 @@ class KafkaProducer:
     def __init__(self, properties: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> None:
         self._properties = {**properties, **PRODUCING}
         self._clock = clock
-        self._ask_at_s: float | None = None  # when it is asked again whether brokers are there; None: they are
+        self._ask_at_s: float | None = None  # when one send tries again; None: Kafka acknowledges, as far as is known
         self._producer: Any = None
         self._trouble: str | None = None  # since it last had Kafka's word
-        self._all_down = False  # likewise: librdkafka has said that all brokers are
+        self._acknowledged = 0  # records, so far
+        self._pause_s = ASK_PAUSE_S
         self._lock = threading.Lock()
 
     def send(self, records: Sequence[Written]) -> list[NotSent | RecordRefused | None]:
         """Send records, in their order, and wait for Kafka's word on each; ``None``: it has it.
 
-        Waits up to ``FLUSH_LIMIT_S``, for brokers that are all down ``DOWN_LIMIT_S`` and ``ASK_LIMIT_S``; while the
-        brokers are known to be away not at all, or up to ``ASK_LIMIT_S``.
+        Waits up to ``FLUSH_LIMIT_S`` as long as records are acknowledged, else a second more than ``SILENCE_LIMIT_S``.
+        While the brokers are known to acknowledge nothing not at all; one that tries, up to ``ASK_LIMIT_S`` for an
+        answer before.
         """
         producer = self._opened()
         if records and not self._reachable(producer, records[0].topic):
-            away = NotSent("Kafka's brokers do not answer", remedy=f"it is asked again every {ASK_PAUSE_S:.0f} s")
+            away = NotSent("Kafka acknowledges nothing", remedy="one send now and then tries whether it does again")
             return [away] * len(records)
         unreported = NotSent("Kafka did not acknowledge the record", expected=f"within {FLUSH_LIMIT_S} s")
         results: list[NotSent | RecordRefused | None] = [unreported] * len(records)
@@ -79,7 +81,8 @@ class KafkaProducer:
             if error is not None:
                 errors.append(error)
             else:
-                self._trouble, self._all_down = None, False
+                self._trouble = None
+                self._acknowledged += 1
 
         for place, record in enumerate(records):
             try:
@@ -107,25 +110,24 @@ class KafkaProducer:
             if self._clock() < self._ask_at_s:
                 return False
             self._ask_at_s = self._clock() + ASK_PAUSE_S  # others are refused meanwhile
-        return self._answers(producer, topic)
-
-    def _answers(self, producer: Any, topic: str | None = None) -> bool:
         try:
             producer.list_topics(topic, timeout=ASK_LIMIT_S)
         except library().KafkaException:
             return False
-        self._all_down = False
         return True
 
     def _flushed(self, producer: Any) -> bool:
-        """Wait for the word on each record. False: all brokers are down, and what has had no word is dropped.
+        """Wait for the word on each record. False: the brokers are silent, and what has had no word is dropped.
 
         The producer is of no use then: the numbers of what it has dropped are missing in its sequence.
         """
-        for waited_s in range(FLUSH_LIMIT_S):
+        silent_s = 0
+        for _ in range(FLUSH_LIMIT_S):
+            before = self._acknowledged
             if not producer.flush(1):
                 return True
-            if waited_s + 1 >= DOWN_LIMIT_S and self._all_down and not self._answers(producer):
+            silent_s = silent_s + 1 if self._acknowledged == before else 0
+            if silent_s >= SILENCE_LIMIT_S:
                 producer.purge()
                 producer.flush(1)
                 return False
@@ -138,7 +140,8 @@ class KafkaProducer:
             if any(each is None for each in results):
                 self._ask_at_s = None
             elif any(isinstance(each, NotSent) for each in results):
-                self._ask_at_s = self._clock() + ASK_PAUSE_S
+                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if was_away else ASK_PAUSE_S
+                self._ask_at_s = self._clock() + self._pause_s
             is_away = self._ask_at_s is not None
         if is_away and not was_away:
             logger.warning("Kafka acknowledges nothing; sends are refused until it answers")
@@ -161,11 +164,10 @@ class KafkaProducer:
         if error.name() != self._trouble:
             logger.warning("Kafka's brokers trouble the producer", extra={"error": text_of(error)})
         self._trouble = error.name()
-        self._all_down |= error.name() == ALL_DOWN
 
 
 def _failure(error: Any) -> NotSent | RecordRefused:
     if error.name() in DROPPED:
-        return NotSent("Kafka's brokers are all down", remedy=f"they are asked again every {ASK_PAUSE_S:.0f} s")
+        return NotSent(f"Kafka has acknowledged nothing for {SILENCE_LIMIT_S} s")
     text = f"Kafka has not taken the record: {text_of(error)}"
     return RecordRefused(text) if error.name() in FINAL else NotSent(text)

@@ -19,6 +19,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 LIMIT_S = 120.0  # only what fails waits so long
 PRODUCER = 0  # RD_KAFKA_PRODUCER, rdkafka.h
 HEARTBEAT_MS = 250
+PRODUCE = 0  # RD_KAFKAP_Produce, rdkafka_protocol.h
+NOT_ENOUGH_REPLICAS = 19  # RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, rdkafka.h
+ERRORS_MAX = 10_000  # more than are asked for while a test runs
 NONE_COMMITTED = -1001  # RD_KAFKA_OFFSET_INVALID, rdkafka.h
 QUIET = {"log_level": 2, "enable.auto.commit": False}
 _names = count(1)
@@ -40,6 +43,15 @@ def library() -> Any:
         ("rd_kafka_mock_broker_set_down", ctypes.c_int, ctypes.c_void_p, ctypes.c_int32),
         ("rd_kafka_mock_broker_set_up", ctypes.c_int, ctypes.c_void_p, ctypes.c_int32),
         ("rd_kafka_mock_broker_set_rtt", ctypes.c_int, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int),
+        (
+            "rd_kafka_mock_push_request_errors_array",
+            None,
+            ctypes.c_void_p,
+            ctypes.c_int16,
+            ctypes.c_size_t,
+            ctypes.POINTER(ctypes.c_int),
+        ),
+        ("rd_kafka_mock_clear_request_errors", None, ctypes.c_void_p, ctypes.c_int16),
         ("rd_kafka_mock_group_initial_rebalance_delay_ms", None, ctypes.c_void_p, ctypes.c_int32),
         ("rd_kafka_mock_set_group_consumer_session_timeout_ms", None, ctypes.c_void_p, ctypes.c_int),
         ("rd_kafka_mock_set_group_consumer_heartbeat_interval_ms", None, ctypes.c_void_p, ctypes.c_int),
@@ -129,6 +141,17 @@ class Kafka:
     def answer_after(self, delay_ms: int) -> None:
         """The broker answers so late from now on."""
         assert self.lib.rd_kafka_mock_broker_set_rtt(self.cluster, 1, delay_ms) == 0
+
+    def acknowledge_nothing(self) -> None:
+        """The broker answers, and takes no record: too few replicas are in sync."""
+        errors = [NOT_ENOUGH_REPLICAS] * ERRORS_MAX
+        self.lib.rd_kafka_mock_push_request_errors_array(
+            self.cluster, PRODUCE, len(errors), (ctypes.c_int * len(errors))(*errors)
+        )
+
+    def acknowledge_again(self) -> None:
+        """The broker takes records."""
+        self.lib.rd_kafka_mock_clear_request_errors(self.cluster, PRODUCE)
 
     def forget_members_after(self, session_ms: int) -> None:
         """How soon a group notices that a member is gone without a word; of one that joins or leaves, at once."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-from unittest.mock import Mock, patch
+from unittest.mock import Mock
 
 import pytest
 
@@ -34,7 +34,8 @@ from tests.support.worlds import World, wiped, world
 from tests.support.yards import SETTINGS, Exited
 
 PARTITIONS = 2
-AWAY = "Kafka's brokers do not answer"
+AWAY = "Kafka acknowledges nothing"
+DROPPED = "Kafka has acknowledged nothing for 1 s"
 Hurried = Callable[[], AbstractContextManager[None]]
 
 
@@ -81,12 +82,14 @@ def ground() -> Iterator[World]:
 def stage(cluster: Kafka, ground: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     own = KafkaProducer(properties(cluster.bootstrap))
     monkeypatch.setattr(outward, "producer", lambda: own)
+    monkeypatch.setattr(kafka_producer, "SILENCE_LIMIT_S", kafka_producer.FLUSH_LIMIT_S)  # a machine may be slow
     target = cluster.topic(PARTITIONS)
     used = wiped(ground)
     used.restart(Registry.of([], [Outward(topic="sent", target=target)]))
     yield Stage(used, cluster, target)
     cluster.up()
     cluster.answer_after(0)
+    cluster.acknowledge_again()
 
 
 @pytest.fixture
@@ -166,33 +169,48 @@ def test_while_brokers_are_away_sends_are_refused_and_now_and_then_one_asks(stag
     assert producer.send([record]) == [None]
 
 
-def test_brokers_that_are_all_down_are_not_waited_for_until_the_delivery_limit(stage: Stage) -> None:
-    producer = KafkaProducer(properties(stage.cluster.bootstrap), clock=lambda: now_s[0])
+def test_a_broker_that_answers_and_acknowledges_nothing_is_tried_less_and_less_often(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now_s = [0.0]
-    record = Written(stage.target, None, b"1", ())
-    assert producer.send([record]) == [None]
-    stage.cluster.down()
-    until(lambda: producer._producer.poll(0.1) is not None and producer._all_down)
-    (refused,) = producer.send([replace(record, value=b"2")])
-    assert "brokers are all down" in str(refused)  # librdkafka had not given it up by then
-    stage.cluster.up()
+    producer = KafkaProducer(properties(stage.cluster.bootstrap), clock=lambda: now_s[0])
+
+    def sent(value: bytes) -> str:
+        return told(producer.send([Written(stage.target, None, value, ())]))
+
+    assert sent(b"first") == ""
+    stage.cluster.acknowledge_nothing()
+    with monkeypatch.context() as hasty:
+        hasty.setattr(kafka_producer, "SILENCE_LIMIT_S", 1)
+        hasty.setattr(kafka_producer, "ASK_LIMIT_S", LIMIT_S)
+        assert sent(b"lost") == DROPPED  # librdkafka goes on with it for 20 s
+        for pause_s in (10, 20, 40, 60, 60):
+            now_s[0] += pause_s - 1
+            assert sent(b"refused") == AWAY
+            now_s[0] += 1
+            assert sent(b"lost") == DROPPED
+    stage.cluster.acknowledge_again()
 
     def sends() -> bool:
-        now_s[0] += kafka_producer.ASK_PAUSE_S
-        return producer.send([replace(record, value=b"3")]) == [None]
+        now_s[0] += kafka_producer.LONGEST_PAUSE_S
+        return sent(b"last") == ""
 
     until(sends)
-    assert {each.value() for each in stage.arrived()} == {b"1", b"3"}
+    assert {each.value() for each in stage.arrived()} - {b"lost"} == {b"first", b"last"}
 
 
-def test_what_librdkafka_says_of_brokers_that_are_back_drops_nothing(stage: Stage) -> None:
-    producer = KafkaProducer(properties(stage.cluster.bootstrap))
-    record = Written(stage.target, None, b"1", ())
-    assert producer.send([record]) == [None]
-    stage.cluster.answer_after(1_500)
-    producer._all_down = True  # it was said of an outage that has ended
-    with patch.multiple(kafka_producer, DOWN_LIMIT_S=1, ASK_LIMIT_S=LIMIT_S):
-        assert producer.send([record]) == [None]
+def test_what_is_acknowledged_little_by_little_is_waited_for(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_producer, "SILENCE_LIMIT_S", 2)
+    producer, looks = KafkaProducer(properties(stage.cluster.bootstrap)), iter([4, 3, 3, 2, 2, 1, 1, 0])
+
+    def flush(_limit_s: float) -> int:
+        left = next(looks)
+        producer._acknowledged = 4 - left
+        return left
+
+    client = Mock(flush=flush)
+    assert producer._flushed(client)
+    client.purge.assert_not_called()
 
 
 def told(results: Sequence[Exception | None]) -> str:
