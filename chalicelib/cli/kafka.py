@@ -81,6 +81,7 @@ def run(as_json: bool) -> None:
     """Bring records in, and nothing else, until Ctrl-C or SIGTERM; any number of processes share the partitions."""
     from chalicelib.core.errors import InvalidInput
     from chalicelib.engine.bridge.inward import inward_bridges, run_all
+    from chalicelib.local.ledger_saves import saves_here
     from chalicelib.services import installation
     from infra.deploy.bucket import choose_bucket
 
@@ -88,7 +89,7 @@ def run(as_json: bool) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    bridges = inward_bridges(installation.yard())
+    bridges = inward_bridges(installation.yard(), saves_here())
     if not bridges:
         expected = 'topics with "direction": "in"'
         raise InvalidInput("no topic comes from Kafka", field="TASKYARD_KAFKA_TOPICS", expected=expected)

@@ -34,7 +34,7 @@ from chalicelib.local.emulator_changes import ChangeBell
 from chalicelib.local.emulator_code import share_code
 from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
-from chalicelib.local.emulator_state import LoadWatch, Snapshot
+from chalicelib.local.emulator_state import LoadWatch, Snapshot, remove_unsaved_buckets
 from chalicelib.local.guard import LoopbackGuard, WriteCounter
 from chalicelib.local.http_server import serve
 
@@ -57,6 +57,7 @@ def main() -> None:
         if home:
             home.take(arguments.port)
             Snapshot(home.state).install()
+            remove_unsaved_buckets(home.state, home.objects)
         listening_fd = _listen(arguments.port) if arguments.listen_fd is None else arguments.listen_fd
     except EmulatorError as error:
         sys.exit(str(error))

@@ -2,7 +2,8 @@
 
 A save can fail: a full disk, a folder that is gone or may not be written. What is accepted from then on is in memory
 only, so it is told (``STATUS_PATH``), and after ``REFUSE_AFTER_S`` every change is refused until a save succeeds again,
-as Redis does it (stop-writes-on-bgsave-error). Reads are served throughout.
+as Redis does it (stop-writes-on-bgsave-error). Reads are served throughout. Whoever must know that what was accepted
+is saved learns there how many writes are, and may ask for a save (POST).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
+from uuid import uuid4
 
 from chalicelib.local.emulator_state import Snapshot, state_files
 from chalicelib.local.guard import AsgiApp, Message, Receive, Scope, Send, WriteCounter, action_of, is_read, send_json
@@ -41,12 +43,22 @@ class Saving:
     refusing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the state is saved: of the ``writes`` that this run has counted, a save has ``saved_writes``."""
+
+    run: str
+    writes: int
+    saved_writes: int
+
+
 class StateSaver:
     """Saves MiniStack's state while it runs and when it stops. Belongs to the event loop's thread."""
 
     def __init__(self, snapshot: Snapshot, counter: WriteCounter) -> None:
         self._snapshot = snapshot
         self._counter = counter
+        self._run = uuid4().hex
         self._saved_writes = 0
         self._saving_s = 0.0
         self._failure: str | None = None
@@ -56,8 +68,12 @@ class StateSaver:
         """Save soon after every change: at most ``LONGEST_PAUSE_S`` seconds after the last save has ended."""
         while True:
             await asyncio.sleep(min(max(SAVE_PAUSE_S, self._saving_s * PAUSE_PER_SAVING), LONGEST_PAUSE_S))
-            if self._counter.writes != self._saved_writes:
-                self.save()
+            self.save_changes()
+
+    def save_changes(self) -> None:
+        """Save, if something has changed since the last save."""
+        if self._counter.writes != self._saved_writes:
+            self.save()
 
     def save(self) -> bool:
         """Save everything now; False, with the reason in the log, if that failed and the last save counts."""
@@ -80,6 +96,10 @@ class StateSaver:
         """How the saving goes."""
         failing_s = time.monotonic() - self._failing_since_s
         return Saving(self._failure, self._failure is not None and failing_s >= REFUSE_AFTER_S)
+
+    def progress(self) -> Progress:
+        """How far everything is saved now."""
+        return Progress(self._run, self._counter.writes, self._saved_writes)
 
 
 def _whole_state() -> dict[str, str]:
@@ -109,11 +129,17 @@ class SaveGate:
             return
         state = self._saver.state()
         if scope["path"] == STATUS_PATH:
-            await send_json(200, await self._news(scope["query_string"]), send)
+            await self._answer(scope, send)
         elif state.refusing and not is_read(scope):
             await _refuse(f"the data cannot be saved: {state.failure}", scope, receive, send)
         else:
             await self._pass_on(scope, receive, send)
+
+    async def _answer(self, scope: Scope, send: Send) -> None:
+        if scope["method"] == "POST":
+            self._saver.save_changes()
+        news = await self._news(scope["query_string"])
+        await send_json(200, {**news, **asdict(self._saver.progress())}, send)
 
     async def _news(self, query: bytes) -> dict[str, Any]:
         """How the saving goes; who brings a former answer (``?known=``) waits for another one, for up to 20 s."""

@@ -10,6 +10,7 @@ more than a kill.
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import shutil
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.local.guard import AsgiApp, Message, Receive, Scope, Send
+
+ACCOUNT_DIGITS = 12  # of AWS's account ids, the folders of which hold those of their buckets
 
 logger = logging.getLogger("taskyard.emulator")
 
@@ -117,6 +120,27 @@ def _restart_stream_readers(functions: Any) -> None:
 def _service(name: str) -> Any:
     """MiniStack's module of a service, or None while nothing has used it."""
     return sys.modules.get(f"ministack.services.{name}")
+
+
+def remove_unsaved_buckets(state: Path, objects: Path) -> None:
+    """Remove the folders in ``objects`` of buckets that were made after the last save, before MiniStack looks there.
+
+    It would make buckets of them again, without the stack that they belong to, which could then not be made any more.
+    """
+    saved = _saved_buckets(state / "s3.json")
+    for folder in objects.glob(f"{'[0-9]' * ACCOUNT_DIGITS}/*"):
+        if (folder.parent.name, folder.name) not in saved:
+            logger.warning("The bucket %s is younger than the last save; it is removed.", folder.name)
+            shutil.rmtree(folder)
+
+
+def _saved_buckets(file: Path) -> set[tuple[str, str]]:
+    """The account and the name of each bucket in a file that MiniStack's S3 is saved in."""
+    if not file.exists():
+        return set()
+    saved = json.loads(file.read_text())["payload"]["buckets_meta"]["data"]
+    keys = (key.split("\0") for key in saved)
+    return {(account, ast.literal_eval(name)) for account, name in keys}
 
 
 def state_files() -> dict[str, str]:

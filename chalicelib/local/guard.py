@@ -101,9 +101,10 @@ def find_refusal(headers: Headers, hosts: tuple[str, ...]) -> Refusal | None:
 class WriteCounter:
     """Counts in `writes` the finished requests to `app` that may have changed its state.
 
-    A request counts when it ends, not when it arrives: who reads the number has seen every change that
-    is counted in it. When in doubt a request counts as a write, except an SQS receive that returned
-    nothing: idle consumers poll for ever, and what they change (the visibility of nothing) is nothing.
+    A request counts when the end of its answer is about to leave, not when it arrives: who reads the number has seen
+    every change that is counted in it, and who has its answer finds its change counted. When in doubt a request counts
+    as a write, except an SQS receive that returned nothing: idle consumers poll for ever, and what they change (the
+    visibility of nothing) is nothing.
     """
 
     def __init__(self, app: AsgiApp) -> None:
@@ -116,18 +117,26 @@ class WriteCounter:
             await self._app(scope, receive, send)
             return
         answered_bytes = 0
+        is_answered = False
 
         async def count_and_send(message: Message) -> None:
-            nonlocal answered_bytes
+            nonlocal answered_bytes, is_answered
             answered_bytes += len(message.get("body", b""))
+            if message["type"] == "http.response.body" and not message.get("more_body", False) and not is_answered:
+                is_answered = True
+                self._count(scope, answered_bytes)
             await send(message)
 
         try:
             await self._app(scope, receive, count_and_send)
         finally:
-            if not (action_of(scope) == "ReceiveMessage" and answered_bytes <= _EMPTY_JSON_BYTES):
-                self.writes += 1
-                self.written.set()
+            if not is_answered:
+                self._count(scope, answered_bytes)
+
+    def _count(self, scope: Scope, answered_bytes: int) -> None:
+        if not (action_of(scope) == "ReceiveMessage" and answered_bytes <= _EMPTY_JSON_BYTES):
+            self.writes += 1
+            self.written.set()
 
 
 def is_read(scope: Scope) -> bool:

@@ -19,6 +19,7 @@ from chalicelib.engine.yard import build
 from chalicelib.local import channel as channels
 from chalicelib.local import standby
 from chalicelib.local.child_logging import log_as_json
+from chalicelib.local.ledger_saves import saves_here
 from chalicelib.local.plan import KAFKA
 from chalicelib.logger import logger
 
@@ -33,7 +34,7 @@ def main() -> None:
     channels.exit_at_end(channel)
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    bridges = inward_bridges(build(registry()))
+    bridges = inward_bridges(build(registry()), saves_here())
     channel.send(ready)
     try:
         run_all(bridges, stopping)

@@ -28,7 +28,8 @@ def saving(endpoint_url: str, known: Saving | None = None) -> Saving:
     query = "" if known is None else f"?{urlencode({'known': json.dumps(asdict(known))})}"
     try:
         connection.request("GET", STATUS_PATH + query)
-        return Saving(**json.load(connection.getresponse()))
+        answer = json.load(connection.getresponse())
+        return Saving(answer["failure"], answer["refusing"])
     finally:
         connection.close()
 

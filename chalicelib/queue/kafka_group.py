@@ -7,7 +7,7 @@ librdkafka before a partition is given up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,7 +41,10 @@ class Trouble:
 
 @dataclass(slots=True)
 class KafkaGroup:
-    """One member of a group. One thread uses it; ``close`` it in the end."""
+    """One member of a group. One thread uses it; ``close`` it in the end.
+
+    ``on_revoke`` is called within ``poll`` and ``close`` with the partitions that were taken away.
+    """
 
     properties: Mapping[str, Any]
     group: str
@@ -53,6 +56,7 @@ class KafkaGroup:
     done: dict[Partition, int] = field(default_factory=dict)  # the next offset of each; committed, or to be
     trouble: Trouble = field(default_factory=Trouble)
     commits: int = 0  # of a partition, which Kafka has acknowledged
+    on_revoke: Callable[[set[Partition]], None] = lambda _: None
     _uncommitted: set[Partition] = field(default_factory=set)
     _consumer: Any = None
 
@@ -151,6 +155,7 @@ class KafkaGroup:
         self.assigned -= gone
         self.paused -= gone
         self._uncommitted -= gone
+        self.on_revoke(gone)
         self.done = {each: offset for each, offset in self.done.items() if each not in gone}
 
     def _committed(self, error: Any, partitions: Sequence[Any]) -> None:

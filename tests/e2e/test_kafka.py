@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,3 +162,24 @@ def test_a_member_that_is_killed_at_any_step_loses_and_doubles_nothing(
         becomes(written, lambda: sum(offset or 0 for offset in cluster.committed("deadly", topics["deadly"], 2)))
         dying.send_signal(signal.SIGTERM)
     assert dying.returncode == 0
+
+
+def test_kill_9_of_the_emulator_and_of_all_else_loses_and_doubles_no_record(tmp_path: Path, cluster: Kafka) -> None:
+    topic = cluster.topic(2)
+    bridged = [{"topic": "order.created", "direction": "in", "kafka": topic, "group": "lasting"}]
+    options = ("--data-dir", str(tmp_path / "data"), "--kafka", cluster.bootstrap, "--workers", "1")
+    environment = {
+        "TASKYARD_KAFKA_TOPICS": json.dumps(bridged),
+        "TASKYARD_HANDLERS": "chalicelib.tasks",
+        "TASKYARD_LEASE_S": "2",
+    }
+    with running(tmp_path, *options, **environment) as service:
+        for deaths in range(3):
+            cluster.write(topic, orders(EACH * deaths, EACH))
+            until(lambda least=EACH * deaths: len(messages(service, "order.created")) > least)
+            (emulator,) = (pid for pid, command in service.children().items() if "emulator_process" in command)
+            os.kill(emulator, signal.SIGKILL)  # first: its parent's end would let it save
+            service.kill()
+            service.start_again()
+        finish_once(service, 0, EACH * 3)
+        becomes(EACH * 3, lambda: sum(offset or 0 for offset in cluster.committed("lasting", topic, 2)))

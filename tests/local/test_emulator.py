@@ -328,6 +328,21 @@ class TestWhatItKeeps:
             newer = s3.get_object(Bucket="objects", Key="not/saved")
             assert (newer["Body"].read(), newer["ContentType"]) == (b"2", "text/x")
 
+    @pytest.mark.parametrize("saved", [[], ["saved"]])
+    def test_no_bucket_that_is_younger_than_the_last_save(self, data_dir: Path, saved: list[str]) -> None:
+        with Emulator.start(data_dir) as emulator:
+            for name in saved:
+                client(emulator, "s3").create_bucket(Bucket=name)
+                client(emulator, "s3").put_object(Bucket=name, Key="key", Body=b"1")
+        younger = EmulatorHome(data_dir).objects / "000000000000" / "younger"
+        younger.mkdir(parents=True)
+        (younger / "key").write_bytes(b"2")
+        with Emulator.start(data_dir) as emulator:
+            s3 = client(emulator, "s3")
+            assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == saved
+            assert [s3.get_object(Bucket=name, Key="key")["Body"].read() for name in saved] == [b"1"] * len(saved)
+            assert not younger.exists()
+
     def test_no_stream_records_but_readers_that_miss_no_new_ones(self, data_dir: Path) -> None:
         with Emulator.start(data_dir) as emulator:
             make_table(

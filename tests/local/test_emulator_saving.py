@@ -154,10 +154,27 @@ class TestTheGate:
 
     def test_tells_how_saving_goes(self, gate: SaveGate) -> None:
         status, body = asked(gate, method="GET", path=STATUS_PATH)
-        assert (status, json.loads(body)) == (
+        assert (status, {**json.loads(body), "run": "any"}) == (
             200,
-            {"failure": "OSError: [Errno 28] No space left on device", "refusing": True},
+            {
+                "failure": "OSError: [Errno 28] No space left on device",
+                "refusing": True,
+                "run": "any",
+                "writes": 0,
+                "saved_writes": 0,
+            },
         )
+
+    def test_saves_what_has_changed_when_it_is_asked_to(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        saver = saver_on(monkeypatch, tmp_path / "state", NO_SPACE, {"a.json": "saved"})
+        counter = saver._counter
+        gate = SaveGate(counter, saver)
+        assert asked(gate, method="POST", path=STATUS_PATH)[0] == 200
+        assert not (tmp_path / "state").exists()  # nothing has changed
+        asked(gate, method="PUT")
+        progress = [json.loads(asked(gate, method="POST", path=STATUS_PATH)[1]) for _ in range(3)]
+        assert [(each["writes"], each["saved_writes"]) for each in progress] == [(1, 0), (1, 1), (1, 1)]
+        assert len({each["run"] for each in progress}) == 1
 
     def test_refuses_changes_with_the_reason(self, gate: SaveGate) -> None:
         status, body = asked(gate, headers=[(b"x-amz-target", b"AmazonSQS.SendMessage")])

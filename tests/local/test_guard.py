@@ -194,6 +194,28 @@ def test_counts_a_write_when_it_has_ended() -> None:
     assert (seen, counter.writes) == ([0], 1)
 
 
+def test_counts_a_write_once_before_the_end_of_its_answer_leaves() -> None:
+    """Whoever has the answer finds its change counted, and so waits for a save that has it."""
+    counter = WriteCounter(answers_in_parts)
+    counted = []
+
+    async def send(_: Any) -> None:
+        counted.append(counter.writes)
+
+    asyncio.run(counter(http(method="PUT"), no_body, send))
+    assert (counted, counter.writes) == ([0, 0, 1], 1)
+
+
+async def answers_in_parts(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"1", "more_body": True})
+    await send({"type": "http.response.body", "body": b"2"})
+
+
+async def no_body() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
 def test_counts_a_write_that_failed() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG001
         raise RuntimeError("after half of the work")

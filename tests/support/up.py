@@ -61,6 +61,11 @@ class Service(Client):
         self.process.wait(STOP_DEADLINE_S)
         until(lambda: not any(is_running(pid) for pid in pids))
 
+    def start_again(self) -> None:
+        """Run the same command again, once all of it has ended, and wait until it answers."""
+        self.process = self.spawn()
+        until(lambda: _answers(self), START_DEADLINE_S)
+
     def stop(self) -> None:
         """SIGTERM, and wait until nothing of it is left."""
         self.children()

@@ -1,8 +1,8 @@
 """A member of a consumer group that brings records in as messages: poll, accept, commit, again and again.
 
-An offset is committed once the ledger has accepted the record, and the record's coordinates make it one message, so
-whenever this process dies nothing is lost and nothing is doubled. Where the ledger does not take a record, its
-partition goes back to it and waits; where too many messages of a topic wait already, its partitions pause.
+An offset is committed once the ledger has accepted the record for good (see ``commits``), and the record's coordinates
+make it one message, so whatever dies, nothing is lost and nothing is doubled. Where the ledger does not take a record,
+its partition goes back to it and waits; where too many messages of a topic wait already, its partitions pause.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.kafka import Inward, Record, Standing
+from chalicelib.engine.bridge.commits import Commits, Saves, Span, Spans, durable
 from chalicelib.engine.projections.depth import depth_of
 from chalicelib.engine.publish.records import accept_each
 from chalicelib.engine.publish.send import AWS_FAILURES
@@ -34,11 +35,13 @@ PENDING, REFUSED = "messages wait", "the ledger refuses"
 
 @dataclass(slots=True)
 class InwardBridge:
-    """What one group brings in: ``topics`` by their names on Kafka."""
+    """What one group brings in, ``topics`` by their names on Kafka, to a ledger that ``saves`` asks."""
 
     yard: Yard
     group: KafkaGroup
     topics: Mapping[str, Inward]
+    saves: Saves = durable
+    _commits: Commits = field(init=False)
     _crowded: set[str] = field(default_factory=set)  # the topics of which too many messages wait
     _again_at_ms: dict[Partition, int] = field(default_factory=dict)  # when a refused partition is read again
     _refusals: dict[Partition, int] = field(default_factory=dict)  # how often in a row it was refused
@@ -46,17 +49,27 @@ class InwardBridge:
     _looked_at_ms: int = 0
     _taken: int = 0  # records, since it was looked
     _reported_at_ms: int = 0
-    _commits: int = 0  # that were acknowledged when it was last looked
+    _acknowledged: int = 0  # commits, when it was last looked
     _committed_at_ms: int | None = None
     _missing: frozenset[str] | None = None  # on Kafka; ``None``: it has not answered yet
     _searched_at_ms: int = 0
 
+    def __post_init__(self) -> None:
+        self._commits = Commits(self.group, self.saves)
+        self.group.on_revoke = self._commits.forget
+
+    def open(self) -> None:
+        """Join the group. Raises ``NoLibrary`` and ``InvalidInput``."""
+        self._commits.begin()
+        self.group.open()
+
     def run(self, stopping: threading.Event) -> None:
         """Bring records in until ``stopping`` is set; what is under way then is finished and committed."""
-        self.group.open()
+        self.open()
         try:
             while not stopping.is_set():
                 self.step()
+            self._commits.advance(save_now=True)
         finally:
             self.group.close()
             self._leave()
@@ -66,8 +79,7 @@ class InwardBridge:
         records = self.group.poll(BATCH_MAX, POLL_S)
         if records:
             self.take(records)
-        else:
-            self.group.commit_again()
+        self._commits.advance()
         self._look_for_topics()
         self._look_at_depths()
         self.group.pause(self._to_be_paused())
@@ -75,25 +87,23 @@ class InwardBridge:
         self._report()
 
     def take(self, records: Sequence[Record]) -> None:
-        """Accept a batch, and commit how far each partition has come."""
-        done: dict[Partition, int] = {}
+        """Accept a batch, as far as the ledger takes it."""
         for source in dict.fromkeys(record.topic for record in records):
             ours = [record for record in records if record.topic == source]
             outcomes = accept_each(self.yard, self.topics[source], ours)
-            done |= self._concluded(ours, outcomes)
+            self._commits.accepted(self._concluded(ours, outcomes))
             self._taken += len(ours)
-        self.group.commit(done)
 
-    def _concluded(self, records: Sequence[Record], outcomes: Sequence[TaskyardError | None]) -> dict[Partition, int]:
-        """The next offset of each partition: that of its first record that was not accepted, to which it goes back."""
-        done: dict[Partition, int] = {}
+    def _concluded(self, records: Sequence[Record], outcomes: Sequence[TaskyardError | None]) -> Spans:
+        """What was accepted of each partition; it goes back to its first record that was not."""
+        done: Spans = {}
         refused: set[Partition] = set()
         for record, outcome in zip(records, outcomes, strict=True):
             place = (record.topic, record.partition)
             if place in refused:
                 continue
             if outcome is None:
-                done[place] = record.offset + 1
+                done[place] = Span(done[place].first if place in done else record.offset, record.offset + 1)
             else:
                 refused.add(place)
                 self._go_back(place, record, outcome)
@@ -171,8 +181,8 @@ class InwardBridge:
         return Standing(*place, self.group.done.get(place), paused, self._why.get(place) or self.group.trouble.text)
 
     def _note_commits(self) -> None:
-        if self.group.commits != self._commits:
-            self._commits, self._committed_at_ms = self.group.commits, self.yard.now_ms()
+        if self.group.commits != self._acknowledged:
+            self._acknowledged, self._committed_at_ms = self.group.commits, self.yard.now_ms()
 
     def _report(self) -> None:
         now_ms = self.yard.now_ms()
@@ -193,8 +203,10 @@ class InwardBridge:
             logger.warning("a member of a group cannot report that it leaves", extra={"error": str(error)})
 
 
-def inward_bridges(yard: Yard) -> list[InwardBridge]:
+def inward_bridges(yard: Yard, saves: Saves = durable) -> list[InwardBridge]:
     """What brings the topics of an installation in: one member for each group, and way of reading.
+
+    ``saves`` asks its ledger, from several threads, how far it is saved.
 
     Raises ``InvalidInput`` and ``NoLibrary``.
     """
@@ -209,7 +221,7 @@ def inward_bridges(yard: Yard) -> list[InwardBridge]:
     if by_group:
         expect_taken(reached)
     return [
-        InwardBridge(yard, KafkaGroup(reached, group, [*topics], from_start, classic), topics)
+        InwardBridge(yard, KafkaGroup(reached, group, [*topics], from_start, classic), topics, saves)
         for (group, from_start, classic), topics in by_group.items()
     ]
 

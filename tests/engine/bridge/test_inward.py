@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.kafka import Inward, Standing
 from chalicelib.engine.bridge import inward
+from chalicelib.engine.bridge.commits import Saved, Saves, durable
 from chalicelib.engine.bridge.inward import InwardBridge, inward_bridges, run_all
 from chalicelib.engine.handlers.declare import subscribe
 from chalicelib.engine.kafka_members import told_of_members
@@ -62,12 +63,12 @@ class Stage:
         self.written += count
         self.cluster.write(self.source, values, partition=partition, key=None)
 
-    def member(self, *, classic: bool = False) -> InwardBridge:
+    def member(self, *, classic: bool = False, saves: Saves = durable) -> InwardBridge:
         """Another member of the group."""
         topic = Inward(topic="orders", source=self.source, cluster="k", group=self.source, max_pending=self.max_pending)
         group = KafkaGroup(properties(self.cluster.bootstrap), self.source, [self.source], classic=classic)
-        group.open()
-        self.opened.append(InwardBridge(self.w.yard, group, {self.source: topic}))
+        self.opened.append(InwardBridge(self.w.yard, group, {self.source: topic}, saves))
+        self.opened[-1].open()
         return self.opened[-1]
 
     def inputs(self) -> list[int]:
@@ -278,6 +279,102 @@ def test_where_too_many_messages_wait_nothing_more_is_brought_in(stage: Stage) -
     stage.w.clock.move(inward.LOOK_MS)
     stage.bring_in(member)
     assert member.group.paused == set()
+    once_each(stage)
+
+
+# -- a ledger that is saved now and then -------------------------------------------------------------------
+
+
+@dataclass
+class Emulator:
+    """How far a ledger is saved that changes with every question, and is saved when it is told to."""
+
+    run: str = "the first"
+    writes: int = 0
+    saved_writes: int = 0
+
+    def __call__(self, *, save_now: bool = False) -> Saved:
+        self.writes += 1
+        if save_now:
+            self.save()
+        return Saved(self.run, self.writes, self.saved_writes)
+
+    def save(self) -> None:
+        self.saved_writes = self.writes
+
+
+def nothing_committed(stage: Stage) -> bool:
+    return stage.cluster.committed(stage.source, stage.source, PARTITIONS) == [None] * PARTITIONS
+
+
+def saved_and_committed(stage: Stage, emulator: Emulator, *members: InwardBridge) -> None:
+    """All that was written is, while saves go on."""
+
+    def holds() -> bool:
+        emulator.save()
+        return stage.all_committed()
+
+    stage.until(holds, *members)
+
+
+def test_offsets_wait_for_the_next_save_those_of_unreadable_records_too(stage: Stage) -> None:
+    stage.max_pending = 20
+    emulator = Emulator()
+    stage.write(30)
+    stage.cluster.write(stage.source, [b"no JSON"], partition=0)
+    member = stage.member(saves=emulator)
+    stage.until(lambda: len(stage.w.jobs()) == 31, member)
+    for _ in range(3):
+        member.step()
+    assert nothing_committed(stage)
+    assert {each.offset for each in member.standings()} == {None}
+    stage.until(lambda: member.group.paused == member.group.assigned, member)
+    stage.written += 1
+    saved_and_committed(stage, emulator, member)
+
+
+def test_a_member_that_joins_while_offsets_wait_loses_and_doubles_nothing(stage: Stage) -> None:
+    emulator = Emulator()
+    stage.write(40)
+    first = stage.member(saves=emulator)
+    stage.bring_in(first)
+    second = stage.member(saves=emulator)
+    stage.until(lambda: (len(first.group.assigned), len(second.group.assigned)) == (1, 1), first, second)
+    stage.write(20)
+    stage.bring_in(first, second)
+    assert nothing_committed(stage)
+    saved_and_committed(stage, emulator, first, second)
+    once_each(stage)
+
+
+def test_what_an_emulator_may_have_lost_that_was_started_anew_is_read_again(stage: Stage) -> None:
+    emulator = Emulator()
+    stage.write(20)
+    member = stage.member(saves=emulator)
+    stage.bring_in(member)
+    member.step()
+    stage.w = wiped(stage.w)
+    member.yard, emulator.run = stage.w.yard, "the second"
+    stage.write(5)
+    stage.bring_in(member)
+    saved_and_committed(stage, emulator, member)
+    once_each(stage)
+
+
+def test_a_member_that_ends_has_what_waits_saved_and_commits_it(stage: Stage) -> None:
+    emulator = Emulator()
+    stage.write(10)
+    member = stage.member(saves=emulator)
+    stopping = threading.Event()
+    with patch.object(InwardBridge, "open"):  # it is open
+        running = threading.Thread(target=member.run, args=(stopping,))
+        running.start()
+        until(lambda: len(stage.inputs()) == 10)
+        assert nothing_committed(stage)
+        stopping.set()
+        running.join()
+    stage.opened.remove(member)
+    assert stage.all_committed()
     once_each(stage)
 
 
