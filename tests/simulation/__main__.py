@@ -42,7 +42,7 @@ def _many(results: Iterable[Result], *, shrink: bool, go_on: bool) -> int:
     faults: Counter[Fault] = Counter()
     ran = jobs = simulated_ms = failed = 0
     began_s, began_cpu_s = time.monotonic(), time.process_time()
-    gc.disable()  # what a run leaves is collected for many at once
+    gc.disable()  # what runs leave is collected for many at once, and what is left then, stays
     for result in results:
         ran, jobs, simulated_ms = ran + 1, jobs + result.jobs, simulated_ms + result.simulated_ms
         faults += result.faults
@@ -53,6 +53,7 @@ def _many(results: Iterable[Result], *, shrink: bool, go_on: bool) -> int:
             return _tell(result, shrink=shrink)
         if not ran % COLLECTED_EVERY:
             gc.collect()
+            gc.freeze()
     cpu_s, passed_s = time.process_time() - began_cpu_s, time.monotonic() - began_s
     out(f"{ran} seeds, {jobs} jobs, {simulated_ms / 3_600_000:,.0f} simulated hours, {failed} failed")
     out(

@@ -18,6 +18,7 @@ from greenlet import getcurrent
 
 from chalicelib import aws
 from chalicelib.core.lanes import Lane, sqs_name
+from chalicelib.engine import failures
 from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.publish import publish as publishing
 from chalicelib.engine.worker import heartbeat, light, run, shutdown
@@ -134,14 +135,14 @@ class Platform:
             name: Client(service, scheduler, self.weather, process, note)
             for name, service in (("dynamodb", self.dynamodb), ("sqs", self.sqs))
         }
-        with patch.object(aws, "client", lambda service, **_: clients[service]):
-            yard = build(
-                self.registry,
-                SETTINGS,
-                now_ms=lambda: scheduler.now_ms + skew_ms,
-                random_bytes=self._ids.randbytes,
-                exit_process=partial(self._exit, process),
-            )
+        aws.client = lambda service, **_: clients[service]  # until the stage is taken down
+        yard = build(
+            self.registry,
+            SETTINGS,
+            now_ms=lambda: scheduler.now_ms + skew_ms,
+            random_bytes=self._ids.randbytes,
+            exit_process=partial(self._exit, process),
+        )
         yard.ids._lock = Lock(scheduler)
         return yard
 
@@ -174,7 +175,7 @@ class Platform:
                     self.scheduler.park()
                 else:
                     self._deliver(environment, name)
-        finally:
+        except WorkerDied:
             if getcurrent() in self._idle:
                 self._idle.remove(getcurrent())
             self.note(environment.process.name, "is gone")
@@ -336,6 +337,8 @@ def staged(scheduler: Scheduler) -> ExitStack:
     stage.enter_context(patch.object(publishing, "sleep", sleep))
     stage.enter_context(patch.object(heartbeat, "TICK_S", TICKS_S))
     stage.enter_context(patch.object(aws, "ThreadPoolExecutor", InOrder))
+    stage.enter_context(patch.object(aws, "client", None))  # each yard has clients of its own
+    stage.enter_context(patch.object(failures, "traceback_of", str))  # for a log that nobody reads
     return stage
 
 

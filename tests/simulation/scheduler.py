@@ -56,11 +56,13 @@ class Scheduler:
         self._dice, self._hub = dice, getcurrent()
         self._number, self._until_ms = 0, inf
         self._places: list[tuple[int, float, int, Thread | Callable[[], None]]] = []
+        self._threads: list[Thread] = []
         self.steps = 0
 
     def start(self, process: Process, act: Callable[[], Any], after_ms: int = 0) -> Thread:
         """Let a thread of ``process`` begin."""
         thread = Thread(process, act, self._hub)
+        self._threads.append(thread)
         self._place(thread, self.now_ms + after_ms)
         return thread
 
@@ -115,10 +117,15 @@ class Scheduler:
         if until_ms is not None:
             self.now_ms = max(self.now_ms, until_ms)
 
-    @property
-    def next_ms(self) -> int | None:
-        """When something is planned next."""
-        return self._places[0][0] if self._places else None
+    def end(self) -> None:
+        """End all threads where they stand: what one that waits refers to is never collected, as C's stack has it."""
+        for thread in self._threads:
+            thread.process.dead = True
+        for thread in self._threads:
+            while not thread.dead:
+                thread.throw()
+        self._threads.clear()
+        self._places.clear()
 
     def _place(self, thread: Thread, at_ms: int) -> None:
         self._number += 1

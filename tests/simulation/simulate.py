@@ -100,6 +100,7 @@ class Simulation:
             self._calm_down()
             rested = self._come_to_rest()
             ending = self._ending(rested)
+            self.scheduler.end()
         calm = not skies.met.keys() & {Fault.FROZEN, Fault.SLOW, Fault.LATE, Fault.REFUSED, Fault.THROTTLED} and not (
             skies.met.keys() & {Fault.UNANSWERED, Fault.REPEATED}
         )
