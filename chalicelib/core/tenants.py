@@ -26,13 +26,16 @@ def tenant_of(field_name: str, given: object) -> str:
     return given
 
 
-def in_turns(items: Iterable[Item], tenant_of: Callable[[Item], str | None]) -> list[Item]:
-    """``items`` so that their tenants take turns, whoever has the fewest first; those of one tenant stay in order.
+def in_turns(
+    items: Iterable[Item], tenant_of: Callable[[Item], str | None], age_of: Callable[[Item], int]
+) -> list[Item]:
+    """``items``, as a fair queue handed them out, so that their tenants take turns, each with its own by ``age_of``.
 
-    What has no tenant is one tenant's. Of a1 a2 b1 a3 it makes b1 a1 a2 a3.
+    Whoever has the fewest comes first, of as many each whose item was handed out first: the queue knows who was served
+    last. What has no tenant is one tenant's. Of a2 a1 b1 a3 it makes b1 a1 a2 a3; b1 a1 stays, though a1 is older.
     """
     own: dict[str | None, list[Item]] = {}
     for item in items:
         own.setdefault(tenant_of(item), []).append(item)
-    rounds = zip_longest(*([[item] for item in theirs] for theirs in sorted(own.values(), key=len)), fillvalue=[])
-    return [*chain.from_iterable(chain.from_iterable(rounds))]
+    lines = ([[item] for item in sorted(theirs, key=age_of)] for theirs in sorted(own.values(), key=len))
+    return [*chain.from_iterable(chain.from_iterable(zip_longest(*lines, fillvalue=[])))]

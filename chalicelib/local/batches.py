@@ -8,6 +8,8 @@ from typing import Any
 
 from chalicelib.local.lambda_events import Event
 
+PASSING_OVER = "taskyard.passing-over."  # before a tenant, among the attributes that a receive asks for
+
 Message = Mapping[str, Any]  # as ReceiveMessage answers it
 
 
@@ -20,15 +22,21 @@ class Queue:
     url: str
 
 
-def receive(sqs: Any, queue: Queue, most: int, hide_s: int, wait_s: int = 0) -> Sequence[Message]:
-    """Up to ``most`` messages, hidden for ``hide_s`` seconds; waits up to ``wait_s`` for one. Raises what AWS does."""
+def receive(
+    sqs: Any, queue: Queue, most: int, hide_s: int, wait_s: int = 0, passed_over: str | None = None
+) -> Sequence[Message]:
+    """Up to ``most`` messages, hidden for ``hide_s`` seconds; waits up to ``wait_s`` for one. Raises what AWS does.
+
+    The embedded emulator hands out none of the tenant that is to be ``passed_over``; "": none without a tenant.
+    """
+    names = ["All"] if passed_over is None else ["All", PASSING_OVER + passed_over]
     messages: Sequence[Message] = sqs.receive_message(
         QueueUrl=queue.url,
         MaxNumberOfMessages=most,
         VisibilityTimeout=hide_s,
         WaitTimeSeconds=wait_s,
         MessageSystemAttributeNames=["All"],
-        MessageAttributeNames=["All"],
+        MessageAttributeNames=names,
     ).get("Messages", [])
     return messages
 

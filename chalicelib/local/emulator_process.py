@@ -27,7 +27,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from chalicelib.local import emulator_expressions, emulator_indexes, emulator_items, emulator_queues
+from chalicelib.local import emulator_expressions, emulator_indexes, emulator_items, emulator_queues, emulator_streams
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_apis import import_apis
 from chalicelib.local.emulator_changes import ChangeBell
@@ -118,6 +118,7 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     emulator_items.install()
     emulator_expressions.install()
     emulator_queues.install()
+    emulator_streams.install()
     import_apis()
     share_code()
     counter = WriteCounter(ministack)

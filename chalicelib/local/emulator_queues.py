@@ -1,5 +1,5 @@
 """The embedded emulator's queues: a receive and a delete cost what they touch, a long poll nothing while it waits, and
-tenants take turns.
+tenants take turns; a receive may pass one over (``batches.receive``).
 
 MiniStack goes several times over all messages of a queue for each receive, and once for each message that is deleted,
 so that a backlog of thousands took half of a job's time; and it looks ten times a second whether a long poll may end.
@@ -14,9 +14,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
+from chalicelib.local.batches import PASSING_OVER
 from chalicelib.local.emulator_turns import Orders
 
 FEW_MESSAGES = 100  # that are gone over for every receive, as ever
@@ -26,6 +28,8 @@ TICK_MIN_S, TICK_MAX_S = 0.1, 1.0  # between two looks of a long poll at a queue
 
 Request = Mapping[str, Any]
 Queue = dict[str, Any]
+
+_passed_over: ContextVar[str | None] = ContextVar("_passed_over", default=None)  # the tenant, by the receive at hand
 
 
 def install() -> None:
@@ -75,7 +79,7 @@ def _collecting(sqs: Any, orders: Orders) -> Callable[[Queue, int, int], list[An
             return message["visible_at"] <= now_s and not 0 < attempts <= message["receive_count"]
 
         with orders.following(queue) as turns:
-            chosen = turns.next(most, may_go)
+            chosen = turns.next(most, may_go, _passed_over.get())
             before = [message["receipt_handle"] for message in chosen]
             taken: list[Any] = collect({**queue, "messages": chosen}, most, hide_s)
             turns.received(chosen, before)
@@ -175,10 +179,10 @@ class Bell:
             if queue["messages"]:
                 woken.set()
 
-    async def wait(self, queue: Queue, longest_s: float) -> None:
-        """Wait until there may be a message."""
+    async def wait(self, queue: Queue, longest_s: float, *, for_new: bool = False) -> None:
+        """Wait until there may be a message, or ``for_new`` ones only, whatever is hidden now."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
-        if queue["messages"]:
+        if queue["messages"] and not for_new:
             next_s = min(message.get("visible_at", 0.0) for message in queue["messages"]) - time.time()
             longest_s = min(longest_s, max(TICK_MIN_S, min(next_s, TICK_MAX_S)))
         woken = asyncio.Event()
@@ -197,7 +201,8 @@ def _waiting(sqs: Any, bell: Bell) -> Callable[[Request, str], Any]:
     receive = sqs._act_receive_message
 
     async def receive_message(data: Request, url: str) -> Any:
-        began_s = time.time()
+        began_s, passed_over = time.time(), _to_be_passed_over(data)
+        _passed_over.set(passed_over)
         while True:
             answer = await receive({**data, "WaitTimeSeconds": 0}, url)
             queue = sqs._get_q(data.get("QueueUrl", url), "sqs:ReceiveMessage")
@@ -206,6 +211,11 @@ def _waiting(sqs: Any, bell: Bell) -> Callable[[Request, str], Any]:
             left_s = began_s + wait_s - time.time()
             if answer or left_s <= 0:
                 return answer
-            await bell.wait(queue, left_s)
+            await bell.wait(queue, left_s, for_new=passed_over is not None)
 
     return receive_message
+
+
+def _to_be_passed_over(data: Request) -> str | None:
+    names = data.get("MessageAttributeNames") or []
+    return next((each.removeprefix(PASSING_OVER) for each in map(str, names) if each.startswith(PASSING_OVER)), None)

@@ -51,9 +51,13 @@ class Turns:
             if message.get("receipt_handle"):
                 self._receipts[message["receipt_handle"]] = message
 
-    def next(self, most: int, may_go: Callable[[Message], bool]) -> list[Message]:
-        """Up to ``most`` messages that ``may_go``: one of each tenant in turn."""
-        waiting = deque((tenant, filter(may_go, own.values())) for tenant, own in self._tenants.items())
+    def next(self, most: int, may_go: Callable[[Message], bool], passed_over: str | None = None) -> list[Message]:
+        """Up to ``most`` messages that ``may_go``: one of each tenant in turn, but none of who is ``passed_over``.
+
+        "" passes over those without a tenant.
+        """
+        served = (each for each in self._tenants.items() if passed_over is None or (each[0] or "") != passed_over)
+        waiting = deque((tenant, filter(may_go, own.values())) for tenant, own in served)
         found: list[Message] = []
         while waiting and len(found) < most:
             tenant, messages = waiting.popleft()

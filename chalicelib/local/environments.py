@@ -55,15 +55,15 @@ class Environment:
         with self._serving_one():
             return _result(self._asked({"event": event}, self._timeout_s)[1])
 
-    def work(self, batch: Mapping[str, Any], begun: Callable[[int, bool], None]) -> None:
+    def work(self, batch: Mapping[str, Any], begun: Callable[[list[str]], None]) -> None:
         """Let the function work on a batch, which its process may have to receive (see `function_process`).
 
-        ``begun`` hears how many messages there are, and whether some name a tenant, before the function's time begins
-        to run. Raises ``InvocationFailed``.
+        ``begun`` hears the tenants of the messages, "" of those without one, before the function's time begins to run.
+        Raises ``InvocationFailed``.
         """
         with self._serving_one():
             incarnation, answer = self._asked(batch, RECEIVE_LIMIT_S)
-            begun(answer["begun"], "shared" in answer)
+            begun(answer["begun"])
             if answer["begun"]:
                 try:
                     _result(self._heard(incarnation, self._timeout_s))

@@ -9,8 +9,8 @@ channel is read beside it, so that the process ends with its parent, at once.
 
 A request with a ``queue`` in it is for a batch of SQS messages. Those of its event are hidden until ``hidden_until_ms``
 at least; without an event, up to ``most`` are received first, hidden for ``hide_s``. Before its other answer comes
-``{"begun"}``: how many messages there are, with ``shared`` where some name a tenant; where there are none, nothing else
-follows. What succeeded is deleted.
+``{"begun"}``: the tenants of the messages, "" of those without one; where there are none, nothing else follows. What
+succeeded is deleted.
 
 Two more documents say that the process is to end, and are not answered: ``{"order": "wind up"}``, from which on it
 begins no further job (see ``engine.shutting_down``), and ``{"order": "interrupt"}``, which ends the handler that runs.
@@ -129,8 +129,7 @@ def _work(channel: Channel, answer: Callable[[Document], Document], request: Doc
     queue = Queue(**request["queue"])
     hidden_until_ms = request["hidden_until_ms"] if request["event"] else ledger_clock() + request["hide_s"] * 1_000
     event = request["event"] or _received(queue, request)
-    shared = {"shared": True} if any("MessageGroupId" in each["attributes"] for each in event["Records"]) else {}
-    channel.send({"begun": len(event["Records"]), **shared})
+    channel.send({"begun": [each["attributes"].get("MessageGroupId", "") for each in event["Records"]]})
     if event["Records"]:
         answered = answer({**request, "event": event, "hidden_until_ms": hidden_until_ms})
         channel.send(answered)

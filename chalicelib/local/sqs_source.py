@@ -108,9 +108,9 @@ class _Batch:
             logger.warning("%s %s: %s", environment.name, begun, error)
             if eager or not self._count:
                 self._queues.give_back(self._work)
-        if self._count:
-            self._queues.took(self._work.queue, (time.monotonic() - self._begun_at_s) / self._count)
+        job_s = (time.monotonic() - self._begun_at_s) / self._count if self._count else None
+        self._queues.ended(self._work, job_s)
 
-    def _begin(self, count: int, is_shared: bool) -> None:
-        self._count, self._begun_at_s = count, time.monotonic()
-        self._queues.received(self._work, count, is_shared=is_shared)
+    def _begin(self, tenants: list[str]) -> None:
+        self._count, self._begun_at_s = len(tenants), time.monotonic()
+        self._queues.received(self._work, tenants)

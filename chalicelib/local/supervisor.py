@@ -259,7 +259,10 @@ class Supervisor:
         if workers:
             gathered = queues.gathered(self._queues, self._batches)
             ranks = queues.ranks(self._queues)
-            self._lanes = open_queues(ranks, chosen.lease_s, most=chosen.worker_batch_size, batches=gathered)
+            sharing = 1 if self._emulator is None else len(workers)
+            self._lanes = open_queues(
+                ranks, chosen.lease_s, most=chosen.worker_batch_size, batches=gathered, workers=sharing
+            )
             self._sources.append(SqsSource(self._lanes, workers))
         if DEAD_LETTERS in self._plan.beside:
             read = open_queues([[queues.dead_letters()]], functions.limits(chosen)[DEAD_LETTERS].timeout_s)

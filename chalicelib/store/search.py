@@ -31,7 +31,7 @@ from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS, Table, chunks
 SHARDS = 4  # not to be changed: by it, entries are found
 ENTRIES_MAX = 10_000  # that a search looks at, of all its words
 PAGE_MIN, PAGE_MAX = 25, 1_000  # entries read at once
-PARALLEL = 8  # requests
+PARALLEL = 2  # requests: by far enough for what a shard brings, and so few that others get in between
 DIGEST_CHARS = 16
 UNSEEN = 0
 """In place of a job's id, as the last of what a search finds: what is behind this position was not looked at."""

@@ -13,7 +13,7 @@ entries = st.lists(st.sampled_from(["a", "b", "c", None]), max_size=12).map(lamb
 
 
 def turns(names: str) -> str:
-    return "".join(in_turns(names, lambda name: None if name == "-" else name))
+    return "".join(in_turns(names, lambda name: None if name == "-" else name, lambda _: 0))
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,15 @@ def test_tenants_take_turns_whoever_has_the_fewest_first(given_: str, expected: 
     assert turns(given_) == expected
 
 
+def test_of_those_with_as_many_the_queues_choice_comes_first_and_of_one_tenants_the_oldest() -> None:
+    found = [("quiet", 9), ("noisy", 5), ("noisy", 3), ("quiet", 7)]
+    ordered = in_turns(found, lambda entry: entry[0], lambda entry: entry[1])
+    assert ordered == [("quiet", 7), ("noisy", 3), ("quiet", 9), ("noisy", 5)]
+
+
 @given(entries)
-def test_nothing_is_lost_and_each_keeps_its_order(found: list[tuple[int, str | None]]) -> None:
-    ordered = in_turns(found, lambda entry: entry[1])
+def test_nothing_is_lost_and_each_has_its_own_by_age(found: list[tuple[int, str | None]]) -> None:
+    ordered = in_turns(found, lambda entry: entry[1], lambda entry: entry[0])
     assert sorted(ordered, key=lambda entry: entry[0]) == found
     for tenant in ("a", "b", "c", None):
         own = [entry for entry in ordered if entry[1] == tenant]

@@ -208,32 +208,32 @@ class TestBatches:
     """A batch may have to be received first: until then, the function's time does not run."""
 
     def test_tells_how_many_messages_there_are_before_the_function_is_called(self, environment: Environment) -> None:
-        begun: list[int] = []
-        environment.work({"event": {}, "begun": 3}, lambda count, *_: begun.append(count))
-        assert begun == [3]
+        begun: list[list[str]] = []
+        environment.work({"event": {}, "begun": ["acme", "", ""]}, begun.append)
+        assert begun == [["acme", "", ""]]
 
     def test_of_nothing_calls_no_function(self, environment: Environment) -> None:
-        begun: list[int] = []
-        environment.work({"event": {"die": 70}, "begun": 0}, lambda count, *_: begun.append(count))
-        assert begun == [0]
+        begun: list[list[str]] = []
+        environment.work({"event": {"die": 70}, "begun": []}, begun.append)
+        assert begun == [[]]
 
     def test_a_function_that_raises_dies_or_overruns_its_time(self, child: Child) -> None:
         environment = Environment(child, timeout_s=1)
-        begun: list[int] = []
+        begun: list[list[str]] = []
         for event, reason in (
             ({"raise": "no such order"}, "it raised ValueError: no such order"),
             ({"die": 70}, "its process ended"),
             ({"hang": True}, "it took longer than 1 s and was killed"),
         ):
             with pytest.raises(InvocationFailed, match=reason):
-                environment.work({"event": event, "begun": 1}, lambda count, *_: begun.append(count))
-        assert begun == [1, 1, 1]
+                environment.work({"event": event, "begun": [""]}, begun.append)
+        assert begun == [[""], [""], [""]]
 
     def test_a_process_that_hangs_before_it_begins(
         self, environment: Environment, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(environments, "RECEIVE_LIMIT_S", 1)
-        begun: list[int] = []
+        begun: list[list[str]] = []
         with pytest.raises(InvocationFailed, match="it took longer than 1 s and was killed"):
-            environment.work({"event": {"hang": True}}, lambda count, *_: begun.append(count))
+            environment.work({"event": {"hang": True}}, begun.append)
         assert begun == []

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ministack.services import sqs
 
 from chalicelib.local import emulator_queues
+from chalicelib.local.batches import PASSING_OVER
 from tests.support.waiting import DEADLINE_S
 
 REPLACED = ("_expire_retained", "_dlq_sweep", "_collect_msgs")
@@ -144,7 +145,9 @@ class TestLongPolls:
     """One that waits looks at its queue when something has come to it, and not before."""
 
     @staticmethod
-    def waiting_for(url: str, come: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, int]:
+    def waiting_for(
+        url: str, come: Callable[[], object], monkeypatch: pytest.MonkeyPatch, **asked: Any
+    ) -> tuple[Any, int]:
         """What a poll of 20 s brings when ``come`` happens, in a thread; and how often it looked."""
         looks = 0
         collect = sqs._collect_msgs
@@ -155,7 +158,8 @@ class TestLongPolls:
             return collect(*given_)
 
         async def played() -> Any:
-            poll = asyncio.create_task(sqs._HANDLERS["ReceiveMessage"]({"QueueUrl": url, "WaitTimeSeconds": 20}, ""))
+            request = {"QueueUrl": url, "WaitTimeSeconds": 20, **asked}
+            poll = asyncio.create_task(sqs._HANDLERS["ReceiveMessage"](request, ""))
             while not looks:
                 await asyncio.sleep(0)
             await asyncio.to_thread(come)
@@ -193,6 +197,22 @@ class TestLongPolls:
         found, looks = self.waiting_for(url, send_both, monkeypatch)
         assert ([message["Body"] for message in found], looks) == (["come"], 2)
 
+    def test_one_that_passes_a_tenant_over_is_ended_by_anothers_message(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def send(tenant: str) -> None:
+            sqs._act_send_message({"QueueUrl": url, "MessageBody": tenant, "MessageGroupId": tenant}, url)
+
+        def send_both() -> None:
+            send("noisy")
+            send("quiet")
+
+        send("noisy")
+        names = ["All", f"{PASSING_OVER}noisy"]
+        found, looks = self.waiting_for(url, send_both, monkeypatch, MessageAttributeNames=names)
+        assert [message["Body"] for message in found] == ["quiet"]
+        assert looks <= 3  # once for each message that comes, however many of those that it may not have are there
+
     def test_the_wait_of_the_queue_holds_where_a_request_names_none(self, url: str) -> None:
         quickly("SetQueueAttributes", QueueUrl=url, Attributes={"ReceiveMessageWaitTimeSeconds": "1"})
         threading.Timer(0.05, lambda: sqs._act_send_message({"QueueUrl": url, "MessageBody": "come"}, url)).start()
@@ -204,8 +224,9 @@ class TestLongPolls:
 
 
 class TestTenants:
-    def received(self, url: str, most: int = 10) -> list[str]:
-        answer = quickly("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=most)
+    def received(self, url: str, most: int = 10, passed_over: str | None = None) -> list[str]:
+        asked = [] if passed_over is None else [PASSING_OVER + passed_over]
+        answer = quickly("ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=most, MessageAttributeNames=asked)
         self.receipts = [message["ReceiptHandle"] for message in answer.get("Messages", [])]
         return [message["Body"] for message in answer.get("Messages", [])]
 
@@ -227,6 +248,16 @@ class TestTenants:
         assert self.received(url, 4) == ["quiet 1", "noisy 4", "quiet 2", "noisy 5"]
         assert self.received(url, 1) == ["quiet 3"]
         assert self.received(url, 2) == ["noisy 6", "noisy 7"]
+
+    def test_a_receive_may_pass_one_over(self, url: str) -> None:
+        self.send(url, "noisy", *(f"noisy {n}" for n in range(3)))
+        self.send(url, "quiet", "quiet 0")
+        self.send(url, None, "1")
+        assert sorted(self.received(url, passed_over="noisy")) == ["1", "quiet 0"]
+        assert self.received(url, passed_over="noisy") == []
+        self.send(url, None, "2")
+        assert self.received(url, passed_over="") == ["noisy 0", "noisy 1", "noisy 2"]
+        assert self.received(url) == ["2"]
 
     def test_messages_without_one_are_one_tenants(self, url: str) -> None:
         self.send(url, None, "1", "2", "3")

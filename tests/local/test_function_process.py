@@ -110,14 +110,14 @@ def process(sqs: Sqs) -> Process:
 def test_a_batch_that_it_receives(sqs: Sqs, process: Process) -> None:
     sqs.there = ["1", "2", "3"]
     process.answer = {"result": {"batchItemFailures": [{"itemIdentifier": "2"}]}}
-    assert process.asked() == [{"begun": 2}, process.answer]
+    assert process.asked() == [{"begun": ["", ""]}, process.answer]
     assert (sqs.asked, process.seen, sqs.deleted) == ([(2, 60)], ["1", "2"], ["receipt 1"])
     assert abs(process.hidden_until_ms - 60_000 - ledger_clock()) < 30_000
 
 
 def test_a_batch_that_is_brought(sqs: Sqs, process: Process) -> None:
     event = function_process.sqs_event([message("7")], QUEUE.arn)
-    assert process.asked(event=event) == [{"begun": 1}, {"result": None}]
+    assert process.asked(event=event) == [{"begun": [""]}, {"result": None}]
     assert (sqs.asked, process.seen, sqs.deleted) == ([], ["7"], ["receipt 7"])
     assert process.hidden_until_ms == 7
 
@@ -125,18 +125,18 @@ def test_a_batch_that_is_brought(sqs: Sqs, process: Process) -> None:
 def test_a_batch_in_which_somebody_names_a_tenant(process: Process) -> None:
     shared = {**message("7"), "Attributes": {"MessageGroupId": "acme"}}
     event = function_process.sqs_event([message("6"), shared], QUEUE.arn)
-    assert process.asked(event=event)[0] == {"begun": 2, "shared": True}
+    assert process.asked(event=event)[0] == {"begun": ["", "acme"]}
 
 
 def test_an_empty_queue(sqs: Sqs, process: Process) -> None:
-    assert process.asked() == [{"begun": 0}]
+    assert process.asked() == [{"begun": []}]
     assert (process.seen, sqs.deleted) == ([], [])
 
 
 def test_nothing_is_deleted_when_the_function_raises(sqs: Sqs, process: Process) -> None:
     sqs.there = ["1"]
     process.answer = {"error": {"type": "ValueError", "message": "no"}}
-    assert process.asked() == [{"begun": 1}, process.answer]
+    assert process.asked() == [{"begun": [""]}, process.answer]
     assert sqs.deleted == []
 
 
@@ -144,14 +144,14 @@ def test_a_queue_that_cannot_be_read_is_as_good_as_empty(
     sqs: Sqs, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     sqs.broken = True
-    assert process.asked() == [{"begun": 0}]
+    assert process.asked() == [{"begun": []}]
     assert "lane cannot be read" in caplog.text
 
 
 def test_a_delete_that_fails_is_logged(sqs: Sqs, process: Process, caplog: pytest.LogCaptureFixture) -> None:
     sqs.broken = True
     event = function_process.sqs_event([message("7")], QUEUE.arn)
-    assert process.asked(event=event) == [{"begun": 1}, {"result": None}]
+    assert process.asked(event=event) == [{"begun": [""]}, {"result": None}]
     assert "settled messages of lane come back" in caplog.text
 
 
@@ -160,7 +160,7 @@ def test_a_process_that_shall_begin_nothing_more_receives_nothing(
 ) -> None:
     monkeypatch.setattr(shutdown.stopping, "is_set", lambda: True)
     sqs.there = ["1"]
-    assert process.asked() == [{"begun": 0}]
+    assert process.asked() == [{"begun": []}]
     assert sqs.asked == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from chalicelib.core.batch import Batch
 from chalicelib.local import queues as module
-from chalicelib.local.batches import Queue
-from chalicelib.local.queues import BATCH_S, SHORT_WAIT_S, Assignment, OrderedQueues, batch_size
+from chalicelib.local.batches import PASSING_OVER, Queue
+from chalicelib.local.doors import BATCH_S, batch_size
+from chalicelib.local.queues import SHORT_WAIT_S, Assignment, OrderedQueues
 from chalicelib.queue.contract import Received
 from tests.support.waiting import DEADLINE_S, until
 
@@ -47,22 +48,33 @@ class Sqs:
         QueueUrl: str,  # noqa: N803
         MaxNumberOfMessages: int,  # noqa: N803
         WaitTimeSeconds: int,  # noqa: N803
+        MessageAttributeNames: Sequence[str] = (),  # noqa: N803
         **_: Any,
     ) -> dict[str, Any]:
         if self.broken:
             raise EndpointConnectionError(endpoint_url=QueueUrl)
         with self._changed:
             self.receives += 1
-            self.polled.append(QueueUrl)
-            self._changed.wait_for(lambda: self.messages[QueueUrl], WaitTimeSeconds)
-            self.polled.remove(QueueUrl)
-            there = self.messages[QueueUrl]
-            taken, self.messages[QueueUrl] = there[:MaxNumberOfMessages], there[MaxNumberOfMessages:]
+            passed_over = tuple(each.removeprefix(PASSING_OVER) for each in MessageAttributeNames if each != "All")
+            poll = f"{QueueUrl} but {passed_over[0]}" if passed_over else QueueUrl
+            self.polled.append(poll)
+            self._changed.wait_for(lambda: self._there(QueueUrl, passed_over), WaitTimeSeconds)
+            self.polled.remove(poll)
+            taken = self._there(QueueUrl, passed_over)[:MaxNumberOfMessages]
+            self.messages[QueueUrl] = [each for each in self.messages[QueueUrl] if each not in taken]
             return {"Messages": taken} if taken else {}
+
+    def _there(self, name: str, passed_over: tuple[str, ...]) -> list[dict[str, str]]:
+        return [each for each in self.messages[name] if tenant_of(each) not in passed_over]
 
     def hide(self, messages: Sequence[Received], hide_s: int) -> None:
         assert hide_s == 0
         self.shown_again += [message.message_id for message in messages]
+
+
+def tenant_of(message: Mapping[str, Any]) -> str:
+    """Whose it is: the first word of two."""
+    return str(message["Body"]).rpartition(" ")[0]
 
 
 NAMES = ["high", "a", "b", "low"]
@@ -116,6 +128,11 @@ def texts(work: Assignment | None) -> list[str]:
     return [message["Body"] for message in work.messages]
 
 
+def quick(queues: OrderedQueues, name: str, job_s: float = 0.01) -> None:
+    """A job of a queue took so long."""
+    queues._door(queue(name)).took(job_s)
+
+
 def done(queues: OrderedQueues, sqs: Sqs) -> list[str]:
     """What a worker is given next, received where it is to be, in no time."""
     work = queues.next_work()
@@ -124,8 +141,8 @@ def done(queues: OrderedQueues, sqs: Sqs) -> list[str]:
     if not messages:
         answer = sqs.receive_message(QueueUrl=work.queue.url, MaxNumberOfMessages=work.most, WaitTimeSeconds=0)
         messages = answer.get("Messages", [])
-        queues.received(work, len(messages))
-    queues.took(work.queue, 0.01)
+        queues.received(work, [""] * len(messages))
+    queues.ended(work, 0.01)
     return [message["Body"] for message in messages]
 
 
@@ -190,7 +207,7 @@ class TestWatching:
     def test_those_who_wait_share_what_comes(
         self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
     ) -> None:
-        queues.took(queue("a"), 0.01)
+        quick(queues, "a")
         asked = waiting(workers, queues, 3)
         sqs.put("a", *map(str, range(10)))
         shares = [texts(each.result(DEADLINE_S)) for each in asked]
@@ -257,7 +274,7 @@ class TestReceivingThemselves:
     """A queue that brought a full batch is believed to hold more, until somebody finds less than they asked for."""
 
     def test_a_full_batch_leads_to_the_queue_itself(self, sqs: Sqs, queues: OrderedQueues) -> None:
-        queues.took(queue("a"), 0.01)
+        quick(queues, "a")
         sqs.put("a", *map(str, range(34)))
         until(lambda: brought(queues, "a"))
         assert [len(done(queues, sqs)) for _ in range(4)] == [10, 10, 10, 4]
@@ -324,6 +341,88 @@ class TestGathering:
         assert texts(queues.next_work()) == ["1", "2"]
 
 
+class TestNoisyNeighbors:
+    """Where several tenants have messages in a queue, one worker of all is kept for others than the noisy one."""
+
+    @pytest.fixture
+    def queues(self, sqs: Sqs, opened: Open) -> OrderedQueues:
+        """Of two workers, one has had messages of two tenants, of whom one has many more."""
+        queues = opened(workers=2)
+        sqs.put("a", "quiet 0", *(f"noisy {n}" for n in range(50)))
+        until(lambda: brought(queues, "a"))
+        quick(queues, "a")
+        self.finish(queues, self.begin(queues, sqs))
+        return queues
+
+    def begin(self, queues: OrderedQueues, sqs: Sqs) -> Assignment:
+        """What a worker is given next, and receives."""
+        work = queues.next_work()
+        assert work is not None
+        found = work.messages or sqs.receive_message(
+            QueueUrl=work.queue.url, MaxNumberOfMessages=work.most, WaitTimeSeconds=0
+        ).get("Messages", [])
+        queues.received(work, [tenant_of(each) for each in found])
+        return work
+
+    def finish(self, queues: OrderedQueues, work: Assignment) -> None:
+        queues.ended(work, 0.001)
+
+    def test_one_that_is_free_waits_for_the_others_messages(
+        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
+    ) -> None:
+        self.begin(queues, sqs)
+        (asked,) = waiting(workers, queues)
+        until(lambda: "a but noisy" in sqs.polled)
+        assert not asked.done()
+        sqs.put("a", "quiet 1")
+        assert texts(asked.result(DEADLINE_S)) == ["quiet 1"]
+
+    def test_it_is_given_what_there_is_once_another_is_free(
+        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
+    ) -> None:
+        first = self.begin(queues, sqs)
+        (asked,) = waiting(workers, queues)
+        until(lambda: "a but noisy" in sqs.polled)
+        self.finish(queues, first)
+        second = asked.result(DEADLINE_S)
+        assert second is not None
+        assert (second.queue.name, second.messages) == ("a", ())
+
+    def test_work_of_a_lower_rank_does_not_come_first(
+        self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor
+    ) -> None:
+        sqs.put("low", "l")
+        until(lambda: brought(queues, "low"))
+        first = self.begin(queues, sqs)
+        (asked,) = waiting(workers, queues)
+        until(lambda: "a but noisy" in sqs.polled)
+        assert not asked.done()
+        self.finish(queues, first)
+        assert texts(asked.result(DEADLINE_S)) == []
+
+    def test_work_of_the_same_rank_does(self, sqs: Sqs, queues: OrderedQueues) -> None:
+        self.begin(queues, sqs)
+        sqs.put("b", "another")
+        assert texts(queues.next_work()) == ["another"]
+
+    def test_without_a_second_worker_none_is_kept(self, sqs: Sqs, opened: Open) -> None:
+        queues = opened()
+        sqs.put("a", "quiet 0", *(f"noisy {n}" for n in range(50)))
+        until(lambda: brought(queues, "a"))
+        for _ in range(3):
+            self.begin(queues, sqs)  # and none of them ends
+
+    def test_in_the_end_nobody_watches(self, sqs: Sqs, queues: OrderedQueues, workers: ThreadPoolExecutor) -> None:
+        self.begin(queues, sqs)
+        (asked,) = waiting(workers, queues)
+        until(lambda: "a but noisy" in sqs.polled)
+        queues.stop()
+        assert asked.result(DEADLINE_S) is None
+        sqs.put("a", "quiet 1")
+        until(lambda: "a but noisy" not in sqs.polled)
+        until(lambda: "quiet 1" in sqs.shown_again or sqs.messages["a"][-1]["Body"] == "quiet 1")
+
+
 class TestBatchSize:
     @pytest.mark.parametrize(
         ("job_s", "size"), [(None, 1), (0.0, 10), (0.1, 10), (0.3, 3), (0.6, 1), (1.0, 1), (60.0, 1)]
@@ -342,7 +441,7 @@ class TestBatchSize:
         until(lambda: brought(queues, "a"))
         sizes = []
         for job_s in (0.01, 0.39, 2.0):
-            queues.took(queue("a"), job_s)
+            quick(queues, "a", job_s)
             work = queues.next_work()
             assert work is not None
             sizes.append(work.most)
@@ -351,12 +450,12 @@ class TestBatchSize:
     def test_is_smaller_where_tenants_share_a_queue(self, sqs: Sqs, queues: OrderedQueues) -> None:
         sqs.put("a", *map(str, range(30)))
         until(lambda: brought(queues, "a"))
-        queues.took(queue("a"), 0.004)
+        quick(queues, "a", 0.004)
         sizes = []
         for is_shared in (True, False, True):
             work = queues.next_work()
             assert work is not None
-            queues.received(work, work.most, is_shared=is_shared)
+            queues.received(work, ["acme" if is_shared else ""] * work.most)
             sizes.append(work.most)
         assert sizes == [10, 2, 10]
 

@@ -28,6 +28,7 @@ class Queues:
         self.given_back: list[str] = []
         self.found: list[int] = []
         self.took_s: list[float] = []
+        self.ends = 0
         self.watched = True
 
     def put(self, *ids: str) -> None:
@@ -44,13 +45,15 @@ class Queues:
     def next_work(self) -> Assignment | None:
         return self.work.get()
 
-    def received(self, work: Assignment, count: int, *, is_shared: bool) -> None:
-        assert (work.queue, is_shared) == (QUEUE, False)
-        self.found.append(count)
+    def received(self, work: Assignment, tenants: list[str]) -> None:
+        assert (work.queue, set(tenants) - {""}) == (QUEUE, set())
+        self.found.append(len(tenants))
 
-    def took(self, of: Queue, job_s: float) -> None:
-        assert of == QUEUE
-        self.took_s.append(job_s)
+    def ended(self, work: Assignment, job_s: float | None) -> None:
+        assert work.queue == QUEUE
+        self.ends += 1
+        if job_s is not None:
+            self.took_s.append(job_s)
 
     def give_back(self, work: Assignment) -> None:
         self.given_back += [message["MessageId"] for message in work.messages]
@@ -73,9 +76,9 @@ class Function:
     def await_ready(self, timeout_s: float) -> bool:  # noqa: ARG002
         return True
 
-    def work(self, batch: Any, begun: Callable[[int, bool], None]) -> None:
+    def work(self, batch: Any, begun: Callable[[list[str]], None]) -> None:
         self.batches.append(batch)
-        begun(self.begin(batch), False)
+        begun([""] * self.begin(batch))
         self.answer()
 
     def wind_up(self) -> None:

@@ -42,7 +42,7 @@ def main() -> None:
         busy.set()
         if "begun" in request:
             channel.send({"begun": request["begun"]})
-        if request.get("begun") != 0:
+        if request.get("begun") != []:
             channel.send(answer(request["event"]))
         busy.clear()
 

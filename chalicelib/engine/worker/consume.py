@@ -123,9 +123,17 @@ def _dead_letter(yard: Yard, message: Received) -> bool:
 
 def _in_order(readable: Sequence[Opened]) -> list[Opened]:
     """Larger priorities first; of one priority tenants take turns, each with its older ones first."""
-    aged = sorted(readable, key=lambda entry: (-entry.envelope.priority, entry.envelope.created_at_ms))
-    alike = (same for _, same in groupby(aged, key=lambda entry: entry.envelope.priority))
-    return [entry for same in alike for entry in in_turns(same, lambda entry: entry.envelope.tenant)]
+    urgent_first = sorted(readable, key=lambda entry: -entry.envelope.priority)
+    alike = (same for _, same in groupby(urgent_first, key=lambda entry: entry.envelope.priority))
+    return [entry for same in alike for entry in in_turns(same, _tenant, _created_at_ms)]
+
+
+def _tenant(entry: Opened) -> str | None:
+    return entry.envelope.tenant
+
+
+def _created_at_ms(entry: Opened) -> int:
+    return entry.envelope.created_at_ms
 
 
 def _work_alone(

@@ -150,6 +150,22 @@ def test_tenants_take_turns_in_a_batch(w: World) -> None:
     assert order == ["noisy first", "quiet 1", "noisy 1", "quiet 2", "noisy 2", "noisy 3"]
 
 
+def test_the_tenant_that_the_queue_hands_out_first_begins_though_anothers_job_is_older(w: World) -> None:
+    order: list[str] = []
+
+    @task("t")
+    def handler(name: str) -> None:
+        order.append(name)
+
+    using(w, handler)
+    a_task(w, input="quiet", tenant="quiet")
+    w.clock.ms -= 1_000
+    a_task(w, input="noisy", tenant="noisy")
+    w.clock.ms += 2_000
+    work(w)
+    assert order == ["quiet", "noisy"]
+
+
 def test_only_what_must_come_back_is_reported(w: World) -> None:
     @task("t")
     def handler(what: str) -> None:
