@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from chalicelib.core.errors import InvalidInput, Unavailable
+from chalicelib.core.expectations import fault_of, place_of
 from chalicelib.core.kafka import Inward, Record
 from chalicelib.engine.handlers.bridged import bridged
 from chalicelib.engine.publish.records import accept_each
@@ -25,7 +26,10 @@ BYTE = 0xFF
 
 
 def _from_base64(value: Any) -> Any:
-    return b64decode(value, validate=True) if isinstance(value, str) else value
+    try:
+        return b64decode(value, validate=True) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("text in base64") from None
 
 
 Base64 = Annotated[bytes | None, BeforeValidator(_from_base64)]
@@ -80,9 +84,15 @@ def records_by_source(event: Mapping[str, Any]) -> dict[str, list[Record]]:
     try:
         parsed = KafkaEvent.model_validate(event)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place, expected = ".".join(map(str, first["loc"])), first["msg"]
-        raise InvalidInput("this is no event of Kafka", field=place, expected=expected, got="another") from error
+        first = error.errors(include_url=False, include_context=False)[0]
+        expected, got = fault_of(first)
+        raise InvalidInput(
+            "this is no event of Kafka",
+            field=place_of(first),
+            expected=expected,
+            got=got if first["type"] == "missing" else "something else",  # which may be what a customer wrote
+            remedy="call this function by an event source mapping of Kafka alone",
+        ) from error
     found: defaultdict[str, list[Record]] = defaultdict(list)
     for records in parsed.records.values():
         for each in records:

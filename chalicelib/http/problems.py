@@ -24,7 +24,7 @@ from chalicelib.core.errors import (
     Unavailable,
     shown,
 )
-from chalicelib.core.expectations import expected_of
+from chalicelib.core.expectations import described, expected_of
 from chalicelib.http import redaction
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import DETAILS_MAX, UNFIT, UNKNOWN_NAMES, AnswerModel
@@ -194,7 +194,7 @@ def rejected(
     found = error.errors(include_url=False)
     if where == "body" and len(found) == 1 and not found[0]["loc"] and found[0]["type"] in _WHOLE:
         expected = "a JSON list" if found[0]["type"] == "list_type" else "a JSON object"
-        return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=_described(value))
+        return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=described(value))
     return invalid_fields(where, value, error, field_names)
 
 
@@ -230,7 +230,7 @@ def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
 
 
 def _detail(name: str, message: str, got: object) -> Detail:
-    return Detail(name, expected_of(message), redaction.REDACTED if redaction.is_sensitive(name) else _described(got))
+    return Detail(name, expected_of(message), redaction.REDACTED if redaction.is_sensitive(name) else described(got))
 
 
 def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> str:
@@ -243,23 +243,6 @@ def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> st
         if inside or (to_absent and index == len(location) - 1):
             steps.append(str(step))
     return ".".join(steps)
-
-
-def _described(value: object) -> str:
-    """``value`` in JSON's words; of objects and lists only that they are one, as they may hold secrets."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case "":
-            return "an empty text"
-        case list():
-            return f"a list of {len(value)}"
-        case dict():
-            return "an object"
-        case _:
-            return shown(value)
 
 
 def _details(error: TaskyardError, field_names: Mapping[str, str]) -> tuple[Detail, ...]:

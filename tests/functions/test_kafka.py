@@ -120,18 +120,19 @@ def event_of(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("broken", "place"),
+    ("broken", "place", "expected"),
     [
-        ({}, "records"),
-        ({"records": []}, "records"),
-        (event_of(offset="first"), "records.t-0.0.offset"),
-        (event_of(partition=-1), "records.t-0.0.partition"),
-        (event_of(value="s3cret!"), "records.t-0.0.value"),
-        (event_of(headers=[{"h": [1, "s3cret!"]}]), "records.t-0.0.headers.0.h.1"),
+        ({}, "records", "a value"),
+        ({"records": []}, "records", "an object"),
+        (event_of(offset="first"), "records.t-0.0.offset", "a valid integer"),
+        (event_of(partition=-1), "records.t-0.0.partition", "greater than or equal to 0"),
+        (event_of(value="s3cret!"), "records.t-0.0.value", "text in base64"),
+        (event_of(headers=[{"h": [1, "s3cret!"]}]), "records.t-0.0.headers.0.h.1", "a valid integer"),
     ],
 )
-def test_what_is_no_event_is_refused_without_its_content(broken: dict[str, Any], place: str) -> None:
+def test_what_is_no_event_is_refused_without_its_content(broken: dict[str, Any], place: str, expected: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         records_by_source(broken)
-    assert refused.value.field == place
+    assert (refused.value.field, refused.value.expected) == (place, expected)
+    assert refused.value.remedy == "call this function by an event source mapping of Kafka alone"
     assert "s3cret" not in str(refused.value)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from pydantic_core import ErrorDetails
 
 from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.expectations import fault_of, place_of
 from chalicelib.core.job import ATTEMPTS_MAX, JobError
 from chalicelib.core.lanes import PRIORITY_MAX, PRIORITY_MIN
 from chalicelib.engine.failures import MESSAGE_MAX_CHARS
@@ -146,19 +147,15 @@ def failure_of(text: object) -> JobError:
 
 
 def _unread(told: ErrorDetails) -> TaskyardError:
-    """Why a column cannot be read: pydantic's ``Input should be a valid integer``, or what is wrong with its JSON."""
+    """Why a column cannot be read: what it should be, or what is wrong with its JSON."""
+    expected, got = fault_of(told)
+    remedy = "mend it in the source, and import again"
     if told["type"] == "json_invalid":
-        return _unreadable(told, "JSON", told["ctx"]["error"])
-    return _discreet(_unreadable(told, told["msg"].removeprefix("Input should be "), told["input"]))
-
-
-def _unreadable(told: ErrorDetails, expected: str, got: object) -> InvalidInput:
-    return InvalidInput(
-        "this cannot be read",
-        field=".".join(str(step) for step in told["loc"]),
-        expected=expected,
-        got=got,
-        remedy="mend it in the source, and import again",
+        return InvalidInput(
+            "this cannot be read", field=place_of(told), expected=expected, got=told["ctx"]["error"], remedy=remedy
+        )
+    return _discreet(
+        InvalidInput("this cannot be read", field=place_of(told), expected=expected, got=got, remedy=remedy)
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from chalicelib.core.batch import Batch
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.expectations import expected_of
+from chalicelib.core.expectations import fault_of, place_of
 from chalicelib.core.flow import NO_FLOW, Debounce, Flow, Key, PerKey, Rate, Unique, checked_flow
 from chalicelib.core.job_events import EventType
 from chalicelib.core.lanes import DEFAULT_BANDS, Band
@@ -71,12 +71,9 @@ class Handler:
             return self.input_model.model_validate(value)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
-            absent = first["type"] == "missing"
+            expected, got = fault_of(first)
             raise InvalidInput(
-                f"{self.name} cannot take this input",
-                field=".".join(str(step) for step in ("input", *first["loc"])),
-                expected="a value" if absent else expected_of(first["msg"]),
-                got="none" if absent else "an empty text" if first["input"] == "" else first["input"],
+                f"{self.name} cannot take this input", field=place_of(first, "input"), expected=expected, got=got
             ) from error
 
 

@@ -95,6 +95,27 @@ def test_no_secret_of_a_context_is_told(bench: Bench, tmp_path: Path) -> None:
     assert len(jobs_of(bench, Kind.TASK)) == 5  # without its child, too
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        (
+            "context",
+            '{"a": ',
+            "context: this cannot be read; expected JSON, got EOF while parsing a value at line 1 column 6",
+        ),
+        ("timeout", 1.5, "timeout: this cannot be read; expected a valid integer, got 1.5"),
+        ("timeout", "soon", "timeout: this cannot be read; expected a valid integer, got soon"),
+    ],
+)
+def test_what_is_wrong_with_a_column_is_told_in_the_words_of_every_other_error(
+    bench: Bench, tmp_path: Path, column: str, value: object, told: str
+) -> None:
+    url = sqlite_url(tmp_path)
+    alter(url, "t_task", PARENT, column, value)
+    assert f"{PARENT}: {told}" in run_import("fastify-task", url).stderr.replace("; got", ", got")
+    assert len(jobs_of(bench, Kind.TASK)) == 5  # without its child, too
+
+
 def test_one_type(bench: Bench, tmp_path: Path) -> None:
     assert report_of("fastify-task", sqlite_url(tmp_path), "--type", "contract.sign")["read"] == 1
     assert set(by_origin(bench, Kind.TASK)) == {MANUAL}
