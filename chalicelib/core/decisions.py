@@ -146,14 +146,16 @@ def on_delivery(ledger: Job | Tombstone | None, envelope: Job, now_ms: int, leas
 def runs_unclaimed(job: Job, envelope: Job, now_ms: int) -> bool:
     """Whether a light handler may run a job as it stands on the ledger without a claim.
 
-    It is free, this is its newest delivery, and a success would set nothing else going.
+    It is free, this is its newest delivery, and a success would set nothing else going. Whether the runs of its flow
+    key are bounded, the record does not say.
     """
     is_free = job.state is State.PENDING and job.travels and job.due_at_ms <= now_ms and not job.attempts_used_up
     is_newest = (job.uid, job.delivery) == (envelope.uid, envelope.delivery)
     sets_going = job.chained or job.has_children or job.remove_on_complete or job.finishing or job.graph is not None
-    is_counted = job.limited or job.slot_at_ms is not None or job.application is not None or job.flow_key is not None
+    is_counted = job.limited or job.slot_at_ms is not None or job.application is not None
+    is_marked = job.order is not None or job.unique_as is not None  # as its handler declared when it was asked for
     has_room = len(job.trace) <= TRACE_MAX_EVENTS - LIGHT_EVENTS
-    return is_free and is_newest and has_room and not sets_going and not is_counted
+    return is_free and is_newest and has_room and not (sets_going or is_counted or is_marked)
 
 
 def on_lost_lease(job: Job) -> TakeOver | Abandoned:

@@ -26,6 +26,7 @@ from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.worker.begin import Opened, RemainingMs, context_of, lease
 from chalicelib.engine.worker.claim import claim, with_body
 from chalicelib.engine.worker.context import Context
+from chalicelib.engine.worker.gates import gates_of
 from chalicelib.engine.worker.heartbeat import Heartbeat
 from chalicelib.engine.worker.settle import settle_or_leave
 from chalicelib.engine.yard import Yard
@@ -64,11 +65,15 @@ def unclaimed(yard: Yard, arrived: Sequence[tuple[Received, Job]]) -> dict[int, 
         return {}
     try:
         records = yard.jobs.find_many(list(light))
+        return {job.id: job for job in records if _needs_no_claim(yard, job, light[job.id], yard.now_ms())}
     except AWS_FAILURES:  # each is claimed, then, and may fail by itself
         logger.warning("records not read; light jobs are claimed", exc_info=True)
         return {}
-    now_ms = yard.now_ms()
-    return {job.id: job for job in records if runs_unclaimed(job, light[job.id], now_ms)}
+
+
+def _needs_no_claim(yard: Yard, job: Job, envelope: Job, now_ms: int) -> bool:
+    """Whether a job runs without a claim, as it stands on the ledger: nothing bounds the runs of its key either."""
+    return runs_unclaimed(job, envelope, now_ms) and (job.flow_key is None or not gates_of(yard, job))
 
 
 def _is_light(yard: Yard, envelope: Job) -> bool:

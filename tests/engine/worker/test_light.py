@@ -12,6 +12,7 @@ from chalicelib.core.batch import Batch
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import LIGHT_EVENTS, runs_unclaimed
 from chalicelib.core.errors import InvalidInput
+from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.job import Job
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
@@ -21,6 +22,7 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.worker.consume import consume
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import SHARE_AFTER_MS
+from chalicelib.store.flow_settings import FlowSetting
 from tests.support.steps import a_message, a_task, counting, failing, foreign, name_of, take, using, work
 from tests.support.waiting import until
 from tests.support.worlds import World
@@ -64,6 +66,18 @@ def test_ten_successes_cost_one_read_and_one_transaction(w: World) -> None:
     assert done.worker == w.yard.worker_name
     assert (done.lease, done.lease_until_ms, done.error, done.wake_at_ms) == (None, None, None, None)
     assert events_of(done) == ["published", "started", "succeeded"]
+
+
+def test_those_with_a_flow_key_are_among_them_unless_its_runs_are_bounded(w: World) -> None:
+    light_echo(w)
+    bounded = FlowTarget(Kind.TASK, "t", "bounded")
+    w.yard.flow_settings.put(FlowSetting(bounded, FlowControls(concurrency=1), w.clock.ms))
+    jobs = [a_task(w, input=key, flow_key=key) for key in ("bounded", "free", "free", "other")]
+    with counting(w) as calls:
+        assert work(w) == []
+    assert calls["TransactWriteItems"] == 3  # the three of free keys together; the bounded one's claim, and its end
+    assert [w.job(job.id).state for job in jobs] == [State.SUCCESS] * 4
+    assert [w.job(job.id).lease is None for job in jobs] == [False, True, True, True]
 
 
 def test_a_batch_is_one_call_and_those_that_fail_alone_are_claimed(w: World) -> None:
@@ -327,6 +341,8 @@ def test_a_limited_type_cannot_be_light() -> None:
         {"limited": True},
         {"slot_at_ms": START_MS},
         {"application": "key"},
+        {"order": "block"},
+        {"unique_as": "mark"},
         {"trace": ("x",) * (TRACE_MAX_EVENTS - LIGHT_EVENTS + 1)},
     ],
     ids=lambda change: next(iter(change)),
