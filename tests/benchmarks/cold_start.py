@@ -1,7 +1,7 @@
 """What ``import app`` with its clients takes, against Chalice and boto3 alone with the same clients.
 
     python -m tests.benchmarks.cold_start
-    python -m tests.benchmarks.cold_start --package    what Lambda loads, too; needs the package index
+    python -m tests.benchmarks.cold_start --package    what Lambda loads, too; needs the package index, and Python 3.12
 
 Each figure is the CPU of the best of several fresh processes, measured in one run, all with their byte code at hand:
 pip has compiled the libraries, and the first process compiles this project. On a machine at rest it is the time that
@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo
+from zipfile import ZipFile
 
 from infra.deploy.package import package
 from infra.deploy.stages import CONFIG, PROJECT, config_of
@@ -89,17 +89,14 @@ def _packages() -> None:
             config["stages"]["dev"]["environment_variables"] |= variables
             (project / CONFIG).parent.mkdir(parents=True)
             (project / CONFIG).write_text(json.dumps(config))
-            with ZipFile(package(project / "out", "dev", project=project).archive) as archive:
-                packed, unpacked = (sum(sizes) for sizes in zip(*map(_sizes, archive.infolist()), strict=True))
+            built = package(project / "out", "dev", project=project)
+            with ZipFile(built.archive) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
                 packages = sum(name.endswith(".dist-info/WHEEL") for name in archive.namelist())
             sys.stdout.write(
-                f"the package {told} a topic that goes to Kafka: {packages} packages, {packed / 1e6:.1f} MB, "
-                f"{unpacked / 1e6:.1f} MB unpacked\n"
+                f"the package {told} a topic that goes to Kafka: {packages} packages, "
+                f"{built.archive_bytes / 1e6:.1f} MB, {unpacked / 1e6:.1f} MB unpacked\n"
             )
-
-
-def _sizes(entry: ZipInfo) -> tuple[int, int]:
-    return entry.compress_size, entry.file_size
 
 
 def main() -> None:
