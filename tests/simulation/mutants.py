@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from chalicelib.core import decisions
 from chalicelib.core.job import Job
+from chalicelib.core.states import State
 from chalicelib.engine.publish import publish
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import AWS_FAILURES
@@ -94,6 +95,19 @@ def takes_no_slot() -> Iterator[None]:
 
 
 @contextmanager
+def frees_the_slot_of_whom_it_cancels() -> Iterator[None]:
+    """A canceled job gives its slot back although its run goes on. No order does both, so it takes two to see it."""
+    original = ledger._after
+
+    def after(seen: Job, state: State, goes_on: bool) -> Job:
+        del goes_on
+        return original(seen, state, False)
+
+    with patch.object(ledger, "_after", after):
+        yield
+
+
+@contextmanager
 def forgets_who_is_blocked() -> Iterator[None]:
     """Who finds no slot waits on no list."""
     with patch.object(gates, "defer", lambda *_: True):
@@ -140,6 +154,7 @@ MUTANTS: Mapping[str, tuple[Callable[[], Any], Sequence[str]]] = {
         (counts_twice, ("task",)),
         (charges_what_it_never_ran, ("task", "many")),
         (takes_no_slot, ("limited",)),
+        (frees_the_slot_of_whom_it_cancels, ("limited", "canceled")),
         (forgets_who_is_blocked, ("limited",)),
         (takes_keys_for_nothing, ("once",)),
         (accepts_what_has_no_record, ("task",)),
