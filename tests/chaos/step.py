@@ -21,10 +21,11 @@ from typing import Any
 
 from chalicelib import aws
 from chalicelib.core.job import Job
+from chalicelib.core.states import State
 from chalicelib.core.webhooks import Webhook, new_secret
 from chalicelib.engine.clock.tick import tick
 from chalicelib.engine.handlers.registry import Registry
-from chalicelib.engine.yard import build
+from chalicelib.engine.yard import Yard, build
 from chalicelib.local.emulator import Emulator
 from chalicelib.settings import Settings
 from chalicelib.store.directory import Directory
@@ -55,6 +56,9 @@ STILL_S = 45.0  # beyond what a lease, and a message that is hidden, may take
 TOLD_TYPE = "told"
 NEWS_S = 600.0  # until every process knows of a webhook
 SKEW_MS = 8_000  # what a process may still be off by once it has heard AWS's time, late answers included
+OPEN = tuple(state for state in State if not state.terminal)
+COUNTERS_STILL_S = LEASE_S + 5.0
+LOOK_AGAIN_S = 2.0
 QUIET_S = 120.0  # after which nothing is expected any more
 
 
@@ -200,11 +204,12 @@ def _at_rest(history: History, settings: Settings, endpoint: str, told: Callable
         forget_clients()
         client, seen, since_s = aws.client("dynamodb"), "", time.monotonic()
         yard = build(Registry.of(handlers.DECLARED), settings)  # a second clock: nobody waits a minute for the first
+        insights = Insights(Table(client, settings.insights_table, ("view", "key")))
         while True:
+            _until_counters_rest(insights, yard)
             began_s = time.monotonic()
             jobs = jobs_in(_items(client, settings.jobs_table))
-            counters = Insights(Table(client, settings.insights_table, ("view", "key"))).counters()
-            ending, events = ending_of(jobs, counters, history), told()
+            ending, events = ending_of(jobs, insights.counters(), history), told()
             ending.left_over += left_in(_items(client, settings.directory_table))
             if _is_done(jobs, ending, history) and all(any(map(_is_end, each)) for each in events.values()):
                 return ending
@@ -214,7 +219,20 @@ def _at_rest(history: History, settings: Settings, endpoint: str, told: Callable
             if time.monotonic() - since_s > QUIET_S:
                 return ending
             tick(yard, lambda: True)
-            time.sleep(max(2.0, 4 * (time.monotonic() - began_s)))  # the time is for those it waits for
+            time.sleep(max(LOOK_AGAIN_S, 4 * (time.monotonic() - began_s)))  # the time is for those it waits for
+
+
+def _until_counters_rest(insights: Insights, yard: Yard) -> None:
+    """Until no job is counted as open, or nothing moves: to read every job takes long, and the counters tell when."""
+    counted, since_s = insights.counters(), time.monotonic()
+    while any(states[state] for states in counted.values() for state in OPEN):
+        tick(yard, lambda: True)
+        time.sleep(LOOK_AGAIN_S)
+        before, counted = counted, insights.counters()
+        if counted != before:
+            since_s = time.monotonic()
+        elif time.monotonic() - since_s > COUNTERS_STILL_S:
+            return
 
 
 def _is_end(event: str) -> bool:
