@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Deterministic simulation by seed.")
     parser.add_argument("--seeds", type=int, help="so many seeds, from --seed or 0 on")
     parser.add_argument("--seed", type=int, help="the first seed; without --seeds the only one, told whole")
-    parser.add_argument("--wide", action="store_true", help="each seed as wide as one in twenty is (see orders.py)")
+    parser.add_argument("--wide", action="store_true", help="each seed as wide as one in eight is (see orders.py)")
     parser.add_argument("--shrink", action="store_true", help="make a failing run small")
     parser.add_argument("--go-on", action="store_true", help="tell every failing seed in one line, and go on")
     chosen = parser.parse_args()
