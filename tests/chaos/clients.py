@@ -22,6 +22,10 @@ ENDED_WELL = frozenset({"success"})
 FAILED = frozenset({"failed"})
 EITHER = frozenset({"success", "failed"})
 ANY = frozenset({"success", "failed", "canceled"})
+RUNS_MS = (0, 2, 10, 50)  # how long a run takes, and how often
+RUNS_MS_WEIGHTS = (8, 4, 2, 1)
+FAILING = 0.05  # of jobs, at first
+REJECTING = 0.02
 
 
 def now_ms() -> int:
@@ -107,10 +111,10 @@ class Person:
             self.tell(lambda _, act=act: act())
 
     def given(self, **more: Any) -> dict[str, Any]:
-        given: dict[str, Any] = {"ms": self.dice.choice((0, 2, 10, 50)), **more}
-        if self.dice.random() < 0.15:
+        given: dict[str, Any] = {"ms": self.dice.choices(RUNS_MS, RUNS_MS_WEIGHTS)[0], **more}
+        if self.dice.random() < FAILING:
             given["fails"] = self.dice.choice((1, 2))
-        if self.dice.random() < 0.05:
+        if self.dice.random() < REJECTING:
             given["rejects"] = True
         return given
 

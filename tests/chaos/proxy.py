@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 
-LATE_S = 4.0
+LATE_S = 4.0  # at most, and a second on average
 LIMIT_BYTES = 16 * 1024 * 1024
 END = b"\r\n\r\n"
 
@@ -115,14 +115,14 @@ class Proxy:
             case Fault.CONFLICT:
                 return await _refuse(writer, 400, "TransactionConflictException")
             case Fault.SLOW:
-                await asyncio.sleep(dice.random() * LATE_S)
+                await asyncio.sleep(dice.random() ** 3 * LATE_S)
             case Fault.DOUBLED:
                 await self._exchange(head, body, behind)
         answer = await self._exchange(head, body, behind)
         if fault is Fault.CUT_AFTER:
             return False
         if fault is Fault.LATE:
-            await asyncio.sleep(dice.random() * LATE_S)
+            await asyncio.sleep(dice.random() ** 3 * LATE_S)
         writer.write(answer)
         await writer.drain()
         return True

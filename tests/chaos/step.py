@@ -50,7 +50,9 @@ UP, DEPLOYED = "up", "deployed"
 LEASE_S = 15
 SKEW_S = 300
 CLIENTS = {UP: 6, DEPLOYED: 2}  # a Lambda worker of the emulator serves one of them at a time
-BACKLOG = 400  # jobs that clients are ahead of the workers
+BACKLOG = 2_000  # jobs that clients are ahead of the workers
+RUNS_PER_KILL = 1_000  # a kill costs the start of a process, as much CPU as 100 jobs
+HARD_RUNS_PER_KILL = 40
 LEFT_SHARE = 0.02  # of the jobs, for the fair weather
 STILL_S = 45.0  # beyond what a lease, and a message that is hidden, may take
 TOLD_TYPE = "told"
@@ -68,8 +70,14 @@ class Options:
 
     form: str = UP  # or DEPLOYED
     share: float = 0.05  # of requests that meet a fault
-    runs_per_kill: int = 40
-    workers: int = 3
+    runs_per_kill: int | None = None  # by the seed: mostly a kill now and then, every tenth time many
+    workers: int = 6
+
+    def runs_between_kills(self, seed: int) -> int:
+        """On average."""
+        if self.runs_per_kill is not None:
+            return self.runs_per_kill
+        return HARD_RUNS_PER_KILL if seed % 10 == 0 else RUNS_PER_KILL
 
 
 @dataclass(slots=True)
@@ -108,7 +116,7 @@ def step(folder: Path, seed: int, jobs: int, options: Options) -> Outcome:
         if options.form == UP:
             _be_told(emulator.endpoint_url, installation, receiver)
         proxy(f"share/{options.share}")
-        killer = Killer(installation, book.progress, _seeded(dice), options.runs_per_kill)
+        killer = Killer(installation, book.progress, _seeded(dice), options.runs_between_kills(seed))
         names = ("consumer", *(f"client-{number}" for number in range(CLIENTS[options.form])))
         people = [Person(installation.client, book, name, _seeded(dice)) for name in names]
         faults = _play(people, book, jobs, killer, proxy)

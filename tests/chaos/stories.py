@@ -13,19 +13,25 @@ from tests.proof.history import Expected
 
 KEYS = [f"k{number}" for number in range(24)]
 SLOT_S = 2
+BULK = 100  # at once, mostly
+BULK_WEIGHTS = {"light": 20, "batched": 5, "plain": 4, "told": 1, "keyed": 1, "ordered": 1, "lone": 1}
 BACKLOG_S = 60.0  # that clients wait at most for what they have asked for
 
 
 def several(person: Person) -> None:
-    type = person.dice.choice(("plain", "told", "light", "batched", "lone", "keyed", "ordered"))  # noqa: A001
-    most = 10 if type == "lone" else 100
-    inputs = [person.given(k=person.dice.choice(KEYS)) for _ in range(person.dice.randint(2, most))]
+    type = person.dice.choices([*BULK_WEIGHTS], [*BULK_WEIGHTS.values()])[0]  # noqa: A001
+    number = _bulk(person) // (10 if type == "lone" else 1)
+    inputs = [person.given(k=person.dice.choice(KEYS)) for _ in range(number)]
     body = {"tasks": [a_task(type, given) for given in inputs]}
     status, found = person.ask("POST", "/api/task/create-batch", body)
     assert status == 200, found
     for given, outcome in zip(inputs, found["results"], strict=True):
         if outcome["success"]:
             person.book.accept(int(outcome["task"]["id"]), type, ends=ends_of(given), light=type == "light")
+
+
+def _bulk(person: Person) -> int:
+    return BULK if person.dice.random() < 0.7 else person.dice.randint(10, BULK)
 
 
 def one(person: Person) -> None:
@@ -58,7 +64,7 @@ def message(person: Person) -> None:
 
 
 def messages(person: Person) -> None:
-    inputs = [{**person.given(), "rejects": False} for _ in range(person.dice.randint(2, 50))]
+    inputs = [{**person.given(), "rejects": False} for _ in range(_bulk(person))]
     body = {"messages": [{"topic": "news", "payload": given, "maxRetries": ATTEMPTS} for given in inputs]}
     status, found = person.ask("POST", "/mq/message/publish-batch", body)
     assert status == 200, found
@@ -173,7 +179,7 @@ def _replay(person: Person, job_id: int) -> None:
 
 
 STORIES: tuple[tuple[Callable[[Person], None], int], ...] = (
-    (several, 8),
+    (several, 12),
     (messages, 2),
     (one, 8),
     (late, 2),

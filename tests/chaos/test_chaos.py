@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.chaos.progress import runs_in
-from tests.chaos.step import Options, step
+from tests.chaos.step import HARD_RUNS_PER_KILL, Options, step
 
 
 def test_no_promise_is_broken(tmp_path: Path) -> None:
@@ -15,6 +15,12 @@ def test_no_promise_is_broken(tmp_path: Path) -> None:
     assert outcome.jobs >= 120
     assert outcome.faults["requests"] > outcome.jobs
     assert len(outcome.faults) > 3, "hardly anything went wrong"
+
+
+def test_every_tenth_seed_is_one_of_many_kills() -> None:
+    often = [seed for seed in range(200, 230) if Options().runs_between_kills(seed) == HARD_RUNS_PER_KILL]
+    assert often == [200, 210, 220]
+    assert Options(runs_per_kill=7).runs_between_kills(200) == 7
 
 
 def test_a_run_without_an_end_ends_with_its_process(tmp_path: Path) -> None:
