@@ -17,6 +17,7 @@ LOCAL_STAGE = "local"
 SHOWN_MAX_CHARS = 200  # of what came in place of an answer
 LOOPBACK = ("127.0.0.1", "localhost")
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"  # set where the installation is not on AWS
+FILE_VARIABLES = ("TASKYARD_KAFKA", "TASKYARD_KAFKA_TOPICS", "TASKYARD_KAFKA_SOURCE")  # JSON, or the path of it
 LOCAL_INDEX_SHARDS = "1"  # one machine never writes so much that an index needs more
 ELSEWHERE = f"name another with --endpoint-url or {ENDPOINT_VARIABLE}"
 MADE_UP_CREDENTIALS = {
@@ -68,7 +69,14 @@ def unreachable(error: Exception) -> str | None:
 
 
 def find_handlers_here() -> None:
-    """Let this process and its children import from the current folder, where ``TASKYARD_HANDLERS`` may live."""
+    """Let this process and its children import from the current folder, where ``TASKYARD_HANDLERS`` may live.
+
+    Children run in another folder; so files of this one that settings name are named whole.
+    """
     sys.path.append(str(Path.cwd()))
     paths = [".", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths)
+    for name in FILE_VARIABLES:
+        given = os.environ.get(name, "")
+        if given and not given.lstrip().startswith(("{", "[")) and Path(given).is_file():
+            os.environ[name] = str(Path(given).resolve())
