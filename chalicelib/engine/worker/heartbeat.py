@@ -27,6 +27,7 @@ BEATS_PER_LEASE = 3
 TICK_S = 0.25
 SHARE_AFTER_MS = 2_000  # how long a job may keep the rest of its batch waiting
 STUCK_EXIT_CODE = 70
+AGAIN_AFTER_MS = 2_000  # a beat that failed: a whole beat later, the lease would hang on a single try
 CLOCK_SETTINGS = 3  # how often the messages are hidden at most while the clock is being set
 
 
@@ -55,6 +56,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.hidden_until_ms = hidden_until_ms or 0
         self._beat_at_ms = self.hidden_until_ms - yard.settings.lease_s * 1_000
+        self._failed_at_ms: int | None = None  # the newest beat, if it failed
 
     def __enter__(self) -> Heartbeat:
         self.renewed_until_ms()
@@ -76,11 +78,12 @@ class Heartbeat:
         with self._lock:
             lease_s = self._yard.settings.lease_s
             for _ in range(CLOCK_SETTINGS):
-                self._beat_at_ms = self._yard.now_ms()
+                beat_at_ms = self._yard.now_ms()
                 if self._messages:
                     self._yard.transport.hide(list(self._messages.values()), lease_s)
-                if 0 <= self._yard.now_ms() - self._beat_at_ms < lease_s * 1_000 // 2:
+                if 0 <= self._yard.now_ms() - beat_at_ms < lease_s * 1_000 // 2:
                     break
+            self._beat_at_ms = beat_at_ms
             self.hidden_until_ms = self._beat_at_ms + lease_s * 1_000
             return self.hidden_until_ms
 
@@ -129,13 +132,21 @@ class Heartbeat:
                     self._when_slow()
                     if self._waiting:
                         self._share_out()
-                if self._yard.now_ms() - self._beat_at_ms >= beat_ms:
+                if self._is_due(beat_ms):
                     self._extend([context for context, _ in running])
 
+    def _is_due(self, beat_ms: int) -> bool:
+        now_ms = self._yard.now_ms()
+        if self._failed_at_ms is not None:
+            return not 0 <= now_ms - self._failed_at_ms < AGAIN_AFTER_MS
+        return now_ms - self._beat_at_ms >= beat_ms
+
     def _extend(self, contexts: Sequence[Context]) -> None:
+        self._failed_at_ms = None
         try:
             until_ms = self.extend_visibility()
-        except Exception:  # the next beat may succeed; if none does, the lease simply ends
+        except Exception:  # the next try may succeed; if none does, the lease simply ends
+            self._failed_at_ms = self._yard.now_ms()
             logger.exception("heartbeat failed")
             return
         for context in contexts:
@@ -148,6 +159,7 @@ class Heartbeat:
             else:
                 context.extend_until(until_ms)
         except Exception:  # as above
+            self._failed_at_ms = self._yard.now_ms()
             logger.exception("heartbeat failed", extra={"job_id": context.job.id})
 
     def _is_slow(self) -> bool:

@@ -233,6 +233,31 @@ def test_a_long_job_shares_out_the_rest_of_its_batch(w: World) -> None:
 
 
 @pytest.mark.usefixtures("beating")
+@pytest.mark.usefixtures("beating")
+@pytest.mark.parametrize("part", ["hide", "extend_lease"])  # of SQS, of the ledger
+def test_a_beat_that_failed_is_tried_again_after_two_seconds(w: World, part: str) -> None:
+    whose = {"hide": type(w.yard.transport), "extend_lease": type(w.yard.jobs)}[part]
+    refused = threading.Event()
+
+    def refuse(*_: Any) -> None:
+        refused.set()
+        raise EndpointConnectionError(endpoint_url="https://aws.test")
+
+    @task("t")
+    def handler(_: Any, context: Context) -> None:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(whose, part, refuse)
+            w.clock.move(20_000)
+            until(refused.is_set)
+        w.clock.move(2_000)
+        until(lambda: context.lease_until_ms == START_MS + 22_000 + LEASE_MS)
+
+    using(w, handler)
+    job = a_task(w)
+    work(w)
+    assert w.job(job.id).state is State.SUCCESS
+
+
 def test_what_could_not_be_shared_out_is_run_by_the_same_worker(w: World) -> None:
     runs: list[str] = []
     refused = threading.Event()
