@@ -85,6 +85,7 @@ class Outcome:
     """What came of a step."""
 
     seed: int
+    form: str  # UP or DEPLOYED
     jobs: int
     runs: int
     doubts: int
@@ -94,7 +95,6 @@ class Outcome:
     kills: dict[str, int] = field(default_factory=dict)
     posts: int = 0  # of a webhook
     cpu_s: float = 0.0  # of all processes
-    form: str = UP
 
     def to_line(self) -> str:
         """As a log keeps it."""
@@ -127,7 +127,8 @@ def step(folder: Path, seed: int, jobs: int, options: Options) -> Outcome:
     history.runs += runs_in(log, killer.killed)
     history.events = told()
     broken = [*book.surprises, *verdict(history, ending, handlers.LIMITS, calm=True, skew_ms=SKEW_MS)]
-    outcome = Outcome(seed, book.accepted, len(history.runs), history.doubts, round(time.monotonic() - began_s), broken)
+    seconds, runs = round(time.monotonic() - began_s), len(history.runs)
+    outcome = Outcome(seed, options.form, book.accepted, runs, history.doubts, seconds, broken)
     outcome.faults, outcome.kills, outcome.posts = faults, dict(killer.counts), receiver.posts
     outcome.cpu_s = round(cpu_s() - used_s + killer.orphans_s, 1)
     return outcome
