@@ -18,6 +18,7 @@ from chalicelib.api.flow_shapes import (
     ShownTarget,
     StandingAnswer,
     TargetModel,
+    UnsetQuery,
 )
 from chalicelib.api.scopes import ACTS, ACTS_ON_ANY, READS, READS_ANY
 from chalicelib.core.access import Scope, allows
@@ -37,6 +38,7 @@ router = Router("Flow control", "How many jobs of a type, a topic or a key run a
 ROUTERS = (router,)
 
 NOT_SET = {404: "Nothing is set for this"}
+CHANGED = {409: "Somebody has set something else meanwhile"}
 
 
 @router.get("/api/flow", scope=READS_ANY)
@@ -52,22 +54,24 @@ def show_flow(yard: Yard, caller: Caller) -> FlowAnswer:
     )
 
 
-@router.put("/api/flow", scope=ACTS_ON_ANY, answers={429: "A thousand are set already"})
+@router.put("/api/flow", scope=ACTS_ON_ANY, answers={429: "A thousand are set already", **CHANGED})
 def set_flow(yard: Yard, body: SettingBody, caller: Caller) -> SettingRecord:
-    """Control a type, a topic or a key otherwise than declared, whatever was set before; noticed within 5 s.
+    """Control a type, a topic or a key otherwise than declared; noticed within 5 s.
+
+    What was set before is replaced; with `ifVersion` only what was seen.
 
     The `warning` of the answer says where nothing of that name is known: it may be a slip, or be deployed later.
     """
-    (made,) = shown.shown(yard, [flow.set_flow(yard, _allowed(body, caller), body.controls)])
+    (made,) = shown.shown(yard, [flow.set_flow(yard, _allowed(body, caller), body.controls, body.if_version)])
     told = body.model_dump(mode="json", by_alias=True, include=set(CONTROLS), exclude_none=True)
     record(yard, caller, "set flow", body.on, **told)
     return SettingRecord.model_validate(made)
 
 
-@router.delete("/api/flow", scope=ACTS_ON_ANY, answers=NOT_SET)
-def unset_flow(yard: Yard, query: TargetModel, caller: Caller) -> ShownTarget:
+@router.delete("/api/flow", scope=ACTS_ON_ANY, answers={**NOT_SET, **CHANGED})
+def unset_flow(yard: Yard, query: UnsetQuery, caller: Caller) -> ShownTarget:
     """Bound a type, a topic or a key as it is declared."""
-    flow.unset_flow(yard, _allowed(query, caller))
+    flow.unset_flow(yard, _allowed(query, caller), query.if_version)
     record(yard, caller, "unset flow", query.on)
     return ShownTarget.model_validate(query)
 

@@ -39,6 +39,18 @@ class TargetModel(OneOf):
         return {"type": self.type, "topic": self.topic, "key": self.key}
 
 
+IfVersion = Annotated[
+    Name | None,
+    Field(description="The version that was seen; none: nothing was set; default: whatever is set is replaced"),
+]
+
+
+class UnsetQuery(TargetModel):
+    """What is to be as declared again."""
+
+    if_version: IfVersion = None
+
+
 class KeyModel(TargetModel):
     """A key of a task type or a topic."""
 
@@ -110,6 +122,7 @@ class SettingBody(TargetModel):
     order: Order | Off | None = Field(default=None, description="One at a time, as they were accepted")
     unique: UniqueRequest | None = None
     debounce: DebounceRequest | None = None
+    if_version: IfVersion = None
 
     @model_validator(mode="after")
     def _says_something(self) -> SettingBody:
@@ -201,6 +214,7 @@ class SettingRecord(ShownTarget):
     debounce: DebounceRecord | Off | None
     since: ShownTime
     by: str | None = Field(description="Who set it; null: not known")
+    version: str = Field(description="What tells it from what was set before and after: sent as ifVersion")
     warning: str | None = Field(description="Why it controls nothing yet; null: such jobs are known")
 
 

@@ -54,6 +54,7 @@ def about_target(command: Command) -> Command:
 
 
 key_option = click.option("--key", help="One key of it; default: all its jobs.")
+if_version_option = click.option("--if-version", metavar="VERSION", help="Only if this is set still, or none.")
 which_key_option = click.option("--key", required=True, help="Which key.")
 
 
@@ -89,6 +90,7 @@ def list_flow(service: Service, as_json: bool) -> None:
 @click.option("--debounce", metavar="SECONDS|off", callback=_seconds_or_off, help="For how long the newest waits.")
 @click.option("--debounce-latest", type=float, metavar="SECONDS", help="At the latest so long after the first.")
 @click.option("--debounce-by", metavar="PATH", help="What makes two alike; default: their key.")
+@if_version_option
 @calls_service
 def set_flow(service: Service, as_json: bool, **given: Any) -> None:
     """Control a task type, a topic or a key otherwise than declared; a control that is left out is as declared.
@@ -105,7 +107,7 @@ def set_flow(service: Service, as_json: bool, **given: Any) -> None:
         "unique": _with(given, "unique", forS="unique_for", by="unique_by"),
         "debounce": _with(given, "debounce", latestS="debounce_latest", by="debounce_by"),
     }
-    body = {**{name: given[name] for name in ("type", "topic", "key")}, **controls}
+    body = {**{name: given[name] for name in ("type", "topic", "key")}, **controls, "ifVersion": given["if_version"]}
     present(service.put(PATH, body), as_json, lambda setting: show_record(_row(setting)))
 
 
@@ -123,10 +125,11 @@ def _with(given: dict[str, Any], name: str, **options: str) -> Any:
 @flow.command()
 @about_target
 @key_option
+@if_version_option
 @calls_service
-def unset(service: Service, as_json: bool, **target: str | None) -> None:
+def unset(service: Service, as_json: bool, if_version: str | None, **target: str | None) -> None:
     """Bound a task type, a topic or a key as it is declared again."""
-    answer = service.delete(PATH, target)
+    answer = service.delete(PATH, {**target, "ifVersion": if_version})
     present(answer, as_json, lambda _: show_text(f"{_named(answer)}: as declared"))
 
 

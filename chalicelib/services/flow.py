@@ -55,6 +55,7 @@ class Setting(Target):
     debounce: Debounce | str | None
     since: datetime
     by: str | None  # who set it: an access key's name, "cli", a process; None: not known
+    version: str  # what tells it from what was set before and after, for if_version
     warning: str | None = None  # where no handler of the type or topic is deployed, and no job of it was ever seen
 
 
@@ -112,17 +113,19 @@ def set(  # noqa: A001  # the command line's and HTTP's word for it
     order: str | None = None,
     unique: Unique | str | None = None,
     debounce: Debounce | str | None = None,
+    if_version: str | None = None,
 ) -> Setting:
     """Control a target otherwise than declared, whatever was set before; a control that is left out is as declared.
 
     ``concurrency``: 1 to 1,000. A ``key``'s setting bounds that key alone, and is of ``concurrency`` and ``rate``.
     ``order``, ``unique`` and ``debounce``, or ``OFF`` in their place, hold for jobs that are accepted from then on, of
-    a type or topic whose handlers declare some control; ``by`` is a path there. Raises ``InvalidInput``, and ``Full``
-    where a thousand are set.
+    a type or topic whose handlers declare some control; ``by`` is a path there. ``if_version``: of the setting whose
+    place this takes, ``"none"`` where nothing was set; default: whatever is set. Raises ``InvalidInput``, ``Full``
+    where a thousand are set, and ``Conflict`` where somebody has set something else meanwhile.
     """
     controls = FlowControls(concurrency, rate, order, unique, debounce)
     yard = installation.yard()
-    (made,) = shown(yard, [engine.set_flow(yard, target_of(type, topic, key), controls)])
+    (made,) = shown(yard, [engine.set_flow(yard, target_of(type, topic, key), controls, if_version)])
     return made
 
 
@@ -131,9 +134,13 @@ def unset(
     *,
     topic: str | None = None,
     key: str | None = None,
+    if_version: str | None = None,
 ) -> None:
-    """Bound a target as it is declared. Raises ``InvalidInput``, and ``NotFound`` where nothing was set."""
-    engine.unset_flow(installation.yard(), target_of(type, topic, key))
+    """Bound a target as it is declared; ``if_version`` as for ``set``.
+
+    Raises ``InvalidInput``, ``NotFound`` where nothing was set, and ``Conflict``.
+    """
+    engine.unset_flow(installation.yard(), target_of(type, topic, key), if_version)
 
 
 def list() -> Sequence[Setting]:  # noqa: A001  # as above
@@ -223,6 +230,7 @@ def _shown(setting: FlowSetting, warning: str | None) -> Setting:
         debounce=controls.debounce,
         since=moment_of(setting.at_ms),
         by=setting.by,
+        version=setting.version,
         warning=warning,
     )
 

@@ -11,6 +11,7 @@ Key layout::
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,13 @@ from typing import Any
 from chalicelib.core.flow import Debounce, Rate, Unique
 from chalicelib.core.flow_controls import NO_CONTROLS, FlowControls, FlowTarget
 from chalicelib.core.states import Kind
-from chalicelib.store.directory import digest
+from chalicelib.store.directory import NOT_THERE, digest
 from chalicelib.store.expressions import Clause
 from chalicelib.store.table import Refused, Table
 
 KIND = "flow_setting"
+NOT_SET = "none"  # the version of what is as declared
+VERSION_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,11 @@ class FlowSetting:
     controls: FlowControls
     at_ms: int
     by: str | None = None  # who set it, where that is known
+
+    @property
+    def version(self) -> str:
+        """What tells it from what was set before it, and after."""
+        return digest(json.dumps(item_of(self), sort_keys=True))[:VERSION_CHARS]
 
 
 UNCHANGED = FlowSetting(FlowTarget(Kind.TASK, ""), NO_CONTROLS, 0)
@@ -49,17 +57,33 @@ class FlowSettings:
         rows = self.table.query_all("{kind} = :kind", {":kind": KIND}, consistent=consistent)
         return sorted((setting_of(row) for row in rows), key=lambda each: (each.at_ms, each.target.count))
 
-    def put(self, setting: FlowSetting) -> None:
-        """Set it, whatever was set before."""
-        self.table.put(item_of(setting))
+    def find(self, count: str) -> FlowSetting | None:
+        """What is set, as of the last write."""
+        item = self.table.get(key_of(count))
+        return setting_of(item) if item else None
 
-    def remove(self, count: str) -> bool:
-        """Everything is as declared again; returns whether it was not."""
+    def put(self, setting: FlowSetting, *clauses: Clause) -> None:
+        """Set it, whatever was set before; raises ``Refused`` when a clause, such as ``as_seen``, does not hold."""
+        self.table.put(item_of(setting), *clauses)
+
+    def remove(self, count: str, *clauses: Clause) -> bool:
+        """Everything is as declared again; returns whether something was set for which the ``clauses`` hold."""
         try:
-            self.table.delete(key_of(count), Clause("there", "attribute_exists({name})"))
+            self.table.delete(key_of(count), Clause("there", "attribute_exists({name})"), *clauses)
         except Refused:
             return False
         return True
+
+
+def as_seen(setting: FlowSetting | None) -> Clause:
+    """Nobody has changed it since it was read."""
+    if setting is None:
+        return NOT_THERE
+    item = item_of(setting)
+    held = [f"{{{name}}} = :{name}" for name, value in item.items() if value is not None]
+    absent = [f"attribute_not_exists({{{name}}})" for name, value in item.items() if value is None]
+    values = {f":{name}": value for name, value in item.items() if value is not None}
+    return Clause("as seen", " AND ".join(held + absent), values)
 
 
 def key_of(count: str) -> dict[str, str]:

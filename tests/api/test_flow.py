@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import urlencode
 
 import pytest
@@ -16,7 +17,8 @@ from tests.support.service import Reply, Service, service
 from tests.support.tasks import create, detail, listed, system
 
 AS_DECLARED = dict.fromkeys(("concurrency", "rate", "order", "unique", "debounce"))
-KNOWN = {"warning": None}
+KNOWN = {"warning": None, "version": ANY}
+
 UNTIL = "start or end, or null for the seconds alone"
 MANUAL = {"targetId": "t-1", "targetType": "document"}
 
@@ -132,6 +134,28 @@ class TestWhatIsSet:
         assert api.get("/api/flow").json["set"] == []
         assert standing(api, type="bounded", key="set")["concurrency"] == 1
         assert delete(api, {"type": "bounded", "key": "set"}).status == 404
+
+    def test_takes_the_place_of_what_was_seen_alone_if_asked(self, api: Service) -> None:
+        target = {"type": "bounded", "key": "two people"}
+        none = put(api, **target, concurrency=5, ifVersion="none").json["version"]
+        assert put(api, **target, concurrency=6, ifVersion="none").status == 409
+        other = put(api, **target, concurrency=6, ifVersion=none)
+        assert other.status == 200
+        late = put(api, **target, concurrency=7, ifVersion=none)
+        assert (late.status, late.json["message"]) == (
+            409,
+            "this was changed meanwhile; expected what was set when it was looked at, got what local has set since, "
+            f"version {other.json['version']}",
+        )
+        assert late.json["remedy"] == "look at what is set now, and change that"
+        assert delete(api, {**target, "ifVersion": none}).status == 409
+        assert api.get("/api/flow").json["set"] == [other.json]
+        assert put(api, **target, concurrency=6, ifVersion=none).status == 200  # it is so already
+        (now,) = api.get("/api/flow").json["set"]
+        assert delete(api, {**target, "ifVersion": now["version"]}).status == 200
+        assert delete(api, {**target, "ifVersion": now["version"]}).status == 404
+        gone = put(api, **target, concurrency=6, ifVersion=now["version"])
+        assert (gone.status, "got nothing set" in gone.json["message"]) == (409, True)
 
     def test_is_warned_of_where_nothing_of_that_name_is_known(self, api: Service, topic: str, kind: str) -> None:
         made = put(api, type=kind, key="c-7", concurrency=1).json

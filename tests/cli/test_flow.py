@@ -15,7 +15,7 @@ from tests.support.stub_service import StubService, stub_service
 SINCE = "2030-01-01T02:00:00.000Z"
 SETTING = {
     "type": "resize", "topic": None, "key": "c 7", "concurrency": 2, "rate": None, "order": None, "unique": None,
-    "debounce": None, "since": SINCE, "by": "ops",
+    "debounce": None, "since": SINCE, "by": "ops", "version": "0123456789abcdef",
 }  # fmt: skip
 RATE = {"count": 10, "perSeconds": 60, "burst": 5}
 DECLARED = {
@@ -97,6 +97,15 @@ def test_set_sends_a_concurrency(service: StubService) -> None:
     service.answers["PUT /api/flow"] = (200, SETTING)
     assert run("flow", "set", "resize", "--key", "c 7", "--concurrency", "2", "--url", service.url).exit_code == 0
     assert service.asked[0].body == {"type": "resize", "key": "c 7", "concurrency": 2}
+
+
+def test_what_was_seen_alone_is_changed_if_asked(service: StubService) -> None:
+    service.answers |= {"PUT /api/flow": (200, SETTING), "DELETE /api/flow": (200, TARGET)}
+    seen = ("--if-version", "none", "--url", service.url)
+    assert run("flow", "set", "resize", "--concurrency", "2", *seen).exit_code == 0
+    assert run("flow", "unset", "resize", *seen).exit_code == 0
+    assert service.asked[0].body == {"type": "resize", "concurrency": 2, "ifVersion": "none"}
+    assert service.asked[1].query == {"type": ["resize"], "ifVersion": ["none"]}
 
 
 @pytest.mark.parametrize(

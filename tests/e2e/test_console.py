@@ -414,6 +414,44 @@ def test_a_limit_of_what_nobody_knows_is_warned_of(page: Page) -> None:
     expect(row).to_have_count(0)
 
 
+def test_a_form_shows_what_holds_by_default(page: Page, api: Service) -> None:
+    handlers = api.get("/api/handlers")
+    (found,) = [each for each in handlers if each["type"] == "text.statistics"]
+    found["schema"]["properties"] |= {
+        "mode": {"enum": ["fast", "slow"], "default": "slow"},
+        "quiet": {"type": "boolean", "default": True},
+        "tags": {"type": "array", "items": {"type": "string"}, "default": ["a"]},
+    }
+    page.route("**/api/handlers", lambda route: route.fulfill(json=handlers))
+    opened(page, "create?of=task%20text.statistics", "Create")
+    expect(page.locator("[name='input.mode'] option:checked")).to_have_text("by default slow")
+    expect(page.locator("[name='input.quiet']")).to_be_checked()
+    expect(page.locator("[name='input.tags']")).to_contain_text('by default ["a"]')
+    page.unroute("**/api/handlers")
+
+
+def test_who_changes_a_limit_is_told_of_who_has_changed_it_meanwhile(page: Page, tab: Tab, api: Service) -> None:
+    target = {"type": "text.statistics", "key": "two people"}
+    assert api.call("PUT", "/api/flow", {**target, "concurrency": 3, "rate": {"count": 2}})[0] == 200
+    opened(page, "queues", "Queues")
+    row_of(page, "two people").get_by_role("button", name="Change").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("At once").fill("7")
+    assert api.call("PUT", "/api/flow", {**target, "concurrency": 5, "rate": {"count": 2}})[0] == 200
+    dialog.get_by_role("button", name="Set it").click()
+    expect(dialog.get_by_role("alert")).to_contain_text(
+        "local has changed this meanwhile. Now: At most 5 at once. Before: At most 3 at once. What you have written"
+    )
+    expect(dialog.get_by_label("At once")).to_have_value("7")
+    (found,) = [each for each in api.get("/api/flow")["set"] if each["key"] == "two people"]
+    assert found["concurrency"] == 5
+    dialog.get_by_role("button", name="Set it").click()
+    expect(row_of(page, "two people").locator("td").nth(2)).to_have_text("7")
+    row_of(page, "two people").get_by_role("button", name="Unset").click()
+    expect(row_of(page, "two people")).to_have_count(0)
+    tab.only_refusals()
+
+
 def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api: Service) -> None:
     opened(page, "queues", "Queues")
     page.get_by_role("button", name="Set a limit").click()
@@ -427,6 +465,7 @@ def test_a_limit_is_set_changed_and_taken_back_and_a_key_paused(page: Page, api:
     expect(row).to_contain_text("10/s")
     page.set_viewport_size({"width": 390, "height": 800})
     assert is_as_wide_as_the_window(page)
+    assert page.locator(".flow .scrolls").evaluate("list => list.scrollWidth <= list.clientWidth")
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(row).to_contain_text("local, ")  # who set it
     row.get_by_role("button", name="Change").click()

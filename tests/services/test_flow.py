@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -66,7 +67,7 @@ class TestWhileItRuns:
         rate = Rate(1, per_s=600)
         of_key = flow.set("bounded", key="a", concurrency=2)
         of_topic = flow.set(topic="bounded.news", rate=rate)
-        others: Any = {"order": None, "unique": None, "debounce": None, "since": now, "by": by}
+        others: Any = {"order": None, "unique": None, "debounce": None, "since": now, "by": by, "version": ANY}
         assert of_key == flow.Setting(type="bounded", key="a", concurrency=2, rate=None, **others)
         assert of_topic == flow.Setting(topic="bounded.news", concurrency=None, rate=rate, **others)
         assert sorted(flow.list(), key=str) == sorted([of_key, of_topic], key=str)

@@ -17,19 +17,28 @@ const DEBOUNCES = [AS_DECLARED, ["on", "the newest runs"], OFF];
 export function FlowDialog({ target, flow, onClose, onDone }) {
   const [texts, setTexts] = useState(textsOf(target));
   const [of, setOf] = useState(fieldsOf(target));
+  const [seen, setSeen] = useState(setOn(flow, target)); // what this takes the place of
   const isFixed = Boolean(target.type || target.topic);
   const whole = flow.declared.some((each) => nameOf({ ...each, key: null }) === nameOf(bodyOf(of)) && LOOKED_AT.some((name) => each[name]));
   const controls = controlsOf(whole ? texts : { ...texts, order: "", unique: "", debounce: "" });
   const effects = effectsOf(controls);
   function aim(next) {
     setOf(next);
-    const found = flow.set.find((each) => nameOf(each) === nameOf(bodyOf(next)));
+    const found = setOn(flow, bodyOf(next));
+    setSeen(found);
     if (found) setTexts(textsOf(found)); // what was set already is changed, not forgotten
   }
   async function save() {
-    const { warning } = await ask("PUT", "/api/flow", { body: { ...bodyOf(of), ...controls } });
+    const { warning } = await ask("PUT", "/api/flow", { body: { ...bodyOf(of), ...controls, ifVersion: seen?.version ?? "none" } }).catch(meanwhile);
     announce(warning ? `Set, but ${warning}` : `${nameOf(bodyOf(of))} is controlled so: workers notice within 5 s`, Boolean(warning));
     onDone();
+  }
+  // Says what another has changed; what is written here stays, and takes the place of that when it is sent again.
+  async function meanwhile(error) {
+    if (error.status !== 409) throw error;
+    const now = setOn(await ask("GET", "/api/flow"), bodyOf(of));
+    setSeen(now);
+    throw new Error(`${changeText(seen, now)} What you have written here is kept: set it in the place of that, or go back.`);
   }
   const field = textFieldsOf(texts, setTexts);
   const number = (name, label, more) => field(name, label, { type: "number", min: 0.001, step: "any", ...more });
@@ -47,6 +56,17 @@ export function FlowDialog({ target, flow, onClose, onDone }) {
     ${!whole && html`<p class="soft">Order, unique and debounce are of a whole type or topic whose handlers declare some control.</p>`}
     <div role="status">${effects.map((each) => html`<p key=${each}>${each}</p>`)}</div>
   </${Confirm}>`;
+}
+
+function setOn(flow, target) {
+  return flow.set.find((each) => nameOf(each) === nameOf(target)) ?? null;
+}
+
+function changeText(before, now) {
+  if (!now) return "Somebody has unset this meanwhile: it is controlled as declared.";
+  const [was, is] = [before, now].map((each) => (each ? effectsOf(controlsOf(textsOf(each))) : []));
+  const [news, gone] = [is.filter((each) => !was.includes(each)), was.filter((each) => !is.includes(each))];
+  return `${now.by || "Somebody"} has changed this meanwhile. Now: ${(news.length > 0 ? news : is).join(" ")}${gone.length > 0 ? ` Before: ${gone.join(" ")}` : ""}`;
 }
 
 function textsOf({ concurrency, rate, order, unique, debounce, from }) {

@@ -66,14 +66,16 @@ function Field({ name, schema: given, root, value, onChange, depth, path, isRequ
   const schema = withoutNull(resolved(given, root), root);
   const kind = kindOf(schema, depth);
   const head = html`<span class="name">${name}${isRequired && html`<span class="needed"> required</span>`}</span>`;
-  const note = schema.description && html`<small class="soft">${schema.description}</small>`;
+  const byDefault = schema.default ?? null;
+  const note = html`${schema.description && html`<small class="soft">${schema.description}</small>`}
+    ${byDefault !== null && typeof byDefault === "object" && html`<small class="soft">by default ${JSON.stringify(byDefault)}</small>`}`;
   const inner = { schema, root, value, onChange, depth, path };
   const { marks, note: problem } = useProblem(kind === "json" ? undefined : path);
   if (kind === "object" || kind === "array") {
     return html`<fieldset ...${marks} tabindex="-1"><legend>${head}</legend>${note}${problem}<${kind === "object" ? Inside : Items} ...${inner} /></fieldset>`;
   }
   if (kind === "boolean") {
-    return html`<div><label class="check"><input ...${marks} type="checkbox" checked=${value === true}
+    return html`<div><label class="check"><input ...${marks} type="checkbox" checked=${(value ?? byDefault) === true}
       onChange=${(event) => onChange(event.target.checked)} />${head}${note}</label>${problem}</div>`;
   }
   return html`<div><label>${head}<${Input} kind=${kind} schema=${schema} value=${value} onChange=${onChange} isRequired=${isRequired} at=${path} marks=${marks} />${note}</label>${problem}</div>`;
@@ -94,7 +96,7 @@ function Input({ kind, schema, value, onChange, isRequired, at, marks }) {
   if (kind === "enum") {
     const choices = schema.enum || [schema.const];
     return html`<select ...${marks} value=${JSON.stringify(value)} onChange=${(event) => onChange(event.target.value === "" ? undefined : JSON.parse(event.target.value))}>
-      ${!isRequired && html`<option value="">–</option>`}
+      ${!isRequired && html`<option value="">${schema.default === undefined || schema.default === null ? "–" : `by default ${schema.default}`}</option>`}
       ${choices.map((each) => html`<option value=${JSON.stringify(each)}>${String(each)}</option>`)}</select>`;
   }
   if (kind === "json") return html`<${JsonField} at=${at} value=${value} onChange=${onChange} />`;

@@ -56,11 +56,11 @@ function controlText(control, partsOf) {
 
 function Row({ row, may, onEdit, refresh }) {
   const unset = async () => {
-    await ask("DELETE", `/api/flow${queryText(targetOf(row))}`);
+    await ask("DELETE", `/api/flow${queryText({ ...targetOf(row), ifVersion: row.version })}`);
     return `${nameOf(row)} is controlled as declared`;
   };
   return html`<tr data-row><td>${row.type || row.topic}<div class="soft">${besideText(row)}</div>${row.warning && html`<div class="warning">${row.warning}</div>`}</td><td>${row.key || html`<span class="soft">${row.keyFrom ? `each ${row.keyFrom}` : "all"}</span>`}</td>
-    <td class="number">${limitText(row.concurrency, row.ofEachKey?.concurrency)}</td><td class="number">${rateText(row.rate, row.ofEachKey?.rate)}</td>
+    <td class="number" data-label="At once">${limitText(row.concurrency, row.ofEachKey?.concurrency)}</td><td class="number" data-label="Rate">${rateText(row.rate, row.ofEachKey?.rate)}</td>
     <td class="wide soft">${row.from === "set" ? html`<${Who} by=${row.by} at=${row.since} />` : "declared"}</td>
     ${may && html`<td class="number"><div class="acts"><button type="button" aria-label=${`Change what controls ${nameOf(row)}`} onClick=${() => onEdit(row)}>Change …</button>
       ${row.from === "set" && html`<${ActButton} label="Unset" says="Controls it as declared again." act=${unset} onDone=${refresh} />`}</div></td>`}</tr>`;

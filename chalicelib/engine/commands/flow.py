@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from chalicelib.core.errors import Full, InvalidInput, NotFound
+from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound
 from chalicelib.core.flow import KEY_MAX_CHARS, Flow, Rate, expect_one_to_stay
 from chalicelib.core.flow_controls import DECIDED_AT_ACCEPTANCE, OFF, FlowControls, FlowTarget
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
@@ -16,7 +16,8 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
 from chalicelib.engine.yard import Yard
-from chalicelib.store.flow_settings import FlowSetting
+from chalicelib.store.flow_settings import NOT_SET, FlowSetting, as_seen, setting_of
+from chalicelib.store.table import Refused
 from chalicelib.store.wait_lists import of_key, of_order, of_rate, of_type
 
 SETTINGS_MAX = 1_000  # every process reads them all every five seconds
@@ -53,10 +54,11 @@ class Standing:
     next_token_ms: int | None  # when the next may begin, where a rate bounds them
 
 
-def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls) -> FlowSetting:
+def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version: str | None = None) -> FlowSetting:
     """Control the flow of a target otherwise than it is declared, from within five seconds on.
 
-    Raises ``InvalidInput``, and ``Full`` where a thousand are set.
+    ``if_version``: what it takes the place of; ``NOT_SET``: nothing; default: whatever was set. Raises
+    ``InvalidInput``, ``Full`` where a thousand are set, and ``Conflict`` where something else was set meanwhile.
     """
     _check(target)
     if not controls:
@@ -68,9 +70,32 @@ def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls) -> FlowSett
     if len(present) >= SETTINGS_MAX and all(each.target.count != target.count for each in present):
         raise Full(f"{SETTINGS_MAX} settings are made already", remedy="unset some, or declare them in code")
     setting = FlowSetting(target, controls, yard.now_ms(), yard.actor)
-    yard.flow_settings.put(setting)
+    seen = next((each for each in present if each.target.count == target.count), None)
+    if seen is None or seen.controls != controls:  # what is so already stands in nobody's way
+        _expect_version(seen, if_version)
+    try:
+        yard.flow_settings.put(setting, *(() if if_version is None else (as_seen(seen),)))
+    except Refused as refused:
+        found = setting_of(refused.old) if refused.old else None
+        if found != setting:  # otherwise our own write, whose answer was lost
+            raise _changed(found) from refused
     yard.known_flow.forget()
     return setting
+
+
+def _expect_version(seen: FlowSetting | None, wanted: str | None) -> None:
+    """Raise ``Conflict`` unless what is set is what a change takes the place of."""
+    if wanted not in (None, NOT_SET if seen is None else seen.version):
+        raise _changed(seen)
+
+
+def _changed(found: FlowSetting | None) -> Conflict:
+    return Conflict(
+        "this was changed meanwhile",
+        expected="what was set when it was looked at",
+        got="nothing set" if found is None else f"what {found.by or 'somebody'} has set since, version {found.version}",
+        remedy="look at what is set now, and change that",
+    )
 
 
 def _expect_to_fit(yard: Yard, target: FlowTarget, controls: FlowControls) -> None:
@@ -94,10 +119,16 @@ def _expect_to_fit(yard: Yard, target: FlowTarget, controls: FlowControls) -> No
         raise InvalidInput("jobs in order run one at a time", field="order", expected=OFF, got="a handler of batches")
 
 
-def unset_flow(yard: Yard, target: FlowTarget) -> None:
-    """Bound a target as it is declared. Raises ``NotFound`` where nothing was set."""
+def unset_flow(yard: Yard, target: FlowTarget, if_version: str | None = None) -> None:
+    """Bound a target as it is declared; ``if_version``: what is to be undone, default whatever was set.
+
+    Raises ``NotFound`` where nothing was set, and ``Conflict`` where something else was set meanwhile.
+    """
     _check(target)
-    if not yard.flow_settings.remove(target.count):
+    seen = yard.flow_settings.find(target.count)
+    if seen is not None:
+        _expect_version(seen, if_version)
+    if seen is None or not yard.flow_settings.remove(target.count, *(() if if_version is None else (as_seen(seen),))):
         raise NotFound("nothing is set for this", field="type", got=target.type)
     yard.known_flow.forget()
 
