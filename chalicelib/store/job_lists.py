@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -28,6 +27,7 @@ from chalicelib.core.job import Job, Story
 from chalicelib.core.states import Kind
 from chalicelib.store.job_items import position_of
 from chalicelib.store.job_queries import JobQuery, Position, Stream, merged, span_of, streams_of
+from chalicelib.store.job_streams import PARALLEL_READS, reading
 from chalicelib.store.jobs import JobStore
 from chalicelib.store.ledger import ASIDE
 from chalicelib.store.search import ENTRIES_MAX, UNSEEN, Row, SearchIndex
@@ -41,7 +41,6 @@ OFFSET_MAX = 100_000  # entries that a page number may pass over: all of them ar
 STREAM_CHUNK_MAX = 1_000
 TYPES_MAX = 16  # that a page over all types reads, whatever the counters say of them
 ROWS_AT_ONCE = 40_000  # of the first pages of all streams
-PARALLEL_READS = 12  # of the 32 connections that a client keeps
 _Rank = tuple[str, str]  # what a job is sorted by, then its position
 
 
@@ -158,8 +157,8 @@ class JobLists:
         """
         size = max(1, min(page_size, STREAM_CHUNK_MAX))
         streams = list(dict.fromkeys(chain.from_iterable(self._stages(query, types_most))))
-        with threads(PARALLEL_READS) as readers:
-            begun = self._begun(readers, streams, query, size)
+        with reading(self.table) as reader:
+            begun = reader.begun(streams, query, size)
         return (job_id for _, job_id in merged([chain(first, others) for first, others in begun], query))
 
     def count(self, query: JobQuery) -> int:
@@ -170,32 +169,15 @@ class JobLists:
         """How many jobs a list has under each index key; counting ends beyond ``enough`` a partition."""
         streams = list(dict.fromkeys(chain.from_iterable(self._stages(query, None))))
         found: Counter[str] = Counter()
-        with threads(PARALLEL_READS) as readers:
-            for stream, count in zip(
-                streams, readers.map(partial(self._count, enough=enough + 1), streams), strict=True
-            ):
-                found[stream.index_key] += count
+        with reading(self.table) as reader:
+            for stream, length in zip(streams, reader.lengths(streams, enough + 1), strict=True):
+                found[stream.index_key] += length
         return found
 
     def _total(self, lengths: Mapping[Stream, int | None]) -> int:
-        """The sum of the lengths of streams, those counted that are ``None``; 10,001 for more than 10,000.
-
-        The partitions share out what is to be counted, so that a long list costs no more than 10,000 entries and
-        what the first rounds saw of them.
-        """
-        uncounted = [stream for stream, length in lengths.items() if length is None]
-        total, share = sum(length or 0 for length in lengths.values()), 0
-        if total > WINDOW:
-            return WINDOW + 1
-        with threads(PARALLEL_READS) as readers:
-            while uncounted:
-                share = max(2 * share, -(-(WINDOW + 1 - total) // len(uncounted)))
-                counts = list(readers.map(partial(self._count, enough=share), uncounted))
-                if total + sum(counts) > WINDOW:
-                    return WINDOW + 1
-                total += sum(count for count in counts if count < share)
-                uncounted = [stream for stream, count in zip(uncounted, counts, strict=True) if count == share]
-        return total
+        """The sum of the lengths of streams, those counted that are ``None``; 10,001 for more than 10,000."""
+        with reading(self.table) as reader:
+            return reader.total(lengths, WINDOW)
 
     # -- other finds --------------------------------------------------------------------------
 
@@ -287,10 +269,10 @@ class JobLists:
         """The rows of each stream, and how long those are that a first page holds whole; ``None``: not known."""
         streams: list[Iterable[Row]] = [self._own(query, behind)] if query.trace_id is not None else []
         lengths: dict[Stream, int | None] = {}
-        with threads(PARALLEL_READS) as readers:
+        with reading(self.table) as reader:
             for stage in self._stages(query, TYPES_MAX, behind):
                 size = max(1, min(rows, STREAM_CHUNK_MAX, max(READ_CHUNK, ROWS_AT_ONCE // len(stage))))
-                for stream, (first, others) in zip(stage, self._begun(readers, stage, query, size), strict=True):
+                for stream, (first, others) in zip(stage, reader.begun(stage, query, size), strict=True):
                     # A second look adds what has come; going on is left to the first.
                     streams.append(first if stream in lengths else chain(first, others))
                     lengths.setdefault(stream, len(first) if stream.ends_within(size, len(first)) else None)
@@ -302,15 +284,6 @@ class JobLists:
         if query.merges_types:
             types = {kind: self.types.of(kind, most=types_most) for kind in query.kinds}
         return filter(None, streams_of(query, types, self.jobs.shards, behind))
-
-    def _begun(
-        self, readers: Executor, streams: Sequence[Stream], query: JobQuery, size: int
-    ) -> list[tuple[list[Row], Iterator[Row]]]:
-        """The first page of each stream, all read at once, and what is behind it, read as it is consumed."""
-        pages = [self._pages(stream, query, size) for stream in streams]
-        return [
-            (first, chain.from_iterable(others)) for first, others in zip(readers.map(next, pages), pages, strict=True)
-        ]
 
     def _read_found(self, query: JobQuery, behind: str | None, rows: int) -> Iterator[Row]:
         since, until = span_of(query, behind)
@@ -326,16 +299,6 @@ class JobLists:
             return []
         since, until = span_of(query, behind)
         return [(position_of(job), job.id)] if since <= position_of(job) <= until else []
-
-    def _pages(self, stream: Stream, query: JobQuery, size: int) -> Iterator[list[Row]]:
-        """A stream's rows, page by page as they are consumed."""
-        pages = self.table.pages(
-            stream.condition, stream.values, index=stream.index, ascending=not query.descending, page_size=size
-        )
-        return ([(row["position"], row["job"]) for row in page] for page in pages)
-
-    def _count(self, stream: Stream, enough: int) -> int:
-        return self.table.count(stream.condition, stream.values, index=stream.index, enough=enough)
 
 
 def _cut(query: JobQuery, found: Sequence[tuple[_Rank, Job]], limit: int, unseen: str | None) -> CursorPage:

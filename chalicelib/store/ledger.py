@@ -35,18 +35,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.core.decisions import LEASE_MARGIN_MS
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import STORY_FIELDS, Job, Story, Tombstone
 from chalicelib.core.job_documents import to_document
-from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import TERMINAL, Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, TraceEvent, newest
 from chalicelib.store.clauses import holding, holds_lease, in_state
-from chalicelib.store.concurrency import Action, ConcurrencyCounts, Count
+from chalicelib.store.concurrency import Action, ConcurrencyCounts
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.job_items import (
     CHILD_PREFIX,
@@ -58,6 +57,7 @@ from chalicelib.store.job_items import (
     state_key,
 )
 from chalicelib.store.settled import SETTLE_MARK, Completed
+from chalicelib.store.shares import given_up, share_after, share_changes
 from chalicelib.store.table import Refused, Table, TransactionRefused
 
 OBJECT_PLACE = "s3:"
@@ -266,8 +266,8 @@ class Ledger:
         """
         goes_on = seen.has_slot and not (run_ends or seen.taken)
         clauses = (*clauses, *holding(seen))
-        after = _after(seen, state, goes_on) if seen.is_counted else seen
-        sets = {**sets, **_given_up(seen, after)}
+        after = share_after(seen, state, goes_on=goes_on) if seen.is_counted else seen
+        sets = {**sets, **given_up(seen, after)}
         if goes_on:
             sets["lease_until_ms"] = seen.lease_until_ms
         if goes_on and state.terminal and wake_at_ms is None:
@@ -288,7 +288,7 @@ class Ledger:
         ran_ms = seen.running_ms(now_ms) if run_ends else 0
         adds = {**(adds or {}), **({"run_ms": ran_ms} if ran_ms else {})}
         change = Change(clauses, {**base, **sets, **story}, adds, appends)
-        return change, self._counted(seen, after) if seen.is_counted else []
+        return change, share_changes(seen, after) if seen.is_counted else []
 
     @staticmethod
     def _traced(seen: Job | None, *events: TraceEvent) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -300,13 +300,6 @@ class Ledger:
         if seen is None or len(seen.trace) + len(lines) <= TRACE_MAX_EVENTS:
             return {}, {"trace": lines}
         return {"trace": [*newest(seen.trace, room_for=len(lines)), *lines]}, {}
-
-    @staticmethod
-    def _counted(before: Job, after: Job) -> list[Action]:
-        """What a change of a record does to the concurrency counts in which it has a share, if anything."""
-        earlier, later = before.shares, after.shares
-        changes = {name: later.get(name, NOTHING) - earlier.get(name, NOTHING) for name in {**earlier, **later}}
-        return [Count(name, change, holder=before.id) for name, change in changes.items() if change]
 
     def _apply(self, job_id: int, change: Change, beside: Sequence[Action] = ()) -> None:
         """Write a change, all or nothing with the actions ``beside`` it, and read nothing of it."""
@@ -339,17 +332,6 @@ def _refusing() -> Iterator[None]:
         if refused.refused[0]:
             raise _refusal(str(refused), refused.old[0]) from refused
         raise
-
-
-def _after(seen: Job, state: State, goes_on: bool) -> Job:
-    """A job with the slots, and the turn, that it still has in ``state``."""
-    after = replace(seen, state=state, slot=goes_on and seen.slot, key_slot=goes_on and seen.key_slot)
-    return replace(after, turn=after.keeps_turn)
-
-
-def _given_up(before: Job, after: Job) -> dict[str, None]:
-    """What to remove from a record: the slots, and the turn, that it holds no more."""
-    return {name: None for name in ("slot", "key_slot", "turn") if getattr(before, name) and not getattr(after, name)}
 
 
 def _refusal(message: str, old: Mapping[str, Any] | None) -> JobRefused:

@@ -24,6 +24,7 @@ from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.job_items import state_key
 from chalicelib.store.ledger import REPLAYED, Ledger
 from chalicelib.store.settled import Completed, StoredOutput
+from chalicelib.store.shares import share_changes
 
 SETTLED_BY_RESET = "reset"
 FINISHING_ATTEMPTS = 3  # how often a completion handler may be begun whose worker vanishes
@@ -185,7 +186,7 @@ class Commands(Ledger):
                 **({"turn": None} if seen.turn else {}),
             },
         )
-        return [self.table.updating(state_key(seen.id), change), *self._counted(seen, replace(seen, turn=False))]
+        return [self.table.updating(state_key(seen.id), change), *share_changes(seen, replace(seen, turn=False))]
 
 
 def _skipped(seen: Job, reason: str, now_ms: int) -> tuple[tuple[Clause, ...], dict[str, Any], TraceEvent, int]:

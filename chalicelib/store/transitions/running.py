@@ -35,6 +35,7 @@ from chalicelib.store.clauses import (
 from chalicelib.store.concurrency import Action
 from chalicelib.store.expressions import Change
 from chalicelib.store.ledger import NO_WAKE, JobRefused
+from chalicelib.store.shares import share_changes
 from chalicelib.store.transitions.recording import Recording
 
 
@@ -199,7 +200,7 @@ class Running(Recording):
         """The run of a job that somebody had ended is over, or its worker is gone. Raises ``JobRefused``."""
         fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT, *holding(seen))
         change = Change(fence, sets={"slot": None, "key_slot": None, "lease_until_ms": None})
-        return self._change(seen.id, change, self._counted(seen, replace(seen, slot=False, key_slot=False)))
+        return self._change(seen.id, change, share_changes(seen, replace(seen, slot=False, key_slot=False)))
 
     def delete_when_over(self, seen: Job) -> None:
         """A job that is done, whose run goes on, is to be deleted once that is over. Raises ``JobRefused``."""

@@ -25,6 +25,7 @@ from chalicelib.store.concurrency import Action, Count
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.job_items import state_key
 from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger
+from chalicelib.store.shares import share_changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ class Sending(Ledger):
     def pass_over(self, seen: Job) -> Job:
         """A job that failed, for which those behind it wait, is passed over. Raises ``JobRefused``."""
         fence = (in_state(State.FAILED), same_delivery(seen.delivery), *holding(seen))
-        return self._change(seen.id, Change(fence, sets={"turn": None}), self._counted(seen, replace(seen, turn=False)))
+        return self._change(seen.id, Change(fence, sets={"turn": None}), share_changes(seen, replace(seen, turn=False)))
 
     def looking(self, seen: Job) -> AttributeValues:
         """The action that changes nothing, and is refused unless a job is in the state that it was seen in."""

@@ -287,7 +287,7 @@ def test_whatever_fails_no_job_is_left_in_part(w: World, operation: str) -> None
 
 
 def test_a_removal_takes_three_requests(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for parallel in ("engine.clock.retention.PARALLEL_REMOVALS", "store.job_lists.PARALLEL_READS"):
+    for parallel in ("engine.clock.retention.PARALLEL_REMOVALS", "store.job_streams.PARALLEL_READS"):
         monkeypatch.setattr(f"chalicelib.{parallel}", 1)  # the count is not made for threads
     for age_ms in range(30):
         done(w, age_ms)
