@@ -80,10 +80,10 @@ def as_seen(setting: FlowSetting | None) -> Clause:
     if setting is None:
         return NOT_THERE
     item = item_of(setting)
-    held = [f"{{{name}}} = :{name}" for name, value in item.items() if value is not None]
+    alike = [f"{{{name}}} = :{name}" for name, value in item.items() if value is not None]
     absent = [f"attribute_not_exists({{{name}}})" for name, value in item.items() if value is None]
     values = {f":{name}": value for name, value in item.items() if value is not None}
-    return Clause("as seen", " AND ".join(held + absent), values)
+    return Clause("as seen", " AND ".join(alike + absent), values)
 
 
 def key_of(count: str) -> dict[str, str]:
