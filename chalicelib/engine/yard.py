@@ -45,7 +45,7 @@ from chalicelib.store.pauses import Pauses
 from chalicelib.store.payloads import PayloadStore
 from chalicelib.store.rates import Rates
 from chalicelib.store.schedules import Schedules
-from chalicelib.store.search import SearchIndex
+from chalicelib.store.search import LOCAL_PARALLEL, PARALLEL, SearchIndex
 from chalicelib.store.table import Table
 from chalicelib.store.wait_lists import WaitLists
 
@@ -147,7 +147,8 @@ def build(
     directory = Directory(Table(dynamodb, chosen.directory_table, ("kind", "name")))
     jobs = JobStore(ledger, chosen.index_shards, ConcurrencyCounts(directory.table))
     insights_table = Table(dynamodb, chosen.insights_table, ("view", "key"))
-    insights, search = Insights(insights_table), SearchIndex(insights_table)
+    insights = Insights(insights_table)
+    search = SearchIndex(insights_table, LOCAL_PARALLEL if chosen.local else PARALLEL)
     job_types = JobTypes(handlers, directory, insights)
     transport = SqsTransport(sqs, chosen.base_name, Lane(DEFAULT_POOL, Band.NORMAL))
     return Yard(

@@ -58,16 +58,20 @@ async def _run(channel: Channel, listening_fd: int, ready: Mapping[str, Any]) ->
     config = _config(listening_fd)
     asked_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, asked_to_end.set)
+    loop.add_signal_handler(signal.SIGTERM, _end, config, asked_to_end)
     serving = asyncio.create_task(_serve(gateway, config))
     channel.send(ready)
     await asyncio.wait({serving, asyncio.create_task(asked_to_end.wait())}, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         serving.result()  # raises: a server that nobody told to end has failed
     loop.remove_reader(listening_fd)
-    config.keep_alive_max_requests = 0  # the answers say that their connection is closed
     await gateway.drain(QUIET_S)
     os._exit(0)  # idle connections are not waited for
+
+
+def _end(config: Config, asked_to_end: asyncio.Event) -> None:
+    config.keep_alive_max_requests = 0  # from now on answers say that their connection is closed
+    asked_to_end.set()
 
 
 def _config(listening_fd: int) -> Config:

@@ -31,7 +31,8 @@ from chalicelib.store.table import BATCH_WRITE_MAX_ITEMS, Table, chunks
 SHARDS = 4  # not to be changed: by it, entries are found
 ENTRIES_MAX = 10_000  # that a search looks at, of all its words
 PAGE_MIN, PAGE_MAX = 25, 1_000  # entries read at once
-PARALLEL = 2  # requests: by far enough for what a shard brings, and so few that others get in between
+PARALLEL = 8  # requests
+LOCAL_PARALLEL = 2  # of an emulator, which answers one after the other: so few that others get in between
 DIGEST_CHARS = 16
 UNSEEN = 0
 """In place of a job's id, as the last of what a search finds: what is behind this position was not looked at."""
@@ -44,6 +45,7 @@ class SearchIndex:
     """The entries, by the positions of tasks."""
 
     table: Table
+    parallel: int = PARALLEL  # requests of a write
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -54,14 +56,22 @@ class SearchIndex:
         """
         digests = {position: list(dict.fromkeys(map(_digest, words))) for position, words in words_of.items() if words}
         entries = [_entry(digest, position) for position, found in digests.items() for digest in found]
-        _at_once(self.table.put_many, entries)
+        self._at_once(self.table.put_many, entries)
         self.table.put_many([{**_searched(position), "words": "".join(found)} for position, found in digests.items()])
 
     def remove(self, positions: Sequence[str]) -> None:
         """Delete every entry of tasks, indexed or not. Raises as ``add`` does."""
         rows = self._rows(positions)
-        _at_once(self.table.delete_many, [_entry(digest, row["key"]) for row in rows for digest in _digests_in(row)])
+        self._at_once(
+            self.table.delete_many, [_entry(digest, row["key"]) for row in rows for digest in _digests_in(row)]
+        )
         self.table.delete_many([_searched(row["key"]) for row in rows])
+
+    def _at_once(self, write: Callable[[Sequence[Any]], None], rows: Sequence[Any]) -> None:
+        """Write many rows in requests side by side."""
+        with threads(self.parallel) as writers:
+            for _ in writers.map(write, chunks(rows, BATCH_WRITE_MAX_ITEMS)):
+                continue
 
     def indexed(self, positions: Sequence[str]) -> set[str]:
         """Which of these are indexed, with all their words."""
@@ -186,10 +196,3 @@ def _digest(word: str) -> str:
 
 def _digests_in(row: Mapping[str, Any]) -> list[str]:
     return ["".join(digest) for digest in zip(*[iter(row["words"])] * DIGEST_CHARS, strict=True)]
-
-
-def _at_once(write: Callable[[Sequence[Any]], None], rows: Sequence[Any]) -> None:
-    """Write many rows in requests side by side."""
-    with threads(PARALLEL) as writers:
-        for _ in writers.map(write, chunks(rows, BATCH_WRITE_MAX_ITEMS)):
-            continue

@@ -44,7 +44,7 @@ class Drive:
         """The page of somebody who may act, with which nothing is wrong."""
         operators.wrong.clear()
         yield operators.page
-        assert operators.wrong == []
+        assert operators.wrong == [], operators.wrong
 
     @pytest.fixture
     def service(self, place: Place) -> Client:
@@ -175,7 +175,7 @@ class Drive:
                 expect(
                     tab.page.get_by_role("button", name=re.compile("^(Pause|Replay|Retry|Delete|Set)"))
                 ).to_have_count(0)
-            assert tab.wrong == []
+            assert tab.wrong == [], tab.wrong
 
 
 def _number(text: str) -> int:

@@ -221,8 +221,10 @@ def test_workers_of_a_deployed_stage_serve_its_lanes(stage: Yard, tmp_path: Path
     worker.start()
     job = publish_one(stage, NewJob(kind=Kind.TASK, type="instances.task", input={}))
     until(lambda: record.exists() and f"end instances.task {job.id}" in record.read_text())
+    until(
+        lambda: "on 3 lanes of default" in worker.log.read_text()
+    )  # it is said once all is there, so perhaps after that
     assert worker.stop() == 0
-    assert "on 3 lanes of default" in worker.log.read_text()
 
 
 @pytest.mark.usefixtures("stage")
