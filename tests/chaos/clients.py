@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from random import Random
 from typing import Any
 from urllib.error import URLError
@@ -76,7 +77,7 @@ class Person:
         while True:
             try:
                 status, found = self.service.call(method, path, body)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, HTTPException) as error:  # an answer may end in its middle
                 status, found = 0, error
             if 0 < status < 500 and status != 429:
                 return status, found
