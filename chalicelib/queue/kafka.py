@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.core.errors import InvalidInput, TaskyardError
+from chalicelib.core.naming import instead_of
 
 LIBRARY = "confluent_kafka"
 VARIABLE = "TASKYARD_KAFKA"
 BOOTSTRAP = "bootstrap.servers"
+OBJECT = "a JSON object of properties, or the path of a file of one"
 # librdkafka, CONFIGURATION.md: where the brokers are and who this is to them, and what a network may need.
 ALLOWED = frozenset(
     {
@@ -70,13 +72,15 @@ def properties(given: str) -> dict[str, Any]:
     Raises ``InvalidInput``, which shows none of their values.
     """
     if not given:
-        raise _wrong("the addresses of brokers", "nothing")
+        raise _wrong("the addresses of brokers", "nothing", "name some as host:port, here or with --kafka")
     found = {BOOTSTRAP: given} if _is_addresses(given) else _object(given)
-    foreign = sorted(found.keys() - ALLOWED)
-    if foreign:
-        raise _wrong(f"properties among {', '.join(sorted(ALLOWED))}", ", ".join(foreign))
-    if not isinstance(found.get(BOOTSTRAP), str) or not all(isinstance(v, str | int | bool) for v in found.values()):
-        raise _wrong(f"texts, numbers and booleans, {BOOTSTRAP} among them", "something else")
+    for name in sorted(found.keys() - ALLOWED):
+        raise _wrong(instead_of(name, sorted(ALLOWED)), name, "leave out what Taskyard sets itself: see docs/kafka.md")
+    for name, value in found.items():
+        if not isinstance(value, str | int | bool):
+            raise _wrong(f"a text, a number or a boolean as {name}", f"another kind of value: {type(value).__name__}")
+    if not isinstance(found.get(BOOTSTRAP), str):
+        raise _wrong(f"a text of addresses as {BOOTSTRAP}", type(found.get(BOOTSTRAP)).__name__)
     return {**ALWAYS, **found}
 
 
@@ -89,7 +93,8 @@ def client(kind: str, made_of: Mapping[str, Any]) -> Any:
         return getattr(library(), kind)(dict(made_of))
     except library().KafkaException as error:
         expected = "values that librdkafka takes"
-        raise _wrong(expected, f"another value of {_property_in(error.args[0].str(), made_of)}") from None
+        of = _property_in(error.args[0].str(), made_of)
+        raise _wrong(expected, f"another value of {of}", "librdkafka's CONFIGURATION.md says which it takes") from None
 
 
 def expect_taken(reached: Mapping[str, Any]) -> None:
@@ -112,15 +117,19 @@ def _object(given: str) -> dict[str, Any]:
     try:
         text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
         found = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise _wrong("a JSON object of properties, or the path of a file of one", type(error).__name__) from None
+    except OSError as error:
+        raise _wrong(OBJECT, f"the path of a file that cannot be read ({error.strerror})") from None
+    except ValueError:
+        raise _wrong(OBJECT, "a text that is no JSON") from None
     if not isinstance(found, dict):
         raise _wrong("a JSON object of properties", type(found).__name__)
     return found
 
 
-def _wrong(expected: str, got: str) -> InvalidInput:
-    return InvalidInput("the brokers of Kafka cannot be told", field=VARIABLE, expected=expected, got=got)
+def _wrong(expected: str, got: str, remedy: str = "docs/kafka.md has examples") -> InvalidInput:
+    return InvalidInput(
+        "the brokers of Kafka cannot be told", field=VARIABLE, expected=expected, got=got, remedy=remedy
+    )
 
 
 def text_of(error: Any) -> str:

@@ -115,7 +115,8 @@ class InwardBridge:
     def _go_back(self, place: Partition, record: Record, why: TaskyardError) -> None:
         refusals = self._refusals[place] = self._refusals.get(place, 0) + 1
         wait_ms = min(RETRY_FIRST_MS << min(refusals - 1, 10), RETRY_LONGEST_MS)
-        logger.warning("record not accepted", extra={"record": record.place, "error": str(why), "wait_ms": wait_ms})
+        told = {"record": record.place, "error": str(why), "wait_ms": wait_ms}
+        logger.warning("record %s not accepted", record.place, extra=told)
         self._again_at_ms[place] = self.yard.now_ms() + wait_ms
         self._why[place] = str(why)
         self.group.go_back(place, record.offset)
@@ -131,9 +132,9 @@ class InwardBridge:
             return
         before = self._missing or frozenset()
         for topic in sorted(missing - before):
-            logger.warning("there is no such topic on Kafka", extra={"topic": topic, "group": self.group.group})
+            logger.warning("there is no topic %s on Kafka", topic, extra={"topic": topic, "group": self.group.group})
         for topic in sorted(before - missing):
-            logger.info("the topic is on Kafka now", extra={"topic": topic, "group": self.group.group})
+            logger.info("the topic %s is on Kafka now", topic, extra={"topic": topic, "group": self.group.group})
         self._missing = missing
 
     # -- back-pressure ---------------------------------------------------------------------------------

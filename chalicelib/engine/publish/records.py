@@ -121,7 +121,8 @@ def _concluded(yard: Yard, bridged: Inward, record: Record, outcome: Outcome) ->
 def _dead_letter(yard: Yard, bridged: Inward, record: Record, error: TaskyardError) -> None:
     """Record an unreadable record as a dead letter of its topic; once, however often it is delivered."""
     text = error.without_value()[:MESSAGE_MAX_CHARS]
-    logger.warning("unreadable record", extra={"record": record.place, "topic": bridged.topic, "error": text})
+    told = {"record": record.place, "topic": bridged.topic, "error": text}
+    logger.warning("unreadable record %s of %s", record.place, bridged.topic, extra=told)
     kept = with_bytes(bridged.cluster, record, yard.settings.payload_max_bytes - BESIDE_BYTES)
     new_job = NewJob(kind=Kind.MESSAGE, type=bridged.topic, options={METADATA: kept}, max_attempts=1)
     prepared = prepare_unchecked(yard, new_job)

@@ -225,13 +225,13 @@ def test_a_topic_that_is_not_there_is_told_once_and_once_more_when_it_is(stage: 
         for _ in range(2):
             look()
         (missing,) = told.warning.call_args_list
-        assert (missing.args[0], missing.kwargs["extra"]["topic"]) == ("there is no such topic on Kafka", "later")
+        assert missing.args == ("there is no topic %s on Kafka", "later")
         told.info.assert_not_called()
         stage.cluster.topic(PARTITIONS, "later")
         look_until(lambda: told.info.called)
         look()
         (there,) = told.info.call_args_list
-        assert (there.args[0], there.kwargs["extra"]["topic"]) == ("the topic is on Kafka now", "later")
+        assert there.args == ("the topic %s is on Kafka now", "later")
 
 
 # -- back-pressure --------------------------------------------------------------------------------------

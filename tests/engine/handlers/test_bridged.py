@@ -209,6 +209,26 @@ def test_wrong_ones_are_refused_without_their_values(given: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "expected", "got"),
+    [
+        ("", "the addresses of brokers", "nothing"),
+        ("{", "a JSON object of properties, or the path of a file of one", "a text that is no JSON"),
+        ("./none.json", "a JSON object", r"the path of a file that cannot be read \(No such file or directory\)"),
+        ('{"bootstrap.servers": "a:1", "sasl.pasword": "x"}', "expected sasl.password;", "got sasl.pasword"),
+        ('{"bootstrap.servers": 5}', "a text of addresses as bootstrap.servers", "int"),
+        (
+            '{"bootstrap.servers": "a:1", "sasl.username": []}',
+            "a boolean as sasl.username",
+            "another kind of value: list",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_was_expected(given: str, expected: str, got: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{expected}.*{got}"):
+        properties(given)
+
+
+@pytest.mark.parametrize(
     ("given", "named"),
     [
         ({"security.protocol": "s3cret"}, "security.protocol"),
