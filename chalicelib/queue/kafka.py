@@ -74,8 +74,10 @@ def properties(given: str) -> dict[str, Any]:
     if not given:
         raise _wrong("the addresses of brokers", "nothing", "name some as host:port, here or with --kafka")
     found = {BOOTSTRAP: given} if _is_addresses(given) else _object(given)
-    for name in sorted(found.keys() - ALLOWED):
-        raise _wrong(instead_of(name, sorted(ALLOWED)), name, "leave out what Taskyard sets itself: see docs/kafka.md")
+    foreign = min(found.keys() - ALLOWED, default=None)
+    if foreign is not None:
+        remedy = "leave out what Taskyard sets itself: see docs/kafka.md"
+        raise _wrong(instead_of(foreign, sorted(ALLOWED)), foreign, remedy)
     for name, value in found.items():
         if not isinstance(value, str | int | bool):
             raise _wrong(f"a text, a number or a boolean as {name}", f"another kind of value: {type(value).__name__}")
