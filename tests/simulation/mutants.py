@@ -97,13 +97,13 @@ def takes_no_slot() -> Iterator[None]:
 @contextmanager
 def frees_the_slot_of_whom_it_cancels() -> Iterator[None]:
     """A canceled job gives its slot back although its run goes on. No order does both, so it takes two to see it."""
-    original = ledger._after
+    original = ledger.share_after
 
-    def after(seen: Job, state: State, goes_on: bool) -> Job:
+    def after(seen: Job, state: State, *, goes_on: bool) -> Job:
         del goes_on
-        return original(seen, state, False)
+        return original(seen, state, goes_on=False)
 
-    with patch.object(ledger, "_after", after):
+    with patch.object(ledger, "share_after", after):
         yield
 
 
