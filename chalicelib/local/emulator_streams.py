@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-Reply = tuple[int, dict[str, str], bytes]
-Handler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[Reply]]
+from chalicelib.local.emulator_apis import Handler, Reply
 
 GET_RECORDS = "DynamoDBStreams_20120810.GetRecords"
 SLICE = 20  # records, in about a millisecond

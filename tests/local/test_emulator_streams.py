@@ -12,7 +12,8 @@ import pytest
 from ministack.services import dynamodb, dynamodb_streams
 
 from chalicelib.local import emulator_streams
-from chalicelib.local.emulator_streams import GET_RECORDS, Handler
+from chalicelib.local.emulator_apis import Handler
+from chalicelib.local.emulator_streams import GET_RECORDS
 
 TABLE = "changing"
 

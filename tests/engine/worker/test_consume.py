@@ -116,7 +116,8 @@ def test_a_handler_declares_its_time_out(w: World) -> None:
 # -- the batch ----------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_worked_on_by_priority_then_age(w: World) -> None:
+def noted(w: World) -> list[str]:
+    """The inputs of the runs to come, in their order."""
     order: list[str] = []
 
     @task("t")
@@ -124,6 +125,11 @@ def test_a_batch_is_worked_on_by_priority_then_age(w: World) -> None:
         order.append(name)
 
     using(w, handler)
+    return order
+
+
+def test_a_batch_is_worked_on_by_priority_then_age(w: World) -> None:
+    order = noted(w)
     for name, priority in [("young", 2), ("urgent", 4), ("idle", 0)]:
         a_task(w, input=name, priority=priority)
         w.clock.move(10)
@@ -135,13 +141,7 @@ def test_a_batch_is_worked_on_by_priority_then_age(w: World) -> None:
 
 
 def test_tenants_take_turns_in_a_batch(w: World) -> None:
-    order: list[str] = []
-
-    @task("t")
-    def handler(name: str) -> None:
-        order.append(name)
-
-    using(w, handler)
+    order = noted(w)
     entries = [("noisy 1", 0), ("noisy 2", 0), ("noisy 3", 0), ("quiet 1", 0), ("quiet 2", 0), ("noisy first", 1)]
     for name, priority in entries:
         a_task(w, input=name, priority=priority, tenant=name.split()[0])
@@ -151,13 +151,7 @@ def test_tenants_take_turns_in_a_batch(w: World) -> None:
 
 
 def test_the_tenant_that_the_queue_hands_out_first_begins_though_anothers_job_is_older(w: World) -> None:
-    order: list[str] = []
-
-    @task("t")
-    def handler(name: str) -> None:
-        order.append(name)
-
-    using(w, handler)
+    order = noted(w)
     a_task(w, input="quiet", tenant="quiet")
     w.clock.ms -= 1_000
     a_task(w, input="noisy", tenant="noisy")
