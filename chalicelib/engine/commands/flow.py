@@ -16,6 +16,7 @@ from chalicelib.core.states import Kind
 from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
 from chalicelib.engine.yard import Yard
+from chalicelib.store.expressions import Clause
 from chalicelib.store.flow_settings import NOT_SET, FlowSetting, as_seen, setting_of
 from chalicelib.store.table import Refused
 from chalicelib.store.wait_lists import of_key, of_order, of_rate, of_type
@@ -74,7 +75,7 @@ def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version:
     if seen is None or seen.controls != controls:  # what is so already stands in nobody's way
         _expect_version(seen, if_version)
     try:
-        yard.flow_settings.put(setting, *(() if if_version is None else (as_seen(seen),)))
+        yard.flow_settings.put(setting, *_fence(seen, if_version))
     except Refused as refused:
         found = setting_of(refused.old) if refused.old else None
         if found != setting:  # otherwise our own write, whose answer was lost
@@ -87,6 +88,11 @@ def _expect_version(seen: FlowSetting | None, wanted: str | None) -> None:
     """Raise ``Conflict`` unless what is set is what a change takes the place of."""
     if wanted not in (None, NOT_SET if seen is None else seen.version):
         raise _changed(seen)
+
+
+def _fence(seen: FlowSetting | None, wanted: str | None) -> tuple[Clause, ...]:
+    """What must hold still when a change is written: nothing, where it takes the place of whatever is set."""
+    return () if wanted is None else (as_seen(seen),)
 
 
 def _changed(found: FlowSetting | None) -> Conflict:
@@ -128,7 +134,7 @@ def unset_flow(yard: Yard, target: FlowTarget, if_version: str | None = None) ->
     seen = yard.flow_settings.find(target.count)
     if seen is not None:
         _expect_version(seen, if_version)
-    if seen is None or not yard.flow_settings.remove(target.count, *(() if if_version is None else (as_seen(seen),))):
+    if seen is None or not yard.flow_settings.remove(target.count, *_fence(seen, if_version)):
         raise NotFound("nothing is set for this", field="type", got=target.type)
     yard.known_flow.forget()
 
