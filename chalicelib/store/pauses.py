@@ -25,6 +25,7 @@ KIND = "pause"
 IN_FORCE = Clause("in force", "attribute_exists({name}) AND attribute_not_exists({resuming})")
 NOT_IN_FORCE = Clause("not in force", "attribute_not_exists({name}) OR attribute_exists({resuming})")
 RESUMING = Clause("resuming", "attribute_exists({resuming})")
+UNWANTED = Clause("nobody wants it", "attribute_exists({resuming}) OR attribute_exists({unhandled})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,14 @@ class Pauses:
         except Refused:
             return
 
-    def end(self, target: str) -> bool:
-        """The target begins to be resumed: nothing is deferred for it any more. Returns whether it was paused."""
+    def end(self, target: str, *clauses: Clause) -> bool:
+        """The target begins to be resumed: nothing is deferred for it any more. Returns whether it was paused.
+
+        With ``UNWANTED`` not where somebody has asked for the pause.
+        """
         there = Clause("there", "attribute_exists({name})")
         try:
-            self.table.apply(key_of(target), Change((there,), sets={"resuming": True}))
+            self.table.apply(key_of(target), Change((there, *clauses), sets={"resuming": True}))
         except Refused:
             return False
         return True

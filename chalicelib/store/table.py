@@ -30,9 +30,11 @@ TRANSACTION_MAX_ITEMS = 100  # the DynamoDB limit
 BATCH_GET_MAX_KEYS = 100  # the DynamoDB limit
 BATCH_WRITE_MAX_ITEMS = 25  # the DynamoDB limit
 CONFLICT_TRIES = 8  # 2.5 s in all: the concurrency count of a limited type is one item for all its workers
+# Why a transaction was canceled that may pass a moment later (DynamoDB API Reference, "TransactWriteItems").
+PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 CONFLICT_WAIT_S = 0.01  # before the first repetition; doubles
 BATCH_ROUNDS = 8  # how often what DynamoDB left unprocessed is asked for again
-BATCH_WAIT_S = 0.01  # before what was left unwritten is sent again; doubles, to 2.5 s in all
+BATCH_WAIT_S = 0.01  # before what was left is asked for again; doubles, to 2.5 s in all
 
 T = TypeVar("T")
 
@@ -81,14 +83,8 @@ class Table:
         found: list[dict[str, Any]] = []
         for chunk in chunks(keys, BATCH_GET_MAX_KEYS):
             wanted = {self.name: {"Keys": [to_attribute_values(key) for key in chunk], "ConsistentRead": True}}
-            for _ in range(BATCH_ROUNDS):
-                answer = self.client.batch_get_item(RequestItems=wanted)
+            for answer in self._rounds(self.client.batch_get_item, wanted, "UnprocessedKeys"):
                 found += [from_attribute_values(item) for item in answer["Responses"].get(self.name, [])]
-                wanted = answer.get("UnprocessedKeys", {})
-                if not wanted:
-                    break
-            else:
-                raise Unavailable(f"DynamoDB left keys of {self.name} unread {BATCH_ROUNDS} times")
         return found
 
     def put(self, item: Mapping[str, Any], *clauses: Clause) -> None:
@@ -124,15 +120,23 @@ class Table:
 
     def _write_many(self, requests: Sequence[AttributeValues]) -> None:
         for chunk in chunks(requests, BATCH_WRITE_MAX_ITEMS):
-            wanted: dict[str, Any] = {self.name: list(chunk)}
-            for number in range(BATCH_ROUNDS):
-                if number:
-                    time.sleep(BATCH_WAIT_S * 2**number)
-                wanted = self.client.batch_write_item(RequestItems=wanted).get("UnprocessedItems", {})
-                if not wanted:
-                    break
-            else:
-                raise Unavailable(f"DynamoDB left writes of {self.name} undone {BATCH_ROUNDS} times")
+            for _ in self._rounds(self.client.batch_write_item, {self.name: list(chunk)}, "UnprocessedItems"):
+                continue
+
+    def _rounds(self, call: Any, wanted: Mapping[str, Any], unprocessed: str) -> Iterator[dict[str, Any]]:
+        """The answers to a batch, and to what DynamoDB leaves ``unprocessed`` of it, asked for after growing waits.
+
+        Raises ``Unavailable`` where some is left in the end.
+        """
+        for number in range(BATCH_ROUNDS):
+            if number:
+                time.sleep(BATCH_WAIT_S * 2**number)
+            answer = call(RequestItems=wanted)
+            yield answer
+            wanted = answer.get(unprocessed, {})
+            if not wanted:
+                return
+        raise Unavailable(f"DynamoDB left {unprocessed} of {self.name} {BATCH_ROUNDS} times")
 
     def pages(
         self,
@@ -262,23 +266,25 @@ def chunks(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _past_conflicts(call: Any, **parameters: Any) -> dict[str, Any]:
-    """Call DynamoDB, again after a moment when another transaction holds the same item.
+    """Call DynamoDB, again after a moment when another transaction holds the same item, or a part of one is throttled.
 
-    botocore's retries do not cover these conflicts.
+    botocore's retries cover neither: to them a canceled transaction is an answer.
     """
     tries = 1
     while True:
         try:
             return dict(call(**parameters))
         except ClientError as error:
-            if tries == CONFLICT_TRIES or not _is_conflict(error):
+            if tries == CONFLICT_TRIES or not _passes(error):
                 raise
         time.sleep(CONFLICT_WAIT_S * 2**tries)
         tries += 1
 
 
-def _is_conflict(error: ClientError) -> bool:
+def _passes(error: ClientError) -> bool:
+    """Whether the same call may succeed a moment later, for all that it was refused for."""
     if error.response["Error"]["Code"] == "TransactionConflictException":
         return True
-    codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
-    return "TransactionConflict" in codes and "ConditionalCheckFailed" not in codes
+    told: Any = error.response.get("CancellationReasons", [])
+    reasons = {reason.get("Code", "None") for reason in told} - {"None"}
+    return bool(reasons) and reasons <= PASSING

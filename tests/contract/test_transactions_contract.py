@@ -25,6 +25,14 @@ def yard(ground: Ground) -> Yard:
     return ground.bench().yard
 
 
+def test_a_poll_that_is_noted_twice_as_its_answer_was_lost_counts_once(yard: Yard) -> None:
+    job = place(yard, job_of(yard, kind=Kind.TASK, state=State.RUNNING, lease="a"))
+    for number in (1, 1, 2):
+        result = yard.job_details.noting_poll(job, number, {"result": "pending"})
+        yard.jobs.report_poll(job, number, None, result, 9)
+    assert (stored(yard, job.id)["poll_count"], len(yard.job_details.poll_results(job))) == (2, 2)
+
+
 class TestChildren:
     def test_a_child_begins_to_wait(self, yard: Yard) -> None:
         parent = place(yard, job_of(yard, kind=Kind.TASK))

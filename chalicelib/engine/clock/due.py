@@ -109,8 +109,8 @@ def _set_aside(yard: Yard, job: Job) -> None:
 def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
     """Do for a job what its time has come for. Of the ``silent`` lanes, one of which takes nothing, none is tried."""
     now_ms = yard.now_ms()
-    if job.wake_at_ms is None:
-        return 0  # the index was behind
+    if job.wake_at_ms is None or job.wake_at_ms > now_ms:
+        return 0  # it has moved on since the index was read
     if job.state is State.WAITING:
         follow_through(yard, job, yard.jobs.dead_letter(job, Cause.TIMED_OUT, WAITED_TOO_LONG, now_ms))
     elif job.state.terminal and job.run_goes_on:

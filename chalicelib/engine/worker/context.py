@@ -223,8 +223,9 @@ class Context(Attempt):
             _check_number("progress", progress)
         result = {**jsonable(answer, "polling"), "time": self.yard.now_ms()}
         report = None if progress is None else _progress(progress, 100, message, None)
-        action = self.yard.job_details.noting_poll(self.job, self._looks, result)
-        self._fenced(lambda: self.yard.jobs.report_poll(self.job, report, action, self.yard.now_ms()))
+        number = self._looks
+        action = self.yard.job_details.noting_poll(self.job, number, result)
+        self._fenced(lambda: self.yard.jobs.report_poll(self.job, number, report, action, self.yard.now_ms()))
 
     @property
     def _looks(self) -> int:

@@ -21,7 +21,7 @@ from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.claim import ensure_recorded
 from chalicelib.engine.yard import Yard
-from chalicelib.store.pauses import Pause
+from chalicelib.store.pauses import UNWANTED, Pause
 from chalicelib.store.wait_lists import of_pause
 
 FRESH_MS = 5_000  # how long a process may miss that something was paused or resumed
@@ -76,8 +76,8 @@ def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedO
     targets = (pause.target for pause in yard.pauses.all() if pause.resuming or _is_over(yard, pause))
 
     def resumed(target: str) -> int:
-        yard.pauses.end(target)
-        return _empty(yard, target, enough_time)
+        is_over = yard.pauses.end(target, UNWANTED)  # unless somebody has paused it since it was read
+        return _empty(yard, target, enough_time) if is_over else 0
 
     return sweep(
         targets,

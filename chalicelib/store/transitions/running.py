@@ -184,13 +184,18 @@ class Running(Recording):
         fence = (in_state(State.RUNNING), holds_lease(lease))
         self._apply(job_id, Change(fence, sets={"progress": progress.to_text(), "updated_at_ms": now_ms}))
 
-    def report_poll(self, job: Job, progress: Progress | None, result: AttributeValues, now_ms: int) -> None:
-        """Count a poll and keep its ``result``; raises ``JobRefused`` when the job was canceled or taken over."""
-        sets: dict[str, Any] = {"updated_at_ms": now_ms}
+    def report_poll(
+        self, job: Job, number: int, progress: Progress | None, result: AttributeValues, now_ms: int
+    ) -> None:
+        """Count poll ``number`` (from 1) and keep its ``result``; may be repeated, as where the first answer was lost.
+
+        Raises ``JobRefused`` when the job was canceled or taken over.
+        """
+        sets: dict[str, Any] = {"updated_at_ms": now_ms, "poll_count": number}
         if progress is not None:
             sets["progress"] = progress.to_text()
         fence = (in_state(State.RUNNING), holds_lease(job.lease or ""))
-        self._apply(job.id, Change(fence, sets=sets, adds={"poll_count": 1}), [result])
+        self._apply(job.id, Change(fence, sets=sets), [result])
 
     def keep_slot(self, job_id: int, lease: str, until_ms: int) -> None:
         """A run goes on whose job somebody has ended: keep its slot until ``until_ms``. Raises ``JobRefused``."""

@@ -13,6 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.job import MANUAL, Job, JobError
 from chalicelib.core.retry import Fixed
@@ -26,7 +27,9 @@ from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import complete, poll
 from chalicelib.engine.publish.bulk import publish_many
+from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.pause import paused_by
 from chalicelib.functions import clock
 from chalicelib.store.transitions.running import Lease
@@ -239,6 +242,31 @@ def test_a_job_that_moves_at_that_very_moment_is_left_alone(w: World) -> None:
     assert w.job(job.id).state is State.CANCELED
     work(w)
     assert w.job(job.id).attempts == 0
+
+
+def test_what_came_to_wait_since_the_index_was_read_waits_for_its_own_time(w: World) -> None:
+    """The index shows when it was to be sent; by now a worker has parked it, and a callback has an hour to come."""
+
+    @task("ask", timeout_s=3_600)
+    def ask(_: Any, context: Context) -> None:
+        context.next()
+
+    using(w, ask)
+    with failing(w.yard.transport.client, "SendMessage"):
+        job = a_task(w, "ask", idempotency_key="k")
+    w.clock.move(20_000)
+
+    def park() -> None:
+        send_marked(w.yard, job)
+        work(w)
+
+    with before(w.yard.jobs.table.client, "BatchGetItem", park):
+        assert send_due(w.yard, enough) == 0
+    parked = w.job(job.id)
+    assert (parked.state, parked.wake_at_ms) == (State.WAITING, w.clock.ms + HOUR_MS)
+    w.clock.move(HOUR_MS)
+    assert send_due(w.yard, enough) == 1
+    assert (w.job(job.id).state, w.job(job.id).cause) == (State.FAILED, Cause.TIMED_OUT)
 
 
 def test_a_child_is_looked_after_as_long_again_as_it_is_old(w: World) -> None:

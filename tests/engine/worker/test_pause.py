@@ -24,6 +24,7 @@ from chalicelib.engine.worker import pause as pausing
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.pause import pause, pause_here, paused, queue_target, resume, resume_here, type_target
 from chalicelib.store.wait_lists import of_pause
+from tests.support.steps import before
 from tests.support.worlds import World, wiped, world
 
 RAN: list[Any] = []
@@ -145,6 +146,21 @@ def test_a_long_shelf_is_resumed_in_steps_and_by_the_clock(w: World) -> None:
         assert resume(w.yard, T, lambda: False) == 0
         w.go_on()
     assert (RAN, w.items("directory", "pause")) == ([*range(6)], [])
+
+
+def test_what_is_paused_anew_while_the_clock_finishes_its_resume_stays_paused(w: World) -> None:
+    for target in (T, NEWS):
+        pause(w.yard, target)
+    a_task(w, "resumed")
+    waits = a_message(w, "waits")
+    w.deliver()
+    for target in (T, NEWS):
+        resume(w.yard, target, lambda: False)
+    with before(w.yard.directory.table.client, "UpdateItem", lambda: pause(w.yard, NEWS)):
+        pausing.finish_resuming(w.yard, lambda: True)
+    w.deliver()
+    assert (RAN, [(found.target, found.resuming) for found in paused(w.yard)]) == (["resumed"], [(NEWS, False)])
+    assert (waiting_for(w, NEWS), resume(w.yard, NEWS)) == ([waits], 1)
 
 
 def test_a_record_that_its_publisher_could_not_write_is_shelved_too(w: World) -> None:
