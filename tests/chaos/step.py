@@ -19,6 +19,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import boto3
+from botocore.config import Config
+
 from chalicelib import aws
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
@@ -62,6 +65,7 @@ OPEN = tuple(state for state in State if not state.terminal)
 COUNTERS_STILL_S = LEASE_S + 5.0
 LOOK_AGAIN_S = 2.0
 QUIET_S = 120.0  # after which nothing is expected any more
+JUDGE = Config(read_timeout=120, retries={"total_max_attempts": 5})  # a page of a scan takes the emulator long
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +215,10 @@ def _at_rest(history: History, settings: Settings, endpoint: str, told: Callable
     """The ending, once everything accepted has come to its own, or nothing changes any more."""
     with environment({**CREDENTIALS, "AWS_ENDPOINT_URL": endpoint}):
         forget_clients()
-        client, seen, since_s = aws.client("dynamodb"), "", time.monotonic()
+        client = boto3.Session().client("dynamodb", endpoint_url=endpoint, config=JUDGE)
         yard = build(Registry.of(handlers.DECLARED), settings)  # a second clock: nobody waits a minute for the first
         insights = Insights(Table(client, settings.insights_table, ("view", "key")))
+        seen, since_s = "", time.monotonic()
         while True:
             _until_counters_rest(insights, yard)
             began_s = time.monotonic()
