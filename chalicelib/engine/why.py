@@ -32,7 +32,7 @@ from chalicelib.core.why import awaits_turn
 from chalicelib.core.why import why as reason_of
 from chalicelib.core.why_flow import ahead_of, missing_token
 from chalicelib.engine.policy import handlers_of, limit_of, limit_of_count, rate_of_bucket, timeout_of
-from chalicelib.engine.publish.lanes import lane_named
+from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.worker.pause import KEY, queue_target, type_target
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import NoQueue
@@ -185,7 +185,7 @@ def _wait_list(job: Job, facts: Facts, code: Code, now_ms: int) -> str:
 
 
 def _lane_state(yard: Yard, job: Job) -> LaneState:
-    lane = lane_named(yard, job.queue, job.priority)
+    lane = lane_of(yard, job)
     try:
         return LaneState(lane, yard.transport.depth(yard.transport.source_of(lane)))
     except NoQueue:

@@ -23,7 +23,7 @@ from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.listed import jobs_of, name_of
 from chalicelib.engine.publish.children import look_after
-from chalicelib.engine.publish.lanes import lane_named
+from chalicelib.engine.publish.lanes import lane_of
 from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.concurrency import fill_freed_slot
@@ -132,7 +132,7 @@ def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:
 
 def _send_unless(yard: Yard, job: Job, silent: set[Lane]) -> None:
     """Send a job unless its lane is ``silent``; a lane that takes it not becomes so, which spares the others a call."""
-    lane = lane_named(yard, job.queue, job.priority)
+    lane = lane_of(yard, job)
     if lane in silent:
         raise Unavailable("its lane takes nothing now", got=str(lane))
     try:

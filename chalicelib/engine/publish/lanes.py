@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from chalicelib.core.job import Job
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, lane_for, lanes_soonest_first, polled_lane
+from chalicelib.core.states import Kind
+from chalicelib.engine.handlers.declare import DEFAULT_POOL
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import NoQueue
 
@@ -19,8 +22,21 @@ Answer = TypeVar("Answer")
 LANES_FRESH_MS = 2_000  # how long polls that find something may miss that another process opened a lane
 
 
+def lane_of(yard: Yard, job: Job) -> Lane:
+    """The lane of a job, which may not be open yet.
+
+    A task whose pool the code declares no longer goes where its type belongs now; if nothing runs it any more, where a
+    worker says so.
+    """
+    queue = job.queue
+    if job.kind is Kind.TASK and queue not in yard.handlers.queues:
+        handler = yard.handlers.handler(job.type, job.script)
+        queue = DEFAULT_POOL if handler is None else handler.queue
+    return lane_named(yard, queue, job.priority)
+
+
 def lane_named(yard: Yard, queue: str, priority: int) -> Lane:
-    """The lane of a job, which may not be open yet."""
+    """The lane of a priority of a queue, which may not be open yet."""
     declared = yard.handlers.queues.get(queue)
     return polled_lane(queue, priority) if declared is None else lane_for(queue, priority, declared)
 

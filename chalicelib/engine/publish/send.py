@@ -15,7 +15,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.core.sqs import DELAY_MAX_S
-from chalicelib.engine.publish.lanes import lane_named, on_lane
+from chalicelib.engine.publish.lanes import lane_of, on_lane
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.queue.contract import NoQueue, OutgoingMessage
@@ -27,7 +27,7 @@ AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has 
 def outgoing_message(yard: Yard, job: Job, now_ms: int) -> OutgoingMessage:
     """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
     delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), DELAY_MAX_S)
-    return OutgoingMessage(lane_named(yard, job.queue, job.priority), to_envelope(job), delay_s, job.tenant)
+    return OutgoingMessage(lane_of(yard, job), to_envelope(job), delay_s, job.tenant)
 
 
 def send(yard: Yard, job: Job, now_ms: int) -> None:
@@ -59,7 +59,7 @@ def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
     """
     by_lane: defaultdict[Lane, list[Job]] = defaultdict(list)
     for job in jobs:
-        by_lane[lane_named(yard, job.queue, job.priority)].append(job)
+        by_lane[lane_of(yard, job)].append(job)
     return [job for lane, waiting in by_lane.items() for job in _send_to(yard, lane, waiting)]
 
 

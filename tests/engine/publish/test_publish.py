@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from chalicelib import aws
+from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from chalicelib.core.ids import job_id_in
 from chalicelib.core.job import MANUAL, SYSTEM, Job
@@ -19,7 +20,7 @@ from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.retry import Named
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import Event, TraceEvent
-from chalicelib.engine.commands.lifecycle import delete
+from chalicelib.engine.commands.lifecycle import cancel, delete, retry
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.polling.poll import poll
@@ -778,3 +779,36 @@ def test_subscribers_attempts_hold_in_a_bulk_too(w: World) -> None:
     (job,) = publish_many(w.yard, [a_draft(kind=Kind.MESSAGE, type="news")])
     assert isinstance(job, Job)
     assert job.max_attempts == 9
+
+
+# -- a pool that is declared no longer ----------------------------------------------------------------
+
+
+@task("moved", pool="old")
+def in_its_old_pool(_: Any) -> None:
+    return
+
+
+@task("moved")
+def in_its_new_pool(_: Any) -> None:
+    return
+
+
+def test_a_task_whose_pool_is_declared_no_longer_runs_where_its_type_belongs_now(w: World) -> None:
+    using(w, in_its_old_pool)
+    delayed = a_task(w, "moved", delay_ms=HOUR_MS)
+    failed = a_task(w, "moved", delay_ms=HOUR_MS)
+    cancel(w.yard, failed.id, Kind.TASK)
+    using(w, in_its_new_pool)
+    retry(w.yard, failed.id, Kind.TASK)
+    w.go_on()
+    assert [w.job(job.id).state for job in (delayed, failed)] == [State.SUCCESS] * 2
+    assert w.yard.directory.topics() == []  # nobody took the pool for a topic that is polled
+
+
+def test_one_that_nothing_runs_any_more_becomes_a_dead_letter_that_says_so(w: World) -> None:
+    using(w, in_its_old_pool)
+    job = a_task(w, "moved", delay_ms=HOUR_MS)
+    using(w)
+    w.go_on()
+    assert (w.job(job.id).state, w.job(job.id).cause) == (State.FAILED, Cause.NO_HANDLER)
