@@ -67,7 +67,9 @@ class AuditReport:
 
     def to_text(self) -> str:
         """The stored form of the differences."""
-        return json.dumps([asdict(each) for each in self.differences], separators=(",", ":"))
+        return json.dumps(
+            [{**asdict(each), "account": each.account._asdict()} for each in self.differences], separators=(",", ":")
+        )
 
 
 def differences_in(text: str) -> tuple[Difference, ...]:

@@ -10,26 +10,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from itertools import chain
+from operator import sub
 from typing import NamedTuple
 
 from chalicelib.core.job import Job
 from chalicelib.core.limits import count_of_key, count_of_type
 from chalicelib.core.states import State
 from chalicelib.core.statistics import DAY_MS
-from chalicelib.core.usage import USED, Usage, usage_of
+from chalicelib.core.usage import USED, amounts_used
 
 ACCEPTED = "accepted"
 DELETED = "deleted"
 ENTRIES = (ACCEPTED, *(state.value for state in State), DELETED)
 TENANT, KEY = "tenant", "key"  # the kinds of accounts beside those of types, which know acceptances and usage alone
+NOTHING_USED = (0,) * len(USED)
 IDS = "ids_"  # what the name of a sum of ids begins with
 NAMES = (*chain.from_iterable((entry, f"{IDS}{entry}") for entry in ENTRIES), *USED)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Account:
+class Account(NamedTuple):
     """The jobs of a type that were accepted on the day of UTC that begins at ``day_ms``.
 
     Of kind ``TENANT`` those of the tenant in ``type``, of kind ``KEY`` those of the flow key whose count it names.
@@ -53,17 +53,20 @@ def account_of(job: Job) -> Account:
 
 
 def postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, int]]:
-    """What one change of the ledger adds to the numbers of accounts; of a record that moves nowhere, sums of nought."""
+    """What one change of the ledger adds to the numbers of accounts."""
     if before is None and after is not None:
         yield from _posted(after, ACCEPTED, 1)
-    if before is not None:
-        yield from _posted(before, before.state.value, -1)
-    if after is not None:
-        yield from _posted(after, after.state.value, 1)
+    if before is None or after is None or _entry(before) != _entry(after):
+        if before is not None:
+            yield from _posted(before, before.state, -1)
+        if after is not None:
+            yield from _posted(after, after.state, 1)
     if before is not None and after is None:
         yield from _posted(before, DELETED, 1)
-    if after is not None:
-        yield from _used(account_of(after), before, after)
+    if after is not None and (used := _used(before, after)):
+        account = account_of(after)
+        for name, more in used:
+            yield DayKey(account, name), more
 
 
 def tenant_postings(before: Job | None, after: Job | None) -> Iterator[tuple[DayKey, int]]:
@@ -105,21 +108,25 @@ def kept(numbers: Mapping[str, int], prefix: str = "") -> int:
 
 
 def _accepted_and_used(kind: str, name: str, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
-    account = replace(account_of(after), kind=kind, type=name)
+    account = account_of(after)._replace(kind=kind, type=name)
     if before is None:
         yield DayKey(account, ACCEPTED), 1
-    yield from _used(account, before, after)
+    for name, more in _used(before, after):
+        yield DayKey(account, name), more
 
 
-def _used(account: Account, before: Job | None, after: Job) -> Iterator[tuple[DayKey, int]]:
+def _used(before: Job | None, after: Job) -> list[tuple[str, int]]:
     """What a job has used since before, if anything; what it had used counts on once it is deleted."""
-    was, now = Usage() if before is None else usage_of(before), usage_of(after)
-    for name in USED:
-        if more := getattr(now, name) - getattr(was, name):
-            yield DayKey(account, name), more
+    was, now = NOTHING_USED if before is None else amounts_used(before), amounts_used(after)
+    return [(name, more) for name, more in zip(USED, map(sub, now, was), strict=True) if more]
+
+
+def _entry(job: Job) -> tuple[Account, State, int]:
+    """Where a job stands in the books."""
+    return account_of(job), job.state, job.id
 
 
 def _posted(job: Job, entry: str, amount: int) -> Iterator[tuple[DayKey, int]]:
     account = account_of(job)
-    yield DayKey(account, entry), amount
+    yield DayKey(account, str(entry)), amount
     yield DayKey(account, f"{IDS}{entry}"), amount * job.id

@@ -285,7 +285,22 @@ class Job:
     @property
     def events(self) -> list[TraceEvent]:
         """The newest events of its story, oldest first."""
-        return self.story.events
+        return events_in(self.trace, SILENT_LOCKS_MAX)
+
+
+def changed(job: Job, **fields: Any) -> Job:
+    """The job with other values of ``fields``, as ``dataclasses.replace`` makes it, but in one step.
+
+    Setting ninety fields one by one takes twenty times as long. Raises ``TypeError`` for a name that is no field.
+    """
+    if not _FIELDS.issuperset(fields):
+        raise TypeError(f"no fields of a job: {', '.join(sorted(fields.keys() - _FIELDS))}")
+    copy = object.__new__(Job)
+    vars(copy).update(vars(job), **fields)
+    return copy
+
+
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Job))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,8 @@ _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Job)}
 _REQUIRED = frozenset(f.name for f in dataclasses.fields(Job) if f.default is dataclasses.MISSING)
 _FIELD_STORED_AS = {STORED_AS.get(name, name): name for name in _DEFAULTS}
 _TRAVELLING_AS = frozenset(STORED_AS.get(name, name) for name in TRAVELLING_FIELDS)
+_KINDS = {kind.value: kind for kind in Kind}
+_STATES = {state.value: state for state in State}
 _NUMBERS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("int", "int | None"))
 _TEXTS = frozenset(f.name for f in dataclasses.fields(Job) if f.type in ("str", "str | None"))
 
@@ -50,14 +52,15 @@ def to_document(job: Job, fields: tuple[str, ...] | None = None) -> dict[str, An
 def from_document(document: Mapping[str, Any]) -> Job:
     """The record that ``to_document`` wrote; unknown attributes (index keys) are passed over.
 
-    Raises ``TypeError`` where a field is missing that has no default. Records are made of every answer and every change
-    of the stream, and most have a fourth of the fields: what a record is not given, it has of its class.
+    Raises ``TypeError`` where a field is missing that has no default, ``KeyError`` for a kind or state that is none.
+    Records are made of every answer and every change of the stream, and most have a fourth of the fields: what a record
+    is not given, it has of its class.
     """
     values = {_FIELD_STORED_AS[key]: value for key, value in document.items() if key in _FIELD_STORED_AS}
-    if missing := _REQUIRED - values.keys():
-        raise TypeError(f"a record without {', '.join(sorted(missing))}")
-    values["kind"] = Kind(values["kind"])
-    values["state"] = State(values.get("state", State.PENDING))
+    if not values.keys() >= _REQUIRED:
+        raise TypeError(f"a record without {', '.join(sorted(_REQUIRED - values.keys()))}")
+    values["kind"] = _KINDS[values["kind"]]
+    values["state"] = _STATES[values.get("state", State.PENDING)]
     for name in ("trace", "succeeded_subscribers"):
         if name in values:
             values[name] = tuple(values[name])

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from chalicelib.core.errors import InvalidInput
 
@@ -122,6 +123,7 @@ def soonest_first(bands: Iterable[Band]) -> list[Band]:
     return sorted(set(bands), key=SOONEST_FIRST.index)
 
 
+@lru_cache(maxsize=1_024)  # asked for with every message
 def sqs_name(prefix: str, lane: Lane) -> str:
     """The SQS name of a lane: at most 80 characters of ``[A-Za-z0-9_-]``, distinct for distinct lanes.
 

@@ -51,7 +51,7 @@ class Concurrency:
         return Concurrency(self.running - other.running, self.unfinished - other.unfinished)
 
     def __bool__(self) -> bool:
-        return self != Concurrency()
+        return bool(self.running or self.unfinished)
 
     def free(self, limit: Limit | None) -> int | None:
         """How many more may begin to run under ``limit``; ``None``: any number."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
@@ -83,21 +83,24 @@ class TaskAmountKey(NamedTuple):
     amount: Amount
 
 
-Effects = Counter[CountKey | MinuteKey | TaskAmountKey | DayKey]
+Key = CountKey | MinuteKey | TaskAmountKey | DayKey
+Effects = Counter[Key]
+Sums = defaultdict[Key, int]
 
 
 def effects_of(changes: Iterable[tuple[Job | None, Job | None]]) -> Effects:
     """What a run of changes (the record before, the record after) adds up to; zeros are left out."""
-    total: Effects = Counter()
+    total: Sums = defaultdict(int)
     for before, after in changes:
         _count_states(total, before, after)
         _count_task_amounts(total, before, after)
         for key, amount in postings(before, after):
             total[key] += amount
         if after is not None:
-            _count_backlog(total, before, after)
+            group = group_of(after)
+            _count_backlog(total, group, before, after)
             for sample in samples_of(before, after):
-                _count_sample(total, group_of(after), sample)
+                _count_sample(total, group, sample)
     return Counter({key: amount for key, amount in total.items() if amount})
 
 
@@ -106,14 +109,14 @@ def minute_of(at_ms: int) -> int:
     return at_ms - at_ms % MINUTE_MS
 
 
-def _count_states(total: Effects, before: Job | None, after: Job | None) -> None:
+def _count_states(total: Sums, before: Job | None, after: Job | None) -> None:
     if before is not None:
         total[counted(before)] -= 1
     if after is not None:
         total[counted(after)] += 1
 
 
-def _count_task_amounts(total: Effects, before: Job | None, after: Job | None) -> None:
+def _count_task_amounts(total: Sums, before: Job | None, after: Job | None) -> None:
     """Move a task from amount to amount in the quarter of its creation.
 
     The statistics remember a task that is deleted once it is done; one deleted before would never be done.
@@ -127,13 +130,14 @@ def _count_task_amounts(total: Effects, before: Job | None, after: Job | None) -
                 total[key] += sign * amount
 
 
-def _count_backlog(total: Effects, before: Job | None, after: Job) -> None:
+def _count_backlog(total: Sums, group: Group, before: Job | None, after: Job) -> None:
     more = (after.state is State.PENDING) - (before is not None and before.state is State.PENDING)
-    at_ms = after.created_at_ms if before is None else after.updated_at_ms
-    total[MinuteKey(group_of(after), minute_of(at_ms), Measure.BACKLOG)] += more
+    if more:
+        at_ms = after.created_at_ms if before is None else after.updated_at_ms
+        total[MinuteKey(group, minute_of(at_ms), Measure.BACKLOG)] += more
 
 
-def _count_sample(total: Effects, group: Group, sample: Sample) -> None:
+def _count_sample(total: Sums, group: Group, sample: Sample) -> None:
     minute_ms = minute_of(sample.at_ms)
     total[MinuteKey(group, minute_ms, sample.measure)] += sample.amount
     if sample.measure in TIMES:

@@ -30,12 +30,17 @@ USED = tuple(field.name for field in fields(Usage))
 
 def usage_of(job: Job) -> Usage:
     """What a job has used so far. A failure before an explicit retry is no more told by the record."""
-    return Usage(
-        attempts=job.attempts,
-        failures=job.failures,
-        sends=job.delivery if job.travels else job.delivery - 1,
-        polls=job.poll_count,
-        run_ms=job.run_ms,
-        payload_bytes=len(job.body) if job.body is not None else job.body_bytes or 0,
-        output_bytes=len(job.output or ""),
+    return Usage(*amounts_used(job))
+
+
+def amounts_used(job: Job) -> tuple[int, ...]:
+    """The same, in the order of ``USED``."""
+    return (
+        job.attempts,
+        job.failures,
+        job.delivery if job.travels else job.delivery - 1,
+        job.poll_count,
+        job.run_ms,
+        len(job.body) if job.body is not None else job.body_bytes or 0,
+        len(job.output or ""),
     )

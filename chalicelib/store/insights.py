@@ -231,23 +231,24 @@ def _total_name(quantity: Quantity) -> str:
 
 _NAMES = {_name(quantity): quantity for quantity in QUANTITIES}
 _TOTAL_NAMES = {_total_name(quantity): quantity for quantity in QUANTITIES}
+_NAME_OF = {quantity: name for name, quantity in _NAMES.items()}
+_TOTAL_NAME_OF = {quantity: name for name, quantity in _TOTAL_NAMES.items()}
 
 
 def _found(row: dict[str, Any], names: dict[str, Quantity]) -> dict[Quantity, int]:
     return {quantity: row[name] for name, quantity in names.items() if name in row}
 
 
-def _rows(effects: Effects) -> dict[tuple[Group, int | None], Counter[str]]:
+def _rows(effects: Effects) -> dict[tuple[Group, int | None], dict[str, int]]:
     """The numbers to add, by the item they are added to: what happens in a minute adds to a total, too."""
-    rows: defaultdict[tuple[Group, int | None], Counter[str]] = defaultdict(Counter)
+    rows: defaultdict[tuple[Group, int | None], defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
     for key, amount in effects.items():
-        match key:
-            case CountKey(group, state):
-                rows[group, None][state.value] += amount
-            case MinuteKey(group, minute_ms, quantity):
-                rows[group, minute_ms][_name(quantity)] += amount
-                if quantity is not Measure.BACKLOG:  # whose total is the number of pending jobs
-                    rows[group, None][_total_name(quantity)] += amount
+        if isinstance(key, CountKey):
+            rows[key.group, None][key.state.value] += amount
+        elif isinstance(key, MinuteKey):
+            rows[key.group, key.minute_ms][_NAME_OF[key.measure]] += amount
+            if key.measure is not Measure.BACKLOG:  # whose total is the number of pending jobs
+                rows[key.group, None][_TOTAL_NAME_OF[key.measure]] += amount
     return dict(rows)
 
 

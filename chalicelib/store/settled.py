@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, changed
 
 SETTLE_MARK = "."  # between a lease and its settle token; neither has one
 
@@ -37,4 +37,4 @@ def with_settle_token(job: Job, settle_token: str) -> Job:
     A worker alone knows its lease, so a settle that finds its lease's work done finds its own. A polled message is
     settled by id: two clients may read the same lease and settle at once, and only one may count it as done.
     """
-    return replace(job, lease=f"{job.lease}{SETTLE_MARK}{settle_token}")
+    return changed(job, lease=f"{job.lease}{SETTLE_MARK}{settle_token}")

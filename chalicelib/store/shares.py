@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, changed
 from chalicelib.core.limits import NOTHING
 from chalicelib.core.states import State
 from chalicelib.store.concurrency import Action, Count
@@ -12,8 +10,8 @@ from chalicelib.store.concurrency import Action, Count
 
 def share_after(seen: Job, state: State, *, goes_on: bool) -> Job:
     """A job with the slots, and the turn, that it still has in ``state``; ``goes_on``: its run does not end with it."""
-    after = replace(seen, state=state, slot=goes_on and seen.slot, key_slot=goes_on and seen.key_slot)
-    return replace(after, turn=after.keeps_turn)
+    after = changed(seen, state=state, slot=goes_on and seen.slot, key_slot=goes_on and seen.key_slot)
+    return changed(after, turn=after.keeps_turn)
 
 
 def given_up(before: Job, after: Job) -> dict[str, None]:

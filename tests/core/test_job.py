@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job, JobError, Progress
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, SYSTEM, Job, JobError, Progress, changed
 from chalicelib.core.job_documents import TRAVELLING_FIELDS, from_document, from_envelope, to_document, to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.core.retry import Exponential, Fixed, Linear, Named
@@ -162,6 +162,21 @@ def test_the_strategies_here_know_every_field() -> None:
 @given(jobs)
 def test_a_document_comes_back_as_the_same_job(job: Job) -> None:
     assert from_document(to_document(job)) == job
+
+
+@given(jobs, jobs, st.sets(st.sampled_from(sorted(f.name for f in fields(Job)))))
+def test_a_changed_job_is_as_replaced(job: Job, other: Job, names: set[str]) -> None:
+    given = {name: getattr(other, name) for name in names}
+    before = replace(job)
+    assert changed(job, **given) == replace(job, **given)
+    assert job == before
+
+
+def test_a_change_of_what_is_no_field_is_refused() -> None:
+    with pytest.raises(TypeError, match="no fields of a job: lease_untill_ms"):
+        changed(
+            Job(id=1, uid="u", kind=Kind.TASK, type="t", queue="q", created_at_ms=1, trace_id="t"), lease_untill_ms=1
+        )
 
 
 def test_what_a_record_does_not_say_is_as_by_default() -> None:

@@ -30,7 +30,7 @@ def ending_of(jobs: Sequence[Job], counters: Counters, history: History) -> Endi
     restarts = Counter(job_id for job_id, _ in history.restarted)
     return Ending(
         states={job.id: (job.state.value, job.attempts) for job in jobs},
-        ends={job.id: sum(event.event in ENDS for event in job.events) - restarts[job.id] for job in jobs},
+        ends={job.id: sum(line.split(" ", 2)[1] in ENDS for line in job.trace) - restarts[job.id] for job in jobs},
         outputs={job.id: json.loads(job.output) for job in jobs if job.output is not None},
         causes={job.id: job.cause.value for job in jobs if job.cause is not None},
         counters=Counter(

@@ -61,7 +61,8 @@ class Table:
     def place(self, key: Item) -> tuple[str, str]:
         """Where an item stands."""
         partition, sort = self.key
-        return next(iter(key[partition].values())), next(iter(key[sort].values()))
+        (first,), (second,) = key[partition].values(), key[sort].values()
+        return first, second
 
 
 class DynamoDb:
@@ -77,6 +78,12 @@ class DynamoDb:
         )
         self.tables = {table.name: table for table in tables}
         self.jobs, self.directory, self.insights = tables
+
+    def clear(self) -> None:
+        """Forget every item."""
+        for table in self.tables.values():
+            for held in (table.items, table.partitions, table.shown, table.to_show, table.before, table.changes):
+                held.clear()
 
     # -- one item ---------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 Item = dict[str, Any]
@@ -17,7 +17,6 @@ Names = Mapping[str, str]
 """What the placeholders of attributes stand for: ``{"#state": "state"}``."""
 Condition = Callable[[Item, Item, Names], bool]
 """Of an item, the values that the expression names, and the attributes."""
-Value = Callable[[Item, Item, Names], Item]
 
 _TOKEN = re.compile(r"\s*([#:]?\w+|<>|<=|>=|[=<>(),+])")
 _ASSIGNMENTS = re.compile(r", (?=#\w+ = )")
@@ -67,41 +66,37 @@ def condition(text: str) -> Condition:
     reader = _Reader(text)
     source = reader.either()
     reader.end()
-    return _function(source)
+    return _function("holds", f"return {source}")
 
 
 def updated(text: str, item: Item, values: Item, names: Names) -> Item:
     """An item after the update that ``text`` says."""
-    assignments, removed = _parts(text)
-    changed = dict(item)
-    for name, value in assignments:
-        changed[names[name]] = value(item, values, names)
-    for name in removed:
-        changed.pop(names[name], None)
-    return changed
+    return _update(text)(item, values, names)
 
 
-@lru_cache(maxsize=4_096)
-def _parts(text: str) -> tuple[list[tuple[str, Value]], list[str]]:
-    """What an update sets, and what it removes: assignment by assignment, as few of them make updates without end."""
+@cache  # the store has less than two hundred
+def _update(text: str) -> Callable[[Item, Item, Names], Item]:
+    """What ``text`` does to a copy of an item."""
     said, _, removed = text.partition("REMOVE ")
     reader = _Reader(removed)
-    names = reader.several(reader.attribute) if removed else []
+    lines = [f"changed.pop(names[{name!r}], None)" for name in reader.several(reader.attribute)] if removed else []
     reader.end()
-    assignments = [_assignment(each.strip()) for each in _ASSIGNMENTS.split(said.removeprefix("SET "))] if said else []
-    return assignments, names
+    assignments = _ASSIGNMENTS.split(said.removeprefix("SET ")) if said else []
+    lines = [*(_assignment(each.strip()) for each in assignments), *lines]
+    return _function("updated", "\n    ".join(["changed = item.copy()", *lines, "return changed"]))
 
 
-@cache
-def _assignment(text: str) -> tuple[str, Value]:
+def _assignment(text: str) -> str:
     reader = _Reader(text)
     name, source = reader.assignment()
     reader.end()
-    return name, _function(source)
+    return f"changed[names[{name!r}]] = {source}"
 
 
-def _function(source: str) -> Any:
-    return eval(f"lambda item, values, names: {source}", dict(_HELPERS))  # noqa: S307 - of our own text
+def _function(name: str, body: str) -> Any:
+    known = dict(_HELPERS)
+    exec(f"def {name}(item, values, names):\n    {body}", known)  # noqa: S102 - our own text
+    return known[name]
 
 
 class _Reader:
@@ -193,7 +188,10 @@ class _Reader:
         operator = self._next()
         if operator not in _COMPARE:
             raise Unreadable(self._text)
-        return f"{_COMPARE[operator]}({left}, {self._operand()})"
+        right = self._operand()
+        if operator == "=" and right.startswith("values["):  # which is never None
+            return f"{left} == {right}"
+        return f"{_COMPARE[operator]}({left}, {right})"
 
     def _operand(self) -> str:
         if self.take("size"):

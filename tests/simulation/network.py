@@ -43,7 +43,7 @@ class Client:
         process, scheduler, weather = self._process, self._scheduler, self._weather
         if process.dead or getcurrent().process.dead:
             raise WorkerDied
-        fault = weather.fault(operation)
+        fault = None if weather.fair else weather.fault(operation)
         scheduler.sleep(weather.dice.random() * weather.latency_ms)
         if process.frozen_until_ms > scheduler.now_ms:
             scheduler.sleep(process.frozen_until_ms - scheduler.now_ms)

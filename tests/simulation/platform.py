@@ -7,12 +7,11 @@ source mapping hands out a batch, deletes what its function does not want back, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
-from unittest.mock import patch
 
 from greenlet import getcurrent
 
@@ -23,7 +22,7 @@ from chalicelib.engine.handlers.registry import Registry
 from chalicelib.engine.publish import publish as publishing
 from chalicelib.engine.worker import heartbeat, light, run, shutdown
 from chalicelib.engine.yard import Yard, build
-from chalicelib.functions import clock, dead_letters, projector, worker
+from chalicelib.functions import clock, dead_letters, logs, projector, worker
 from chalicelib.local.batches import failed_ids
 from chalicelib.settings import Settings
 from chalicelib.store import table
@@ -43,6 +42,7 @@ FUNCTION_MS = SETTINGS.function_timeout_s * 1_000
 RESTART_MS = 20_000
 TICKS_S = 5.0  # how often the heartbeat looks: a quarter of its beat
 BATCH = 100  # records of the stream
+LOOKS_MS = 250  # a mapping looks for some four times a second (AWS Lambda Developer Guide, "Polling and batching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Platform:
         shown = [
             name
             for name in (*self.lanes, SETTINGS.dead_letter_queue)
-            if any(message.visible_ms <= now_ms for message in queues[name].messages.values())
+            if queues[name].messages and any(message.visible_ms <= now_ms for message in queues[name].messages.values())
         ]
         return self._dice.choice(shown) if shown else None
 
@@ -250,7 +250,7 @@ class Platform:
     def _look_at(self, shard: Reader, record: Any) -> None:
         shard.records.append(record)
         if not shard.at_work:
-            self._start_reader(shard, self._dice.choice((1, 1_000, 30_000)))
+            self._start_reader(shard, self._dice.choice((LOOKS_MS, 30_000, 30_000)))
 
     def _start_reader(self, shard: Reader, after_ms: int) -> None:
         shard.at_work += 1
@@ -273,10 +273,19 @@ class Platform:
                     self.scheduler.sleep(1_000)
                 elif self.weather.fair or self._dice.random() < 0.9:
                     shard.told = max(shard.told, last)
+                    if last - first < BATCH:
+                        self.scheduler.sleep(LOOKS_MS)
         finally:
             shard.at_work -= 1
             if shard.told < len(shard.records) and not shard.at_work:
                 self._start_reader(shard, 1_000)
+
+    def clear(self) -> None:
+        """Let go of all that is kept here, which a collection would have to look through otherwise."""
+        self.dynamodb.clear()
+        self.sqs.queues.clear()
+        for shard in self._shards:
+            shard.records.clear()
 
     # -- what shows up in SQS -----------------------------------------------------------------------------
 
@@ -326,20 +335,32 @@ def _event(messages: list[Any], name: str) -> dict[str, Any]:
 def staged(scheduler: Scheduler) -> ExitStack:
     """While it is open, what the engine does by threads, timers and waits is the schedule's."""
     stage = ExitStack()
-    threads = Threading(scheduler)
-    for module in (heartbeat, light, run, shutdown):
-        stage.enter_context(patch.object(module, "threading", threads))
+
+    def put(module: Any, name: str, value: Any) -> None:
+        stage.callback(setattr, module, name, getattr(module, name))
+        setattr(module, name, value)
 
     def sleep(seconds: float) -> None:
         scheduler.sleep(seconds * 1_000)
 
-    stage.enter_context(patch.object(table, "time", _Sleeping(sleep)))
-    stage.enter_context(patch.object(publishing, "sleep", sleep))
-    stage.enter_context(patch.object(heartbeat, "TICK_S", TICKS_S))
-    stage.enter_context(patch.object(aws, "ThreadPoolExecutor", InOrder))
-    stage.enter_context(patch.object(aws, "client", None))  # each yard has clients of its own
-    stage.enter_context(patch.object(failures, "traceback_of", str))  # for a log that nobody reads
+    threads = Threading(scheduler)
+    for module in (heartbeat, light, run, shutdown):
+        put(module, "threading", threads)
+    put(table, "time", _Sleeping(sleep))
+    put(publishing, "sleep", sleep)
+    put(heartbeat, "TICK_S", TICKS_S)
+    put(aws, "ThreadPoolExecutor", InOrder)
+    put(aws, "client", None)  # each yard has clients of its own
+    put(failures, "traceback_of", str)  # for a log that nobody reads, and so are the next
+    put(logs, "logger", _Unheard())
     return stage
+
+
+class _Unheard:
+    """A logger whose lines carry nothing."""
+
+    def append_context_keys(self, **_: object) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 @dataclass(frozen=True, slots=True)

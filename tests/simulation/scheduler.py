@@ -57,7 +57,6 @@ class Scheduler:
         self._number, self._until_ms = 0, inf
         self._places: list[tuple[int, float, int, Thread | Callable[[], None]]] = []
         self._threads: list[Thread] = []
-        self.steps = 0
 
     def start(self, process: Process, act: Callable[[], Any], after_ms: int = 0) -> Thread:
         """Let a thread of ``process`` begin."""
@@ -109,7 +108,6 @@ class Scheduler:
                 if who.dead or who.ticket != number:
                     continue
                 self.now_ms = at_ms
-                self.steps += 1
                 who.switch()
             else:
                 self.now_ms = at_ms
@@ -119,6 +117,7 @@ class Scheduler:
 
     def end(self) -> None:
         """End all threads where they stand: what one that waits refers to is never collected, as C's stack has it."""
+        self._places.clear()
         for thread in self._threads:
             thread.process.dead = True
         for thread in self._threads:
@@ -132,9 +131,18 @@ class Scheduler:
         thread.ticket = self._number
         heapq.heappush(self._places, (at_ms, self._dice.random(), self._number, thread))
 
-    @staticmethod
-    def _hand_over(thread: Thread) -> None:
-        thread.parent.switch()
+    def _hand_over(self, thread: Thread) -> None:
+        """Let others go on until it is this thread's turn: the next thread at once, all else by ``run``."""
+        places = self._places
+        while places and isinstance(places[0][3], Thread) and places[0][0] <= self._until_ms:
+            at_ms, _, number, who = heapq.heappop(places)
+            if who.ticket == number and not who.dead:
+                self.now_ms = at_ms
+                if who is not thread:
+                    who.switch()
+                break
+        else:
+            self._hub.switch()
         if thread.process.dead:
             raise WorkerDied
 

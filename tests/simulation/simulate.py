@@ -26,6 +26,7 @@ from tests.proof.judge import verdict
 from tests.simulation import handlers
 from tests.simulation.clients import NoAnswer, Person
 from tests.simulation.consumers import consuming
+from tests.simulation.expressions import Item
 from tests.simulation.orders import STORIES, WIDE, Order, Width, deployed, is_polled, orders, width_of
 from tests.simulation.platform import Platform, staged
 from tests.simulation.scheduler import Scheduler
@@ -71,6 +72,7 @@ class Simulation:
     scheduler: Scheduler = field(init=False)
     platform: Platform = field(init=False)
     _open: int = 0  # orders under way
+    _read: dict[tuple[str, str], tuple[Item, list[Job]]] = field(default_factory=dict)  # see _jobs
 
     def play(self) -> Result:
         """Everything, to the verdict."""
@@ -101,6 +103,7 @@ class Simulation:
             rested = self._come_to_rest()
             ending = self._ending(rested)
             self.scheduler.end()
+            self.platform.clear()
         calm = not skies.met.keys() & {Fault.FROZEN, Fault.SLOW, Fault.LATE, Fault.REFUSED, Fault.THROTTLED} and not (
             skies.met.keys() & {Fault.UNANSWERED, Fault.REPEATED}
         )
@@ -179,7 +182,14 @@ class Simulation:
         )
 
     def _jobs(self) -> list[Job]:
-        return jobs_in(self.platform.dynamodb.jobs.items.values())
+        """Every job as it stands; read once for each of its states."""
+        found: list[Job] = []
+        for place, item in self.platform.dynamodb.jobs.items.items():
+            known = self._read.get(place)
+            if known is None or known[0] is not item:
+                known = self._read[place] = item, jobs_in([item])
+            found += known[1]
+        return found
 
     def _insights(self) -> Insights:
         dynamodb = self.platform.dynamodb

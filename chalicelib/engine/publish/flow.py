@@ -8,12 +8,11 @@ graphs, parents and schedules make is made in any case.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.flow import KEY_MAX_CHARS, NO_FLOW, Debounce, Flow, Key, Unique, key_in, superseded_by
-from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.job import MANUAL, Job, changed
 from chalicelib.core.limits import count_of_key, count_of_type
 from chalicelib.core.naming import is_name
 from chalicelib.core.states import State
@@ -191,7 +190,7 @@ def _superseding(
     actions: list[Action] = [yard.flow_marks.giving(job.unique_as or "", mark, seen)]
     if other is not None and waits:
         actions += yard.jobs.skipping(other, superseded_by(job.id), now_ms)
-    return replace(job, due_at_ms=due_at_ms, start_at_ms=due_at_ms), actions
+    return changed(job, due_at_ms=due_at_ms, start_at_ms=due_at_ms), actions
 
 
 def reclaiming(yard: Yard, job: Job) -> list[Action]:

@@ -11,7 +11,7 @@ from chalicelib.core.decisions import beyond_sqs, wake_for_send
 from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
-from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job
+from chalicelib.core.job import ATTEMPTS_MAX, MANUAL, Job, changed
 from chalicelib.core.lanes import priority_of
 from chalicelib.core.naming import instead_of
 from chalicelib.core.retry import Named, checked
@@ -42,12 +42,12 @@ class Prepared:
     @property
     def travelling(self) -> Job:
         """The job as its envelope carries it: with the body's text."""
-        return self.job if self.body is None else replace(self.job, body=self.body)
+        return self.job if self.body is None else changed(self.job, body=self.body)
 
     def unsent(self, now_ms: int) -> Prepared:
         """The same, marked for the clock in case its sender dies."""
         wake_at_ms = wake_for_send(self.job.due_at_ms, now_ms) if self.job.travels else None
-        return replace(self, job=replace(self.job, wake_at_ms=wake_at_ms))
+        return replace(self, job=changed(self.job, wake_at_ms=wake_at_ms))
 
 
 def prepare(yard: Yard, new_job: NewJob) -> Prepared:
@@ -65,7 +65,7 @@ def prepare_unchecked(yard: Yard, new_job: NewJob) -> Prepared:
     runs = new_job.kind is Kind.TASK and new_job.runner != MANUAL and not delivers(new_job)
     handler = yard.handlers.handler(new_job.type, new_job.script) if runs else None
     prepared = _prepared(yard, new_job, handler, Keys(new_job))
-    return replace(prepared, job=replace(prepared.job, unique_as=None))
+    return replace(prepared, job=changed(prepared.job, unique_as=None))
 
 
 def check(yard: Yard, new_job: NewJob, keys: Keys | None = None) -> Handler | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from chalicelib.core.decisions import beyond_sqs, wake_for_wait
 from chalicelib.core.errors import Conflict, Full, InvalidInput, Unavailable
-from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.job import MANUAL, Job, changed
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import limit_of
@@ -267,10 +267,10 @@ def _under_parent(yard: Yard, new_job: NewJob, prepared: Prepared) -> Prepared:
         raise InvalidInput(
             "there is no such parent", field="parent", expected="the id of a task", got=new_job.parent_id
         )
-    job = replace(prepared.job, tenant=new_job.tenant or parent.tenant)
+    job = changed(prepared.job, tenant=new_job.tenant or parent.tenant)
     if parent.state is State.SUCCESS:
-        return replace(prepared, job=replace(job, blocked=False)).unsent(now_ms)
-    return replace(prepared, job=replace(job, blocked=True, wake_at_ms=wake_for_wait(now_ms, now_ms)))
+        return replace(prepared, job=changed(job, blocked=False)).unsent(now_ms)
+    return replace(prepared, job=changed(job, blocked=True, wake_at_ms=wake_for_wait(now_ms, now_ms)))
 
 
 def first_of_its_key(

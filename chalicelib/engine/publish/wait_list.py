@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chalicelib.core.decisions import wake_for_send, wake_for_wait
-from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.job import Job, Tombstone, changed
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard
@@ -31,7 +31,7 @@ def defer(yard: Yard, job: Job, wait_list: str, *reason: Action) -> bool:
     through the lists of types and pauses, and those that are noted; after a job that waits for a run of its schedule,
     of which there may be many, it looks by the job itself.
     """
-    put = replace(job, delivery=job.delivery + 1)
+    put = changed(job, delivery=job.delivery + 1)
     wake_at_ms = None if job.overlap is None else wake_for_wait(job.due_at_ms, yard.now_ms())
     try:
         yard.jobs.defer(job, wake_at_ms, yard.wait_lists.putting(wait_list, put), *reason)
@@ -118,7 +118,7 @@ def lined_up(yard: Yard, prepared: Prepared) -> Prepared:
     if job.order is None or job.turn or not job.travels or job.due_at_ms > yard.now_ms():
         return prepared
     yard.wait_lists.note(of_order(job.key_counted_as), yard.now_ms())
-    return replace(prepared, job=replace(job, wake_at_ms=None), waits_in_line=True)
+    return replace(prepared, job=changed(job, wake_at_ms=None), waits_in_line=True)
 
 
 def in_line(yard: Yard, prepared: Prepared) -> list[Action]:

@@ -6,8 +6,6 @@ what the message is (see ``core.decisions.on_delivery``).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from chalicelib.core.causes import Cause
 from chalicelib.core.decisions import (
     Abandoned,
@@ -20,7 +18,7 @@ from chalicelib.core.decisions import (
     TakeOver,
     on_delivery,
 )
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, changed
 from chalicelib.core.job_documents import from_envelope
 from chalicelib.engine.graphs.advance import after_end_again
 from chalicelib.engine.publish.wait_list import wait_in_line
@@ -111,7 +109,7 @@ def ensure_recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:
             return  # it moved on: whoever moved it looks after it
         record, body = _split(envelope)
         try:
-            yard.jobs.record(replace(record, wake_at_ms=wake_at_ms), body)
+            yard.jobs.record(changed(record, wake_at_ms=wake_at_ms), body)
         except JobRefused:
             return  # the publisher was faster after all
 
@@ -119,10 +117,10 @@ def ensure_recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:
 def _split(envelope: Job) -> tuple[Job, str | None]:
     """The record that an envelope makes, and the body's text that goes beside it."""
     if envelope.body_at == ITEM_PLACE:
-        return replace(envelope, body=None), envelope.body
+        return changed(envelope, body=None), envelope.body
     return envelope, None
 
 
 def with_body(job: Job, envelope: Job) -> Job:
     """The claimed job with the body that travelled in the message, which saves reading it."""
-    return job if job.body is not None or envelope.body is None else replace(job, body=envelope.body)
+    return job if job.body is not None or envelope.body is None else changed(job, body=envelope.body)

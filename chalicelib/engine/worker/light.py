@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeGuard
 
 from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Succeeded, Unread, runs_unclaimed
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, changed
 from chalicelib.engine.policy import handlers_of
 from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.publish.send import AWS_FAILURES
@@ -118,7 +118,7 @@ def begin_unclaimed(
     body = attempted(partial(yard.payloads.body, with_body(seen, entry.envelope)))
     if isinstance(body, Failed | Unread):
         return None
-    job = replace(seen, attempts=seen.attempts + 1)
+    job = changed(seen, attempts=seen.attempts + 1)
     context = context_of(yard, heartbeat, job, body, heartbeat.renewed_until_ms(), remaining_ms)
     run = UnclaimedRun(yard, heartbeat, entry, seen, context, yard.now_ms())
     context.claim = run.claim

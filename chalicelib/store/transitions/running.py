@@ -9,10 +9,10 @@ The race that every clause wins::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.job import Job, Progress
+from chalicelib.core.job import Job, Progress, changed
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event, TraceEvent, started
 from chalicelib.store.attribute_values import AttributeValues
@@ -118,7 +118,7 @@ class Running(Recording):
 
         Raises ``JobRefused`` when the publisher was faster after all.
         """
-        job = replace(
+        job = changed(
             envelope,
             state=State.RUNNING,
             updated_at_ms=now_ms,
@@ -205,7 +205,7 @@ class Running(Recording):
         """The run of a job that somebody had ended is over, or its worker is gone. Raises ``JobRefused``."""
         fence = (in_state(seen.state), holds_lease(seen.lease or ""), HAS_SLOT, *holding(seen))
         change = Change(fence, sets={"slot": None, "key_slot": None, "lease_until_ms": None})
-        return self._change(seen.id, change, share_changes(seen, replace(seen, slot=False, key_slot=False)))
+        return self._change(seen.id, change, share_changes(seen, changed(seen, slot=False, key_slot=False)))
 
     def delete_when_over(self, seen: Job) -> None:
         """A job that is done, whose run goes on, is to be deleted once that is over. Raises ``JobRefused``."""

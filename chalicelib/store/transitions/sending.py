@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, changed
 from chalicelib.core.limits import ONE_AT_A_TIME, Concurrency, Limit
 from chalicelib.core.states import State
 from chalicelib.core.trace import Event, TraceEvent
@@ -92,7 +92,7 @@ class Sending(Ledger):
             as_seen(envelope),
             UNCOUNTED,
         )
-        counted = replace(envelope, limited=True)
+        counted = changed(envelope, limited=True)
         count = Count(counted.counted_as, counted.shares[counted.counted_as], limit)
         self._apply(envelope.id, Change(fence, sets={"limited": True}), [count])
 
@@ -127,7 +127,7 @@ class Sending(Ledger):
     def pass_over(self, seen: Job) -> Job:
         """A job that failed, for which those behind it wait, is passed over. Raises ``JobRefused``."""
         fence = (in_state(State.FAILED), same_delivery(seen.delivery), *holding(seen))
-        return self._change(seen.id, Change(fence, sets={"turn": None}), share_changes(seen, replace(seen, turn=False)))
+        return self._change(seen.id, Change(fence, sets={"turn": None}), share_changes(seen, changed(seen, turn=False)))
 
     def looking(self, seen: Job) -> AttributeValues:
         """The action that changes nothing, and is refused unless a job is in the state that it was seen in."""

@@ -203,7 +203,7 @@ def test_what_dynamodb_leaves_unwritten_is_sent_again_eight_times(w: World, monk
     assert [row["key"] for row in w.items("insights") if row["view"] == "left"] == ["behind"]
     with (
         unprocessed(client, 100) as calls,
-        pytest.raises(Unavailable, match="writes of taskyard-local-insights undone"),
+        pytest.raises(Unavailable, match="left UnprocessedItems of taskyard-local-insights 8 times"),
     ):
         index(w.yard, changes(w))
     assert calls["BatchWriteItem"] == 8
