@@ -1,8 +1,9 @@
 """The embedded emulator's conditions and updates: an expression of our form is read once, then it is only carried out.
 
 MiniStack goes over the parts of an expression anew for each request, and copies the whole item twice more for an
-update: more than all else that it does for one. An expression of any other form than ours is left alone, and so is one
-that does not fit the item: what is to be said of it, MiniStack says.
+update: more than all else that it does for one. Here the item before an update and the one after it share what stays:
+both are put away whole, and nothing in them is changed. An expression of any other form than ours is left alone, and
+so is one that does not fit the item: what is to be said of it, MiniStack says.
 
 What is replaced is private to MiniStack and holds for the version that pyproject.toml pins.
 """
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from decimal import Decimal
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from chalicelib.local.emulator_items import copied
@@ -45,6 +48,9 @@ Assignment = Mapping[str, Any]  # by the groups of its pattern
 Clause = Callable[[Any, References], bool]
 
 
+_shares: ContextVar[bool] = ContextVar("shares", default=False)  # whether an item is copied for an update of our form
+
+
 class _Unfit(Exception):
     """An expression does not fit the item."""
 
@@ -53,6 +59,8 @@ def install() -> None:
     """Let MiniStack's DynamoDB, in this process, carry expressions out so; once."""
     from ministack.services import dynamodb
 
+    dynamodb.copy = SimpleNamespace(**{**vars(dynamodb.copy), "deepcopy": _copying(dynamodb.copy.deepcopy)})
+    dynamodb._update_item = _sharing(dynamodb._update_item)
     dynamodb._apply_update_expression = _applying(dynamodb, dynamodb._apply_update_expression)
     dynamodb._evaluate_condition = _evaluating(dynamodb, dynamodb._evaluate_condition)
 
@@ -60,8 +68,30 @@ def install() -> None:
 # -- updates ------------------------------------------------------------------------------------------
 
 
+def _copying(deeply: Callable[..., Any]) -> Callable[..., Any]:
+    def copied_item(value: Any, *memo: Any) -> Any:
+        return dict(value) if _shares.get() and type(value) is dict else deeply(value, *memo)
+
+    return copied_item
+
+
+def _sharing(update: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``UpdateItem``, of whose copies of the item only the outside is new if the update has our form."""
+
+    def update_item(data: Any) -> Any:
+        text = data.get("UpdateExpression")
+        token = _shares.set(type(text) is str and _read_update(text) is not None)
+        try:
+            return update(data)
+        finally:
+            _shares.reset(token)
+
+    return update_item
+
+
 def _applying(dynamodb: Any, otherwise: Callable[..., Any]) -> Callable[..., Any]:
     def apply(item: Any, text: str, values: Any, names: Any, updated: set[Any] | None = None) -> Any:
+        _shares.set(False)  # what MiniStack changes in places it copies whole
         read = _read_update(text)
         if read is None or "M" in item or "M" in names.values():  # such an item MiniStack takes for a map
             return otherwise(item, text, values, names, updated)
@@ -70,7 +100,7 @@ def _applying(dynamodb: Any, otherwise: Callable[..., Any]) -> Callable[..., Any
             removed = [names[name] for name in read[1]]
         except (_Unfit, KeyError, TypeError):
             return otherwise(item, text, values, names, updated)
-        changed = {**copied(item), **assigned}
+        changed = {**item, **assigned}
         for name in removed:
             changed.pop(name, None)
         updated = set() if updated is None else updated

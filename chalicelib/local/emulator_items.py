@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ KEPT_NUMBERS = 8_192  # the newest, with what MiniStack says of each: times, whi
 NUMBER_MAX_CHARS = 64  # of those that are kept
 PLAIN_MAX_CHARS = 50_000  # of an item that is not added up in bytes: a fraction of what DynamoDB takes
 KEY_MAX_CHARS = 256  # of a key that is not, likewise
+_WHOLE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 TOKEN_MAX_BYTES = 64  # that MiniStack adds for a character of an update expression, at most
 
 
@@ -30,8 +32,9 @@ def install() -> None:
     dynamodb._update_request_charge = _charging(dynamodb)
     dynamodb._validate_item = _validating(dynamodb)
     dynamodb._nesting_level = _measuring(dynamodb._nesting_level)
-    for of_a_number in ("_ddb_canonicalize_number", "_number_error", "_number_size_bytes"):
-        setattr(dynamodb, of_a_number, _remembering(getattr(dynamodb, of_a_number)))
+    dynamodb._ddb_canonicalize_number = _remembering(_of_others(dynamodb._ddb_canonicalize_number, str))
+    dynamodb._number_error = _remembering(_of_others(dynamodb._number_error, lambda _: None))
+    dynamodb._number_size_bytes = _remembering(dynamodb._number_size_bytes)
 
 
 def copied(value: Any) -> Any:
@@ -41,13 +44,14 @@ def copied(value: Any) -> Any:
     """
     kind = type(value)
     if kind is dict:
-        return {key: inner if _is_shared(inner) else copied(inner) for key, inner in value.items()}
+        return {key: inner if is_shared(inner) else copied(inner) for key, inner in value.items()}
     if kind is list:
-        return [inner if _is_shared(inner) else copied(inner) for inner in value]
+        return [inner if is_shared(inner) else copied(inner) for inner in value]
     return value if kind is str or kind is bool or kind is int or value is None else copy.deepcopy(value)
 
 
-def _is_shared(value: Any) -> bool:
+def is_shared(value: Any) -> bool:
+    """Whether a value is a text or a number with its type, or a bare text."""
     if type(value) is not dict:
         return type(value) is str
     return len(value) == 1 and type(value.get("S") or value.get("N")) is str
@@ -57,7 +61,7 @@ def _measuring(exact: Callable[..., int]) -> Callable[..., int]:
     """How deep a value goes: no deeper, where it is but a text or a number."""
 
     def level(value: Any, depth: int = 1) -> int:
-        return depth if _is_shared(value) else exact(value, depth)
+        return depth if is_shared(value) else exact(value, depth)
 
     return level
 
@@ -114,13 +118,25 @@ def _remembering(reckon: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return reckoned
 
 
+def _bytes_at_most(values: Any) -> int:
+    """A bound of what values take."""
+    if type(values) is dict and all(map(is_shared, values.values())):
+        return sum(4 * (len(name) + len(str(value))) for name, value in values.items())
+    return len(json.dumps(values))
+
+
+def _of_others(exact: Callable[[Any], Any], said: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """What is ``said`` of a whole number as it is usually written; of others, what MiniStack says."""
+    return lambda number: said(number) if type(number) is str and _WHOLE.fullmatch(number) else exact(number)
+
+
 def _charging(dynamodb: Any) -> Callable[..., int]:
     """What an update costs beside its item: exactly, where it may be more than DynamoDB takes."""
     exact = dynamodb._update_request_charge
 
     def charge(expression: str, values: Any, names: Any, before: Any) -> int:
         longest = max(map(len, (names or {}).values()), default=0) if isinstance(names, dict) else len(str(names))
-        bound = len(expression) * (TOKEN_MAX_BYTES + 4 * longest) + expression.count(":") * len(json.dumps(values))
+        bound = len(expression) * (TOKEN_MAX_BYTES + 4 * longest) + expression.count(":") * _bytes_at_most(values)
         if bound <= dynamodb._DDB_ITEM_MAX_BYTES:
             return bound
         reckoned: int = exact(expression, values, names, before)

@@ -27,11 +27,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from chalicelib.local import emulator_expressions, emulator_indexes, emulator_items, emulator_queues, emulator_streams
+from chalicelib.local import (
+    emulator_expressions,
+    emulator_indexes,
+    emulator_items,
+    emulator_queues,
+    emulator_streams,
+    emulator_writes,
+)
 from chalicelib.local.emulator import HOST, REGION, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_apis import import_apis
 from chalicelib.local.emulator_changes import ChangeBell
 from chalicelib.local.emulator_code import share_code
+from chalicelib.local.emulator_front import Front
 from chalicelib.local.emulator_limits import limit
 from chalicelib.local.emulator_saving import SaveGate, StateSaver
 from chalicelib.local.emulator_state import LoadWatch, Snapshot, remove_unsaved_buckets
@@ -117,11 +125,12 @@ async def _run(port: int, listening_fd: int, home: EmulatorHome | None, scratch:
     emulator_indexes.install()
     emulator_items.install()
     emulator_expressions.install()
+    emulator_writes.install()
     emulator_queues.install()
     emulator_streams.install()
     import_apis()
     share_code()
-    counter = WriteCounter(ministack)
+    counter = WriteCounter(Front(ministack))
     saver = StateSaver(Snapshot(home.state), counter) if home else None
     gated = SaveGate(counter, saver) if saver else counter
     load = LoadWatch(LoopbackGuard(ChangeBell(gated, counter), port), on_failure=lambda: _leave(1, scratch))
