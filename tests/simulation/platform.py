@@ -42,7 +42,6 @@ FUNCTION_MS = SETTINGS.function_timeout_s * 1_000
 RESTART_MS = 20_000
 TICKS_S = 5.0  # how often the heartbeat looks: a quarter of its beat
 BATCH = 100  # records of the stream
-LOOKS_MS = 250  # a mapping looks for some four times a second (AWS Lambda Developer Guide, "Polling and batching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +249,7 @@ class Platform:
     def _look_at(self, shard: Reader, record: Any) -> None:
         shard.records.append(record)
         if not shard.at_work:
-            self._start_reader(shard, self._dice.choice((LOOKS_MS, 30_000, 30_000)))
+            self._start_reader(shard, self._dice.choice((1, 1_000, 30_000)))
 
     def _start_reader(self, shard: Reader, after_ms: int) -> None:
         shard.at_work += 1
@@ -273,8 +272,6 @@ class Platform:
                     self.scheduler.sleep(1_000)
                 elif self.weather.fair or self._dice.random() < 0.9:
                     shard.told = max(shard.told, last)
-                    if last - first < BATCH:
-                        self.scheduler.sleep(LOOKS_MS)
         finally:
             shard.at_work -= 1
             if shard.told < len(shard.records) and not shard.at_work:
