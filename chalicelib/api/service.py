@@ -32,6 +32,7 @@ class Health(AnswerModel):
 
     status: str = Field(description="ok, or degraded when a dependency does not answer well", examples=["ok"])
     stage: str
+    prefix: str | None = Field(description="What the names of its AWS resources begin with; told in stage local only")
     endpoint: str | None = Field(description="Where AWS is emulated; told in stage local only")
     dependencies: dict[str, DependencyState]
 
@@ -44,6 +45,7 @@ def health(yard: Yard) -> Answer:
     report = Health(
         status="ok" if ok else "degraded",
         stage=yard.settings.stage,
+        prefix=yard.settings.prefix if yard.settings.local else None,
         endpoint=os.environ.get("AWS_ENDPOINT_URL") if yard.settings.local else None,
         dependencies={
             name: DependencyState(status="ok" if seen.ok else "failing", took_ms=seen.took_ms, detail=seen.detail)

@@ -144,8 +144,9 @@ def explained() -> Iterator[None]:
 def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -> None:
     """Settle which installation's AWS resources this process works on.
 
-    Where neither a stage nor an endpoint is named, it is the local one whose API is at ``url``. Raises
-    ``Unreachable`` when nothing answers there, ``InvalidInput`` when what answers is not on this machine.
+    Where neither a stage nor an endpoint is named, it is the local one whose API is at ``url``, whatever the current
+    folder says. Raises ``Unreachable`` when nothing answers there, ``InvalidInput`` when what answers is not on this
+    machine.
     """
     endpoint_url = resolved(endpoint_url)
     if stage is None or stage == target.LOCAL_STAGE:
@@ -157,7 +158,10 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
     if endpoint_url is not None:
         target.choose_endpoint(endpoint_url)
     elif stage is None or stage == target.LOCAL_STAGE:
-        target.choose_emulator(_local_endpoint(url))
+        health = _local_health(url)
+        target.choose_emulator(str(health["endpoint"]))
+        if health.get("prefix") is not None:
+            os.environ["TASKYARD_PREFIX"] = str(health["prefix"])
     target.find_handlers_here()
 
 
@@ -192,26 +196,28 @@ def _lacks_table(error: Exception) -> bool:
 def _how_to_deploy() -> str:
     stage = settings.current().stage
     if stage == target.LOCAL_STAGE:
-        return "the stage local has no tables there: start it with `taskyard up`"
+        return (
+            f"{settings.current().base_name} has no tables there: start it with `taskyard up`, or set TASKYARD_PREFIX"
+        )
     return f"the stage {stage} is not deployed in this account and region: `taskyard deploy --stage {stage}`"
 
 
-def _local_endpoint(url: str) -> str:
+def _local_health(url: str) -> Mapping[str, Any]:
+    """What the service at ``url`` says of itself; of one on this machine, its ``endpoint`` among it."""
     health = Service(url).get("/health", refusable=False)
-    endpoint = health.get("endpoint") if isinstance(health, dict) else None
-    if endpoint is None:
+    if not isinstance(health, dict) or health.get("endpoint") is None:
         raise InvalidInput(
             f"the service at {url} does not run on this machine",
             expected="one started by `taskyard up`",
             remedy="name its --stage, and have AWS credentials for it",
         )
-    return str(endpoint)
+    return health
 
 
 def endpoint_now(url: str) -> str | None:
     """Where the emulator is of the service at ``url``; ``None`` where nobody tells."""
     try:
-        return _local_endpoint(url)
+        return str(_local_health(url)["endpoint"])
     except (Refused, Unreachable, TaskyardError):
         return None
 

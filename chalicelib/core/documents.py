@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import NoneType
@@ -23,6 +23,7 @@ NAME_SHOWN_CHARS = 40
 PATH_SHOWN_CHARS = 120
 _TOO_LARGE = 10**INTEGER_MAX_CHARS
 _PERHAPS_TOO_LARGE = re.compile(rf"[0-9]{{{INTEGER_MAX_CHARS + 1}}}")  # or a text of many digits
+_EMPTY_FRACTION = re.compile(r"[0-9]\.0(?![0-9])")  # of a number, or in a text
 _NOT_KNOWN = "unknown type"  # pydantic's word for what it has no form for
 _SCALARS = frozenset({str, int, float, bool, NoneType})
 _TEXTS = frozenset({str})
@@ -47,6 +48,24 @@ def to_json(value: Any, what: str) -> str:
 def jsonable(value: Any, what: str) -> Any:
     """``value`` as a reader of its JSON will see it; raises ``InvalidInput`` as ``to_json`` does."""
     return _converted(value, what, 0)
+
+
+def sent_json(value: Any, *, ascii_only: bool = False, default: Callable[[Any], Any] | None = None) -> str:
+    """``value`` as compact JSON for a program elsewhere: 1.0 is written 1, as JavaScript does.
+
+    To readers that tell integers from other numbers 1.0 is none. Never longer than ``json.dumps`` writes it. Raises
+    ``ValueError`` for NaN and infinities.
+    """
+
+    def written(form: Any) -> str:
+        return json.dumps(form, ensure_ascii=ascii_only, allow_nan=False, separators=(",", ":"), default=default)
+
+    text = written(value)
+    return text if _EMPTY_FRACTION.search(text) is None else written(json.loads(text, parse_float=_number))
+
+
+def _number(text: str) -> int | float:
+    return int(text.removesuffix(".0")) if text.endswith(".0") else float(text)
 
 
 def _written(value: Any) -> str:

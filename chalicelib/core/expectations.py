@@ -19,6 +19,9 @@ _PHRASES = (  # pydantic's sentences, cut down to what was expected
     (re.compile(r"^Dictionary should have "), "an object of "),
     (re.compile(r"a valid dictionary(?: or instance of \w+)?$"), "an object"),
     (re.compile(r"a valid string, unable to parse raw data.*$"), "text that UTF-8 can hold"),
+    (re.compile(r"a valid datetime(?: or date)?(?:,.*)?$"), "a time, ISO 8601, such as 2027-06-01T09:00:00Z"),
+    (re.compile(r"a valid date(?: or datetime)?(?:,.*)?$"), "a date, ISO 8601, such as 2027-06-01"),
+    (re.compile(r"a valid boolean(?:,.*)?$"), "true or false"),
     (re.compile(r"(?: after validation, not|, unable to parse|, got) .*$"), ""),
 )
 

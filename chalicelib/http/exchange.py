@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from chalicelib.core.documents import sent_json
 from chalicelib.core.errors import TooLarge
 from chalicelib.http.listener import Listener
 
@@ -102,18 +103,14 @@ def incoming(event: Mapping[str, Any], listener: Listener) -> Incoming:
 def json_text(value: Any) -> str:
     """``value`` as compact JSON that any UTF-8 channel can carry.
 
-    Models are dumped by their outer names. NaN and infinities become ``null``, as JavaScript writes them; a lone
-    surrogate becomes its escape.
+    Models are dumped by their outer names. 1.0 becomes 1, NaN and infinities become ``null``, as JavaScript writes
+    them; a lone surrogate becomes its escape.
     """
     try:
-        text = _dumped(value)
+        text = sent_json(value, default=_plain)
     except ValueError:
-        text = _dumped(json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None))
+        text = sent_json(json.loads(json.dumps(value, default=_plain), parse_constant=lambda _: None))
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> Any:

@@ -33,6 +33,7 @@ from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Context
 from chalicelib.services import installation, tasks
 from chalicelib.services.kue_orders import new_job
+from chalicelib.services.kue_words import error_of
 from chalicelib.services.records import Task
 
 WATCH_INTERVAL_S = 1.0
@@ -108,7 +109,7 @@ class Job:
     def on(self, event: str, listener: Listener) -> Job:
         """Tell ``listener`` of an event while ``watch`` runs, as kue does.
 
-        ``progress`` (per cent), ``complete`` (result), ``failed`` (error text) or ``canceled``.
+        ``progress`` (whole per cent), ``complete`` (result), ``failed`` (error text) or ``canceled``.
         """
         if event not in WATCHED:
             raise InvalidInput("a job has no such event", field="event", expected=" or ".join(WATCHED), got=event)
@@ -144,7 +145,7 @@ class Job:
             case State.SUCCESS:
                 self._report("complete", seen.output)
             case State.FAILED:
-                self._report("failed", "" if seen.error is None else seen.error.message)
+                self._report("failed", error_of(seen) or "")
             case State.CANCELED:
                 self._report("canceled")
         return seen
@@ -201,8 +202,8 @@ def process(type: str, concurrency: int | None = None) -> Callable[[Process], Ca
 def on(event: str, type: str | None = None) -> Callable[[Listener], Callable[..., Any]]:  # noqa: A002
     """Declare a function that is told of an event of all jobs, or of those of a type: ``job complete`` and the others.
 
-    It is called with the job's id and, after it, for ``job enqueue`` the type, for ``job progress`` per cent and data,
-    for ``job failed attempt`` the error's text and how many attempts were made, for ``job failed`` its text, for
+    It is called with the job's id and, after it, for ``job enqueue`` the type, for ``job progress`` whole per cent and
+    data, for ``job failed attempt`` the error's text and how many attempts were made, for ``job failed`` its text, for
     ``job complete`` the result. It is told at least once, in whichever process delivers hooks.
     """
     what = event.removeprefix("job ") if isinstance(event, str) else event
@@ -224,11 +225,11 @@ def _arguments(told: JobEvent) -> tuple[Any, ...]:
         case EventType.ENQUEUE:
             return (told.type,)
         case EventType.PROGRESS:
-            return (told.detail["percent"], told.detail["data"])
+            return (int(told.detail["percent"]), told.detail["data"])
         case EventType.FAILED_ATTEMPT:
-            return (told.detail["error"]["message"], told.detail["attemptsMade"])
+            return (error_of(told.job) or "", told.detail["attemptsMade"])
         case EventType.FAILED:
-            return (told.detail["error"]["message"],)
+            return (error_of(told.job) or "",)
         case EventType.COMPLETE:
             return (told.output(),)
     return ()

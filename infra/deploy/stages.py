@@ -36,9 +36,18 @@ def project_here() -> Path:
 def config_of(project: Path | None = None) -> dict[str, Any]:
     """A project's Chalice configuration, that of the one here by default.
 
-    Raises ``InvalidInput`` when it is no JSON object.
+    Raises ``InvalidInput`` when there is none, as where Taskyard is installed and no project is the current folder, and
+    when it is no JSON object.
     """
-    text = ((project or project_here()) / CONFIG).read_text()
+    try:
+        text = ((project or project_here()) / CONFIG).read_text()
+    except FileNotFoundError as error:
+        raise InvalidInput(
+            f"there is no {CONFIG} here",
+            expected="a project's folder",
+            got=str(project or Path.cwd()),
+            remedy="go there, or make a project: `taskyard new NAME`",
+        ) from error
     try:
         config = json.loads(text)
     except ValueError as error:
@@ -147,10 +156,10 @@ def architecture_of(stage: str, config: Config) -> str:
 def choose_local_stage(environment: MutableMapping[str, str] = os.environ) -> None:
     """Settings of this process: those of the stage on this machine, and of the project here where the shell is silent.
 
-    What a project's configuration says above its stages holds for this one, too.
+    What a project's configuration says above its stages holds for this one, too. There may be no project here.
     """
     choose_local(environment)
-    config = config_of()
+    config = config_of() if (project_here() / CONFIG).is_file() else {}
     for name, value in config.get("environment_variables", {}).items():
         environment.setdefault(name, value)
     current.cache_clear()

@@ -78,6 +78,7 @@ class TestShown:
         api.clock.move(63_000)
         api.tick()
         assert (shown(api, job_id)["state"], shown(api, job_id)["error"]) == ("failed", "TTL exceeded")
+        assert api.get(f"/job/{job_id}/log").json == ["TTL exceeded"]
 
     def test_the_log(self, api: Service, kind: str) -> None:
         job_id = created(api, kind)

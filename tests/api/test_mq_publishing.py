@@ -12,6 +12,7 @@ from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_OF
 from tests.support.mq import HOUR_MS, ODD_TOPICS, listed, poll, problem, publish, publish_like, with_offset
 from tests.support.service import Reply, Service, written
 
+TIME = "a time, ISO 8601, such as 2027-06-01T09:00:00Z"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -166,7 +167,9 @@ class TestPublish:
             ({"meta": "x"}, ("meta", "an object", "x")),
             ({"executeAt": "1969-12-31T23:59:59Z"}, ("executeAt", "a time between the years 1970 and 9998", ANY)),
             ({"executeAt": "soon"}, ("executeAt", ANY, "soon")),
-            ({"executeAt": []}, ("executeAt", "a valid datetime", "a list of 0")),
+            ({"executeAt": []}, ("executeAt", TIME, "a list of 0")),
+            ({"executeAt": "tomorrow"}, ("executeAt", TIME, "tomorrow")),
+            ({"executeAt": "2027-02-30T00:00:00Z"}, ("executeAt", TIME, "2027-02-30T00:00:00Z")),
         ],
         ids=str,
     )

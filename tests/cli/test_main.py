@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner, Result
 
+from chalicelib import settings
 from chalicelib.api.schedules.definitions import ScheduleBody
 from chalicelib.cli import http_client
+from chalicelib.cli.common import choose_installation
 from chalicelib.cli.main import main
 from chalicelib.services.serendipity_orders import ApplicationOrder
 from tests.support.stub_service import Asked, StubService, stub_service
@@ -787,6 +792,24 @@ class TestWhichInstallation:
         result = run("keys", "list", "--url", service.url)
         assert result.exit_code == 2
         assert "does not run on this machine" in result.stderr
+
+    def test_it_is_the_one_that_answers_whatever_project_is_here(
+        self, service: StubService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here = tmp_path / "other" / ".chalice"
+        here.mkdir(parents=True)
+        (here / "config.json").write_text('{"environment_variables": {"TASKYARD_PREFIX": "other"}}')
+        monkeypatch.chdir(here.parent)
+        told = {"status": "ok", "stage": "local", "prefix": "shop", "endpoint": "http://127.0.0.1:1"}
+        service.answers["GET /health"] = (200, told)
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        with patch.dict(os.environ, {"TASKYARD_PREFIX": "mine"}):
+            choose_installation(None, None, service.url)
+            assert (settings.current().base_name, os.environ["AWS_ENDPOINT_URL"]) == (
+                "shop-local",
+                "http://127.0.0.1:1",
+            )
+        settings.current.cache_clear()
 
     @pytest.mark.parametrize("arguments", [["keys", "list"], ["invoke", "clock", "-"]])
     def test_nobody_answers(self, arguments: list[str]) -> None:

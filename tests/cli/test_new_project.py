@@ -16,8 +16,9 @@ from chalicelib import settings
 from chalicelib.cli.main import main
 from chalicelib.cli.new_project import new_project
 from chalicelib.core.errors import InvalidInput
+from infra.deploy import stages
 from infra.deploy.archive import KEPT
-from infra.deploy.stages import CONFIG, PROJECT, choose_local_stage, project_here
+from infra.deploy.stages import CONFIG, PROJECT, choose_local_stage, config_of, project_here
 from infra.deploy.staging import requirements_of
 from infra.functions import Function
 from infra.roles import policy
@@ -97,6 +98,20 @@ def test_the_project_is_the_current_folder(shop: Path, monkeypatch: pytest.Monke
     assert project_here() == shop
     monkeypatch.chdir(shop / "tests")
     assert project_here() == PROJECT
+
+
+def test_where_no_project_is_is_told(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop / "tests")
+    monkeypatch.setattr(
+        stages, "PROJECT", shop / "site-packages"
+    )  # of an installed Taskyard, which has no configuration
+    environment: dict[str, str] = {}
+    choose_local_stage(environment)
+    assert settings.read(environment).prefix == "taskyard"
+    with pytest.raises(InvalidInput) as refused:
+        config_of()
+    assert (refused.value.message, refused.value.got) == ("there is no .chalice/config.json here", str(Path.cwd()))
+    assert "taskyard new" in (refused.value.remedy or "")
 
 
 def test_its_settings_hold_on_this_machine_where_the_shell_is_silent(shop: Path) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from chalicelib.core.documents import DEPTH_MAX, jsonable, to_json
+from chalicelib.core.documents import DEPTH_MAX, jsonable, sent_json, to_json
 from chalicelib.core.errors import InvalidInput
 
 
@@ -156,3 +156,29 @@ def test_a_list_within_itself_and_what_is_nested_too_deeply_are_refused() -> Non
             to_json(value, "output")
         assert len(error.value.field or "") <= 121
     assert json.loads(to_json(nested(DEPTH_MAX), "output")) == nested(DEPTH_MAX)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"),
+        (-0.0, "0"),
+        ([100.0, 0.5, 1e15, 1e16, 12345678901234567890], "[100,0.5,1000000000000000,1e+16,12345678901234567890]"),
+        ({"version 1.0": "2.0", "é": 3.0}, '{"version 1.0":"2.0","é":3}'),
+    ],
+)
+def test_a_whole_number_is_sent_without_a_fraction(value: Any, text: str) -> None:
+    assert sent_json(value) == text
+
+
+@given(JSON_VALUES)
+def test_what_is_sent_is_the_value_and_no_longer_than_python_writes_it(value: Any) -> None:
+    sent = sent_json(value, ascii_only=True)
+    assert json.loads(sent) == value
+    assert len(sent) <= len(json.dumps(value, separators=(",", ":")))

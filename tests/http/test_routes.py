@@ -110,7 +110,7 @@ def metrics() -> str:
 @router.get("/odd", scope="task")
 def odd() -> list[Any]:
     """Answer what JSON has no form for."""
-    return [Numbers(ratio=float("nan")), {"a\udc00": "\ud800"}, float("inf"), "schön"]
+    return [Numbers(ratio=float("nan")), {"a\udc00": "\ud800"}, float("inf"), 2.0, "schön"]
 
 
 @router.get("/teapot", scope="task")
@@ -183,7 +183,7 @@ def test_text_is_sent_as_it_is(app: Chalice) -> None:
 
 def test_what_json_or_utf8_cannot_hold_is_sent_as_javascript_would(app: Chalice) -> None:
     reply = call(app, "GET", "/odd")
-    assert reply.text == '[{"ratio":null},{"a\\udc00":"\\ud800"},null,"schön"]'
+    assert reply.text == '[{"ratio":null},{"a\\udc00":"\\ud800"},null,2,"schön"]'
 
 
 def test_an_answer_may_choose_its_status_and_headers(app: Chalice) -> None:

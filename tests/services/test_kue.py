@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chalicelib.core.errors import InvalidInput
-from chalicelib.core.job import Job
+from chalicelib.core.job import Job, JobError
 from chalicelib.core.job_events import events_of
 from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.retry import Exponential, Fixed
@@ -44,7 +44,7 @@ def enqueued(job_id: int, type_: str) -> None:
 
 
 @kue.on("progress")
-def advanced(job_id: int, percent: float, data: Any) -> None:
+def advanced(job_id: int, percent: int, data: Any) -> None:
     told.append(("progress", job_id, percent, data))
 
 
@@ -175,7 +175,7 @@ class TestEvents:
         done = bench.job(job_id)
         running = replace(done, state=State.RUNNING, output=None, progress=None)
         assert self.heard(bench, running, done) == [
-            ("progress", job_id, pytest.approx(100 / 3), {"next": 2}),
+            ("progress", job_id, 33, {"next": 2}),
             ("complete", job_id, {"id": job_id}),
         ]
 
@@ -187,6 +187,14 @@ class TestEvents:
             told.clear()
             before = replace(after, state=State.RUNNING, failures=after.failures - 1, lease=after.lease)
             assert self.heard(bench, before, after) == [expected]
+
+    def test_an_overrun_is_told_in_kues_words(self, bench: Bench) -> None:
+        job_id = kue.create("email", EMAIL).ttl(1_500).save().id or 0
+        after = replace(
+            bench.job(job_id), state=State.FAILED, error=JobError("Timeout", "attempt 1 overran its time"), attempts=1
+        )
+        told.clear()
+        assert self.heard(bench, replace(after, state=State.RUNNING), after) == [("failed", job_id, "TTL exceeded")]
 
 
 class TestWatch:

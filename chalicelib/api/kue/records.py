@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.api.kue.words import KueState, state_of
-from chalicelib.core.causes import Cause
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
 from chalicelib.core.trace import Event
 from chalicelib.engine import logbook
 from chalicelib.engine.failures import log_failure
+from chalicelib.services.kue_words import error_of, failure_line
 from chalicelib.store.payloads import PayloadLost, PayloadUnread
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 LEFT_OUT = {"omitted": "the value is kept elsewhere: ask for the job by its id"}
 UNREAD = {"omitted": "the value cannot be read now"}
-TTL_EXCEEDED = "TTL exceeded"
 
 
 def whole(yard: Yard, job: Job) -> dict[str, Any]:
@@ -43,9 +42,7 @@ def log_lines(yard: Yard, job: Job) -> list[str]:
     """What was logged of a job, oldest first, and why attempts of it failed."""
     logged = [(entry.time_ms, _line(entry.message, entry.data)) for entry in logbook.read(yard, job.id)]
     failed = [
-        (event.at_ms, str(event.detail.get("error", "")))
-        for event in job.events
-        if event.event in (Event.FAILED, Event.DEAD)
+        (event.at_ms, failure_line(job, event)) for event in job.events if event.event in (Event.FAILED, Event.DEAD)
     ]
     return [line for _, line in sorted([*reversed(logged), *failed], key=lambda entry: entry[0])]
 
@@ -68,7 +65,7 @@ def _fields(yard: Yard, job: Job, body: dict[str, Any], result: Any) -> dict[str
         "progress": _progress(job),
         "progress_data": json.loads(job.progress.data) if job.progress and job.progress.data else None,
         "state": state,
-        "error": _error(job),
+        "error": error_of(job),
         "created_at": str(job.created_at_ms),
         "promote_at": str(max(job.due_at_ms, job.created_at_ms)),
         "updated_at": str(job.updated_at_ms),
@@ -88,13 +85,6 @@ def _progress(job: Job) -> str | int:
     if job.state is State.SUCCESS:
         return "100"
     return 0 if job.progress is None else str(int(job.progress.percent))
-
-
-def _error(job: Job) -> str | None:
-    if job.error is None:
-        return None
-    overran = job.error.type == "Timeout" or (job.cause is Cause.LEASE_LOST and job.timeout_ms)
-    return TTL_EXCEEDED if overran else job.error.message
 
 
 def _duration(job: Job) -> str | None:

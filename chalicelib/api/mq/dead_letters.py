@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import lifecycle
 from chalicelib.http.exchange import Caller
-from chalicelib.http.models import AnswerModel, ApiModel, Id, Topic
+from chalicelib.http.models import IF_SET, AnswerModel, ApiModel, Id, Topic
 from chalicelib.http.one_of import OneOf
 from chalicelib.http.problems import BadRequest
 from chalicelib.http.routes import Router
@@ -88,12 +88,12 @@ class ReplayedMessage(MessageRecord):
 
 
 class ReplayResult(AnswerModel):
-    """What became of one of several dead letters."""
+    """What became of one of several dead letters: ``messageId`` of one that was replayed, of another the ``error``."""
 
     id: str
     success: bool
-    message_id: str | None = None
-    error: str | None = None
+    message_id: Annotated[str | None, IF_SET] = Field(default=None, description="The new message")
+    error: Annotated[str | None, IF_SET] = Field(default=None, description="Why it was not replayed")
 
 
 class TopicReplay(AnswerModel):

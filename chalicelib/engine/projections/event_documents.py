@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from chalicelib.core.documents import sent_json
 from chalicelib.core.job_events import EventType, JobEvent
 from chalicelib.core.trace import iso
 from chalicelib.core.webhooks import Format
@@ -18,7 +18,7 @@ def written(event: JobEvent, body_format: Format, installation: str) -> bytes:
     """The body of a request that tells of an event, as a webhook wants it."""
     document = document_of(event)
     whole = document if body_format is Format.TASKYARD else cloud_event(event, document, installation)
-    return json.dumps(whole, separators=(",", ":")).encode()
+    return sent_json(whole, ascii_only=True).encode()
 
 
 def cloud_event(event: JobEvent, document: dict[str, Any], installation: str) -> dict[str, Any]:
