@@ -28,9 +28,14 @@ class Neighbors:
             self._latest.append(tenant)
         if self._latest:
             self._commonest = Counter(self._latest).most_common(1)[0][0]
+        self._forget(now_s)
 
     def noisy(self, now_s: float) -> str | None:
         """Who has most of the messages, if others have had some lately, too."""
+        self._forget(now_s)
+        return self._commonest if len(self._seen_at_s) > 1 else None
+
+    def _forget(self, now_s: float) -> None:
+        """Those who had none lately. In the queue of hooks every job is one, and nobody asks who is noisy."""
         while self._seen_at_s and next(iter(self._seen_at_s.values())) < now_s - LATELY_S:
             del self._seen_at_s[next(iter(self._seen_at_s))]
-        return self._commonest if len(self._seen_at_s) > 1 else None

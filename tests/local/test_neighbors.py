@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import WeakSet
+
 from chalicelib.local.neighbors import LATELY_S, LATEST, Neighbors
 
 
@@ -33,3 +36,20 @@ def test_messages_without_a_tenant_are_one_tenants() -> None:
     neighbors = Neighbors()
     neighbors.saw(["", "", "acme"], 0.0)
     assert neighbors.noisy(0.0) == ""
+
+
+def test_whoever_had_none_lately_is_forgotten_though_nobody_asks() -> None:
+    class Tenant(str):
+        """A tenant of which it can be seen whether anybody refers to it."""
+
+        __slots__ = ("__weakref__",)
+
+    neighbors = Neighbors()
+    known: WeakSet[Tenant] = WeakSet()
+    for number in range(1_000):
+        tenant = Tenant(number)
+        known.add(tenant)
+        neighbors.saw([tenant], now_s=number)
+    del tenant
+    gc.collect()
+    assert len(known) == LATEST > LATELY_S
