@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from chalicelib.api.shapes import ShownId, ShownTime
+from chalicelib.api.shapes import IfVersion, ShownId, ShownTime, ShownVersion
 from chalicelib.core.flow import KEY_MAX_CHARS, PER_MAX_S, RATE_MAX, WAIT_MAX_S, Debounce, Rate, Unique, Until
 from chalicelib.core.flow_controls import FlowControls, FlowTarget
 from chalicelib.core.limits import CONCURRENCY_MAX, Order
@@ -37,12 +37,6 @@ class TargetModel(OneOf):
     def on(self) -> dict[str, str | None]:
         """The same for the record of acts."""
         return {"type": self.type, "topic": self.topic, "key": self.key}
-
-
-IfVersion = Annotated[
-    Name | None,
-    Field(description="The version that was seen; none: nothing was set; default: whatever is set is replaced"),
-]
 
 
 class UnsetQuery(TargetModel):
@@ -214,7 +208,7 @@ class SettingRecord(ShownTarget):
     debounce: DebounceRecord | Off | None
     since: ShownTime
     by: str | None = Field(description="Who set it; null: not known")
-    version: str = Field(description="What tells it from what was set before and after: sent as ifVersion")
+    version: ShownVersion
     warning: str | None = Field(description="Why it controls nothing yet; null: such jobs are known")
 
 

@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from chalicelib.core import trace
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.tenants import tenant_of
-from chalicelib.http.models import NAME_MAX_CHARS, digits
+from chalicelib.http.models import NAME_MAX_CHARS, Name, digits
 from chalicelib.http.problems import STANDARD
 from chalicelib.services.records import ms_of
 
@@ -102,6 +102,15 @@ ShownTime = Annotated[str, BeforeValidator(_written)]
 
 ShownId = Annotated[str, BeforeValidator(digits)]
 """An id of a record of the services, in digits: a number of JavaScript's could not hold all."""
+
+
+IfVersion = Annotated[
+    Name | None,
+    Field(description="The version that was seen; none: nothing was set; default: whatever is set is replaced"),
+]
+"""What a change takes the place of, and of nothing else."""
+
+ShownVersion = Annotated[str, Field(description="What tells it from what was set before and after: sent as ifVersion")]
 
 
 def fields_of(record: Any) -> dict[str, Any]:

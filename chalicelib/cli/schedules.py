@@ -62,6 +62,7 @@ def schedules() -> None:
 @click.option("--max-runs", "maxRuns", type=int, help="It ends after so many.")
 @click.option("--paused", is_flag=True, help="Make it, and do not run it yet.")
 @click.option("--replace", is_flag=True, help="Replace the schedule of this name, if there is one.")
+@click.option("--if-version", metavar="VERSION", help="With --replace: only the one of this version, or none.")
 @calls_service
 def create(
     service: Service,
@@ -73,11 +74,14 @@ def create(
     priority: int | None,
     replace: bool,
     paused: bool,
+    if_version: str | None,
     **given: Any,
 ) -> None:
     """Create the schedule NAME: one of --cron, --every and --at, and one of --type and --topic."""
     if (type_ is None) == (topic is None):
         raise click.UsageError("either --type or --topic")
+    if if_version is not None and not replace:
+        raise click.UsageError("--if-version goes with --replace")
     task = {"type": type_, "input": content, "priority": priority}
     message = {"topic": topic, "payload": {} if content is None else content, "priority": priority}
     body = {
@@ -86,6 +90,7 @@ def create(
         "task": None if type_ is None else _given(task),
         "message": None if topic is None else _given(message),
         "paused": paused or None,
+        "ifVersion": if_version,
     }
     present(service.post(f"{PATH}/{'save' if replace else 'create'}", body), as_json, show_record)
 

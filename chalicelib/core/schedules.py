@@ -12,6 +12,7 @@ from typing import Any
 from chalicelib.core.states import Kind
 from chalicelib.core.timetable import Cron, Every, Once, Timetable
 from chalicelib.core.trace import iso
+from chalicelib.core.versions import version_of
 from chalicelib.core.zones import LATEST_MS
 
 SLOT_WORD, SCHEDULE_WORD = "{{slot}}", "{{schedule}}"
@@ -115,6 +116,11 @@ class Schedule:
         words = {SLOT_WORD: iso(at_ms), SCHEDULE_WORD: self.name}
         filled = {name: _filled(self.work[name], words) for name in ("input", "payload") if name in self.work}
         return {**self.work, **filled}
+
+    @property
+    def version(self) -> str:
+        """What tells what it says from what it said before and after, its progress aside. Its secrets stay unknown."""
+        return version_of(f"{self.uid} {fingerprint_of([self])}")
 
     @property
     def runs_left(self) -> int:

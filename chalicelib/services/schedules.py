@@ -57,6 +57,7 @@ class Schedule:
     source: Source
     created_at: datetime
     updated_at: datetime
+    version: str  # what tells what it says from what it said before and after, for if_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,35 +96,42 @@ class Definition(TypedDict, total=False):
     paused: bool  # default False
 
 
-def create(name: str, *, or_replace: bool = False, **definition: Unpack[Definition]) -> Schedule:
+def create(
+    name: str, *, or_replace: bool = False, if_version: str | None = None, **definition: Unpack[Definition]
+) -> Schedule:
     """Create a schedule and return its record. It needs a name, a time and one thing to make.
 
     In the input of its task, or the payload of its message, a text ``{{slot}}`` stands for the time of the slot and
     ``{{schedule}}`` for the name. A task that names no target is about the schedule. ``or_replace``: a schedule of this
-    name is replaced as a whole.
+    name is replaced as a whole; with ``if_version`` only the one of that version, or with ``"none"`` none.
 
     Raises ``InvalidInput``, ``TooLarge``, and ``Conflict`` for a name that is taken, or whose schedule the code
-    declares.
+    declares, or somebody has changed meanwhile.
     """
+    if if_version is not None and not or_replace:
+        raise InvalidInput(
+            "nothing is replaced", field="if_version", expected="or_replace=True", got="or_replace=False"
+        )
     fields = _fields(definition)
     if "work" not in fields:
         raise _one_thing(None)
     yard = installation.yard()
     schedule = commands.new(yard, name=name, **fields)
-    return record_of((commands.save if or_replace else commands.create)(yard, schedule))
+    return record_of(commands.save(yard, schedule, if_version) if or_replace else commands.create(yard, schedule))
 
 
-def update(schedule: Which, **changes: Unpack[Definition]) -> Schedule:
+def update(schedule: Which, *, if_version: str | None = None, **changes: Unpack[Definition]) -> Schedule:
     """Change some of a schedule; what is not named stays, but that another time takes the place of the one it had.
 
-    Slots to come that were handed over before are taken back, and made as the schedule is now. Raises ``NotFound``,
-    ``InvalidInput``, ``TooLarge``, and ``Conflict`` for one that the code declares.
+    Slots to come that were handed over before are taken back, and made as the schedule is now. ``if_version``: of what
+    is changed; default: whatever there is. Raises ``NotFound``, ``InvalidInput``, ``TooLarge``, and ``Conflict`` for
+    one that the code declares, or somebody has changed meanwhile.
     """
     fields = _fields(changes)
     if fields.keys() & TIMES:
         fields = {**dict.fromkeys(TIMES), **fields}
-    changed = commands.change(installation.yard(), _name(schedule), lambda seen: checked(replace(seen, **fields)))
-    return record_of(changed)
+    yard, name = installation.yard(), _name(schedule)
+    return record_of(commands.change(yard, name, lambda seen: checked(replace(seen, **fields)), if_version))
 
 
 def get(schedule: Which) -> Schedule:
@@ -263,6 +271,7 @@ def record_of(schedule: rules.Schedule) -> Schedule:
         source=schedule.source,
         created_at=moment_of(schedule.created_at_ms),
         updated_at=moment_of(schedule.updated_at_ms),
+        version=schedule.version,
     )
 
 

@@ -19,13 +19,12 @@ from typing import Any
 from chalicelib.core.flow import Debounce, Rate, Unique
 from chalicelib.core.flow_controls import NO_CONTROLS, FlowControls, FlowTarget
 from chalicelib.core.states import Kind
+from chalicelib.core.versions import version_of
 from chalicelib.store.directory import NOT_THERE, digest
 from chalicelib.store.expressions import Clause
-from chalicelib.store.table import Refused, Table
+from chalicelib.store.table import Table
 
 KIND = "flow_setting"
-NOT_SET = "none"  # the version of what is as declared
-VERSION_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class FlowSetting:
     @property
     def version(self) -> str:
         """What tells it from what was set before it, and after."""
-        return digest(json.dumps(item_of(self), sort_keys=True))[:VERSION_CHARS]
+        return version_of(json.dumps(item_of(self), sort_keys=True))
 
 
 UNCHANGED = FlowSetting(FlowTarget(Kind.TASK, ""), NO_CONTROLS, 0)
@@ -66,13 +65,9 @@ class FlowSettings:
         """Set it, whatever was set before; raises ``Refused`` when a clause, such as ``as_seen``, does not hold."""
         self.table.put(item_of(setting), *clauses)
 
-    def remove(self, count: str, *clauses: Clause) -> bool:
-        """Everything is as declared again; returns whether something was set for which the ``clauses`` hold."""
-        try:
-            self.table.delete(key_of(count), Clause("there", "attribute_exists({name})"), *clauses)
-        except Refused:
-            return False
-        return True
+    def remove(self, count: str, *clauses: Clause) -> None:
+        """Everything is as declared again; raises ``Refused`` when nothing is set, or a clause does not hold."""
+        self.table.delete(key_of(count), Clause("there", "attribute_exists({name})"), *clauses)
 
 
 def as_seen(setting: FlowSetting | None) -> Clause:

@@ -83,6 +83,7 @@ class TestRoutes:
             "source": "api",
             "createdAt": api.now(),
             "updatedAt": api.now(),
+            "version": found["version"],
             "upcoming": [api.now(number * MINUTE_MS) for number in range(1, 6)],
         }
         assert get(api, "detail", name=name).json == found
@@ -134,12 +135,36 @@ class TestRoutes:
             "overlap": "allow",
             "nextRunAt": api.now(10 * MINUTE_MS),
             "upcoming": [api.now(10 * MINUTE_MS)],
+            "version": second.json["version"],
         }
+
+    def test_save_takes_the_place_of_what_was_seen_alone_if_asked(self, api: Service, name: str) -> None:
+        def saved(every_s: int, seen: str) -> Reply:
+            return post(api, "save", name=name, everyS=every_s, task=TASK, ifVersion=seen)
+
+        first = saved(3_600, "none").json["version"]
+        other = saved(4_000, first).json["version"]
+        assert saved(4_000, first).json["version"] == other  # it is so already
+        late = saved(5_000, first)
+        assert (late.status, late.json["message"]) == (
+            409,
+            "this was changed meanwhile; expected what was set when it was looked at, got what somebody has set since, "
+            f"version {other}",
+        )
+        assert late.json["remedy"] == "look at what is set now, and change that"
+        assert get(api, "detail", name=name).json["everyS"] == 4_000.0
+        (listed,) = [each for each in get(api, "list", perPage=100).json["pageData"] if each["name"] == name]
+        assert listed["version"] == other != first
+        assert saved(5_000, "none").status == 409
+        post(api, "delete", name=name)
+        assert saved(5_000, other).status == 409
+        assert post(api, "create", name=name, everyS=5_000, task=TASK, ifVersion="none").status == 422
 
     def test_pause_and_resume(self, api: Service, name: str) -> None:
         before = made(api, name)
         paused = post(api, "pause", name=name).json
-        assert paused == {**before, "paused": True, "runs": 0, "nextRunAt": None, "upcoming": []}
+        changed = {"paused": True, "runs": 0, "nextRunAt": None, "upcoming": [], "version": paused["version"]}
+        assert paused == {**before, **changed}
         assert post(api, "pause", name=name).json == paused
         preview = [api.now(number * MINUTE_MS) for number in (1, 2)]
         assert get(api, "preview", name=name, count=2).json == {"timezone": "UTC", "slots": preview}

@@ -578,6 +578,15 @@ class TestSchedules:
             {"name": "s", "at": "2030-01-01T00:00:00Z", "message": message},
         ]
 
+    def test_what_was_seen_alone_is_replaced_if_asked(self, service: StubService) -> None:
+        service.answers["POST /api/schedule/save"] = (200, SCHEDULE)
+        wanted = ("create", "s", "--every", "90", "--topic", "t", "--if-version", "none")
+        assert run("schedules", *wanted, "--replace", "--url", service.url).exit_code == 0
+        assert service.asked[0].body["ifVersion"] == "none"
+        refused = run("schedules", *wanted, "--url", service.url)
+        assert (refused.exit_code, "--if-version goes with --replace" in refused.output) == (2, True)
+        assert len(service.asked) == 1
+
     @pytest.mark.parametrize(
         "arguments",
         [

@@ -303,6 +303,13 @@ def test_what_schedules_say_has_a_fingerprint() -> None:
     assert fingerprint_of([]) != fingerprint_of([NIGHTLY])
 
 
+def test_the_version_is_of_one_creation_and_of_what_it_says() -> None:
+    moved_on = replace(NIGHTLY, next_ms=NOW_MS, runs=5, revision=7, updated_at_ms=NOW_MS)
+    assert moved_on.version == NIGHTLY.version
+    others = [replace(NIGHTLY, uid="u9"), replace(NIGHTLY, work={"type": "other"}), replace(NIGHTLY, paused=True)]
+    assert len({each.version for each in (NIGHTLY, *others)}) == 4
+
+
 def test_times_in_milliseconds() -> None:
     assert [seconds_to_ms("every_s", given) for given in (1.5, 60, None)] == [1_500, 60_000, None]
     east = datetime(1970, 1, 1, 2, 0, 1, tzinfo=timezone(timedelta(hours=2)))

@@ -71,6 +71,7 @@ class TestCreate:
             source="api",  # type: ignore[arg-type]
             created_at=NOW,
             updated_at=NOW,
+            version=found.version,
         )
         assert schedules.get("s") == schedules.get(found) == found
 
@@ -138,6 +139,18 @@ class TestCreate:
             schedules.create("s", **NIGHTLY)
         replaced = schedules.create("s", every_s=60, task=WORK, or_replace=True)
         assert (replaced.cron, replaced.every_s, replaced.tz, replaced.overlap) == (None, 60.0, "UTC", "allow")
+
+    def test_what_was_seen_alone_is_replaced_or_changed_if_asked(self) -> None:
+        first = schedules.create("s", **NIGHTLY, or_replace=True, if_version="none")
+        second = schedules.update("s", jitter_s=2, if_version=first.version)
+        for seen in ("none", first.version):
+            with pytest.raises(Conflict, match=f"got what somebody has set since, version {second.version}"):
+                schedules.create("s", every_s=60, task=WORK, or_replace=True, if_version=seen)
+            with pytest.raises(Conflict, match="changed meanwhile"):
+                schedules.update("s", jitter_s=3, if_version=seen)
+        assert schedules.update("s", jitter_s=2, if_version=first.version) == second == schedules.get("s")
+        with pytest.raises(InvalidInput, match="if_version: nothing is replaced; expected or_replace=True"):
+            schedules.create("t", **NIGHTLY, if_version="none")
 
     @pytest.mark.parametrize(
         ("change", "message"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from chalicelib.api.shapes import EARLIEST, LATEST, maybe_ms
+from chalicelib.api.shapes import EARLIEST, LATEST, IfVersion, maybe_ms
 from chalicelib.api.tasks.creating import FollowUp, check_secrets, next_request
 from chalicelib.core.errors import within
 from chalicelib.core.job import ATTEMPTS_MAX
@@ -131,6 +131,12 @@ class ScheduleBody(Times, OneOf):
         default=None, description="It ends after so many slots"
     )
     paused: bool = False
+
+
+class SavedBody(ScheduleBody):
+    """A schedule, and what it takes the place of."""
+
+    if_version: IfVersion = None
 
 
 def schedule_of(yard: Yard, body: ScheduleBody) -> Schedule:

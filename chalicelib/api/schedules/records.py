@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from chalicelib.api.paging import BODIES_MAX_BYTES
-from chalicelib.api.shapes import ShownId, ShownTime, fields_of
+from chalicelib.api.shapes import ShownId, ShownTime, ShownVersion, fields_of
 from chalicelib.core import trace
 from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
 from chalicelib.core.slots import preview
@@ -50,6 +50,7 @@ class ScheduleRecord(AnswerModel):
     source: Source = Field(description="code: declared with @schedule, and changed there alone")
     created_at: ShownTime
     updated_at: ShownTime
+    version: ShownVersion
 
 
 class ScheduleDetail(ScheduleRecord):

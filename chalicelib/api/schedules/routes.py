@@ -10,7 +10,7 @@ from pydantic import Field
 
 from chalicelib.api.acts import record
 from chalicelib.api.paging import foreign
-from chalicelib.api.schedules.definitions import ScheduleBody, ScheduleName, Times, schedule_of, times_of
+from chalicelib.api.schedules.definitions import SavedBody, ScheduleBody, ScheduleName, Times, schedule_of, times_of
 from chalicelib.api.schedules.records import (
     MadeRecord,
     Preview,
@@ -42,6 +42,7 @@ PAGE_MAX = 100
 UNKNOWN = {404: "There is no schedule of this name"}
 RESTLESS = {409: "It keeps changing: try again"}
 CODES = {409: "It is declared in the code, or keeps changing"}
+CHANGED = {409: "It is declared in the code, was changed meanwhile, or keeps changing"}
 TOO_LARGE = {413: "What it makes is larger than 256 KB"}
 
 OUTER_NAMES = {
@@ -128,13 +129,13 @@ def create_schedule(yard: Yard, body: ScheduleBody, caller: Caller) -> ScheduleD
     return detail_of(yard, made)
 
 
-@router.post("/api/schedule/save", scope="schedule", answers={**CODES, **TOO_LARGE})
-def save_schedule(yard: Yard, body: ScheduleBody, caller: Caller) -> ScheduleDetail:
-    """Create a schedule, or replace the one of this name as a whole.
+@router.post("/api/schedule/save", scope="schedule", answers={**CHANGED, **TOO_LARGE})
+def save_schedule(yard: Yard, body: SavedBody, caller: Caller) -> ScheduleDetail:
+    """Create a schedule, or replace the one of this name as a whole; with `ifVersion` only what was seen.
 
     Slots to come that were handed over before are taken back, and made as the schedule is now.
     """
-    made = schedules.save(yard, schedule_of(yard, body))
+    made = schedules.save(yard, schedule_of(yard, body), body.if_version)
     record(yard, caller, "save", {"schedule": body.name})
     return detail_of(yard, made)
 

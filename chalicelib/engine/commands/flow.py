@@ -13,11 +13,11 @@ from chalicelib.core.limits import count_of_key, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
+from chalicelib.core.versions import NOTHING, changed_meanwhile
 from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
 from chalicelib.engine.yard import Yard
-from chalicelib.store.expressions import Clause
-from chalicelib.store.flow_settings import NOT_SET, FlowSetting, as_seen, setting_of
+from chalicelib.store.flow_settings import FlowSetting, as_seen, setting_of
 from chalicelib.store.table import Refused
 from chalicelib.store.wait_lists import of_key, of_order, of_rate, of_type
 
@@ -58,7 +58,7 @@ class Standing:
 def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version: str | None = None) -> FlowSetting:
     """Control the flow of a target otherwise than it is declared, from within five seconds on.
 
-    ``if_version``: what it takes the place of; ``NOT_SET``: nothing; default: whatever was set. Raises
+    ``if_version``: what it takes the place of; ``NOTHING``: nothing; default: whatever was set. Raises
     ``InvalidInput``, ``Full`` where a thousand are set, and ``Conflict`` where something else was set meanwhile.
     """
     _check(target)
@@ -75,9 +75,9 @@ def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version:
     if seen is None or seen.controls != controls:  # what is so already stands in nobody's way
         _expect_version(seen, if_version)
     try:
-        yard.flow_settings.put(setting, *_fence(seen, if_version))
+        yard.flow_settings.put(setting, *([] if if_version is None else [as_seen(seen)]))
     except Refused as refused:
-        found = setting_of(refused.old) if refused.old else None
+        found = _met(refused)
         if found != setting:  # otherwise our own write, whose answer was lost
             raise _changed(found) from refused
     yard.known_flow.forget()
@@ -86,22 +86,16 @@ def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version:
 
 def _expect_version(seen: FlowSetting | None, wanted: str | None) -> None:
     """Raise ``Conflict`` unless what is set is what a change takes the place of."""
-    if wanted not in (None, NOT_SET if seen is None else seen.version):
+    if wanted not in (None, NOTHING if seen is None else seen.version):
         raise _changed(seen)
 
 
-def _fence(seen: FlowSetting | None, wanted: str | None) -> tuple[Clause, ...]:
-    """What must hold still when a change is written: nothing, where it takes the place of whatever is set."""
-    return () if wanted is None else (as_seen(seen),)
-
-
 def _changed(found: FlowSetting | None) -> Conflict:
-    return Conflict(
-        "this was changed meanwhile",
-        expected="what was set when it was looked at",
-        got="nothing set" if found is None else f"what {found.by or 'somebody'} has set since, version {found.version}",
-        remedy="look at what is set now, and change that",
-    )
+    return changed_meanwhile(None) if found is None else changed_meanwhile(found.version, found.by)
+
+
+def _met(refused: Refused) -> FlowSetting | None:
+    return setting_of(refused.old) if refused.old else None
 
 
 def _expect_to_fit(yard: Yard, target: FlowTarget, controls: FlowControls) -> None:
@@ -131,11 +125,16 @@ def unset_flow(yard: Yard, target: FlowTarget, if_version: str | None = None) ->
     Raises ``NotFound`` where nothing was set, and ``Conflict`` where something else was set meanwhile.
     """
     _check(target)
-    seen = yard.flow_settings.find(target.count)
+    seen = None if if_version is None else yard.flow_settings.find(target.count)
     if seen is not None:
         _expect_version(seen, if_version)
-    if seen is None or not yard.flow_settings.remove(target.count, *_fence(seen, if_version)):
-        raise NotFound("nothing is set for this", field="type", got=target.type)
+    try:
+        yard.flow_settings.remove(target.count, *([] if if_version is None else [as_seen(seen)]))
+    except Refused as refused:
+        found = _met(refused)
+        if found is None:
+            raise NotFound("nothing is set for this", field="type", got=target.type) from refused
+        raise _changed(found) from refused
     yard.known_flow.forget()
 
 

@@ -14,6 +14,7 @@ from chalicelib.core.schedules import Schedule, SkipReason, Source, redefined, s
 from chalicelib.core.slots import Skip, preview
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import iso
+from chalicelib.core.versions import NOTHING, changed_meanwhile
 from chalicelib.engine.publish.prepare import check
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.publish.send import AWS_FAILURES
@@ -86,22 +87,36 @@ def create(yard: Yard, schedule: Schedule) -> Schedule:
     return _handed_over(yard, new)
 
 
-def save(yard: Yard, schedule: Schedule) -> Schedule:
+def save(yard: Yard, schedule: Schedule, if_version: str | None = None) -> Schedule:
     """Make a schedule, or replace the one of its name as a whole.
 
-    Raises ``InvalidInput`` and ``TooLarge`` as ``create`` does, and ``Conflict`` for one that the code declares.
+    ``if_version``: what it takes the place of; ``NOTHING``: there is none yet; default: whatever there is. Raises
+    ``InvalidInput`` and ``TooLarge`` as ``create`` does, and ``Conflict`` for one that the code declares, or that
+    somebody has changed, made or deleted meanwhile.
     """
     for _ in range(RACE_TRIES):
         with suppress(NotFound, _NameTaken):  # somebody has deleted it, or made it, meanwhile
-            if yard.schedules.find(schedule.name) is None:
-                return create(yard, schedule)
-            return change(yard, schedule.name, lambda seen: redefined(seen, schedule))
+            if yard.schedules.find(schedule.name) is not None:
+                return change(yard, schedule.name, lambda seen: redefined(seen, schedule), if_version)
+            if if_version not in (None, NOTHING):
+                raise changed_meanwhile(None)
+            return create(yard, schedule)
     raise _restless(schedule.name)
 
 
-def change(yard: Yard, name: str, changed: Callable[[Schedule], Schedule]) -> Schedule:
-    """What ``update`` does, by request. Raises ``Conflict`` for a schedule that the code declares, too."""
-    return update(yard, name, lambda seen: changed(_of_request(yard, seen)))
+def change(yard: Yard, name: str, change: Callable[[Schedule], Schedule], if_version: str | None = None) -> Schedule:
+    """What ``update`` does, by request; ``if_version``: of what is changed, default whatever there is.
+
+    Raises ``Conflict`` for a schedule that the code declares, too, or that somebody has changed meanwhile.
+    """
+
+    def changed(seen: Schedule) -> Schedule:
+        after = change(_of_request(yard, seen))
+        if after != seen and if_version not in (None, seen.version):  # what is so already stands in nobody's way
+            raise changed_meanwhile(seen.version)
+        return after
+
+    return update(yard, name, changed)
 
 
 def update(yard: Yard, name: str, change: Callable[[Schedule], Schedule]) -> Schedule:

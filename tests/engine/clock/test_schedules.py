@@ -410,6 +410,28 @@ def test_saving_finds_what_others_made_or_deleted_meanwhile(w: World) -> None:
     assert [w.yard.payloads.body(job)["input"] for job in live] == [2, 2]
 
 
+def test_of_two_who_save_what_they_have_seen_the_later_is_told(w: World) -> None:
+    new = partial(schedules.new, w.yard, name="s", every_ms=MINUTE_MS, kind=Kind.TASK)
+
+    def saved(number: int, seen: str) -> Schedule:
+        return schedules.save(w.yard, new(work={"type": "t", "input": number}), seen)
+
+    first = saved(1, "none")
+    w.tick()  # a schedule that moves on is as it was seen
+    other = partial(saved, 2, first.version)
+    with before(w.yard.jobs.table.client, "TransactWriteItems", other), pytest.raises(Conflict, match="meanwhile"):
+        saved(3, first.version)
+    assert saved(2, first.version) == schedules.find(w.yard, "s")  # it is so already
+    with pytest.raises(Conflict, match="meanwhile"):
+        saved(4, "none")
+    schedules.delete(w.yard, "s")
+    with pytest.raises(Conflict, match="got nothing set"):
+        saved(5, first.version)
+    with before(w.yard.jobs.table.client, "TransactWriteItems", partial(saved, 6, "none")), pytest.raises(Conflict):
+        saved(7, "none")
+    assert schedules.find(w.yard, "s").work["input"] == 6
+
+
 def test_resuming_goes_on_from_now_and_notes_what_was_left_out(w: World) -> None:
     made(w)
     schedules.pause(w.yard, "s")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from chalicelib.core.batch import Batch
-from chalicelib.core.errors import InvalidInput
+from chalicelib.core.errors import Conflict, InvalidInput, NotFound
 from chalicelib.core.flow import Debounce, Unique
 from chalicelib.core.flow_controls import OFF, FlowControls, FlowTarget
 from chalicelib.core.job import Job
@@ -20,6 +21,7 @@ from chalicelib.engine.policy import FRESH_MS
 from chalicelib.engine.publish.bulk import publish_many
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.context import Reject
+from tests.support.steps import before, counting
 from tests.support.worlds import World, wiped, world
 
 RAN: list[Any] = []
@@ -136,6 +138,31 @@ def test_what_does_not_fit_is_refused(w: World, target: FlowTarget, controls: Fl
     with pytest.raises(InvalidInput) as refused:
         set_flow(w.yard, target, controls)
     assert (refused.value.field, w.yard.flow_settings.all()) == (field, [])
+
+
+def test_to_unset_takes_a_look_only_where_it_is_asked_what_was_seen(w: World) -> None:
+    target = FlowTarget(Kind.TASK, "keyed")
+    seen = set_flow(w.yard, target, FlowControls(unique=Unique()))
+    with counting(w) as calls:
+        unset_flow(w.yard, target)
+    assert calls == {"DeleteItem": 1}
+    with pytest.raises(NotFound):
+        unset_flow(w.yard, target)
+    with pytest.raises(NotFound):
+        unset_flow(w.yard, target, seen.version)
+
+
+def test_what_another_sets_as_it_is_unset_stays(w: World) -> None:
+    target = FlowTarget(Kind.TASK, "keyed")
+    seen = set_flow(w.yard, target, FlowControls(unique=Unique()))
+    other = partial(set_flow, w.yard, target, FlowControls(concurrency=2))
+    with before(w.yard.flow_settings.table.client, "DeleteItem", other), pytest.raises(Conflict, match="has set since"):
+        unset_flow(w.yard, target, seen.version)
+    (kept,) = w.yard.flow_settings.all()
+    assert kept.controls == FlowControls(concurrency=2)
+    gone = partial(unset_flow, w.yard, target)
+    with before(w.yard.flow_settings.table.client, "DeleteItem", gone), pytest.raises(NotFound):
+        unset_flow(w.yard, target, kept.version)
 
 
 def test_debounce_takes_the_place_of_unique(w: World) -> None:
