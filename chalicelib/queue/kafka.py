@@ -7,7 +7,8 @@ allow-list reach it, and no error or log shows what they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ LIBRARY = "confluent_kafka"
 VARIABLE = "TASKYARD_KAFKA"
 BOOTSTRAP = "bootstrap.servers"
 OBJECT = "a JSON object of properties, or the path of a file of one"
+ADDRESS = re.compile(r"(\w+://)?(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>[0-9]{1,5})")  # after a protocol, if any
+PORT_MAX = 65_535
 # librdkafka, CONFIGURATION.md: where the brokers are and who this is to them, and what a network may need.
 ALLOWED = frozenset(
     {
@@ -83,7 +86,17 @@ def properties(given: str) -> dict[str, Any]:
             raise _wrong(f"a text, a number or a boolean as {name}", f"another kind of value: {type(value).__name__}")
     if not isinstance(found.get(BOOTSTRAP), str):
         raise _wrong(f"a text of addresses as {BOOTSTRAP}", type(found.get(BOOTSTRAP)).__name__)
+    _expect_ports(found[BOOTSTRAP].split(","))
     return {**ALWAYS, **found}
+
+
+def _expect_ports(addresses: Sequence[str]) -> None:
+    """Raise ``InvalidInput`` for an address that says no port: librdkafka would take 9092, and wait for an answer."""
+    for number, address in enumerate(addresses, 1):
+        found = ADDRESS.fullmatch(address.strip())
+        if found is None or not 1 <= int(found["port"]) <= PORT_MAX:
+            got = f"no port (1 to {PORT_MAX}) in address {number} of {len(addresses)}"
+            raise _wrong("host:port of each broker, several with commas", got, "add the port, often 9092 or 9096")
 
 
 def client(kind: str, made_of: Mapping[str, Any]) -> Any:

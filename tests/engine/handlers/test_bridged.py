@@ -186,7 +186,8 @@ def test_brokers_are_addresses_or_properties_or_a_file_of_them(tmp_path: Path) -
     file = tmp_path / "kafka.json"
     told = {"bootstrap.servers": "a:1,b:2", "security.protocol": "SASL_SSL", "client.id": "mine"}
     file.write_text(json.dumps(told))
-    assert properties("a:1,b:2") == {**ALWAYS, "bootstrap.servers": "a:1,b:2"}
+    for addresses in ("a:1,b:2", "b-1.example:9096, b_2:65535", "[::1]:9092,SASL_SSL://10.0.0.1:9096"):
+        assert properties(addresses) == {**ALWAYS, "bootstrap.servers": addresses}
     assert properties(str(file)) == properties(json.dumps(told)) == {**ALWAYS, **told}
 
 
@@ -216,6 +217,13 @@ def test_wrong_ones_are_refused_without_their_values(given: str) -> None:
         ("./none.json", "a JSON object", r"the path of a file that cannot be read \(No such file or directory\)"),
         ('{"bootstrap.servers": "a:1", "sasl.pasword": "x"}', "expected sasl.password;", "got sasl.pasword"),
         ('{"bootstrap.servers": 5}', "a text of addresses as bootstrap.servers", "int"),
+        ("localhost", "host:port of each broker", "no port .* in address 1 of 1; add the port, often 9092 or 9096"),
+        ("a:1, ,c:3", "host:port of each broker", "no port .* in address 2 of 3"),
+        ("a:1,b:0", "host:port of each broker", "no port .* in address 2 of 2"),
+        ("a:65536", "host:port of each broker", "no port .* in address 1 of 1"),
+        ("::1", "host:port of each broker", "no port .* in address 1 of 1"),
+        ("kafka.properties", "host:port of each broker", "no port .* in address 1 of 1"),
+        ('{"bootstrap.servers": "b-1.example"}', "host:port of each broker", "no port .* in address 1 of 1"),
         (
             '{"bootstrap.servers": "a:1", "sasl.username": []}',
             "a boolean as sasl.username",
