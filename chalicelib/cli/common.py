@@ -162,7 +162,7 @@ def choose_installation(stage: str | None, endpoint_url: str | None, url: str) -
         target.choose_emulator(str(health["endpoint"]))
         if health.get("prefix") is not None:
             os.environ["TASKYARD_PREFIX"] = str(health["prefix"])
-    target.find_handlers_here()
+    target.work_from_here()
 
 
 def parsed(text: str, what: str) -> Any:
@@ -231,6 +231,6 @@ def choose_deployed(stage: str, endpoint_url: str | None) -> None:
     endpoint_url = resolved(endpoint_url)
     if endpoint_url is not None:
         target.choose_endpoint(endpoint_url)
-    target.find_handlers_here()
+    target.work_from_here()
     settings.current.cache_clear()
     settings.current()

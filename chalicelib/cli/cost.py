@@ -102,7 +102,7 @@ def deployment_of(stage: str) -> Deployment:
     from infra.cost.load import deployment
 
     settings = settings_of(stage)
-    target.find_handlers_here()
+    target.work_from_here()
     declared = registry_of(settings)
     types = len(declared.tasks) + len(declared.subscribers)
     return deployment(decided(settings, declared), declared.queues, types, config_of(), declared.batches)

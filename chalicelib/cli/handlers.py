@@ -58,7 +58,7 @@ def handlers(stage: str | None, as_json: bool) -> None:
             choose_local_stage()
         else:
             choose_stage(stage)
-        target.find_handlers_here()
+        target.work_from_here()
         chosen = settings.current()
         present(list(rows_of(registry_of(chosen), chosen)), as_json, lambda rows: show_rows(_for_people(rows), COLUMNS))
 

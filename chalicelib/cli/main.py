@@ -167,7 +167,7 @@ def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> 
     document = parsed(event.read(), "EVENT")
     with explained():
         choose_installation(None, endpoint_url, url)
-        target.find_handlers_here()
+        target.work_from_here()
         from chalicelib.local.functions import called
 
         show_json(called(function, document))
@@ -201,7 +201,7 @@ def package(out: Path, stage: str) -> None:
     from infra.deploy.package import package as build
 
     with explained():
-        target.find_handlers_here()
+        target.work_from_here()
         report = build(out, stage, merged=everything(stage))
     show_text(f"{report.archive}: {report.archive_bytes / 1e6:.1f} MB")
     show_text(f"{report.template}: {len(report.functions)} functions, {len(report.routes)} routes")

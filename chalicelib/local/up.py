@@ -32,7 +32,7 @@ def up(plan: Plan, endpoint_url: str | None, port: int, log_level: str, logs: st
     """
     os.environ["TASKYARD_LOG_LEVEL"] = log_level
     choose_local_stage()
-    target.find_handlers_here()
+    target.work_from_here()
     if plan.reload:  # a file saved twice within a second may be taken for its own byte code
         sys.dont_write_bytecode = True
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

@@ -68,14 +68,21 @@ def unreachable(error: Exception) -> str | None:
     return f"{error}; start what is to answer there, or {ELSEWHERE}"
 
 
-def find_handlers_here() -> None:
-    """Let this process and its children import from the current folder, where ``TASKYARD_HANDLERS`` may live.
+def work_from_here() -> None:
+    """Let this process and its children, which run in another folder, find what settings name in the current one."""
+    _find_handlers_here()
+    _name_files_whole()
 
-    Children run in another folder; so files of this one that settings name are named whole.
-    """
+
+def _find_handlers_here() -> None:
+    """What ``TASKYARD_HANDLERS`` names may be imported from the current folder."""
     sys.path.append(str(Path.cwd()))
     paths = [".", *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths)
+
+
+def _name_files_whole() -> None:
+    """Files that settings name by a path from the current folder are named by their whole paths."""
     for name in FILE_VARIABLES:
         given = os.environ.get(name, "")
         if given and not given.lstrip().startswith(("{", "[")) and Path(given).is_file():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.deploy.target import find_handlers_here
+from infra.deploy.target import work_from_here
 
 INLINE = '[{"topic": "a", "direction": "in"}]'
 
@@ -26,7 +26,7 @@ def test_files_that_settings_name_are_found_by_children_in_another_folder(
     ):
         for name, value in zip(("", "_TOPICS", "_SOURCE"), variables, strict=True):
             monkeypatch.setenv(f"TASKYARD_KAFKA{name}", value)
-        find_handlers_here()
+        work_from_here()
         assert tuple(os.environ[f"TASKYARD_KAFKA{name}"] for name in ("", "_TOPICS", "_SOURCE")) == expected
     assert os.environ["PYTHONPATH"].split(os.pathsep)[-1] == str(tmp_path / "lib")
     assert sys.path[-1] == str(tmp_path)
