@@ -5,7 +5,6 @@ from __future__ import annotations
 from shlex import quote
 from typing import Any
 
-from chalicelib.core.decisions import MISSED_GRACE_MS
 from chalicelib.core.flow import Rate
 from chalicelib.core.job import Job
 from chalicelib.core.reasons import (
@@ -25,6 +24,7 @@ from chalicelib.core.reasons import (
 )
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import iso
+from chalicelib.core.waking import MISSED_GRACE_MS
 
 SHOWN_MAX = 5  # holders that a sentence names; ``details`` has all
 

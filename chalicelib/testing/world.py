@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.core.bulk import BulkState
-from chalicelib.core.decisions import UNSENT_GRACE_MS
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.lanes import SOONEST_FIRST, Lane, sqs_name
 from chalicelib.core.limits import counts_schedule
 from chalicelib.core.schedules import fingerprint_of
 from chalicelib.core.states import State
+from chalicelib.core.waking import UNSENT_GRACE_MS
 from chalicelib.engine.clock.bulk import ABANDONED_AFTER_MS
 from chalicelib.engine.clock.due import STALE_AFTER_MS, is_stale
 from chalicelib.engine.clock.flow import free_places, next_token_ms

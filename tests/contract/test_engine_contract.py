@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from chalicelib import aws
-from chalicelib.core.decisions import HANDOVER_MS, REQUEUES_MAX, UNSENT_GRACE_MS, Ack, Nack, Succeeded
+from chalicelib.core.decisions import REQUEUES_MAX, Ack, Nack, Succeeded
 from chalicelib.core.errors import Conflict, TaskyardError
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.job_documents import from_envelope, to_envelope
@@ -21,6 +21,7 @@ from chalicelib.core.lanes import Band, Lane
 from chalicelib.core.projection import Group, Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import HANDOVER_MS, UNSENT_GRACE_MS
 from chalicelib.engine.clock.due import STALE_AFTER_MS
 from chalicelib.engine.clock.leases import LEASE_REPAIR_GRACE_MS
 from chalicelib.engine.clock.schedules import hand_over_slots

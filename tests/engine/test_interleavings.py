@@ -29,17 +29,7 @@ from hypothesis.stateful import (
 )
 
 from chalicelib import aws
-from chalicelib.core.decisions import (
-    Abandoned,
-    Ack,
-    Claim,
-    Failed,
-    Nack,
-    Succeeded,
-    TakeOver,
-    on_delivery,
-    wake_for_return,
-)
+from chalicelib.core.decisions import Abandoned, Ack, Claim, Failed, Nack, Succeeded, TakeOver, on_delivery
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.job import MANUAL, SYSTEM, Job, JobError, Tombstone
 from chalicelib.core.job_documents import ORDER_FIELDS, from_envelope
@@ -47,6 +37,7 @@ from chalicelib.core.projection import Measure
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State, may_move
 from chalicelib.core.trace import TRACE_MAX_EVENTS, Event
+from chalicelib.core.waking import wake_for_return
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.lifecycle import delete
 from chalicelib.engine.handlers.declare import subscribe, task

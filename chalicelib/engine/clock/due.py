@@ -8,19 +8,12 @@ from functools import partial
 from itertools import chain, islice
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.decisions import (
-    HANDOVER_MS,
-    LEASE_MARGIN_MS,
-    UNSENT_GRACE_MS,
-    WAITED_TOO_LONG,
-    aside_ms,
-    beyond_sqs,
-    wake_for_send,
-)
+from chalicelib.core.decisions import LEASE_MARGIN_MS, WAITED_TOO_LONG
 from chalicelib.core.errors import Unavailable
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import HANDOVER_MS, UNSENT_GRACE_MS, aside_ms, beyond_sqs, wake_for_send
 from chalicelib.engine.clock.listed import jobs_of, name_of
 from chalicelib.engine.publish.children import look_after
 from chalicelib.engine.publish.lanes import lane_of

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from chalicelib.core.decisions import wake_for_wait
+from chalicelib.core.waking import wake_for_wait
 from chalicelib.engine.commands.graphs import look_after, remove
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.yard import Yard

@@ -7,14 +7,10 @@ from functools import partial
 from itertools import chain
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.decisions import (
-    UNSENT_GRACE_MS,
-    Abandoned,
-    TakeOver,
-    on_lost_lease,
-)
+from chalicelib.core.decisions import Abandoned, TakeOver, on_lost_lease
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import UNSENT_GRACE_MS
 from chalicelib.engine.clock.listed import chunks_of, jobs_of, name_of
 from chalicelib.engine.publish.send import mark_sent, send_all, send_marked
 from chalicelib.engine.sweeping import PassedOver, sweep

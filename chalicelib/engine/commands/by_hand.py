@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.errors import Conflict
 from chalicelib.core.job import ELSEWHERE, Job
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import wake_for_send
 from chalicelib.engine.commands.lifecycle import RACE_TRIES, find
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.claim import claim

@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.documents import jsonable, to_json
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import LIVE, Kind, State
 from chalicelib.core.texts import readable
+from chalicelib.core.waking import wake_for_send
 from chalicelib.engine import logbook
 from chalicelib.engine.commands.lifecycle import find
 from chalicelib.engine.publish.follow_up import follower

@@ -7,12 +7,12 @@ from contextlib import suppress
 from functools import partial
 
 from chalicelib.aws import threads
-from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.graph_progress import Standing, standing_of
 from chalicelib.core.graphs import GraphState
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
+from chalicelib.core.waking import wake_for_wait
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.graphs.advance import go_on
 from chalicelib.engine.graphs.plans import all_standings, records

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.flow import newer_in
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.core.waking import wake_for_send, wake_for_wait
 from chalicelib.engine.commands.again import request_like
 from chalicelib.engine.publish.flow import reclaiming
 from chalicelib.engine.publish.prepare import Prepared, prepare

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import Conflict, InvalidInput, TaskyardError, TooLarge, within
 from chalicelib.core.graphs import OnFailure, Plan
+from chalicelib.core.waking import wake_for_wait
 from chalicelib.engine.graphs.advance import go_on
 from chalicelib.engine.graphs.start import node_job
 from chalicelib.engine.publish.prepare import check

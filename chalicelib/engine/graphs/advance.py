@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from chalicelib.core.decisions import wake_for_wait
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.graph_progress import Standing, drained, first_left, lets_start, next_of, standing_of
 from chalicelib.core.graphs import Edge, GraphState, OnFailure, Plan
 from chalicelib.core.job import Job
+from chalicelib.core.waking import wake_for_wait
 from chalicelib.engine.graphs.plans import all_standings, plan_of, standings
 from chalicelib.engine.graphs.start import start
 from chalicelib.engine.publish.send import AWS_FAILURES

@@ -12,12 +12,12 @@ from typing import Any
 
 from chalicelib.core import retry
 from chalicelib.core.causes import Cause
-from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.errors import TooLarge
 from chalicelib.core.graph_progress import Standing
 from chalicelib.core.graphs import Plan
 from chalicelib.core.job import Job, JobError
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import beyond_sqs
 from chalicelib.engine.graphs.plans import all_standings, results_of
 from chalicelib.engine.new_job import NewJob, task_in
 from chalicelib.engine.publish.bulk import MAX_ACTIONS, empty_outbox, new_outbox, transactions, weight_of

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.errors import TaskyardError, Unavailable
 from chalicelib.core.job import MANUAL, Job
+from chalicelib.core.waking import beyond_sqs
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import flow_of
 from chalicelib.engine.publish.prepare import Prepared, due_at_ms, is_limited, prepare

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
+from chalicelib.core.waking import wake_for_send, wake_for_wait
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.yard import Yard
 from chalicelib.store.ledger import JobRefused

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.core.applications import DELIVERY
-from chalicelib.core.decisions import beyond_sqs, wake_for_send
 from chalicelib.core.documents import to_json
 from chalicelib.core.errors import InvalidInput, within
 from chalicelib.core.ids import trace_id_of
@@ -17,6 +16,7 @@ from chalicelib.core.naming import instead_of
 from chalicelib.core.retry import Named, checked
 from chalicelib.core.states import Kind
 from chalicelib.core.trace import Event, TraceEvent
+from chalicelib.core.waking import beyond_sqs, wake_for_send
 from chalicelib.engine.failures import log_failure
 from chalicelib.engine.handlers.declare import DEFAULT_POOL, Handler
 from chalicelib.engine.interruptions import Interruption

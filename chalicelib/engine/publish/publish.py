@@ -17,10 +17,10 @@ from itertools import chain
 from time import sleep
 from typing import Any
 
-from chalicelib.core.decisions import beyond_sqs, wake_for_wait
 from chalicelib.core.errors import Conflict, Full, InvalidInput, Unavailable
 from chalicelib.core.job import MANUAL, Job, changed
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import beyond_sqs, wake_for_wait
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.flow import Kept, marked

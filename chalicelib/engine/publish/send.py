@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from chalicelib import aws
-from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import Job
 from chalicelib.core.job_documents import to_envelope
 from chalicelib.core.lanes import Lane
 from chalicelib.core.sqs import DELAY_MAX_S
+from chalicelib.core.waking import beyond_sqs
 from chalicelib.engine.publish.lanes import lane_of, on_lane
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger

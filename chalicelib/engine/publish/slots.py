@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from chalicelib.aws import code_of, is_outage, threads
-from chalicelib.core.decisions import beyond_sqs
 from chalicelib.core.job import MANUAL
 from chalicelib.core.schedules import Overlap, Schedule
 from chalicelib.core.slots import Slot, plan
 from chalicelib.core.states import Kind
+from chalicelib.core.waking import beyond_sqs
 from chalicelib.engine.new_job import NewJob, task_in
 from chalicelib.engine.policy import limit_of
 from chalicelib.engine.publish.prepare import Prepared, prepare_unchecked

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from chalicelib.core.decisions import wake_for_send, wake_for_wait
 from chalicelib.core.job import Job, Tombstone, changed
+from chalicelib.core.waking import wake_for_send, wake_for_wait
 from chalicelib.engine.publish.prepare import Prepared
 from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
 from chalicelib.engine.yard import Yard

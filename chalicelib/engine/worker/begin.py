@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread, wake_for_return
+from chalicelib.core.decisions import Ack, Disposition, Failed, Nack, Outcome, Unread
 from chalicelib.core.job import Job
+from chalicelib.core.waking import wake_for_return
 from chalicelib.engine.policy import timeout_of
 from chalicelib.engine.publish.malformed import attempted
 from chalicelib.engine.worker.claim import claim, ensure_recorded

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chalicelib.core.decisions import wake_for_return
 from chalicelib.core.errors import InvalidInput, NotFound
 from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.limits import count_of_key, counted_key
 from chalicelib.core.naming import is_name
+from chalicelib.core.waking import wake_for_return
 from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.claim import ensure_recorded

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.decisions import NEVER_STARTED, REQUEUES_MAX, requeue_wait_ms, wake_for_send
+from chalicelib.core.decisions import NEVER_STARTED, REQUEUES_MAX
 from chalicelib.core.errors import InvalidInput
 from chalicelib.core.job import Job
 from chalicelib.core.states import State
+from chalicelib.core.waking import requeue_wait_ms, wake_for_send
 from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.worker.canary import sent_on

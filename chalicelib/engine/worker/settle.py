@@ -17,11 +17,10 @@ from chalicelib.core.decisions import (
     PollLater,
     Retry,
     after_attempt,
-    wake_for_return,
-    wake_for_send,
 )
 from chalicelib.core.errors import TaskyardError
 from chalicelib.core.job import Job, JobError
+from chalicelib.core.waking import wake_for_return, wake_for_send
 from chalicelib.engine.policy import retry_wait_of, wait_limit_of
 from chalicelib.engine.publish.children import release_children
 from chalicelib.engine.publish.follow_up import follower

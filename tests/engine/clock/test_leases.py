@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.decisions import wake_for_send
 from chalicelib.core.job import MANUAL, Job, JobError
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import wake_for_send
 from chalicelib.engine.clock import leases, listed
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.leases import recover_expired, recover_locked

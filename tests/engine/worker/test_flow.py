@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from chalicelib.core.decisions import wake_for_return
 from chalicelib.core.errors import Conflict, InvalidInput
 from chalicelib.core.flow import Debounce, PerKey, Rate, Unique
 from chalicelib.core.flow_controls import FlowControls, FlowTarget
@@ -16,6 +15,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.limits import Concurrency, count_of_key, count_of_topic
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
+from chalicelib.core.waking import wake_for_return
 from chalicelib.engine.clock.flow import audit
 from chalicelib.engine.commands import lifecycle
 from chalicelib.engine.commands.complete import Completion, complete
