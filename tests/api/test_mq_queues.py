@@ -292,7 +292,7 @@ class TestReplayOfATopic:
         first = api.post("/mq/dlq/replay", {"topic": topic}).json
         assert (first["replayed"], first["failed"], first["hasMore"]) == (3, 0, True)
         assert [result["id"] for result in first["results"]] == [letters[0], letters[2], letters[3]]
-        assert all(result["success"] and result["error"] is None for result in first["results"])
+        assert all(result["success"] and "error" not in result for result in first["results"])
         again = api.post("/mq/dlq/replay", {"topic": topic}).json
         assert ([result["id"] for result in again["results"]], again["hasMore"]) == ([letters[4]], False)
         assert api.post("/mq/dlq/replay", {"topic": topic}).json == {
@@ -320,7 +320,6 @@ class TestReplayOfATopic:
         assert found["results"][0] == {
             "id": first,
             "success": False,
-            "messageId": None,
             "error": f"dead letter {first} was replayed already, as message {api.job(first).replayed_as}",
         }
         assert (found["results"][1]["id"], found["results"][1]["success"]) == (second, True)
