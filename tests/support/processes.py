@@ -1,10 +1,10 @@
-"""What runs on this machine, as ``ps`` tells it, and what programs that tests start are given."""
+"""What runs on this machine, and what programs that tests start are given."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-from collections import defaultdict
+
+import psutil
 
 
 def clean_environment() -> dict[str, str]:
@@ -15,28 +15,38 @@ def clean_environment() -> dict[str, str]:
 
 def is_running(pid: int) -> bool:
     """Whether there is such a process, and it has not ended (a zombie has)."""
-    return pid in _parents()
+    try:
+        return lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; another one that has got its id since is not it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def below(pid: int) -> dict[psutil.Process, str]:
+    """The command lines of the processes below ``pid`` that have not ended."""
+    try:
+        found = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return {}
+    commands = {process: _command(process) for process in found}
+    return {process: command for process, command in commands.items() if command}
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The command lines of the processes below ``pid``, by their ids."""
-    children: defaultdict[int, list[int]] = defaultdict(list)
-    for child, parent in _parents().items():
-        children[parent].append(child)
-    found: list[int] = []
-    open_ends = [pid]
-    while open_ends:
-        below = children[open_ends.pop()]
-        found += below
-        open_ends += below
-    return {child: _ps(f"-ocommand= -p{child}").strip() for child in found}
+    """The same, by their ids."""
+    return {process.pid: command for process, command in below(pid).items()}
 
 
-def _parents() -> dict[int, int]:
-    rows = [line.split() for line in _ps("-axo pid=,ppid=,stat=").splitlines()]
-    return {int(pid): int(parent) for pid, parent, state in rows if not state.startswith("Z")}
-
-
-def _ps(arguments: str) -> str:
-    run = subprocess.run(["ps", *arguments.split()], capture_output=True, text=True, check=False)  # noqa: S607
-    return run.stdout
+def _command(process: psutil.Process) -> str:
+    """Empty once it has ended."""
+    try:
+        return " ".join(process.cmdline()).strip()
+    except psutil.NoSuchProcess:  # a zombie among them
+        return ""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests.support.client import Client
-from tests.support.processes import clean_environment, descendants, is_running
+from tests.support.processes import below, clean_environment, lives
 from tests.support.waiting import until
 
 START_DEADLINE_S = 180.0
@@ -28,7 +29,7 @@ class Service(Client):
     port: int
     log: Path
     spawn: Callable[[], subprocess.Popen[bytes]]  # the same command again, once it has ended
-    known_pids: set[int] = field(default_factory=set)
+    known: set[psutil.Process] = field(default_factory=set)
     headers: dict[str, str] = field(default_factory=dict)
     stage: str = "local"
 
@@ -46,20 +47,19 @@ class Service(Client):
         return [pid for pid, command in self.children().items() if command.rstrip().endswith("worker")]
 
     def children(self) -> dict[int, str]:
-        found = descendants(self.process.pid)
-        self.known_pids |= set(found)
-        return found
+        found = below(self.process.pid)
+        self.known |= set(found)
+        return {process.pid: command for process, command in found.items()}
 
     def kill(self) -> None:
         """kill -9, of the supervisor and of everything below it at once."""
-        pids = [self.process.pid, *self.children()]
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        children = below(self.process.pid)
+        self.process.kill()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
         self.process.wait(STOP_DEADLINE_S)
-        until(lambda: not any(is_running(pid) for pid in pids))
+        until(lambda: not any(map(lives, children)))
 
     def start_again(self) -> None:
         """Run the same command again, once all of it has ended, and wait until it answers."""
@@ -72,7 +72,7 @@ class Service(Client):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(STOP_DEADLINE_S)
-        until(lambda: not any(is_running(pid) for pid in self.known_pids), STOP_DEADLINE_S)
+        until(lambda: not any(map(lives, self.known)), STOP_DEADLINE_S)
 
 
 @contextmanager
