@@ -337,7 +337,7 @@ class TestListOrders:
         assert shown[:2] == [disordered[0]["id"], disordered[2]["id"]]
 
     @pytest.mark.parametrize("per_page", [4, 1])
-    @pytest.mark.parametrize(("status", "target"), itertools.product(("ASC", "desc"), repeat=2))
+    @pytest.mark.parametrize(("status", "target"), [*itertools.product(("ASC", "desc"), repeat=2)])
     def test_by_several_keys_the_first_counts_most(
         self, api: Service, disordered: list[dict[str, Any]], status: str, target: str, per_page: int
     ) -> None:
