@@ -167,7 +167,6 @@ def invoke(function: str, event: TextIO, endpoint_url: str | None, url: str) -> 
     document = parsed(event.read(), "EVENT")
     with explained():
         choose_installation(None, endpoint_url, url)
-        target.work_from_here()
         from chalicelib.local.functions import called
 
         show_json(called(function, document))

@@ -18,6 +18,15 @@ def version_of(said: str) -> str:
     return hashlib.sha256(said.encode("utf-8", "backslashreplace")).hexdigest()[:VERSION_CHARS]
 
 
+def expect_version(wanted: str | None, seen: str | None, by: str | None = None) -> None:
+    """Raise ``Conflict`` unless ``seen``, what is set now (``None``: nothing), is what a change takes the place of.
+
+    ``wanted``: its version, or ``NOTHING``; ``None``: whatever is set. ``by``: who set what is seen, if known.
+    """
+    if wanted not in (None, NOTHING if seen is None else seen):
+        raise changed_meanwhile(seen, by)
+
+
 def changed_meanwhile(seen: str | None, by: str | None = None) -> Conflict:
     """Something else was set meanwhile: of version ``seen``, ``by`` somebody; ``None``: nothing is set any more."""
     return Conflict(

@@ -23,6 +23,7 @@ from chalicelib.core.schedules import Missed, Overlap, SkipReason, Source
 from chalicelib.core.signature import without_secrets
 from chalicelib.core.slots import preview as upcoming
 from chalicelib.core.states import Kind, State
+from chalicelib.engine.commands import schedule_runs
 from chalicelib.engine.commands import schedules as commands
 from chalicelib.services import checks, installation, task_orders
 from chalicelib.services.records import maybe_moment_of, moment_of
@@ -187,7 +188,7 @@ def history(schedule: Which, most: int = 100, *, before: datetime | None = None)
     most = checks.whole("most", most, 1, AT_ONCE_MAX)
     position = None if before is None else f"{checks.at_ms('before', before):013d}"
     yard = installation.yard()
-    return [run_of(each) for each in commands.history(yard, commands.find(yard, _name(schedule)), position, most)]
+    return [run_of(each) for each in schedule_runs.history(yard, commands.find(yard, _name(schedule)), position, most)]
 
 
 def _fields(given: Definition) -> dict[str, Any]:
@@ -275,7 +276,7 @@ def record_of(schedule: rules.Schedule) -> Schedule:
     )
 
 
-def run_of(run: commands.Run) -> Run:
+def run_of(run: schedule_runs.Run) -> Run:
     """What became of a slot, as it is shown."""
     item = run.item
     return Run(

@@ -14,7 +14,7 @@ from chalicelib.core import trace
 from chalicelib.core.schedules import Missed, Overlap, Schedule, SkipReason, Source
 from chalicelib.core.slots import preview
 from chalicelib.core.states import State
-from chalicelib.engine.commands.schedules import Run
+from chalicelib.engine.commands.schedule_runs import Run
 from chalicelib.http.models import AnswerModel
 from chalicelib.services.schedules import record_of, run_of
 from chalicelib.store.payloads import answered_bytes

@@ -27,6 +27,7 @@ from chalicelib.api.scopes import ACT, SEE
 from chalicelib.api.shapes import FASTIFY
 from chalicelib.core.states import Kind
 from chalicelib.engine.commands import schedules
+from chalicelib.engine.commands.schedule_runs import history
 from chalicelib.http.exchange import Caller
 from chalicelib.http.models import NOT_BOOLEAN, AnswerModel, ApiModel, Name
 from chalicelib.http.routes import Router
@@ -207,7 +208,7 @@ def preview_times(yard: Yard, body: PreviewBody) -> Preview:
 def schedule_history(yard: Yard, query: HistoryQuery) -> RunList:
     """What became of its slots in the last 90 days, the newest first: the jobs they made, and why some made none."""
     schedule = schedules.find(yard, query.name)
-    runs = schedules.history(yard, schedule, _position_in(query.cursor), query.per_page + 1)
+    runs = history(yard, schedule, _position_in(query.cursor), query.per_page + 1)
     page = runs[: query.per_page]
     following = page[-1].item.position if len(runs) > len(page) else None
     return RunList(page_data=[run_shown(schedule, each) for each in page], next_cursor=following)

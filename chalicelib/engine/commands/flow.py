@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from chalicelib.core.errors import Conflict, Full, InvalidInput, NotFound
+from chalicelib.core.errors import Full, InvalidInput, NotFound
 from chalicelib.core.flow import KEY_MAX_CHARS, Flow, Rate, expect_one_to_stay
 from chalicelib.core.flow_controls import DECIDED_AT_ACCEPTANCE, OFF, FlowControls, FlowTarget
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
@@ -13,7 +13,7 @@ from chalicelib.core.limits import count_of_key, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
 from chalicelib.core.states import Kind
-from chalicelib.core.versions import NOTHING, changed_meanwhile
+from chalicelib.core.versions import changed_meanwhile, expect_version
 from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
 from chalicelib.engine.yard import Yard
@@ -58,7 +58,7 @@ class Standing:
 def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version: str | None = None) -> FlowSetting:
     """Control the flow of a target otherwise than it is declared, from within five seconds on.
 
-    ``if_version``: what it takes the place of; ``NOTHING``: nothing; default: whatever was set. Raises
+    ``if_version``: what it takes the place of; ``versions.NOTHING``: nothing; default: whatever was set. Raises
     ``InvalidInput``, ``Full`` where a thousand are set, and ``Conflict`` where something else was set meanwhile.
     """
     _check(target)
@@ -73,25 +73,20 @@ def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version:
     setting = FlowSetting(target, controls, yard.now_ms(), yard.actor)
     seen = next((each for each in present if each.target.count == target.count), None)
     if seen is None or seen.controls != controls:  # what is so already stands in nobody's way
-        _expect_version(seen, if_version)
+        expect_version(if_version, *_said(seen))
     try:
         yard.flow_settings.put(setting, *([] if if_version is None else [as_seen(seen)]))
     except Refused as refused:
         found = _met(refused)
         if found != setting:  # otherwise our own write, whose answer was lost
-            raise _changed(found) from refused
+            raise changed_meanwhile(*_said(found)) from refused
     yard.known_flow.forget()
     return setting
 
 
-def _expect_version(seen: FlowSetting | None, wanted: str | None) -> None:
-    """Raise ``Conflict`` unless what is set is what a change takes the place of."""
-    if wanted not in (None, NOTHING if seen is None else seen.version):
-        raise _changed(seen)
-
-
-def _changed(found: FlowSetting | None) -> Conflict:
-    return changed_meanwhile(None) if found is None else changed_meanwhile(found.version, found.by)
+def _said(setting: FlowSetting | None) -> tuple[str | None, str | None]:
+    """The version of what is set, and who set it."""
+    return (None, None) if setting is None else (setting.version, setting.by)
 
 
 def _met(refused: Refused) -> FlowSetting | None:
@@ -127,14 +122,14 @@ def unset_flow(yard: Yard, target: FlowTarget, if_version: str | None = None) ->
     _check(target)
     seen = None if if_version is None else yard.flow_settings.find(target.count)
     if seen is not None:
-        _expect_version(seen, if_version)
+        expect_version(if_version, *_said(seen))
     try:
         yard.flow_settings.remove(target.count, *([] if if_version is None else [as_seen(seen)]))
     except Refused as refused:
         found = _met(refused)
         if found is None:
             raise NotFound("nothing is set for this", field="type", got=target.type) from refused
-        raise _changed(found) from refused
+        raise changed_meanwhile(*_said(found)) from refused
     yard.known_flow.forget()
 
 

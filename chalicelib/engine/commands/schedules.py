@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from chalicelib.core.errors import Conflict, InvalidInput, NotFound, within
 from chalicelib.core.job import Job
@@ -14,12 +14,11 @@ from chalicelib.core.schedules import Schedule, SkipReason, Source, redefined, s
 from chalicelib.core.slots import Skip, preview
 from chalicelib.core.states import Kind, State
 from chalicelib.core.trace import iso
-from chalicelib.core.versions import NOTHING, changed_meanwhile
+from chalicelib.core.versions import expect_version
 from chalicelib.engine.publish.prepare import check
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.publish.slots import hand_over, job_of
-from chalicelib.engine.worker.concurrency import POOL_WAS_FULL, STILL_RUNNING
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.attribute_values import AttributeValues
@@ -28,18 +27,8 @@ from chalicelib.store.schedules import RunItem
 from chalicelib.store.table import TransactionRefused, chunks
 
 RACE_TRIES = 8
-SKIPPED = {STILL_RUNNING: SkipReason.OVERLAP, POOL_WAS_FULL: SkipReason.POOL_FULL}
 TAKEN_BACK_AT_ONCE = 40  # a transaction holds 100 actions: two for each job, four for the schedule and a count
 TAKEN_BACK = "taken back: its schedule was changed, paused or deleted before its time came"
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What became of a slot: what was noted of it, and how its job stands. ``status`` "removed": the job is deleted."""
-
-    item: RunItem
-    status: State | Literal["removed"] | None
-    skipped: SkipReason | None
 
 
 class _NameTaken(Conflict):
@@ -90,16 +79,15 @@ def create(yard: Yard, schedule: Schedule) -> Schedule:
 def save(yard: Yard, schedule: Schedule, if_version: str | None = None) -> Schedule:
     """Make a schedule, or replace the one of its name as a whole.
 
-    ``if_version``: what it takes the place of; ``NOTHING``: there is none yet; default: whatever there is. Raises
-    ``InvalidInput`` and ``TooLarge`` as ``create`` does, and ``Conflict`` for one that the code declares, or that
-    somebody has changed, made or deleted meanwhile.
+    ``if_version``: what it takes the place of; ``versions.NOTHING``: there is none yet; default: whatever there is.
+    Raises ``InvalidInput`` and ``TooLarge`` as ``create`` does, and ``Conflict`` for one that the code declares, or
+    that somebody has changed, made or deleted meanwhile.
     """
     for _ in range(RACE_TRIES):
         with suppress(NotFound, _NameTaken):  # somebody has deleted it, or made it, meanwhile
             if yard.schedules.find(schedule.name) is not None:
                 return change(yard, schedule.name, lambda seen: redefined(seen, schedule), if_version)
-            if if_version not in (None, NOTHING):
-                raise changed_meanwhile(None)
+            expect_version(if_version, None)
             return create(yard, schedule)
     raise _restless(schedule.name)
 
@@ -112,8 +100,8 @@ def change(yard: Yard, name: str, change: Callable[[Schedule], Schedule], if_ver
 
     def changed(seen: Schedule) -> Schedule:
         after = change(_of_request(yard, seen))
-        if after != seen and if_version not in (None, seen.version):  # what is so already stands in nobody's way
-            raise changed_meanwhile(seen.version)
+        if after != seen:  # what is so already stands in nobody's way
+            expect_version(if_version, seen.version)
         return after
 
     return update(yard, name, changed)
@@ -194,21 +182,6 @@ def remove(yard: Yard, name: str) -> None:
             continue
         return
     raise _restless(name)
-
-
-def history(yard: Yard, schedule: Schedule, before: str | None, most: int) -> list[Run]:
-    """The newest ``most`` of what was noted of its slots, or those ``before`` a position, the newest first."""
-    items = yard.schedules.runs(schedule.uid, before, most)
-    jobs = {job.id: job for job in yard.jobs.find_many([item.job_id for item in items if item.job_id is not None])}
-    return [_run(item, jobs.get(item.job_id or 0)) for item in items]
-
-
-def _run(item: RunItem, job: Job | None) -> Run:
-    if item.job_id is None:
-        return Run(item, None, item.skipped)
-    if job is None:
-        return Run(item, "removed", None)
-    return Run(item, job.state, SKIPPED.get(job.msg or "") if job.state is State.CANCELED else None)
 
 
 def run_now(yard: Yard, name: str) -> Job:

@@ -24,6 +24,7 @@ from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.schedules import hand_over_slots
 from chalicelib.engine.commands import schedules
 from chalicelib.engine.commands.lifecycle import cancel, promote
+from chalicelib.engine.commands.schedule_runs import history
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.handlers.schedules import schedules_of
 from chalicelib.engine.new_job import NewJob
@@ -95,7 +96,7 @@ def pass_time(w: World, ms: int, step_ms: int = 10_000) -> None:
 
 def story(w: World, name: str = "s") -> list[tuple[int, State | str | None, SkipReason | None]]:
     """What became of the slots, oldest first: minutes since the start, the job's state, why there was none."""
-    runs = schedules.history(w.yard, schedules.find(w.yard, name), None, 100)
+    runs = history(w.yard, schedules.find(w.yard, name), None, 100)
     return [(run.item.at_ms - START_MS, run.status, run.skipped) for run in reversed(runs)]
 
 
@@ -259,7 +260,7 @@ def test_missed_slots(w: World, missed: Missed, more: dict[str, Any], ran: list[
     w.clock.move(10 * MINUTE_MS)
     w.tick()
     assert slots_of(w) == minutes(1, 2, *ran, 8, 9, 10, 11, 12)
-    noted = [run.item for run in schedules.history(w.yard, schedules.find(w.yard, "s"), None, 100) if run.skipped]
+    noted = [run.item for run in history(w.yard, schedules.find(w.yard, "s"), None, 100) if run.skipped]
     assert sum(item.count or 0 for item in noted) == skipped
     assert {item.skipped for item in noted} <= {SkipReason.MISSED}
 
@@ -624,7 +625,7 @@ def test_running_it_now_is_beside_its_slots(w: World) -> None:
     job = schedules.run_now(w.yard, "s")
     w.deliver()
     assert RAN == [("s", None, "2025-06-15T15:06:40.000Z")]
-    runs = schedules.history(w.yard, schedules.find(w.yard, "s"), None, 10)
+    runs = history(w.yard, schedules.find(w.yard, "s"), None, 10)
     assert [(run.item.job_id, run.item.by_request, run.status) for run in runs] == [(job.id, True, State.SUCCESS)]
 
 
