@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.e2e.console_drive import Drive, Place
 from tests.support import axe
-from tests.support.console import PROBE, Tab, is_as_wide_as_the_window, opened, row_of, state_of, tab_of
+from tests.support.console import PROBE, Tab, goes_to, is_as_wide_as_the_window, opened, row_of, state_of, tab_of
 from tests.support.up import Service
 from tests.support.waiting import becomes, until
 
@@ -67,6 +67,43 @@ def test_a_page_whose_files_do_not_come_says_so(browser: Browser, api: Service, 
 def test_what_is_said_of_lost_files_goes_with_them(page: Page) -> None:
     opened(page, "", "Overview")
     expect(page.get_by_text("has not reached this browser")).to_have_count(0)
+
+
+def test_charts_that_come_after_their_page_has_been_left(browser: Browser, api: Service) -> None:
+    """And before the end of their effects, for which preact waits until the next frame."""
+    with tab_of(browser, api) as tab:
+        page = tab.page
+        asked: list[Route] = []
+        page.clock.install()
+        page.route("**/console/uplot*", lambda route: asked.append(route))
+        with page.expect_request("**/console/uplot*") as found:
+            opened(page, "", "Overview")
+        page.clock.pause_at(page.evaluate("Date.now() + 1_000"))  # no frame and no timer from now on
+        goes_to(page, "queues", "Queues")
+        asked[0].continue_()
+        page.evaluate("url => import(url).then(() => null)", found.value.url)
+        page.clock.resume()
+        goes_to(page, "", "Overview")
+        expect(page.locator(".uplot").first).to_be_visible()
+        assert tab.wrong == []
+
+
+def test_what_became_of_a_form_that_has_been_left_is_announced(page: Page, tab: Tab) -> None:
+    """And takes nobody away from where they are by then."""
+    asked: list[Route] = []
+    page.route("**/create", lambda route: asked.append(route))
+    for priority, announced in (("1000000000000", "got 1000000000000"), ("1", "is made")):
+        opened(page, "create?of=task%20text.statistics", "Create")
+        page.get_by_label("Priority").fill(priority)
+        page.get_by_label(re.compile("^text")).fill("to be")
+        with page.expect_request("**/create"):
+            page.get_by_role("button", name="Create the task").click()
+        goes_to(page, "queues", "Queues")
+        asked.pop().continue_()
+        expect(page.locator(".announcement")).to_contain_text(announced)
+        expect(page.locator("h1")).to_have_text("Queues")
+    page.unroute("**/create")
+    tab.only_refusals()
 
 
 def test_selected_jobs_are_one_bulk_act(page: Page, api: Service, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ export function useMay() {
   return useStore(session).who?.may ?? {};
 }
 
-// ``says``: what it will do, as its title; asked before where ``isAsked``, about ``subject``. ``act`` returns what is announced.
+// ``says``: what it will do, as its title; asked before where ``isAsked``, about ``subject``. ``act`` returns what is announced,
+// ``onDone`` where to go then, if anywhere: from a dialog.
 // ``onRefused``: what shows how things are now, as they have changed meanwhile.
 export function ActButton({ label, says, act, isAsked, subject = "", isDangerous, isMain, onDone, onRefused = onDone }) {
   const [isOpen, setOpen] = useState(false);

@@ -3,7 +3,6 @@ import { ACTS } from "../acts.js";
 import { ask } from "../api.js";
 import { count, plural } from "../format.js";
 import { html, useEffect, useState } from "../lib.js";
-import { goTo } from "../router.js";
 import { Confirm } from "./dialogs.js";
 import { JobTable } from "./jobs.js";
 import { announce } from "./notes.js";
@@ -20,7 +19,7 @@ export function BulkDialog({ act, wanted, onClose }) {
   async function start() {
     const { id } = await ask("POST", "/api/bulk", { body: { act, ...wanted, dryRun: false } });
     announce(`Bulk act ${id} has started`);
-    goTo(["bulk", id]);
+    return ["bulk", id];
   }
   const { label, isDangerous, says } = ACTS[act];
   const { run, error } = seen;

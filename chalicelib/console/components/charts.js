@@ -1,6 +1,6 @@
 // Lines over time, drawn by uPlot, which is loaded once a chart is wanted.
 import { count, localClock, localDay } from "../format.js";
-import { html, useEffect, useRef, useState } from "../lib.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 
 const HEIGHT = 140;
 const DAY_S = 86_400;
@@ -29,7 +29,8 @@ export function Chart({ label, at, lines }) {
       removeEventListener("schemechange", changed);
     };
   }, []);
-  useEffect(() => {
+  // Over as soon as it is taken away: another effect would be, by preact, only after the next frame, when its place is gone.
+  useLayoutEffect(() => {
     let isOver = false;
     const resized = new ResizeObserver(([{ contentRect }]) =>
       chart.current?.setSize({ width: Math.floor(contentRect.width), height: HEIGHT }));

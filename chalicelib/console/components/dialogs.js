@@ -15,13 +15,9 @@ export function Dialog({ title, onClose, isWide, children }) {
   </dialog>`;
 }
 
-// Says what is about to happen. ``onConfirm`` may fail: then the dialog says why and stays.
+// Says what is about to happen. ``onConfirm``: as a form's ``send``; while it fails, the dialog says why and stays.
 export function Confirm({ title, onConfirm, onClose, children, ...form }) {
-  const send = async () => {
-    await onConfirm();
-    onClose();
-  };
   return html`<${Dialog} title=${title} onClose=${onClose}>
-    <${Form} ...${form} send=${send} buttons=${html`<button type="button" onClick=${onClose}>Back</button>`}>${children}</${Form}>
+    <${Form} ...${form} send=${onConfirm} onSent=${onClose} buttons=${html`<button type="button" onClick=${onClose}>Back</button>`}>${children}</${Form}>
   </${Dialog}>`;
 }

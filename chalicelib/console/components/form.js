@@ -1,12 +1,14 @@
 // A form of which the API may refuse something: it is said at the fields that it is about, and at the end what is about none.
 import { html, useEffect, useRef, useState } from "../lib.js";
+import { goTo } from "../router.js";
 import { WithProblems } from "./fields.js";
+import { announce } from "./notes.js";
 
 const NOTHING = { problems: [], others: [] };
 const WRAPPED = /^(task|message)\./; // what a schedule makes
 
-// ``send`` may fail. ``live``: what was refused of what is being written; null: nothing. ``buttons``: before the one that sends.
-export function Form({ send, live, confirm, isDangerous, isReady = true, buttons, children, ...more }) {
+// ``send`` may fail, or say where to go then: by a path. Who has left the form by then stays where they are. ``live``: what was refused of what is being written; null: nothing. ``buttons``: before the one that sends.
+export function Form({ send, onSent, live, confirm, isDangerous, isReady = true, buttons, children, ...more }) {
   const form = useRef(null);
   const [isBusy, setBusy] = useState(false);
   const [refused, setRefused] = useState(NOTHING);
@@ -19,11 +21,16 @@ export function Form({ send, live, confirm, isDangerous, isReady = true, buttons
     setBusy(true);
     setRefused(NOTHING);
     try {
-      await send();
+      const path = await send();
+      const isHere = form.current !== null;
+      onSent?.();
+      if (path && isHere) goTo(path);
     } catch (error) {
+      if (!form.current) return announce(error.message, true);
       setRefused({ ...placed(form.current, error), isNew: true });
       setBusy(false);
     }
+    return undefined;
   }
   const edited = ({ target: { name } }) => refused !== NOTHING && setRefused({ problems: refused.problems.filter(({ at }) => !isIn(name, at)), others: [] });
   const written = live && form.current ? placed(form.current, live) : NOTHING;

@@ -8,7 +8,7 @@ import { InputFields, OTHER, choicesOf, nameOf, numberOf, onePerType, textFields
 import { plural } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { goTo, replaceQuery, useRoute } from "../router.js";
+import { replaceQuery, useRoute } from "../router.js";
 import { useStore } from "../stores.js";
 
 const STARTS = [["now", "now"], ["delay", "after a delay"], ["at", "at a time"]];
@@ -44,7 +44,7 @@ function Making({ handler }) {
   async function make() {
     const { id } = await send(kind, { ...options, type: handler?.type ?? options.type, startMs: startOf(start, options) }, input, who.prefixes);
     announce(`Job ${id} is made`);
-    goTo(["jobs", id]);
+    return ["jobs", id];
   }
   return html`<${Form} class="create" send=${make} confirm=${kind === "task" ? "Create the task" : "Publish the message"}>
     <div class="options">${!handler && field("type", "Topic", { at: "topic", required: true })}

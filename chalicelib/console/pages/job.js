@@ -14,7 +14,7 @@ import { Ago, Clock, withTimes } from "../components/times.js";
 import { bytes, count, duration } from "../format.js";
 import { html, useRef, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { goTo, hrefOf, queryText } from "../router.js";
+import { hrefOf, queryText } from "../router.js";
 import { useStore } from "../stores.js";
 
 const RUNNING_EVERY_MS = 2_000;
@@ -41,7 +41,7 @@ function GraphOf({ id }) {
 function Detail({ detail, refresh }) {
   const { row } = detail;
   const [isRerunning, setRerunning] = useState(false);
-  const done = (act) => (act === "delete" ? goTo(["jobs"]) : refresh());
+  const done = (act) => (act === "delete" ? ["jobs"] : refresh());
   return html`
     <div class="title job"><h1><${State} state=${row.state} /> <span class="type">${row.type}</span> <span class="id">#${row.id}</span></h1>
       <${JobActs} row=${row} acts=${detail.acts} onDone=${done} onRefused=${refresh} onRerun=${() => setRerunning(true)} /></div>
@@ -203,7 +203,7 @@ function Rerun({ detail, onClose }) {
   async function run() {
     const { made } = await actOn(row.id, "rerun", { input: input ?? null });
     announce(`Job ${made} is made`);
-    goTo(["jobs", made]);
+    return ["jobs", made];
   }
   return html`<${Confirm} title=${`Run a copy of job ${row.id}`} confirm="Run it" isReady=${isHere} onConfirm=${run} onClose=${onClose}>
     <p>Makes a new ${row.kind} of the type ${row.type} with this input. Job ${row.id} stays as it is.</p>

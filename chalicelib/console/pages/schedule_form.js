@@ -8,7 +8,6 @@ import { Ago, Clock } from "../components/times.js";
 import { InputFields, OTHER, choicesOf, nameOf, numberOf, onePerType, textFieldsOf, told, useInput } from "../components/work.js";
 import { html, useEffect, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { goTo } from "../router.js";
 
 const OVERLAPS = [["allow", "run beside it"], ["skip", "skip the slot"], ["queue", "wait for it"]];
 const PREVIEWED = 5;
@@ -41,7 +40,7 @@ function Making({ handler }) {
   async function make() {
     await ask("POST", "/api/schedule/create", { body: { ...times, overlap, ...workOf(kind, { ...options, topic: handler?.type ?? options.topic }, input) } });
     announce(`The schedule ${times.name} is made`);
-    goTo(["schedules", times.name]);
+    return ["schedules", times.name];
   }
   return html`<${Form} class="create" send=${make} live=${next.error} confirm="Create the schedule">
     <div class="options">${time("name", "Name", { required: true })}${time("cron", "Cron", { required: true, spellcheck: false })}

@@ -10,7 +10,7 @@ import { Ago, Clock } from "../components/times.js";
 import { NONE, count, duration } from "../format.js";
 import { html, useState } from "../lib.js";
 import { usePolled } from "../polling.js";
-import { goTo, hrefOf, queryText } from "../router.js";
+import { hrefOf, queryText } from "../router.js";
 
 const EVERY_MS = 5_000;
 
@@ -60,7 +60,7 @@ function Delete({ schedule: { name, source } }) {
     await ask("POST", "/api/schedule/delete", { body: { name } });
     return `${name} is deleted`;
   };
-  return may && source !== "code" && html`<${ActButton} label="Delete" subject=${name} says="Makes no more of its slots, for ever. What it has made stays." isAsked=${true} isDangerous=${true} act=${remove} onDone=${() => goTo(["schedules"])} />`;
+  return may && source !== "code" && html`<${ActButton} label="Delete" subject=${name} says="Makes no more of its slots, for ever. What it has made stays." isAsked=${true} isDangerous=${true} act=${remove} onDone=${() => ["schedules"]} />`;
 }
 
 export function Schedule({ name }) {
