@@ -13,6 +13,7 @@ index was written gives its room to the next.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -189,19 +190,21 @@ class JobLists:
         rows = self.table.query_all("{trace_key} = :trace", {":trace": trace_id}, index="by_trace")
         return [row["job"] for row in islice(rows, TRACE_MAX_JOBS)]
 
-    def due(self, shard: int, now_ms: int) -> Iterator[int]:
-        """The ids of one shard's jobs whose wake-up call has come, the longest overdue first."""
-        return self._woken(f"due#{shard}", now_ms)
+    def due(self, now_ms: int) -> Iterator[int]:
+        """The ids of the jobs whose wake-up call has come, the longest overdue first, whatever shard they are in."""
+        shards = (self._woken(f"due#{shard}", now_ms) for shard in range(self.jobs.shards))
+        return (job_id for _, job_id in heapq.merge(*shards))
 
     def due_again(self, now_ms: int) -> Iterator[int]:
-        """The same of the jobs that were set aside, of all shards."""
-        return self._woken(ASIDE, now_ms)
+        """The same of the jobs that were set aside."""
+        return (job_id for _, job_id in self._woken(ASIDE, now_ms))
 
-    def _woken(self, key: str, now_ms: int) -> Iterator[int]:
+    def _woken(self, key: str, now_ms: int) -> Iterator[tuple[int, int]]:
+        """When the jobs under a key of the index were to be woken, and their ids."""
         rows = self.table.query_all(
             "{wake_key} = :key AND {wake_at_ms} <= :now", {":key": key, ":now": now_ms}, index="due"
         )
-        return (row["job"] for row in rows)
+        return ((row["wake_at_ms"], row["job"]) for row in rows)
 
     # -- steps --------------------------------------------------------------------------------
 

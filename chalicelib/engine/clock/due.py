@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
@@ -14,10 +15,10 @@ from chalicelib.core.job import Job
 from chalicelib.core.lanes import Lane
 from chalicelib.core.states import Kind, State
 from chalicelib.core.waking import HANDOVER_MS, UNSENT_GRACE_MS, aside_ms, beyond_sqs, wake_for_send
-from chalicelib.engine.clock.listed import jobs_of, name_of
+from chalicelib.engine.clock.listed import chunks_of, jobs_of, name_of
 from chalicelib.engine.publish.children import look_after
 from chalicelib.engine.publish.lanes import lane_of
-from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked
+from chalicelib.engine.publish.send import AWS_FAILURES, mark_sent, send, send_all, send_marked, send_marked_together
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.worker.follow_through import follow_through
@@ -30,6 +31,7 @@ from chalicelib.store.ledger import JobRefused
 STALE_AFTER_MS = 7 * 86_400_000  # SQS forgets a message after 14 days
 UNTAKEN_AFTER_MS = 1_800_000
 UNTAKEN_LOOKED_AT = 100
+WOKEN_AT_ONCE = 100
 
 
 def send_outboxes(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
@@ -45,18 +47,27 @@ def send_outboxes(yard: Yard, enough_time: Callable[[], bool], passed: PassedOve
 
 
 def send_due(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
-    """Wake every job whose time has come; those that were set aside come last."""
+    """Wake every job whose time has come, the longest overdue first; those that were set aside come last.
+
+    Those that are only to be sent go ten a call, as far as their lanes take them; what is left, one by one.
+    """
     now_ms = yard.now_ms()
-    due = [yard.lists.due(shard, now_ms) for shard in range(yard.jobs.shards)]
     silent: set[Lane] = set()
-    return sweep(
-        jobs_of(yard, chain(*due, yard.lists.due_again(now_ms))),
-        lambda job: _wake(yard, job, silent),
-        named=name_of,
-        enough_time=enough_time,
-        passed=passed,
-        set_aside=partial(_set_aside, yard),
-    )
+    touched = 0
+    for chunk in chunks_of(chain(yard.lists.due(now_ms), yard.lists.due_again(now_ms)), WOKEN_AT_ONCE):
+        jobs = yard.jobs.find_many(chunk)
+        sent = _sent_together(yard, [job for job in jobs if _is_to_be_sent(job, yard.now_ms())], silent)
+        touched += len(sent) + sweep(
+            [job for job in jobs if job.id not in sent],
+            lambda job: _wake(yard, job, silent),
+            named=name_of,
+            enough_time=enough_time,
+            passed=passed,
+            set_aside=partial(_set_aside, yard),
+        )
+        if not enough_time():
+            break
+    return touched
 
 
 def resend_stale(yard: Yard, enough_time: Callable[[], bool], passed: PassedOver | None = None) -> int:
@@ -97,6 +108,31 @@ def _set_aside(yard: Yard, job: Job) -> None:
     """Look at a job again when it has rested for as long as its failures want."""
     with suppress(JobRefused):  # somebody else has moved it
         yard.jobs.set_aside(job, yard.now_ms() + aside_ms(job.set_aside + 1))
+
+
+def _is_to_be_sent(job: Job, now_ms: int) -> bool:
+    """Whether a job's time has come, and all that it needs is a message."""
+    is_awaited = job.wake_at_ms is not None and job.wake_at_ms <= now_ms
+    return is_awaited and job.state is State.PENDING and job.travels and not beyond_sqs(job.due_at_ms, now_ms)
+
+
+def _sent_together(yard: Yard, jobs: Iterable[Job], silent: Collection[Lane]) -> set[int]:
+    """Send jobs of lanes that have several; returns the ids of those of whom all is done.
+
+    Ends with a lane that does not take all: there, perhaps one job is in the way of the others.
+    """
+    by_lane: defaultdict[Lane, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_lane[lane_of(yard, job)].append(job)
+    done: set[int] = set()
+    for lane, waiting in by_lane.items():
+        if len(waiting) == 1 or lane in silent:
+            continue
+        sent = send_marked_together(yard, waiting)
+        done |= sent
+        if len(sent) < len(waiting):
+            break
+    return done
 
 
 def _wake(yard: Yard, job: Job, silent: set[Lane]) -> int:

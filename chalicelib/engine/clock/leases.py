@@ -12,7 +12,7 @@ from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
 from chalicelib.core.waking import UNSENT_GRACE_MS
 from chalicelib.engine.clock.listed import chunks_of, jobs_of, name_of
-from chalicelib.engine.publish.send import mark_sent, send_all, send_marked
+from chalicelib.engine.publish.send import send_marked, send_marked_together
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.follow_through import follow_through
 from chalicelib.engine.yard import Yard
@@ -69,11 +69,7 @@ def _recover_together(yard: Yard, jobs: Iterable[Job]) -> int:
         return 1
 
     sweep(jobs, unblock, named=name_of)
-    pending = [job for job in released if job.state is State.PENDING]
-    refused = {job.id for job in send_all(yard, pending)} if pending else set()
-    for job in pending:
-        if job.id not in refused:
-            mark_sent(yard, job, yard.now_ms())
+    send_marked_together(yard, [job for job in released if job.state is State.PENDING])
     return len(released)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from chalicelib.core.job import Job, Tombstone, changed
 from chalicelib.core.waking import wake_for_send, wake_for_wait
 from chalicelib.engine.publish.prepare import Prepared
-from chalicelib.engine.publish.send import AWS_FAILURES, send_marked
+from chalicelib.engine.publish.send import AWS_FAILURES, send_marked, send_marked_together
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
 from chalicelib.store.concurrency import Action
@@ -68,29 +68,28 @@ def send_next_safely(yard: Yard, wait_list: str, most: int) -> None:
 
 def _send_all(yard: Yard, entries: Sequence[Entry]) -> int:
     """Send the jobs of entries; returns how many. Raises what failed for one, once all had their turn."""
-    sent, failures = 0, []
+    released, failures = [], []
     for entry in entries:
         try:
-            sent += _send(yard, entry)
+            released += _released(yard, entry)
         except Exception as error:  # the others shall go all the same
             failures.append(error)
+    send_marked_together(yard, released)
     if failures:
         raise failures[0]
-    return sent
+    return len(released)
 
 
-def _send(yard: Yard, entry: Entry) -> bool:
-    """Send the job of an entry; false where the entry was void, or somebody else was faster."""
-    now_ms = yard.now_ms()
+def _released(yard: Yard, entry: Entry) -> list[Job]:
+    """The job of an entry, to be sent; none where the entry was void, or somebody else was faster."""
+    wake_at_ms, taking = wake_for_send(0, yard.now_ms()), yard.wait_lists.taking(entry)
     try:
-        job = yard.jobs.release(entry.job_id, entry.delivery, wake_for_send(0, now_ms), yard.wait_lists.taking(entry))
+        return [yard.jobs.release(entry.job_id, entry.delivery, wake_at_ms, taking)]
     except JobRefused:
         yard.wait_lists.discard(entry)
-        return False
     except TransactionRefused:
-        return False
-    send_marked(yard, job)
-    return True
+        pass
+    return []
 
 
 def _give_next_turn(yard: Yard, line: str) -> bool:

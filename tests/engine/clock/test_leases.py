@@ -18,7 +18,7 @@ from chalicelib.core.job import MANUAL, Job, JobError
 from chalicelib.core.retry import Fixed
 from chalicelib.core.states import Kind, State
 from chalicelib.core.waking import wake_for_send
-from chalicelib.engine.clock import leases, listed
+from chalicelib.engine.clock import due, leases, listed
 from chalicelib.engine.clock.due import resend_stale, send_due, send_outboxes
 from chalicelib.engine.clock.leases import recover_expired, recover_locked
 from chalicelib.engine.clock.tick import tick
@@ -115,13 +115,40 @@ def test_a_step_that_fails_keeps_the_others_from_nothing(w: World) -> None:
 
 
 def test_a_function_stops_in_time_and_the_next_one_continues(w: World) -> None:
-    for _ in range(3):
-        a_task(w, delay_ms=HOUR_MS)
+    jobs = [a_task(w, delay_ms=HOUR_MS + number) for number in range(5)]
+    w.clock.move(2 * HOUR_MS)
+    with patch.object(due, "WOKEN_AT_ONCE", 2):
+        assert send_due(w.yard, no_more) == 2
+    assert {envelope.id for envelope in envelopes(w)} == {job.id for job in jobs[:2]}  # of whatever shard
+    assert send_due(w.yard, enough) == 3
+    assert len(w.messages()) == 5
+
+
+def test_many_that_are_due_are_sent_ten_a_call(w: World) -> None:
+    jobs = [a_task(w, delay_ms=HOUR_MS) for _ in range(25)]
     w.clock.move(HOUR_MS)
-    assert send_due(w.yard, no_more) == 1
-    assert len(w.messages()) == 1
-    assert send_due(w.yard, enough) == 2
-    assert len(w.messages()) == 3
+    with counting(w) as calls:
+        assert send_due(w.yard, enough) == 25
+    assert (calls["SendMessageBatch"], calls["SendMessage"], calls["UpdateItem"]) == (3, 0, 25)
+    assert [w.job(job.id).wake_at_ms for job in jobs] == [None] * 25
+    assert send_due(w.yard, enough) == 0
+
+
+@pytest.mark.parametrize("operation", ["SendMessageBatch", "UpdateItem"])
+def test_where_many_cannot_be_sent_together_each_is_sent_alone(w: World, operation: str) -> None:
+    """And what cannot be noted as sent is sent again: a second message does no harm."""
+    client = w.yard.jobs.table.client if operation == "UpdateItem" else w.yard.transport.client
+    jobs = [a_task(w, delay_ms=HOUR_MS) for _ in range(3)]
+    w.clock.move(HOUR_MS)
+    with failing(client, operation):
+        if operation == "UpdateItem":
+            with pytest.raises(EndpointConnectionError):  # nothing can be set aside either
+                send_due(w.yard, enough)
+        else:
+            assert send_due(w.yard, enough) == 3
+    assert {envelope.id for envelope in envelopes(w)} == {job.id for job in jobs}
+    send_due(w.yard, enough)
+    assert [w.job(job.id).wake_at_ms for job in jobs] == [None] * 3
 
 
 # -- outboxes -----------------------------------------------------------------------------------------
@@ -369,12 +396,17 @@ def test_the_lane_of_a_polled_topic_is_made_anew(w: World) -> None:
     assert {job.id for job in poll(w.yard, "notes", 10, 30_000, "client")} == {waiting.id, later.id}
 
 
-def test_of_a_lane_that_takes_nothing_one_job_is_tried(w: World) -> None:
+def test_a_lane_that_takes_nothing_is_tried_once_with_many_and_once_with_one(w: World) -> None:
     jobs = [a_task(w, delay_ms=HOUR_MS) for _ in range(12)]
     w.clock.move(HOUR_MS)
-    with patch.object(type(w.yard.transport), "send", side_effect=UNREACHABLE) as tried:
+    transport = type(w.yard.transport)
+    with (
+        patch.object(transport, "send", side_effect=UNREACHABLE) as tried,
+        patch.object(transport, "send_many", side_effect=UNREACHABLE) as tried_together,
+        patch.object(due, "WOKEN_AT_ONCE", 4),
+    ):
         assert send_due(w.yard, enough) == 0
-    assert tried.call_count == 1
+    assert (tried_together.call_count, tried.call_count) == (1, 1)
     assert {w.job(job.id).set_aside for job in jobs} == {1}
     w.clock.move(MINUTE_MS)
     assert send_due(w.yard, enough) == 12
@@ -394,7 +426,8 @@ def test_what_was_set_aside_comes_after_what_is_due(w: World) -> None:
     first, second = (a_task(w, delay_ms=HOUR_MS) for _ in range(2))
     w.yard.jobs.set_aside(first, START_MS)
     w.clock.move(HOUR_MS)
-    assert send_due(w.yard, no_more) == 1
+    with patch.object(due, "WOKEN_AT_ONCE", 1):
+        assert send_due(w.yard, no_more) == 1
     assert [envelope.id for envelope in envelopes(w)] == [second.id]
 
 
@@ -741,7 +774,9 @@ def test_the_clock_function_keeps_five_seconds(w: World) -> None:
     for _ in range(2):
         a_task(w, delay_ms=HOUR_MS)
     w.clock.move(HOUR_MS)
-    assert w.invoke(clock.handle, {"time": "whenever"}, remaining_ms=5_000) == {**NOTHING_DONE, **HOURLY, "due_sent": 1}
+    with patch.object(due, "WOKEN_AT_ONCE", 1):
+        last = w.invoke(clock.handle, {"time": "whenever"}, remaining_ms=5_000)
+    assert last == {**NOTHING_DONE, **HOURLY, "due_sent": 1}
     assert w.invoke(clock.handle, {}, remaining_ms=5_001) == {**NOTHING_DONE, "due_sent": 1}
 
 

@@ -24,7 +24,7 @@ from chalicelib.engine.worker import pause as pausing
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.pause import pause, pause_here, paused, queue_target, resume, resume_here, type_target
 from chalicelib.store.wait_lists import of_pause
-from tests.support.steps import before
+from tests.support.steps import before, counting
 from tests.support.worlds import World, wiped, world
 
 RAN: list[Any] = []
@@ -146,6 +146,18 @@ def test_a_long_shelf_is_resumed_in_steps_and_by_the_clock(w: World) -> None:
         assert resume(w.yard, T, lambda: False) == 0
         w.go_on()
     assert (RAN, w.items("directory", "pause")) == ([*range(6)], [])
+
+
+def test_what_waited_is_sent_ten_a_call_in_its_order(w: World) -> None:
+    pause(w.yard, T)
+    for number in range(12):
+        a_task(w, number)
+    w.deliver()
+    with counting(w) as calls:
+        assert resume(w.yard, T) == 12
+    assert (calls["SendMessageBatch"], calls["SendMessage"]) == (2, 0)
+    w.deliver()
+    assert [*range(12)] == RAN
 
 
 def test_what_is_paused_anew_while_the_clock_finishes_its_resume_stays_paused(w: World) -> None:
