@@ -55,15 +55,15 @@ class Environment:
         with self._serving_one():
             return _result(self._asked({"event": event}, self._timeout_s)[1])
 
-    def work(self, batch: Mapping[str, Any], begun: Callable[[list[str]], None]) -> None:
-        """Let the function work on a batch, which its process may have to receive (see `function_process`).
+    def work(self, batch: Mapping[str, Any], begun: Callable[[Mapping[str, Any]], None]) -> None:
+        """Let the function work on a batch, which its process may have to fetch (see `function_process`).
 
-        ``begun`` hears the tenants of the messages, "" of those without one, before the function's time begins to run.
-        Raises ``InvocationFailed``.
+        ``begun`` hears what that says of the batch, before the function's time begins to run. Raises
+        ``InvocationFailed``.
         """
         with self._serving_one():
             incarnation, answer = self._asked(batch, RECEIVE_LIMIT_S)
-            begun(answer["begun"])
+            begun(answer)
             if answer["begun"]:
                 try:
                     _result(self._heard(incarnation, self._timeout_s))

@@ -12,6 +12,10 @@ at least; without an event, up to ``most`` are received first, hidden for ``hide
 ``{"begun"}``: the tenants of the messages, "" of those without one; where there are none, nothing else follows. What
 succeeded is deleted.
 
+A request with a ``stream`` in it, its ARN, is for the records behind a ``place`` (``stream_batches``), which are read
+first. Before its other answer comes ``{"begun", "place", "at_end", "finished"}``: how many there are, and how far they
+go; or ``{"begun": 0, "unread"}`` with the reason. Where there are none, nothing else follows.
+
 Two more documents say that the process is to end, and are not answered: ``{"order": "wind up"}``, from which on it
 begins no further job (see ``engine.shutting_down``), and ``{"order": "interrupt"}``, which ends the handler that runs.
 SIGTERM ends an idle process at once, and a busy one when its invocation is over; it winds up until then.
@@ -28,6 +32,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cache, partial
 from typing import Any
 
@@ -43,7 +48,8 @@ from chalicelib.local import functions, standby
 from chalicelib.local.batches import Message, Queue, receive, succeeded
 from chalicelib.local.channel import Channel
 from chalicelib.local.child_logging import log_as_json
-from chalicelib.local.lambda_events import Event, sqs_event
+from chalicelib.local.lambda_events import Event, sqs_event, stream_event
+from chalicelib.local.stream_batches import WINDOW_S, Place, gather, read_records_as_they_are
 from chalicelib.queue.sqs import SqsTransport
 
 Document = dict[str, Any]
@@ -79,6 +85,8 @@ def main() -> None:
         busy.set()
         if "queue" in request:
             _work(channel, partial(_answer, name, function), request)
+        elif "stream" in request:
+            _follow(channel, partial(_answer, name, function), request)
         else:
             channel.send(_answer(name, function, request))
         busy.clear()
@@ -89,6 +97,8 @@ def _warm_up(name: str, function: functions.Function) -> None:
     """Load what batches of jobs, or of their changes, need, before the first one comes."""
     if name in (functions.WORKER, functions.PROJECTOR):
         _answer(name, function, EMPTY_BATCH)
+    if name == functions.PROJECTOR:
+        _streams()
 
 
 def _read(channel: Channel, requests: queue.SimpleQueue[Document]) -> None:
@@ -135,6 +145,26 @@ def _work(channel: Channel, answer: Callable[[Document], Document], request: Doc
         channel.send(answered)
         if "result" in answered:
             _delete(queue, succeeded(event, answered["result"]))
+
+
+def _follow(channel: Channel, answer: Callable[[Document], Document], request: Document) -> None:
+    """A batch of a shard's records."""
+    arn, place = request["stream"], Place(**request["place"])
+    try:
+        gathered = gather(_streams(), arn, place)
+    except aws.FAILURES as error:
+        channel.send({"begun": 0, "unread": str(error)})
+        return
+    told = {"place": asdict(gathered.place), "at_end": gathered.at_end, "finished": gathered.finished}
+    channel.send({"begun": len(gathered.records), **told})
+    if gathered.records:
+        event = stream_event(gathered.records, arn, place.shard, WINDOW_S, time.time())
+        channel.send(answer({**request, "event": event}))
+
+
+@cache
+def _streams() -> Any:
+    return read_records_as_they_are(aws.client("dynamodbstreams"))
 
 
 def _received(queue: Queue, request: Document) -> Event:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from chalicelib.local.environments import Environment, InvocationFailed
 from chalicelib.local.lambda_events import sqs_event
@@ -111,6 +112,7 @@ class _Batch:
         job_s = (time.monotonic() - self._begun_at_s) / self._count if self._count else None
         self._queues.ended(self._work, job_s)
 
-    def _begin(self, tenants: list[str]) -> None:
+    def _begin(self, answer: Mapping[str, Any]) -> None:
+        tenants = answer["begun"]
         self._count, self._begun_at_s = len(tenants), time.monotonic()
         self._queues.received(self._work, tenants)

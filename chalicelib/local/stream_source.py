@@ -1,21 +1,20 @@
 """A DynamoDB stream as an event source: each shard's records in order, a batch again and again until it succeeds.
 
 Reading begins at the oldest record there is: the projector knows what it has counted. A child shard is read once its
-parent is finished. Limits: iterators end after 15 minutes, records after 24 hours.
+parent is finished. The process that is called with a batch reads it, too: taking in a thousand records, and writing
+them down for another process, would keep this one from all else for 20 to 50 ms, and a worker from its next job.
 
 A batch costs the projector much the same whether it is of one record or of hundreds. So while records come, they are
-gathered, the longer the more there are; while none come, the embedded emulator says when to look again.
+let gather, the longer the more there are; while none come, the embedded emulator says when to look again.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,10 +22,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.local.background import Background
 from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.environments import Environment, InvocationFailed
-from chalicelib.local.lambda_events import stream_event
+from chalicelib.local.stream_batches import BATCH_MAX, Place
 
-BATCH_MAX = 1_000  # as many as Lambda's event source hands over at once; with 200, light jobs are a fifth slower
-READ_MAX = 100  # in one answer: while the embedded emulator writes one of 1,000, 50 ms, it serves nobody else
 POLL_PAUSE_S = 0.25  # between two looks: counters lag by about this much
 BUSY_PAUSE_S = 1.0  # the same while many records come
 BUSY_RECORDS = 50  # in one look
@@ -34,38 +31,26 @@ LULL_PAUSE_S = 0.05  # before a look that others' changes may bring about in vai
 DISCOVERY_PAUSE_S = 30.0  # between two looks for new shards, while none has ended
 FIRST_RETRY_PAUSE_S = 0.2
 LONGEST_RETRY_PAUSE_S = 5.0
-WINDOW_S = 60  # of the tumbling window, whose only use is that its events name their shard
+
+Answer = Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
-
-
-def read_records_as_they_are(streams: Any) -> Any:
-    """The client, whose ``GetRecords`` answers records as they came: with times as seconds since 1970, bytes in base64.
-
-    So Lambda has them, too, and botocore's parser takes longer over an item than all the rest of its way.
-    """
-    streams.meta.events.register("before-parse.dynamodb-streams.GetRecords", _keep_records)
-    return streams
-
-
-def _keep_records(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    if response_dict["status_code"] == HTTPStatus.OK:
-        answer = json.loads(response_dict["body"])
-        customized_response_dict["Records"] = answer.pop("Records", [])
-        response_dict["body"] = json.dumps(answer).encode()
 
 
 class _GivenUp(Exception):
     """The time to stop has come before a batch could be delivered."""
 
 
+class _Unread(Exception):
+    """AWS does not let a batch be read; its text says why."""
+
+
 @dataclass(slots=True)
 class Shard:
     """How far a shard has been read."""
 
+    place: Place
     parent: str | None
-    iterator: str | None = None
-    last_sequence: str | None = None
     finished: bool = False
 
 
@@ -120,7 +105,7 @@ class StreamSource(Background):
                 read = self._read_round()
             except _GivenUp:
                 return
-            except (BotoCoreError, ClientError) as error:
+            except (BotoCoreError, ClientError, _Unread) as error:
                 logger.warning("the stream cannot be read: %s", error)
                 self._discover_at_s = 0.0
                 time.sleep(POLL_PAUSE_S)
@@ -142,7 +127,7 @@ class StreamSource(Background):
     def _read_round(self) -> int:
         """Feed one batch of every shard that may be read; how many records that were of the fullest."""
         self._discover()
-        return max((self._read(name, shard) for name, shard in self._shards.items() if self._is_next(shard)), default=0)
+        return max((self._read(shard) for shard in self._shards.values() if self._is_next(shard)), default=0)
 
     def _is_next(self, shard: Shard) -> bool:
         parent = self._shards.get(shard.parent or "")
@@ -155,68 +140,36 @@ class StreamSource(Background):
         while True:
             described = self._streams.describe_stream(StreamArn=self._arn, **start)["StreamDescription"]
             for shard in described["Shards"]:
-                self._shards.setdefault(shard["ShardId"], Shard(shard.get("ParentShardId")))
+                name = shard["ShardId"]
+                self._shards.setdefault(name, Shard(Place(name), shard.get("ParentShardId")))
             if "LastEvaluatedShardId" not in described:
                 break
             start = {"ExclusiveStartShardId": described["LastEvaluatedShardId"]}
         self._discover_at_s = time.monotonic() + DISCOVERY_PAUSE_S
 
-    def _read(self, name: str, shard: Shard) -> int:
-        """Feed the shard's next batch; how many records that were, a full batch where another is to be read at once."""
-        records, at_end = self._gathered(name, shard)
-        if records:
-            self._deliver(name, records)
-            shard.last_sequence = records[-1]["dynamodb"]["SequenceNumber"]
-        return len(records) if at_end else BATCH_MAX
+    def _read(self, shard: Shard) -> int:
+        """Let the shard's next batch be worked on; how many records it has, a full batch where another can follow now.
 
-    def _gathered(self, name: str, shard: Shard) -> tuple[list[Any], bool]:
-        """The shard's next records, up to a batch, and whether those are all that there are now."""
-        records: list[Any] = []
-        while len(records) < BATCH_MAX:
-            try:
-                if shard.iterator is None:
-                    shard.iterator = self._iterator(name, shard)
-                answer = self._streams.get_records(ShardIterator=shard.iterator, Limit=READ_MAX)
-            except ClientError as error:
-                self._restart(shard, error)
-                return [], False
-            records += answer["Records"]
-            shard.iterator = answer.get("NextShardIterator")
-            if shard.iterator is None:
-                shard.finished = True
-                self._discover_at_s = 0.0
-                return records, False
-            if len(answer["Records"]) < READ_MAX:
-                return records, True
-        return records, False
-
-    def _iterator(self, name: str, shard: Shard) -> str:
-        position: Mapping[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}
-        if shard.last_sequence is not None:
-            position = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": shard.last_sequence}
-        iterator: str = self._streams.get_shard_iterator(StreamArn=self._arn, ShardId=name, **position)["ShardIterator"]
-        return iterator
-
-    def _restart(self, shard: Shard, error: ClientError) -> None:
-        """Take a new iterator next time: where reading has come to, or from the oldest record if that is gone."""
-        code = error.response["Error"]["Code"]
-        shard.iterator = None
-        if code == "TrimmedDataAccessException":
-            shard.last_sequence = None
-        elif code != "ExpiredIteratorException":
-            raise error
-
-    def _deliver(self, name: str, records: Sequence[Any]) -> None:
-        """Invoke the function until it succeeds; raises ``_GivenUp`` if the time to stop comes first."""
+        It is read again until it is done. Raises ``_GivenUp`` if the time to stop comes first.
+        """
         pause_s = FIRST_RETRY_PAUSE_S
         while True:
-            event = stream_event(records, self._arn, name, WINDOW_S, time.time())
+            began: list[Answer] = []
             try:
-                self._environment.invoke(event)
-                return
+                self._environment.work({"stream": self._arn, "place": asdict(shard.place)}, began.append)
+                return self._advanced(shard, began[0])
             except InvocationFailed as error:
-                logger.warning("the projector failed on %s records and is tried again: %s", len(records), error)
+                what = f"failed on {began[0]['begun']} records" if began else "could not begin"
+                logger.warning("the projector %s and is tried again: %s", what, error)
             if time.monotonic() + pause_s >= self._deadline_at_s:
                 raise _GivenUp
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_RETRY_PAUSE_S)
+
+    def _advanced(self, shard: Shard, read: Answer) -> int:
+        if "unread" in read:
+            raise _Unread(read["unread"])
+        shard.place, shard.finished = Place(**read["place"]), read["finished"]
+        if shard.finished:
+            self._discover_at_s = 0.0
+        return int(read["begun"]) if read["at_end"] else BATCH_MAX

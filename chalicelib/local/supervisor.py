@@ -55,7 +55,7 @@ from chalicelib.local.reloading import Reloader, handler_folders
 from chalicelib.local.resuming import resume
 from chalicelib.local.save_watch import SaveWatch
 from chalicelib.local.sqs_source import SqsSource
-from chalicelib.local.stream_source import StreamSource, read_records_as_they_are
+from chalicelib.local.stream_source import StreamSource
 from chalicelib.queue.sqs import SqsTransport
 from chalicelib.settings import Settings
 from infra.deploy import target
@@ -318,9 +318,10 @@ class Supervisor:
         self._projector = projector.child
         table = aws.client("dynamodb").describe_table(TableName=chosen.jobs_table)["Table"]
         changes = None if self._emulator is None else ChangeWatch(self._emulator.endpoint_url)
-        streams = read_records_as_they_are(aws.client("dynamodbstreams"))
         leadership = self._leadership(PROJECTOR, lambda: None)
-        self._stream = StreamSource(streams, table["LatestStreamArn"], projector, changes, leadership.leads)
+        self._stream = StreamSource(
+            aws.client("dynamodbstreams"), table["LatestStreamArn"], projector, changes, leadership.leads
+        )
         leadership.start()
         self._stream.start()
 

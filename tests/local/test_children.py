@@ -209,12 +209,12 @@ class TestBatches:
 
     def test_tells_how_many_messages_there_are_before_the_function_is_called(self, environment: Environment) -> None:
         begun: list[list[str]] = []
-        environment.work({"event": {}, "begun": ["acme", "", ""]}, begun.append)
+        environment.work({"event": {}, "begun": ["acme", "", ""]}, lambda answer: begun.append(answer["begun"]))
         assert begun == [["acme", "", ""]]
 
     def test_of_nothing_calls_no_function(self, environment: Environment) -> None:
         begun: list[list[str]] = []
-        environment.work({"event": {"die": 70}, "begun": []}, begun.append)
+        environment.work({"event": {"die": 70}, "begun": []}, lambda answer: begun.append(answer["begun"]))
         assert begun == [[]]
 
     def test_a_function_that_raises_dies_or_overruns_its_time(self, child: Child) -> None:
@@ -226,7 +226,7 @@ class TestBatches:
             ({"hang": True}, "it took longer than 1 s and was killed"),
         ):
             with pytest.raises(InvocationFailed, match=reason):
-                environment.work({"event": event, "begun": [""]}, begun.append)
+                environment.work({"event": event, "begun": [""]}, lambda answer: begun.append(answer["begun"]))
         assert begun == [[""], [""], [""]]
 
     def test_a_process_that_hangs_before_it_begins(
@@ -235,5 +235,5 @@ class TestBatches:
         monkeypatch.setattr(environments, "RECEIVE_LIMIT_S", 1)
         begun: list[list[str]] = []
         with pytest.raises(InvocationFailed, match="it took longer than 1 s and was killed"):
-            environment.work({"event": {"hang": True}}, begun.append)
+            environment.work({"event": {"hang": True}}, lambda answer: begun.append(answer["begun"]))
         assert begun == []

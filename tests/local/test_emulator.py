@@ -28,7 +28,7 @@ from chalicelib.local.change_watch import ChangeWatch
 from chalicelib.local.emulator import HOST, PROJECT_ROOT, REGION, Emulator, EmulatorError, EmulatorHome
 from chalicelib.local.emulator_state import LoadWatch, Snapshot
 from chalicelib.local.lambda_events import stream_event
-from chalicelib.local.stream_source import read_records_as_they_are
+from chalicelib.local.stream_batches import read_records_as_they_are
 from tests.support.waiting import DEADLINE_S, until
 
 KEY = {"id": {"S": "one"}}

@@ -17,6 +17,8 @@ from chalicelib.engine.worker import shutdown
 from chalicelib.local import function_process
 from chalicelib.local.batches import Queue
 from chalicelib.local.channel import EXIT_CODE, Channel, pair
+from chalicelib.local.stream_batches import Place
+from tests.support.streams import ARN, Streams
 
 QUEUE = Queue("lane", "arn:aws:sqs:us-east-1:000000000000:lane", "http://127.0.0.1/lane")
 
@@ -70,6 +72,15 @@ def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sqs]:
     function_process._transport.cache_clear()
 
 
+def said(channel: Channel) -> Iterator[Any]:
+    """All that was sent to this end, once the other is closed."""
+    try:
+        while True:
+            yield channel.receive()
+    except EOFError:
+        return
+
+
 class Process:
     """One whose function answers as a test says."""
 
@@ -86,20 +97,13 @@ class Process:
         request = {"queue": asdict(QUEUE), "most": 2, "hide_s": 60, "hidden_until_ms": 7, "event": None, **request}
         function_process._work(channel, self._call, request)
         channel._connection.close()
-        return list(self._said())
+        return list(said(self.parent))
 
     def _call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         assert self._sqs.deleted == []
         self.hidden_until_ms = request["hidden_until_ms"]
         self.seen += [record["messageId"] for record in request["event"]["Records"]]
         return self.answer
-
-    def _said(self) -> Iterator[Any]:
-        try:
-            while True:
-                yield self.parent.receive()
-        except EOFError:
-            return
 
 
 @pytest.fixture
@@ -162,6 +166,51 @@ def test_a_process_that_shall_begin_nothing_more_receives_nothing(
     sqs.there = ["1"]
     assert process.asked() == [{"begun": []}]
     assert sqs.asked == []
+
+
+class TestAStream:
+    """What its process says of a batch of records, and what the function is called with."""
+
+    @pytest.fixture
+    def streams(self, monkeypatch: pytest.MonkeyPatch) -> Streams:
+        found = Streams()
+        monkeypatch.setattr(function_process, "_streams", lambda: found)
+        return found
+
+    def asked(self, answer: dict[str, Any], place: Place, seen: list[Any]) -> list[Any]:
+        near, far = pair()
+        channel = Channel(far.detach())
+
+        def call(request: Mapping[str, Any]) -> dict[str, Any]:
+            seen.append(request["event"])
+            return answer
+
+        function_process._follow(channel, call, {"stream": ARN, "place": asdict(place)})
+        channel._connection.close()
+        return list(said(near))
+
+    def test_what_there_is(self, streams: Streams) -> None:
+        streams.shards["s1"] = ["0", "1"]
+        seen: list[Any] = []
+        told, answered = self.asked({"result": 1}, Place("s1"), seen)
+        end = asdict(Place("s1", "s1/2", "1"))
+        assert told == {"begun": 2, "place": end, "at_end": True, "finished": False}
+        assert answered == {"result": 1}
+        (event,) = seen
+        assert event["shardId"] == "s1"
+        assert [each["dynamodb"]["SequenceNumber"] for each in event["Records"]] == ["0", "1"]
+
+    def test_nothing(self, streams: Streams) -> None:
+        seen: list[Any] = []
+        assert [each["begun"] for each in self.asked({}, Place("s1"), seen)] == [0]
+        assert (seen, streams.starts) == ([], [("s1", "TRIM_HORIZON")])
+
+    def test_what_cannot_be_read(self, streams: Streams) -> None:
+        streams.refusals.append("InternalServerError")
+        seen: list[Any] = []
+        (told,) = self.asked({}, Place("s1"), seen)
+        assert (told["begun"], seen) == (0, [])
+        assert "InternalServerError" in told["unread"]
 
 
 @pytest.mark.parametrize(("name", "is_warmed"), [("worker", True), ("projector", True), ("clock", False)])

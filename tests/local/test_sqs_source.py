@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -76,9 +76,9 @@ class Function:
     def await_ready(self, timeout_s: float) -> bool:  # noqa: ARG002
         return True
 
-    def work(self, batch: Any, begun: Callable[[list[str]], None]) -> None:
+    def work(self, batch: Any, begun: Callable[[Mapping[str, Any]], None]) -> None:
         self.batches.append(batch)
-        begun([""] * self.begin(batch))
+        begun({"begun": [""] * self.begin(batch)})
         self.answer()
 
     def wind_up(self) -> None:

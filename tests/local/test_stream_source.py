@@ -4,79 +4,44 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
-from chalicelib.local import stream_source
+from chalicelib.local import stream_batches, stream_source
 from chalicelib.local.environments import InvocationFailed
+from chalicelib.local.stream_batches import Place, gather
 from chalicelib.local.stream_source import StreamSource
+from tests.support.streams import ARN, Streams
 from tests.support.waiting import DEADLINE_S, becomes, until
-
-ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/jobs/stream/2026"
-
-
-class Streams:
-    """A stream in memory. An iterator is ``<shard>/<position>/<time to live in reads>``."""
-
-    def __init__(self) -> None:
-        self.shards: dict[str, list[str]] = {"s1": []}
-        self.parents: dict[str, str] = {}
-        self.closed: set[str] = set()
-        self.refusals: list[str | None] = []  # error codes of the next reads; None: it is answered
-        self.most_asked = 0
-        self.starts: list[tuple[str, str]] = []
-
-    def describe_stream(self, **_: Any) -> Any:
-        shards = [
-            {"ShardId": name, **({"ParentShardId": self.parents[name]} if name in self.parents else {})}
-            for name in self.shards
-        ]
-        return {"StreamDescription": {"Shards": shards}}
-
-    def get_shard_iterator(self, *, ShardId: str, ShardIteratorType: str, **position: str) -> Any:  # noqa: N803
-        self.starts.append((ShardId, ShardIteratorType))
-        start = 0
-        if ShardIteratorType == "AFTER_SEQUENCE_NUMBER":
-            start = self.shards[ShardId].index(position["SequenceNumber"]) + 1
-        return {"ShardIterator": f"{ShardId}/{start}"}
-
-    def get_records(self, *, ShardIterator: str, Limit: int) -> Any:  # noqa: N803
-        self.most_asked = max(self.most_asked, Limit)
-        if self.refusals and (code := self.refusals.pop(0)):
-            raise ClientError({"Error": {"Code": code, "Message": ""}}, "GetRecords")
-        name, _, start = ShardIterator.partition("/")
-        page = self.shards[name][int(start) : int(start) + Limit]
-        end = int(start) + len(page)
-        over = name in self.closed and end == len(self.shards[name])
-        return {
-            "Records": [record(sequence) for sequence in page],
-            **({} if over else {"NextShardIterator": f"{name}/{end}"}),
-        }
-
-
-def record(sequence: str) -> dict[str, Any]:
-    change = {"SequenceNumber": sequence, "ApproximateCreationDateTime": datetime(2026, 1, 31, tzinfo=UTC)}
-    return {"eventID": sequence, "dynamodb": change}
 
 
 class Projector:
-    """Remembers what it was given."""
+    """A process that reads a stream as `function_process` does, and remembers what it was called with."""
 
-    def __init__(self) -> None:
+    def __init__(self, streams: Streams) -> None:
+        self.streams = streams
         self.seen: list[tuple[str, str]] = []
         self.calls = 0
         self.refuse: Callable[[], bool] = lambda: False
 
-    def invoke(self, event: Any) -> Any:
-        self.calls += 1
-        if self.refuse():
-            raise InvocationFailed("not now")
-        self.seen += [(event["shardId"], each["dynamodb"]["SequenceNumber"]) for each in event["Records"]]
-        return {"state": {}}
+    def work(self, request: Any, begun: Callable[[Mapping[str, Any]], None]) -> None:
+        assert request["stream"] == ARN
+        try:
+            gathered = gather(self.streams, ARN, Place(**request["place"]))
+        except ClientError as error:
+            begun({"begun": 0, "unread": str(error)})
+            return
+        told = {"place": asdict(gathered.place), "at_end": gathered.at_end, "finished": gathered.finished}
+        begun({"begun": len(gathered.records), **told})
+        if gathered.records:
+            self.calls += 1
+            if self.refuse():
+                raise InvocationFailed("not now")
+            self.seen += [(gathered.place.shard, each["dynamodb"]["SequenceNumber"]) for each in gathered.records]
 
 
 @pytest.fixture
@@ -85,8 +50,8 @@ def streams() -> Streams:
 
 
 @pytest.fixture
-def projector() -> Projector:
-    return Projector()
+def projector(streams: Streams) -> Projector:
+    return Projector(streams)
 
 
 @pytest.fixture
@@ -121,7 +86,7 @@ def test_gives_full_batches_one_after_the_other(
     source.start()
     becomes(in_order("s1", 2_100), lambda: projector.seen)
     assert projector.calls == 3
-    assert streams.most_asked == stream_source.READ_MAX  # the emulator's other clients wait for each answer
+    assert streams.most_asked == stream_batches.READ_MAX  # the emulator's other clients wait for each answer
 
 
 @pytest.mark.parametrize("code", ["ExpiredIteratorException", "InternalServerError"])
