@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.core.decisions import LEASE_MARGIN_MS
@@ -78,6 +78,24 @@ class JobRefused(Exception):
         super().__init__(message)
         self.ledger = ledger
         self.settle_token = settle_token
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A job moves to a ``state``, out of any attempt: it has no lease end then, and no receipt.
+
+    ``clauses`` must hold; it ``sets`` and ``adds`` to attributes, and the ``event`` is told. The clock looks after the
+    job at ``wake_at_ms``; ``None``: it need not. ``run_ends``: a run ends with it.
+    """
+
+    state: State
+    now_ms: int
+    clauses: tuple[Clause, ...] = ()
+    sets: Mapping[str, Any] = field(default_factory=dict)
+    adds: Mapping[str, int] = field(default_factory=dict)
+    event: TraceEvent | None = None
+    wake_at_ms: int | None = None
+    run_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +204,7 @@ class Ledger:
                 raise JobRefused(str(refused), decoded(refused.old[0])) from refused
             raise
 
-    def _settle(
-        self,
-        job: Job,
-        state: State,
-        sets: Mapping[str, Any],
-        event: TraceEvent | None,
-        now_ms: int,
-        adds: Mapping[str, int] | None = None,
-        wake_at_ms: int | None = None,
-        beside: Sequence[Action] = (),
-    ) -> Job:
+    def _settle(self, job: Job, end: Transition, *beside: Action) -> Job:
         """The end of an attempt: only the holder of its lease may write it.
 
         A repeated write, whose first answer was lost, finds its own work done and counts as done: the lease, the state
@@ -205,14 +213,13 @@ class Ledger:
         """
         lease, _, settle_token = (job.lease or "").partition(SETTLE_MARK)
         fence = (in_state(State.RUNNING), holds_lease(lease))
-        if settle_token:
-            sets = {**sets, "seal": settle_token}
+        sets = {**end.sets, "seal": settle_token} if settle_token else end.sets
         try:
-            return self._end(job, state, fence, sets, event, now_ms, adds, wake_at_ms, beside, run_ends=True)
+            return self._make(job, replace(end, clauses=fence, sets=sets, run_ends=True), *beside)
         except JobRefused as refused:
             ledger = refused.ledger
             is_ours = refused.settle_token == (settle_token or None)
-            if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is state and is_ours:
+            if isinstance(ledger, Job) and ledger.lease == lease and ledger.state is end.state and is_ours:
                 return ledger
             raise
 
@@ -226,68 +233,41 @@ class Ledger:
                 return refused.ledger
             raise
 
-    def _end(
-        self,
-        seen: Job,
-        state: State,
-        clauses: tuple[Clause, ...],
-        sets: Mapping[str, Any],
-        event: TraceEvent | None,
-        now_ms: int,
-        adds: Mapping[str, int] | None = None,
-        wake_at_ms: int | None = None,
-        beside: Sequence[Action] = (),
-        *,
-        run_ends: bool = False,
-    ) -> Job:
-        """Move to ``state`` as ``_ending`` says, all or nothing with the actions ``beside`` it."""
-        change, counted = self._ending(seen, state, clauses, sets, event, now_ms, adds, wake_at_ms, run_ends=run_ends)
+    def _make(self, seen: Job, transition: Transition, *beside: Action) -> Job:
+        """Make a transition of the job that was ``seen``, all or nothing with the actions ``beside`` it."""
+        change, counted = self._made(seen, transition)
         return self._change(seen.id, change, [*beside, *counted])
 
-    def _ending(
-        self,
-        seen: Job,
-        state: State,
-        clauses: tuple[Clause, ...],
-        sets: Mapping[str, Any],
-        event: TraceEvent | None,
-        now_ms: int,
-        adds: Mapping[str, int] | None = None,
-        wake_at_ms: int | None = None,
-        *,
-        run_ends: bool = False,
-    ) -> tuple[Change, list[Action]]:
-        """The change to ``state``, out of any attempt (no lease end, no receipt, a wake-up call only if given), and
-        what it does to the concurrency count.
+    def _made(self, seen: Job, transition: Transition) -> tuple[Change, list[Action]]:
+        """What a transition changes in the record, and does to the concurrency counts.
 
         A running slot is freed only if the run ends with it; the run of a job that somebody else ends goes on for as
         long as its worker keeps the lease, and the clock looks after it. It is no longer the job's turn once it is
         done, unless those behind it are to wait.
         """
-        goes_on = seen.has_slot and not (run_ends or seen.taken)
-        clauses = (*clauses, *holding(seen))
+        state, now_ms, wake_at_ms = transition.state, transition.now_ms, transition.wake_at_ms
+        goes_on = seen.has_slot and not (transition.run_ends or seen.taken)
         after = share_after(seen, state, goes_on=goes_on) if seen.is_counted else seen
-        sets = {**sets, **given_up(seen, after)}
-        if goes_on:
-            sets["lease_until_ms"] = seen.lease_until_ms
         if goes_on and state.terminal and wake_at_ms is None:
             wake_at_ms = (seen.lease_until_ms or now_ms) + LEASE_MARGIN_MS
-        story, appends = self._traced(seen, event) if event else ({}, {})
-        if seen.application is not None:
-            sets = {**sets, "running_at": None}
-        base = {
+        story, appends = self._traced(seen, transition.event) if transition.event else ({}, {})
+        sets = {
             "state": state.value,
             **self._index_keys(seen, state.value),
             "updated_at_ms": now_ms,
             "lease_until_ms": None,
             "source": None,
             "receipt": None,
-            **NO_WAKE,
-            **(self._wake(seen.id, wake_at_ms) if wake_at_ms is not None else {}),
+            **(NO_WAKE if wake_at_ms is None else self._wake(seen.id, wake_at_ms)),
+            **transition.sets,
+            **given_up(seen, after),
+            **({"lease_until_ms": seen.lease_until_ms} if goes_on else {}),
+            **({"running_at": None} if seen.application is not None else {}),
+            **story,
         }
-        ran_ms = seen.running_ms(now_ms) if run_ends else 0
-        adds = {**(adds or {}), **({"run_ms": ran_ms} if ran_ms else {})}
-        change = Change(clauses, {**base, **sets, **story}, adds, appends)
+        ran_ms = seen.running_ms(now_ms) if transition.run_ends else 0
+        adds = {**transition.adds, "run_ms": ran_ms} if ran_ms else transition.adds
+        change = Change((*transition.clauses, *holding(seen)), sets, adds, appends)
         return change, share_changes(seen, after) if seen.is_counted else []
 
     @staticmethod

@@ -20,9 +20,9 @@ from chalicelib.store.clauses import (
     same_uid,
 )
 from chalicelib.store.concurrency import Action
-from chalicelib.store.expressions import Change, Clause
+from chalicelib.store.expressions import Change
 from chalicelib.store.job_items import state_key
-from chalicelib.store.ledger import REPLAYED, Ledger
+from chalicelib.store.ledger import REPLAYED, Ledger, Transition
 from chalicelib.store.settled import Completed, StoredOutput
 from chalicelib.store.shares import share_changes
 
@@ -52,8 +52,8 @@ class Commands(Ledger):
         }
         event = TraceEvent(Event.COMPLETED, now_ms, {"success": error is None})
         removal = now_ms if seen.remove_on_complete and error is None else None
-        fence = (as_is(seen),)
-        return self._completed(by, lambda: self._end(seen, state, fence, sets, event, now_ms, None, removal, beside))
+        completed = Transition(state, now_ms, (as_is(seen),), sets, event=event, wake_at_ms=removal)
+        return self._completed(by, lambda: self._make(seen, completed, *beside))
 
     def finish_later(self, seen: Job, by: Completed, output: StoredOutput, wake_at_ms: int, now_ms: int) -> Job:
         """pending, running or waiting -> pending, with its output: a worker shall call the completion handler.
@@ -71,35 +71,33 @@ class Commands(Ledger):
             **by.sets(),
         }
         event = TraceEvent(Event.COMPLETED, now_ms, {"success": True})
-        fence = (as_is(seen),)
-        return self._completed(
-            by, lambda: self._end(seen, State.PENDING, fence, sets, event, now_ms, wake_at_ms=wake_at_ms)
-        )
+        to_be_finished = Transition(State.PENDING, now_ms, (as_is(seen),), sets, event=event, wake_at_ms=wake_at_ms)
+        return self._completed(by, lambda: self._make(seen, to_be_finished))
 
     def promote(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """pending until later -> pending and due now, with a new delivery not yet sent."""
-        return self._end(
-            seen,
+        promoted = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.PENDING), same_delivery(seen.delivery), as_seen(seen)),
             {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "start_at_ms": now_ms},
-            TraceEvent(Event.PROMOTED, now_ms),
-            now_ms,
+            event=TraceEvent(Event.PROMOTED, now_ms),
             wake_at_ms=wake_at_ms,
         )
+        return self._make(seen, promoted)
 
     def reset(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """running -> pending and due now, whoever runs it: their lease is void, their attempt not charged."""
-        return self._end(
-            seen,
+        taken_back = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.RUNNING), holds_lease(seen.lease or "")),
             {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "seal": SETTLED_BY_RESET},
-            TraceEvent(Event.INTERRUPTED, now_ms, {"attempt": seen.attempts}),
-            now_ms,
             adds={"attempt_limit": 1},
+            event=TraceEvent(Event.INTERRUPTED, now_ms, {"attempt": seen.attempts}),
             wake_at_ms=wake_at_ms,
         )
+        return self._make(seen, taken_back)
 
     def prioritize(self, seen: Job, priority: int, wake_at_ms: int | None, now_ms: int) -> Job:
         """Another priority; a pending job that travels gets a new delivery, not yet sent, for its new lane."""
@@ -114,25 +112,19 @@ class Commands(Ledger):
 
         ``by``: who asked for it.
         """
-        return self._end(
-            seen,
-            State.CANCELED,
-            (in_state(*LIVE), as_is(seen)),
-            {"completed_at_ms": now_ms, "finishing": None},
-            canceled(now_ms, by),
-            now_ms,
-        )
+        fence, sets = (in_state(*LIVE), as_is(seen)), {"completed_at_ms": now_ms, "finishing": None}
+        return self._make(seen, Transition(State.CANCELED, now_ms, fence, sets, event=canceled(now_ms, by)))
 
     def skip(self, seen: Job, reason: str, now_ms: int, *beside: Action) -> Job:
         """pending -> canceled before it ever ran, with the ``reason`` as its message; all or nothing with ``beside``.
 
         Raises ``JobRefused``, and ``TransactionRefused`` where one of the others was refused.
         """
-        return self._end(seen, State.CANCELED, *_skipped(seen, reason, now_ms), beside=beside)
+        return self._make(seen, _skipped(seen, reason, now_ms), *beside)
 
     def skipping(self, seen: Job, reason: str, now_ms: int) -> list[Action]:
         """The actions of ``skip``, for a transaction with others."""
-        change, counted = self._ending(seen, State.CANCELED, *_skipped(seen, reason, now_ms))
+        change, counted = self._made(seen, _skipped(seen, reason, now_ms))
         return [self.table.updating(state_key(seen.id), change), *counted]
 
     def restart(self, seen: Job, wake_at_ms: int | None, now_ms: int, *beside: Action, blocked: bool) -> Job:
@@ -141,9 +133,9 @@ class Commands(Ledger):
         All or nothing with the actions ``beside`` it. The attempts go on being numbered, because a worker of an old one
         may still be busy.
         """
-        return self._end(
-            seen,
+        restarted = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.FAILED, State.CANCELED), NOT_REPLAYED, same_delivery(seen.delivery), as_seen(seen)),
             {
                 "held": blocked or None,
@@ -165,11 +157,10 @@ class Commands(Ledger):
                 "progress": None,
                 "succeeded_subscribers": None,
             },
-            TraceEvent(Event.RETRIED, now_ms),
-            now_ms,
+            event=TraceEvent(Event.RETRIED, now_ms),
             wake_at_ms=wake_at_ms,
-            beside=beside,
         )
+        return self._make(seen, restarted, *beside)
 
     def replaying(self, seen: Job, successor_id: int, now_ms: int) -> list[Action]:
         """The actions that mark a dead letter as replayed by the job ``successor_id``; the first is refused if it was.
@@ -189,8 +180,7 @@ class Commands(Ledger):
         return [self.table.updating(state_key(seen.id), change), *share_changes(seen, replace(seen, turn=False))]
 
 
-def _skipped(seen: Job, reason: str, now_ms: int) -> tuple[tuple[Clause, ...], dict[str, Any], TraceEvent, int]:
-    """What ``skip`` demands, sets and tells, and when."""
+def _skipped(seen: Job, reason: str, now_ms: int) -> Transition:
     fence = (in_state(State.PENDING), same_uid(seen.uid), same_delivery(seen.delivery), as_seen(seen))
     event = TraceEvent(Event.CANCELED, now_ms, {"reason": reason})
-    return fence, {"completed_at_ms": now_ms, "msg": reason}, event, now_ms
+    return Transition(State.CANCELED, now_ms, fence, {"completed_at_ms": now_ms, "msg": reason}, event=event)

@@ -34,7 +34,7 @@ from chalicelib.store.clauses import (
 )
 from chalicelib.store.concurrency import Action
 from chalicelib.store.expressions import Change
-from chalicelib.store.ledger import NO_WAKE, JobRefused
+from chalicelib.store.ledger import NO_WAKE, JobRefused, Transition
 from chalicelib.store.shares import share_changes
 from chalicelib.store.transitions.recording import Recording
 
@@ -157,17 +157,17 @@ class Running(Recording):
         """running with a lease that ran out and nobody took over -> pending, with a new delivery not yet sent."""
         recovered, uncharged = _recovery(seen, now_ms)
         unheard = (UNHEARD,) if seen.silent else ()
-        return self._end(
-            seen,
+        freed = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), *unheard),
             {"delivery": seen.delivery + 1, "due_at_ms": now_ms, "lease_until_ms": None},
+            uncharged,
             recovered,
-            now_ms,
-            adds=uncharged,
-            wake_at_ms=wake_at_ms,
+            wake_at_ms,
             run_ends=True,
         )
+        return self._make(seen, freed)
 
     def extend_lease(self, job_id: int, lease: str, until_ms: int, running_at: str | None = None) -> None:
         """Keep the lease until ``until_ms``; raises ``JobRefused`` when the job was canceled or taken over.

@@ -24,7 +24,7 @@ from chalicelib.store.clauses import (
 from chalicelib.store.concurrency import Action, Count
 from chalicelib.store.expressions import Change, Clause
 from chalicelib.store.job_items import state_key
-from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger
+from chalicelib.store.ledger import ASIDE, NO_WAKE, Ledger, Transition
 from chalicelib.store.shares import share_changes
 
 
@@ -44,40 +44,38 @@ class Sending(Ledger):
 
     def resend(self, seen: Job, now_ms: int, wake_at_ms: int, due_at_ms: int | None = None) -> Job:
         """pending -> pending with a new delivery, not yet sent: whatever was sent before is void."""
-        return self._end(
-            seen,
+        resent = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.PENDING), same_delivery(seen.delivery)),
             {"delivery": seen.delivery + 1, "due_at_ms": due_at_ms or seen.due_at_ms},
-            None,
-            now_ms,
             wake_at_ms=wake_at_ms,
         )
+        return self._make(seen, resent)
 
     def requeue(self, seen: Job, due_at_ms: int, wake_at_ms: int, now_ms: int) -> Job:
         """pending -> pending, once more back from the dead-letter queue, with a new delivery not yet sent."""
-        return self._end(
-            seen,
+        requeued = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.PENDING), same_delivery(seen.delivery)),
             {"delivery": seen.delivery + 1, "due_at_ms": due_at_ms},
-            TraceEvent(Event.REQUEUED, now_ms, {"lap": seen.requeue_count + 1}),
-            now_ms,
             adds={"laps": 1},
+            event=TraceEvent(Event.REQUEUED, now_ms, {"lap": seen.requeue_count + 1}),
             wake_at_ms=wake_at_ms,
         )
+        return self._make(seen, requeued)
 
     def unblock(self, seen: Job, wake_at_ms: int, now_ms: int) -> Job:
         """A child whose parent succeeded stops waiting: a new delivery, not yet sent."""
-        return self._end(
-            seen,
+        unblocked = Transition(
             State.PENDING,
+            now_ms,
             (in_state(State.PENDING), Clause("held", "attribute_exists({held})")),
             {"held": None, "delivery": seen.delivery + 1},
-            None,
-            now_ms,
             wake_at_ms=wake_at_ms,
         )
+        return self._make(seen, unblocked)
 
     def count_in(self, envelope: Job, limit: Limit, now_ms: int) -> None:
         """Count a job that is due and was not counted before; it stays pending.

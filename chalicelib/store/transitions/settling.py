@@ -28,7 +28,7 @@ from chalicelib.store.clauses import (
 from chalicelib.store.concurrency import Action
 from chalicelib.store.expressions import Clause
 from chalicelib.store.job_items import state_key
-from chalicelib.store.ledger import Ledger
+from chalicelib.store.ledger import Ledger, Transition
 from chalicelib.store.settled import StoredOutput
 
 
@@ -55,7 +55,8 @@ class Settling(Ledger):
         sets = {**_stored(output), "error": None, "finishing": None, "completed_at_ms": now_ms}
         event = TraceEvent(Event.SUCCEEDED, now_ms)
         wake_at_ms = now_ms if job.remove_on_complete else None
-        return self._settle(job, State.SUCCESS, sets, event, now_ms, wake_at_ms=wake_at_ms, beside=beside)
+        succeeded = Transition(State.SUCCESS, now_ms, sets=sets, event=event, wake_at_ms=wake_at_ms)
+        return self._settle(job, succeeded, *beside)
 
     def succeed_unclaimed(self, runs: Sequence[Unclaimed], now_ms: int) -> None:
         """pending -> success, of up to a hundred jobs or of none; each counts one attempt.
@@ -86,7 +87,7 @@ class Settling(Ledger):
         }
         ran_ms = max(0, run.ended_at_ms - run.started_at_ms)
         adds = {"attempts": 1, **({"run_ms": ran_ms} if ran_ms else {})}
-        change, _ = self._ending(seen, State.SUCCESS, fence, sets, None, now_ms, adds=adds)
+        change, _ = self._made(seen, Transition(State.SUCCESS, now_ms, fence, sets, adds))
         change = replace(change, appends=appends, keeps={"first_started_at_ms": run.started_at_ms})
         return self.table.updating(state_key(seen.id), change)
 
@@ -118,19 +119,20 @@ class Settling(Ledger):
         else:
             detail = {"attempt": job.attempts, "error": shortened(error.message, ERROR_MAX_CHARS)}
             event, adds = TraceEvent(Event.INTERRUPTED, now_ms, detail), {"attempt_limit": 1}
-        return self._settle(job, State.PENDING, sets, event, now_ms, adds=adds, wake_at_ms=wake_at_ms)
+        retried = Transition(State.PENDING, now_ms, sets=sets, adds=adds, event=event, wake_at_ms=wake_at_ms)
+        return self._settle(job, retried)
 
     def poll_later(self, job: Job, due_at_ms: int, wake_at_ms: int, *, resend: bool, now_ms: int) -> Job:
         """running -> pending until ``due_at_ms``, fenced by the lease: the next run goes on with the same attempt."""
         sets = {"due_at_ms": due_at_ms, "delivery": job.delivery + 1 if resend else job.delivery}
         adds = {"attempt_limit": 1, "polled": 1}
-        return self._settle(job, State.PENDING, sets, None, now_ms, adds=adds, wake_at_ms=wake_at_ms)
+        return self._settle(job, Transition(State.PENDING, now_ms, sets=sets, adds=adds, wake_at_ms=wake_at_ms))
 
     def park(self, job: Job, context: StoredOutput | None, wake_at_ms: int | None, now_ms: int) -> Job:
         """running -> waiting, fenced by the lease; the clock ends the wait at ``wake_at_ms``, if it is given."""
         sets = {} if context is None else {"context": context.text, "context_at": context.place}
         event = TraceEvent(Event.PARKED, now_ms, {"attempt": job.attempts})
-        return self._settle(job, State.WAITING, sets, event, now_ms, wake_at_ms=wake_at_ms)
+        return self._settle(job, Transition(State.WAITING, now_ms, sets=sets, event=event, wake_at_ms=wake_at_ms))
 
     def dead_letter(
         self, seen: Job, cause: Cause, error: JobError, now_ms: int, output: StoredOutput | None = None
@@ -143,11 +145,12 @@ class Settling(Ledger):
         sets = {**_stored(output), "error": error.to_document(), "cause": cause.value, "finishing": None}
         sets["completed_at_ms"] = now_ms
         detail = {"attempt": seen.attempts, "error": shortened(error.message, ERROR_MAX_CHARS), "cause": cause.value}
-        event, adds = TraceEvent(Event.DEAD, now_ms, detail), {"failures": 1}
+        event = TraceEvent(Event.DEAD, now_ms, detail)
+        dead = Transition(State.FAILED, now_ms, sets=sets, adds={"failures": 1}, event=event)
         if seen.state is State.RUNNING and cause is not Cause.LEASE_LOST:
-            return self._settle(seen, State.FAILED, sets, event, now_ms, adds=adds)
-        fence, run_ends = _abandoned(seen, now_ms), seen.state is State.RUNNING
-        return self._end(seen, State.FAILED, fence, sets, event, now_ms, adds=adds, run_ends=run_ends)
+            return self._settle(seen, dead)
+        run_ends = seen.state is State.RUNNING
+        return self._make(seen, replace(dead, clauses=_abandoned(seen, now_ms), run_ends=run_ends))
 
 
 def _abandoned(seen: Job, now_ms: int) -> tuple[Clause, ...]:
