@@ -45,7 +45,7 @@ ADDED = frozenset({"tenant", "flow_key", "attempts_made"})
 
 
 def publish(yard: Yard, new_job: NewJob) -> Job:
-    """Accept one job and answer its record.
+    """Accept one job and answer its record, as it was accepted, even where a worker has begun it since.
 
     Raises ``InvalidInput`` for what can never run, ``TooLarge``, ``Conflict`` for an idempotency key used with
     another request, and ``Unavailable`` when AWS does not answer (the job may or may not be accepted).
@@ -133,15 +133,14 @@ def _record(yard: Yard, prepared: Prepared) -> Job:
     try:
         yard.jobs.record(prepared.job, prepared.body)
     except JobRefused as refused:
-        return _own(prepared.job, refused)
+        _unless_own(prepared.job, refused)
     return prepared.job
 
 
-def _own(job: Job, refused: JobRefused) -> Job:
-    """The ledger's record, if it is this job: a consumer, or our own first try, was faster."""
-    if isinstance(refused.ledger, Job) and refused.ledger.uid == job.uid:
-        return refused.ledger
-    raise _IdTaken(job.id) from refused
+def _unless_own(job: Job, refused: JobRefused) -> None:
+    """Raise ``_IdTaken`` unless the ledger has this job: then a consumer, or our own first try, was faster."""
+    if not (isinstance(refused.ledger, Job) and refused.ledger.uid == job.uid):
+        raise _IdTaken(job.id) from refused
 
 
 def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
@@ -164,7 +163,7 @@ def _ledger_first(yard: Yard, new_job: NewJob, prepared: Prepared) -> Job:
         try:
             yard.jobs.together([*chain(*parts.values()), *alike])
         except JobRefused as refused:
-            _own(ready.job, refused)
+            _unless_own(ready.job, refused)
         except TransactionRefused as refused:
             part, old = _refused_part(parts, refused)
             match part:
