@@ -205,6 +205,8 @@ def reclaiming(yard: Yard, job: Job) -> list[Action]:
     if other is not None and not other.state.terminal:
         expected = f"no other job like it, but job {other.id} is {other.state}"
         raise Conflict("a job like this one is there", field="id", expected=expected, got=str(job.id))
-    mark = Mark(job.id, job.created_at_ms, 0 if seen is None else seen.until_ms)
+    mark = Mark(job.id, job.created_at_ms)
+    if seen is not None:  # one that came since keeps others away for as long as it said
+        mark = Mark(job.id, max(job.created_at_ms, seen.first_at_ms), seen.until_ms)
     actions: list[Action] = [yard.flow_marks.giving(job.unique_as, mark, seen)]
     return actions + ([yard.jobs.looking(other)] if other is not None else [])

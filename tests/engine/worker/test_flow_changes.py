@@ -1,0 +1,115 @@
+"""Flow control where one control meets another, or a change: who may begin, who may not, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chalicelib.core.decisions import Succeeded
+from chalicelib.core.flow import PerKey, Rate, Unique
+from chalicelib.core.job import Job
+from chalicelib.core.states import Kind
+from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.handlers.declare import task
+from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.publish.publish import publish
+from chalicelib.engine.worker.claim import claim
+from chalicelib.engine.worker.context import Context, Reject
+from chalicelib.engine.worker.settle import settle
+from chalicelib.store.transitions.running import Lease
+from tests.support.worlds import World, envelopes, wiped, world
+
+RAN: list[Any] = []
+LEASE_MS = 60_000
+
+
+def act(given: dict[str, Any], context: Context) -> Any:
+    RAN.append(given["n"])
+    match given.get("does"):
+        case "rejects" if context.job.replay_of is None and context.job.epoch == 0:
+            raise Reject("never")
+        case "parks" if context.job.attempts == 1:
+            context.next()
+    return given["n"]
+
+
+@task("pair", key="input.k", concurrency=2, per_key=PerKey(concurrency=1))
+def pair(given: dict[str, Any], context: Context) -> Any:
+    return act(given, context)
+
+
+@task("paced", key="input.k", concurrency=2, per_key=PerKey(rate=Rate(1, per_s=1_000)))
+def paced(given: dict[str, Any], context: Context) -> Any:
+    return act(given, context)
+
+
+@task("turns", key="input.k", order="block", per_key=PerKey(concurrency=1))
+def turns(given: dict[str, Any], context: Context) -> Any:
+    return act(given, context)
+
+
+@task("narrow", key="input.k", order="step aside", concurrency=1)
+def narrow(given: dict[str, Any], context: Context) -> Any:
+    return act(given, context)
+
+
+@task("throttled", key="input.k", unique=Unique(until=None, for_s=60))
+def throttled(given: dict[str, Any], context: Context) -> Any:
+    return act(given, context)
+
+
+@task("free", key="input.k")
+def free(given: dict[str, Any], context: Context) -> Any:
+    return act(given, context)
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[World]:
+    with world([pair, paced, turns, narrow, throttled, free]) as used:
+        yield used
+
+
+@pytest.fixture
+def w(ground: World, silent: None) -> World:  # noqa: ARG001
+    RAN.clear()
+    return wiped(ground)
+
+
+def add(w: World, type_: str, n: Any, k: str | None = "a", **more: Any) -> Job:
+    given = {"n": n, "k": k, **({"does": more.pop("does")} if "does" in more else {})}
+    return publish(w.yard, NewJob(kind=Kind.TASK, type=type_, input=given, **more))
+
+
+def elsewhere(w: World, lease: str = "other0other0othe") -> Job:
+    """Another worker claims the job that SQS holds, and its message is gone."""
+    (envelope,) = envelopes(w)
+    found = claim(w.yard, envelope, Lease(lease, w.clock.ms + LEASE_MS, "other"))
+    assert isinstance(found, Job)
+    w.forget_messages()
+    return found
+
+
+def ended(w: World, running: Job) -> None:
+    """The other worker has done it."""
+    settle(w.yard, running, Succeeded())
+
+
+def waiting(w: World, name: str) -> list[int]:
+    return [entry.job_id for entry in w.yard.wait_lists.first(name, 100)]
+
+
+def test_a_throttle_counts_from_the_newest_though_an_older_one_is_retried(w: World) -> None:
+    failed = add(w, "throttled", 1, does="rejects")
+    w.deliver()
+    w.clock.move(60_000)
+    second = add(w, "throttled", 2)
+    w.deliver()
+    w.clock.move(10_000)
+    lifecycle.retry(w.yard, failed.id, Kind.TASK)
+    w.deliver()
+    third = add(w, "throttled", 3)
+    w.deliver()
+    assert RAN == [1, 2, 1]
+    assert third.id in (failed.id, second.id)
