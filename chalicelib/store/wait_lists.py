@@ -15,7 +15,8 @@ A ``<count>`` is the name of a concurrency count. The lists of keys, rates and o
 looks after those that are ``waited_for``.
 A wait list is read from the table itself and not from an index, so whoever frees a slot sees what was put there a
 moment before. An entry is an invitation, the job's record is the truth: one whose job has moved on since (canceled,
-promoted, sent anew: its ``delivery`` tells) is void, and whoever comes upon it takes it away.
+promoted, sent anew: its ``delivery`` tells) is void, and whoever comes upon it takes it away. In order, one that was
+sent anew keeps its place.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from chalicelib.store.table import Refused, Table
 WAIT_LIST = "shelf#"
 BEFORE_MAX = 100  # entries that are counted: a page of 1 MB holds them, however long their type's name
 WAITED_FOR = "waited_for"
-ORDER, RATE = "order#", "rate#"
+ORDER, RATE, PAUSED = "order#", "rate#", "paused#"
 NOTED_AGAIN_MS = 60_000  # how long a process relies on its own note that a list is waited for
 NOTED_MAX = 10_000
 NOTE_MIN_MS = 300_000  # how old a note must be before it is taken away
@@ -62,7 +63,7 @@ def of_type(type: str) -> str:  # noqa: A002  # every dialect's word for it
 
 def of_pause(target: str) -> str:
     """The wait list of the jobs that a pause of ``target`` defers."""
-    return f"paused#{target}"
+    return PAUSED + target
 
 
 def of_key(count: str) -> str:
@@ -80,9 +81,9 @@ def of_order(count: str) -> str:
     return ORDER + count
 
 
-def position_of(job: Job) -> str:
-    """Where a job stands in a wait list."""
-    if job.order_seq is not None:
+def position_of(wait_list: str, job: Job) -> str:
+    """Where a job stands in a wait list; its place in an order counts where jobs of its key wait for their turn."""
+    if job.order_seq is not None and wait_list.startswith((ORDER, PAUSED)):
         return f"{job.order_seq:016d}-{job.id:016d}"
     return order_of(job.priority, job.created_at_ms, job.id)
 
@@ -96,9 +97,8 @@ class WaitLists:
 
     def putting(self, wait_list: str, job: Job) -> AttributeValues:
         """The action that puts a job on a wait list, under the delivery it has then."""
-        return self.table.putting(
-            {"kind": WAIT_LIST + wait_list, "name": position_of(job), "job": job.id, "delivery": job.delivery}
-        )
+        key = {"kind": WAIT_LIST + wait_list, "name": position_of(wait_list, job)}
+        return self.table.putting({**key, "job": job.id, "delivery": job.delivery})
 
     def taking(self, entry: Entry) -> AttributeValues:
         """The action that takes an entry from its list; refused if it was taken, or is another by now."""
@@ -119,7 +119,7 @@ class WaitLists:
 
     def place_of(self, wait_list: str, job: Job) -> Place:
         """How many come before a job on a wait list, or at least 100; it need not be there itself yet. One read."""
-        return self._count("{kind} = :kind AND {name} < :own", wait_list, {":own": position_of(job)})
+        return self._count("{kind} = :kind AND {name} < :own", wait_list, {":own": position_of(wait_list, job)})
 
     def length(self, wait_list: str) -> Place:
         """How many are on a wait list, or at least 100. One read."""

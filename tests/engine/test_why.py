@@ -524,7 +524,7 @@ class TestFlow:
         details = {"key": "a b", "behind": str(failed)}
         assert found.details == {"kind": "task", "type": "blocked", "queue": "default", **details}
         again = lifecycle.replay(w.yard, failed, Kind.TASK)
-        after = f"{family}, and it is the turn of job {again.id}, which is pending."
+        after = f"{family}, and it is the turn of job {again.id}, which is pending; at most 1 other comes before it."
         assert why(w, jobs[2]).sentence == after
         w.deliver()
         lifecycle.pass_over(w.yard, again.id, Kind.TASK)

@@ -10,7 +10,7 @@ from typing import TypeGuard
 from chalicelib.core.causes import Cause
 from chalicelib.core.errors import Conflict, NotFound
 from chalicelib.core.flow import newer_in
-from chalicelib.core.job import Job, Tombstone
+from chalicelib.core.job import Job, Tombstone, changed
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
 from chalicelib.core.trace import Event, TraceEvent
 from chalicelib.core.waking import wake_for_send, wake_for_wait
@@ -260,8 +260,14 @@ def _named(job_id: int) -> str:
 
 
 def _in_its_place(yard: Yard, dead: Job, successor: Prepared) -> Prepared:
-    """The successor of a dead letter for which others wait takes its turn; any other waits for that, in order."""
-    return replace(successor, job=replace(successor.job, turn=True)) if dead.turn else lined_up(yard, successor)
+    """The successor of a dead letter for which others wait takes its turn; any other waits for that, in order.
+
+    It is a turn in the line of the dead letter, whatever is declared of jobs like it by now.
+    """
+    if not dead.turn:
+        return lined_up(yard, successor)
+    place = {"flow_key": dead.flow_key, "order": dead.order, "order_seq": dead.order_seq}
+    return replace(successor, job=changed(successor.job, turn=True, **place))
 
 
 def _successor(yard: Yard, dead: Job) -> Prepared:

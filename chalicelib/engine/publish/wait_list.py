@@ -99,7 +99,7 @@ def _give_next_turn(yard: Yard, line: str) -> bool:
         (entry,) = entries
         wake_at_ms, taking = wake_for_send(0, yard.now_ms()), yard.wait_lists.taking(entry)
         try:
-            job = yard.jobs.give_turn(entry.job_id, count, entry.delivery, wake_at_ms, taking)
+            job = yard.jobs.give_turn(entry.job_id, count, wake_at_ms, taking)
         except JobRefused:
             yard.wait_lists.discard(entry)
         except TransactionRefused as refused:

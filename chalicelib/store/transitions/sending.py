@@ -112,12 +112,13 @@ class Sending(Ledger):
         fence = (in_state(State.PENDING), same_delivery(delivery))
         return self._change(job_id, Change(fence, sets=self._wake(job_id, wake_at_ms)), beside)
 
-    def give_turn(self, job_id: int, count: str, delivery: int, wake_at_ms: int, *beside: Action) -> Job:
-        """The same for a job that runs in order: from now on it is its turn among those of a ``count``.
+    def give_turn(self, job_id: int, count: str, wake_at_ms: int, *beside: Action) -> Job:
+        """A job that runs in order is to be sent: from now on it is its turn among those of a ``count``.
 
-        Raises as ``defer`` does, ``TransactionRefused``, too, while it is another's turn.
+        Whatever it was sent as since it stood in line, its place is the same. Raises as ``defer`` does,
+        ``TransactionRefused``, too, while it is another's turn.
         """
-        fence = (in_state(State.PENDING), same_delivery(delivery), NO_TURN)
+        fence = (in_state(State.PENDING), NO_TURN)
         change = Change(fence, sets={"turn": True, **self._wake(job_id, wake_at_ms)})
         turn = Count(count, Concurrency(running=1), ONE_AT_A_TIME, holder=job_id)
         return self._change(job_id, change, [*beside, turn])

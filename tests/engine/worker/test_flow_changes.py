@@ -9,9 +9,13 @@ import pytest
 
 from chalicelib.core.decisions import Succeeded
 from chalicelib.core.flow import PerKey, Rate, Unique
+from chalicelib.core.flow_controls import OFF, FlowControls, FlowTarget
 from chalicelib.core.job import Job
+from chalicelib.core.limits import count_of_key
 from chalicelib.core.states import Kind
-from chalicelib.engine.commands import lifecycle
+from chalicelib.engine.clock.due import resend_stale
+from chalicelib.engine.commands import by_hand, lifecycle
+from chalicelib.engine.commands.flow import set_flow
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
@@ -19,6 +23,8 @@ from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.settle import settle
 from chalicelib.store.transitions.running import Lease
+from tests.support.faults import occupancies_are_true
+from tests.support.steps import using
 from tests.support.worlds import World, envelopes, wiped, world
 
 RAN: list[Any] = []
@@ -98,6 +104,70 @@ def ended(w: World, running: Job) -> None:
 
 def waiting(w: World, name: str) -> list[int]:
     return [entry.job_id for entry in w.yard.wait_lists.first(name, 100)]
+
+
+def test_one_whose_priority_changes_keeps_its_place_in_line(w: World) -> None:
+    jobs = [add(w, "turns", n) for n in (1, 2, 3)]
+    held = elsewhere(w)
+    by_hand.prioritize(w.yard, jobs[1].id, 7)
+    ended(w, held)
+    w.deliver()
+    assert RAN == [2, 3]
+    occupancies_are_true(w)
+
+
+def test_one_that_is_sent_anew_after_a_week_keeps_its_place_in_line(w: World) -> None:
+    first, _ = add(w, "turns", 1, does="rejects"), add(w, "turns", 2)
+    w.deliver()
+    w.clock.move(8 * 86_400_000)
+    add(w, "turns", 3)
+    resend_stale(w.yard, lambda: True)
+    lifecycle.pass_over(w.yard, first.id)
+    w.deliver()
+    assert RAN == [1, 2, 3]
+
+
+def test_the_successor_of_what_blocks_runs_though_the_order_is_off(w: World) -> None:
+    failed, _ = add(w, "turns", 1, does="rejects"), add(w, "turns", 2)
+    w.deliver()
+    set_flow(w.yard, FlowTarget(Kind.TASK, "turns"), FlowControls(order=OFF))
+    lifecycle.replay(w.yard, failed.id, Kind.TASK)
+    w.deliver()
+    w.go_on()
+    assert RAN == [1, 1, 2]
+    occupancies_are_true(w)
+
+
+def test_the_successor_of_what_blocks_takes_nobody_elses_turn(w: World) -> None:
+    @task("turns", order="block")
+    def before(given: dict[str, Any], context: Context) -> Any:
+        return act(given, context)
+
+    using(w, before)
+    failed = add(w, "turns", 1, does="rejects")
+    w.deliver()
+    using(w, turns)
+    add(w, "turns", 2)
+    elsewhere(w)
+    lifecycle.replay(w.yard, failed.id, Kind.TASK)
+    assert w.yard.concurrency.of(count_of_key("turns", "a")).running == 1
+
+
+def test_those_in_order_wait_for_a_slot_of_their_type_by_age(w: World) -> None:
+    for n in range(3):
+        add(w, "narrow", n, "long")
+    w.deliver()
+    RAN.clear()
+    add(w, "narrow", "held", "x")
+    held = elsewhere(w)
+    add(w, "narrow", "older", "long")
+    w.clock.move(1_000)
+    add(w, "narrow", "younger", "new")
+    w.deliver()
+    assert RAN == []
+    ended(w, held)
+    w.deliver()
+    assert RAN == ["older", "younger"]
 
 
 def test_a_throttle_counts_from_the_newest_though_an_older_one_is_retried(w: World) -> None:
