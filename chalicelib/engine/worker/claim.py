@@ -20,7 +20,9 @@ from chalicelib.core.decisions import (
 )
 from chalicelib.core.job import Job, changed
 from chalicelib.core.job_documents import from_envelope
+from chalicelib.core.waking import wake_for_send
 from chalicelib.engine.graphs.advance import after_end_again
+from chalicelib.engine.publish.send import send_marked
 from chalicelib.engine.publish.wait_list import wait_in_line
 from chalicelib.engine.worker.concurrency import admitted, free_of_old_run, turn_away
 from chalicelib.engine.worker.follow_through import follow_through
@@ -49,10 +51,10 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
     seen: Job | None = None
     for _ in range(CLAIM_TRIES):
         now_ms = yard.now_ms()
-        inherits = seen is not None and seen.run_goes_on
-        gates = gates_of(yard, envelope, inherits)
+        before = seen if seen is not None and seen.run_goes_on else None
+        gates = gates_of(yard, envelope, before)
         try:
-            takes = takes_of(yard, envelope, gates, now_ms, inherits)
+            takes = takes_of(yard, envelope, gates, now_ms, before)
             claimed = yard.jobs.claim(envelope, lease, now_ms, seen, takes)
             passed(yard, gates, now_ms)
             return with_body(claimed, envelope)
@@ -75,9 +77,8 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                         continue
                     return with_body(yard.jobs.claim_unrecorded(record, body, lease, now_ms), envelope)
                 case TakeOver(job):
-                    gates = gates_of(yard, job, inherits=True)
-                    takes = takes_of(yard, job, gates, now_ms, inherits=True)
-                    return with_body(yard.jobs.take_over(job, lease, now_ms, takes), envelope)
+                    taken = _taken_over(yard, job, lease, now_ms)
+                    return with_body(taken, envelope) if isinstance(taken, Job) else taken
                 case Abandoned(job, error):
                     dead = yard.jobs.dead_letter(job, Cause.LEASE_LOST, error, now_ms)
                     follow_through(yard, job, dead)
@@ -93,11 +94,18 @@ def claim(yard: Yard, envelope: Job, lease: Lease) -> Job | Ack | Nack:
                     return verdict
         except JobRefused:
             continue  # somebody moved it in between: look again
-        except TransactionRefused as refused:
-            disposition = turn_away(yard, envelope, gates, refused)
-            if disposition is not None:
-                return disposition
     return CONTENDED
+
+
+def _taken_over(yard: Yard, job: Job, lease: Lease, now_ms: int) -> Job | Ack:
+    """The job that a worker lost, running again; sent anew, without a slot, where it may not begin at once."""
+    takes = takes_of(yard, job, gates_of(yard, job, job), now_ms, job)
+    try:
+        return yard.jobs.take_over(job, lease, now_ms, takes)
+    except TransactionRefused:
+        pending = yard.jobs.recover(job, wake_for_send(now_ms, now_ms), now_ms)
+        send_marked(yard, follow_through(yard, job, pending))
+        return Ack("sent anew")
 
 
 def ensure_recorded(yard: Yard, envelope: Job, wake_at_ms: int) -> None:

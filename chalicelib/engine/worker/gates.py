@@ -16,7 +16,7 @@ from chalicelib.core.flow import Rate
 from chalicelib.core.job import Job
 from chalicelib.core.limits import Concurrency, Limit, counted_key
 from chalicelib.engine.policy import is_unbounded, limit_of, limit_of_count, rate_of_bucket
-from chalicelib.engine.publish.wait_list import defer
+from chalicelib.engine.publish.wait_list import defer, send_next_safely
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Action, Count
 from chalicelib.store.transitions.running import TAKES_NOTHING, Takes
@@ -50,11 +50,11 @@ class RateGate:
 Gate = SlotGate | RateGate
 
 
-def gates_of(yard: Yard, job: Job, inherits: bool = False) -> list[Gate]:
-    """What a run of a job must get; one that ``inherits`` the slots of the run before gets no others."""
+def gates_of(yard: Yard, job: Job, before: Job | None = None) -> list[Gate]:
+    """What a run of a job must get; one that goes on from a run ``before`` gets the slots that this has not."""
     if is_unbounded(yard, job):  # as most are
         return []
-    slots: list[Gate] = [] if inherits else [*_slot_gates(yard, job)]
+    slots: list[Gate] = [gate for gate in _slot_gates(yard, job) if before is None or not _has(before, gate)]
     buckets = [job.counted_as] if job.overlap is None else []
     buckets += [job.key_counted_as] if job.flow_key is not None else []
     rates = ((bucket, rate_of_bucket(yard, bucket)) for bucket in buckets)
@@ -71,14 +71,18 @@ def _slot_gates(yard: Yard, job: Job) -> Sequence[SlotGate]:
     return gates
 
 
-def takes_of(yard: Yard, job: Job, gates: Sequence[Gate], now_ms: int, inherits: bool = False) -> Takes:
+def _has(before: Job, gate: SlotGate) -> bool:
+    return before.slot if counted_key(gate.name) is None else before.key_slot
+
+
+def takes_of(yard: Yard, job: Job, gates: Sequence[Gate], now_ms: int, before: Job | None = None) -> Takes:
     """What the claim of a job takes on its way through the gates; one that runs in order has its key's slot by turn."""
     if not gates and job.order is None:
         return TAKES_NOTHING
     slots = {gate.name for gate in gates if isinstance(gate, SlotGate)}
     return Takes(
         slot=job.counted_as in slots,
-        key_slot=job.key_counted_as in slots or (job.order is not None and not inherits),
+        key_slot=job.key_counted_as in slots or (job.order is not None and not (before and before.key_slot)),
         actions=[_action(yard, job, gate, now_ms) for gate in gates],
     )
 
@@ -105,12 +109,26 @@ def turned_away(
 
     ``met`` are the items that the actions of the gates were refused for.
     """
-    for gate, was_refused, item in zip(gates, refused, met, strict=True):
-        if was_refused and isinstance(gate, RateGate):
-            return _come_back(yard, job, gate, item)
-        if was_refused and isinstance(gate, SlotGate):
-            return _wait_for_slot(yard, job, gate)
-    return None
+    outcomes = zip(gates, refused, met, strict=True)
+    closed = [(gate, item) for gate, was_refused, item in outcomes if was_refused]
+    if not closed:
+        return None
+    gate, item = closed[0]
+    turned = _come_back(yard, job, gate, item) if isinstance(gate, RateGate) else _wait_for_slot(yard, job, gate)
+    if turned is not None and all(_is_of_key(each) for each, _ in closed):
+        pass_on(yard, job)
+    return turned
+
+
+def pass_on(yard: Yard, job: Job) -> None:
+    """What keeps a job is of its key alone: the slot of its type that it was sent for goes to the next."""
+    limit = limit_of(yard, job)
+    if limit is not None and limit.concurrency is not None:
+        send_next_safely(yard, of_type(job.counted_as), 1)
+
+
+def _is_of_key(gate: Gate) -> bool:
+    return counted_key(gate.bucket if isinstance(gate, RateGate) else gate.name) is not None
 
 
 def _come_back(yard: Yard, job: Job, gate: RateGate, item: dict[str, Any] | None) -> Ack | Nack | None:

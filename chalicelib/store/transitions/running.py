@@ -136,7 +136,7 @@ class Running(Recording):
         return job
 
     def take_over(self, seen: Job, lease: Lease, now_ms: int, takes: Takes = TAKES_NOTHING) -> Job:
-        """running with an expired lease -> running under a new one, and with the slots that it has.
+        """running with an expired lease -> running under a new one, with the slots that it has, and what it ``takes``.
 
         Raises ``JobRefused`` if the lease was extended, and ``TransactionRefused`` as ``claim`` does.
         """
@@ -147,7 +147,7 @@ class Running(Recording):
         fence = (in_state(State.RUNNING), holds_lease(seen.lease or ""), lease_ran_out(now_ms), budget)
         change = Change(
             (*fence, *holding(seen)),
-            sets={**self._running(seen, lease, now_ms), **sets},
+            sets={**self._running(seen, lease, now_ms), **takes.sets(), **sets},
             adds={"attempts": 1, **uncharged, **({"run_ms": ran_ms} if ran_ms else {})},
             appends=appends,
         )

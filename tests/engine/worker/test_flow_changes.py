@@ -12,7 +12,7 @@ from chalicelib.core.flow import PerKey, Rate, Unique
 from chalicelib.core.flow_controls import OFF, FlowControls, FlowTarget
 from chalicelib.core.job import Job
 from chalicelib.core.limits import count_of_key
-from chalicelib.core.states import Kind
+from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.due import resend_stale
 from chalicelib.engine.commands import by_hand, lifecycle
 from chalicelib.engine.commands.flow import set_flow
@@ -23,6 +23,7 @@ from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject
 from chalicelib.engine.worker.settle import settle
 from chalicelib.store.transitions.running import Lease
+from chalicelib.store.wait_lists import of_type
 from tests.support.faults import occupancies_are_true
 from tests.support.steps import using
 from tests.support.worlds import World, envelopes, wiped, world
@@ -106,6 +107,24 @@ def waiting(w: World, name: str) -> list[int]:
     return [entry.job_id for entry in w.yard.wait_lists.first(name, 100)]
 
 
+@pytest.mark.parametrize("type_", ["pair", "paced"])
+def test_a_slot_that_one_of_a_busy_key_cannot_take_goes_to_the_next(w: World, type_: str) -> None:
+    add(w, type_, "held", "a")
+    elsewhere(w)
+    add(w, type_, "other", "b")
+    other = elsewhere(w, "another0another0")
+    for n in range(4):
+        add(w, type_, n, "a")
+        w.clock.move(1)
+    idle = add(w, type_, "idle", "c")
+    w.deliver()
+    assert (RAN, len(waiting(w, of_type(type_)))) == ([], 5)
+    ended(w, other)
+    w.deliver()
+    assert RAN == ["idle"]
+    assert w.job(idle.id).state is State.SUCCESS
+
+
 def test_one_whose_priority_changes_keeps_its_place_in_line(w: World) -> None:
     jobs = [add(w, "turns", n) for n in (1, 2, 3)]
     held = elsewhere(w)
@@ -183,3 +202,29 @@ def test_a_throttle_counts_from_the_newest_though_an_older_one_is_retried(w: Wor
     w.deliver()
     assert RAN == [1, 2, 1]
     assert third.id in (failed.id, second.id)
+
+
+def test_a_limit_that_is_set_counts_the_run_that_goes_on_for_a_vanished_worker(w: World) -> None:
+    add(w, "free", "lost")
+    (message,) = envelopes(w)
+    claim(w.yard, message, Lease("other0other0othe", w.clock.ms + LEASE_MS, "other"))  # and it vanishes
+    set_flow(w.yard, FlowTarget(Kind.TASK, "free"), FlowControls(concurrency=1))
+    later = add(w, "free", "later", "b")
+    envelope = next(each for each in envelopes(w) if each.id == later.id)
+    w.clock.move(30_000)
+    assert isinstance(claim(w.yard, envelope, Lease("third0third0thir", w.clock.ms + LEASE_MS, "third")), Job)
+    w.clock.move(LEASE_MS - 30_000 + 1)
+    taken = claim(w.yard, message, Lease("fourth0fourth0fo", w.clock.ms + LEASE_MS, "fourth"))
+    assert not isinstance(taken, Job), "two run where one may"
+    assert w.yard.concurrency.of("free").running == 1
+
+
+def test_a_key_limit_that_is_set_counts_the_run_that_goes_on_for_a_vanished_worker(w: World) -> None:
+    add(w, "free", "lost")
+    (message,) = envelopes(w)
+    claim(w.yard, message, Lease("other0other0othe", w.clock.ms + LEASE_MS, "other"))  # and it vanishes
+    set_flow(w.yard, FlowTarget(Kind.TASK, "free", "a"), FlowControls(concurrency=1))
+    w.clock.move(LEASE_MS + 1)
+    taken = claim(w.yard, message, Lease("fourth0fourth0fo", w.clock.ms + LEASE_MS, "fourth"))
+    assert isinstance(taken, Job)
+    assert w.yard.concurrency.of(taken.key_counted_as).running == 1
