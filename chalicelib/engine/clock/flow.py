@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chalicelib.core.decisions import LEASE_MARGIN_MS
 from chalicelib.core.flow import Rate
 from chalicelib.core.job import Job
 from chalicelib.core.limits import ONE_AT_A_TIME, counted_key
 from chalicelib.engine.policy import limit_of_count, rate_of_bucket
 from chalicelib.engine.publish.wait_list import send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
+from chalicelib.engine.worker.concurrency import fill_freed_slot
 from chalicelib.engine.yard import Yard
 from chalicelib.logger import logger
+from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
 from chalicelib.store.wait_lists import ORDER, RATE, list_name
 
@@ -51,7 +54,8 @@ def audit(yard: Yard, count: str) -> int:
     holders = yard.concurrency.census(count).holders
     known = {job.id: job for job in yard.jobs.find_many(sorted(holders))}
     orphans = [holder for holder in holders if not _holds(known.get(holder), count)]
-    return sum(_dismissed(yard, count, holder) for holder in orphans)
+    left = [job for job in known.values() if _is_left(job, yard.now_ms())]
+    return sum(_dismissed(yard, count, holder) for holder in orphans) + sum(_freed(yard, job) for job in left)
 
 
 def free_places(yard: Yard, wait_list: str) -> int | None:
@@ -89,6 +93,20 @@ def _holds(job: Job | None, count: str) -> bool:
     if job is None:
         return False
     return job.slot if counted_key(count) is None else job.key_slot or job.turn
+
+
+def _is_left(job: Job, now_ms: int) -> bool:
+    """Whether a job waits, with the slot of a run that somebody had ended, and whose worker is gone."""
+    lease_until_ms = (job.lease_until_ms or 0) + LEASE_MARGIN_MS
+    return job.run_goes_on and not job.state.terminal and lease_until_ms < now_ms
+
+
+def _freed(yard: Yard, job: Job) -> bool:
+    try:
+        fill_freed_slot(yard, job, yard.jobs.free_slot(job))
+    except JobRefused:
+        return False  # it moved in between
+    return True
 
 
 def _dismissed(yard: Yard, count: str, holder: int) -> bool:

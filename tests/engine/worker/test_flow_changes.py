@@ -21,6 +21,7 @@ from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject
+from chalicelib.engine.worker.pause import key_target, pause, resume
 from chalicelib.engine.worker.settle import settle
 from chalicelib.store.transitions.running import Lease
 from chalicelib.store.wait_lists import of_type
@@ -228,3 +229,21 @@ def test_a_key_limit_that_is_set_counts_the_run_that_goes_on_for_a_vanished_work
     taken = claim(w.yard, message, Lease("fourth0fourth0fo", w.clock.ms + LEASE_MS, "fourth"))
     assert isinstance(taken, Job)
     assert w.yard.concurrency.of(taken.key_counted_as).running == 1
+
+
+def test_a_slot_of_a_vanished_worker_is_free_though_its_job_is_retried_and_paused(w: World) -> None:
+    first = add(w, "pair", "lost", "a")
+    elsewhere(w)
+    lifecycle.cancel(w.yard, first.id, Kind.TASK)
+    pause(w.yard, key_target("pair", "a"))
+    lifecycle.retry(w.yard, first.id, Kind.TASK)
+    w.deliver()
+    w.clock.move(LEASE_MS + 1_001)
+    assert w.yard.concurrency.of("pair").running == 1
+    w.clock.move(3_600_000)
+    w.tick()
+    assert w.yard.concurrency.of("pair").running == 0
+    resume(w.yard, key_target("pair", "a"))
+    w.go_on()
+    assert RAN == ["lost"]
+    occupancies_are_true(w)
