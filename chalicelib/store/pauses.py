@@ -56,7 +56,11 @@ class Pauses:
     def begin(self, target: str, now_ms: int, by: str) -> None:
         """Pause a target, from ``now_ms`` on and ``by`` whom, if it was not paused already."""
         sets = {"target": target, "resuming": None, "unhandled": None}
-        self.table.apply(key_of(target), Change((), sets=sets, keeps={"since_ms": now_ms, "by": by}))
+        asked = {"since_ms": now_ms, "by": by}
+        try:
+            self.table.apply(key_of(target), Change((NOT_IN_FORCE,), {**sets, **asked}))
+        except Refused:
+            self.table.apply(key_of(target), Change((), sets, keeps=asked))
 
     def begin_unhandled(self, target: str, now_ms: int) -> None:
         """The jobs of a type wait for its handler; nothing changes where it is paused already."""
@@ -84,6 +88,11 @@ class Pauses:
             self.table.delete(key_of(target), RESUMING)
         except Refused:
             return
+
+    def is_in_force(self, target: str) -> bool:
+        """Whether a target is paused, as of the last write."""
+        item = self.table.find(key_of(target))
+        return item is not None and not pause_of(item).resuming
 
     def in_force(self, target: str) -> AttributeValues:
         """The action that changes nothing, and is refused unless a target is paused."""

@@ -15,7 +15,7 @@ from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.concurrency import leave
 from chalicelib.engine.worker.context import Context
 from chalicelib.engine.worker.heartbeat import Heartbeat
-from chalicelib.engine.worker.pause import paused_by
+from chalicelib.engine.worker.pause import keeps_back
 from chalicelib.engine.worker.run import run
 from chalicelib.engine.worker.settle import settle
 from chalicelib.engine.yard import Yard
@@ -31,7 +31,7 @@ def run_now(yard: Yard, job_id: int) -> Job:
     The message on the lane finds the work done, or brings what is to be done again. Raises ``NotFound``.
     """
     job = find(yard, job_id, Kind.TASK)
-    if job.state is not State.PENDING or not job.travels or paused_by(yard, job.type, job.queue) is not None:
+    if job.state is not State.PENDING or not job.travels or keeps_back(yard, job) is not None:
         return job
     with Heartbeat(yard, []) as heartbeat:
         lease = Lease(yard.token(), heartbeat.renewed_until_ms(), yard.worker_name)

@@ -13,6 +13,7 @@ from chalicelib.core.lanes import Lane
 from chalicelib.core.sqs import VISIBILITY_MAX_S
 from chalicelib.engine.publish.malformed import dead_letter_malformed
 from chalicelib.engine.worker.claim import claim, opened
+from chalicelib.engine.worker.pause import defer_if_paused
 from chalicelib.engine.yard import Yard
 from chalicelib.queue.contract import BATCH_MAX_MESSAGES, NoQueue, Received
 from chalicelib.store.ledger import OBJECT_PLACE
@@ -119,7 +120,8 @@ class PolledBatch:
 
     def _claim(self, message: Received, envelope: Job, lease: Lease) -> Job | None:
         """The running job; ``None`` when the message was void, or is not to be had now."""
-        verdict = claim(self.yard, envelope, lease)
+        paused = defer_if_paused(self.yard, envelope)  # by its key: a topic that is paused is not polled
+        verdict = Ack("paused") if paused else claim(self.yard, envelope, lease)
         match verdict:
             case Ack():
                 self.yard.transport.delete([message])

@@ -20,6 +20,7 @@ from chalicelib.core.waking import wake_for_return
 from chalicelib.engine.publish.wait_list import defer, send_next
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.claim import ensure_recorded
+from chalicelib.engine.worker.gates import pass_on
 from chalicelib.engine.yard import Yard
 from chalicelib.store.pauses import UNWANTED, Pause
 from chalicelib.store.wait_lists import of_pause
@@ -88,6 +89,11 @@ def finish_resuming(yard: Yard, enough_time: Callable[[], bool], passed: PassedO
     )
 
 
+def keeps_back(yard: Yard, job: Job) -> str | None:
+    """The target whose pause defers a job, as this process knows it."""
+    return paused_by(yard, job.type, job.queue, "" if job.flow_key is None else job.key_counted_as)
+
+
 def paused_by(yard: Yard, type: str, queue: str, key_count: str = "") -> str | None:  # noqa: A002
     """The target whose pause defers the jobs of a type or topic in a queue, and of a key, as this process knows it."""
     in_force = yard.known_pauses.get(yard.now_ms(), FRESH_MS, lambda: _in_force(yard))
@@ -99,10 +105,15 @@ def defer_if_paused(yard: Yard, envelope: Job) -> bool:
 
     Otherwise it may begin.
     """
-    key_count = "" if envelope.flow_key is None else envelope.key_counted_as
-    target = paused_by(yard, envelope.type, envelope.queue, key_count) or _missed_by(yard, envelope)
-    if target is None:
+    target = keeps_back(yard, envelope) or _missed_by(yard, envelope)
+    if target is None or not _deferred(yard, envelope, target):
         return False
+    if target.startswith(KEY):
+        pass_on(yard, envelope)
+    return True
+
+
+def _deferred(yard: Yard, envelope: Job, target: str) -> bool:
     wait_list, reason = of_pause(target), yard.pauses.in_force(target)
     if defer(yard, envelope, wait_list, reason):
         return True
@@ -112,7 +123,10 @@ def defer_if_paused(yard: Yard, envelope: Job) -> bool:
 
 
 def _empty(yard: Yard, target: str, enough_time: Callable[[], bool]) -> int:
-    sent = send_next(yard, of_pause(target), None, enough_time)
+    def going_on() -> bool:  # not where somebody pauses it anew: what is sent then comes back to the list
+        return enough_time() and not yard.pauses.is_in_force(target)
+
+    sent = send_next(yard, of_pause(target), None, going_on)
     if not yard.wait_lists.first(of_pause(target), 1):
         yard.pauses.forget(target)
     return sent

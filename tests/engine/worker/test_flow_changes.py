@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -15,16 +16,19 @@ from chalicelib.core.limits import count_of_key
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.due import resend_stale
 from chalicelib.engine.commands import by_hand, lifecycle
-from chalicelib.engine.commands.flow import set_flow
+from chalicelib.engine.commands.flow import pause_key, resume_key, set_flow
+from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.polling.poll import poll
+from chalicelib.engine.publish import wait_list
 from chalicelib.engine.publish.publish import publish
 from chalicelib.engine.worker.claim import claim
 from chalicelib.engine.worker.context import Context, Reject
-from chalicelib.engine.worker.pause import key_target, pause, resume
+from chalicelib.engine.worker.pause import key_target, pause, paused, resume, type_target
 from chalicelib.engine.worker.settle import settle
 from chalicelib.store.transitions.running import Lease
-from chalicelib.store.wait_lists import of_type
+from chalicelib.store.wait_lists import of_pause, of_type
 from tests.support.faults import occupancies_are_true
 from tests.support.steps import using
 from tests.support.worlds import World, envelopes, wiped, world
@@ -124,6 +128,23 @@ def test_a_slot_that_one_of_a_busy_key_cannot_take_goes_to_the_next(w: World, ty
     w.deliver()
     assert RAN == ["idle"]
     assert w.job(idle.id).state is State.SUCCESS
+
+
+def test_a_slot_that_one_of_a_paused_key_cannot_take_goes_to_the_next(w: World) -> None:
+    add(w, "pair", "held", "b")
+    elsewhere(w)
+    add(w, "pair", "other", "c")
+    other = elsewhere(w, "another0another0")
+    for n in range(3):
+        add(w, "pair", n, "a")
+        w.clock.move(1)
+    add(w, "pair", "idle", "d")
+    w.deliver()
+    assert (RAN, len(waiting(w, of_type("pair")))) == ([], 4)
+    pause(w.yard, key_target("pair", "a"))
+    ended(w, other)
+    w.deliver()
+    assert RAN == ["idle"]
 
 
 def test_one_whose_priority_changes_keeps_its_place_in_line(w: World) -> None:
@@ -229,6 +250,55 @@ def test_a_key_limit_that_is_set_counts_the_run_that_goes_on_for_a_vanished_work
     taken = claim(w.yard, message, Lease("fourth0fourth0fo", w.clock.ms + LEASE_MS, "fourth"))
     assert isinstance(taken, Job)
     assert w.yard.concurrency.of(taken.key_counted_as).running == 1
+
+
+def test_a_resume_ends_where_somebody_pauses_anew(w: World) -> None:
+    target = type_target("free")
+    pause(w.yard, target)
+    for n in range(6):
+        add(w, "free", n)
+    w.deliver()
+    turns_taken = 0
+
+    def enough_time() -> bool:
+        nonlocal turns_taken
+        turns_taken += 1
+        if turns_taken == 2:
+            pause(w.yard, target)
+        w.deliver()
+        return turns_taken < 50
+
+    with patch.object(wait_list, "AT_ONCE", 2):
+        resume(w.yard, target, enough_time)
+    assert (turns_taken, len(waiting(w, of_pause(target)))) == (2, 6)
+
+
+def test_a_pause_begun_anew_says_who_and_since_when(w: World) -> None:
+    target = type_target("free")
+    w.yard.pauses.begin(target, w.clock.ms, "ann")
+    add(w, "free", 1)
+    w.deliver()
+    resume(w.yard, target, lambda: False)
+    w.clock.move(5_000)
+    w.yard.pauses.begin(target, w.clock.ms, "bob")
+    assert [(each.by, each.since_ms) for each in paused(w.yard)] == [("bob", w.clock.ms)]
+
+
+def test_what_is_paused_by_key_is_not_run_at_once_either(w: World) -> None:
+    pause(w.yard, key_target("free", "a"))
+    job = add(w, "free", 1)
+    assert run_now(w.yard, job.id).state is State.PENDING
+    assert RAN == []
+
+
+def test_a_message_whose_key_is_paused_is_shown_to_no_poll(w: World) -> None:
+    target = FlowTarget(Kind.MESSAGE, "polled", "a")
+    for key in ("a", "b"):
+        publish(w.yard, NewJob(kind=Kind.MESSAGE, type="polled", input=key, flow_key=key))
+    pause_key(w.yard, target)
+    assert [job.flow_key for job in poll(w.yard, "polled", 10, 30_000, "client")] == ["b"]
+    assert resume_key(w.yard, target) == 1
+    assert [job.flow_key for job in poll(w.yard, "polled", 10, 30_000, "client")] == ["a"]
 
 
 def test_a_slot_of_a_vanished_worker_is_free_though_its_job_is_retried_and_paused(w: World) -> None:
