@@ -91,6 +91,13 @@ class DebounceModel(ApiModel):
     latest_s: Annotated[float, Field(ge=0.001, le=WAIT_MAX_S), NOT_BOOLEAN] | None = None
     by: KeyPath | None = Field(default=None, description="What makes two alike; null: their key, or the type")
 
+    @model_validator(mode="after")
+    def _is_over_in_time(self) -> DebounceModel:
+        if self.latest_s is not None and self.latest_s < self.wait_s:
+            expected = f"latestS of at least waitS, {self.wait_s:g}"
+            raise unfit(expected, f"{self.latest_s:g}", "leave latestS out, or wait for less")
+        return self
+
 
 def _kind(given: object) -> str | None:
     """Which of its forms a control has, so that an error speaks of that one alone."""
@@ -263,7 +270,8 @@ class StandingAnswer(ShownTarget):
     concurrency: int | None = Field(description="How many may run at once; null: any number")
     rate: ShownRate | None
     running: int = Field(description="How many run of those that are counted: where concurrency or order bounds them")
-    holders: list[ShownId] = Field(description="Which, as far as they are named")
+    holders: list[ShownId] = Field(description="Which have a slot, or the turn, as far as they are named")
+    blocked_by: ShownId | None = Field(description="Who has failed and keeps the turn; null: nobody")
     waiting: WaitingFor
     next_start: ShownTime | None = Field(description="From when on the rate lets the next begin; null without a rate")
 

@@ -158,7 +158,7 @@ def pause(service: Service, as_json: bool, **target: str | None) -> None:
 @which_key_option
 @calls_service
 def resume(service: Service, as_json: bool, **target: str | None) -> None:
-    """Let the jobs of a key begin again, those that waited first."""
+    """Let the jobs of a key begin again; those that waited are sent, the first first."""
     answer = service.post(f"{PATH}/resume", target)
     present(answer, as_json, lambda _: show_text(f"{_named(target)} is resumed; jobs sent: {answer['sent']}"))
 
@@ -202,7 +202,8 @@ def _brief(control: Any) -> Any:
 
 def _show_standing(answer: dict[str, Any]) -> None:
     waiting = {f"waiting for a {what}": _counted(each) for what, each in answer["waiting"].items()}
-    show_record({**_row(answer), "holders": " ".join(answer["holders"]) or None, "waiting": None, **waiting})
+    holders = {"holders": " ".join(answer["holders"]) or None, "blocked by": answer["blockedBy"]}
+    show_record({**_row(answer), **holders, "blockedBy": None, "waiting": None, **waiting})
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:

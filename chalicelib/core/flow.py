@@ -162,7 +162,7 @@ class Debounce:
 
     It begins ``wait_s`` seconds after it was asked for, or ``latest_s`` after the first of them, if that is sooner.
     The others are canceled as superseded. ``by`` as of ``Unique``, but a key or ``None`` for the type. Seconds up to
-    seven days. Raises ``InvalidInput``.
+    seven days, ``latest_s`` at least ``wait_s``. Raises ``InvalidInput``.
     """
 
     wait_s: float
@@ -173,13 +173,24 @@ class Debounce:
         _expect_seconds("debounce.wait_s", self.wait_s, WAIT_MAX_S)
         if self.latest_s is not None:
             _expect_seconds("debounce.latest_s", self.latest_s, WAIT_MAX_S)
+            if self.latest_s < self.wait_s:
+                expected = f"at least wait_s, {self.wait_s:g} seconds"
+                raise InvalidInput(
+                    "this is over before the wait", field="debounce.latest_s", expected=expected, got=self.latest_s
+                )
         if self.by is not None:
             check_key("debounce.by", self.by)
 
     def due_at_ms(self, first_at_ms: int, now_ms: int) -> int:
-        """When the newest job begins that was asked for now, the first one at ``first_at_ms``."""
+        """When the newest job begins that was asked for now, the first one at ``first_at_ms``.
+
+        Up to a second before the latest time, rather than after it: a message is delayed by whole seconds.
+        """
         due_at_ms = now_ms + round(self.wait_s * 1_000)
-        return due_at_ms if self.latest_s is None else min(due_at_ms, first_at_ms + round(self.latest_s * 1_000))
+        if self.latest_s is None:
+            return due_at_ms
+        left_ms = max(0, first_at_ms + round(self.latest_s * 1_000) - now_ms)
+        return min(due_at_ms, now_ms + left_ms // 1_000 * 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +245,8 @@ def checked_flow(
         raise InvalidInput(
             "jobs without a key cannot be bounded by it", field="per_key", expected='key="input...."', got="no key"
         )
+    if per_key == PerKey():
+        raise InvalidInput("this bounds nothing", field="per_key", expected="concurrency, rate or both", got="neither")
     expect_rate("rate", rate)
     expect_order(order)
     if unique is not None and not isinstance(unique, Unique):

@@ -93,12 +93,17 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing(Target):
-    """How a target stands: what bounds it, who runs (of those bounded, by id), how many wait for what."""
+    """How a target stands: what bounds it, how many run, how many wait for what.
+
+    ``holders``: the ids of those that have a slot or, in order, the turn, which a job keeps between its attempts;
+    ``blocked_by``: the one that has failed and keeps the turn.
+    """
 
     concurrency: int | None
     rate: Rate | None
     running: int
     holders: tuple[int, ...]
+    blocked_by: int | None
     waiting: Mapping[str, Waiting]  # for a slot, a token (of the rate), a turn (in the order)
     next_start: datetime | None  # from when on the rate lets the next begin; None: no rate bounds it
 
@@ -272,6 +277,7 @@ def standing_of(target: FlowTarget, found: engine.Standing) -> Standing:
         rate=found.rate,
         running=found.running,
         holders=found.holders,
+        blocked_by=found.blocked_by,
         waiting={what: Waiting(place.before, place.is_exact) for what, place in found.waiting.items()},
         next_start=maybe_moment_of(None if next_ms is None else min(next_ms, LATEST_MS)),
     )

@@ -130,10 +130,14 @@ def _from_attributes(row: Mapping[str, Any]) -> FlowControls:
         unique=Unique(unique.get("until"), _s(unique.get("for_ms")), unique.get("by"))
         if isinstance(unique, Mapping)
         else unique,
-        debounce=Debounce(debounce["wait_ms"] / 1_000, _s(debounce.get("latest_ms")), debounce.get("by"))
-        if isinstance(debounce, Mapping)
-        else debounce,
+        debounce=_debounce(debounce) if isinstance(debounce, Mapping) else debounce,
     )
+
+
+def _debounce(kept: Mapping[str, Any]) -> Debounce:
+    """What was kept of one. An older version let a wait go on beyond the latest time, which alone held then."""
+    wait_s, latest_s = kept["wait_ms"] / 1_000, _s(kept.get("latest_ms"))
+    return Debounce(wait_s if latest_s is None else min(wait_s, latest_s), latest_s, kept.get("by"))
 
 
 def _ms(seconds: float | None) -> int | None:

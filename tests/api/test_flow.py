@@ -123,6 +123,7 @@ class TestWhatIsSet:
             "rate": rate,
             "running": 0,
             "holders": [],
+            "blockedBy": None,
             "waiting": {what: {"count": 0, "isExact": True} for what in ("slot", "token", "turn")},
             "nextStart": api.now(),
         }
@@ -221,6 +222,7 @@ class TestWhatIsSet:
             ({"type": "t", "unique": {"until": None}}, ("unique", "until, forS or both", "neither")),
             ({"type": "t", "debounce": {}}, ("debounce.waitS", "a value", "nothing")),
             ({"type": "t", "debounce": {"wait": 1}}, ("debounce.wait", "waitS", "wait")),
+            ({"type": "t", "debounce": {"waitS": 5, "latestS": 2}}, ("debounce", "latestS of at least waitS, 5", "2")),
             ({"type": "t", "unique": "on"}, ("unique", "an object or 'off'", "on")),
             ({"type": "t", "debounce": 5}, ("debounce", "an object or 'off'", "5")),
             ({"concurrency": 1}, ("body", "either type or topic, and not both", "none of them")),
@@ -346,7 +348,8 @@ class TestThoseBehindAFailedJob:
         api.work("bounded")
         assert [api.job(each).state for each in (failing, behind)] == ["failed", "pending"]
         found = standing(api, type="bounded.ordered", key="p")
-        assert (found["running"], found["holders"], found["waiting"]["turn"]["count"]) == (1, [failing], 1)
+        assert (found["running"], found["holders"], found["waiting"]["turn"]["count"]) == (0, [failing], 1)
+        assert found["blockedBy"] == failing
         assert api.post("/api/flow/pass", {"id": failing}).json == {"id": failing, "state": "failed"}
         api.work("bounded")
         assert api.job(behind).state == "success"

@@ -75,11 +75,13 @@ def test_a_rate_is_even_unless_a_burst_is_wanted() -> None:
         (lambda: Unique(until=None), "unique", "until, for_s or both"),
         (lambda: Unique(until="never"), "unique.until", "start or end"),
         (lambda: Debounce(0), "debounce.wait_s", "0.001 to 604800 seconds"),
+        (lambda: Debounce(5, latest_s=4.5), "debounce.latest_s", "at least wait_s, 5 seconds"),
         (lambda: flow(order="backwards"), "order", "block or step aside"),
         (lambda: flow(key="customer"), "key", "a path that begins with input or options or context, or a function"),
         (lambda: flow(key="input..id"), "key", "a path that begins with input or options or context, or a function"),
         (lambda: flow(key=_later), "key", "a plain function"),
         (lambda: flow(per_key=PerKey(1)), "per_key", 'key="input...."'),
+        (lambda: flow(key="input.id", per_key=PerKey()), "per_key", "concurrency, rate or both"),
         (lambda: flow(unique=True), "unique", "Unique(...)"),
         (lambda: flow(unique=Unique(), debounce=Debounce(1)), "debounce", "unique or debounce"),
     ],
@@ -157,6 +159,19 @@ def test_a_debounced_job_is_due_when_nothing_came_for_a_while_or_it_was_long_eno
     assert Debounce(5).due_at_ms(first_at_ms=0, now_ms=60_000) == 65_000
     assert Debounce(5, latest_s=30).due_at_ms(first_at_ms=0, now_ms=10_000) == 15_000
     assert Debounce(5, latest_s=30).due_at_ms(first_at_ms=0, now_ms=28_000) == 30_000
+    assert Debounce(5, latest_s=5).due_at_ms(first_at_ms=0, now_ms=0) == 5_000
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_debounced_job_begins_within_the_second_before_its_latest_time(
+    wait_s: int, more_s: int, first_at_ms: int, after_ms: int
+) -> None:
+    """SQS delays by whole seconds: one that is due between two of them would come after that time."""
+    debounce, now_ms = Debounce(wait_s, latest_s=wait_s + more_s), first_at_ms + after_ms
+    due_at_ms, latest_ms = debounce.due_at_ms(first_at_ms, now_ms), first_at_ms + (wait_s + more_s) * 1_000
+    assert (due_at_ms - now_ms) % 1_000 == 0
+    assert now_ms <= due_at_ms <= max(now_ms, latest_ms)
+    assert due_at_ms == now_ms + wait_s * 1_000 or due_at_ms > latest_ms - 1_000
 
 
 def test_nothing_declared_is_no_flow_at_all() -> None:

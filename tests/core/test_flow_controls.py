@@ -22,7 +22,9 @@ orders = st.sampled_from(Order).map(str)
 uniques = st.builds(Unique, st.sampled_from(["start", "end"]), st.none() | seconds, st.none() | paths) | st.builds(
     Unique, st.none(), seconds, st.none() | paths
 )
-debounces = st.builds(Debounce, seconds, st.none() | seconds, st.none() | paths)
+debounces = st.builds(Debounce, seconds, st.none(), st.none() | paths) | st.builds(
+    lambda pair, by: Debounce(*sorted(pair), by), st.tuples(seconds, seconds), st.none() | paths
+)
 controls = st.builds(
     FlowControls,
     st.none() | st.integers(1, 1_000),
@@ -53,6 +55,12 @@ def test_each_control_is_what_was_set_or_else_what_is_declared(declared: Flow, c
 def test_what_is_stored_is_read_again(changed: FlowControls, key: str | None, by: str | None) -> None:
     setting = FlowSetting(FlowTarget(Kind.TASK, "image.resize", key), changed, 1_893_456_000_000, by)
     assert setting_of(from_attribute_values(to_attribute_values(item_of(setting)))) == setting
+
+
+def test_a_wait_beyond_its_latest_time_that_was_stored_once_is_that_time() -> None:
+    item = item_of(FlowSetting(FlowTarget(Kind.TASK, "t"), FlowControls(debounce=Debounce(9, latest_s=9)), 0, None))
+    item["debounce"]["latest_ms"] = 4_000
+    assert setting_of(item).controls.debounce == Debounce(4, latest_s=4)
 
 
 def test_nothing_set_is_nothing() -> None:

@@ -593,7 +593,7 @@ def test_who_waits_for_a_task_has_its_result_though_a_worker_is_faster(
         w.clock.move(delay_ms)
         work(w)
 
-    meanwhile(monkeypatch, running_now, "paused_by", worker)
+    meanwhile(monkeypatch, running_now, "keeps_back", worker)
     with installation.using(w.yard):
         assert tasks.wait_complete(job.id) == "done"
     assert w.job(job.id).attempts == 1

@@ -79,6 +79,7 @@ class TestWhileItRuns:
             rate=Rate(10, per_s=60, burst=10),
             running=0,
             holders=(),
+            blocked_by=None,
             waiting={"slot": none, "token": none, "turn": none},
             next_start=now,
         )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from chalicelib.core.errors import Full, InvalidInput, NotFound
 from chalicelib.core.flow import KEY_MAX_CHARS, Flow, Rate, expect_one_to_stay
 from chalicelib.core.flow_controls import DECIDED_AT_ACCEPTANCE, OFF, FlowControls, FlowTarget
+from chalicelib.core.job import Job
 from chalicelib.core.lanes import TOPIC_MAX_CHARS
 from chalicelib.core.limits import count_of_key, counted_key, counted_topic
 from chalicelib.core.naming import is_name
 from chalicelib.core.reasons import Place
-from chalicelib.core.states import Kind
+from chalicelib.core.states import Kind, State
 from chalicelib.core.versions import changed_meanwhile, expect_version
 from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
@@ -45,12 +46,17 @@ class PausedKey:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a target stands: what bounds it, who runs as far as they are named, and how many wait for what."""
+    """How a target stands: what bounds it, who runs as far as they are named, and how many wait for what.
+
+    ``holders``: who has a slot or the turn, be it between two attempts; ``blocked_by``: who has failed and keeps the
+    turn.
+    """
 
     concurrency: int | None
     rate: Rate | None
     running: int
     holders: tuple[int, ...]
+    blocked_by: int | None
     waiting: dict[str, Place]  # for a slot, a token, a turn
     next_token_ms: int | None  # when the next may begin, where a rate bounds them
 
@@ -163,19 +169,34 @@ def declared(yard: Yard) -> list[Declared]:
 def standing(yard: Yard, target: FlowTarget) -> Standing:
     """How a target stands now. Raises ``InvalidInput``."""
     _check(target)
-    census = yard.concurrency.census(target.count)
+    census, line = yard.concurrency.census(target.count), count_of_key(target.of_type, target.key)
+    in_turn = _in_turn(yard, line)
     limit, rate = limit_of_count(yard, target.count), rate_of_bucket(yard, target.count)
     slots = of_type(target.count) if target.key is None else of_key(target.count)
-    line = of_order(count_of_key(target.of_type, target.key))
-    lists = {"slot": slots, "token": of_rate(target.count), "turn": line}
+    lists = {"slot": slots, "token": of_rate(target.count), "turn": of_order(line)}
     return Standing(
         concurrency=None if limit is None else limit.concurrency,
         rate=rate,
-        running=census.count.running,
-        holders=tuple(sorted(census.holders)),
+        running=_running(target, census.count.running, in_turn),
+        holders=tuple(sorted(census.holders | {job.id for job in in_turn})),
+        blocked_by=next((job.id for job in in_turn if job.state is State.FAILED), None),
         waiting={what: yard.wait_lists.length(each) for what, each in lists.items()},
         next_token_ms=None if rate is None else _next_ms(yard, target.count, rate),
     )
+
+
+def _in_turn(yard: Yard, line: str) -> list[Job]:
+    """The job that has the turn of a line, if any has."""
+    holders = sorted(yard.concurrency.census(line).holders)
+    return [job for job in yard.jobs.find_many(holders) if job.turn]
+
+
+def _running(target: FlowTarget, counted: int, in_turn: Iterable[Job]) -> int:
+    """How many run: a key counts the turn as well, be it of a job that waits or has failed, a type only the slots."""
+    runs = {job.id: job.state is State.RUNNING or job.run_goes_on for job in in_turn}
+    if target.key is not None:
+        return counted - sum(not each for each in runs.values())
+    return counted + sum(runs[job.id] and not job.slot for job in in_turn)
 
 
 def pause_key(yard: Yard, target: FlowTarget) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,8 @@ from chalicelib.core.flow import Debounce, Unique
 from chalicelib.core.flow_controls import OFF, FlowControls, FlowTarget
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.commands.flow import set_flow, unset_flow
+from chalicelib.engine.commands.flow import set_flow, standing, unset_flow
+from chalicelib.engine.commands.lifecycle import pass_over
 from chalicelib.engine.handlers.declare import subscribe, task
 from chalicelib.engine.new_job import NewJob
 from chalicelib.engine.policy import FRESH_MS
@@ -25,15 +26,19 @@ from tests.support.steps import before, counting
 from tests.support.worlds import World, wiped, world
 
 RAN: list[Any] = []
+LOOKS: list[Callable[[], Any]] = []  # what a run looks at
 
 
 @task("keyed", key="input.k")
 @task("single", unique=Unique(by="input.k"))
 @task("blocked", key="input.k", order="block")
+@task("lined", order="block", concurrency=2)
 @task("plain")
 @subscribe("news", key="input.k")
 def act(given: dict[str, Any]) -> None:
-    RAN.append(given["n"])
+    RAN.append(LOOKS[0]() if given.get("looks") else given["n"])
+    if given.get("breaks"):
+        raise RuntimeError("not yet")
     if given.get("fails"):
         raise Reject("never")
 
@@ -169,3 +174,26 @@ def test_debounce_takes_the_place_of_unique(w: World) -> None:
     change(w, "single", unique=OFF, debounce=Debounce(5, by="input.k"))
     first, second = add(w, "single", 1), add(w, "single", 2)
     assert (w.job(first.id).state, w.job(second.id).state) == (State.CANCELED, State.PENDING)
+
+
+@pytest.mark.parametrize(("name", "key"), [("blocked", "a"), ("lined", None)])
+def test_who_keeps_its_turn_does_not_run_for_that(w: World, name: str, key: str | None) -> None:
+    target = FlowTarget(Kind.TASK, name, key)
+
+    def stands() -> tuple[int, tuple[int, ...], int | None]:
+        found = standing(w.yard, target)
+        return found.running, found.holders, found.blocked_by
+
+    LOOKS[:] = [stands]
+    running = add(w, name, 1, looks=True)
+    w.deliver()
+    broken = add(w, name, 2, breaks=True)
+    failing = add(w, name, 3, fails=True)
+    w.deliver()
+    assert [(1, (running.id,), None), 2] == RAN
+    assert (w.job(broken.id).state, stands()) == (State.PENDING, (0, (broken.id,), None))  # between its attempts
+    w.go_on()
+    assert stands() == (0, (broken.id,), broken.id)
+    pass_over(w.yard, broken.id)
+    w.go_on()
+    assert stands() == (0, (failing.id,), failing.id)
