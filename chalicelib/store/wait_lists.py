@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from chalicelib.core.job import Job
-from chalicelib.core.limits import order_of
+from chalicelib.core.limits import counted_key, order_of
 from chalicelib.core.reasons import Place
 from chalicelib.store.attribute_values import AttributeValues
 from chalicelib.store.directory import digest
@@ -74,6 +74,11 @@ def of_key(count: str) -> str:
 def of_rate(bucket: str) -> str:
     """The wait list of the jobs that may not begin yet because too many have."""
     return RATE + bucket
+
+
+def of_slots(count: str) -> str:
+    """The wait list of the jobs that wait for a slot of a concurrency count, of a type or of a key."""
+    return of_type(count) if counted_key(count) is None else of_key(count)
 
 
 def of_order(count: str) -> str:

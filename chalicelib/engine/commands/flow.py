@@ -17,10 +17,11 @@ from chalicelib.core.states import Kind, State
 from chalicelib.core.versions import changed_meanwhile, expect_version
 from chalicelib.engine.policy import declared_flow, handlers_of_count, limit_of_count, rate_of_bucket
 from chalicelib.engine.worker import pause
+from chalicelib.engine.worker.concurrency import fill_changed
 from chalicelib.engine.yard import Yard
-from chalicelib.store.flow_settings import FlowSetting, as_seen, setting_of
+from chalicelib.store.flow_settings import UNCHANGED, FlowSetting, as_seen, setting_of
 from chalicelib.store.table import Refused
-from chalicelib.store.wait_lists import of_key, of_order, of_rate, of_type
+from chalicelib.store.wait_lists import of_order, of_rate, of_slots
 
 SETTINGS_MAX = 1_000  # every process reads them all every five seconds
 
@@ -87,6 +88,7 @@ def set_flow(yard: Yard, target: FlowTarget, controls: FlowControls, if_version:
         if found != setting:  # otherwise our own write, whose answer was lost
             raise changed_meanwhile(*_said(found)) from refused
     yard.known_flow.forget()
+    fill_changed(yard, target.count, limit_of_count(yard, target.count, setting))
     return setting
 
 
@@ -137,6 +139,7 @@ def unset_flow(yard: Yard, target: FlowTarget, if_version: str | None = None) ->
             raise NotFound("nothing is set for this", field="type", got=target.type) from refused
         raise changed_meanwhile(*_said(found)) from refused
     yard.known_flow.forget()
+    fill_changed(yard, target.count, limit_of_count(yard, target.count, UNCHANGED))
 
 
 def settings(yard: Yard) -> list[FlowSetting]:
@@ -172,8 +175,7 @@ def standing(yard: Yard, target: FlowTarget) -> Standing:
     census, line = yard.concurrency.census(target.count), count_of_key(target.of_type, target.key)
     in_turn = _in_turn(yard, line)
     limit, rate = limit_of_count(yard, target.count), rate_of_bucket(yard, target.count)
-    slots = of_type(target.count) if target.key is None else of_key(target.count)
-    lists = {"slot": slots, "token": of_rate(target.count), "turn": of_order(line)}
+    lists = {"slot": of_slots(target.count), "token": of_rate(target.count), "turn": of_order(line)}
     return Standing(
         concurrency=None if limit is None else limit.concurrency,
         rate=rate,

@@ -26,9 +26,9 @@ AWS_FAILURES = (*aws.FAILURES, NoQueue)  # what a call raises once botocore has 
 PARALLEL_MARKS = 8
 
 
-def outgoing_message(yard: Yard, job: Job, now_ms: int) -> OutgoingMessage:
-    """The message that stands for a job, on its lane, delayed until it is due (whole seconds, rounded up)."""
-    delay_s = min(max(0, -(-(job.due_at_ms - now_ms) // 1_000)), DELAY_MAX_S)
+def outgoing_message(yard: Yard, job: Job, now_ms: int, not_before_ms: int = 0) -> OutgoingMessage:
+    """The message that stands for a job, on its lane, delayed till it is due, or longer (whole seconds, rounded up)."""
+    delay_s = min(max(0, -(-(max(job.due_at_ms, not_before_ms) - now_ms) // 1_000)), DELAY_MAX_S)
     return OutgoingMessage(lane_of(yard, job), to_envelope(job), delay_s, job.tenant)
 
 
@@ -54,18 +54,21 @@ def send_marked(yard: Yard, job: Job) -> None:
         logger.warning("left to the clock to send", extra={"job_id": job.id, "error": str(error)})
 
 
-def send_marked_together(yard: Yard, jobs: Sequence[Job]) -> set[int]:
-    """The same for several, ten a call; returns the ids of those of whom nothing is left to the clock."""
+def send_marked_together(yard: Yard, jobs: Sequence[Job], not_before_ms: int = 0) -> set[int]:
+    """The same for several, ten a call; returns the ids of those of whom nothing is left to the clock.
+
+    None of them arrives before ``not_before_ms``.
+    """
     now_ms = yard.now_ms()
     needing = [job for job in jobs if _needs_message(job, now_ms)]
-    unsent = {job.id for job in send_all(yard, needing)}
+    unsent = {job.id for job in send_all(yard, needing, not_before_ms)}
     sent = [job for job in needing if job.id not in unsent]
     with aws.threads(PARALLEL_MARKS) as markers:
         marked = markers.map(partial(_is_marked, yard), sent)
         return {job.id for job, is_marked in zip(sent, marked, strict=True) if is_marked}
 
 
-def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
+def send_all(yard: Yard, jobs: Sequence[Job], not_before_ms: int = 0) -> list[Job]:
     """Send jobs in batches of ten; returns those that SQS did not accept, or perhaps did not.
 
     A lane that takes nothing keeps no other lane's jobs from being sent.
@@ -73,11 +76,11 @@ def send_all(yard: Yard, jobs: Sequence[Job]) -> list[Job]:
     by_lane: defaultdict[Lane, list[Job]] = defaultdict(list)
     for job in jobs:
         by_lane[lane_of(yard, job)].append(job)
-    return [job for lane, waiting in by_lane.items() for job in _send_to(yard, lane, waiting)]
+    return [job for lane, waiting in by_lane.items() for job in _send_to(yard, lane, waiting, not_before_ms)]
 
 
-def _send_to(yard: Yard, lane: Lane, jobs: Sequence[Job]) -> Sequence[Job]:
-    outgoing = [outgoing_message(yard, job, yard.now_ms()) for job in jobs]
+def _send_to(yard: Yard, lane: Lane, jobs: Sequence[Job], not_before_ms: int) -> Sequence[Job]:
+    outgoing = [outgoing_message(yard, job, yard.now_ms(), not_before_ms) for job in jobs]
     try:
         return [jobs[position] for position in on_lane(yard, lane, lambda: yard.transport.send_many(outgoing))]
     except AWS_FAILURES as error:

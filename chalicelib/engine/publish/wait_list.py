@@ -42,10 +42,18 @@ def defer(yard: Yard, job: Job, wait_list: str, *reason: Action) -> bool:
     return True
 
 
-def send_next(yard: Yard, wait_list: str, most: int | None, enough_time: Callable[[], bool] = lambda: True) -> int:
+def send_next(
+    yard: Yard,
+    wait_list: str,
+    most: int | None,
+    enough_time: Callable[[], bool] = lambda: True,
+    *,
+    not_before_ms: int = 0,
+) -> int:
     """Send up to ``most`` jobs of a wait list, the first first, while there is ``enough_time``; returns how many.
 
-    ``None``: all of them. Of those that run in order it is the next one, if it is nobody else's turn.
+    ``None``: all of them. Of those that run in order it is the next one, if it is nobody else's turn; none of any
+    others arrives before ``not_before_ms``.
     """
     if wait_list.startswith(ORDER):
         return _give_next_turn(yard, wait_list)
@@ -54,7 +62,7 @@ def send_next(yard: Yard, wait_list: str, most: int | None, enough_time: Callabl
         entries = yard.wait_lists.first(wait_list, AT_ONCE if most is None else min(most - sent, AT_ONCE))
         if not entries:
             break
-        sent += _send_all(yard, entries)
+        sent += _send_all(yard, entries, not_before_ms)
     return sent
 
 
@@ -66,7 +74,7 @@ def send_next_safely(yard: Yard, wait_list: str, most: int) -> None:
         logger.warning("a wait list is left to the clock", extra={"wait_list": wait_list, "error": str(error)})
 
 
-def _send_all(yard: Yard, entries: Sequence[Entry]) -> int:
+def _send_all(yard: Yard, entries: Sequence[Entry], not_before_ms: int) -> int:
     """Send the jobs of entries; returns how many. Raises what failed for one, once all had their turn."""
     released, failures = [], []
     for entry in entries:
@@ -74,7 +82,7 @@ def _send_all(yard: Yard, entries: Sequence[Entry]) -> int:
             released += _released(yard, entry)
         except Exception as error:  # the others shall go all the same
             failures.append(error)
-    send_marked_together(yard, released)
+    send_marked_together(yard, released, not_before_ms)
     if failures:
         raise failures[0]
     return len(released)

@@ -18,18 +18,22 @@ from chalicelib.core.job import MANUAL, Job, Tombstone
 from chalicelib.core.limits import ONE_AT_A_TIME, Limit
 from chalicelib.core.schedules import Overlap
 from chalicelib.core.states import Kind, State
-from chalicelib.engine.policy import limit_of_count
+from chalicelib.engine.policy import FRESH_MS, limit_of_count
+from chalicelib.engine.publish.send import AWS_FAILURES
 from chalicelib.engine.publish.wait_list import defer, send_next, send_next_safely
 from chalicelib.engine.sweeping import PassedOver, sweep
 from chalicelib.engine.worker.gates import Gate, turned_away
 from chalicelib.engine.worker.remove import remove_if_wanted
 from chalicelib.engine.yard import Yard
+from chalicelib.logger import logger
 from chalicelib.store.concurrency import Count
 from chalicelib.store.ledger import JobRefused
 from chalicelib.store.table import TransactionRefused
-from chalicelib.store.wait_lists import of_key, of_order, of_type
+from chalicelib.store.wait_lists import of_key, of_order, of_slots, of_type
 
 FREE_TRIES = 4
+CHANGED_MAX = 100
+BEHIND_MS = 1_000  # by how much what a process reads may be behind what was written
 POOL_WAS_FULL = "skipped: its pool was full when its time came"
 STILL_RUNNING = "skipped: the run of its schedule before it was still going on"
 
@@ -90,6 +94,20 @@ def fill_freed_slot(yard: Yard, before: Job, after: Job) -> None:
     if (before.key_slot or before.turn) and not (after.key_slot or after.turn):
         list_of = of_key if before.order is None else of_order
         send_next_safely(yard, list_of(before.key_counted_as), 1)
+
+
+def fill_changed(yard: Yard, count: str, limit: Limit | None) -> None:
+    """Send those who may begin under a ``limit`` that was changed just now; they arrive when each process knows of it.
+
+    Where AWS does not answer, it is left to the clock, as are those beyond a hundred.
+    """
+    known_ms = yard.now_ms() + FRESH_MS + BEHIND_MS
+    try:
+        free = yard.concurrency.of(count).free(limit)
+        most = CHANGED_MAX if free is None else min(free, CHANGED_MAX)
+        send_next(yard, of_slots(count), most, not_before_ms=known_ms)
+    except AWS_FAILURES as error:
+        logger.warning("a changed limit is left to the clock", extra={"count": count, "error": str(error)})
 
 
 def free_of_old_run(yard: Yard, job: Job) -> Job:

@@ -20,7 +20,7 @@ from chalicelib.engine.publish.wait_list import defer, send_next_safely
 from chalicelib.engine.yard import Yard
 from chalicelib.store.concurrency import Action, Count
 from chalicelib.store.transitions.running import TAKES_NOTHING, Takes
-from chalicelib.store.wait_lists import of_key, of_rate, of_type
+from chalicelib.store.wait_lists import of_rate, of_slots, of_type
 
 COMES_BACK_MS = 90_000  # for how long a message without a token is hidden; beyond, its job waits on a list
 OVER_RATE = "too many have begun"
@@ -36,7 +36,7 @@ class SlotGate:
     @property
     def wait_list(self) -> str:
         """Where those wait that find none."""
-        return of_type(self.name) if counted_key(self.name) is None else of_key(self.name)
+        return of_slots(self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from chalicelib.core.limits import count_of_key
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.clock.due import resend_stale
 from chalicelib.engine.commands import by_hand, lifecycle
-from chalicelib.engine.commands.flow import pause_key, resume_key, set_flow
+from chalicelib.engine.commands.flow import pause_key, resume_key, set_flow, unset_flow
 from chalicelib.engine.commands.run_now import run_now
 from chalicelib.engine.handlers.declare import task
 from chalicelib.engine.new_job import NewJob
+from chalicelib.engine.policy import FRESH_MS
 from chalicelib.engine.polling.poll import poll
 from chalicelib.engine.publish import wait_list
 from chalicelib.engine.publish.publish import publish
@@ -145,6 +146,32 @@ def test_a_slot_that_one_of_a_paused_key_cannot_take_goes_to_the_next(w: World) 
     ended(w, other)
     w.deliver()
     assert RAN == ["idle"]
+
+
+@pytest.mark.parametrize("key", [None, "a"])
+@pytest.mark.parametrize("taken_back", [False, True])
+def test_who_waits_begins_soon_after_a_limit_was_raised_or_taken_back(
+    w: World, key: str | None, taken_back: bool
+) -> None:
+    """Though no run ends meanwhile, and no clock comes."""
+    target = FlowTarget(Kind.TASK, "free", key)
+    set_flow(w.yard, target, FlowControls(concurrency=1))
+    add(w, "free", "held")
+    elsewhere(w)
+    for n in range(4):
+        add(w, "free", n)
+    w.deliver()
+    assert RAN == []
+    if taken_back:
+        unset_flow(w.yard, target)
+    else:
+        set_flow(w.yard, target, FlowControls(concurrency=3))
+    w.clock.move(FRESH_MS)
+    w.deliver()
+    assert RAN == []  # a process may not know yet
+    w.clock.move(1_000)
+    w.deliver()
+    assert sorted(RAN) == [0, 1, 2, 3]  # the first two, and as they end the others
 
 
 def test_one_whose_priority_changes_keeps_its_place_in_line(w: World) -> None:
