@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import chalicelib
+from chalicelib import services
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -37,6 +38,23 @@ def test_type_checkers_see_the_same_names() -> None:
     }
     assert typed == {name: f"chalicelib.{home}" for name, home in chalicelib._HOME.items()}
     assert sorted(typed) == chalicelib.__all__
+
+
+def test_services_are_loaded_when_they_are_asked_for() -> None:
+    tree = ast.parse(Path(services.__file__).read_text())
+    typed = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == services.__name__
+        for alias in node.names
+        if alias.asname is not None
+    }
+    assert typed == services.OFFERED
+    code = "from chalicelib import services as s; print([getattr(s, name).__name__ for name in sorted(s.OFFERED)])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ast.literal_eval(loaded.stdout) == [f"chalicelib.services.{name}" for name in sorted(services.OFFERED)]
+    with pytest.raises(AttributeError, match=r"no attribute 'tusks'; it offers applications, .*, traces"):
+        services.tusks  # noqa: B018
 
 
 def test_the_package_loads_nothing_by_itself() -> None:

@@ -66,6 +66,7 @@ def _belongings(job: Job) -> dict[str, Any]:
         "node": job.node,
         "schedule": job.schedule,
         "application": job.application,
+        "tenant": job.tenant,
     }
     given = {name: value for name, value in belongs.items() if value is not None}
     return {"kind": job.kind.value, "type": job.type, "queue": job.queue, **given}

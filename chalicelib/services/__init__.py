@@ -17,20 +17,64 @@ jobs have used. Which installation they act on: ``installation.py``.
 Every function raises a ``TaskyardError`` (``chalicelib.core.errors``) that says what was expected, what came and what
 helps; where AWS fails beyond its retries, botocore's own exceptions may come, too.
 
-Importing any of it asks nothing of AWS, and loads neither Chalice nor pydantic.
+Importing any of it asks nothing of AWS, and loads neither Chalice nor pydantic. Each is loaded when it is first asked
+for, so ``from chalicelib import services`` and ``services.flow.list()`` do as well.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chalicelib.core.audit import AuditReport
     from chalicelib.core.usage import Usage
     from chalicelib.engine.projections.overview import Overview
+    from chalicelib.services import applications as applications
+    from chalicelib.services import bulk as bulk
+    from chalicelib.services import dead_letters as dead_letters
+    from chalicelib.services import failures as failures
+    from chalicelib.services import flow as flow
+    from chalicelib.services import graphs as graphs
+    from chalicelib.services import jobs as jobs
+    from chalicelib.services import kue as kue
+    from chalicelib.services import messages as messages
+    from chalicelib.services import pauses as pauses
+    from chalicelib.services import pools as pools
+    from chalicelib.services import queues as queues
+    from chalicelib.services import schedules as schedules
+    from chalicelib.services import tasks as tasks
+    from chalicelib.services import traces as traces
     from chalicelib.services.reasons import Why
     from chalicelib.services.records import Message, Task
     from chalicelib.services.usages import JobsUsage, KeyUsage, TenantUsage
+
+OFFERED = frozenset(
+    {
+        "applications",
+        "bulk",
+        "dead_letters",
+        "failures",
+        "flow",
+        "graphs",
+        "jobs",
+        "kue",
+        "messages",
+        "pauses",
+        "pools",
+        "queues",
+        "schedules",
+        "tasks",
+        "traces",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    """The services, each loaded when it is first asked for."""
+    if name not in OFFERED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(sorted(OFFERED))}")
+    return import_module(f"{__name__}.{name}")
 
 
 def why(job: Task | Message | int | str) -> Why:

@@ -439,7 +439,7 @@ class TestFlow:
         first = ", ".join(str(job.id) for job in [jobs[0], *more[:4]])
         assert found.sentence == (
             f"All 7 slots of the key a b of the type keyed (set by ops at {set_at}) are taken "
-            f"by the jobs {first} and 2 others; 2 others come before it."
+            f"by the jobs {first} and 2 others; it is the next."  # those before it were sent when the limit was raised
         )
         assert found.details["holders"] == [str(job.id) for job in [jobs[0], *more[:6]]]
         other = keyed_task(w, "keyed", "c")
