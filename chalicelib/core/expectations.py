@@ -22,15 +22,51 @@ _PHRASES = (  # pydantic's sentences, cut down to what was expected
     (re.compile(r"a valid datetime(?: or date)?(?:,.*)?$"), "a time, ISO 8601, such as 2027-06-01T09:00:00Z"),
     (re.compile(r"a valid date(?: or datetime)?(?:,.*)?$"), "a date, ISO 8601, such as 2027-06-01"),
     (re.compile(r"a valid boolean(?:,.*)?$"), "true or false"),
-    (re.compile(r"(?: after validation, not|, unable to parse|, got) .*$"), ""),
+    (re.compile(r"^None$"), "null"),
+    (
+        re.compile(r"^(?:have|not have) timezone info$"),
+        "a time with offset, ISO 8601, such as 2027-06-01T09:00:00Z",
+    ),
+    (re.compile(r"^Datetimes provided to dates .*$"), "a date, ISO 8601, such as 2027-06-01"),
+    (re.compile(r"^Extra inputs are not permitted$"), "no such name"),
+    (re.compile(r"(?: after validation, not|, unable to parse|, got|, invalid|, not an instance) .*$"), ""),
 )
 
 
-def expected_of(message: str) -> str:
-    """What was expected, by pydantic's sentence of it."""
+_NO_WHOLE = frozenset({"int_type", "int_parsing", "int_parsing_size", "int_from_float"})
+_NO_NUMBER = frozenset({"float_type", "float_parsing", "finite_number"})
+NO_BOOLEAN = "no_boolean"  # our own, of who sends JavaScript's true for a number
+OF_NUMBERS = _NO_WHOLE | _NO_NUMBER | {NO_BOOLEAN}
+"""The types of errors that say that something is no number, or none that can be held."""
+_UNREPORTED = re.compile(r"^(?:Unable to|Input |Keys |JSON |URL |UUID |Decimal |Date |Set |String )|.*discriminator")
+
+Span = tuple[float | None, float | None]
+"""The least and the greatest number that there may be; ``None``: no bound."""
+
+
+def expected_of(told: ErrorDetails) -> str:
+    """What was expected, by one of pydantic's errors."""
+    if told["type"] in _NO_WHOLE | _NO_NUMBER:
+        return number_of((None, None), is_whole=told["type"] in _NO_WHOLE)
+    message = told["msg"]
     for pattern, phrase in _PHRASES:
         message = pattern.sub(phrase, message)
-    return message
+    return "a value of another kind" if _UNREPORTED.match(message) else message
+
+
+def number_of(span: Span, *, is_whole: bool) -> str:
+    """``a whole number, 1 to 1000``, ``a number of at least 0``, ``a number``."""
+    least, most = span
+    kind = "a whole number" if is_whole else "a number"
+    if least is not None and most is not None:
+        return f"{kind}, {_figure(least)} to {_figure(most)}"
+    if least is not None:
+        return f"{kind} of at least {_figure(least)}"
+    return kind if most is None else f"{kind} of at most {_figure(most)}"
+
+
+def _figure(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else repr(bound)
 
 
 def described(value: object) -> str:
@@ -52,7 +88,7 @@ def described(value: object) -> str:
 
 def fault_of(told: ErrorDetails) -> tuple[str, str]:
     """What one of pydantic's errors says was expected, and what came instead."""
-    return ("a value", "nothing") if told["type"] == "missing" else (expected_of(told["msg"]), described(told["input"]))
+    return ("a value", "nothing") if told["type"] == "missing" else (expected_of(told), described(told["input"]))
 
 
 def place_of(told: ErrorDetails, *outer: str) -> str:

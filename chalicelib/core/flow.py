@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from inspect import iscoroutinefunction
@@ -53,10 +53,10 @@ def expect_concurrency(field: str, concurrency: int | None) -> None:
         _expect_whole(field, concurrency, CONCURRENCY_MAX)
 
 
-def expect_order(order: str | None) -> None:
-    """Raise ``InvalidInput`` for what is no ``Order``."""
+def expect_order(order: str | None, *others: str) -> None:
+    """Raise ``InvalidInput`` for what is no ``Order``; ``others``: what else there is to choose."""
     if order is not None:
-        _expect_one_of("order", order, Order)
+        _expect_one_of("order", order, [*Order, *others])
 
 
 def _unfit(field: str, expected: str, got: object) -> InvalidInput:
@@ -75,7 +75,7 @@ def _expect_seconds(field: str, value: object, most: float) -> None:
         raise InvalidInput("this value is out of range", field=field, expected=expected, got=value)
 
 
-def _expect_one_of(field: str, value: object, words: type[StrEnum]) -> None:
+def _expect_one_of(field: str, value: object, words: Iterable[str]) -> None:
     if not isinstance(value, str) or value not in {*words}:
         raise InvalidInput("there is no such choice", field=field, expected=" or ".join(words), got=value)
 

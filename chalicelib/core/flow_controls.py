@@ -55,7 +55,7 @@ class FlowControls:
         expect_concurrency("concurrency", self.concurrency)
         expect_rate("rate", self.rate)
         if self.order != OFF:
-            expect_order(self.order)
+            expect_order(self.order, OFF)
         for field, kind in (("unique", Unique), ("debounce", Debounce)):
             control = getattr(self, field)
             if control is not None and control != OFF:

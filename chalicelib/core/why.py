@@ -81,10 +81,10 @@ def _not_due(job: Job, facts: Facts) -> Reason:
     remedy: str | None = None
     match last.event:
         case Event.INTERRUPTED:
-            code = Code.BACKING_OFF
+            code, remedy = Code.BACKING_OFF, _mend(job)
             sentence = f"It could not be run ({error_of(job)}); it is tried again at {at}."
         case Event.FAILED:
-            code = Code.BACKING_OFF
+            code, remedy = Code.BACKING_OFF, _mend(job)
             sentence = f"Attempt {job.tries} failed ({error_of(job)}); the next one starts at {at} at the earliest."
         case Event.REQUEUED:
             code = Code.REQUEUED
@@ -111,6 +111,11 @@ def _not_due(job: Job, facts: Facts) -> Reason:
         expected_start_ms=job.due_at_ms,
         details=_tries(job) if code is Code.BACKING_OFF else {},
     )
+
+
+def _mend(job: Job) -> str:
+    cause = "mend the cause before the next attempt"
+    return f"{cause}; then `taskyard tasks promote {job.id}` starts it at once" if job.kind is Kind.TASK else cause
 
 
 def _tries(job: Job) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Part:
         try:
             return self.adapter.validate_python(value, by_alias=True, by_name=False)
         except ValidationError as error:
-            raise rejected(self.where, value, error) from None
+            raise rejected(self.where, value, error, shape=self.adapter) from None
 
 
 @dataclass(frozen=True)

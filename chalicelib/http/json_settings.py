@@ -35,7 +35,7 @@ class JsonSetting(Generic[_Read]):
         except ValidationError as error:
             from chalicelib.http.problems import invalid_fields  # imported late: a start without errors needs none
 
-            found = invalid_fields(self.variable, document, error)
+            found = invalid_fields(self.variable, document, error, shape=self.shape)
             first = found.details[0]
             place = "" if first.field == self.variable else f"[{first.field}]"
             raise self.wrong(first.expected, first.got, place, found.remedy) from error

@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from chalicelib.core.expectations import NO_BOOLEAN
 from chalicelib.core.lanes import PRIORITY_EXPECTED, PRIORITY_MAX, PRIORITY_MIN, PRIORITY_OF, TOPIC_MAX_CHARS
 from chalicelib.core.naming import NAME, instead_of
 from chalicelib.core.tenants import TENANT, TENANT_EXPECTED, TENANT_MAX_CHARS
@@ -137,7 +138,7 @@ def matching(pattern: str, description: str) -> AfterValidator:
 
 def _no_boolean(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a number or text, not true or false")
+        raise PydanticCustomError(NO_BOOLEAN, "a number or text, not true or false")
     return value
 
 

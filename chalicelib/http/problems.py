@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from chalicelib.aws import code_of
@@ -24,10 +24,11 @@ from chalicelib.core.errors import (
     Unavailable,
     shown,
 )
-from chalicelib.core.expectations import described, expected_of
+from chalicelib.core.expectations import OF_NUMBERS, described, expected_of
 from chalicelib.http import redaction
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import DETAILS_MAX, UNFIT, UNKNOWN_NAMES, AnswerModel
+from chalicelib.http.spans import number_at
 
 RETRY_AFTER_S = 1
 
@@ -119,7 +120,7 @@ class DetailBody(AnswerModel):
     """One field that is wrong."""
 
     field: str = Field(description="Where, as a dotted path", examples=["next.maxRetries"])
-    expected: str = Field(description="What would have been right", examples=["a valid integer"])
+    expected: str = Field(description="What would have been right", examples=["a whole number, 0 to 99"])
     got: str = Field(description="What came, shortened; secrets are blanked", examples=["high"])
 
 
@@ -131,7 +132,8 @@ class ProblemBody(AnswerModel):
     status_code: int = Field(description="The HTTP status", examples=[422])
     error: str = Field(description="The status in words", examples=["Unprocessable Entity"])
     message: str = Field(
-        description="What is wrong", examples=["next.maxRetries in the body: expected a valid integer, got high"]
+        description="What is wrong",
+        examples=["next.maxRetries in the body: expected a whole number, 0 to 99, got high"],
     )
     details: list[DetailBody] | None = Field(default=None, description="The fields that are wrong, at most 20")
     remedy: str | None = Field(default=None, description="What to do about it", examples=["omit it for the default"])
@@ -184,27 +186,36 @@ def unexpected(error: Exception, request: str, request_id: str, secrets: Iterabl
 
 
 def rejected(
-    where: str, value: object, error: ValidationError, field_names: Mapping[str, str] = MappingProxyType({})
+    where: str,
+    value: object,
+    error: ValidationError,
+    field_names: Mapping[str, str] = MappingProxyType({}),
+    shape: TypeAdapter[Any] | None = None,
 ) -> TaskyardError:
     """What pydantic found wrong with ``value``, which came as ``where`` (body, query or path).
 
-    ``field_names``: those that the caller has for fields of another name.
+    ``field_names``: those that the caller has for fields of another name; ``shape``: what found it, by which it is told
+    which numbers a field takes.
     A body that is no object where one is needed is a ``BadRequest``; everything else is ``InvalidFields``.
     """
     found = error.errors(include_url=False)
     if where == "body" and len(found) == 1 and not found[0]["loc"] and found[0]["type"] in _WHOLE:
         expected = "a JSON list" if found[0]["type"] == "list_type" else "a JSON object"
         return BadRequest("the body is of the wrong kind", field="body", expected=expected, got=described(value))
-    return invalid_fields(where, value, error, field_names)
+    return invalid_fields(where, value, error, field_names, shape)
 
 
 def invalid_fields(
-    where: str, value: object, error: ValidationError, field_names: Mapping[str, str] = MappingProxyType({})
+    where: str,
+    value: object,
+    error: ValidationError,
+    field_names: Mapping[str, str] = MappingProxyType({}),
+    shape: TypeAdapter[Any] | None = None,
 ) -> InvalidFields:
     """The same, whatever ``value`` is; a field that is all of it is called ``where``."""
     found = error.errors(include_url=False)
     details: dict[str, Detail] = {}
-    for detail in (detail for entry in found for detail in _found(entry, where, value)):
+    for detail in (detail for entry in found for detail in _found(entry, where, value, shape)):
         detail = replace(detail, field=field_names.get(detail.field, detail.field))
         known = details.get(detail.field)  # each member of a union says what it expected
         if known is not None and detail.expected not in known.expected:
@@ -214,7 +225,7 @@ def invalid_fields(
     return InvalidFields(where, tuple(details.values())[:DETAILS_MAX], len(details), remedy)
 
 
-def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
+def _found(entry: ErrorDetails, where: str, value: object, shape: TypeAdapter[Any] | None) -> Iterator[Detail]:
     """What one of pydantic's errors says, field by field."""
     if entry["type"] == UNKNOWN_NAMES:
         place = _path(entry["loc"], value, to_absent=False)
@@ -223,26 +234,30 @@ def _found(entry: ErrorDetails, where: str, value: object) -> Iterator[Detail]:
         return
     is_missing = entry["type"] == "missing"
     name = _path(entry["loc"], value, to_absent=is_missing) or where
-    if entry["type"] == UNFIT:
+    if is_missing:
+        yield Detail(name, "a value", "nothing")
+    elif entry["type"] == UNFIT:
         yield Detail(name, entry["ctx"]["expected"], entry["ctx"]["got"])
     else:
-        yield Detail(name, "a value", "nothing") if is_missing else _detail(name, entry["msg"], entry["input"])
-
-
-def _detail(name: str, message: str, got: object) -> Detail:
-    return Detail(name, expected_of(message), redaction.REDACTED if redaction.is_sensitive(name) else described(got))
+        number = number_at(shape, _steps(entry["loc"], value)) if shape and entry["type"] in OF_NUMBERS else None
+        yield Detail(name, number or expected_of(entry), redaction.reported(name, described(entry["input"])))
 
 
 def _path(location: tuple[int | str, ...], value: Any, *, to_absent: bool) -> str:
-    """``location`` as a dotted path through ``value``, without the steps that pydantic adds for its own unions."""
-    steps = []
-    for index, step in enumerate(location):
-        inside = (isinstance(value, dict) and step in value) or (isinstance(value, list) and isinstance(step, int))
-        if inside:
-            value = value[step]
-        if inside or (to_absent and index == len(location) - 1):
-            steps.append(str(step))
-    return ".".join(steps)
+    """``location`` as a dotted path through ``value``; ``to_absent``: its last step is not there."""
+    steps = _steps(location[:-1] if to_absent else location, value)
+    return ".".join(str(step) for step in (*steps, *(location[-1:] if to_absent else ())))
+
+
+def _steps(location: tuple[int | str, ...], value: Any) -> list[int | str]:
+    """``location`` without the steps that pydantic adds for its own unions, as far as it goes through ``value``."""
+    steps: list[int | str] = []
+    for step in location:
+        if not (isinstance(value, dict) and step in value) and not (isinstance(value, list) and isinstance(step, int)):
+            continue
+        value = cast("Any", value)[step]
+        steps.append(step)
+    return steps
 
 
 def _details(error: TaskyardError, field_names: Mapping[str, str]) -> tuple[Detail, ...]:
@@ -250,7 +265,7 @@ def _details(error: TaskyardError, field_names: Mapping[str, str]) -> tuple[Deta
         return ()
     name = ".".join(field_names.get(part, part) for part in error.field.split("."))
     got = error.got if error.got is not None else "nothing"
-    return (Detail(name, error.expected, redaction.REDACTED if redaction.is_sensitive(name) else got),)
+    return (Detail(name, error.expected, redaction.reported(name, got)),)
 
 
 def _message(error: TaskyardError) -> str:

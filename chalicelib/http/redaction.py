@@ -12,12 +12,19 @@ from chalicelib.http.exchange import Incoming
 REDACTED = "[redacted]"
 SECRET_MIN_CHARS = 4  # blanking anything shorter would only make a text unreadable
 
+FLOW_TARGET_KEY = "key"  # the field of this name that requests have is a key of flow control; payloads have others
+_FLOW_KEY = re.compile(r"(?:^|(?<=\.))flow_?key(?=\.|$)", re.IGNORECASE)
 _SENSITIVE = re.compile(r"secret|signature|password|token|authorization|key", re.IGNORECASE)
 
 
 def is_sensitive(name: str) -> bool:
-    """Whether what is sent under ``name`` (a field, a header, a dotted path) may be a secret."""
-    return _SENSITIVE.search(name) is not None
+    """Whether what is sent under ``name`` (a field, a header, a dotted path) may be a secret. A flow key is none."""
+    return _SENSITIVE.search(_FLOW_KEY.sub("", name)) is not None
+
+
+def reported(name: str, got: str) -> str:
+    """What came as the field ``name`` of a request, for its sender: blanked where it may be a secret."""
+    return REDACTED if name != FLOW_TARGET_KEY and is_sensitive(name) else got
 
 
 def secrets_in(value: Any, *, name: str = "") -> Iterator[str]:

@@ -79,6 +79,7 @@ class TestTheKeyOfAJob:
     def test_is_refused_if_it_can_be_none(self, api: Service, topic: str, kind: str, key: Any) -> None:
         reply = api.post("/mq/message/publish", {"topic": topic, "payload": {}, "flowKey": key})
         assert (reply.status, [each["field"] for each in reply.json["details"]]) == (422, ["flowKey"])
+        assert reply.json["details"][0]["got"] != "[redacted]"  # a flow key is no secret
         assert api.post("/api/task/create", {"type": kind, **MANUAL, "flowKey": key}).status == 422
 
     def test_is_of_the_request_that_an_idempotency_key_stands_for(self, api: Service, topic: str) -> None:
@@ -230,6 +231,14 @@ class TestWhatIsSet:
                 {"type": "t", "topic": "t", "concurrency": 1},
                 ("body", "either type or topic, and not both", "type and topic"),
             ),
+            ({"type": "t", "rate": {"count": 1e308}}, ("rate.count", "a whole number, 1 to 1000000", "1e+308")),
+            ({"type": "t", "rate": {"count": 1.5}}, ("rate.count", "a whole number, 1 to 1000000", "1.5")),
+            ({"type": "t", "rate": {"count": True}}, ("rate.count", "a whole number, 1 to 1000000", "true")),
+            ({"type": "t", "concurrency": "x"}, ("concurrency", "a whole number, 1 to 1000", "x")),
+            ({"type": "t", "debounce": {"waitS": "nan"}}, ("debounce.waitS", "a number, 0.001 to 604800", "nan")),
+            ({"type": "t", "debounce": {"waitS": []}}, ("debounce.waitS", "a number, 0.001 to 604800", "a list of 0")),
+            ({"type": "t", "key": 1.5}, ("key", "a valid string", "1.5")),
+            ({"type": "t", "key": ""}, ("key", "text of at least 1 character", "an empty text")),
             ({"type": "t"}, ("body", "one of concurrency, rate, order, unique, debounce", "none of them")),
         ],
     )

@@ -195,7 +195,7 @@ class TestDashboard:
         [
             ({"window": MINUTE_MS - 1}, "window", "greater than or equal to 60000"),
             ({"window": DAY_MS + 1}, "window", "less than or equal to 86400000"),
-            ({"window": "five"}, "window", "a valid integer"),
+            ({"window": "five"}, "window", "a whole number, 60000 to 86400000"),
             ({"step": 30_000}, "step", "a multiple of 60000"),
             ({"step": 90_000}, "step", "a multiple of 60000"),
             ({"step": 0}, "step", "greater than or equal to 60000"),

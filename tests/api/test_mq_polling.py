@@ -72,7 +72,7 @@ class TestPoll:
             ({"topic": ["a", "b"]}, "topic", "a valid string"),
             ({"topic": "a", "limit": 0}, "limit", "greater than or equal to 1"),
             ({"topic": "a", "limit": 101}, "limit", "less than or equal to 100"),
-            ({"topic": "a", "limit": "ten"}, "limit", "a valid integer"),
+            ({"topic": "a", "limit": "ten"}, "limit", "a whole number, 1 to 100"),
             ({"topic": "a", "lockTimeout": 999}, "lockTimeout", "greater than or equal to 1000"),
             ({"topic": "a", "lockTimeout": 43_200_001}, "lockTimeout", "less than or equal to 43200000"),
         ],

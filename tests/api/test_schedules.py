@@ -341,7 +341,7 @@ class TestRefusals:
             ({"everyS": 0.5}, ("everyS", "greater than or equal to 1", "0.5")),
             ({"everyS": 31_622_401}, ("everyS", "less than or equal to 31622400", ANY)),
             ({"everyS": True}, ("everyS", ANY, "true")),
-            ({"everyS": "soon"}, ("everyS", "a valid number", "soon")),
+            ({"everyS": "soon"}, ("everyS", "a number, 1 to 31622400", "soon")),
             ({"everyS": None, "cron": "0 25 * * *"}, ("cron", "0 to 23", "25")),
             ({"everyS": None, "cron": "* * * * * * *"}, ("cron", ANY, "* * * * * * *")),
             ({"everyS": None, "cron": "0 0 30 2 *"}, ("cron", "a day that the month has", "0 0 30 2 *")),

@@ -149,7 +149,7 @@ class TestCreate:
             ({"targetType": "a\x00b"}, ("targetType", "a name without control characters, not all blank", ANY)),
             ({"runnerType": "robot"}, ("runnerType", "'manual' or 'system'", "robot")),
             ({"delay": -1}, ("delay", "greater than or equal to 0", "-1")),
-            ({"delay": "soon"}, ("delay", "a valid number", "soon")),
+            ({"delay": "soon"}, ("delay", "a number, 0 to 315360000", "soon")),
             ({"delay": 4e8}, ("delay", "less than or equal to 315360000", ANY)),
             ({"scriptName": "../etc/passwd"}, ("scriptName", ANY, "../etc/passwd")),
             ({"scriptName": ""}, ("scriptName", ANY, "an empty text")),

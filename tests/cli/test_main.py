@@ -41,8 +41,8 @@ SCHEDULE = {
 }
 PROBLEM = {
     "statusCode": 422,
-    "message": "maxRetries in the body: expected a valid integer, got high",
-    "details": [{"field": "maxRetries", "expected": "a valid integer", "got": "high"}],
+    "message": "maxRetries in the body: expected a whole number, got high",
+    "details": [{"field": "maxRetries", "expected": "a whole number", "got": "high"}],
     "remedy": "omit it",
 }
 
@@ -747,8 +747,8 @@ class TestEnds:
         result = run("publish", "t", "{}", "--json", "--url", service.url)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.splitlines() == [
-            "maxRetries in the body: expected a valid integer, got high",
-            "  maxRetries: expected a valid integer, got high",
+            "maxRetries in the body: expected a whole number, got high",
+            "  maxRetries: expected a whole number, got high",
             "  omit it",
         ]
 

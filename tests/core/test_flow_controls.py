@@ -85,3 +85,18 @@ def test_what_cannot_be_set_is_refused(given: dict[str, Any], field: str) -> Non
     with pytest.raises(InvalidInput) as refused:
         FlowControls(**given)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("order", "block or step aside or off"),
+        ("unique", "Unique(...) or 'off'"),
+        ("debounce", "Debounce(...) or 'off'"),
+    ],
+)
+@pytest.mark.parametrize("word", ["x", "", 5, []])
+def test_off_is_among_the_choices(field: str, expected: str, word: object) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        FlowControls(**{field: word})  # type: ignore[arg-type]
+    assert (refused.value.field, refused.value.expected) == (field, expected)

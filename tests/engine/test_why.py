@@ -145,6 +145,8 @@ class TestTimes:
         sentence = f"Attempt 1 failed (RuntimeError: no stock); the next one starts at {at(w, 30_000)} at the earliest."
         assert said(found) == ("pending", "backing_off", sentence)
         assert found.expected_start == moment(w.clock.ms + 30_000)
+        cause = "mend the cause before the next attempt"
+        assert found.remedy == f"{cause}; then `taskyard tasks promote {job.id}` starts it at once"
         assert (found.details["attempt"], found.details["maxAttempts"]) == (1, 2)
         assert (found.details["error"]["type"], found.details["error"]["message"]) == ("RuntimeError", "no\nstock")
 

@@ -124,10 +124,10 @@ def event_of(**fields: Any) -> dict[str, Any]:
     [
         ({}, "records", "a value"),
         ({"records": []}, "records", "an object"),
-        (event_of(offset="first"), "records.t-0.0.offset", "a valid integer"),
+        (event_of(offset="first"), "records.t-0.0.offset", "a whole number"),
         (event_of(partition=-1), "records.t-0.0.partition", "greater than or equal to 0"),
         (event_of(value="s3cret!"), "records.t-0.0.value", "text in base64"),
-        (event_of(headers=[{"h": [1, "s3cret!"]}]), "records.t-0.0.headers.0.h.1", "a valid integer"),
+        (event_of(headers=[{"h": [1, "s3cret!"]}]), "records.t-0.0.headers.0.h.1", "a whole number"),
     ],
 )
 def test_what_is_no_event_is_refused_without_its_content(broken: dict[str, Any], place: str, expected: str) -> None:

@@ -17,7 +17,7 @@ from chalicelib.http.body import parsed
 from chalicelib.http.exchange import Answer
 from chalicelib.http.models import AnswerModel, ApiModel, Name, Text
 from chalicelib.http.problems import BadRequest, Problem, ProblemStyle
-from chalicelib.http.redaction import blanked, secrets_in
+from chalicelib.http.redaction import blanked, reported, secrets_in
 from chalicelib.http.routes import Router
 from chalicelib.settings import Settings
 from tests.support.edge import app_of, call
@@ -97,13 +97,16 @@ def details_of(app: Chalice, body: str | bytes) -> list[tuple[str, str, str]]:
         ('{"topic": ""}', [("topic", "text of at least 1 character", "an empty text")]),
         ('{"topic": "a\\nb"}', [("topic", "a name without control characters, not all blank", "a\nb")]),
         ('{"topic": "\\ud800"}', [("topic", "text that UTF-8 can hold", "\ud800")]),
-        ('{"topic": "a", "id": []}', [("id", "a valid string or a valid integer", "a list of 0")]),
+        ('{"topic": "a", "id": []}', [("id", "a valid string or a whole number", "a list of 0")]),
         (
             '{"topic": "a", "words": [1, true]}',
             [("words.0", "a valid string", "1"), ("words.1", "a valid string", "true")],
         ),
         ('{"topic": "a", "words": ["a", "b", "c"]}', [("words", "a list of at most 2 items", "a list of 3")]),
-        ('{"topic": "a", "options": {"priority": "high"}}', [("options.priority", "a valid integer", "high")]),
+        (
+            '{"topic": "a", "options": {"priority": "high"}}',
+            [("options.priority", "a whole number of at least -100", "high")],
+        ),
         (
             '{"topic": "a", "options": {"priority": -101}}',
             [("options.priority", "greater than or equal to -100", "-101")],
@@ -112,7 +115,7 @@ def details_of(app: Chalice, body: str | bytes) -> list[tuple[str, str, str]]:
         ('{"topic": {"password": "hunter2"}}', [("topic", "a valid string", "an object")]),
         (
             '{"topic": "a", "options": {"webhookSecret": "s3cr3t"}}',
-            [("options.webhookSecret", "a valid integer", "[redacted]")],
+            [("options.webhookSecret", "a whole number", "[redacted]")],
         ),
         ('{"topic": "a", "remark": "a"}', [("body", "a topic other than the remark", "an object")]),
         (f'{{"topic": "{"x" * 300}"}}', [("topic", "text of at most 256 characters", "x" * 120 + "…")]),
@@ -322,6 +325,27 @@ def test_a_problem_names_its_status_in_words() -> None:
 def test_secrets_are_found_by_name_at_any_depth() -> None:
     found = secrets_in({"a": "x", "token": 5, "list": [{"appKey": "k"}], "secret": {"inner": ["s", None, True]}})
     assert list(found) == ["5", "k", "s"]
+
+
+@pytest.mark.parametrize("name", ["flowKey", "flow_key", "tasks.0.flowKey", "options.flowKey", "filter.flowKey"])
+def test_a_flow_key_is_no_secret(name: str) -> None:
+    assert reported(name, "c-7") == "c-7"
+    assert list(secrets_in({name: "c-7"})) == []
+
+
+def test_the_key_of_a_flow_is_told_and_a_payloads_key_is_blanked() -> None:
+    assert reported("key", "c-7") == "c-7"
+    assert list(secrets_in({"key": "k", "payload": {"key": "l"}})) == ["k", "l"]  # of either, a log tells nothing
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["appKey", "app_key", "apiKey", "accessKey", "secret_key", "idempotencyKey", "lockToken", "password", "signature",
+     "payload.key", "secret.flowKey", "authorization", "x-api-key", "webhookSecret", "flowKeySecret", "keys.flowKey"],
+)  # fmt: skip
+def test_what_may_be_a_secret_is_blanked(name: str) -> None:
+    assert reported(name, "s3cr3t") == "[redacted]"
+    assert list(secrets_in({name: "s3cr3t"})) == ["s3cr3t"]
 
 
 def test_very_short_secrets_do_not_shred_a_text() -> None:

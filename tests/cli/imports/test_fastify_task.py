@@ -103,8 +103,8 @@ def test_no_secret_of_a_context_is_told(bench: Bench, tmp_path: Path) -> None:
             '{"a": ',
             "context: this cannot be read; expected JSON, got EOF while parsing a value at line 1 column 6",
         ),
-        ("timeout", 1.5, "timeout: this cannot be read; expected a valid integer, got 1.5"),
-        ("timeout", "soon", "timeout: this cannot be read; expected a valid integer, got soon"),
+        ("timeout", 1.5, "timeout: this cannot be read; expected a whole number, got 1.5"),
+        ("timeout", "soon", "timeout: this cannot be read; expected a whole number, got soon"),
     ],
 )
 def test_what_is_wrong_with_a_column_is_told_in_the_words_of_every_other_error(

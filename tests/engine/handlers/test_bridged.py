@@ -130,7 +130,7 @@ ONCE = "each topic once, in one direction"
         ([{**IN, "topic": "a b"}], "", "a name that Kafka takes, as kafka", "a b"),
         ([{**IN, "start": "now"}], "[0.start]", "'earliest' or 'latest'", "now"),
         ([{**IN, "maxPending": 0}], "[0.maxPending]", "greater than or equal to 1", "0"),
-        ([{**IN, "maxPending": True}], "[0.maxPending]", "a valid integer", "true"),
+        ([{**IN, "maxPending": True}], "[0.maxPending]", "a whole number, 1 to 1000000", "true"),
         ([{**IN, "mapping": "key"}], "[0.mapping]", "an object", "key"),
         ([{**IN, "mapping": {"priority": "input.p"}}], "[0.mapping.priority]", PLACE, "input.p"),
         ([{**IN, "mapping": {"flowKey": "value..a"}}], "[0.mapping.flowKey]", PLACE, "value..a"),

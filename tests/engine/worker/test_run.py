@@ -427,7 +427,7 @@ def test_an_input_that_no_retry_can_mend_is_a_dead_letter_at_once(w: World, capl
     assert dead.error is not None
     assert dead.error.type == "InvalidInput"
     assert "input.number" in dead.error.message
-    assert "a valid integer" in dead.error.message
+    assert "a whole number" in dead.error.message
     assert "many" not in dead.error.message  # errors are listed and logged; what came is in the payload
     assert [record.message for record in caplog.records] == ["input refused", "dead letter"]
     assert "many" not in caplog.text
