@@ -91,6 +91,16 @@ def within(place: str) -> Iterator[None]:
         raise
 
 
+def unknown(what: str, job_id: int) -> NotFound:
+    """The error of who asks for a job, or a graph, that there is not."""
+    return NotFound(
+        f"there is no {what} {job_id}",
+        field="id",
+        got=str(job_id),
+        remedy="list those there are; what was done may have been deleted",
+    )
+
+
 def shown(value: object) -> str:
     """``value`` as text of at most 120 characters, for an error message."""
     text = value if isinstance(value, str) else repr(value)

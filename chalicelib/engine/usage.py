@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chalicelib.core.day_accounts import ACCEPTED, Account
-from chalicelib.core.errors import NotFound
+from chalicelib.core.errors import unknown
 from chalicelib.core.job import MANUAL, Job
 from chalicelib.core.states import Kind
 from chalicelib.core.statistics import DAY_MS
@@ -29,7 +29,7 @@ def used(yard: Yard, job_id: int) -> tuple[Job, Usage]:
     """A job, and what it has used. Raises ``NotFound`` for one that never was or is deleted."""
     job = yard.jobs.find(job_id)
     if job is None:
-        raise NotFound(f"there is no job {job_id}", field="id", got=str(job_id))
+        raise unknown("job", job_id)
     return job, usage_of(job)
 
 

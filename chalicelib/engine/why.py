@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.core.decisions import runs_unclaimed
-from chalicelib.core.errors import NotFound
+from chalicelib.core.errors import unknown
 from chalicelib.core.job import Job, Tombstone
 from chalicelib.core.limits import Limit, Order
 from chalicelib.core.reasons import (
@@ -64,7 +64,7 @@ def why(yard: Yard, job_id: int) -> Explained:
     """Why a job is not running, or what has become of it. Raises ``NotFound`` for what never was."""
     record = yard.jobs.ledger(job_id)
     if record is None:
-        raise NotFound(f"there is no job {job_id}", field="id", got=str(job_id))
+        raise unknown("job", job_id)
     if isinstance(record, Tombstone):
         return Explained(record, reason_of(record, Facts(), yard.now_ms()))
     return Explained(record, _reason(yard, record, yard.now_ms()))

@@ -80,7 +80,7 @@ def __getattr__(name: str) -> Any:
 def why(job: Task | Message | int | str) -> Why:
     """Why a job is not running, or what has become of it: a task, a message, or the id of one, in any state.
 
-    At most three reads. Raises ``NotFound`` for what never was.
+    At most three reads. Raises ``NotFound`` for what never was, ``InvalidInput`` for what is no id.
     """
     from chalicelib.services.reasons import explain
 
@@ -93,9 +93,9 @@ def overview(window: str = "1h") -> Overview:
     Worked out once a second in a process. Raises ``InvalidInput`` for another window.
     """
     from chalicelib.engine.projections.overview import overview_of
-    from chalicelib.services import installation
+    from chalicelib.services import checks, installation
 
-    return overview_of(installation.yard(), window)
+    return overview_of(installation.yard(), checks.text("window", window))
 
 
 def audit() -> AuditReport | None:

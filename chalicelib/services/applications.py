@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from chalicelib.core import applications as rules
 from chalicelib.core.applications import CONCURRENCY, RETRIES, ROTATION_MAX_S, ROTATION_S, STEP_S, Application
+from chalicelib.core.errors import InvalidInput
 from chalicelib.core.trace import iso
 from chalicelib.engine.commands import applications as commands
 from chalicelib.engine.publish.publish import publish
@@ -82,12 +83,12 @@ def list() -> Sequence[Application]:  # noqa: A001  # as in the other services
 
 def disable(app_key: str) -> Application:
     """Listen to it no longer and deliver nothing to it: its tasks wait. Raises ``NotFound``."""
-    return _shown(commands.disable(installation.yard(), app_key, disabled=True))
+    return _shown(commands.disable(installation.yard(), checks.text("app_key", app_key), disabled=True))
 
 
 def enable(app_key: str) -> Application:
     """Listen and deliver to it again; a rest is over. Raises ``NotFound``."""
-    return _shown(commands.disable(installation.yard(), app_key, disabled=False))
+    return _shown(commands.disable(installation.yard(), checks.text("app_key", app_key), disabled=False))
 
 
 def rotate(app_key: str, *, grace_s: int = ROTATION_S) -> Application:
@@ -96,13 +97,14 @@ def rotate(app_key: str, *, grace_s: int = ROTATION_S) -> Application:
     The one before stays in force for ``grace_s`` (0 to 30 days), and signs what is delivered until then. Raises
     ``NotFound``, and ``Conflict`` while a rotation goes on.
     """
-    after = commands.rotate(installation.yard(), app_key, checks.whole("grace_s", grace_s, 0, ROTATION_MAX_S))
+    for_s = checks.whole("grace_s", grace_s, 0, ROTATION_MAX_S)
+    after = commands.rotate(installation.yard(), checks.text("app_key", app_key), for_s)
     return _shown(after, after.secret)
 
 
 def finish_rotation(app_key: str) -> Application:
     """Only its newest secret is in force from now on. Raises ``NotFound``."""
-    return _shown(commands.finish_rotation(installation.yard(), app_key))
+    return _shown(commands.finish_rotation(installation.yard(), checks.text("app_key", app_key)))
 
 
 def create_task(
@@ -116,12 +118,15 @@ def create_task(
     runtime = None if run_at is None else iso(checks.at_ms("run_at", run_at))
     given = {"taskNo": task_no, "content": content, "name": name, "timeout": timeout_ms, "runtime": runtime}
     order, yard = _read(TaskOrder, given), installation.yard()
-    return tasks.detail(publish(yard, new_job(yard, commands.find(yard, app_key), order)).id)
+    return tasks.detail(publish(yard, new_job(yard, commands.find(yard, checks.text("app_key", app_key)), order)).id)
 
 
 def sign(app_key: str, secret: str, body: bytes | str) -> dict[str, str]:
     """The headers of a request with this body, now. Needs no installation: it is for clients, too."""
-    return rules.sign(app_key, secret, rules.digest_of(body), time.time_ns() // 1_000_000, os.urandom).to_send()
+    if not isinstance(body, bytes | str):
+        raise InvalidInput("this is no body", field="body", expected="bytes or a str", got=type(body).__name__)
+    named, now_ms = checks.text("app_key", app_key), time.time_ns() // 1_000_000
+    return rules.sign(named, checks.text("secret", secret), rules.digest_of(body), now_ms, os.urandom).to_send()
 
 
 def _read(model: Any, given: Mapping[str, Any]) -> Any:

@@ -174,7 +174,7 @@ def named(ids: Sequence[int | str]) -> engine.Named:
     if not 1 <= len(ids) <= engine.NAMED_MAX:
         expected = f"1 to {engine.NAMED_MAX} ids"
         raise InvalidInput("so many jobs cannot be named", field="ids", expected=expected, got=len(ids))
-    return engine.Named(tuple(checks.job_id(each, "job") for each in ids))
+    return engine.Named(tuple(checks.job_id(each, "job") for each in checks.many("ids", ids)))
 
 
 def preview_of(yard: Yard, act: BulkAct, wanted: engine.JobSet) -> Preview:

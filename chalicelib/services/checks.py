@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -17,7 +17,9 @@ from chalicelib.engine.polling.poll import LOCK_MAX_MS, LOCK_MIN_MS
 from chalicelib.services.records import EPOCH, MILLISECOND
 
 NAME_MAX_CHARS = 256
+ID_EXPECTED = "an id: a whole number from 1 on, or its digits"
 Word = TypeVar("Word", bound=StrEnum)
+Item = TypeVar("Item")
 
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -112,12 +114,29 @@ def at_ms(field: str, value: object) -> int:
     return round((value - EPOCH) / MILLISECOND)
 
 
+def many(field: str, value: Iterable[Item]) -> Iterable[Item]:
+    """Several of something. Raises ``InvalidInput`` for what cannot be gone through, and for a text or a dict."""
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
+        raise InvalidInput("this is no list", field=field, expected="a list", got=value)
+    return value
+
+
 def job_id(value: object, what: str) -> int:
-    """An id as a number or its digits; raises ``NotFound`` for what can be none."""
-    found = parse_job_id(value) if isinstance(value, int | str) else None
+    """An id as a number or its digits. Raises ``InvalidInput`` for what can be none, ``NotFound`` for other text."""
+    found = parse_job_id(expect_id(value))
+    if found is None and not isinstance(value, str):
+        raise InvalidInput("no id is so large or small", field="id", expected=ID_EXPECTED, got=value)
     if found is None:
-        raise NotFound(f"there is no {what} {str(value)[:40]!r}", field="id", got=str(value))
+        remedy = f"give {ID_EXPECTED}"
+        raise NotFound(f"there is no {what} {str(value)[:40]!r}", field="id", got=str(value), remedy=remedy)
     return found
+
+
+def expect_id(value: object) -> int | str:
+    """What is a number or a text. Raises ``InvalidInput`` for what can be no id."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InvalidInput("this can be no id", field="id", expected=ID_EXPECTED, got=repr(value))
+    return value
 
 
 def _line(field: str, value: object, most_chars: int) -> str:

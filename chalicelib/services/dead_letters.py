@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from chalicelib.core.errors import TaskyardError
+from chalicelib.core.errors import InvalidInput, TaskyardError
 from chalicelib.core.states import Kind, State
 from chalicelib.engine.commands import lifecycle
 from chalicelib.services import checks, installation
@@ -33,7 +33,7 @@ def replay(dead_letter: Which) -> Message:
 
 def batch_replay(dead_letters: Sequence[Which]) -> Sequence[Replay]:
     """Replay several, each for itself; answers, in order, what became of each."""
-    return [_replay(each) for each in dead_letters]
+    return [_replay(each) for each in checks.many("dead_letters", dead_letters)]
 
 
 def replay_topic(topic: str, most: int = REPLAYS_MAX) -> Sequence[Replay]:
@@ -58,6 +58,8 @@ def list(  # noqa: A001  # fastify-mq's word for it
 
     Raises ``InvalidInput``.
     """
+    if replayed is not None and not isinstance(replayed, bool):
+        raise InvalidInput("this is no choice", field="replayed", expected="True, False or None for both", got=replayed)
     wanted = JobQuery(Kind.MESSAGE, checks.maybe_topic(topic), INDEX_KEYS_OF[replayed])
     return page_of(installation.yard(), wanted, dead_letter_of, page=page, per_page=per_page, cursor=cursor)
 

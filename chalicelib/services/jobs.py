@@ -57,7 +57,7 @@ class Filter:
         """The same, as the engine has it. Raises ``InvalidInput``."""
         return JobFilters(
             kind=None if self.kind is None else checks.word("kind", self.kind, Kind),
-            states=tuple(checks.word("states", each, State) for each in self.states),
+            states=tuple(checks.word("states", each, State) for each in checks.many("states", self.states)),
             type=checks.maybe_topic(self.type),
             target_id=checks.maybe_name("target_id", self.target_id),
             target_type=checks.maybe_name("target_type", self.target_type),
@@ -117,7 +117,7 @@ def list(wanted: Listing) -> JobsPage:  # noqa: A001  # as in services.tasks
     ``order``: ``createdAt`` or ``updatedAt``. ``per_page``: 1 to 100. An index answers for kind, type, states and
     creation; for the rest 10,000 jobs are looked at. Raises ``InvalidInput``.
     """
-    if wanted.order not in ORDERS:
+    if wanted.order not in [*ORDERS]:
         raise InvalidInput("there is no such order", field="order", expected=" or ".join(ORDERS), got=wanted.order)
     size, yard = checks.whole("per_page", wanted.per_page, 1, PER_PAGE_MAX), installation.yard()
     return page_of(yard, wanted.checked, wanted.order, size, wanted.cursor, descending=wanted.descending)

@@ -126,7 +126,7 @@ def complete_many(messages: Iterable[Which]) -> Sequence[Message | TaskyardError
 
     Answers, in order, each one's record or why nothing was changed; of two entries about one message the first counts.
     """
-    return _settled_many([(message, Succeeded()) for message in messages])
+    return _settled_many([(message, Succeeded()) for message in checks.many("messages", messages)])
 
 
 def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) -> Message:
@@ -142,7 +142,7 @@ def fail(message: Which, error: str = NO_REASON, lock_token: str | None = None) 
 def fail_many(messages: Iterable[Which], error: str = NO_REASON) -> Sequence[Message | TaskyardError]:
     """Say that many locked messages could not be worked on, all for one reason; see ``complete_many``."""
     outcome = polling.failure(checks.text("error", error) or NO_REASON)
-    return _settled_many([(message, outcome) for message in messages])
+    return _settled_many([(message, outcome) for message in checks.many("messages", messages)])
 
 
 def extend(message: Which, lock_timeout_ms: int | None = None, lock_token: str | None = None) -> Message:

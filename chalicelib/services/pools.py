@@ -54,4 +54,4 @@ class PoolOfTasks:
 
 def pool(name: str) -> PoolOfTasks:
     """The pool that ``pools/<name>.json`` defines; raises ``NotFound`` naming those there are."""
-    return PoolOfTasks(pools.pool_of(installation.yard(), name).name)
+    return PoolOfTasks(pools.pool_of(installation.yard(), checks.text("name", name)).name)

@@ -68,7 +68,7 @@ def publish_each(
     wanted: Iterable[Asked], kind: type[Asked], new_job_of: Callable[[Asked], NewJob], record_of: Shape[Record]
 ) -> Sequence[Record | TaskyardError]:
     """Publish many in few calls; returns, in order, each one's record or why it was not accepted."""
-    yard, publications = installation.yard(), [*wanted]
+    yard, publications = installation.yard(), [*checks.many("wanted", wanted)]
 
     def asked(each: Asked) -> NewJob | TaskyardError:
         if not isinstance(each, kind):

@@ -83,7 +83,7 @@ def list(  # noqa: A001  # fastify-task's word for it
     ``status``, ``target_id`` (by itself) and the creation; other conditions and orders look at the newest 10,000, with
     a ``target_id`` at those about it. For ``page`` and ``cursor`` see ``messages.list``. Raises ``InvalidInput``.
     """
-    if sort not in SORT_KEYS:
+    if sort not in [*SORT_KEYS]:
         raise InvalidInput("this is no sort key", field="sort", expected=" or ".join(SORT_KEYS), got=sort)
     yard = installation.yard()
     filters = TaskFilters(
@@ -102,7 +102,8 @@ def list(  # noqa: A001  # fastify-task's word for it
     wanted = task_query(yard, filters, [(sort, descending)])
     if id is not None:
         size = checks.whole("per_page", per_page, 1, PER_PAGE_MAX)
-        found = page_of_one(yard, parse_job_id(id), wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
+        asked = parse_job_id(checks.expect_id(id))
+        found = page_of_one(yard, asked, wanted, (checks.whole("page", page, 1, OFFSET_MAX) - 1) * size)
         bodies = yard.payloads.bodies(found.jobs)
         items = [listed(yard, job, bodies[job.id]) for job in found.jobs]
         return Page(items=items, total_count=found.total, total_is_exact=True, next_cursor=None)
@@ -181,7 +182,7 @@ def retry(task: Which) -> Task:
 
 def retry_many(tasks: Sequence[Which]) -> Sequence[Task | TaskyardError]:
     """Run several again, each for itself; answers, in order, each one's record or why it was not retried."""
-    return [_retried(task) for task in tasks]
+    return [_retried(task) for task in checks.many("tasks", tasks)]
 
 
 def log(task: Which, message: str = "", data: Any = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from chalicelib.core.errors import NotFound
+from chalicelib.core.errors import NotFound, unknown
 from chalicelib.core.job import Story
 from chalicelib.core.states import Kind
 from chalicelib.engine.projections.stories import WINDOW, newest_first, with_trace
@@ -64,4 +64,4 @@ def _story(yard: Yard, message_id: int | str) -> Story:
     for story in yard.jobs.stories([job_id]):
         if story.kind is Kind.MESSAGE:
             return story
-    raise NotFound(f"there is no message {job_id}", field="id", got=str(job_id))
+    raise unknown("message", job_id)

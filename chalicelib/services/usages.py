@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from chalicelib.core.day_accounts import KEY, TENANT
-from chalicelib.core.errors import InvalidInput
 from chalicelib.core.limits import counted_key, counted_topic
 from chalicelib.core.states import Kind
 from chalicelib.core.usage import Usage
@@ -92,9 +91,7 @@ def _of_key(yard: Yard, used: engine.DayUsage) -> KeyUsage:
 
 
 def _days(days: int) -> int:
-    if not 1 <= days <= engine.KEPT_DAYS:
-        raise InvalidInput("so many days are not kept", field="days", expected=f"1 to {engine.KEPT_DAYS}", got=days)
-    return days
+    return checks.whole("days", days, 1, engine.KEPT_DAYS)
 
 
 def _date(used: engine.DayUsage) -> date:

@@ -62,9 +62,15 @@ def expect_declared(stage: str, config: Config) -> None:
 
     Raises ``InvalidInput`` for that, and for the stage ``local``.
     """
-    if stage == LOCAL_STAGE:
-        raise InvalidInput("the stage local answers without a key and is never deployed", field="stage", got=stage)
     declared = config.get("stages", {})
+    if stage == LOCAL_STAGE:
+        raise InvalidInput(
+            "the stage local answers without a key and is never deployed",
+            field="stage",
+            expected=" or ".join(declared) or None,
+            got=stage,
+            remedy="of what `taskyard up` runs tell `taskyard top`, `taskyard why ID`, `taskyard paused` and its log",
+        )
     if stage not in declared:
         raise InvalidInput(
             f"the stage {stage} is not declared in {CONFIG}",

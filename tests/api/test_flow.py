@@ -89,6 +89,28 @@ class TestTheKeyOfAJob:
         assert api.post("/mq/message/publish", {**body, "flowKey": "b"}).status == 409
 
 
+@pytest.mark.parametrize(("given", "kept"), [(5, "5"), (-5, "-5"), ("5", "5"), (1.5, None), (True, None), (1e3, None)])
+def test_a_whole_number_alone_is_taken_for_a_text_and_for_keys_and_tenants_alone(
+    api: Service, topic: str, kind: str, given: Any, kept: str | None
+) -> None:
+    message = {"topic": topic, "payload": {}}
+    for field in ("flowKey", "tenant"):
+        for path, body in (
+            ("/mq/message/publish", message),
+            ("/api/task/create", {"type": kind, "targetId": "t-1", "targetType": "document"}),
+        ):
+            reply = api.post(path, {**body, field: given})
+            assert (reply.status, reply.json.get(field)) == ((200, kept) if kept else (422, None)), reply.text
+    reply = put(api, type=kind, key=given, concurrency=1)
+    assert (reply.status, reply.json.get("key")) == ((200, kept) if kept else (422, None)), reply.text
+    if kept is not None:
+        delete(api, {"type": kind, "key": kept})
+    if not isinstance(given, str):
+        assert put(api, type=given, concurrency=1).status == 422
+        assert put(api, topic=given, concurrency=1).status == 422
+        assert api.post("/mq/message/publish", {**message, "topic": given}).status == 422
+
+
 def bounded(api: Service, given: dict[str, Any], kind: str = "bounded") -> str:
     """The id of a task whose flow is controlled."""
     return str(create(api, kind, runnerType="system", input=given)["id"])

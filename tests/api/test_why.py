@@ -50,6 +50,12 @@ def test_a_message(api: Service, topic: str) -> None:
 def test_what_never_was(api: Service, job_id: str) -> None:
     reply = why(api, job_id)
     assert (reply.status, reply.json["error"]) == (404, "Not Found")
+    is_id = job_id == "999999"
+    assert reply.json["remedy"] == (
+        "list those there are; what was done may have been deleted"
+        if is_id
+        else "give an id: a whole number from 1 on, or its digits"
+    )
 
 
 def test_the_scope_of_its_kind_is_needed() -> None:

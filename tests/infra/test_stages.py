@@ -123,3 +123,10 @@ def test_an_unreadable_configuration_is_told(text: str, problem: str, tmp_path: 
 def test_the_projects_own_stage_can_be_deployed() -> None:
     expect_declared("dev", config_of())
     assert settings_of("dev").stage == "dev"
+
+
+def test_who_names_the_local_stage_is_told_what_to_do_instead() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        expect_declared("local", {"stages": {"dev": {}, "prod": {}}})
+    assert refused.value.expected == "dev or prod"
+    assert "`taskyard top`" in (refused.value.remedy or "")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 
 from chalicelib.aws import threads
-from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.errors import Conflict, NotFound, unknown
 from chalicelib.core.graph_progress import Standing, standing_of
 from chalicelib.core.graphs import GraphState
 from chalicelib.core.job import Job
@@ -42,7 +42,7 @@ def find(yard: Yard, graph_id: int) -> Graph:
     """The graph with an id; raises ``NotFound``."""
     graph = yard.graphs.find(graph_id)
     if graph is None:
-        raise NotFound(f"there is no graph {graph_id}", field="id", got=str(graph_id))
+        raise unknown("graph", graph_id)
     return graph
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from chalicelib.core.causes import Cause
-from chalicelib.core.errors import Conflict, NotFound
+from chalicelib.core.errors import Conflict, NotFound, unknown
 from chalicelib.core.flow import newer_in
 from chalicelib.core.job import Job, Tombstone, changed
 from chalicelib.core.states import LIVE, TERMINAL, Kind, State
@@ -38,7 +38,7 @@ def find(yard: Yard, job_id: int, kind: Kind | None = None) -> Job:
     """The job with an id, of a kind if that is told; raises ``NotFound``."""
     job = yard.jobs.find(job_id)
     if job is None or kind not in (None, job.kind):
-        raise NotFound(f"there is no {kind or 'job'} {job_id}", field="id", got=str(job_id))
+        raise unknown(kind or "job", job_id)
     return job
 
 

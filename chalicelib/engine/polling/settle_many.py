@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.aws import threads
 from chalicelib.core.decisions import Disposition, Outcome
-from chalicelib.core.errors import Conflict, NotFound, TaskyardError, Unavailable
+from chalicelib.core.errors import Conflict, TaskyardError, Unavailable, unknown
 from chalicelib.core.job import Job
 from chalicelib.core.states import Kind
 from chalicelib.engine.polling.poll import settle_for_holder, settle_messages
@@ -64,5 +64,5 @@ def settle_batch(yard: Yard, reports: Sequence[Report]) -> list[Job | TaskyardEr
 def _found(jobs: Mapping[int, Job], job_id: int) -> Job:
     job = jobs.get(job_id)
     if job is None or job.kind is not Kind.MESSAGE:
-        raise NotFound(f"there is no {Kind.MESSAGE} {job_id}", field="id", got=str(job_id))
+        raise unknown(Kind.MESSAGE, job_id)
     return job
