@@ -10,7 +10,9 @@ import click
 
 from chalicelib.cli.common import add_acts, calls_service
 from chalicelib.cli.http_client import Service
+from chalicelib.cli.numbers import Whole
 from chalicelib.cli.output import present, show_record, show_rows
+from chalicelib.core.applications import CONCURRENCY_MAX, RETRIES_MAX, ROTATION_MAX_S, STEP_MAX_S
 
 COLUMNS = {
     "KEY": "appKey",
@@ -38,10 +40,12 @@ def applications() -> None:
 @applications.command()
 @click.argument("name")
 @click.argument("link_url")
-@click.option("--step", type=int, help="Retry n comes n times so many seconds after a failure; default 5.")
-@click.option("--retries", "retryTotal", type=int, help="How often a task is tried again; default 5.")
+@click.option(
+    "--step", type=Whole(0, STEP_MAX_S), help="Retry n comes n times so many seconds after a failure; default 5."
+)
+@click.option("--retries", "retryTotal", type=Whole(0, RETRIES_MAX), help="How often a task is tried again; default 5.")
 @click.option("--remark", help="Default: the time.")
-@click.option("--concurrency", type=int, help="Deliveries at the same time; default 1.")
+@click.option("--concurrency", type=Whole(1, CONCURRENCY_MAX), help="Deliveries at the same time; default 1.")
 @click.option("--tz", "timezone", metavar="ZONE", help="Of times that it writes without an offset; default UTC.")
 @click.option("--no-replay-protection", is_flag=True, help="Take its headers with any body, as often as they come.")
 @calls_service
@@ -63,7 +67,12 @@ def list_applications(service: Service, as_json: bool) -> None:
 
 @applications.command()
 @click.argument("app_key")
-@click.option("--grace", type=int, metavar="SECONDS", help="How long the old secret stays in force; default a day.")
+@click.option(
+    "--grace",
+    type=Whole(0, ROTATION_MAX_S),
+    metavar="SECONDS",
+    help="How long the old secret stays in force; default a day.",
+)
 @click.option("--finish", is_flag=True, help="Instead of another secret: the old one is void from now on.")
 @calls_service
 def rotate(service: Service, as_json: bool, app_key: str, grace: int | None, finish: bool) -> None:

@@ -16,6 +16,7 @@ import click
 
 from chalicelib.cli.common import explained, json_option, url_option
 from chalicelib.cli.http_client import Service
+from chalicelib.cli.numbers import Number, Whole
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 from chalicelib.core.job import ATTEMPTS_MAX
 from chalicelib.core.prices import MILLION, PRICES, PRICES_OF, REGION, Item
@@ -47,18 +48,16 @@ NOT_COUNTED = (
 @click.option("--stage", default="dev", show_default=True, help="A stage of .chalice/config.json.")
 @click.option("--job", "job_id", metavar="ID", help="What one job has cost, by what it has used.")
 @url_option
-@click.option("--jobs", type=click.IntRange(0), default=MILLION, show_default=True, help="How many, within a month.")
-@click.option("--payload-bytes", type=int, default=1_024, show_default=True, help="Of a job's payload as JSON.")
-@click.option("--attempts", type=float, default=1.0, show_default=True, help="How many a job takes, on average.")
-@click.option("--run-ms", type=float, default=100.0, show_default=True, help="What a handler takes for one.")
-@click.option(
-    "--memory-mb", type=click.IntRange(128, 10_240), help="Of the worker; by default what .chalice/config.json says."
-)
+@click.option("--jobs", type=Whole(0), default=MILLION, show_default=True, help="How many, within a month.")
+@click.option("--payload-bytes", type=Whole(0), default=1_024, show_default=True, help="Of a job's payload as JSON.")
+@click.option("--attempts", type=Number(0), default=1.0, show_default=True, help="How many a job takes, on average.")
+@click.option("--run-ms", type=Number(0), default=100.0, show_default=True, help="What a handler takes for one.")
+@click.option("--memory-mb", type=Whole(128, 10_240), help="Of the worker; by default what .chalice/config.json says.")
 @click.option("--polled", is_flag=True, help="Clients poll the jobs; no worker runs them.")
 @click.option("--bulk", is_flag=True, help="Jobs are published in bulk.")
 @click.option("--light", is_flag=True, help="Light handlers run the jobs: docs/handlers.md.")
 @click.option("--from-kafka", is_flag=True, help="The jobs are records of Kafka, of a topic that this stage brings in.")
-@click.option("--slots", type=click.IntRange(0), default=0, help="Of schedules, within a month, beside their jobs.")
+@click.option("--slots", type=Whole(0), default=0, help="Of schedules, within a month, beside their jobs.")
 @click.option("--arm/--x86", default=None, help="As if the functions ran on arm64, or on x86_64.")
 @click.option("--free-tier", is_flag=True, help="Take off what AWS gives each account every month.")
 @json_option

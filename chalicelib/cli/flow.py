@@ -10,7 +10,10 @@ import click
 
 from chalicelib.cli.common import calls_service
 from chalicelib.cli.http_client import Service
+from chalicelib.cli.numbers import Number, Whole
 from chalicelib.cli.output import present, show_record, show_rows, show_text
+from chalicelib.core.flow import PER_MAX_S, RATE_MAX, WAIT_MAX_S
+from chalicelib.core.limits import CONCURRENCY_MAX
 
 PATH = "/api/flow"
 OFF = "off"
@@ -29,16 +32,19 @@ def _rate(_context: click.Context, _parameter: click.Parameter, given: str | Non
     if found is None or found.group(2, 3) == (None, None):
         raise click.BadParameter(f"expected COUNT/TIME such as 10/s, 100/m or 5/30s, got {given}")
     count, time, unit = found.groups()
-    return {"count": int(count), "perSeconds": float(time or 1) * SECONDS_OF[unit]}
+    per_s = float(time or 1) * SECONDS_OF[unit]
+    if not (len(count) < 9 and 1 <= int(count) <= RATE_MAX and 0.001 <= per_s <= PER_MAX_S):
+        raise click.BadParameter(f"expected a count of 1 to {RATE_MAX} in 0.001 s to {PER_MAX_S} s, got {given}")
+    return {"count": int(count), "perSeconds": per_s}
 
 
-def _seconds_or_off(_context: click.Context, _parameter: click.Parameter, given: str | None) -> Any:
+def _seconds_or_off(context: click.Context, parameter: click.Parameter, given: str | None) -> Any:
     if given is None or given == OFF:
         return given
     try:
-        return {"waitS": float(given)}
-    except ValueError:
-        raise click.BadParameter(f"expected seconds or {OFF}, got {given}") from None
+        return {"waitS": Number(0.001, WAIT_MAX_S).convert(given, parameter, context)}
+    except click.BadParameter:
+        raise click.BadParameter(f"expected seconds, 0.001 to {WAIT_MAX_S}, or {OFF}; got {given}") from None
 
 
 def _unique(_context: click.Context, _parameter: click.Parameter, until: str | None) -> Any:
@@ -73,9 +79,9 @@ def list_flow(service: Service, as_json: bool) -> None:
 @flow.command("set")
 @about_target
 @key_option
-@click.option("--concurrency", type=click.IntRange(1), help="How many run at once.")
+@click.option("--concurrency", type=Whole(1, CONCURRENCY_MAX), help="How many run at once.")
 @click.option("--rate", metavar="COUNT/TIME", callback=_rate, help="How many begin: 10/s, 100/m, 5/30s.")
-@click.option("--burst", type=click.IntRange(1), help="How many of the rate's may begin at once; default 1.")
+@click.option("--burst", type=Whole(1, RATE_MAX), help="How many of the rate's may begin at once; default 1.")
 @click.option("--order", type=click.Choice(["block", "step aside", OFF]), help="One at a time, as they were accepted.")
 @click.option(
     "--unique",
@@ -83,12 +89,19 @@ def list_flow(service: Service, as_json: bool) -> None:
     callback=_unique,
     help="Until when one keeps others away.",
 )
-@click.option("--unique-for", type=float, metavar="SECONDS", help="For how long; alone with --unique time.")
+@click.option(
+    "--unique-for", type=Number(0.001, PER_MAX_S), metavar="SECONDS", help="For how long; alone with --unique time."
+)
 @click.option(
     "--unique-by", metavar="PATH", help="What makes two alike: input.page; default: their key, or their input."
 )
 @click.option("--debounce", metavar="SECONDS|off", callback=_seconds_or_off, help="For how long the newest waits.")
-@click.option("--debounce-latest", type=float, metavar="SECONDS", help="At the latest so long after the first.")
+@click.option(
+    "--debounce-latest",
+    type=Number(0.001, WAIT_MAX_S),
+    metavar="SECONDS",
+    help="At the latest so long after the first.",
+)
 @click.option("--debounce-by", metavar="PATH", help="What makes two alike; default: their key.")
 @if_version_option
 @calls_service

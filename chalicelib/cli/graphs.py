@@ -8,6 +8,7 @@ import click
 
 from chalicelib.cli.common import add_acts, calls_service, idempotency_key_option, parsed
 from chalicelib.cli.http_client import Service
+from chalicelib.cli.numbers import Whole
 from chalicelib.cli.output import present, show_record, show_rows, show_text
 from chalicelib.cli.tasks import task
 
@@ -53,8 +54,8 @@ def show(service: Service, as_json: bool, id_: str, mermaid: bool) -> None:
 
 @graphs.command()
 @click.argument("id_", metavar="ID")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--per-page", "per_page", type=click.IntRange(1, 1_000), default=100, show_default=True)
+@click.option("--page", type=Whole(1), default=1, show_default=True)
+@click.option("--per-page", "per_page", type=Whole(1, 1_000), default=100, show_default=True)
 @calls_service
 def nodes(service: Service, as_json: bool, id_: str, page: int, per_page: int) -> None:
     """List the nodes of a graph, each after those that it comes after."""

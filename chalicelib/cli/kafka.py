@@ -12,6 +12,7 @@ import click
 
 from chalicelib.cli.common import UNREACHABLE
 from chalicelib.cli.keys import works_on_aws
+from chalicelib.cli.numbers import Whole
 from chalicelib.cli.output import complain, present, show_record, show_rows, show_text
 
 INWARD = {
@@ -64,8 +65,8 @@ def status(as_json: bool) -> None:
 
 
 @kafka.command()
-@click.argument("job_id", metavar="ID", type=int)
-@click.option("--most-bytes", type=click.IntRange(1), default=1_024, show_default=True, help="Of its value.")
+@click.argument("job_id", metavar="ID", type=Whole(1))
+@click.option("--most-bytes", type=Whole(1), default=1_024, show_default=True, help="Of its value.")
 @works_on_aws
 def record(job_id: int, most_bytes: int, as_json: bool) -> None:
     """The record of the dead letter ID, which could not be read: where it stood, and its bytes as base64."""

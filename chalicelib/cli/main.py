@@ -25,6 +25,7 @@ from chalicelib.cli.imports.commands import imports
 from chalicelib.cli.kafka import kafka
 from chalicelib.cli.keys import keys
 from chalicelib.cli.messages import dlq, messages, publish
+from chalicelib.cli.numbers import Number, Whole
 from chalicelib.cli.output import show_json, show_text
 from chalicelib.cli.pause import pause, paused, resume
 from chalicelib.cli.rebuild import rebuild
@@ -77,10 +78,10 @@ for command in (
 
 
 @main.command()
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Of the API.")
+@click.option("--port", type=Whole(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Of the API.")
 @click.option(
     "--workers",
-    type=click.IntRange(0, MAX_WORKERS),
+    type=Whole(0, MAX_WORKERS),
     default=DEFAULT_WORKERS,
     show_default=True,
     help="Jobs at a time; with 0, others run them.",
@@ -92,7 +93,7 @@ for command in (
 @shutdown_timeout_option
 @click.option("--reload", is_flag=True, help="Let saved handlers take over at once; what runs ends on the old code.")
 @click.option("--kafka", "brokers", metavar="BOOTSTRAP", help="Kafka's brokers, in place of TASKYARD_KAFKA.")
-@click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
+@click.option("--clock-interval", type=Number(0), default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
 def up(
     port: int,
     workers: int,
@@ -133,7 +134,7 @@ def up(
 
 
 @main.command()
-@click.option("--port", type=click.IntRange(0, 65_535), default=DEFAULT_EMULATOR_PORT, show_default=True)
+@click.option("--port", type=Whole(0, 65_535), default=DEFAULT_EMULATOR_PORT, show_default=True)
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
 def emulator(port: int, data_dir: Path | None) -> None:
     """Run the AWS emulator alone, until Ctrl-C: somewhere to `taskyard deploy` to without an account."""

@@ -22,7 +22,9 @@ from chalicelib.cli.common import (
 )
 from chalicelib.cli.http_client import BATCH_MAX, Document, Service
 from chalicelib.cli.lines import send_lines
+from chalicelib.cli.numbers import Number, Whole
 from chalicelib.cli.output import present, show_page, show_record, show_rows
+from chalicelib.core.job import ATTEMPTS_MAX
 
 STDIN = "-"
 MESSAGE_COLUMNS = {
@@ -70,9 +72,14 @@ def mq(path: str) -> str:
 @click.argument("payload", required=False)
 @click.option("--file", "lines", type=click.File(encoding="utf-8"), help="JSON lines, a payload each; - is stdin.")
 @priority_option
-@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
+@click.option("--delay", type=Number(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
 @click.option("--at", metavar="TIME", help="Start no earlier than TIME, as ISO 8601.")
-@click.option("--max-retries", "maxRetries", type=int, help="How many deliveries may fail, the last one included.")
+@click.option(
+    "--max-retries",
+    "maxRetries",
+    type=Whole(0, ATTEMPTS_MAX),
+    help="How many deliveries may fail, the last one included.",
+)
 @click.option("--trace-id", "traceId", help="Your own trace id.")
 @click.option("--meta", type=JSON, help="More about the message: an object, shown as options.")
 @idempotency_key_option
@@ -115,7 +122,7 @@ def messages() -> None:
 @click.option("--topic")
 @click.option("--status", type=click.Choice(["PENDING", "PROCESSING", "COMPLETED", "FAILED"]))
 @click.option("--trace-id", "traceId")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=Whole(1), default=1, show_default=True)
 @calls_service
 def list_messages(service: Service, as_json: bool, page: int, **filters: Any) -> None:
     """List messages, newest first."""
@@ -125,9 +132,15 @@ def list_messages(service: Service, as_json: bool, page: int, **filters: Any) ->
 
 @messages.command()
 @click.argument("topic")
-@click.option("--limit", type=click.IntRange(1, BATCH_MAX), help="At most how many.")
-@click.option("--wait", type=click.IntRange(0, 20), help="For how many seconds to wait for the first.")
-@click.option("--lock-timeout", "lockTimeout", type=int, metavar="MS", help="For how many ms they are locked.")
+@click.option("--limit", type=Whole(1, BATCH_MAX), help="At most how many.")
+@click.option("--wait", type=Whole(0, 20), help="For how many seconds to wait for the first.")
+@click.option(
+    "--lock-timeout",
+    "lockTimeout",
+    type=Whole(1_000, 43_200_000),
+    metavar="MS",
+    help="For how many ms they are locked.",
+)
 @calls_service
 def poll(service: Service, as_json: bool, **query: Any) -> None:
     """Receive and lock messages of TOPIC: complete or fail each before its lock ends."""
@@ -180,7 +193,7 @@ def dlq() -> None:
 @dlq.command("list")
 @click.option("--topic")
 @click.option("--replayed/--not-replayed", default=None, help="Only those that were, or were not, replayed.")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=Whole(1), default=1, show_default=True)
 @calls_service
 def list_dead_letters(service: Service, as_json: bool, topic: str | None, replayed: bool | None, page: int) -> None:
     """List dead letters, newest first."""

@@ -8,7 +8,11 @@ import click
 
 from chalicelib.cli.common import JSON, add_acts, calls_service, priority_option
 from chalicelib.cli.http_client import Service
+from chalicelib.cli.numbers import Number, Whole
 from chalicelib.cli.output import present, show_record, show_rows, show_text
+from chalicelib.core.schedule_checks import JITTER_MAX_MS, MISSED_MAX
+from chalicelib.core.schedules import RUNS_MAX
+from chalicelib.core.timetable import EVERY_MAX_MS
 
 COLUMNS = {
     "NAME": "name",
@@ -46,7 +50,13 @@ def schedules() -> None:
 @schedules.command()
 @click.argument("name")
 @click.option("--cron", metavar="EXPRESSION", help="Five fields, or six with the second first.")
-@click.option("--every", "everyS", type=float, metavar="SECONDS", help="Instead: so many seconds between two runs.")
+@click.option(
+    "--every",
+    "everyS",
+    type=Number(1, EVERY_MAX_MS / 1_000),
+    metavar="SECONDS",
+    help="Instead: so many seconds between two runs.",
+)
 @click.option("--at", metavar="TIME", help="Instead: one time, ISO 8601.")
 @click.option("--tz", "timezone", metavar="ZONE", help="Of --cron, and of times without an offset; default UTC.")
 @click.option("--type", "type_", help="The task to create.")
@@ -54,12 +64,19 @@ def schedules() -> None:
 @click.option("--input", "content", type=JSON, help="Of the task, or the payload of the message.")
 @priority_option
 @click.option("--missed", type=click.Choice(["skip", "last", "all"]), help="Runs that were missed; default last.")
-@click.option("--missed-max", "missedMax", type=int, help="Of --missed all, how many run: the newest; default 100.")
+@click.option(
+    "--missed-max",
+    "missedMax",
+    type=Whole(1, MISSED_MAX),
+    help="Of --missed all, how many run: the newest; default 100.",
+)
 @click.option("--overlap", type=click.Choice(["allow", "skip", "queue"]), help="Beside one before; default allow.")
-@click.option("--jitter", "jitterS", type=float, metavar="SECONDS", help="Start up to so much later.")
+@click.option(
+    "--jitter", "jitterS", type=Number(0, JITTER_MAX_MS / 1_000), metavar="SECONDS", help="Start up to so much later."
+)
 @click.option("--start", "startAt", metavar="TIME", help="No run before.")
 @click.option("--end", "endAt", metavar="TIME", help="No run after.")
-@click.option("--max-runs", "maxRuns", type=int, help="It ends after so many.")
+@click.option("--max-runs", "maxRuns", type=Whole(1, RUNS_MAX), help="It ends after so many.")
 @click.option("--paused", is_flag=True, help="Make it, and do not run it yet.")
 @click.option("--replace", is_flag=True, help="Replace the schedule of this name, if there is one.")
 @click.option("--if-version", metavar="VERSION", help="With --replace: only the one of this version, or none.")
@@ -113,7 +130,7 @@ def show(service: Service, as_json: bool, name: str) -> None:
 
 @schedules.command()
 @click.argument("name")
-@click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True)
+@click.option("--count", type=Whole(1, 100), default=10, show_default=True)
 @calls_service
 def preview(service: Service, as_json: bool, name: str, count: int) -> None:
     """Show its next runs."""

@@ -17,7 +17,9 @@ from chalicelib.cli.common import (
 )
 from chalicelib.cli.http_client import Service
 from chalicelib.cli.lines import send_lines
+from chalicelib.cli.numbers import Number, Whole
 from chalicelib.cli.output import present, show_page, show_record, show_rows, show_text
+from chalicelib.core.job import ATTEMPTS_MAX
 
 COLUMNS = {
     "ID": "id",
@@ -53,9 +55,14 @@ def tasks() -> None:
 @click.option("--target-type", "targetType", default="cli", show_default=True, help="What sort of thing that is.")
 @click.option("--manual", is_flag=True, help="A person completes it; no handler runs it.")
 @priority_option
-@click.option("--delay", type=click.FloatRange(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
-@click.option("--max-retries", "maxRetries", type=int, help="How often it is tried again after the first failure.")
-@click.option("--timeout", type=int, metavar="MS", help="Milliseconds an attempt may take.")
+@click.option("--delay", type=Number(0), metavar="SECONDS", help="Start no earlier than in SECONDS.")
+@click.option(
+    "--max-retries",
+    "maxRetries",
+    type=Whole(0, ATTEMPTS_MAX - 1),
+    help="How often it is tried again after the first failure.",
+)
+@click.option("--timeout", type=Whole(0, 86_400_000), metavar="MS", help="Milliseconds an attempt may take.")
 @click.option("--script", "scriptName", help="Which of the type's handlers.")
 @click.option("--options", type=JSON, help="An object that is kept with the task.")
 @click.option("--context", type=JSON, help="An object; its secret is never shown.")
@@ -92,7 +99,7 @@ def create(
 @click.option("--status", type=click.Choice(STATES))
 @click.option("--target-id", "targetId")
 @click.option("--search", metavar="TEXT", help="Only those whose input has all these words.")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--page", type=Whole(1), default=1, show_default=True)
 @calls_service
 def list_tasks(service: Service, as_json: bool, page: int, **filters: Any) -> None:
     """List tasks, newest first."""

@@ -14,6 +14,7 @@ import click
 
 from chalicelib.cli.common import calls_service
 from chalicelib.cli.http_client import Refused, Service, Unreachable
+from chalicelib.cli.numbers import Number
 from chalicelib.cli.output import show_json
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Keys = Callable[[float], str]
 
 @click.command()
 @click.option("--window", type=click.Choice(WINDOWS), default="1h", show_default=True, help="What to look back at.")
-@click.option("--interval", type=click.FloatRange(1, 3_600), default=2.0, show_default=True, metavar="SECONDS")
+@click.option("--interval", type=Number(1, 3_600), default=2.0, show_default=True, metavar="SECONDS")
 @click.option("--once", is_flag=True, help="Print it once and exit; so it is without a terminal.")
 @calls_service
 def top(service: Service, as_json: bool, window: str, interval: float, once: bool) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import click
 
 from chalicelib.cli.keys import not_empty, works_on_aws
+from chalicelib.cli.numbers import Whole
 from chalicelib.cli.output import present, show_rows, show_text
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def list_webhooks(as_json: bool) -> None:
 @click.argument("webhook", callback=not_empty)
 @click.option(
     "--overlap-h",
-    type=click.IntRange(0, OVERLAP_MAX_H),
+    type=Whole(0, OVERLAP_MAX_H),
     default=24,
     show_default=True,
     help="For how many hours requests are signed with the present secret, too.",

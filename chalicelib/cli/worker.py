@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from chalicelib.cli.common import any_endpoint_option, choose_installation, endpoint_now, explained, url_option
+from chalicelib.cli.numbers import Number, Whole
 from infra.deploy.target import LOCAL_STAGE
 
 DEFAULT_WORKERS = 2
@@ -25,7 +26,7 @@ log_level_option = click.option(
 logs_option = click.option("--logs", metavar="FILE", help="Append all logs to FILE as JSON lines; - is standard error.")
 shutdown_timeout_option = click.option(
     "--shutdown-timeout",
-    type=click.FloatRange(0, 3_600),
+    type=Number(0, 3_600),
     default=DEFAULT_SHUTDOWN_TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
@@ -42,7 +43,7 @@ def _beside(_context: click.Context, _parameter: click.Parameter, value: str | N
 
 @click.command()
 @click.option(
-    "--workers", type=click.IntRange(1, MAX_WORKERS), default=DEFAULT_WORKERS, show_default=True, help="Jobs at a time."
+    "--workers", type=Whole(1, MAX_WORKERS), default=DEFAULT_WORKERS, show_default=True, help="Jobs at a time."
 )
 @click.option(
     "--queue",
@@ -70,7 +71,7 @@ def _beside(_context: click.Context, _parameter: click.Parameter, value: str | N
 @log_level_option
 @logs_option
 @shutdown_timeout_option
-@click.option("--clock-interval", type=float, default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
+@click.option("--clock-interval", type=Number(0), default=60.0, envvar="TASKYARD_CLOCK_INTERVAL_S", hidden=True)
 def worker(
     workers: int,
     queues: tuple[str, ...],

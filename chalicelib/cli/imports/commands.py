@@ -11,6 +11,7 @@ import click
 
 from chalicelib.cli.common import REFUSED
 from chalicelib.cli.keys import works_on_aws
+from chalicelib.cli.numbers import Whole
 from chalicelib.cli.output import complain, show_json, show_rows
 from chalicelib.local.terminal import harmless
 
@@ -40,7 +41,7 @@ def moves(command: Command) -> Command:
         click.option(
             "--source", "source_name", metavar="NAME", default="", help="Tells one installation from another."
         ),
-        click.option("--limit", type=click.IntRange(1), metavar="N", help="Read N records, and no more."),
+        click.option("--limit", type=Whole(1), metavar="N", help="Read N records, and no more."),
         click.option(
             "--refused", type=click.File("w", encoding="utf-8", lazy=True), metavar="FILE", help="List refusals there."
         ),
